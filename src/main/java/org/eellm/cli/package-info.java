@@ -1,0 +1,7 @@
+/**
+ * One picocli command a file.
+ */
+@NullMarked
+package org.eellm.cli;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,16 @@
+package org.eellm.config;
+
+import static org.eellm.config.ConfigException.require;
+
+/**
+ * When checkpoints are written and how many are kept.
+ *
+ * @param interval steps between checkpoints; 0 means only at the end
+ * @param keep newest checkpoints kept; 0 keeps all
+ */
+public record CheckpointConfig(int interval, int keep) {
+  public CheckpointConfig {
+    require(interval >= 0, "checkpoint.interval", interval + " is negative; 0 means only at the end");
+    require(keep >= 0, "checkpoint.keep", keep + " is negative; 0 keeps all");
+  }
+}

@@ -1,0 +1,94 @@
+package org.eellm.config;
+
+import static org.eellm.config.ConfigException.require;
+
+import java.util.Collections;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
+ *
+ * @param layers the layers, from 1, whose output the exits read; ascending
+ * @param head parts of every exit's head beside the output matrix
+ * @param tieOutput the exits' output matrices are the embedding
+ * @param weights target loss weight of each exit; empty means 1 for each
+ * @param curriculum how the weights come to their targets
+ * @param initialWeights where linear, cosine and step curricula start; empty means 0 for each
+ * @param curriculumSteps steps over which the curriculum runs
+ * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum probability
+ * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
+ */
+public record ExitsConfig(
+    List<Integer> layers,
+    Set<HeadPart> head,
+    boolean tieOutput,
+    List<Double> weights,
+    Curriculum curriculum,
+    List<Double> initialWeights,
+    int curriculumSteps,
+    boolean dynamicTokenWeights,
+    List<Double> temperatures) {
+
+  public enum HeadPart {
+    MLP,
+    BLOCK,
+    NORM
+  }
+
+  /**
+   * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over curriculumSteps (EE-LLM). STEP: the
+   * initial weights before curriculumSteps, the targets from then on. ROTATIONAL: one exit a step in turn until
+   * curriculumSteps, then all. GRADUAL: exits join from the deepest to the shallowest, the last at curriculumSteps
+   * (LayerSkip, arXiv 2404.16710).
+   */
+  public enum Curriculum {
+    CONSTANT,
+    LINEAR,
+    COSINE,
+    STEP,
+    ROTATIONAL,
+    GRADUAL
+  }
+
+  public ExitsConfig {
+    layers = List.copyOf(layers);
+    head = Set.copyOf(head);
+    weights = orDefault(weights, layers.size(), 1.0, "exits.weights");
+    initialWeights = orDefault(initialWeights, layers.size(), 0.0, "exits.initial_weights");
+    temperatures = orDefault(temperatures, layers.size(), 1.0, "exits.temperatures");
+    for (double weight : weights) {
+      require(weight >= 0, "exits.weights", weight + " is negative; use 0 or more");
+    }
+    for (double weight : initialWeights) {
+      require(weight >= 0, "exits.initial_weights", weight + " is negative; use 0 or more");
+    }
+    for (double temperature : temperatures) {
+      require(temperature > 0, "exits.temperatures", temperature + " is not positive; 1 changes nothing");
+    }
+    require(curriculumSteps >= 0, "exits.curriculum_steps", curriculumSteps + " is negative; use 0 or more");
+    require(
+        curriculum == Curriculum.CONSTANT || curriculumSteps > 0,
+        "exits.curriculum_steps",
+        curriculumSteps + " leaves the curriculum no time; use 1 or more, or curriculum: constant");
+    require(
+        curriculum != Curriculum.CONSTANT || curriculumSteps == 0,
+        "exits.curriculum_steps",
+        curriculumSteps + " has no effect with curriculum: constant; remove it or name a curriculum");
+
+  }
+
+  private static List<Double> orDefault(List<Double> values, int count, double value, String key) {
+    require(
+        values.isEmpty() || values.size() == count,
+        key,
+        values.size() + " values for " + count + " exits; give one for each exit, or none");
+    return values.isEmpty() ? Collections.nCopies(count, value) : List.copyOf(values);
+  }
+
+  /** The architecture's part of this section. */
+  public ExitLayout layout() {
+    return new ExitLayout(
+        layers, head.contains(HeadPart.NORM), head.contains(HeadPart.MLP), head.contains(HeadPart.BLOCK), tieOutput);
+  }
+}

@@ -1,0 +1,15 @@
+package org.eellm.config;
+
+import static org.eellm.config.ConfigException.require;
+
+/**
+ * What a run reports.
+ *
+ * @param interval steps between console lines; metrics.jsonl has every step
+ * @param tensorboard write TensorBoard events below the output folder
+ */
+public record LoggingConfig(int interval, boolean tensorboard) {
+  public LoggingConfig {
+    require(interval >= 1, "logging.interval", interval + " is below 1; use 1 or more");
+  }
+}

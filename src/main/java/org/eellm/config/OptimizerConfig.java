@@ -1,0 +1,53 @@
+package org.eellm.config;
+
+import static org.eellm.config.ConfigException.require;
+
+/**
+ * AdamW with decoupled decay, and its schedules.
+ *
+ * @param learningRate peak rate
+ * @param minLearningRate rate at the end of decay
+ * @param schedule shape after warm-up
+ * @param warmupSteps steps of linear warm-up from 0
+ * @param decaySteps step at which decay ends; 0 means train.steps
+ * @param stableShare WSD: share of the steps after warm-up at the peak rate before the decay
+ * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
+ * @param clipNorm largest global L2 norm of the gradient; 0 switches clipping off
+ */
+public record OptimizerConfig(
+    double learningRate,
+    double minLearningRate,
+    Schedule schedule,
+    int warmupSteps,
+    int decaySteps,
+    double stableShare,
+    double beta1,
+    double beta2,
+    double epsilon,
+    double weightDecay,
+    double clipNorm) {
+
+  public enum Schedule {
+    CONSTANT,
+    LINEAR,
+    COSINE,
+    INVERSE_SQUARE_ROOT,
+    WSD
+  }
+
+  public OptimizerConfig {
+    require(learningRate > 0, "optimizer.learning_rate", learningRate + " is not positive; 3e-4 is usual");
+    require(
+        minLearningRate >= 0 && minLearningRate <= learningRate,
+        "optimizer.min_learning_rate",
+        minLearningRate + " is outside [0, learning_rate " + learningRate + "]");
+    require(warmupSteps >= 0, "optimizer.warmup_steps", warmupSteps + " is negative; use 0 or more");
+    require(decaySteps >= 0, "optimizer.decay_steps", decaySteps + " is negative; 0 means train.steps");
+    require(stableShare >= 0 && stableShare <= 1, "optimizer.stable_share", stableShare + " is outside [0, 1]");
+    require(beta1 >= 0 && beta1 < 1, "optimizer.beta1", beta1 + " is outside [0, 1); 0.9 is usual");
+    require(beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
+    require(epsilon > 0, "optimizer.epsilon", epsilon + " is not positive; 1e-8 is usual");
+    require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
+    require(clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");
+  }
+}

@@ -1,0 +1,32 @@
+package org.eellm.config;
+
+import static org.eellm.config.ConfigException.require;
+
+/** How rotary frequencies are stretched for contexts longer than the model was made for. */
+public sealed interface RopeScaling {
+  /** Frequencies as they are. */
+  record None() implements RopeScaling {}
+
+  /** Positions divided by {@code factor}. */
+  record Linear(double factor) implements RopeScaling {
+    public Linear {
+      require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
+    }
+  }
+
+  /** Llama 3's scaling: low frequencies divided by {@code factor}, high ones kept, smooth between. */
+  record Llama3(double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositions)
+      implements RopeScaling {
+    public Llama3 {
+      require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
+      require(
+          highFreqFactor > lowFreqFactor && lowFreqFactor > 0,
+          "model.rope_scaling.high_freq_factor",
+          highFreqFactor + " must exceed low_freq_factor " + lowFreqFactor + ", which must be positive");
+      require(
+          originalMaxPositions > 0,
+          "model.rope_scaling.original_max_positions",
+          originalMaxPositions + " is not positive; give the context length before scaling");
+    }
+  }
+}
