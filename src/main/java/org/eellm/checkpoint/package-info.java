@@ -1,6 +1,4 @@
-/**
- * Safetensors, Hugging Face layout, training state; atomic writes.
- */
+/** Safetensors, Hugging Face layout, training state; atomic writes. */
 @NullMarked
 package org.eellm.checkpoint;
 

@@ -1,6 +1,4 @@
-/**
- * One picocli command a file.
- */
+/** One picocli command a file. */
 @NullMarked
 package org.eellm.cli;
 

@@ -9,7 +9,11 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
       require(
           layer <= model.numLayers(),
           "exits.layers",
-          layer + " is beyond the model's " + model.numLayers() + " layers; use 1.." + model.numLayers());
+          layer
+              + " is beyond the model's "
+              + model.numLayers()
+              + " layers; use 1.."
+              + model.numLayers());
     }
   }
 }

@@ -10,7 +10,8 @@ import static org.eellm.config.ConfigException.require;
  */
 public record CheckpointConfig(int interval, int keep) {
   public CheckpointConfig {
-    require(interval >= 0, "checkpoint.interval", interval + " is negative; 0 means only at the end");
+    require(
+        interval >= 0, "checkpoint.interval", interval + " is negative; 0 means only at the end");
     require(keep >= 0, "checkpoint.keep", keep + " is negative; 0 keeps all");
   }
 }

@@ -1,6 +1,9 @@
 package org.eellm.config;
 
-/** A setting that cannot be honoured. The one-line message names the key, its value, the allowed range and the remedy. */
+/**
+ * A setting that cannot be honoured. The one-line message names the key, its value, the allowed
+ * range and the remedy.
+ */
 public final class ConfigException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 

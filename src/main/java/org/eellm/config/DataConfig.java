@@ -8,9 +8,11 @@ import java.util.Optional;
 /**
  * What a model is trained on.
  *
- * @param sources indexed datasets to blend; each is divided by {@code split} unless validation sources are given
+ * @param sources indexed datasets to blend; each is divided by {@code split} unless validation
+ *     sources are given
  * @param validation indexed datasets to evaluate on in place of the split's part
- * @param tokenizer folder of {@code tokenizer.json} or of {@code vocab.json} and {@code merges.txt}; copied into checkpoints
+ * @param tokenizer folder of {@code tokenizer.json} or of {@code vocab.json} and {@code
+ *     merges.txt}; copied into checkpoints
  * @param split relative shares of training, validation and test in each source
  * @param sequenceLength tokens the loss sees in one sample
  */
@@ -29,7 +31,8 @@ public record DataConfig(
    */
   public record Source(String path, double weight) {
     public Source {
-      require(!path.isBlank(), "data.sources", "a path is empty; give the prefix of a .bin/.idx pair");
+      require(
+          !path.isBlank(), "data.sources", "a path is empty; give the prefix of a .bin/.idx pair");
       require(weight > 0, "data.sources", "weight " + weight + " of " + path + " is not positive");
     }
   }
@@ -38,11 +41,18 @@ public record DataConfig(
     sources = List.copyOf(sources);
     validation = List.copyOf(validation);
     split = List.copyOf(split);
-    require(split.size() == 3, "data.split", split + " is not three shares; use [train, validation, test]");
+    require(
+        split.size() == 3,
+        "data.split",
+        split + " is not three shares; use [train, validation, test]");
     for (double share : split) {
       require(share >= 0, "data.split", split + " has a negative share; use 0 or more");
     }
-    require(split.get(0) > 0, "data.split", split + " leaves nothing to train on; make the first share positive");
-    require(sequenceLength >= 1, "data.sequence_length", sequenceLength + " is below 1; use 1 or more");
+    require(
+        split.get(0) > 0,
+        "data.split",
+        split + " leaves nothing to train on; make the first share positive");
+    require(
+        sequenceLength >= 1, "data.sequence_length", sequenceLength + " is below 1; use 1 or more");
   }
 }

@@ -16,7 +16,8 @@ import java.util.Set;
  * @param curriculum how the weights come to their targets
  * @param initialWeights where linear, cosine and step curricula start; empty means 0 for each
  * @param curriculumSteps steps over which the curriculum runs
- * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum probability
+ * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum
+ *     probability
  * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
  */
 public record ExitsConfig(
@@ -37,10 +38,10 @@ public record ExitsConfig(
   }
 
   /**
-   * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over curriculumSteps (EE-LLM). STEP: the
-   * initial weights before curriculumSteps, the targets from then on. ROTATIONAL: one exit a step in turn until
-   * curriculumSteps, then all. GRADUAL: exits join from the deepest to the shallowest, the last at curriculumSteps
-   * (LayerSkip, arXiv 2404.16710).
+   * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over curriculumSteps
+   * (EE-LLM). STEP: the initial weights before curriculumSteps, the targets from then on.
+   * ROTATIONAL: one exit a step in turn until curriculumSteps, then all. GRADUAL: exits join from
+   * the deepest to the shallowest, the last at curriculumSteps (LayerSkip, arXiv 2404.16710).
    */
   public enum Curriculum {
     CONSTANT,
@@ -64,9 +65,15 @@ public record ExitsConfig(
       require(weight >= 0, "exits.initial_weights", weight + " is negative; use 0 or more");
     }
     for (double temperature : temperatures) {
-      require(temperature > 0, "exits.temperatures", temperature + " is not positive; 1 changes nothing");
+      require(
+          temperature > 0,
+          "exits.temperatures",
+          temperature + " is not positive; 1 changes nothing");
     }
-    require(curriculumSteps >= 0, "exits.curriculum_steps", curriculumSteps + " is negative; use 0 or more");
+    require(
+        curriculumSteps >= 0,
+        "exits.curriculum_steps",
+        curriculumSteps + " is negative; use 0 or more");
     require(
         curriculum == Curriculum.CONSTANT || curriculumSteps > 0,
         "exits.curriculum_steps",
@@ -74,8 +81,8 @@ public record ExitsConfig(
     require(
         curriculum != Curriculum.CONSTANT || curriculumSteps == 0,
         "exits.curriculum_steps",
-        curriculumSteps + " has no effect with curriculum: constant; remove it or name a curriculum");
-
+        curriculumSteps
+            + " has no effect with curriculum: constant; remove it or name a curriculum");
   }
 
   private static List<Double> orDefault(List<Double> values, int count, double value, String key) {
@@ -89,6 +96,10 @@ public record ExitsConfig(
   /** The architecture's part of this section. */
   public ExitLayout layout() {
     return new ExitLayout(
-        layers, head.contains(HeadPart.NORM), head.contains(HeadPart.MLP), head.contains(HeadPart.BLOCK), tieOutput);
+        layers,
+        head.contains(HeadPart.NORM),
+        head.contains(HeadPart.MLP),
+        head.contains(HeadPart.BLOCK),
+        tieOutput);
   }
 }

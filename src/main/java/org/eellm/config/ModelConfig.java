@@ -5,24 +5,28 @@ import static org.eellm.config.ConfigException.require;
 /**
  * The backbone: a pre-norm decoder.
  *
- * @param vocabSize rows of the embedding; 0 takes the tokenizer's size rounded up to {@code vocabMultiple}
+ * @param vocabSize rows of the embedding; 0 takes the tokenizer's size rounded up to {@code
+ *     vocabMultiple}
  * @param vocabMultiple the embedding's rows are a multiple of this where {@code vocabSize} is 0
  * @param hiddenSize width of the residual stream
  * @param numLayers Transformer layers
  * @param numHeads query heads
  * @param numKeyValueHeads key/value heads; 0 means as many as query heads
  * @param headDim width of a head; 0 means hiddenSize / numHeads
- * @param ffnHiddenSize inner width of the MLP; 0 means the field's default: 4 x hiddenSize with GELU, with SwiGLU two
- *     thirds of that rounded down to a multiple of 64
- * @param maxPositions longest sequence the model is made for, and rows of the learned position table
+ * @param ffnHiddenSize inner width of the MLP; 0 means the field's default: 4 x hiddenSize with
+ *     GELU, with SwiGLU two thirds of that rounded down to a multiple of 64
+ * @param maxPositions longest sequence the model is made for, and rows of the learned position
+ *     table
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
  * @param ropeTheta base of the rotary frequencies
  * @param linearBias biases on the linear maps of attention and MLP
  * @param tieEmbeddings the final head's output matrix is the embedding
  * @param hiddenDropout probability of dropping an entry of a branch's output and of the embedding's
  * @param attentionDropout probability of dropping an attention probability
- * @param initStd standard deviation of initial weights; the branches' output projections use initStd / sqrt(2 x numLayers)
- * @param dtype number format of compute; BFLOAT16 trains with float32 master weights and gradient accumulation
+ * @param initStd standard deviation of initial weights; the branches' output projections use
+ *     initStd / sqrt(2 x numLayers)
+ * @param dtype number format of compute; BFLOAT16 trains with float32 master weights and gradient
+ *     accumulation
  */
 public record ModelConfig(
     int vocabSize,
@@ -57,19 +61,29 @@ public record ModelConfig(
     LEARNED
   }
 
-  /** SWIGLU: {@code down(silu(gate(x)) * up(x))}. GELU: {@code down(gelu(up(x)))}, the exact erf form. */
+  /**
+   * SWIGLU: {@code down(silu(gate(x)) * up(x))}. GELU: {@code down(gelu(up(x)))}, the exact erf
+   * form.
+   */
   public enum Activation {
     SWIGLU,
     GELU
   }
 
   public ModelConfig {
-    require(vocabSize >= 0, "model.vocab_size", vocabSize + " is negative; use 0 for the tokenizer's size");
-    require(vocabMultiple >= 1, "model.vocab_multiple", vocabMultiple + " is below 1; use 1 or more");
+    require(
+        vocabSize >= 0,
+        "model.vocab_size",
+        vocabSize + " is negative; use 0 for the tokenizer's size");
+    require(
+        vocabMultiple >= 1, "model.vocab_multiple", vocabMultiple + " is below 1; use 1 or more");
     require(hiddenSize >= 1, "model.hidden_size", hiddenSize + " is below 1; use 1 or more");
     require(numLayers >= 1, "model.num_layers", numLayers + " is below 1; use 1 or more");
     require(numHeads >= 1, "model.num_heads", numHeads + " is below 1; use 1 or more");
-    require(numKeyValueHeads >= 0, "model.num_key_value_heads", numKeyValueHeads + " is negative; use 0 for num_heads");
+    require(
+        numKeyValueHeads >= 0,
+        "model.num_key_value_heads",
+        numKeyValueHeads + " is negative; use 0 for num_heads");
     if (numKeyValueHeads == 0) {
       numKeyValueHeads = numHeads;
     }
@@ -77,21 +91,33 @@ public record ModelConfig(
         numHeads % numKeyValueHeads == 0,
         "model.num_key_value_heads",
         numKeyValueHeads + " does not divide num_heads " + numHeads + "; use a divisor");
-    require(headDim >= 0, "model.head_dim", headDim + " is negative; use 0 for hidden_size / num_heads");
+    require(
+        headDim >= 0,
+        "model.head_dim",
+        headDim + " is negative; use 0 for hidden_size / num_heads");
     if (headDim == 0) {
       require(
           hiddenSize % numHeads == 0,
           "model.num_heads",
-          numHeads + " does not divide hidden_size " + hiddenSize + "; use a divisor or set model.head_dim");
+          numHeads
+              + " does not divide hidden_size "
+              + hiddenSize
+              + "; use a divisor or set model.head_dim");
       headDim = hiddenSize / numHeads;
     }
     require(
         positionEmbedding != PositionEmbedding.ROPE || headDim % 2 == 0,
         "model.head_dim",
         headDim + " is odd, but rope rotates pairs; use an even head_dim");
-    require(ffnHiddenSize >= 0, "model.ffn_hidden_size", ffnHiddenSize + " is negative; use 0 for the default");
+    require(
+        ffnHiddenSize >= 0,
+        "model.ffn_hidden_size",
+        ffnHiddenSize + " is negative; use 0 for the default");
     if (ffnHiddenSize == 0) {
-      ffnHiddenSize = activation == Activation.SWIGLU ? Math.max(64, hiddenSize * 8 / 3 / 64 * 64) : 4 * hiddenSize;
+      ffnHiddenSize =
+          activation == Activation.SWIGLU
+              ? Math.max(64, hiddenSize * 8 / 3 / 64 * 64)
+              : 4 * hiddenSize;
     }
     require(maxPositions >= 1, "model.max_positions", maxPositions + " is below 1; use 1 or more");
     require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");
@@ -108,16 +134,52 @@ public record ModelConfig(
   /** This configuration with another vocabulary size. */
   public ModelConfig withVocabSize(int size) {
     return new ModelConfig(
-        size, vocabMultiple, hiddenSize, numLayers, numHeads, numKeyValueHeads, headDim, ffnHiddenSize, maxPositions,
-        normalization, normEpsilon, positionEmbedding, ropeTheta, ropeScaling, activation, linearBias, tieEmbeddings,
-        hiddenDropout, attentionDropout, initStd, dtype);
+        size,
+        vocabMultiple,
+        hiddenSize,
+        numLayers,
+        numHeads,
+        numKeyValueHeads,
+        headDim,
+        ffnHiddenSize,
+        maxPositions,
+        normalization,
+        normEpsilon,
+        positionEmbedding,
+        ropeTheta,
+        ropeScaling,
+        activation,
+        linearBias,
+        tieEmbeddings,
+        hiddenDropout,
+        attentionDropout,
+        initStd,
+        dtype);
   }
 
   /** This configuration computing in another number format. */
   public ModelConfig withDtype(DataType type) {
     return new ModelConfig(
-        vocabSize, vocabMultiple, hiddenSize, numLayers, numHeads, numKeyValueHeads, headDim, ffnHiddenSize,
-        maxPositions, normalization, normEpsilon, positionEmbedding, ropeTheta, ropeScaling, activation, linearBias,
-        tieEmbeddings, hiddenDropout, attentionDropout, initStd, type);
+        vocabSize,
+        vocabMultiple,
+        hiddenSize,
+        numLayers,
+        numHeads,
+        numKeyValueHeads,
+        headDim,
+        ffnHiddenSize,
+        maxPositions,
+        normalization,
+        normEpsilon,
+        positionEmbedding,
+        ropeTheta,
+        ropeScaling,
+        activation,
+        linearBias,
+        tieEmbeddings,
+        hiddenDropout,
+        attentionDropout,
+        initStd,
+        type);
   }
 }

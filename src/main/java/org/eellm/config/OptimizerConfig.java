@@ -36,18 +36,28 @@ public record OptimizerConfig(
   }
 
   public OptimizerConfig {
-    require(learningRate > 0, "optimizer.learning_rate", learningRate + " is not positive; 3e-4 is usual");
+    require(
+        learningRate > 0,
+        "optimizer.learning_rate",
+        learningRate + " is not positive; 3e-4 is usual");
     require(
         minLearningRate >= 0 && minLearningRate <= learningRate,
         "optimizer.min_learning_rate",
         minLearningRate + " is outside [0, learning_rate " + learningRate + "]");
-    require(warmupSteps >= 0, "optimizer.warmup_steps", warmupSteps + " is negative; use 0 or more");
-    require(decaySteps >= 0, "optimizer.decay_steps", decaySteps + " is negative; 0 means train.steps");
-    require(stableShare >= 0 && stableShare <= 1, "optimizer.stable_share", stableShare + " is outside [0, 1]");
+    require(
+        warmupSteps >= 0, "optimizer.warmup_steps", warmupSteps + " is negative; use 0 or more");
+    require(
+        decaySteps >= 0, "optimizer.decay_steps", decaySteps + " is negative; 0 means train.steps");
+    require(
+        stableShare >= 0 && stableShare <= 1,
+        "optimizer.stable_share",
+        stableShare + " is outside [0, 1]");
     require(beta1 >= 0 && beta1 < 1, "optimizer.beta1", beta1 + " is outside [0, 1); 0.9 is usual");
-    require(beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
+    require(
+        beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
     require(epsilon > 0, "optimizer.epsilon", epsilon + " is not positive; 1e-8 is usual");
     require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
-    require(clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");
+    require(
+        clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");
   }
 }

@@ -12,7 +12,16 @@ import static org.eellm.config.ConfigException.require;
 public record ParallelConfig(int tp, int dp, int pp) {
   public ParallelConfig {
     for (int size : new int[] {tp, dp, pp}) {
-      require(size == 1, "parallel", "tp " + tp + ", dp " + dp + ", pp " + pp + ": this version runs in one process; use 1 for each");
+      require(
+          size == 1,
+          "parallel",
+          "tp "
+              + tp
+              + ", dp "
+              + dp
+              + ", pp "
+              + pp
+              + ": this version runs in one process; use 1 for each");
     }
   }
 }

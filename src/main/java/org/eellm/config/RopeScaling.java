@@ -14,15 +14,21 @@ public sealed interface RopeScaling {
     }
   }
 
-  /** Llama 3's scaling: low frequencies divided by {@code factor}, high ones kept, smooth between. */
-  record Llama3(double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositions)
+  /**
+   * Llama 3's scaling: low frequencies divided by {@code factor}, high ones kept, smooth between.
+   */
+  record Llama3(
+      double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositions)
       implements RopeScaling {
     public Llama3 {
       require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
       require(
           highFreqFactor > lowFreqFactor && lowFreqFactor > 0,
           "model.rope_scaling.high_freq_factor",
-          highFreqFactor + " must exceed low_freq_factor " + lowFreqFactor + ", which must be positive");
+          highFreqFactor
+              + " must exceed low_freq_factor "
+              + lowFreqFactor
+              + ", which must be positive");
       require(
           originalMaxPositions > 0,
           "model.rope_scaling.original_max_positions",

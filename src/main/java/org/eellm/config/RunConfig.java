@@ -17,7 +17,10 @@ public record RunConfig(
     require(
         data.sequenceLength() <= model.maxPositions(),
         "data.sequence_length",
-        data.sequenceLength() + " is beyond model.max_positions " + checked.model().maxPositions() + "; shorten it or raise that");
+        data.sequenceLength()
+            + " is beyond model.max_positions "
+            + checked.model().maxPositions()
+            + "; shorten it or raise that");
     require(
         optimizer.warmupSteps() < train.steps() || optimizer.warmupSteps() == 0,
         "optimizer.warmup_steps",

@@ -10,14 +10,15 @@ import static org.eellm.config.ConfigException.require;
  * @param globalBatchSize sequences in one optimizer step
  * @param seed of initial weights, data order and dropout
  * @param recompute what is recomputed in backward instead of kept
- * @param layerDropout LayerSkip: a layer's probability of being skipped by a sequence grows exponentially from 0 at the
- *     first layer to this at the last
+ * @param layerDropout LayerSkip: a layer's probability of being skipped by a sequence grows
+ *     exponentially from 0 at the first layer to this at the last
  * @param rampup global batch size ramp-up
  * @param evalInterval steps between evaluations; 0 never
  * @param evalBatches microbatches in one evaluation
- * @param maxBadSteps steps in a row with a loss or gradient that is not finite, each skipped, before the run stops
- * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean of the last
- *     {@code spikeWindow} steps is skipped; 0 switches the guard off
+ * @param maxBadSteps steps in a row with a loss or gradient that is not finite, each skipped,
+ *     before the run stops
+ * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
+ *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
  * @param spikeWindow steps the spike guard looks back on
  * @param threads CPU threads; 0 means all cores
  * @param device where tensors live
@@ -38,7 +39,10 @@ public record TrainConfig(
     int threads,
     Device device) {
 
-  /** NONE keeps all activations; SELECTIVE recomputes core attention; FULL keeps only each branch's input. */
+  /**
+   * NONE keeps all activations; SELECTIVE recomputes core attention; FULL keeps only each branch's
+   * input.
+   */
   public enum Recompute {
     NONE,
     SELECTIVE,
@@ -51,25 +55,41 @@ public record TrainConfig(
   }
 
   /**
-   * Batch ramp-up: from {@code start} by {@code increment} to the global batch size over {@code samples} samples; samples 0
-   * switches it off.
+   * Batch ramp-up: from {@code start} by {@code increment} to the global batch size over {@code
+   * samples} samples; samples 0 switches it off.
    */
   public record Rampup(int start, int increment, long samples) {
     public Rampup {
-      require(samples >= 0, "train.rampup.samples", samples + " is negative; 0 switches the ramp-up off");
-      require(samples == 0 || start >= 1, "train.rampup.start", start + " is below 1; use 1 or more");
-      require(samples == 0 || increment >= 1, "train.rampup.increment", increment + " is below 1; use 1 or more");
+      require(
+          samples >= 0,
+          "train.rampup.samples",
+          samples + " is negative; 0 switches the ramp-up off");
+      require(
+          samples == 0 || start >= 1, "train.rampup.start", start + " is below 1; use 1 or more");
+      require(
+          samples == 0 || increment >= 1,
+          "train.rampup.increment",
+          increment + " is below 1; use 1 or more");
     }
   }
 
   public TrainConfig {
     require(steps >= 1, "train.steps", steps + " is below 1; use 1 or more");
-    require(microBatchSize >= 1, "train.micro_batch_size", microBatchSize + " is below 1; use 1 or more");
+    require(
+        microBatchSize >= 1,
+        "train.micro_batch_size",
+        microBatchSize + " is below 1; use 1 or more");
     require(
         globalBatchSize >= 1 && globalBatchSize % microBatchSize == 0,
         "train.global_batch_size",
-        globalBatchSize + " is not a multiple of train.micro_batch_size " + microBatchSize + "; use a multiple");
-    require(layerDropout >= 0 && layerDropout < 1, "train.layer_dropout", layerDropout + " is outside [0, 1)");
+        globalBatchSize
+            + " is not a multiple of train.micro_batch_size "
+            + microBatchSize
+            + "; use a multiple");
+    require(
+        layerDropout >= 0 && layerDropout < 1,
+        "train.layer_dropout",
+        layerDropout + " is outside [0, 1)");
     if (rampup.samples() > 0) {
       require(
           rampup.start() % microBatchSize == 0
@@ -77,13 +97,25 @@ public record TrainConfig(
               && rampup.start() <= globalBatchSize
               && (globalBatchSize - rampup.start()) % rampup.increment() == 0,
           "train.rampup",
-          "from " + rampup.start() + " by " + rampup.increment() + " does not reach " + globalBatchSize
-              + " in multiples of train.micro_batch_size " + microBatchSize);
+          "from "
+              + rampup.start()
+              + " by "
+              + rampup.increment()
+              + " does not reach "
+              + globalBatchSize
+              + " in multiples of train.micro_batch_size "
+              + microBatchSize);
     }
-    require(evalInterval >= 0, "train.eval_interval", evalInterval + " is negative; 0 switches evaluation off");
+    require(
+        evalInterval >= 0,
+        "train.eval_interval",
+        evalInterval + " is negative; 0 switches evaluation off");
     require(evalBatches >= 1, "train.eval_batches", evalBatches + " is below 1; use 1 or more");
     require(maxBadSteps >= 1, "train.max_bad_steps", maxBadSteps + " is below 1; use 1 or more");
-    require(spikeThreshold >= 0, "train.spike_threshold", spikeThreshold + " is negative; 0 switches the guard off");
+    require(
+        spikeThreshold >= 0,
+        "train.spike_threshold",
+        spikeThreshold + " is negative; 0 switches the guard off");
     require(spikeWindow >= 8, "train.spike_window", spikeWindow + " is below 8; use 8 or more");
     require(threads >= 0, "train.threads", threads + " is negative; 0 means all cores");
   }

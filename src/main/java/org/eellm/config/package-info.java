@@ -1,6 +1,4 @@
-/**
- * Records for every section of the YAML configuration, with strict binding and validation.
- */
+/** Records for every section of the YAML configuration, with strict binding and validation. */
 @NullMarked
 package org.eellm.config;
 

@@ -1,6 +1,4 @@
-/**
- * Key/value cache, exit policies, decoders, sampling and batches.
- */
+/** Key/value cache, exit policies, decoders, sampling and batches. */
 @NullMarked
 package org.eellm.generate;
 

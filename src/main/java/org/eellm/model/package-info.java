@@ -1,6 +1,4 @@
-/**
- * The decoder with early exits as an explicit chain of residual branches.
- */
+/** The decoder with early exits as an explicit chain of residual branches. */
 @NullMarked
 package org.eellm.model;
 

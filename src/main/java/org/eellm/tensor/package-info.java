@@ -1,5 +1,6 @@
 /**
- * The seam to libtorch: start-up of natives, scopes, dtypes, devices, and the operations that need special care. The only room that knows JavaCPP's sharp edges.
+ * The seam to libtorch: start-up of natives, scopes, dtypes, devices, and the operations that need
+ * special care. The only room that knows JavaCPP's sharp edges.
  */
 @NullMarked
 package org.eellm.tensor;

@@ -1,6 +1,4 @@
-/**
- * The training step, losses, optimizer, schedules, guards, metrics and the trainer.
- */
+/** The training step, losses, optimizer, schedules, guards, metrics and the trainer. */
 @NullMarked
 package org.eellm.train;
 
