@@ -2,6 +2,7 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import com.fasterxml.jackson.annotation.JsonCreator;
 import java.util.List;
 import java.util.Optional;
 
@@ -34,6 +35,12 @@ public record DataConfig(
       require(
           !path.isBlank(), "data.sources", "a path is empty; give the prefix of a .bin/.idx pair");
       require(weight > 0, "data.sources", "weight " + weight + " of " + path + " is not positive");
+    }
+
+    /** A dataset alone, or one of several that weigh the same: in YAML just its path. */
+    @JsonCreator(mode = JsonCreator.Mode.DELEGATING)
+    public static Source of(String path) {
+      return new Source(path, 1);
     }
   }
 

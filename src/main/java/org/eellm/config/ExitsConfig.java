@@ -3,6 +3,7 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 
@@ -54,7 +55,9 @@ public record ExitsConfig(
 
   public ExitsConfig {
     layers = List.copyOf(layers);
-    head = Set.copyOf(head);
+    EnumSet<HeadPart> ordered = EnumSet.noneOf(HeadPart.class);
+    ordered.addAll(head);
+    head = Collections.unmodifiableSet(ordered);
     weights = orDefault(weights, layers.size(), 1.0, "exits.weights");
     initialWeights = orDefault(initialWeights, layers.size(), 0.0, "exits.initial_weights");
     temperatures = orDefault(temperatures, layers.size(), 1.0, "exits.temperatures");

@@ -2,7 +2,19 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
-/** How rotary frequencies are stretched for contexts longer than the model was made for. */
+import com.fasterxml.jackson.annotation.JsonSubTypes;
+import com.fasterxml.jackson.annotation.JsonTypeInfo;
+
+/**
+ * How rotary frequencies are stretched for contexts longer than the model was made for. In YAML,
+ * {@code type} is the record's name in lower case.
+ */
+@JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "type")
+@JsonSubTypes({
+  @JsonSubTypes.Type(value = RopeScaling.None.class, name = "none"),
+  @JsonSubTypes.Type(value = RopeScaling.Linear.class, name = "linear"),
+  @JsonSubTypes.Type(value = RopeScaling.Llama3.class, name = "llama3")
+})
 public sealed interface RopeScaling {
   /** Frequencies as they are. */
   record None() implements RopeScaling {}

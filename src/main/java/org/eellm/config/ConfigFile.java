@@ -1,0 +1,201 @@
+package org.eellm.config;
+
+import com.fasterxml.jackson.annotation.JsonSetter;
+import com.fasterxml.jackson.annotation.Nulls;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.EnumNamingStrategies;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.MapperFeature;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.cfg.CoercionAction;
+import com.fasterxml.jackson.databind.cfg.CoercionInputShape;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.type.LogicalType;
+import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.snakeyaml.engine.v2.api.Dump;
+import org.snakeyaml.engine.v2.api.DumpSettings;
+import org.snakeyaml.engine.v2.common.FlowStyle;
+import org.snakeyaml.engine.v2.schema.CoreSchema;
+
+/**
+ * Reads and writes {@link RunConfig} as YAML with snake_case keys.
+ *
+ * <p>Three layers are merged, key by key: the defaults in {@code defaults.yaml} beside this class,
+ * a file, and overrides {@code section.key=value}. The result is bound strictly: an unknown key, a
+ * value of another type, or one that cannot be honoured is a {@link ConfigException} of one line
+ * that begins with the place, {@code file:line} or {@code --set}.
+ */
+public final class ConfigFile {
+  private static final JsonMapper MAPPER =
+      JsonMapper.builder()
+          .addModule(new Jdk8Module())
+          .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
+          .enumNamingStrategy(EnumNamingStrategies.SNAKE_CASE)
+          .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
+          .enable(
+              DeserializationFeature.FAIL_ON_NUMBERS_FOR_ENUMS,
+              DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES,
+              DeserializationFeature.FAIL_ON_NULL_CREATOR_PROPERTIES,
+              DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
+          .defaultSetterInfo(JsonSetter.Value.forContentNulls(Nulls.FAIL))
+          .withCoercionConfig(
+              LogicalType.Textual,
+              text ->
+                  text.setCoercion(CoercionInputShape.Integer, CoercionAction.Fail)
+                      .setCoercion(CoercionInputShape.Float, CoercionAction.Fail)
+                      .setCoercion(CoercionInputShape.Boolean, CoercionAction.Fail))
+          .build();
+
+  private static final Pattern OVERRIDE =
+      Pattern.compile("(?<path>\\w+(\\.\\w+)*)=(?<value>\\s*\\S.*)", Pattern.DOTALL);
+
+  private final ObjectNode tree = defaultTree();
+  private final Map<String, String> places = new HashMap<>();
+
+  private ConfigFile() {}
+
+  /** The defaults alone. */
+  public static RunConfig defaults() {
+    return new ConfigFile().bind();
+  }
+
+  /**
+   * Reads a file over the defaults.
+   *
+   * @param overrides each {@code section.key=value} with a value in YAML; later ones win
+   * @throws ConfigException if the file cannot be read or anything in it cannot be honoured
+   */
+  public static RunConfig read(Path file, List<String> overrides) {
+    return parse(textOf(file), file.toString(), overrides);
+  }
+
+  /**
+   * Reads one of the presets shipped in {@code configs/}, such as {@code 30m}.
+   *
+   * @param overrides as in {@link #read}
+   */
+  public static RunConfig preset(String name, List<String> overrides) {
+    String resource = "configs/" + name + ".yaml";
+    return parse(resourceText("/" + resource), resource, overrides);
+  }
+
+  /** Writes the whole of a configuration; {@link #read} gives an equal one back. */
+  public static void write(RunConfig config, Path file) throws IOException {
+    Map<String, Object> values = MAPPER.convertValue(config, new TypeReference<>() {});
+    DumpSettings settings =
+        DumpSettings.builder()
+            .setSchema(new CoreSchema())
+            .setDefaultFlowStyle(FlowStyle.BLOCK)
+            .setIndentWithIndicator(true)
+            .setIndicatorIndent(2)
+            .build();
+    Files.writeString(file, new Dump(settings).dumpToString(values));
+  }
+
+  private static RunConfig parse(String yaml, String name, List<String> overrides) {
+    var config = new ConfigFile();
+    config.addFile(yaml, name);
+    overrides.forEach(config::addOverride);
+    return config.bind();
+  }
+
+  private void addFile(String yaml, String name) {
+    switch (YamlReader.readFile(yaml, name, places)) {
+      case ObjectNode sections -> merge(tree, sections);
+      case JsonNode node when node.isMissingNode() || node.isNull() ->
+          throw new ConfigException(name + ": is empty; give at least one section, such as train:");
+      case JsonNode _ ->
+          throw new ConfigException(
+              name + ": is not a mapping; begin with a section, as in train:");
+    }
+  }
+
+  private void addOverride(String override) {
+    Matcher form = OVERRIDE.matcher(override);
+    if (!form.matches()) {
+      throw new ConfigException("--set " + override + ": is not of the form section.key=value");
+    }
+    String path = form.group("path");
+    String place = "--set " + override;
+    JsonNode value = YamlReader.readValue(form.group("value"), path, place, places);
+    List<String> keys = List.of(path.split("\\."));
+    for (int depth = keys.size() - 1; depth >= 0; depth--) {
+      places.putIfAbsent(String.join(".", keys.subList(0, depth + 1)), place);
+      value = JsonNodeFactory.instance.objectNode().set(keys.get(depth), value);
+    }
+    merge(tree, (ObjectNode) value);
+  }
+
+  /** Puts {@code update} over {@code base}: mappings key by key, everything else as a whole. */
+  private static void merge(ObjectNode base, ObjectNode update) {
+    JsonNode type = update.get("type");
+    if (type != null && base.has("type") && !type.equals(base.get("type"))) {
+      base.removeAll(); // The keys of another type mean nothing to this one.
+    }
+    for (Map.Entry<String, JsonNode> entry : update.properties()) {
+      if (entry.getValue() instanceof ObjectNode inner
+          && base.get(entry.getKey()) instanceof ObjectNode outer) {
+        merge(outer, inner);
+      } else {
+        base.set(entry.getKey(), entry.getValue());
+      }
+    }
+  }
+
+  private RunConfig bind() {
+    try {
+      return MAPPER.treeToValue(tree, RunConfig.class);
+    } catch (JsonProcessingException e) {
+      throw new BindingErrors(tree, places, defaultTree()).explain(e);
+    }
+  }
+
+  private static ObjectNode defaultTree() {
+    String yaml = resourceText("defaults.yaml");
+    return (ObjectNode) YamlReader.readFile(yaml, "defaults.yaml", new HashMap<>());
+  }
+
+  private static String textOf(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (NoSuchFileException e) {
+      throw new ConfigException(file + ": no such file", e);
+    } catch (AccessDeniedException e) {
+      throw new ConfigException(file + ": may not be read; check its permissions", e);
+    } catch (CharacterCodingException e) {
+      throw new ConfigException(file + ": is not UTF-8 text", e);
+    } catch (IOException e) {
+      throw new ConfigException(file + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private static String resourceText(String name) {
+    try (InputStream stream = ConfigFile.class.getResourceAsStream(name)) {
+      if (stream == null) {
+        throw new ConfigException(name + ": is not part of this build");
+      }
+      return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
