@@ -1,0 +1,12 @@
+package org.eellm.train;
+
+/** A place where a run's events go. Events come in the order of their steps, from one thread. */
+public interface MetricsSink extends AutoCloseable {
+
+  /** Takes an event. */
+  void accept(TrainEvent event);
+
+  /** Releases what the sink holds; every event has been written before. */
+  @Override
+  default void close() {}
+}

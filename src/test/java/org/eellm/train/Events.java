@@ -1,0 +1,34 @@
+package org.eellm.train;
+
+import java.util.LinkedHashMap;
+import java.util.OptionalDouble;
+import java.util.SequencedMap;
+import org.eellm.train.StepGuard.Verdict;
+import org.eellm.train.TrainEvent.Evaluation;
+import org.eellm.train.TrainEvent.HeadQuality;
+import org.eellm.train.TrainEvent.Step;
+
+/** Events of a run with exits after layers 2 and 4. */
+final class Events {
+  private Events() {}
+
+  static Step step(long step, double loss, Verdict verdict) {
+    SequencedMap<String, Double> losses = new LinkedHashMap<>();
+    losses.put("exit_2", loss + 1);
+    losses.put("exit_4", loss + 0.5);
+    losses.put("final", loss);
+    SequencedMap<String, Double> weights = new LinkedHashMap<>();
+    weights.put("exit_2", 0.25);
+    weights.put("exit_4", 0.5);
+    return new Step(
+        step, loss, losses, weights, 3e-4, 0.8, 16, step * 4096, 5230.4, 0.78, step * 0.8, verdict);
+  }
+
+  static Evaluation evaluation(long step, double loss) {
+    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
+    heads.put("exit_2", new HeadQuality(loss + 1, 0.25));
+    heads.put("exit_4", new HeadQuality(loss + 0.5, 0.3));
+    heads.put("final", new HeadQuality(loss, 0.4));
+    return new Evaluation(step, heads, OptionalDouble.of(4));
+  }
+}
