@@ -7,8 +7,8 @@ import java.util.function.BooleanSupplier;
 import org.jline.utils.Signals;
 
 /**
- * SIGTERM and SIGINT (Ctrl-C) as a request to stop in good order. The second signal ends the process at once, as it would
- * have without this.
+ * SIGTERM and SIGINT (Ctrl-C) as a request to stop in good order. The second signal ends the
+ * process at once, as it would have without this.
  */
 final class StopSignals {
   private static final List<String> NAMES = List.of("TERM", "INT");
