@@ -1,0 +1,243 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Causal grouped-query attention. Query head j reads key/value head {@code j / (heads /
+ * keyValueHeads)}; the queries of a group are stacked along the sequence, so that keys and values
+ * are never repeated.
+ *
+ * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension.
+ *
+ * @param slot which attention, see {@link KeyValues#attend}
+ */
+record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConfig model, int slot)
+    implements Branch {
+
+  /**
+   * @param x input, [b s, h]
+   * @param normed [b s, h]
+   * @param query rotated and scaled, [b K, G s, D]
+   * @param key rotated, [b K, s, D]
+   * @param value [b K, s, D]
+   * @param probabilities after dropout, [b K, G s, s]; absent with selective recompute
+   * @param mixed the heads' outputs, [b s, K G D]
+   */
+  record Saved(
+      Tensor x,
+      Tensor normed,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      Optional<Probabilities> probabilities,
+      Tensor mixed)
+      implements Tape {}
+
+  /**
+   * @param softmax [b K, G s, s]
+   * @param dropped the same after dropout
+   */
+  record Probabilities(Tensor softmax, Tensor dropped) {}
+
+  static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
+    return new AttentionBranch(
+        Norm.of(model, parameters, layer + ".input_layernorm"),
+        Linear.of(parameters, layer + ".self_attn.q_proj.weight"),
+        Linear.of(parameters, layer + ".self_attn.o_proj.weight"),
+        model,
+        slot);
+  }
+
+  private long keyValueHeads() {
+    return model.numKeyValueHeads();
+  }
+
+  private long group() {
+    return model.numHeads() / model.numKeyValueHeads();
+  }
+
+  @Override
+  public Output forward(Tensor x, Pass pass, Kept kept) {
+    try (Scope scope = Scope.open()) {
+      long b = pass.batch();
+      long s = pass.sequence();
+      Tensor normed = norm.forward(x);
+      Tensor fused = heads(queryKeyValue.forward(normed), b, s);
+      Tensor query =
+          Tensors.empty(
+              x.scalar_type(), x.device(), b, keyValueHeads(), group(), s, model.headDim());
+      Tensor key =
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
+      Tensor value =
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
+      rotateOrCopy(
+          queries(fused), query, pass.angles().map(angles -> angles.times(scale())), scale());
+      rotateOrCopy(keys(fused), key, pass.angles(), 1);
+      value.copy_(values(fused));
+      query = query.view(b * keyValueHeads(), group() * s, model.headDim());
+      key = key.view(b * keyValueHeads(), s, model.headDim());
+      value = value.view(b * keyValueHeads(), s, model.headDim());
+
+      Probabilities probabilities = probabilities(query, key, pass);
+      Tensor mixed =
+          torch
+              .bmm(probabilities.dropped(), value)
+              .view(b, keyValueHeads(), group(), s, model.headDim())
+              .permute(0, 3, 1, 2, 4)
+              .reshape(b * s, keyValueHeads() * group() * model.headDim());
+      Tensor delta = output.forward(mixed);
+      hiddenMask(delta, pass).ifPresent(delta::mul_);
+      Saved saved =
+          new Saved(
+              kept.keep(x),
+              kept.keep(normed),
+              kept.keep(query),
+              kept.keep(key),
+              kept.keep(value),
+              pass.recomputeAttention() ? Optional.empty() : Optional.of(keep(probabilities, kept)),
+              kept.keep(mixed));
+      return new Output(scope.pass(delta), saved);
+    }
+  }
+
+  private static Probabilities keep(Probabilities probabilities, Kept kept) {
+    return new Probabilities(
+        kept.keep(probabilities.softmax()), kept.keep(probabilities.dropped()));
+  }
+
+  @Override
+  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope scope = Scope.open()) {
+      long b = pass.batch();
+      long s = pass.sequence();
+      long d = model.headDim();
+      Tensor g = hiddenMask(gradient, pass).map(gradient::mul).orElse(gradient);
+      Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
+      // sum over keys of probability * its gradient, by way of the output: [b K, G s, 1]
+      Tensor inner =
+          Reductions.sumLast(gMixed.mul(saved.mixed()).view(b, s, keyValueHeads(), group(), d))
+              .to(g.scalar_type())
+              .permute(0, 2, 3, 1, 4)
+              .reshape(b * keyValueHeads(), group() * s, 1);
+      Tensor gOut =
+          gMixed
+              .view(b, s, keyValueHeads(), group(), d)
+              .permute(0, 2, 3, 1, 4)
+              .reshape(b * keyValueHeads(), group() * s, d);
+      Probabilities probabilities =
+          saved.probabilities().orElseGet(() -> probabilities(saved.query(), saved.key(), pass));
+      Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), gOut); // [b K, s, D]
+      Tensor gProbabilities = torch.bmm(gOut, saved.value().transpose(1, 2)); // [b K, G s, s]
+      attentionMask(gProbabilities, pass).ifPresent(gProbabilities::mul_);
+      Tensor gScores = gProbabilities.sub_(inner).mul_(probabilities.softmax());
+      Tensor gQuery = torch.bmm(gScores, saved.key());
+      Tensor gKey = torch.bmm(gScores.transpose(1, 2), saved.query());
+
+      Tensor gFused =
+          Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
+      Optional<Rope.Angles> back = pass.angles().map(Rope.Angles::reversed);
+      rotateOrCopy(
+          gQuery.view(b, keyValueHeads(), group(), s, d),
+          queries(gFused),
+          back.map(angles -> angles.times(scale())),
+          scale());
+      rotateOrCopy(gKey.view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
+      values(gFused).copy_(gValue.view(b, keyValueHeads(), s, d));
+      Tensor gNormed =
+          queryKeyValue.backward(
+              saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
+      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+    }
+  }
+
+  @Override
+  public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
+    try (Scope scope = Scope.open()) {
+      long n = rows.count();
+      long heads = keyValueHeads() * group();
+      Tensor fused =
+          queryKeyValue
+              .forward(norm.forward(x))
+              .view(n, heads + 2 * keyValueHeads(), model.headDim())
+              .transpose(0, 1); // [heads, n, D]
+      Tensor queryAndKey = fused.narrow(0, 0, heads + keyValueHeads());
+      Tensor rotated = queryAndKey;
+      if (rows.angles().isPresent()) {
+        rotated = torch.empty_like(queryAndKey);
+        Rope.rotate(queryAndKey, rows.angles().get(), rotated);
+      }
+      Tensor query = rotated.narrow(0, 0, heads).mul(new Scalar(scale())).transpose(0, 1);
+      Tensor key = rotated.narrow(0, heads, keyValueHeads()).transpose(0, 1);
+      Tensor value = fused.narrow(0, heads + keyValueHeads(), keyValueHeads()).transpose(0, 1);
+      return scope.pass(output.forward(cache.attend(slot, query, key, value)));
+    }
+  }
+
+  /** Softmax of the masked scores, and the same after attention dropout. */
+  private Probabilities probabilities(Tensor query, Tensor key, Pass pass) {
+    try (Scope scope = Scope.open()) {
+      long s = pass.sequence();
+      Tensor scores = torch.bmm(query, key.transpose(1, 2)); // [b K, G s, s]
+      scores.view(pass.batch() * keyValueHeads(), group(), s, s).add_(pass.causalMask());
+      Tensor softmax = torch.softmax(scores, -1);
+      Tensor dropped = attentionMask(softmax, pass).map(softmax::mul).orElse(softmax);
+      return new Probabilities(scope.pass(softmax), scope.pass(dropped));
+    }
+  }
+
+  private Optional<Tensor> attentionMask(Tensor probabilities, Pass pass) {
+    return pass.dropout()
+        .flatMap(dropout -> dropout.mask(probabilities, model.attentionDropout(), 4L * slot + 1));
+  }
+
+  private Optional<Tensor> hiddenMask(Tensor delta, Pass pass) {
+    return pass.dropout()
+        .flatMap(dropout -> dropout.mask(delta, model.hiddenDropout(), 4L * slot + 2));
+  }
+
+  private double scale() {
+    return 1 / Math.sqrt(model.headDim());
+  }
+
+  /** [b s, (K G + 2 K) D] as [b, s, K G + 2 K, D]. */
+  private Tensor heads(Tensor fused, long b, long s) {
+    return fused.view(b, s, keyValueHeads() * (group() + 2), model.headDim());
+  }
+
+  /** The queries' part of fused heads as [b, K, G, s, D]. */
+  private Tensor queries(Tensor heads) {
+    return heads
+        .narrow(2, 0, keyValueHeads() * group())
+        .view(heads.size(0), heads.size(1), keyValueHeads(), group(), model.headDim())
+        .permute(0, 2, 3, 1, 4);
+  }
+
+  /** The keys' part of fused heads as [b, K, s, D]. */
+  private Tensor keys(Tensor heads) {
+    return heads.narrow(2, keyValueHeads() * group(), keyValueHeads()).transpose(1, 2);
+  }
+
+  /** The values' part of fused heads as [b, K, s, D]. */
+  private Tensor values(Tensor heads) {
+    return heads.narrow(2, keyValueHeads() * (group() + 1), keyValueHeads()).transpose(1, 2);
+  }
+
+  private static void rotateOrCopy(
+      Tensor x, Tensor out, Optional<Rope.Angles> angles, double factor) {
+    if (angles.isPresent()) {
+      Rope.rotate(x, angles.get(), out);
+    } else if (factor == 1) {
+      out.copy_(x);
+    } else {
+      torch.mul_out(out, x, new Scalar(factor));
+    }
+  }
+}

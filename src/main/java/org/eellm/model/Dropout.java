@@ -1,0 +1,49 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Generator;
+import org.bytedeco.pytorch.GeneratorOptional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Dropout whose masks depend only on a key and the place they are used at, so that a recomputed
+ * forward pass drops the same entries.
+ *
+ * @param key of the microbatch
+ */
+public record Dropout(long key) {
+
+  /**
+   * The factors of {@code x}'s entries, 0 or {@code 1 / (1 - probability)}, or nothing where the
+   * probability is 0.
+   *
+   * @param site tells the uses within a microbatch apart
+   */
+  Optional<Tensor> mask(Tensor x, double probability, long site) {
+    if (probability == 0) {
+      return Optional.empty();
+    }
+    Generator generator = torch.make_generator_cpu(mix(key, site));
+    Tensor mask =
+        Tensors.empty(x.scalar_type(), org.eellm.tensor.Torch.cpu(), x.sizes().vec().get());
+    mask.bernoulli_(1 - probability, new GeneratorOptional(generator));
+    return Optional.of(
+        mask.mul_(new Scalar(1 / (1 - probability))).to(x.device(), x.scalar_type()));
+  }
+
+  /** A number in [0, 1) that depends on the key and {@code site} alone. */
+  public double uniform(long site) {
+    return (mix(key, site) >>> 10) * 0x1.0p-53;
+  }
+
+  /** A well-spread 63-bit hash of a pair (SplitMix64's finalizer over their combination). */
+  public static long mix(long key, long site) {
+    long z = key * 0x9E3779B97F4A7C15L + site + 0x632BE59BD9B4E019L;
+    z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
+    z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
+    return (z ^ (z >>> 31)) >>> 1;
+  }
+}

@@ -1,0 +1,98 @@
+package org.eellm.model;
+
+import java.util.Arrays;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Float32 gradients of all parameters in one flat buffer, summed over the microbatches of a step.
+ * The first contribution of a step overwrites, so that nothing has to be zeroed.
+ */
+public final class Gradients implements AutoCloseable {
+  private final Kept kept = new Kept();
+  private final Tensor flat;
+  private final Tensor[] views;
+  private final boolean[] written;
+  private final boolean float32;
+
+  public Gradients(Parameters parameters) {
+    List<Weight> weights = parameters.weights();
+    views = new Tensor[weights.size()];
+    written = new boolean[weights.size()];
+    float32 = parameters.flat().scalar_type() == ScalarType.Float;
+    try (Scope scope = Scope.open()) {
+      flat =
+          kept.keep(
+              Tensors.empty(ScalarType.Float, parameters.flat().device(), parameters.count()));
+      for (Weight weight : weights) {
+        Tensor value = weight.value();
+        views[weight.index()] =
+            kept.keep(flat.narrow(0, weight.offset(), value.numel()).view(value.sizes()));
+      }
+    }
+  }
+
+  /** Starts a step: what was summed so far is forgotten. */
+  public void start() {
+    Arrays.fill(written, false);
+  }
+
+  /** Ends a step: the gradients of weights that nothing contributed to become zero. */
+  public void finish() {
+    for (int i = 0; i < views.length; i++) {
+      if (!written[i]) {
+        views[i].zero_();
+        written[i] = true;
+      }
+    }
+  }
+
+  /** Adds {@code gradient}, of the weight's shape. */
+  void add(Weight weight, Tensor gradient) {
+    Tensor view = views[weight.index()];
+    if (written[weight.index()]) {
+      view.add_(gradient);
+    } else {
+      view.copy_(gradient);
+      written[weight.index()] = true;
+    }
+  }
+
+  /** Adds {@code g^T x}: the gradient of a linear map's weight. g [n, out], x [n, in]. */
+  public void addProduct(Weight weight, Tensor g, Tensor x) {
+    Tensor transposed = g.t();
+    if (!float32) {
+      add(weight, torch.mm(transposed, x));
+    } else if (written[weight.index()]) {
+      views[weight.index()].addmm_(transposed, x);
+    } else {
+      torch.mm_out(views[weight.index()], transposed, x);
+      written[weight.index()] = true;
+    }
+  }
+
+  /** Adds row i of {@code g} to row {@code ids[i]}. g [n, width], ids [n]. */
+  void addRows(Weight weight, Tensor ids, Tensor g) {
+    Tensor view = views[weight.index()];
+    if (!written[weight.index()]) {
+      view.zero_();
+      written[weight.index()] = true;
+    }
+    view.index_add_(0, ids, float32 ? g : g.to(ScalarType.Float));
+  }
+
+  /** All gradients, laid out as {@link Parameters#flat}; valid after {@link #finish}. */
+  public Tensor flat() {
+    return flat;
+  }
+
+  @Override
+  public void close() {
+    kept.close();
+  }
+}

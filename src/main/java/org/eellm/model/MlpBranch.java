@@ -1,0 +1,107 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+
+/**
+ * The MLP: {@code down(silu(gate(x)) * up(x))}, or {@code down(gelu(up(x)))} without a gate.
+ *
+ * @param up gate and up stacked with SwiGLU, [2 ffn, h]; up alone with GELU, [ffn, h]
+ * @param site tells its dropout apart
+ */
+record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site) implements Branch {
+
+  /**
+   * @param x input, [n, h]
+   * @param normed [n, h]
+   * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
+   * @param active after the activation, [n, ffn]
+   */
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active) implements Tape {}
+
+  /**
+   * @param norm name of the norm, which an exit's branch MLP shares with its layer
+   * @param mlp prefix of the linear maps
+   */
+  static MlpBranch of(ModelConfig model, Parameters parameters, String norm, String mlp, int site) {
+    String first =
+        switch (model.activation()) {
+          case SWIGLU -> ".gate_proj.weight";
+          case GELU -> ".up_proj.weight";
+        };
+    return new MlpBranch(
+        Norm.of(model, parameters, norm),
+        Linear.of(parameters, mlp + first),
+        Linear.of(parameters, mlp + ".down_proj.weight"),
+        model,
+        site);
+  }
+
+  @Override
+  public Output forward(Tensor x, Pass pass, Kept kept) {
+    try (Scope scope = Scope.open()) {
+      Tensor normed = norm.forward(x);
+      Tensor inner = up.forward(normed);
+      Tensor active = activate(inner);
+      Tensor delta = down.forward(active);
+      mask(delta, pass).ifPresent(delta::mul_);
+      Saved saved = new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(active));
+      return new Output(scope.pass(delta), saved);
+    }
+  }
+
+  @Override
+  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope scope = Scope.open()) {
+      Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
+      Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
+      Tensor gInner = activateBackward(saved.inner(), gActive);
+      Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
+      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+    }
+  }
+
+  @Override
+  public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
+    try (Scope scope = Scope.open()) {
+      return scope.pass(down.forward(activate(up.forward(norm.forward(x)))));
+    }
+  }
+
+  private Tensor activate(Tensor inner) {
+    return switch (model.activation()) {
+      case SWIGLU -> torch.silu(gate(inner)).mul_(gated(inner));
+      case GELU -> torch.gelu(inner);
+    };
+  }
+
+  private Tensor activateBackward(Tensor inner, Tensor gActive) {
+    return switch (model.activation()) {
+      case GELU -> torch.gelu_backward(gActive, inner);
+      case SWIGLU -> {
+        Tensor gInner = torch.empty_like(inner);
+        torch.mul_out(gated(gInner), gActive, torch.silu(gate(inner)));
+        torch.silu_backward_out(gate(gInner), gActive.mul_(gated(inner)), gate(inner));
+        yield gInner;
+      }
+    };
+  }
+
+  private Tensor gate(Tensor inner) {
+    return inner.narrow(1, 0, model.ffnHiddenSize());
+  }
+
+  private Tensor gated(Tensor inner) {
+    return inner.narrow(1, model.ffnHiddenSize(), model.ffnHiddenSize());
+  }
+
+  private Optional<Tensor> mask(Tensor delta, Pass pass) {
+    return pass.dropout()
+        .flatMap(dropout -> dropout.mask(delta, model.hiddenDropout(), 4L * site + 3));
+  }
+}

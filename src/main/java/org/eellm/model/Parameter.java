@@ -1,0 +1,26 @@
+package org.eellm.model;
+
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A named parameter.
+ *
+ * @param name in the Hugging Face scheme, {@code exits.{n}.*} for exit heads
+ * @param offset of its first element in the flat buffers
+ * @param value view into the model's flat buffer of compute weights
+ */
+public record Parameter(String name, long[] shape, long offset, Tensor value) {
+
+  /** Number of elements. */
+  public long numel() {
+    return value.numel();
+  }
+
+  /**
+   * This parameter's part of another flat buffer with the same layout (gradients, master weights,
+   * moments).
+   */
+  public Tensor of(Tensor flat) {
+    return flat.narrow(0, offset, numel()).view(shape);
+  }
+}

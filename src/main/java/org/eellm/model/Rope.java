@@ -1,0 +1,116 @@
+package org.eellm.model;
+
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.RopeScaling;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Rotary position embedding in Hugging Face's convention: elements j and j + D/2 of a head are a
+ * pair rotated by {@code position * frequency_j}.
+ */
+final class Rope implements AutoCloseable {
+  private final Kept kept = new Kept();
+  private final Tensor cos; // [positions, D/2]
+  private final Tensor sin;
+
+  /** Rotations of consecutive or gathered positions, [s, D/2] each. */
+  record Angles(Tensor cos, Tensor sin) {
+
+    /** These angles, with the result of the rotation multiplied by {@code factor}. */
+    Angles times(double factor) {
+      return new Angles(cos.mul(new Scalar(factor)), sin.mul(new Scalar(factor)));
+    }
+
+    /** The opposite rotation. */
+    Angles reversed() {
+      return new Angles(cos, sin.neg());
+    }
+  }
+
+  Rope(ModelConfig model, ScalarType type, Device device) {
+    int half = model.headDim() / 2;
+    float[] cosines = new float[model.maxPositions() * half];
+    float[] sines = new float[cosines.length];
+    double[] frequencies = frequencies(model);
+    for (int position = 0; position < model.maxPositions(); position++) {
+      for (int j = 0; j < half; j++) {
+        double angle = position * frequencies[j];
+        cosines[position * half + j] = (float) Math.cos(angle);
+        sines[position * half + j] = (float) Math.sin(angle);
+      }
+    }
+    try (Scope scope = Scope.open()) {
+      cos = kept.keep(Tensors.ofFloats(cosines, device, model.maxPositions(), half).to(type));
+      sin = kept.keep(Tensors.ofFloats(sines, device, model.maxPositions(), half).to(type));
+    }
+  }
+
+  /** Radians per position of each pair of a head, with the model's scaling. */
+  static double[] frequencies(ModelConfig model) {
+    int half = model.headDim() / 2;
+    double[] frequencies = new double[half];
+    for (int j = 0; j < half; j++) {
+      double frequency = Math.pow(model.ropeTheta(), -(double) j / half);
+      frequencies[j] =
+          switch (model.ropeScaling()) {
+            case RopeScaling.None none -> frequency;
+            case RopeScaling.Linear linear -> frequency / linear.factor();
+            case RopeScaling.Llama3 llama -> llama3(frequency, llama);
+          };
+    }
+    return frequencies;
+  }
+
+  private static double llama3(double frequency, RopeScaling.Llama3 scaling) {
+    double wavelength = 2 * Math.PI / frequency;
+    double lowWavelength = scaling.originalMaxPositions() / scaling.lowFreqFactor();
+    double highWavelength = scaling.originalMaxPositions() / scaling.highFreqFactor();
+    if (wavelength < highWavelength) {
+      return frequency;
+    }
+    if (wavelength > lowWavelength) {
+      return frequency / scaling.factor();
+    }
+    double smooth =
+        (scaling.originalMaxPositions() / wavelength - scaling.lowFreqFactor())
+            / (scaling.highFreqFactor() - scaling.lowFreqFactor());
+    return (1 - smooth) * frequency / scaling.factor() + smooth * frequency;
+  }
+
+  /** Angles of positions 0 to {@code count - 1}. */
+  Angles first(long count) {
+    return new Angles(cos.narrow(0, 0, count), sin.narrow(0, 0, count));
+  }
+
+  /** Angles of {@code positions}, int64 [n]. */
+  Angles at(Tensor positions) {
+    return new Angles(cos.index_select(0, positions), sin.index_select(0, positions));
+  }
+
+  /**
+   * Writes {@code x}, [..., s, D], rotated into {@code out} of the same shape; both may be strided.
+   */
+  static void rotate(Tensor x, Angles angles, Tensor out) {
+    long half = x.size(-1) / 2;
+    Tensor a = x.narrow(-1, 0, half);
+    Tensor b = x.narrow(-1, half, half);
+    Tensor outA = out.narrow(-1, 0, half);
+    Tensor outB = out.narrow(-1, half, half);
+    torch.mul_out(outA, a, angles.cos());
+    outA.addcmul_(b, angles.sin(), new Scalar(-1.0));
+    torch.mul_out(outB, b, angles.cos());
+    outB.addcmul_(a, angles.sin());
+  }
+
+  @Override
+  public void close() {
+    kept.close();
+  }
+}

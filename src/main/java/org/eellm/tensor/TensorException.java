@@ -1,0 +1,14 @@
+package org.eellm.tensor;
+
+/** A tensor operation that cannot be done; the message is one line. */
+public final class TensorException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  public TensorException(String message) {
+    super(message);
+  }
+
+  public TensorException(String message, Throwable cause) {
+    super(message, cause);
+  }
+}
