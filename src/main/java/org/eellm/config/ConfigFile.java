@@ -191,7 +191,7 @@ public final class ConfigFile {
   private static String resourceText(String name) {
     try (InputStream stream = ConfigFile.class.getResourceAsStream(name)) {
       if (stream == null) {
-        throw new ConfigException(name + ": is not part of this build");
+        throw new ConfigException(name.replaceFirst("^/", "") + ": is not part of this build");
       }
       return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
     } catch (IOException e) {

@@ -1,0 +1,87 @@
+package org.eellm.config;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+final class PresetsTest {
+  private static List<Path> presets() throws IOException {
+    try (Stream<Path> files = Files.list(Path.of("configs"))) {
+      return files.sorted().toList();
+    }
+  }
+
+  @Test
+  void presets_areThese() throws IOException {
+    assertThat(presets())
+        .extracting(file -> file.getFileName().toString())
+        .contains(
+            "quickstart.yaml",
+            "novels-10m.yaml",
+            "30m.yaml",
+            "ee-llm-1.3b.yaml",
+            "ee-llm-7b.yaml",
+            "ee-llm-13b.yaml",
+            "ee-llm-30b.yaml");
+  }
+
+  @ParameterizedTest
+  @MethodSource("presets")
+  void preset_everyOne_loadsByFileAndByName(Path file) {
+    String name = file.getFileName().toString().replace(".yaml", "");
+    RunConfig config = ConfigFile.read(file, List.of());
+
+    assertThat(config.exits().layers()).hasSize(2);
+    assertThat(ConfigFile.preset(name, List.of())).isEqualTo(config);
+    assertThat(ConfigFile.preset(name, List.of("train.seed=7")).train().seed()).isEqualTo(7);
+  }
+
+  @Test
+  void preset_unknownName_isRefused() {
+    assertThatThrownBy(() -> ConfigFile.preset("31m", List.of()))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("configs/31m.yaml: is not part of this build");
+  }
+
+  /** The matrices have about as many parameters as the name says. */
+  @ParameterizedTest
+  @CsvSource({
+    "30m, 29_500_000",
+    "novels-10m, 10_300_000",
+    "ee-llm-1.3b, 1_270_000_000",
+    "ee-llm-7b, 7_000_000_000",
+    "ee-llm-13b, 13_300_000_000",
+    "ee-llm-30b, 32_800_000_000",
+  })
+  void preset_size_isItsName(String name, String parameters) {
+    RunConfig config = ConfigFile.preset(name, List.of());
+    ModelConfig model = config.model();
+    long embedding = (long) model.vocabSize() * model.hiddenSize();
+    long layer =
+        4L * model.hiddenSize() * model.hiddenSize()
+            + 3L * model.hiddenSize() * model.ffnHiddenSize();
+    int untied =
+        (model.tieEmbeddings() ? 0 : 1)
+            + (config.exits().tieOutput() ? 0 : config.exits().layers().size());
+
+    double count = embedding * (1.0 + untied) + model.numLayers() * layer;
+    double expected = Long.parseLong(parameters.replace("_", ""));
+    assertThat(count / expected).as("%s has %.4g parameters", name, count).isBetween(0.98, 1.02);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1.3b, 5440", "7b, 10880", "13b, 13632", "30b, 17728"})
+  void preset_eeLlm_feedForwardWidthIsTheOriginals(String size, int width) {
+    assertThat(ConfigFile.preset("ee-llm-" + size, List.of()).model().ffnHiddenSize())
+        .isEqualTo(width);
+  }
+}
