@@ -1,0 +1,28 @@
+package org.eellm.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Option;
+
+/** The options {@code --config} and {@code --set}, as a mixin. */
+final class ConfigOptions {
+  @Option(
+      names = "--config",
+      required = true,
+      paramLabel = "FILE",
+      description = "The run's configuration in YAML; see configs/ for presets.")
+  private Path file;
+
+  @Option(
+      names = "--set",
+      paramLabel = "SECTION.KEY=VALUE",
+      description = "Override a setting, as in --set train.steps=500; the value is YAML.")
+  private List<String> overrides = List.of();
+
+  /** Reads the file and the overrides. */
+  RunConfig read() {
+    return ConfigFile.read(file, overrides);
+  }
+}

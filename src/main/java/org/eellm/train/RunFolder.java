@@ -1,0 +1,126 @@
+package org.eellm.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+
+/**
+ * A run's output folder: {@code config.yaml} (every setting as resolved), {@code metrics.jsonl},
+ * {@code tensorboard/}, {@code checkpoints/} and {@code loss.png}.
+ */
+public final class RunFolder {
+
+  /**
+   * Settings that a resumed run may give anew: none of them changes what a step computes, given the
+   * same steps.
+   */
+  private static final Set<String> FREE =
+      Set.of(
+          "train.steps",
+          "train.eval_interval",
+          "train.eval_batches",
+          "train.max_bad_steps",
+          "train.threads",
+          "checkpoint.interval",
+          "checkpoint.keep",
+          "logging.interval",
+          "logging.tensorboard");
+
+  private final Path path;
+
+  private RunFolder(Path path) {
+    this.path = path;
+  }
+
+  /**
+   * Starts a run in a folder that is absent or empty.
+   *
+   * @param config as resolved; written to {@code config.yaml}
+   * @throws ConfigException if the folder has anything in it
+   * @throws TrainException if it cannot be used
+   */
+  public static RunFolder create(Path path, RunConfig config) {
+    RunFolder folder = new RunFolder(path);
+    try {
+      Files.createDirectories(path);
+      if (!isEmpty(path)) {
+        throw new ConfigException(
+            "--output "
+                + path
+                + ": is not empty; give another folder, or --resume to go on with the run in it");
+      }
+      ConfigFile.write(config, folder.config());
+    } catch (IOException e) {
+      throw TrainException.of(path, "cannot be written", e);
+    }
+    return folder;
+  }
+
+  /**
+   * Goes on with the run in a folder. The configuration then is the given one: its steps, logging
+   * and the like replace those of before.
+   *
+   * @param config as resolved; must equal the run's but for settings that change no step
+   * @throws ConfigException if there is no run or another setting differs, by name
+   */
+  public static RunFolder resume(Path path, RunConfig config) {
+    RunFolder folder = new RunFolder(path);
+    if (!Files.exists(folder.config())) {
+      throw new ConfigException(
+          "--output "
+              + path
+              + ": has no config.yaml of a run to resume; leave out --resume to start one");
+    }
+    RunConfig before = ConfigFile.read(folder.config(), List.of());
+    for (ConfigDifferences.Difference difference : ConfigDifferences.between(before, config)) {
+      if (!FREE.contains(difference.name())) {
+        throw new ConfigException(
+            "%s: %s, but the run in %s has %s; resume with its setting or start another run"
+                .formatted(difference.name(), difference.second(), path, difference.first()));
+      }
+    }
+    try {
+      ConfigFile.write(config, folder.config());
+    } catch (IOException e) {
+      throw TrainException.of(folder.config(), "cannot be written", e);
+    }
+    return folder;
+  }
+
+  private static boolean isEmpty(Path path) throws IOException {
+    try (Stream<Path> children = Files.list(path)) {
+      return children.findAny().isEmpty();
+    }
+  }
+
+  /** The folder itself. */
+  public Path path() {
+    return path;
+  }
+
+  /** The resolved configuration. */
+  public Path config() {
+    return path.resolve("config.yaml");
+  }
+
+  /** One JSON object a step. */
+  public Path metrics() {
+    return path.resolve("metrics.jsonl");
+  }
+
+  /** The folder of TensorBoard's events. */
+  public Path tensorBoard() {
+    return path.resolve("tensorboard");
+  }
+
+  /** The picture of the losses. */
+  public Path lossPlot() {
+    return path.resolve("loss.png");
+  }
+}

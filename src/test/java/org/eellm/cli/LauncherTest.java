@@ -1,0 +1,181 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The script {@code eellm}, in a folder of its own with a JDK and a Maven that are scripts and say
+ * how they were called.
+ */
+@EnabledOnOs(OS.LINUX)
+final class LauncherTest {
+  private record Result(int exitCode, String out, String err) {}
+
+  @TempDir private Path folder;
+  private Path root;
+  private Path jdk;
+
+  @BeforeEach
+  void setUp() throws IOException {
+    root = Files.createDirectories(folder.resolve("a project"));
+    Files.copy(Path.of("eellm"), root.resolve("eellm"));
+    root.resolve("eellm").toFile().setExecutable(true);
+    Files.createDirectories(root.resolve("src/main"));
+    Files.createDirectories(root.resolve("configs"));
+    Files.writeString(root.resolve("pom.xml"), "");
+    jdk =
+        fakeJdk(
+            "25.0.1",
+            """
+            printf '%s\\n' "$@"
+            echo "MALLOC_ARENA_MAX=$MALLOC_ARENA_MAX LC_ALL=$LC_ALL"
+            exit 7
+            """);
+    script(
+        "bin/mvn",
+        """
+        echo "maven $*, JAVA_HOME $JAVA_HOME"
+        target="$(dirname "$0")/../a project/target"
+        mkdir -p "$target/classes/org"
+        echo a.jar:b.jar >"$target/classpath.txt"
+        echo a.jar:gpu.jar >"$target/classpath-cuda.txt"
+        """);
+  }
+
+  @Test
+  void run_firstTime_buildsThenPassesArgumentsAndExitCode() throws Exception {
+    Result result = run(Map.of(), "generate", "--prompt", "two words");
+
+    assertThat(result.err())
+        .startsWith("eellm: building;")
+        .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml process-classes")
+        .contains("JAVA_HOME " + jdk);
+    assertThat(result.out())
+        .contains("\n" + root.toRealPath() + "/target/classes:a.jar:b.jar\n")
+        .contains("\norg.eellm.cli.Main\ngenerate\n--prompt\ntwo words\n")
+        .contains("MALLOC_ARENA_MAX=1");
+    assertThat(result.exitCode()).isEqualTo(7);
+  }
+
+  @Test
+  void run_secondTime_doesNotBuildUntilASourceChanges() throws Exception {
+    run(Map.of());
+    assertThat(run(Map.of()).err()).isEmpty();
+
+    Path source = Files.writeString(root.resolve("src/main/Changed.java"), "");
+    Files.setLastModifiedTime(source, FileTime.fromMillis(System.currentTimeMillis() + 5000));
+    assertThat(run(Map.of()).err()).startsWith("eellm: building;");
+  }
+
+  @Test
+  void run_throughSymbolicLink_findsTheProject() throws Exception {
+    Path link = Files.createSymbolicLink(folder.resolve("link"), Path.of("a project/eellm"));
+    Path second = Files.createSymbolicLink(folder.resolve("bin/second"), link);
+
+    assertThat(run(second, Map.of()).out()).contains("org.eellm.cli.Main");
+  }
+
+  @Test
+  void run_usersEnvironment_isKept() throws Exception {
+    Result result =
+        run(
+            Map.of(
+                "MALLOC_ARENA_MAX", "4", "LANG", "de_DE.UTF-8", "EELLM_JAVA_OPTS", "-Xmx3g -Da=b"));
+
+    assertThat(result.out()).contains("\n-Xmx3g\n-Da=b\n").contains("MALLOC_ARENA_MAX=4 LC_ALL=\n");
+  }
+
+  @Test
+  void run_noUtf8Locale_getsOne() throws Exception {
+    assertThat(run(Map.of("LANG", "C")).out()).contains("LC_ALL=C.UTF-8");
+  }
+
+  @Test
+  void run_olderJavaHome_isPassedOver() throws Exception {
+    Path older = fakeJdk("17.0.2", "echo old");
+    String path = jdk.resolve("bin") + ":" + folder.resolve("bin") + ":/usr/bin:/bin";
+
+    assertThat(run(Map.of("JAVA_HOME", older.toString(), "PATH", path)).out())
+        .contains("org.eellm.cli.Main")
+        .doesNotContain("old");
+  }
+
+  @Test
+  void run_cudaProfile_buildsAndRunsWithIt() throws Exception {
+    Result result = run(Map.of("EELLM_PROFILE", "cuda"));
+
+    assertThat(result.err()).contains("pom.xml -P cuda process-classes");
+    assertThat(result.out()).contains("/target/classes:a.jar:gpu.jar\n");
+  }
+
+  @Test
+  void run_unknownProfile_isRefused() throws Exception {
+    Result result = run(Map.of("EELLM_PROFILE", "cdua"));
+
+    assertThat(result.exitCode()).isEqualTo(1);
+    assertThat(result.err())
+        .isEqualTo("eellm: EELLM_PROFILE is 'cdua'; use cuda, or unset it to run on the CPU\n");
+  }
+
+  @Test
+  void run_failedBuild_saysSoAndTriesAgain() throws Exception {
+    script("bin/mvn", "echo broken; exit 1");
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+      Result result = run(Map.of());
+      assertThat(result.exitCode()).isEqualTo(1);
+      assertThat(result.err()).endsWith("broken\neellm: the build failed; what it says is above\n");
+    }
+  }
+
+  private Result run(Map<String, String> environment, String... arguments) throws Exception {
+    return run(root.resolve("eellm"), environment, arguments);
+  }
+
+  private Result run(Path launcher, Map<String, String> environment, String... arguments)
+      throws Exception {
+    var command = new ArrayList<String>();
+    command.add(launcher.toString());
+    command.addAll(List.of(arguments));
+    Path out = folder.resolve("out.txt");
+    Path err = folder.resolve("err.txt");
+    ProcessBuilder builder =
+        new ProcessBuilder(command)
+            .directory(folder.toFile())
+            .redirectOutput(out.toFile())
+            .redirectError(err.toFile());
+    builder.environment().clear();
+    builder.environment().put("PATH", folder.resolve("bin") + ":/usr/bin:/bin");
+    builder.environment().put("JAVA_HOME", jdk.toString());
+    builder.environment().putAll(environment);
+    int exitCode = builder.start().waitFor();
+    return new Result(exitCode, Files.readString(out), Files.readString(err));
+  }
+
+  private Path fakeJdk(String version, String java) throws IOException {
+    Path home = folder.resolve("jdk-" + version);
+    script("jdk-" + version + "/bin/java", java);
+    script("jdk-" + version + "/bin/javac", "");
+    Files.writeString(home.resolve("release"), "JAVA_VERSION=\"" + version + "\"\n");
+    return home;
+  }
+
+  private void script(String name, String body) throws IOException {
+    Path file = folder.resolve(name);
+    Files.createDirectories(file.getParent());
+    Files.writeString(file, "#!/bin/sh\n" + body);
+    file.toFile().setExecutable(true);
+  }
+}
