@@ -1,0 +1,240 @@
+package org.eellm.data;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.math.BigInteger;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+import java.util.Objects;
+import org.eellm.data.IndexedFormat.TokenType;
+
+/**
+ * A tokenized corpus, read from Megatron's {@code .bin} and {@code .idx} files. Both are mapped into
+ * memory and may be larger than it. All sequences, in order, are one long row of tokens; {@link
+ * #read} takes any part of it.
+ *
+ * <p>May be shared by threads. Nothing may be read after {@link #close}.
+ */
+public final class IndexedDataset implements AutoCloseable {
+  private final Path prefix;
+  private final Arena arena;
+  private final MemorySegment tokens;
+  private final MemorySegment index;
+  private final TokenType type;
+  private final long sequences;
+  private final long documents;
+
+  private IndexedDataset(Path prefix, Arena arena) throws IOException {
+    this.prefix = prefix;
+    this.arena = arena;
+    this.index = map(IndexedFormat.index(prefix), arena);
+    checkHeader();
+    this.type = tokenType();
+    this.sequences = index.get(IndexedFormat.LONG, 18);
+    this.documents = index.get(IndexedFormat.LONG, 26) - 1;
+    checkIndexSize();
+    this.tokens = map(IndexedFormat.tokens(prefix), arena);
+    checkSequences();
+    checkDocuments();
+  }
+
+  /**
+   * Opens a dataset and checks that its index is whole and fits its tokens.
+   *
+   * @param prefix path of the two files without {@code .bin} and {@code .idx}
+   * @throws DataException if a file is absent, cut short or not of this format
+   */
+  public static IndexedDataset open(Path prefix) {
+    for (Path path : new Path[] {IndexedFormat.index(prefix), IndexedFormat.tokens(prefix)}) {
+      if (!Files.isRegularFile(path)) {
+        throw new DataException(
+            path + ": no such file; give the prefix of a .bin/.idx pair, or make one with prepare");
+      }
+    }
+    Arena arena = Arena.ofShared();
+    try {
+      return new IndexedDataset(prefix, arena);
+    } catch (IOException e) {
+      arena.close();
+      throw new DataException("%s: cannot be read: %s".formatted(prefix, e), e);
+    } catch (RuntimeException e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  private static MemorySegment map(Path path, Arena arena) throws IOException {
+    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+      return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
+    }
+  }
+
+  private void checkHeader() {
+    if (index.byteSize() < IndexedFormat.HEADER_BYTES) {
+      throw badIndex(
+          "holds %d bytes, its header alone takes %d"
+              .formatted(index.byteSize(), IndexedFormat.HEADER_BYTES));
+    }
+    byte[] magic = index.asSlice(0, IndexedFormat.MAGIC.length).toArray(ValueLayout.JAVA_BYTE);
+    if (!Arrays.equals(magic, IndexedFormat.MAGIC)) {
+      throw badIndex("is not an indexed dataset, it does not begin with MMIDIDX");
+    }
+    long version = index.get(IndexedFormat.LONG, 9);
+    if (version != IndexedFormat.VERSION) {
+      throw badIndex("has version %d, only 1 is known".formatted(version));
+    }
+  }
+
+  private TokenType tokenType() {
+    int code = index.get(ValueLayout.JAVA_BYTE, 17);
+    for (TokenType candidate : TokenType.values()) {
+      if (candidate.code == code) {
+        return candidate;
+      }
+    }
+    throw badIndex("has element type %d, which holds no tokens".formatted(code));
+  }
+
+  private void checkIndexSize() {
+    if (sequences < 0 || documents < 0) {
+      throw badIndex(
+          "counts %d sequences and %d document boundaries".formatted(sequences, documents + 1));
+    }
+    BigInteger expected =
+        BigInteger.valueOf(sequences)
+            .multiply(BigInteger.valueOf(12))
+            .add(BigInteger.valueOf(documents).add(BigInteger.ONE).shiftLeft(3))
+            .add(BigInteger.valueOf(IndexedFormat.HEADER_BYTES));
+    if (!expected.equals(BigInteger.valueOf(index.byteSize()))) {
+      throw badIndex(
+          "holds %d bytes, its %d sequences and %d documents take %d"
+              .formatted(index.byteSize(), sequences, documents, expected));
+    }
+  }
+
+  private void checkSequences() {
+    long expected = 0;
+    for (long i = 0; i < sequences; i++) {
+      if (length(i) < 0) {
+        throw badIndex("sequence %d has length %d".formatted(i, length(i)));
+      }
+      if (offset(i) != expected) {
+        throw badIndex(
+            "sequence %d starts at byte %d of .bin, the one before it ends at %d"
+                .formatted(i, offset(i), expected));
+      }
+      expected += (long) length(i) * type.bytes;
+    }
+    if (tokens.byteSize() != expected) {
+      throw new DataException(
+          "%s: holds %d bytes, its index describes %d; copy or prepare the pair again"
+              .formatted(IndexedFormat.tokens(prefix), tokens.byteSize(), expected));
+    }
+  }
+
+  private void checkDocuments() {
+    long last = 0;
+    for (long i = 0; i <= documents; i++) {
+      long boundary = index.get(IndexedFormat.LONG, documentsOffset() + 8 * i);
+      if (boundary < last || boundary > sequences || (i == 0 && boundary != 0)) {
+        throw badIndex(
+            "document boundary %d is sequence %d; it has to be from %d to %d"
+                .formatted(i, boundary, last, i == 0 ? 0 : sequences));
+      }
+      last = boundary;
+    }
+  }
+
+  private DataException badIndex(String what) {
+    return new DataException(
+        "%s: %s; copy or prepare the pair again".formatted(IndexedFormat.index(prefix), what));
+  }
+
+  private long offset(long sequence) {
+    return index.get(IndexedFormat.LONG, IndexedFormat.HEADER_BYTES + 4 * sequences + 8 * sequence);
+  }
+
+  private long documentsOffset() {
+    return IndexedFormat.HEADER_BYTES + 12 * sequences;
+  }
+
+  /** The path of the two files without their endings. */
+  public Path prefix() {
+    return prefix;
+  }
+
+  /** Number of tokens. */
+  public long tokens() {
+    return tokens.byteSize() / type.bytes;
+  }
+
+  /** Number of sequences. */
+  public long sequences() {
+    return sequences;
+  }
+
+  /** Number of documents; the files that {@code prepare} writes have one sequence in each. */
+  public long documents() {
+    return documents;
+  }
+
+  /** Number of tokens in a sequence, counted from 0. */
+  public int length(long sequence) {
+    Objects.checkIndex(sequence, sequences);
+    return index.get(IndexedFormat.INT, IndexedFormat.HEADER_BYTES + 4 * sequence);
+  }
+
+  /**
+   * Where a sequence starts in the row of all tokens.
+   *
+   * @param sequence from 0 to {@link #sequences}, which gives the number of tokens
+   */
+  public long start(long sequence) {
+    return sequence == sequences ? tokens() : offset(sequence) / type.bytes;
+  }
+
+  /** The sequence that holds a token of the row of all tokens. */
+  public long sequenceAt(long token) {
+    Objects.checkIndex(token, tokens());
+    long low = 0; // starts at or before the token
+    long high = sequences; // starts after it
+    while (high - low > 1) {
+      long middle = (low + high) >>> 1;
+      if (start(middle) <= token) {
+        low = middle;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  /** The tokens of a sequence. */
+  public int[] sequence(long sequence) {
+    int[] result = new int[length(sequence)];
+    read(start(sequence), result, 0, result.length);
+    return result;
+  }
+
+  /**
+   * Copies a part of the row of all tokens.
+   *
+   * @param from first token
+   */
+  public void read(long from, int[] into, int offset, int count) {
+    Objects.checkFromIndexSize(from, count, tokens());
+    for (int i = 0; i < count; i++) {
+      into[offset + i] = type.read(tokens, (from + i) * type.bytes);
+    }
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}

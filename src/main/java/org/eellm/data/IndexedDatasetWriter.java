@@ -1,0 +1,235 @@
+package org.eellm.data;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Objects;
+import org.eellm.data.IndexedFormat.TokenType;
+
+/**
+ * Writes an {@link IndexedDataset} of one sequence a document, byte for byte as Megatron does.
+ * Memory does not grow with the data.
+ *
+ * <p>The files have temporary names until {@link #commit}: then they are whole, on the disk, and in
+ * the place of what was there. Without it, {@link #close} leaves nothing behind.
+ */
+public final class IndexedDatasetWriter implements AutoCloseable {
+  private final Path prefix;
+  private final int vocabSize;
+  private final TokenType type;
+  private final Output tokens;
+  private final Output index;
+  private long documents;
+  private long documentLength;
+
+  private IndexedDatasetWriter(Path prefix, int vocabSize) throws IOException {
+    this.prefix = prefix;
+    this.vocabSize = vocabSize;
+    this.type = TokenType.forVocabulary(vocabSize);
+    this.tokens = new Output(IndexedFormat.tokens(prefix));
+    try {
+      this.index = new Output(IndexedFormat.index(prefix));
+      index.put(new byte[IndexedFormat.HEADER_BYTES]); // filled in by commit
+    } catch (IOException e) {
+      tokens.discard();
+      throw e;
+    }
+  }
+
+  /**
+   * Begins a dataset.
+   *
+   * @param prefix path of the two files without {@code .bin} and {@code .idx}; its folder is made
+   * @param vocabSize tokens are below it; below 65,500 they take 2 bytes, else 4
+   * @throws DataException if the files cannot be made
+   */
+  public static IndexedDatasetWriter create(Path prefix, int vocabSize) {
+    try {
+      Path folder = prefix.toAbsolutePath().getParent();
+      if (folder != null) {
+        Files.createDirectories(folder);
+      }
+      return new IndexedDatasetWriter(prefix, vocabSize);
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+  }
+
+  /** Adds tokens to the current document. */
+  public void add(int... newTokens) {
+    if (documentLength + newTokens.length > Integer.MAX_VALUE) {
+      throw new DataException(
+          "document %d has more than %d tokens; divide it into several"
+              .formatted(documents, Integer.MAX_VALUE));
+    }
+    documentLength += newTokens.length;
+    try {
+      for (int token : newTokens) {
+        Objects.checkIndex(token, vocabSize);
+        switch (type) {
+          case UINT16 -> tokens.putShort((short) token);
+          default -> tokens.putInt(token);
+        }
+      }
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+  }
+
+  /** Ends the current document. */
+  public void endDocument() {
+    try {
+      index.putInt((int) documentLength);
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+    documents++;
+    documentLength = 0;
+  }
+
+  /** Completes the files and gives them their names; the current document must have ended. */
+  public void commit() {
+    if (documentLength > 0) {
+      throw new IllegalStateException("a document has not ended");
+    }
+    try {
+      completeIndex();
+      tokens.finish();
+      index.finish();
+      // An index never stands beside tokens of another dataset, even if the machine stops here.
+      Files.deleteIfExists(index.path);
+      tokens.rename();
+      index.rename();
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+  }
+
+  private void completeIndex() throws IOException {
+    index.flush();
+    ByteBuffer lengths = ByteBuffer.allocate(Output.BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    long position = IndexedFormat.HEADER_BYTES;
+    long offset = 0;
+    for (long left = documents; left > 0; ) {
+      lengths.clear().limit((int) Math.min(lengths.capacity(), left * Integer.BYTES));
+      while (lengths.hasRemaining()) {
+        position += index.channel.read(lengths, position);
+      }
+      lengths.flip();
+      left -= lengths.remaining() / Integer.BYTES;
+      while (lengths.hasRemaining()) {
+        index.putLong(offset);
+        offset += (long) lengths.getInt() * type.bytes;
+      }
+    }
+    for (long document = 0; document <= documents; document++) {
+      index.putLong(document);
+    }
+    index.flush();
+    ByteBuffer header =
+        ByteBuffer.allocate(IndexedFormat.HEADER_BYTES)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .put(IndexedFormat.MAGIC)
+            .putLong(IndexedFormat.VERSION)
+            .put((byte) type.code)
+            .putLong(documents)
+            .putLong(documents + 1)
+            .flip();
+    index.channel.write(header, 0);
+  }
+
+  /** Deletes what was not committed. */
+  @Override
+  public void close() {
+    try {
+      tokens.discard();
+      index.discard();
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+  }
+
+  private static DataException unwritable(Path prefix, IOException e) {
+    return new DataException(
+        "%s: the dataset cannot be written: %s".formatted(prefix, e.getMessage()), e);
+  }
+
+  /** A file under a temporary name, written through a buffer. */
+  private static final class Output {
+    static final int BUFFER_BYTES = 1 << 16;
+
+    private final Path path;
+    private final Path temporary;
+    private final FileChannel channel;
+    private final ByteBuffer buffer =
+        ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+
+    Output(Path path) throws IOException {
+      this.path = path;
+      this.temporary = path.resolveSibling(path.getFileName() + ".tmp");
+      this.channel =
+          FileChannel.open(
+              temporary,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.TRUNCATE_EXISTING,
+              StandardOpenOption.READ,
+              StandardOpenOption.WRITE);
+    }
+
+    void put(byte[] bytes) throws IOException {
+      reserve(bytes.length).put(bytes);
+    }
+
+    void putShort(short value) throws IOException {
+      reserve(Short.BYTES).putShort(value);
+    }
+
+    void putInt(int value) throws IOException {
+      reserve(Integer.BYTES).putInt(value);
+    }
+
+    void putLong(long value) throws IOException {
+      reserve(Long.BYTES).putLong(value);
+    }
+
+    private ByteBuffer reserve(int bytes) throws IOException {
+      if (buffer.remaining() < bytes) {
+        flush();
+      }
+      return buffer;
+    }
+
+    void flush() throws IOException {
+      buffer.flip();
+      while (buffer.hasRemaining()) {
+        channel.write(buffer);
+      }
+      buffer.clear();
+    }
+
+    /** Brings everything onto the disk. */
+    void finish() throws IOException {
+      flush();
+      channel.force(true);
+      channel.close();
+    }
+
+    void rename() throws IOException {
+      Files.move(
+          temporary,
+          path,
+          StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+    }
+
+    void discard() throws IOException {
+      channel.close();
+      Files.deleteIfExists(temporary);
+    }
+  }
+}
