@@ -47,9 +47,7 @@ public final class BytePairTrainer {
   private final Map<Long, Pair> pairs = new HashMap<>();
   private final PriorityQueue<Candidate> queue =
       new PriorityQueue<>(
-          Comparator.comparingLong(Candidate::count)
-              .reversed()
-              .thenComparingLong(Candidate::pair));
+          Comparator.comparingLong(Candidate::count).reversed().thenComparingLong(Candidate::pair));
 
   private BytePairTrainer() {}
 

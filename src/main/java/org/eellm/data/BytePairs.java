@@ -35,8 +35,7 @@ final class BytePairs {
   static Tokenizer.TextEncoder encoder(Map<byte[], Integer> ids) {
     EncodingRegistry registry = Encodings.newLazyEncodingRegistry();
     String name = "byte pairs";
-    registry.registerGptBytePairEncoding(
-        new GptBytePairEncodingParams(name, WORD, ids, Map.of()));
+    registry.registerGptBytePairEncoding(new GptBytePairEncodingParams(name, WORD, ids, Map.of()));
     Encoding encoding = registry.getEncoding(name).orElseThrow();
     return text -> encoding.encodeOrdinary(text).toArray();
   }

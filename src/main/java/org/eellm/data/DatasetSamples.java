@@ -83,8 +83,7 @@ public final class DatasetSamples implements SampleSource {
         long document = dataset.sequenceAt(start + (from + i) % length);
         throw new DataException(
             "%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text with the model's tokenizer"
-                .formatted(
-                    IndexedFormat.tokens(dataset.prefix()), document, token, vocabSize));
+                .formatted(IndexedFormat.tokens(dataset.prefix()), document, token, vocabSize));
       }
     }
   }

@@ -14,9 +14,9 @@ import java.util.Objects;
 import org.eellm.data.IndexedFormat.TokenType;
 
 /**
- * A tokenized corpus, read from Megatron's {@code .bin} and {@code .idx} files. Both are mapped into
- * memory and may be larger than it. All sequences, in order, are one long row of tokens; {@link
- * #read} takes any part of it.
+ * A tokenized corpus, read from Megatron's {@code .bin} and {@code .idx} files. Both are mapped
+ * into memory and may be larger than it. All sequences, in order, are one long row of tokens;
+ * {@link #read} takes any part of it.
  *
  * <p>May be shared by threads. Nothing may be read after {@link #close}.
  */

@@ -221,10 +221,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
 
     void rename() throws IOException {
       Files.move(
-          temporary,
-          path,
-          StandardCopyOption.ATOMIC_MOVE,
-          StandardCopyOption.REPLACE_EXISTING);
+          temporary, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     }
 
     void discard() throws IOException {

@@ -145,8 +145,7 @@ final class LineReader implements AutoCloseable {
     if (utf8.reset().decode(bytes, characters, true).isError()) {
       throw new DataException(
           "%s:%d: not UTF-8 at byte %d of the text (0x%02X); convert the file to UTF-8, for example with iconv"
-              .formatted(
-                  place, line, discarded + bytes.position(), buffer[bytes.position()]));
+              .formatted(place, line, discarded + bytes.position(), buffer[bytes.position()]));
     }
     return characters.flip();
   }

@@ -121,7 +121,9 @@ public final class Tokenizer {
     return vocabulary.beginningOfSequence();
   }
 
-  /** The UTF-8 bytes that a token adds to a text, perhaps part of a character; of a special none. */
+  /**
+   * The UTF-8 bytes that a token adds to a text, perhaps part of a character; of a special none.
+   */
   public byte[] bytes(int id) {
     return token(id).bytes().clone();
   }

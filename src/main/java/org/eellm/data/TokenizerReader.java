@@ -11,14 +11,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -77,8 +75,7 @@ final class TokenizerReader {
     String text = readText(path);
     Path configPath = path.resolveSibling(Tokenizer.CONFIG_FILE);
     String configText = Files.exists(configPath) ? readText(configPath) : "{}";
-    return new TokenizerReader(
-            parse(text, path), parse(configText, configPath), path.toString())
+    return new TokenizerReader(parse(text, path), parse(configText, configPath), path.toString())
         .tokenizer(text, configText);
   }
 
@@ -116,9 +113,7 @@ final class TokenizerReader {
         new Tokenizer.Vocabulary(
             tokens(), endOfDocument(), beginningOfSequence(), dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
-        bytePairs()
-            .map(BytePairs::encoder)
-            .orElseGet(() -> HuggingFaceEncoder.of(file, place));
+        bytePairs().map(BytePairs::encoder).orElseGet(() -> HuggingFaceEncoder.of(file, place));
     return new Tokenizer(understood, encoder, fileText, configText);
   }
 
@@ -238,9 +233,7 @@ final class TokenizerReader {
       return OptionalInt.empty();
     }
     Optional<String> name = name("bos_token").or(() -> templateName);
-    return name.isPresent()
-        ? OptionalInt.of(id(name.get(), "bos_token"))
-        : OptionalInt.empty();
+    return name.isPresent() ? OptionalInt.of(id(name.get(), "bos_token")) : OptionalInt.empty();
   }
 
   /** A special token's name in the configuration, written as text or as an object. */
