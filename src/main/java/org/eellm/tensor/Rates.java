@@ -18,6 +18,15 @@ public final class Rates {
 
   private static final long MEMORY_BYTES = 256L << 20;
 
+  /**
+   * A device's rates.
+   *
+   * @param float32 matrix products in FLOP/s
+   * @param bfloat16 matrix products in FLOP/s
+   * @param memory reading in bytes/s
+   */
+  public record Measured(double float32, double bfloat16, double memory) {}
+
   private Rates() {}
 
   /**
@@ -49,6 +58,27 @@ public final class Rates {
       double best = best(seconds, device, values::sum);
       return MEMORY_BYTES / best;
     }
+  }
+
+  /**
+   * All rates of the CPU, with the calling thread's thread count.
+   *
+   * @param seconds how long to measure each
+   */
+  public static Measured ofCpu(double seconds) {
+    return measure(Torch.cpu(), seconds);
+  }
+
+  /** All rates of the first CUDA device; a {@link TensorException} where none can be used. */
+  public static Measured ofCuda(double seconds) {
+    return measure(Torch.cuda(), seconds);
+  }
+
+  private static Measured measure(Device device, double seconds) {
+    return new Measured(
+        gemm(ScalarType.Float, device, seconds),
+        gemm(ScalarType.BFloat16, device, seconds),
+        memory(device, seconds));
   }
 
   private static double best(double seconds, Device device, Runnable work) {

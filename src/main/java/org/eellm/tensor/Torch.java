@@ -1,7 +1,12 @@
 package org.eellm.tensor;
 
-import java.util.Locale;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DeviceOptional;
 import org.bytedeco.pytorch.TensorOptions;
@@ -18,6 +23,15 @@ public final class Torch {
 
   private Torch() {}
 
+  /** libtorch's version and its binding's, such as {@code 2.10.0-1.5.13}. */
+  public static String version() {
+    try {
+      return Loader.getVersion("org.bytedeco", "pytorch");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /** CPU threads of the calling thread's operations. */
   public static int threads() {
     return torch.get_num_threads();
@@ -31,6 +45,19 @@ public final class Torch {
   /** Whether a CUDA device can be used: the cuda build of the natives and a working GPU. */
   public static boolean cudaIsAvailable() {
     return torch.cuda_is_available();
+  }
+
+  /** CUDA devices that can be used; 0 in a build for the CPU. */
+  public static int cudaDevices() {
+    return Math.toIntExact(torch.getNumGPUs());
+  }
+
+  /**
+   * Whether JavaCPP refuses allocations beyond a limit of its own. It counts memory that is not
+   * ours, and fails where there is plenty.
+   */
+  public static boolean memoryWatchdogIsOn() {
+    return Pointer.maxPhysicalBytes() > 0 || Pointer.maxBytes() > 0;
   }
 
   /** The CPU. */
@@ -55,10 +82,17 @@ public final class Torch {
         .device(new DeviceOptional(device));
   }
 
-  /** The library that runs float32 matrix products, as loaded. */
+  /**
+   * The library that runs float32 matrix products. Where the system tells which libraries a process
+   * has loaded (Linux), this is what it says, not what was asked for.
+   */
   public static String blas() {
-    String loaded = System.getProperty("org.bytedeco.openblas.load", "openblas");
-    return loaded.toLowerCase(Locale.ROOT).contains("mkl") ? "Intel MKL" : "OpenBLAS";
+    torch.mm(torch.zeros(2, 2), torch.zeros(2, 2)).close(); // MKL loads its parts at first use.
+    try (Stream<String> maps = Files.lines(Path.of("/proc/self/maps"))) {
+      return maps.anyMatch(line -> line.contains("libmkl_core")) ? "Intel MKL" : "OpenBLAS";
+    } catch (IOException e) {
+      return "OpenBLAS"; // Not Linux, where MKL is not used.
+    }
   }
 
   /**
