@@ -59,7 +59,7 @@ final class LauncherTest {
     Result result = run(Map.of(), "generate", "--prompt", "two words");
 
     assertThat(result.err())
-        .startsWith("eellm: building;")
+        .startsWith("eellm: building")
         .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml process-classes")
         .contains("JAVA_HOME " + jdk);
     assertThat(result.out())
@@ -76,7 +76,7 @@ final class LauncherTest {
 
     Path source = Files.writeString(root.resolve("src/main/Changed.java"), "");
     Files.setLastModifiedTime(source, FileTime.fromMillis(System.currentTimeMillis() + 5000));
-    assertThat(run(Map.of()).err()).startsWith("eellm: building;");
+    assertThat(run(Map.of()).err()).startsWith("eellm: building");
   }
 
   @Test
