@@ -17,8 +17,7 @@ import picocli.CommandLine.Spec;
 /** {@code eellm doctor}: what this machine has, how fast it is, and what is set up badly. */
 @Command(
     name = "doctor",
-    description = "Say what this machine has, measure it, and warn of what is set up badly.",
-    mixinStandardHelpOptions = true)
+    description = "Say what this machine has, measure it, and warn of what is set up badly.")
 final class DoctorCommand implements Callable<Integer> {
   private static final double GIB = 1L << 30;
 

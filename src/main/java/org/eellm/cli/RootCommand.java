@@ -24,6 +24,7 @@ import picocli.CommandLine.Spec;
     description = "Trains early-exit language models and generates text with them.",
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = RootCommand.Version.class,
+    scope = ScopeType.INHERIT, // Every command has --help and --version.
     mixinStandardHelpOptions = true,
     footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."},
     subcommands = {

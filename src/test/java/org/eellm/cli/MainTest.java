@@ -10,6 +10,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
+import org.eellm.tensor.TensorException;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -58,9 +59,27 @@ final class MainTest {
   }
 
   @Test
+  void run_everyCommand_hasHelpAndVersion() {
+    for (String command : RootCommand.commandLine().getSubcommands().keySet()) {
+      assertThat(run(command, "--help")).as(command).isZero();
+      assertThat(out.toString()).contains("Usage: eellm " + command);
+      assertThat(run(command, "--version")).as(command).isZero();
+      assertThat(out.toString()).contains("eellm " + RootCommand.Version.number() + "\n");
+      out.getBuffer().setLength(0);
+    }
+    assertThat(err.toString()).isEmpty();
+  }
+
+  @Test
   void run_configException_isWrongUseInOneLine() {
     assertThat(run(failing(new ConfigException("train.steps: 0 is below 1")), "fail")).isEqualTo(2);
     assertThat(err.toString()).isEqualTo("eellm: train.steps: 0 is below 1\n");
+  }
+
+  @Test
+  void run_exceptionOfARoom_isFailureInOneLine() {
+    assertThat(run(failing(new TensorException("cuda: not available")), "fail")).isEqualTo(1);
+    assertThat(err.toString()).isEqualTo("eellm: cuda: not available\n");
   }
 
   @Test
