@@ -29,6 +29,7 @@ import picocli.CommandLine.Spec;
     footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."},
     subcommands = {
       DoctorCommand.class,
+      PrepareCommand.class,
     })
 final class RootCommand implements Runnable {
   @Spec private CommandSpec spec;

@@ -114,9 +114,9 @@ public final class BytePairTrainer {
         break;
       }
       merge(candidate.pair(), state);
-      progress.report("merging pairs", merges.size(), wanted);
+      progress.report(Progress.Work.MERGING_PAIRS, merges.size(), wanted);
     }
-    progress.report("merging pairs", wanted, wanted);
+    progress.report(Progress.Work.MERGING_PAIRS, wanted, wanted);
   }
 
   private void merge(long pair, Pair state) {

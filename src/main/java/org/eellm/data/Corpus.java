@@ -12,7 +12,7 @@ public interface Corpus {
   /** A new pass over the documents. */
   Pass open();
 
-  /** How much there is to read, in the unit of {@link Pass#position}. */
+  /** How much there is to read, in bytes as they are stored. */
   long size();
 
   /** One pass. Used by one thread. */
@@ -40,6 +40,7 @@ public interface Corpus {
   /** Documents in memory. */
   static Corpus of(List<String> documents) {
     List<String> copy = List.copyOf(documents);
+    long size = copy.stream().mapToLong(String::length).sum();
     return new Corpus() {
       @Override
       public Pass open() {
@@ -52,8 +53,9 @@ public interface Corpus {
             if (!iterator.hasNext()) {
               return Optional.empty();
             }
-            position++;
-            return Optional.of(new Piece(iterator.next(), true));
+            String document = iterator.next();
+            position += document.length();
+            return Optional.of(new Piece(document, true));
           }
 
           @Override
@@ -73,7 +75,7 @@ public interface Corpus {
 
       @Override
       public long size() {
-        return copy.size();
+        return size;
       }
     };
   }

@@ -24,7 +24,7 @@ final class OrderedBatches {
   /**
    * @param work turns a batch into its result, on any thread
    * @param consumer receives the results, on the calling thread
-   * @param name what the progress calls it
+   * @param name what the work is for {@code progress}
    */
   static <R> void process(
       Corpus corpus,
@@ -33,7 +33,7 @@ final class OrderedBatches {
       Function<List<Corpus.Piece>, R> work,
       Consumer<R> consumer,
       Progress progress,
-      String name) {
+      Progress.Work name) {
     Queue<Future<R>> underWay = new ArrayDeque<>();
     ExecutorService workers = Executors.newFixedThreadPool(threads);
     try {

@@ -6,9 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Turns a corpus into an {@link IndexedDataset}: every document's tokens, after the tokenizer's
- * beginning of sequence if it has one, and the end of document. The result does not depend on the
- * number of threads.
+ * Turns a corpus into an {@link IndexedDataset}, with its tokenizer beside it. A document becomes
+ * the tokenizer's beginning of sequence, if it has one, the tokens of the text, and the end of
+ * document. The result does not depend on the number of threads.
  */
 public final class Preparation {
   /**
@@ -57,12 +57,12 @@ public final class Preparation {
   }
 
   /**
-   * Writes a dataset.
+   * Writes {@code PREFIX.bin}, {@code PREFIX.idx} and the folder {@code PREFIX-tokenizer}.
    *
-   * @param prefix path of the dataset's files without {@code .bin} and {@code .idx}
+   * @param prefix path of the dataset's files without their endings
    * @param threads that tokenize
    * @throws DataException if the corpus is empty or cannot be read, or the files not be written;
-   *     nothing is left behind then
+   *     what stood there before is left as it was then
    */
   public static Summary run(
       Corpus corpus, Tokenizer tokenizer, Path prefix, int threads, Progress progress) {
@@ -71,13 +71,25 @@ public final class Preparation {
         Corpus.Pass pass = corpus.open()) {
       Preparation preparation = new Preparation(tokenizer, writer);
       OrderedBatches.process(
-          corpus, pass, threads, preparation::tokenize, preparation::write, progress, "tokenizing");
+          corpus,
+          pass,
+          threads,
+          preparation::tokenize,
+          preparation::write,
+          progress,
+          Progress.Work.TOKENIZING);
       if (preparation.documents == 0) {
         throw new DataException("the corpus has no text; check the inputs");
       }
+      tokenizer.save(tokenizerFolder(prefix));
       writer.commit();
       return preparation.summary(pass.skippedLines(), (System.nanoTime() - start) / 1e9);
     }
+  }
+
+  /** Where the tokenizer of a dataset is. */
+  public static Path tokenizerFolder(Path prefix) {
+    return prefix.resolveSibling(prefix.getFileName() + "-tokenizer");
   }
 
   private List<Tokens> tokenize(List<Corpus.Piece> pieces) {

@@ -1,14 +1,23 @@
 package org.eellm.data;
 
-/** Hears how far a long piece of work has come. Called by one thread at a time, often. */
+/** Hears how far long work has come. Called by one thread, often. */
 @FunctionalInterface
 public interface Progress {
   /** Nobody listens. */
   Progress NONE = (work, done, total) -> {};
 
+  /** What is going on. */
+  enum Work {
+    /** Counting words to train a tokenizer, in bytes of the corpus. */
+    COUNTING_WORDS,
+    /** Making tokens of pairs, in pairs. */
+    MERGING_PAIRS,
+    /** Turning text into tokens, in bytes of the corpus. */
+    TOKENIZING
+  }
+
   /**
-   * @param work what is going on, for people; changes when the next part of the work begins
-   * @param done how much is done, from 0 to {@code total}, in any unit
+   * @param done how much of {@code total} is done, in the work's unit
    */
-  void report(String work, long done, long total);
+  void report(Work work, long done, long total);
 }

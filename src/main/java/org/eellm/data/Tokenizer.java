@@ -81,8 +81,8 @@ public final class Tokenizer {
   }
 
   /**
-   * The ids of a text, every character taken literally. Of an unpaired surrogate, which is no text,
-   * nothing is kept but a replacement character.
+   * The ids of a text, every character taken literally. An unpaired surrogate, which is no text,
+   * becomes a question mark.
    */
   public int[] encode(String text) {
     return encoder.encode(text);

@@ -31,7 +31,7 @@ final class WordCounts {
             }
           },
           progress,
-          "counting words");
+          Progress.Work.COUNTING_WORDS);
     }
     return total;
   }
