@@ -154,24 +154,25 @@ final class PrepareCommand implements Callable<Integer> {
               summary.megabytesPerSecond()));
       return;
     }
+    out.printf("written     %s.bin, .idx and %s/%n", output, folder);
+    out.printf("documents   %,d%n", summary.documents());
     out.printf(
-        "%s.bin, .idx: %,d documents, %,d tokens%n", output, summary.documents(), summary.tokens());
+        "tokens      %,d, of %.2f bytes of text on average%n",
+        summary.tokens(), summary.bytesPerToken());
+    out.printf("vocabulary  %,d%n", used.vocabSize());
     out.printf(
-        "%s: %,d tokens, %.2f bytes of text a token%n",
-        folder, used.vocabSize(), summary.bytesPerToken());
-    out.printf(
-        "%.1f MB of text in %.1f s, %.1f MB/s%n",
+        "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
         summary.textBytes() / 1e6, summary.seconds(), summary.megabytesPerSecond());
     if (summary.emptyDocuments() > 0) {
-      out.printf("left out: %,d documents without text%n", summary.emptyDocuments());
+      out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
     }
     if (summary.skippedLines() > 0) {
-      out.printf("left out: %,d bad lines%n", summary.skippedLines());
+      out.printf("left out    %,d bad lines%n", summary.skippedLines());
     }
     if (tokenizer.equals(TRAIN) && used.vocabSize() < vocabSize.orElse(DEFAULT_VOCAB_SIZE)) {
       out.printf(
-          "the text has pairs for %,d tokens only, not for %,d%n",
-          used.vocabSize(), vocabSize.orElse(DEFAULT_VOCAB_SIZE));
+          "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
+          vocabSize.orElse(DEFAULT_VOCAB_SIZE));
     }
     out.flush();
   }

@@ -1,0 +1,213 @@
+package org.eellm.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+final class IndexedDatasetTest {
+  @TempDir Path folder;
+
+  @Test
+  void write_smallDataset_isTheFormatByteForByte() throws IOException {
+    write("small", 300, new int[] {1, 256}, new int[] {299});
+    assertThat(hex("small.bin")).isEqualTo("01000001" + "2b01");
+    assertThat(hex("small.idx"))
+        .isEqualTo(
+            "4d4d4944494458"
+                + "0000" // magic
+                + "0100000000000000" // version
+                + "08" // uint16
+                + "0200000000000000" // sequences
+                + "0300000000000000" // document boundaries
+                + "02000000"
+                + "01000000" // lengths
+                + "0000000000000000"
+                + "0400000000000000" // offsets
+                + "0000000000000000"
+                + "0100000000000000"
+                + "0200000000000000");
+  }
+
+  @Test
+  void write_vocabularySize_choosesTheType() throws IOException {
+    write("short", 65_499, new int[] {65_498});
+    write("wide", 65_500, new int[] {65_499});
+    assertThat(hex("short.bin")).isEqualTo("daff");
+    assertThat(hex("wide.bin")).isEqualTo("dbff0000");
+    for (String name : List.of("short", "wide")) {
+      try (IndexedDataset dataset = IndexedDataset.open(folder.resolve(name))) {
+        assertThat(dataset.sequence(0)).containsExactly(name.equals("short") ? 65_498 : 65_499);
+      }
+    }
+  }
+
+  @Test
+  void copy_ofMegatronsDataset_isByteIdentical() {
+    Path original = SharedFiles.find("data/megatron").resolve("meg-gpt2-openwebtext_text_document");
+    try (IndexedDataset dataset = IndexedDataset.open(original);
+        IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("copy"), 50_257)) {
+      assertThat(dataset.documents()).isEqualTo(1_000);
+      assertThat(dataset.tokens()).isEqualTo(1_361_845);
+      for (long i = 0; i < dataset.sequences(); i++) {
+        writer.add(dataset.sequence(i));
+        writer.endDocument();
+      }
+      writer.commit();
+    }
+    for (String ending : List.of(".bin", ".idx")) {
+      assertThat(folder.resolve("copy" + ending))
+          .hasSameBinaryContentAs(original.resolveSibling(original.getFileName() + ending));
+    }
+  }
+
+  @Test
+  void read_manySequences_areFoundByToken() {
+    int[][] documents = new int[50_000][];
+    Arrays.setAll(documents, i -> IntStream.range(0, i % 4).map(j -> (i + j) % 500).toArray());
+    write("many", 500, documents);
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("many"))) {
+      assertThat(dataset.tokens()).isEqualTo(75_000);
+      for (int i = 0; i < documents.length; i++) {
+        assertThat(dataset.sequence(i)).isEqualTo(documents[i]);
+        for (int j = 0; j < documents[i].length; j++) {
+          assertThat(dataset.sequenceAt(dataset.start(i) + j)).isEqualTo(i);
+        }
+      }
+      int[] across = new int[7];
+      dataset.read(3, across, 1, 6); // documents 1 to 3 are of lengths 1, 2, 3
+      assertThat(across).containsExactly(0, 3, 4, 5, 5, 6, 7);
+    }
+  }
+
+  @Test
+  void open_otherTokenTypes_areRead() throws IOException {
+    assertThat(tokensOfType(1, 1, "7fff")).containsExactly(127, 255);
+    assertThat(tokensOfType(2, 1, "7f01")).containsExactly(127, 1);
+    assertThat(tokensOfType(3, 2, "ff7f0100")).containsExactly(32_767, 1);
+    assertThat(tokensOfType(5, 8, "ff7f000000000000" + "0000000001000000"))
+        .containsExactly(32_767, -1); // beyond every vocabulary
+  }
+
+  private int[] tokensOfType(int code, int bytes, String content) throws IOException {
+    write("typed", 300, new int[] {1, 2});
+    Files.write(folder.resolve("typed.bin"), HexFormat.of().parseHex(content));
+    change("typed.idx", index -> index.put(17, (byte) code));
+    assertThat(Files.size(folder.resolve("typed.bin"))).isEqualTo(2L * bytes);
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("typed"))) {
+      return dataset.sequence(0);
+    }
+  }
+
+  @Test
+  void open_damagedFiles_areNamed() throws IOException {
+    assertBad("missing", "missing.idx: no such file");
+
+    assertBadIndex(index -> index.put(0, (byte) 'X'), "is not an indexed dataset");
+    assertBadIndex(index -> index.putLong(9, 2), "has version 2, only 1 is known");
+    assertBadIndex(index -> index.put(17, (byte) 7), "has element type 7, which holds no tokens");
+    assertBadIndex(index -> index.putLong(18, -1), "counts -1 sequences");
+    assertBadIndex(index -> index.putLong(26, 0), "counts 2 sequences and 0 document boundaries");
+    assertBadIndex(
+        index -> index.putLong(18, 3), "holds 82 bytes, its 3 sequences and 2 documents take 94");
+    assertBadIndex(index -> index.putLong(18, Long.MAX_VALUE), "take 110680464442257309");
+    assertBadIndex(index -> index.putInt(34, -5), "sequence 0 has length -5");
+    assertBadIndex(
+        index -> index.putInt(34, 3),
+        "sequence 1 starts at byte 4 of .bin, the one before it ends at 6");
+    assertBadIndex(index -> index.putLong(42, 2), "sequence 0 starts at byte 2 of .bin");
+    assertBadIndex(index -> index.putInt(38, 2), "bad.bin: holds 6 bytes, its index describes 8");
+    assertBadIndex(index -> index.putLong(58, 1), "document boundary 0 is sequence 1");
+    assertBadIndex(index -> index.putLong(66, -1), "document boundary 1 is sequence -1");
+    assertBadIndex(index -> index.putLong(74, 3), "document boundary 2 is sequence 3");
+  }
+
+  @Test
+  void open_truncatedFiles_areNamedWithTheirSizes() throws IOException {
+    write("whole", 300, new int[] {1, 256}, new int[] {299});
+    byte[] index = Files.readAllBytes(folder.resolve("whole.idx"));
+    byte[] tokens = Files.readAllBytes(folder.resolve("whole.bin"));
+    Files.write(folder.resolve("cut.bin"), tokens);
+    for (int length = 0; length < index.length; length++) {
+      Files.write(folder.resolve("cut.idx"), Arrays.copyOf(index, length));
+      assertBad("cut", "cut.idx: holds " + length + " bytes");
+    }
+    Files.write(folder.resolve("cut.idx"), index);
+    for (int length = 0; length < tokens.length; length++) {
+      Files.write(folder.resolve("cut.bin"), Arrays.copyOf(tokens, length));
+      assertBad("cut", "cut.bin: holds " + length + " bytes, its index describes 6");
+    }
+  }
+
+  @Test
+  void writer_notCommitted_leavesWhatWasThere() throws IOException {
+    write("kept", 300, new int[] {1});
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("kept"), 300)) {
+      writer.add(7, 8, 9);
+      writer.endDocument();
+    }
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("kept"));
+        Stream<Path> files = Files.list(folder)) {
+      assertThat(dataset.sequence(0)).containsExactly(1);
+      assertThat(files.map(file -> file.getFileName().toString()))
+          .containsExactlyInAnyOrder("kept.bin", "kept.idx");
+    }
+  }
+
+  @Test
+  void writer_whereNothingCanBeWritten_isNamed() throws IOException {
+    Files.writeString(folder.resolve("file"), "");
+    assertThatThrownBy(() -> IndexedDatasetWriter.create(folder.resolve("file/data"), 300))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(folder.resolve("file/data") + ": the dataset cannot be written: ");
+  }
+
+  private void assertBadIndex(Consumer<ByteBuffer> damage, String message) throws IOException {
+    write("bad", 300, new int[] {1, 256}, new int[] {299});
+    change("bad.idx", damage);
+    assertBad("bad", message);
+  }
+
+  private void assertBad(String name, String message) {
+    assertThatThrownBy(() -> IndexedDataset.open(folder.resolve(name)))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(folder.resolve(name) + ".")
+        .hasMessageContaining(message);
+  }
+
+  private void change(String file, Consumer<ByteBuffer> change) throws IOException {
+    byte[] content = Files.readAllBytes(folder.resolve(file));
+    change.accept(ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN));
+    Files.write(folder.resolve(file), content);
+  }
+
+  private void write(String name, int vocabSize, int[]... documents) {
+    write(folder.resolve(name), vocabSize, documents);
+  }
+
+  static void write(Path prefix, int vocabSize, int[]... documents) {
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(prefix, vocabSize)) {
+      for (int[] document : documents) {
+        writer.add(document);
+        writer.endDocument();
+      }
+      writer.commit();
+    }
+  }
+
+  private String hex(String file) throws IOException {
+    return HexFormat.of().formatHex(Files.readAllBytes(folder.resolve(file)));
+  }
+}

@@ -1,0 +1,217 @@
+package org.eellm.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.Set;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
+import org.eellm.data.BlendedSamples.Weighted;
+import org.eellm.data.Split.Part;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+final class SamplesTest {
+  private static final int LENGTH = 8;
+
+  @TempDir Path folder;
+
+  @Test
+  void permutation_everySize_isAPermutation() {
+    for (int size = 1; size < 300; size++) {
+      for (long key = 0; key < 3; key++) {
+        KeyedPermutation permutation = new KeyedPermutation(size, key);
+        assertThat(LongStream.range(0, size).map(permutation::at).sorted().toArray())
+            .isEqualTo(LongStream.range(0, size).toArray());
+      }
+    }
+    KeyedPermutation huge = new KeyedPermutation(1L << 62, 1);
+    assertThat(LongStream.range(0, 1000).map(huge::at).distinct().count()).isEqualTo(1000);
+  }
+
+  @Test
+  void permutation_anyPlace_goesEverywhere() {
+    // Where the first of ten goes, over many keys: each place about as often.
+    int[] counts = new int[10];
+    for (long key = 0; key < 10_000; key++) {
+      counts[(int) new KeyedPermutation(10, key).at(0)]++;
+    }
+    assertThat(Arrays.stream(counts).boxed())
+        .allSatisfy(count -> assertThat(count).isBetween(850, 1150));
+  }
+
+  @Test
+  void split_shares_followMegatronsRounding() {
+    assertThat(new Split(969, 30, 1).boundaries(1000)).containsExactly(0, 969, 999, 1000);
+    assertThat(new Split(1, 1, 0).boundaries(3)).containsExactly(0, 1, 3, 3);
+    assertThat(new Split(9, 1, 0).boundaries(1)).containsExactly(0, 1, 1, 1);
+    assertThat(new Split(1, 1, 1).boundaries(100)).containsExactly(0, 34, 67, 100);
+    assertThatThrownBy(() -> new Split(0, 0, 0)).isInstanceOf(DataException.class);
+    assertThatThrownBy(() -> new Split(1, -1, 0)).isInstanceOf(DataException.class);
+    assertThatThrownBy(() -> new Split(Double.NaN, 1, 0)).isInstanceOf(DataException.class);
+  }
+
+  @Test
+  void sample_epoch_showsEveryTokenOnceAsTarget() {
+    try (IndexedDataset dataset = dataset("ring", 10, 16)) { // 160 different tokens
+      DatasetSamples samples = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+      assertThat(samples.samplesPerEpoch()).isEqualTo(20);
+      for (int epoch = 0; epoch < 5; epoch++) {
+        int[] targets = new int[0];
+        for (int i = 0; i < 20; i++) {
+          int[] sample = samples.samples(epoch * 20L + i, 1);
+          for (int j = 1; j <= LENGTH; j++) { // neighbours in the file, round the end
+            assertThat(sample[j]).isEqualTo((sample[j - 1] + 1) % 160);
+          }
+          targets =
+              IntStream.concat(Arrays.stream(targets), Arrays.stream(sample).skip(1)).toArray();
+        }
+        assertThat(Arrays.stream(targets).sorted().toArray())
+            .isEqualTo(IntStream.range(0, 160).toArray());
+      }
+    }
+  }
+
+  @Test
+  void sample_dependsOnSeedAndIndexOnly() {
+    try (IndexedDataset dataset = dataset("pure", 10, 160)) {
+      int[] expected = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1).samples(0, 500);
+      DatasetSamples again = samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1);
+      int width = LENGTH + 1;
+      for (int i = 499; i >= 0; i -= 7) {
+        assertThat(again.samples(i, 1))
+            .isEqualTo(Arrays.copyOfRange(expected, i * width, (i + 1) * width));
+      }
+      assertThat(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 2).samples(0, 500))
+          .isNotEqualTo(expected);
+      // Epochs are of 200 samples, and not alike.
+      assertThat(Arrays.copyOfRange(expected, 200 * width, 400 * width))
+          .isNotEqualTo(Arrays.copyOfRange(expected, 0, 200 * width));
+    }
+  }
+
+  @Test
+  void sample_parts_doNotShareTokens() {
+    try (IndexedDataset dataset = dataset("parts", 10, 16)) {
+      Split split = new Split(8, 1, 1);
+      Set<Integer> seen = new HashSet<>();
+      for (Part part : Part.values()) {
+        DatasetSamples samples = samples(dataset, split, part, 3);
+        int[] tokens = samples.samples(0, (int) samples.samplesPerEpoch());
+        Set<Integer> own = new HashSet<>(Arrays.stream(tokens).boxed().toList());
+        assertThat(own).hasSize(part == Part.TRAINING ? 128 : 16);
+        assertThat(Collections.disjoint(own, seen)).isTrue();
+        seen.addAll(own);
+      }
+    }
+  }
+
+  @Test
+  void sample_partTooShort_isNamed() {
+    try (IndexedDataset dataset = dataset("short", 2, LENGTH)) {
+      assertThatThrownBy(() -> samples(dataset, new Split(1, 1, 0), Part.VALIDATION, 1))
+          .isInstanceOf(DataException.class)
+          .hasMessage(
+              folder.resolve("short")
+                  + ": its validation part, 1 of 2 documents, has 8 tokens, too few for a sample of"
+                  + " 9; prepare more text, choose another split or a shorter sequence length");
+      assertThatThrownBy(() -> samples(dataset, Split.TRAINING_ONLY, Part.TEST, 1))
+          .hasMessageContaining("its test part, 0 of 2 documents, has 0 tokens");
+      assertThat(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1).samplesPerEpoch())
+          .isEqualTo(2);
+    }
+  }
+
+  @Test
+  void sample_tokenBeyondTheVocabulary_isNamed() {
+    IndexedDatasetTest.write(
+        folder.resolve("beyond"), 100, new int[] {1, 2, 3, 4, 5}, new int[] {6, 77, 7, 8, 9});
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("beyond"))) {
+      DatasetSamples samples =
+          new DatasetSamples(dataset, Split.TRAINING_ONLY, Part.TRAINING, LENGTH, 77, 1);
+      assertThatThrownBy(() -> samples.samples(0, 1))
+          .isInstanceOf(DataException.class)
+          .hasMessage(
+              folder.resolve("beyond")
+                  + ".bin: document 1 has token 77, outside the model's vocabulary of 77; prepare"
+                  + " the text with the model's tokenizer");
+    }
+  }
+
+  @Test
+  void blend_weights_areKeptInEveryPrefix() {
+    double[] weights = {5, 3, 1.5, 0.5};
+    BlendedSamples blend = blend(weights);
+    int[] taken = new int[4];
+    for (int i = 0; i < 2000; i++) {
+      int[] sample = blend.samples(i, 1);
+      assertThat(sample[1]).isEqualTo(taken[sample[0]]++); // its own samples in order
+      for (int j = 0; j < 4; j++) {
+        assertThat((double) taken[j]).isCloseTo((i + 1) * weights[j] / 10, within(1.5));
+      }
+    }
+    assertThat(taken).containsExactly(1000, 600, 300, 100);
+    // Megatron's rule worked out by hand.
+    assertThat(IntStream.range(0, 4).map(i -> blend.samples(i, 1)[0])).containsExactly(0, 1, 2, 0);
+  }
+
+  @Test
+  void blend_anyOrderOfIndices_givesTheSame() {
+    BlendedSamples forward = blend(0.7, 0.2, 0.1);
+    int[] expected = forward.samples(0, 200_000);
+    BlendedSamples other = blend(0.7, 0.2, 0.1);
+    for (int index : new int[] {199_999, 5, 65_536, 65_535, 131_072, 0, 70_000, 69_999, 180_000}) {
+      assertThat(other.samples(index, 1))
+          .containsExactly(expected[2 * index], expected[2 * index + 1]);
+    }
+  }
+
+  @Test
+  void blend_samplesPerEpoch_coversEverySource() {
+    // 100 samples each: half the blend is the first, so its 100 take 200; the last's take 500.
+    assertThat(blend(5, 3, 2).samplesPerEpoch()).isEqualTo(500);
+  }
+
+  /** Sources whose samples are two tokens: which source, and which of its samples. */
+  private static BlendedSamples blend(double... weights) {
+    return new BlendedSamples(
+        IntStream.range(0, weights.length)
+            .mapToObj(i -> new Weighted(new Numbered(i), weights[i]))
+            .toList());
+  }
+
+  private record Numbered(int number) implements SampleSource {
+    @Override
+    public int sequenceLength() {
+      return 1;
+    }
+
+    @Override
+    public long samplesPerEpoch() {
+      return 100;
+    }
+
+    @Override
+    public void sample(long index, int[] into, int offset) {
+      into[offset] = number;
+      into[offset + 1] = (int) index;
+    }
+  }
+
+  private static DatasetSamples samples(IndexedDataset dataset, Split split, Part part, long seed) {
+    return new DatasetSamples(dataset, split, part, LENGTH, Integer.MAX_VALUE, seed);
+  }
+
+  /** Documents whose tokens count on from one to the next. */
+  private IndexedDataset dataset(String name, int documents, int length) {
+    int[][] content = new int[documents][];
+    Arrays.setAll(content, i -> IntStream.range(i * length, (i + 1) * length).toArray());
+    IndexedDatasetTest.write(folder.resolve(name), 65_000, content);
+    return IndexedDataset.open(folder.resolve(name));
+  }
+}
