@@ -96,8 +96,8 @@ final class PrepareCommand implements Callable<Integer> {
 
   /** What {@code --json} prints. */
   private record Result(
-      Path output,
-      Path tokenizer,
+      String output,
+      String tokenizer,
       int vocabSize,
       long documents,
       long emptyDocuments,
@@ -141,8 +141,8 @@ final class PrepareCommand implements Callable<Integer> {
       JsonOption.print(
           out,
           new Result(
-              output,
-              folder,
+              output.toString(),
+              folder.toString(),
               used.vocabSize(),
               summary.documents(),
               summary.emptyDocuments(),
