@@ -25,13 +25,11 @@ import org.junit.jupiter.params.provider.CsvSource;
 class SafetensorsTest {
   /** Header and data of a file that Python's safetensors 0.4.5 wrote. */
   private static final String PYTHON_HEADER =
-      """
-      {"__metadata__":{"k":"é\\"\\n"},\
-      "a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},\
-      "z":{"dtype":"F32","shape":[0,3],"data_offsets":[16,16]},\
-      "é":{"dtype":"F32","shape":[],"data_offsets":[16,20]},\
-      "b":{"dtype":"BF16","shape":[3],"data_offsets":[20,26]}}\s\
-      """;
+      "{\"__metadata__\":{\"k\":\"é\\\"\\n\"},"
+          + "\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"
+          + "\"z\":{\"dtype\":\"F32\",\"shape\":[0,3],\"data_offsets\":[16,16]},"
+          + "\"é\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[16,20]},"
+          + "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[20,26]}} ";
 
   private static final byte[] PYTHON_DATA =
       HexFormat.of().parseHex("0000803f000000c000006040000080400000e040803f00400000");
