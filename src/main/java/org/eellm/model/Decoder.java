@@ -169,7 +169,7 @@ public final class Decoder implements AutoCloseable {
 
   /** The number format of weights and activations. */
   public ScalarType scalarType() {
-    return parameters.flat().scalar_type();
+    return Tensors.scalarType(parameters.flat());
   }
 
   /**

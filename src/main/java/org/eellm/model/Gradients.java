@@ -24,7 +24,7 @@ public final class Gradients implements AutoCloseable {
     List<Weight> weights = parameters.weights();
     views = new Tensor[weights.size()];
     written = new boolean[weights.size()];
-    float32 = parameters.flat().scalar_type() == ScalarType.Float;
+    float32 = Tensors.scalarType(parameters.flat()) == ScalarType.Float;
     try (Scope scope = Scope.open()) {
       flat =
           kept.keep(

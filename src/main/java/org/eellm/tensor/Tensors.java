@@ -92,6 +92,14 @@ public final class Tensors {
     return torch.from_blob(new Address(bytes.address()), shape, Torch.options(type, Torch.cpu()));
   }
 
+  /**
+   * A tensor's number format, one object a format: those that {@code Tensor.scalar_type()} gives
+   * equal no constant.
+   */
+  public static ScalarType scalarType(Tensor tensor) {
+    return tensor.scalar_type().intern();
+  }
+
   /** A number as libtorch's scalar. */
   public static Scalar scalar(double value) {
     return new Scalar(value);

@@ -56,7 +56,7 @@ public final class AdamW implements AutoCloseable {
 
   /** Makes the compute weights those of the master weights, after these were loaded. */
   public void publish() {
-    if (parameters.flat().scalar_type() != ScalarType.Float) {
+    if (Tensors.scalarType(parameters.flat()) != ScalarType.Float) {
       parameters.flat().copy_(master);
     }
   }
@@ -104,7 +104,7 @@ public final class AdamW implements AutoCloseable {
       }
       double correction1 = 1 - Math.pow(beta1, step);
       p.addcdiv_(m, denominator, new Scalar(-learningRate * correction2 / correction1));
-      if (parameters.flat().scalar_type() != ScalarType.Float) {
+      if (Tensors.scalarType(parameters.flat()) != ScalarType.Float) {
         parameters.flat().narrow(0, start, count).copy_(p);
       }
     }
