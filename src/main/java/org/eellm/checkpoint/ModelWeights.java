@@ -121,8 +121,7 @@ public final class ModelWeights {
             .sorted(Comparator.comparing(Parameter::name))
             .map(
                 parameter ->
-                    NamedTensors.source(
-                        parameter.name(), parameter, model.parameters().flat()))
+                    NamedTensors.source(parameter.name(), parameter, model.parameters().flat()))
             .toList());
   }
 }

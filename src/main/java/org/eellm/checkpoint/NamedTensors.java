@@ -23,7 +23,7 @@ final class NamedTensors {
    * @param flat float32 or bfloat16
    */
   static TensorSource source(String name, Parameter parameter, Tensor flat) {
-    ScalarType type = flat.scalar_type();
+    ScalarType type = Tensors.scalarType(flat);
     return new TensorSource(
         name,
         type == ScalarType.BFloat16 ? SafetensorsType.BF16 : SafetensorsType.F32,
@@ -41,8 +41,7 @@ final class NamedTensors {
    * @param place the file or folder, for messages
    * @throws CheckpointException if shapes differ or the stored format is none of weights
    */
-  static void copy(
-      Path place, String name, StoredTensor stored, Parameter parameter, Tensor flat) {
+  static void copy(Path place, String name, StoredTensor stored, Parameter parameter, Tensor flat) {
     if (!stored.shape().equals(shape(parameter))) {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"

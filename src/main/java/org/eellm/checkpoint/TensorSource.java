@@ -25,7 +25,11 @@ public record TensorSource(String name, SafetensorsType type, List<Long> shape, 
   /** Takes a tensor's bytes. */
   @FunctionalInterface
   public interface Sink {
-    /** Takes the next bytes; they are not needed any more when this returns. */
+    /**
+     * Takes the next bytes; they are not needed any more when this returns.
+     *
+     * @param bytes native memory or a byte array
+     */
     void write(MemorySegment bytes) throws IOException;
   }
 
@@ -33,7 +37,7 @@ public record TensorSource(String name, SafetensorsType type, List<Long> shape, 
     shape = List.copyOf(shape);
   }
 
-  /** A tensor whose bytes are at hand. */
+  /** A tensor whose bytes are at hand, in native memory or a byte array. */
   public static TensorSource of(
       String name, SafetensorsType type, List<Long> shape, MemorySegment bytes) {
     return new TensorSource(name, type, shape, sink -> sink.write(bytes));

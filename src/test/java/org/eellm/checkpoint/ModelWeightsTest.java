@@ -95,13 +95,12 @@ class ModelWeightsTest {
   @Test
   void load_float32IntoBfloat16_roundsToNearestEven() {
     SequencedMap<String, TensorSource> tensors = tensors();
-    float[] norm = new float[64];
-    norm[0] = Float.intBitsToFloat(0x3f808000);
-    norm[1] = Float.intBitsToFloat(0x3f818000);
-    norm[2] = Float.intBitsToFloat(0x3f808001);
+    ByteBuffer norm = ByteBuffer.allocate(256).order(ByteOrder.LITTLE_ENDIAN);
+    norm.putInt(0x3f808000).putInt(0x3f818000).putInt(0x3f808001);
     tensors.put(
         NORM,
-        TensorSource.of(NORM, SafetensorsType.F32, List.of(64L), MemorySegment.ofArray(norm)));
+        TensorSource.of(
+            NORM, SafetensorsType.F32, List.of(64L), MemorySegment.ofArray(norm.array())));
     write(tensors);
     try (Decoder model = ModelWeights.read(folder, architecture(DataType.BFLOAT16), Torch.cpu())) {
       assertThat(values(model).get(NORM))
@@ -257,8 +256,7 @@ class ModelWeightsTest {
   private void assertRefused(SequencedMap<String, TensorSource> tensors, String message) {
     write(tensors);
     assertThatThrownBy(
-            () ->
-                ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu()).close())
+            () -> ModelWeights.read(folder, architecture(DataType.FLOAT32), Torch.cpu()).close())
         .isInstanceOf(CheckpointException.class)
         .hasMessageStartingWith(folder + ": ")
         .hasMessageContaining(message)
@@ -295,8 +293,7 @@ class ModelWeightsTest {
                           name,
                           tensor.type(),
                           tensor.shape(),
-                          MemorySegment.ofArray(
-                              tensor.bytes().toArray(ValueLayout.JAVA_BYTE)))));
+                          MemorySegment.ofArray(tensor.bytes().toArray(ValueLayout.JAVA_BYTE)))));
     }
     return tensors;
   }
@@ -309,8 +306,7 @@ class ModelWeightsTest {
   /** Values 0, 1/8 .. 7/8, 0 and so on, which every floating-point format has exactly. */
   private static TensorSource eighths(String name, SafetensorsType type, List<Long> shape) {
     int count = Math.toIntExact(shape.stream().reduce(1L, Math::multiplyExact));
-    ByteBuffer bytes =
-        ByteBuffer.allocate(count * type.bits() / 8).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer bytes = ByteBuffer.allocate(count * type.bits() / 8).order(ByteOrder.LITTLE_ENDIAN);
     for (int i = 0; i < count; i++) {
       float value = i % 8 / 8f;
       switch (type) {
@@ -342,8 +338,7 @@ class ModelWeightsTest {
           .tensors()
           .forEach(
               (name, tensor) ->
-                  values.put(
-                      name, list(tensor.bytes().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED))));
+                  values.put(name, list(tensor.bytes().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED))));
       return values;
     }
   }
