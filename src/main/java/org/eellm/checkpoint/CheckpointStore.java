@@ -10,6 +10,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -114,7 +115,7 @@ public final class CheckpointStore {
    *     then nothing of it remains, and the other checkpoints are as before
    */
   public Checkpoint save(long step, SaveAction action) {
-    String name = "step_%07d".formatted(step);
+    String name = String.format(Locale.ROOT, "step_%07d", step);
     Path target = folder.resolve(name);
     if (Files.exists(target)) {
       throw new CheckpointException(

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Objects;
 
 /** Says in words for people what an {@link IOException} says in its class. */
@@ -48,6 +49,6 @@ final class IoErrors {
       value /= 1000;
       unit++;
     }
-    return unit == 0 ? count + " B" : "%.1f %s".formatted(value, units[unit]);
+    return unit == 0 ? count + " B" : String.format(Locale.ROOT, "%.1f %s", value, units[unit]);
   }
 }

@@ -109,8 +109,8 @@ record JsonFields(String place, JsonNode object, Set<String> asked) {
   }
 
   private double number(String name, JsonNode node) {
-    if (!node.isNumber()) {
-      throw wrong(name, node, "is not a number");
+    if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
+      throw wrong(name, node, "is not a finite number");
     }
     return node.doubleValue();
   }

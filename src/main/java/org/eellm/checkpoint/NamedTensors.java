@@ -29,7 +29,7 @@ final class NamedTensors {
         type == ScalarType.BFloat16 ? SafetensorsType.BF16 : SafetensorsType.F32,
         shape(parameter),
         sink -> {
-          try (Scope scope = Scope.open()) {
+          try (Scope _ = Scope.open()) {
             sink.write(Tensors.bytes(parameter.of(flat).to(Torch.cpu(), type)));
           }
         });
@@ -58,7 +58,7 @@ final class NamedTensors {
                   "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
                       .formatted(place, name, stored.type()));
         };
-    try (Scope scope = Scope.open();
+    try (Scope _ = Scope.open();
         Arena arena = Arena.ofConfined()) {
       Tensor view = Tensors.view(aligned(stored, arena), type, parameter.shape());
       parameter.of(flat).copy_(view);

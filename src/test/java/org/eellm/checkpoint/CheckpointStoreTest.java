@@ -127,7 +127,7 @@ class CheckpointStoreTest {
   }
 
   @Test
-  void save_fileInPlaceOfTheFolder_isRefused() throws IOException {
+  void open_fileInPlaceOfTheFolder_isRefused() throws IOException {
     Files.writeString(run.resolve("checkpoints"), "a file");
     assertThatThrownBy(() -> CheckpointStore.open(run, 1))
         .isInstanceOf(CheckpointException.class)

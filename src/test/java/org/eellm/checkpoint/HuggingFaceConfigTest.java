@@ -147,7 +147,8 @@ class HuggingFaceConfigTest {
           {'hidden_size':64.0}                        | hidden_size: 64.0 is not a whole number
           {'hidden_size':0}                           | hidden_size: 0 is not a whole number from 1
           {'hidden_size':4294967296}                  | hidden_size: 4294967296 is not a whole number from 1
-          {'rms_norm_eps':'1e-5'}                     | rms_norm_eps: "1e-5" is not a number
+          {'rms_norm_eps':'1e-5'}                     | rms_norm_eps: "1e-5" is not a finite number
+          {'rope_theta':1e999}                        | rope_theta: "Infinity" is not a finite number
           {'rms_norm_eps':-1}                         | norm_epsilon: -1.0 is not positive
           {'tie_word_embeddings':1}                   | tie_word_embeddings: 1 is neither true nor false
           {'num_key_value_heads':3}                   | 3 does not divide num_heads 8

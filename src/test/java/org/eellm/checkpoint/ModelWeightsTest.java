@@ -202,7 +202,7 @@ class ModelWeightsTest {
   @ParameterizedTest
   @EnumSource
   void optimizer_anyComputeFormat_isReadBackBitForBit(DataType dtype) throws IOException {
-    try (Scope scope = Scope.open();
+    try (Scope _ = Scope.open();
         Decoder model = ModelWeights.read(TIED, architecture(dtype), Torch.cpu())) {
       SequencedMap<String, Tensor> written = buffers(model);
       written.forEach(
@@ -235,7 +235,7 @@ class ModelWeightsTest {
 
   @Test
   void readOptimizer_ofAnotherModel_isRefused() throws IOException {
-    try (Scope scope = Scope.open();
+    try (Scope _ = Scope.open();
         Decoder model = ModelWeights.read(TIED, architecture(DataType.FLOAT32), Torch.cpu());
         Decoder other =
             Decoder.allocate(

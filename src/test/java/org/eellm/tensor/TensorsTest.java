@@ -10,7 +10,7 @@ class TensorsTest {
   @ParameterizedTest
   @EnumSource(names = {"Float", "BFloat16", "Long"})
   void scalarType_anyFormat_isItsConstant(ScalarType type) {
-    try (Scope scope = Scope.open()) {
+    try (Scope _ = Scope.open()) {
       assertThat(Tensors.scalarType(Tensors.zeros(type, Torch.cpu(), 1))).isSameAs(type);
     }
   }
