@@ -19,9 +19,9 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
    * @param x input, [n, h]
    * @param normed [n, h]
    * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
-   * @param active after the activation, [n, ffn]
+   * @param activated {@code silu(gate(x))} or {@code gelu(up(x))}, [n, ffn]
    */
-  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active) implements Tape {}
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor activated) implements Tape {}
 
   /**
    * @param norm name of the norm, which an exit's branch MLP shares with its layer
@@ -46,10 +46,11 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
     try (Scope scope = Scope.open()) {
       Tensor normed = norm.forward(x);
       Tensor inner = up.forward(normed);
-      Tensor active = activate(inner);
-      Tensor delta = down.forward(active);
+      Tensor activated = activate(inner);
+      Tensor delta = down.forward(active(activated, inner));
       mask(delta, pass).ifPresent(delta::mul_);
-      Saved saved = new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(active));
+      Saved saved =
+          new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(activated));
       return new Output(scope.pass(delta), saved);
     }
   }
@@ -59,8 +60,9 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
       Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
-      Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
-      Tensor gInner = activateBackward(saved.inner(), gActive);
+      Tensor active = active(saved.activated(), saved.inner());
+      Tensor gActive = down.backward(active, g, gradients); // [n, ffn]
+      Tensor gInner = activateBackward(saved, gActive);
       Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
       return scope.pass(norm.backward(saved.x(), gNormed, gradients));
     }
@@ -69,23 +71,33 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
   @Override
   public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
-      return scope.pass(down.forward(activate(up.forward(norm.forward(x)))));
+      Tensor inner = up.forward(norm.forward(x));
+      return scope.pass(down.forward(active(activate(inner), inner)));
     }
   }
 
   private Tensor activate(Tensor inner) {
     return switch (model.activation()) {
-      case SWIGLU -> torch.silu(gate(inner)).mul_(gated(inner));
+      case SWIGLU -> torch.silu(gate(inner));
       case GELU -> torch.gelu(inner);
     };
   }
 
-  private Tensor activateBackward(Tensor inner, Tensor gActive) {
+  /** What {@code down} multiplies. */
+  private Tensor active(Tensor activated, Tensor inner) {
+    return switch (model.activation()) {
+      case SWIGLU -> activated.mul(gated(inner));
+      case GELU -> activated;
+    };
+  }
+
+  private Tensor activateBackward(Saved saved, Tensor gActive) {
+    Tensor inner = saved.inner();
     return switch (model.activation()) {
       case GELU -> torch.gelu_backward(gActive, inner);
       case SWIGLU -> {
         Tensor gInner = torch.empty_like(inner);
-        torch.mul_out(gated(gInner), gActive, torch.silu(gate(inner)));
+        torch.mul_out(gated(gInner), gActive, saved.activated());
         torch.silu_backward_out(gate(gInner), gActive.mul_(gated(inner)), gate(inner));
         yield gInner;
       }

@@ -2,6 +2,7 @@ package org.eellm.model;
 
 import org.bytedeco.javacpp.BoolPointer;
 import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.T_TensorTensorTensor_T;
@@ -50,21 +51,23 @@ sealed interface Norm {
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       try (Scope scope = Scope.open()) {
-        ScalarType type = x.scalar_type();
+        double share = 1.0 / x.size(1);
         Tensor wide = x.to(ScalarType.Float); // [n, h]
-        Tensor norm =
-            torch.linalg_vector_norm(
-                wide, Tensors.scalar(2), LAST, true, new ScalarTypeOptional(ScalarType.Float));
         Tensor inverse = // 1 / sqrt(mean(x^2) + epsilon), [n, 1]
-            norm.square_().mul_(new Scalar(1.0 / x.size(1))).add_(new Scalar(epsilon)).rsqrt_();
-        Tensor normalized = wide.mul(inverse);
-        Tensor product = normalized.mul(g); // [n, h]
-        gradients.add(weight, Reductions.sumRows(product));
-        Tensor scaled = product.mul_(weight.value()); // its mean is the gradient along x
-        Tensor mean = Reductions.sumLast(scaled).mul_(new Scalar(1.0 / x.size(1))); // [n, 1]
-        Tensor out = g.to(ScalarType.Float).mul(weight.value());
-        out.addcmul_(normalized, mean, new Scalar(-1.0)).mul_(inverse);
-        return scope.pass(out.to(type));
+            torch
+                .linalg_vector_norm(wide, Tensors.scalar(2), LAST, true, new ScalarTypeOptional())
+                .square_()
+                .mul_(new Scalar(share))
+                .add_(new Scalar(epsilon))
+                .rsqrt_();
+        Tensor gWide = g.to(ScalarType.Float, false, true, new MemoryFormatOptional()); // a copy
+        Tensor product = wide.mul(gWide); // [n, h]
+        gradients.add(weight, torch.mm(inverse.t(), product).view(-1));
+        Tensor scale = weight.value().to(ScalarType.Float);
+        Tensor along = // the part of the gradient along x, [n, 1]
+            torch.mm(product, scale.view(-1, 1)).mul_(inverse.pow(new Scalar(3.0)));
+        Tensor out = gWide.mul_(scale).mul_(inverse).addcmul_(wide, along, new Scalar(-share));
+        return scope.pass(out.to(x.scalar_type()));
       }
     }
   }
