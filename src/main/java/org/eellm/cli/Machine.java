@@ -55,7 +55,7 @@ record Machine(
     Rates.Measured cpu,
     Optional<Rates.Measured> cuda) {
   private static final List<String> MALLOC =
-      List.of("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
+      List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
   private static final Set<String> FEATURES =
       Set.of(
           "avx2",

@@ -1,0 +1,169 @@
+package org.eellm.golden;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.ValueLayout;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.StreamSupport;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.checkpoint.SafetensorsFile;
+import org.eellm.checkpoint.StoredTensor;
+import org.eellm.config.Architecture;
+import org.eellm.model.Decoder;
+import org.eellm.model.Parameter;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+import org.eellm.train.Microbatch;
+import org.eellm.train.Objective;
+
+/**
+ * A case of {@code src/test/resources/golden}: a model, inputs, and exact results of an independent
+ * float64 oracle.
+ */
+public final class GoldenCase {
+  public static final List<String> NAMES =
+      List.of(
+          "llama_embedding",
+          "llama_norm_tied",
+          "llama_mlp_norm",
+          "llama_block_norm",
+          "gpt_norm_tied",
+          "llama_last_stage_exit");
+
+  private final Path folder;
+  private final JsonNode expected;
+
+  private GoldenCase(Path folder) {
+    this.folder = folder;
+    try {
+      expected = new ObjectMapper().readTree(folder.resolve("expected.json").toFile());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  public static GoldenCase named(String name) {
+    try {
+      var resource = GoldenCase.class.getResource("/golden/" + name + "/config.json");
+      return new GoldenCase(
+          Path.of(java.util.Objects.requireNonNull(resource).toURI()).getParent());
+    } catch (URISyntaxException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  public Path folder() {
+    return folder;
+  }
+
+  /** The parsed {@code expected.json}. */
+  public JsonNode expected() {
+    return expected;
+  }
+
+  /** Number of trained microbatches. */
+  public int microbatches() {
+    return expected.get("training").get("microbatches").asInt();
+  }
+
+  public Architecture architecture() {
+    return HuggingFaceConfig.read(folder).architecture();
+  }
+
+  /** The model with its initial parameters. */
+  public Decoder model() {
+    Decoder model = Decoder.allocate(architecture(), Torch.cpu());
+    Map<String, StoredTensor> stored = tensors("model.safetensors");
+    if (stored.size() != model.parameters().all().size()) {
+      throw new IllegalStateException(stored.keySet() + " are not " + model.parameters().all());
+    }
+    try (Scope scope = Scope.open()) {
+      for (Parameter parameter : model.parameters().all()) {
+        parameter.value().copy_(tensor(stored.get(parameter.name())));
+      }
+    }
+    return model;
+  }
+
+  /** The tensors of one of the case's files, mapped for the life of the test. */
+  public Map<String, StoredTensor> tensors(String file) {
+    return SafetensorsFile.open(folder.resolve(file)).tensors();
+  }
+
+  /** A stored float32 tensor. */
+  public static Tensor tensor(StoredTensor stored) {
+    return Tensors.view(
+        stored.bytes(),
+        ScalarType.Float,
+        stored.shape().stream().mapToLong(Long::longValue).toArray());
+  }
+
+  /** A stored float32 tensor's values. */
+  public static float[] floats(StoredTensor stored) {
+    return stored.bytes().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+  }
+
+  public List<Microbatch> inputs() {
+    Map<String, StoredTensor> inputs = tensors("inputs.safetensors");
+    long[] tokens = inputs.get("tokens").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED);
+    float[] mask = floats(inputs.get("loss_mask"));
+    int batch = inputs.get("tokens").shape().get(1).intValue();
+    int sequence = inputs.get("tokens").shape().get(2).intValue() - 1;
+    List<Microbatch> all = new ArrayList<>();
+    for (int m = 0; m < microbatches(); m++) {
+      int[] from = new int[batch * sequence];
+      int[] to = new int[batch * sequence];
+      float[] weights = new float[batch * sequence];
+      for (int b = 0; b < batch; b++) {
+        for (int s = 0; s < sequence; s++) {
+          int token = (m * batch + b) * (sequence + 1) + s;
+          from[b * sequence + s] = (int) tokens[token];
+          to[b * sequence + s] = (int) tokens[token + 1];
+          weights[b * sequence + s] = mask[(m * batch + b) * sequence + s];
+        }
+      }
+      all.add(new Microbatch(batch, sequence, from, to, weights));
+    }
+    return all;
+  }
+
+  /** The case's objective: its exit weights, 1 for the final head. */
+  public Objective objective() {
+    JsonNode training = expected.get("training");
+    List<Double> weights = new ArrayList<>();
+    for (int layer : architecture().exits().layers()) {
+      weights.add(training.get("exit_weights").get(String.valueOf(layer)).asDouble());
+    }
+    weights.add(1.0);
+    return new Objective(
+        weights,
+        weights.stream().map(weight -> 1.0).toList(),
+        training.get("dynamic_exit_weight").asBoolean());
+  }
+
+  /** The oracle's name of a head: {@code exit_2} is {@code exit.2}. */
+  public static String oracleName(String head) {
+    return head.replace('_', '.');
+  }
+
+  /** A tolerance of {@code suggested_tolerance}. */
+  public double tolerance(String name) {
+    return expected.get("suggested_tolerance").get(name).asDouble();
+  }
+
+  /** A JSON array of numbers. */
+  public static double[] doubles(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false)
+        .mapToDouble(JsonNode::asDouble)
+        .toArray();
+  }
+}
