@@ -28,6 +28,7 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."},
     subcommands = {
+      BenchCommand.class,
       DoctorCommand.class,
       PrepareCommand.class,
     })

@@ -88,16 +88,10 @@ public final class Rates {
       long start = System.nanoTime();
       try (Scope scope = Scope.open()) {
         work.run();
-        synchronize(device);
+        Torch.synchronize(device);
       }
       best = Math.min(best, (System.nanoTime() - start) / 1e9);
     } while (System.nanoTime() < end);
     return best;
-  }
-
-  private static void synchronize(Device device) {
-    if (device.is_cuda()) {
-      torch.cuda_synchronize();
-    }
   }
 }

@@ -75,6 +75,13 @@ public final class Torch {
     return new Device("cuda");
   }
 
+  /** Waits until the device has done all it was asked for. */
+  public static void synchronize(Device device) {
+    if (device.is_cuda()) {
+      torch.cuda_synchronize();
+    }
+  }
+
   /** Options for creating tensors of {@code type} on {@code device}. */
   public static TensorOptions options(ScalarType type, Device device) {
     return new TensorOptions()

@@ -9,10 +9,10 @@ import org.eellm.config.ModelConfig;
  * <p>Convention: a multiplication and an addition are two operations. Forward plus backward of a
  * matrix product is three times its forward: {@code 6} operations a matrix entry and token.
  * Attention's two products add {@code 12 s a} a layer and token for sequence length {@code s} and
- * {@code a = heads x head width}, halved because a causal query sees half of the keys on average.
- * Every computed head's output matrix counts. Embedding look-ups, norms, activations, softmax and
- * the optimizer count nothing, nor does anything done twice under recomputation: these are the
- * model's operations, as in PaLM's model FLOPs utilization (arXiv 2204.02311, appendix B).
+ * {@code a = heads x head width}; they are not halved for causality, as is the field's habit. Every
+ * computed head's output matrix counts. Embedding look-ups, norms, activations, softmax and the
+ * optimizer count nothing, nor does anything done twice under recomputation: these are the model's
+ * operations, as in PaLM's model FLOPs utilization (arXiv 2204.02311, appendix B).
  *
  * @param trunk the layers
  * @param finalHead the final output matrix
@@ -24,7 +24,7 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
   /** The operations a token takes in training at a sequence length. */
   public static ModelFlops perToken(Architecture architecture, int sequenceLength) {
     ModelConfig model = architecture.model();
-    double attentionProducts = 4.0 * sequenceLength * model.numHeads() * model.headDim() / 2;
+    double attentionProducts = 4.0 * sequenceLength * model.numHeads() * model.headDim();
     double layer = 2.0 * ParameterCount.layerMatrices(model) + attentionProducts;
     double output = 2.0 * model.vocabSize() * model.hiddenSize();
     double exit =

@@ -23,19 +23,19 @@ class ModelFlopsTest {
     ModelFlops flops =
         ModelFlops.perToken(
             llama(new ExitLayout(List.of(1, 2), false, false, false, false), true), 10);
-    // A layer: q 64 + k, v 2 x 32 + o 64 + MLP 3 x 128 = 576 entries; attention 6 x 10 x 8.
-    assertThat(flops.trunk()).isEqualTo(3 * (6 * 576 + 6 * 10 * 8));
+    // A layer: q 64 + k, v 2 x 32 + o 64 + MLP 3 x 128 = 576 entries; attention 12 x 10 x 8.
+    assertThat(flops.trunk()).isEqualTo(3 * (6 * 576 + 12 * 10 * 8));
     assertThat(flops.finalHead()).isEqualTo(6 * 32 * 8);
     assertThat(flops.exit()).isEqualTo(6 * 32 * 8);
-    assertThat(flops.total(2)).isEqualTo(11_808 + 3 * 1536);
-    assertThat(flops.total(0)).isEqualTo(11_808 + 1536);
+    assertThat(flops.total(2)).isEqualTo(13_248 + 3 * 1536);
+    assertThat(flops.total(0)).isEqualTo(13_248 + 1536);
   }
 
   @Test
   void perToken_mlpAndBlock_countTowardsTheExit() {
     ModelFlops flops =
         ModelFlops.perToken(llama(new ExitLayout(List.of(2), true, true, true, true), true), 10);
-    assertThat(flops.exit()).isEqualTo(6 * 32 * 8 + 6 * 384 + (6 * 576 + 6 * 10 * 8));
+    assertThat(flops.exit()).isEqualTo(6 * 32 * 8 + 6 * 384 + (6 * 576 + 12 * 10 * 8));
   }
 
   @Test
