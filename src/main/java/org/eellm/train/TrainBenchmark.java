@@ -97,7 +97,7 @@ public final class TrainBenchmark {
     ModelFlops flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
     int tokens = config.train().microBatchSize() * config.data().sequenceLength();
     return new Report(
-        type.toString(),
+        type.toString().toLowerCase(java.util.Locale.ROOT),
         Torch.threads(),
         rounds,
         ParameterCount.of(config.architecture()).total(),
