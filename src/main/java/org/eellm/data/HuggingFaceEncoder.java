@@ -11,14 +11,15 @@ import java.lang.ref.Reference;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 
 /**
  * Encodes with Hugging Face's own library, for every {@code tokenizer.json} that is more than
  * GPT-2's kind.
  *
  * <p>The library finds special tokens in any text and cannot be told not to. So it is given a copy
- * of the file from which their names are gone: those the model's vocabulary has are no longer
- * special, the others, which hold the ids behind the vocabulary, get names that no text has.
+ * of the file from which their names are gone: those in the model's vocabulary are no longer
+ * special, and those behind it, whose ids have to stay, get names that no text has.
  */
 final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   static {
@@ -34,19 +35,24 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
 
   /**
    * @param file the content of a {@code tokenizer.json}
+   * @param vocabulary the pieces of its model
    * @param place the file's name for messages
    */
-  static HuggingFaceEncoder of(ObjectNode file, String place) {
+  static HuggingFaceEncoder of(ObjectNode file, Set<String> vocabulary, String place) {
     ObjectNode literal = file.deepCopy();
     literal.putNull("truncation").putNull("padding").putNull("post_processor");
-    JsonNode vocabulary = literal.path("model").path("vocab");
     ArrayNode addedTokens = literal.putArray("added_tokens");
     for (JsonNode token : file.path("added_tokens")) {
+      String name = token.path("content").asText();
+      String hidden = "\uE000" + token.path("id") + "\uE001";
       if (!token.path("special").asBoolean()) {
         addedTokens.add(token);
-      } else if (!vocabulary.has(token.path("content").asText())) {
+      } else if (!vocabulary.contains(name)) {
         ObjectNode renamed = token.deepCopy();
-        addedTokens.add(renamed.put("content", "\uE000" + token.path("id") + "\uE001"));
+        addedTokens.add(renamed.put("content", hidden));
+      } else if (literal.path("model").path("vocab") instanceof ArrayNode pieces) {
+        // A unigram model finds any of its pieces, which are by id.
+        ((ArrayNode) pieces.path(token.path("id").asInt())).set(0, hidden);
       }
     }
     byte[] content = literal.toString().getBytes(StandardCharsets.UTF_8);

@@ -113,7 +113,9 @@ final class TokenizerReader {
         new Tokenizer.Vocabulary(
             tokens(), endOfDocument(), beginningOfSequence(), dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
-        bytePairs().map(BytePairs::encoder).orElseGet(() -> HuggingFaceEncoder.of(file, place));
+        bytePairs()
+            .map(BytePairs::encoder)
+            .orElseGet(() -> HuggingFaceEncoder.of(file, vocabulary.keySet(), place));
     return new Tokenizer(understood, encoder, fileText, configText);
   }
 

@@ -1,5 +1,8 @@
 /**
- * Tokenizers, corpus readers, the indexed dataset, blending and sampling. Pure Java, no tensors.
+ * From text to training samples: a {@link org.eellm.data.Corpus} is turned by a {@link
+ * org.eellm.data.Tokenizer} into an {@link org.eellm.data.IndexedDataset} ({@link
+ * org.eellm.data.Preparation}), of which a {@link org.eellm.data.SampleSource} takes samples. Pure
+ * Java, no tensors.
  */
 @NullMarked
 package org.eellm.data;

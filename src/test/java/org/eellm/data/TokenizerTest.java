@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -17,6 +18,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 final class TokenizerTest {
@@ -84,6 +86,75 @@ final class TokenizerTest {
   }
 
   @Test
+  void encode_otherWordPattern_goesThroughTheLibraryAndKeepsIds() throws IOException {
+    Tokenizer plain = trained();
+    plain.save(folder);
+    // The same words, asked for as newer models do; and a special token behind the vocabulary,
+    // another one behind that, and one that is none.
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode file = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+    file.set(
+        "pre_tokenizer",
+        json.readTree(
+            """
+            {"type": "Sequence", "pretokenizers": [
+              {"type": "Split", "behavior": "Isolated", "invert": false, "pattern": {"Regex":
+                "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+"}},
+              {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+               "use_regex": false}]}\
+            """));
+    int next = plain.vocabSize();
+    addToken(file, next, "<|im_start|>", true);
+    addToken(file, next + 1, "<|im_end|>", true);
+    addToken(file, next + 2, "<think>", false);
+    write("tokenizer.json", file.toString());
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.vocabSize()).isEqualTo(next + 3);
+    for (String text : hardTexts()) {
+      assertThat(tokenizer.encode(text)).as(text).isEqualTo(plain.encode(text));
+    }
+    String special = "<|im_start|>the <|endoftext|><|im_end|>";
+    assertThat(tokenizer.encode(special)).isEqualTo(plain.encode(special));
+    assertThat(tokenizer.encode("the<think>")).endsWith(next + 2).startsWith(plain.encode("the"));
+    assertThat(tokenizer.decode(next, next + 2)).isEqualTo("<think>");
+    assertThat(tokenizer.piece(next)).isEqualTo("<|im_start|>");
+  }
+
+  private static void addToken(ObjectNode file, int id, String content, boolean special) {
+    ObjectNode token = file.withArray("added_tokens").get(0).deepCopy();
+    token.put("id", id).put("content", content).put("special", special);
+    file.withArray("added_tokens").add(token);
+  }
+
+  @Test
+  void encode_unigramWithMetaspace_roundTrips() throws IOException {
+    write(
+        "tokenizer.json",
+        """
+        {"version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+         "added_tokens": [
+           {"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true},
+           {"id": 6, "content": "<pad>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
+           "split": true},
+         "post_processor": null,
+         "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
+           "split": true},
+         "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": [
+           ["<unk>", 0.0], ["</s>", 0.0], ["▁", -2.0], ["a", -2.0], ["▁a", -1.0], ["b", -2.0]]}}
+        """);
+    Tokenizer tokenizer = Tokenizer.load(folder);
+    assertThat(tokenizer.encode("ab a")).containsExactly(4, 5, 4);
+    assertThat(tokenizer.decode(4, 5, 4, 6, 1)).isEqualTo("ab a");
+    assertThat(tokenizer.endOfDocument()).isEqualTo(1);
+    assertThat(tokenizer.vocabSize()).isEqualTo(7);
+    assertThat(tokenizer.encode("</s>")).doesNotContain(1);
+  }
+
+  @Test
   void encode_specialTokensName_isPlainText() {
     for (String model : List.of("models/gpt2-tokenizer", "models/stories260K")) {
       Tokenizer tokenizer = Tokenizer.load(SharedFiles.find(model));
@@ -124,20 +195,14 @@ final class TokenizerTest {
   }
 
   @Test
+  @Timeout(120) // seconds, for the slowest machine; quadratic time would be days
   void encode_longUnbrokenText_isQuick() {
     Tokenizer tokenizer = trained();
-    String same = "a".repeat(1 << 20);
-    String blanks = " ".repeat(1 << 20);
-    String mixed =
-        new Random(3)
-            .ints(1 << 20, 'a', 'z' + 1)
-            .collect(StringBuilder::new, (b, c) -> b.append((char) c), StringBuilder::append)
-            .toString();
-    long start = System.nanoTime();
-    for (String text : List.of(same, blanks, mixed)) {
+    StringBuilder mixed = new StringBuilder();
+    new Random(3).ints(1 << 20, 'a', 'z' + 1).forEach(mixed::appendCodePoint);
+    for (String text : List.of("a".repeat(1 << 20), " ".repeat(1 << 20), mixed.toString())) {
       assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text);
     }
-    assertThat(System.nanoTime() - start).isLessThan(20_000_000_000L);
   }
 
   @Test
