@@ -62,7 +62,7 @@ final class WorkProgress implements Progress, AutoCloseable {
     String percent = "%s: %.0f %%".formatted(name(shown.work()), 100.0 * done / Math.max(total, 1));
     return isInBytes(shown.work())
         ? percent
-            + " of %.1f MB, %.1f MB/s"
+            + " of %.1f MB, read at %.1f MB/s"
                 .formatted((double) total / MEGABYTE, done / seconds / MEGABYTE)
         : percent + " of %,d".formatted(total);
   }

@@ -33,9 +33,15 @@ public interface Corpus {
   /**
    * A document or, so that one larger than memory can be worked on, a part of one.
    *
+   * @param startsDocument whether this is a document's first piece
    * @param endsDocument whether this is a document's last piece
    */
-  record Piece(String text, boolean endsDocument) {}
+  record Piece(String text, boolean startsDocument, boolean endsDocument) {
+    /** A whole document. */
+    static Piece document(String text) {
+      return new Piece(text, true, true);
+    }
+  }
 
   /** Documents in memory. */
   static Corpus of(List<String> documents) {
@@ -55,7 +61,7 @@ public interface Corpus {
             }
             String document = iterator.next();
             position += document.length();
-            return Optional.of(new Piece(document, true));
+            return Optional.of(Piece.document(document));
           }
 
           @Override

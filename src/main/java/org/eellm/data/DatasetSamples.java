@@ -24,7 +24,7 @@ public final class DatasetSamples implements SampleSource {
   /**
    * @param sequenceLength tokens that the loss sees in a sample
    * @param vocabSize the model's vocabulary; a token beyond it is an error when it is read
-   * @param seed of the order; the same seed, the same samples
+   * @param seed of the order of training samples; that of the other parts is always the same
    * @throws DataException if the part is too short for one sample
    */
   public DatasetSamples(
@@ -37,21 +37,18 @@ public final class DatasetSamples implements SampleSource {
     this.dataset = dataset;
     this.sequenceLength = sequenceLength;
     this.vocabSize = vocabSize;
-    this.seed = seed;
-    long[] boundaries = split.boundaries(dataset.sequences());
-    long first = boundaries[part.ordinal()];
-    long end = boundaries[part.ordinal() + 1];
-    this.start = dataset.start(first);
-    this.length = dataset.start(end) - start;
+    this.seed = part == Part.TRAINING ? seed : 0;
+    long[] boundaries = split.tokenBoundaries(dataset);
+    this.start = boundaries[part.ordinal()];
+    this.length = boundaries[part.ordinal() + 1] - start;
     if (length <= sequenceLength) {
       throw new DataException(
-          "%s: its %s part, %d of %d documents, has %d tokens, too few for a sample of %d; prepare more text, choose another split or a shorter sequence length"
+          "%s: its %s part has %d of %d tokens, too few for a sample of %d; prepare more text, choose another split or a shorter sequence length"
               .formatted(
                   dataset.prefix(),
                   part.name().toLowerCase(Locale.ROOT),
-                  end - first,
-                  dataset.sequences(),
                   length,
+                  dataset.tokens(),
                   sequenceLength + 1));
     }
   }

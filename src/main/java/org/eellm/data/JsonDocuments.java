@@ -59,7 +59,7 @@ final class JsonDocuments implements TextCorpus.Documents {
     int from = position;
     position = pieceEnd();
     inDocument = position < text.length();
-    return Optional.of(new Corpus.Piece(text.substring(from, position), !inDocument));
+    return Optional.of(new Corpus.Piece(text.substring(from, position), from == 0, !inDocument));
   }
 
   private boolean readLine() throws IOException {

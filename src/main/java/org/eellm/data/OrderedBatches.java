@@ -17,7 +17,7 @@ import java.util.function.Function;
  * their results, in order; no more than a few batches a thread are in memory.
  */
 final class OrderedBatches {
-  private static final int BATCH_LENGTH = TextCorpus.PIECE_LENGTH; // characters
+  private static final int BATCH_LENGTH = 4 * TextCorpus.PIECE_LENGTH; // characters
 
   private OrderedBatches() {}
 

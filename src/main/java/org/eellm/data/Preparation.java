@@ -95,7 +95,10 @@ public final class Preparation {
   private List<Tokens> tokenize(List<Corpus.Piece> pieces) {
     List<Tokens> result = new ArrayList<>();
     for (Corpus.Piece piece : pieces) {
-      int[] ids = tokenizer.encode(piece.text());
+      int[] ids =
+          piece.startsDocument()
+              ? tokenizer.encode(piece.text())
+              : tokenizer.encodeContinuation(piece.text());
       long bytes = piece.text().getBytes(StandardCharsets.UTF_8).length;
       result.add(new Tokens(ids, bytes, piece.endsDocument()));
     }

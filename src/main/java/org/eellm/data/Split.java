@@ -1,8 +1,10 @@
 package org.eellm.data;
 
+import java.util.Arrays;
+
 /**
- * Relative shares of training, validation and test. A dataset is divided in this order, whole
- * sequences each, by Megatron's rounding.
+ * Relative shares of training, validation and test. A dataset is divided in this order, into whole
+ * sequences where they suffice, by Megatron's rounding.
  */
 public record Split(double training, double validation, double test) {
   /** Everything is for training. */
@@ -23,15 +25,30 @@ public record Split(double training, double validation, double test) {
     }
   }
 
-  /** The first sequence of each part, and the number of sequences. */
-  long[] boundaries(long sequences) {
+  /**
+   * The first token of each part of a dataset, and the number of tokens. Where a part with a share
+   * would get no sequence, as in a dataset of a single document, tokens are divided in their place.
+   */
+  long[] tokenBoundaries(IndexedDataset dataset) {
+    long[] sequences = boundaries(dataset.sequences());
+    boolean complete =
+        (training == 0 || sequences[1] > 0)
+            && (validation == 0 || sequences[2] > sequences[1])
+            && (test == 0 || sequences[3] > sequences[2]);
+    return complete
+        ? Arrays.stream(sequences).map(dataset::start).toArray()
+        : boundaries(dataset.tokens());
+  }
+
+  /** The first element of each part, and the number of elements. */
+  long[] boundaries(long count) {
     double sum = training + validation + test;
     long[] boundaries = new long[4];
-    boundaries[1] = (long) Math.rint(training / sum * sequences);
-    boundaries[2] = boundaries[1] + (long) Math.rint(validation / sum * sequences);
-    boundaries[3] = boundaries[2] + (long) Math.rint(test / sum * sequences);
-    // Rounding may have given one sequence too many or too few.
-    long excess = boundaries[3] - sequences;
+    boundaries[1] = (long) Math.rint(training / sum * count);
+    boundaries[2] = boundaries[1] + (long) Math.rint(validation / sum * count);
+    boundaries[3] = boundaries[2] + (long) Math.rint(test / sum * count);
+    // Rounding may have given one element too many or too few.
+    long excess = boundaries[3] - count;
     for (int i = 1; i < boundaries.length; i++) {
       boundaries[i] = Math.max(0, boundaries[i] - excess);
     }

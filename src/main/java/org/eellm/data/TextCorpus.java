@@ -21,7 +21,7 @@ import org.tukaani.xz.XZInputStream;
  * #PIECE_LENGTH} characters comes in pieces, cut at line ends where there are any.
  */
 public final class TextCorpus implements Corpus {
-  static final int PIECE_LENGTH = 1 << 18;
+  static final int PIECE_LENGTH = 1 << 16;
 
   /**
    * How files are read.

@@ -14,6 +14,7 @@ final class TextDocuments implements TextCorpus.Documents {
   private final boolean skipsBadLines;
   private final StringBuilder text = new StringBuilder();
   private boolean inDocument;
+  private boolean startsDocument = true;
   private long skippedLines;
 
   TextDocuments(LineReader lines, TextCorpus.Format format) {
@@ -27,7 +28,6 @@ final class TextDocuments implements TextCorpus.Documents {
     while (lines.next()) {
       if (lines.isLine(separator)) {
         if (inDocument) {
-          inDocument = false;
           return Optional.of(piece(true));
         }
         continue;
@@ -37,11 +37,7 @@ final class TextDocuments implements TextCorpus.Documents {
         return Optional.of(piece(false));
       }
     }
-    if (inDocument) {
-      inDocument = false;
-      return Optional.of(piece(true));
-    }
-    return Optional.empty();
+    return inDocument ? Optional.of(piece(true)) : Optional.empty();
   }
 
   private void addLine() {
@@ -63,8 +59,10 @@ final class TextDocuments implements TextCorpus.Documents {
   }
 
   private Corpus.Piece piece(boolean endsDocument) {
-    Corpus.Piece piece = new Corpus.Piece(text.toString(), endsDocument);
+    Corpus.Piece piece = new Corpus.Piece(text.toString(), startsDocument, endsDocument);
     text.setLength(0);
+    startsDocument = endsDocument;
+    inDocument = !endsDocument;
     return piece;
   }
 

@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
 
@@ -86,6 +87,19 @@ public final class Tokenizer {
    */
   public int[] encode(String text) {
     return encoder.encode(text);
+  }
+
+  /**
+   * The ids of a text that goes on after another one. Cut at a line's end, as pieces of a long
+   * document are, the two have the ids of the whole.
+   */
+  int[] encodeContinuation(String text) {
+    int[] ids = encoder.encode(text);
+    boolean blankBefore =
+        vocabulary.dropsLeadingBlank()
+            && ids.length > 0
+            && Arrays.equals(token(ids[0]).bytes(), new byte[] {' '});
+    return blankBefore ? Arrays.copyOfRange(ids, 1, ids.length) : ids;
   }
 
   /**

@@ -122,7 +122,7 @@ final class PrepareCommandTest {
     }
     assertThat(bytes.toString(StandardCharsets.UTF_8).lines().toList())
         .satisfiesExactly(
-            line -> assertThat(line).matches("tokenizing: 25 % of 2\\.0 MB, [\\d.]+ MB/s"),
+            line -> assertThat(line).matches("tokenizing: 25 % of 2\\.0 MB, read at [\\d.]+ MB/s"),
             line -> assertThat(line).isEqualTo("merging pairs: 1 % of 1,000"));
   }
 

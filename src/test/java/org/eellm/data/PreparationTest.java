@@ -87,6 +87,20 @@ final class PreparationTest {
   }
 
   @Test
+  void run_hugeDocumentAndALeadingBlank_haveTheTokensOfTheWhole() throws IOException {
+    Tokenizer llama = Tokenizer.load(SharedFiles.find("models/stories260K"));
+    Path file = folder.resolve("huge.txt");
+    String text = "Once upon a time\n\n there was a cat.\n".repeat(5_000) + "The end.";
+    Files.writeString(file, text);
+    TextCorpus corpus = TextCorpus.of(List.of(file.toString()), TextCorpus.Format.DEFAULT);
+    Preparation.run(corpus, llama, folder.resolve("huge"), 2, Progress.NONE);
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("huge"))) {
+      int[] ids = dataset.sequence(0);
+      assertThat(Arrays.copyOfRange(ids, 1, ids.length - 1)).isEqualTo(llama.encode(text));
+    }
+  }
+
+  @Test
   void run_tokenizer_isBesideTheDataset() {
     prepare(Corpus.of(List.of("the cat")), "deep/er/set", 1);
     Tokenizer again = Tokenizer.load(Preparation.tokenizerFolder(folder.resolve("deep/er/set")));

@@ -96,6 +96,15 @@ final class SamplesTest {
   }
 
   @Test
+  void sample_validation_doesNotDependOnTheSeed() {
+    try (IndexedDataset dataset = dataset("fixed", 10, 160)) {
+      Split split = new Split(1, 1, 0);
+      assertThat(samples(dataset, split, Part.VALIDATION, 1).samples(0, 50))
+          .isEqualTo(samples(dataset, split, Part.VALIDATION, 2).samples(0, 50));
+    }
+  }
+
+  @Test
   void sample_parts_doNotShareTokens() {
     try (IndexedDataset dataset = dataset("parts", 10, 16)) {
       Split split = new Split(8, 1, 1);
@@ -112,16 +121,28 @@ final class SamplesTest {
   }
 
   @Test
+  void sample_fewerDocumentsThanParts_areDividedByTokens() {
+    try (IndexedDataset dataset = dataset("single", 1, 100)) {
+      int[] training =
+          samples(dataset, new Split(9, 1, 0), Part.TRAINING, 1)
+              .samples(0, 11); // an epoch: 88 of 90 tokens
+      int[] validation = samples(dataset, new Split(9, 1, 0), Part.VALIDATION, 1).samples(0, 1);
+      assertThat(Arrays.stream(training).max()).hasValue(89);
+      assertThat(Arrays.stream(validation).min().orElseThrow()).isGreaterThanOrEqualTo(90);
+    }
+  }
+
+  @Test
   void sample_partTooShort_isNamed() {
     try (IndexedDataset dataset = dataset("short", 2, LENGTH)) {
       assertThatThrownBy(() -> samples(dataset, new Split(1, 1, 0), Part.VALIDATION, 1))
           .isInstanceOf(DataException.class)
           .hasMessage(
               folder.resolve("short")
-                  + ": its validation part, 1 of 2 documents, has 8 tokens, too few for a sample of"
-                  + " 9; prepare more text, choose another split or a shorter sequence length");
+                  + ": its validation part has 8 of 16 tokens, too few for a sample of 9; prepare"
+                  + " more text, choose another split or a shorter sequence length");
       assertThatThrownBy(() -> samples(dataset, Split.TRAINING_ONLY, Part.TEST, 1))
-          .hasMessageContaining("its test part, 0 of 2 documents, has 0 tokens");
+          .hasMessageContaining("its test part has 0 of 16 tokens");
       assertThat(samples(dataset, Split.TRAINING_ONLY, Part.TRAINING, 1).samplesPerEpoch())
           .isEqualTo(2);
     }

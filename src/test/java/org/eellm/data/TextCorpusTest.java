@@ -72,6 +72,8 @@ final class TextCorpusTest {
         .allSatisfy(
             piece -> assertThat(piece.text().length()).isLessThan(2 * TextCorpus.PIECE_LENGTH));
     assertThat(pieces.get(1).text()).startsWith("\n");
+    assertThat(pieces.stream().filter(Piece::startsDocument)).hasSize(2);
+    assertThat(pieces.getFirst().startsDocument()).isTrue();
   }
 
   @Test
@@ -113,6 +115,8 @@ final class TextCorpusTest {
             piece ->
                 assertThat(piece.text().length()).isLessThanOrEqualTo(TextCorpus.PIECE_LENGTH));
     assertThat(pieces.get(1).text()).startsWith("\n");
+    assertThat(pieces.stream().filter(Piece::startsDocument)).hasSize(2);
+    assertThat(pieces.getFirst().startsDocument()).isTrue();
   }
 
   @Test
@@ -138,8 +142,8 @@ final class TextCorpusTest {
 
     TextCorpus skipping = TextCorpus.of(paths("bad.jsonl"), SKIPPING);
     try (Corpus.Pass pass = skipping.open()) {
-      assertThat(pass.next()).contains(new Piece("a", true));
-      assertThat(pass.next()).contains(new Piece("c", true));
+      assertThat(pass.next()).contains(Piece.document("a"));
+      assertThat(pass.next()).contains(Piece.document("c"));
       assertThat(pass.next()).isEmpty();
       assertThat(pass.skippedLines()).isEqualTo(1);
     }
@@ -155,7 +159,7 @@ final class TextCorpusTest {
                 + ":2: not UTF-8 at byte 7 of the text (0xF6); convert the file to UTF-8, for"
                 + " example with iconv");
     try (Corpus.Pass pass = TextCorpus.of(paths("latin.txt"), SKIPPING).open()) {
-      assertThat(pass.next()).contains(new Piece("eins\ndrei", true));
+      assertThat(pass.next()).contains(Piece.document("eins\ndrei"));
       assertThat(pass.skippedLines()).isEqualTo(1);
     }
 
