@@ -161,23 +161,15 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   @Override
   public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
-      long n = rows.count();
-      long heads = keyValueHeads() * group();
+      long heads = model.numHeads();
       Tensor fused =
           queryKeyValue
               .forward(norm.forward(x))
-              .view(n, heads + 2 * keyValueHeads(), model.headDim())
-              .transpose(0, 1); // [heads, n, D]
-      Tensor queryAndKey = fused.narrow(0, 0, heads + keyValueHeads());
-      Tensor rotated = queryAndKey;
-      if (rows.angles().isPresent()) {
-        rotated = torch.empty_like(queryAndKey);
-        Rope.rotate(queryAndKey, rows.angles().get(), rotated);
-      }
-      Tensor query = rotated.narrow(0, 0, heads).mul(new Scalar(scale())).transpose(0, 1);
-      Tensor key = rotated.narrow(0, heads, keyValueHeads()).transpose(0, 1);
-      Tensor value = fused.narrow(0, heads + keyValueHeads(), keyValueHeads()).transpose(0, 1);
-      return scope.pass(output.forward(cache.attend(slot, query, key, value)));
+              .view(rows.count(), heads + 2 * keyValueHeads(), model.headDim());
+      Tensor placed = rows.place(fused);
+      Tensor query = placed.narrow(1, 0, heads);
+      Tensor keyValue = placed.narrow(1, heads, 2 * keyValueHeads());
+      return scope.pass(output.forward(cache.attend(slot, query, keyValue)));
     }
   }
 

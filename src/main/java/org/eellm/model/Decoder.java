@@ -34,6 +34,7 @@ public final class Decoder implements AutoCloseable {
   private final Weight tokens;
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
+  private final RowFactors rowFactors;
 
   private Decoder(Architecture architecture, Device device) {
     this.architecture = architecture;
@@ -50,6 +51,7 @@ public final class Decoder implements AutoCloseable {
         model.positionEmbedding() == PositionEmbedding.ROPE
             ? Optional.of(new Rope(model, scalarType(model.dtype()), device))
             : Optional.empty();
+    rowFactors = new RowFactors(model, rope, scalarType(model.dtype()), device);
     List<Branch> branches = new ArrayList<>();
     for (int layer = 0; layer < model.numLayers(); layer++) {
       branches.addAll(layer("model.layers." + layer, layer));
@@ -243,11 +245,12 @@ public final class Decoder implements AutoCloseable {
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
   public Rows rows(Tensor positionIds) {
-    return new Rows(positionIds.size(0), rope.map(present -> present.at(positionIds)));
+    return rowFactors.at(positionIds);
   }
 
   @Override
   public void close() {
+    rowFactors.close();
     rope.ifPresent(Rope::close);
     parameters.close();
   }

@@ -11,10 +11,9 @@ public interface KeyValues {
    *
    * @param slot which attention: 0-based layer, or {@code numLayers + exit} for the block of the
    *     exit with that 0-based index
-   * @param query [n, heads, headDim], multiplied by {@code 1 / sqrt(headDim)} already
-   * @param key [n, keyValueHeads, headDim]
-   * @param value [n, keyValueHeads, headDim]
+   * @param query rotated, multiplied by {@code 1 / sqrt(headDim)}, [n, heads, headDim]
+   * @param keyValue rotated keys of all heads, then the values, [n, 2 keyValueHeads, headDim]
    * @return [n, heads * headDim]
    */
-  Tensor attend(int slot, Tensor query, Tensor key, Tensor value);
+  Tensor attend(int slot, Tensor query, Tensor keyValue);
 }

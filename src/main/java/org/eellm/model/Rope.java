@@ -19,8 +19,10 @@ final class Rope implements AutoCloseable {
   private final Kept kept = new Kept();
   private final Tensor cos; // [positions, D/2]
   private final Tensor sin;
+  private final Tensor wideCos; // [positions, D]: cos, cos
+  private final Tensor wideSin; // [positions, D]: -sin, sin
 
-  /** Rotations of consecutive or gathered positions, [s, D/2] each. */
+  /** Rotations of positions, [s, D/2] each. */
   record Angles(Tensor cos, Tensor sin) {
 
     /** These angles, with the result of the rotation multiplied by {@code factor}. */
@@ -36,19 +38,25 @@ final class Rope implements AutoCloseable {
 
   Rope(ModelConfig model, ScalarType type, Device device) {
     int half = model.headDim() / 2;
-    float[] cosines = new float[model.maxPositions() * half];
+    float[] cosines = new float[model.maxPositions() * model.headDim()];
     float[] sines = new float[cosines.length];
     double[] frequencies = frequencies(model);
     for (int position = 0; position < model.maxPositions(); position++) {
       for (int j = 0; j < half; j++) {
         double angle = position * frequencies[j];
-        cosines[position * half + j] = (float) Math.cos(angle);
-        sines[position * half + j] = (float) Math.sin(angle);
+        int first = position * model.headDim() + j;
+        cosines[first] = (float) Math.cos(angle);
+        cosines[first + half] = cosines[first];
+        sines[first] = (float) -Math.sin(angle);
+        sines[first + half] = -sines[first];
       }
     }
     try (Scope scope = Scope.open()) {
-      cos = kept.keep(Tensors.ofFloats(cosines, device, model.maxPositions(), half).to(type));
-      sin = kept.keep(Tensors.ofFloats(sines, device, model.maxPositions(), half).to(type));
+      long[] shape = {model.maxPositions(), model.headDim()};
+      wideCos = kept.keep(Tensors.ofFloats(cosines, device, shape).to(type));
+      wideSin = kept.keep(Tensors.ofFloats(sines, device, shape).to(type));
+      cos = kept.keep(wideCos.narrow(1, half, half).contiguous());
+      sin = kept.keep(wideSin.narrow(1, half, half).contiguous());
     }
   }
 
@@ -89,9 +97,12 @@ final class Rope implements AutoCloseable {
     return new Angles(cos.narrow(0, 0, count), sin.narrow(0, 0, count));
   }
 
-  /** Angles of {@code positions}, int64 [n]. */
-  Angles at(Tensor positions) {
-    return new Angles(cos.index_select(0, positions), sin.index_select(0, positions));
+  /**
+   * Angles of {@code positions}, int64 [n], over whole heads, [n, D] each: x is rotated to {@code x
+   * cos + roll(x) sin}, where roll exchanges the halves of a head.
+   */
+  Angles wide(Tensor positions) {
+    return new Angles(wideCos.index_select(0, positions), wideSin.index_select(0, positions));
   }
 
   /**

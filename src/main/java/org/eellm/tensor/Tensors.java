@@ -1,6 +1,7 @@
 package org.eellm.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
@@ -8,6 +9,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -98,6 +100,16 @@ public final class Tensors {
    */
   public static ScalarType scalarType(Tensor tensor) {
     return tensor.scalar_type().intern();
+  }
+
+  /** The rows of tensors that agree in all dimensions but the first, one tensor's after another's. */
+  public static Tensor stack(List<Tensor> rows) {
+    if (rows.size() == 1) {
+      return rows.getFirst();
+    }
+    try (Scope scope = Scope.open()) {
+      return scope.pass(torch.cat(new TensorVector(rows.toArray(Tensor[]::new)), 0));
+    }
   }
 
   /** A number as libtorch's scalar. */

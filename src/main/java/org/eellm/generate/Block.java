@@ -1,0 +1,87 @@
+package org.eellm.generate;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.tensor.Tensors;
+
+/**
+ * The hidden states of some sequences' rows, one sequence after the other.
+ *
+ * @param x [n, hidden]
+ */
+record Block(List<Span> spans, Tensor x) {
+
+  /**
+   * One sequence's part of a block.
+   *
+   * @param rows [span.count(), hidden]
+   */
+  record Part(Span span, Tensor rows) {
+
+    /** This part with all that waits in front of it, which waits no longer. */
+    Part behind(PendingRows pending) {
+      int count = pending.count();
+      return count == 0
+          ? this
+          : new Part(
+              new Span(span.sequence(), span.first() - count, span.count() + count),
+              pending.join(rows));
+    }
+
+    /** Its last row. */
+    Part last() {
+      return span.count() == 1
+          ? this
+          : new Part(
+              new Span(span.sequence(), span.end() - 1, 1), rows.narrow(0, span.count() - 1, 1));
+    }
+  }
+
+  /** At least one part. */
+  static Block of(List<Part> parts) {
+    return new Block(
+        parts.stream().map(Part::span).toList(),
+        Tensors.stack(parts.stream().map(Part::rows).toList()));
+  }
+
+  /** Its parts, which share its memory. */
+  List<Part> parts() {
+    if (spans.size() == 1) {
+      return List.of(new Part(spans.getFirst(), x));
+    }
+    List<Part> parts = new ArrayList<>();
+    long row = 0;
+    for (Span span : spans) {
+      parts.add(new Part(span, x.narrow(0, row, span.count())));
+      row += span.count();
+    }
+    return parts;
+  }
+
+  /** The last row of every sequence, [sequences, hidden]. */
+  Tensor lastRows() {
+    if (spans.size() == x.size(0)) {
+      return x;
+    }
+    List<Tensor> rows = new ArrayList<>();
+    long end = 0;
+    for (Span span : spans) {
+      end += span.count();
+      rows.add(x.narrow(0, end - 1, 1));
+    }
+    return Tensors.stack(rows);
+  }
+
+  /** Positions in order; int64 for every row. */
+  static long[] positions(List<Span> spans) {
+    long[] positions = new long[spans.stream().mapToInt(Span::count).sum()];
+    int row = 0;
+    for (Span span : spans) {
+      for (int i = 0; i < span.count(); i++) {
+        positions[row++] = span.first() + i;
+      }
+    }
+    return positions;
+  }
+}

@@ -1,0 +1,107 @@
+package org.eellm.generate;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import org.eellm.config.ConfigException;
+import org.eellm.model.Head;
+
+/** The usual exit policies. */
+public final class ExitPolicies {
+  private ExitPolicies() {}
+
+  /** A token leaves where the most probable id has at least this probability (EE-LLM). */
+  public static ExitPolicy maxProbability(Threshold atLeast) {
+    return said -> said.maxProbability() >= threshold(atLeast, said);
+  }
+
+  /** A token leaves where the two most probable ids are at least this far apart (CALM). */
+  public static ExitPolicy margin(Threshold atLeast) {
+    return said -> said.margin() >= threshold(atLeast, said);
+  }
+
+  /** A token leaves where the distribution's entropy is at most this, in nats (BranchyNet). */
+  public static ExitPolicy entropy(Threshold atMost) {
+    return said -> said.entropy() <= threshold(atMost, said);
+  }
+
+  private static double threshold(Threshold threshold, Prediction said) {
+    return threshold.at(said.head().layer(), said.position());
+  }
+
+  /**
+   * A token leaves where as many exits in a row as {@code count} have the same most probable id
+   * (PABEE).
+   */
+  public static ExitPolicy patience(int count) {
+    if (count < 1) {
+      throw new ConfigException("patience: " + count + " is below 1; use 1 or more exits");
+    }
+    return said -> {
+      List<Prediction> earlier = said.earlier();
+      int others = count - 1;
+      return earlier.size() >= others
+          && earlier.subList(earlier.size() - others, earlier.size()).stream()
+              .allMatch(other -> other.best() == said.best());
+    };
+  }
+
+  /** Every token leaves at the exit after {@code layer}; nothing above it is computed. */
+  public static ExitPolicy fixed(int layer) {
+    return new Choice(said -> true, all -> exits(all, List.of(layer)));
+  }
+
+  /** No token leaves early: the full model, whose exits are not computed. */
+  public static ExitPolicy full() {
+    return new Choice(said -> true, all -> List.of(all.getLast()));
+  }
+
+  /**
+   * A policy that asks only some of the exits, beside the final head.
+   *
+   * @param layers the exits' layers, from 1
+   */
+  public static ExitPolicy among(List<Integer> layers, ExitPolicy policy) {
+    return new Choice(
+        policy,
+        all -> {
+          List<Head> some = new ArrayList<>(exits(all, layers));
+          some.add(all.getLast());
+          return policy.heads(some);
+        });
+  }
+
+  private static List<Head> exits(List<Head> all, List<Integer> layers) {
+    List<Head> exits = all.subList(0, all.size() - 1);
+    SortedSet<Integer> unknown = new TreeSet<>(layers);
+    exits.forEach(head -> unknown.remove(head.layer()));
+    if (!unknown.isEmpty()) {
+      throw new ConfigException(
+          "exits: no exit after layer %d; %s"
+              .formatted(
+                  unknown.getFirst(),
+                  exits.isEmpty()
+                      ? "this model has none at all, use the full model"
+                      : "this model has exits after " + exits.stream().map(Head::layer).toList()));
+    }
+    return exits.stream().filter(head -> layers.contains(head.layer())).toList();
+  }
+
+  private record Choice(ExitPolicy decision, HeadChoice choice) implements ExitPolicy {
+    @Override
+    public boolean leaves(Prediction prediction) {
+      return decision.leaves(prediction);
+    }
+
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return choice.of(all);
+    }
+  }
+
+  @FunctionalInterface
+  private interface HeadChoice {
+    List<Head> of(List<Head> all);
+  }
+}

@@ -1,0 +1,68 @@
+package org.eellm.generate;
+
+import java.util.List;
+import org.eellm.model.Head;
+
+/**
+ * What a head says of a sequence's next token. Each figure is computed when first asked for, for
+ * all sequences of the batch at once. Valid while the policy, or the sampler, that it was given to
+ * runs.
+ */
+public final class Prediction {
+  private final HeadOutput output;
+  private final int row;
+  private final Tokens tokens;
+  private final List<Prediction> earlier;
+
+  Prediction(HeadOutput output, int row, Tokens tokens, List<Prediction> earlier) {
+    this.output = output;
+    this.row = row;
+    this.tokens = tokens;
+    this.earlier = List.copyOf(earlier);
+  }
+
+  /** Who says it. */
+  public Head head() {
+    return output.head();
+  }
+
+  /** Where the predicted token will stand, from 0. */
+  public int position() {
+    return tokens.size();
+  }
+
+  /** The sequence so far. */
+  public Tokens tokens() {
+    return tokens;
+  }
+
+  /** What the shallower heads that were asked say of the same token, shallowest first. */
+  public List<Prediction> earlier() {
+    return earlier;
+  }
+
+  /** The most probable id. */
+  public int best() {
+    return output.best(row);
+  }
+
+  /** The probability of {@link #best}. */
+  public double maxProbability() {
+    return output.maxProbability(row);
+  }
+
+  /** How far the probability of {@link #best} is above the next one's. */
+  public double margin() {
+    return output.margin(row);
+  }
+
+  /** The entropy of the distribution, in nats. */
+  public double entropy() {
+    return output.entropy(row);
+  }
+
+  /** A copy of the logits, [vocabulary]. */
+  public float[] logits() {
+    return output.logits(row);
+  }
+}

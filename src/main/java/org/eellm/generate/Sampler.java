@@ -1,0 +1,14 @@
+package org.eellm.generate;
+
+/** Chooses a sequence's next token from what the head says at which it leaves. */
+@FunctionalInterface
+public interface Sampler {
+
+  /** The id of the token at {@link Prediction#position}. */
+  int next(Prediction prediction);
+
+  /** The most probable id. */
+  static Sampler greedy() {
+    return Prediction::best;
+  }
+}
