@@ -47,8 +47,7 @@ final class BlockAttention implements KeyValues {
   /** Minus infinity where a row would look ahead, else 0, [n, L]. */
   private static Tensor causal(Span span, TensorOptions options) {
     return torch
-        .full(
-            new long[] {span.count(), span.end()}, new Scalar(Double.NEGATIVE_INFINITY), options)
+        .full(new long[] {span.count(), span.end()}, new Scalar(Double.NEGATIVE_INFINITY), options)
         .triu_(span.first() + 1L);
   }
 
@@ -69,8 +68,7 @@ final class BlockAttention implements KeyValues {
     return Tensors.stack(outputs);
   }
 
-  private Tensor attend(
-      int slot, Span span, TensorOptional mask, Tensor query, Tensor keyValue) {
+  private Tensor attend(int slot, Span span, TensorOptional mask, Tensor query, Tensor keyValue) {
     SequenceCache cache = span.sequence().cache();
     cache.write(slot, span.first(), keyValue);
     long n = span.count();

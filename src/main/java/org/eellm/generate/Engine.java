@@ -141,8 +141,7 @@ final class Engine {
     HeadOutput output = new HeadOutput(head, logits);
     for (int i = 0; i < asking.size(); i++) {
       Sequence sequence = asking.get(i).span().sequence();
-      decide(
-          sequence, new Prediction(output, i, sequence.tokens(), sequence.said()), listener);
+      decide(sequence, new Prediction(output, i, sequence.tokens(), sequence.said()), listener);
     }
   }
 

@@ -83,7 +83,8 @@ public final class Generator {
     List<Head> heads = policy.heads(model.heads());
     if (heads.isEmpty() || !heads.equals(model.heads().stream().filter(heads::contains).toList())) {
       throw new IllegalStateException(
-          "an exit policy must choose some of the model's heads in their order, but chose " + heads);
+          "an exit policy must choose some of the model's heads in their order, but chose "
+              + heads);
     }
     return heads;
   }

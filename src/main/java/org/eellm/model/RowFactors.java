@@ -47,7 +47,9 @@ final class RowFactors implements AutoCloseable {
     Tensor cos = angles.cos().unsqueeze(1); // [n, 1, D]
     Tensor sin = angles.sin().unsqueeze(1);
     return new Rows(
-        count, torch.addcmul(unturned, cos, turned), Optional.of(sin.mul(turned))); // [n, H + 2 K, D]
+        count,
+        torch.addcmul(unturned, cos, turned),
+        Optional.of(sin.mul(turned))); // [n, H + 2 K, D]
   }
 
   @Override

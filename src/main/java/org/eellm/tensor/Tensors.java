@@ -102,7 +102,9 @@ public final class Tensors {
     return tensor.scalar_type().intern();
   }
 
-  /** The rows of tensors that agree in all dimensions but the first, one tensor's after another's. */
+  /**
+   * The rows of tensors that agree in all dimensions but the first, one tensor's after another's.
+   */
   public static Tensor stack(List<Tensor> rows) {
     if (rows.size() == 1) {
       return rows.getFirst();

@@ -1,0 +1,48 @@
+package org.eellm.generate;
+
+import java.util.List;
+import java.util.Optional;
+import org.eellm.model.Head;
+import org.eellm.model.Weight;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/** Predictions made of given logits; of the scope they are made in. */
+final class HeadOutputs {
+  private HeadOutputs() {}
+
+  static Prediction prediction(Tokens tokens, List<Prediction> earlier, float... logits) {
+    return new Prediction(output(logits), 0, tokens, earlier);
+  }
+
+  static Prediction prediction(float... logits) {
+    return prediction(new Tokens(List.of(0), 1), List.of(), logits);
+  }
+
+  static HeadOutput output(float[]... rows) {
+    float[] all = new float[rows.length * rows[0].length];
+    for (int row = 0; row < rows.length; row++) {
+      System.arraycopy(rows[row], 0, all, row * rows[0].length, rows[0].length);
+    }
+    return new HeadOutput(exit(2), Tensors.ofFloats(all, Torch.cpu(), rows.length, rows[0].length));
+  }
+
+  static Head exit(int layer) {
+    Weight weight = new Weight(0, 0, Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1));
+    return new Head("exit_" + layer, layer, 2 * layer, List.of(), Optional.empty(), weight);
+  }
+
+  static Head last() {
+    Weight weight = new Weight(0, 0, Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1));
+    return new Head("final", 5, 10, List.of(), Optional.empty(), weight);
+  }
+
+  /** Logits whose softmax are these probabilities. */
+  static float[] logits(double... probabilities) {
+    float[] logits = new float[probabilities.length];
+    for (int i = 0; i < logits.length; i++) {
+      logits[i] = (float) Math.log(probabilities[i]) + 3;
+    }
+    return logits;
+  }
+}

@@ -1,0 +1,67 @@
+package org.eellm.generate;
+
+import java.util.List;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.RopeScaling;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
+
+/** Random models of five layers, exits after layers 1, 2 and 4, 101 ids and 96 positions. */
+final class SmallModel {
+  static final int VOCABULARY = 101;
+  static final int CONTEXT = 96;
+
+  private SmallModel() {}
+
+  static Decoder plain() {
+    return of(new ExitLayout(List.of(1, 2, 4), true, false, false, false), DataType.FLOAT32);
+  }
+
+  /** With heads that have branch MLPs and blocks. */
+  static Decoder withBlocks() {
+    return of(new ExitLayout(List.of(1, 2, 4), true, true, true, false), DataType.FLOAT32);
+  }
+
+  static Decoder of(ExitLayout exits, DataType type) {
+    return of(exits, type, CONTEXT);
+  }
+
+  static Decoder withContext(ExitLayout exits, int context) {
+    return of(exits, DataType.FLOAT32, context);
+  }
+
+  private static Decoder of(ExitLayout exits, DataType type, int context) {
+    ModelConfig model =
+        new ModelConfig(
+            VOCABULARY,
+            1,
+            32,
+            5,
+            4,
+            2,
+            0,
+            48,
+            context,
+            Normalization.RMSNORM,
+            1e-5,
+            PositionEmbedding.ROPE,
+            10000,
+            new RopeScaling.None(),
+            Activation.SWIGLU,
+            false,
+            false,
+            0,
+            0,
+            0.3,
+            type);
+    Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
+    decoder.initialize(7);
+    return decoder;
+  }
+}

@@ -1,0 +1,99 @@
+package org.eellm.generate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.ConfigException;
+import org.junit.jupiter.api.Test;
+
+final class TextStreamTest {
+
+  /** Tokens that stand for the pieces of a list. */
+  private static Detokenizer pieces(List<String> pieces, String rest) {
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        return pieces.get(id);
+      }
+
+      @Override
+      public String finish() {
+        return rest;
+      }
+    };
+  }
+
+  private static List<String> stream(TextStream text, int tokens) {
+    List<String> parts = new ArrayList<>();
+    for (int id = 0; id < tokens && !text.stopped(); id++) {
+      parts.add(text.append(id));
+    }
+    parts.add(text.finish());
+    return parts;
+  }
+
+  @Test
+  void append_withoutStops_handsOnEveryPieceAtOnce() {
+    TextStream text = new TextStream(pieces(List.of("one", " two", "", " three"), "!"), List.of());
+
+    assertThat(stream(text, 4)).containsExactly("one", " two", "", " three", "!");
+    assertThat(text.stopped()).isFalse();
+  }
+
+  @Test
+  void append_stopWithinAPiece_cutsThePiece() {
+    TextStream text = new TextStream(pieces(List.of("one. Two"), ""), List.of("."));
+
+    assertThat(stream(text, 1)).containsExactly("one", "");
+    assertThat(text.stopped()).isTrue();
+  }
+
+  @Test
+  void append_stopAcrossPieces_holdsItsBeginningBack() {
+    TextStream text =
+        new TextStream(pieces(List.of("a\n", "\n", "User", ": b"), ""), List.of("\n\nUser:"));
+
+    assertThat(stream(text, 4)).containsExactly("a", "", "", "", "");
+    assertThat(text.stopped()).isTrue();
+  }
+
+  @Test
+  void append_beginningThatTurnsOutHarmless_isHandedOnLater() {
+    TextStream text =
+        new TextStream(pieces(List.of("a\n", "\n", "Us", "ed"), ""), List.of("\n\nUser:"));
+
+    assertThat(stream(text, 4)).containsExactly("a", "", "", "\n\nUsed", "");
+    assertThat(text.stopped()).isFalse();
+  }
+
+  @Test
+  void finish_withHeldBackBeginning_handsItOn() {
+    TextStream text = new TextStream(pieces(List.of("aab"), ""), List.of("abc"));
+
+    assertThat(stream(text, 1)).containsExactly("a", "ab");
+  }
+
+  @Test
+  void append_overlappingBeginnings_findsTheStop() {
+    TextStream text = new TextStream(pieces(List.of("aa", "ab", "x"), ""), List.of("aab"));
+
+    assertThat(String.join("", stream(text, 3))).isEqualTo("a");
+    assertThat(text.stopped()).isTrue();
+  }
+
+  @Test
+  void append_severalStops_cutsAtTheFirstInTheText() {
+    TextStream text = new TextStream(pieces(List.of("a;b,c"), ""), List.of(",", ";"));
+
+    assertThat(stream(text, 1)).containsExactly("a", "");
+  }
+
+  @Test
+  void constructor_emptyStop_isRefused() {
+    assertThatThrownBy(() -> new TextStream(pieces(List.of(), ""), List.of("")))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageContaining("stop: is empty");
+  }
+}
