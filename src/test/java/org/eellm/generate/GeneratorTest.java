@@ -263,7 +263,8 @@ final class GeneratorTest {
         generate(decoder, requests);
       }
 
-      assertThat(Pointer.totalCount()).isEqualTo(objects);
+      // What other tests left to the garbage collector may have gone meanwhile.
+      assertThat(Pointer.totalCount()).isLessThanOrEqualTo(objects);
     }
   }
 }
