@@ -50,8 +50,10 @@ final class CorpusFiles {
         return glob(input, path);
       }
       throw new DataException(input + ": no such file or folder; check the path");
-    } catch (InvalidPathException | PatternSyntaxException e) {
-      throw new DataException(input + ": not a path or glob: " + e.getMessage(), e);
+    } catch (InvalidPathException e) {
+      throw new DataException("%s: not a path: %s".formatted(input, e.getReason()), e);
+    } catch (PatternSyntaxException e) {
+      throw new DataException("%s: not a glob: %s".formatted(input, e.getDescription()), e);
     }
   }
 
@@ -82,10 +84,9 @@ final class CorpusFiles {
         throw new DataException("%s: holds no file named %s".formatted(input, KINDS));
       }
       return files;
-    } catch (IOException e) {
-      throw new DataException("%s: cannot be listed: %s".formatted(input, e), e);
-    } catch (UncheckedIOException e) {
-      throw new DataException("%s: cannot be listed: %s".formatted(input, e.getCause()), e);
+    } catch (IOException | UncheckedIOException e) {
+      throw new DataException(
+          "%s: cannot be listed: %s".formatted(input, DataException.reason(e)), e);
     }
   }
 

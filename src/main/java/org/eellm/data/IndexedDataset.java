@@ -61,7 +61,8 @@ public final class IndexedDataset implements AutoCloseable {
       return new IndexedDataset(prefix, arena);
     } catch (IOException e) {
       arena.close();
-      throw new DataException("%s: cannot be read: %s".formatted(prefix, e), e);
+      throw new DataException(
+          "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
     } catch (RuntimeException e) {
       arena.close();
       throw e;

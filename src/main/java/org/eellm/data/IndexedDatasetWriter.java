@@ -15,8 +15,9 @@ import org.eellm.data.IndexedFormat.TokenType;
  * Writes an {@link IndexedDataset} of one sequence a document, byte for byte as Megatron does.
  * Memory does not grow with the data.
  *
- * <p>The files have temporary names until {@link #commit}: then they are whole, on the disk, and in
- * the place of what was there. Without it, {@link #close} leaves nothing behind.
+ * <p>The files have temporary names until {@link #commit}, which puts them, whole and on the disk
+ * since {@link #finish}, in the place of what was there. Without it, {@link #close} leaves nothing
+ * behind.
  */
 public final class IndexedDatasetWriter implements AutoCloseable {
   private final Path prefix;
@@ -92,8 +93,8 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     documentLength = 0;
   }
 
-  /** Completes the files and gives them their names; the current document must have ended. */
-  public void commit() {
+  /** Completes the files and brings them onto the disk; the current document must have ended. */
+  public void finish() {
     if (documentLength > 0) {
       throw new IllegalStateException("a document has not ended");
     }
@@ -101,6 +102,14 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       completeIndex();
       tokens.finish();
       index.finish();
+    } catch (IOException e) {
+      throw unwritable(prefix, e);
+    }
+  }
+
+  /** Gives the finished files their names. */
+  public void commit() {
+    try {
       // An index never stands beside tokens of another dataset, even if the machine stops here.
       Files.deleteIfExists(index.path);
       tokens.rename();
@@ -156,7 +165,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
 
   private static DataException unwritable(Path prefix, IOException e) {
     return new DataException(
-        "%s: the dataset cannot be written: %s".formatted(prefix, e.getMessage()), e);
+        "%s: the dataset cannot be written: %s".formatted(prefix, DataException.reason(e)), e);
   }
 
   /** A file under a temporary name, written through a buffer. */

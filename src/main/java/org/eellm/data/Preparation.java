@@ -81,6 +81,7 @@ public final class Preparation {
       if (preparation.documents == 0) {
         throw new DataException("the corpus has no text; check the inputs");
       }
+      writer.finish(); // from here on only names change
       tokenizer.save(tokenizerFolder(prefix));
       writer.commit();
       return preparation.summary(pass.skippedLines(), (System.nanoTime() - start) / 1e9);

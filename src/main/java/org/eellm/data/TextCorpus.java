@@ -5,6 +5,7 @@ import java.io.BufferedInputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -208,10 +209,10 @@ public final class TextCorpus implements Corpus {
   }
 
   private static DataException unreadable(Path file, IOException e) {
-    String reason =
-        CorpusFiles.isCompressed(file.toString())
+    String what =
+        CorpusFiles.isCompressed(file.toString()) && !(e instanceof FileSystemException)
             ? "cannot be decompressed, it is damaged or cut short"
             : "cannot be read";
-    return new DataException("%s: %s: %s".formatted(file, reason, e), e);
+    return new DataException("%s: %s: %s".formatted(file, what, DataException.reason(e)), e);
   }
 }

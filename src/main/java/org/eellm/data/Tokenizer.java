@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
@@ -167,16 +168,24 @@ public final class Tokenizer {
   public void save(Path folder) {
     try {
       Files.createDirectories(folder);
-      write(folder.resolve(FILE), file);
-      write(folder.resolve(CONFIG_FILE), configFile);
+      Path newFile = writeBeside(folder.resolve(FILE), file);
+      Path newConfigFile = writeBeside(folder.resolve(CONFIG_FILE), configFile);
+      Files.move(newFile, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
+      Files.move(newConfigFile, folder.resolve(CONFIG_FILE), StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {
-      throw new DataException(folder + ": cannot write the tokenizer: " + e, e);
+      throw new DataException(
+          "%s: the tokenizer cannot be written: %s".formatted(folder, DataException.reason(e)), e);
     }
   }
 
-  private static void write(Path target, String content) throws IOException {
+  private static Path writeBeside(Path target, String content) throws IOException {
     Path temporary = target.resolveSibling(target.getFileName() + ".tmp");
-    Files.writeString(temporary, content);
-    Files.move(temporary, target, StandardCopyOption.REPLACE_EXISTING);
+    return Files.writeString(
+        temporary,
+        content,
+        StandardOpenOption.CREATE,
+        StandardOpenOption.TRUNCATE_EXISTING,
+        StandardOpenOption.WRITE,
+        StandardOpenOption.SYNC);
   }
 }

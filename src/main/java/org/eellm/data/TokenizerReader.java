@@ -342,7 +342,7 @@ final class TokenizerReader {
     try {
       return Files.readString(path);
     } catch (IOException e) {
-      throw new DataException(path + ": cannot be read: " + e, e);
+      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
     }
   }
 

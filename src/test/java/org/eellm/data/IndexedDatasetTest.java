@@ -65,6 +65,7 @@ final class IndexedDatasetTest {
         writer.add(dataset.sequence(i));
         writer.endDocument();
       }
+      writer.finish();
       writer.commit();
     }
     for (String ending : List.of(".bin", ".idx")) {
@@ -157,6 +158,7 @@ final class IndexedDatasetTest {
     try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("kept"), 300)) {
       writer.add(7, 8, 9);
       writer.endDocument();
+      writer.finish();
     }
     try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("kept"));
         Stream<Path> files = Files.list(folder)) {
@@ -171,7 +173,11 @@ final class IndexedDatasetTest {
     Files.writeString(folder.resolve("file"), "");
     assertThatThrownBy(() -> IndexedDatasetWriter.create(folder.resolve("file/data"), 300))
         .isInstanceOf(DataException.class)
-        .hasMessageStartingWith(folder.resolve("file/data") + ": the dataset cannot be written: ");
+        .hasMessageStartingWith(
+            folder.resolve("file/data")
+                + ": the dataset cannot be written: "
+                + folder.resolve("file")
+                + " is not a folder");
   }
 
   private void assertBadIndex(Consumer<ByteBuffer> damage, String message) throws IOException {
@@ -203,6 +209,7 @@ final class IndexedDatasetTest {
         writer.add(document);
         writer.endDocument();
       }
+      writer.finish();
       writer.commit();
     }
   }

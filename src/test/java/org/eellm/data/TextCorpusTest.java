@@ -248,8 +248,8 @@ final class TextCorpusTest {
     assertBadInput("*.txt", "holds no file named .txt or .jsonl");
     assertBadInput("nowhere/*.txt", "there is no folder");
     assertBadInput("a.md", "not a kind of file that is read");
-    assertBadInput("{a.txt", "not a path or glob");
-    assertBadInput("a\0.txt", "not a path or glob");
+    assertBadInput("{a.txt", "not a glob: Missing '}");
+    assertBadInput("a\0.txt", "not a path: Nul character not allowed");
     assertThatThrownBy(() -> TextCorpus.of(List.of(" "), Format.DEFAULT))
         .hasMessageContaining("an input is empty");
   }
