@@ -43,7 +43,8 @@ public final class DatasetSamples implements SampleSource {
     this.length = boundaries[part.ordinal() + 1] - start;
     if (length <= sequenceLength) {
       throw new DataException(
-          "%s: its %s part has %d of %d tokens, too few for a sample of %d; prepare more text, choose another split or a shorter sequence length"
+          ("%s: its %s part has %d of %d tokens, too few for a sample of %d; prepare more text,"
+                  + " choose another split or a shorter sequence length")
               .formatted(
                   dataset.prefix(),
                   part.name().toLowerCase(Locale.ROOT),
@@ -79,7 +80,8 @@ public final class DatasetSamples implements SampleSource {
       if (token < 0 || token >= vocabSize) {
         long document = dataset.sequenceAt(start + (from + i) % length);
         throw new DataException(
-            "%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text with the model's tokenizer"
+            ("%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text"
+                    + " with the model's tokenizer")
                 .formatted(IndexedFormat.tokens(dataset.prefix()), document, token, vocabSize));
       }
     }

@@ -110,7 +110,8 @@ final class JsonDocuments implements TextCorpus.Documents {
 
   private DataException bad(String what) {
     return new DataException(
-        "%s:%d: %s; mend the line, choose another --key, or leave such lines out with --skip-bad-lines"
+        ("%s:%d: %s; mend the line, choose another --key, or leave such lines out with"
+                + " --skip-bad-lines")
             .formatted(place, lines.line(), what));
   }
 

@@ -144,7 +144,8 @@ final class LineReader implements AutoCloseable {
     characters.clear();
     if (utf8.reset().decode(bytes, characters, true).isError()) {
       throw new DataException(
-          "%s:%d: not UTF-8 at byte %d of the text (0x%02X); convert the file to UTF-8, for example with iconv"
+          ("%s:%d: not UTF-8 at byte %d of the text (0x%02X); convert the file to UTF-8, for"
+                  + " example with iconv")
               .formatted(place, line, discarded + bytes.position(), buffer[bytes.position()]));
     }
     return characters.flip();

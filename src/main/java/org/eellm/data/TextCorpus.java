@@ -34,6 +34,12 @@ public final class TextCorpus implements Corpus {
    */
   public record Format(String separator, String key, boolean skipsBadLines) {
     public static final Format DEFAULT = new Format("<|endoftext|>", "text", false);
+
+    public Format {
+      if (separator.indexOf('\n') >= 0 || separator.endsWith("\r")) {
+        throw new DataException("--separator: holds a line end, which no line does; leave it out");
+      }
+    }
   }
 
   /** Hands out the documents of one file. */

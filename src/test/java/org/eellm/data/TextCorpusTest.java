@@ -47,6 +47,8 @@ final class TextCorpusTest {
     write("a.txt", "one\ntwo\n\n\nthree\n");
     assertThat(documents(TextCorpus.of(paths("a.txt"), new Format("", "text", false))))
         .containsExactly("one\ntwo", "three");
+    assertThatThrownBy(() -> new Format("a\n", "text", false))
+        .hasMessageStartingWith("--separator: holds a line end");
   }
 
   @Test
