@@ -1,5 +1,6 @@
 package org.eellm.model;
 
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -24,10 +25,10 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   /**
    * @param x input, [b s, h]
    * @param normed [b s, h]
-   * @param query rotated and scaled, [b K, G s, D]
+   * @param query rotated and scaled, [b, K, G, s, D]
    * @param key rotated, [b K, s, D]
    * @param value [b K, s, D]
-   * @param probabilities after dropout, [b K, G s, s]; absent with selective recompute
+   * @param probabilities by blocks of queries; absent with selective recompute
    * @param mixed the heads' outputs, [b s, K G D]
    */
   record Saved(
@@ -36,15 +37,9 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
       Tensor query,
       Tensor key,
       Tensor value,
-      Optional<Probabilities> probabilities,
+      Optional<List<CausalAttention.Probabilities>> probabilities,
       Tensor mixed)
       implements Tape {}
-
-  /**
-   * @param softmax [b K, G s, s]
-   * @param dropped the same after dropout
-   */
-  record Probabilities(Tensor softmax, Tensor dropped) {}
 
   static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
     return new AttentionBranch(
@@ -81,17 +76,13 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
           queries(fused), query, pass.angles().map(angles -> angles.times(scale())), scale());
       rotateOrCopy(keys(fused), key, pass.angles(), 1);
       value.copy_(values(fused));
-      query = query.view(b * keyValueHeads(), group() * s, model.headDim());
       key = key.view(b * keyValueHeads(), s, model.headDim());
       value = value.view(b * keyValueHeads(), s, model.headDim());
 
-      Probabilities probabilities = probabilities(query, key, pass);
       Tensor mixed =
-          torch
-              .bmm(probabilities.dropped(), value)
-              .view(b, keyValueHeads(), group(), s, model.headDim())
-              .permute(0, 3, 1, 2, 4)
-              .reshape(b * s, keyValueHeads() * group() * model.headDim());
+          Tensors.empty(x.scalar_type(), x.device(), b * s, model.numHeads() * model.headDim());
+      List<CausalAttention.Probabilities> probabilities =
+          attention(pass).forward(query, key, value, byHead(mixed, b, s));
       Tensor delta = output.forward(mixed);
       hiddenMask(delta, pass).ifPresent(delta::mul_);
       Saved saved =
@@ -101,15 +92,12 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
               kept.keep(query),
               kept.keep(key),
               kept.keep(value),
-              pass.recomputeAttention() ? Optional.empty() : Optional.of(keep(probabilities, kept)),
+              pass.recomputeAttention()
+                  ? Optional.empty()
+                  : Optional.of(probabilities.stream().map(block -> block.keep(kept)).toList()),
               kept.keep(mixed));
       return new Output(scope.pass(delta), saved);
     }
-  }
-
-  private static Probabilities keep(Probabilities probabilities, Kept kept) {
-    return new Probabilities(
-        kept.keep(probabilities.softmax()), kept.keep(probabilities.dropped()));
   }
 
   @Override
@@ -121,36 +109,30 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
       long d = model.headDim();
       Tensor g = hiddenMask(gradient, pass).map(gradient::mul).orElse(gradient);
       Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
-      // sum over keys of probability * its gradient, by way of the output: [b K, G s, 1]
       Tensor inner =
-          Reductions.sumLast(gMixed.mul(saved.mixed()).view(b, s, keyValueHeads(), group(), d))
+          Reductions.sumLast(gMixed.mul(saved.mixed()).view(b, s, model.numHeads(), d))
               .to(g.scalar_type())
-              .permute(0, 2, 3, 1, 4)
-              .reshape(b * keyValueHeads(), group() * s, 1);
-      Tensor gOut =
-          gMixed
-              .view(b, s, keyValueHeads(), group(), d)
-              .permute(0, 2, 3, 1, 4)
-              .reshape(b * keyValueHeads(), group() * s, d);
-      Probabilities probabilities =
-          saved.probabilities().orElseGet(() -> probabilities(saved.query(), saved.key(), pass));
-      Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), gOut); // [b K, s, D]
-      Tensor gProbabilities = torch.bmm(gOut, saved.value().transpose(1, 2)); // [b K, G s, s]
-      attentionMask(gProbabilities, pass).ifPresent(gProbabilities::mul_);
-      Tensor gScores = gProbabilities.sub_(inner).mul_(probabilities.softmax());
-      Tensor gQuery = torch.bmm(gScores, saved.key());
-      Tensor gKey = torch.bmm(gScores.transpose(1, 2), saved.query());
+              .view(b * s, model.numHeads());
+      CausalAttention.Result result =
+          attention(pass)
+              .backward(
+                  saved.query(),
+                  saved.key(),
+                  saved.value(),
+                  saved.probabilities(),
+                  byHead(gMixed, b, s),
+                  byHead(inner, b, s));
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
       Optional<Rope.Angles> back = pass.angles().map(Rope.Angles::reversed);
       rotateOrCopy(
-          gQuery.view(b, keyValueHeads(), group(), s, d),
+          result.query().view(b, keyValueHeads(), group(), s, d),
           queries(gFused),
           back.map(angles -> angles.times(scale())),
           scale());
-      rotateOrCopy(gKey.view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
-      values(gFused).copy_(gValue.view(b, keyValueHeads(), s, d));
+      rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
+      values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
       Tensor gNormed =
           queryKeyValue.backward(
               saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
@@ -173,21 +155,8 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
     }
   }
 
-  /** Softmax of the masked scores, and the same after attention dropout. */
-  private Probabilities probabilities(Tensor query, Tensor key, Pass pass) {
-    try (Scope scope = Scope.open()) {
-      long s = pass.sequence();
-      Tensor scores = torch.bmm(query, key.transpose(1, 2)); // [b K, G s, s]
-      scores.view(pass.batch() * keyValueHeads(), group(), s, s).add_(pass.causalMask());
-      Tensor softmax = torch.softmax(scores, -1);
-      Tensor dropped = attentionMask(softmax, pass).map(softmax::mul).orElse(softmax);
-      return new Probabilities(scope.pass(softmax), scope.pass(dropped));
-    }
-  }
-
-  private Optional<Tensor> attentionMask(Tensor probabilities, Pass pass) {
-    return pass.dropout()
-        .flatMap(dropout -> dropout.mask(probabilities, model.attentionDropout(), 4L * slot + 1));
+  private CausalAttention attention(Pass pass) {
+    return new CausalAttention(pass, model.attentionDropout(), 4L * slot + 1);
   }
 
   private Optional<Tensor> hiddenMask(Tensor delta, Pass pass) {
@@ -202,6 +171,11 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   /** [b s, (K G + 2 K) D] as [b, s, K G + 2 K, D]. */
   private Tensor heads(Tensor fused, long b, long s) {
     return fused.view(b, s, keyValueHeads() * (group() + 2), model.headDim());
+  }
+
+  /** [b s, K G w] as [b, K, G, s, w], a view. */
+  private Tensor byHead(Tensor x, long b, long s) {
+    return x.view(b, s, keyValueHeads(), group(), -1).permute(0, 2, 3, 1, 4);
   }
 
   /** The queries' part of fused heads as [b, K, G, s, D]. */

@@ -1,0 +1,174 @@
+package org.eellm.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.LongStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+
+/**
+ * Softmax attention of whole sequences by blocks of queries. A block sees the keys up to its own
+ * end alone, so that most of the scores that causality forbids are never computed or kept.
+ *
+ * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension, r
+ * queries of a block, e its end.
+ */
+final class CausalAttention {
+  /** Shorter blocks save more scores, but their matrix products are too small to be fast. */
+  private static final long BLOCK = 128;
+
+  private static final long MAX_BLOCKS = 16;
+
+  private final Pass pass;
+  private final double dropout;
+  private final long site;
+
+  /**
+   * @param dropout probability of dropping an attention probability
+   * @param site tells this attention's dropout apart
+   */
+  CausalAttention(Pass pass, double dropout, long site) {
+    this.pass = pass;
+    this.dropout = dropout;
+    this.site = site;
+  }
+
+  /**
+   * A block's probabilities.
+   *
+   * @param softmax [b K, G r, e]
+   * @param dropped the same after dropout
+   */
+  record Probabilities(Tensor softmax, Tensor dropped) {
+
+    Probabilities keep(Kept kept) {
+      return new Probabilities(kept.keep(softmax), kept.keep(dropped));
+    }
+  }
+
+  /** Gradients: query [b, K, G, s, D], key and value [b K, s, D]. */
+  record Result(Tensor query, Tensor key, Tensor value) {}
+
+  /** Consecutive queries. */
+  private record Block(int index, long start, long length) {
+    long end() {
+      return start + length;
+    }
+
+    /** The block's part of [b, K, G, s, w]. */
+    Tensor part(Tensor x) {
+      return x.narrow(3, start, length);
+    }
+
+    /** The block's part of [b, K, G, s, w] as [b K, G r, w]. */
+    Tensor rows(Tensor x) {
+      return part(x).reshape(x.size(0) * x.size(1), x.size(2) * length, x.size(4));
+    }
+
+    /** The keys or values it sees, [b K, e, D]. */
+    Tensor seen(Tensor x) {
+      return x.narrow(1, 0, end());
+    }
+  }
+
+  private List<Block> blocks() {
+    long count = Math.clamp(pass.sequence() / BLOCK, 1, MAX_BLOCKS);
+    long length = Math.ceilDiv(pass.sequence(), count);
+    return LongStream.range(0, Math.ceilDiv(pass.sequence(), length))
+        .mapToObj(
+            i ->
+                new Block(
+                    Math.toIntExact(i), i * length, Math.min(length, pass.sequence() - i * length)))
+        .toList();
+  }
+
+  /**
+   * Attends.
+   *
+   * @param query scaled, [b, K, G, s, D]
+   * @param key [b K, s, D]
+   * @param value [b K, s, D]
+   * @param out where the heads' outputs go, a view [b, K, G, s, D]
+   * @return the blocks' probabilities
+   */
+  List<Probabilities> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
+    List<Probabilities> all = new ArrayList<>();
+    for (Block block : blocks()) {
+      Probabilities probabilities = probabilities(block, query, key);
+      Tensor mixed = torch.bmm(probabilities.dropped(), block.seen(value)); // [b K, G r, D]
+      Tensor target = block.part(out);
+      target.copy_(mixed.view(target.sizes()));
+      all.add(probabilities);
+    }
+    return all;
+  }
+
+  /** Softmax of a block's masked scores, and the same after dropout. */
+  private Probabilities probabilities(Block block, Tensor query, Tensor key) {
+    try (Scope scope = Scope.open()) {
+      Tensor scores = torch.bmm(block.rows(query), block.seen(key).transpose(1, 2));
+      long r = block.length();
+      scores
+          .view(-1, r, block.end())
+          .narrow(2, block.start(), r)
+          .add_(pass.causalMask().narrow(0, 0, r).narrow(1, 0, r));
+      Tensor softmax = torch.softmax(scores, -1);
+      Tensor dropped = mask(softmax, block).map(softmax::mul).orElse(softmax);
+      return new Probabilities(scope.pass(softmax), scope.pass(dropped));
+    }
+  }
+
+  /**
+   * The gradients.
+   *
+   * @param saved what forward returned, or nothing to compute it again
+   * @param gradient of the output, a view [b, K, G, s, D]
+   * @param inner sum over D of output times gradient, which is the sum over keys of probability
+   *     times its gradient, a view [b, K, G, s, 1]
+   */
+  Result backward(
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      Optional<List<Probabilities>> saved,
+      Tensor gradient,
+      Tensor inner) {
+    try (Scope scope = Scope.open()) {
+      List<Block> blocks = blocks();
+      Tensor[] gQuery = new Tensor[blocks.size()];
+      Tensor gKeys = key; // The last block replaces it.
+      Tensor gValues = value;
+      for (Block block : blocks.reversed()) { // The last sees all keys: the others add to its sums.
+        Probabilities probabilities =
+            saved
+                .map(all -> all.get(block.index()))
+                .orElseGet(() -> probabilities(block, query, key));
+        Tensor g = block.rows(gradient); // [b K, G r, D]
+        Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), g); // [b K, e, D]
+        Tensor gScores = torch.bmm(g, block.seen(value).transpose(1, 2)); // [b K, G r, e]
+        mask(gScores, block).ifPresent(gScores::mul_);
+        gScores.sub_(block.rows(inner)).mul_(probabilities.softmax());
+        gQuery[block.index()] = torch.bmm(gScores, block.seen(key)).view(block.part(query).sizes());
+        Tensor gKey = torch.bmm(gScores.transpose(1, 2), block.rows(query)); // [b K, e, D]
+        if (block.end() == pass.sequence()) {
+          gKeys = gKey;
+          gValues = gValue;
+        } else {
+          block.seen(gKeys).add_(gKey);
+          block.seen(gValues).add_(gValue);
+        }
+      }
+      Tensor all = gQuery.length == 1 ? gQuery[0] : torch.cat(new TensorVector(gQuery), 3);
+      return new Result(scope.pass(all), scope.pass(gKeys), scope.pass(gValues));
+    }
+  }
+
+  private Optional<Tensor> mask(Tensor probabilities, Block block) {
+    return pass.dropout()
+        .flatMap(key -> key.mask(probabilities, dropout, site + ((long) block.index() << 32)));
+  }
+}
