@@ -1,6 +1,6 @@
 package org.eellm.train;
 
-import java.io.PrintStream;
+import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,7 +22,7 @@ import org.eellm.train.TrainEvent.Step;
 public final class ConsoleProgress implements MetricsSink {
   private static final int BAR_LENGTH = 120;
 
-  private final PrintStream out;
+  private final PrintWriter out;
   private final long firstStep;
   private final long totalSteps;
   private final int interval;
@@ -39,7 +39,7 @@ public final class ConsoleProgress implements MetricsSink {
    * @param interval steps between lines
    */
   public ConsoleProgress(
-      PrintStream out, boolean terminal, long lastStep, long totalSteps, int interval) {
+      PrintWriter out, boolean terminal, long lastStep, long totalSteps, int interval) {
     this.out = out;
     this.firstStep = lastStep + 1;
     this.totalSteps = totalSteps;
@@ -57,10 +57,8 @@ public final class ConsoleProgress implements MetricsSink {
 
   /** Prints a line, above the bar where there is one. */
   public void line(String text) {
-    if (bar.isPresent()) {
-      out.print("\r\033[K");
-    }
-    out.println(text);
+    out.println(bar.isPresent() ? "\r\033[K" + text : text);
+    out.flush();
   }
 
   @Override
@@ -69,6 +67,7 @@ public final class ConsoleProgress implements MetricsSink {
         present -> {
           present.close();
           out.println();
+          out.flush();
         });
   }
 
@@ -156,7 +155,11 @@ public final class ConsoleProgress implements MetricsSink {
         .setUpdateIntervalMillis(250)
         .setConsumer(
             new DelegatingProgressBarConsumer(
-                text -> out.print("\r\033[?7l" + text + "\033[K\033[?7h"), BAR_LENGTH))
+                text -> {
+                  out.print("\r\033[?7l" + text + "\033[K\033[?7h");
+                  out.flush();
+                },
+                BAR_LENGTH))
         .build();
   }
 }

@@ -31,12 +31,12 @@ public final class StepGuard {
   /**
    * All that the guard remembers.
    *
-   * @param badInARow steps just seen in a row that were not finite
+   * @param badStreak steps just seen in a row that were not finite
    * @param notFinite steps skipped so far because they were not finite
    * @param spikes steps skipped so far as spikes
    * @param norms the last gradient norms, oldest first
    */
-  public record State(int badInARow, long notFinite, long spikes, List<Double> norms) {
+  public record State(int badStreak, long notFinite, long spikes, List<Double> norms) {
     public State {
       norms = List.copyOf(norms);
     }
@@ -44,11 +44,6 @@ public final class StepGuard {
     /** Nothing seen yet. */
     public static State initial() {
       return new State(0, 0, 0, List.of());
-    }
-
-    /** Steps skipped so far, for any reason. */
-    public long skipped() {
-      return notFinite + spikes;
     }
   }
 
@@ -59,14 +54,14 @@ public final class StepGuard {
 
   private final TrainConfig train;
   private final Deque<Double> norms;
-  private int badInARow;
+  private int badStreak;
   private long notFinite;
   private long spikes;
 
   public StepGuard(TrainConfig train, State state) {
     this.train = train;
     this.norms = new ArrayDeque<>(state.norms());
-    this.badInARow = state.badInARow();
+    this.badStreak = state.badStreak();
     this.notFinite = state.notFinite();
     this.spikes = state.spikes();
   }
@@ -82,16 +77,16 @@ public final class StepGuard {
    */
   public Verdict judge(long step, double loss, double gradientNorm) {
     if (!Double.isFinite(loss) || !Double.isFinite(gradientNorm)) {
-      badInARow++;
+      badStreak++;
       notFinite++;
-      if (badInARow >= train.maxBadSteps()) {
+      if (badStreak >= train.maxBadSteps()) {
         throw new TrainException(
             "step %d: loss %s, gradient norm %s; %d steps in a row were not finite (train.max_bad_steps); resume from the last checkpoint with a lower optimizer.learning_rate, longer warm-up or smaller optimizer.clip_norm"
-                .formatted(step, loss, gradientNorm, badInARow));
+                .formatted(step, loss, gradientNorm, badStreak));
       }
       return Verdict.SKIP_NOT_FINITE;
     }
-    badInARow = 0;
+    badStreak = 0;
     if (train.spikeThreshold() == 0) {
       return Verdict.APPLY;
     }
@@ -104,9 +99,14 @@ public final class StepGuard {
     return Verdict.APPLY;
   }
 
+  /** Steps skipped so far, for any reason. */
+  public long skipped() {
+    return notFinite + spikes;
+  }
+
   /** What a checkpoint keeps. */
   public State state() {
-    return new State(badInARow, notFinite, spikes, new ArrayList<>(norms));
+    return new State(badStreak, notFinite, spikes, new ArrayList<>(norms));
   }
 
   private double limit() {

@@ -2,19 +2,14 @@ package org.eellm.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import org.eellm.train.StepGuard.Verdict;
 import org.junit.jupiter.api.Test;
 
 class ConsoleProgressTest {
-  private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-  private final PrintStream out = new PrintStream(bytes, true, StandardCharsets.UTF_8);
-
-  private String text() {
-    return bytes.toString(StandardCharsets.UTF_8);
-  }
+  private final StringWriter text = new StringWriter();
+  private final PrintWriter out = new PrintWriter(text);
 
   @Test
   void accept_steps_printsTheFirstTheIntervalsAndTheLast() {
@@ -23,9 +18,9 @@ class ConsoleProgressTest {
         console.accept(Events.step(step, 3.25, Verdict.APPLY));
       }
     }
-    assertThat(text().lines().map(line -> line.substring(0, line.indexOf('/'))))
+    assertThat(text.toString().lines().map(line -> line.substring(0, line.indexOf('/'))))
         .containsExactly("step 1", "step 10", "step 20", "step 25");
-    assertThat(text())
+    assertThat(text.toString())
         .contains("loss 3.250  exit 2 4.250  exit 4 3.750  final 3.250")
         .contains("5,230 tokens/s")
         .contains("0:00:00 left");
@@ -37,7 +32,7 @@ class ConsoleProgressTest {
       console.accept(Events.step(3, Double.NaN, Verdict.SKIP_NOT_FINITE));
       console.accept(Events.step(4, 2, Verdict.SKIP_SPIKE));
     }
-    assertThat(text().lines())
+    assertThat(text.toString().lines())
         .containsExactly(
             "step 3 skipped: loss or gradient is not finite (loss NaN, gradient norm 0.8000)",
             "step 4 skipped: the gradient norm is far above the last steps' (loss 2.000, gradient"
@@ -49,7 +44,7 @@ class ConsoleProgressTest {
     try (ConsoleProgress console = new ConsoleProgress(out, false, 0, 25, 10)) {
       console.accept(Events.evaluation(10, 2));
     }
-    assertThat(text().lines())
+    assertThat(text.toString().lines())
         .containsExactly(
             "step 10 validation  exit 2    loss 3.000  perplexity 20.09  bits/byte 1.082  accuracy"
                 + " 25.0 %",
@@ -66,6 +61,9 @@ class ConsoleProgressTest {
       console.line("a line");
       console.accept(Events.step(25, 3.0, Verdict.APPLY));
     }
-    assertThat(text()).contains("\r\033[Ka line\n").contains("25/25").contains("exit 2 4.000");
+    assertThat(text.toString())
+        .contains("\r\033[Ka line\n")
+        .contains("25/25")
+        .contains("exit 2 4.000");
   }
 }

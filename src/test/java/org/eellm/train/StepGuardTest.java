@@ -20,7 +20,7 @@ class StepGuardTest {
     assertThat(guard.judge(3, 1, 1)).isEqualTo(Verdict.APPLY);
     assertThat(guard.judge(4, Double.NaN, Double.NaN)).isEqualTo(Verdict.SKIP_NOT_FINITE);
     assertThat(guard.state().notFinite()).isEqualTo(3);
-    assertThat(guard.state().badInARow()).isEqualTo(1);
+    assertThat(guard.state().badStreak()).isEqualTo(1);
   }
 
   @Test
@@ -41,7 +41,7 @@ class StepGuardTest {
     assertThat(guard.judge(9, 1, 100)).isEqualTo(Verdict.SKIP_SPIKE);
     assertThat(guard.judge(10, 1, 1.05)).isEqualTo(Verdict.APPLY);
     assertThat(guard.state().spikes()).isEqualTo(1);
-    assertThat(guard.state().skipped()).isEqualTo(1);
+    assertThat(guard.skipped()).isEqualTo(1);
   }
 
   @Test

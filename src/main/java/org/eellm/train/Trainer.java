@@ -1,0 +1,249 @@
+package org.eellm.train;
+
+import java.nio.file.Path;
+import java.time.Clock;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.BooleanSupplier;
+import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.CheckpointStore.Checkpoint;
+import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.config.ConfigException;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.data.Tokenizer;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Torch;
+import org.eellm.train.TrainEvent.Evaluation;
+
+/**
+ * A training run in a folder, from a configuration: {@link #start} or {@link #resume} it, then
+ * {@link #run} it to its last step or until it is asked to stop.
+ *
+ * <p>Everything a step does follows from its number, the configuration and the checkpointed state,
+ * so a resumed run goes on bit for bit as the undisturbed one would have (in float32, with the same
+ * number of threads).
+ */
+public final class Trainer implements AutoCloseable {
+  /** How long the yardstick of MFU is measured. */
+  private static final double RATE_SECONDS = 0.3;
+
+  private final RunConfig config;
+  private final RunFolder folder;
+  private final RunData data;
+  private final RunState state;
+  private final StepRunner runner;
+  private final Optional<Evaluator> evaluator;
+  private final CheckpointStore checkpoints;
+  private final ModelFlops flops;
+  private final double matrixRate;
+
+  /**
+   * How a run ended.
+   *
+   * @param step the last step taken
+   * @param finished whether that was the run's last, as opposed to a request to stop
+   * @param checkpoint the folder of the newest checkpoint
+   * @param evaluation the last evaluation that was made here
+   */
+  public record Outcome(
+      long step, boolean finished, Path checkpoint, Optional<Evaluation> evaluation) {}
+
+  private Trainer(RunFolder folder, RunData data, CheckpointStore checkpoints, RunState state) {
+    // libtorch counts threads by calling thread.
+    Torch.setThreads(data.config().train().threads());
+    this.config = data.config();
+    this.folder = folder;
+    this.data = data;
+    this.checkpoints = checkpoints;
+    this.state = state;
+    this.runner = new StepRunner(config, data.training(), state);
+    this.evaluator =
+        data.validation()
+            .map(samples -> new Evaluator(config, samples, data.tokenizer(), state.model()));
+    this.flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
+    this.matrixRate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
+  }
+
+  /**
+   * Starts a run with weights drawn from the seed.
+   *
+   * @param output absent or empty
+   * @throws ConfigException if a setting cannot be honoured or the folder is in use
+   */
+  public static Trainer start(RunConfig given, Path output) {
+    RunData data = RunData.open(given);
+    RunFolder folder = RunFolder.create(output, data.config());
+    return new Trainer(folder, data, checkpoints(folder, data), RunState.initial(data.config()));
+  }
+
+  /**
+   * Goes on with the run in a folder, from its newest checkpoint or, where it has none yet, from
+   * the start.
+   *
+   * @throws ConfigException if there is no run, or a setting that changes what a step does is not
+   *     the run's
+   */
+  public static Trainer resume(RunConfig given, Path output) {
+    RunData data = RunData.open(given);
+    RunFolder folder = RunFolder.resume(output, data.config());
+    CheckpointStore checkpoints = checkpoints(folder, data);
+    RunState state =
+        checkpoints
+            .latest()
+            .map(checkpoint -> RunState.load(data.config(), checkpoint.folder()))
+            .orElseGet(() -> RunState.initial(data.config()));
+    return new Trainer(folder, data, checkpoints, state);
+  }
+
+  private static CheckpointStore checkpoints(RunFolder folder, RunData data) {
+    return CheckpointStore.open(folder.path(), data.config().checkpoint().keep());
+  }
+
+  /** The configuration as resolved. */
+  public RunConfig config() {
+    return config;
+  }
+
+  /** The last step taken; 0 before the first. */
+  public long step() {
+    return state.step();
+  }
+
+  /** The model's size, the exits' share of the work and the machine's rate, a line each. */
+  public List<String> describe() {
+    ParameterCount count = ParameterCount.of(config.architecture());
+    double all = flops.total(config.exits().layers().size());
+    return List.of(
+        "%.2f M parameters: %.2f M trunk, %.2f M embeddings, %.2f M final head, %.2f M exits"
+            .formatted(
+                count.total() / 1e6,
+                count.trunk() / 1e6,
+                count.embeddings() / 1e6,
+                count.finalHead() / 1e6,
+                count.exits() / 1e6),
+        "%.1f MFLOP a token, %.1f %% of it for the exits; matrix rate %.0f GFLOP/s with threads: %d"
+            .formatted(
+                all / 1e6, 100 * (1 - flops.total(0) / all), matrixRate / 1e9, Torch.threads()),
+        state.step() == 0
+            ? "from the first step, to step %,d".formatted(config.train().steps())
+            : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+  }
+
+  /**
+   * Trains until the last step or until asked to stop, then saves a checkpoint and draws the
+   * losses.
+   *
+   * @param watcher gets every event beside the run's own files; not closed
+   * @param stop asked before each step
+   * @throws TrainException if the guard ends the run or its files cannot be written
+   */
+  public Outcome run(MetricsSink watcher, BooleanSupplier stop) {
+    TrainConfig train = config.train();
+    long before = state.step();
+    Optional<Evaluation> evaluation = Optional.empty();
+    try (Sinks sinks = sinks(watcher)) {
+      while (state.step() < train.steps() && !stop.getAsBoolean()) {
+        sinks.accept(takeStep());
+        if (isDue(train.evalInterval())) {
+          evaluation = evaluator.map(present -> present.evaluate(state.step()));
+          evaluation.ifPresent(sinks::accept);
+        }
+        if (isDue(config.checkpoint().interval())) {
+          save();
+        }
+      }
+    }
+    save();
+    if (state.step() > before) {
+      LossPlot.write(folder.metrics(), folder.lossPlot());
+    }
+    return new Outcome(
+        state.step(),
+        state.step() == train.steps(),
+        checkpoints.latest().orElseThrow().folder(),
+        evaluation);
+  }
+
+  /**
+   * Whether something done every so many steps, and after the last one, is to be done now; 0 is
+   * never.
+   */
+  private boolean isDue(int interval) {
+    return interval > 0 && (state.step() % interval == 0 || state.step() == config.train().steps());
+  }
+
+  private TrainEvent.Step takeStep() {
+    long start = System.nanoTime();
+    StepRunner.Result result = runner.take(state.step() + 1);
+    double elapsed = (System.nanoTime() - start) / 1e9;
+    state.advance(elapsed);
+    int sequence = config.data().sequenceLength();
+    double tokensPerSecond = result.batchSize() * (double) sequence / elapsed;
+    int computedExits = result.losses().size() - 1;
+    return new TrainEvent.Step(
+        state.step(),
+        result.loss(),
+        result.losses(),
+        result.exitWeights(),
+        result.learningRate(),
+        result.gradientNorm(),
+        result.batchSize(),
+        BatchSize.samplesBefore(config.train(), state.step() + 1) * sequence,
+        tokensPerSecond,
+        tokensPerSecond * flops.total(computedExits) / matrixRate,
+        state.seconds(),
+        result.verdict());
+  }
+
+  /** Saves a checkpoint unless this step has one. */
+  private void save() {
+    if (checkpoints.latest().map(Checkpoint::step).orElse(-1L) < state.step()) {
+      checkpoints.save(
+          state.step(),
+          into -> {
+            state.save(into);
+            new HuggingFaceConfig(
+                    config.architecture(),
+                    data.tokenizer()
+                        .map(Tokenizer::beginningOfSequence)
+                        .orElse(OptionalInt.empty()),
+                    data.tokenizer().map(Tokenizer::endOfDocument).stream().toList())
+                .write(into);
+            data.tokenizer().ifPresent(tokenizer -> tokenizer.save(into));
+          });
+    }
+  }
+
+  /** The run's own files and who else watches. */
+  private Sinks sinks(MetricsSink watcher) {
+    List<MetricsSink> own = new ArrayList<>();
+    own.add(MetricsFile.open(folder.metrics(), state.step()));
+    if (config.logging().tensorboard()) {
+      own.add(TensorBoardEvents.open(folder.tensorBoard(), state.step(), Clock.systemUTC()));
+    }
+    return new Sinks(own, watcher);
+  }
+
+  private record Sinks(List<MetricsSink> own, MetricsSink watcher) implements MetricsSink {
+    @Override
+    public void accept(TrainEvent event) {
+      own.forEach(sink -> sink.accept(event));
+      watcher.accept(event);
+    }
+
+    @Override
+    public void close() {
+      own.forEach(MetricsSink::close);
+    }
+  }
+
+  @Override
+  public void close() {
+    runner.close();
+    state.close();
+    data.close();
+  }
+}
