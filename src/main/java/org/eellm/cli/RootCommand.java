@@ -31,6 +31,7 @@ import picocli.CommandLine.Spec;
       BenchCommand.class,
       DoctorCommand.class,
       PrepareCommand.class,
+      TrainCommand.class,
     })
 final class RootCommand implements Runnable {
   @Spec private CommandSpec spec;

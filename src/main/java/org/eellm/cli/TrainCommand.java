@@ -1,0 +1,91 @@
+package org.eellm.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
+import java.util.concurrent.Callable;
+import org.eellm.config.RunConfig;
+import org.eellm.train.ConsoleProgress;
+import org.eellm.train.TrainEvent.Evaluation;
+import org.eellm.train.Trainer;
+import org.eellm.train.Trainer.Outcome;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm train}: trains a model as a configuration says. */
+@Command(
+    name = "train",
+    description = "Trains an early-exit model; docs/training.md says how.",
+    mixinStandardHelpOptions = true)
+final class TrainCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ConfigOptions config;
+  @Mixin private JsonOption json;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description = "Folder for checkpoints, metrics and pictures; absent or empty, or --resume.")
+  private Path output;
+
+  @Option(
+      names = "--resume",
+      description = "Go on with the run in --output from its newest checkpoint.")
+  private boolean resume;
+
+  /** What {@code --json} prints at the end. */
+  private record Report(
+      long step, boolean finished, String checkpoint, SequencedMap<String, Object> evaluation) {}
+
+  @Override
+  public Integer call() {
+    RunConfig given = config.read();
+    try (Trainer trainer = resume ? Trainer.resume(given, output) : Trainer.start(given, output)) {
+      Outcome outcome = watched(trainer);
+      report(outcome, trainer.config().train().steps());
+    }
+    return ExitCode.OK;
+  }
+
+  private Outcome watched(Trainer trainer) {
+    PrintWriter err = spec.commandLine().getErr();
+    RunConfig config = trainer.config();
+    boolean terminal = System.console() != null && System.console().isTerminal();
+    try (StopSignals stop = StopSignals.listen(err);
+        ConsoleProgress console =
+            new ConsoleProgress(
+                err,
+                terminal,
+                trainer.step(),
+                config.train().steps(),
+                config.logging().interval())) {
+      trainer.describe().forEach(console::line);
+      return trainer.run(console, stop);
+    }
+  }
+
+  private void report(Outcome outcome, int steps) {
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      SequencedMap<String, Object> evaluation =
+          outcome.evaluation().map(Evaluation::values).orElseGet(LinkedHashMap::new);
+      JsonOption.print(
+          out,
+          new Report(
+              outcome.step(), outcome.finished(), outcome.checkpoint().toString(), evaluation));
+    } else if (outcome.finished()) {
+      out.printf("all %,d steps are done; the model is in %s%n", steps, outcome.checkpoint());
+    } else {
+      out.printf(
+          "stopped after step %,d of %,d; saved %s; --resume goes on%n",
+          outcome.step(), steps, outcome.checkpoint());
+    }
+    out.flush();
+  }
+}
