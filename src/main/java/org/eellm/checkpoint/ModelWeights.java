@@ -11,8 +11,10 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.eellm.config.Architecture;
+import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
+import org.eellm.tensor.Torch;
 
 /**
  * A model's weights between a folder's safetensors and memory. Names are Hugging Face's for Llama,
@@ -29,6 +31,21 @@ public final class ModelWeights {
   private static final Map<String, String> METADATA = Map.of("format", "pt");
 
   private ModelWeights() {}
+
+  /**
+   * A model with the weights of a folder, for those who only use it.
+   *
+   * @throws CheckpointException as {@link #load}
+   */
+  public static Decoder read(Path folder, Architecture architecture, TrainConfig.Device device) {
+    return read(
+        folder,
+        architecture,
+        switch (device) {
+          case CPU -> Torch.cpu();
+          case CUDA -> Torch.cuda();
+        });
+  }
 
   /**
    * A model with the weights of a folder.

@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
     subcommands = {
       BenchCommand.class,
       DoctorCommand.class,
+      GenerateCommand.class,
       PrepareCommand.class,
       TrainCommand.class,
     })

@@ -69,8 +69,8 @@ public final class Torch {
   public static Device cuda() {
     if (!cudaIsAvailable()) {
       throw new TensorException(
-          "train.device: cuda is not available; install an NVIDIA driver and build with the profile"
-              + " cuda (mvn -Pcuda package), or use cpu");
+          "device cuda: is not available; install an NVIDIA driver and build with the profile cuda"
+              + " (EELLM_PROFILE=cuda ./eellm), or use the device cpu");
     }
     return new Device("cuda");
   }

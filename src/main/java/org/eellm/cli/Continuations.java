@@ -1,0 +1,75 @@
+package org.eellm.cli;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.generate.Detokenizer;
+import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.TextStream;
+import org.eellm.generate.TokenListener.Reaction;
+
+/** The texts of several requests as their tokens come. */
+final class Continuations {
+  private final List<TextStream> streams = new ArrayList<>();
+  private final List<List<Piece>> pieces = new ArrayList<>();
+  private Listener listener = (text, head) -> {};
+
+  /**
+   * A bit of text.
+   *
+   * @param head name of the head whose token made it certain
+   */
+  private record Piece(String text, String head) {}
+
+  /** Hears of every piece. */
+  @FunctionalInterface
+  interface Listener {
+    void onPiece(String text, String head);
+  }
+
+  /** Adds the next request's text. */
+  void add(Detokenizer detokenizer, List<String> stops) {
+    streams.add(new TextStream(detokenizer, stops));
+    pieces.add(new ArrayList<>());
+  }
+
+  /** Who is told of the pieces that are yet to come. */
+  void listen(Listener to) {
+    listener = to;
+  }
+
+  /** Takes a request's next token; stops the request where a stop string has come. */
+  Reaction accept(int request, GeneratedToken token) {
+    TextStream stream = streams.get(request);
+    put(request, stream.append(token.id()), token.head());
+    return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+  }
+
+  /** Ends all texts. */
+  void finish() {
+    for (int i = 0; i < streams.size(); i++) {
+      String rest = streams.get(i).finish();
+      if (!rest.isEmpty()) {
+        put(i, rest, pieces.get(i).getLast().head());
+      }
+    }
+  }
+
+  private void put(int request, String text, String head) {
+    pieces.get(request).add(new Piece(text, head));
+    listener.onPiece(text, head);
+  }
+
+  /** A request's text so far. */
+  String text(int request) {
+    return String.join("", pieces.get(request).stream().map(Piece::text).toList());
+  }
+
+  /** A request's text so far, every piece in its head's colour. */
+  String painted(int request, ExitColors colors) {
+    return String.join(
+        "",
+        pieces.get(request).stream()
+            .map(piece -> colors.paint(piece.text(), piece.head()))
+            .toList());
+  }
+}

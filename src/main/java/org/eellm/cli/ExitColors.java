@@ -1,0 +1,51 @@
+package org.eellm.cli;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.Help.Ansi.IStyle;
+import picocli.CommandLine.Help.Ansi.Style;
+
+/** Colours for the heads of a model on a terminal; no colours elsewhere or with NO_COLOR. */
+final class ExitColors {
+  /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
+  private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
+
+  private final boolean enabled;
+  private final Map<String, IStyle> styles = new LinkedHashMap<>();
+
+  /**
+   * @param exitLayers layers of the model's exits; the final head keeps the terminal's own colour
+   */
+  ExitColors(List<Integer> exitLayers, Ansi ansi) {
+    enabled = ansi.enabled();
+    for (int i = 0; i < exitLayers.size(); i++) {
+      styles.put("exit_" + exitLayers.get(i), Style.fg(PALETTE.get(i % PALETTE.size())));
+    }
+  }
+
+  boolean enabled() {
+    return enabled;
+  }
+
+  /** Text in the colour of the head it left at: {@code exit_2}, or {@code final}. */
+  String paint(String text, String head) {
+    IStyle style = styles.get(head);
+    return !enabled || style == null || text.isEmpty() ? text : style.on() + text + style.off();
+  }
+
+  /** The heads' names, each in its colour. */
+  String legend() {
+    List<String> names = new ArrayList<>();
+    styles.keySet().forEach(head -> names.add(paint(name(head), head)));
+    names.add("final head");
+    return String.join("  ", names);
+  }
+
+  /** A head's name for people. */
+  static String name(String head) {
+    return head.startsWith("exit_") ? "exit " + head.substring("exit_".length()) : "final head";
+  }
+}

@@ -1,0 +1,57 @@
+package org.eellm.cli;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.Result;
+
+/**
+ * How fast texts were, and where their tokens left.
+ *
+ * @param shares tokens by head, shallowest first
+ * @param meanLayer of the heads that tokens left at
+ */
+record ExitSummary(
+    int tokens, double seconds, SortedMap<String, Long> shares, double meanLayer) {
+
+  static ExitSummary of(List<Result> results, double seconds) {
+    List<GeneratedToken> tokens =
+        results.stream().flatMap(result -> result.tokens().stream()).toList();
+    SortedMap<String, Long> shares =
+        tokens.stream()
+            .collect(
+                Collectors.groupingBy(
+                    GeneratedToken::head,
+                    () -> new TreeMap<>(Comparator.comparingInt(ExitSummary::depth)),
+                    Collectors.counting()));
+    double meanLayer =
+        tokens.stream().mapToInt(GeneratedToken::layer).average().orElseThrow();
+    return new ExitSummary(tokens.size(), seconds, shares, meanLayer);
+  }
+
+  private static int depth(String head) {
+    return head.startsWith("exit_")
+        ? Integer.parseInt(head.substring("exit_".length()))
+        : Integer.MAX_VALUE;
+  }
+
+  double tokensPerSecond() {
+    return tokens / seconds;
+  }
+
+  String line(int layers) {
+    String heads =
+        shares.entrySet().stream()
+            .map(
+                share ->
+                    "%s %.0f %%"
+                        .formatted(
+                            ExitColors.name(share.getKey()), 100.0 * share.getValue() / tokens))
+            .collect(Collectors.joining(", "));
+    return "%d tokens in %.2f s, %.1f tokens/s; left at %s; mean layer %.1f of %d"
+        .formatted(tokens, seconds, tokensPerSecond(), heads, meanLayer, layers);
+  }
+}

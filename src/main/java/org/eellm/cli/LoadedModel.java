@@ -1,0 +1,108 @@
+package org.eellm.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.eellm.checkpoint.CheckpointException;
+import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.StreamingDecoder;
+import org.eellm.data.Tokenizer;
+import org.eellm.generate.Detokenizer;
+import org.eellm.generate.GenerateException;
+import org.eellm.model.Decoder;
+
+/**
+ * A model folder in memory: the model, its tokenizer, and the tokens that end a text.
+ *
+ * @param folder the model folder itself, where a run's folder was given
+ */
+record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Integer> endTokens)
+    implements AutoCloseable {
+
+  /** A vocabulary is often padded to a round number, but by no more than this. */
+  private static final int MOST_PADDING = 4096;
+
+  /**
+   * Loads a model folder, a checkpoint, or a run's newest checkpoint.
+   *
+   * @param dtype number format to compute in; the folder's own if absent
+   * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
+   */
+  static LoadedModel load(Path path, Device device, Optional<DataType> dtype) {
+    Path folder = CheckpointStore.resolveModel(path);
+    HuggingFaceConfig config = HuggingFaceConfig.read(folder);
+    Tokenizer tokenizer = Tokenizer.load(folder);
+    Architecture stored = config.architecture();
+    requireSameVocabulary(folder, tokenizer.vocabSize(), stored.model().vocabSize());
+    Set<Integer> endTokens = new HashSet<>(config.eosTokenIds());
+    endTokens.add(tokenizer.endOfDocument());
+    Architecture architecture =
+        new Architecture(
+            stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
+    return new LoadedModel(
+        folder, ModelWeights.read(folder, architecture, device), tokenizer, Set.copyOf(endTokens));
+  }
+
+  private static void requireSameVocabulary(Path folder, int tokenizer, int model) {
+    if (tokenizer > model || model - tokenizer > MOST_PADDING) {
+      throw new CheckpointException(
+          "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
+              .formatted(folder, tokenizer, model));
+    }
+  }
+
+  Architecture architecture() {
+    return decoder.architecture();
+  }
+
+  /** Tokens that a text and its continuation may have together. */
+  int context() {
+    return architecture().model().maxPositions();
+  }
+
+  /**
+   * The ids that the model continues a text from.
+   *
+   * @param name what messages call the text
+   */
+  List<Integer> prompt(String text, String name) {
+    List<Integer> ids = new ArrayList<>();
+    tokenizer.beginningOfSequence().ifPresent(ids::add);
+    Arrays.stream(tokenizer.encode(text)).forEach(ids::add);
+    if (ids.isEmpty()) {
+      throw new GenerateException(name + " is empty; give it at least one character");
+    }
+    return ids;
+  }
+
+  /** Turns tokens that follow a prompt into text. */
+  Detokenizer detokenizer(List<Integer> prompt) {
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        return decoder.append(id);
+      }
+
+      @Override
+      public String finish() {
+        return decoder.finish();
+      }
+    };
+  }
+
+  @Override
+  public void close() {
+    decoder.close();
+  }
+}

@@ -1,0 +1,49 @@
+package org.eellm.cli;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import org.eellm.config.ConfigException;
+import org.eellm.config.DataType;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.tensor.Torch;
+import picocli.CommandLine.Option;
+
+/** Which model is used, and where it computes, as a mixin. */
+final class ModelOptions {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
+  private Path path;
+
+  @Option(
+      names = "--device",
+      paramLabel = "DEVICE",
+      defaultValue = "cpu",
+      description = "cpu or cuda; ${DEFAULT-VALUE} by default.")
+  private Device device;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      description = "float32 or bfloat16; the model's own by default.")
+  private Optional<DataType> dtype;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "CPU threads; as many as there are cores by default.")
+  private Optional<Integer> threads;
+
+  /** Loads the model; the calling thread computes with the threads asked for from here on. */
+  LoadedModel load() {
+    if (threads.isPresent()) {
+      if (threads.get() < 1) {
+        throw new ConfigException("--threads: " + threads.get() + " is below 1; use 1 or more");
+      }
+      Torch.setThreads(threads.get());
+    }
+    return LoadedModel.load(path, device, dtype);
+  }
+}
