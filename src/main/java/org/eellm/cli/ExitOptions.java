@@ -133,7 +133,9 @@ final class ExitOptions {
           option
               + " has no effect with the policy "
               + chosen
-              + (policy.isPresent() ? "" : ", which a model without exits has")
+              + (policy.isEmpty() && chosen == Policy.FULL
+                  ? ", which a model without exits has"
+                  : "")
               + "; leave it out");
     }
   }

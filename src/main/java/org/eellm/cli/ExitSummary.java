@@ -14,8 +14,7 @@ import org.eellm.generate.Result;
  * @param shares tokens by head, shallowest first
  * @param meanLayer of the heads that tokens left at
  */
-record ExitSummary(
-    int tokens, double seconds, SortedMap<String, Long> shares, double meanLayer) {
+record ExitSummary(int tokens, double seconds, SortedMap<String, Long> shares, double meanLayer) {
 
   static ExitSummary of(List<Result> results, double seconds) {
     List<GeneratedToken> tokens =
@@ -27,8 +26,7 @@ record ExitSummary(
                     GeneratedToken::head,
                     () -> new TreeMap<>(Comparator.comparingInt(ExitSummary::depth)),
                     Collectors.counting()));
-    double meanLayer =
-        tokens.stream().mapToInt(GeneratedToken::layer).average().orElseThrow();
+    double meanLayer = tokens.stream().mapToInt(GeneratedToken::layer).average().orElseThrow();
     return new ExitSummary(tokens.size(), seconds, shares, meanLayer);
   }
 

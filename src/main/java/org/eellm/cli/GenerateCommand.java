@@ -1,6 +1,5 @@
 package org.eellm.cli;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintWriter;
@@ -75,7 +74,9 @@ final class GenerateCommand implements Callable<Integer> {
       names = "--batch-size",
       paramLabel = "N",
       description =
-          "Texts in work at once; " + Limits.BATCH_SIZE + " by default. Changes speed, but no text.")
+          "Texts in work at once; "
+              + Limits.BATCH_SIZE
+              + " by default. Changes speed, but no text.")
   private Optional<Integer> batchSize;
 
   /** What {@code --json} prints for a prompt; the lists have an entry for each token. */
@@ -200,11 +201,10 @@ final class GenerateCommand implements Callable<Integer> {
   private static List<String> lines(Path file) throws IOException {
     boolean standardInput = file.toString().equals("-");
     try (Reader reader =
-            standardInput
-                ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
-                : Files.newBufferedReader(file);
-        BufferedReader lines = new BufferedReader(reader)) {
-      List<String> texts = lines.lines().filter(line -> !line.isBlank()).toList();
+        standardInput
+            ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
+            : Files.newBufferedReader(file)) {
+      List<String> texts = reader.readAllLines().stream().filter(line -> !line.isBlank()).toList();
       if (texts.isEmpty()) {
         throw new GenerateException(file + " has no prompt; write one a line");
       }

@@ -14,7 +14,8 @@ final class ModelOptions {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
+      description =
+          "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
 
   @Option(

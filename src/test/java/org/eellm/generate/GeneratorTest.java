@@ -47,7 +47,7 @@ final class GeneratorTest {
   }
 
   private static ExitPolicy sometimes() {
-    return ExitPolicies.maxProbability(Threshold.of(0.5));
+    return ExitPolicies.maxProbability(Threshold.of(0.15));
   }
 
   private static List<Result> generate(Decoder decoder, List<Request> requests) {
@@ -81,9 +81,9 @@ final class GeneratorTest {
       assertSame(together.get(i), alone);
       assertSame(fewAtATime.get(i), alone);
     }
-    assertThat(together.getFirst().tokens().stream().map(GeneratedToken::layer).distinct().count())
-        .as("exits in use")
-        .isGreaterThan(1);
+    assertThat(together.stream().flatMap(result -> result.tokens().stream()))
+        .extracting(GeneratedToken::head)
+        .contains("exit_1", "exit_2", "exit_4", "final");
   }
 
   private static void assertSame(Result ours, Result expected) {
@@ -212,10 +212,10 @@ final class GeneratorTest {
         .hasMessage(
             "prompt 1 has 90 tokens and up to 20 are to follow, but the model's context is 96; use"
                 + " max-tokens 6 or less, or a shorter prompt");
-    assertThatThrownBy(() -> generate(request(List.of(3, 101), sometimes(), Sampler.greedy())))
+    assertThatThrownBy(() -> generate(request(List.of(3, 264), sometimes(), Sampler.greedy())))
         .isInstanceOf(GenerateException.class)
         .hasMessage(
-            "prompt 1 has the token 101, but the model's vocabulary ends at 100; use the model's"
+            "prompt 1 has the token 264, but the model's vocabulary ends at 263; use the model's"
                 + " own tokenizer");
     assertThatThrownBy(() -> request(List.of(), sometimes(), Sampler.greedy()))
         .isInstanceOf(GenerateException.class)

@@ -12,14 +12,14 @@ import org.eellm.config.RopeScaling;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
-/** Random models of five layers, exits after layers 1, 2 and 4, 101 ids and 96 positions. */
-final class SmallModel {
-  static final int VOCABULARY = 101;
-  static final int CONTEXT = 96;
+/** Random models of five layers, exits after layers 1, 2 and 4, 264 ids and 96 positions. */
+public final class SmallModel {
+  public static final int VOCABULARY = 264;
+  public static final int CONTEXT = 96;
 
   private SmallModel() {}
 
-  static Decoder plain() {
+  public static Decoder plain() {
     return of(new ExitLayout(List.of(1, 2, 4), true, false, false, false), DataType.FLOAT32);
   }
 
@@ -28,7 +28,7 @@ final class SmallModel {
     return of(new ExitLayout(List.of(1, 2, 4), true, true, true, false), DataType.FLOAT32);
   }
 
-  static Decoder of(ExitLayout exits, DataType type) {
+  public static Decoder of(ExitLayout exits, DataType type) {
     return of(exits, type, CONTEXT);
   }
 

@@ -1,0 +1,325 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.stream.StreamSupport;
+import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.data.BytePairTrainer;
+import org.eellm.data.Progress;
+import org.eellm.data.TextCorpus;
+import org.eellm.data.Tokenizer;
+import org.eellm.generate.SmallModel;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
+
+/** The command on a random model, whose texts make no sense and whose exits are used. */
+final class GenerateCommandTest {
+  private static final int THREADS = Torch.threads();
+
+  @TempDir private static Path folder;
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @BeforeAll
+  static void writeModels() throws IOException {
+    Torch.setThreads(1);
+    Path corpus = folder.resolve("corpus.txt");
+    Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
+    Tokenizer tokenizer =
+        BytePairTrainer.train(
+            TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
+            260,
+            1,
+            Progress.NONE);
+    try (Decoder model = SmallModel.plain()) {
+      write(folder.resolve("model"), model, tokenizer);
+    }
+    try (Decoder model =
+        SmallModel.of(new ExitLayout(List.of(), false, false, false, false), DataType.FLOAT32)) {
+      write(folder.resolve("without-exits"), model, tokenizer);
+    }
+  }
+
+  private static void write(Path target, Decoder model, Tokenizer tokenizer) throws IOException {
+    Files.createDirectories(target);
+    Architecture architecture = model.architecture();
+    new HuggingFaceConfig(architecture, OptionalInt.empty(), List.of()).write(target);
+    ModelWeights.save(target, model);
+    tokenizer.save(target);
+  }
+
+  @AfterAll
+  static void useAllThreads() {
+    Torch.setThreads(THREADS);
+  }
+
+  private int generate(String... args) {
+    return generateFrom("model", args);
+  }
+
+  private int generateFrom(String model, String... args) {
+    out.getBuffer().setLength(0);
+    err.getBuffer().setLength(0);
+    List<String> all =
+        new ArrayList<>(List.of("generate", "--model", folder.resolve(model).toString()));
+    all.addAll(Arrays.asList(args));
+    CommandLine commandLine = RootCommand.commandLine();
+    commandLine.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true));
+    return Main.run(commandLine, all.toArray(String[]::new));
+  }
+
+  private List<JsonNode> json(String... args) throws IOException {
+    List<String> all = new ArrayList<>(List.of(args));
+    all.add("--json");
+    assertThat(generate(all.toArray(String[]::new))).as(err.toString()).isZero();
+    List<JsonNode> objects = new ArrayList<>();
+    for (String line : out.toString().lines().toList()) {
+      objects.add(new ObjectMapper().readTree(line));
+    }
+    return objects;
+  }
+
+  private static List<String> strings(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false).map(JsonNode::asText).toList();
+  }
+
+  @Test
+  void generate_text_goesToStdoutAndFiguresToStderr() {
+    assertThat(generate("--prompt", "the cat", "--max-tokens", "12", "--threshold", "0.5"))
+        .isZero();
+    assertThat(err.toString())
+        .matches(
+            "\\d+ tokens in \\d+\\.\\d\\d s, [\\d.]+ tokens/s; left at .*; mean layer [\\d.]+ of"
+                + " 5\n");
+    assertThat(out.toString()).endsWith("\n").doesNotContain("\u001b");
+  }
+
+  @Test
+  void generate_json_hasAnEntryForEachToken() throws IOException {
+    JsonNode result =
+        json("--prompt", "the cat", "--max-tokens", "12", "--threshold", "0.5", "--exits", "2,4")
+            .getFirst();
+
+    int count = result.get("ids").size();
+    assertThat(count).isPositive();
+    assertThat(result.get("exits")).hasSize(count);
+    assertThat(result.get("confidences")).hasSize(count);
+    assertThat(strings(result.get("heads"))).hasSize(count).isSubsetOf("exit_2", "exit_4", "final");
+    assertThat(strings(result.get("exits"))).isSubsetOf("2", "4", "5");
+    assertThat(result.get("tokens_per_second").asDouble()).isPositive();
+    assertThat(result.get("prompt_tokens").asInt()).isPositive();
+    assertThat(result.get("finish_reason").asText()).isIn("length", "end_token");
+  }
+
+  @Test
+  void generate_severalPrompts_printsEachInOrderAsAlone() throws IOException {
+    Path file = folder.resolve("prompts.txt");
+    Files.writeString(file, "the dog\n\nbird and\n");
+    String[] sampling = {"--temperature", "1", "--seed", "3", "--max-tokens", "9"};
+    List<JsonNode> together =
+        json(concat(sampling, "--prompt", "the cat", "--prompt-file", file.toString()));
+
+    assertThat(together).hasSize(3);
+    List<String> prompts = List.of("the cat", "the dog", "bird and");
+    for (int i = 0; i < 3; i++) {
+      JsonNode alone = json(concat(sampling, "--prompt", prompts.get(i))).getFirst();
+      assertThat(together.get(i).get("ids")).isEqualTo(alone.get("ids"));
+      assertThat(together.get(i).get("text")).isEqualTo(alone.get("text"));
+    }
+    assertThat(generate("--prompt", "the cat", "--prompt", "the dog", "--max-tokens", "3"))
+        .isZero();
+    assertThat(out.toString()).startsWith("==> prompt 1 <==\n").contains("\n==> prompt 2 <==\n");
+  }
+
+  private static String[] concat(String[] first, String... second) {
+    List<String> all = new ArrayList<>(List.of(first));
+    all.addAll(List.of(second));
+    return all.toArray(String[]::new);
+  }
+
+  @Test
+  void generate_standardInput_isReadLineByLine() throws IOException {
+    InputStream standard = System.in;
+    System.setIn(new ByteArrayInputStream("the cat\nthe dog".getBytes(StandardCharsets.UTF_8)));
+    try {
+      assertThat(json("--prompt-file", "-", "--max-tokens", "2")).hasSize(2);
+    } finally {
+      System.setIn(standard);
+    }
+  }
+
+  @Test
+  void generate_stopText_endsBeforeIt() throws IOException {
+    String[] options = {
+      "--prompt", "the cat", "--temperature", "1", "--seed", "8", "--max-tokens", "40"
+    };
+    String text = json(options).getFirst().get("text").asText();
+    String stop = text.substring(7, 10);
+
+    JsonNode stopped = json(concat(options, "--stop", stop)).getFirst();
+
+    assertThat(stopped.get("text").asText()).isEqualTo(text.substring(0, text.indexOf(stop)));
+    assertThat(stopped.get("finish_reason").asText()).isEqualTo("stopped");
+  }
+
+  @Test
+  void generate_policies_leaveAsTheySay() throws IOException {
+    assertThat(heads("--policy", "full")).containsOnly("final");
+    assertThat(heads("--policy", "fixed", "--exits", "2")).containsOnly("exit_2");
+    assertThat(heads("--policy", "margin", "--threshold", "0")).containsOnly("exit_1");
+    assertThat(heads("--policy", "entropy", "--threshold", "99")).containsOnly("exit_1");
+    assertThat(heads("--policy", "patience", "--patience", "1")).containsOnly("exit_1");
+    assertThat(heads("--threshold", "1=2,2=0,4=2")).containsOnly("exit_2");
+  }
+
+  private List<String> heads(String... args) throws IOException {
+    return strings(
+        json(concat(args, "--prompt", "the cat", "--max-tokens", "6")).getFirst().get("heads"));
+  }
+
+  @Test
+  void generate_modelWithoutExits_usesTheWholeModel() {
+    assertThat(generateFrom("without-exits", "--prompt", "the cat", "--max-tokens", "5")).isZero();
+    assertThat(err.toString()).contains("left at final head 100 %; mean layer 5.0 of 5");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "--exits 3 | --exits: there is no exit after layer 3; this model has exits after layer 1,"
+            + " layer 2, layer 4",
+        "--policy fixed | --policy: fixed needs one exit; name it with --exits, one of layer 1,"
+            + " layer 2, layer 4",
+        "--policy full --threshold 0.5 | --threshold has no effect with the policy full; leave it"
+            + " out",
+        "--policy full --max-pending 3 | --max-pending has no effect with the policy full; leave"
+            + " it out",
+        "--patience 3 | --patience has no effect with the policy max-probability; leave it out",
+        "--threshold high | --threshold: 'high' is no number or list of them; write 0.9, or"
+            + " 2=0.8,4=0.9",
+        "--threshold 2=0.8 | --threshold: '2=0.8' has none for the exits after layer 1, layer 4;"
+            + " write LAYER=X for each exit in use",
+        "--exits 2 --threshold 2=0.8,4=1 | --threshold: '4=1' in '2=0.8,4=1' names no exit in use;"
+            + " write LAYER=X for each of layer 2",
+        "--temperature -1 | temperature: -1.0 is negative; use 0 for the best token always, or"
+            + " more",
+        "--max-pending 0 | max-pending: 0 is below 1; use 1 or more",
+        "--batch-size 0 | batch-size: 0 is below 1; use 1 or more",
+        "--threads 0 | --threads: 0 is below 1; use 1 or more",
+      })
+  void generate_optionThatCannotBeHonoured_isWrongUse(String options, String message) {
+    assertThat(generate(concat(options.split(" "), "--prompt", "the cat"))).isEqualTo(2);
+    assertThat(err.toString()).isEqualTo("eellm: " + message + "\n");
+    assertThat(out.toString()).isEmpty();
+  }
+
+  @Test
+  void generate_exitOptionsWithoutExits_areRefused() {
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--threshold", "0.5")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: --threshold has no effect with the policy full, which a model without exits"
+                + " has; leave it out\n");
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--policy", "margin")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo("eellm: --policy: margin needs exits, and this model has none; use full\n");
+  }
+
+  @Test
+  void generate_noPrompt_isWrongUse() {
+    assertThat(generate()).isEqualTo(2);
+    assertThat(err.toString())
+        .startsWith("eellm: there is no prompt; give --prompt TEXT or --prompt-file FILE\n");
+  }
+
+  @Test
+  void generate_badPrompts_areNamedWithARemedy() throws IOException {
+    assertThat(generate("--prompt", "the cat", "--prompt", "")).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo("eellm: prompt 2 is empty; give it at least one character\n");
+
+    assertThat(generate("--prompt", "x".repeat(SmallModel.CONTEXT))).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: prompt 1 has 96 tokens, but the model's context is 96; shorten it to 95 or"
+                + " less\n");
+
+    assertThat(generate("--prompt", "x".repeat(90), "--max-tokens", "7")).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: prompt 1 has 90 tokens and up to 7 are to follow, but the model's context is"
+                + " 96; use max-tokens 6 or less, or a shorter prompt\n");
+
+    Path file = folder.resolve("latin1.txt");
+    Files.write(file, new byte[] {'a', (byte) 0xe9, '\n'});
+    assertThat(generate("--prompt-file", file.toString())).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo("eellm: " + file + " is not UTF-8; convert it, for example with iconv\n");
+
+    Files.writeString(file, "\n\n");
+    assertThat(generate("--prompt-file", file.toString())).isEqualTo(1);
+    assertThat(err.toString()).isEqualTo("eellm: " + file + " has no prompt; write one a line\n");
+
+    assertThat(generate("--prompt-file", folder.resolve("absent").toString())).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo("eellm: " + folder.resolve("absent") + ": no such file or folder\n");
+  }
+
+  @Test
+  void generate_tokenizerOfAnotherModel_isRefused() throws IOException {
+    Path other = folder.resolve("other");
+    Path corpus = folder.resolve("long.txt");
+    Files.writeString(
+        corpus, "a few more words, a few more pairs, words and pairs and pairs of words\n");
+    Tokenizer large =
+        BytePairTrainer.train(
+            TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
+            270,
+            1,
+            Progress.NONE);
+    try (Decoder model = SmallModel.plain()) {
+      write(other, model, large);
+    }
+    assertThat(generateFrom("other", "--prompt", "a")).isEqualTo(1);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: "
+                + other
+                + ": the tokenizer has 270 tokens, but the model's vocabulary 264; put the"
+                + " tokenizer there that the model was trained with\n");
+  }
+
+  @Test
+  void generate_noModel_isNamed() {
+    assertThat(generateFrom("absent", "--prompt", "a")).isEqualTo(1);
+    assertThat(err.toString()).contains("absent: no such folder");
+  }
+}
