@@ -11,7 +11,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "bench",
     description = "Measure training and generation beside what the machine can do at best.",
-    subcommands = {BenchTrainCommand.class})
+    subcommands = {BenchTrainCommand.class, BenchGenerateCommand.class})
 final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec;
 

@@ -1,12 +1,7 @@
 package org.eellm.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Path;
-import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.eellm.config.ConfigFile;
-import org.eellm.config.RunConfig;
 import org.eellm.train.TrainBenchmark;
 import org.eellm.train.TrainBenchmark.Report;
 import org.eellm.train.TrainBenchmark.Variant;
@@ -14,8 +9,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm bench train}: training steps with and without the exits, beside the GEMM rate. */
@@ -26,37 +19,11 @@ final class BenchTrainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
-  @Option(
-      names = "--config",
-      paramLabel = "FILE",
-      description = "The run's configuration in YAML (default: configs/30m.yaml).")
-  private Optional<Path> file;
-
-  @Option(
-      names = "--set",
-      paramLabel = "SECTION.KEY=VALUE",
-      description = "Override a setting, as in --set model.dtype=float32.")
-  private List<String> overrides = List.of();
-
-  @Option(
-      names = "--rounds",
-      defaultValue = "15",
-      description = "Measured steps of each model (default: ${DEFAULT-VALUE}).")
-  private int rounds;
+  @Mixin private BenchOptions options;
 
   @Override
   public Integer call() {
-    if (rounds < 1) {
-      throw new ParameterException(spec.commandLine(), "--rounds: " + rounds + " is below 1");
-    }
-    RunConfig config =
-        file.map(path -> ConfigFile.read(path, overrides))
-            .orElseGet(() -> ConfigFile.preset("30m", overrides));
-    if (config.model().vocabSize() == 0) {
-      throw new ParameterException(
-          spec.commandLine(), "model.vocab_size: 0 needs a tokenizer; give a size with --set");
-    }
-    Report report = TrainBenchmark.run(config, rounds);
+    Report report = TrainBenchmark.run(options.read(spec), options.rounds());
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);

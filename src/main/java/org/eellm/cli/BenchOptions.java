@@ -1,0 +1,57 @@
+package org.eellm.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+
+/** What every benchmark takes, as a mixin: the model and the number of rounds. */
+final class BenchOptions {
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description = "The run's configuration in YAML (default: configs/30m.yaml).")
+  private Optional<Path> file = Optional.empty();
+
+  @Option(
+      names = "--set",
+      paramLabel = "SECTION.KEY=VALUE",
+      description = "Override a setting, as in --set model.dtype=float32.")
+  private List<String> overrides = List.of();
+
+  @Option(
+      names = "--rounds",
+      defaultValue = "15",
+      description = "Measurements of each kind (default: ${DEFAULT-VALUE}).")
+  private int rounds;
+
+  /** The configuration; its vocabulary's size must be given, since there is no tokenizer. */
+  RunConfig read(CommandSpec spec) {
+    requireAtLeast(spec, "--rounds", rounds, 1);
+    RunConfig config =
+        file.map(path -> ConfigFile.read(path, overrides))
+            .orElseGet(() -> ConfigFile.preset("30m", overrides));
+    if (config.model().vocabSize() == 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
+              + " model.vocab_size=8192");
+    }
+    return config;
+  }
+
+  int rounds() {
+    return rounds;
+  }
+
+  void requireAtLeast(CommandSpec spec, String name, int value, int least) {
+    if (value < least) {
+      throw new ParameterException(
+          spec.commandLine(), "%s: %d is below %d".formatted(name, value, least));
+    }
+  }
+}
