@@ -5,7 +5,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.StringJoiner;
+import java.util.stream.Collectors;
 import me.tongfei.progressbar.DelegatingProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
@@ -74,7 +74,7 @@ public final class ConsoleProgress implements MetricsSink {
   private void accept(Step step) {
     bar.ifPresent(
         present -> {
-          present.setExtraMessage(" " + numbers(step));
+          present.setExtraMessage(" " + fewNumbers(step));
           present.stepTo(step.step());
         });
     if (step.verdict() != Verdict.APPLY) {
@@ -97,14 +97,25 @@ public final class ConsoleProgress implements MetricsSink {
   }
 
   private static String numbers(Step step) {
-    StringJoiner numbers = new StringJoiner("  ");
-    numbers.add("loss " + number(step.loss()));
-    step.losses().forEach((head, loss) -> numbers.add(readable(head) + " " + number(loss)));
-    numbers.add("lr %.2e".formatted(step.learningRate()));
-    numbers.add("norm %.2f".formatted(step.gradientNorm()));
-    numbers.add("%,.0f tokens/s".formatted(step.tokensPerSecond()));
-    numbers.add("mfu %.2f".formatted(step.mfu()));
-    return numbers.toString();
+    return "loss %.3f  %s  lr %.2e  norm %.2f  %,.0f tokens/s  mfu %.2f"
+        .formatted(
+            step.loss(),
+            losses(step, "%.3f"),
+            step.learningRate(),
+            step.gradientNorm(),
+            step.tokensPerSecond(),
+            step.mfu());
+  }
+
+  /** What fits beside a bar. */
+  private static String fewNumbers(Step step) {
+    return "%s  %,.0f tokens/s".formatted(losses(step, "%.2f"), step.tokensPerSecond());
+  }
+
+  private static String losses(Step step, String format) {
+    return step.losses().entrySet().stream()
+        .map(head -> readable(head.getKey()) + " " + format.formatted(head.getValue()))
+        .collect(Collectors.joining("  "));
   }
 
   private static List<String> evaluationLines(Evaluation evaluation) {
@@ -119,11 +130,11 @@ public final class ConsoleProgress implements MetricsSink {
                           .formatted(quality.bitsPerByte(evaluation.bytesPerToken().getAsDouble()))
                       : "";
               lines.add(
-                  "step %,d validation  %-8s  loss %s  perplexity %.2f%s  accuracy %.1f %%"
+                  "step %,d validation  %-8s  loss %.3f  perplexity %.2f%s  accuracy %.1f %%"
                       .formatted(
                           evaluation.step(),
                           readable(head),
-                          number(quality.loss()),
+                          quality.loss(),
                           quality.perplexity(),
                           bits,
                           100 * quality.accuracy()));
@@ -133,10 +144,6 @@ public final class ConsoleProgress implements MetricsSink {
 
   private static String readable(String head) {
     return head.replace('_', ' ');
-  }
-
-  private static String number(double loss) {
-    return "%.3f".formatted(loss);
   }
 
   private String timeLeft(long step) {

@@ -64,6 +64,6 @@ class ConsoleProgressTest {
     assertThat(text.toString())
         .contains("\r\033[Ka line\n")
         .contains("25/25")
-        .contains("exit 2 4.000");
+        .contains("exit 2 4.00  exit 4 3.50  final 3.00  5,230 tokens/s");
   }
 }
