@@ -49,6 +49,14 @@ public record OptimizerConfig(
     require(
         decaySteps >= 0, "optimizer.decay_steps", decaySteps + " is negative; 0 means train.steps");
     require(
+        decaySteps == 0 || decaySteps > warmupSteps,
+        "optimizer.decay_steps",
+        decaySteps + " is not beyond warmup_steps " + warmupSteps + "; 0 means train.steps");
+    require(
+        decaySteps == 0 || schedule != Schedule.CONSTANT,
+        "optimizer.decay_steps",
+        decaySteps + " has no effect with schedule: constant; remove it or name a schedule");
+    require(
         stableShare >= 0 && stableShare <= 1,
         "optimizer.stable_share",
         stableShare + " is outside [0, 1]");

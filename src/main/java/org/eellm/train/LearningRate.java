@@ -44,8 +44,7 @@ public final class LearningRate {
     if (step <= warmup) {
       return peak * step / warmup;
     }
-    long decayEnd =
-        Math.max(optimizer.decaySteps() == 0 ? totalSteps : optimizer.decaySteps(), warmup + 1);
+    long decayEnd = optimizer.decaySteps() == 0 ? totalSteps : optimizer.decaySteps();
     long clamped = Math.min(step, decayEnd);
     double decayed = (double) (clamped - warmup) / (decayEnd - warmup);
     return switch (optimizer.schedule()) {

@@ -383,6 +383,10 @@ final class ConfigFileTest {
             + " use 1..8",
         "optimizer: {learning_rate: -1}|run.yaml:1: optimizer.learning_rate: -1.0 is not positive;"
             + " 3e-4 is usual",
+        "optimizer: {warmup_steps: 50, decay_steps: 50}|run.yaml:1: optimizer.decay_steps:"
+            + " 50 is not beyond warmup_steps 50; 0 means train.steps",
+        "optimizer: {schedule: constant, decay_steps: 50}|run.yaml:1: optimizer.decay_steps:"
+            + " 50 has no effect with schedule: constant; remove it or name a schedule",
         "model: {hidden_size: 100}|model.num_heads: 8 does not divide hidden_size 100;"
             + " use a divisor or set model.head_dim",
         // YAML that is no configuration.
