@@ -17,6 +17,7 @@ import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.SafetensorsFile;
 import org.eellm.checkpoint.StoredTensor;
 import org.eellm.config.Architecture;
+import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
 import org.eellm.tensor.Scope;
@@ -37,7 +38,9 @@ public final class GoldenCase {
           "llama_mlp_norm",
           "llama_block_norm",
           "gpt_norm_tied",
-          "llama_last_stage_exit");
+          "llama_last_stage_exit",
+          "llama_mlp_block_gqa",
+          "gpt_mlp_block_own");
 
   private final Path folder;
   private final JsonNode expected;
@@ -81,7 +84,40 @@ public final class GoldenCase {
 
   /** The model with its initial parameters. */
   public Decoder model() {
-    Decoder model = Decoder.allocate(architecture(), Torch.cpu());
+    return load(architecture());
+  }
+
+  /** The same, with attention and hidden dropout of a probability. */
+  public Decoder withDropout(double probability) {
+    ModelConfig model = architecture().model();
+    ModelConfig dropping =
+        new ModelConfig(
+            model.vocabSize(),
+            model.vocabMultiple(),
+            model.hiddenSize(),
+            model.numLayers(),
+            model.numHeads(),
+            model.numKeyValueHeads(),
+            model.headDim(),
+            model.ffnHiddenSize(),
+            model.maxPositions(),
+            model.normalization(),
+            model.normEpsilon(),
+            model.positionEmbedding(),
+            model.ropeTheta(),
+            model.ropeScaling(),
+            model.activation(),
+            model.linearBias(),
+            model.tieEmbeddings(),
+            probability,
+            probability,
+            model.initStd(),
+            model.dtype());
+    return load(new Architecture(dropping, architecture().exits()));
+  }
+
+  private Decoder load(Architecture architecture) {
+    Decoder model = Decoder.allocate(architecture, Torch.cpu());
     Map<String, StoredTensor> stored = tensors("model.safetensors");
     if (stored.size() != model.parameters().all().size()) {
       throw new IllegalStateException(stored.keySet() + " are not " + model.parameters().all());

@@ -10,11 +10,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.StoredTensor;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.model.Parameter;
 import org.eellm.tensor.Scope;
@@ -210,6 +212,51 @@ final class GoldenTrainingTest {
         assertThat(score.loss() / score.tokens()).isCloseTo(wanted, within(wanted * 1e-5));
         assertThat(score.correct()).isBetween(0.0, score.tokens());
       }
+    }
+  }
+
+  /**
+   * The gradient along a direction is the objective's slope along it, with every kind of dropout
+   * on: the masks depend on the key alone, so the objective is one smooth function of the weights.
+   */
+  @ParameterizedTest
+  @CsvSource({"llama_mlp_norm,NONE", "gpt_norm_tied,SELECTIVE", "llama_mlp_block_gqa,FULL"})
+  void forwardBackward_dropout_gradientIsTheSlope(String name, Recompute recompute) {
+    GoldenCase golden = GoldenCase.named(name);
+    Microbatch batch = golden.inputs().getFirst();
+    List<Double> temperatures = golden.objective().weights().stream().map(w -> 1.5).toList();
+    Objective objective = new Objective(golden.objective().weights(), temperatures, false);
+    Optional<Dropout> key = Optional.of(new Dropout(17));
+    try (Scope scope = Scope.open();
+        Decoder model = golden.withDropout(0.2);
+        Gradients gradients = new Gradients(model.parameters())) {
+      Chain chain = new Chain(model, recompute, new double[] {0, 0.3, 0.5, 0.6});
+      gradients.start();
+      chain.forwardBackward(batch, objective, 1, key, gradients);
+      gradients.finish();
+      Tensor direction = gradients.flat().div(gradients.flat().norm());
+      double slope = gradients.flat().mul(direction).sum().item_double();
+
+      double distance = 2e-3;
+      Tensor weights = model.parameters().flat();
+      weights.add_(direction, Tensors.scalar(distance));
+      double above = total(chain, batch, objective, key, model);
+      weights.add_(direction, Tensors.scalar(-2 * distance));
+      double below = total(chain, batch, objective, key, model);
+
+      assertThat((above - below) / (2 * distance)).isCloseTo(slope, within(slope * 1e-2));
+    }
+  }
+
+  private static double total(
+      Chain chain, Microbatch batch, Objective objective, Optional<Dropout> key, Decoder model) {
+    try (Gradients unused = new Gradients(model.parameters())) {
+      List<Chain.HeadResult> heads = chain.forwardBackward(batch, objective, 1, key, unused);
+      double total = 0;
+      for (int h = 0; h < heads.size(); h++) {
+        total += objective.weights().get(h) * heads.get(h).loss();
+      }
+      return total;
     }
   }
 }

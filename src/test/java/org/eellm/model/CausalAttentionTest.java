@@ -1,0 +1,88 @@
+package org.eellm.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Attention by blocks against libtorch's own, with its automatic gradients. */
+final class CausalAttentionTest {
+  private static final long BATCH = 2;
+  private static final long KEY_VALUE_HEADS = 2;
+  private static final long GROUP = 3;
+  private static final long WIDTH = 8;
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 127, 128, 256, 300, 641}) // one block, whole blocks, a shorter last one
+  void forwardBackward_sequence_equalsLibtorch(long length) {
+    try (Scope scope = Scope.open()) {
+      torch.manual_seed(length);
+      long heads = BATCH * KEY_VALUE_HEADS;
+      Tensor query = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
+      Tensor key = torch.randn(heads, length, WIDTH);
+      Tensor value = torch.randn(heads, length, WIDTH);
+      Tensor gradient = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
+      Tensor mask = // as Decoder makes it
+          torch.full(new long[] {length, length}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
+      Pass pass = new Pass(BATCH, length, mask, Optional.empty(), Optional.empty(), false);
+      CausalAttention attention = new CausalAttention(pass, 0, 1);
+
+      Tensor out = torch.empty_like(query);
+      List<CausalAttention.Probabilities> saved = attention.forward(query, key, value, out);
+      Tensor inner =
+          out.mul(gradient)
+              .sum(new long[] {-1}, true, new org.bytedeco.pytorch.ScalarTypeOptional());
+      CausalAttention.Result kept =
+          attention.backward(query, key, value, Optional.of(saved), gradient, inner);
+      CausalAttention.Result again =
+          attention.backward(query, key, value, Optional.empty(), gradient, inner);
+
+      Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
+      Tensor k = leaf(key.view(heads, 1, length, WIDTH));
+      Tensor v = leaf(value.view(heads, 1, length, WIDTH));
+      Tensor expected =
+          torch.scaled_dot_product_attention(
+              q,
+              k.expand(heads, GROUP, length, WIDTH),
+              v.expand(heads, GROUP, length, WIDTH),
+              new TensorOptional(),
+              0,
+              true,
+              new DoubleOptional(1.0),
+              false);
+      TensorVector gradients =
+          torch.grad(
+              new TensorVector(expected),
+              new TensorVector(q, k, v),
+              new TensorVector(gradient.view(expected.sizes())),
+              new BoolOptional(),
+              false,
+              false);
+      requireClose(out, expected);
+      for (CausalAttention.Result result : List.of(kept, again)) {
+        requireClose(result.query(), gradients.get(0));
+        requireClose(result.key(), gradients.get(1));
+        requireClose(result.value(), gradients.get(2));
+      }
+    }
+  }
+
+  private static Tensor leaf(Tensor value) {
+    return value.clone().requires_grad_(true);
+  }
+
+  private static void requireClose(Tensor actual, Tensor expected) {
+    Tensor difference = actual.reshape(expected.sizes()).sub(expected.detach()).abs();
+    assertThat(difference.max().item_double()).isLessThan(1e-4);
+  }
+}
