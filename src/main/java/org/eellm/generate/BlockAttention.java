@@ -27,19 +27,21 @@ final class BlockAttention implements KeyValues {
   private final List<Span> spans;
   private final List<TensorOptional> masks = new ArrayList<>(); // [G n, L] each, or nothing
   private final DoubleOptional scaledAlready = new DoubleOptional(1.0);
-  private final boolean fused;
+  private final ScalarType format;
 
-  BlockAttention(List<Span> spans, Decoder model) {
+  /**
+   * @param format of the caches
+   */
+  BlockAttention(List<Span> spans, ScalarType format, Decoder model) {
     this.spans = spans;
-    // On the CPU the fused operation is four times slower in bf16; see docs/generation.md.
-    fused = !(model.device().is_cpu() && model.scalarType() == ScalarType.BFloat16);
+    this.format = format;
     ModelConfig shape = model.architecture().model();
     for (Span span : spans) {
       masks.add(
           span.count() == 1
               ? new TensorOptional()
               : new TensorOptional(
-                  causal(span, Torch.options(model.scalarType(), model.device()))
+                  causal(span, Torch.options(format, model.device()))
                       .repeat(shape.numHeads() / shape.numKeyValueHeads(), 1)));
     }
   }
@@ -53,6 +55,10 @@ final class BlockAttention implements KeyValues {
 
   @Override
   public Tensor attend(int slot, Tensor query, Tensor keyValue) {
+    return attendAll(slot, query.to(format), keyValue).to(query.scalar_type());
+  }
+
+  private Tensor attendAll(int slot, Tensor query, Tensor keyValue) {
     if (spans.size() == 1) {
       return attend(slot, spans.getFirst(), masks.getFirst(), query, keyValue);
     }
@@ -99,14 +105,7 @@ final class BlockAttention implements KeyValues {
    * @return [1, K, q, D]
    */
   private Tensor attention(Tensor query, Tensor keys, Tensor values, TensorOptional mask) {
-    if (fused) {
-      return torch.scaled_dot_product_attention(
-          query, keys, values, mask, 0.0, false, scaledAlready, false);
-    }
-    Tensor scores = torch.matmul(query, keys.transpose(2, 3)); // [1, K, q, L]
-    if (mask.has_value()) {
-      scores.add_(mask.get());
-    }
-    return torch.matmul(torch.softmax(scores, -1), values);
+    return torch.scaled_dot_product_attention(
+        query, keys, values, mask, 0.0, false, scaledAlready, false);
   }
 }

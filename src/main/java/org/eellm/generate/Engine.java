@@ -34,6 +34,7 @@ final class Engine {
   private final Decoder model;
   private final int vocabSize;
   private final int maxPending;
+  private final ScalarType cacheFormat;
 
   /**
    * @param vocabSize ids that may be generated: those below
@@ -44,6 +45,18 @@ final class Engine {
     this.model = model;
     this.vocabSize = vocabSize;
     this.maxPending = maxPending;
+    // libtorch's attention in bfloat16 is many times slower than in float32 on a CPU.
+    cacheFormat = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
+  }
+
+  /**
+   * A sequence of this engine's, yet without a token; the caller closes it.
+   *
+   * @param index of its request
+   * @param heads those its policy asks, in order of depth
+   */
+  Sequence start(int index, Request request, List<Head> heads) {
+    return new Sequence(index, request, heads, cacheFormat);
   }
 
   /** Gives every sequence a token. */
@@ -102,7 +115,7 @@ final class Engine {
       try (Scope _ = Scope.open()) {
         long[] positions = Block.positions(spans);
         Rows rows = model.rows(onDevice(positions));
-        BlockAttention attention = new BlockAttention(spans, model);
+        BlockAttention attention = new BlockAttention(spans, cacheFormat, model);
         Tensor x = block.x().narrow(0, row, rows.count());
         for (Branch branch : branches) {
           try (Scope _ = Scope.open()) {

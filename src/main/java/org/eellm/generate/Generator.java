@@ -43,7 +43,7 @@ public final class Generator {
       while (all.size() < requests.size() || !active.isEmpty()) {
         while (all.size() < requests.size() && active.size() < limits.batchSize()) {
           int next = all.size();
-          Sequence sequence = new Sequence(next, requests.get(next), heads.get(next));
+          Sequence sequence = engine.start(next, requests.get(next), heads.get(next));
           all.add(sequence);
           active.add(sequence);
         }

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Head;
@@ -38,14 +39,15 @@ final class Sequence implements AutoCloseable {
   /**
    * @param index of its request
    * @param heads those its policy asks, in order of depth
+   * @param format of the keys and values kept
    */
-  Sequence(int index, Request request, List<Head> heads) {
+  Sequence(int index, Request request, List<Head> heads, ScalarType format) {
     this.index = index;
     this.request = request;
     this.heads = List.copyOf(heads);
     int maxLength = request.prompt().size() + request.maxTokens();
     tokens = new Tokens(request.prompt(), maxLength);
-    cache = new SequenceCache(maxLength);
+    cache = new SequenceCache(maxLength, format);
     heads.forEach(head -> taps.add(head.tap()));
   }
 

@@ -3,6 +3,7 @@ package org.eellm.generate;
 import java.util.HashMap;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -14,6 +15,7 @@ import org.eellm.tensor.Tensors;
  */
 final class SequenceCache implements AutoCloseable {
   private final int maxLength;
+  private final ScalarType format;
   private final Kept kept = new Kept();
   private final Map<Integer, Slot> slots = new HashMap<>();
 
@@ -24,8 +26,12 @@ final class SequenceCache implements AutoCloseable {
    */
   private record Slot(Tensor all, Tensor keys, Tensor values) {}
 
-  SequenceCache(int maxLength) {
+  /**
+   * @param format number format to store in; what is written is converted
+   */
+  SequenceCache(int maxLength, ScalarType format) {
     this.maxLength = maxLength;
+    this.format = format;
   }
 
   /**
@@ -44,9 +50,7 @@ final class SequenceCache implements AutoCloseable {
   private Slot allocate(Tensor example) {
     try (Scope scope = Scope.open()) {
       long heads = example.size(1) / 2;
-      Tensor all =
-          Tensors.empty(
-              example.scalar_type(), example.device(), 2 * heads, maxLength, example.size(2));
+      Tensor all = Tensors.empty(format, example.device(), 2 * heads, maxLength, example.size(2));
       return new Slot(
           kept.keep(all),
           kept.keep(all.narrow(0, 0, heads).unsqueeze(0)),

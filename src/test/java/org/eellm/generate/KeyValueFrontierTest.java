@@ -45,7 +45,7 @@ final class KeyValueFrontierTest {
       List<Sequence> active = new ArrayList<>();
       for (int step = 0; step < 40; step++) {
         if (active.isEmpty() || random.nextInt(6) == 0) {
-          Sequence joining = sequence(model, all.size(), random);
+          Sequence joining = sequence(engine, model, all.size(), random);
           all.add(joining);
           active.add(joining);
         }
@@ -59,7 +59,7 @@ final class KeyValueFrontierTest {
     }
   }
 
-  private static Sequence sequence(Decoder model, int index, Random random) {
+  private static Sequence sequence(Engine engine, Decoder model, int index, Random random) {
     List<Integer> prompt =
         random.ints(1 + random.nextInt(9), 0, SmallModel.VOCABULARY).boxed().toList();
     Random exits = new Random(random.nextLong());
@@ -70,15 +70,16 @@ final class KeyValueFrontierTest {
     }
     Sampler sampler = said -> exits.nextInt(SmallModel.VOCABULARY);
     Request request = new Request(prompt, 5 + random.nextInt(50), Set.of(), policy, sampler);
-    return new Sequence(index, request, policy.heads(model.heads()));
+    return engine.start(index, request, policy.heads(model.heads()));
   }
 
   private static void assertExact(Decoder model, Sequence sequence) {
     int embedded = sequence.tokens().size() - 1; // the newest token has yet to go in
     List<Integer> ids = IntStream.range(0, embedded).map(sequence.tokens()::get).boxed().toList();
     Request whole = new Request(ids, 1, Set.of(), said -> false, Sampler.greedy());
-    try (Sequence fresh = new Sequence(0, whole, model.heads())) {
-      new Engine(model, SmallModel.VOCABULARY, 1).step(List.of(fresh), TokenListener.none());
+    Engine engine = new Engine(model, SmallModel.VOCABULARY, 1);
+    try (Sequence fresh = engine.start(0, whole, model.heads())) {
+      engine.step(List.of(fresh), TokenListener.none());
       int layers = model.architecture().model().numLayers();
       for (int layer = 0; layer < layers; layer++) {
         int branches = 2 * layer;
