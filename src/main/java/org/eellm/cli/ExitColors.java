@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Help.Ansi.IStyle;
 import picocli.CommandLine.Help.Ansi.Style;
@@ -12,6 +13,8 @@ import picocli.CommandLine.Help.Ansi.Style;
 final class ExitColors {
   /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
   private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
+
+  private static final Pattern CONTROL = Pattern.compile("[\\p{Cntrl}&&[^\\n\\t]]");
 
   private final boolean enabled;
   private final Map<String, IStyle> styles = new LinkedHashMap<>();
@@ -30,10 +33,17 @@ final class ExitColors {
     return enabled;
   }
 
-  /** Text in the colour of the head it left at: {@code exit_2}, or {@code final}. */
+  /**
+   * Text in the colour of the head it left at: {@code exit_2}, or {@code final}. Where there are
+   * colours there is a terminal, which generated control characters must not reach.
+   */
   String paint(String text, String head) {
+    if (!enabled || text.isEmpty()) {
+      return text;
+    }
+    String shown = CONTROL.matcher(text).replaceAll("\uFFFD");
     IStyle style = styles.get(head);
-    return !enabled || style == null || text.isEmpty() ? text : style.on() + text + style.off();
+    return style == null ? shown : style.on() + shown + style.off();
   }
 
   /** The heads' names, each in its colour. */
