@@ -45,8 +45,10 @@ final class Engine {
     this.model = model;
     this.vocabSize = vocabSize;
     this.maxPending = maxPending;
-    // libtorch's attention in bfloat16 is many times slower than in float32 on a CPU.
-    cacheFormat = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
+    try (Scope _ = Scope.open()) {
+      // libtorch's attention in bfloat16 is many times slower than in float32 on a CPU.
+      cacheFormat = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
+    }
   }
 
   /**
