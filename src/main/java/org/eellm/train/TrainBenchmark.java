@@ -24,7 +24,9 @@ import org.eellm.tensor.Torch;
  */
 public final class TrainBenchmark {
   private static final double GEMM_SECONDS = 0.3;
-  private static final int WARMUP = 2;
+
+  /** Rounds until the JVM has compiled the walk. */
+  private static final int WARMUP = 8;
 
   /**
    * A model's steps.
