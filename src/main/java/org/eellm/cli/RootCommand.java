@@ -32,6 +32,7 @@ import picocli.CommandLine.Spec;
       DoctorCommand.class,
       GenerateCommand.class,
       PrepareCommand.class,
+      QuickstartCommand.class,
       TrainCommand.class,
     })
 final class RootCommand implements Runnable {

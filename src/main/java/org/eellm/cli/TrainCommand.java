@@ -47,14 +47,14 @@ final class TrainCommand implements Callable<Integer> {
   public Integer call() {
     RunConfig given = config.read();
     try (Trainer trainer = resume ? Trainer.resume(given, output) : Trainer.start(given, output)) {
-      Outcome outcome = watched(trainer);
+      Outcome outcome = watch(trainer, spec.commandLine().getErr());
       report(outcome, trainer.config().train().steps());
     }
     return ExitCode.OK;
   }
 
-  private Outcome watched(Trainer trainer) {
-    PrintWriter err = spec.commandLine().getErr();
+  /** Trains to the end or a signal, and tells {@code err} how it comes on. */
+  static Outcome watch(Trainer trainer, PrintWriter err) {
     RunConfig config = trainer.config();
     boolean terminal = System.console() != null && System.console().isTerminal();
     try (StopSignals stop = StopSignals.listen(err);

@@ -39,7 +39,7 @@ public final class RunFolder {
   }
 
   /**
-   * Starts a run in a folder that is absent or empty.
+   * Starts a run in a folder that is absent, or empty but for {@link #data}.
    *
    * @param config as resolved; written to {@code config.yaml}
    * @throws ConfigException if the folder has anything in it
@@ -95,8 +95,13 @@ public final class RunFolder {
 
   private static boolean isEmpty(Path path) throws IOException {
     try (Stream<Path> children = Files.list(path)) {
-      return children.findAny().isEmpty();
+      return children.allMatch(data(path)::equals);
     }
+  }
+
+  /** Where a run keeps text of its own, if it has any: it may be there before the run starts. */
+  public static Path data(Path path) {
+    return path.resolve("data");
   }
 
   /** The folder itself. */

@@ -1,0 +1,305 @@
+package org.eellm.cli;
+
+import static java.util.function.Predicate.not;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.DataConfig;
+import org.eellm.config.DataConfig.Source;
+import org.eellm.config.DataType;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.BytePairTrainer;
+import org.eellm.data.Corpus;
+import org.eellm.data.Preparation;
+import org.eellm.data.Tokenizer;
+import org.eellm.data.WordNetCorpus;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Torch;
+import org.eellm.train.RunFolder;
+import org.eellm.train.TrainEvent.Evaluation;
+import org.eellm.train.Trainer;
+import org.eellm.train.Trainer.Outcome;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/**
+ * {@code eellm quickstart}: the whole way from text to early exits, in minutes. WordNet's
+ * definitions become tokens, a small model with two exits learns to write such definitions, writes
+ * some, and is measured at several thresholds.
+ */
+@Command(
+    name = "quickstart",
+    description =
+        "Train a small model with early exits on WordNet's definitions, let it write some, and"
+            + " measure what the exits gain. Takes five minutes on two cores.")
+final class QuickstartCommand implements Callable<Integer> {
+  private static final String REPORT = "quickstart.json";
+  private static final int VOCAB_SIZE = 1024;
+  private static final double RATE_SECONDS = 0.2;
+
+  private static final List<Double> THRESHOLDS =
+      List.of(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2);
+
+  /** Of a definition; most are shorter. */
+  private static final int MAX_TOKENS = 40;
+
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+
+  @Option(
+      names = "--output",
+      paramLabel = "DIR",
+      defaultValue = "runs/quickstart",
+      description = "Folder for all that comes of it (default: ${DEFAULT-VALUE}).")
+  private Path output;
+
+  @Option(
+      names = "--set",
+      paramLabel = "SECTION.KEY=VALUE",
+      description = "Override a setting of configs/quickstart.yaml, as in --set train.steps=500.")
+  private List<String> overrides = List.of();
+
+  @Option(
+      names = "--words",
+      paramLabel = "N",
+      defaultValue = "24",
+      description = "Held-out words to measure thresholds on (default: ${DEFAULT-VALUE}).")
+  private int words;
+
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      defaultValue = "3",
+      description = "Times that each threshold's speed is measured (default: ${DEFAULT-VALUE}).")
+  private int rounds;
+
+  /** What {@code --json} prints, and {@code quickstart.json} holds. */
+  private record Report(
+      String model,
+      DataType dtype,
+      int threads,
+      double seconds,
+      SequencedMap<String, Object> evaluation,
+      List<WrittenDefinitions.Definition> definitions,
+      ThresholdSweep sweep) {}
+
+  @Override
+  public Integer call() throws IOException {
+    long start = System.nanoTime();
+    requirePositive("--words", words);
+    requirePositive("--rounds", rounds);
+    Optional<RunConfig> unfinished = unfinished();
+    RunConfig config = config(unfinished.map(run -> run.model().dtype()));
+    stage(1, "WordNet 3.1 becomes tokens");
+    Corpus corpus = WordNetCorpus.load();
+    prepare(corpus);
+    stage(2, unfinished.isPresent() ? "training goes on" : "training");
+    Outcome outcome = train(config, unfinished.isPresent());
+    if (!outcome.finished()) {
+      say("stopped after step %,d; the same command goes on".formatted(outcome.step()));
+      return ExitCode.OK;
+    }
+    try (LoadedModel model = LoadedModel.load(output, config.train().device(), Optional.empty())) {
+      stage(3, "writing definitions");
+      WrittenDefinitions definitions = WrittenDefinitions.by(model, MAX_TOKENS);
+      if (!json.requested()) {
+        definitions.print(spec.commandLine().getOut());
+      }
+      stage(4, "measuring thresholds");
+      ThresholdSweep sweep =
+          ThresholdSweep.measure(model, heldOut(corpus), THRESHOLDS, MAX_TOKENS, rounds);
+      TradeoffPlot.write(sweep, output.resolve("tradeoff.png"));
+      Report report =
+          new Report(
+              output.toString(),
+              model.architecture().model().dtype(),
+              Torch.threads(),
+              (System.nanoTime() - start) / 1e9,
+              outcome.evaluation().map(Evaluation::values).orElseGet(LinkedHashMap::new),
+              definitions.list(),
+              sweep);
+      StringWriter text = new StringWriter();
+      JsonOption.print(new PrintWriter(text), report);
+      Files.writeString(output.resolve(REPORT), text.toString());
+      print(report);
+    }
+    return ExitCode.OK;
+  }
+
+  private void requirePositive(String option, int value) {
+    if (value < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "%s: %d is below 1; use 1 or more".formatted(option, value));
+    }
+  }
+
+  /**
+   * The run in the output folder, if it is a quickstart's that was interrupted.
+   *
+   * @throws ConfigException if there is anything in the folder that we may not write over
+   */
+  private Optional<RunConfig> unfinished() throws IOException {
+    if (Files.exists(output.resolve(REPORT))) {
+      throw refusal("holds a finished quickstart");
+    }
+    Path file = output.resolve("config.yaml");
+    if (Files.exists(file)) {
+      RunConfig run = ConfigFile.read(file, List.of());
+      if (!run.data().sources().equals(List.of(Source.of(dataset().toString())))) {
+        throw refusal("holds another run");
+      }
+      return Optional.of(run);
+    }
+    if (Files.isDirectory(output)) {
+      try (Stream<Path> children = Files.list(output)) {
+        if (children.anyMatch(not(RunFolder.data(output)::equals))) {
+          throw refusal("is not empty");
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  private ConfigException refusal(String why) {
+    return new ConfigException(
+        "--output %s: %s; remove that folder, or give another one".formatted(output, why));
+  }
+
+  /**
+   * The preset with this folder's data.
+   *
+   * @param dtype number format to compute in; the one that is faster here if absent
+   */
+  private RunConfig config(Optional<DataType> dtype) {
+    RunConfig given = ConfigFile.preset("quickstart", overrides);
+    DataConfig data = given.data();
+    if (!data.sources().isEmpty() || !data.validation().isEmpty() || data.tokenizer().isPresent()) {
+      throw new ConfigException(
+          "--set data: quickstart brings its own text and tokenizer; use eellm train for others");
+    }
+    List<String> settings = new ArrayList<>();
+    settings.add(
+        "model.dtype="
+            + dtype.orElseGet(() -> fastest(given.train())).name().toLowerCase(Locale.ROOT));
+    settings.addAll(overrides);
+    settings.add("data.sources=[" + quoted(dataset()) + "]");
+    settings.add("data.tokenizer=" + quoted(Preparation.tokenizerFolder(dataset())));
+    return ConfigFile.preset("quickstart", settings);
+  }
+
+  /**
+   * Bfloat16 takes half the time of float32 where a processor knows it, and many times as long
+   * elsewhere.
+   */
+  private static DataType fastest(TrainConfig train) {
+    if (train.device() == Device.CUDA) {
+      return DataType.BFLOAT16;
+    }
+    Torch.setThreads(train.threads());
+    Rates.Measured rates = Rates.ofCpu(RATE_SECONDS);
+    return rates.bfloat16() > rates.float32() ? DataType.BFLOAT16 : DataType.FLOAT32;
+  }
+
+  /** A path as a string of YAML. */
+  private static String quoted(Path path) {
+    return "'" + path.toString().replace("'", "''") + "'";
+  }
+
+  private Path dataset() {
+    return RunFolder.data(output).resolve("wordnet");
+  }
+
+  /** Makes the dataset and its tokenizer, unless they are there. */
+  private void prepare(Corpus corpus) throws IOException {
+    if (Files.exists(dataset().resolveSibling("wordnet.idx"))) {
+      return;
+    }
+    Files.createDirectories(RunFolder.data(output));
+    int threads = Runtime.getRuntime().availableProcessors();
+    try (WorkProgress progress = WorkProgress.onConsole()) {
+      Tokenizer tokenizer = BytePairTrainer.train(corpus, VOCAB_SIZE, threads, progress);
+      Preparation.run(corpus, tokenizer, dataset(), threads, progress);
+    }
+  }
+
+  private Outcome train(RunConfig config, boolean goesOn) {
+    try (Trainer trainer =
+        goesOn ? Trainer.resume(config, output) : Trainer.start(config, output)) {
+      return TrainCommand.watch(trainer, spec.commandLine().getErr());
+    }
+  }
+
+  /** Beginnings of definitions of the corpus' end, which is validation text. */
+  private List<String> heldOut(Corpus corpus) {
+    Deque<String> last = new ArrayDeque<>();
+    try (Corpus.Pass pass = corpus.open()) {
+      for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
+        last.add(piece.get().text());
+        if (last.size() > words) {
+          last.remove();
+        }
+      }
+    }
+    return last.stream().map(text -> text.substring(0, text.indexOf("):") + 2)).toList();
+  }
+
+  private void print(Report report) {
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, report);
+      return;
+    }
+    report.sweep().print(out);
+    String folder = shellWord(output);
+    String longer = shellWord(output.resolveSibling(output.getFileName() + "-longer"));
+    out.printf(
+        """
+
+        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png, tradeoff.png
+        Took %.0f s. Next, for example:
+          ./eellm generate --model %s --prompt "lighthouse (noun):" --threshold 0.4
+          ./eellm generate --model %s --prompt "poet (noun):" --temperature 0.8 --seed 2
+          ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
+        """,
+        output, REPORT, report.seconds(), folder, folder, folder, longer);
+    out.flush();
+  }
+
+  /** A path as a shell reads it. */
+  private static String shellWord(Path path) {
+    String text = path.toString();
+    return text.matches("[\\w./-]+") ? text : "'" + text.replace("'", "'\\''") + "'";
+  }
+
+  private void stage(int number, String text) {
+    say(number + "/4  " + text);
+  }
+
+  private void say(String text) {
+    PrintWriter err = spec.commandLine().getErr();
+    err.println(text);
+    err.flush();
+  }
+}
