@@ -54,7 +54,7 @@ final class QuickstartCommandTest {
     assertIsPicture(output.resolve("loss.png"));
     assertIsPicture(output.resolve("tradeoff.png"));
     RunConfig config = ConfigFile.read(output.resolve("config.yaml"), List.of());
-    assertThat(config.model().vocabSize()).isEqualTo(4096);
+    assertThat(config.model().vocabSize()).isEqualTo(1024);
     assertThat(config.train().steps()).isEqualTo(4);
 
     assertThat(out.toString().lines())
