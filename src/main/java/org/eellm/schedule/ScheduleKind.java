@@ -1,0 +1,13 @@
+package org.eellm.schedule;
+
+/** The order in which stages work on the microbatches of a step; see {@link Schedules}. */
+public enum ScheduleKind {
+  /** All forward passes, then all backward passes; keeps every microbatch's activations. */
+  ALL_FORWARD_ALL_BACKWARD,
+  /** One forward, one backward in turn; stage s keeps the activations of P - s microbatches. */
+  ONE_F_ONE_B,
+  /** 1F1B with several chunks a stage, for smaller bubbles. */
+  INTERLEAVED,
+  /** Forward only; each stage's heads learn as a microbatch passes, nothing flows back. */
+  TUNING
+}
