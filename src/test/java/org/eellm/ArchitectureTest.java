@@ -43,7 +43,7 @@ final class ArchitectureTest {
 
   /** Rooms that may use libtorch; all the others are pure Java. */
   private static final Set<String> TENSOR_ROOMS =
-      Set.of("tensor", "model", "train", "generate", "checkpoint");
+      Set.of("tensor", "distributed", "model", "train", "generate", "checkpoint");
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

@@ -1,0 +1,117 @@
+package org.eellm.distributed;
+
+import java.time.Duration;
+import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.PrefixStore;
+import org.bytedeco.pytorch.StringVector;
+import org.bytedeco.pytorch.TCPStore;
+import org.bytedeco.pytorch.TCPStoreOptions;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
+
+/**
+ * A connection to the world's notice board: c10d's key/value store, which one process hosts and
+ * where the ranks find each other's addresses and heartbeats.
+ */
+final class Board implements AutoCloseable {
+  private final TCPStore store;
+  private final String host;
+  private final Duration timeout;
+
+  private Board(String host, int port, boolean hosts, Duration timeout) {
+    this.host = host;
+    this.timeout = timeout;
+    try (Scope scope = Scope.open()) {
+      TCPStoreOptions options = new TCPStoreOptions();
+      options
+          .isServer(hosts)
+          .port((short) port)
+          .waitWorkers(false)
+          .timeout(new Milliseconds(timeout.toMillis()));
+      store = new TCPStore(host, options);
+      store.retainReference();
+    }
+  }
+
+  /**
+   * Hosts a board.
+   *
+   * @param port to listen on; 0 for any that is free
+   */
+  static Board host(String host, int port, Duration timeout) {
+    try {
+      return new Board(host, port, true, timeout);
+    } catch (RuntimeException e) {
+      throw new DistributedException(
+          "cannot listen on port "
+              + port
+              + " for the other ranks: "
+              + Torch.firstLine(e)
+              + "; another run may use it: choose another MASTER_PORT",
+          e);
+    }
+  }
+
+  /** Connects to the board at {@code host}, which may take until {@code timeout} to appear. */
+  static Board open(String host, int port, Duration timeout) {
+    try {
+      return new Board(host, port, false, timeout);
+    } catch (RuntimeException e) {
+      throw new DistributedException(
+          "rank 0 did not answer at "
+              + host
+              + ":"
+              + port
+              + " within "
+              + Durations.text(timeout)
+              + "; is it running, and does this host reach that address?",
+          e);
+    }
+  }
+
+  /** Another connection to the same board. */
+  Board again() {
+    return open(host, port(), timeout);
+  }
+
+  String host() {
+    return host;
+  }
+
+  int port() {
+    return store.getPort() & 0xffff;
+  }
+
+  /**
+   * A connection of its own to the keys that begin with {@code prefix}, to be given to one native
+   * object, which then owns it. The binding's stores carry no reference count of Java's: whatever
+   * takes one believes to be its only owner, so Java must not free it as well.
+   */
+  PrefixStore handOver(String prefix) {
+    TCPStore connection = again().store;
+    connection.deallocate(false);
+    PrefixStore part = new PrefixStore(prefix, connection);
+    part.deallocate(false);
+    return part;
+  }
+
+  void put(String key, String value) {
+    store.set(key, value);
+  }
+
+  boolean has(String key) {
+    try (StringVector keys = new StringVector(key)) {
+      return store.check(keys);
+    }
+  }
+
+  /** The value of a key that is there. */
+  String get(String key) {
+    return store.get_to_str(key);
+  }
+
+  @Override
+  public void close() {
+    store.releaseReference();
+  }
+}

@@ -1,0 +1,223 @@
+package org.eellm.distributed;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Device;
+import org.eellm.tensor.Torch;
+
+/**
+ * One rank's view of all ranks: its place in the {@link Mesh}, and the groups it belongs to.
+ *
+ * <p>The same code runs with one rank ({@link #alone}), with ranks as threads ({@link InProcess}),
+ * and with a process a rank on any number of machines ({@link #connect}). A world, its groups and
+ * its operations belong to the thread that made it.
+ */
+public final class World implements AutoCloseable {
+  /** How long the rank that holds the board waits at the end for the others to need it no more. */
+  private static final Duration GRACE = Duration.ofSeconds(5);
+
+  private final Mesh mesh;
+  private final int rank;
+  private final Device device;
+  private final Optional<Connected> connected;
+  private final Communicator all;
+  private final Communicator tp;
+  private final Communicator dp;
+  private final Communicator pp;
+  private final List<Communicator> stages = new ArrayList<>();
+
+  /** What a world of several ranks has and a world of one has not. */
+  private record Connected(
+      Engine engine, Watch watch, Board board, boolean hosts, Duration timeout) {}
+
+  private World() {
+    mesh = Mesh.ONE;
+    rank = 0;
+    device = Torch.cpu();
+    connected = Optional.empty();
+    all = Communicator.alone();
+    tp = Communicator.alone();
+    dp = Communicator.alone();
+    pp = Communicator.alone();
+  }
+
+  private World(Mesh mesh, int rank, Connected connected) {
+    this.mesh = mesh;
+    this.rank = rank;
+    this.device = connected.engine().device();
+    this.connected = Optional.of(connected);
+    Coordinate here = mesh.coordinate(rank);
+    List<Integer> everyone = IntStream.range(0, mesh.size()).boxed().toList();
+    all = group("all ranks", everyone);
+    tp = group("tp", mesh.alongTp(here));
+    dp = group("dp", mesh.alongDp(here));
+    pp = group("pp", mesh.alongPp(here));
+  }
+
+  /** The world of a single rank, on the CPU. */
+  public static World alone() {
+    return new World();
+  }
+
+  /**
+   * Joins the world of {@code place.size()} ranks: waits until all have come, and connects them.
+   *
+   * @param place from {@link RankPlace#detect}
+   * @param timeout how long ranks may take to come, and any operation to be done
+   * @param device the kind of device: Gloo connects CPUs, NCCL connects CUDA devices. See {@link
+   *     #device}
+   * @throws DistributedException if the mesh has not as many ranks, or if some do not come
+   */
+  public static World connect(RankPlace place, Mesh mesh, Duration timeout, Device device) {
+    requireFit(place, mesh);
+    if (mesh.size() == 1) {
+      return alone();
+    }
+    boolean hosts = place.rank() == 0 && place.board() == RankPlace.BoardHost.RANK_ZERO;
+    Board board =
+        hosts
+            ? Board.host(place.host(), place.port(), timeout)
+            : Board.open(place.host(), place.port(), timeout);
+    Engine engine =
+        device.is_cuda()
+            ? new NcclEngine(place.localRank(), timeout)
+            : GlooEngine.towards(place.host(), place.port(), timeout);
+    return join(board, hosts, engine, mesh, place.rank(), timeout);
+  }
+
+  /** Joins as a rank of this process, whose board is held by somebody else. */
+  static World join(Board board, Mesh mesh, int rank, Duration timeout) {
+    GlooEngine engine = GlooEngine.towards(board.host(), board.port(), timeout);
+    return join(board.again(), false, engine, mesh, rank, timeout);
+  }
+
+  private static World join(
+      Board board, boolean hosts, Engine engine, Mesh mesh, int rank, Duration timeout) {
+    Watch watch = Watch.start(board.again(), mesh, rank, timeout);
+    return new World(mesh, rank, new Connected(engine, watch, board, hosts, timeout));
+  }
+
+  private static void requireFit(RankPlace place, Mesh mesh) {
+    if (place.size() != mesh.size()) {
+      int without = mesh.tp() * mesh.pp();
+      String remedy =
+          place.size() % without == 0
+              ? "dp " + place.size() / without + " would fit"
+              : "start " + mesh.size();
+      throw new DistributedException(
+          "the mesh %s has %d ranks, but %d were started; %s"
+              .formatted(mesh, mesh.size(), place.size(), remedy));
+    }
+  }
+
+  /** The mesh of all ranks. */
+  public Mesh mesh() {
+    return mesh;
+  }
+
+  /** This rank. */
+  public int rank() {
+    return rank;
+  }
+
+  /** Where this rank is in the mesh. */
+  public Coordinate coordinate() {
+    return mesh.coordinate(rank);
+  }
+
+  /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
+  public Device device() {
+    return device;
+  }
+
+  /** All ranks. */
+  public Communicator all() {
+    return all;
+  }
+
+  /** The ranks that share this one's layers and samples; {@code tp} is the rank in it. */
+  public Communicator tp() {
+    return tp;
+  }
+
+  /** The ranks with the same parameters; {@code dp} is the rank in it. */
+  public Communicator dp() {
+    return dp;
+  }
+
+  /** The stages of this rank's pipeline; the stage is the rank in it. */
+  public Communicator pp() {
+    return pp;
+  }
+
+  /**
+   * Some stages of this rank's pipeline. Each of them calls this, and in the same order where it
+   * belongs to several; this world closes it.
+   *
+   * @param members stages, this rank's among them; the rank in the group is the index here
+   */
+  public Communicator stages(List<Integer> members) {
+    Coordinate here = coordinate();
+    if (!members.contains(here.pp())) {
+      throw new DistributedException(
+          "stages " + members + " asked for by stage " + here.pp() + ", which is none of them");
+    }
+    List<Integer> ranks =
+        members.stream()
+            .map(stage -> mesh.rank(new Coordinate(here.tp(), here.dp(), stage)))
+            .toList();
+    Communicator communicator = group("stages " + members, ranks);
+    stages.add(communicator);
+    return communicator;
+  }
+
+  private Communicator group(String name, List<Integer> ranks) {
+    return connected
+        .filter(_ -> ranks.size() > 1)
+        .<Communicator>map(
+            how ->
+                new BackendCommunicator(
+                    Group.of(name, ranks, rank),
+                    mesh,
+                    how.engine(),
+                    how.watch(),
+                    how.board(),
+                    how.timeout()))
+        .orElseGet(Communicator::alone);
+  }
+
+  /**
+   * Lets the other ranks know that this one has failed, so that their messages name it and its
+   * reason. To be followed by {@link #close}.
+   */
+  public void fail(Throwable reason) {
+    connected.ifPresent(how -> how.watch().fail(Torch.firstLine(reason)));
+  }
+
+  /**
+   * Leaves the world. Operations under way are given up, here and on the other ranks: after a
+   * failure they end soon, too.
+   */
+  @Override
+  public void close() {
+    connected.ifPresent(how -> how.watch().leave());
+    stages.forEach(Communicator::close);
+    pp.close();
+    dp.close();
+    tp.close();
+    all.close();
+    connected.ifPresentOrElse(World::disconnect, device::close);
+  }
+
+  private static void disconnect(Connected how) {
+    if (how.hosts()) {
+      how.watch().awaitOthersEnd(GRACE);
+    }
+    how.watch().close();
+    how.board().close();
+    how.engine().close();
+  }
+}
