@@ -68,6 +68,16 @@ record Messages(int stages, int chunks) {
     return new Channel(stage, Math.floorMod(target(send, stage), stages));
   }
 
+  /** Where a stage's receive comes from. */
+  Channel channel(Receive receive, int stage) {
+    int from =
+        switch (receive) {
+          case ReceiveActivation _ -> stage - 1;
+          case ReceiveGradient _ -> stage + 1;
+        };
+    return new Channel(Math.floorMod(from, stages), stage);
+  }
+
   /** What the other end of a send has to post. */
   Receive counterpart(Send send, int stage) {
     int chunk = target(send, stage) / stages;

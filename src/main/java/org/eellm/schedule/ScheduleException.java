@@ -1,10 +1,19 @@
 package org.eellm.schedule;
 
+import java.util.function.Supplier;
+
 /** A schedule that cannot be made, or is broken; the message is one line for people. */
 public final class ScheduleException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
   public ScheduleException(String message) {
     super(message);
+  }
+
+  /** Throws unless {@code condition} holds. */
+  static void require(boolean condition, Supplier<String> message) {
+    if (!condition) {
+      throw new ScheduleException(message.get());
+    }
   }
 }

@@ -1,5 +1,6 @@
 package org.eellm.schedule;
 
+import static org.eellm.schedule.ScheduleException.require;
 import static org.eellm.schedule.ScheduleKind.INTERLEAVED;
 import static org.eellm.schedule.ScheduleKind.ONE_F_ONE_B;
 
@@ -152,62 +153,56 @@ public final class Schedules {
   }
 
   private static void requireShape(ScheduleKind kind, int stages, int chunks, int microbatches) {
-    require(stages >= 1, "%d pipeline stages are too few; use 1 or more", stages);
-    require(microbatches >= 1, "%d microbatches are too few; use 1 or more", microbatches);
+    require(stages >= 1, () -> "%d pipeline stages are too few; use 1 or more".formatted(stages));
+    require(
+        microbatches >= 1,
+        () -> "%d microbatches are too few; use 1 or more".formatted(microbatches));
     if (kind == INTERLEAVED) {
-      require(stages >= 2, "an interleaved schedule of %d stage; use 2 stages or more", stages);
+      require(
+          stages >= 2,
+          () -> "an interleaved schedule of %d stage; use 2 stages or more".formatted(stages));
       require(
           chunks >= 2,
-          "an interleaved schedule with %d chunks a stage; use 2 or more, or 1F1B",
-          chunks);
+          () ->
+              "an interleaved schedule with %d chunks a stage; use 2 or more, or 1F1B"
+                  .formatted(chunks));
       int less = microbatches / stages * stages;
       require(
           microbatches % stages == 0,
-          "an interleaved schedule of %d stages takes microbatches in groups of %d, and %d are no"
-              + " whole number of them; use %s%d microbatches",
-          stages,
-          stages,
-          microbatches,
-          less == 0 ? "" : less + " or ",
-          less + stages);
+          () ->
+              ("an interleaved schedule of %d stages takes microbatches in groups of %d, and %d are"
+                   + " no whole number of them; use %s%d microbatches")
+                  .formatted(
+                      stages, stages, microbatches, less == 0 ? "" : less + " or ", less + stages));
     } else {
       require(
           chunks == 1,
-          "%d chunks a stage with the schedule %s; use 1 chunk, or the interleaved schedule",
-          chunks,
-          kind);
+          () ->
+              "%d chunks a stage with the schedule %s; use 1 chunk, or the interleaved schedule"
+                  .formatted(chunks, kind));
     }
   }
 
   private static void requireFills(ScheduleKind kind, int stages, Fills fills) {
     require(
         fills.isEmpty() || kind == ONE_F_ONE_B,
-        "the schedule %s cannot be filled; use 1F1B, or no fills",
-        kind);
+        () -> "the schedule %s cannot be filled; use 1F1B, or no fills".formatted(kind));
     require(
         fills.isEmpty() || stages >= 2,
-        "a pipeline of one stage has no bubble to fill; use no fills");
+        () -> "a pipeline of one stage has no bubble to fill; use no fills");
     for (int depth : fills.warmupStages()) {
       require(
           depth >= 1 && depth < stages,
-          "a warm-up fill through %d of %d stages; use at least 1 and at most %d",
-          depth,
-          stages,
-          stages - 1);
+          () ->
+              "a warm-up fill through %d of %d stages; use at least 1 and at most %d"
+                  .formatted(depth, stages, stages - 1));
     }
     for (int firstStage : fills.cooldownFirstStages()) {
       require(
           firstStage >= 1 && firstStage < stages,
-          "a cool-down fill back to stage %d of 0 to %d; use at least 1 and at most %d",
-          firstStage,
-          stages - 1,
-          stages - 1);
-    }
-  }
-
-  private static void require(boolean condition, String message, Object... numbers) {
-    if (!condition) {
-      throw new ScheduleException(message.formatted(numbers));
+          () ->
+              "a cool-down fill back to stage %d of 0 to %d; use at least 1 and at most %d"
+                  .formatted(firstStage, stages - 1, stages - 1));
     }
   }
 }

@@ -1,0 +1,226 @@
+package org.eellm.schedule;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.Compute;
+import org.eellm.schedule.Action.Forward;
+import org.eellm.schedule.Action.Receive;
+import org.eellm.schedule.Action.Send;
+import org.eellm.schedule.Action.Tune;
+import org.eellm.schedule.Messages.Channel;
+
+/**
+ * When everything of a schedule happens, by simulation. A stage does one action after the other;
+ * posting a receive and starting a send take no time, and a computation waits for the message it
+ * needs. A message travels from when it is sent, its receive is posted, and the message before it
+ * on the same channel has arrived.
+ *
+ * @param spans all computations, by stage and then by time
+ * @param makespan when the last of them ends
+ * @param peakLive for each stage, the most chunks of microbatches at one time whose activations
+ *     wait for their backward pass
+ */
+public record Timeline(
+    Schedule schedule, List<Span> spans, double makespan, List<Integer> peakLive) {
+
+  /**
+   * A computation.
+   *
+   * @param heads time in which heads run: at the beginning of a backward pass, at the end of a
+   *     tuning pass
+   */
+  public record Span(int stage, Compute action, double start, double end, double heads) {}
+
+  public Timeline {
+    spans = List.copyOf(spans);
+    peakLive = List.copyOf(peakLive);
+  }
+
+  /**
+   * Simulates a schedule.
+   *
+   * @throws ScheduleException if it never ends because stages wait for each other, or the costs are
+   *     for another number of virtual stages
+   */
+  public static Timeline of(Schedule schedule, Costs costs) {
+    if (costs.forward().size() != schedule.virtualStages()) {
+      throw new ScheduleException(
+          "costs of %d virtual stages for a schedule of %d"
+              .formatted(costs.forward().size(), schedule.virtualStages()));
+    }
+    return new Simulation(schedule, costs).run();
+  }
+
+  /** The share of the step in which a stage has nothing to do. */
+  public double idleShare(int stage) {
+    return 1 - busy(stage) / makespan;
+  }
+
+  /** The share of all stages' time in which they have nothing to do: the pipeline's bubbles. */
+  public double bubbleShare() {
+    return 1
+        - spans.stream().mapToDouble(Timeline::duration).sum() / (schedule.stages() * makespan);
+  }
+
+  private double busy(int stage) {
+    return spans.stream()
+        .filter(span -> span.stage() == stage)
+        .mapToDouble(Timeline::duration)
+        .sum();
+  }
+
+  private static double duration(Span span) {
+    return span.end() - span.start();
+  }
+
+  /** The state while the stages run: how far each has come, and what is under way between them. */
+  private static final class Simulation {
+    private final Schedule schedule;
+    private final Costs costs;
+    private final Messages messages;
+    private final Map<Channel, Link> links = new HashMap<>();
+    private final List<Stage> stages = new ArrayList<>();
+
+    Simulation(Schedule schedule, Costs costs) {
+      this.schedule = schedule;
+      this.costs = costs;
+      messages = new Messages(schedule.stages(), schedule.chunks());
+      for (int stage = 0; stage < schedule.stages(); stage++) {
+        stages.add(new Stage(stage));
+      }
+    }
+
+    Timeline run() {
+      boolean moved = true;
+      while (moved) {
+        moved = false;
+        for (Stage stage : stages) {
+          while (stage.step()) {
+            moved = true;
+          }
+        }
+      }
+      for (Stage stage : stages) {
+        stage.requireDone();
+      }
+      List<Span> spans = stages.stream().flatMap(stage -> stage.spans.stream()).toList();
+      return new Timeline(
+          schedule,
+          spans,
+          spans.stream().mapToDouble(Span::end).max().orElse(0),
+          stages.stream().map(stage -> stage.peakLive).toList());
+    }
+
+    private Link link(Channel channel) {
+      return links.computeIfAbsent(channel, _ -> new Link());
+    }
+
+    /** A channel's messages that are sent or waited for, in order. */
+    private final class Link {
+      private final Deque<Double> sent = new ArrayDeque<>();
+      private final Deque<Double> posted = new ArrayDeque<>();
+      private final Deque<Receive> receives = new ArrayDeque<>();
+      private final Map<Receive, Double> arrivals = new HashMap<>();
+      private double freeFrom;
+
+      Optional<Double> arrivalOf(Receive receive) {
+        while (!sent.isEmpty() && !posted.isEmpty()) {
+          double start = Math.max(Math.max(sent.remove(), posted.remove()), freeFrom);
+          freeFrom = start + costs.transfer();
+          arrivals.put(receives.remove(), freeFrom);
+        }
+        return Optional.ofNullable(arrivals.get(receive));
+      }
+    }
+
+    private final class Stage {
+      private final int number;
+      private final List<Action> actions;
+      private final List<Span> spans = new ArrayList<>();
+      private int next;
+      private double clock;
+      private int live;
+      private int peakLive;
+
+      Stage(int number) {
+        this.number = number;
+        actions = schedule.actions().get(number);
+      }
+
+      /** Does the next action, if there is one and nothing that it needs is missing. */
+      boolean step() {
+        if (next == actions.size()) {
+          return false;
+        }
+        boolean done =
+            switch (actions.get(next)) {
+              case Receive receive -> post(receive);
+              case Send send -> send(send);
+              case Compute compute -> compute(compute);
+            };
+        next += done ? 1 : 0;
+        return done;
+      }
+
+      private boolean post(Receive receive) {
+        Link link = link(messages.channel(receive, number));
+        link.posted.add(clock);
+        link.receives.add(receive);
+        return true;
+      }
+
+      private boolean send(Send send) {
+        link(messages.channel(send, number)).sent.add(clock);
+        return true;
+      }
+
+      private boolean compute(Compute compute) {
+        Optional<Receive> awaited = messages.receiveOf(compute, number);
+        double start = clock;
+        if (awaited.isPresent()) {
+          Receive receive = awaited.get();
+          Optional<Double> arrival = link(messages.channel(receive, number)).arrivalOf(receive);
+          if (arrival.isEmpty()) {
+            return false;
+          }
+          start = Math.max(clock, arrival.get());
+        }
+        int virtualStage = schedule.virtualStage(number, compute.chunk());
+        double heads = compute instanceof Forward ? 0 : costs.heads().get(virtualStage);
+        double layers =
+            switch (compute) {
+              case Forward _, Tune _ -> costs.forward().get(virtualStage);
+              case Backward _ -> costs.backward().get(virtualStage);
+            };
+        clock = start + heads + layers;
+        spans.add(new Span(number, compute, start, clock, heads));
+        countLive(compute, virtualStage);
+        return true;
+      }
+
+      private void countLive(Compute compute, int virtualStage) {
+        live +=
+            switch (compute) {
+              case Forward(var id, _) -> id.goesBackThrough(virtualStage) ? 1 : 0;
+              case Backward _ -> -1;
+              case Tune _ -> 0;
+            };
+        peakLive = Math.max(peakLive, live);
+      }
+
+      void requireDone() {
+        if (next < actions.size()) {
+          throw new ScheduleException(
+              "stage %d: %s waits for ever, and all others with it"
+                  .formatted(number, ActionNames.of(actions.get(next))));
+        }
+      }
+    }
+  }
+}
