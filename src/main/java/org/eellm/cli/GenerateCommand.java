@@ -99,10 +99,10 @@ final class GenerateCommand implements Callable<Integer> {
       ExitPolicy policy = exitOptions.policy(exits);
       Sampler sampler = samplingOptions.sampler();
       Limits limits =
-          new Limits(
-              model.tokenizer().vocabSize(),
-              batchSize.orElse(Limits.BATCH_SIZE),
-              exitOptions.maxPending());
+          Limits.of(model.decoder())
+              .withVocabSize(model.tokenizer().vocabSize())
+              .withBatchSize(batchSize.orElse(Limits.BATCH_SIZE))
+              .withMaxPending(exitOptions.maxPending());
       List<Request> requests = new ArrayList<>();
       Continuations continuations = new Continuations();
       for (int i = 0; i < texts.size(); i++) {

@@ -169,7 +169,8 @@ record ThresholdSweep(
     }
 
     private List<Result> generate(List<Request> requests) {
-      Limits limits = new Limits(model.tokenizer().vocabSize(), 1, Limits.MAX_PENDING);
+      Limits limits =
+          Limits.of(model.decoder()).withVocabSize(model.tokenizer().vocabSize()).withBatchSize(1);
       return Generator.generate(model.decoder(), limits, requests, TokenListener.none());
     }
   }

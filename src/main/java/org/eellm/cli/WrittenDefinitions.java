@@ -48,8 +48,7 @@ final class WrittenDefinitions {
       requests.add(new Request(ids, maxTokens, model.endTokens(), policy, Sampler.greedy()));
       continuations.add(model.detokenizer(ids), List.of());
     }
-    Limits limits =
-        new Limits(model.tokenizer().vocabSize(), Limits.BATCH_SIZE, Limits.MAX_PENDING);
+    Limits limits = Limits.of(model.decoder()).withVocabSize(model.tokenizer().vocabSize());
     long start = System.nanoTime();
     results = Generator.generate(model.decoder(), limits, requests, continuations::accept);
     seconds = (System.nanoTime() - start) / 1e9;

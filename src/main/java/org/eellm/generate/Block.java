@@ -29,12 +29,18 @@ record Block(List<Span> spans, Tensor x) {
               pending.join(rows));
     }
 
-    /** Its last row. */
-    Part last() {
-      return span.count() == 1
+    /** Its first rows. */
+    Part first(int count) {
+      return new Part(new Span(span.sequence(), span.first(), count), rows.narrow(0, 0, count));
+    }
+
+    /** Its last rows. */
+    Part last(int count) {
+      return span.count() == count
           ? this
           : new Part(
-              new Span(span.sequence(), span.end() - 1, 1), rows.narrow(0, span.count() - 1, 1));
+              new Span(span.sequence(), span.end() - count, count),
+              rows.narrow(0, span.count() - count, count));
     }
   }
 
@@ -59,16 +65,20 @@ record Block(List<Span> spans, Tensor x) {
     return parts;
   }
 
-  /** The last row of every sequence, [sequences, hidden]. */
-  Tensor lastRows() {
-    if (spans.size() == x.size(0)) {
+  /**
+   * The last rows of every sequence, one sequence after the other, [sum of counts, hidden].
+   *
+   * @param counts how many of each, in order
+   */
+  Tensor lastRows(List<Integer> counts) {
+    if (counts.stream().mapToInt(Integer::intValue).sum() == x.size(0)) {
       return x;
     }
     List<Tensor> rows = new ArrayList<>();
     long end = 0;
-    for (Span span : spans) {
-      end += span.count();
-      rows.add(x.narrow(0, end - 1, 1));
+    for (int i = 0; i < counts.size(); i++) {
+      end += spans.get(i).count();
+      rows.add(x.narrow(0, end - counts.get(i), counts.get(i)));
     }
     return Tensors.stack(rows);
   }

@@ -2,14 +2,17 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
+import org.eellm.generate.SequenceCache.Run;
 import org.eellm.model.Decoder;
 import org.eellm.model.KeyValues;
 import org.eellm.tensor.Tensors;
@@ -25,7 +28,9 @@ import org.eellm.tensor.Torch;
  */
 final class BlockAttention implements KeyValues {
   private final List<Span> spans;
-  private final List<TensorOptional> masks = new ArrayList<>(); // [G n, L] each, or nothing
+  private final List<Optional<Tensor>> masks = new ArrayList<>(); // [G n, L] each, or nothing
+  private final List<List<Run>> runs = new ArrayList<>(); // of each span's L positions
+  private final TensorOptional noMask = new TensorOptional();
   private final DoubleOptional scaledAlready = new DoubleOptional(1.0);
   private final ScalarType format;
 
@@ -39,10 +44,11 @@ final class BlockAttention implements KeyValues {
     for (Span span : spans) {
       masks.add(
           span.count() == 1
-              ? new TensorOptional()
-              : new TensorOptional(
+              ? Optional.empty()
+              : Optional.of(
                   causal(span, Torch.options(format, model.device()))
                       .repeat(shape.numHeads() / shape.numKeyValueHeads(), 1)));
+      runs.add(span.sequence().cache().runs(span.end()));
     }
   }
 
@@ -60,39 +66,35 @@ final class BlockAttention implements KeyValues {
 
   private Tensor attendAll(int slot, Tensor query, Tensor keyValue) {
     if (spans.size() == 1) {
-      return attend(slot, spans.getFirst(), masks.getFirst(), query, keyValue);
+      return attend(slot, 0, query, keyValue);
     }
     List<Tensor> outputs = new ArrayList<>();
     long row = 0;
     for (int i = 0; i < spans.size(); i++) {
-      Span span = spans.get(i);
-      int n = span.count();
-      outputs.add(
-          attend(slot, span, masks.get(i), query.narrow(0, row, n), keyValue.narrow(0, row, n)));
+      int n = spans.get(i).count();
+      outputs.add(attend(slot, i, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
       row += n;
     }
     return Tensors.stack(outputs);
   }
 
-  private Tensor attend(int slot, Span span, TensorOptional mask, Tensor query, Tensor keyValue) {
-    SequenceCache cache = span.sequence().cache();
-    cache.write(slot, span.first(), keyValue);
+  private Tensor attend(int slot, int index, Tensor query, Tensor keyValue) {
+    Span span = spans.get(index);
+    span.sequence().cache().write(slot, span.first(), keyValue);
     long n = span.count();
     long heads = query.size(1);
     long d = query.size(2);
     long groups = keyValue.size(1) / 2;
     long group = heads / groups;
-    Tensor keys = cache.keys(slot, span.end());
-    Tensor values = cache.values(slot, span.end());
     if (n == 1) {
-      return attention(query.view(1, groups, group, d), keys, values, mask).view(1, heads * d);
+      return attention(slot, index, query.view(1, groups, group, d)).view(1, heads * d);
     }
     Tensor stacked =
         query
             .view(n, groups, group, d)
             .permute(1, 2, 0, 3)
             .reshape(1, groups, group * n, d); // [1, K, G n, D]
-    return attention(stacked, keys, values, mask)
+    return attention(slot, index, stacked)
         .view(groups, group, n, d)
         .permute(2, 0, 1, 3)
         .reshape(n, heads * d);
@@ -100,12 +102,43 @@ final class BlockAttention implements KeyValues {
 
   /**
    * @param query scaled, [1, K, q, D]
-   * @param keys [1, K, L, D]
-   * @param mask [q, L] or nothing
    * @return [1, K, q, D]
    */
-  private Tensor attention(Tensor query, Tensor keys, Tensor values, TensorOptional mask) {
+  private Tensor attention(int slot, int index, Tensor query) {
+    SequenceCache cache = spans.get(index).sequence().cache();
+    List<Run> parts = runs.get(index);
+    Optional<Tensor> mask = masks.get(index);
+    if (parts.size() > 1) {
+      return attentionOverRuns(slot, cache, parts, query, mask);
+    }
+    Run all = parts.getFirst();
     return torch.scaled_dot_product_attention(
-        query, keys, values, mask, 0.0, false, scaledAlready, false);
+        query,
+        cache.keys(slot, all),
+        cache.values(slot, all),
+        mask.map(TensorOptional::new).orElse(noMask),
+        0.0,
+        false,
+        scaledAlready,
+        false);
+  }
+
+  /** The same where memory has gaps: scores run by run, one softmax, sums run by run. */
+  private static Tensor attentionOverRuns(
+      int slot, SequenceCache cache, List<Run> runs, Tensor query, Optional<Tensor> mask) {
+    TensorVector scores = new TensorVector();
+    for (Run run : runs) {
+      scores.push_back(torch.matmul(query, cache.keys(slot, run).transpose(2, 3)));
+    }
+    Tensor all = torch.cat(scores, 3); // [1, K, q, L]
+    mask.ifPresent(all::add_);
+    Tensor probabilities = torch.softmax(all, 3);
+    Tensor output = torch.zeros_like(query);
+    for (Run run : runs) {
+      output.add_(
+          torch.matmul(
+              probabilities.narrow(3, run.position(), run.count()), cache.values(slot, run)));
+    }
+    return output;
   }
 }

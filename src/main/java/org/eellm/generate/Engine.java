@@ -2,202 +2,222 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.SortedSet;
-import java.util.TreeSet;
-import org.bytedeco.pytorch.InferenceMode;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.generate.Block.Part;
-import org.eellm.model.Branch;
+import java.util.Optional;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
-import org.eellm.model.Head;
-import org.eellm.model.Rows;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Gives sequences their next token, all in one block: early exits with exact keys and values.
+ * Continues texts of many users at once. Requests come from any thread at any time; one thread of
+ * its own computes, all texts in one block.
  *
- * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
- * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
- * them drops out of the block, and its rows wait at that tap; a sequence that goes on takes along
- * what waits there, in front of its rows. So a position passes every segment once, with all before
- * it, and a token that needs the upper layers finds their keys and values complete.
+ * <pre>{@code
+ * try (Engine engine = Engine.start(model, Limits.of(model))) {
+ *   Optional<Ticket> ticket =
+ *       engine.submit(
+ *           new Request(ids, 64, Set.of(end), Decoding.full(), Sampler.greedy()),
+ *           token -> print(token) ? Reaction.CONTINUE : Reaction.STOP);
+ * }
+ * }</pre>
  *
- * <p>What a token is does not depend on what waits where: neither on the bound on waiting rows nor
- * on the other sequences of the batch.
+ * <p>A text depends on its request alone. (In exact arithmetic; a block of other size may round
+ * differently.) Memory for keys and values is kept for later requests that begin alike.
  */
-final class Engine {
-  /** Rows that go through a segment at once; bounds the memory that long prompts take. */
-  private static final int MAX_ROWS = 256;
+public final class Engine implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
 
-  private final Decoder model;
-  private final int vocabSize;
-  private final int maxPending;
-  private final ScalarType cacheFormat;
-
-  /**
-   * @param vocabSize ids that may be generated: those below
-   * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
-   *     left
-   */
-  Engine(Decoder model, int vocabSize, int maxPending) {
-    this.model = model;
-    this.vocabSize = vocabSize;
-    this.maxPending = maxPending;
-    try (Scope _ = Scope.open()) {
-      // libtorch's attention in bfloat16 is many times slower than in float32 on a CPU.
-      cacheFormat = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
-    }
-  }
+  private final Batch batch;
+  private final int maxQueued;
+  private final Thread thread;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition work = lock.newCondition();
+  private final List<Job> arrived = new ArrayList<>(); // with the lock
+  private boolean closing; // with the lock
+  private volatile Status status;
 
   /**
-   * A sequence of this engine's, yet without a token; the caller closes it.
+   * What an engine is at.
    *
-   * @param index of its request
-   * @param heads those its policy asks, in order of depth
+   * @param queued requests that wait
+   * @param running requests in work
+   * @param cacheTokens positions whose keys and values have room
+   * @param cacheTokensInUse those that requests in work have taken, for the longest they may get
    */
-  Sequence start(int index, Request request, List<Head> heads) {
-    return new Sequence(index, request, heads, cacheFormat);
+  public record Status(int queued, int running, int cacheTokens, int cacheTokensInUse) {}
+
+  /**
+   * Keeps the engine's thread from what a listener throws at the end, when there is no request left
+   * to fail.
+   */
+  private record Guarded(RequestListener listener) implements RequestListener {
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return listener.onToken(token);
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      guard(() -> listener.onEnd(result));
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      guard(() -> listener.onFailure(cause));
+    }
+
+    private static void guard(Runnable call) {
+      try {
+        call.run();
+      } catch (RuntimeException e) {
+        LOG.error("a listener failed at the end of its request", e);
+      }
+    }
   }
 
-  /** Gives every sequence a token. */
-  void step(List<Sequence> batch, TokenListener listener) {
-    try (Scope _ = Scope.open();
-        InferenceMode _ = new InferenceMode()) {
-      Block block = embed(batch);
-      int below = 0;
-      for (int tap : taps(batch)) {
-        run(model.trunk().subList(below, tap), block);
-        for (Head head : model.heads()) {
-          if (head.tap() == tap) {
-            ask(head, block, listener);
-          }
+  private Engine(Decoder model, Limits limits) {
+    batch = new Batch(model, limits);
+    maxQueued = limits.maxQueued();
+    status = now();
+    int threads = Torch.threads();
+    thread =
+        Thread.ofPlatform()
+            .name("eellm-engine")
+            .unstarted(
+                () -> {
+                  Torch.setThreads(threads); // libtorch counts by calling thread
+                  work();
+                });
+  }
+
+  /** Starts; computes with as many CPU threads as the calling thread does. */
+  public static Engine start(Decoder model, Limits limits) {
+    Engine engine = new Engine(model, limits);
+    engine.thread.start();
+    return engine;
+  }
+
+  /**
+   * Takes a request.
+   *
+   * @param listener hears of it on the engine's thread
+   * @return nothing if as many requests wait as may
+   * @throws GenerateException if the request fits neither model nor memory
+   * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
+   * @throws IllegalStateException if this is closed
+   */
+  public Optional<Ticket> submit(Request request, RequestListener listener) {
+    Job job = batch.job(request, "the prompt", new Guarded(listener));
+    lock.lock();
+    try {
+      if (closing) {
+        throw new IllegalStateException("the engine is closed");
+      }
+      if (arrived.size() + status.queued() >= maxQueued) {
+        return Optional.empty();
+      }
+      arrived.add(job);
+      work.signal();
+      return Optional.of(job);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** What it is at, as of its last step. */
+  public Status status() {
+    lock.lock();
+    try {
+      Status last = status;
+      return new Status(
+          last.queued() + arrived.size(),
+          last.running(),
+          last.cacheTokens(),
+          last.cacheTokensInUse());
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void work() {
+    try {
+      while (receive()) {
+        batch.turnOver();
+        status = now();
+        try {
+          batch.advance();
+        } catch (RuntimeException e) {
+          batch.fail(e);
         }
-        List<Part> above = goOn(tap, block);
-        if (above.isEmpty()) {
-          return;
-        }
-        block = Block.of(above);
-        below = tap;
+        status = now();
       }
+    } finally {
+      stop();
     }
   }
 
-  private static SortedSet<Integer> taps(List<Sequence> batch) {
-    SortedSet<Integer> taps = new TreeSet<>();
-    batch.forEach(sequence -> taps.addAll(sequence.taps()));
-    return taps;
-  }
-
-  private Block embed(List<Sequence> batch) {
-    List<Span> spans = batch.stream().map(Sequence::next).toList();
-    long[] positions = Block.positions(spans);
-    long[] ids = new long[positions.length];
-    int row = 0;
-    for (Span span : spans) {
-      for (int position = span.first(); position < span.end(); position++) {
-        ids[row++] = span.sequence().tokens().get(position);
-      }
+  /** Tells all listeners, whatever ended this. */
+  private void stop() {
+    lock.lock();
+    try {
+      closing = true;
+      arrived.forEach(batch::add);
+      arrived.clear();
+    } finally {
+      lock.unlock();
     }
-    return new Block(spans, model.embed(onDevice(ids), onDevice(positions)));
+    batch.cancelAll();
+    status = now();
+    batch.close();
   }
 
-  private Tensor onDevice(long[] values) {
-    return Tensors.ofLongs(values, model.device(), values.length);
-  }
-
-  /** Adds the branches' outputs to the block's rows, in place. */
-  private void run(List<Branch> branches, Block block) {
-    if (branches.isEmpty()) {
-      return;
-    }
-    long row = 0;
-    for (List<Span> spans : Span.chunks(block.spans(), MAX_ROWS)) {
-      try (Scope _ = Scope.open()) {
-        long[] positions = Block.positions(spans);
-        Rows rows = model.rows(onDevice(positions));
-        BlockAttention attention = new BlockAttention(spans, cacheFormat, model);
-        Tensor x = block.x().narrow(0, row, rows.count());
-        for (Branch branch : branches) {
-          try (Scope _ = Scope.open()) {
-            x.add_(branch.generate(x, rows, attention));
-          }
-        }
-        row += rows.count();
+  /** Waits for something to do; false at the end. */
+  private boolean receive() {
+    lock.lock();
+    try {
+      while (!closing && arrived.isEmpty() && batch.isIdle()) {
+        work.awaitUninterruptibly();
       }
+      arrived.forEach(batch::add);
+      arrived.clear();
+      status = now();
+      return !closing;
+    } finally {
+      lock.unlock();
     }
   }
 
-  /** Lets a head speak of the sequences that ask it. */
-  private void ask(Head head, Block block, TokenListener listener) {
-    List<Part> asking = new ArrayList<>();
-    for (Part part : block.parts()) {
-      Sequence sequence = part.span().sequence();
-      if (!sequence.uses(head)) {
-        continue;
-      }
-      if (!sequence.decided()) {
-        asking.add(head.hasAttention() ? part.behind(sequence.unseen(head)) : part.last());
-      } else if (head.hasAttention() && !sequence.finished()) {
-        sequence.unseen(head).add(part.rows());
-      }
-    }
-    if (asking.isEmpty()) {
-      return;
-    }
-    Block asked = Block.of(asking);
-    if (!head.branches().isEmpty()) {
-      asked = new Block(asked.spans(), asked.x().clone()); // the trunk goes on with its own rows
-      run(head.branches(), asked);
-    }
-    Tensor logits = // [sequences, vocabulary]
-        head.logits(asked.lastRows()).narrow(1, 0, vocabSize).to(ScalarType.Float);
-    HeadOutput output = new HeadOutput(head, logits);
-    for (int i = 0; i < asking.size(); i++) {
-      Sequence sequence = asking.get(i).span().sequence();
-      decide(sequence, new Prediction(output, i, sequence.tokens(), sequence.said()), listener);
-    }
+  private Status now() {
+    return new Status(
+        batch.queued(),
+        batch.running(),
+        batch.pages() * PagePool.PAGE,
+        batch.usedPages() * PagePool.PAGE);
   }
 
-  private void decide(Sequence sequence, Prediction said, TokenListener listener) {
-    if (Double.isNaN(said.maxProbability())) {
-      throw new GenerateException(
-          "%s: logits at position %d are not numbers; the model is damaged or its training diverged"
-              .formatted(said.head().name(), said.position()));
+  /** Cancels everything, and waits until all listeners have heard. */
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      closing = true;
+      work.signal();
+    } finally {
+      lock.unlock();
     }
-    if (sequence.isLast(said.head()) || sequence.request().policy().leaves(said)) {
-      sequence.append(
-          new GeneratedToken(
-              sequence.request().sampler().next(said),
-              said.head().name(),
-              said.head().layer(),
-              said.maxProbability()),
-          listener);
-    } else {
-      sequence.said().add(said);
-    }
-  }
-
-  /** Sorts a block's sequences into those that stop at a tap and those that go on. */
-  private List<Part> goOn(int tap, Block block) {
-    List<Part> above = new ArrayList<>();
-    for (Part part : block.parts()) {
-      Sequence sequence = part.span().sequence();
-      if (sequence.finished() || tap == sequence.taps().last()) {
-        continue;
-      }
-      if (!sequence.taps().contains(tap)) {
-        above.add(part);
-        continue;
-      }
-      PendingRows pending = sequence.pending(tap);
-      if (sequence.decided() && pending.count() + part.span().count() < maxPending) {
-        pending.add(part.rows());
-      } else {
-        above.add(part.behind(pending));
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
       }
     }
-    return above;
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
   }
 }

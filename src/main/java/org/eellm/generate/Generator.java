@@ -1,10 +1,11 @@
 package org.eellm.generate;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
-import org.eellm.config.ModelConfig;
+import java.util.Optional;
+import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
-import org.eellm.model.Head;
 
 /**
  * Continues texts with early exits (EE-LLM, arXiv 2312.04916, section 4).
@@ -31,61 +32,59 @@ public final class Generator {
    */
   public static List<Result> generate(
       Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
-    List<List<Head>> heads = new ArrayList<>();
-    for (int i = 0; i < requests.size(); i++) {
-      requireFits(model.architecture().model(), requests.get(i), i);
-      heads.add(heads(model, requests.get(i).policy()));
-    }
-    Engine engine = new Engine(model, limits.vocabSize(), limits.maxPending());
-    List<Sequence> all = new ArrayList<>();
-    List<Sequence> active = new ArrayList<>();
-    try {
-      while (all.size() < requests.size() || !active.isEmpty()) {
-        while (all.size() < requests.size() && active.size() < limits.batchSize()) {
-          int next = all.size();
-          Sequence sequence = engine.start(next, requests.get(next), heads.get(next));
-          all.add(sequence);
-          active.add(sequence);
-        }
-        engine.step(active, listener);
-        active.stream().filter(Sequence::finished).forEach(Sequence::close);
-        active.removeIf(Sequence::finished);
+    int needed = Math.min(limits.cacheTokens(), cacheTokens(requests, limits.batchSize()));
+    try (Batch batch = new Batch(model, limits.withCacheTokens(needed))) {
+      List<Hearing> hearings = new ArrayList<>();
+      List<Job> jobs = new ArrayList<>();
+      for (int i = 0; i < requests.size(); i++) {
+        Hearing hearing = new Hearing(i, listener);
+        hearings.add(hearing);
+        jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), hearing));
       }
-    } finally {
-      active.forEach(Sequence::close);
-    }
-    return all.stream().map(Sequence::result).toList();
-  }
-
-  private static void requireFits(ModelConfig model, Request request, int index) {
-    int length = request.prompt().size();
-    int context = model.maxPositions();
-    if (length >= context) {
-      throw new GenerateException(
-          "prompt %d has %d tokens, but the model's context is %d; shorten it to %d or less"
-              .formatted(index + 1, length, context, context - 1));
-    }
-    if (length + request.maxTokens() > context) {
-      throw new GenerateException(
-          "prompt %d has %d tokens and up to %d are to follow, but the model's context is %d; use max-tokens %d or less, or a shorter prompt"
-              .formatted(index + 1, length, request.maxTokens(), context, context - length));
-    }
-    for (int id : request.prompt()) {
-      if (id < 0 || id >= model.vocabSize()) {
-        throw new GenerateException(
-            "prompt %d has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"
-                .formatted(index + 1, id, model.vocabSize() - 1));
+      jobs.forEach(batch::add);
+      while (!batch.isIdle()) {
+        batch.step();
       }
+      return hearings.stream().map(hearing -> hearing.result.orElseThrow()).toList();
     }
   }
 
-  private static List<Head> heads(Decoder model, ExitPolicy policy) {
-    List<Head> heads = policy.heads(model.heads());
-    if (heads.isEmpty() || !heads.equals(model.heads().stream().filter(heads::contains).toList())) {
-      throw new IllegalStateException(
-          "an exit policy must choose some of the model's heads in their order, but chose "
-              + heads);
+  /** Room for the longest requests that may be in work together. */
+  private static int cacheTokens(List<Request> requests, int batchSize) {
+    int tokens =
+        requests.stream()
+            .map(request -> PagePool.pages(request.prompt().size() + request.maxTokens()))
+            .sorted(Comparator.reverseOrder())
+            .limit(batchSize)
+            .mapToInt(pages -> pages * PagePool.PAGE)
+            .sum();
+    return Math.max(1, tokens);
+  }
+
+  /** Hands on what is heard of one request. */
+  private static final class Hearing implements RequestListener {
+    private final int index;
+    private final TokenListener listener;
+    private Optional<Result> result = Optional.empty();
+
+    Hearing(int index, TokenListener listener) {
+      this.index = index;
+      this.listener = listener;
     }
-    return heads;
+
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return listener.onToken(index, token);
+    }
+
+    @Override
+    public void onEnd(Result ended) {
+      result = Optional.of(ended);
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      throw cause;
+    }
   }
 }

@@ -1,8 +1,11 @@
 package org.eellm.generate;
 
+import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -71,6 +74,26 @@ final class HeadOutput {
     return entropy[row];
   }
 
+  double logProbability(int row, int id) {
+    if (id == best(row)) {
+      return logProbability(largest[row], row);
+    }
+    try (Scope _ = Scope.open()) {
+      return logProbability(Tensors.toFloats(logits.select(0, row).narrow(0, id, 1))[0], row);
+    }
+  }
+
+  List<Alternative> top(int row, int count) {
+    try (Scope _ = Scope.open()) {
+      T_TensorTensor_T found = torch.topk(logits.select(0, row), Math.min(count, logits.size(1)));
+      float[] values = Tensors.toFloats(found.get0());
+      long[] ids = Tensors.toLongs(found.get1());
+      return IntStream.range(0, ids.length)
+          .mapToObj(i -> new Alternative(Math.toIntExact(ids[i]), logProbability(values[i], row)))
+          .toList();
+    }
+  }
+
   float[] logits(int row) {
     try (Scope scope = Scope.open()) {
       return Tensors.toFloats(logits.select(0, row));
@@ -88,11 +111,15 @@ final class HeadOutput {
   }
 
   private double probability(float logit, int row) {
+    return Math.exp(logProbability(logit, row));
+  }
+
+  private double logProbability(float logit, int row) {
     if (normalizer == UNKNOWN) {
       try (Scope scope = Scope.open()) {
         normalizer = Tensors.toFloats(torch.logsumexp(logits, LAST));
       }
     }
-    return Math.exp((double) logit - normalizer[row]);
+    return (double) logit - normalizer[row];
   }
 }

@@ -1,6 +1,7 @@
 package org.eellm.generate;
 
 import org.eellm.config.ConfigException;
+import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
 
 /**
@@ -11,8 +12,11 @@ import org.eellm.model.Decoder;
  * @param batchSize sequences in work at once; further requests wait until one is done
  * @param maxPending how many hidden states of a sequence may wait at an exit for the layers above,
  *     before they go on though nobody needs them yet
+ * @param cacheTokens positions of all sequences together whose keys and values have room; further
+ *     requests wait
+ * @param maxQueued requests that may wait; an {@link Engine} refuses more
  */
-public record Limits(int vocabSize, int batchSize, int maxPending) {
+public record Limits(int vocabSize, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
   /** Sequences in work at once by default. */
   public static final int BATCH_SIZE = 8;
 
@@ -23,10 +27,20 @@ public record Limits(int vocabSize, int batchSize, int maxPending) {
    */
   public static final int MAX_PENDING = 32;
 
+  /** Requests that may wait by default. */
+  public static final int MAX_QUEUED = 1024;
+
+  private static final int CACHE_TEXTS = 16;
+
+  /** Bytes of keys and values that the default number of positions takes at most. */
+  private static final long CACHE_BYTES = 4L << 30;
+
   public Limits {
     require(vocabSize >= 1, "vocab-size", vocabSize);
     require(batchSize >= 1, "batch-size", batchSize);
     require(maxPending >= 1, "max-pending", maxPending);
+    require(cacheTokens >= 1, "cache-tokens", cacheTokens);
+    require(maxQueued >= 1, "max-queued", maxQueued);
   }
 
   private static void require(boolean condition, String name, int value) {
@@ -35,23 +49,46 @@ public record Limits(int vocabSize, int batchSize, int maxPending) {
     }
   }
 
-  /** The defaults for a model, all of whose vocabulary may be generated. */
+  /**
+   * The defaults for a model, all of whose vocabulary may be generated. There is room for 64 texts
+   * as long as the model's context, or for as many positions as fit 4 GiB, but at least for one
+   * such text. Room that was never needed takes no memory.
+   */
   public static Limits of(Decoder model) {
-    return new Limits(model.architecture().model().vocabSize(), BATCH_SIZE, MAX_PENDING);
+    ModelConfig shape = model.architecture().model();
+    return new Limits(shape.vocabSize(), BATCH_SIZE, MAX_PENDING, cacheTokens(model), MAX_QUEUED);
+  }
+
+  private static int cacheTokens(Decoder model) {
+    ModelConfig shape = model.architecture().model();
+    int context = Math.ceilDiv(shape.maxPositions(), PagePool.PAGE) * PagePool.PAGE;
+    long layers = shape.numLayers() + model.architecture().exits().layers().size();
+    long bytes = 2L * Float.BYTES * layers * shape.numKeyValueHeads() * shape.headDim();
+    return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));
   }
 
   /** The same with another vocabulary. */
   public Limits withVocabSize(int size) {
-    return new Limits(size, batchSize, maxPending);
+    return new Limits(size, batchSize, maxPending, cacheTokens, maxQueued);
   }
 
   /** The same with another batch size. */
   public Limits withBatchSize(int size) {
-    return new Limits(vocabSize, size, maxPending);
+    return new Limits(vocabSize, size, maxPending, cacheTokens, maxQueued);
   }
 
   /** The same with another bound on waiting rows. */
   public Limits withMaxPending(int count) {
-    return new Limits(vocabSize, batchSize, count);
+    return new Limits(vocabSize, batchSize, count, cacheTokens, maxQueued);
+  }
+
+  /** The same with room for another number of positions. */
+  public Limits withCacheTokens(int count) {
+    return new Limits(vocabSize, batchSize, maxPending, count, maxQueued);
+  }
+
+  /** The same with another bound on waiting requests. */
+  public Limits withMaxQueued(int count) {
+    return new Limits(vocabSize, batchSize, maxPending, cacheTokens, count);
   }
 }

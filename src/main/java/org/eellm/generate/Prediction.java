@@ -61,6 +61,16 @@ public final class Prediction {
     return output.entropy(row);
   }
 
+  /** The natural logarithm of an id's probability. */
+  public double logProbability(int id) {
+    return output.logProbability(row, id);
+  }
+
+  /** The most probable ids, best first; as many as there are, at most {@code count}. */
+  public List<GeneratedToken.Alternative> top(int count) {
+    return count == 0 ? List.of() : output.top(row, count);
+  }
+
   /** A copy of the logits, [vocabulary]. */
   public float[] logits() {
     return output.logits(row);

@@ -9,13 +9,15 @@ import java.util.Set;
  * @param prompt ids, at least one
  * @param maxTokens most tokens to generate, at least one
  * @param endTokens ids that end the text; such a token is the last of the result
+ * @param alternatives how many of the most probable ids to tell with each token
  */
 public record Request(
     List<Integer> prompt,
     int maxTokens,
     Set<Integer> endTokens,
-    ExitPolicy policy,
-    Sampler sampler) {
+    Decoding decoding,
+    Sampler sampler,
+    int alternatives) {
 
   public Request {
     prompt = List.copyOf(prompt);
@@ -26,5 +28,33 @@ public record Request(
     if (maxTokens < 1) {
       throw new GenerateException("max-tokens: " + maxTokens + " is below 1; use 1 or more");
     }
+    if (alternatives < 0) {
+      throw new GenerateException("alternatives: " + alternatives + " is negative; use 0 for none");
+    }
+  }
+
+  /** Without alternatives. */
+  public Request(
+      List<Integer> prompt,
+      int maxTokens,
+      Set<Integer> endTokens,
+      Decoding decoding,
+      Sampler sampler) {
+    this(prompt, maxTokens, endTokens, decoding, sampler, 0);
+  }
+
+  /** With early exits, and without alternatives. */
+  public Request(
+      List<Integer> prompt,
+      int maxTokens,
+      Set<Integer> endTokens,
+      ExitPolicy policy,
+      Sampler sampler) {
+    this(prompt, maxTokens, endTokens, new Decoding.EarlyExit(policy), sampler, 0);
+  }
+
+  /** The same with alternatives. */
+  public Request withAlternatives(int count) {
+    return new Request(prompt, maxTokens, endTokens, decoding, sampler, count);
   }
 }

@@ -6,18 +6,36 @@ import java.util.List;
  * A continued text.
  *
  * @param tokens the generated ones
- * @param firstTokenSeconds from the sequence's start to its first token
- * @param seconds from the sequence's start to its last token
+ * @param queuedSeconds from the request to the moment it was taken in work
+ * @param firstTokenSeconds from that moment to the first token; 0 if there is none
+ * @param seconds from that moment to the last token; 0 if there is none
  */
 public record Result(
-    List<GeneratedToken> tokens, FinishReason reason, double firstTokenSeconds, double seconds) {
+    List<GeneratedToken> tokens,
+    FinishReason reason,
+    Usage usage,
+    double queuedSeconds,
+    double firstTokenSeconds,
+    double seconds) {
 
-  /** Why a text ended: as many tokens as asked for, an end token, or the listener said so. */
+  /**
+   * Why a text ended: as many tokens as asked for, an end token, the listener said so, or the
+   * request was cancelled.
+   */
   public enum FinishReason {
     LENGTH,
     END_TOKEN,
-    STOPPED
+    STOPPED,
+    CANCELLED
   }
+
+  /**
+   * What a text took.
+   *
+   * @param promptTokens of the prompt
+   * @param reusedTokens of these, whose keys and values were there already
+   */
+  public record Usage(int promptTokens, int reusedTokens) {}
 
   public Result {
     tokens = List.copyOf(tokens);

@@ -5,58 +5,75 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
-import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.generate.Block.Part;
 import org.eellm.generate.Result.FinishReason;
+import org.eellm.generate.Result.Usage;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Head;
 
 /**
- * A text in the making: its tokens, its keys and values, and its hidden states that wait.
+ * A text in the making: its tokens, its keys and values, and its hidden states that wait. How it
+ * decides where tokens leave is the subclasses'.
  *
  * <p>Positions complete the model from below. At each tap the positions that reached it are a
  * prefix of those that reached the one below; between the two lie the rows that are pending there.
  */
-final class Sequence implements AutoCloseable {
-  private final int index;
-  private final Request request;
-  private final List<Head> heads;
+abstract sealed class Sequence implements AutoCloseable permits ExitingSequence {
+  private final Job job;
   private final Tokens tokens;
   private final SequenceCache cache;
+  private final int reused;
   private final Map<Integer, PendingRows> pending = new HashMap<>(); // by tap
   private final Map<String, PendingRows> unseen = new HashMap<>(); // by name of the head
+  private final Map<String, Integer> seen = new HashMap<>(); // by name of the head
   private final SortedSet<Integer> taps = new TreeSet<>();
   private final List<GeneratedToken> generated = new ArrayList<>();
-  private final List<Prediction> said = new ArrayList<>(); // of the token in the making
   private final long start = System.nanoTime();
-  private long firstToken;
-  private long lastToken;
+  private long firstToken = start;
+  private long lastToken = start;
   private int embedded;
-  private boolean decided;
+  private int complete;
+  private int knownPages;
   private Optional<FinishReason> finish = Optional.empty();
+  private Optional<RuntimeException> failure = Optional.empty();
 
   /**
-   * @param index of its request
-   * @param heads those its policy asks, in order of depth
-   * @param format of the keys and values kept
+   * @param cache with room for all positions; closed with this
+   * @param reused positions whose keys and values are there already: fewer than the prompt has
    */
-  Sequence(int index, Request request, List<Head> heads, ScalarType format) {
-    this.index = index;
-    this.request = request;
-    this.heads = List.copyOf(heads);
-    int maxLength = request.prompt().size() + request.maxTokens();
-    tokens = new Tokens(request.prompt(), maxLength);
-    cache = new SequenceCache(maxLength, format);
-    heads.forEach(head -> taps.add(head.tap()));
+  Sequence(Job job, SequenceCache cache, int reused) {
+    this.job = job;
+    this.cache = cache;
+    this.reused = reused;
+    embedded = reused;
+    complete = reused;
+    knownPages = reused / PagePool.PAGE;
+    Request request = job.request();
+    tokens = new Tokens(request.prompt(), request.prompt().size() + request.maxTokens());
+    for (Head head : job.heads()) {
+      taps.add(head.tap());
+      if (head.hasAttention()) {
+        seen.put(head.name(), reused);
+      }
+    }
   }
 
-  int index() {
-    return index;
+  /** A sequence that decodes as its request says. */
+  static Sequence of(Job job, SequenceCache cache, int reused) {
+    return switch (job.request().decoding()) {
+      case Decoding.EarlyExit exiting -> new ExitingSequence(job, cache, reused, exiting.policy());
+    };
+  }
+
+  Job job() {
+    return job;
   }
 
   Request request() {
-    return request;
+    return job.request();
   }
 
   Tokens tokens() {
@@ -83,59 +100,168 @@ final class Sequence implements AutoCloseable {
   }
 
   boolean uses(Head head) {
-    return heads.contains(head);
+    return job.heads().contains(head);
   }
 
   /** Whether no further head is to be asked for this head's token. */
   boolean isLast(Head head) {
-    return head.equals(heads.getLast());
+    return head.equals(job.heads().getLast());
   }
 
-  /** Starts a token: the rows to be embedded, of the whole prompt at first, then of one token. */
-  Span next() {
-    said.clear();
-    decided = false;
-    Span span = new Span(this, embedded, tokens.size() - embedded);
-    embedded = tokens.size();
+  /** How many of its positions are next to go in. */
+  int waiting() {
+    return tokens.size() - embedded;
+  }
+
+  /** Whether prompt is left to go in beside the last token, which a step may do in parts. */
+  boolean inPrompt() {
+    return embedded < request().prompt().size();
+  }
+
+  /**
+   * Starts a step: the next rows to be embedded.
+   *
+   * @param count at most {@link #waiting}
+   */
+  Span next(int count) {
+    Span span = new Span(this, embedded, count);
+    embedded += count;
+    begin(embedded == tokens.size());
     return span;
   }
 
-  /** What was said of the token in the making, shallowest head first. */
+  /**
+   * Starts a step.
+   *
+   * @param newest whether the newest token goes in, so that a next one may come out
+   */
+  abstract void begin(boolean newest);
+
+  /** Of how many of the last rows this head is to speak: none, where it is not asked. */
+  abstract int rowsFor(Head head);
+
+  /** What was said of the token in the making so far, shallowest head first. */
   List<Prediction> said() {
-    return said;
+    return List.of();
   }
 
-  /** Whether the token in the making has left the model. */
-  boolean decided() {
-    return decided;
+  /**
+   * Hears a head.
+   *
+   * @param said of as many of the last rows as were asked for, in order of positions
+   */
+  abstract void hear(List<Prediction> said);
+
+  /**
+   * Whether rows stop at a tap, with nobody to ask for what is above.
+   *
+   * @param rows how many would wait there then
+   */
+  abstract boolean stop(int rows, int maxPending);
+
+  /**
+   * Takes its rows at a tap of its own that is not the last: what goes on from there, which is they
+   * behind all that waits, or nothing.
+   */
+  Optional<Part> goOn(int tap, Part part, int maxPending) {
+    PendingRows waiting = pending(tap);
+    if (stop(waiting.count() + part.span().count(), maxPending)) {
+      waiting.add(part);
+      return Optional.empty();
+    }
+    return Optional.of(part.behind(waiting));
   }
 
-  /** Ends a token. */
-  void append(GeneratedToken token, TokenListener listener) {
+  /** Positions that have been embedded and do not wait below {@code tap}: what has reached it. */
+  int reached(int tap) {
+    return embedded - taps.headSet(tap).stream().mapToInt(below -> pending(below).count()).sum();
+  }
+
+  /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
+  void completed(int end) {
+    complete = Math.min(end, tokens.size() - 1);
+  }
+
+  /** Tells that a head with attention has seen the positions below {@code end}. */
+  void seen(Head head, int end) {
+    seen.put(head.name(), end);
+  }
+
+  /** Positions with keys and values at all layers, and at all heads with attention in use. */
+  int complete() {
+    return seen.values().stream().reduce(complete, Math::min);
+  }
+
+  /** Whether further whole pages have become complete since it was asked last. */
+  boolean hasNewPages() {
+    int pages = complete() / PagePool.PAGE;
+    boolean more = pages > knownPages;
+    knownPages = pages;
+    return more;
+  }
+
+  /** Names of the heads with attention in use. */
+  Set<String> headsWithAttention() {
+    return Set.copyOf(seen.keySet());
+  }
+
+  /** Hands a token out, and adds it. */
+  void emit(Prediction said, int id) {
     lastToken = System.nanoTime();
     if (generated.isEmpty()) {
       firstToken = lastToken;
     }
-    tokens.append(token.id());
+    GeneratedToken token =
+        new GeneratedToken(
+            id,
+            said.head().name(),
+            said.head().layer(),
+            said.maxProbability(),
+            said.logProbability(id),
+            said.top(request().alternatives()));
+    tokens.append(id);
     generated.add(token);
-    decided = true;
-    Reaction reaction = listener.onToken(index, token);
-    if (request.endTokens().contains(token.id())) {
-      finish = Optional.of(FinishReason.END_TOKEN);
+    Reaction reaction = job.listener().onToken(token);
+    if (request().endTokens().contains(id)) {
+      finish(FinishReason.END_TOKEN);
     } else if (reaction == Reaction.STOP) {
-      finish = Optional.of(FinishReason.STOPPED);
-    } else if (generated.size() == request.maxTokens()) {
-      finish = Optional.of(FinishReason.LENGTH);
+      finish(FinishReason.STOPPED);
+    } else if (generated.size() == request().maxTokens()) {
+      finish(FinishReason.LENGTH);
     }
   }
 
-  boolean finished() {
-    return finish.isPresent();
+  void finish(FinishReason reason) {
+    finish = Optional.of(reason);
   }
 
-  Result result() {
+  void fail(RuntimeException cause) {
+    failure = Optional.of(cause);
+  }
+
+  /** What it failed by. */
+  Optional<RuntimeException> failure() {
+    return failure;
+  }
+
+  /** Whether no further token comes. */
+  boolean finished() {
+    return finish.isPresent() || failure.isPresent();
+  }
+
+  /** Tells its listener how it ended. */
+  void report() {
+    failure.ifPresentOrElse(job.listener()::onFailure, () -> job.listener().onEnd(result()));
+  }
+
+  private Result result() {
     return new Result(
-        generated, finish.orElseThrow(), (firstToken - start) / 1e9, (lastToken - start) / 1e9);
+        generated,
+        finish.orElseThrow(),
+        new Usage(request().prompt().size(), reused),
+        (start - job.submitted()) / 1e9,
+        (firstToken - start) / 1e9,
+        (lastToken - start) / 1e9);
   }
 
   @Override

@@ -1,37 +1,75 @@
 package org.eellm.generate;
 
-import java.util.HashMap;
-import java.util.Map;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.tensor.Kept;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
 /**
- * The keys and values of a sequence: for each attention that was ever run, a block of memory for
- * the longest the sequence may get. Attentions are numbered as {@link
- * org.eellm.model.KeyValues#attend} says.
+ * The keys and values of a sequence: which pages of the pool they lie in. Attentions are numbered
+ * as {@link org.eellm.model.KeyValues#attend} says.
  */
 final class SequenceCache implements AutoCloseable {
-  private final int maxLength;
-  private final ScalarType format;
-  private final Kept kept = new Kept();
-  private final Map<Integer, Slot> slots = new HashMap<>();
+  private final PagePool pool;
+  private final int[] pages;
+  private final List<Run> runs;
 
   /**
-   * @param all [2 K, maxLength, D]
-   * @param keys its first half, [1, K, maxLength, D]
-   * @param values its second half, [1, K, maxLength, D]
+   * Positions that follow each other in memory too.
+   *
+   * @param position the first
+   * @param row of the pool where it lies
    */
-  private record Slot(Tensor all, Tensor keys, Tensor values) {}
+  record Run(int position, int row, int count) {
+
+    int end() {
+      return position + count;
+    }
+  }
 
   /**
-   * @param format number format to store in; what is written is converted
+   * @param pages in order of positions; this is a user of each, and lets go of them on closing
    */
-  SequenceCache(int maxLength, ScalarType format) {
-    this.maxLength = maxLength;
-    this.format = format;
+  SequenceCache(PagePool pool, int[] pages) {
+    this.pool = pool;
+    this.pages = pages;
+    runs = runs(pages);
+  }
+
+  private static List<Run> runs(int[] pages) {
+    List<Run> runs = new ArrayList<>();
+    int first = 0;
+    for (int i = 1; i <= pages.length; i++) {
+      if (i == pages.length || pages[i] != pages[i - 1] + 1) {
+        runs.add(
+            new Run(
+                first * PagePool.PAGE, pages[first] * PagePool.PAGE, (i - first) * PagePool.PAGE));
+        first = i;
+      }
+    }
+    return List.copyOf(runs);
+  }
+
+  /** The pages of the positions, in order. */
+  int[] pages() {
+    return Arrays.copyOf(pages, pages.length);
+  }
+
+  /** Where the positions below {@code length} lie. */
+  List<Run> runs(int length) {
+    return runs(0, length);
+  }
+
+  private List<Run> runs(int first, int end) {
+    List<Run> parts = new ArrayList<>(1);
+    for (Run run : runs) {
+      int from = Math.max(first, run.position());
+      int to = Math.min(end, run.end());
+      if (from < to) {
+        parts.add(new Run(from, run.row() + from - run.position(), to - from));
+      }
+    }
+    return parts;
   }
 
   /**
@@ -40,45 +78,30 @@ final class SequenceCache implements AutoCloseable {
    * @param keyValue keys of all heads, then values, [n, 2 K, D]
    */
   void write(int slot, int first, Tensor keyValue) {
-    slots
-        .computeIfAbsent(slot, absent -> allocate(keyValue))
-        .all()
-        .narrow(1, first, keyValue.size(0))
-        .copy_(keyValue.transpose(0, 1));
-  }
-
-  private Slot allocate(Tensor example) {
-    try (Scope scope = Scope.open()) {
-      long heads = example.size(1) / 2;
-      Tensor all = Tensors.empty(format, example.device(), 2 * heads, maxLength, example.size(2));
-      return new Slot(
-          kept.keep(all),
-          kept.keep(all.narrow(0, 0, heads).unsqueeze(0)),
-          kept.keep(all.narrow(0, heads, heads).unsqueeze(0)));
+    Tensor all = pool.slot(slot, keyValue).all();
+    int count = (int) keyValue.size(0);
+    Tensor byHead = keyValue.transpose(0, 1); // [2 K, n, D]
+    for (Run run : runs(first, first + count)) {
+      Tensor part =
+          run.count() == count ? byHead : byHead.narrow(1, run.position() - first, run.count());
+      all.narrow(1, run.row(), run.count()).copy_(part);
     }
   }
 
-  /** The keys of positions below {@code length}, [1, K, length, D]. */
-  Tensor keys(int slot, int length) {
-    return slot(slot).keys().narrow(2, 0, length);
+  /** The keys of a run, [1, K, count, D]. */
+  Tensor keys(int slot, Run run) {
+    return pool.slot(slot).keys().narrow(2, run.row(), run.count());
   }
 
-  /** The values of positions below {@code length}, [1, K, length, D]. */
-  Tensor values(int slot, int length) {
-    return slot(slot).values().narrow(2, 0, length);
-  }
-
-  private Slot slot(int slot) {
-    Slot present = slots.get(slot);
-    if (present == null) {
-      throw new IllegalStateException("attention " + slot + " has not run");
-    }
-    return present;
+  /** The values of a run, [1, K, count, D]. */
+  Tensor values(int slot, Run run) {
+    return pool.slot(slot).values().narrow(2, run.row(), run.count());
   }
 
   @Override
   public void close() {
-    kept.close();
-    slots.clear();
+    for (int page : pages) {
+      pool.release(page);
+    }
   }
 }

@@ -10,12 +10,32 @@ public final class Tokens {
 
   /** A prompt, with room for {@code capacity} ids in all. */
   Tokens(List<Integer> prompt, int capacity) {
-    ids = new int[capacity];
+    this(new int[capacity], 0);
     prompt.forEach(this::append);
+  }
+
+  private Tokens(int[] ids, int size) {
+    this.ids = ids;
+    this.size = size;
   }
 
   void append(int id) {
     ids[size++] = id;
+  }
+
+  /** Takes back all but the first {@code count} ids. */
+  void truncate(int count) {
+    size = count;
+  }
+
+  /** The first {@code count} ids; valid until these change. */
+  Tokens first(int count) {
+    return count == size ? this : new Tokens(ids, count);
+  }
+
+  /** The ids of positions from {@code first} up to {@code end}, without it. */
+  List<Integer> range(int first, int end) {
+    return Arrays.stream(ids, first, end).boxed().toList();
   }
 
   /** Number of ids. */

@@ -8,6 +8,8 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.generate.SequenceCache.Run;
+import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
@@ -19,8 +21,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Whatever left where and whatever was filled when: the keys and values that are there are those of
- * a fresh pass of all tokens through the whole model.
+ * Whatever left where, whatever was filled when, whoever joined, left or was cancelled, and whose
+ * pages were used again: the keys and values that are there are those of a fresh pass of all tokens
+ * through the whole model.
  */
 final class KeyValueFrontierTest {
   private static final int THREADS = Torch.threads();
@@ -36,87 +39,121 @@ final class KeyValueFrontierTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {1, 2, 3, 4, 5, 6})
+  @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
   void step_afterRandomExitsJoinsAndLeaves_keepsExactKeysAndValues(int seed) {
     Random random = new Random(seed);
     try (Decoder model = seed % 2 == 0 ? SmallModel.plain() : SmallModel.withBlocks()) {
-      Engine engine = new Engine(model, SmallModel.VOCABULARY, 1 + random.nextInt(12));
-      List<Sequence> all = new ArrayList<>();
-      List<Sequence> active = new ArrayList<>();
-      for (int step = 0; step < 40; step++) {
-        if (active.isEmpty() || random.nextInt(6) == 0) {
-          Sequence joining = sequence(engine, model, all.size(), random);
-          all.add(joining);
-          active.add(joining);
+      Limits limits =
+          Limits.of(model)
+              .withBatchSize(1 + random.nextInt(5))
+              .withMaxPending(1 + random.nextInt(12))
+              .withCacheTokens(160 + random.nextInt(200)); // some wait, and old pages go
+      try (Batch batch = new Batch(model, limits)) {
+        List<List<Integer>> beginnings =
+            IntStream.range(0, 3).mapToObj(i -> ids(random, 16 + random.nextInt(30))).toList();
+        List<Job> jobs = new ArrayList<>();
+        int exact = 0;
+        for (int step = 0; step < 120; step++) {
+          if (batch.isIdle() || random.nextInt(5) == 0) {
+            Job job = job(batch, beginnings, random);
+            jobs.add(job);
+            batch.add(job);
+          }
+          if (random.nextInt(25) == 0) {
+            jobs.get(random.nextInt(jobs.size())).cancel();
+          }
+          batch.step();
+          if (step % 20 == 19) {
+            for (Sequence sequence : batch.active()) {
+              assertExact(model, sequence);
+              exact++;
+            }
+          }
         }
-        engine.step(active, TokenListener.none());
-        active.removeIf(Sequence::finished);
+        assertThat(exact).isPositive();
+        batch.cancelAll();
+        assertThat(batch.usedPages()).isZero();
       }
-      // Those that are finished left rows behind on purpose; the others must be exact.
-      assertThat(active).isNotEmpty();
-      active.forEach(sequence -> assertExact(model, sequence));
-      all.forEach(Sequence::close);
     }
   }
 
-  private static Sequence sequence(Engine engine, Decoder model, int index, Random random) {
-    List<Integer> prompt =
-        random.ints(1 + random.nextInt(9), 0, SmallModel.VOCABULARY).boxed().toList();
+  private static List<Integer> ids(Random random, int count) {
+    return random.ints(count, 0, SmallModel.VOCABULARY).boxed().toList();
+  }
+
+  private static Job job(Batch batch, List<List<Integer>> beginnings, Random random) {
+    List<Integer> prompt = new ArrayList<>();
+    if (random.nextBoolean()) {
+      List<Integer> beginning = beginnings.get(random.nextInt(beginnings.size()));
+      prompt.addAll(beginning.subList(0, random.nextInt(beginning.size())));
+    }
+    prompt.addAll(ids(random, 1 + random.nextInt(9)));
+    int maxTokens = 5 + random.nextInt(36);
+    return batch.job(
+        new Request(prompt, maxTokens, Set.of(), decoding(random), sampler(random)),
+        "the prompt",
+        token -> Reaction.CONTINUE);
+  }
+
+  private static Decoding decoding(Random random) {
     Random exits = new Random(random.nextLong());
     double share = exits.nextDouble();
     ExitPolicy policy = said -> exits.nextDouble() < share;
     if (random.nextBoolean()) {
       policy = ExitPolicies.among(List.of(1, 4), policy);
     }
-    Sampler sampler = said -> exits.nextInt(SmallModel.VOCABULARY);
-    Request request = new Request(prompt, 5 + random.nextInt(50), Set.of(), policy, sampler);
-    return engine.start(index, request, policy.heads(model.heads()));
+    return new Decoding.EarlyExit(policy);
   }
 
+  private static Sampler sampler(Random random) {
+    Random ids = new Random(random.nextLong());
+    return said -> ids.nextInt(SmallModel.VOCABULARY);
+  }
+
+  /** Compares what a sequence says is there with a fresh pass. */
   private static void assertExact(Decoder model, Sequence sequence) {
-    int embedded = sequence.tokens().size() - 1; // the newest token has yet to go in
-    List<Integer> ids = IntStream.range(0, embedded).map(sequence.tokens()::get).boxed().toList();
-    Request whole = new Request(ids, 1, Set.of(), said -> false, Sampler.greedy());
-    Engine engine = new Engine(model, SmallModel.VOCABULARY, 1);
-    try (Sequence fresh = engine.start(0, whole, model.heads())) {
-      engine.step(List.of(fresh), TokenListener.none());
+    int length = sequence.tokens().size() - 1; // the newest token has yet to go in
+    List<Integer> ids = IntStream.range(0, length).map(sequence.tokens()::get).boxed().toList();
+    try (Batch fresh = new Batch(model, Limits.of(model))) {
+      Request whole = new Request(ids, 2, Set.of(), said -> false, Sampler.greedy());
+      fresh.add(fresh.job(whole, "the whole", token -> Reaction.CONTINUE));
+      fresh.step();
+      Sequence expected = fresh.active().getFirst();
       int layers = model.architecture().model().numLayers();
       for (int layer = 0; layer < layers; layer++) {
-        int branches = 2 * layer;
-        int waiting =
-            sequence.taps().headSet(branches + 1).stream()
-                .mapToInt(tap -> sequence.pending(tap).count())
-                .sum();
-        assertSame(sequence.cache(), fresh.cache(), layer, embedded - waiting);
+
+        assertSame(sequence, expected, layer, sequence.reached(2 * layer + 1));
       }
       for (int exit = 0; exit < model.heads().size() - 1; exit++) {
         Head head = model.heads().get(exit);
         if (head.hasAttention() && sequence.uses(head)) {
-          int waiting =
-              sequence.taps().headSet(head.tap()).stream()
-                      .mapToInt(tap -> sequence.pending(tap).count())
-                      .sum()
-                  + sequence.unseen(head).count();
-          assertSame(sequence.cache(), fresh.cache(), layers + exit, embedded - waiting);
+          int seen = sequence.reached(head.tap()) - sequence.unseen(head).count();
+          assertSame(sequence, expected, layers + exit, seen);
         }
+      }
+      assertThat(sequence.complete()).isLessThanOrEqualTo(sequence.reached(2 * layers));
+    }
+  }
+
+  private static void assertSame(Sequence sequence, Sequence fresh, int slot, int length) {
+    if (length == 0) {
+      return; // nothing has come so far
+    }
+    for (Run run : sequence.cache().runs(length)) {
+      Run same = fresh.cache().runs(length).getFirst();
+      try (Scope _ = Scope.open()) {
+        Tensor keys = fresh.cache().keys(slot, same).narrow(2, run.position(), run.count());
+        assertClose(sequence.cache().keys(slot, run), keys, "keys", slot);
+        Tensor values = fresh.cache().values(slot, same).narrow(2, run.position(), run.count());
+        assertClose(sequence.cache().values(slot, run), values, "values", slot);
       }
     }
   }
 
-  private static void assertSame(SequenceCache cache, SequenceCache fresh, int slot, int length) {
-    if (length == 0) {
-      return; // nothing has come so far
-    }
-    assertClose(cache.keys(slot, length), fresh.keys(slot, length), "keys", slot);
-    assertClose(cache.values(slot, length), fresh.values(slot, length), "values", slot);
-  }
-
   private static void assertClose(Tensor ours, Tensor exact, String what, int slot) {
-    try (Scope _ = Scope.open()) {
-      float largest = Tensors.toFloats(exact.abs().max())[0];
-      assertThat(Tensors.toFloats(ours.sub(exact).abs().max())[0])
-          .as("%s of attention %d, which go up to %f", what, slot, largest)
-          .isLessThan(1e-5f * largest);
-    }
+    float largest = Tensors.toFloats(exact.abs().max())[0];
+    assertThat(Tensors.toFloats(ours.sub(exact).abs().max())[0])
+        .as("%s of attention %d, which go up to %f", what, slot, largest)
+        .isLessThan(1e-5f * largest);
   }
 }

@@ -1,0 +1,213 @@
+package org.eellm.generate;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import org.bytedeco.pytorch.InferenceMode;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.generate.Block.Part;
+import org.eellm.model.Branch;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.eellm.model.Rows;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Takes the next rows of many sequences through the model, all in one block: early exits with exact
+ * keys and values.
+ *
+ * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
+ * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
+ * them drops out of the block, and its rows wait at that tap; a sequence that goes on takes along
+ * what waits there, in front of its rows. So a position passes every segment once, with all before
+ * it, and a token that needs the upper layers finds their keys and values complete.
+ *
+ * <p>What a token is does not depend on what waits where: neither on the bound on waiting rows nor
+ * on the other sequences of the batch.
+ */
+final class BlockPass {
+  /** Rows that go through a segment at once; bounds the memory that long blocks take. */
+  private static final int MAX_ROWS = 256;
+
+  private final Decoder model;
+  private final int vocabSize;
+  private final int maxPending;
+  private final ScalarType cacheFormat;
+
+  /**
+   * @param vocabSize ids that may be generated: those below
+   * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
+   *     left
+   * @param cacheFormat number format of keys and values
+   */
+  BlockPass(Decoder model, int vocabSize, int maxPending, ScalarType cacheFormat) {
+    this.model = model;
+    this.vocabSize = vocabSize;
+    this.maxPending = maxPending;
+    this.cacheFormat = cacheFormat;
+  }
+
+  /**
+   * Takes rows as far up as their sequences need. What a sequence's policy, sampler or listener
+   * throws is that sequence's failure.
+   *
+   * @param rows of different sequences, at least one
+   */
+  void run(List<Span> rows) {
+    try (Scope _ = Scope.open();
+        InferenceMode _ = new InferenceMode()) {
+      Block block = embed(rows);
+      int below = 0;
+      for (int tap : taps(rows)) {
+        run(model.trunk().subList(below, tap), block);
+        for (Head head : model.heads()) {
+          if (head.tap() == tap) {
+            ask(head, block);
+          }
+        }
+        List<Part> above = goOn(tap, block);
+        if (above.isEmpty()) {
+          return;
+        }
+        block = Block.of(above);
+        below = tap;
+      }
+    }
+  }
+
+  private static SortedSet<Integer> taps(List<Span> rows) {
+    SortedSet<Integer> taps = new TreeSet<>();
+    rows.forEach(span -> taps.addAll(span.sequence().taps()));
+    return taps;
+  }
+
+  private Block embed(List<Span> spans) {
+    long[] positions = Block.positions(spans);
+    long[] ids = new long[positions.length];
+    int row = 0;
+    for (Span span : spans) {
+      for (int position = span.first(); position < span.end(); position++) {
+        ids[row++] = span.sequence().tokens().get(position);
+      }
+    }
+    return new Block(spans, model.embed(onDevice(ids), onDevice(positions)));
+  }
+
+  private Tensor onDevice(long[] values) {
+    return Tensors.ofLongs(values, model.device(), values.length);
+  }
+
+  /** Adds the branches' outputs to the block's rows, in place. */
+  private void run(List<Branch> branches, Block block) {
+    if (branches.isEmpty()) {
+      return;
+    }
+    long row = 0;
+    for (List<Span> spans : Span.chunks(block.spans(), MAX_ROWS)) {
+      try (Scope _ = Scope.open()) {
+        long[] positions = Block.positions(spans);
+        Rows rows = model.rows(onDevice(positions));
+        BlockAttention attention = new BlockAttention(spans, cacheFormat, model);
+        Tensor x = block.x().narrow(0, row, rows.count());
+        for (Branch branch : branches) {
+          try (Scope _ = Scope.open()) {
+            x.add_(branch.generate(x, rows, attention));
+          }
+        }
+        row += rows.count();
+      }
+    }
+  }
+
+  /** Lets a head speak of the sequences that ask it. */
+  private void ask(Head head, Block block) {
+    List<Part> asking = new ArrayList<>();
+    List<Integer> counts = new ArrayList<>(); // rows that each asks about
+    for (Part part : block.parts()) {
+      Sequence sequence = part.span().sequence();
+      if (!sequence.uses(head) || sequence.finished()) {
+        continue;
+      }
+      int count = sequence.rowsFor(head);
+      if (count > 0) {
+        counts.add(count);
+        asking.add(head.hasAttention() ? seen(head, part) : part.last(count));
+      } else if (head.hasAttention()) {
+        sequence.unseen(head).add(part);
+      }
+    }
+    if (asking.isEmpty()) {
+      return;
+    }
+    Block asked = Block.of(asking);
+    if (!head.branches().isEmpty()) {
+      asked = new Block(asked.spans(), asked.x().clone()); // the trunk goes on with its own rows
+      run(head.branches(), asked);
+    }
+    Tensor logits = // [sum of counts, vocabulary]
+        head.logits(asked.lastRows(counts)).narrow(1, 0, vocabSize).to(ScalarType.Float);
+    HeadOutput output = new HeadOutput(head, logits);
+    int row = 0;
+    for (int i = 0; i < counts.size(); i++) {
+      tell(asking.get(i).span(), output, row, counts.get(i));
+      row += counts.get(i);
+    }
+  }
+
+  /** The rows that a head with attention needs to see, which it has seen then. */
+  private static Part seen(Head head, Part part) {
+    Sequence sequence = part.span().sequence();
+    sequence.seen(head, part.span().end());
+    return part.behind(sequence.unseen(head));
+  }
+
+  /**
+   * Tells a sequence what a head says of its last rows.
+   *
+   * @param row the first of them in the output
+   */
+  private static void tell(Span span, HeadOutput output, int row, int count) {
+    Sequence sequence = span.sequence();
+    try {
+      List<Prediction> said = new ArrayList<>();
+      for (int i = 0; i < count; i++) {
+        Tokens before = sequence.tokens().first(span.end() - count + i + 1);
+        Prediction prediction = new Prediction(output, row + i, before, sequence.said());
+        requireNumbers(prediction);
+        said.add(prediction);
+      }
+      sequence.hear(said);
+    } catch (RuntimeException e) {
+      sequence.fail(e);
+    }
+  }
+
+  private static void requireNumbers(Prediction said) {
+    if (Double.isNaN(said.maxProbability())) {
+      throw new GenerateException(
+          "%s: logits at position %d are not numbers; the model is damaged or its training diverged"
+              .formatted(said.head().name(), said.position()));
+    }
+  }
+
+  /** Sorts a block's sequences into those that stop at a tap and those that go on. */
+  private List<Part> goOn(int tap, Block block) {
+    List<Part> above = new ArrayList<>();
+    for (Part part : block.parts()) {
+      Sequence sequence = part.span().sequence();
+      if (tap == model.trunk().size()) {
+        sequence.completed(part.span().end());
+      } else if (!sequence.finished() && tap != sequence.taps().last()) {
+        if (sequence.taps().contains(tap)) {
+          sequence.goOn(tap, part, maxPending).ifPresent(above::add);
+        } else {
+          above.add(part);
+        }
+      }
+    }
+    return above;
+  }
+}

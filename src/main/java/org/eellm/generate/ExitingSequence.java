@@ -1,0 +1,49 @@
+package org.eellm.generate;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.model.Head;
+
+/** A sequence whose tokens leave where a policy says. */
+final class ExitingSequence extends Sequence {
+  private final ExitPolicy policy;
+  private final List<Prediction> said = new ArrayList<>(); // of the token in the making
+  private boolean asking;
+
+  ExitingSequence(Job job, SequenceCache cache, int reused, ExitPolicy policy) {
+    super(job, cache, reused);
+    this.policy = policy;
+  }
+
+  @Override
+  void begin(boolean newest) {
+    said.clear();
+    asking = newest;
+  }
+
+  @Override
+  int rowsFor(Head head) {
+    return asking ? 1 : 0;
+  }
+
+  @Override
+  List<Prediction> said() {
+    return said;
+  }
+
+  @Override
+  void hear(List<Prediction> answers) {
+    Prediction answer = answers.getLast();
+    if (isLast(answer.head()) || policy.leaves(answer)) {
+      emit(answer, request().sampler().next(answer));
+      asking = false;
+    } else {
+      said.add(answer);
+    }
+  }
+
+  @Override
+  boolean stop(int rows, int maxPending) {
+    return !asking && rows < maxPending;
+  }
+}

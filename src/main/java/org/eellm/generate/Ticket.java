@@ -1,0 +1,11 @@
+package org.eellm.generate;
+
+/** A request that an {@link Engine} has taken. */
+public interface Ticket {
+
+  /**
+   * Ends the request before the engine's next step, if it has not ended by then; its listener hears
+   * that it was cancelled. From any thread, at any time.
+   */
+  void cancel();
+}
