@@ -1,6 +1,7 @@
 package org.eellm.generate;
 
 import java.util.List;
+import org.eellm.config.ConfigException;
 import org.eellm.model.Head;
 
 /** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
@@ -18,6 +19,39 @@ public sealed interface Decoding {
     }
   }
 
+  /**
+   * The same tokens by EE-LLM's other way, for comparison: nothing waits, and tokens that left
+   * early go through the model once more from layer 1, in front of each later token, until one of
+   * these has passed all layers.
+   */
+  record Recompute(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
+   * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
+   * and the full model's head judges all of them at once (self-speculative decoding). The text is
+   * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
+   * RandomSampler}.
+   *
+   * @param layer of the exit, from 1
+   */
+  record Speculative(int layer, DraftLength length) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      Head full = all.getLast();
+      if (layer == full.layer()) {
+        throw new ConfigException(
+            "draft-exit: layer %d is the model's last, which drafts no faster than the full model; use an exit below"
+                .formatted(layer));
+      }
+      return List.of(ExitPolicies.exits(all, List.of(layer)).getFirst(), full);
+    }
+  }
+
   /** The full model; its exits are not computed. */
   static Decoding full() {
     return new EarlyExit(ExitPolicies.full());
@@ -27,7 +61,7 @@ public sealed interface Decoding {
    * The heads to ask, shallowest first.
    *
    * @param all the model's heads in order of depth, the final head last
-   * @throws org.eellm.config.ConfigException if the model lacks what is needed
+   * @throws ConfigException if the model lacks what is needed
    */
   List<Head> heads(List<Head> all);
 }

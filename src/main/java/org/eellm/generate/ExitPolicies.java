@@ -27,7 +27,7 @@ public final class ExitPolicies {
   }
 
   private static double threshold(Threshold threshold, Prediction said) {
-    return threshold.at(said.head().layer(), said.position());
+    return threshold.at(said.head().layer(), said.step());
   }
 
   /**
@@ -72,7 +72,8 @@ public final class ExitPolicies {
         });
   }
 
-  private static List<Head> exits(List<Head> all, List<Integer> layers) {
+  /** The exits after some layers, in order of depth. */
+  static List<Head> exits(List<Head> all, List<Integer> layers) {
     List<Head> exits = all.subList(0, all.size() - 1);
     SortedSet<Integer> unknown = new TreeSet<>(layers);
     exits.forEach(head -> unknown.remove(head.layer()));

@@ -5,10 +5,11 @@ import java.util.List;
 import org.eellm.model.Head;
 
 /** A sequence whose tokens leave where a policy says. */
-final class ExitingSequence extends Sequence {
+sealed class ExitingSequence extends Sequence permits RecomputingSequence {
   private final ExitPolicy policy;
   private final List<Prediction> said = new ArrayList<>(); // of the token in the making
   private boolean asking;
+  private boolean left;
 
   ExitingSequence(Job job, SequenceCache cache, int reused, ExitPolicy policy) {
     super(job, cache, reused);
@@ -19,6 +20,7 @@ final class ExitingSequence extends Sequence {
   void begin(boolean newest) {
     said.clear();
     asking = newest;
+    left = false;
   }
 
   @Override
@@ -35,11 +37,17 @@ final class ExitingSequence extends Sequence {
   void hear(List<Prediction> answers) {
     Prediction answer = answers.getLast();
     if (isLast(answer.head()) || policy.leaves(answer)) {
-      emit(answer, request().sampler().next(answer));
+      emit(answer, request().sampler().next(answer), false);
       asking = false;
+      left = true;
     } else {
       said.add(answer);
     }
+  }
+
+  /** Whether this step's token has left the model. */
+  boolean hasLeft() {
+    return left;
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.util.List;
  * @param confidence the head's largest probability
  * @param logProbability natural logarithm of the head's probability of this id, before temperature
  *     and all other settings of the sampler
+ * @param drafted whether an exit drafted it, and the head confirmed it
  * @param alternatives the head's most probable ids, best first, as many as the request asks for
  */
 public record GeneratedToken(
@@ -18,6 +19,7 @@ public record GeneratedToken(
     int layer,
     double confidence,
     double logProbability,
+    boolean drafted,
     List<Alternative> alternatives) {
 
   /**

@@ -58,7 +58,7 @@ final class Job implements Ticket {
     return new Result(
         List.of(),
         FinishReason.CANCELLED,
-        new Usage(request.prompt().size(), 0),
+        new Usage(request.prompt().size(), 0, 0, 0),
         (System.nanoTime() - submitted) / 1e9,
         0,
         0);

@@ -31,6 +31,11 @@ public final class Prediction {
     return tokens.size();
   }
 
+  /** How many tokens have been generated before it. */
+  public int step() {
+    return tokens.size() - tokens.promptSize();
+  }
+
   /** The sequence so far. */
   public Tokens tokens() {
     return tokens;

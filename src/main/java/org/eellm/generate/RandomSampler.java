@@ -1,37 +1,65 @@
 package org.eellm.generate;
 
+import java.util.Map;
 import java.util.SplittableRandom;
 import org.eellm.config.ConfigException;
 
 /**
- * Draws the next token, in this order: logits of ids seen before are made smaller by {@code
- * repetitionPenalty}, all are divided by {@code temperature}, the {@code topK} best stay, and of
- * these the fewest best whose probabilities sum to {@code topP}.
+ * Draws the next token, in this order: logits are changed by {@code logitBias} and {@code
+ * penalties} and divided by {@code temperature}; the {@code topK} best stay, of these the fewest
+ * best whose probabilities sum to {@code topP}, of these those that are at least {@code minP} as
+ * probable as the best.
  *
- * <p>The random number of a token depends on the seed and the token's position alone, so a prompt's
+ * <p>The random numbers of a token depend on the seed and the token's position alone, so a prompt's
  * text does not depend on the other prompts of a batch.
  *
  * @param temperature 0 takes the best id always
  * @param topK 0 for no limit
  * @param topP 1 for no limit
- * @param repetitionPenalty positive logits are divided by it, negative ones multiplied (CTRL, arXiv
- *     1909.05858); 1 for none
+ * @param minP 0 for no limit
+ * @param logitBias added to the logits of these ids
  */
 public record RandomSampler(
-    double temperature, int topK, double topP, double repetitionPenalty, long seed)
+    double temperature,
+    int topK,
+    double topP,
+    double minP,
+    Penalties penalties,
+    Map<Integer, Double> logitBias,
+    long seed)
     implements Sampler {
 
+  /** What a random number is for; each has numbers of its own. */
+  private enum Purpose {
+    TOKEN,
+    JUDGEMENT,
+    REPLACEMENT
+  }
+
   public RandomSampler {
+    logitBias = Map.copyOf(logitBias);
     require(
         temperature >= 0 && Double.isFinite(temperature),
         "temperature: %s is negative; use 0 for the best token always, or more",
         temperature);
     require(topK >= 0, "top-k: %s is negative; use 0 for no limit", topK);
     require(topP > 0 && topP <= 1, "top-p: %s is outside (0, 1]; 1 is no limit", topP);
-    require(
-        repetitionPenalty > 0 && Double.isFinite(repetitionPenalty),
-        "repetition-penalty: %s is not positive; 1 is none",
-        repetitionPenalty);
+    require(minP >= 0 && minP <= 1, "min-p: %s is outside [0, 1]; 0 is no limit", minP);
+    logitBias.forEach(
+        (id, bias) -> {
+          require(id >= 0, "logit-bias: %s is no token id; use 0 or more", id);
+          require(Double.isFinite(bias), "logit-bias: %s is no finite number", bias);
+        });
+  }
+
+  /**
+   * Without a minimal probability and logit biases.
+   *
+   * @param repetitionPenalty see {@link Penalties#repetition}
+   */
+  public RandomSampler(
+      double temperature, int topK, double topP, double repetitionPenalty, long seed) {
+    this(temperature, topK, topP, 0, new Penalties(repetitionPenalty, 0, 0), Map.of(), seed);
   }
 
   private static void require(boolean condition, String message, Object value) {
@@ -42,31 +70,63 @@ public record RandomSampler(
 
   @Override
   public int next(Prediction prediction) {
-    if (temperature == 0 && repetitionPenalty == 1) {
-      return prediction.best();
-    }
-    float[] logits = prediction.logits();
-    penalize(logits, prediction.tokens());
-    Candidates candidates = Candidates.of(logits, temperature);
     return temperature == 0
-        ? candidates.best()
-        : candidates.draw(topK, topP, uniform(prediction.position()));
+        ? best(prediction)
+        : candidates(prediction).draw(uniform(Purpose.TOKEN, prediction.position()));
   }
 
-  private void penalize(float[] logits, Tokens tokens) {
-    if (repetitionPenalty == 1) {
-      return;
+  private int best(Prediction prediction) {
+    return penalties.equals(Penalties.NONE) && logitBias.isEmpty()
+        ? prediction.best()
+        : Candidates.best(logits(prediction));
+  }
+
+  /**
+   * Proposes a token from an exit's distribution q. With the full model's distribution p it holds
+   * with probability {@code min(1, p / q)}; if it does not, the token is drawn from what p has
+   * beyond q. So the token is distributed as p says (arXiv 2211.17192, section 2.3).
+   */
+  @Override
+  public Draft draft(Prediction said) {
+    if (temperature == 0) {
+      return Sampler.super.draft(said);
     }
-    for (int id : tokens.distinct()) {
-      if (id < logits.length) {
-        logits[id] *= (float) (logits[id] > 0 ? 1 / repetitionPenalty : repetitionPenalty);
-      }
-    }
+    Candidates proposed = candidates(said);
+    int id = proposed.draw(uniform(Purpose.TOKEN, said.position()));
+    return new Draft(id, full -> judge(id, proposed, full));
+  }
+
+  private int judge(int id, Candidates proposed, Prediction full) {
+    Candidates wanted = candidates(full);
+    double point = uniform(Purpose.JUDGEMENT, full.position());
+    return point * proposed.probability(id) < wanted.probability(id)
+        ? id
+        : wanted.beyond(proposed).draw(uniform(Purpose.REPLACEMENT, full.position()));
+  }
+
+  private Candidates candidates(Prediction prediction) {
+    return Candidates.of(logits(prediction), temperature).topK(topK).topP(topP).minP(minP);
+  }
+
+  private float[] logits(Prediction prediction) {
+    float[] logits = prediction.logits();
+    logitBias.forEach(
+        (id, bias) -> {
+          if (id < logits.length) {
+            logits[id] += bias.floatValue();
+          }
+        });
+    penalties.apply(logits, prediction.tokens());
+    return logits;
   }
 
   /** A number in [0, 1). */
-  private double uniform(int position) {
-    long stream = new SplittableRandom(seed).nextLong();
+  private double uniform(Purpose purpose, int position) {
+    SplittableRandom streams = new SplittableRandom(seed);
+    long stream = streams.nextLong();
+    for (int i = 0; i < purpose.ordinal(); i++) {
+      stream = streams.nextLong();
+    }
     return new SplittableRandom(stream + position).nextDouble();
   }
 }

@@ -7,6 +7,22 @@ public interface Sampler {
   /** The id of the token at {@link Prediction#position}. */
   int next(Prediction prediction);
 
+  /**
+   * A token that is proposed, for the full model to judge.
+   *
+   * @param verdict chooses the token that comes there when the full model has spoken; it is {@code
+   *     id} if the proposal holds
+   */
+  record Draft(int id, Sampler verdict) {}
+
+  /**
+   * Proposes a token from what an exit says. Here the proposal holds if this sampler chooses the
+   * same from what the full model says; so whatever the exit says, the text is the full model's.
+   */
+  default Draft draft(Prediction said) {
+    return new Draft(next(said), this);
+  }
+
   /** The most probable id. */
   static Sampler greedy() {
     return Prediction::best;

@@ -21,7 +21,8 @@ import org.eellm.model.Head;
  * <p>Positions complete the model from below. At each tap the positions that reached it are a
  * prefix of those that reached the one below; between the two lie the rows that are pending there.
  */
-abstract sealed class Sequence implements AutoCloseable permits ExitingSequence {
+abstract sealed class Sequence implements AutoCloseable
+    permits ExitingSequence, SpeculativeSequence {
   private final Job job;
   private final Tokens tokens;
   private final SequenceCache cache;
@@ -37,6 +38,8 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
   private int embedded;
   private int complete;
   private int knownPages;
+  private int drafted;
+  private int confirmed;
   private Optional<FinishReason> finish = Optional.empty();
   private Optional<RuntimeException> failure = Optional.empty();
 
@@ -65,6 +68,9 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
   static Sequence of(Job job, SequenceCache cache, int reused) {
     return switch (job.request().decoding()) {
       case Decoding.EarlyExit exiting -> new ExitingSequence(job, cache, reused, exiting.policy());
+      case Decoding.Recompute anew -> new RecomputingSequence(job, cache, reused, anew.policy());
+      case Decoding.Speculative draft ->
+          new SpeculativeSequence(job, cache, reused, draft.length());
     };
   }
 
@@ -177,6 +183,20 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
     return embedded - taps.headSet(tap).stream().mapToInt(below -> pending(below).count()).sum();
   }
 
+  /** Lets what has not passed all layers go in again from layer 1. */
+  void startAnew() {
+    embedded = complete;
+  }
+
+  /** Forgets hidden states, keys and values of positions whose tokens have been taken back. */
+  void rollBack() {
+    int end = tokens.size() - 1; // the newest token has yet to go in
+    embedded = Math.min(embedded, end);
+    complete = Math.min(complete, end);
+    seen.replaceAll((head, count) -> Math.min(count, end));
+    unseen.values().forEach(rows -> rows.cut(end));
+  }
+
   /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
   void completed(int end) {
     complete = Math.min(end, tokens.size() - 1);
@@ -205,8 +225,22 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
     return Set.copyOf(seen.keySet());
   }
 
-  /** Hands a token out, and adds it. */
-  void emit(Prediction said, int id) {
+  /** Tokens handed out. */
+  int generated() {
+    return generated.size();
+  }
+
+  /** Counts tokens that an exit has drafted. */
+  void countDrafted(int count) {
+    drafted += count;
+  }
+
+  /**
+   * Hands a token out, and adds it.
+   *
+   * @param isDraft whether an exit drafted it
+   */
+  void emit(Prediction said, int id, boolean isDraft) {
     lastToken = System.nanoTime();
     if (generated.isEmpty()) {
       firstToken = lastToken;
@@ -218,9 +252,11 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
             said.head().layer(),
             said.maxProbability(),
             said.logProbability(id),
+            isDraft,
             said.top(request().alternatives()));
     tokens.append(id);
     generated.add(token);
+    confirmed += isDraft ? 1 : 0;
     Reaction reaction = job.listener().onToken(token);
     if (request().endTokens().contains(id)) {
       finish(FinishReason.END_TOKEN);
@@ -258,7 +294,7 @@ abstract sealed class Sequence implements AutoCloseable permits ExitingSequence 
     return new Result(
         generated,
         finish.orElseThrow(),
-        new Usage(request().prompt().size(), reused),
+        new Usage(request().prompt().size(), reused, drafted, confirmed),
         (start - job.submitted()) / 1e9,
         (firstToken - start) / 1e9,
         (lastToken - start) / 1e9);

@@ -4,19 +4,19 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.eellm.config.ConfigException;
 
-/** What a policy compares a figure with; it may differ by exit and position. */
+/** What a policy compares a figure with; it may differ by exit and step. */
 @FunctionalInterface
 public interface Threshold {
 
   /**
    * @param layer of the exit, from 1
-   * @param position of the token to be predicted, from 0
+   * @param step tokens of the text generated so far, from 0
    */
-  double at(int layer, int position);
+  double at(int layer, int step);
 
   /** The same everywhere. */
   static Threshold of(double value) {
-    return (layer, position) -> value;
+    return (layer, step) -> value;
   }
 
   /**
@@ -27,7 +27,7 @@ public interface Threshold {
    */
   static Threshold perLayer(Map<Integer, Double> byLayer) {
     Map<Integer, Double> known = new TreeMap<>(byLayer);
-    return (layer, position) -> {
+    return (layer, step) -> {
       Double value = known.get(layer);
       if (value == null) {
         throw new ConfigException(
@@ -36,5 +36,21 @@ public interface Threshold {
       }
       return value;
     };
+  }
+
+  /**
+   * One that is higher at first, where a wrong token has the longest aftermath (CALM, arXiv
+   * 2207.07061, section 5): {@code 0.9 base + 0.1 exp(-decay step / length)}, at most 1.
+   *
+   * @param decay how fast it falls; CALM takes 4
+   * @param length most tokens of the text
+   */
+  static Threshold decaying(Threshold base, double decay, int length) {
+    if (!(decay >= 0 && Double.isFinite(decay))) {
+      throw new ConfigException(
+          "threshold-decay: " + decay + " is negative; use 0 or more; CALM takes 4");
+    }
+    return (layer, step) ->
+        Math.clamp(0.9 * base.at(layer, step) + 0.1 * Math.exp(-decay * step / length), 0, 1);
   }
 }

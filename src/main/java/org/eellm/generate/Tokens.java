@@ -6,16 +6,18 @@ import java.util.List;
 /** The ids of a sequence so far, prompt and generated. */
 public final class Tokens {
   private final int[] ids;
+  private final int promptSize;
   private int size;
 
   /** A prompt, with room for {@code capacity} ids in all. */
   Tokens(List<Integer> prompt, int capacity) {
-    this(new int[capacity], 0);
+    this(new int[capacity], prompt.size(), 0);
     prompt.forEach(this::append);
   }
 
-  private Tokens(int[] ids, int size) {
+  private Tokens(int[] ids, int promptSize, int size) {
     this.ids = ids;
+    this.promptSize = promptSize;
     this.size = size;
   }
 
@@ -30,12 +32,17 @@ public final class Tokens {
 
   /** The first {@code count} ids; valid until these change. */
   Tokens first(int count) {
-    return count == size ? this : new Tokens(ids, count);
+    return count == size ? this : new Tokens(ids, promptSize, count);
   }
 
   /** The ids of positions from {@code first} up to {@code end}, without it. */
   List<Integer> range(int first, int end) {
     return Arrays.stream(ids, first, end).boxed().toList();
+  }
+
+  /** Number of ids of the prompt, with which these begin. */
+  public int promptSize() {
+    return promptSize;
   }
 
   /** Number of ids. */
@@ -51,8 +58,14 @@ public final class Tokens {
     return ids[position];
   }
 
-  /** The different ids, ascending. */
-  public int[] distinct() {
-    return Arrays.stream(ids, 0, size).sorted().distinct().toArray();
+  /** How often each id below {@code vocabulary} comes from position {@code first} on. */
+  int[] counts(int first, int vocabulary) {
+    int[] counts = new int[vocabulary];
+    for (int i = first; i < size; i++) {
+      if (ids[i] < vocabulary) {
+        counts[ids[i]]++;
+      }
+    }
+    return counts;
   }
 }

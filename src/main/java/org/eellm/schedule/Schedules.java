@@ -171,7 +171,7 @@ public final class Schedules {
           microbatches % stages == 0,
           () ->
               ("an interleaved schedule of %d stages takes microbatches in groups of %d, and %d are"
-                   + " no whole number of them; use %s%d microbatches")
+                      + " no whole number of them; use %s%d microbatches")
                   .formatted(
                       stages, stages, microbatches, less == 0 ? "" : less + " or ", less + stages));
     } else {

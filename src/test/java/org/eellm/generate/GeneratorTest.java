@@ -46,6 +46,10 @@ final class GeneratorTest {
     return new Request(prompt, 20, Set.of(), policy, sampler);
   }
 
+  private static Request request(List<Integer> prompt, Decoding decoding, Sampler sampler) {
+    return new Request(prompt, 20, Set.of(), decoding, sampler);
+  }
+
   private static ExitPolicy sometimes() {
     return ExitPolicies.maxProbability(Threshold.of(0.15));
   }
@@ -69,6 +73,15 @@ final class GeneratorTest {
             request(
                 prompt(7, 5),
                 ExitPolicies.among(List.of(2), ExitPolicies.entropy(Threshold.of(1))),
+                Sampler.greedy()),
+            request(prompt(6, 6), new Decoding.Recompute(sometimes()), Sampler.greedy()),
+            request(
+                prompt(4, 7),
+                new Decoding.Speculative(2, new DraftLength.Adaptive(5, 0.1)),
+                new RandomSampler(0.8, 0, 1, 1, 9)),
+            request(
+                prompt(2, 8),
+                new Decoding.Speculative(4, new DraftLength.Fixed(3)),
                 Sampler.greedy()));
 
     List<Result> together = generate(model, requests);

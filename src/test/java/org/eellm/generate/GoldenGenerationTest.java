@@ -77,29 +77,75 @@ final class GoldenGenerationTest {
 
   @ParameterizedTest
   @FieldSource("CASES")
+  void generate_recomputing_givesTheOraclesTokensAndExits(String name) {
+    GoldenCase golden = GoldenCase.named(name);
+    try (Decoder model = golden.model()) {
+      for (JsonNode expected : golden.expected().get("generation").get("early_exit")) {
+        for (int maxPending : new int[] {4, 1000}) {
+          List<Result> results =
+              Generator.generate(
+                  model,
+                  Limits.of(model).withMaxPending(maxPending),
+                  requests(
+                      golden,
+                      new Decoding.Recompute(
+                          ExitPolicies.maxProbability(
+                              Threshold.of(expected.get("threshold").asDouble())))),
+                  TokenListener.none());
+
+          for (int i = 0; i < results.size(); i++) {
+            assertEqual(golden, results.get(i), expected.get("runs").get(i));
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @FieldSource("CASES")
+  void generate_draftsOfEveryExit_isGreedy(String name) {
+    GoldenCase golden = GoldenCase.named(name);
+    try (Decoder model = golden.model()) {
+      int last = model.architecture().model().numLayers();
+      for (int layer : model.architecture().exits().layers()) {
+        if (layer == last) {
+          continue; // drafts no faster than the full model, and is refused
+        }
+        for (DraftLength length :
+            List.of(
+                new DraftLength.Fixed(1),
+                new DraftLength.Fixed(5),
+                new DraftLength.Adaptive(8, 0.2))) {
+          List<Result> results =
+              Generator.generate(
+                  model,
+                  Limits.of(model),
+                  requests(golden, new Decoding.Speculative(layer, length)),
+                  TokenListener.none());
+
+          assertGreedy(golden, results);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @FieldSource("CASES")
   void generate_fullModel_isGreedy(String name) {
     GoldenCase golden = GoldenCase.named(name);
     try (Decoder model = golden.model()) {
-      List<Request> requests =
-          prompts(golden).stream()
-              .map(
-                  prompt ->
-                      new Request(
-                          prompt,
-                          newTokens(golden),
-                          Set.of(),
-                          ExitPolicies.full(),
-                          Sampler.greedy()))
-              .toList();
+      assertGreedy(
+          golden,
+          Generator.generate(
+              model, Limits.of(model), requests(golden, Decoding.full()), TokenListener.none()));
+    }
+  }
 
-      List<Result> results =
-          Generator.generate(model, Limits.of(model), requests, TokenListener.none());
-
-      for (int i = 0; i < results.size(); i++) {
-        assertThat(results.get(i).ids())
-            .isEqualTo(ints(golden.expected().get("generation").get("greedy").get(i)));
-        assertThat(results.get(i).tokens()).allMatch(token -> token.head().equals("final"));
-      }
+  private static void assertGreedy(GoldenCase golden, List<Result> results) {
+    for (int i = 0; i < results.size(); i++) {
+      assertThat(results.get(i).ids())
+          .isEqualTo(ints(golden.expected().get("generation").get("greedy").get(i)));
+      assertThat(results.get(i).tokens()).allMatch(token -> token.head().equals("final"));
     }
   }
 
@@ -170,15 +216,13 @@ final class GoldenGenerationTest {
   }
 
   private static List<Request> requests(GoldenCase golden, double threshold) {
+    return requests(
+        golden, new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(threshold))));
+  }
+
+  private static List<Request> requests(GoldenCase golden, Decoding decoding) {
     return prompts(golden).stream()
-        .map(
-            prompt ->
-                new Request(
-                    prompt,
-                    newTokens(golden),
-                    Set.of(),
-                    ExitPolicies.maxProbability(Threshold.of(threshold)),
-                    Sampler.greedy()))
+        .map(prompt -> new Request(prompt, newTokens(golden), Set.of(), decoding, Sampler.greedy()))
         .toList();
   }
 

@@ -102,12 +102,22 @@ final class KeyValueFrontierTest {
     if (random.nextBoolean()) {
       policy = ExitPolicies.among(List.of(1, 4), policy);
     }
-    return new Decoding.EarlyExit(policy);
+    return switch (random.nextInt(4)) {
+      case 0 -> new Decoding.Recompute(policy);
+      case 1 ->
+          new Decoding.Speculative(
+              List.of(1, 2, 4).get(random.nextInt(3)),
+              random.nextBoolean()
+                  ? new DraftLength.Fixed(1 + random.nextInt(6))
+                  : new DraftLength.Adaptive(8, 0.05 + 0.1 * random.nextDouble()));
+      default -> new Decoding.EarlyExit(policy);
+    };
   }
 
+  /** One of three ids, so that drafts hold every third time. */
   private static Sampler sampler(Random random) {
     Random ids = new Random(random.nextLong());
-    return said -> ids.nextInt(SmallModel.VOCABULARY);
+    return said -> 7 + ids.nextInt(3);
   }
 
   /** Compares what a sequence says is there with a fresh pass. */

@@ -1,0 +1,107 @@
+package org.eellm.generate;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.eellm.config.ConfigException;
+
+/**
+ * Thresholds found for a model, as a file:
+ *
+ * <pre>{@code
+ * {"policy": "max-probability", "thresholds": {"2": 0.83, "4": 0.91}}
+ * }</pre>
+ *
+ * <p>Further keys are allowed and ignored: they tell people how the thresholds came about.
+ *
+ * @param kind the figure they are for
+ * @param thresholds by the exits' layers, from 1; only these exits are asked
+ */
+public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresholds) {
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  public Calibration {
+    thresholds = Collections.unmodifiableSortedMap(new TreeMap<>(thresholds));
+  }
+
+  /** The policy with these thresholds. */
+  public ExitPolicy policy() {
+    return ExitPolicies.among(
+        List.copyOf(thresholds.keySet()), kind.policy(Threshold.perLayer(thresholds)));
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @throws ConfigException if it does not have this form
+   * @throws IOException if it cannot be read
+   */
+  public static Calibration read(Path file) throws IOException {
+    JsonNode root;
+    try {
+      root = MAPPER.readTree(Files.readString(file));
+    } catch (JsonProcessingException e) {
+      throw new ConfigException(
+          "%s is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}"
+              .formatted(file));
+    }
+    return new Calibration(kind(root.path("policy"), file), thresholds(root, file));
+  }
+
+  private static ThresholdKind kind(JsonNode policy, Path file) {
+    return Arrays.stream(ThresholdKind.values())
+        .filter(kind -> kind.toString().equals(policy.asText()))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new ConfigException(
+                    "%s: policy: %s is none that has thresholds; use one of %s"
+                        .formatted(
+                            file,
+                            policy.isMissingNode() ? "absent, which" : policy,
+                            Arrays.stream(ThresholdKind.values())
+                                .map(ThresholdKind::toString)
+                                .collect(Collectors.joining(", ")))));
+  }
+
+  private static SortedMap<Integer, Double> thresholds(JsonNode root, Path file) {
+    SortedMap<Integer, Double> thresholds = new TreeMap<>();
+    List<Map.Entry<String, JsonNode>> entries =
+        new ArrayList<>(root.path("thresholds").properties());
+    for (Map.Entry<String, JsonNode> entry : entries) {
+      if (!entry.getKey().matches("[1-9][0-9]{0,5}") || !entry.getValue().isNumber()) {
+        throw new ConfigException(
+            "%s: thresholds: \"%s\": %s is no layer and number; write \"2\": 0.8"
+                .formatted(file, entry.getKey(), entry.getValue()));
+      }
+      thresholds.put(Integer.valueOf(entry.getKey()), entry.getValue().asDouble());
+    }
+    if (thresholds.isEmpty()) {
+      throw new ConfigException(
+          "%s: thresholds: there are none; write one for each exit, as in {\"2\": 0.8}"
+              .formatted(file));
+    }
+    return thresholds;
+  }
+
+  /** Writes a file. */
+  public void write(Path file) throws IOException {
+    ObjectNode root = MAPPER.createObjectNode().put("policy", kind.toString());
+    ObjectNode byLayer = root.putObject("thresholds");
+    thresholds.forEach((layer, value) -> byLayer.put(layer.toString(), value));
+    Files.writeString(
+        file, MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root) + "\n");
+  }
+}
