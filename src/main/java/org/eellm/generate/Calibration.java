@@ -67,10 +67,10 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
         .orElseThrow(
             () ->
                 new ConfigException(
-                    "%s: policy: %s is none that has thresholds; use one of %s"
+                    "%s: policy: %s; use one of %s"
                         .formatted(
                             file,
-                            policy.isMissingNode() ? "absent, which" : policy,
+                            policy.isMissingNode() ? "is missing" : policy + " has no thresholds",
                             Arrays.stream(ThresholdKind.values())
                                 .map(ThresholdKind::toString)
                                 .collect(Collectors.joining(", ")))));

@@ -119,6 +119,36 @@ final class ExitPoliciesTest {
   }
 
   @Test
+  void decayingThreshold_isHigherAtFirst() {
+    Threshold threshold = Threshold.decaying(Threshold.of(0.8), 4, 10);
+
+    assertThat(threshold.at(2, 0)).isCloseTo(0.72 + 0.1, within(1e-9));
+    assertThat(threshold.at(2, 5)).isCloseTo(0.72 + 0.1 * Math.exp(-2), within(1e-9));
+    assertThat(Threshold.decaying(Threshold.of(1.5), 4, 10).at(2, 0)).isEqualTo(1);
+    assertThatThrownBy(() -> Threshold.decaying(Threshold.of(0.8), -1, 10))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("threshold-decay: -1.0 is negative; use 0 or more; CALM takes 4");
+  }
+
+  @Test
+  void threshold_ofAPolicy_isAskedForTheStepOfTheGeneratedText() {
+    Tokens tokens = new Tokens(List.of(1, 2, 3), 9);
+    tokens.append(4);
+    tokens.append(5);
+    List<Integer> steps = new java.util.ArrayList<>();
+    ExitPolicy policy =
+        ExitPolicies.margin(
+            (layer, step) -> {
+              steps.add(step);
+              return 0;
+            });
+
+    policy.leaves(prediction(tokens, List.of(), 1f, 2f));
+
+    assertThat(steps).containsExactly(2);
+  }
+
+  @Test
   void patience_exitsInARowThatAgree_leavesAtTheLastOfThem() {
     ExitPolicy policy = ExitPolicies.patience(3);
 

@@ -8,6 +8,7 @@ import static org.eellm.generate.HeadOutputs.prediction;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.tensor.Scope;
@@ -94,6 +95,44 @@ final class RandomSamplerTest {
     }
   }
 
+  private static RandomSampler greedy(Penalties penalties, Map<Integer, Double> bias) {
+    return new RandomSampler(0, 0, 1, 0, penalties, bias, 0);
+  }
+
+  @Test
+  void next_minP_drawsOfThoseThatAreProbableEnough() {
+    RandomSampler sampler = new RandomSampler(1, 0, 1, 0.4, Penalties.NONE, Map.of(), 5);
+
+    assertThat(frequencies(sampler, logits(0.1, 0.5, 0.15, 0.25)))
+        .containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
+  }
+
+  @Test
+  void next_presenceAndFrequencyPenalty_countTheGeneratedTextAlone() {
+    Tokens tokens = new Tokens(List.of(1, 1, 1), 9);
+    tokens.append(0);
+    tokens.append(0);
+    try (Scope _ = Scope.open()) {
+      RandomSampler presence = greedy(new Penalties(1, 0.5, 0), Map.of());
+      assertThat(presence.next(prediction(tokens, List.of(), 2.0f, 1.6f))).isEqualTo(1);
+      assertThat(presence.next(prediction(tokens, List.of(), 2.0f, 1.4f))).isEqualTo(0);
+      RandomSampler frequency = greedy(new Penalties(1, 0, 0.5), Map.of());
+      assertThat(frequency.next(prediction(tokens, List.of(), 2.0f, 1.1f))).isEqualTo(1);
+      assertThat(frequency.next(prediction(tokens, List.of(), 2.0f, 0.9f))).isEqualTo(0);
+    }
+  }
+
+  @Test
+  void next_logitBias_isAddedAlsoWithoutTemperature() {
+    try (Scope _ = Scope.open()) {
+      RandomSampler sampler = greedy(Penalties.NONE, Map.of(1, 0.5, 99, 100.0));
+      assertThat(sampler.next(prediction(2.0f, 1.6f))).isEqualTo(1);
+      assertThat(sampler.next(prediction(2.0f, 1.4f))).isEqualTo(0);
+    }
+    RandomSampler banning = new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(1, -1000.0), 5);
+    assertThat(frequencies(banning, logits(0.25, 0.5, 0.25))[1]).isZero();
+  }
+
   @Test
   void next_sameSeedAndPosition_isTheSameAndAnotherSeedIsNot() {
     float[] even = new float[1000];
@@ -117,6 +156,19 @@ final class RandomSamplerTest {
           .boxed()
           .toList();
     }
+  }
+
+  @Test
+  void constructors_impossibleFurtherSettings_areRefusedByName() {
+    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 1.5, Penalties.NONE, Map.of(), 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("min-p: 1.5 is outside [0, 1]; 0 is no limit");
+    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(-1, 1.0), 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("logit-bias: -1 is no token id; use 0 or more");
+    assertThatThrownBy(() -> new Penalties(1, Double.NaN, 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("presence-penalty: NaN is no finite number; 0 is none");
   }
 
   @ParameterizedTest

@@ -1,0 +1,77 @@
+package org.eellm.generate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.eellm.generate.HeadOutputs.exit;
+import static org.eellm.generate.HeadOutputs.last;
+import static org.eellm.generate.HeadOutputs.logits;
+import static org.eellm.generate.HeadOutputs.prediction;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.eellm.config.ConfigException;
+import org.eellm.model.Head;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class CalibrationTest {
+  @TempDir private Path folder;
+
+  @Test
+  void read_whatWasWritten_isTheSame() throws IOException {
+    Calibration written =
+        new Calibration(ThresholdKind.ENTROPY, new TreeMap<>(Map.of(2, 0.83, 11, 0.5)));
+    Path file = folder.resolve("thresholds.json");
+    written.write(file);
+
+    assertThat(Calibration.read(file)).isEqualTo(written);
+  }
+
+  @Test
+  void policy_asksTheNamedExitsWithTheirThresholds() throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    Files.writeString(
+        file, "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.3}, \"agreement\": 0.99}");
+    ExitPolicy policy = Calibration.read(file).policy();
+    try (Scope _ = Scope.open()) {
+      List<Head> heads = List.of(exit(1), exit(2), last());
+
+      assertThat(policy.heads(heads)).containsExactly(heads.get(1), heads.get(2));
+      assertThat(policy.leaves(prediction(logits(0.1, 0.62, 0.28)))).isTrue();
+      assertThat(policy.leaves(prediction(logits(0.1, 0.58, 0.32)))).isFalse();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "{ | is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}",
+        "{} | policy: is missing; use one of max-probability," + " margin, entropy",
+        "{\"policy\": \"full\"} | policy: \"full\" has no thresholds; use one of"
+            + " max-probability, margin, entropy",
+        "{\"policy\": \"margin\"} | thresholds: there are none; write one for each exit, as in"
+            + " {\"2\": 0.8}",
+        "{\"policy\": \"margin\", \"thresholds\": {\"two\": 0.8}} | thresholds: \"two\": 0.8 is no"
+            + " layer and number; write \"2\": 0.8",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": \"high\"}} | thresholds: \"2\": \"high\""
+            + " is no layer and number; write \"2\": 0.8",
+      })
+  void read_anotherForm_isRefusedWithTheFilesName(String text, String message) throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    Files.writeString(file, text);
+
+    assertThatThrownBy(() -> Calibration.read(file))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith(file.toString())
+        .hasMessageEndingWith(message);
+  }
+}
