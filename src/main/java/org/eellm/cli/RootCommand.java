@@ -33,6 +33,7 @@ import picocli.CommandLine.Spec;
       GenerateCommand.class,
       PrepareCommand.class,
       QuickstartCommand.class,
+      RanksCommand.class,
       TrainCommand.class,
     })
 final class RootCommand implements Runnable {

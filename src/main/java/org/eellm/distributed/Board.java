@@ -1,6 +1,10 @@
 package org.eellm.distributed;
 
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.time.Duration;
+import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.StringVector;
@@ -14,6 +18,9 @@ import org.eellm.tensor.Torch;
  * where the ranks find each other's addresses and heartbeats.
  */
 final class Board implements AutoCloseable {
+  private static final int ATTEMPT_MILLIS = 3000;
+  private static final long PAUSE_NANOS = 50_000_000;
+
   private final TCPStore store;
   private final String host;
   private final Duration timeout;
@@ -54,19 +61,36 @@ final class Board implements AutoCloseable {
 
   /** Connects to the board at {@code host}, which may take until {@code timeout} to appear. */
   static Board open(String host, int port, Duration timeout) {
+    awaitListening(host, port, timeout);
     try {
       return new Board(host, port, false, timeout);
     } catch (RuntimeException e) {
-      throw new DistributedException(
-          "rank 0 did not answer at "
-              + host
-              + ":"
-              + port
-              + " within "
-              + Durations.text(timeout)
-              + "; is it running, and does this host reach that address?",
-          e);
+      throw absent(host, port, timeout, e);
     }
+  }
+
+  /** c10d's own attempts fill the log with native frames when rank 0 is late. */
+  private static void awaitListening(String host, int port, Duration timeout) {
+    long start = System.nanoTime();
+    while (true) {
+      try (Socket probe = new Socket()) {
+        probe.connect(new InetSocketAddress(host, port), ATTEMPT_MILLIS);
+        return;
+      } catch (IOException e) {
+        if (Durations.sinceNanos(start).compareTo(timeout) > 0) {
+          throw absent(host, port, timeout, e);
+        }
+        LockSupport.parkNanos(PAUSE_NANOS);
+      }
+    }
+  }
+
+  private static DistributedException absent(
+      String host, int port, Duration timeout, Exception cause) {
+    return new DistributedException(
+        "rank 0 did not answer at %s:%d within %s (%s); is it running, and does this host reach it?"
+            .formatted(host, port, Durations.text(timeout), Torch.firstLine(cause)),
+        cause);
   }
 
   /** Another connection to the same board. */

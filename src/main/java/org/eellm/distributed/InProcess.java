@@ -19,7 +19,6 @@ import org.eellm.tensor.Torch;
  * Ranks as threads of this process, over Gloo on the loopback interface: for tests and small runs.
  */
 public final class InProcess {
-  private static final String LOOPBACK = "127.0.0.1";
   private static final Duration TIMEOUT = Duration.ofMinutes(2);
 
   /** What a rank may take, beyond the timeout of an operation, to end after another's failure. */
@@ -46,7 +45,7 @@ public final class InProcess {
     ExecutorService pool =
         Executors.newThreadPerTaskExecutor(
             Thread.ofPlatform().daemon().name("eellm-rank-", 0).factory());
-    try (Board board = Board.host(LOOPBACK, 0, timeout)) {
+    try (Board board = Board.host(LocalLauncher.LOOPBACK, 0, timeout)) {
       List<Future<T>> ranks = new ArrayList<>();
       for (int i = 0; i < mesh.size(); i++) {
         int rank = i;

@@ -29,6 +29,25 @@ public record Mesh(int tp, int dp, int pp) {
     return Math.multiplyExact(Math.multiplyExact(tp, dp), pp);
   }
 
+  /**
+   * Refuses any other number of ranks than the mesh has.
+   *
+   * @throws DistributedException with a mesh that would fit
+   */
+  public void requireSize(int ranks) {
+    if (ranks != size()) {
+      int replica = Math.multiplyExact(tp, pp);
+      String remedy =
+          ranks % replica == 0
+              ? "make dp %d, or start %d".formatted(ranks / replica, size())
+              : "start %d, or any multiple of tp x pp = %d with another dp"
+                  .formatted(size(), replica);
+      throw new DistributedException(
+          "the mesh %s has %d ranks, but %d are started; %s"
+              .formatted(this, size(), ranks, remedy));
+    }
+  }
+
   /** Where {@code rank} is. */
   public Coordinate coordinate(int rank) {
     Objects.checkIndex(rank, size());

@@ -1,5 +1,8 @@
 package org.eellm.distributed;
 
+import java.util.Map;
+import java.util.Optional;
+
 /**
  * Which of how many ranks this process is, and where they meet.
  *
@@ -14,11 +17,31 @@ package org.eellm.distributed;
 public record RankPlace(
     int rank, int size, int localRank, int localSize, String host, int port, BoardHost board) {
 
+  /** A process that nobody started with others. */
+  static final RankPlace ALONE =
+      new RankPlace(0, 1, 0, 1, LocalLauncher.LOOPBACK, 0, BoardHost.RANK_ZERO);
+
   /** Who holds the board that the ranks meet at. */
   public enum BoardHost {
     /** The process of rank 0. */
     RANK_ZERO,
-    /** What started the ranks: torchrun does. */
+    /** What started the ranks, as torchrun does. */
     LAUNCHER
+  }
+
+  /**
+   * What the program that started this process says of its place: torchrun (and {@link
+   * LocalLauncher}), Open MPI's mpirun, Slurm's srun, or a Kubernetes indexed Job. The first of
+   * these that has left its variables counts, for they may be nested in that order.
+   *
+   * @return empty if none has
+   * @throws DistributedException if variables are missing or contradict each other; names them
+   */
+  public static Optional<RankPlace> detect(Map<String, String> environment) {
+    Environment variables = new Environment(environment);
+    return TorchrunEnvironment.place(variables)
+        .or(() -> OpenMpiEnvironment.place(variables))
+        .or(() -> SlurmEnvironment.place(variables))
+        .or(() -> KubernetesEnvironment.place(variables));
   }
 }

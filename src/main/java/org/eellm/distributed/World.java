@@ -33,10 +33,10 @@ public final class World implements AutoCloseable {
   private record Connected(
       Engine engine, Watch watch, Board board, boolean hosts, Duration timeout) {}
 
-  private World() {
-    mesh = Mesh.ONE;
-    rank = 0;
-    device = Torch.cpu();
+  private World(Device device) {
+    this.mesh = Mesh.ONE;
+    this.rank = 0;
+    this.device = device;
     connected = Optional.empty();
     all = Communicator.alone();
     tp = Communicator.alone();
@@ -59,7 +59,7 @@ public final class World implements AutoCloseable {
 
   /** The world of a single rank, on the CPU. */
   public static World alone() {
-    return new World();
+    return new World(Torch.cpu());
   }
 
   /**
@@ -67,14 +67,12 @@ public final class World implements AutoCloseable {
    *
    * @param place from {@link RankPlace#detect}
    * @param timeout how long ranks may take to come, and any operation to be done
-   * @param device the kind of device: Gloo connects CPUs, NCCL connects CUDA devices. See {@link
-   *     #device}
    * @throws DistributedException if the mesh has not as many ranks, or if some do not come
    */
-  public static World connect(RankPlace place, Mesh mesh, Duration timeout, Device device) {
-    requireFit(place, mesh);
+  public static World connect(RankPlace place, Mesh mesh, Duration timeout, Transport transport) {
+    mesh.requireSize(place.size());
     if (mesh.size() == 1) {
-      return alone();
+      return new World(transport == Transport.GLOO ? Torch.cpu() : Torch.cuda());
     }
     boolean hosts = place.rank() == 0 && place.board() == RankPlace.BoardHost.RANK_ZERO;
     Board board =
@@ -82,9 +80,10 @@ public final class World implements AutoCloseable {
             ? Board.host(place.host(), place.port(), timeout)
             : Board.open(place.host(), place.port(), timeout);
     Engine engine =
-        device.is_cuda()
-            ? new NcclEngine(place.localRank(), timeout)
-            : GlooEngine.towards(place.host(), place.port(), timeout);
+        switch (transport) {
+          case GLOO -> GlooEngine.towards(place.host(), place.port(), timeout);
+          case NCCL -> new NcclEngine(place.localRank(), timeout);
+        };
     return join(board, hosts, engine, mesh, place.rank(), timeout);
   }
 
@@ -98,19 +97,6 @@ public final class World implements AutoCloseable {
       Board board, boolean hosts, Engine engine, Mesh mesh, int rank, Duration timeout) {
     Watch watch = Watch.start(board.again(), mesh, rank, timeout);
     return new World(mesh, rank, new Connected(engine, watch, board, hosts, timeout));
-  }
-
-  private static void requireFit(RankPlace place, Mesh mesh) {
-    if (place.size() != mesh.size()) {
-      int without = mesh.tp() * mesh.pp();
-      String remedy =
-          place.size() % without == 0
-              ? "dp " + place.size() / without + " would fit"
-              : "start " + mesh.size();
-      throw new DistributedException(
-          "the mesh %s has %d ranks, but %d were started; %s"
-              .formatted(mesh, mesh.size(), place.size(), remedy));
-    }
   }
 
   /** The mesh of all ranks. */

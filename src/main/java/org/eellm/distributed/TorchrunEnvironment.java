@@ -1,0 +1,47 @@
+package org.eellm.distributed;
+
+import java.util.Optional;
+import org.eellm.distributed.RankPlace.BoardHost;
+
+/**
+ * The variables of torchrun, which {@link LocalLauncher} sets, too, and which are easily set by
+ * hand.
+ */
+final class TorchrunEnvironment {
+  private static final String RANK = "RANK";
+  private static final String SIZE = "WORLD_SIZE";
+  private static final String LOCAL_RANK = "LOCAL_RANK";
+  private static final String LOCAL_SIZE = "LOCAL_WORLD_SIZE";
+
+  private TorchrunEnvironment() {}
+
+  static Optional<RankPlace> place(Environment environment) {
+    if (!environment.has(RANK) && !environment.has(SIZE)) {
+      return Optional.empty();
+    }
+    int rank = environment.requireNumber(RANK, SIZE);
+    int size = environment.requireNumber(SIZE, RANK);
+    environment.requireBelow(RANK, rank, SIZE, size);
+    int localRank = 0;
+    int localSize = 1;
+    if (environment.has(LOCAL_RANK) || environment.has(LOCAL_SIZE)) {
+      localRank = environment.requireNumber(LOCAL_RANK, LOCAL_SIZE);
+      localSize = environment.requireNumber(LOCAL_SIZE, LOCAL_RANK);
+      environment.requireBelow(LOCAL_RANK, localRank, LOCAL_SIZE, localSize);
+    }
+    environment.requireText("MASTER_PORT", RANK);
+    return Optional.of(
+        new RankPlace(
+            rank,
+            size,
+            localRank,
+            localSize,
+            environment.requireText("MASTER_ADDR", RANK),
+            environment.port("MASTER_PORT", RANK),
+            environment
+                .text("TORCHELASTIC_USE_AGENT_STORE")
+                .filter("True"::equals)
+                .map(_ -> BoardHost.LAUNCHER)
+                .orElse(BoardHost.RANK_ZERO)));
+  }
+}

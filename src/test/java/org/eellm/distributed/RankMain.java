@@ -1,0 +1,34 @@
+package org.eellm.distributed;
+
+import java.time.Duration;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/**
+ * A rank of its own process, in the place its environment says: sums over all ranks until something
+ * fails, and then prints why. Says {@code ready} after the first sum.
+ */
+final class RankMain {
+  private RankMain() {}
+
+  public static void main(String[] args) {
+    Duration timeout = Duration.ofMillis(Long.parseLong(args[0]));
+    int size = Integer.parseInt(System.getenv("WORLD_SIZE"));
+    try (World world = Worlds.fromEnvironment(new Mesh(1, 1, size), timeout)) {
+      for (int round = 0; ; round++) {
+        try (Scope scope = Scope.open()) {
+          Tensor ones = Tensors.zeros(ScalarType.Float, Torch.cpu(), 1000);
+          world.all().allReduce(ones, Reduction.SUM).await();
+        }
+        if (round == 0) {
+          System.out.println("ready");
+        }
+      }
+    } catch (DistributedException e) {
+      System.out.println(e.getMessage());
+    }
+  }
+}
