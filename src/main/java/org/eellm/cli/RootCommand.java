@@ -34,6 +34,7 @@ import picocli.CommandLine.Spec;
       PrepareCommand.class,
       QuickstartCommand.class,
       RanksCommand.class,
+      ScheduleCommand.class,
       TrainCommand.class,
     })
 final class RootCommand implements Runnable {

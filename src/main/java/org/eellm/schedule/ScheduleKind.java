@@ -3,11 +3,22 @@ package org.eellm.schedule;
 /** The order in which stages work on the microbatches of a step; see {@link Schedules}. */
 public enum ScheduleKind {
   /** All forward passes, then all backward passes; keeps every microbatch's activations. */
-  ALL_FORWARD_ALL_BACKWARD,
+  ALL_FORWARD_ALL_BACKWARD("all forward, all backward"),
   /** One forward, one backward in turn; stage s keeps the activations of P - s microbatches. */
-  ONE_F_ONE_B,
+  ONE_F_ONE_B("1F1B"),
   /** 1F1B with several chunks a stage, for smaller bubbles. */
-  INTERLEAVED,
+  INTERLEAVED("interleaved 1F1B"),
   /** Forward only; each stage's heads learn as a microbatch passes, nothing flows back. */
-  TUNING
+  TUNING("tuning");
+
+  private final String title;
+
+  ScheduleKind(String title) {
+    this.title = title;
+  }
+
+  /** Its name for people. */
+  public String title() {
+    return title;
+  }
 }

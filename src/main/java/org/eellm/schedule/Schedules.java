@@ -178,15 +178,15 @@ public final class Schedules {
       require(
           chunks == 1,
           () ->
-              "%d chunks a stage with the schedule %s; use 1 chunk, or the interleaved schedule"
-                  .formatted(chunks, kind));
+              "%d chunks a stage with a schedule of %s; use 1 chunk, or interleaved 1F1B"
+                  .formatted(chunks, kind.title()));
     }
   }
 
   private static void requireFills(ScheduleKind kind, int stages, Fills fills) {
     require(
         fills.isEmpty() || kind == ONE_F_ONE_B,
-        () -> "the schedule %s cannot be filled; use 1F1B, or no fills".formatted(kind));
+        () -> "a schedule of %s cannot be filled; use 1F1B, or no fills".formatted(kind.title()));
     require(
         fills.isEmpty() || stages >= 2,
         () -> "a pipeline of one stage has no bubble to fill; use no fills");

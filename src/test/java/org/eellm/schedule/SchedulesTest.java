@@ -187,7 +187,7 @@ final class SchedulesTest {
           """
           ONE_F_ONE_B | 0 | 1 | 8  | 0 pipeline stages are too few; use 1 or more
           ONE_F_ONE_B | 4 | 1 | 0  | 0 microbatches are too few; use 1 or more
-          ONE_F_ONE_B | 4 | 2 | 8  | 2 chunks a stage with the schedule ONE_F_ONE_B
+          ONE_F_ONE_B | 4 | 2 | 8  | 2 chunks a stage with a schedule of 1F1B; use 1 chunk
           INTERLEAVED | 4 | 1 | 8  | an interleaved schedule with 1 chunks a stage
           INTERLEAVED | 1 | 2 | 8  | an interleaved schedule of 1 stage; use 2 stages or more
           INTERLEAVED | 4 | 2 | 10 | and 10 are no whole number of them; use 8 or 12 microbatches
