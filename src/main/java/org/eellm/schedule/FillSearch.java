@@ -110,12 +110,13 @@ public final class FillSearch {
         };
     List<Integer> found = new ArrayList<>(Collections.nCopies(number, least));
     double limit = makespan(fills.apply(found));
+    int deepest = depths.size() - 1;
     for (int i = 0; i < number; i++) {
-      for (int depth : depths.reversed()) {
-        found.set(i, depth);
-        if (isWithin(limit, fills.apply(found))) {
-          break;
-        }
+      // None goes deeper than the one before: that one could have gone as deep in its place.
+      found.set(i, depths.get(deepest));
+      while (!isWithin(limit, fills.apply(found))) {
+        deepest--;
+        found.set(i, depths.get(deepest));
       }
     }
     return List.copyOf(found);

@@ -9,7 +9,9 @@ import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
+import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.ReceiveActivation;
 import org.eellm.schedule.Action.ReceiveGradient;
 import org.eellm.schedule.Action.SendActivation;
@@ -133,6 +135,34 @@ final class SchedulesTest {
 
     assertThat(actions(schedule, 1))
         .isEqualTo("<0 <1 F0 >0 (0 F1 >1 <2 B0 )0 (1 F2 >2 (2 B1 )1 B2 )2");
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"ALL_FORWARD_ALL_BACKWARD", "ONE_F_ONE_B", "TUNING"})
+  void receives_inFlight_areAtMostTwo(ScheduleKind kind) {
+    assertThat(RandomSchedules.of(kind, TRIALS))
+        .allSatisfy(
+            schedule -> {
+              for (int stage = 0; stage < schedule.stages(); stage++) {
+                assertThat(receivesInFlight(schedule, stage)).isLessThanOrEqualTo(2);
+              }
+            });
+  }
+
+  /** The most messages at one time that a stage has a buffer for and has not used. */
+  private static int receivesInFlight(Schedule schedule, int stage) {
+    Messages messages = new Messages(schedule.stages(), schedule.chunks());
+    int inFlight = 0;
+    int most = 0;
+    for (Action action : schedule.actions().get(stage)) {
+      if (action instanceof Receive) {
+        inFlight++;
+      } else if (action instanceof Compute compute) {
+        inFlight -= messages.receiveOf(compute, stage).isPresent() ? 1 : 0;
+      }
+      most = Math.max(most, inFlight);
+    }
+    return most;
   }
 
   @Test
