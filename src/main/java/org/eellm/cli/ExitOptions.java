@@ -2,17 +2,23 @@ package org.eellm.cli;
 
 import static java.util.function.Predicate.not;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.generate.Calibration;
 import org.eellm.generate.ExitPolicies;
 import org.eellm.generate.ExitPolicy;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Threshold;
+import org.eellm.generate.ThresholdKind;
 import picocli.CommandLine.Option;
 
 /** Where tokens leave the model, as a mixin. What has no effect on the policy is refused. */
@@ -35,6 +41,22 @@ final class ExitOptions {
           "For max-probability (0.9 by default), margin (0.8) and entropy (0.5): a number, or one"
               + " for each exit in use, as in 2=0.8,4=0.9.")
   private Optional<String> threshold;
+
+  @Option(
+      names = "--threshold-decay",
+      paramLabel = "X",
+      description =
+          "For max-probability and margin: the threshold is 0.1 exp(-X t / max-tokens) + 0.9 times"
+              + " itself at token t, so that early tokens leave less easily (CALM takes 4).")
+  private Optional<Double> decay;
+
+  @Option(
+      names = "--calibration",
+      paramLabel = "FILE",
+      description =
+          "Policy, exits and thresholds from a JSON file, in place of --policy, --exits and"
+              + " --threshold; docs/generation.md has its form.")
+  private Optional<Path> calibration;
 
   @Option(
       names = "--patience",
@@ -72,6 +94,10 @@ final class ExitOptions {
       this.threshold = threshold;
     }
 
+    boolean decays() {
+      return this == MAX_PROBABILITY || this == MARGIN;
+    }
+
     boolean hasThreshold() {
       return !Double.isNaN(threshold);
     }
@@ -82,15 +108,34 @@ final class ExitOptions {
     }
   }
 
+  /** The first of these options that was given. */
+  Optional<String> given() {
+    return Stream.of(
+            policy.map(value -> "--policy"),
+            threshold.map(value -> "--threshold"),
+            decay.map(value -> "--threshold-decay"),
+            calibration.map(value -> "--calibration"),
+            patience.map(value -> "--patience"),
+            layers.isEmpty() ? Optional.<String>empty() : Optional.of("--exits"),
+            maxPending.map(value -> "--max-pending"))
+        .flatMap(Optional::stream)
+        .findFirst();
+  }
+
   /**
    * The policy for a model.
    *
    * @param available layers of the model's exits
+   * @param maxTokens most tokens of the text
    * @throws ConfigException if an option is not for the policy, or the policy not for the model
    */
-  ExitPolicy policy(List<Integer> available) {
+  ExitPolicy policy(List<Integer> available, int maxTokens) {
+    if (calibration.isPresent()) {
+      return calibrated(calibration.get(), maxTokens);
+    }
     Policy chosen = policy.orElse(available.isEmpty() ? Policy.FULL : Policy.MAX_PROBABILITY);
     refuse(threshold.isPresent() && !chosen.hasThreshold(), "--threshold", chosen);
+    refuse(decay.isPresent() && !chosen.decays(), "--threshold-decay", chosen);
     refuse(patience.isPresent() && chosen != Policy.PATIENCE, "--patience", chosen);
     refuse(!layers.isEmpty() && chosen == Policy.FULL, "--exits", chosen);
     refuse(
@@ -110,13 +155,43 @@ final class ExitOptions {
     }
     List<Integer> used = layers.isEmpty() ? available : layers;
     return switch (chosen) {
-      case MAX_PROBABILITY -> among(used, ExitPolicies.maxProbability(threshold(chosen, used)));
-      case MARGIN -> among(used, ExitPolicies.margin(threshold(chosen, used)));
-      case ENTROPY -> among(used, ExitPolicies.entropy(threshold(chosen, used)));
+      case MAX_PROBABILITY ->
+          among(used, ExitPolicies.maxProbability(threshold(chosen, used, maxTokens)));
+      case MARGIN -> among(used, ExitPolicies.margin(threshold(chosen, used, maxTokens)));
+      case ENTROPY -> among(used, ExitPolicies.entropy(threshold(chosen, used, maxTokens)));
       case PATIENCE -> among(used, ExitPolicies.patience(patience.orElse(2)));
       case FIXED -> ExitPolicies.fixed(only(used));
       case FULL -> ExitPolicies.full();
     };
+  }
+
+  private ExitPolicy calibrated(Path file, int maxTokens) {
+    for (Optional<String> given :
+        List.of(
+            policy.map(value -> "--policy"),
+            threshold.map(value -> "--threshold"),
+            patience.map(value -> "--patience"),
+            layers.isEmpty() ? Optional.<String>empty() : Optional.of("--exits"))) {
+      given.ifPresent(
+          option -> {
+            throw new ConfigException(
+                option + " has no effect with --calibration, whose file says it; leave it out");
+          });
+    }
+    try {
+      Calibration read = Calibration.read(file);
+      if (decay.isPresent() && read.kind() == ThresholdKind.ENTROPY) {
+        throw new ConfigException(
+            "--threshold-decay has no effect with the policy entropy; leave it out");
+      }
+      return read.policy(threshold -> decaying(threshold, maxTokens));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private Threshold decaying(Threshold threshold, int maxTokens) {
+    return decay.map(value -> Threshold.decaying(threshold, value, maxTokens)).orElse(threshold);
   }
 
   int maxPending() {
@@ -146,6 +221,10 @@ final class ExitOptions {
           "--policy: fixed needs one exit; name it with --exits, one of " + listed(used));
     }
     return used.getFirst();
+  }
+
+  private Threshold threshold(Policy chosen, List<Integer> used, int maxTokens) {
+    return decaying(threshold(chosen, used), maxTokens);
   }
 
   private Threshold threshold(Policy chosen, List<Integer> used) {
@@ -186,7 +265,7 @@ final class ExitOptions {
             .formatted(text));
   }
 
-  private static String listed(List<Integer> layers) {
+  static String listed(List<Integer> layers) {
     return layers.stream().map(layer -> "layer " + layer).collect(Collectors.joining(", "));
   }
 }

@@ -13,8 +13,16 @@ import org.eellm.generate.Result;
  *
  * @param shares tokens by head, shallowest first
  * @param meanLayer of the heads that tokens left at
+ * @param drafted tokens that an exit drafted
+ * @param confirmed of these, which the full model confirmed
  */
-record ExitSummary(int tokens, double seconds, SortedMap<String, Long> shares, double meanLayer) {
+record ExitSummary(
+    int tokens,
+    double seconds,
+    SortedMap<String, Long> shares,
+    double meanLayer,
+    int drafted,
+    int confirmed) {
 
   static ExitSummary of(List<Result> results, double seconds) {
     List<GeneratedToken> tokens =
@@ -26,8 +34,14 @@ record ExitSummary(int tokens, double seconds, SortedMap<String, Long> shares, d
                     GeneratedToken::head,
                     () -> new TreeMap<>(Comparator.comparingInt(ExitSummary::depth)),
                     Collectors.counting()));
-    double meanLayer = tokens.stream().mapToInt(GeneratedToken::layer).average().orElseThrow();
-    return new ExitSummary(tokens.size(), seconds, shares, meanLayer);
+    double meanLayer = tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(Double.NaN);
+    return new ExitSummary(
+        tokens.size(),
+        seconds,
+        shares,
+        meanLayer,
+        results.stream().mapToInt(result -> result.usage().draftedTokens()).sum(),
+        results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum());
   }
 
   private static int depth(String head) {
@@ -49,7 +63,17 @@ record ExitSummary(int tokens, double seconds, SortedMap<String, Long> shares, d
                         .formatted(
                             ExitColors.name(share.getKey()), 100.0 * share.getValue() / tokens))
             .collect(Collectors.joining(", "));
-    return "%d tokens in %.2f s, %.1f tokens/s; left at %s; mean layer %.1f of %d"
-        .formatted(tokens, seconds, tokensPerSecond(), heads, meanLayer, layers);
+    String speed =
+        "%d tokens in %.2f s, %.1f tokens/s".formatted(tokens, seconds, tokensPerSecond());
+    if (tokens == 0) {
+      return speed;
+    }
+    String drafts =
+        drafted == 0
+            ? ""
+            : "; %d of %d drafts held, %.0f %%"
+                .formatted(confirmed, drafted, 100.0 * confirmed / drafted);
+    return "%s; left at %s; mean layer %.1f of %d%s"
+        .formatted(speed, heads, meanLayer, layers, drafts);
   }
 }

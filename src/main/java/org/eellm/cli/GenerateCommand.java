@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintWriter;
@@ -13,13 +14,18 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.eellm.generate.ExitPolicy;
+import org.eellm.config.ConfigException;
+import org.eellm.generate.BeamSearch;
+import org.eellm.generate.BeamSearch.Hypothesis;
+import org.eellm.generate.Decoding;
 import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
 import org.eellm.generate.Result;
+import org.eellm.generate.Result.Usage;
 import org.eellm.generate.Sampler;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -36,10 +42,11 @@ import picocli.CommandLine.Spec;
     description = "Continues texts with early exits; docs/generation.md says how.")
 final class GenerateCommand implements Callable<Integer> {
   private static final int DEFAULT_MAX_TOKENS = 128;
+  private static final double LENGTH_PENALTY = 1;
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
-  @Mixin private ExitOptions exitOptions;
+  @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
   @Mixin private JsonOption json;
 
@@ -79,6 +86,29 @@ final class GenerateCommand implements Callable<Integer> {
               + " by default. Changes speed, but no text.")
   private Optional<Integer> batchSize;
 
+  @Option(
+      names = "--alternatives",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "With --json: tell the N most probable tokens beside each; 0 by default.")
+  private int alternatives;
+
+  @Option(
+      names = "--beams",
+      paramLabel = "N",
+      description =
+          "Search for the most probable text with N beams, in the full model and without sampling.")
+  private Optional<Integer> beams;
+
+  @Option(
+      names = "--length-penalty",
+      paramLabel = "X",
+      description =
+          "With --beams: above 1 prefers long texts, below 1 short ones; "
+              + LENGTH_PENALTY
+              + " by default.")
+  private Optional<Double> lengthPenalty;
+
   /** What {@code --json} prints for a prompt; the lists have an entry for each token. */
   private record Output(
       String text,
@@ -86,33 +116,38 @@ final class GenerateCommand implements Callable<Integer> {
       List<Integer> exits,
       List<String> heads,
       List<Double> confidences,
+      List<Double> logProbabilities,
+      @JsonInclude(JsonInclude.Include.NON_EMPTY) List<List<Alternative>> alternatives,
       String finishReason,
       int promptTokens,
+      int draftedTokens,
+      int confirmedTokens,
       double firstTokenSeconds,
       double tokensPerSecond) {}
 
   @Override
   public Integer call() throws IOException {
     List<String> texts = texts();
+    refuseWithBeams();
     try (LoadedModel model = modelOptions.load()) {
       List<Integer> exits = model.architecture().exits().layers();
-      ExitPolicy policy = exitOptions.policy(exits);
       Sampler sampler = samplingOptions.sampler();
       Limits limits =
           Limits.of(model.decoder())
               .withVocabSize(model.tokenizer().vocabSize())
               .withBatchSize(batchSize.orElse(Limits.BATCH_SIZE))
-              .withMaxPending(exitOptions.maxPending());
+              .withMaxPending(decodingOptions.maxPending());
       List<Request> requests = new ArrayList<>();
       Continuations continuations = new Continuations();
       for (int i = 0; i < texts.size(); i++) {
         List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
-        requests.add(
-            new Request(ids, maxTokens(ids.size(), model), model.endTokens(), policy, sampler));
+        int most = maxTokens(ids.size(), model);
+        Decoding decoding = decodingOptions.decoding(exits, most);
+        requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
         continuations.add(model.detokenizer(ids), stops);
       }
       if (json.requested()) {
-        printJson(requests, continuations, generate(model, limits, requests, continuations));
+        printJson(continuations, generate(model, limits, requests, continuations));
       } else {
         printText(model, limits, requests, continuations);
       }
@@ -125,16 +160,67 @@ final class GenerateCommand implements Callable<Integer> {
     return maxTokens.orElse(Math.min(DEFAULT_MAX_TOKENS, room));
   }
 
-  private static List<Result> generate(
+  private List<Result> generate(
       LoadedModel model, Limits limits, List<Request> requests, Continuations continuations) {
     List<Result> results =
-        Generator.generate(model.decoder(), limits, requests, continuations::accept);
+        beams.isPresent()
+            ? search(model, limits, requests, continuations)
+            : Generator.generate(model.decoder(), limits, requests, continuations::accept);
     continuations.finish();
     return results;
   }
 
-  private void printJson(
-      List<Request> requests, Continuations continuations, List<Result> results) {
+  /** The best text of each prompt, one prompt after the other. */
+  private List<Result> search(
+      LoadedModel model, Limits limits, List<Request> requests, Continuations continuations) {
+    BeamSearch search = new BeamSearch(beams.orElseThrow(), lengthPenalty.orElse(LENGTH_PENALTY));
+    List<Result> results = new ArrayList<>();
+    for (int i = 0; i < requests.size(); i++) {
+      Request request = requests.get(i);
+      long start = System.nanoTime();
+      Hypothesis best =
+          search
+              .search(
+                  model.decoder(),
+                  limits,
+                  request.prompt(),
+                  request.maxTokens(),
+                  request.endTokens())
+              .getFirst();
+      double seconds = (System.nanoTime() - start) / 1e9;
+      for (GeneratedToken token : best.tokens()) {
+        continuations.accept(i, token);
+      }
+      Usage usage = new Usage(request.prompt().size(), 0, 0, 0);
+      results.add(new Result(best.tokens(), best.reason(), usage, 0, seconds, seconds));
+    }
+    return results;
+  }
+
+  private void refuseWithBeams() {
+    if (beams.isEmpty() && lengthPenalty.isPresent()) {
+      throw new ConfigException("--length-penalty has no effect without --beams; leave it out");
+    }
+    Optional<String> ignored =
+        decodingOptions
+            .given()
+            .or(
+                () ->
+                    samplingOptions.sampler().equals(SamplingOptions.GREEDY)
+                        ? Optional.empty()
+                        : Optional.of("sampling"))
+            .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
+            .or(() -> batchSize.map(value -> "--batch-size"))
+            .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"));
+    if (beams.isPresent() && ignored.isPresent()) {
+      throw new ConfigException(
+          ignored.get()
+              + " has no effect with --beams, which searches in the full model; leave it"
+              + " out");
+    }
+  }
+
+  private void printJson(Continuations continuations, List<Result> results) {
     for (int i = 0; i < results.size(); i++) {
       Result result = results.get(i);
       List<GeneratedToken> tokens = result.tokens();
@@ -146,8 +232,14 @@ final class GenerateCommand implements Callable<Integer> {
               tokens.stream().map(GeneratedToken::layer).toList(),
               tokens.stream().map(GeneratedToken::head).toList(),
               tokens.stream().map(GeneratedToken::confidence).toList(),
+              tokens.stream().map(GeneratedToken::logProbability).toList(),
+              alternatives == 0
+                  ? List.of()
+                  : tokens.stream().map(GeneratedToken::alternatives).toList(),
               result.reason().name().toLowerCase(Locale.ROOT),
-              requests.get(i).prompt().size(),
+              result.usage().promptTokens(),
+              result.usage().draftedTokens(),
+              result.usage().confirmedTokens(),
               result.firstTokenSeconds(),
               tokens.size() / result.seconds()));
     }

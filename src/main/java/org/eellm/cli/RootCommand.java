@@ -29,6 +29,7 @@ import picocli.CommandLine.Spec;
     footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."},
     subcommands = {
       BenchCommand.class,
+      ChatCommand.class,
       DoctorCommand.class,
       GenerateCommand.class,
       PrepareCommand.class,

@@ -1,11 +1,16 @@
 package org.eellm.cli;
 
+import java.util.Map;
+import org.eellm.generate.Penalties;
 import org.eellm.generate.RandomSampler;
 import org.eellm.generate.Sampler;
 import picocli.CommandLine.Option;
 
 /** How tokens are drawn, as a mixin. */
 final class SamplingOptions {
+  /** What comes of the defaults. */
+  static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
+
   @Option(
       names = "--temperature",
       paramLabel = "T",
@@ -28,11 +33,42 @@ final class SamplingOptions {
   private double topP;
 
   @Option(
+      names = "--min-p",
+      paramLabel = "P",
+      defaultValue = "0",
+      description =
+          "Draw from tokens that are at least P times as probable as the best; 0, the default, from"
+              + " all.")
+  private double minP;
+
+  @Option(
       names = "--repetition-penalty",
       paramLabel = "X",
       defaultValue = "1",
       description = "Above 1, tokens that were there before become less probable; 1 by default.")
   private double repetitionPenalty;
+
+  @Option(
+      names = "--presence-penalty",
+      paramLabel = "X",
+      defaultValue = "0",
+      description = "Taken from the logits of tokens that the text has; 0 by default.")
+  private double presencePenalty;
+
+  @Option(
+      names = "--frequency-penalty",
+      paramLabel = "X",
+      defaultValue = "0",
+      description =
+          "Taken from the logits of tokens for every time the text has them; 0 by default.")
+  private double frequencyPenalty;
+
+  @Option(
+      names = "--logit-bias",
+      split = ",",
+      paramLabel = "ID=X",
+      description = "Added to the logits of tokens, as in 17=-5,42=1.5.")
+  private Map<Integer, Double> logitBias = Map.of();
 
   @Option(
       names = "--seed",
@@ -42,6 +78,7 @@ final class SamplingOptions {
   private long seed;
 
   Sampler sampler() {
-    return new RandomSampler(temperature, topK, topP, repetitionPenalty, seed);
+    Penalties penalties = new Penalties(repetitionPenalty, presencePenalty, frequencyPenalty);
+    return new RandomSampler(temperature, topK, topP, minP, penalties, logitBias, seed);
   }
 }

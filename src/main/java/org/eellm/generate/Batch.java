@@ -7,11 +7,9 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ModelConfig;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
-import org.eellm.tensor.Scope;
 
 /**
  * Continuous batching: requests join and leave between any two steps, and a step takes prompts and
@@ -22,7 +20,7 @@ import org.eellm.tensor.Scope;
  */
 final class Batch implements AutoCloseable {
   /** Rows of prompts that a step takes at most; bounds how long the others wait for a prompt. */
-  private static final int PROMPT_ROWS = 256;
+  static final int PROMPT_ROWS = 256;
 
   private final Decoder model;
   private final Limits limits;
@@ -35,17 +33,10 @@ final class Batch implements AutoCloseable {
   Batch(Decoder model, Limits limits) {
     this.model = model;
     this.limits = limits;
-    ScalarType format = cacheFormat(model);
+    ScalarType format = PagePool.format(model);
     pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), format);
     pool = new PagePool(PagePool.pages(limits.cacheTokens()), format);
     prefixes = new PrefixCache(pool);
-  }
-
-  /** libtorch's attention in bfloat16 is many times slower than in float32 on a CPU. */
-  private static ScalarType cacheFormat(Decoder model) {
-    try (Scope _ = Scope.open()) {
-      return model.device().is_cpu() ? ScalarType.Float : model.scalarType();
-    }
   }
 
   /**
@@ -55,42 +46,14 @@ final class Batch implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   Job job(Request request, String name, RequestListener listener) {
-    requireFits(request, name);
-    List<Head> heads = request.decoding().heads(model.heads());
-    if (heads.isEmpty() || !heads.equals(model.heads().stream().filter(heads::contains).toList())) {
-      throw new IllegalStateException(
-          "an exit policy must choose some of the model's heads in their order, but chose "
-              + heads);
-    }
-    return new Job(request, heads, listener);
-  }
-
-  private void requireFits(Request request, String name) {
-    ModelConfig shape = model.architecture().model();
-    int length = request.prompt().size();
-    int context = shape.maxPositions();
-    if (length >= context) {
-      throw new GenerateException(
-          "%s has %d tokens, but the model's context is %d; shorten it to %d or less"
-              .formatted(name, length, context, context - 1));
-    }
-    if (length + request.maxTokens() > context) {
-      throw new GenerateException(
-          "%s has %d tokens and up to %d are to follow, but the model's context is %d; use max-tokens %d or less, or a shorter prompt"
-              .formatted(name, length, request.maxTokens(), context, context - length));
-    }
-    if (PagePool.pages(length + request.maxTokens() - 1) > pool.size()) {
+    Job job = Job.of(model, request, name, listener);
+    if (PagePool.pages(job.positions()) > pool.size()) {
       throw new GenerateException(
           "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; use a smaller max-tokens, a shorter prompt, or a larger cache"
-              .formatted(name, length, request.maxTokens(), pool.size() * PagePool.PAGE));
+              .formatted(
+                  name, request.prompt().size(), request.maxTokens(), pool.size() * PagePool.PAGE));
     }
-    for (int id : request.prompt()) {
-      if (id < 0 || id >= shape.vocabSize()) {
-        throw new GenerateException(
-            "%s has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"
-                .formatted(name, id, shape.vocabSize() - 1));
-      }
-    }
+    return job;
   }
 
   /** Puts a request at the end of the queue. */

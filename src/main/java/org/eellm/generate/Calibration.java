@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.eellm.config.ConfigException;
 
@@ -38,8 +39,14 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
 
   /** The policy with these thresholds. */
   public ExitPolicy policy() {
+    return policy(threshold -> threshold);
+  }
+
+  /** The policy with these thresholds, changed in some way. */
+  public ExitPolicy policy(UnaryOperator<Threshold> change) {
     return ExitPolicies.among(
-        List.copyOf(thresholds.keySet()), kind.policy(Threshold.perLayer(thresholds)));
+        List.copyOf(thresholds.keySet()),
+        kind.policy(change.apply(Threshold.perLayer(thresholds))));
   }
 
   /**

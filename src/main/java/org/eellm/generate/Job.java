@@ -1,8 +1,10 @@
 package org.eellm.generate;
 
 import java.util.List;
+import org.eellm.config.ModelConfig;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.Result.Usage;
+import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 
 /** A request on its way: waiting, or in work as a {@link Sequence}. */
@@ -13,13 +15,63 @@ final class Job implements Ticket {
   private final long submitted = System.nanoTime();
   private volatile boolean cancelled;
 
-  /**
-   * @param heads those that the request asks, in order of depth
-   */
-  Job(Request request, List<Head> heads, RequestListener listener) {
+  private Job(Request request, List<Head> heads, RequestListener listener) {
     this.request = request;
     this.heads = List.copyOf(heads);
     this.listener = listener;
+  }
+
+  /**
+   * A request that a model can do.
+   *
+   * @param name of the prompt, for messages
+   * @throws GenerateException if it does not fit the model
+   * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
+   */
+  static Job of(Decoder model, Request request, String name, RequestListener listener) {
+    requireFits(model.architecture().model(), request, name);
+    List<Head> heads = request.decoding().heads(model.heads());
+    if (heads.isEmpty() || !heads.equals(model.heads().stream().filter(heads::contains).toList())) {
+      throw new IllegalStateException(
+          "an exit policy must choose some of the model's heads in their order, but chose "
+              + heads);
+    }
+    return new Job(request, heads, listener);
+  }
+
+  private static void requireFits(ModelConfig shape, Request request, String name) {
+    int length = request.prompt().size();
+    int context = shape.maxPositions();
+    if (length >= context) {
+      throw new GenerateException(
+          "%s has %d tokens, but the model's context is %d; shorten it to %d or less"
+              .formatted(name, length, context, context - 1));
+    }
+    if (length + request.maxTokens() > context) {
+      throw new GenerateException(
+          "%s has %d tokens and up to %d are to follow, but the model's context is %d; use max-tokens %d or less, or a shorter prompt"
+              .formatted(name, length, request.maxTokens(), context, context - length));
+    }
+    for (int id : request.prompt()) {
+      if (id < 0 || id >= shape.vocabSize()) {
+        throw new GenerateException(
+            "%s has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"
+                .formatted(name, id, shape.vocabSize() - 1));
+      }
+    }
+  }
+
+  /** The same with what it has come to: a later prompt, and fewer tokens to follow. */
+  Job after(List<Integer> prompt, int maxTokens) {
+    Request later =
+        new Request(
+            prompt,
+            maxTokens,
+            request.endTokens(),
+            request.decoding(),
+            request.sampler(),
+            request.alternatives());
+    return new Job(later, heads, listener);
   }
 
   Request request() {

@@ -3,8 +3,10 @@ package org.eellm.generate;
 import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Map;
+import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.model.Decoder;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -47,6 +49,13 @@ final class PagePool implements AutoCloseable {
     kept = new BitSet(pages);
     free = new BitSet(pages);
     free.set(0, pages);
+  }
+
+  /** The number format to store in: on a CPU, libtorch's attention in bfloat16 is slow. */
+  static ScalarType format(Decoder model) {
+    try (Scope _ = Scope.open()) {
+      return model.device().is_cpu() ? ScalarType.Float : model.scalarType();
+    }
   }
 
   /** How many pages that many positions take. */
@@ -134,7 +143,8 @@ final class PagePool implements AutoCloseable {
 
   /** Copies what all attentions keep at a page to another one. */
   void copy(int from, int to) {
-    try (Scope _ = Scope.open()) {
+    try (Scope _ = Scope.open();
+        InferenceMode _ = new InferenceMode()) { // in which the memory was made
       for (Slot slot : slots.values()) {
         slot.all()
             .narrow(1, (long) to * PAGE, PAGE)

@@ -22,7 +22,7 @@ import org.eellm.model.Head;
  * prefix of those that reached the one below; between the two lie the rows that are pending there.
  */
 abstract sealed class Sequence implements AutoCloseable
-    permits ExitingSequence, SpeculativeSequence {
+    permits BeamSequence, ExitingSequence, SpeculativeSequence {
   private final Job job;
   private final Tokens tokens;
   private final SequenceCache cache;

@@ -50,6 +50,21 @@ final class SequenceCache implements AutoCloseable {
     return List.copyOf(runs);
   }
 
+  /** A cache that begins with the first {@code length} positions of this one, as large as this. */
+  SequenceCache fork(int length) {
+    int whole = length / PagePool.PAGE;
+    int[] own = pool.take(pages.length - whole);
+    if (length % PagePool.PAGE > 0) {
+      pool.copy(pages[whole], own[0]);
+    }
+    int[] forked = Arrays.copyOf(pages, pages.length);
+    for (int i = 0; i < whole; i++) {
+      pool.share(pages[i]);
+    }
+    System.arraycopy(own, 0, forked, whole, own.length);
+    return new SequenceCache(pool, forked);
+  }
+
   /** The pages of the positions, in order. */
   int[] pages() {
     return Arrays.copyOf(pages, pages.length);

@@ -15,11 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.OptionalInt;
 import java.util.stream.StreamSupport;
-import org.eellm.checkpoint.HuggingFaceConfig;
-import org.eellm.checkpoint.ModelWeights;
-import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.data.BytePairTrainer;
@@ -49,29 +45,13 @@ final class GenerateCommandTest {
   @BeforeAll
   static void writeModels() throws IOException {
     Torch.setThreads(1);
-    Path corpus = folder.resolve("corpus.txt");
-    Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
-    Tokenizer tokenizer =
-        BytePairTrainer.train(
-            TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
-            260,
-            1,
-            Progress.NONE);
     try (Decoder model = SmallModel.plain()) {
-      write(folder.resolve("model"), model, tokenizer);
+      SmallModelFolder.write(folder.resolve("model"), model);
     }
     try (Decoder model =
         SmallModel.of(new ExitLayout(List.of(), false, false, false, false), DataType.FLOAT32)) {
-      write(folder.resolve("without-exits"), model, tokenizer);
+      SmallModelFolder.write(folder.resolve("without-exits"), model);
     }
-  }
-
-  private static void write(Path target, Decoder model, Tokenizer tokenizer) throws IOException {
-    Files.createDirectories(target);
-    Architecture architecture = model.architecture();
-    new HuggingFaceConfig(architecture, OptionalInt.empty(), List.of()).write(target);
-    ModelWeights.save(target, model);
-    tokenizer.save(target);
   }
 
   @AfterAll
@@ -198,6 +178,93 @@ final class GenerateCommandTest {
     assertThat(heads("--threshold", "1=2,2=0,4=2")).containsOnly("exit_2");
   }
 
+  @Test
+  void generate_modes_giveTheTextsTheyPromise() throws IOException {
+    String[] options = {"--prompt", "the cat", "--max-tokens", "20"};
+    JsonNode full = json(concat(options, "--mode", "full")).getFirst();
+    JsonNode drafted = json(concat(options, "--mode", "speculative")).getFirst();
+    JsonNode fixed =
+        json(concat(
+                options,
+                "--mode",
+                "speculative",
+                "--draft-exit",
+                "4",
+                "--draft-length",
+                "3",
+                "--draft-confidence",
+                "0"))
+            .getFirst();
+    JsonNode early = json(concat(options, "--threshold", "0.3")).getFirst();
+    JsonNode anew = json(concat(options, "--threshold", "0.3", "--mode", "recompute")).getFirst();
+
+    assertThat(drafted.get("ids")).isEqualTo(full.get("ids"));
+    assertThat(fixed.get("ids")).isEqualTo(full.get("ids"));
+    assertThat(fixed.get("drafted_tokens").asInt()).isPositive();
+    assertThat(anew.get("ids")).isEqualTo(early.get("ids"));
+    assertThat(anew.get("heads")).isEqualTo(early.get("heads"));
+    assertThat(full.get("drafted_tokens").asInt()).isZero();
+
+    assertThat(generate(concat(options, "--mode", "speculative", "--draft-confidence", "0")))
+        .isZero();
+    assertThat(err.toString()).containsPattern("; \\d+ of \\d+ drafts held, \\d+ %\n");
+  }
+
+  @Test
+  void generate_alternatives_areToldInJson() throws IOException {
+    JsonNode result =
+        json("--prompt", "the cat", "--max-tokens", "3", "--alternatives", "2").getFirst();
+
+    assertThat(result.get("log_probabilities")).hasSize(result.get("ids").size());
+    assertThat(result.get("alternatives").get(0)).hasSize(2);
+    assertThat(result.get("alternatives").get(0).get(0).get("id"))
+        .isEqualTo(result.get("ids").get(0));
+    assertThat(json("--prompt", "the cat", "--max-tokens", "3").getFirst().has("alternatives"))
+        .isFalse();
+  }
+
+  @Test
+  void generate_beams_areTheBestText() throws IOException {
+    String[] options = {"--prompt", "the cat", "--max-tokens", "12"};
+    JsonNode one = json(concat(options, "--beams", "1")).getFirst();
+    JsonNode full = json(concat(options, "--mode", "full")).getFirst();
+
+    assertThat(one.get("ids")).isEqualTo(full.get("ids"));
+    assertThat(generate(concat(options, "--beams", "4", "--length-penalty", "0.8"))).isZero();
+    assertThat(out.toString()).isNotBlank();
+  }
+
+  @Test
+  void generate_calibration_replacesPolicyExitsAndThresholds() throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    Files.writeString(file, "{\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0}}");
+
+    assertThat(heads("--calibration", file.toString())).containsOnly("exit_2");
+    assertThat(generate("--prompt", "a", "--calibration", file.toString(), "--threshold", "0.5"))
+        .isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: --threshold has no effect with --calibration, whose file says it; leave it"
+                + " out\n");
+    assertThat(generate("--prompt", "a", "--calibration", folder.resolve("absent").toString()))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("absent: no such file or folder");
+  }
+
+  @Test
+  void generate_furtherSampling_changesTheText() throws IOException {
+    String[] options = {"--prompt", "the cat", "--max-tokens", "8", "--mode", "full"};
+    JsonNode plain = json(options).getFirst();
+    String best = plain.get("ids").get(0).asText();
+
+    JsonNode banned = json(concat(options, "--logit-bias", best + "=-1000,3=0.5")).getFirst();
+    assertThat(strings(banned.get("ids"))).doesNotContain(best);
+    JsonNode varied = json(concat(options, "--presence-penalty", "1000")).getFirst();
+    assertThat(strings(varied.get("ids"))).doesNotHaveDuplicates();
+    JsonNode sure = json(concat(options, "--temperature", "3", "--min-p", "1")).getFirst();
+    assertThat(sure.get("ids")).isEqualTo(plain.get("ids"));
+  }
+
   private List<String> heads(String... args) throws IOException {
     return strings(
         json(concat(args, "--prompt", "the cat", "--max-tokens", "6")).getFirst().get("heads"));
@@ -233,6 +300,21 @@ final class GenerateCommandTest {
             + " more",
         "--max-pending 0 | max-pending: 0 is below 1; use 1 or more",
         "--batch-size 0 | batch-size: 0 is below 1; use 1 or more",
+        "--mode full --exits 2 | --exits has no effect in the mode full; leave it out",
+        "--mode speculative --threshold 0.5 | --threshold has no effect in the mode speculative;"
+            + " leave it out",
+        "--draft-length 3 | --draft-length has no effect in the mode early-exit; leave it out",
+        "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
+            + " model has exits after layer 1, layer 2, layer 4",
+        "--mode speculative --draft-length 0 | draft-length: 0 is below 1; use 1 or more",
+        "--policy entropy --threshold-decay 4 | --threshold-decay has no effect with the policy"
+            + " entropy; leave it out",
+        "--beams 2 --temperature 1 | sampling has no effect with --beams, which searches in the"
+            + " full model; leave it out",
+        "--beams 2 --threshold 0.5 | --threshold has no effect with --beams, which searches in"
+            + " the full model; leave it out",
+        "--length-penalty 2 | --length-penalty has no effect without --beams; leave it out",
+        "--min-p 2 | min-p: 2.0 is outside [0, 1]; 0 is no limit",
         "--threads 0 | --threads: 0 is below 1; use 1 or more",
       })
   void generate_optionThatCannotBeHonoured_isWrongUse(String options, String message) {
@@ -248,6 +330,10 @@ final class GenerateCommandTest {
         .isEqualTo(
             "eellm: --threshold has no effect with the policy full, which a model without exits"
                 + " has; leave it out\n");
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--mode", "speculative"))
+        .isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo("eellm: --mode: speculative needs exits, and this model has none; use full\n");
     assertThat(generateFrom("without-exits", "--prompt", "a", "--policy", "margin")).isEqualTo(2);
     assertThat(err.toString())
         .isEqualTo("eellm: --policy: margin needs exits, and this model has none; use full\n");
@@ -306,7 +392,7 @@ final class GenerateCommandTest {
             1,
             Progress.NONE);
     try (Decoder model = SmallModel.plain()) {
-      write(other, model, large);
+      SmallModelFolder.write(other, model, large);
     }
     assertThat(generateFrom("other", "--prompt", "a")).isEqualTo(1);
     assertThat(err.toString())

@@ -1,0 +1,217 @@
+package org.eellm.generate;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Set;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ConfigException;
+import org.eellm.generate.GeneratedToken.Alternative;
+import org.eellm.generate.Result.FinishReason;
+import org.eellm.generate.TokenListener.Reaction;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+
+/**
+ * The most probable texts instead of the most probable tokens: several beginnings go on side by
+ * side, and the best of all their continuations stay. Beginnings share the pages of keys and values
+ * that they have in common.
+ *
+ * <p>Always with the full model: probabilities of exits and of the final head are not comparable,
+ * so a sum over both would rank texts by where their tokens left.
+ *
+ * @param beams beginnings that go on, and texts that result, at least 1
+ * @param lengthPenalty a text's score is its log probability over its length to this power: 0
+ *     prefers short texts, 1 counts the mean, more prefers long ones
+ */
+public record BeamSearch(int beams, double lengthPenalty) {
+
+  public BeamSearch {
+    if (beams < 1) {
+      throw new ConfigException("beams: " + beams + " is below 1; use 1 or more");
+    }
+    if (!Double.isFinite(lengthPenalty)) {
+      throw new ConfigException("length-penalty: " + lengthPenalty + " is no finite number; use 1");
+    }
+  }
+
+  /**
+   * A text that was found.
+   *
+   * @param score what the texts are ranked by
+   */
+  public record Hypothesis(List<GeneratedToken> tokens, double score, FinishReason reason) {
+    public Hypothesis {
+      tokens = List.copyOf(tokens);
+    }
+
+    /** The generated ids. */
+    public List<Integer> ids() {
+      return tokens.stream().map(GeneratedToken::id).toList();
+    }
+  }
+
+  /** A beginning: what has been chosen, and the sequence that is to go on. */
+  private record Beam(BeamSequence sequence, List<GeneratedToken> tokens, double logProbability) {}
+
+  /** A way in which a beginning may go on. */
+  private record Step(Beam beam, Alternative token, double logProbability) {}
+
+  /**
+   * The best continuations, best first.
+   *
+   * @param prompt ids, at least one
+   * @param maxTokens most tokens of a continuation
+   * @param endTokens ids that end one, and are its last
+   * @return as many as there are beams, or fewer where the vocabulary is smaller
+   * @throws GenerateException if the prompt does not fit the model
+   */
+  public List<Hypothesis> search(
+      Decoder model, Limits limits, List<Integer> prompt, int maxTokens, Set<Integer> endTokens) {
+    Request request = new Request(prompt, maxTokens, endTokens, Decoding.full(), Sampler.greedy());
+    Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
+    ScalarType format = PagePool.format(model);
+    int pages = PagePool.pages(job.positions());
+    try (PagePool pool = new PagePool(2 * beams * pages, format)) { // of two generations
+      BlockPass pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), format);
+      SequenceCache cache = new SequenceCache(pool, pool.take(pages));
+      Beam first = new Beam(new BeamSequence(job, cache, 0, 2 * beams), List.of(), 0);
+      return new Search(pass, job).from(first);
+    }
+  }
+
+  private final class Search {
+    private final BlockPass pass;
+    private final Job job;
+    private final List<Hypothesis> found = new ArrayList<>();
+    private List<Beam> going = List.of();
+
+    Search(BlockPass pass, Job job) {
+      this.pass = pass;
+      this.job = job;
+    }
+
+    List<Hypothesis> from(Beam first) {
+      going = List.of(first);
+      try {
+        while (!going.isEmpty()) {
+          advance();
+          goOnWith(bestSteps());
+        }
+      } finally {
+        going.forEach(beam -> beam.sequence().close());
+      }
+      return found.stream()
+          .sorted(Comparator.comparingDouble(Hypothesis::score).reversed())
+          .limit(beams)
+          .toList();
+    }
+
+    /** Lets each beginning's newest token go in; at first the prompt, in parts. */
+    private void advance() {
+      while (going.getFirst().sequence().waiting() > 0) {
+        List<Span> rows = new ArrayList<>();
+        for (Beam beam : going) {
+          BeamSequence sequence = beam.sequence();
+          rows.add(sequence.next(Math.min(Batch.PROMPT_ROWS, sequence.waiting())));
+        }
+        pass.run(rows);
+        for (Beam beam : going) {
+          beam.sequence().failure().ifPresent(cause -> rethrow(cause));
+        }
+      }
+    }
+
+    private static void rethrow(RuntimeException cause) {
+      throw cause;
+    }
+
+    /** The most probable continuations of all beginnings, best first; enough, even if many end. */
+    private List<Step> bestSteps() {
+      return going.stream()
+          .flatMap(
+              beam ->
+                  beam.sequence().next().stream()
+                      .map(
+                          token ->
+                              new Step(
+                                  beam, token, beam.logProbability() + token.logProbability())))
+          .sorted(Comparator.comparingDouble(Step::logProbability).reversed())
+          .limit(2L * beams)
+          .toList();
+    }
+
+    private void goOnWith(List<Step> steps) {
+      List<Step> further = new ArrayList<>();
+      for (int rank = 0; rank < steps.size() && further.size() < beams; rank++) {
+        Step step = steps.get(rank);
+        boolean ends = job.request().endTokens().contains(step.token().id());
+        boolean full = step.beam().tokens().size() + 1 == job.request().maxTokens();
+        if (ends && rank < beams) {
+          add(step, FinishReason.END_TOKEN);
+        } else if (!ends && full) {
+          add(step, FinishReason.LENGTH);
+        } else if (!ends) {
+          further.add(step);
+        }
+      }
+      List<Beam> next = isDecided(further) ? List.of() : further.stream().map(this::fork).toList();
+      going.forEach(beam -> beam.sequence().close());
+      going = next;
+    }
+
+    private void add(Step step, FinishReason reason) {
+      List<GeneratedToken> tokens = tokens(step);
+      found.add(new Hypothesis(tokens, score(step.logProbability(), tokens.size()), reason));
+    }
+
+    private double score(double logProbability, int length) {
+      return logProbability / Math.pow(length, lengthPenalty);
+    }
+
+    /** Whether no beginning can still become better than the texts there are. */
+    private boolean isDecided(List<Step> further) {
+      if (found.size() < beams || further.isEmpty()) {
+        return further.isEmpty();
+      }
+      Step best = further.getFirst();
+      // The longest text has the best score if length is rewarded, the shortest one otherwise.
+      int length = lengthPenalty > 0 ? job.request().maxTokens() : best.beam().tokens().size() + 1;
+      double worst =
+          found.stream()
+              .map(Hypothesis::score)
+              .sorted(Comparator.reverseOrder())
+              .skip(beams - 1L)
+              .findFirst()
+              .orElseThrow();
+      return worst >= score(best.logProbability(), length);
+    }
+
+    private List<GeneratedToken> tokens(Step step) {
+      List<GeneratedToken> tokens = new ArrayList<>(step.beam().tokens());
+      Head head = job.heads().getLast();
+      tokens.add(
+          new GeneratedToken(
+              step.token().id(),
+              head.name(),
+              head.layer(),
+              step.beam().sequence().confidence(),
+              step.token().logProbability(),
+              false,
+              List.of()));
+      return tokens;
+    }
+
+    private Beam fork(Step step) {
+      BeamSequence parent = step.beam().sequence();
+      int length = parent.tokens().size();
+      List<Integer> ids = new ArrayList<>(parent.tokens().range(0, length));
+      ids.add(step.token().id());
+      Job later = job.after(ids, job.request().maxTokens() - step.beam().tokens().size() - 1);
+      return new Beam(
+          new BeamSequence(later, parent.cache().fork(length), length, 2 * beams),
+          tokens(step),
+          step.logProbability());
+    }
+  }
+}
