@@ -109,10 +109,6 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
       long d = model.headDim();
       Tensor g = hiddenMask(gradient, pass).map(gradient::mul).orElse(gradient);
       Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
-      Tensor inner =
-          Reductions.sumLast(gMixed.mul(saved.mixed()).view(b, s, model.numHeads(), d))
-              .to(g.scalar_type())
-              .view(b * s, model.numHeads());
       CausalAttention.Result result =
           attention(pass)
               .backward(
@@ -120,8 +116,7 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
                   saved.key(),
                   saved.value(),
                   saved.probabilities(),
-                  byHead(gMixed, b, s),
-                  byHead(inner, b, s));
+                  byHead(gMixed, b, s));
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);

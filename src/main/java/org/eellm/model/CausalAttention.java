@@ -4,11 +4,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.LongStream;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.kernel.CausalSoftmax;
 
 /**
  * Softmax attention of whole sequences by blocks of queries. A block sees the keys up to its own
@@ -111,15 +113,23 @@ final class CausalAttention {
   private Probabilities probabilities(Block block, Tensor query, Tensor key) {
     try (Scope scope = Scope.open()) {
       Tensor scores = torch.bmm(block.rows(query), block.seen(key).transpose(1, 2));
-      long r = block.length();
-      scores
-          .view(-1, r, block.end())
-          .narrow(2, block.start(), r)
-          .add_(pass.causalMask().narrow(0, 0, r).narrow(1, 0, r));
-      Tensor softmax = torch.softmax(scores, -1);
+      Tensor softmax = softmax(scores, block);
       Tensor dropped = mask(softmax, block).map(softmax::mul).orElse(softmax);
       return new Probabilities(scope.pass(softmax), scope.pass(dropped));
     }
+  }
+
+  private Tensor softmax(Tensor scores, Block block) {
+    long r = block.length();
+    if (CausalSoftmax.fits(scores)) {
+      CausalSoftmax.forward(scores, block.start(), r);
+      return scores;
+    }
+    scores
+        .view(-1, r, block.end())
+        .narrow(2, block.start(), r)
+        .add_(pass.causalMask().narrow(0, 0, r).narrow(1, 0, r));
+    return torch.softmax(scores, -1);
   }
 
   /**
@@ -127,16 +137,13 @@ final class CausalAttention {
    *
    * @param saved what forward returned, or nothing to compute it again
    * @param gradient of the output, a view [b, K, G, s, D]
-   * @param inner sum over D of output times gradient, which is the sum over keys of probability
-   *     times its gradient, a view [b, K, G, s, 1]
    */
   Result backward(
       Tensor query,
       Tensor key,
       Tensor value,
       Optional<List<Probabilities>> saved,
-      Tensor gradient,
-      Tensor inner) {
+      Tensor gradient) {
     try (Scope scope = Scope.open()) {
       List<Block> blocks = blocks();
       Tensor[] gQuery = new Tensor[blocks.size()];
@@ -151,7 +158,7 @@ final class CausalAttention {
         Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), g); // [b K, e, D]
         Tensor gScores = torch.bmm(g, block.seen(value).transpose(1, 2)); // [b K, G r, e]
         mask(gScores, block).ifPresent(gScores::mul_);
-        gScores.sub_(block.rows(inner)).mul_(probabilities.softmax());
+        softmaxBackward(probabilities.softmax(), gScores, block);
         gQuery[block.index()] = torch.bmm(gScores, block.seen(key)).view(block.part(query).sizes());
         Tensor gKey = torch.bmm(gScores.transpose(1, 2), block.rows(query)); // [b K, e, D]
         if (block.end() == pass.sequence()) {
@@ -164,6 +171,16 @@ final class CausalAttention {
       }
       Tensor all = gQuery.length == 1 ? gQuery[0] : torch.cat(new TensorVector(gQuery), 3);
       return new Result(scope.pass(all), scope.pass(gKeys), scope.pass(gValues));
+    }
+  }
+
+  /** Replaces the probabilities' gradient by the scores'. */
+  private static void softmaxBackward(Tensor softmax, Tensor gradient, Block block) {
+    if (CausalSoftmax.fits(gradient)) {
+      CausalSoftmax.backward(softmax, gradient, block.start(), block.length());
+    } else {
+      Tensor inner = Reductions.sumLast(gradient.mul_(softmax));
+      gradient.addcmul_(softmax, inner.to(gradient.scalar_type()), new Scalar(-1.0));
     }
   }
 

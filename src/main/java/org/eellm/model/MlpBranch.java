@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.kernel.SwiGlu;
 
 /**
  * The MLP: {@code down(silu(gate(x)) * up(x))}, or {@code down(gelu(up(x)))} without a gate.
@@ -19,9 +20,9 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
    * @param x input, [n, h]
    * @param normed [n, h]
    * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
-   * @param activated {@code silu(gate(x))} or {@code gelu(up(x))}, [n, ffn]
+   * @param active what {@code down} multiplies, [n, ffn]
    */
-  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor activated) implements Tape {}
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active) implements Tape {}
 
   /**
    * @param norm name of the norm, which an exit's branch MLP shares with its layer
@@ -46,11 +47,10 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
     try (Scope scope = Scope.open()) {
       Tensor normed = norm.forward(x);
       Tensor inner = up.forward(normed);
-      Tensor activated = activate(inner);
-      Tensor delta = down.forward(active(activated, inner));
+      Tensor active = activate(inner);
+      Tensor delta = down.forward(active);
       mask(delta, pass).ifPresent(delta::mul_);
-      Saved saved =
-          new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(activated));
+      Saved saved = new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(active));
       return new Output(scope.pass(delta), saved);
     }
   }
@@ -60,9 +60,8 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
       Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
-      Tensor active = active(saved.activated(), saved.inner());
-      Tensor gActive = down.backward(active, g, gradients); // [n, ffn]
-      Tensor gInner = activateBackward(saved, gActive);
+      Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
+      Tensor gInner = activateBackward(saved.inner(), gActive);
       Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
       return scope.pass(norm.backward(saved.x(), gNormed, gradients));
     }
@@ -72,32 +71,28 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
   public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
       Tensor inner = up.forward(norm.forward(x));
-      return scope.pass(down.forward(active(activate(inner), inner)));
+      return scope.pass(down.forward(activate(inner)));
     }
   }
 
+  /** What {@code down} multiplies, [n, ffn]. */
   private Tensor activate(Tensor inner) {
     return switch (model.activation()) {
-      case SWIGLU -> torch.silu(gate(inner));
+      case SWIGLU ->
+          SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
       case GELU -> torch.gelu(inner);
     };
   }
 
-  /** What {@code down} multiplies. */
-  private Tensor active(Tensor activated, Tensor inner) {
-    return switch (model.activation()) {
-      case SWIGLU -> activated.mul(gated(inner));
-      case GELU -> activated;
-    };
-  }
-
-  private Tensor activateBackward(Saved saved, Tensor gActive) {
-    Tensor inner = saved.inner();
+  private Tensor activateBackward(Tensor inner, Tensor gActive) {
     return switch (model.activation()) {
       case GELU -> torch.gelu_backward(gActive, inner);
       case SWIGLU -> {
+        if (SwiGlu.fits(inner)) {
+          yield SwiGlu.backward(inner, gActive);
+        }
         Tensor gInner = torch.empty_like(inner);
-        torch.mul_out(gated(gInner), gActive, saved.activated());
+        torch.mul_out(gated(gInner), gActive, torch.silu(gate(inner)));
         torch.silu_backward_out(gate(gInner), gActive.mul_(gated(inner)), gate(inner));
         yield gInner;
       }

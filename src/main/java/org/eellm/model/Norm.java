@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.RmsNormalization;
 
 /** Normalisation over the hidden dimension; statistics in float32. */
 sealed interface Norm {
@@ -41,6 +42,9 @@ sealed interface Norm {
 
     @Override
     public Tensor forward(Tensor x) {
+      if (RmsNormalization.fits(x)) {
+        return RmsNormalization.forward(x, weight.value(), epsilon);
+      }
       return torch.rms_norm(
           x,
           new long[] {x.size(1)},
@@ -51,6 +55,12 @@ sealed interface Norm {
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       try (Scope scope = Scope.open()) {
+        if (RmsNormalization.fits(x)) {
+          RmsNormalization.Backward backward =
+              RmsNormalization.backward(x, weight.value(), g, epsilon);
+          gradients.add(weight, backward.weight());
+          return scope.pass(backward.x());
+        }
         double share = 1.0 / x.size(1);
         Tensor wide = x.to(ScalarType.Float); // [n, h]
         Tensor inverse = // 1 / sqrt(mean(x^2) + epsilon), [n, 1]

@@ -10,6 +10,7 @@ import org.eellm.config.RopeScaling;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.HeadRotation;
 
 /**
  * Rotary position embedding in Hugging Face's convention: elements j and j + D/2 of a head are a
@@ -109,6 +110,10 @@ final class Rope implements AutoCloseable {
    * Writes {@code x}, [..., s, D], rotated into {@code out} of the same shape; both may be strided.
    */
   static void rotate(Tensor x, Angles angles, Tensor out) {
+    if (HeadRotation.fits(x, out)) {
+      HeadRotation.rotate(x, angles.cos(), angles.sin(), out);
+      return;
+    }
     long half = x.size(-1) / 2;
     Tensor a = x.narrow(-1, 0, half);
     Tensor b = x.narrow(-1, half, half);

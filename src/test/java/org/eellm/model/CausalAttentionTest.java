@@ -39,13 +39,10 @@ final class CausalAttentionTest {
 
       Tensor out = torch.empty_like(query);
       List<CausalAttention.Probabilities> saved = attention.forward(query, key, value, out);
-      Tensor inner =
-          out.mul(gradient)
-              .sum(new long[] {-1}, true, new org.bytedeco.pytorch.ScalarTypeOptional());
       CausalAttention.Result kept =
-          attention.backward(query, key, value, Optional.of(saved), gradient, inner);
+          attention.backward(query, key, value, Optional.of(saved), gradient);
       CausalAttention.Result again =
-          attention.backward(query, key, value, Optional.empty(), gradient, inner);
+          attention.backward(query, key, value, Optional.empty(), gradient);
 
       Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
       Tensor k = leaf(key.view(heads, 1, length, WIDTH));

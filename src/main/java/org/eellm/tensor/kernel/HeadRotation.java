@@ -1,0 +1,76 @@
+package org.eellm.tensor.kernel;
+
+import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import org.bytedeco.pytorch.Tensor;
+
+/** Rotates heads by their positions from one layout to another, in one pass. */
+public final class HeadRotation {
+  private HeadRotation() {}
+
+  /** Whether the kernel takes {@code x} and {@code out}, [..., s, D], strided but for D. */
+  public static boolean fits(Tensor x, Tensor out) {
+    return Kernels.reach(x)
+        && x.size(-1) / 2 % Lanes.WIDTH == 0
+        && x.stride(-1) == 1
+        && out.stride(-1) == 1;
+  }
+
+  /**
+   * Writes {@code x}, [..., s, D], rotated into {@code out} of the same shape: elements j and j +
+   * D/2 are a pair.
+   *
+   * @param cos contiguous, [s, D/2]
+   * @param sin contiguous, [s, D/2]
+   */
+  public static void rotate(Tensor x, Tensor cos, Tensor sin, Tensor out) {
+    long[] from = starts(x);
+    long[] to = starts(out);
+    long cosines = cos.data_ptr().address();
+    long sines = sin.data_ptr().address();
+    int sequence = Math.toIntExact(x.size(-2));
+    long half = x.size(-1); // bytes
+    long stepFrom = 2 * x.stride(-2);
+    long stepTo = 2 * out.stride(-2);
+    Team.run(
+        from.length,
+        1,
+        (member, first, end) -> {
+          for (int i = first; i < end; i++) {
+            for (int s = 0; s < sequence; s++) {
+              rotate(
+                  from[i] + s * stepFrom,
+                  cosines + s * half,
+                  sines + s * half,
+                  to[i] + s * stepTo,
+                  half);
+            }
+          }
+        });
+  }
+
+  private static void rotate(long x, long cos, long sin, long out, long half) {
+    for (long i = 0; i < half; i += 2 * Lanes.WIDTH) {
+      FloatVector a = Lanes.load(x + i);
+      FloatVector b = Lanes.load(x + half + i);
+      FloatVector c = Lanes.load(cos + i);
+      FloatVector s = Lanes.load(sin + i);
+      Lanes.store(a.mul(c).sub(b.mul(s)), out + i);
+      Lanes.store(b.mul(c).add(a.mul(s)), out + half + i);
+    }
+  }
+
+  /** Addresses of the sequences of x, [..., s, D], in row-major order. */
+  private static long[] starts(Tensor x) {
+    long[] starts = {x.data_ptr().address()};
+    for (long dimension = 0; dimension < x.dim() - 2; dimension++) {
+      int size = Math.toIntExact(x.size(dimension));
+      long stride = 2 * x.stride(dimension);
+      long[] outer = starts;
+      long[] all = new long[outer.length * size];
+      Arrays.setAll(all, i -> outer[i / size] + i % size * stride);
+      starts = all;
+    }
+    return starts;
+  }
+}

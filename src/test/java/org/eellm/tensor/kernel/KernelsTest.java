@@ -1,0 +1,155 @@
+package org.eellm.tensor.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Kernels in bfloat16 against libtorch's operations and gradients in float32. */
+final class KernelsTest {
+  /** Half a unit in the last place of bfloat16, and float32's own errors. */
+  private static final double ROUNDING = 0x1p-8;
+
+  private final Scope scope = Scope.open();
+
+  @BeforeEach
+  void seed() {
+    torch.manual_seed(5);
+  }
+
+  @AfterEach
+  void free() {
+    scope.close();
+  }
+
+  @Test
+  void rmsNormalization_forwardBackward_equalsLibtorch() {
+    Tensor x = bfloat16(torch.randn(37, 96));
+    Tensor weight = bfloat16(torch.randn(96));
+    Tensor gradient = bfloat16(torch.randn(37, 96));
+    Tensor wideX = leaf(x);
+    Tensor wideWeight = leaf(weight);
+    Tensor expected =
+        torch.rms_norm(
+            wideX, new long[] {96}, new TensorOptional(wideWeight), new DoubleOptional(1e-5));
+    expected.mul(wide(gradient)).sum().backward();
+
+    RmsNormalization.Backward backward = RmsNormalization.backward(x, weight, gradient, 1e-5);
+
+    assertThat(RmsNormalization.fits(x)).isTrue();
+    assertClose(RmsNormalization.forward(x, weight, 1e-5), expected);
+    assertClose(backward.x(), wideX.grad());
+    assertClose(backward.weight(), wideWeight.grad());
+  }
+
+  @Test
+  void swiGlu_forwardBackward_equalsLibtorch() {
+    Tensor inner = bfloat16(torch.randn(37, 192).mul(new Scalar(8.0)));
+    Tensor gradient = bfloat16(torch.randn(37, 96));
+    Tensor leaf = leaf(inner);
+    Tensor expected = torch.silu(leaf.narrow(1, 0, 96)).mul(leaf.narrow(1, 96, 96));
+    expected.mul(wide(gradient)).sum().backward();
+
+    assertThat(SwiGlu.fits(inner)).isTrue();
+    assertClose(SwiGlu.forward(inner), expected);
+    assertClose(SwiGlu.backward(inner, gradient), leaf.grad());
+  }
+
+  @Test
+  void swiGlu_farFromZero_staysFiniteAndKeepsNotANumber() {
+    float[] values = new float[64];
+    values[0] = 1e30f;
+    values[1] = -1e30f;
+    values[2] = Float.NaN;
+    java.util.Arrays.fill(values, 32, 64, 1);
+    Tensor inner = bfloat16(Tensors.ofFloats(values, org.eellm.tensor.Torch.cpu(), 1, 64));
+
+    float[] active = Tensors.toFloats(SwiGlu.forward(inner));
+
+    assertThat(active[0]).isGreaterThan(9e29f);
+    assertThat(active[1]).isCloseTo(0, org.assertj.core.data.Offset.offset(1e-6f));
+    assertThat(active[2]).isNaN();
+    assertThat(active[3]).isZero();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0, 32", "64, 32", "7, 25", "0, 1"})
+  void causalSoftmax_forwardBackward_equalsLibtorch(long first, long length) {
+    long keys = 96;
+    Tensor scores = bfloat16(torch.randn(3, 2 * length, keys).mul(new Scalar(4.0)));
+    Tensor gradient = bfloat16(torch.randn(3, 2 * length, keys));
+    Tensor mask =
+        torch
+            .full(new long[] {length, keys}, new Scalar(Double.NEGATIVE_INFINITY))
+            .triu_(first + 1);
+    Tensor both = torch.cat(new TensorVector(mask, mask), 0); // Two heads share keys.
+    Tensor expected = torch.softmax(wide(scores).add(both), -1);
+    Tensor p = wide(bfloat16(expected));
+    Tensor inner = p.mul(wide(gradient)).sum(new long[] {-1}, true, new ScalarTypeOptional());
+    Tensor expectedGradient = p.mul(wide(gradient).sub(inner));
+
+    assertThat(CausalSoftmax.fits(scores)).isTrue();
+    CausalSoftmax.forward(scores, first, length);
+    CausalSoftmax.backward(bfloat16(p), gradient, first, length);
+
+    assertClose(scores, expected);
+    assertClose(gradient, expectedGradient);
+  }
+
+  @Test
+  void headRotation_stridedHeads_equalsTheDefinition() {
+    Tensor fused = bfloat16(torch.randn(2, 5, 6, 64)); // [b, s, H, D]
+    Tensor x = fused.narrow(2, 1, 4).view(2, 5, 2, 2, 64).permute(0, 2, 3, 1, 4);
+    Tensor cos = bfloat16(torch.rand(5, 32));
+    Tensor sin = bfloat16(torch.rand(5, 32));
+    Tensor out = torch.empty_like(bfloat16(torch.zeros(2, 2, 2, 5, 64)));
+
+    assertThat(HeadRotation.fits(x, out)).isTrue();
+    HeadRotation.rotate(x, cos, sin, out);
+
+    Tensor a = wide(x.narrow(-1, 0, 32));
+    Tensor b = wide(x.narrow(-1, 32, 32));
+    assertClose(out.narrow(-1, 0, 32), a.mul(wide(cos)).sub(b.mul(wide(sin))));
+    assertClose(out.narrow(-1, 32, 32), b.mul(wide(cos)).add(a.mul(wide(sin))));
+  }
+
+  @Test
+  void fits_whatKernelsCannotTake_isFalse() {
+    assertThat(RmsNormalization.fits(torch.randn(2, 64))).isFalse(); // float32
+    assertThat(RmsNormalization.fits(bfloat16(torch.randn(2, 65)))).isFalse(); // a rest
+    assertThat(RmsNormalization.fits(bfloat16(torch.randn(64, 64)).t())).isFalse(); // gaps
+  }
+
+  private static Tensor bfloat16(Tensor x) {
+    return x.to(ScalarType.BFloat16);
+  }
+
+  private static Tensor wide(Tensor x) {
+    return x.to(ScalarType.Float);
+  }
+
+  private static Tensor leaf(Tensor x) {
+    return wide(x).detach().requires_grad_(true);
+  }
+
+  /** Within rounding of each number, or of the largest one where terms cancel. */
+  private static void assertClose(Tensor actual, Tensor expected) {
+    Tensor want = wide(expected).detach();
+    Tensor allowed = want.abs().mul(new Scalar(ROUNDING)).add_(new Scalar(1e-5));
+    Tensor excess = wide(actual).sub(want).abs_().sub_(allowed);
+    assertThat(excess.max().item_double()).isLessThanOrEqualTo(0);
+  }
+}
