@@ -30,7 +30,10 @@ final class StopSignals implements BooleanSupplier, AutoCloseable {
   static StopSignals listen(PrintWriter err) {
     StopSignals signals = new StopSignals(err);
     for (String name : NAMES) {
-      signals.handlersBefore.put(name, Signals.register(name, () -> signals.request(name)));
+      // A terminal sends Ctrl-C to ranks and launcher alike, and the launcher hands it on.
+      Runnable handler =
+          name.equals("INT") && RankOptions.isLaunched() ? () -> {} : () -> signals.request(name);
+      signals.handlersBefore.put(name, Signals.register(name, handler));
     }
     return signals;
   }

@@ -2,11 +2,19 @@ package org.eellm.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.Transport;
+import org.eellm.distributed.World;
 import org.eellm.train.ConsoleProgress;
+import org.eellm.train.RunFolder;
 import org.eellm.train.TrainEvent.Evaluation;
 import org.eellm.train.Trainer;
 import org.eellm.train.Trainer.Outcome;
@@ -23,9 +31,13 @@ import picocli.CommandLine.Spec;
     description = "Trains an early-exit model; docs/training.md says how.",
     mixinStandardHelpOptions = true)
 final class TrainCommand implements Callable<Integer> {
+  /** How long ranks may take to come, and to answer. */
+  private static final Duration TIMEOUT = Duration.ofMinutes(10);
+
   @Spec private CommandSpec spec;
   @Mixin private ConfigOptions config;
   @Mixin private JsonOption json;
+  @Mixin private RankOptions ranks;
 
   @Option(
       names = "--output",
@@ -46,6 +58,24 @@ final class TrainCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     RunConfig given = config.read();
+    ParallelConfig parallel = given.parallel();
+    Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
+    Optional<Integer> toLaunch = ranks.toLaunch(spec);
+    if (toLaunch.isPresent()) {
+      mesh.requireSize(toLaunch.get());
+      return ranks.launch(spec, toLaunch.get(), this::resumeWhatWasBegun);
+    }
+    try (World world = ranks.join(mesh, TIMEOUT, Transport.GLOO)) {
+      return train(given);
+    }
+  }
+
+  /** A run that ended before it wrote anything has nothing to resume, and starts again. */
+  private List<String> resumeWhatWasBegun() {
+    return resume || !RunFolder.isBegun(output) ? List.of() : List.of("--resume");
+  }
+
+  private int train(RunConfig given) {
     try (Trainer trainer = resume ? Trainer.resume(given, output) : Trainer.start(given, output)) {
       Outcome outcome = watch(trainer, spec.commandLine().getErr());
       report(outcome, trainer.config().train().steps());

@@ -162,7 +162,7 @@ final class BackendCommunicator implements Communicator {
       Tensor length = Tensors.ofLongs(new long[] {mine.length}, engine.device(), 1);
       allGather(lengths, length).await();
       long[] sizes = Tensors.toLongs(lengths);
-      int longest = Math.toIntExact(Arrays.stream(sizes).max().orElseThrow());
+      int longest = Math.toIntExact(Math.max(1, Arrays.stream(sizes).max().orElseThrow()));
       Tensor host = Tensors.zeros(ScalarType.Byte, Torch.cpu(), longest);
       Tensors.bytes(host).asByteBuffer().put(mine);
       Tensor all = Tensors.empty(ScalarType.Byte, engine.device(), (long) size() * longest);

@@ -23,10 +23,12 @@ final class Board implements AutoCloseable {
 
   private final TCPStore store;
   private final String host;
+  private final String prefix;
   private final Duration timeout;
 
-  private Board(String host, int port, boolean hosts, Duration timeout) {
+  private Board(String host, int port, boolean hosts, String prefix, Duration timeout) {
     this.host = host;
+    this.prefix = prefix;
     this.timeout = timeout;
     try (Scope scope = Scope.open()) {
       TCPStoreOptions options = new TCPStoreOptions();
@@ -47,7 +49,7 @@ final class Board implements AutoCloseable {
    */
   static Board host(String host, int port, Duration timeout) {
     try {
-      return new Board(host, port, true, timeout);
+      return new Board(host, port, true, "", timeout);
     } catch (RuntimeException e) {
       throw new DistributedException(
           "cannot listen on port "
@@ -59,11 +61,15 @@ final class Board implements AutoCloseable {
     }
   }
 
-  /** Connects to the board at {@code host}, which may take until {@code timeout} to appear. */
-  static Board open(String host, int port, Duration timeout) {
+  /**
+   * Connects to the board at {@code host}, which may take until {@code timeout} to appear.
+   *
+   * @param prefix of all keys, where others use the board as well
+   */
+  static Board open(String host, int port, String prefix, Duration timeout) {
     awaitListening(host, port, timeout);
     try {
-      return new Board(host, port, false, timeout);
+      return new Board(host, port, false, prefix, timeout);
     } catch (RuntimeException e) {
       throw absent(host, port, timeout, e);
     }
@@ -95,7 +101,7 @@ final class Board implements AutoCloseable {
 
   /** Another connection to the same board. */
   Board again() {
-    return open(host, port(), timeout);
+    return open(host, port(), prefix, timeout);
   }
 
   String host() {
@@ -107,31 +113,31 @@ final class Board implements AutoCloseable {
   }
 
   /**
-   * A connection of its own to the keys that begin with {@code prefix}, to be given to one native
-   * object, which then owns it. The binding's stores carry no reference count of Java's: whatever
-   * takes one believes to be its only owner, so Java must not free it as well.
+   * A connection of its own to the keys of {@code group}, to be given to one native object, which
+   * then owns it. The binding's stores carry no reference count of Java's: whatever takes one
+   * believes to be its only owner, so Java must not free it as well.
    */
-  PrefixStore handOver(String prefix) {
+  PrefixStore handOver(String group) {
     TCPStore connection = again().store;
     connection.deallocate(false);
-    PrefixStore part = new PrefixStore(prefix, connection);
+    PrefixStore part = new PrefixStore(prefix + group, connection);
     part.deallocate(false);
     return part;
   }
 
   void put(String key, String value) {
-    store.set(key, value);
+    store.set(prefix + key, value);
   }
 
   boolean has(String key) {
-    try (StringVector keys = new StringVector(key)) {
+    try (StringVector keys = new StringVector(prefix + key)) {
       return store.check(keys);
     }
   }
 
   /** The value of a key that is there. */
   String get(String key) {
-    return store.get_to_str(key);
+    return store.get_to_str(prefix + key);
   }
 
   @Override

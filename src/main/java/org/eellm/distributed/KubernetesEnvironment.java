@@ -30,6 +30,6 @@ final class KubernetesEnvironment {
             1,
             size == 1 ? LocalLauncher.LOOPBACK : environment.requireText(HOST, RANK),
             environment.port(PORT, HOST),
-            BoardHost.RANK_ZERO));
+            new BoardHost.RankZero()));
   }
 }

@@ -45,6 +45,6 @@ final class OpenMpiEnvironment {
             localSize,
             host,
             environment.port("MASTER_PORT", job),
-            BoardHost.RANK_ZERO));
+            new BoardHost.RankZero()));
   }
 }

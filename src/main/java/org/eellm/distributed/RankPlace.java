@@ -19,14 +19,19 @@ public record RankPlace(
 
   /** A process that nobody started with others. */
   static final RankPlace ALONE =
-      new RankPlace(0, 1, 0, 1, LocalLauncher.LOOPBACK, 0, BoardHost.RANK_ZERO);
+      new RankPlace(0, 1, 0, 1, LocalLauncher.LOOPBACK, 0, new BoardHost.RankZero());
 
   /** Who holds the board that the ranks meet at. */
-  public enum BoardHost {
+  public sealed interface BoardHost {
     /** The process of rank 0. */
-    RANK_ZERO,
-    /** What started the ranks, as torchrun does. */
-    LAUNCHER
+    record RankZero() implements BoardHost {}
+
+    /**
+     * What started the ranks, as torchrun does.
+     *
+     * @param attempt how often they have been started again: the board is the same
+     */
+    record Launcher(int attempt) implements BoardHost {}
   }
 
   /**

@@ -50,7 +50,7 @@ final class SlurmEnvironment {
                 .text("MASTER_ADDR")
                 .orElseGet(() -> localSize == size ? LocalLauncher.LOOPBACK : firstNode(nodes)),
             environment.port("MASTER_PORT", job),
-            BoardHost.RANK_ZERO));
+            new BoardHost.RankZero()));
   }
 
   /** The first of a list such as {@code login1,gpu[003-007,9]}. */

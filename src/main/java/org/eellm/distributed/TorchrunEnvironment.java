@@ -38,10 +38,14 @@ final class TorchrunEnvironment {
             localSize,
             environment.requireText("MASTER_ADDR", RANK),
             environment.port("MASTER_PORT", RANK),
-            environment
-                .text("TORCHELASTIC_USE_AGENT_STORE")
-                .filter("True"::equals)
-                .map(_ -> BoardHost.LAUNCHER)
-                .orElse(BoardHost.RANK_ZERO)));
+            boardHost(environment)));
+  }
+
+  private static BoardHost boardHost(Environment environment) {
+    boolean agent =
+        environment.text("TORCHELASTIC_USE_AGENT_STORE").filter("True"::equals).isPresent();
+    return agent
+        ? new BoardHost.Launcher(environment.number("TORCHELASTIC_RESTART_COUNT").orElse(0))
+        : new BoardHost.RankZero();
   }
 }

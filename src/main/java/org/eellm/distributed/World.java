@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
+import org.eellm.distributed.RankPlace.BoardHost;
 import org.eellm.tensor.Torch;
 
 /**
@@ -74,11 +75,14 @@ public final class World implements AutoCloseable {
     if (mesh.size() == 1) {
       return new World(transport == Transport.GLOO ? Torch.cpu() : Torch.cuda());
     }
-    boolean hosts = place.rank() == 0 && place.board() == RankPlace.BoardHost.RANK_ZERO;
+    boolean hosts = place.rank() == 0 && place.board() instanceof BoardHost.RankZero;
     Board board =
-        hosts
-            ? Board.host(place.host(), place.port(), timeout)
-            : Board.open(place.host(), place.port(), timeout);
+        switch (place.board()) {
+          case BoardHost.RankZero() when hosts -> Board.host(place.host(), place.port(), timeout);
+          case BoardHost.RankZero() -> Board.open(place.host(), place.port(), "", timeout);
+          case BoardHost.Launcher(int attempt) ->
+              Board.open(place.host(), place.port(), "eellm/" + attempt + "/", timeout);
+        };
     Engine engine =
         switch (transport) {
           case GLOO -> GlooEngine.towards(place.host(), place.port(), timeout);

@@ -93,6 +93,11 @@ public final class RunFolder {
     return folder;
   }
 
+  /** Whether there is a run in a folder, which {@link #resume} would go on with. */
+  public static boolean isBegun(Path path) {
+    return Files.exists(new RunFolder(path).config());
+  }
+
   private static boolean isEmpty(Path path) throws IOException {
     try (Stream<Path> children = Files.list(path)) {
       return children.allMatch(data(path)::equals);

@@ -219,6 +219,16 @@ final class CommunicatorTest {
   }
 
   @Test
+  void gatherBytes_ofNothing_areEmpty() {
+    List<List<Integer>> lengths =
+        InProcess.run(
+            new Mesh(1, 2, 1),
+            world -> world.all().gatherBytes(new byte[0]).stream().map(its -> its.length).toList());
+
+    assertThat(lengths).hasSize(2).containsOnly(List.of(0, 0));
+  }
+
+  @Test
   void groups_ofEveryAxis_haveTheirMembersInOrder() {
     Mesh mesh = new Mesh(2, 2, 2);
     record Members(List<Long> tp, List<Long> dp, List<Long> pp, List<Long> last) {}

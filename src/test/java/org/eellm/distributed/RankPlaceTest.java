@@ -72,13 +72,16 @@ final class RankPlaceTest {
   @Test
   void detect_torchrun() {
     assertThat(RankPlace.detect(TORCHRUN))
-        .contains(new RankPlace(3, 4, 1, 2, "node7", 29500, BoardHost.RANK_ZERO));
+        .contains(new RankPlace(3, 4, 1, 2, "node7", 29500, new BoardHost.RankZero()));
   }
 
   @Test
   void detect_torchrunWithAgentStore_meetsAtTheLauncher() {
-    assertThat(detected(with(TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE", "True")).board())
-        .isEqualTo(BoardHost.LAUNCHER);
+    Map<String, String> agent = with(TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE", "True");
+
+    assertThat(detected(agent).board()).isEqualTo(new BoardHost.Launcher(0));
+    assertThat(detected(with(agent, "TORCHELASTIC_RESTART_COUNT", "2")).board())
+        .isEqualTo(new BoardHost.Launcher(2));
   }
 
   @Test
@@ -86,7 +89,7 @@ final class RankPlaceTest {
     RankPlace place = detected(SLURM);
 
     assertThat(place)
-        .isEqualTo(new RankPlace(5, 7, 1, 2, "gpu003", place.port(), BoardHost.RANK_ZERO));
+        .isEqualTo(new RankPlace(5, 7, 1, 2, "gpu003", place.port(), new BoardHost.RankZero()));
     assertThat(place.port()).isBetween(20_000, 29_999);
   }
 
@@ -126,7 +129,7 @@ final class RankPlaceTest {
     RankPlace place = detected(OPEN_MPI);
 
     assertThat(place)
-        .isEqualTo(new RankPlace(1, 2, 1, 2, "127.0.0.1", place.port(), BoardHost.RANK_ZERO));
+        .isEqualTo(new RankPlace(1, 2, 1, 2, "127.0.0.1", place.port(), new BoardHost.RankZero()));
   }
 
   @Test
@@ -144,7 +147,7 @@ final class RankPlaceTest {
   @Test
   void detect_kubernetes() {
     assertThat(RankPlace.detect(KUBERNETES))
-        .contains(new RankPlace(1, 2, 0, 1, "train-0.train", 29400, BoardHost.RANK_ZERO));
+        .contains(new RankPlace(1, 2, 0, 1, "train-0.train", 29400, new BoardHost.RankZero()));
   }
 
   @Test
