@@ -6,6 +6,7 @@ import java.net.Socket;
 import java.time.Duration;
 import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.IntOptional;
 import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.StringVector;
 import org.bytedeco.pytorch.TCPStore;
@@ -37,6 +38,9 @@ final class Board implements AutoCloseable {
           .port((short) port)
           .waitWorkers(false)
           .timeout(new Milliseconds(timeout.toMillis()));
+      if (hosts && isLoopback(host) && LoopbackSocket.isSupported()) {
+        options.masterListenFd(new IntOptional(LoopbackSocket.listen(port)));
+      }
       store = new TCPStore(host, options);
       store.retainReference();
     }
@@ -59,6 +63,10 @@ final class Board implements AutoCloseable {
               + "; another run may use it: choose another MASTER_PORT",
           e);
     }
+  }
+
+  private static boolean isLoopback(String host) {
+    return host.equals(LocalLauncher.LOOPBACK) || host.equals("localhost");
   }
 
   /**
