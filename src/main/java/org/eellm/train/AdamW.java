@@ -1,7 +1,6 @@
 package org.eellm.train;
 
 import java.util.List;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -11,6 +10,7 @@ import org.eellm.model.Parameters;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.AdamWStep;
 
 /**
  * AdamW with decoupled weight decay on flat float32 buffers: {@code p -= lr * wd * p} for matrices,
@@ -27,7 +27,6 @@ public final class AdamW implements AutoCloseable {
   private final Tensor master;
   private final Tensor firstMoment;
   private final Tensor secondMoment;
-  private final Tensor scratch;
 
   /** Moments of zero; master weights are the parameters as they are. */
   public AdamW(Parameters parameters, OptimizerConfig config) {
@@ -38,8 +37,6 @@ public final class AdamW implements AutoCloseable {
       master = kept.keep(flat.to(ScalarType.Float)); // the parameters themselves in float32
       firstMoment = kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), flat.numel()));
       secondMoment = kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), flat.numel()));
-      scratch =
-          kept.keep(Tensors.empty(ScalarType.Float, flat.device(), Math.min(CHUNK, flat.numel())));
     }
   }
 
@@ -56,7 +53,7 @@ public final class AdamW implements AutoCloseable {
 
   /** Makes the compute weights those of the master weights, after these were loaded. */
   public void publish() {
-    if (Tensors.scalarType(parameters.flat()) != ScalarType.Float) {
+    if (isMixed()) {
       parameters.flat().copy_(master);
     }
   }
@@ -91,23 +88,24 @@ public final class AdamW implements AutoCloseable {
       Tensor m = firstMoment.narrow(0, start, count);
       Tensor v = secondMoment.narrow(0, start, count);
       Tensor p = master.narrow(0, start, count);
-      Tensor denominator = scratch.narrow(0, 0, count);
-      double beta1 = config.beta1();
-      double beta2 = config.beta2();
-      m.mul_(new Scalar(beta1)).add_(g, new Scalar((1 - beta1) * gradientScale));
-      v.mul_(new Scalar(beta2))
-          .addcmul_(g, g, new Scalar((1 - beta2) * gradientScale * gradientScale));
-      double correction2 = Math.sqrt(1 - Math.pow(beta2, step));
-      torch.sqrt_out(denominator, v).add_(new Scalar(config.epsilon() * correction2));
-      if (decays && config.weightDecay() != 0) {
-        p.mul_(new Scalar(1 - learningRate * config.weightDecay()));
-      }
-      double correction1 = 1 - Math.pow(beta1, step);
-      p.addcdiv_(m, denominator, new Scalar(-learningRate * correction2 / correction1));
-      if (Tensors.scalarType(parameters.flat()) != ScalarType.Float) {
-        parameters.flat().narrow(0, start, count).copy_(p);
-      }
+      Tensor out = isMixed() ? parameters.flat().narrow(0, start, count) : p;
+      double correction1 = 1 - Math.pow(config.beta1(), step);
+      double correction2 = Math.sqrt(1 - Math.pow(config.beta2(), step));
+      AdamWStep update =
+          new AdamWStep(
+              config.beta1(),
+              (1 - config.beta1()) * gradientScale,
+              config.beta2(),
+              (1 - config.beta2()) * gradientScale * gradientScale,
+              config.epsilon() * correction2,
+              decays ? 1 - learningRate * config.weightDecay() : 1,
+              learningRate * correction2 / correction1);
+      update.apply(g, m, v, p, out);
     }
+  }
+
+  private boolean isMixed() {
+    return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
   }
 
   /** The global L2 norm of the finished gradients. */

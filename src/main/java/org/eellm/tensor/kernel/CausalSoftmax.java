@@ -65,7 +65,7 @@ public final class CausalSoftmax {
       p = p.blend(Lanes.expOfNegative(last.sub(max)), Lanes.FLOATS.indexInRange(whole, seen));
       sums = sums.add(p);
     }
-    float scale = 1 / sums.reduceLanes(VectorOperators.ADD);
+    float scale = 1 / Lanes.sum(sums);
     for (int i = 0; i < whole; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, scratch, i).mul(scale), row + 2L * i);
     }
@@ -107,7 +107,7 @@ public final class CausalSoftmax {
     for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
       products = Lanes.load(p + i).fma(Lanes.load(g + i), products);
     }
-    float inner = products.reduceLanes(VectorOperators.ADD);
+    float inner = Lanes.sum(products);
     for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
       Lanes.store(Lanes.load(p + i).mul(Lanes.load(g + i).sub(inner)), g + i);
     }

@@ -8,6 +8,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /** Vectors of float32 numbers from and to native memory, where they may lie as bfloat16. */
@@ -27,6 +28,11 @@ final class Lanes {
    * kernels check their tensors' shapes once instead.
    */
   private static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
+
+  private static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
+  private static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
+  private static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
+  private static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
 
   private static final FloatVector LOWEST = broadcast(-87.3f);
   private static final FloatVector HIGHEST = broadcast(88.3f);
@@ -116,6 +122,22 @@ final class Lanes {
   /** {@code 1 / (1 + e^-x)}. */
   static FloatVector sigmoid(FloatVector x) {
     return ONE.div(exp(x.neg()).add(ONE));
+  }
+
+  /**
+   * The sum of all numbers. Its order is fixed, unlike that of {@code reduceLanes}, so that results
+   * do not change when the JVM compiles a kernel.
+   */
+  static float sum(FloatVector x) {
+    FloatVector sums = x.add(x.rearrange(TURN_1));
+    sums = sums.add(sums.rearrange(TURN_2));
+    if (WIDTH > 4) {
+      sums = sums.add(sums.rearrange(TURN_4));
+    }
+    if (WIDTH > 8) {
+      sums = sums.add(sums.rearrange(TURN_8));
+    }
+    return sums.lane(0);
   }
 
   static FloatVector broadcast(float value) {

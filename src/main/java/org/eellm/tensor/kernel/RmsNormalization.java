@@ -1,7 +1,6 @@
 package org.eellm.tensor.kernel;
 
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -51,7 +50,7 @@ public final class RmsNormalization {
       FloatVector v = Lanes.load(x + i);
       squares = v.fma(v, squares);
     }
-    float mean = squares.reduceLanes(VectorOperators.ADD) / width;
+    float mean = Lanes.sum(squares) / width;
     return (float) (1 / Math.sqrt(mean + epsilon));
   }
 
@@ -103,10 +102,10 @@ public final class RmsNormalization {
       squares = v.fma(v, squares);
       products = v.mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
     }
-    float mean = squares.reduceLanes(VectorOperators.ADD) / width;
+    float mean = Lanes.sum(squares) / width;
     float inverse = (float) (1 / Math.sqrt(mean + epsilon));
     float along = // the part of the gradient along x
-        -products.reduceLanes(VectorOperators.ADD) * inverse * inverse * inverse / width;
+        -Lanes.sum(products) * inverse * inverse * inverse / width;
     for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
       FloatVector v = Lanes.load(x + i);
       FloatVector scaled = Lanes.load(g + i).mul(inverse);
