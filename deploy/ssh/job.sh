@@ -22,14 +22,13 @@ for rank in "${!hosts[@]}"; do
   place="RANK=$rank WORLD_SIZE=${#hosts[@]} LOCAL_RANK=0 LOCAL_WORLD_SIZE=1"
   place+=" MASTER_ADDR=${hosts[0]} MASTER_PORT=$port"
   $remote -tt "${hosts[$rank]}" "cd $(printf %q "$PWD") && exec env $place $(printf '%q ' "$@")" \
-    </dev/null 2>&1 | sed -u "s/^/[rank $rank] /" &
+    </dev/null > >(sed -u "s/^/[rank $rank] /") 2>&1 &
   pids+=($!)
 done
 trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
 
 # The first rank to fail gives the exit code; the others notice by themselves.
 status=0
-set -o pipefail
 for _ in "${pids[@]}"; do
   wait -n || status=$?
 done

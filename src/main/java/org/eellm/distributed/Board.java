@@ -129,6 +129,7 @@ final class Board implements AutoCloseable {
     TCPStore connection = again().store;
     connection.deallocate(false);
     PrefixStore part = new PrefixStore(prefix + group, connection);
+    part.retainReference(); // Or a scope around this call would free it.
     part.deallocate(false);
     return part;
   }

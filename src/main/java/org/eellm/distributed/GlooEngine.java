@@ -32,6 +32,8 @@ final class GlooEngine implements Engine {
     this.timeout = timeout;
     ConsoleNoise.mute();
     network = ProcessGroupGloo.createDeviceForHostname(address);
+    network.retainReference(); // Or a scope around this call would free it.
+    cpu.retainReference();
   }
 
   /** Gloo on the network interface that leads to {@code host}. */
@@ -81,7 +83,7 @@ final class GlooEngine implements Engine {
 
   @Override
   public void close() {
-    network.close();
-    cpu.close();
+    network.releaseReference();
+    cpu.releaseReference();
   }
 }

@@ -36,6 +36,7 @@ final class NcclEngine implements Engine {
     Loader.load(torch_nccl.class);
     torch_cuda.set_device((byte) localRank);
     gpu = new Device("cuda:" + localRank);
+    gpu.retainReference(); // Or a scope around this call would free it.
   }
 
   @Override
@@ -62,6 +63,6 @@ final class NcclEngine implements Engine {
 
   @Override
   public void close() {
-    gpu.close();
+    gpu.releaseReference();
   }
 }

@@ -38,6 +38,7 @@ public final class World implements AutoCloseable {
     this.mesh = Mesh.ONE;
     this.rank = 0;
     this.device = device;
+    device.retainReference(); // Or a scope around this call would free it.
     connected = Optional.empty();
     all = Communicator.alone();
     tp = Communicator.alone();
@@ -199,7 +200,7 @@ public final class World implements AutoCloseable {
     dp.close();
     tp.close();
     all.close();
-    connected.ifPresentOrElse(World::disconnect, device::close);
+    connected.ifPresentOrElse(World::disconnect, device::releaseReference);
   }
 
   private static void disconnect(Connected how) {

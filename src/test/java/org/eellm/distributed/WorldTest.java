@@ -13,7 +13,11 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.RankPlace.BoardHost;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -45,7 +49,11 @@ final class WorldTest {
         int rank = i;
         Callable<Integer> join =
             () -> {
-              try (World world = connect(place(rank, 2, port, board), TWO, TIMEOUT)) {
+              World joined;
+              try (Scope scope = Scope.open()) {
+                joined = connect(place(rank, 2, port, board), TWO, TIMEOUT);
+              }
+              try (World world = joined) {
                 return world.all().gatherBytes(new byte[0]).size() * 10 + world.dp().rank();
               }
             };
@@ -65,6 +73,36 @@ final class WorldTest {
     try (Board board = Board.host(LocalLauncher.LOOPBACK, 0, TIMEOUT)) {
       assertThat(sizes(board.port(), new BoardHost.Launcher(0))).containsExactly(20, 21);
       assertThat(sizes(board.port(), new BoardHost.Launcher(1))).containsExactly(20, 21);
+    }
+  }
+
+  @Test
+  void connect_inAScope_outlivesIt() {
+    List<Integer> sizes =
+        InProcess.run(
+            new Mesh(1, 1, 2),
+            world -> {
+              Communicator stages;
+              try (Scope scope = Scope.open()) {
+                stages = world.stages(List.of(0, 1));
+              }
+              stages.barrier();
+              return stages.gatherBytes(new byte[1]).size();
+            });
+
+    assertThat(sizes).containsExactly(2, 2);
+  }
+
+  @Test
+  void alone_inAScope_outlivesIt() {
+    World world;
+    try (Scope scope = Scope.open()) {
+      world = World.alone();
+    }
+    try (world;
+        Scope scope = Scope.open()) {
+      Tensor ones = Tensors.zeros(ScalarType.Float, world.device(), 2);
+      assertThat(Tensors.toFloats(ones)).containsExactly(0, 0);
     }
   }
 
