@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.AllreduceOptions;
@@ -25,6 +26,12 @@ import org.eellm.tensor.Torch;
 
 /** A group over one of c10d's process groups. */
 final class BackendCommunicator implements Communicator {
+  /** Tags above are Gloo's collectives of our own, and {@link GlooEngine#ABORT_TAG}. */
+  private static final int MAX_TAG = (1 << 30) - 1;
+
+  private static final int REDUCE_SCATTER_TAG = MAX_TAG + 1;
+  private static final int ALL_GATHER_TAG = MAX_TAG + 2;
+
   private final Group group;
   private final Mesh mesh;
   private final Engine engine;
@@ -72,9 +79,8 @@ final class BackendCommunicator implements Communicator {
   @Override
   public Pending allReduce(Tensor tensor, Reduction reduction) {
     return start(
-        "all-reduce",
+        overGroup("all-reduce", tensor),
         group.ranks(),
-        "over " + group.name(),
         () -> {
           AllreduceOptions options = new AllreduceOptions();
           options.reduceOp(
@@ -91,35 +97,107 @@ final class BackendCommunicator implements Communicator {
 
   @Override
   public Pending reduceScatter(Tensor out, Tensor in) {
-    requireParts("reduce-scatter", out, in);
-    return start(
-        "reduce-scatter",
-        group.ranks(),
-        "over " + group.name(),
-        () -> backend._reduce_scatter_base(out.view(-1), in.view(-1)),
-        in,
-        out);
+    Operation operation = overGroup("reduce-scatter", in);
+    requireParts(operation, out, in);
+    return switch (engine) {
+      case NcclEngine _ ->
+          start(
+              operation,
+              group.ranks(),
+              () -> backend._reduce_scatter_base(out.view(-1), in.view(-1)),
+              in,
+              out);
+      case GlooEngine _ -> reduceDirectly(operation, out, in);
+    };
   }
 
   @Override
   public Pending allGather(Tensor out, Tensor in) {
-    requireParts("all-gather", in, out);
-    return start(
-        "all-gather",
-        group.ranks(),
-        "over " + group.name(),
-        () -> backend._allgather_base(out.view(-1), in.view(-1)),
-        out,
-        in);
+    Operation operation = overGroup("all-gather", out);
+    requireParts(operation, in, out);
+    return switch (engine) {
+      case NcclEngine _ ->
+          start(
+              operation,
+              group.ranks(),
+              () -> backend._allgather_base(out.view(-1), in.view(-1)),
+              out,
+              in);
+      case GlooEngine _ -> gatherDirectly(operation, out, in);
+    };
+  }
+
+  /**
+   * Sends every part to its owner, who adds up what arrives, in rank order. Gloo's own
+   * reduce-scatter is an all-reduce of the whole, which takes the processors two to three times as
+   * long.
+   */
+  private Pending reduceDirectly(Operation operation, Tensor out, Tensor in) {
+    Kept kept = new Kept();
+    try (Scope scope = Scope.open()) {
+      Tensor sum = kept.keep(out.view(-1)); // [part]
+      Tensor parts = kept.keep(in.view(size(), -1)); // [ranks, part]
+      Tensor arrived =
+          kept.keep(Tensors.empty(Tensors.scalarType(in), engine.device(), size(), out.numel()));
+      List<Pending> moves =
+          exchange(
+              operation,
+              REDUCE_SCATTER_TAG,
+              peer -> parts.select(0, peer),
+              peer -> arrived.select(0, peer));
+      return new Exchanged(
+          moves,
+          kept,
+          () -> {
+            arrived.select(0, rank()).copy_(parts.select(0, rank()));
+            sum.copy_(arrived.sum(0));
+          });
+    }
+  }
+
+  /** Sends this rank's part to everyone: half the work of Gloo's ring, which forwards parts. */
+  private Pending gatherDirectly(Operation operation, Tensor out, Tensor in) {
+    try (Scope scope = Scope.open()) {
+      Tensor part = in.view(-1);
+      Tensor parts = out.view(size(), -1); // [ranks, part]
+      parts.select(0, rank()).copy_(part);
+      List<Pending> moves =
+          exchange(operation, ALL_GATHER_TAG, _ -> part, peer -> parts.select(0, peer));
+      return new Exchanged(moves, new Kept(), () -> {});
+    }
+  }
+
+  /** Sends a tensor to every other rank, and receives one from each. */
+  private List<Pending> exchange(
+      Operation operation, int tag, IntFunction<Tensor> outgoing, IntFunction<Tensor> incoming) {
+    List<Pending> moves = new ArrayList<>();
+    for (int distance = 1; distance < size(); distance++) {
+      int from = Math.floorMod(rank() - distance, size());
+      int to = (rank() + distance) % size();
+      Tensor received = incoming.apply(from);
+      Tensor sent = outgoing.apply(to);
+      moves.add(
+          start(
+              operation,
+              List.of(group.ranks().get(from)),
+              () -> backend.recv(new TensorVector(received), from, tag),
+              received));
+      moves.add(
+          start(
+              operation,
+              List.of(group.ranks().get(to)),
+              () -> backend.send(new TensorVector(sent), to, tag),
+              sent));
+    }
+    return moves;
   }
 
   @Override
   public Pending broadcast(Tensor tensor, int root) {
     Objects.checkIndex(root, size());
     return start(
-        "broadcast",
+        new Operation("broadcast", bytes(tensor), "from " + name(root) + " over " + group.name()),
         group.ranks(),
-        "from " + mesh.name(group.ranks().get(root)) + " over " + group.name(),
         () -> {
           BroadcastOptions options = new BroadcastOptions();
           options.rootRank(root);
@@ -130,20 +208,20 @@ final class BackendCommunicator implements Communicator {
 
   @Override
   public Pending send(Tensor tensor, int peer, int tag) {
+    requirePeer(peer, tag);
     return start(
-        "send",
-        peers(peer, tag),
-        "to " + mesh.name(group.ranks().get(peer)) + " over " + group.name() + ", tag " + tag,
+        message("send", tensor, "to", peer, tag),
+        List.of(group.ranks().get(peer)),
         () -> backend.send(new TensorVector(tensor), peer, tag),
         tensor);
   }
 
   @Override
   public Pending receive(Tensor into, int peer, int tag) {
+    requirePeer(peer, tag);
     return start(
-        "receive",
-        peers(peer, tag),
-        "from " + mesh.name(group.ranks().get(peer)) + " over " + group.name() + ", tag " + tag,
+        message("receive", into, "from", peer, tag),
+        List.of(group.ranks().get(peer)),
         () -> backend.recv(new TensorVector(into), peer, tag),
         into);
   }
@@ -178,27 +256,39 @@ final class BackendCommunicator implements Communicator {
     }
   }
 
-  private List<Integer> peers(int peer, int tag) {
-    Objects.checkIndex(peer, size());
-    if (peer == rank() || tag < 0) {
-      throw new DistributedException(
-          "a message to rank "
-              + peer
-              + " with tag "
-              + tag
-              + ": send to other ranks, with tags of at least 0");
-    }
-    return List.of(group.ranks().get(peer));
+  private Operation overGroup(String what, Tensor tensor) {
+    return new Operation(what, bytes(tensor), "over " + group.name());
   }
 
-  private void requireParts(String operation, Tensor part, Tensor whole) {
+  private Operation message(String what, Tensor tensor, String direction, int peer, int tag) {
+    String where = direction + " " + name(peer) + " over " + group.name() + ", tag " + tag;
+    return new Operation(what, bytes(tensor), where);
+  }
+
+  private String name(int member) {
+    return mesh.name(group.ranks().get(member));
+  }
+
+  private static long bytes(Tensor tensor) {
+    return tensor.numel() * tensor.element_size();
+  }
+
+  private void requirePeer(int peer, int tag) {
+    Objects.checkIndex(peer, size());
+    if (peer == rank() || tag < 0 || tag > MAX_TAG) {
+      throw new DistributedException(
+          "message to or from rank %d of %s with tag %d: use another rank, and a tag of 0 to %d"
+              .formatted(peer, group.name(), tag, MAX_TAG));
+    }
+  }
+
+  private void requireParts(Operation operation, Tensor part, Tensor whole) {
     if (whole.numel() != part.numel() * size()
         || Tensors.scalarType(part) != Tensors.scalarType(whole)) {
       throw new DistributedException(
-          "%s over %s: %d parts of %d values (%s) are not %d values (%s)"
+          "%s: %d parts of %d values (%s) are not %d values (%s)"
               .formatted(
                   operation,
-                  group.name(),
                   size(),
                   part.numel(),
                   Tensors.scalarType(part),
@@ -208,9 +298,7 @@ final class BackendCommunicator implements Communicator {
   }
 
   private Pending start(
-      String what, List<Integer> peers, String where, Supplier<Work> call, Tensor... tensors) {
-    long bytes = tensors[0].numel() * tensors[0].element_size();
-    Operation operation = new Operation(what, bytes, where);
+      Operation operation, List<Integer> peers, Supplier<Work> call, Tensor... tensors) {
     if (closed) {
       throw new DistributedException(operation + ": the group is closed");
     }
@@ -219,7 +307,7 @@ final class BackendCommunicator implements Communicator {
         throw new DistributedException(operation + ": the tensor has gaps; make it contiguous");
       }
     }
-    if (bytes == 0) {
+    if (operation.bytes() == 0) {
       return Pending.done();
     }
     Kept kept = new Kept();
@@ -286,6 +374,38 @@ final class BackendCommunicator implements Communicator {
       started.remove(this);
       kept.close();
       work.releaseReference();
+    }
+  }
+
+  /** An operation made of several; only the first {@link #await} counts. */
+  private static final class Exchanged implements Pending {
+    private final List<Pending> moves;
+    private final Kept kept;
+    private final Runnable finish;
+    private boolean finished;
+
+    /**
+     * Waits for {@code moves}, then runs {@code finish}.
+     *
+     * @param kept what {@code finish} needs
+     */
+    Exchanged(List<Pending> moves, Kept kept, Runnable finish) {
+      this.moves = moves;
+      this.kept = kept;
+      this.finish = finish;
+    }
+
+    @Override
+    public void await() {
+      if (finished) {
+        return;
+      }
+      finished = true;
+      try (kept;
+          Scope scope = Scope.open()) {
+        moves.forEach(Pending::await);
+        finish.run();
+      }
     }
   }
 }

@@ -22,10 +22,12 @@ public interface Communicator extends AutoCloseable {
   Pending allReduce(Tensor tensor, Reduction reduction);
 
   /**
-   * Sums the ranks' inputs and leaves each rank with its part.
+   * Sums the ranks' inputs in rank order and leaves each rank with its part. bfloat16 is added up
+   * in float32.
    *
    * @param out receives this rank's part: the {@link #rank}-th of {@link #size} equal parts
-   * @param in as many values as all parts together, cut along dimension 0; unchanged
+   * @param in as many values as all parts together, cut along dimension 0; unchanged, unless {@code
+   *     out} is this rank's part of it
    */
   Pending reduceScatter(Tensor out, Tensor in);
 
@@ -33,7 +35,7 @@ public interface Communicator extends AutoCloseable {
    * Joins the ranks' tensors, in rank order along dimension 0, on every rank.
    *
    * @param out as large as all inputs together
-   * @param in of the same size on every rank; unchanged
+   * @param in of the same size on every rank, may be this rank's part of {@code out}; unchanged
    */
   Pending allGather(Tensor out, Tensor in);
 
@@ -43,8 +45,8 @@ public interface Communicator extends AutoCloseable {
   /**
    * Sends {@code tensor} to the group's rank {@code peer}, which receives as many bytes.
    *
-   * @param tag tells messages to the same peer apart, so that they may be received in any order; at
-   *     least 0. On a GPU, messages to a peer are received in the order they were sent
+   * @param tag tells messages to the same peer apart, so that they may be received in any order: 0
+   *     to 2^30 - 1. On a GPU, messages to a peer are received in the order they were sent
    */
   Pending send(Tensor tensor, int peer, int tag);
 

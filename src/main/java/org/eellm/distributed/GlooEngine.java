@@ -24,6 +24,9 @@ final class GlooEngine implements Engine {
   /** One thread for collectives a group: they are done in the order they were started. */
   private static final int THREADS = 1;
 
+  /** Of a message that nobody sends. */
+  static final int ABORT_TAG = Integer.MAX_VALUE;
+
   private final Duration timeout;
   private final org.bytedeco.pytorch.gloo.Device network;
   private final Device cpu = Torch.cpu();
@@ -72,7 +75,7 @@ final class GlooEngine implements Engine {
       if (peer != group.getRank()) {
         try (Scope scope = Scope.open()) {
           Tensor nothing = Tensors.empty(ScalarType.Byte, cpu, 1);
-          Work never = group.recv(new TensorVector(nothing), peer, Integer.MAX_VALUE);
+          Work never = group.recv(new TensorVector(nothing), peer, ABORT_TAG);
           never._wait(new Milliseconds(1));
         } catch (RuntimeException _) {
           // As meant to.

@@ -129,6 +129,37 @@ final class CommunicatorTest {
     }
   }
 
+  @Test
+  void reduceScatter_ofBfloat16_roundsTheSumOnce() {
+    // 256 + 1 is no bfloat16 and rounds to 256, but 256 + 1 + 1 is one.
+    List<List<Long>> results =
+        onRanks(
+            3,
+            ranks -> {
+              Tensor part = zeros(ScalarType.BFloat16, 1);
+              long value = ranks.rank() == 0 ? 256 : 1;
+              ranks.reduceScatter(part, tensor(ScalarType.BFloat16, value, value, value)).await();
+              return part;
+            });
+
+    assertThat(results).containsOnly(List.of(258L));
+  }
+
+  @Test
+  void reduceScatter_intoItsOwnInput_isAllowed() {
+    List<List<Long>> results =
+        onRanks(
+            2,
+            ranks -> {
+              Tensor whole = tensor(ScalarType.Float, 1 + ranks.rank(), 10);
+              Tensor part = whole.narrow(0, ranks.rank(), 1);
+              ranks.reduceScatter(part, whole).await();
+              return part;
+            });
+
+    assertThat(results).containsExactly(List.of(3L), List.of(20L));
+  }
+
   @ParameterizedTest
   @MethodSource("sizesAndTypes")
   void allGather_joinsInRankOrder(int size, ScalarType type) {
