@@ -22,8 +22,8 @@ final class BeamSequence extends Sequence {
   }
 
   @Override
-  void begin(boolean newest) {
-    asking = newest;
+  void begin(Span rows) {
+    asking = hasNewest(rows);
   }
 
   @Override

@@ -17,9 +17,9 @@ sealed class ExitingSequence extends Sequence permits RecomputingSequence {
   }
 
   @Override
-  void begin(boolean newest) {
+  void begin(Span rows) {
     said.clear();
-    asking = newest;
+    asking = hasNewest(rows);
     left = false;
   }
 

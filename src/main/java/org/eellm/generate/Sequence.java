@@ -22,7 +22,7 @@ import org.eellm.model.Head;
  * prefix of those that reached the one below; between the two lie the rows that are pending there.
  */
 abstract sealed class Sequence implements AutoCloseable
-    permits BeamSequence, ExitingSequence, SpeculativeSequence {
+    permits BeamSequence, ExitingSequence, ScoringSequence, SpeculativeSequence {
   private final Job job;
   private final Tokens tokens;
   private final SequenceCache cache;
@@ -132,16 +132,17 @@ abstract sealed class Sequence implements AutoCloseable
   Span next(int count) {
     Span span = new Span(this, embedded, count);
     embedded += count;
-    begin(embedded == tokens.size());
+    begin(span);
     return span;
   }
 
-  /**
-   * Starts a step.
-   *
-   * @param newest whether the newest token goes in, so that a next one may come out
-   */
-  abstract void begin(boolean newest);
+  /** Starts a step, in which these rows go in. */
+  abstract void begin(Span rows);
+
+  /** Whether the newest token is among the rows that go in, so that a next one may come out. */
+  boolean hasNewest(Span rows) {
+    return rows.end() == tokens.size();
+  }
 
   /** Of how many of the last rows this head is to speak: none, where it is not asked. */
   abstract int rowsFor(Head head);
@@ -245,15 +246,7 @@ abstract sealed class Sequence implements AutoCloseable
     if (generated.isEmpty()) {
       firstToken = lastToken;
     }
-    GeneratedToken token =
-        new GeneratedToken(
-            id,
-            said.head().name(),
-            said.head().layer(),
-            said.maxProbability(),
-            said.logProbability(id),
-            isDraft,
-            said.top(request().alternatives()));
+    GeneratedToken token = token(said, id, isDraft);
     tokens.append(id);
     generated.add(token);
     confirmed += isDraft ? 1 : 0;
@@ -265,6 +258,18 @@ abstract sealed class Sequence implements AutoCloseable
     } else if (generated.size() == request().maxTokens()) {
       finish(FinishReason.LENGTH);
     }
+  }
+
+  /** An id, and what a head says of it. */
+  GeneratedToken token(Prediction said, int id, boolean isDraft) {
+    return new GeneratedToken(
+        id,
+        said.head().name(),
+        said.head().layer(),
+        said.maxProbability(),
+        said.logProbability(id),
+        isDraft,
+        said.top(request().alternatives()));
   }
 
   void finish(FinishReason reason) {

@@ -24,8 +24,8 @@ final class SpeculativeSequence extends Sequence {
   }
 
   @Override
-  void begin(boolean newest) {
-    asking = newest;
+  void begin(Span rows) {
+    asking = hasNewest(rows);
     drafted = false;
   }
 

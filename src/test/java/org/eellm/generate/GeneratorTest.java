@@ -258,6 +258,11 @@ final class GeneratorTest {
 
   @Test
   void generate_thousandsOfTokens_leavesNoNativeObjectBehind() {
+    List<Decoding> decodings =
+        List.of(
+            new Decoding.EarlyExit(sometimes()),
+            new Decoding.Recompute(sometimes()),
+            new Decoding.Speculative(2, new DraftLength.Fixed(3)));
     List<Request> requests =
         IntStream.range(0, 6)
             .mapToObj(
@@ -266,7 +271,7 @@ final class GeneratorTest {
                         prompt(1 + i, i),
                         80,
                         Set.of(),
-                        sometimes(),
+                        decodings.get(i % 3),
                         new RandomSampler(1, 0, 0.9, 1.1, i)))
             .toList();
     try (Decoder decoder = SmallModel.withBlocks()) {
