@@ -9,6 +9,7 @@ import org.eellm.model.Gradients;
 import org.eellm.model.Weight;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.CrossEntropy;
 
 /**
  * A head's output matrix and cross entropy in closed form: with {@code p = softmax(h W^T)}, {@code
@@ -71,15 +72,12 @@ final class HeadLoss {
           Tensor target = targets.narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor logits = torch.linear(h, output.value()); // [c, V]
-          Tensor p = torch.softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
-          Tensor pMax = p.amax(LAST, true);
-          Tensor crossEntropy = crossEntropy(logits, pMax, target);
+          Terms terms = Terms.of(logits, target);
           if (dynamic) {
-            weight = weight.mul(pMax);
+            weight = weight.mul(terms.likeliest());
           }
-          loss.add_(crossEntropy.mul(weight).sum());
-          p.scatter_add_(1, target, torch.full_like(pMax, new Scalar(-1.0)));
-          Tensor gLogits = p.to(h.scalar_type()); // before the token's weight
+          loss.add_(terms.crossEntropy().mul(weight).sum());
+          Tensor gLogits = terms.gradient(); // before the token's weight
           Tensor tokenScale = weight.mul(new Scalar(scale)); // [c, 1], float32
           gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
           Tensor g = torch.mm(gLogits, output.value());
@@ -89,6 +87,27 @@ final class HeadLoss {
         }
       }
       return new Result(scope.pass(loss), scope.pass(gradient));
+    }
+  }
+
+  /**
+   * What logits [c, V] say of their targets [c, 1].
+   *
+   * @param crossEntropy float32 [c, 1]
+   * @param likeliest the largest probability, float32 [c, 1]
+   * @param gradient softmax less onehot, [c, V], in the place of the logits where they are bfloat16
+   */
+  private record Terms(Tensor crossEntropy, Tensor likeliest, Tensor gradient) {
+    static Terms of(Tensor logits, Tensor target) {
+      if (CrossEntropy.fits(logits)) {
+        CrossEntropy.Rows rows = CrossEntropy.forwardBackward(logits, target.squeeze(1));
+        return new Terms(rows.loss(), rows.likeliest(), logits);
+      }
+      Tensor p = torch.softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
+      Tensor pMax = p.amax(LAST, true);
+      Tensor crossEntropy = HeadLoss.crossEntropy(logits, pMax, target);
+      p.scatter_add_(1, target, torch.full_like(pMax, new Scalar(-1.0)));
+      return new Terms(crossEntropy, pMax, p.to(logits.scalar_type()));
     }
   }
 

@@ -1,6 +1,8 @@
 package org.eellm.tensor.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.eellm.tensor.Torch.cpu;
 
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Scalar;
@@ -17,6 +19,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Kernels in bfloat16 against libtorch's operations and gradients in float32. */
 final class KernelsTest {
@@ -75,12 +78,12 @@ final class KernelsTest {
     values[1] = -1e30f;
     values[2] = Float.NaN;
     java.util.Arrays.fill(values, 32, 64, 1);
-    Tensor inner = bfloat16(Tensors.ofFloats(values, org.eellm.tensor.Torch.cpu(), 1, 64));
+    Tensor inner = bfloat16(Tensors.ofFloats(values, cpu(), 1, 64));
 
     float[] active = Tensors.toFloats(SwiGlu.forward(inner));
 
     assertThat(active[0]).isGreaterThan(9e29f);
-    assertThat(active[1]).isCloseTo(0, org.assertj.core.data.Offset.offset(1e-6f));
+    assertThat(active[1]).isCloseTo(0, within(1e-6f));
     assertThat(active[2]).isNaN();
     assertThat(active[3]).isZero();
   }
@@ -124,6 +127,45 @@ final class KernelsTest {
     Tensor b = wide(x.narrow(-1, 32, 32));
     assertClose(out.narrow(-1, 0, 32), a.mul(wide(cos)).sub(b.mul(wide(sin))));
     assertClose(out.narrow(-1, 32, 32), b.mul(wide(cos)).add(a.mul(wide(sin))));
+  }
+
+  @Test
+  void crossEntropy_forwardBackward_equalsLibtorch() {
+    Tensor logits = bfloat16(torch.randn(9, 160).mul(new Scalar(6.0)));
+    Tensor targets = Tensors.ofLongs(new long[] {0, 159, 16, 15, 3, 80, 31, 32, 1}, cpu(), 9);
+    Tensor leaf = leaf(logits);
+    Tensor expected = torch.log_softmax(leaf, -1).gather(1, targets.unsqueeze(1)).neg();
+    expected.sum().backward();
+    Tensor likeliest = torch.softmax(leaf, -1).amax(new long[] {-1}, true);
+
+    assertThat(CrossEntropy.fits(logits)).isTrue();
+    CrossEntropy.Rows rows = CrossEntropy.forwardBackward(logits, targets);
+
+    assertClose(rows.loss(), expected);
+    assertClose(rows.likeliest(), likeliest);
+    assertClose(logits, leaf.grad());
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {5, 64, 5003}) // a rest alone, whole vectors, both
+  void adamWStep_anyLength_equalsTheDefinition(long count) {
+    Tensor g = torch.randn(count);
+    Tensor m = torch.randn(count);
+    Tensor v = torch.rand(count);
+    Tensor p = torch.randn(count);
+    Tensor weights = bfloat16(p);
+    Tensor expectedM = m.mul(new Scalar(0.9)).add(g, new Scalar(0.1));
+    Tensor expectedV = v.mul(new Scalar(0.95)).addcmul(g, g, new Scalar(0.05));
+    Tensor expected =
+        p.mul(new Scalar(0.99))
+            .addcdiv(expectedM, expectedV.sqrt().add(new Scalar(1e-3)), new Scalar(-0.01));
+
+    new AdamWStep(0.9, 0.1, 0.95, 0.05, 1e-3, 0.99, 0.01).apply(g, m, v, p, weights);
+
+    assertThat(Tensors.toFloats(m)).containsExactly(Tensors.toFloats(expectedM), within(1e-6f));
+    assertThat(Tensors.toFloats(v)).containsExactly(Tensors.toFloats(expectedV), within(1e-6f));
+    assertThat(Tensors.toFloats(p)).containsExactly(Tensors.toFloats(expected), within(1e-6f));
+    assertThat(Tensors.toFloats(weights)).isEqualTo(Tensors.toFloats(bfloat16(p)));
   }
 
   @Test
