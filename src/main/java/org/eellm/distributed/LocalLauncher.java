@@ -20,6 +20,7 @@ import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 
@@ -45,6 +46,9 @@ public final class LocalLauncher {
 
   private static final int FIRST_SIGNAL = 128;
 
+  /** Begins a line that says why a command failed. */
+  private static final String ERROR = "eellm: ";
+
   /** How the launcher script keeps big buffers in the process; see {@code eellm}. */
   private static final Map<String, String> MEMORY =
       Map.of(
@@ -60,7 +64,19 @@ public final class LocalLauncher {
   private final BlockingQueue<Ended> ended = new LinkedBlockingQueue<>();
   private int stops;
 
-  private record Rank(int number, Process process, List<Thread> pumps, StringBuilder lastLine) {}
+  /** A process, the threads that read its output, and the last error it told. */
+  private record Rank(
+      int number, Process process, List<Thread> pumps, AtomicReference<String> error) {
+
+    /** Through the handle: {@link Process#destroy} closes the streams, and last words are lost. */
+    void terminate() {
+      process.toHandle().destroy();
+    }
+
+    void kill() {
+      process.toHandle().destroyForcibly();
+    }
+  }
 
   private record Ended(Rank rank, int exitCode) {}
 
@@ -118,13 +134,12 @@ public final class LocalLauncher {
       Ended first = failure.get();
       boolean again = attempt < maxRestarts && first.exitCode() != USAGE && !isStopping();
       tell(
-          "eellm: rank %d %s%s; %s"
+          "%srank %d %s%s; %s"
               .formatted(
+                  ERROR,
                   first.rank().number(),
                   describe(first.exitCode()),
-                  first.rank().lastLine().isEmpty()
-                      ? ""
-                      : " and said last: " + first.rank().lastLine(),
+                  first.rank().error().get(),
                   again
                       ? "starting all ranks again (%d of %d)".formatted(attempt + 1, maxRestarts)
                       : "all ranks have ended"));
@@ -140,7 +155,7 @@ public final class LocalLauncher {
    */
   public synchronized void stop() {
     stops++;
-    running.forEach(rank -> rank.process().destroy());
+    running.forEach(Rank::terminate);
   }
 
   private synchronized boolean isStopping() {
@@ -188,7 +203,7 @@ public final class LocalLauncher {
       daemon(() -> awaitEnd(started));
     }
     if (isStopping()) {
-      running.forEach(rank -> rank.process().destroy());
+      running.forEach(Rank::terminate);
     }
   }
 
@@ -201,7 +216,7 @@ public final class LocalLauncher {
 
   private Rank watch(int number, Process process) {
     String prefix = "[rank " + number + "] ";
-    StringBuilder lastLine = new StringBuilder();
+    AtomicReference<String> error = new AtomicReference<>("");
     Thread stdout =
         pump(
             process.getInputStream(),
@@ -217,11 +232,12 @@ public final class LocalLauncher {
         pump(
             process.getErrorStream(),
             line -> {
-              lastLine.setLength(0);
-              lastLine.append(line);
+              if (line.startsWith(ERROR)) {
+                error.set(" (" + line.substring(ERROR.length()) + ")");
+              }
               tell(prefix + line);
             });
-    return new Rank(number, process, List.of(stdout, stderr), lastLine);
+    return new Rank(number, process, List.of(stdout, stderr), error);
   }
 
   private static Thread pump(InputStream from, Consumer<String> to) {
@@ -265,7 +281,7 @@ public final class LocalLauncher {
         joinPumps(next.get().rank());
         if (next.get().exitCode() != 0 && failure.isEmpty()) {
           failure = next;
-          destroyAll();
+          terminateAll();
         }
       }
       boolean hasToEnd = failure.isPresent() || isStoppingAtOnce();
@@ -285,12 +301,12 @@ public final class LocalLauncher {
     }
   }
 
-  private synchronized void destroyAll() {
-    running.forEach(rank -> rank.process().destroy());
+  private synchronized void terminateAll() {
+    running.forEach(Rank::terminate);
   }
 
   private synchronized void killAll() {
-    running.forEach(rank -> rank.process().destroyForcibly());
+    running.forEach(Rank::kill);
   }
 
   private synchronized void endAll() {

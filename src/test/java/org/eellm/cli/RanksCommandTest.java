@@ -20,8 +20,7 @@ final class RanksCommandTest {
     words[0] = "ranks";
     System.arraycopy(options, 0, words, 1, options.length);
     return Main.run(
-        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)),
-        words);
+        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)), words);
   }
 
   @Test
@@ -58,6 +57,7 @@ final class RanksCommandTest {
   @Test
   void ranks_maxRestartsWithoutNproc_isWrongUse() {
     assertThat(ranks("--max-restarts", "1")).isEqualTo(2);
-    assertThat(err.toString()).startsWith("eellm: --max-restarts: nothing to restart; give --nproc");
+    assertThat(err.toString())
+        .startsWith("eellm: --max-restarts: nothing to restart; give --nproc");
   }
 }

@@ -26,7 +26,7 @@ final class LaunchedMain {
                   + System.getenv("MALLOC_ARENA_MAX"));
       case "fail" -> {
         if (rank.equals("1")) {
-          System.err.println("out of luck");
+          System.err.println("eellm: out of luck");
           System.exit(3);
         }
         Thread.sleep(60_000);
@@ -51,6 +51,7 @@ final class LaunchedMain {
         Signals.register("TERM", signal::countDown);
         Files.createFile(folder.resolve("ready-" + rank));
         signal.await();
+        System.err.println("saving " + rank);
         Files.createFile(folder.resolve("saved-" + rank));
       }
       default -> throw new IllegalArgumentException(args[0]);
