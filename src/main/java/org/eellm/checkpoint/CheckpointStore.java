@@ -87,6 +87,11 @@ public final class CheckpointStore {
     return store;
   }
 
+  /** The folder of a step's checkpoint, whether or not it is there. */
+  public static Path folder(Path run, long step) {
+    return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));
+  }
+
   /** All checkpoints, oldest first. */
   public List<Checkpoint> list() {
     return children().stream()
@@ -115,13 +120,12 @@ public final class CheckpointStore {
    *     then nothing of it remains, and the other checkpoints are as before
    */
   public Checkpoint save(long step, SaveAction action) {
-    String name = String.format(Locale.ROOT, "step_%07d", step);
-    Path target = folder.resolve(name);
+    Path target = folder(run, step);
     if (Files.exists(target)) {
       throw new CheckpointException(
           target + ": exists already; resume from it or remove it before saving that step again");
     }
-    Path temporary = folder.resolve(SAVING + name);
+    Path temporary = folder.resolve(SAVING + target.getFileName());
     try {
       Files.createDirectories(folder);
       Files.createDirectory(temporary);

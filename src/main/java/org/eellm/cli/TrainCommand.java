@@ -10,10 +10,12 @@ import java.util.SequencedMap;
 import java.util.concurrent.Callable;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.Transport;
 import org.eellm.distributed.World;
 import org.eellm.train.ConsoleProgress;
+import org.eellm.train.MetricsSink;
 import org.eellm.train.RunFolder;
 import org.eellm.train.TrainEvent.Evaluation;
 import org.eellm.train.Trainer;
@@ -31,9 +33,6 @@ import picocli.CommandLine.Spec;
     description = "Trains an early-exit model; docs/training.md says how.",
     mixinStandardHelpOptions = true)
 final class TrainCommand implements Callable<Integer> {
-  /** How long ranks may take to come, and to answer. */
-  private static final Duration TIMEOUT = Duration.ofMinutes(10);
-
   @Spec private CommandSpec spec;
   @Mixin private ConfigOptions config;
   @Mixin private JsonOption json;
@@ -51,6 +50,11 @@ final class TrainCommand implements Callable<Integer> {
       description = "Go on with the run in --output from its newest checkpoint.")
   private boolean resume;
 
+  @Option(
+      names = "--trace",
+      description = "Write what every rank did, and when, to DIR/trace.json (ui.perfetto.dev).")
+  private boolean trace;
+
   /** What {@code --json} prints at the end. */
   private record Report(
       long step, boolean finished, String checkpoint, SequencedMap<String, Object> evaluation) {}
@@ -65,8 +69,15 @@ final class TrainCommand implements Callable<Integer> {
       mesh.requireSize(toLaunch.get());
       return ranks.launch(spec, toLaunch.get(), this::resumeWhatWasBegun);
     }
-    try (World world = ranks.join(mesh, TIMEOUT, Transport.GLOO)) {
-      return train(given);
+    Duration timeout = Duration.ofSeconds(parallel.timeoutSeconds());
+    Transport transport = given.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
+    try (World world = ranks.join(mesh, timeout, transport)) {
+      try {
+        return train(given, world);
+      } catch (RuntimeException failure) {
+        world.fail(failure);
+        throw failure;
+      }
     }
   }
 
@@ -75,10 +86,19 @@ final class TrainCommand implements Callable<Integer> {
     return resume || !RunFolder.isBegun(output) ? List.of() : List.of("--resume");
   }
 
-  private int train(RunConfig given) {
-    try (Trainer trainer = resume ? Trainer.resume(given, output) : Trainer.start(given, output)) {
-      Outcome outcome = watch(trainer, spec.commandLine().getErr());
-      report(outcome, trainer.config().train().steps());
+  private int train(RunConfig given, World world) {
+    try (Trainer trainer =
+        resume
+            ? Trainer.resume(given, output, world, trace)
+            : Trainer.start(given, output, world, trace)) {
+      if (world.rank() > 0) {
+        try (StopSignals stop = StopSignals.listen(spec.commandLine().getErr())) {
+          trainer.run(MetricsSink.none(), stop);
+        }
+      } else {
+        Outcome outcome = watch(trainer, spec.commandLine().getErr());
+        report(outcome, trainer.config().train().steps());
+      }
     }
     return ExitCode.OK;
   }

@@ -182,4 +182,30 @@ public record ModelConfig(
         initStd,
         type);
   }
+
+  /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
+  public ModelConfig shard(int ranks) {
+    return new ModelConfig(
+        vocabSize,
+        vocabMultiple,
+        hiddenSize,
+        numLayers,
+        numHeads / ranks,
+        numKeyValueHeads / ranks,
+        headDim,
+        ffnHiddenSize / ranks,
+        maxPositions,
+        normalization,
+        normEpsilon,
+        positionEmbedding,
+        ropeTheta,
+        ropeScaling,
+        activation,
+        linearBias,
+        tieEmbeddings,
+        hiddenDropout,
+        attentionDropout,
+        initStd,
+        dtype);
+  }
 }

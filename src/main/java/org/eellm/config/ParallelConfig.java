@@ -2,26 +2,134 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.List;
+
 /**
- * The mesh of ranks.
+ * The mesh of ranks and what flows through it. World size is {@code tp dp pp}.
  *
- * @param tp tensor-parallel size
- * @param dp data-parallel size
- * @param pp pipeline-parallel size
+ * @param tp tensor-parallel size: ranks that share every matrix
+ * @param dp data-parallel size: replicas of the pipeline, each with its part of the batch and of
+ *     the optimizer's state (ZeRO-1)
+ * @param pp pipeline-parallel size: stages
+ * @param sequenceParallel between the tensor-parallel parts each rank holds its part of the tokens
+ * @param schedule order of the stages' work
+ * @param chunks virtual stages a rank; more than 1 interleaves them
+ * @param balance how layers are dealt out to virtual stages where {@code layersPerStage} is empty
+ * @param layersPerStage layers of each virtual stage, given by hand; empty leaves it to {@code
+ *     balance}
+ * @param preExit an exit on a boundary belongs to the stage behind it
+ * @param fillWarmup extra microbatches a step in the warm-up bubble; -1 as many as fit
+ * @param fillCooldown extra microbatches a step in the cool-down bubble; -1 as many as fit
+ * @param bucketMegabytes size of the pieces in which gradients are summed over dp
+ * @param timeoutSeconds how long a rank waits for another
  */
-public record ParallelConfig(int tp, int dp, int pp) {
+public record ParallelConfig(
+    int tp,
+    int dp,
+    int pp,
+    boolean sequenceParallel,
+    PipelineSchedule schedule,
+    int chunks,
+    Balance balance,
+    List<Integer> layersPerStage,
+    boolean preExit,
+    int fillWarmup,
+    int fillCooldown,
+    int bucketMegabytes,
+    int timeoutSeconds) {
+
+  /** Fill as many microbatches as fit into the bubble. */
+  public static final int AUTOMATIC = -1;
+
+  public enum PipelineSchedule {
+    ONE_FORWARD_ONE_BACKWARD,
+    ALL_FORWARD_ALL_BACKWARD
+  }
+
+  /** EVEN: equal numbers of layers. COST: equal work, the heads' included. */
+  public enum Balance {
+    EVEN,
+    COST
+  }
+
   public ParallelConfig {
-    for (int size : new int[] {tp, dp, pp}) {
+    layersPerStage = List.copyOf(layersPerStage);
+    size("parallel.tp", tp);
+    size("parallel.dp", dp);
+    size("parallel.pp", pp);
+    size("parallel.chunks", chunks);
+    size("parallel.bucket_megabytes", bucketMegabytes);
+    size("parallel.timeout_seconds", timeoutSeconds);
+    require(
+        !sequenceParallel || tp > 1,
+        "parallel.sequence_parallel",
+        "has no effect with parallel.tp 1; remove it or use tp 2 or more");
+    require(
+        chunks == 1 || pp > 1,
+        "parallel.chunks",
+        chunks + " needs more than one stage; use parallel.pp 2 or more, or chunks 1");
+    require(
+        chunks == 1 || schedule == PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+        "parallel.chunks",
+        chunks + " are interleaved with parallel.schedule one_forward_one_backward only");
+    require(
+        layersPerStage.isEmpty() || layersPerStage.size() == pp * chunks,
+        "parallel.layers_per_stage",
+        "%s has %d entries for %d virtual stages (pp %d x chunks %d); give one for each"
+            .formatted(layersPerStage, layersPerStage.size(), pp * chunks, pp, chunks));
+    require(
+        layersPerStage.isEmpty() || balance == Balance.EVEN,
+        "parallel.balance",
+        "cost has no effect where parallel.layers_per_stage is given; remove one of them");
+    for (int layers : layersPerStage) {
       require(
-          size == 1,
-          "parallel",
-          "tp "
-              + tp
-              + ", dp "
-              + dp
-              + ", pp "
-              + pp
-              + ": this version runs in one process; use 1 for each");
+          layers >= 1,
+          "parallel.layers_per_stage",
+          layersPerStage + " leaves a stage without layers; give each 1 or more");
     }
+    fill("parallel.fill_warmup", fillWarmup);
+    fill("parallel.fill_cooldown", fillCooldown);
+    require(
+        (fillWarmup == 0 && fillCooldown == 0)
+            || (pp > 1 && chunks == 1 && schedule == PipelineSchedule.ONE_FORWARD_ONE_BACKWARD),
+        "parallel.fill_warmup, fill_cooldown",
+        "fill the bubbles of schedule one_forward_one_backward with pp 2 or more and chunks 1; use"
+            + " 0 otherwise");
+  }
+
+  /** A mesh of one. */
+  public static ParallelConfig alone() {
+    return of(1, 1, 1);
+  }
+
+  /** A mesh with the defaults of all that is not its size. */
+  public static ParallelConfig of(int tp, int dp, int pp) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        false,
+        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+        1,
+        Balance.EVEN,
+        List.of(),
+        false,
+        0,
+        0,
+        32,
+        600);
+  }
+
+  /** Number of ranks. */
+  public int worldSize() {
+    return tp * dp * pp;
+  }
+
+  private static void size(String key, int size) {
+    require(size >= 1, key, size + " is below 1; use 1 or more");
+  }
+
+  private static void fill(String key, int count) {
+    require(count >= AUTOMATIC, key, count + " is below -1; use -1 for as many as fit, 0 for none");
   }
 }

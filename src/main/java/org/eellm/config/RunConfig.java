@@ -25,6 +25,76 @@ public record RunConfig(
         optimizer.warmupSteps() < train.steps() || optimizer.warmupSteps() == 0,
         "optimizer.warmup_steps",
         optimizer.warmupSteps() + " leaves no step after warm-up in train.steps " + train.steps());
+    requireMesh(checked, data, train, parallel);
+  }
+
+  /** The mesh must be able to share out the model and the batch. */
+  private static void requireMesh(
+      Architecture architecture, DataConfig data, TrainConfig train, ParallelConfig parallel) {
+    ModelConfig model = architecture.model();
+    int tp = parallel.tp();
+    divides("model.num_heads", model.numHeads(), tp);
+    divides("model.num_key_value_heads", model.numKeyValueHeads(), tp);
+    divides("model.ffn_hidden_size", model.ffnHiddenSize(), tp);
+    divides(
+        model.vocabSize() > 0 ? "model.vocab_size" : "model.vocab_multiple",
+        model.vocabSize() > 0 ? model.vocabSize() : model.vocabMultiple(),
+        tp);
+    int tokens = train.microBatchSize() * data.sequenceLength();
+    require(
+        !parallel.sequenceParallel() || tokens % tp == 0,
+        "parallel.sequence_parallel",
+        "%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp %d"
+            .formatted(tokens, train.microBatchSize(), data.sequenceLength(), tp));
+    require(
+        !parallel.sequenceParallel() || train.layerDropout() == 0,
+        "parallel.sequence_parallel",
+        "shares out tokens, but train.layer_dropout skips whole sequences; remove one of them");
+    Placement.of(architecture, parallel, data.sequenceLength());
+    int unit = train.microBatchSize() * parallel.dp() * (parallel.chunks() > 1 ? parallel.pp() : 1);
+    batch("train.global_batch_size", train.globalBatchSize(), unit, train, parallel);
+    if (train.rampup().samples() > 0) {
+      batch("train.rampup.start", train.rampup().start(), unit, train, parallel);
+      batch("train.rampup.increment", train.rampup().increment(), unit, train, parallel);
+    }
+  }
+
+  private static void divides(String key, int count, int tp) {
+    require(
+        count % tp == 0,
+        "parallel.tp",
+        "%d does not divide %s %d; use %s"
+            .formatted(
+                tp,
+                key,
+                count,
+                java.util.stream.IntStream.rangeClosed(1, tp)
+                    .filter(size -> count % size == 0)
+                    .mapToObj(String::valueOf)
+                    .collect(java.util.stream.Collectors.joining(", "))));
+  }
+
+  private static void batch(
+      String key, int size, int unit, TrainConfig train, ParallelConfig parallel) {
+    require(
+        size % unit == 0,
+        key,
+        "%d is not a multiple of %d (train.micro_batch_size %d x parallel.dp %d%s); use %d or %d"
+            .formatted(
+                size,
+                unit,
+                train.microBatchSize(),
+                parallel.dp(),
+                parallel.chunks() > 1
+                    ? " x parallel.pp %d, for chunks".formatted(parallel.pp())
+                    : "",
+                Math.max(1, size / unit) * unit,
+                (size / unit + 1) * unit));
+  }
+
+  /** Which part of the model each virtual stage holds. */
+  public Placement placement() {
+    return Placement.of(architecture(), parallel, data.sequenceLength());
   }
 
   /** The model's shape. */

@@ -16,7 +16,9 @@ import org.eellm.tensor.Tensors;
  * are never repeated.
  *
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension.
+ * With tensor parallelism the heads are this rank's.
  *
+ * @param model with this rank's numbers of heads
  * @param slot which attention, see {@link KeyValues#attend}
  */
 record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConfig model, int slot)
@@ -44,9 +46,9 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
     return new AttentionBranch(
         Norm.of(model, parameters, layer + ".input_layernorm"),
-        Linear.of(parameters, layer + ".self_attn.q_proj.weight"),
-        Linear.of(parameters, layer + ".self_attn.o_proj.weight"),
-        model,
+        Linear.column(parameters, layer + ".self_attn.q_proj.weight"),
+        Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
+        model.shard(parameters.tensorParallel().size()),
         slot);
   }
 
@@ -155,8 +157,7 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   }
 
   private Optional<Tensor> hiddenMask(Tensor delta, Pass pass) {
-    return pass.dropout()
-        .flatMap(dropout -> dropout.mask(delta, model.hiddenDropout(), 4L * slot + 2));
+    return pass.rowMask(delta, model.hiddenDropout(), 4L * slot + 2);
   }
 
   private double scale() {

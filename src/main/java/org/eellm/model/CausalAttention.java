@@ -185,7 +185,6 @@ final class CausalAttention {
   }
 
   private Optional<Tensor> mask(Tensor probabilities, Block block) {
-    return pass.dropout()
-        .flatMap(key -> key.mask(probabilities, dropout, site + ((long) block.index() << 32)));
+    return pass.headMask(probabilities, dropout, site + ((long) block.index() << 32));
   }
 }

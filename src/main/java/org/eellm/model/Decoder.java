@@ -2,11 +2,14 @@ package org.eellm.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -15,68 +18,114 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
 /**
  * A decoder with early exits as an explicit chain: an embedding, {@code 2 numLayers} residual
  * branches (attention and MLP in turn), and heads that tap the stream between them (EE-LLM, arXiv
- * 2312.04916, section 2).
+ * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
  */
 public final class Decoder implements AutoCloseable {
   private static final long EMBEDDING_SITE = 0;
 
   private final Architecture architecture;
+  private final TensorParallel parallel;
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
+  private final List<Stage> stages;
   private final List<Branch> trunk;
   private final List<Head> heads;
-  private final Weight tokens;
+  private final Optional<Weight> tokens;
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
   private final RowFactors rowFactors;
 
-  private Decoder(Architecture architecture, Device device) {
+  private Decoder(
+      Architecture architecture,
+      Map<Integer, Slice> slices,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
     this.architecture = architecture;
+    this.parallel = parallel;
     ModelConfig model = architecture.model();
-    ExitLayout exits = architecture.exits();
-    groups = ParameterLayout.groups(architecture);
-    parameters = Parameters.allocate(groups, scalarType(model.dtype()), device);
-    tokens = parameters.weight("model.embed_tokens.weight");
-    positions =
-        model.positionEmbedding() == PositionEmbedding.LEARNED
-            ? Optional.of(parameters.weight("model.embed_positions.weight"))
-            : Optional.empty();
+    ScalarType type = scalarType(model.dtype());
+    groups = ParameterLayout.groups(architecture, List.copyOf(slices.values()));
+    parameters = Parameters.allocate(groups, parallel, multiple, type, device);
+    tokens = optional("model.embed_tokens.weight");
+    positions = optional("model.embed_positions.weight");
     rope =
         model.positionEmbedding() == PositionEmbedding.ROPE
-            ? Optional.of(new Rope(model, scalarType(model.dtype()), device))
+            ? Optional.of(new Rope(model, type, device))
             : Optional.empty();
-    rowFactors = new RowFactors(model, rope, scalarType(model.dtype()), device);
-    List<Branch> branches = new ArrayList<>();
-    for (int layer = 0; layer < model.numLayers(); layer++) {
-      branches.addAll(layer("model.layers." + layer, layer));
-    }
-    trunk = List.copyOf(branches);
-    List<Head> all = new ArrayList<>();
-    for (int exit = 0; exit < exits.layers().size(); exit++) {
-      all.add(exitHead(exits.layers().get(exit), model.numLayers() + exit));
-    }
-    all.add(
-        new Head(
-            "final",
-            model.numLayers(),
-            2 * model.numLayers(),
-            List.of(),
-            Optional.of(Norm.of(model, parameters, "model.norm")),
-            model.tieEmbeddings() ? tokens : parameters.weight("lm_head.weight")));
-    heads = List.copyOf(all);
+    rowFactors = new RowFactors(model.shard(parallel.size()), rope, type, device);
+    List<Stage> all = new ArrayList<>();
+    slices.forEach((index, slice) -> all.add(stage(index, slice)));
+    stages = List.copyOf(all);
+    trunk = stages.stream().flatMap(stage -> stage.trunk().stream()).toList();
+    heads = stages.stream().flatMap(stage -> stage.heads().stream()).toList();
   }
 
   /** A decoder with uninitialised parameters: {@link #initialize} them or load a checkpoint. */
   public static Decoder allocate(Architecture architecture, Device device) {
+    Map<Integer, Slice> whole =
+        new TreeMap<>(Map.of(0, Placement.whole(architecture).slices().getFirst()));
+    return allocate(architecture, whole, TensorParallel.alone(), 1, device);
+  }
+
+  /**
+   * A rank's part of a decoder, with uninitialised parameters.
+   *
+   * @param slices by their place in the pipeline
+   * @param multiple the flat buffers' length is made a multiple of this
+   */
+  public static Decoder allocate(
+      Architecture architecture,
+      Map<Integer, Slice> slices,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
     try (Scope scope = Scope.open()) {
-      return new Decoder(architecture, device);
+      return new Decoder(architecture, new TreeMap<>(slices), parallel, multiple, device);
     }
+  }
+
+  private Optional<Weight> optional(String name) {
+    return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
+  }
+
+  private Weight tokens() {
+    return tokens.orElseThrow();
+  }
+
+  private Stage stage(int index, Slice slice) {
+    ModelConfig model = architecture.model();
+    List<Branch> trunk = new ArrayList<>();
+    for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+      trunk.addAll(layer("model.layers." + layer, layer));
+    }
+    List<Integer> exits = architecture.exits().layers();
+    List<Head> heads = new ArrayList<>();
+    for (int layer : slice.exits()) {
+      heads.add(exitHead(layer, exits.indexOf(layer)));
+    }
+    if (slice.concludes()) {
+      heads.add(
+          new Head(
+              exits.size(),
+              "final",
+              model.numLayers(),
+              2 * model.numLayers(),
+              List.of(),
+              Optional.of(Norm.of(model, parameters, "model.norm")),
+              model.tieEmbeddings() ? tokens() : parameters.weight("lm_head.weight"),
+              parallel));
+    }
+    return new Stage(index, slice, trunk, heads);
   }
 
   private List<Branch> layer(String name, int slot) {
@@ -86,9 +135,10 @@ public final class Decoder implements AutoCloseable {
         MlpBranch.of(model, parameters, name + ".post_attention_layernorm", name + ".mlp", slot));
   }
 
-  private Head exitHead(int layer, int slot) {
+  private Head exitHead(int layer, int index) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
+    int slot = model.numLayers() + index;
     String name = "exits." + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
@@ -100,12 +150,14 @@ public final class Decoder implements AutoCloseable {
       branches.addAll(layer(name + ".block", slot));
     }
     return new Head(
+        index,
         "exit_" + layer,
         layer,
         exits.mlp() ? 2 * layer - 1 : 2 * layer,
         List.copyOf(branches),
         exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
-        exits.tieOutput() ? tokens : parameters.weight(name + ".lm_head.weight"));
+        exits.tieOutput() ? tokens() : parameters.weight(name + ".lm_head.weight"),
+        parallel);
   }
 
   /** libtorch's name of a number format. */
@@ -117,8 +169,8 @@ public final class Decoder implements AutoCloseable {
   }
 
   /**
-   * Draws initial weights: each parameter from a stream of its own, so that they depend on the seed
-   * and its name alone.
+   * Draws initial weights: each whole parameter from a stream of its own, so that they depend on
+   * the seed and its name alone, not on what ranks hold.
    */
   public void initialize(long seed) {
     ModelConfig model = architecture.model();
@@ -138,10 +190,13 @@ public final class Decoder implements AutoCloseable {
     }
   }
 
-  private static Tensor normal(ParameterSpec spec, double std, long seed) {
+  /** This rank's part of a parameter's initial values. */
+  private Tensor normal(ParameterSpec spec, double std, long seed) {
     Generator generator = torch.make_generator_cpu(Dropout.mix(seed, spec.name().hashCode()));
-    return Tensors.empty(ScalarType.Float, org.eellm.tensor.Torch.cpu(), spec.shapeArray())
-        .normal_(0, std, new GeneratorOptional(generator));
+    Tensor whole =
+        Tensors.empty(ScalarType.Float, org.eellm.tensor.Torch.cpu(), spec.shapeArray())
+            .normal_(0, std, new GeneratorOptional(generator));
+    return spec.split().shard(whole, parallel.rank(), parallel.size());
   }
 
   /** The model's shape. */
@@ -154,12 +209,17 @@ public final class Decoder implements AutoCloseable {
     return parameters;
   }
 
-  /** The residual branches: attention and MLP of layer 1, of layer 2, and so on. */
+  /** The parts of the model that are here, in the order the stream goes through them. */
+  public List<Stage> stages() {
+    return stages;
+  }
+
+  /** The residual branches here: attention and MLP of layer 1, of layer 2, and so on. */
   public List<Branch> trunk() {
     return trunk;
   }
 
-  /** The exits' heads in order of depth, then the final head. */
+  /** The heads here: of exits in order of depth, then the final head. */
   public List<Head> heads() {
     return heads;
   }
@@ -178,9 +238,10 @@ public final class Decoder implements AutoCloseable {
    * What the branches need to know of a batch of whole sequences.
    *
    * @param dropout absent in evaluation
+   * @param kept owns the pass's tensors
    */
   public Pass pass(
-      long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention) {
+      long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention, Kept kept) {
     Tensor mask =
         torch
             .full(
@@ -191,53 +252,87 @@ public final class Decoder implements AutoCloseable {
     return new Pass(
         batch,
         sequence,
-        mask,
-        rope.map(present -> present.first(sequence)),
+        kept.keep(mask),
+        rope.map(present -> present.first(sequence).keep(kept)),
         dropout,
-        recomputeAttention);
+        recomputeAttention,
+        parallel);
   }
 
-  /** The stream before the first layer, [b s, hidden], of whole sequences of ids, int64 [b s]. */
+  /**
+   * The stream before the first layer of whole sequences of ids, int64 [b s]: the rows that are
+   * here, [local rows, hidden].
+   */
   public Tensor embed(Tensor ids, Pass pass) {
     try (Scope scope = Scope.open()) {
-      Tensor x = tokens.value().index_select(0, ids);
-      if (positions.isPresent()) {
-        x.view(pass.batch(), pass.sequence(), architecture.model().hiddenSize())
-            .add_(positions.get().value().narrow(0, 0, pass.sequence()));
-      }
+      Tensor x = lookUp(ids);
+      positions.ifPresent(table -> x.add_(table.value().index_select(0, localPositions(pass))));
       embeddingMask(x, pass).ifPresent(x::mul_);
       return scope.pass(x);
     }
   }
 
-  /** Adds the embeddings' gradients from that of the stream, g [b s, hidden]. */
+  /** Adds the embeddings' gradients from that of the stream, g [local rows, hidden]. */
   public void embedBackward(Tensor ids, Tensor gradient, Pass pass, Gradients gradients) {
     try (Scope scope = Scope.open()) {
       Tensor g = embeddingMask(gradient, pass).map(gradient::mul).orElse(gradient);
-      gradients.addRows(tokens, ids, g);
-      if (positions.isPresent()) {
-        Tensor sum =
-            g.view(pass.batch(), pass.sequence(), architecture.model().hiddenSize())
-                .sum(0); // [s, hidden]
-        gradients.addRows(positions.get(), rowsFrom0(pass.sequence()), sum);
-      }
+      positions.ifPresent(table -> gradients.addRows(table, localPositions(pass), g));
+      OwnIds own = ownIds(ids);
+      Tensor all = parallel.gather(g);
+      gradients.addRows(
+          tokens(),
+          own.ids(),
+          own.foreign().map(foreign -> all.masked_fill(foreign, new Scalar(0.0))).orElse(all));
     }
   }
 
-  private Tensor rowsFrom0(long count) {
-    return torch.arange(
-        new Scalar(count), org.eellm.tensor.Torch.options(ScalarType.Long, device()));
+  /** The embeddings of ids, summed over the ranks' parts of the vocabulary. */
+  private Tensor lookUp(Tensor ids) {
+    OwnIds own = ownIds(ids);
+    Tensor x = tokens().value().index_select(0, own.ids());
+    own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
+    return parallel.reduce(x);
+  }
+
+  /**
+   * Ids as rows of this rank's part of the embedding.
+   *
+   * @param ids any row in place of another rank's
+   * @param foreign which are another rank's, [n, 1]; absent where one rank has all
+   */
+  private record OwnIds(Tensor ids, Optional<Tensor> foreign) {}
+
+  private OwnIds ownIds(Tensor ids) {
+    if (parallel.size() == 1) {
+      return new OwnIds(ids, Optional.empty());
+    }
+    long rows = tokens().value().size(0);
+    Tensor local = ids.sub(new Scalar(rows * parallel.rank()));
+    Tensor foreign = local.lt(new Scalar(0L)).logical_or(local.ge(new Scalar(rows))).unsqueeze(1);
+    return new OwnIds(
+        local.clamp(new ScalarOptional(new Scalar(0L)), new ScalarOptional(new Scalar(rows - 1))),
+        Optional.of(foreign));
+  }
+
+  /** The positions of the tokens of whole sequences that are here, int64 [local rows]. */
+  private Tensor localPositions(Pass pass) {
+    Tensor all =
+        torch
+            .arange(
+                new Scalar(pass.sequence()),
+                org.eellm.tensor.Torch.options(ScalarType.Long, device()))
+            .repeat(pass.batch());
+    return parallel.localRows(all);
   }
 
   private Optional<Tensor> embeddingMask(Tensor x, Pass pass) {
-    return pass.dropout()
-        .flatMap(dropout -> dropout.mask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE));
+    return pass.rowMask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE);
   }
 
   /** The stream before the first layer, [n, hidden], of ids at positions, both int64 [n]. */
   public Tensor embed(Tensor ids, Tensor positionIds) {
     try (Scope scope = Scope.open()) {
-      Tensor x = tokens.value().index_select(0, ids);
+      Tensor x = lookUp(ids);
       positions.ifPresent(table -> x.add_(table.value().index_select(0, positionIds)));
       return scope.pass(x);
     }

@@ -1,11 +1,11 @@
 package org.eellm.model;
 
-import java.util.Optional;
 import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Tensors;
 
 /**
@@ -17,21 +17,15 @@ import org.eellm.tensor.Tensors;
 public record Dropout(long key) {
 
   /**
-   * The factors of {@code x}'s entries, 0 or {@code 1 / (1 - probability)}, or nothing where the
-   * probability is 0.
+   * Factors, 0 or {@code 1 / (1 - probability)}, in float32 on the CPU.
    *
    * @param site tells the uses within a microbatch apart
    */
-  Optional<Tensor> mask(Tensor x, double probability, long site) {
-    if (probability == 0) {
-      return Optional.empty();
-    }
+  Tensor factors(double probability, long site, long... shape) {
     Generator generator = torch.make_generator_cpu(mix(key, site));
-    Tensor mask =
-        Tensors.empty(x.scalar_type(), org.eellm.tensor.Torch.cpu(), x.sizes().vec().get());
+    Tensor mask = Tensors.empty(ScalarType.Float, org.eellm.tensor.Torch.cpu(), shape);
     mask.bernoulli_(1 - probability, new GeneratorOptional(generator));
-    return Optional.of(
-        mask.mul_(new Scalar(1 / (1 - probability))).to(x.device(), x.scalar_type()));
+    return mask.mul_(new Scalar(1 / (1 - probability)));
   }
 
   /** A number in [0, 1) that depends on the key and {@code site} alone. */

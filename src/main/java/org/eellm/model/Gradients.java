@@ -28,7 +28,8 @@ public final class Gradients implements AutoCloseable {
     try (Scope scope = Scope.open()) {
       flat =
           kept.keep(
-              Tensors.empty(ScalarType.Float, parameters.flat().device(), parameters.count()));
+              Tensors.zeros(
+                  ScalarType.Float, parameters.flat().device(), parameters.flat().numel()));
       for (Weight weight : weights) {
         Tensor value = weight.value();
         views[weight.index()] =
@@ -45,10 +46,19 @@ public final class Gradients implements AutoCloseable {
   /** Ends a step: the gradients of weights that nothing contributed to become zero. */
   public void finish() {
     for (int i = 0; i < views.length; i++) {
-      if (!written[i]) {
-        views[i].zero_();
-        written[i] = true;
-      }
+      finish(i);
+    }
+  }
+
+  /** The same for one weight: nothing will be added to it any more. */
+  public void finish(Weight weight) {
+    finish(weight.index());
+  }
+
+  private void finish(int i) {
+    if (!written[i]) {
+      views[i].zero_();
+      written[i] = true;
     }
   }
 

@@ -5,30 +5,77 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 
-/** {@code y = x W^T + b}, with W [out, in]. */
-record Linear(Weight weight, Optional<Weight> bias) {
+/**
+ * {@code y = x W^T + b}, with W [out, in], of which tensor-parallel ranks hold parts: {@link
+ * Column} splits the outputs, {@link Row} the inputs. A column-parallel map, something by element,
+ * and a row-parallel map need one collective in front and one behind (Megatron-LM, arXiv
+ * 1909.08053).
+ */
+sealed interface Linear {
 
-  static Linear of(Parameters parameters, String firstName) {
-    String biasName = firstName.replaceAll("weight$", "bias");
-    return new Linear(
-        parameters.weight(firstName),
-        parameters.has(biasName) ? Optional.of(parameters.weight(biasName)) : Optional.empty());
+  /** x to x W^T + b. */
+  Tensor forward(Tensor x);
+
+  /**
+   * The gradient of x from that of the output, g; weight and bias gradients are added.
+   *
+   * @param x as given to forward
+   */
+  Tensor backward(Tensor x, Tensor g, Gradients gradients);
+
+  static Linear column(Parameters parameters, String firstName) {
+    return new Column(
+        parameters.weight(firstName), bias(parameters, firstName), parameters.tensorParallel());
   }
 
-  /** x [n, in] to [n, out]. */
-  Tensor forward(Tensor x) {
+  static Linear row(Parameters parameters, String firstName) {
+    return new Row(
+        parameters.weight(firstName), bias(parameters, firstName), parameters.tensorParallel());
+  }
+
+  private static Optional<Weight> bias(Parameters parameters, String firstName) {
+    String name = firstName.replaceAll("weight$", "bias");
+    return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
+  }
+
+  private static Tensor product(Tensor x, Weight weight, Optional<Weight> bias) {
     return bias.isPresent()
         ? torch.linear(x, weight.value(), new TensorOptional(bias.get().value()))
         : torch.linear(x, weight.value());
   }
 
-  /**
-   * The gradient of x, [n, in], from that of the output, g [n, out]; weight and bias gradients are
-   * added.
-   */
-  Tensor backward(Tensor x, Tensor g, Gradients gradients) {
-    gradients.addProduct(weight, g, x);
-    bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
-    return torch.mm(g, weight.value());
+  /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
+  record Column(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
+    @Override
+    public Tensor forward(Tensor x) {
+      return product(parallel.gather(x), weight, bias);
+    }
+
+    @Override
+    public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+      gradients.addProduct(weight, g, parallel.gather(x));
+      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+      return parallel.reduce(torch.mm(g, weight.value()));
+    }
+  }
+
+  /** This rank's part of the inputs, [n, in / ranks], to all outputs, [local rows, out]. */
+  record Row(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
+    @Override
+    public Tensor forward(Tensor x) {
+      if (parallel.size() == 1) {
+        return product(x, weight, bias);
+      }
+      Tensor y = parallel.reduce(torch.linear(x, weight.value()));
+      return bias.isPresent() ? y.add_(bias.get().value()) : y;
+    }
+
+    @Override
+    public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+      Tensor all = parallel.gather(g);
+      gradients.addProduct(weight, all, x);
+      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+      return torch.mm(all, weight.value());
+    }
   }
 }

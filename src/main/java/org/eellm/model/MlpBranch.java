@@ -12,6 +12,7 @@ import org.eellm.tensor.kernel.SwiGlu;
  * The MLP: {@code down(silu(gate(x)) * up(x))}, or {@code down(gelu(up(x)))} without a gate.
  *
  * @param up gate and up stacked with SwiGLU, [2 ffn, h]; up alone with GELU, [ffn, h]
+ * @param model with this rank's part of the inner width
  * @param site tells its dropout apart
  */
 record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site) implements Branch {
@@ -36,9 +37,9 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
         };
     return new MlpBranch(
         Norm.of(model, parameters, norm),
-        Linear.of(parameters, mlp + first),
-        Linear.of(parameters, mlp + ".down_proj.weight"),
-        model,
+        Linear.column(parameters, mlp + first),
+        Linear.row(parameters, mlp + ".down_proj.weight"),
+        model.shard(parameters.tensorParallel().size()),
         site);
   }
 
@@ -108,7 +109,6 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
   }
 
   private Optional<Tensor> mask(Tensor delta, Pass pass) {
-    return pass.dropout()
-        .flatMap(dropout -> dropout.mask(delta, model.hiddenDropout(), 4L * site + 3));
+    return pass.rowMask(delta, model.hiddenDropout(), 4L * site + 3);
   }
 }

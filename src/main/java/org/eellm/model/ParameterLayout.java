@@ -8,11 +8,12 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.Placement.Slice;
 import org.eellm.model.ParameterSpec.Initial;
 
 /**
- * Names, shapes and initial values of all parameters of an architecture; what acts as one matrix
- * stands in one group.
+ * Names, shapes and initial values of the parameters of an architecture or of slices of it; what
+ * acts as one matrix stands in one group.
  */
 final class ParameterLayout {
   private final ModelConfig model;
@@ -22,42 +23,58 @@ final class ParameterLayout {
     this.model = model;
   }
 
-  static List<List<ParameterSpec>> groups(Architecture architecture) {
+  /**
+   * The parameters that {@code slices} need. A tied matrix stands in every slice that multiplies
+   * with it.
+   */
+  static List<List<ParameterSpec>> groups(Architecture architecture, List<Slice> slices) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
     ParameterLayout layout = new ParameterLayout(model);
-    layout.vocabulary("model.embed_tokens");
-    if (model.positionEmbedding() == PositionEmbedding.LEARNED) {
+    boolean embeds = slices.stream().anyMatch(Slice::embeds);
+    boolean concludes = slices.stream().anyMatch(Slice::concludes);
+    boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
+    if (embeds || (concludes && model.tieEmbeddings()) || (hasExits && exits.tieOutput())) {
+      layout.vocabulary("model.embed_tokens");
+    }
+    if (embeds && model.positionEmbedding() == PositionEmbedding.LEARNED) {
       layout.add(
           ParameterSpec.of(
               "model.embed_positions.weight",
               Initial.NORMAL,
+              Split.REPLICATED,
               model.maxPositions(),
               model.hiddenSize()));
     }
-    for (int layer = 0; layer < model.numLayers(); layer++) {
-      layout.layer("model.layers." + layer);
-    }
-    layout.norm("model.norm");
-    if (!model.tieEmbeddings()) {
-      layout.vocabulary("lm_head");
-    }
-    for (int layer : exits.layers()) {
-      String name = "exits." + layer;
-      if (exits.mlp()) {
-        layout.mlp(name + ".mlp");
-      }
-      if (exits.block()) {
-        layout.layer(name + ".block");
-      }
-      if (exits.norm()) {
-        layout.norm(name + ".norm");
-      }
-      if (!exits.tieOutput()) {
-        layout.vocabulary(name + ".lm_head");
+    for (Slice slice : slices) {
+      for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+        layout.layer("model.layers." + layer);
       }
     }
+    if (concludes) {
+      layout.norm("model.norm");
+      if (!model.tieEmbeddings()) {
+        layout.vocabulary("lm_head");
+      }
+    }
+    slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
     return layout.groups;
+  }
+
+  private void exit(int layer, ExitLayout exits) {
+    String name = "exits." + layer;
+    if (exits.mlp()) {
+      mlp(name + ".mlp");
+    }
+    if (exits.block()) {
+      layer(name + ".block");
+    }
+    if (exits.norm()) {
+      norm(name + ".norm");
+    }
+    if (!exits.tieOutput()) {
+      vocabulary(name + ".lm_head");
+    }
   }
 
   private void add(ParameterSpec... group) {
@@ -65,13 +82,15 @@ final class ParameterLayout {
   }
 
   private void vocabulary(String name) {
-    add(ParameterSpec.of(name + ".weight", Initial.NORMAL, model.vocabSize(), model.hiddenSize()));
+    add(
+        ParameterSpec.of(
+            name + ".weight", Initial.NORMAL, Split.ROWS, model.vocabSize(), model.hiddenSize()));
   }
 
   private void norm(String name) {
-    add(ParameterSpec.of(name + ".weight", Initial.ONES, model.hiddenSize()));
+    add(ParameterSpec.of(name + ".weight", Initial.ONES, Split.REPLICATED, model.hiddenSize()));
     if (model.normalization() == Normalization.LAYERNORM) {
-      add(ParameterSpec.of(name + ".bias", Initial.ZEROS, model.hiddenSize()));
+      add(ParameterSpec.of(name + ".bias", Initial.ZEROS, Split.REPLICATED, model.hiddenSize()));
     }
   }
 
@@ -81,6 +100,7 @@ final class ParameterLayout {
     long keyValue = (long) model.numKeyValueHeads() * model.headDim();
     linears(
         Initial.NORMAL,
+        Split.ROWS,
         model.hiddenSize(),
         new String[] {
           name + ".self_attn.q_proj", name + ".self_attn.k_proj", name + ".self_attn.v_proj"
@@ -90,6 +110,7 @@ final class ParameterLayout {
         keyValue);
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
+        Split.COLUMNS,
         query,
         new String[] {name + ".self_attn.o_proj"},
         model.hiddenSize());
@@ -102,27 +123,34 @@ final class ParameterLayout {
     if (model.activation() == Activation.SWIGLU) {
       linears(
           Initial.NORMAL,
+          Split.ROWS,
           model.hiddenSize(),
           new String[] {name + ".gate_proj", name + ".up_proj"},
           ffn,
           ffn);
     } else {
-      linears(Initial.NORMAL, model.hiddenSize(), new String[] {name + ".up_proj"}, ffn);
+      linears(
+          Initial.NORMAL, Split.ROWS, model.hiddenSize(), new String[] {name + ".up_proj"}, ffn);
     }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
+        Split.COLUMNS,
         ffn,
         new String[] {name + ".down_proj"},
         model.hiddenSize());
   }
 
-  /** Linear maps of one input, stacked; their biases stack alike. */
-  private void linears(Initial initial, long in, String[] names, long... outs) {
+  /**
+   * Linear maps of one input, stacked; their biases stack alike. The bias of a map split by columns
+   * is added to the sum and so is whole on every rank.
+   */
+  private void linears(Initial initial, Split split, long in, String[] names, long... outs) {
+    Split biasSplit = split == Split.ROWS ? Split.ROWS : Split.REPLICATED;
     ParameterSpec[] weights = new ParameterSpec[names.length];
     ParameterSpec[] biases = new ParameterSpec[names.length];
     for (int i = 0; i < names.length; i++) {
-      weights[i] = ParameterSpec.of(names[i] + ".weight", initial, outs[i], in);
-      biases[i] = ParameterSpec.of(names[i] + ".bias", Initial.ZEROS, outs[i]);
+      weights[i] = ParameterSpec.of(names[i] + ".weight", initial, split, outs[i], in);
+      biases[i] = ParameterSpec.of(names[i] + ".bias", Initial.ZEROS, biasSplit, outs[i]);
     }
     add(weights);
     if (model.linearBias()) {

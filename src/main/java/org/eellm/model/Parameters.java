@@ -14,60 +14,94 @@ import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
 
 /**
- * All parameters of a model in one flat buffer of the compute format: matrices first, then vectors,
- * so that weight decay covers a prefix. Gradients, master weights and moments are flat buffers of
- * the same layout.
+ * All parameters that a rank holds in one flat buffer of the compute format: matrices first, then
+ * vectors, so that weight decay covers a prefix; in each of the two, those that tensor-parallel
+ * ranks share out before those that each has whole. Gradients, master weights and moments are flat
+ * buffers of the same layout.
  */
 public final class Parameters implements AutoCloseable {
   private final Kept kept = new Kept();
   private final Tensor flat;
+  private final long used;
   private final long decayed;
   private final Map<String, Parameter> byName = new LinkedHashMap<>();
   private final Map<String, Weight> weightByFirstName = new LinkedHashMap<>();
 
-  private Parameters(List<List<ParameterSpec>> groups, ScalarType type, Device device) {
-    List<List<ParameterSpec>> matricesFirst = new ArrayList<>(groups);
-    matricesFirst.sort(Comparator.comparing(group -> group.getFirst().shape().size() < 2));
+  private final TensorParallel parallel;
+
+  private Parameters(
+      List<List<ParameterSpec>> groups,
+      TensorParallel parallel,
+      int multiple,
+      ScalarType type,
+      Device device) {
+    this.parallel = parallel;
+    List<List<ParameterSpec>> ordered = new ArrayList<>(groups);
+    ordered.sort(
+        Comparator.comparing((List<ParameterSpec> group) -> isVector(group))
+            .thenComparing(group -> group.getFirst().split() == Split.REPLICATED));
     long count = 0;
     long matrices = 0;
-    for (List<ParameterSpec> group : matricesFirst) {
-      for (ParameterSpec spec : group) {
-        count += spec.numel();
-        matrices += spec.shape().size() >= 2 ? spec.numel() : 0;
-      }
+    for (List<ParameterSpec> group : ordered) {
+      long size = group.stream().mapToLong(spec -> spec.shardNumel(parallel.size())).sum();
+      count += size;
+      matrices += isVector(group) ? 0 : size;
     }
+    used = count;
     decayed = matrices;
     try (Scope scope = Scope.open()) {
-      flat = kept.keep(Tensors.empty(type, device, count));
+      flat = kept.keep(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
+      flat.narrow(0, count, flat.numel() - count).zero_();
       long offset = 0;
-      for (List<ParameterSpec> group : matricesFirst) {
+      for (List<ParameterSpec> group : ordered) {
         offset = add(group, offset);
       }
     }
   }
 
+  private static boolean isVector(List<ParameterSpec> group) {
+    return group.getFirst().shape().size() < 2;
+  }
+
   /**
    * Uninitialised memory for {@code groups} of parameters; each group acts as one {@link Weight},
    * its members stacked along the first dimension.
+   *
+   * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
    */
-  static Parameters allocate(List<List<ParameterSpec>> groups, ScalarType type, Device device) {
-    return new Parameters(groups, type, device);
+  static Parameters allocate(
+      List<List<ParameterSpec>> groups,
+      TensorParallel parallel,
+      int multiple,
+      ScalarType type,
+      Device device) {
+    return new Parameters(groups, parallel, multiple, type, device);
   }
 
   private long add(List<ParameterSpec> group, long start) {
     long offset = start;
     for (ParameterSpec spec : group) {
-      Tensor view = flat.narrow(0, offset, spec.numel()).view(spec.shapeArray());
+      long[] part = spec.shardShape(parallel.size());
+      long numel = spec.shardNumel(parallel.size());
+      Tensor view = kept.keep(flat.narrow(0, offset, numel).view(part));
       byName.put(
-          spec.name(), new Parameter(spec.name(), spec.shapeArray(), offset, kept.keep(view)));
-      offset += spec.numel();
+          spec.name(),
+          new Parameter(spec.name(), part, spec.shapeArray(), spec.split(), offset, view));
+      offset += numel;
     }
-    long[] shape = group.getFirst().shapeArray();
-    shape[0] = group.stream().mapToLong(spec -> spec.shape().getFirst()).sum();
+    ParameterSpec first = group.getFirst();
+    long[] shape = first.shardShape(parallel.size());
+    shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
     Tensor value = kept.keep(flat.narrow(0, start, offset - start).view(shape));
     weightByFirstName.put(
-        group.getFirst().name(), new Weight(weightByFirstName.size(), start, value));
+        first.name(),
+        new Weight(first.name(), weightByFirstName.size(), first.split(), start, value));
     return offset;
+  }
+
+  /** The ranks that share the matrices. */
+  public TensorParallel tensorParallel() {
+    return parallel;
   }
 
   /** The parameters, in the flat buffer's order. */
@@ -105,14 +139,14 @@ public final class Parameters implements AutoCloseable {
     return byName.containsKey(name);
   }
 
-  /** All compute weights, [count()]. */
+  /** All compute weights, [count()], and zeros up to the multiple asked for. */
   public Tensor flat() {
     return flat;
   }
 
-  /** Number of elements. */
+  /** Number of elements, without the zeros at the end. */
   public long count() {
-    return flat.numel();
+    return used;
   }
 
   /**

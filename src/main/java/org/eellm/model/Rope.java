@@ -31,6 +31,11 @@ final class Rope implements AutoCloseable {
       return new Angles(cos.mul(new Scalar(factor)), sin.mul(new Scalar(factor)));
     }
 
+    /** These angles, owned by {@code kept}. */
+    Angles keep(Kept kept) {
+      return new Angles(kept.keep(cos), kept.keep(sin));
+    }
+
     /** The opposite rotation. */
     Angles reversed() {
       return new Angles(cos, sin.neg());

@@ -2,6 +2,7 @@ package org.eellm.tensor;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
@@ -50,6 +51,24 @@ public final class Tensors {
     require(host.numel() == values.length, values.length, shape);
     new FloatPointer(host.data_ptr()).put(values, 0, values.length);
     return onto(host, device);
+  }
+
+  /** float64 tensor of {@code values}, row-major. */
+  public static Tensor ofDoubles(double[] values, Device device, long... shape) {
+    Tensor host = empty(ScalarType.Double, Torch.cpu(), shape);
+    require(host.numel() == values.length, values.length, shape);
+    new DoublePointer(host.data_ptr()).put(values, 0, values.length);
+    return onto(host, device);
+  }
+
+  /** All values in row-major order, converted to float64. */
+  public static double[] toDoubles(Tensor tensor) {
+    try (Scope scope = Scope.open()) {
+      Tensor host = tensor.to(Torch.cpu(), ScalarType.Double).contiguous();
+      double[] values = new double[Math.toIntExact(host.numel())];
+      new DoublePointer(host.data_ptr()).get(values, 0, values.length);
+      return values;
+    }
   }
 
   /** All values in row-major order, converted to float32. */

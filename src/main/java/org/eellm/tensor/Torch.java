@@ -60,6 +60,11 @@ public final class Torch {
     return Pointer.maxPhysicalBytes() > 0 || Pointer.maxBytes() > 0;
   }
 
+  /** Physical memory this process occupies, in bytes. */
+  public static long residentBytes() {
+    return Pointer.physicalBytes();
+  }
+
   /** The CPU. */
   public static Device cpu() {
     return new Device("cpu");

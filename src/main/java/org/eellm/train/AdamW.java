@@ -1,6 +1,10 @@
 package org.eellm.train;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -21,62 +25,121 @@ public final class AdamW implements AutoCloseable {
   /** Elements of a chunk: five float32 buffers of it are 10 MiB. */
   private static final long CHUNK = 512 * 1024;
 
+  /** Elements whose squares are summed in float32. */
+  private static final long ROW = 4096;
+
   private final Kept kept = new Kept();
   private final Parameters parameters;
   private final OptimizerConfig config;
-  private final Tensor master;
-  private final Tensor firstMoment;
-  private final Tensor secondMoment;
+  private final List<Moments> pieces;
 
-  /** Moments of zero; master weights are the parameters as they are. */
-  public AdamW(Parameters parameters, OptimizerConfig config) {
+  /**
+   * The state of a piece, float32.
+   *
+   * @param master weights; the parameters themselves where these are float32
+   */
+  private record Moments(Piece piece, Tensor master, Tensor first, Tensor second) {}
+
+  /**
+   * Moments of zero; master weights are the parameters as they are.
+   *
+   * @param pieces of the flat buffer that this rank updates
+   */
+  public AdamW(Parameters parameters, OptimizerConfig config, List<Piece> pieces) {
     this.parameters = parameters;
     this.config = config;
     Tensor flat = parameters.flat();
+    List<Moments> moments = new ArrayList<>();
     try (Scope scope = Scope.open()) {
-      master = kept.keep(flat.to(ScalarType.Float)); // the parameters themselves in float32
-      firstMoment = kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), flat.numel()));
-      secondMoment = kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), flat.numel()));
+      for (Piece piece : pieces) {
+        long length = piece.length();
+        moments.add(
+            new Moments(
+                piece,
+                kept.keep(piece.of(flat).to(ScalarType.Float)),
+                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length)),
+                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length))));
+      }
     }
+    this.pieces = List.copyOf(moments);
   }
 
-  /** A flat buffer of the optimizer's state, laid out as {@link Parameters#flat}. */
-  public record State(String name, Tensor flat) {}
+  /** The optimizer of all parameters. */
+  public AdamW(Parameters parameters, OptimizerConfig config) {
+    this(parameters, config, List.of(Piece.all(parameters)));
+  }
 
-  /** The optimizer's state: {@code master}, {@code exp_avg} and {@code exp_avg_sq}, in float32. */
+  /**
+   * A piece's part of a buffer of the optimizer's state.
+   *
+   * @param name {@code master}, {@code exp_avg} or {@code exp_avg_sq}
+   * @param values float32
+   */
+  public record State(String name, Piece piece, Tensor values) {}
+
+  /** The optimizer's state: {@code master}, {@code exp_avg} and {@code exp_avg_sq}. */
   public List<State> state() {
-    return List.of(
-        new State("master", master),
-        new State("exp_avg", firstMoment),
-        new State("exp_avg_sq", secondMoment));
+    return pieces.stream()
+        .flatMap(
+            moments ->
+                Stream.of(
+                    new State("master", moments.piece(), moments.master()),
+                    new State("exp_avg", moments.piece(), moments.first()),
+                    new State("exp_avg_sq", moments.piece(), moments.second())))
+        .toList();
   }
 
   /** Makes the compute weights those of the master weights, after these were loaded. */
   public void publish() {
-    if (isMixed()) {
-      parameters.flat().copy_(master);
+    for (Moments moments : pieces) {
+      if (isMixed()) {
+        moments.piece().of(parameters.flat()).copy_(moments.master());
+      }
     }
+  }
+
+  private boolean isMixed() {
+    return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
   }
 
   /**
-   * Updates the parameters.
+   * Updates the parameters of this rank's pieces.
    *
-   * @param gradients finished, of this step
+   * @param gradients of each piece, finished, of this step
    * @param gradientScale what the gradients are multiplied with: clipping
    * @param step 1 at the first update
    */
-  public void update(Gradients gradients, double gradientScale, double learningRate, long step) {
+  public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
     long decayed = parameters.decayedCount();
-    for (long start = 0; start < parameters.count(); ) {
-      boolean decays = start < decayed;
-      long end = Math.min(start + CHUNK, decays ? decayed : parameters.count());
-      updateChunk(gradients, gradientScale, learningRate, step, start, end - start, decays);
-      start = end;
+    for (int i = 0; i < pieces.size(); i++) {
+      Moments moments = pieces.get(i);
+      Piece piece = moments.piece();
+      for (long start = piece.start(); start < piece.end(); ) {
+        boolean decays = start < decayed;
+        long limit = decays ? Math.min(decayed, piece.end()) : piece.end();
+        long end = Math.min(start + CHUNK, limit);
+        updateChunk(
+            moments,
+            gradients.get(i),
+            gradientScale,
+            learningRate,
+            step,
+            start - piece.start(),
+            end - start,
+            decays);
+        start = end;
+      }
     }
   }
 
+  /** The same where one rank has all pieces. */
+  public void update(Gradients gradients, double gradientScale, double learningRate, long step) {
+    update(List.of(gradients.flat()), gradientScale, learningRate, step);
+  }
+
   private void updateChunk(
-      Gradients gradients,
+      Moments moments,
+      Tensor gradient,
       double gradientScale,
       double learningRate,
       long step,
@@ -84,11 +147,11 @@ public final class AdamW implements AutoCloseable {
       long count,
       boolean decays) {
     try (Scope scope = Scope.open()) {
-      Tensor g = gradients.flat().narrow(0, start, count);
-      Tensor m = firstMoment.narrow(0, start, count);
-      Tensor v = secondMoment.narrow(0, start, count);
-      Tensor p = master.narrow(0, start, count);
-      Tensor out = isMixed() ? parameters.flat().narrow(0, start, count) : p;
+      Tensor g = gradient.narrow(0, start, count);
+      Tensor m = moments.first().narrow(0, start, count);
+      Tensor v = moments.second().narrow(0, start, count);
+      Tensor p = moments.master().narrow(0, start, count);
+      Tensor out = isMixed() ? moments.piece().of(parameters.flat()).narrow(0, start, count) : p;
       double correction1 = 1 - Math.pow(config.beta1(), step);
       double correction2 = Math.sqrt(1 - Math.pow(config.beta2(), step));
       AdamWStep update =
@@ -104,15 +167,31 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
-  private boolean isMixed() {
-    return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
-  }
-
   /** The global L2 norm of the finished gradients. */
   public static double norm(Gradients gradients) {
+    return Math.sqrt(squares(gradients.flat()));
+  }
+
+  /**
+   * The sum of squares of a flat float32 buffer: by rows that are short enough for float32, and
+   * over rows in float64.
+   */
+  static double squares(Tensor flat) {
     try (Scope scope = Scope.open()) {
-      return torch.linalg_vector_norm(gradients.flat()).item_double();
+      long rows = flat.numel() / ROW;
+      double squares = squares(flat.narrow(0, rows * ROW, flat.numel() - rows * ROW), 1);
+      return rows == 0 ? squares : squares + squares(flat.narrow(0, 0, rows * ROW), rows);
     }
+  }
+
+  private static double squares(Tensor flat, long rows) {
+    return torch
+        .linalg_vector_norm(
+            flat.view(rows, -1), new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional())
+        .to(ScalarType.Double)
+        .square_()
+        .sum()
+        .item_double();
   }
 
   /**

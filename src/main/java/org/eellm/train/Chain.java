@@ -3,6 +3,7 @@ package org.eellm.train;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Tensor;
@@ -13,62 +14,166 @@ import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.model.Head;
 import org.eellm.model.Pass;
+import org.eellm.model.Stage;
 import org.eellm.tensor.Carried;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
 /**
- * One microbatch through the model and back. Forward walks the trunk's branches and keeps what
- * backward needs; no head runs. Backward walks from last to first with the gradient g of the stream
- * in hand: where a head taps the stream it runs now, forward and backward, and its gradient is
- * added to g (EE-LLM, arXiv 2312.04916, section 3.1: heads deferred to the backward pass). So at
- * most one head's logits exist at a time, and activations are freed as the walk passes.
+ * Microbatches through a stage and back. Forward walks the trunk's branches and keeps what backward
+ * needs; no head runs. Backward walks from last to first with the gradient g of the stream in hand,
+ * which begins as what the next stage sent: where a head taps the stream it runs now, forward and
+ * backward, and its gradient is added to g (EE-LLM, arXiv 2312.04916, section 3.1: equation 2's
+ * auxiliary loss, with heads deferred to the backward pass). So at most one head's logits exist at
+ * a time, and activations are freed as the walk passes.
  */
 public final class Chain {
   /** Sites of dropout keys from here on decide which sequences skip a layer. */
   private static final long LAYER_DROPOUT_SITE = 1L << 40;
 
   private final Decoder model;
+  private final Stage stage;
   private final Recompute recompute;
   private final double[] layerDropout;
 
   /**
-   * @param layerDropout each layer's probability of being skipped by a sequence
+   * @param layerDropout each layer's probability of being skipped by a sequence; of all layers of
+   *     the model
    */
-  public Chain(Decoder model, Recompute recompute, double[] layerDropout) {
+  public Chain(Decoder model, Stage stage, Recompute recompute, double[] layerDropout) {
     this.model = model;
+    this.stage = stage;
     this.recompute = recompute;
     this.layerDropout = layerDropout.clone();
+  }
+
+  /** The chain of a model in one stage. */
+  public Chain(Decoder model, Recompute recompute, double[] layerDropout) {
+    this(model, model.stages().getFirst(), recompute, layerDropout);
   }
 
   /**
    * A head's part of a microbatch.
    *
+   * @param index the head's, among the model's
    * @param head its name
    * @param loss mean over the mask of the cross entropy, with dynamic token weights where these are
    *     on, without the head's weight
    */
-  public record HeadResult(String head, double loss) {}
+  public record HeadResult(int index, String head, double loss) {}
 
   /**
    * A head's sums over the positions of a microbatch that the mask counts.
    *
+   * @param index the head's, among the model's
    * @param head its name
    * @param loss cross entropy in nats
    * @param correct positions where the likeliest token is the target
    * @param tokens positions
    */
-  public record HeadScore(String head, double loss, double correct, double tokens) {}
+  public record HeadScore(int index, String head, double loss, double correct, double tokens) {}
+
+  /**
+   * What a backward pass found.
+   *
+   * @param heads the heads here whose weight is not 0, in order of depth
+   * @param gradient of the stage's input, [local rows, hidden]; absent where the stage embeds
+   */
+  public record Returned(List<HeadResult> heads, Optional<Tensor> gradient) {}
+
+  /**
+   * What a forward pass without a way back found.
+   *
+   * @param heads every head here, in order of depth
+   * @param stream the stage's output, [local rows, hidden]
+   */
+  public record Scored(List<HeadScore> heads, Tensor stream) {}
 
   /** Device copies of a microbatch's inputs, targets and mask, [b s] each, and the mask's sum. */
   private record Device(Tensor inputs, Tensor targets, Tensor mask, double count) {}
 
   /**
-   * Runs forward and backward, adding the gradients of {@code share * objective}.
+   * The way through the stage.
+   *
+   * @param input what the stage before sent, [local rows, hidden]; absent where the stage embeds
+   * @param dropout key of this microbatch; absent where neither dropout nor layer dropout is used
+   */
+  public Walk forward(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+    return new Walk(batch, input, dropout);
+  }
+
+  /**
+   * The way back: adds the gradients of {@code share * objective} and of what the gradient from the
+   * next stage stands for.
    *
    * @param share of this microbatch in the step: 1 / number of microbatches
-   * @param dropout key of this microbatch; absent where neither dropout nor layer dropout is used
+   * @param gradient of the stage's output; absent where nothing comes after it
+   * @param passed hears each position of the trunk that the walk has done with: the weights of the
+   *     branch behind it and of the heads at it get nothing more from this microbatch
+   */
+  public Returned backward(
+      Walk walk,
+      Objective objective,
+      double share,
+      Optional<Tensor> gradient,
+      Gradients gradients,
+      IntConsumer passed) {
+    try (Scope scope = Scope.open();
+        Carried g =
+            new Carried(gradient.orElseGet(() -> zerosLike(walk.stream(stage.endPosition()))))) {
+      List<Tensor> losses = new ArrayList<>();
+      List<Head> heads = new ArrayList<>();
+      for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
+        if (position < stage.endPosition()) {
+          try (Scope step = Scope.open()) {
+            g.set(walk.backward(position, g.get(), gradients));
+          }
+        }
+        for (Head head : headsAt(position)) {
+          double weight = objective.weights().get(head.index());
+          if (weight == 0) {
+            continue;
+          }
+          try (Scope step = Scope.open()) {
+            HeadLoss.Result result =
+                head(
+                    head,
+                    walk,
+                    position,
+                    weight * share / walk.device.count(),
+                    objective,
+                    gradients);
+            g.get().add_(result.gradient());
+            losses.add(scope.pass(result.loss()));
+            heads.add(head);
+          }
+        }
+        passed.accept(position);
+      }
+      Optional<Tensor> below = Optional.empty();
+      if (stage.slice().embeds()) {
+        model.embedBackward(walk.device.inputs(), g.get(), walk.pass, gradients);
+      } else {
+        below = Optional.of(scope.pass(g.get()));
+      }
+      List<HeadResult> results =
+          IntStream.range(0, heads.size())
+              .mapToObj(
+                  i ->
+                      new HeadResult(
+                          heads.get(i).index(),
+                          heads.get(i).name(),
+                          losses.get(i).item_double() / walk.device.count()))
+              .toList()
+              .reversed();
+      return new Returned(results, below);
+    }
+  }
+
+  /**
+   * Runs a microbatch through a model in one stage and back.
+   *
    * @return the results of the heads whose weight is not 0, in order of depth
    */
   public List<HeadResult> forwardBackward(
@@ -77,70 +182,31 @@ public final class Chain {
       double share,
       Optional<Dropout> dropout,
       Gradients gradients) {
-    try (Scope scope = Scope.open()) {
-      Device device = onDevice(batch);
-      Pass pass =
-          model.pass(batch.batch(), batch.sequence(), dropout, recompute == Recompute.SELECTIVE);
-      int top = model.trunk().size();
-      List<Tensor> losses = new ArrayList<>();
-      List<String> names = new ArrayList<>();
-      try (Walk walk = new Walk(device.inputs(), pass);
-          Carried gradient = new Carried(torchZerosLike(walk.stream(top)))) {
-        for (int position = top; position >= 0; position--) {
-          if (position < top) {
-            try (Scope step = Scope.open()) {
-              gradient.set(walk.backward(position, gradient.get(), gradients));
-            }
-          }
-          for (int h : headsAt(position)) {
-            double weight = objective.weights().get(h);
-            if (weight == 0) {
-              continue;
-            }
-            Head head = model.heads().get(h);
-            try (Scope step = Scope.open()) {
-              HeadLoss.Result result =
-                  head(
-                      head,
-                      walk.stream(position),
-                      device,
-                      weight * share / device.count(),
-                      objective.temperatures().get(h),
-                      objective.dynamicTokenWeights() && h < model.heads().size() - 1,
-                      pass,
-                      gradients);
-              gradient.get().add_(result.gradient());
-              losses.add(scope.pass(result.loss()));
-              names.add(head.name());
-            }
-          }
-        }
-        model.embedBackward(device.inputs(), gradient.get(), pass, gradients);
-      }
-      return IntStream.range(0, names.size())
-          .mapToObj(i -> new HeadResult(names.get(i), losses.get(i).item_double() / device.count()))
-          .toList()
-          .reversed();
+    try (Scope scope = Scope.open();
+        Walk walk = forward(batch, Optional.empty(), dropout)) {
+      return backward(walk, objective, share, Optional.empty(), gradients, position -> {}).heads();
     }
   }
 
   /** Runs forward and every head, without gradients or dropout. */
-  public List<HeadScore> score(Microbatch batch) {
-    try (Scope scope = Scope.open()) {
-      Device device = onDevice(batch);
-      Pass pass = model.pass(batch.batch(), batch.sequence(), Optional.empty(), false);
+  public Scored score(Microbatch batch, Optional<Tensor> input) {
+    try (Scope scope = Scope.open();
+        Kept kept = new Kept()) {
+      Device device = onDevice(batch, kept);
+      Pass pass = model.pass(batch.batch(), batch.sequence(), Optional.empty(), false, kept);
       List<HeadScore> scores = new ArrayList<>();
-      try (Carried stream = new Carried(model.embed(device.inputs(), pass))) {
-        for (int position = 0; position <= model.trunk().size(); position++) {
-          if (position > 0) {
-            advance(stream, model.trunk().get(position - 1), pass);
+      try (Carried stream =
+          new Carried(input.orElseGet(() -> model.embed(device.inputs(), pass)))) {
+        for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
+          if (position > stage.firstPosition()) {
+            advance(stream, stage.trunk().get(position - stage.firstPosition() - 1), pass);
           }
-          for (int h : headsAt(position).reversed()) {
-            scores.add(score(model.heads().get(h), stream.get(), device, pass));
+          for (Head head : headsAt(position).reversed()) {
+            scores.add(score(head, stream.get(), device, pass));
           }
         }
+        return new Scored(List.copyOf(scores), scope.pass(stream.get()));
       }
-      return List.copyOf(scores);
     }
   }
 
@@ -149,9 +215,18 @@ public final class Chain {
         Carried x = new Carried(stream)) {
       head.branches().forEach(branch -> advance(x, branch, pass));
       HeadLoss.Score score =
-          HeadLoss.score(head.normed(x.get()), head.output(), device.targets(), device.mask());
+          HeadLoss.score(
+              head.normed(x.get()),
+              head.output(),
+              device.targets(),
+              device.mask(),
+              head.parallel());
       return new HeadScore(
-          head.name(), score.loss().item_double(), score.correct().item_double(), device.count());
+          head.index(),
+          head.name(),
+          score.loss().item_double(),
+          score.correct().item_double(),
+          device.count());
     }
   }
 
@@ -164,29 +239,18 @@ public final class Chain {
   }
 
   /** The heads that tap the stream at {@code position}, deepest first. */
-  private List<Integer> headsAt(int position) {
-    return IntStream.range(0, model.heads().size())
-        .filter(h -> model.heads().get(h).tap() == position)
-        .boxed()
-        .toList()
-        .reversed();
+  private List<Head> headsAt(int position) {
+    return stage.heads().stream().filter(head -> head.tap() == position).toList().reversed();
   }
 
   private HeadLoss.Result head(
-      Head head,
-      Tensor stream,
-      Device device,
-      double scale,
-      double temperature,
-      boolean dynamic,
-      Pass pass,
-      Gradients gradients) {
+      Head head, Walk walk, int position, double scale, Objective objective, Gradients gradients) {
     try (Scope scope = Scope.open();
         Kept kept = new Kept()) {
-      Tensor x = stream;
+      Tensor x = walk.stream(position);
       List<Branch.Tape> tapes = new ArrayList<>();
       for (Branch branch : head.branches()) {
-        Branch.Output output = branch.forward(x, pass, kept);
+        Branch.Output output = branch.forward(x, walk.pass, kept);
         tapes.add(output.tape());
         x = output.delta().add_(x);
       }
@@ -194,35 +258,36 @@ public final class Chain {
           HeadLoss.forwardBackward(
               head.normed(x),
               head.output(),
-              device.targets(),
-              device.mask(),
+              walk.device.targets(),
+              walk.device.mask(),
               scale,
-              temperature,
-              dynamic,
+              objective.temperatures().get(head.index()),
+              objective.dynamicTokenWeights() && head.isExit(),
+              head.parallel(),
               gradients);
       Tensor g = head.normBackward(x, result.gradient(), gradients);
       for (int i = tapes.size() - 1; i >= 0; i--) {
-        g = head.branches().get(i).backward(tapes.get(i), g, pass, gradients).add_(g);
+        g = head.branches().get(i).backward(tapes.get(i), g, walk.pass, gradients).add_(g);
       }
       return new HeadLoss.Result(scope.pass(result.loss()), scope.pass(g));
     }
   }
 
-  private Device onDevice(Microbatch batch) {
+  private Device onDevice(Microbatch batch, Kept kept) {
     long n = batch.inputs().length;
     double count = 0;
     for (float value : batch.lossMask()) {
       count += value;
     }
     return new Device(
-        Tensors.ofInts(batch.inputs(), model.device(), n),
-        Tensors.ofInts(batch.targets(), model.device(), n),
-        Tensors.ofFloats(batch.lossMask(), model.device(), n),
+        kept.keep(Tensors.ofInts(batch.inputs(), model.device(), n)),
+        kept.keep(Tensors.ofInts(batch.targets(), model.device(), n)),
+        kept.keep(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
         Math.max(count, 1));
   }
 
-  private static Tensor torchZerosLike(Tensor x) {
-    return Tensors.zeros(x.scalar_type(), x.device(), x.size(0), x.size(1));
+  private static Tensor zerosLike(Tensor x) {
+    return Tensors.zeros(Tensors.scalarType(x), x.device(), x.size(0), x.size(1));
   }
 
   /** Which sequences of a microbatch go through a layer. */
@@ -241,7 +306,9 @@ public final class Chain {
    * The trunk's forward pass, and what it keeps: the stream before each branch and each branch's
    * tape.
    */
-  private final class Walk implements AutoCloseable {
+  public final class Walk implements AutoCloseable {
+    private final Kept own = new Kept();
+    private final Device device;
     private final Pass pass;
     private final List<Part> parts; // by layer
     private final List<Stop> stops = new ArrayList<>();
@@ -249,22 +316,26 @@ public final class Chain {
     /**
      * Where the walk stood before a branch, or at the end.
      *
-     * @param stream [b s, hidden]
+     * @param stream [local rows, hidden]
      * @param kept owns the stream and the tape
      * @param tape absent at the end, where the branch is skipped, and with full recompute
      */
     private record Stop(Tensor stream, Kept kept, Optional<Branch.Tape> tape) {}
 
-    Walk(Tensor inputs, Pass pass) {
-      this.pass = pass;
-      parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
-      try (Scope scope = Scope.open();
-          Carried stream = new Carried(model.embed(inputs, pass))) {
-        for (int i = 0; i < model.trunk().size(); i++) {
-          stops.add(forward(i, stream));
+    private Walk(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+      try (Scope scope = Scope.open()) {
+        device = onDevice(batch, own);
+        boolean selective = recompute == Recompute.SELECTIVE;
+        pass = model.pass(batch.batch(), batch.sequence(), dropout, selective, own);
+        parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
+        try (Carried stream =
+            new Carried(input.orElseGet(() -> model.embed(device.inputs(), pass)))) {
+          for (int i = 0; i < stage.trunk().size(); i++) {
+            stops.add(forward(i, stream));
+          }
+          Kept kept = new Kept();
+          stops.add(new Stop(kept.keep(stream.get()), kept, Optional.empty()));
         }
-        Kept kept = new Kept();
-        stops.add(new Stop(kept.keep(stream.get()), kept, Optional.empty()));
       }
     }
 
@@ -287,14 +358,20 @@ public final class Chain {
       }
       return kept.length == 0
           ? new Part.None()
-          : new Part.Some(Tensors.ofLongs(kept, model.device(), kept.length), kept.length);
+          : new Part.Some(
+              own.keep(Tensors.ofLongs(kept, model.device(), kept.length)), kept.length);
+    }
+
+    /** The part of the microbatch that goes through the stage's branch i. */
+    private Part partOf(int i) {
+      return parts.get(stage.slice().firstLayer() + i / 2);
     }
 
     private Stop forward(int i, Carried stream) {
       try (Scope scope = Scope.open()) {
         Kept kept = new Kept();
         Tensor x = kept.keep(stream.get());
-        if (parts.get(i / 2) instanceof Part.None) {
+        if (partOf(i) instanceof Part.None) {
           return new Stop(x, kept, Optional.empty());
         }
         if (recompute == Recompute.FULL) {
@@ -310,38 +387,39 @@ public final class Chain {
     }
 
     private Branch.Output run(int i, Tensor x, Kept kept) {
-      return model.trunk().get(i).forward(select(i, x), passOf(i), kept);
+      return stage.trunk().get(i).forward(select(i, x), passOf(i), kept);
     }
 
-    /** The gradient of the stream before branch i from that after it, g. */
-    Tensor backward(int i, Tensor g, Gradients gradients) {
+    /** The gradient of the stream before the branch at a position from that after it, g. */
+    private Tensor backward(int position, Tensor g, Gradients gradients) {
+      int i = position - stage.firstPosition();
       stops.get(i + 1).kept().close();
-      if (parts.get(i / 2) instanceof Part.None) {
+      if (partOf(i) instanceof Part.None) {
         return g;
       }
       try (Scope scope = Scope.open();
           Kept again = new Kept()) {
         Stop stop = stops.get(i);
         Branch.Tape tape = stop.tape().orElseGet(() -> run(i, stop.stream(), again).tape());
-        Tensor delta = model.trunk().get(i).backward(tape, select(i, g), passOf(i), gradients);
+        Tensor delta = stage.trunk().get(i).backward(tape, select(i, g), passOf(i), gradients);
         return scope.pass(addDelta(i, g, delta));
       }
     }
 
     private Pass passOf(int i) {
-      return parts.get(i / 2) instanceof Part.Some some ? pass.withBatch(some.count()) : pass;
+      return partOf(i) instanceof Part.Some some ? pass.withBatch(some.count()) : pass;
     }
 
     /** The rows of the sequences that go through branch i. */
     private Tensor select(int i, Tensor x) {
-      return parts.get(i / 2) instanceof Part.Some some
+      return partOf(i) instanceof Part.Some some
           ? bySequence(x).index_select(0, some.index()).view(-1, x.size(1))
           : x;
     }
 
     /** {@code x} plus the output of branch i for the sequences that went through it. */
     private Tensor addDelta(int i, Tensor x, Tensor delta) {
-      return parts.get(i / 2) instanceof Part.Some some
+      return partOf(i) instanceof Part.Some some
           ? bySequence(x)
               .index_add(0, some.index(), delta.view(some.count(), -1))
               .view(-1, x.size(1))
@@ -352,13 +430,19 @@ public final class Chain {
       return x.view(pass.batch(), -1);
     }
 
-    Tensor stream(int position) {
-      return stops.get(position).stream();
+    private Tensor stream(int position) {
+      return stops.get(position - stage.firstPosition()).stream();
+    }
+
+    /** The stage's output, [local rows, hidden], until the walk back has begun. */
+    public Tensor output() {
+      return stops.getLast().stream();
     }
 
     @Override
     public void close() {
       stops.forEach(stop -> stop.kept().close());
+      own.close();
     }
   }
 }

@@ -97,14 +97,16 @@ public final class ConsoleProgress implements MetricsSink {
   }
 
   private static String numbers(Step step) {
-    return "loss %.3f  %s  lr %.2e  norm %.2f  %,.0f tokens/s  mfu %.2f"
+    return "loss %.3f  %s  lr %.2e  norm %.2f  %,.0f tokens/s  mfu %.2f%s  %.1f GiB"
         .formatted(
             step.loss(),
             losses(step, "%.3f"),
             step.learningRate(),
             step.gradientNorm(),
             step.tokensPerSecond(),
-            step.mfu());
+            step.mfu(),
+            step.waiting() > 0 ? "  waiting %.0f %%".formatted(100 * step.waiting()) : "",
+            step.memory() / (double) (1L << 30));
   }
 
   /** What fits beside a bar. */

@@ -12,7 +12,8 @@ import org.eellm.config.RunConfig;
 
 /**
  * A run's output folder: {@code config.yaml} (every setting as resolved), {@code metrics.jsonl},
- * {@code tensorboard/}, {@code checkpoints/} and {@code loss.png}.
+ * {@code tensorboard/}, {@code checkpoints/}, {@code loss.png} and, if asked for, {@code
+ * trace.json}.
  */
 public final class RunFolder {
 
@@ -27,6 +28,17 @@ public final class RunFolder {
           "train.eval_batches",
           "train.max_bad_steps",
           "train.threads",
+          "parallel.tp",
+          "parallel.dp",
+          "parallel.pp",
+          "parallel.sequence_parallel",
+          "parallel.schedule",
+          "parallel.chunks",
+          "parallel.balance",
+          "parallel.layers_per_stage",
+          "parallel.pre_exit",
+          "parallel.bucket_megabytes",
+          "parallel.timeout_seconds",
           "checkpoint.interval",
           "checkpoint.keep",
           "logging.interval",
@@ -98,6 +110,11 @@ public final class RunFolder {
     return Files.exists(new RunFolder(path).config());
   }
 
+  /** The folder of a run that the first rank starts or resumes. */
+  static RunFolder join(Path path) {
+    return new RunFolder(path);
+  }
+
   private static boolean isEmpty(Path path) throws IOException {
     try (Stream<Path> children = Files.list(path)) {
       return children.allMatch(data(path)::equals);
@@ -127,6 +144,11 @@ public final class RunFolder {
   /** The folder of TensorBoard's events. */
   public Path tensorBoard() {
     return path.resolve("tensorboard");
+  }
+
+  /** What every rank did, and when, where a run was asked for it. */
+  public Path trace() {
+    return path.resolve("trace.json");
   }
 
   /** The picture of the losses. */

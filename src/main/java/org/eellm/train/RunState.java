@@ -3,21 +3,30 @@ package org.eellm.train;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.SequencedMap;
+import java.util.TreeMap;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
+import org.eellm.model.Gradients;
+import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Torch;
 
 /**
  * All that changes from step to step and that a checkpoint therefore keeps: the model, the
- * optimizer's moments, the guard's memory, and where the run is. Everything else follows from the
- * configuration.
+ * optimizer's moments, the guard's memory, and where the run is; of model and moments the part that
+ * this rank holds. Everything else follows from the configuration.
  */
 final class RunState implements AutoCloseable {
+  private final RunConfig config;
+  private final World world;
   private final Decoder model;
   private final AdamW optimizer;
   private final StepGuard guard;
@@ -27,19 +36,39 @@ final class RunState implements AutoCloseable {
   /** The part of the state that is not tensors, as {@code training/state.json} has it. */
   private record Position(long step, double seconds, StepGuard.State guard) {}
 
-  private RunState(RunConfig config, Decoder model, Position position) {
+  private RunState(RunConfig config, World world, Decoder model, Position position) {
+    this.config = config;
+    this.world = world;
     this.model = model;
-    this.optimizer = new AdamW(model.parameters(), config.optimizer());
+    List<Piece> pieces = GradientReduction.pieces(model.parameters(), world, bucketBytes(config));
+    this.optimizer = new AdamW(model.parameters(), config.optimizer(), pieces);
     this.guard = new StepGuard(config.train(), position.guard());
     this.step = position.step();
     this.seconds = position.seconds();
   }
 
+  private static long bucketBytes(RunConfig config) {
+    return (long) config.parallel().bucketMegabytes() << 20;
+  }
+
+  /** This rank's part of the model, with uninitialised parameters. */
+  private static Decoder allocate(RunConfig config, World world) {
+    List<Slice> slices = config.placement().slices();
+    int stages = config.parallel().pp();
+    Map<Integer, Slice> here = new TreeMap<>();
+    for (int v = world.coordinate().pp(); v < slices.size(); v += stages) {
+      here.put(v, slices.get(v));
+    }
+    TensorParallel parallel = new TensorParallel(world.tp(), config.parallel().sequenceParallel());
+    return Decoder.allocate(
+        config.architecture(), here, parallel, config.parallel().dp(), device(config, world));
+  }
+
   /** The state before the first step, with weights drawn from the seed. */
-  static RunState initial(RunConfig config) {
-    Decoder model = Decoder.allocate(config.architecture(), device(config));
+  static RunState initial(RunConfig config, World world) {
+    Decoder model = allocate(config, world);
     model.initialize(config.train().seed());
-    return new RunState(config, model, new Position(0, 0, StepGuard.State.initial()));
+    return new RunState(config, world, model, new Position(0, 0, StepGuard.State.initial()));
   }
 
   /**
@@ -47,12 +76,18 @@ final class RunState implements AutoCloseable {
    *
    * @throws org.eellm.checkpoint.CheckpointException if it is not whole or of another model
    */
-  static RunState load(RunConfig config, Path checkpoint) {
+  static RunState load(RunConfig config, World world, Path checkpoint) {
     Position position = TrainingFiles.readState(checkpoint, Position.class);
-    Decoder model = ModelWeights.read(checkpoint, config.architecture(), device(config));
-    RunState state = new RunState(config, model, position);
+    Decoder model = allocate(config, world);
+    ModelWeights.load(checkpoint, model);
+    RunState state = new RunState(config, world, model, position);
     TrainingFiles.readOptimizer(checkpoint, model.parameters(), state.buffers());
     return state;
+  }
+
+  /** The sums over ranks of this state's gradients. */
+  GradientReduction reduction(Gradients gradients) {
+    return new GradientReduction(model, world, config.placement(), gradients, bucketBytes(config));
   }
 
   /** Writes a checkpoint's files: the model's weights and what training needs beside them. */
@@ -64,11 +99,14 @@ final class RunState implements AutoCloseable {
 
   private SequencedMap<String, Tensor> buffers() {
     SequencedMap<String, Tensor> buffers = new LinkedHashMap<>();
-    optimizer.state().forEach(buffer -> buffers.put(buffer.name(), buffer.flat()));
+    optimizer.state().forEach(buffer -> buffers.put(buffer.name(), buffer.values()));
     return buffers;
   }
 
-  private static Device device(RunConfig config) {
+  private static Device device(RunConfig config, World world) {
+    if (world.mesh().size() > 1) {
+      return world.device();
+    }
     return switch (config.train().device()) {
       case CPU -> Torch.cpu();
       case CUDA -> Torch.cuda();

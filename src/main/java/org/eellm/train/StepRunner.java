@@ -1,42 +1,70 @@
 package org.eellm.train;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.data.SampleSource;
+import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
+import org.eellm.model.Stage;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.Schedule;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
 import org.eellm.train.StepGuard.Verdict;
 
 /**
- * Takes optimizer steps: microbatches forward and backward, the guard's verdict, clipping, update.
- * What a step does follows from its number, the configuration, and the state of model, optimizer
- * and guard.
+ * Takes optimizer steps: microbatches through the pipeline and back, sums over ranks, the guard's
+ * verdict, clipping, update. What a step does follows from its number, the configuration, and the
+ * state of model, optimizer and guard; the mesh changes only how sums are rounded.
  */
 final class StepRunner implements AutoCloseable {
   private final RunConfig config;
   private final SampleSource samples;
   private final RunState state;
+  private final World world;
   private final Gradients gradients;
-  private final Chain chain;
+  private final GradientReduction reduction;
+  private final List<Chain> chains;
+  private final List<Integer> virtualStages;
+  private final PipelinePlan plan;
+  private final Map<Integer, Schedule> schedules = new HashMap<>();
+  private final Trace trace;
 
-  StepRunner(RunConfig config, SampleSource samples, RunState state) {
+  StepRunner(RunConfig config, SampleSource samples, RunState state, World world, Trace trace) {
     this.config = config;
     this.samples = samples;
     this.state = state;
+    this.world = world;
+    this.trace = trace;
     TrainConfig train = config.train();
     double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
-    this.chain = new Chain(state.model(), train.recompute(), layerDropout);
-    this.gradients = new Gradients(state.model().parameters());
+    List<Stage> stages = state.model().stages();
+    chains =
+        stages.stream()
+            .map(stage -> new Chain(state.model(), stage, train.recompute(), layerDropout))
+            .toList();
+    virtualStages = stages.stream().map(Stage::index).toList();
+    plan = PipelinePlan.of(config);
+    gradients = new Gradients(state.model().parameters());
+    reduction = state.reduction(gradients);
   }
 
-  /** What happened in a step; the fields are those of {@link TrainEvent.Step}. */
+  /**
+   * What happened in a step, the same on every rank; the fields are those of {@link
+   * TrainEvent.Step}.
+   *
+   * @param waiting share of the step's time that ranks waited for other stages, on average
+   * @param memory resident bytes of the fullest rank
+   */
   record Result(
       double loss,
       SequencedMap<String, Double> losses,
@@ -44,7 +72,9 @@ final class StepRunner implements AutoCloseable {
       double learningRate,
       double gradientNorm,
       int batchSize,
-      Verdict verdict) {}
+      Verdict verdict,
+      double waiting,
+      long memory) {}
 
   /**
    * Takes a step.
@@ -53,41 +83,84 @@ final class StepRunner implements AutoCloseable {
    * @throws TrainException if the guard ends the run
    */
   Result take(long step) {
+    long begun = System.nanoTime();
     long firstSample = BatchSize.samplesBefore(config.train(), step);
     int batchSize = BatchSize.at(config.train(), firstSample);
+    int replicas = world.mesh().dp();
+    int microbatches = batchSize / (config.train().microBatchSize() * replicas);
+    Schedule schedule = schedules.computeIfAbsent(microbatches, plan::schedule);
     SequencedMap<String, Double> exitWeights = exitWeights(step);
+    Objective objective = objective(exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
-    try (Scope scope = Scope.open()) {
-      SequencedMap<String, Double> losses =
-          forwardBackward(step, firstSample, batchSize, objective(exitWeights));
+    try (Scope scope = Scope.open();
+        TrainingWork work =
+            new TrainingWork(
+                schedule,
+                chains,
+                virtualStages,
+                input(step, firstSample, schedule),
+                objective,
+                replicas,
+                gradients,
+                reduction)) {
+      reduction.start();
+      long waited =
+          ScheduleExecutor.run(schedule, world.pp(), plan.message(state.model()), work, trace);
+      try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
+        reduction.finish();
+      }
+      double share = waited / (double) (System.nanoTime() - begun);
+      StepSums sums =
+          StepSums.of(world, work.losses(), reduction.squares(), share, Torch.residentBytes());
+      SequencedMap<String, Double> losses = losses(sums.losses(), objective, exitWeights);
       double loss = 0;
       for (var head : losses.entrySet()) {
         loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
       }
-      double norm = AdamW.norm(gradients);
+      double norm = Math.sqrt(sums.squares());
       Verdict verdict = state.guard().judge(step, loss, norm);
       if (verdict == Verdict.APPLY) {
-        double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
-        state.optimizer().update(gradients, clip, rate, step - state.guard().skipped());
+        try (Trace.Span span = trace.span("update", 0, 0)) {
+          double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
+          state.optimizer().update(reduction.sums(), clip, rate, step - state.guard().skipped());
+          reduction.gatherParameters();
+        }
       }
-      return new Result(loss, losses, exitWeights, rate, norm, batchSize, verdict);
+      return new Result(
+          loss, losses, exitWeights, rate, norm, batchSize, verdict, sums.waiting(), sums.memory());
     }
   }
 
-  /** Sums the step's gradients; each computed head's loss is the mean over the microbatches. */
-  private SequencedMap<String, Double> forwardBackward(
-      long step, long firstSample, int batchSize, Objective objective) {
+  /**
+   * The microbatches of a step. In a step of n regular microbatches a replica they have the numbers
+   * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
+   * on the mesh. Fills take samples of their own, behind the regular ones.
+   */
+  private TrainingWork.Input input(long step, long firstSample, Schedule schedule) {
     int size = config.train().microBatchSize();
-    int count = batchSize / size;
+    int replicas = world.mesh().dp();
+    long fills = (step - 1) * PipelinePlan.fills(schedule) * replicas * size;
+    return new TrainingWork.Input(
+        id ->
+            Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
+        id -> dropout(step, number(id, replicas)));
+  }
+
+  private int number(MicrobatchId id, int replicas) {
+    return id.index() * replicas + world.coordinate().dp();
+  }
+
+  /** The losses of the heads that were computed, by name. */
+  private static SequencedMap<String, Double> losses(
+      double[] byHead, Objective objective, SequencedMap<String, Double> exits) {
+    List<String> names = new ArrayList<>(exits.keySet());
+    names.add(TrainEvent.FINAL);
     SequencedMap<String, Double> losses = new LinkedHashMap<>();
-    gradients.start();
-    for (int i = 0; i < count; i++) {
-      Microbatch batch = Microbatch.of(samples, firstSample + (long) i * size, size);
-      chain
-          .forwardBackward(batch, objective, 1.0 / count, dropout(step, i), gradients)
-          .forEach(head -> losses.merge(head.head(), head.loss() / count, Double::sum));
+    for (int head = 0; head < byHead.length; head++) {
+      if (objective.weights().get(head) != 0) {
+        losses.put(names.get(head), byHead[head]);
+      }
     }
-    gradients.finish();
     return losses;
   }
 
@@ -120,6 +193,7 @@ final class StepRunner implements AutoCloseable {
 
   @Override
   public void close() {
+    reduction.close();
     gradients.close();
   }
 }

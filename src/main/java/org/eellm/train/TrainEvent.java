@@ -43,6 +43,9 @@ public sealed interface TrainEvent {
    * @param mfu model FLOP/s of this step over the machine's measured matrix rate
    * @param seconds time spent training since the run's first step
    * @param verdict whether the update was made
+   * @param waiting share of the step's time that ranks waited for other stages of the pipeline, on
+   *     average: what is seen of the bubble
+   * @param memory resident bytes of the fullest rank
    */
   record Step(
       long step,
@@ -56,7 +59,9 @@ public sealed interface TrainEvent {
       double tokensPerSecond,
       double mfu,
       double seconds,
-      Verdict verdict)
+      Verdict verdict,
+      double waiting,
+      long memory)
       implements TrainEvent {
 
     @Override
@@ -73,6 +78,8 @@ public sealed interface TrainEvent {
       values.put("tokens_per_second", tokensPerSecond);
       values.put("mfu", mfu);
       values.put("seconds", seconds);
+      values.put("waiting", waiting);
+      values.put("memory", memory);
       if (verdict != Verdict.APPLY) {
         values.put("skipped", verdict.name().replaceFirst("SKIP_", "").toLowerCase(Locale.ROOT));
       }

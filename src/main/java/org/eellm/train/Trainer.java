@@ -5,15 +5,13 @@ import java.time.Clock;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.function.BooleanSupplier;
-import org.eellm.checkpoint.CheckpointStore;
-import org.eellm.checkpoint.CheckpointStore.Checkpoint;
-import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.config.ConfigException;
+import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
-import org.eellm.data.Tokenizer;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
 import org.eellm.tensor.Rates;
 import org.eellm.tensor.Torch;
 import org.eellm.train.TrainEvent.Evaluation;
@@ -36,7 +34,9 @@ public final class Trainer implements AutoCloseable {
   private final RunState state;
   private final StepRunner runner;
   private final Optional<Evaluator> evaluator;
-  private final CheckpointStore checkpoints;
+  private final Checkpointer checkpoints;
+  private final World world;
+  private final Trace trace;
   private final ModelFlops flops;
   private final double matrixRate;
 
@@ -51,55 +51,89 @@ public final class Trainer implements AutoCloseable {
   public record Outcome(
       long step, boolean finished, Path checkpoint, Optional<Evaluation> evaluation) {}
 
-  private Trainer(RunFolder folder, RunData data, CheckpointStore checkpoints, RunState state) {
-    // libtorch counts threads by calling thread.
-    Torch.setThreads(data.config().train().threads());
+  private Trainer(
+      RunFolder folder,
+      RunData data,
+      Checkpointer checkpoints,
+      RunState state,
+      World world,
+      Trace trace) {
     this.config = data.config();
+    this.world = world;
+    this.trace = trace;
     this.folder = folder;
     this.data = data;
     this.checkpoints = checkpoints;
     this.state = state;
-    this.runner = new StepRunner(config, data.training(), state);
+    this.runner = new StepRunner(config, data.training(), state, world, trace);
     this.evaluator =
         data.validation()
-            .map(samples -> new Evaluator(config, samples, data.tokenizer(), state.model()));
+            .map(
+                samples ->
+                    new Evaluator(config, samples, data.tokenizer(), state.model(), world, trace));
     this.flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
-    this.matrixRate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
+    double rate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
+    this.matrixRate = StepSums.sum(world, rate)[0];
   }
 
   /**
-   * Starts a run with weights drawn from the seed.
+   * Starts a run with weights drawn from the seed. Every rank calls this.
    *
    * @param output absent or empty
    * @throws ConfigException if a setting cannot be honoured or the folder is in use
    */
+  public static Trainer start(RunConfig given, Path output, World world, boolean traced) {
+    return open(given, output, world, traced, false);
+  }
+
+  /** {@link #start(RunConfig, Path, World, boolean)} as the only rank. */
   public static Trainer start(RunConfig given, Path output) {
-    RunData data = RunData.open(given);
-    RunFolder folder = RunFolder.create(output, data.config());
-    return new Trainer(folder, data, checkpoints(folder, data), RunState.initial(data.config()));
+    return start(given, output, World.alone(), false);
   }
 
   /**
    * Goes on with the run in a folder, from its newest checkpoint or, where it has none yet, from
-   * the start.
+   * the start. Every rank calls this; the mesh may be another than before.
    *
    * @throws ConfigException if there is no run, or a setting that changes what a step does is not
    *     the run's
    */
+  public static Trainer resume(RunConfig given, Path output, World world, boolean traced) {
+    return open(given, output, world, traced, true);
+  }
+
+  /** {@link #resume(RunConfig, Path, World, boolean)} as the only rank. */
   public static Trainer resume(RunConfig given, Path output) {
+    return resume(given, output, World.alone(), false);
+  }
+
+  private static Trainer open(
+      RunConfig given, Path output, World world, boolean traced, boolean resume) {
+    requireMesh(given, world);
+    // libtorch counts threads by calling thread; several ranks share a machine's cores.
+    if (given.train().threads() > 0 || world.mesh().size() == 1) {
+      Torch.setThreads(given.train().threads());
+    }
     RunData data = RunData.open(given);
-    RunFolder folder = RunFolder.resume(output, data.config());
-    CheckpointStore checkpoints = checkpoints(folder, data);
+    RunFolder folder =
+        world.rank() > 0
+            ? RunFolder.join(output)
+            : resume
+                ? RunFolder.resume(output, data.config())
+                : RunFolder.create(output, data.config());
+    Checkpointer checkpoints = Checkpointer.open(folder, data, world);
     RunState state =
         checkpoints
             .latest()
-            .map(checkpoint -> RunState.load(data.config(), checkpoint.folder()))
-            .orElseGet(() -> RunState.initial(data.config()));
-    return new Trainer(folder, data, checkpoints, state);
+            .map(checkpoint -> RunState.load(data.config(), world, checkpoint))
+            .orElseGet(() -> RunState.initial(data.config(), world));
+    Trace trace = traced ? new Trace.On() : new Trace.Off();
+    return new Trainer(folder, data, checkpoints, state, world, trace);
   }
 
-  private static CheckpointStore checkpoints(RunFolder folder, RunData data) {
-    return CheckpointStore.open(folder.path(), data.config().checkpoint().keep());
+  private static void requireMesh(RunConfig config, World world) {
+    ParallelConfig parallel = config.parallel();
+    new Mesh(parallel.tp(), parallel.dp(), parallel.pp()).requireSize(world.mesh().size());
   }
 
   /** The configuration as resolved. */
@@ -133,10 +167,10 @@ public final class Trainer implements AutoCloseable {
   }
 
   /**
-   * Trains until the last step or until asked to stop, then saves a checkpoint and draws the
-   * losses.
+   * Trains until the last step or until any rank is asked to stop, then saves a checkpoint and
+   * draws the losses. Every rank calls this.
    *
-   * @param watcher gets every event beside the run's own files; not closed
+   * @param watcher gets every event beside the run's own files, on the first rank; not closed
    * @param stop asked before each step
    * @throws TrainException if the guard ends the run or its files cannot be written
    */
@@ -145,25 +179,28 @@ public final class Trainer implements AutoCloseable {
     long before = state.step();
     Optional<Evaluation> evaluation = Optional.empty();
     try (Sinks sinks = sinks(watcher)) {
-      while (state.step() < train.steps() && !stop.getAsBoolean()) {
+      while (state.step() < train.steps() && !anyRankStops(stop)) {
         sinks.accept(takeStep());
         if (isDue(train.evalInterval())) {
           evaluation = evaluator.map(present -> present.evaluate(state.step()));
           evaluation.ifPresent(sinks::accept);
         }
         if (isDue(config.checkpoint().interval())) {
-          save();
+          checkpoints.save(state);
         }
       }
     }
-    save();
-    if (state.step() > before) {
+    checkpoints.save(state);
+    if (trace instanceof Trace.On on) {
+      TraceFile.write(folder.trace(), world, on.take());
+    }
+    if (world.rank() == 0 && state.step() > before) {
       LossPlot.write(folder.metrics(), folder.lossPlot());
     }
     return new Outcome(
         state.step(),
         state.step() == train.steps(),
-        checkpoints.latest().orElseThrow().folder(),
+        checkpoints.latest().orElseThrow(),
         evaluation);
   }
 
@@ -173,6 +210,11 @@ public final class Trainer implements AutoCloseable {
    */
   private boolean isDue(int interval) {
     return interval > 0 && (state.step() % interval == 0 || state.step() == config.train().steps());
+  }
+
+  /** A signal may reach one rank alone, but all must stop after the same step. */
+  private boolean anyRankStops(BooleanSupplier stop) {
+    return StepSums.sum(world, stop.getAsBoolean() ? 1 : 0)[0] > 0;
   }
 
   private TrainEvent.Step takeStep() {
@@ -195,30 +237,16 @@ public final class Trainer implements AutoCloseable {
         tokensPerSecond,
         tokensPerSecond * flops.total(computedExits) / matrixRate,
         state.seconds(),
-        result.verdict());
+        result.verdict(),
+        result.waiting(),
+        result.memory());
   }
 
-  /** Saves a checkpoint unless this step has one. */
-  private void save() {
-    if (checkpoints.latest().map(Checkpoint::step).orElse(-1L) < state.step()) {
-      checkpoints.save(
-          state.step(),
-          into -> {
-            state.save(into);
-            new HuggingFaceConfig(
-                    config.architecture(),
-                    data.tokenizer()
-                        .map(Tokenizer::beginningOfSequence)
-                        .orElse(OptionalInt.empty()),
-                    data.tokenizer().map(Tokenizer::endOfDocument).stream().toList())
-                .write(into);
-            data.tokenizer().ifPresent(tokenizer -> tokenizer.save(into));
-          });
-    }
-  }
-
-  /** The run's own files and who else watches. */
+  /** The run's own files and who else watches; nothing but on the first rank. */
   private Sinks sinks(MetricsSink watcher) {
+    if (world.rank() > 0) {
+      return new Sinks(List.of(), MetricsSink.none());
+    }
     List<MetricsSink> own = new ArrayList<>();
     own.add(MetricsFile.open(folder.metrics(), state.step()));
     if (config.logging().tensorboard()) {

@@ -171,7 +171,7 @@ final class ConfigFileTest {
                     Device.CPU),
                 new OptimizerConfig(
                     3e-4, 3e-5, Schedule.COSINE, 0, 0, 0.8, 0.9, 0.95, 1e-8, 0.1, 1),
-                new ParallelConfig(1, 1, 1),
+                ParallelConfig.alone(),
                 new CheckpointConfig(0, 2),
                 new LoggingConfig(10, true)));
   }
@@ -248,7 +248,7 @@ final class ConfigFileTest {
                     1e-6,
                     0.01,
                     0.5),
-                new ParallelConfig(1, 1, 1),
+                ParallelConfig.alone(),
                 new CheckpointConfig(100, 5),
                 new LoggingConfig(1, false)));
   }

@@ -2,7 +2,10 @@ package org.eellm.generate;
 
 import java.util.List;
 import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Head;
+import org.eellm.model.Split;
+import org.eellm.model.TensorParallel;
 import org.eellm.model.Weight;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -28,13 +31,18 @@ final class HeadOutputs {
   }
 
   static Head exit(int layer) {
-    Weight weight = new Weight(0, 0, Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1));
-    return new Head("exit_" + layer, layer, 2 * layer, List.of(), Optional.empty(), weight);
+    return head("exit_" + layer, layer);
   }
 
   static Head last() {
-    Weight weight = new Weight(0, 0, Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1));
-    return new Head("final", 5, 10, List.of(), Optional.empty(), weight);
+    return head("final", 5);
+  }
+
+  private static Head head(String name, int layer) {
+    Tensor value = Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1);
+    Weight weight = new Weight(name + ".lm_head.weight", 0, Split.ROWS, 0, value);
+    return new Head(
+        layer, name, layer, 2 * layer, List.of(), Optional.empty(), weight, TensorParallel.alone());
   }
 
   /** Logits whose softmax are these probabilities. */

@@ -20,6 +20,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
+import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -89,6 +90,11 @@ public final class GoldenCase {
 
   /** The same, with attention and hidden dropout of a probability. */
   public Decoder withDropout(double probability) {
+    return load(droppingArchitecture(probability));
+  }
+
+  /** The case's shape, with attention and hidden dropout of a probability. */
+  public Architecture droppingArchitecture(double probability) {
     ModelConfig model = architecture().model();
     ModelConfig dropping =
         new ModelConfig(
@@ -113,18 +119,27 @@ public final class GoldenCase {
             probability,
             model.initStd(),
             model.dtype());
-    return load(new Architecture(dropping, architecture().exits()));
+    return new Architecture(dropping, architecture().exits());
   }
 
-  private Decoder load(Architecture architecture) {
-    Decoder model = Decoder.allocate(architecture, Torch.cpu());
+  /** A model of this shape with the case's initial parameters. */
+  public Decoder load(Architecture architecture) {
+    Decoder model = load(Decoder.allocate(architecture, Torch.cpu()));
     Map<String, StoredTensor> stored = tensors("model.safetensors");
     if (stored.size() != model.parameters().all().size()) {
       throw new IllegalStateException(stored.keySet() + " are not " + model.parameters().all());
     }
+    return model;
+  }
+
+  /** Gives a model, or a rank's part of it, the case's initial parameters. */
+  public Decoder load(Decoder model) {
+    Map<String, StoredTensor> stored = tensors("model.safetensors");
+    TensorParallel parallel = model.parameters().tensorParallel();
     try (Scope scope = Scope.open()) {
       for (Parameter parameter : model.parameters().all()) {
-        parameter.value().copy_(tensor(stored.get(parameter.name())));
+        Tensor whole = tensor(stored.get(parameter.name()));
+        parameter.value().copy_(parameter.split().shard(whole, parallel.rank(), parallel.size()));
       }
     }
     return model;

@@ -34,7 +34,15 @@ final class CausalAttentionTest {
       Tensor gradient = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
       Tensor mask = // as Decoder makes it
           torch.full(new long[] {length, length}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
-      Pass pass = new Pass(BATCH, length, mask, Optional.empty(), Optional.empty(), false);
+      Pass pass =
+          new Pass(
+              BATCH,
+              length,
+              mask,
+              Optional.empty(),
+              Optional.empty(),
+              false,
+              TensorParallel.alone());
       CausalAttention attention = new CausalAttention(pass, 0, 1);
 
       Tensor out = torch.empty_like(query);

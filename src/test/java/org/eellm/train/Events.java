@@ -21,7 +21,20 @@ final class Events {
     weights.put("exit_2", 0.25);
     weights.put("exit_4", 0.5);
     return new Step(
-        step, loss, losses, weights, 3e-4, 0.8, 16, step * 4096, 5230.4, 0.78, step * 0.8, verdict);
+        step,
+        loss,
+        losses,
+        weights,
+        3e-4,
+        0.8,
+        16,
+        step * 4096,
+        5230.4,
+        0.78,
+        step * 0.8,
+        verdict,
+        0.1,
+        1L << 30);
   }
 
   static Evaluation evaluation(long step, double loss) {

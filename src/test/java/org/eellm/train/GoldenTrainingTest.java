@@ -201,7 +201,8 @@ final class GoldenTrainingTest {
     try (Scope scope = Scope.open();
         Decoder model = golden.model()) {
       Microbatch batch = golden.inputs().getFirst();
-      for (Chain.HeadScore score : chain(model, Recompute.NONE).score(batch)) {
+      for (Chain.HeadScore score :
+          chain(model, Recompute.NONE).score(batch, Optional.empty()).heads()) {
         double wanted =
             golden
                 .expected()

@@ -52,7 +52,9 @@ class MetricsFileTest {
             "tokens",
             "tokens_per_second",
             "mfu",
-            "seconds");
+            "seconds",
+            "waiting",
+            "memory");
     assertThat(lines.getFirst().path("loss_exit_4").asDouble()).isEqualTo(5.5);
   }
 

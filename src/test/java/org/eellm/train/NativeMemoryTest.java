@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.bytedeco.javacpp.Pointer;
 import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -52,10 +53,17 @@ class NativeMemoryTest {
             "train.layer_dropout=0.2");
     Torch.setThreads(1);
     try (RunData data = RunData.open(config);
-        RunState state = RunState.initial(config);
-        StepRunner runner = new StepRunner(config, data.training(), state)) {
+        RunState state = RunState.initial(config, World.alone());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
       Evaluator evaluator =
-          new Evaluator(config, data.validation().orElseThrow(), data.tokenizer(), state.model());
+          new Evaluator(
+              config,
+              data.validation().orElseThrow(),
+              data.tokenizer(),
+              state.model(),
+              World.alone(),
+              new Trace.Off());
       train(runner, evaluator, 1, 50);
       long pointers = Pointer.totalCount();
       long bytes = allocated();
