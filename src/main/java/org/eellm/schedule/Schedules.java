@@ -3,6 +3,7 @@ package org.eellm.schedule;
 import static org.eellm.schedule.ScheduleException.require;
 import static org.eellm.schedule.ScheduleKind.INTERLEAVED;
 import static org.eellm.schedule.ScheduleKind.ONE_F_ONE_B;
+import static org.eellm.schedule.ScheduleKind.TUNING;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -35,7 +36,8 @@ public final class Schedules {
    * Emits the schedule of a step.
    *
    * @param stages pipeline stages P
-   * @param chunks chunks a stage: 1, or 2 and more for {@link ScheduleKind#INTERLEAVED}
+   * @param chunks chunks a stage: 1; 2 and more for {@link ScheduleKind#INTERLEAVED}; any for
+   *     {@link ScheduleKind#TUNING}
    * @param microbatches regular microbatches M
    * @param fills extra microbatches; for {@link ScheduleKind#ONE_F_ONE_B} only
    * @throws ScheduleException if there is no such schedule; the message has the numbers and a shape
@@ -50,7 +52,7 @@ public final class Schedules {
           case ALL_FORWARD_ALL_BACKWARD -> _ -> allForwardAllBackward(microbatches);
           case ONE_F_ONE_B -> stage -> oneForwardOneBackward(stage, stages, microbatches, fills);
           case INTERLEAVED -> stage -> interleaved(stage, stages, chunks, microbatches);
-          case TUNING -> _ -> tuning(microbatches);
+          case TUNING -> _ -> tuning(stages, chunks, microbatches);
         };
     List<List<Compute>> computes = IntStream.range(0, stages).mapToObj(emitter).toList();
     return new Schedule(
@@ -145,11 +147,22 @@ public final class Schedules {
     return new Regular(pass / (stages * chunks) * stages + pass % stages);
   }
 
-  /** Forward only (EE-Tuning, arXiv 2402.00518): a stage is done with a microbatch at once. */
-  private static List<Compute> tuning(int microbatches) {
-    return IntStream.range(0, microbatches)
-        .<Compute>mapToObj(i -> new Tune(new Regular(i), 0))
-        .toList();
+  /**
+   * Forward only (EE-Tuning, arXiv 2402.00518): a stage is done with a microbatch at once. With
+   * chunks, groups of as many microbatches as there are stages go through one chunk after the
+   * other.
+   */
+  private static List<Compute> tuning(int stages, int chunks, int microbatches) {
+    List<Compute> order = new ArrayList<>();
+    int group = chunks == 1 ? microbatches : stages;
+    for (int first = 0; first < microbatches; first += group) {
+      for (int chunk = 0; chunk < chunks; chunk++) {
+        for (int i = first; i < Math.min(first + group, microbatches); i++) {
+          order.add(new Tune(new Regular(i), chunk));
+        }
+      }
+    }
+    return order;
   }
 
   private static void requireShape(ScheduleKind kind, int stages, int chunks, int microbatches) {
@@ -174,7 +187,7 @@ public final class Schedules {
                       + " no whole number of them; use %s%d microbatches")
                   .formatted(
                       stages, stages, microbatches, less == 0 ? "" : less + " or ", less + stages));
-    } else {
+    } else if (kind != TUNING) {
       require(
           chunks == 1,
           () ->

@@ -79,6 +79,19 @@ final class SchedulesTest {
                     .doesNotThrowAnyException());
   }
 
+  @ParameterizedTest
+  @CsvSource({"2,2,4", "2,2,3", "2,3,1", "4,2,10", "3,1,5"})
+  void tuning_chunks_isValid(int stages, int chunks, int microbatches) {
+    Schedule schedule = Schedules.emit(ScheduleKind.TUNING, stages, chunks, microbatches);
+
+    assertThatCode(() -> ScheduleValidator.check(schedule)).doesNotThrowAnyException();
+    assertThat(schedule.actions())
+        .allSatisfy(
+            actions ->
+                assertThat(actions.stream().filter(action -> action instanceof Action.Tune))
+                    .hasSize(chunks * microbatches));
+  }
+
   @Test
   void oneForwardOneBackward_stageS_keepsAtMostPMinusSMicrobatches() {
     assertThat(RandomSchedules.of(ScheduleKind.ONE_F_ONE_B, TRIALS))
