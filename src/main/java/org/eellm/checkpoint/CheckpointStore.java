@@ -120,41 +120,101 @@ public final class CheckpointStore {
    *     then nothing of it remains, and the other checkpoints are as before
    */
   public Checkpoint save(long step, SaveAction action) {
+    Saving saving = begin(step);
+    try {
+      action.writeInto(saving.folder());
+    } catch (IOException | RuntimeException failure) {
+      throw saving.abandon(failure);
+    } catch (Error failure) {
+      removeFailed(saving.folder());
+      throw failure;
+    }
+    return saving.commit();
+  }
+
+  /**
+   * Makes the new and empty folder of a checkpoint that does not have its name yet.
+   *
+   * @param step optimizer steps made
+   * @throws CheckpointException if the step has a checkpoint or the folder cannot be made
+   */
+  public Saving begin(long step) {
     Path target = folder(run, step);
     if (Files.exists(target)) {
       throw new CheckpointException(
           target + ": exists already; resume from it or remove it before saving that step again");
     }
-    Path temporary = folder.resolve(SAVING + target.getFileName());
+    Saving saving = new Saving(step, target, folder.resolve(SAVING + target.getFileName()));
     try {
       Files.createDirectories(folder);
-      Files.createDirectory(temporary);
-      action.writeInto(temporary);
-      syncTree(temporary);
-      Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
-      sync(folder);
-      sync(run);
+      Files.createDirectory(saving.folder());
     } catch (IOException failure) {
-      throw abandoned(
-          target,
-          temporary,
-          "%s (%s)".formatted(IoErrors.reason(failure), IoErrors.freeSpace(existing(folder))),
-          failure);
-    } catch (CheckpointException failure) {
-      String within = String.valueOf(failure.getMessage()).replace(temporary + File.separator, "");
-      throw abandoned(target, temporary, within, failure);
-    } catch (RuntimeException | Error failure) {
-      removeFailed(temporary);
-      throw failure;
+      throw saving.abandon(failure);
     }
-    Checkpoint saved = new Checkpoint(step, target);
-    prune(saved);
-    return saved;
+    return saving;
   }
 
-  private CheckpointException abandoned(
-      Path target, Path temporary, String reason, Exception failure) {
-    removeFailed(temporary);
+  /** A checkpoint that is being written: {@link #commit} or {@link #abandon} it. */
+  public final class Saving {
+    private final long step;
+    private final Path target;
+    private final Path temporary;
+
+    private Saving(long step, Path target, Path temporary) {
+      this.step = step;
+      this.target = target;
+      this.temporary = temporary;
+    }
+
+    /** Where its files are written. */
+    public Path folder() {
+      return temporary;
+    }
+
+    /**
+     * Gives it its name, once all its files are on the disk; then deletes the checkpoints beyond
+     * the number to keep.
+     *
+     * @throws CheckpointException as {@link #save}
+     */
+    public Checkpoint commit() {
+      try {
+        syncTree(temporary);
+        Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
+        sync(folder);
+        sync(run);
+      } catch (IOException failure) {
+        throw abandon(failure);
+      }
+      Checkpoint saved = new Checkpoint(step, target);
+      prune(saved);
+      return saved;
+    }
+
+    /**
+     * Removes what was written of it.
+     *
+     * @param failure why
+     * @return what to throw: says that it was not saved, why, and what is whole
+     */
+    public RuntimeException abandon(Exception failure) {
+      removeFailed(temporary);
+      return switch (failure) {
+        case IOException e ->
+            abandoned(
+                target,
+                "%s (%s)".formatted(IoErrors.reason(e), IoErrors.freeSpace(existing(folder))),
+                e);
+        case CheckpointException e ->
+            abandoned(
+                target, String.valueOf(e.getMessage()).replace(temporary + File.separator, ""), e);
+        case RuntimeException e -> e;
+        case Exception e -> new IllegalStateException(e);
+      };
+    }
+  }
+
+  private CheckpointException abandoned(Path target, String reason, Exception failure) {
     String earlier =
         latest()
             .map(latest -> latest.folder().getFileName() + " is whole")

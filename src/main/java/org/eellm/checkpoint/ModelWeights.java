@@ -1,19 +1,32 @@
 package org.eellm.checkpoint;
 
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
+import org.eellm.model.Split;
+import org.eellm.model.TensorParallel;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
 /**
@@ -74,6 +87,9 @@ public final class ModelWeights {
    *     there and differs from it
    */
   public static void load(Path folder, Decoder model) {
+    int rank = model.parallel().rank();
+    int ranks = model.parallel().size();
+    Set<String> known = Decoder.parameterNames(model.architecture());
     Map<String, Parameter> parameters =
         model.parameters().all().stream()
             .collect(Collectors.toMap(Parameter::name, Function.identity()));
@@ -83,15 +99,14 @@ public final class ModelWeights {
       refuse(
           folder,
           "have, beyond config.json's model,",
-          difference(stored, parameters.keySet()).stream()
+          difference(stored, known).stream()
               .filter(name -> !DERIVED.matcher(name).matches() && !isEmbedding(name, weights))
               .toList());
       // In the files' order: a cold disk reads them from front to back.
       for (String name : stored) {
         Parameter parameter = parameters.get(name);
         if (parameter != null) {
-          NamedTensors.copy(
-              folder, name, weights.tensor(name), parameter, model.parameters().flat());
+          NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
         }
       }
     }
@@ -128,17 +143,91 @@ public final class ModelWeights {
    * Writes a model's weights as {@code model.safetensors}, in the model's number format, one tensor
    * at a time. Equal weights give equal bytes: those that Python's library writes.
    *
+   * @param model all of it, as one rank has it
    * @throws CheckpointException if the file cannot be written whole
    */
-  public static void save(Path folder, Decoder model) {
-    SafetensorsWriter.write(
-        folder.resolve(WeightFiles.SINGLE),
-        METADATA,
+  public static void save(Path folder, Decoder model) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      file(model, 0, 1, arena).write(folder);
+    }
+  }
+
+  /**
+   * This rank's file of a model's weights, whole tensors all of them. The ranks that share tensors
+   * out share out the files, too: each puts together its part of the tensors. All ranks of the
+   * tensor-parallel group call this.
+   *
+   * @param part of the {@code parts} files that the model's weights make
+   * @param arena keeps what was put together until the file is written
+   */
+  public static TensorFile file(Decoder model, int part, int parts, Arena arena) {
+    List<Parameter> parameters =
         model.parameters().all().stream()
+            .filter(parameter -> model.standsFor(parameter.name()))
             .sorted(Comparator.comparing(Parameter::name))
-            .map(
-                parameter ->
-                    NamedTensors.source(parameter.name(), parameter, model.parameters().flat()))
-            .toList());
+            .toList();
+    int ranks = model.parallel().size();
+    long[] dealt = new long[ranks];
+    List<TensorSource> tensors = new ArrayList<>();
+    for (Parameter parameter : parameters) {
+      int owner = 0;
+      for (int rank = 1; rank < ranks; rank++) {
+        owner = dealt[rank] < dealt[owner] ? rank : owner;
+      }
+      dealt[owner] += parameter.numel();
+      boolean mine = owner == model.parallel().rank();
+      whole(model.parallel(), parameter, mine, arena).ifPresent(tensors::add);
+    }
+    String name =
+        parts == 1
+            ? WeightFiles.SINGLE
+            : "model-%05d-of-%05d.safetensors".formatted(part + 1, parts);
+    return new TensorFile(name, METADATA, tensors);
+  }
+
+  /** A parameter put together from the ranks' parts, on the one whose file it goes to. */
+  private static Optional<TensorSource> whole(
+      TensorParallel parallel, Parameter parameter, boolean mine, Arena arena) {
+    SafetensorsType type = NamedTensors.type(parameter.value());
+    if (parameter.split() == Split.REPLICATED || parallel.size() == 1) {
+      return mine
+          ? Optional.of(
+              NamedTensors.source(parameter.name(), type, parameter.wholeShape(), parameter::value))
+          : Optional.empty();
+    }
+    try (Scope _ = Scope.open()) {
+      Tensor whole = parallel.whole(parameter);
+      if (!mine) {
+        return Optional.empty();
+      }
+      MemorySegment bytes = Tensors.bytes(whole.to(Torch.cpu(), Tensors.scalarType(whole)));
+      MemorySegment kept = arena.allocate(bytes.byteSize(), Long.BYTES).copyFrom(bytes);
+      List<Long> shape = Arrays.stream(parameter.wholeShape()).boxed().toList();
+      return Optional.of(TensorSource.of(parameter.name(), type, shape, kept));
+    }
+  }
+
+  /** What {@code model.safetensors.index.json} says, in Hugging Face's fields. */
+  private record Index(Map<String, Long> metadata, SequencedMap<String, String> weightMap) {}
+
+  /**
+   * Writes the index of the files that ranks wrote into a folder.
+   *
+   * @throws CheckpointException if a file is missing or malformed
+   */
+  public static void writeIndex(Path folder, int parts) throws IOException {
+    SequencedMap<String, String> files = new TreeMap<>();
+    long size = 0;
+    for (int part = 1; part <= parts; part++) {
+      String name = "model-%05d-of-%05d.safetensors".formatted(part, parts);
+      try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(name))) {
+        for (var tensor : file.tensors().entrySet()) {
+          files.put(tensor.getKey(), name);
+          size += tensor.getValue().bytes().byteSize();
+        }
+      }
+    }
+    JsonFiles.write(
+        folder.resolve(WeightFiles.INDEX), new Index(Map.of("total_size", size), files));
   }
 }

@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Parameter;
@@ -17,52 +18,73 @@ final class NamedTensors {
   private NamedTensors() {}
 
   /**
-   * A parameter's part of a flat buffer, to be written as it is; one on a GPU comes to the CPU when
-   * its turn comes.
+   * A tensor to be written as it is; one on a GPU comes to the CPU when its turn comes.
    *
-   * @param flat float32 or bfloat16
+   * @param values asked for when its turn comes; of {@code type}, as many as {@code shape} has
    */
-  static TensorSource source(String name, Parameter parameter, Tensor flat) {
-    ScalarType type = Tensors.scalarType(flat);
+  static TensorSource source(
+      String name, SafetensorsType type, long[] shape, Supplier<Tensor> values) {
     return new TensorSource(
         name,
-        type == ScalarType.BFloat16 ? SafetensorsType.BF16 : SafetensorsType.F32,
-        shape(parameter),
+        type,
+        list(shape),
         sink -> {
           try (Scope _ = Scope.open()) {
-            sink.write(Tensors.bytes(parameter.of(flat).to(Torch.cpu(), type)));
+            Tensor tensor = values.get();
+            sink.write(Tensors.bytes(tensor.to(Torch.cpu(), Tensors.scalarType(tensor))));
           }
         });
   }
 
+  /** The format in files of a tensor's numbers: float32 or bfloat16. */
+  static SafetensorsType type(Tensor tensor) {
+    return Tensors.scalarType(tensor) == ScalarType.BFloat16
+        ? SafetensorsType.BF16
+        : SafetensorsType.F32;
+  }
+
   /**
-   * Copies a stored tensor into a parameter's part of a flat buffer, converting its number format.
+   * Copies this rank's part of a stored tensor into its parameter, converting its number format.
    *
    * @param place the file or folder, for messages
+   * @param rank of the {@code ranks} that share the parameter out
    * @throws CheckpointException if shapes differ or the stored format is none of weights
    */
-  static void copy(Path place, String name, StoredTensor stored, Parameter parameter, Tensor flat) {
-    if (!stored.shape().equals(shape(parameter))) {
+  static void copy(
+      Path place, String name, StoredTensor stored, Parameter parameter, int rank, int ranks) {
+    if (!stored.shape().equals(list(parameter.wholeShape()))) {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
-              .formatted(place, name, stored.shape(), shape(parameter)));
+              .formatted(place, name, stored.shape(), list(parameter.wholeShape())));
     }
-    ScalarType type =
-        switch (stored.type()) {
-          case F64 -> ScalarType.Double;
-          case F32 -> ScalarType.Float;
-          case F16 -> ScalarType.Half;
-          case BF16 -> ScalarType.BFloat16;
-          default ->
-              throw new CheckpointException(
-                  "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                      .formatted(place, name, stored.type()));
-        };
+    ScalarType type = scalarType(place, name, stored);
     try (Scope _ = Scope.open();
         Arena arena = Arena.ofConfined()) {
-      Tensor view = Tensors.view(aligned(stored, arena), type, parameter.shape());
-      parameter.of(flat).copy_(view);
+      Tensor whole = Tensors.view(aligned(stored, arena), type, parameter.wholeShape());
+      parameter.value().copy_(parameter.split().shard(whole, rank, ranks));
     }
+  }
+
+  /** Copies a stored tensor into another with as many elements, converting its number format. */
+  static void copy(Path place, String name, StoredTensor stored, Tensor into) {
+    ScalarType type = scalarType(place, name, stored);
+    try (Scope _ = Scope.open();
+        Arena arena = Arena.ofConfined()) {
+      into.copy_(Tensors.view(aligned(stored, arena), type, into.numel()));
+    }
+  }
+
+  private static ScalarType scalarType(Path place, String name, StoredTensor stored) {
+    return switch (stored.type()) {
+      case F64 -> ScalarType.Double;
+      case F32 -> ScalarType.Float;
+      case F16 -> ScalarType.Half;
+      case BF16 -> ScalarType.BFloat16;
+      default ->
+          throw new CheckpointException(
+              "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
+                  .formatted(place, name, stored.type()));
+    };
   }
 
   /** The format allows tensors anywhere in a file, libtorch only at multiples of their element. */
@@ -74,7 +96,7 @@ final class NamedTensors {
         : arena.allocate(bytes.byteSize(), alignment).copyFrom(bytes);
   }
 
-  private static List<Long> shape(Parameter parameter) {
-    return Arrays.stream(parameter.shape()).boxed().toList();
+  private static List<Long> list(long[] shape) {
+    return Arrays.stream(shape).boxed().toList();
   }
 }

@@ -7,8 +7,9 @@ import static org.eellm.config.ConfigException.require;
  *
  * @param interval steps between checkpoints; 0 means only at the end
  * @param keep newest checkpoints kept; 0 keeps all
+ * @param asynchronous whether training goes on while a copy of the state is written
  */
-public record CheckpointConfig(int interval, int keep) {
+public record CheckpointConfig(int interval, int keep, boolean asynchronous) {
   public CheckpointConfig {
     require(
         interval >= 0, "checkpoint.interval", interval + " is negative; 0 means only at the end");

@@ -4,7 +4,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
@@ -30,6 +32,7 @@ import org.eellm.tensor.Tensors;
  * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
  */
 public final class Decoder implements AutoCloseable {
+  private static final String EMBEDDING = "model.embed_tokens.weight";
   private static final long EMBEDDING_SITE = 0;
 
   private final Architecture architecture;
@@ -56,7 +59,7 @@ public final class Decoder implements AutoCloseable {
     ScalarType type = scalarType(model.dtype());
     groups = ParameterLayout.groups(architecture, List.copyOf(slices.values()));
     parameters = Parameters.allocate(groups, parallel, multiple, type, device);
-    tokens = optional("model.embed_tokens.weight");
+    tokens = optional(EMBEDDING);
     positions = optional("model.embed_positions.weight");
     rope =
         model.positionEmbedding() == PositionEmbedding.ROPE
@@ -202,6 +205,35 @@ public final class Decoder implements AutoCloseable {
   /** The model's shape. */
   public Architecture architecture() {
     return architecture;
+  }
+
+  /** The ranks that share this part of the model out between them. */
+  public TensorParallel parallel() {
+    return parallel;
+  }
+
+  /** The names of all parameters of an architecture. */
+  public static Set<String> parameterNames(Architecture architecture) {
+    return ParameterLayout.groups(architecture, Placement.whole(architecture).slices()).stream()
+        .flatMap(List::stream)
+        .map(ParameterSpec::name)
+        .collect(Collectors.toUnmodifiableSet());
+  }
+
+  /**
+   * Whether this stage of the pipeline is the one to count a parameter, or store it, of those that
+   * have it: a tied embedding stands where the model begins.
+   */
+  public boolean standsFor(String name) {
+    return !name.equals(EMBEDDING) || stages.stream().anyMatch(stage -> stage.slice().embeds());
+  }
+
+  /**
+   * Whether this rank is the one to count its part of a parameter, or store it, of those that have
+   * the same part, data-parallel ranks apart.
+   */
+  public boolean speaksFor(String name, Split split) {
+    return standsFor(name) && (split != Split.REPLICATED || parallel.rank() == 0);
   }
 
   /** All parameters. */

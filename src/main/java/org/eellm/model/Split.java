@@ -22,6 +22,15 @@ public enum Split {
     return part;
   }
 
+  /** Whether a parameter of {@code shape} can be cut into {@code ranks} equal parts. */
+  public boolean divides(long[] shape, int ranks) {
+    return switch (this) {
+      case REPLICATED -> ranks == 1;
+      case ROWS -> shape[0] % ranks == 0;
+      case COLUMNS -> shape.length > 1 && shape[1] % ranks == 0;
+    };
+  }
+
   /** Rank {@code rank}'s part of a whole parameter, a view. */
   public Tensor shard(Tensor whole, int rank, int ranks) {
     return switch (this) {

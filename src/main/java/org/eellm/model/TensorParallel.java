@@ -77,4 +77,21 @@ public record TensorParallel(Communicator group, boolean sequence) {
       return scope.pass(part);
     }
   }
+
+  /** A parameter put together from the ranks' parts. Every rank of the group calls this. */
+  public Tensor whole(Parameter parameter) {
+    if (size() == 1 || parameter.split() == Split.REPLICATED) {
+      return parameter.value();
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor part = parameter.value().contiguous();
+      long[] shape = parameter.wholeShape();
+      Tensor all = Tensors.empty(Tensors.scalarType(part), part.device(), size() * part.numel());
+      group.allGather(all, part.view(-1)).await();
+      return scope.pass(
+          parameter.split() == Split.ROWS
+              ? all.view(shape)
+              : all.view(size(), shape[0], shape[1] / size()).transpose(0, 1).reshape(shape));
+    }
+  }
 }

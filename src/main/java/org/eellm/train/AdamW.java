@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.checkpoint.StatePiece;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.model.Gradients;
 import org.eellm.model.Parameters;
@@ -70,32 +71,24 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * A piece's part of a buffer of the optimizer's state.
-   *
-   * @param name {@code master}, {@code exp_avg} or {@code exp_avg_sq}
-   * @param values float32
+   * The optimizer's state: {@code exp_avg}, {@code exp_avg_sq} and, where the parameters are not
+   * float32 themselves, {@code master}.
    */
-  public record State(String name, Piece piece, Tensor values) {}
-
-  /** The optimizer's state: {@code master}, {@code exp_avg} and {@code exp_avg_sq}. */
-  public List<State> state() {
+  public List<StatePiece> state() {
     return pieces.stream()
         .flatMap(
-            moments ->
-                Stream.of(
-                    new State("master", moments.piece(), moments.master()),
-                    new State("exp_avg", moments.piece(), moments.first()),
-                    new State("exp_avg_sq", moments.piece(), moments.second())))
+            moments -> {
+              long start = moments.piece().start();
+              Stream<StatePiece> both =
+                  Stream.of(
+                      new StatePiece("exp_avg", start, moments.first()),
+                      new StatePiece("exp_avg_sq", start, moments.second()));
+              return isMixed()
+                  ? Stream.concat(
+                      Stream.of(new StatePiece("master", start, moments.master())), both)
+                  : both;
+            })
         .toList();
-  }
-
-  /** Makes the compute weights those of the master weights, after these were loaded. */
-  public void publish() {
-    for (Moments moments : pieces) {
-      if (isMixed()) {
-        moments.piece().of(parameters.flat()).copy_(moments.master());
-      }
-    }
   }
 
   private boolean isMixed() {

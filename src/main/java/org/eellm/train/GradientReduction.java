@@ -264,10 +264,7 @@ final class GradientReduction implements AutoCloseable {
   private List<Piece> counted() {
     List<Piece> counted = new ArrayList<>();
     for (Weight weight : model.parameters().weights()) {
-      boolean elsewhere =
-          (weight.split() == Split.REPLICATED && world.coordinate().tp() > 0)
-              || (weight.name().equals(EMBEDDING) && tied.isPresent() && tied.get().rank() > 0);
-      if (elsewhere) {
+      if (!model.speaksFor(weight.name(), weight.split())) {
         continue;
       }
       long end = weight.offset() + weight.value().numel();

@@ -41,6 +41,7 @@ public final class RunFolder {
           "parallel.timeout_seconds",
           "checkpoint.interval",
           "checkpoint.keep",
+          "checkpoint.asynchronous",
           "logging.interval",
           "logging.tensorboard");
 

@@ -1,15 +1,14 @@
 package org.eellm.train;
 
-import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.SequencedMap;
 import java.util.TreeMap;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
@@ -34,7 +33,7 @@ final class RunState implements AutoCloseable {
   private double seconds;
 
   /** The part of the state that is not tensors, as {@code training/state.json} has it. */
-  private record Position(long step, double seconds, StepGuard.State guard) {}
+  record Position(long step, double seconds, StepGuard.State guard) {}
 
   private RunState(RunConfig config, World world, Decoder model, Position position) {
     this.config = config;
@@ -81,7 +80,7 @@ final class RunState implements AutoCloseable {
     Decoder model = allocate(config, world);
     ModelWeights.load(checkpoint, model);
     RunState state = new RunState(config, world, model, position);
-    TrainingFiles.readOptimizer(checkpoint, model.parameters(), state.buffers());
+    TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
     return state;
   }
 
@@ -90,17 +89,30 @@ final class RunState implements AutoCloseable {
     return new GradientReduction(model, world, config.placement(), gradients, bucketBytes(config));
   }
 
-  /** Writes a checkpoint's files: the model's weights and what training needs beside them. */
-  void save(Path checkpoint) throws IOException {
-    ModelWeights.save(checkpoint, model);
-    TrainingFiles.writeOptimizer(checkpoint, model.parameters(), buffers());
-    TrainingFiles.writeState(checkpoint, new Position(step, seconds, guard.state()));
+  /**
+   * This rank's files of a checkpoint: of the model's weights, if it is of the first data-parallel
+   * replica, and of the optimizer's state. All ranks call this.
+   *
+   * @param arena keeps what was put together from several ranks until the files are written
+   */
+  List<TensorFile> files(Arena arena) {
+    List<TensorFile> files = new ArrayList<>();
+    if (world.coordinate().dp() == 0) {
+      int part = world.coordinate().pp() * world.mesh().tp() + world.coordinate().tp();
+      files.add(ModelWeights.file(model, part, weightFiles(), arena));
+    }
+    files.add(TrainingFiles.optimizer(model, optimizer.state(), world.rank(), world.mesh().size()));
+    return files;
   }
 
-  private SequencedMap<String, Tensor> buffers() {
-    SequencedMap<String, Tensor> buffers = new LinkedHashMap<>();
-    optimizer.state().forEach(buffer -> buffers.put(buffer.name(), buffer.values()));
-    return buffers;
+  /** How many files the ranks' weights make. */
+  int weightFiles() {
+    return world.mesh().tp() * world.mesh().pp();
+  }
+
+  /** What a checkpoint keeps beside tensors. */
+  Position position() {
+    return new Position(step, seconds, guard.state());
   }
 
   private static Device device(RunConfig config, World world) {

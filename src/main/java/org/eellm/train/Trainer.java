@@ -179,7 +179,7 @@ public final class Trainer implements AutoCloseable {
     long before = state.step();
     Optional<Evaluation> evaluation = Optional.empty();
     try (Sinks sinks = sinks(watcher)) {
-      while (state.step() < train.steps() && !anyRankStops(stop)) {
+      while (state.step() < train.steps() && !agreeToStop(stop)) {
         sinks.accept(takeStep());
         if (isDue(train.evalInterval())) {
           evaluation = evaluator.map(present -> present.evaluate(state.step()));
@@ -191,6 +191,7 @@ public final class Trainer implements AutoCloseable {
       }
     }
     checkpoints.save(state);
+    checkpoints.finish();
     if (trace instanceof Trace.On on) {
       TraceFile.write(folder.trace(), world, on.take());
     }
@@ -212,9 +213,17 @@ public final class Trainer implements AutoCloseable {
     return interval > 0 && (state.step() % interval == 0 || state.step() == config.train().steps());
   }
 
-  /** A signal may reach one rank alone, but all must stop after the same step. */
-  private boolean anyRankStops(BooleanSupplier stop) {
-    return StepSums.sum(world, stop.getAsBoolean() ? 1 : 0)[0] > 0;
+  /**
+   * Whether all ranks stop now: a signal may reach one alone, but all must stop after the same
+   * step. Completes a checkpoint that all ranks have written.
+   */
+  private boolean agreeToStop(BooleanSupplier stop) {
+    double[] counts =
+        StepSums.sum(world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0);
+    if (counts[1] == world.mesh().size()) {
+      checkpoints.finish();
+    }
+    return counts[0] > 0;
   }
 
   private TrainEvent.Step takeStep() {
@@ -270,6 +279,7 @@ public final class Trainer implements AutoCloseable {
 
   @Override
   public void close() {
+    checkpoints.close();
     runner.close();
     state.close();
     data.close();

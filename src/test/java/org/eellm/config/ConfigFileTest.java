@@ -108,6 +108,7 @@ final class ConfigFileTest {
       checkpoint:
         interval: 100
         keep: 5
+        asynchronous: true
       logging:
         interval: 1
         tensorboard: false
@@ -172,7 +173,7 @@ final class ConfigFileTest {
                 new OptimizerConfig(
                     3e-4, 3e-5, Schedule.COSINE, 0, 0, 0.8, 0.9, 0.95, 1e-8, 0.1, 1),
                 ParallelConfig.alone(),
-                new CheckpointConfig(0, 2),
+                new CheckpointConfig(0, 2, false),
                 new LoggingConfig(10, true)));
   }
 
@@ -249,7 +250,7 @@ final class ConfigFileTest {
                     0.01,
                     0.5),
                 ParallelConfig.alone(),
-                new CheckpointConfig(100, 5),
+                new CheckpointConfig(100, 5, true),
                 new LoggingConfig(1, false)));
   }
 
@@ -327,7 +328,7 @@ final class ConfigFileTest {
         "type: x|run.yaml:1: type: unknown key; did you mean model.rope_scaling.type?",
         "steps: 5|run.yaml:1: steps: unknown key; did you mean train.steps?",
         "checkpoint: {colour: red}|run.yaml:1: checkpoint.colour: unknown key;"
-            + " known here: interval, keep",
+            + " known here: asynchronous, interval, keep",
         "data: {sources: [{path: a, weight: 1, size: 2}]}|run.yaml:1: data.sources[0].size:"
             + " unknown key; known here: path, weight",
         "train: {rampup: {stat: 1}}|run.yaml:1: train.rampup.stat: unknown key;"
