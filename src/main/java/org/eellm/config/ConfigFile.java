@@ -163,7 +163,10 @@ public final class ConfigFile {
 
   private RunConfig bind() {
     try {
-      return MAPPER.treeToValue(tree, RunConfig.class);
+      RunConfig config = MAPPER.treeToValue(tree, RunConfig.class);
+      RunConfig usual = MAPPER.treeToValue(defaultTree(), RunConfig.class);
+      SettingsInUse.check(config, MAPPER.valueToTree(config), MAPPER.valueToTree(usual), places);
+      return config;
     } catch (JsonProcessingException e) {
       throw new BindingErrors(tree, places, defaultTree()).explain(e);
     }

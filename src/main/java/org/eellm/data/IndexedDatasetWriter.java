@@ -15,9 +15,8 @@ import org.eellm.data.IndexedFormat.TokenType;
  * Writes an {@link IndexedDataset} of one sequence a document, byte for byte as Megatron does.
  * Memory does not grow with the data.
  *
- * <p>The files have temporary names until {@link #commit}, which puts them, whole and on the disk
- * since {@link #finish}, in the place of what was there. Without it, {@link #close} leaves nothing
- * behind.
+ * <p>The files have temporary names until {@link #commit}, which puts them, whole and on the disk,
+ * in the place of what was there. Without it, {@link #close} leaves nothing behind.
  */
 public final class IndexedDatasetWriter implements AutoCloseable {
   private final Path prefix;
@@ -27,6 +26,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private final Output index;
   private long documents;
   private long documentLength;
+  private boolean finished;
 
   private IndexedDatasetWriter(Path prefix, int vocabSize) throws IOException {
     this.prefix = prefix;
@@ -35,7 +35,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     this.tokens = new Output(IndexedFormat.tokens(prefix));
     try {
       this.index = new Output(IndexedFormat.index(prefix));
-      index.put(new byte[IndexedFormat.HEADER_BYTES]); // filled in by commit
+      index.put(new byte[IndexedFormat.HEADER_BYTES]); // filled in at the end
     } catch (IOException e) {
       tokens.discard();
       throw e;
@@ -93,22 +93,32 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     documentLength = 0;
   }
 
-  /** Completes the files and brings them onto the disk; the current document must have ended. */
+  /**
+   * Completes the files and brings them onto the disk, which may take a while. {@link #commit} does
+   * so where it has not been done.
+   *
+   * @throws IllegalStateException if the current document has not ended
+   */
   public void finish() {
     if (documentLength > 0) {
       throw new IllegalStateException("a document has not ended");
+    }
+    if (finished) {
+      return;
     }
     try {
       completeIndex();
       tokens.finish();
       index.finish();
+      finished = true;
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
   }
 
-  /** Gives the finished files their names. */
+  /** Finishes the files and gives them their names. */
   public void commit() {
+    finish();
     try {
       // An index never stands beside tokens of another dataset, even if the machine stops here.
       Files.deleteIfExists(index.path);

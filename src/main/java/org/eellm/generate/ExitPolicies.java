@@ -2,8 +2,10 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.DoublePredicate;
 import org.eellm.config.ConfigException;
 import org.eellm.model.Head;
 
@@ -11,19 +13,47 @@ import org.eellm.model.Head;
 public final class ExitPolicies {
   private ExitPolicies() {}
 
-  /** A token leaves where the most probable id has at least this probability (EE-LLM). */
+  /**
+   * A token leaves where the most probable id has at least this probability (EE-LLM). An exit whose
+   * threshold is 1 or more is not asked: a softmax never quite gives 1, but for rounding.
+   */
   public static ExitPolicy maxProbability(Threshold atLeast) {
-    return said -> said.maxProbability() >= threshold(atLeast, said);
+    return new Choice(
+        said -> said.maxProbability() >= threshold(atLeast, said),
+        all -> within(all, atLeast, value -> value < 1));
   }
 
-  /** A token leaves where the two most probable ids are at least this far apart (CALM). */
+  /**
+   * A token leaves where the two most probable ids are at least this far apart (CALM). An exit
+   * whose threshold is 1 or more is not asked.
+   */
   public static ExitPolicy margin(Threshold atLeast) {
-    return said -> said.margin() >= threshold(atLeast, said);
+    return new Choice(
+        said -> said.margin() >= threshold(atLeast, said),
+        all -> within(all, atLeast, value -> value < 1));
   }
 
-  /** A token leaves where the distribution's entropy is at most this, in nats (BranchyNet). */
+  /**
+   * A token leaves where the distribution's entropy is at most this, in nats (BranchyNet). An exit
+   * whose threshold is 0 or less is not asked.
+   */
   public static ExitPolicy entropy(Threshold atMost) {
-    return said -> said.entropy() <= threshold(atMost, said);
+    return new Choice(
+        said -> said.entropy() <= threshold(atMost, said),
+        all -> within(all, atMost, value -> value > 0));
+  }
+
+  /** The exits whose threshold can be met, and the final head. */
+  private static List<Head> within(List<Head> all, Threshold threshold, DoublePredicate canBeMet) {
+    List<Head> some = new ArrayList<>();
+    for (Head head : all.subList(0, all.size() - 1)) {
+      OptionalDouble always = threshold.always(head.layer());
+      if (always.isEmpty() || canBeMet.test(always.getAsDouble())) {
+        some.add(head);
+      }
+    }
+    some.add(all.getLast());
+    return some;
   }
 
   private static double threshold(Threshold threshold, Prediction said) {

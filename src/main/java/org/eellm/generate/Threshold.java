@@ -1,7 +1,9 @@
 package org.eellm.generate;
 
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
+import java.util.function.IntToDoubleFunction;
 import org.eellm.config.ConfigException;
 
 /** What a policy compares a figure with; it may differ by exit and step. */
@@ -14,9 +16,18 @@ public interface Threshold {
    */
   double at(int layer, int step);
 
+  /**
+   * An exit's threshold where it is the same at all steps; an exit that it rules out is not asked.
+   *
+   * @param layer of the exit, from 1
+   */
+  default OptionalDouble always(int layer) {
+    return OptionalDouble.empty();
+  }
+
   /** The same everywhere. */
   static Threshold of(double value) {
-    return (layer, step) -> value;
+    return perLayer(layer -> value);
   }
 
   /**
@@ -27,14 +38,29 @@ public interface Threshold {
    */
   static Threshold perLayer(Map<Integer, Double> byLayer) {
     Map<Integer, Double> known = new TreeMap<>(byLayer);
-    return (layer, step) -> {
-      Double value = known.get(layer);
-      if (value == null) {
-        throw new ConfigException(
-            "threshold: none for the exit after layer %d, only for %s; name each exit in use"
-                .formatted(layer, known.keySet()));
+    return perLayer(
+        layer -> {
+          Double value = known.get(layer);
+          if (value == null) {
+            throw new ConfigException(
+                "threshold: none for the exit after layer %d, only for %s; name each exit in use"
+                    .formatted(layer, known.keySet()));
+          }
+          return value;
+        });
+  }
+
+  private static Threshold perLayer(IntToDoubleFunction byLayer) {
+    return new Threshold() {
+      @Override
+      public double at(int layer, int step) {
+        return byLayer.applyAsDouble(layer);
       }
-      return value;
+
+      @Override
+      public OptionalDouble always(int layer) {
+        return OptionalDouble.of(byLayer.applyAsDouble(layer));
+      }
     };
   }
 

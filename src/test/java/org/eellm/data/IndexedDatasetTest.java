@@ -169,6 +169,33 @@ final class IndexedDatasetTest {
   }
 
   @Test
+  void writer_committedWithoutFinish_isWhole() throws IOException {
+    write("finished", 300, new int[] {1, 256}, new int[] {299});
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("short"), 300)) {
+      writer.add(1, 256);
+      writer.endDocument();
+      writer.add(299);
+      writer.endDocument();
+      writer.commit();
+    }
+    assertThat(hex("short.bin")).isEqualTo(hex("finished.bin"));
+    assertThat(hex("short.idx")).isEqualTo(hex("finished.idx"));
+  }
+
+  @Test
+  void writer_committedWithinADocument_isRefusedAndLeavesNothing() throws IOException {
+    try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("open"), 300)) {
+      writer.add(1);
+      assertThatThrownBy(writer::commit)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("a document has not ended");
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      assertThat(files).isEmpty();
+    }
+  }
+
+  @Test
   void writer_whereNothingCanBeWritten_isNamed() throws IOException {
     Files.writeString(folder.resolve("file"), "");
     assertThatThrownBy(() -> IndexedDatasetWriter.create(folder.resolve("file/data"), 300))

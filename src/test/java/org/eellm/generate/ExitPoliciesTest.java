@@ -105,6 +105,35 @@ final class ExitPoliciesTest {
   }
 
   @Test
+  void thresholds_thatNoDistributionMeets_askNoExit() {
+    for (ExitPolicy never :
+        List.of(
+            ExitPolicies.maxProbability(at(1)),
+            ExitPolicies.maxProbability(at(1.5)),
+            ExitPolicies.margin(at(1)),
+            ExitPolicies.entropy(at(0)))) {
+      assertThat(never.heads(heads)).containsExactly(heads.getLast());
+    }
+    for (ExitPolicy sometimes :
+        List.of(
+            ExitPolicies.maxProbability(at(0.999)),
+            ExitPolicies.margin(at(0.999)),
+            ExitPolicies.entropy(at(0.001)),
+            ExitPolicies.maxProbability((layer, step) -> 1),
+            ExitPolicies.maxProbability(Threshold.decaying(at(1), 4, 10)))) {
+      assertThat(sometimes.heads(heads)).isEqualTo(heads);
+    }
+  }
+
+  @Test
+  void thresholds_perLayer_askTheExitsThatCanBeSure() {
+    ExitPolicy some =
+        ExitPolicies.maxProbability(Threshold.perLayer(Map.of(1, 1.0, 2, 0.5, 4, 1.0)));
+
+    assertThat(some.heads(heads)).containsExactly(heads.get(1), heads.getLast());
+  }
+
+  @Test
   void perLayerThreshold_asksTheExitsOwn() {
     Prediction said = prediction(logits(0.1, 0.6, 0.3)); // at the exit after layer 2
 

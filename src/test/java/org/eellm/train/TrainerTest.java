@@ -180,7 +180,9 @@ class TrainerTest {
 
   @Test
   void run_evaluationOff_needsNoValidationPart() {
-    RunConfig config = TinyRun.config(folder, "train.eval_interval=0", "data.split=[1, 0, 0]");
+    RunConfig config =
+        TinyRun.config(
+            folder, "train.eval_interval=0", "train.eval_batches=10", "data.split=[1, 0, 0]");
     assertThat(finish(Trainer.start(config, run("run"))).evaluation()).isEmpty();
   }
 
