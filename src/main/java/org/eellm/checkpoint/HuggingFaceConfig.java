@@ -21,12 +21,13 @@ import org.eellm.config.RopeScaling;
  * What a model folder's {@code config.json} and {@code generation_config.json} say, in Hugging
  * Face's words.
  *
- * <p>A model whose backbone is exactly Llama's has {@code model_type} {@code llama} and only
- * Llama's fields, so that other tools open it; any other has {@code model_type} {@code eellm} and
- * the further fields {@code normalization} ({@code rmsnorm}, {@code layernorm}), {@code
- * position_embedding} ({@code rope}, {@code learned}) and {@code linear_bias}. Exits are in {@code
- * early_exit}: {@code layers} (counted from 1), {@code norm}, {@code mlp}, {@code block}, {@code
- * tie_output}.
+ * <p>A model whose backbone is exactly Llama's, Qwen2's or Qwen3's has that {@code model_type} and
+ * only that family's fields, so that other tools open it; any other has {@code model_type} {@code
+ * eellm} and the further fields {@code normalization} ({@code rmsnorm}, {@code layernorm}), {@code
+ * position_embedding} ({@code rope}, {@code learned}), {@code linear_bias}, {@code qkv_bias}, {@code
+ * qk_norm} and {@code rotary_fraction}. Exits are in {@code early_exit}: {@code layers} (counted
+ * from 1), {@code norm}, {@code mlp}, {@code block}, {@code tie_output}; or the same object is in
+ * {@code exits.json}, where exits lie beside the trunk.
  *
  * @param architecture the model's shape; {@code hiddenDropout} is a matter of training and not in
  *     the files, so it is read as 0
@@ -36,6 +37,7 @@ import org.eellm.config.RopeScaling;
 public record HuggingFaceConfig(
     Architecture architecture, OptionalInt bosTokenId, List<Integer> eosTokenIds) {
   static final String CONFIG = "config.json";
+  static final String EARLY_EXIT = "early_exit";
   static final String GENERATION_CONFIG = "generation_config.json";
 
   public HuggingFaceConfig {
@@ -55,20 +57,43 @@ public record HuggingFaceConfig(
   /** Writes {@code config.json} and {@code generation_config.json} into a folder. */
   public void write(Path folder) throws IOException {
     JsonFiles.write(folder.resolve(CONFIG), config());
-    ObjectNode generation = JsonNodeFactory.instance.objectNode();
-    putTokenIds(generation);
-    JsonFiles.write(folder.resolve(GENERATION_CONFIG), generation);
+    JsonFiles.write(folder.resolve(GENERATION_CONFIG), generation());
   }
 
-  private ObjectNode config() {
+  /** What {@link #write} puts into {@code generation_config.json}. */
+  ObjectNode generation() {
+    ObjectNode generation = JsonNodeFactory.instance.objectNode();
+    putTokenIds(generation);
+    return generation;
+  }
+
+  /** What a family of models is called in files: class and {@code model_type}. */
+  private record Family(String architecture, String modelType) {
+    static final Family EELLM = new Family("EellmForCausalLM", "eellm");
+    static final Family LLAMA = new Family("LlamaForCausalLM", "llama");
+    static final Family QWEN2 = new Family("Qwen2ForCausalLM", "qwen2");
+    static final Family QWEN3 = new Family("Qwen3ForCausalLM", "qwen3");
+
+    static Family of(ModelConfig model) {
+      boolean gated =
+          model.normalization() == Normalization.RMSNORM
+              && model.positionEmbedding() == PositionEmbedding.ROPE
+              && model.activation() == Activation.SWIGLU
+              && model.rotaryFraction() == 1;
+      if (!gated || (model.qkNorm() && (model.qkvBias() || model.linearBias()))) {
+        return EELLM;
+      }
+      return model.qkNorm() ? QWEN3 : model.qkvBias() ? QWEN2 : LLAMA;
+    }
+  }
+
+  /** What {@link #write} puts into {@code config.json}. */
+  ObjectNode config() {
     ModelConfig model = architecture.model();
-    boolean llama =
-        model.normalization() == Normalization.RMSNORM
-            && model.positionEmbedding() == PositionEmbedding.ROPE
-            && model.activation() == Activation.SWIGLU;
+    Family family = Family.of(model);
     ObjectNode node = JsonNodeFactory.instance.objectNode();
-    node.putArray("architectures").add(llama ? "LlamaForCausalLM" : "EellmForCausalLM");
-    node.put("model_type", llama ? "llama" : "eellm");
+    node.putArray("architectures").add(family.architecture());
+    node.put("model_type", family.modelType());
     node.put("vocab_size", model.vocabSize());
     node.put("hidden_size", model.hiddenSize());
     node.put("intermediate_size", model.ffnHiddenSize());
@@ -77,19 +102,28 @@ public record HuggingFaceConfig(
     node.put("num_key_value_heads", model.numKeyValueHeads());
     node.put("head_dim", model.headDim());
     node.put("max_position_embeddings", model.maxPositions());
-    node.put("hidden_act", model.activation() == Activation.SWIGLU ? "silu" : "gelu");
+    node.put(
+        "hidden_act",
+        switch (model.activation()) {
+          case SWIGLU -> "silu";
+          case GELU -> "gelu";
+          case GELU_TANH -> "gelu_pytorch_tanh";
+        });
     node.put("rms_norm_eps", model.normEpsilon());
     node.put("initializer_range", model.initStd());
     node.put("attention_dropout", model.attentionDropout());
     node.put("rope_theta", model.ropeTheta());
     putRopeScaling(node, model.ropeScaling());
-    if (llama) {
+    if (family.equals(Family.LLAMA)) {
       node.put("attention_bias", model.linearBias());
       node.put("mlp_bias", model.linearBias());
-    } else {
+    } else if (family.equals(Family.EELLM)) {
       node.put("normalization", model.normalization().name().toLowerCase(Locale.ROOT));
       node.put("position_embedding", model.positionEmbedding().name().toLowerCase(Locale.ROOT));
       node.put("linear_bias", model.linearBias());
+      node.put("qkv_bias", model.qkvBias());
+      node.put("qk_norm", model.qkNorm());
+      node.put("rotary_fraction", model.rotaryFraction());
     }
     node.put("tie_word_embeddings", model.tieEmbeddings());
     node.put("torch_dtype", model.dtype() == DataType.BFLOAT16 ? "bfloat16" : "float32");
@@ -131,12 +165,6 @@ public record HuggingFaceConfig(
     if (exits.layers().isEmpty()) {
       return;
     }
-    ObjectNode earlyExit = node.putObject("early_exit");
-    ArrayNode layers = earlyExit.putArray("layers");
-    exits.layers().forEach(layers::add);
-    earlyExit.put("norm", exits.norm());
-    earlyExit.put("mlp", exits.mlp());
-    earlyExit.put("block", exits.block());
-    earlyExit.put("tie_output", exits.tieOutput());
+    node.set(EARLY_EXIT, HeadFiles.json(exits));
   }
 }

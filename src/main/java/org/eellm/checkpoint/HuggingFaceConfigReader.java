@@ -46,7 +46,6 @@ final class HuggingFaceConfigReader {
           "query_pre_attn_scalar",
           "rope_interleaved",
           "scale_embedding",
-          "sliding_window",
           "use_parallel_residual",
           "use_qk_norm",
           "use_sliding_window");
@@ -73,6 +72,15 @@ final class HuggingFaceConfigReader {
           "return_dict",
           "transformers_version",
           "use_cache");
+
+  /** The families whose tensors have the names and shapes of ours. */
+  private enum Family {
+    EELLM,
+    LLAMA,
+    MISTRAL,
+    QWEN2,
+    QWEN3
+  }
 
   private final Path path;
   private final JsonFields fields;
@@ -105,31 +113,46 @@ final class HuggingFaceConfigReader {
   }
 
   private Architecture architecture() {
-    boolean llama =
+    Family family =
         switch (fields.text("model_type")) {
-          case "llama" -> true;
-          case "eellm" -> false;
+          case "eellm" -> Family.EELLM;
+          case "llama" -> Family.LLAMA;
+          case "mistral" -> Family.MISTRAL;
+          case "qwen2" -> Family.QWEN2;
+          case "qwen3" -> Family.QWEN3;
+          case String foreign when ForeignLayout.MODEL_TYPES.contains(foreign) ->
+              throw refuse(
+                  "model_type", foreign, "has another layout; eellm convert makes a model of it");
           case String other ->
-              throw refuse("model_type", other, "is not supported; llama and eellm are");
+              throw refuse(
+                  "model_type",
+                  other,
+                  "is not supported; eellm, llama, mistral, qwen2 and qwen3 are, and with eellm"
+                      + " convert "
+                      + String.join(", ", ForeignLayout.MODEL_TYPES));
         };
     refuseVariants();
+    refuseWindow(family);
     try {
-      return new Architecture(model(llama), exits());
+      return new Architecture(model(family), exits());
     } catch (ConfigException failure) {
       throw new CheckpointException(path + ": " + failure.getMessage(), failure);
     }
   }
 
-  private ModelConfig model(boolean llama) {
+  private ModelConfig model(Family family) {
+    boolean llama = family != Family.EELLM;
     int numHeads = fields.positive("num_attention_heads");
+    Optional<Boolean> qkvBias = llama ? Optional.empty() : fields.optionalBool("qkv_bias");
+    Optional<Boolean> qkNorm = llama ? Optional.empty() : fields.optionalBool("qk_norm");
     return new ModelConfig(
         fields.positive("vocab_size"),
         1,
         fields.positive("hidden_size"),
         fields.positive("num_hidden_layers"),
         numHeads,
-        fields.positive("num_key_value_heads", numHeads),
-        fields.has("head_dim") ? fields.positive("head_dim") : 0,
+        numKeyValueHeads(family, numHeads),
+        family == Family.QWEN3 || fields.has("head_dim") ? fields.positive("head_dim") : 0,
         fields.positive("intermediate_size"),
         fields.positive("max_position_embeddings"),
         normalization(llama),
@@ -137,13 +160,16 @@ final class HuggingFaceConfigReader {
         positionEmbedding(llama),
         ropeTheta(),
         ropeScaling(),
+        llama ? 1 : fields.number("rotary_fraction", 1),
         activation(llama),
-        linearBias(),
+        linearBias(family),
+        family == Family.QWEN2 || qkvBias.orElse(false),
+        family == Family.QWEN3 || qkNorm.orElse(false),
         fields.optionalBool("tie_word_embeddings").orElse(false),
         0,
         fields.number("attention_dropout", 0),
         fields.number("initializer_range", 0.02),
-        dtype());
+        dtype(fields));
   }
 
   private Normalization normalization(boolean llama) {
@@ -160,9 +186,20 @@ final class HuggingFaceConfigReader {
 
   /** A Llama's {@code gelu} would be a gated GELU, so it is not our plain one. */
   private Activation activation(boolean llama) {
+    String name = fields.optionalText("hidden_act").orElse("silu");
+    if (!llama && name.equals("gelu_pytorch_tanh")) {
+      return Activation.GELU_TANH;
+    }
     return oneOf("hidden_act", "silu", "gelu", llama).equals("silu")
         ? Activation.SWIGLU
         : Activation.GELU;
+  }
+
+  /** The families but Llama's have defaults that are no rule, so the number must be there. */
+  private int numKeyValueHeads(Family family, int numHeads) {
+    return family == Family.LLAMA || family == Family.EELLM
+        ? fields.positive("num_key_value_heads", numHeads)
+        : fields.positive("num_key_value_heads");
   }
 
   /** A choice of which {@code model_type} {@code llama} has the first possibility only. */
@@ -179,7 +216,15 @@ final class HuggingFaceConfigReader {
             : "is not supported; %s and %s are".formatted(ofLlama, other));
   }
 
-  private boolean linearBias() {
+  private boolean linearBias(Family family) {
+    if (family != Family.LLAMA && family != Family.EELLM) {
+      for (String name : List.of("attention_bias", "mlp_bias")) {
+        if (fields.optionalBool(name).orElse(false)) {
+          throw refuse(name, true, "is not supported with this model_type; false is");
+        }
+      }
+      return false;
+    }
     Optional<Boolean> linear = fields.optionalBool("linear_bias");
     boolean attention = fields.optionalBool("attention_bias").or(() -> linear).orElse(false);
     boolean mlp = fields.optionalBool("mlp_bias").or(() -> linear).orElse(false);
@@ -192,7 +237,8 @@ final class HuggingFaceConfigReader {
     return attention;
   }
 
-  private DataType dtype() {
+  /** The number format that the model computes in. */
+  static DataType dtype(JsonFields fields) {
     Optional<String> older = fields.optionalText("torch_dtype");
     String name = fields.optionalText("dtype").or(() -> older).orElse("float32");
     return switch (name) {
@@ -200,8 +246,9 @@ final class HuggingFaceConfigReader {
       // The wider format holds every value of these exactly, or as nearly as we compute.
       case "float32", "float16", "float64" -> DataType.FLOAT32;
       default ->
-          throw refuse(
-              "torch_dtype", name, "is not supported; float32, bfloat16, float16 and float64 are");
+          throw new CheckpointException(
+              "%s: torch_dtype: %s is not supported; float32, bfloat16, float16 and float64 are"
+                  .formatted(fields.place(), name));
     };
   }
 
@@ -262,11 +309,19 @@ final class HuggingFaceConfigReader {
   }
 
   private ExitLayout exits() {
-    Optional<JsonFields> found = fields.object("early_exit");
-    if (found.isEmpty()) {
-      return ExitLayout.none();
+    Optional<JsonFields> within = fields.object(HuggingFaceConfig.EARLY_EXIT);
+    Path beside = path.resolveSibling(HeadFiles.LAYOUT);
+    if (!Files.exists(beside)) {
+      return within.map(HuggingFaceConfigReader::exits).orElse(ExitLayout.none());
     }
-    JsonFields exits = found.orElseThrow();
+    if (within.isPresent()) {
+      throw new CheckpointException(
+          "%s: early_exit is there though %s is too; remove one of them".formatted(path, beside));
+    }
+    return exits(new JsonFields(beside.toString(), JsonFiles.read(beside)));
+  }
+
+  private static ExitLayout exits(JsonFields exits) {
     if (!exits.has("layers")) {
       throw new CheckpointException(exits.place() + ": layers is missing; add it");
     }
@@ -283,6 +338,16 @@ final class HuggingFaceConfigReader {
               .formatted(exits.place(), exits.unasked().getFirst()));
     }
     return layout;
+  }
+
+  /** Qwen's files name a window that {@code use_sliding_window} then switches off. */
+  private void refuseWindow(Family family) {
+    boolean named = family != Family.QWEN2 && family != Family.QWEN3;
+    JsonNode window = fields.find("sliding_window").orElse(NullNode.instance);
+    if (named && !window.isNull()) {
+      throw fields.wrong(
+          "sliding_window", window, "is not supported; this version attends to all positions");
+    }
   }
 
   private void refuseVariants() {

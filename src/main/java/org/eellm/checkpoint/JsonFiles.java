@@ -66,4 +66,14 @@ final class JsonFiles {
   static void write(Path path, Object value) throws IOException {
     Files.writeString(path, JSON.writeValueAsString(value) + "\n");
   }
+
+  /** A value on one line. */
+  static String line(Object value) throws IOException {
+    return JSON.writer().without(SerializationFeature.INDENT_OUTPUT).writeValueAsString(value);
+  }
+
+  /** Reads a {@link #line}. */
+  static <T> T parseLine(String line, Class<T> type) throws JsonProcessingException {
+    return JSON.readValue(line, type);
+  }
 }

@@ -1,7 +1,5 @@
 package org.eellm.checkpoint;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -9,15 +7,15 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
-import java.util.TreeMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * The weights of a model folder in the Hugging Face layout, as one view over {@code
- * model.safetensors} or over the shards that {@code model.safetensors.index.json} names.
+ * model.safetensors} or over the shards that {@code model.safetensors.index.json} names; with those
+ * of {@code exits.safetensors}, if exits lie beside the trunk.
  */
-public final class WeightFiles implements AutoCloseable {
+public final class WeightFiles implements StoredWeights {
   static final String SINGLE = "model.safetensors";
   static final String INDEX = "model.safetensors.index.json";
 
@@ -41,45 +39,49 @@ public final class WeightFiles implements AutoCloseable {
    * @throws CheckpointException if the folder has no weights, or a file is missing or malformed
    */
   public static WeightFiles open(Path folder) {
-    Path single = folder.resolve(SINGLE);
-    Path index = folder.resolve(INDEX);
-    if (Files.exists(single)) {
-      if (Files.exists(index)) {
+    WeightFiles trunk = openTrunk(folder);
+    if (!ModelFiles.has(folder, HeadFiles.WEIGHTS)) {
+      return trunk;
+    }
+    try {
+      SafetensorsFile heads = SafetensorsFile.open(ModelFiles.file(folder, HeadFiles.WEIGHTS));
+      SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(trunk.tensors);
+      List<SafetensorsFile> files = new ArrayList<>(trunk.files);
+      files.add(heads);
+      addAll(heads, all);
+      return new WeightFiles(folder, files, all);
+    } catch (RuntimeException failure) {
+      trunk.close();
+      throw failure;
+    }
+  }
+
+  private static WeightFiles openTrunk(Path folder) {
+    if (ModelFiles.has(folder, SINGLE)) {
+      if (ModelFiles.has(folder, INDEX)) {
         LOG.warn("{}: reading {}, not the shards of {}", folder, SINGLE, INDEX);
       }
-      SafetensorsFile file = SafetensorsFile.open(single);
+      SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, SINGLE));
       return new WeightFiles(folder, List.of(file), file.tensors());
     }
-    if (Files.exists(index)) {
-      return openShards(folder, index);
+    if (ModelFiles.has(folder, INDEX)) {
+      return openShards(folder);
     }
     throw new CheckpointException(
         "%s: has neither %s nor %s; give a model folder with safetensors weights"
             .formatted(folder, SINGLE, INDEX));
   }
 
-  private static WeightFiles openShards(Path folder, Path index) {
-    Map<String, List<String>> namesByShard = namesByShard(index);
+  private static WeightFiles openShards(Path folder) {
+    ShardIndex index = ShardIndex.read(folder, INDEX);
     List<SafetensorsFile> files = new ArrayList<>();
     SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
     try {
-      for (Map.Entry<String, List<String>> shard : namesByShard.entrySet()) {
-        SafetensorsFile file = openShard(folder, index, shard.getKey());
+      for (Path shard : index.namesByShard().keySet()) {
+        SafetensorsFile file = SafetensorsFile.open(shard);
         files.add(file);
-        for (String name : shard.getValue()) {
-          if (!file.tensors().containsKey(name)) {
-            throw new CheckpointException(
-                "%s: has no tensor '%s', which %s places there; download the model again"
-                    .formatted(file.path(), name, index));
-          }
-        }
-        for (Map.Entry<String, StoredTensor> tensor : file.tensors().entrySet()) {
-          if (tensors.putIfAbsent(tensor.getKey(), tensor.getValue()) != null) {
-            throw new CheckpointException(
-                "%s: tensor '%s' is in another shard too; keep one of them"
-                    .formatted(file.path(), tensor.getKey()));
-          }
-        }
+        index.requireTensors(shard, file.tensors().keySet());
+        addAll(file, tensors);
       }
       return new WeightFiles(folder, files, tensors);
     } catch (RuntimeException failure) {
@@ -88,46 +90,22 @@ public final class WeightFiles implements AutoCloseable {
     }
   }
 
-  private static Map<String, List<String>> namesByShard(Path index) {
-    JsonNode weightMap = JsonFiles.read(index).path("weight_map");
-    if (!weightMap.isObject() || weightMap.isEmpty()) {
-      throw new CheckpointException(
-          index + ": weight_map is no object of tensor and file names; download the file again");
-    }
-    Map<String, List<String>> namesByShard = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : weightMap.properties()) {
-      if (!entry.getValue().isTextual()) {
+  private static void addAll(SafetensorsFile file, Map<String, StoredTensor> tensors) {
+    for (Map.Entry<String, StoredTensor> tensor : file.tensors().entrySet()) {
+      if (tensors.putIfAbsent(tensor.getKey(), tensor.getValue()) != null) {
         throw new CheckpointException(
-            "%s: weight_map.%s is %s, which is no file name"
-                .formatted(index, entry.getKey(), entry.getValue()));
+            "%s: tensor '%s' is in another shard too; keep one of them"
+                .formatted(file.path(), tensor.getKey()));
       }
-      namesByShard
-          .computeIfAbsent(entry.getValue().textValue(), _ -> new ArrayList<>())
-          .add(entry.getKey());
     }
-    return namesByShard;
   }
 
-  private static SafetensorsFile openShard(Path folder, Path index, String shard) {
-    if (!shard.matches("[^/\\\\\\p{Cntrl}]+") || shard.equals(".") || shard.equals("..")) {
-      throw new CheckpointException(
-          "%s: weight_map names the file '%s'; a plain name of a file in the same folder is allowed"
-              .formatted(index, shard.replaceAll("\\p{Cntrl}", "?")));
-    }
-    Path path = folder.resolve(shard);
-    if (!Files.exists(path)) {
-      throw new CheckpointException(
-          "%s: is missing, though %s names it; download the whole model".formatted(path, index));
-    }
-    return SafetensorsFile.open(path);
-  }
-
-  /** The model folder. */
+  @Override
   public Path folder() {
     return folder;
   }
 
-  /** All tensors by name. */
+  @Override
   public SequencedMap<String, StoredTensor> tensors() {
     return tensors;
   }

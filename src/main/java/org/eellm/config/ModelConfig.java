@@ -19,7 +19,10 @@ import static org.eellm.config.ConfigException.require;
  *     table
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
  * @param ropeTheta base of the rotary frequencies
+ * @param rotaryFraction share of each head's width that rope rotates
  * @param linearBias biases on the linear maps of attention and MLP
+ * @param qkvBias biases on the maps to queries, keys and values alone (Qwen2)
+ * @param qkNorm an RMSNorm over the width of each head's query and key, before rope (Qwen3)
  * @param tieEmbeddings the final head's output matrix is the embedding
  * @param hiddenDropout probability of dropping an entry of a branch's output and of the embedding's
  * @param attentionDropout probability of dropping an attention probability
@@ -43,8 +46,11 @@ public record ModelConfig(
     PositionEmbedding positionEmbedding,
     double ropeTheta,
     RopeScaling ropeScaling,
+    double rotaryFraction,
     Activation activation,
     boolean linearBias,
+    boolean qkvBias,
+    boolean qkNorm,
     boolean tieEmbeddings,
     double hiddenDropout,
     double attentionDropout,
@@ -63,11 +69,12 @@ public record ModelConfig(
 
   /**
    * SWIGLU: {@code down(silu(gate(x)) * up(x))}. GELU: {@code down(gelu(up(x)))}, the exact erf
-   * form.
+   * form. GELU_TANH: the same in GPT-2's approximation by tanh.
    */
   public enum Activation {
     SWIGLU,
-    GELU
+    GELU,
+    GELU_TANH
   }
 
   public ModelConfig {
@@ -122,6 +129,15 @@ public record ModelConfig(
     require(maxPositions >= 1, "model.max_positions", maxPositions + " is below 1; use 1 or more");
     require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");
     require(ropeTheta > 0, "model.rope_theta", ropeTheta + " is not positive; 10000 is usual");
+    require(
+        rotaryFraction > 0 && rotaryFraction <= 1,
+        "model.rotary_fraction",
+        rotaryFraction + " is outside (0, 1]; 1 rotates whole heads");
+    require(
+        rotaryFraction == 1 || ((int) (headDim * rotaryFraction) % 2 == 0 && headDim * rotaryFraction >= 2),
+        "model.rotary_fraction",
+        "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
+            .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));
     requireProbability(hiddenDropout, "model.hidden_dropout");
     requireProbability(attentionDropout, "model.attention_dropout");
     require(initStd > 0, "model.init_std", initStd + " is not positive; 0.02 is usual");
@@ -129,6 +145,11 @@ public record ModelConfig(
 
   private static void requireProbability(double value, String key) {
     require(value >= 0 && value < 1, key, value + " is outside [0, 1); 0 switches dropout off");
+  }
+
+  /** Dimensions of a head that rope rotates: an even number. */
+  public int rotaryDim() {
+    return rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
   }
 
   /** This configuration with another vocabulary size. */
@@ -148,8 +169,11 @@ public record ModelConfig(
         positionEmbedding,
         ropeTheta,
         ropeScaling,
+        rotaryFraction,
         activation,
         linearBias,
+        qkvBias,
+        qkNorm,
         tieEmbeddings,
         hiddenDropout,
         attentionDropout,
@@ -174,8 +198,11 @@ public record ModelConfig(
         positionEmbedding,
         ropeTheta,
         ropeScaling,
+        rotaryFraction,
         activation,
         linearBias,
+        qkvBias,
+        qkNorm,
         tieEmbeddings,
         hiddenDropout,
         attentionDropout,
@@ -200,8 +227,11 @@ public record ModelConfig(
         positionEmbedding,
         ropeTheta,
         ropeScaling,
+        rotaryFraction,
         activation,
         linearBias,
+        qkvBias,
+        qkNorm,
         tieEmbeddings,
         hiddenDropout,
         attentionDropout,

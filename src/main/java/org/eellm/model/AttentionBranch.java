@@ -18,15 +18,24 @@ import org.eellm.tensor.Tensors;
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension.
  * With tensor parallelism the heads are this rank's.
  *
+ * @param headNorms on queries and keys; absent where the model has none
  * @param model with this rank's numbers of heads
  * @param slot which attention, see {@link KeyValues#attend}
  */
-record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConfig model, int slot)
+record AttentionBranch(
+    Norm norm,
+    Linear queryKeyValue,
+    Optional<HeadNorms> headNorms,
+    Linear output,
+    ModelConfig model,
+    int slot)
     implements Branch {
 
   /**
    * @param x input, [b s, h]
    * @param normed [b s, h]
+   * @param fused queries, keys and values before their norms, [b, s, K G + 2 K, D]; absent without
+   *     norms
    * @param query rotated and scaled, [b, K, G, s, D]
    * @param key rotated, [b K, s, D]
    * @param value [b K, s, D]
@@ -36,6 +45,7 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
   record Saved(
       Tensor x,
       Tensor normed,
+      Optional<Tensor> fused,
       Tensor query,
       Tensor key,
       Tensor value,
@@ -44,11 +54,13 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
       implements Tape {}
 
   static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
+    ModelConfig shard = model.shard(parameters.tensorParallel().size());
     return new AttentionBranch(
         Norm.of(model, parameters, layer + ".input_layernorm"),
         Linear.column(parameters, layer + ".self_attn.q_proj.weight"),
+        HeadNorms.of(shard, parameters, layer + ".self_attn"),
         Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
-        model.shard(parameters.tensorParallel().size()),
+        shard,
         slot);
   }
 
@@ -66,7 +78,8 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
       long b = pass.batch();
       long s = pass.sequence();
       Tensor normed = norm.forward(x);
-      Tensor fused = heads(queryKeyValue.forward(normed), b, s);
+      Tensor raw = heads(queryKeyValue.forward(normed), b, s);
+      Tensor fused = headNorms.map(norms -> norms.forward(raw)).orElse(raw);
       Tensor query =
           Tensors.empty(
               x.scalar_type(), x.device(), b, keyValueHeads(), group(), s, model.headDim());
@@ -91,6 +104,7 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
           new Saved(
               kept.keep(x),
               kept.keep(normed),
+              headNorms.map(_ -> kept.keep(raw)),
               kept.keep(query),
               kept.keep(key),
               kept.keep(value),
@@ -130,6 +144,8 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
           scale());
       rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
       values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
+      headNorms.ifPresent(
+          norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
           queryKeyValue.backward(
               saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
@@ -145,7 +161,7 @@ record AttentionBranch(Norm norm, Linear queryKeyValue, Linear output, ModelConf
           queryKeyValue
               .forward(norm.forward(x))
               .view(rows.count(), heads + 2 * keyValueHeads(), model.headDim());
-      Tensor placed = rows.place(fused);
+      Tensor placed = rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
       Tensor query = placed.narrow(1, 0, heads);
       Tensor keyValue = placed.narrow(1, heads, 2 * keyValueHeads());
       return scope.pass(output.forward(cache.attend(slot, query, keyValue)));

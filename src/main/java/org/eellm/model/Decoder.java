@@ -8,8 +8,6 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.Generator;
-import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -176,30 +174,17 @@ public final class Decoder implements AutoCloseable {
    * the seed and its name alone, not on what ranks hold.
    */
   public void initialize(long seed) {
-    ModelConfig model = architecture.model();
-    double scaled = model.initStd() / Math.sqrt(2.0 * model.numLayers());
     for (List<ParameterSpec> group : groups) {
       for (ParameterSpec spec : group) {
         try (Scope scope = Scope.open()) {
-          Tensor value = parameters.get(spec.name()).value();
-          switch (spec.initial()) {
-            case ONES -> value.fill_(new Scalar(1.0));
-            case ZEROS -> value.zero_();
-            case NORMAL -> value.copy_(normal(spec, model.initStd(), seed));
-            case NORMAL_SCALED_BY_DEPTH -> value.copy_(normal(spec, scaled, seed));
-          }
+          Tensor whole = spec.draw(architecture.model(), seed);
+          parameters
+              .get(spec.name())
+              .value()
+              .copy_(spec.split().shard(whole, parallel.rank(), parallel.size()));
         }
       }
     }
-  }
-
-  /** This rank's part of a parameter's initial values. */
-  private Tensor normal(ParameterSpec spec, double std, long seed) {
-    Generator generator = torch.make_generator_cpu(Dropout.mix(seed, spec.name().hashCode()));
-    Tensor whole =
-        Tensors.empty(ScalarType.Float, org.eellm.tensor.Torch.cpu(), spec.shapeArray())
-            .normal_(0, std, new GeneratorOptional(generator));
-    return spec.split().shard(whole, parallel.rank(), parallel.size());
   }
 
   /** The model's shape. */

@@ -16,6 +16,7 @@ import org.eellm.tensor.kernel.SwiGlu;
  * @param site tells its dropout apart
  */
 record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site) implements Branch {
+  private static final String TANH = "tanh";
 
   /**
    * @param x input, [n, h]
@@ -33,7 +34,7 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
     String first =
         switch (model.activation()) {
           case SWIGLU -> ".gate_proj.weight";
-          case GELU -> ".up_proj.weight";
+          case GELU, GELU_TANH -> ".up_proj.weight";
         };
     return new MlpBranch(
         Norm.of(model, parameters, norm),
@@ -82,12 +83,14 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
       case SWIGLU ->
           SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
       case GELU -> torch.gelu(inner);
+      case GELU_TANH -> torch.gelu(inner, TANH);
     };
   }
 
   private Tensor activateBackward(Tensor inner, Tensor gActive) {
     return switch (model.activation()) {
       case GELU -> torch.gelu_backward(gActive, inner);
+      case GELU_TANH -> torch.gelu_backward(gActive, inner, TANH);
       case SWIGLU -> {
         if (SwiGlu.fits(inner)) {
           yield SwiGlu.backward(inner, gActive);

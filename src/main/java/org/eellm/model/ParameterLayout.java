@@ -101,6 +101,7 @@ final class ParameterLayout {
     linears(
         Initial.NORMAL,
         Split.ROWS,
+        model.linearBias() || model.qkvBias(),
         model.hiddenSize(),
         new String[] {
           name + ".self_attn.q_proj", name + ".self_attn.k_proj", name + ".self_attn.v_proj"
@@ -108,9 +109,20 @@ final class ParameterLayout {
         query,
         keyValue,
         keyValue);
+    if (model.qkNorm()) {
+      for (String of : List.of("q_norm", "k_norm")) {
+        add(
+            ParameterSpec.of(
+                name + ".self_attn." + of + ".weight",
+                Initial.ONES,
+                Split.REPLICATED,
+                model.headDim()));
+      }
+    }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
         Split.COLUMNS,
+        model.linearBias(),
         query,
         new String[] {name + ".self_attn.o_proj"},
         model.hiddenSize());
@@ -124,17 +136,24 @@ final class ParameterLayout {
       linears(
           Initial.NORMAL,
           Split.ROWS,
+          model.linearBias(),
           model.hiddenSize(),
           new String[] {name + ".gate_proj", name + ".up_proj"},
           ffn,
           ffn);
     } else {
       linears(
-          Initial.NORMAL, Split.ROWS, model.hiddenSize(), new String[] {name + ".up_proj"}, ffn);
+          Initial.NORMAL,
+          Split.ROWS,
+          model.linearBias(),
+          model.hiddenSize(),
+          new String[] {name + ".up_proj"},
+          ffn);
     }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
         Split.COLUMNS,
+        model.linearBias(),
         ffn,
         new String[] {name + ".down_proj"},
         model.hiddenSize());
@@ -144,7 +163,7 @@ final class ParameterLayout {
    * Linear maps of one input, stacked; their biases stack alike. The bias of a map split by columns
    * is added to the sum and so is whole on every rank.
    */
-  private void linears(Initial initial, Split split, long in, String[] names, long... outs) {
+  private void linears(Initial initial, Split split, boolean bias, long in, String[] names, long... outs) {
     Split biasSplit = split == Split.ROWS ? Split.ROWS : Split.REPLICATED;
     ParameterSpec[] weights = new ParameterSpec[names.length];
     ParameterSpec[] biases = new ParameterSpec[names.length];
@@ -153,7 +172,7 @@ final class ParameterLayout {
       biases[i] = ParameterSpec.of(names[i] + ".bias", Initial.ZEROS, biasSplit, outs[i]);
     }
     add(weights);
-    if (model.linearBias()) {
+    if (bias) {
       add(biases);
     }
   }

@@ -66,12 +66,15 @@ final class Rope implements AutoCloseable {
     }
   }
 
-  /** Radians per position of each pair of a head, with the model's scaling. */
+  /**
+   * Radians per position of each pair of a head, with the model's scaling; 0 for the pairs beyond
+   * the model's rotary fraction.
+   */
   static double[] frequencies(ModelConfig model) {
-    int half = model.headDim() / 2;
-    double[] frequencies = new double[half];
-    for (int j = 0; j < half; j++) {
-      double frequency = Math.pow(model.ropeTheta(), -(double) j / half);
+    int rotated = model.rotaryDim() / 2;
+    double[] frequencies = new double[model.headDim() / 2];
+    for (int j = 0; j < rotated; j++) {
+      double frequency = Math.pow(model.ropeTheta(), -(double) j / rotated);
       frequencies[j] =
           switch (model.ropeScaling()) {
             case RopeScaling.None none -> frequency;

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -29,11 +30,11 @@ import org.eellm.tensor.Tensors;
  * <p>A bucket's sum over dp starts while the walk back is still under way, as soon as the last of
  * its weights has its last contribution. Three things wait for the end of the walk: the embedding,
  * which the walk reaches last; a matrix tied across stages, which is first summed over these; and
- * with sequence parallelism what every tensor-parallel rank holds whole but saw only its tokens
- * for.
+ * what every tensor-parallel rank holds whole but saw only its tokens or heads for.
  */
 final class GradientReduction implements AutoCloseable {
   private static final String EMBEDDING = "model.embed_tokens.weight";
+  private static final Pattern HEAD_NORM = Pattern.compile(".*\\.self_attn\\.[qk]_norm\\.weight");
 
   private final Kept kept = new Kept();
   private final Decoder model;
@@ -41,7 +42,7 @@ final class GradientReduction implements AutoCloseable {
   private final Gradients gradients;
   private final List<Bucket> buckets = new ArrayList<>();
   private final Optional<Communicator> tied;
-  private final List<Piece> replicated;
+  private final List<Weight> partial;
   private final boolean[] complete;
 
   /**
@@ -65,7 +66,7 @@ final class GradientReduction implements AutoCloseable {
     Parameters parameters = model.parameters();
     complete = new boolean[parameters.weights().size()];
     tied = tied(placement);
-    replicated = parameters.tensorParallel().sequence() ? replicated(parameters) : List.of();
+    partial = parameters.weights().stream().filter(this::isPartial).toList();
     int dp = world.mesh().dp();
     try (Scope scope = Scope.open()) {
       for (Piece range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
@@ -111,11 +112,15 @@ final class GradientReduction implements AutoCloseable {
         : Optional.empty();
   }
 
-  private static List<Piece> replicated(Parameters parameters) {
-    return parameters.weights().stream()
-        .filter(weight -> weight.split() == Split.REPLICATED)
-        .map(weight -> new Piece(weight.offset(), weight.value().numel()))
-        .toList();
+  /**
+   * Whether tensor-parallel ranks hold the weight whole, but each the gradient of its tokens alone,
+   * or, with a norm on heads, of its heads.
+   */
+  private boolean isPartial(Weight weight) {
+    return world.mesh().tp() > 1
+        && weight.split() == Split.REPLICATED
+        && (model.parameters().tensorParallel().sequence()
+            || HEAD_NORM.matcher(weight.name()).matches());
   }
 
   /** The flat buffer in pieces of at least {@code least} elements, each a multiple of dp long. */
@@ -154,7 +159,7 @@ final class GradientReduction implements AutoCloseable {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (completion(weight.name()) == position && !waits(weight)) {
+      if (completion(weight.name()) == position && !isPartial(weight)) {
         complete(weight);
       }
     }
@@ -164,10 +169,6 @@ final class GradientReduction implements AutoCloseable {
   private void complete(Weight weight) {
     gradients.finish(weight);
     complete[weight.index()] = true;
-  }
-
-  private boolean waits(Weight weight) {
-    return !replicated.isEmpty() && weight.split() == Split.REPLICATED;
   }
 
   /** The position after which a weight gets nothing more, or -1 for the end of the walk. */
@@ -201,7 +202,8 @@ final class GradientReduction implements AutoCloseable {
     Tensor flat = gradients.flat();
     Communicator tp = model.parameters().tensorParallel().group();
     List<Pending> late = new ArrayList<>();
-    for (Piece piece : replicated) {
+    for (Weight weight : partial) {
+      Piece piece = new Piece(weight.offset(), weight.value().numel());
       late.add(tp.allReduce(piece.of(flat), Reduction.SUM));
     }
     late.forEach(Pending::await);

@@ -58,12 +58,13 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
   }
 
   private static long layer(ModelConfig model) {
-    long attentionBiases =
-        model.linearBias()
-            ? (long) (model.numHeads() + 2 * model.numKeyValueHeads()) * model.headDim()
-                + model.hiddenSize()
-            : 0;
-    return layerMatrices(model) + attentionBiases + mlpBiases(model) + 2 * norm(model);
+    long headWidths = (long) (model.numHeads() + 2 * model.numKeyValueHeads()) * model.headDim();
+    return layerMatrices(model)
+        + (model.linearBias() || model.qkvBias() ? headWidths : 0)
+        + (model.linearBias() ? model.hiddenSize() : 0)
+        + (model.qkNorm() ? 2L * model.headDim() : 0)
+        + mlpBiases(model)
+        + 2 * norm(model);
   }
 
   private static long mlpBiases(ModelConfig model) {

@@ -60,7 +60,10 @@ class HuggingFaceConfigTest {
                         PositionEmbedding.ROPE,
                         10_000,
                         new RopeScaling.None(),
+                        1,
                         Activation.SWIGLU,
+                        false,
+                        false,
                         false,
                         false,
                         0,
@@ -103,8 +106,11 @@ class HuggingFaceConfigTest {
                         PositionEmbedding.ROPE,
                         500_000,
                         new RopeScaling.None(),
+                        1,
                         Activation.SWIGLU,
                         true,
+                        false,
+                        false,
                         true,
                         0,
                         0.1,
@@ -142,7 +148,13 @@ class HuggingFaceConfigTest {
       quoteCharacter = '~',
       textBlock =
           """
-          {'model_type':'gpt2'}                       | model_type: gpt2 is not supported; llama and eellm are
+          {'model_type':'gpt2'}                       | model_type: gpt2 has another layout; eellm convert makes a model of it
+          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2 and qwen3 are
+          {'model_type':'qwen2','num_key_value_heads':8,'use_sliding_window':true} | use_sliding_window: true is not supported
+          {'model_type':'qwen3','num_key_value_heads':8,'head_dim':8,'attention_bias':true} | attention_bias: true is not supported
+          {'model_type':'mistral','num_key_value_heads':8,'sliding_window':4096} | sliding_window: 4096 is not supported
+          {'model_type':'mistral'}                    | num_key_value_heads is missing
+          {'model_type':'qwen3','num_key_value_heads':8} | head_dim is missing
           {'model_type':1}                            | model_type: 1 is not a text
           {'hidden_size':64.0}                        | hidden_size: 64.0 is not a whole number
           {'hidden_size':0}                           | hidden_size: 0 is not a whole number from 1
@@ -280,8 +292,11 @@ class HuggingFaceConfigTest {
                               positions,
                               12_345,
                               scaling,
+                              type == DataType.BFLOAT16 ? 0.34 : 1,
                               activation,
                               bias,
+                              !bias,
+                              scaling instanceof RopeScaling.None,
                               !bias,
                               0,
                               0.25,

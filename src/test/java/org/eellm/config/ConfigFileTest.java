@@ -50,8 +50,11 @@ final class ConfigFileTest {
           low_freq_factor: 1
           high_freq_factor: 4
           original_max_positions: 64
+        rotary_fraction: 0.5
         activation: gelu
         linear_bias: true
+        qkv_bias: true
+        qk_norm: true
         tie_embeddings: false
         hidden_dropout: 0.1
         attention_dropout: 0.2
@@ -138,7 +141,10 @@ final class ConfigFileTest {
                     PositionEmbedding.ROPE,
                     10000,
                     new RopeScaling.None(),
+                    1,
                     Activation.SWIGLU,
+                    false,
+                    false,
                     false,
                     true,
                     0,
@@ -200,7 +206,10 @@ final class ConfigFileTest {
                     PositionEmbedding.ROPE,
                     500000,
                     new RopeScaling.Llama3(8, 1, 4, 64),
+                    0.5,
                     Activation.GELU,
+                    true,
+                    true,
                     true,
                     false,
                     0.1,

@@ -41,7 +41,9 @@ public final class GoldenCase {
           "gpt_norm_tied",
           "llama_last_stage_exit",
           "llama_mlp_block_gqa",
-          "gpt_mlp_block_own");
+          "gpt_mlp_block_own",
+          "qwen_block_norm",
+          "neox_norm_tied");
 
   private final Path folder;
   private final JsonNode expected;
@@ -112,8 +114,11 @@ public final class GoldenCase {
             model.positionEmbedding(),
             model.ropeTheta(),
             model.ropeScaling(),
+            model.rotaryFraction(),
             model.activation(),
             model.linearBias(),
+            model.qkvBias(),
+            model.qkNorm(),
             model.tieEmbeddings(),
             probability,
             probability,

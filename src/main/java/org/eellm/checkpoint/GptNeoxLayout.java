@@ -1,0 +1,140 @@
+package org.eellm.checkpoint;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.ModelTensor.Origin;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.RopeScaling;
+
+/**
+ * GPT-NeoX with sequential residuals: LayerNorm, biases, rope over a part of each head, and one
+ * matrix for queries, keys and values, head by head. Its parallel residual (which Pythia has) is no
+ * chain of branches, so it is refused.
+ */
+final class GptNeoxLayout implements ForeignLayout {
+
+  @Override
+  public HuggingFaceConfig config(JsonFields fields) {
+    ForeignLayout.require(fields, "use_parallel_residual", false, true);
+    ForeignLayout.require(fields, "attention_bias", true, true);
+    if (fields.has("rope_scaling")) {
+      throw new CheckpointException(
+          fields.place() + ": rope_scaling is not supported with model_type gpt_neox; remove it");
+    }
+    Optional<JsonFields> rope = fields.object("rope_parameters");
+    double base = fields.number("rotary_emb_base", 10_000);
+    double share = fields.number("rotary_pct", 0.25);
+    ModelConfig model =
+        new ModelConfig(
+            fields.positive("vocab_size"),
+            1,
+            fields.positive("hidden_size"),
+            fields.positive("num_hidden_layers"),
+            fields.positive("num_attention_heads"),
+            0,
+            0,
+            fields.positive("intermediate_size"),
+            fields.positive("max_position_embeddings"),
+            Normalization.LAYERNORM,
+            fields.number("layer_norm_eps", 1e-5),
+            PositionEmbedding.ROPE,
+            rope.map(inner -> inner.number("rope_theta", base)).orElse(base),
+            new RopeScaling.None(),
+            rope.map(inner -> inner.number("partial_rotary_factor", share)).orElse(share),
+            ForeignLayout.activation(fields, "hidden_act", "gelu"),
+            true,
+            false,
+            false,
+            fields.optionalBool("tie_word_embeddings").orElse(false),
+            0,
+            fields.number("attention_dropout", 0),
+            fields.number("initializer_range", 0.02),
+            HuggingFaceConfigReader.dtype(fields));
+    return new HuggingFaceConfig(
+        new Architecture(model, ExitLayout.none()),
+        fields.numbers("bos_token_id").stream()
+            .findFirst()
+            .map(OptionalInt::of)
+            .orElse(OptionalInt.empty()),
+        fields.numbers("eos_token_id"));
+  }
+
+  @Override
+  public List<ModelTensor> tensors(OriginTable stored, ModelConfig model) {
+    long h = model.hiddenSize();
+    long ffn = model.ffnHiddenSize();
+    List<ModelTensor> tensors = new ArrayList<>();
+    tensors.add(
+        ModelTensor.copy(
+            "model.embed_tokens.weight",
+            stored.take("gpt_neox.embed_in.weight", model.vocabSize(), h)));
+    for (int i = 0; i < model.numLayers(); i++) {
+      String from = "gpt_neox.layers." + i + ".";
+      String to = "model.layers." + i + ".";
+      copy(stored, tensors, from + "input_layernorm", to + "input_layernorm", h);
+      attention(stored, tensors, from + "attention.query_key_value", to + "self_attn.", model);
+      copy(stored, tensors, from + "attention.dense", to + "self_attn.o_proj", h, h);
+      copy(stored, tensors, from + "post_attention_layernorm", to + "post_attention_layernorm", h);
+      copy(stored, tensors, from + "mlp.dense_h_to_4h", to + "mlp.up_proj", ffn, h);
+      copy(stored, tensors, from + "mlp.dense_4h_to_h", to + "mlp.down_proj", h, ffn);
+    }
+    copy(stored, tensors, "gpt_neox.final_layer_norm", "model.norm", h);
+    if (model.tieEmbeddings()) {
+      stored.dropIfEqual("embed_out.weight", "gpt_neox.embed_in.weight");
+    } else {
+      tensors.add(
+          ModelTensor.copy(
+              "lm_head.weight", stored.take("embed_out.weight", model.vocabSize(), h)));
+    }
+    return tensors;
+  }
+
+  /** Weight of {@code shape} and bias of its first length. */
+  private static void copy(
+      OriginTable stored, List<ModelTensor> tensors, String from, String to, long... shape) {
+    tensors.add(ModelTensor.copy(to + ".weight", stored.take(from + ".weight", shape)));
+    tensors.add(ModelTensor.copy(to + ".bias", stored.take(from + ".bias", shape[0])));
+  }
+
+  private static void attention(
+      OriginTable stored, List<ModelTensor> tensors, String from, String to, ModelConfig model) {
+    long h = model.hiddenSize();
+    Origin weight = stored.take(from + ".weight", 3 * h, h);
+    Origin bias = stored.take(from + ".bias", 3 * h);
+    List<String> names = List.of("q_proj", "k_proj", "v_proj");
+    for (int i = 0; i < names.size(); i++) {
+      int part = i;
+      tensors.add(
+          ModelTensor.assembled(
+              to + names.get(i) + ".weight",
+              List.of(h, h),
+              List.of(weight),
+              all -> part(all.getFirst().view(-1, h), part, model).reshape(h, h)));
+      tensors.add(
+          ModelTensor.assembled(
+              to + names.get(i) + ".bias",
+              List.of(h),
+              List.of(bias),
+              all -> part(all.getFirst().view(-1, 1), part, model).reshape(h)));
+    }
+  }
+
+  /**
+   * Queries (0), keys (1) or values (2).
+   *
+   * @param fused [heads 3 D, width]
+   * @return [heads, D, width]
+   */
+  private static Tensor part(Tensor fused, int part, ModelConfig model) {
+    Tensor heads =
+        fused.view(model.numHeads(), 3, model.headDim(), fused.size(1)).select(1, part);
+    return part == 2 ? heads : ForeignLayout.pairHalves(heads, model);
+  }
+}

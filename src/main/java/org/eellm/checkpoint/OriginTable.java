@@ -1,0 +1,76 @@
+package org.eellm.checkpoint;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.eellm.checkpoint.ModelTensor.Origin;
+
+/** The stored tensors of a foreign model, from which each is taken once. */
+final class OriginTable {
+  private final Path folder;
+  private final Map<String, StoredTensor> stored;
+  private final Set<String> left;
+
+  /**
+   * @param folder for messages
+   * @param derived names of tensors that follow from the configuration
+   */
+  OriginTable(Path folder, Map<String, StoredTensor> stored, Pattern derived) {
+    this.folder = folder;
+    this.stored = stored;
+    this.left = new LinkedHashSet<>(stored.keySet());
+    left.removeIf(name -> derived.matcher(name).matches());
+  }
+
+  boolean has(String name) {
+    return stored.containsKey(name);
+  }
+
+  /**
+   * A stored tensor.
+   *
+   * @throws CheckpointException if there is none, or its shape is another
+   */
+  Origin take(String name, long... shape) {
+    StoredTensor tensor = stored.get(name);
+    if (tensor == null) {
+      throw new CheckpointException(
+          "%s: the weights lack %s; download the whole model".formatted(folder, name));
+    }
+    List<Long> expected = Arrays.stream(shape).boxed().toList();
+    if (!tensor.shape().equals(expected)) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
+              .formatted(folder, name, tensor.shape(), expected));
+    }
+    left.remove(name);
+    return new Origin(name, tensor);
+  }
+
+  /** Forgets an output matrix that is stored though it is the embedding. */
+  void dropIfEqual(String output, String embedding) {
+    StoredTensor a = stored.get(output);
+    StoredTensor b = stored.get(embedding);
+    if (a != null && b != null && ModelTensor.equalBytes(a, b)) {
+      left.remove(output);
+    }
+  }
+
+  /**
+   * @throws CheckpointException if a tensor was never taken
+   */
+  void requireAllTaken() {
+    if (!left.isEmpty()) {
+      throw new CheckpointException(
+          "%s: the weights have %s%s, which this version does not compute with"
+              .formatted(
+                  folder,
+                  left.iterator().next(),
+                  left.size() > 1 ? " and %d more tensors".formatted(left.size() - 1) : ""));
+    }
+  }
+}
