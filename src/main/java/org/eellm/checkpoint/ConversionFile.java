@@ -48,9 +48,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
   }
 
   private long fileSize() {
-    return places.isEmpty()
-        ? start.length
-        : places.getLast().offset() + places.getLast().size();
+    return places.isEmpty() ? start.length : places.getLast().offset() + places.getLast().size();
   }
 
   /**
@@ -113,8 +111,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
     }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
         Arena arena = Arena.ofConfined()) {
-      MemorySegment file =
-          channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
+      MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
       if (file.byteSize() >= start.length
           && file.asSlice(0, start.length).mismatch(MemorySegment.ofArray(start)) == -1) {
         for (Place place : places) {
@@ -122,8 +119,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
           if (record != null
               && place.offset() + place.size() <= file.byteSize()
               && record.origins().equals(origins(place.tensor()))
-              && record.sha256().equals(
-                  Checksums.of(file.asSlice(place.offset(), place.size())))) {
+              && record.sha256().equals(Checksums.of(file.asSlice(place.offset(), place.size())))) {
             whole.put(place.name(), record);
           }
         }
@@ -137,8 +133,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
   }
 
   private void append(TensorRecord record) throws IOException {
-    Files.writeString(
-        journal(), JsonFiles.line(record) + "\n", StandardOpenOption.APPEND);
+    Files.writeString(journal(), JsonFiles.line(record) + "\n", StandardOpenOption.APPEND);
   }
 
   private static Map<String, String> origins(ModelTensor tensor) {
@@ -185,8 +180,7 @@ record ConversionFile(Path path, byte[] start, List<Place> places) {
   private void requireReadBack(List<TensorRecord> records) throws IOException {
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
         Arena arena = Arena.ofConfined()) {
-      MemorySegment file =
-          channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
+      MemorySegment file = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
       for (int i = 0; i < places.size(); i++) {
         Place place = places.get(i);
         String there = Checksums.of(file.asSlice(place.offset(), place.size()));

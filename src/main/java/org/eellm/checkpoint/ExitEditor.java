@@ -51,7 +51,8 @@ public final class ExitEditor {
     }
     if (added.tieOutput() && !architecture.model().tieEmbeddings()) {
       throw new ConfigException(
-          "tie: the model's output matrix is not its embedding, so exits cannot share it; leave it out, and each exit gets a copy");
+          "tie: the model's output matrix is not its embedding, so exits cannot share it; leave it"
+              + " out, and each exit gets a copy");
     }
     Set<Integer> layers = new TreeSet<>(present.layers());
     layers.addAll(added.layers());

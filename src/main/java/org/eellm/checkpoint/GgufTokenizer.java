@@ -94,7 +94,9 @@ record GgufTokenizer(
     }
     Path path = ModelFiles.file(folder, "vocab.json");
     Map<String, Integer> vocabulary = new HashMap<>();
-    JsonFiles.read(path).properties().forEach(e -> vocabulary.put(e.getKey(), e.getValue().asInt()));
+    JsonFiles.read(path)
+        .properties()
+        .forEach(e -> vocabulary.put(e.getKey(), e.getValue().asInt()));
     try {
       List<String> merges =
           Files.readAllLines(ModelFiles.file(folder, "merges.txt")).stream()
@@ -184,9 +186,7 @@ record GgufTokenizer(
     List<String> pairs = new ArrayList<>();
     for (JsonNode merge : merges) {
       pairs.add(
-          merge.isArray()
-              ? merge.path(0).asText() + " " + merge.path(1).asText()
-              : merge.asText());
+          merge.isArray() ? merge.path(0).asText() + " " + merge.path(1).asText() : merge.asText());
     }
     return pairs;
   }
@@ -219,8 +219,7 @@ record GgufTokenizer(
   }
 
   private static boolean addsBeginning(JsonNode file, JsonNode config) {
-    boolean template =
-        file.path("post_processor").path("single").path(0).has("SpecialToken");
+    boolean template = file.path("post_processor").path("single").path(0).has("SpecialToken");
     for (JsonNode part : file.path("post_processor").path("processors")) {
       template |= part.path("single").path(0).has("SpecialToken");
     }

@@ -124,8 +124,7 @@ public final class GgufWriter {
   private static void quantize(MemorySegment values, TensorSource.Sink sink) throws IOException {
     long blocks = values.byteSize() / Float.BYTES / BLOCK;
     int most = 1 << 15;
-    ByteBuffer buffer =
-        ByteBuffer.allocate(most * BLOCK_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer buffer = ByteBuffer.allocate(most * BLOCK_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     for (long block = 0; block < blocks; block++) {
       float largest = 0;
       for (int i = 0; i < BLOCK; i++) {
@@ -276,13 +275,11 @@ public final class GgufWriter {
   }
 
   private void int32(int value) {
-    header.writeBytes(
-        ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putInt(value).array());
+    header.writeBytes(ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putInt(value).array());
   }
 
   private void int64(long value) {
-    header.writeBytes(
-        ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(value).array());
+    header.writeBytes(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(value).array());
   }
 
   /** The keys behind their number. */
@@ -339,7 +336,8 @@ public final class GgufWriter {
     List<ModelTensor> tensors = new ArrayList<>();
     for (ModelTensor tensor : trunk.tensors()) {
       Optional<String> name = name(tensor.name());
-      if (name.isPresent() && !(family.equals("gpt2") && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
+      if (name.isPresent()
+          && !(family.equals("gpt2") && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
         tensors.add(interleaved(tensor, family, model).named(name.get()));
       }
     }

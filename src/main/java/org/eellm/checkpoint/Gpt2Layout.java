@@ -90,8 +90,7 @@ final class Gpt2Layout implements ForeignLayout {
       stored.dropIfEqual("lm_head.weight", base + "wte.weight");
     } else {
       tensors.add(
-          ModelTensor.copy(
-              "lm_head.weight", stored.take("lm_head.weight", model.vocabSize(), h)));
+          ModelTensor.copy("lm_head.weight", stored.take("lm_head.weight", model.vocabSize(), h)));
     }
     return tensors;
   }
@@ -159,8 +158,7 @@ final class Gpt2Layout implements ForeignLayout {
     node.put("n_positions", model.maxPositions());
     node.put("n_ctx", model.maxPositions());
     node.put(
-        "activation_function",
-        model.activation() == Activation.GELU_TANH ? "gelu_new" : "gelu");
+        "activation_function", model.activation() == Activation.GELU_TANH ? "gelu_new" : "gelu");
     node.put("layer_norm_epsilon", model.normEpsilon());
     node.put("initializer_range", model.initStd());
     node.put("attn_pdrop", model.attentionDropout());
@@ -211,8 +209,7 @@ final class Gpt2Layout implements ForeignLayout {
     return tensors;
   }
 
-  private static void rename(
-      SourceModel trunk, List<ModelTensor> tensors, String from, String to) {
+  private static void rename(SourceModel trunk, List<ModelTensor> tensors, String from, String to) {
     for (String part : List.of(".weight", ".bias")) {
       tensors.add(trunk.tensor(from + part).named(to + part));
     }

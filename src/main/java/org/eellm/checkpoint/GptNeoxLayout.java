@@ -133,8 +133,7 @@ final class GptNeoxLayout implements ForeignLayout {
    * @return [heads, D, width]
    */
   private static Tensor part(Tensor fused, int part, ModelConfig model) {
-    Tensor heads =
-        fused.view(model.numHeads(), 3, model.headDim(), fused.size(1)).select(1, part);
+    Tensor heads = fused.view(model.numHeads(), 3, model.headDim(), fused.size(1)).select(1, part);
     return part == 2 ? heads : ForeignLayout.pairHalves(heads, model);
   }
 }

@@ -24,10 +24,10 @@ import org.eellm.config.RopeScaling;
  * <p>A model whose backbone is exactly Llama's, Qwen2's or Qwen3's has that {@code model_type} and
  * only that family's fields, so that other tools open it; any other has {@code model_type} {@code
  * eellm} and the further fields {@code normalization} ({@code rmsnorm}, {@code layernorm}), {@code
- * position_embedding} ({@code rope}, {@code learned}), {@code linear_bias}, {@code qkv_bias}, {@code
- * qk_norm} and {@code rotary_fraction}. Exits are in {@code early_exit}: {@code layers} (counted
- * from 1), {@code norm}, {@code mlp}, {@code block}, {@code tie_output}; or the same object is in
- * {@code exits.json}, where exits lie beside the trunk.
+ * position_embedding} ({@code rope}, {@code learned}), {@code linear_bias}, {@code qkv_bias},
+ * {@code qk_norm} and {@code rotary_fraction}. Exits are in {@code early_exit}: {@code layers}
+ * (counted from 1), {@code norm}, {@code mlp}, {@code block}, {@code tie_output}; or the same
+ * object is in {@code exits.json}, where exits lie beside the trunk.
  *
  * @param architecture the model's shape; {@code hiddenDropout} is a matter of training and not in
  *     the files, so it is read as 0

@@ -83,9 +83,7 @@ public record Inspection(
     if (name.startsWith("model.layers.")) {
       return "layers";
     }
-    return name.startsWith(HeadFiles.PREFIX)
-        ? "exit_" + name.split("\\.", 3)[1]
-        : "final_head";
+    return name.startsWith(HeadFiles.PREFIX) ? "exit_" + name.split("\\.", 3)[1] : "final_head";
   }
 
   private static int width(ModelConfig model) {
@@ -155,7 +153,8 @@ public record Inspection(
 
   private long trainingBytes(long count, int dp) {
     boolean narrow = architecture.model().dtype() == DataType.BFLOAT16;
-    long sharedOut = // two moments, master weights beside bfloat16, and the share of the sum over dp
+    long
+        sharedOut = // two moments, master weights beside bfloat16, and the share of the sum over dp
         Float.BYTES * (2 + (narrow ? 1 : 0) + (dp > 1 ? 1 : 0));
     return count * (width(architecture.model()) + Float.BYTES) + count * sharedOut / dp;
   }

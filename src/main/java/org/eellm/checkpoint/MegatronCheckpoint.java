@@ -4,11 +4,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -97,8 +100,7 @@ final class MegatronCheckpoint {
           ranks[stage][rank] = rank(folder, found, stage, rank, pp, first, files);
         }
       }
-      MegatronCheckpoint checkpoint =
-          new MegatronCheckpoint(folder, arguments, tp, pp, ranks);
+      MegatronCheckpoint checkpoint = new MegatronCheckpoint(folder, arguments, tp, pp, ranks);
       return checkpoint.model(files);
     } catch (RuntimeException failure) {
       files.forEach(PyTorchFile::close);
@@ -179,13 +181,12 @@ final class MegatronCheckpoint {
           "%s: is missing, though the training had %d stages; copy the whole checkpoint"
               .formatted(folder.resolve(name), pp));
     }
-    PyTorchFile file =
-        first.path().startsWith(place) ? first : open(place, files);
+    PyTorchFile file = first.path().startsWith(place) ? first : open(place, files);
     Map<String, StoredTensor> tensors = new HashMap<>();
     if (file.root() instanceof Dict root && root.find("model").orElse(root) instanceof Dict own) {
-      Dict language =
-          own.find("language_model").orElse(own) instanceof Dict nested ? nested : own;
-      flatten("", language, file, tensors, 0);
+      Dict language = own.find("language_model").orElse(own) instanceof Dict nested ? nested : own;
+      flatten(
+          "", language, file, tensors, Collections.newSetFromMap(new IdentityHashMap<>()));
     }
     if (tensors.isEmpty()) {
       throw new CheckpointException(file.path() + ": has no model.language_model");
@@ -193,11 +194,15 @@ final class MegatronCheckpoint {
     return new Rank(file, tensors);
   }
 
-  /** Nested dictionaries of tensors by their keys, joined with dots. */
+  /**
+   * Nested dictionaries of tensors by their keys, joined with dots.
+   *
+   * @param seen the dictionaries so far, by identity
+   */
   private static void flatten(
-      String prefix, Dict dict, PyTorchFile file, Map<String, StoredTensor> into, int depth) {
-    if (depth > 8) {
-      throw new CheckpointException(file.path() + ": the model's dictionaries nest too deeply");
+      String prefix, Dict dict, PyTorchFile file, Map<String, StoredTensor> into, Set<Dict> seen) {
+    if (!seen.add(dict)) {
+      throw new CheckpointException(file.path() + ": a dictionary of the model is in two places");
     }
     dict.entries()
         .forEach(
@@ -205,7 +210,7 @@ final class MegatronCheckpoint {
               if (key instanceof Text(String name)) {
                 switch (value) {
                   case TensorView view -> into.put(prefix + name, view.stored(file.arena()));
-                  case Dict inner -> flatten(prefix + name + ".", inner, file, into, depth + 1);
+                  case Dict inner -> flatten(prefix + name + ".", inner, file, into, seen);
                   default -> {} // such as a module's extra state
                 }
               }
@@ -320,7 +325,12 @@ final class MegatronCheckpoint {
             List.of((query + 2 * keyValue) / tp));
       }
     }
-    add(stage, from + "dense.weight", to + "o_proj.weight", this::columns, List.of(h, query),
+    add(
+        stage,
+        from + "dense.weight",
+        to + "o_proj.weight",
+        this::columns,
+        List.of(h, query),
         List.of(h, query / tp));
     if (model.linearBias()) {
       whole(stage, from + "dense.bias", to + "o_proj.bias", List.of(h));
@@ -356,15 +366,30 @@ final class MegatronCheckpoint {
     for (int half = 0; half < (gated ? 2 : 1); half++) {
       String name = to + (gated && half == 0 ? "gate_proj" : "up_proj");
       int start = half;
-      add(stage, up + ".weight", name + ".weight", all -> half(all, start), List.of(ffn, h),
+      add(
+          stage,
+          up + ".weight",
+          name + ".weight",
+          all -> half(all, start),
+          List.of(ffn, h),
           List.of(stacked, h));
       if (model.linearBias()) {
-        add(stage, up + ".bias", name + ".bias", all -> half(all, start), List.of(ffn),
+        add(
+            stage,
+            up + ".bias",
+            name + ".bias",
+            all -> half(all, start),
+            List.of(ffn),
             List.of(stacked));
       }
     }
-    add(stage, from + "dense_4h_to_h.weight", to + "down_proj.weight", this::columns,
-        List.of(h, ffn), List.of(h, ffn / tp));
+    add(
+        stage,
+        from + "dense_4h_to_h.weight",
+        to + "down_proj.weight",
+        this::columns,
+        List.of(h, ffn),
+        List.of(h, ffn / tp));
     if (model.linearBias()) {
       whole(stage, from + "dense_4h_to_h.bias", to + "down_proj.bias", List.of(h));
     }
@@ -445,7 +470,6 @@ final class MegatronCheckpoint {
           "%s: %s has shape %s, but %s follows from args"
               .formatted(place.file().path(), name, stored.shape(), shape));
     }
-    return new Origin(
-        folder.relativize(place.file().path()) + ":" + name, stored);
+    return new Origin(folder.relativize(place.file().path()) + ":" + name, stored);
   }
 }

@@ -15,14 +15,15 @@ import org.eellm.config.ModelConfig;
 public final class ModelReader {
   /** Tables that other tools store along; they follow from the configuration. */
   private static final Pattern DERIVED =
-      Pattern.compile(".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
+      Pattern.compile(
+          ".*\\.(rotary_emb\\.inv_freq|attn\\.bias|attn\\.masked_bias|attention\\.bias|attention\\.masked_bias)");
 
   private ModelReader() {}
 
   /**
    * Opens a model folder, a checkpoint, a run's output (of which the newest checkpoint is taken), a
-   * Hugging Face folder with safetensors or {@code torch.save} files, or a checkpoint of Megatron or
-   * EE-LLM. Nothing is read of the numbers yet.
+   * Hugging Face folder with safetensors or {@code torch.save} files, or a checkpoint of Megatron
+   * or EE-LLM. Nothing is read of the numbers yet.
    *
    * @throws CheckpointException if it is none of these, damaged, or cannot be honoured
    */
@@ -62,8 +63,7 @@ public final class ModelReader {
   /** Exits that lie beside the trunk belong to the model. */
   private static ObjectNode withExits(ObjectNode file, HuggingFaceConfig config) {
     if (!config.architecture().exits().layers().isEmpty()) {
-      file.set(
-          HuggingFaceConfig.EARLY_EXIT, HeadFiles.json(config.architecture().exits()));
+      file.set(HuggingFaceConfig.EARLY_EXIT, HeadFiles.json(config.architecture().exits()));
     }
     return file;
   }
@@ -106,6 +106,11 @@ public final class ModelReader {
   /** Tensors that have our names and shapes already. */
   private static List<ModelTensor> own(StoredWeights weights, HuggingFaceConfig config) {
     ModelConfig model = config.architecture().model();
+    if (model.numLayers() > weights.tensors().size()) { // before anything is made for each layer
+      throw new CheckpointException(
+          "%s: num_hidden_layers is %d, but there are %d tensors in all; config.json and the weights must be of the same model"
+              .formatted(weights.folder(), model.numLayers(), weights.tensors().size()));
+    }
     List<ModelTensor> tensors = new ArrayList<>();
     for (Map.Entry<String, StoredTensor> entry : weights.tensors().entrySet()) {
       String name = entry.getKey();
@@ -126,9 +131,6 @@ public final class ModelReader {
             : name.matches("exits\\.\\d+\\.lm_head\\.weight")
                 && config.architecture().exits().tieOutput();
     StoredTensor output = weights.tensors().get(name);
-    return tied
-        && embedding != null
-        && output != null
-        && ModelTensor.equalBytes(output, embedding);
+    return tied && embedding != null && output != null && ModelTensor.equalBytes(output, embedding);
   }
 }

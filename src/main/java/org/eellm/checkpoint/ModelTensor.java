@@ -27,11 +27,7 @@ import org.eellm.tensor.Torch;
  * @param assembly makes it of them
  */
 public record ModelTensor(
-    String name,
-    SafetensorsType type,
-    List<Long> shape,
-    List<Origin> origins,
-    Assembly assembly) {
+    String name, SafetensorsType type, List<Long> shape, List<Origin> origins, Assembly assembly) {
 
   /** A stored tensor under the name its file has for it. */
   public record Origin(String name, StoredTensor stored) {}
@@ -67,8 +63,7 @@ public record ModelTensor(
       if (origin.stored().type() != type) {
         throw new CheckpointException(
             "tensors %s and %s are parts of one matrix, but %s and %s; save them in one format"
-                .formatted(
-                    origins.getFirst().name(), origin.name(), type, origin.stored().type()));
+                .formatted(origins.getFirst().name(), origin.name(), type, origin.stored().type()));
       }
     }
     return new ModelTensor(name, type, shape, origins, assembly);
@@ -96,10 +91,8 @@ public record ModelTensor(
   }
 
   /** A parameter with initial values of its own. */
-  static ModelTensor drawn(
-      ParameterSpec spec, ModelConfig model, SafetensorsType type, long seed) {
-    return new ModelTensor(
-        spec.name(), type, spec.shape(), List.of(), _ -> spec.draw(model, seed));
+  static ModelTensor drawn(ParameterSpec spec, ModelConfig model, SafetensorsType type, long seed) {
+    return new ModelTensor(spec.name(), type, spec.shape(), List.of(), _ -> spec.draw(model, seed));
   }
 
   /** Whether two stored tensors are the same in format, shape and every bit. */

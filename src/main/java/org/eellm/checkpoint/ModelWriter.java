@@ -292,10 +292,7 @@ public final class ModelWriter {
     }
     byte[] header = SafetensorsHeader.format(Map.of("format", "pt"), entries);
     byte[] start = new byte[Long.BYTES + header.length];
-    ByteBuffer.wrap(start)
-        .order(ByteOrder.LITTLE_ENDIAN)
-        .putLong(header.length)
-        .put(header);
+    ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).put(header);
     List<Place> places = new ArrayList<>();
     for (int i = 0; i < sorted.size(); i++) {
       ModelTensor tensor = sorted.get(i);

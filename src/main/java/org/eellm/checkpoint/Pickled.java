@@ -83,8 +83,7 @@ sealed interface Pickled {
         try {
           elements = Math.multiplyExact(elements, shape.get(i));
           last =
-              Math.addExact(
-                  last, Math.multiplyExact(Math.max(shape.get(i) - 1, 0), stride.get(i)));
+              Math.addExact(last, Math.multiplyExact(Math.max(shape.get(i) - 1, 0), stride.get(i)));
         } catch (ArithmeticException failure) {
           throw new CheckpointException("a tensor is larger than 2^63 elements", failure);
         }

@@ -60,8 +60,7 @@ final class PyTorchWeights implements StoredWeights {
   }
 
   /** Opens a file and adds its tensors; closes all files if that fails. */
-  private static void add(
-      Path path, List<PyTorchFile> files, Map<String, StoredTensor> tensors) {
+  private static void add(Path path, List<PyTorchFile> files, Map<String, StoredTensor> tensors) {
     try {
       PyTorchFile file = PyTorchFile.open(path);
       files.add(file);

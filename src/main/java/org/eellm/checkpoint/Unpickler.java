@@ -222,7 +222,8 @@ final class Unpickler {
   private void protocol() {
     int version = bytes.get() & 0xff;
     if (version < 2 || version > 5) {
-      throw new CheckpointException("the pickle has protocol %d; 2 to 5 are read".formatted(version));
+      throw new CheckpointException(
+          "the pickle has protocol %d; 2 to 5 are read".formatted(version));
     }
   }
 
@@ -278,8 +279,7 @@ final class Unpickler {
     if (arguments.size() >= 4
         && arguments.get(0) instanceof Storage storage
         && arguments.get(1) instanceof Int(long offset)) {
-      return new TensorView(
-          storage, offset, numbers(arguments.get(2)), numbers(arguments.get(3)));
+      return new TensorView(storage, offset, numbers(arguments.get(2)), numbers(arguments.get(3)));
     }
     throw new CheckpointException("the pickle builds a tensor of what is no storage");
   }

@@ -39,7 +39,8 @@ final class AddExitsCommand implements Callable<Integer> {
       names = "--exits",
       paramLabel = "LAYERS",
       description =
-          "Layers, from 1, after which to add exits: 2,4 or 4-8, or all, which is all but the last.")
+          "Layers, from 1, after which to add exits: 2,4 or 4-8, or all, which is all but the"
+              + " last.")
   private Optional<String> exits = Optional.empty();
 
   @Option(
@@ -105,15 +106,15 @@ final class AddExitsCommand implements Callable<Integer> {
               options.output(),
               new Options(Optional.empty(), options.tokenizer()),
               options.listener(System.err));
-      options.report(
-          outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
       return ExitCode.OK;
     }
   }
 
   private ExitLayout layout(SourceModel model, String list) {
     ExitLayout present = model.architecture().exits();
-    List<Integer> all = IntStream.range(1, model.architecture().model().numLayers()).boxed().toList();
+    List<Integer> all =
+        IntStream.range(1, model.architecture().model().numLayers()).boxed().toList();
     List<Integer> layers = LayerList.parse("--exits", list, all);
     boolean alike = !present.layers().isEmpty();
     if (head.isEmpty() && alike) {

@@ -16,8 +16,6 @@ final class Bytes {
       value /= 1000;
       unit++;
     }
-    return unit == 0
-        ? count + " B"
-        : String.format(Locale.ROOT, "%.1f %s", value, UNITS[unit]);
+    return unit == 0 ? count + " B" : String.format(Locale.ROOT, "%.1f %s", value, UNITS[unit]);
   }
 }

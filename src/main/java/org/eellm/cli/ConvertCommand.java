@@ -19,8 +19,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "convert",
     description =
-        "Makes a model folder of a model of any layout: Hugging Face's Llama, Mistral, Qwen2, Qwen3,"
-            + " GPT-2 and GPT-NeoX, Megatron's and EE-LLM's.",
+        "Makes a model folder of a model of any layout: Hugging Face's Llama, Mistral, Qwen2,"
+            + " Qwen3, GPT-2 and GPT-NeoX, Megatron's and EE-LLM's.",
     mixinStandardHelpOptions = true)
 final class ConvertCommand implements Callable<Integer> {
 
@@ -61,8 +61,7 @@ final class ConvertCommand implements Callable<Integer> {
               options.output(),
               new Options(format.map(Format::type), options.tokenizer()),
               options.listener(System.err));
-      options.report(
-          outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
       return ExitCode.OK;
     }
   }

@@ -82,8 +82,7 @@ final class ExportCommand implements Callable<Integer> {
                     new Options(Optional.empty(), options.tokenizer()),
                     listener);
           };
-      options.report(
-          outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
       return ExitCode.OK;
     }
   }

@@ -183,7 +183,9 @@ final class InspectCommand implements Callable<Integer> {
             .formatted(
                 inspection.total(),
                 inspection.parameters().entrySet().stream()
-                    .map(part -> "%s %,d".formatted(part.getKey().replace('_', ' '), part.getValue()))
+                    .map(
+                        part ->
+                            "%s %,d".formatted(part.getKey().replace('_', ' '), part.getValue()))
                     .collect(Collectors.joining(", "))));
     line(
         out,
@@ -213,9 +215,7 @@ final class InspectCommand implements Callable<Integer> {
                   training.size() > 1
                       ? "stage %d, layers %d to %d: "
                           .formatted(
-                              stage.stage(),
-                              stage.layers().getFirst(),
-                              stage.layers().getLast())
+                              stage.stage(), stage.layers().getFirst(), stage.layers().getLast())
                       : "",
                   Bytes.text(stage.bytes()),
                   tp,
@@ -238,8 +238,7 @@ final class InspectCommand implements Callable<Integer> {
       line(out, "", "%s: %d values".formatted(tensor.name(), tensor.notFinite()));
     }
     for (TensorCheck tensor : tensors) {
-      out.printf(
-          "%s  %s %s %s%n", tensor.sha256(), tensor.name(), tensor.type(), tensor.shape());
+      out.printf("%s  %s %s %s%n", tensor.sha256(), tensor.name(), tensor.type(), tensor.shape());
     }
   }
 

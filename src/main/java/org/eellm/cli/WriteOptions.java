@@ -65,8 +65,7 @@ final class WriteOptions {
    * @param copies tensors that are the very bytes of the source
    * @param notFinite values that are NaN or infinite, by tensor
    */
-  record Written(
-      String output, int tensors, int copies, long bytes, List<NotFinite> notFinite) {}
+  record Written(String output, int tensors, int copies, long bytes, List<NotFinite> notFinite) {}
 
   record NotFinite(String tensor, long values) {}
 
@@ -94,7 +93,8 @@ final class WriteOptions {
               output.toString(), tensors.size(), outcome.copies(), outcome.bytes(), notFinite));
     } else {
       out.printf(
-          "wrote %s: %d tensors, %s; %d of them the source's very bytes, all read back and compared%n",
+          "wrote %s: %d tensors, %s; %d of them the source's very bytes, all read back and"
+              + " compared%n",
           output, tensors.size(), Bytes.text(outcome.bytes()), outcome.copies());
       out.flush();
     }

@@ -134,7 +134,8 @@ public record ModelConfig(
         "model.rotary_fraction",
         rotaryFraction + " is outside (0, 1]; 1 rotates whole heads");
     require(
-        rotaryFraction == 1 || ((int) (headDim * rotaryFraction) % 2 == 0 && headDim * rotaryFraction >= 2),
+        rotaryFraction == 1
+            || ((int) (headDim * rotaryFraction) % 2 == 0 && headDim * rotaryFraction >= 2),
         "model.rotary_fraction",
         "%s of head_dim %d are %d dimensions, but rope rotates pairs; choose an even number"
             .formatted(rotaryFraction, headDim, (int) (headDim * rotaryFraction)));

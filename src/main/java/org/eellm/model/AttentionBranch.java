@@ -144,8 +144,7 @@ record AttentionBranch(
           scale());
       rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
       values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
-      headNorms.ifPresent(
-          norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
+      headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
           queryKeyValue.backward(
               saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);

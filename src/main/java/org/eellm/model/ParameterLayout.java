@@ -163,7 +163,8 @@ final class ParameterLayout {
    * Linear maps of one input, stacked; their biases stack alike. The bias of a map split by columns
    * is added to the sum and so is whole on every rank.
    */
-  private void linears(Initial initial, Split split, boolean bias, long in, String[] names, long... outs) {
+  private void linears(
+      Initial initial, Split split, boolean bias, long in, String[] names, long... outs) {
     Split biasSplit = split == Split.ROWS ? Split.ROWS : Split.REPLICATED;
     ParameterSpec[] weights = new ParameterSpec[names.length];
     ParameterSpec[] biases = new ParameterSpec[names.length];

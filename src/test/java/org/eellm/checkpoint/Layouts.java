@@ -25,8 +25,7 @@ final class Layouts {
 
   static Path folder(String name) {
     try {
-      return Path.of(
-          Objects.requireNonNull(Layouts.class.getResource("/layouts/" + name)).toURI());
+      return Path.of(Objects.requireNonNull(Layouts.class.getResource("/layouts/" + name)).toURI());
     } catch (URISyntaxException e) {
       throw new IllegalStateException(e);
     }
@@ -38,9 +37,7 @@ final class Layouts {
             SafetensorsFile.open(expectedFolder.resolve("expected.safetensors"));
         Decoder decoder =
             ModelWeights.read(
-                model,
-                HuggingFaceConfig.read(model).architecture(),
-                TrainConfig.Device.CPU)) {
+                model, HuggingFaceConfig.read(model).architecture(), TrainConfig.Device.CPU)) {
       long[] ids = expected.tensor("ids").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED);
       Map<String, float[]> logits = logits(decoder, ids);
       assertThat(logits).hasSize(expected.tensors().size() - 1);

@@ -84,7 +84,8 @@ final class ModelReaderTest {
     Path golden = GoldenCase.named(name).folder();
     exportHuggingFace(golden, "exported");
     assertThat(json(folder.resolve("exported/config.json")).has("early_exit")).isFalse();
-    try (SafetensorsFile trunk = SafetensorsFile.open(folder.resolve("exported/model.safetensors"))) {
+    try (SafetensorsFile trunk =
+        SafetensorsFile.open(folder.resolve("exported/model.safetensors"))) {
       assertThat(trunk.tensors().keySet()).noneMatch(tensor -> tensor.startsWith("exits."));
     }
     assertThat(HuggingFaceConfig.read(folder.resolve("exported")).architecture())
@@ -102,7 +103,8 @@ final class ModelReaderTest {
     convert(Layouts.folder("gpt2"), "model");
     exportHuggingFace(folder.resolve("model"), "exported");
     try (PyTorchWeights before = PyTorchWeights.open(Layouts.folder("gpt2"));
-        SafetensorsFile after = SafetensorsFile.open(folder.resolve("exported/model.safetensors"))) {
+        SafetensorsFile after =
+            SafetensorsFile.open(folder.resolve("exported/model.safetensors"))) {
       assertThat(after.tensors()).hasSize(before.tensors().size() - 2); // the causal masks
       after
           .tensors()
@@ -223,7 +225,8 @@ final class ModelReaderTest {
     Path first = GoldenCase.named("llama_norm_tied").folder();
     Path second = folder.resolve("second");
     copy(first, second);
-    damage(second.resolve("model.safetensors"), Files.size(second.resolve("model.safetensors")) - 3);
+    damage(
+        second.resolve("model.safetensors"), Files.size(second.resolve("model.safetensors")) - 3);
     try (SourceModel model = ModelReader.open(first)) {
       assertThatThrownBy(
               () ->
@@ -249,8 +252,7 @@ final class ModelReaderTest {
     Path copy = folder.resolve("copy");
     copy(golden, copy);
     try (FileChannel channel =
-        FileChannel.open(
-            copy.resolve("model.safetensors"), StandardOpenOption.WRITE)) {
+        FileChannel.open(copy.resolve("model.safetensors"), StandardOpenOption.WRITE)) {
       channel.write(
           ByteBuffer.wrap(new byte[] {0, 0, (byte) 0xc0, 0x7f, 0, 0, (byte) 0x80, 0x7f}),
           channel.size() - 8); // NaN, infinity

@@ -101,7 +101,8 @@ final class PyTorchFileTest {
     "4b014b01522e,uses as a list what is none",
     "4b0129522e,calls what is no name",
     "29512e,no storage of numbers",
-    "63746f7263682e5f7574696c730a5f72656275696c645f74656e736f725f76320a29522e,a tensor of what is no storage",
+    "63746f7263682e5f7574696c730a5f72656275696c645f74656e736f725f76320a29522e,a tensor of what is"
+        + " no storage",
   })
   void open_malformedPickle_isRefused(String hex, String message) throws IOException {
     assertRefused(pickle(hex), message);
@@ -127,10 +128,8 @@ final class PyTorchFileTest {
   void tensorView_beyondItsStorage_isRefused(
       String ignored, long length, long stride, String message) {
     Pickled.Storage storage =
-        new Pickled.Storage(
-            SafetensorsType.F32, MemorySegment.ofArray(new byte[16]));
-    assertThatThrownBy(
-            () -> new Pickled.TensorView(storage, 0, List.of(length), List.of(stride)))
+        new Pickled.Storage(SafetensorsType.F32, MemorySegment.ofArray(new byte[16]));
+    assertThatThrownBy(() -> new Pickled.TensorView(storage, 0, List.of(length), List.of(stride)))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining(message);
   }
@@ -138,16 +137,14 @@ final class PyTorchFileTest {
   @Test
   void tensorView_sizesThatOverflow_areRefused() {
     Pickled.Storage storage =
-        new Pickled.Storage(
-            SafetensorsType.F32, MemorySegment.ofArray(new byte[16]));
+        new Pickled.Storage(SafetensorsType.F32, MemorySegment.ofArray(new byte[16]));
     assertThatThrownBy(
             () ->
                 new Pickled.TensorView(
                     storage, 0, List.of(1L << 40, 1L << 40), List.of(1L << 40, 1L)))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("larger than 2^63");
-    assertThatThrownBy(
-            () -> new Pickled.TensorView(storage, 0, List.of(2L), List.of(-1L)))
+    assertThatThrownBy(() -> new Pickled.TensorView(storage, 0, List.of(2L), List.of(-1L)))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("negative");
   }
