@@ -73,8 +73,7 @@ final class ExitEditorTest {
       SourceModel trunk = ExitEditor.remove(plain, List.of(2, 3));
       Map<String, String> own =
           checksums(ExitEditor.add(trunk, heads(List.of(1), "norm"), Start.COPY, 1));
-      assertThat(own.get("exits.1.lm_head.weight"))
-          .isEqualTo(own.get("model.embed_tokens.weight"));
+      assertThat(own.get("exits.1.lm_head.weight")).isEqualTo(own.get("model.embed_tokens.weight"));
       Map<String, String> tied =
           checksums(ExitEditor.add(trunk, heads(List.of(1), "norm tied"), Start.COPY, 1));
       assertThat(tied).doesNotContainKey("exits.1.lm_head.weight");
@@ -86,8 +85,7 @@ final class ExitEditorTest {
   @ValueSource(strings = {"llama_embedding", "gpt_norm_tied", "qwen_block_norm"})
   void add_copyAfterTheLastLayer_saysWhatTheFinalHeadSays(String name) {
     try (SourceModel model = golden(name)) {
-      SourceModel trunk =
-          ExitEditor.remove(model, model.architecture().exits().layers());
+      SourceModel trunk = ExitEditor.remove(model, model.architecture().exits().layers());
       ModelWriter.writeModel(
           ExitEditor.add(trunk, heads(List.of(4), "norm mlp"), Start.COPY, 1),
           folder.resolve("model"),
@@ -115,18 +113,19 @@ final class ExitEditorTest {
           (done, total) -> {});
     }
     try (SourceModel written = ModelReader.open(folder.resolve("model"));
-        Decoder initial =
-            Decoder.allocate(written.architecture(), Torch.cpu())) {
+        Decoder initial = Decoder.allocate(written.architecture(), Torch.cpu())) {
       initial.initialize(7);
       for (ModelTensor tensor : written.tensors()) {
         if (tensor.name().startsWith("exits.")) {
           assertThat(
-                  tensor.origins().getFirst().stored().bytes()
+                  tensor
+                      .origins()
+                      .getFirst()
+                      .stored()
+                      .bytes()
                       .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED))
               .as(tensor.name())
-              .containsExactly(
-                  Tensors.toFloats(
-                      initial.parameters().get(tensor.name()).value()));
+              .containsExactly(Tensors.toFloats(initial.parameters().get(tensor.name()).value()));
         }
       }
     }

@@ -189,11 +189,7 @@ final class GgufWriterTest {
 
   private void assertRefused(String name, Path tokenizer, String message) {
     assertThatThrownBy(
-            () ->
-                write(
-                    GoldenCase.named(name).folder(),
-                    Quantization.F32,
-                    Optional.of(tokenizer)))
+            () -> write(GoldenCase.named(name).folder(), Quantization.F32, Optional.of(tokenizer)))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining(message);
   }

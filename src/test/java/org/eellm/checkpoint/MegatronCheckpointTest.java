@@ -48,8 +48,7 @@ final class MegatronCheckpointTest {
 
   @ParameterizedTest
   @MethodSource("meshes")
-  void open_anyMesh_isTheModelItWasMadeOfBitForBit(String name, int tp, int pp)
-      throws IOException {
+  void open_anyMesh_isTheModelItWasMadeOfBitForBit(String name, int tp, int pp) throws IOException {
     try (SourceModel golden = ModelReader.open(GoldenCase.named(name).folder())) {
       MegatronWriter.write(golden, tp, pp, false, folder);
       assertMerged(golden);
@@ -130,9 +129,7 @@ final class MegatronCheckpointTest {
               : value.matches("\\d+") ? (Object) Integer.valueOf(value) : value);
       Map<String, Object> state = new LinkedHashMap<>();
       state.put("args", new PickleWriter.Namespace(changed));
-      state.put(
-          "model",
-          plain(((Pickled.Dict) file.root()).find("model").orElseThrow()));
+      state.put("model", plain(((Pickled.Dict) file.root()).find("model").orElseThrow()));
       Path other = folder.resolve("changed.pt");
       PickleWriter.save(other, state);
       Files.delete(first);

@@ -67,8 +67,7 @@ final class MegatronWriter {
     args.put("max_position_embeddings", model.maxPositions());
     args.put("padded_vocab_size", model.vocabSize());
     args.put(
-        "normalization",
-        model.normalization() == Normalization.RMSNORM ? "RMSNorm" : "LayerNorm");
+        "normalization", model.normalization() == Normalization.RMSNORM ? "RMSNorm" : "LayerNorm");
     args.put("norm_epsilon", model.normEpsilon());
     args.put(
         "position_embedding_type",
@@ -124,8 +123,7 @@ final class MegatronWriter {
     Map<String, Object> all = new LinkedHashMap<>();
     if (stage == 0) {
       Map<String, Object> embedding = new LinkedHashMap<>();
-      embedding.put(
-          "word_embeddings", Map.of("weight", rows("model.embed_tokens.weight", rank)));
+      embedding.put("word_embeddings", Map.of("weight", rows("model.embed_tokens.weight", rank)));
       if (model.positionEmbedding() == PositionEmbedding.LEARNED) {
         embedding.put(
             "position_embeddings", Map.of("weight", tensor("model.embed_positions.weight")));
@@ -145,8 +143,7 @@ final class MegatronWriter {
     return all;
   }
 
-  private void layer(
-      Map<String, Object> into, String from, String to, String mlp, int rank) {
+  private void layer(Map<String, Object> into, String from, String to, String mlp, int rank) {
     whole(into, from + "input_layernorm", to + "input_norm");
     String attention = from + "self_attn.";
     for (String part : List.of("weight", "bias")) {
@@ -195,8 +192,7 @@ final class MegatronWriter {
     long own = columns / tp;
     MemorySegment part = MemorySegment.ofArray(new byte[(int) (rows * own * 4)]);
     for (long r = 0; r < rows; r++) {
-      MemorySegment.copy(
-          whole.bytes(), (r * columns + rank * own) * 4, part, r * own * 4, own * 4);
+      MemorySegment.copy(whole.bytes(), (r * columns + rank * own) * 4, part, r * own * 4, own * 4);
     }
     into.put(to + ".weight", new StoredTensor(SafetensorsType.F32, List.of(rows, own), part));
     if (ours.containsKey(from + ".bias")) {
@@ -230,8 +226,7 @@ final class MegatronWriter {
     List<Long> shape = new ArrayList<>(whole.shape());
     long row = whole.bytes().byteSize() / shape.getFirst();
     shape.set(0, count);
-    return new StoredTensor(
-        whole.type(), shape, whole.bytes().asSlice(first * row, count * row));
+    return new StoredTensor(whole.type(), shape, whole.bytes().asSlice(first * row, count * row));
   }
 
   private static StoredTensor below(List<StoredTensor> parts) {

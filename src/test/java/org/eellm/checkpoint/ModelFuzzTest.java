@@ -22,8 +22,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Damages files of models at random, from a fixed seed, for ten seconds each: reading them ends in a
- * model or in one line, soon, and without a crash.
+ * Damages files of models at random, from a fixed seed, for ten seconds each: reading them ends in
+ * a model or in one line, soon, and without a crash.
  */
 final class ModelFuzzTest {
   private static final Duration TIME = Duration.ofSeconds(10);
@@ -125,8 +125,7 @@ final class ModelFuzzTest {
         String text = new String(bytes, StandardCharsets.ISO_8859_1);
         List<int[]> numbers = new ArrayList<>();
         Matcher matcher =
-            Pattern.compile("\\b\\d+\\b")
-                .matcher(text.substring(0, Math.min(text.length(), 8192)));
+            Pattern.compile("\\b\\d+\\b").matcher(text.substring(0, Math.min(text.length(), 8192)));
         while (matcher.find()) {
           numbers.add(new int[] {matcher.start(), matcher.end()});
         }
