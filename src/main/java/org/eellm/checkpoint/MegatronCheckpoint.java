@@ -185,8 +185,7 @@ final class MegatronCheckpoint {
     Map<String, StoredTensor> tensors = new HashMap<>();
     if (file.root() instanceof Dict root && root.find("model").orElse(root) instanceof Dict own) {
       Dict language = own.find("language_model").orElse(own) instanceof Dict nested ? nested : own;
-      flatten(
-          "", language, file, tensors, Collections.newSetFromMap(new IdentityHashMap<>()));
+      flatten("", language, file, tensors, Collections.newSetFromMap(new IdentityHashMap<>()));
     }
     if (tensors.isEmpty()) {
       throw new CheckpointException(file.path() + ": has no model.language_model");
