@@ -140,7 +140,9 @@ final class Batch implements AutoCloseable {
               .map(Head::name)
               .collect(Collectors.toUnmodifiableSet());
       List<Integer> known =
-          prefixes.find(new Tokens(prompt, prompt.size()), prompt.size() - 1, heads);
+          job.request().decoding() instanceof Decoding.Score
+              ? List.of()
+              : prefixes.find(new Tokens(prompt, prompt.size()), prompt.size() - 1, heads);
       known.forEach(pool::share);
       int further = PagePool.pages(job.positions()) - known.size();
       prefixes.makeRoom(further);

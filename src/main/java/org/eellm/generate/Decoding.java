@@ -52,6 +52,27 @@ public sealed interface Decoding {
     }
   }
 
+  /**
+   * Nothing is generated: the tokens handed out are those of a text that is there already, from its
+   * second on, each with what one head says of it. No keys and values of others are gone on from,
+   * since every token has to be heard of.
+   *
+   * @param head its name: {@code final}, or {@code exit_6}
+   * @param last the text's last token; those before it are the prompt
+   */
+  record Score(String head, int last) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      List<Head> chosen = all.stream().filter(other -> other.name().equals(head)).toList();
+      if (chosen.isEmpty()) {
+        throw new ConfigException(
+            "head: '%s' is none of the model's; use one of %s"
+                .formatted(head, all.stream().map(Head::name).toList()));
+      }
+      return chosen;
+    }
+  }
+
   /** The full model; its exits are not computed. */
   static Decoding full() {
     return new EarlyExit(ExitPolicies.full());

@@ -53,6 +53,26 @@ public record Request(
     this(prompt, maxTokens, endTokens, new Decoding.EarlyExit(policy), sampler, 0);
   }
 
+  /**
+   * What a head says of a text that is there already; see {@link Decoding.Score}.
+   *
+   * @param text ids, at least two
+   */
+  public static Request score(List<Integer> text, String head, int alternatives) {
+    if (text.size() < 2) {
+      throw new GenerateException(
+          "a text of %d tokens has none with others before it; give at least two"
+              .formatted(text.size()));
+    }
+    return new Request(
+        text.subList(0, text.size() - 1),
+        1,
+        Set.of(),
+        new Decoding.Score(head, text.getLast()),
+        Sampler.greedy(),
+        alternatives);
+  }
+
   /** The same with alternatives. */
   public Request withAlternatives(int count) {
     return new Request(prompt, maxTokens, endTokens, decoding, sampler, count);

@@ -1,21 +1,21 @@
 package org.eellm.generate;
 
-import java.util.ArrayList;
 import java.util.List;
+import org.eellm.generate.Result.FinishReason;
+import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Head;
 
 /** A text that is there already: hears of each of its tokens what stands next. */
 final class ScoringSequence extends Sequence {
-  private final List<Integer> text;
-  private final List<GeneratedToken> scores = new ArrayList<>();
+  private final int last;
   private int rows;
 
   /**
-   * @param text the job's prompt, and one more token
+   * @param last the token after the prompt
    */
-  ScoringSequence(Job job, SequenceCache cache, List<Integer> text) {
-    super(job, cache, 0);
-    this.text = text;
+  ScoringSequence(Job job, SequenceCache cache, int reused, int last) {
+    super(job, cache, reused);
+    this.last = last;
   }
 
   @Override
@@ -30,18 +30,22 @@ final class ScoringSequence extends Sequence {
 
   @Override
   void hear(List<Prediction> said) {
+    List<Integer> prompt = request().prompt();
     for (Prediction prediction : said) {
-      scores.add(token(prediction, text.get(prediction.position()), false));
+      int position = prediction.position();
+      int id = position < prompt.size() ? prompt.get(position) : last;
+      if (handOut(token(prediction, id, false)) == Reaction.STOP) {
+        finish(FinishReason.STOPPED);
+        return;
+      }
+      if (position == prompt.size()) {
+        finish(FinishReason.LENGTH);
+      }
     }
   }
 
   @Override
   boolean stop(int waiting, int maxPending) {
     return false;
-  }
-
-  /** The tokens after the first that have been heard of, in order. */
-  List<GeneratedToken> scores() {
-    return scores;
   }
 }

@@ -71,6 +71,7 @@ abstract sealed class Sequence implements AutoCloseable
       case Decoding.Recompute anew -> new RecomputingSequence(job, cache, reused, anew.policy());
       case Decoding.Speculative draft ->
           new SpeculativeSequence(job, cache, reused, draft.length());
+      case Decoding.Score score -> new ScoringSequence(job, cache, reused, score.last());
     };
   }
 
@@ -242,15 +243,10 @@ abstract sealed class Sequence implements AutoCloseable
    * @param isDraft whether an exit drafted it
    */
   void emit(Prediction said, int id, boolean isDraft) {
-    lastToken = System.nanoTime();
-    if (generated.isEmpty()) {
-      firstToken = lastToken;
-    }
     GeneratedToken token = token(said, id, isDraft);
     tokens.append(id);
-    generated.add(token);
     confirmed += isDraft ? 1 : 0;
-    Reaction reaction = job.listener().onToken(token);
+    Reaction reaction = handOut(token);
     if (request().endTokens().contains(id)) {
       finish(FinishReason.END_TOKEN);
     } else if (reaction == Reaction.STOP) {
@@ -258,6 +254,16 @@ abstract sealed class Sequence implements AutoCloseable
     } else if (generated.size() == request().maxTokens()) {
       finish(FinishReason.LENGTH);
     }
+  }
+
+  /** Hands out a token, which is among the text's; whether the text is to go on. */
+  Reaction handOut(GeneratedToken token) {
+    lastToken = System.nanoTime();
+    if (generated.isEmpty()) {
+      firstToken = lastToken;
+    }
+    generated.add(token);
+    return job.listener().onToken(token);
   }
 
   /** An id, and what a head says of it. */

@@ -292,10 +292,12 @@ final class GenerateCommandTest {
         "--patience 3 | --patience has no effect with the policy max-probability; leave it out",
         "--threshold high | --threshold: 'high' is no number or list of them; write 0.9, or"
             + " 2=0.8,4=0.9",
-        "--threshold 2=0.8 | --threshold: '2=0.8' has none for the exits after layer 1, layer 4;"
-            + " write LAYER=X for each exit in use",
-        "--exits 2 --threshold 2=0.8,4=1 | --threshold: '4=1' in '2=0.8,4=1' names no exit in use;"
-            + " write LAYER=X for each of layer 2",
+        "--threshold 2=0.8 | --threshold: none for the exits after layer 1, layer 4; give a"
+            + " threshold for each of layer 1, layer 2, layer 4",
+        "--exits 2 --threshold 2=0.8,4=1 | --threshold: layer 4 has no exit in use; give a"
+            + " threshold for each of layer 2",
+        "--threshold 2=0.8,x=1 | --threshold: '2=0.8,x=1' is no number or list of them; write 0.9,"
+            + " or 2=0.8,4=0.9",
         "--temperature -1 | temperature: -1.0 is negative; use 0 for the best token always, or"
             + " more",
         "--max-pending 0 | max-pending: 0 is below 1; use 1 or more",

@@ -74,7 +74,7 @@ final class ScorerTest {
         .containsExactly(List.of());
     assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of()), "final", 0))
         .isInstanceOf(GenerateException.class)
-        .hasMessageContaining("the prompt is empty");
+        .hasMessage("a text of 0 tokens has none with others before it; give at least two");
     assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of(1, 2)), "exit_3", 0))
         .isInstanceOf(ConfigException.class)
         .hasMessage(

@@ -1,0 +1,21 @@
+package org.eellm.generate;
+
+import java.util.Locale;
+
+/** The decoders by name. */
+public enum DecodingMode {
+  /** {@link Decoding#full}. */
+  FULL,
+  /** {@link Decoding.EarlyExit}. */
+  EARLY_EXIT,
+  /** {@link Decoding.Recompute}. */
+  RECOMPUTE,
+  /** {@link Decoding.Speculative}. */
+  SPECULATIVE;
+
+  /** The name in options and requests: {@code early-exit}. */
+  @Override
+  public String toString() {
+    return name().toLowerCase(Locale.ROOT).replace('_', '-');
+  }
+}
