@@ -40,6 +40,7 @@ import picocli.CommandLine.Spec;
       QuickstartCommand.class,
       RanksCommand.class,
       ScheduleCommand.class,
+      ServeCommand.class,
       TrainCommand.class,
     })
 final class RootCommand implements Runnable {

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.function.BooleanSupplier;
 import org.jline.utils.Signals;
 
@@ -15,20 +16,23 @@ final class StopSignals implements BooleanSupplier, AutoCloseable {
   private static final List<String> NAMES = List.of("TERM", "INT");
 
   private final PrintWriter err;
+  private final String consequence;
   private final Map<String, Object> handlersBefore = new LinkedHashMap<>();
-  private volatile boolean requested;
+  private final CountDownLatch request = new CountDownLatch(1);
 
-  private StopSignals(PrintWriter err) {
+  private StopSignals(PrintWriter err, String consequence) {
     this.err = err;
+    this.consequence = consequence;
   }
 
   /**
    * Listens from now on.
    *
    * @param err told when a signal comes
+   * @param consequence what happens then, as in {@code saving after this step}
    */
-  static StopSignals listen(PrintWriter err) {
-    StopSignals signals = new StopSignals(err);
+  static StopSignals listen(PrintWriter err, String consequence) {
+    StopSignals signals = new StopSignals(err, consequence);
     for (String name : NAMES) {
       // A terminal sends Ctrl-C to ranks and launcher alike, and the launcher hands it on.
       Runnable handler =
@@ -39,16 +43,21 @@ final class StopSignals implements BooleanSupplier, AutoCloseable {
   }
 
   private void request(String name) {
-    requested = true;
+    request.countDown();
     NAMES.forEach(Signals::registerDefault);
-    err.printf("%nSIG%s: saving after this step; a second signal ends at once%n", name);
+    err.printf("%nSIG%s: %s; a second signal ends at once%n", name, consequence);
     err.flush();
   }
 
   /** Whether a signal has come. */
   @Override
   public boolean getAsBoolean() {
-    return requested;
+    return request.getCount() == 0;
+  }
+
+  /** Waits for a signal. */
+  void await() throws InterruptedException {
+    request.await();
   }
 
   @Override

@@ -92,7 +92,8 @@ final class TrainCommand implements Callable<Integer> {
             ? Trainer.resume(given, output, world, trace)
             : Trainer.start(given, output, world, trace)) {
       if (world.rank() > 0) {
-        try (StopSignals stop = StopSignals.listen(spec.commandLine().getErr())) {
+        try (StopSignals stop =
+            StopSignals.listen(spec.commandLine().getErr(), "saving after this step")) {
           trainer.run(MetricsSink.none(), stop);
         }
       } else {
@@ -107,7 +108,7 @@ final class TrainCommand implements Callable<Integer> {
   static Outcome watch(Trainer trainer, PrintWriter err) {
     RunConfig config = trainer.config();
     boolean terminal = System.console() != null && System.console().isTerminal();
-    try (StopSignals stop = StopSignals.listen(err);
+    try (StopSignals stop = StopSignals.listen(err, "saving after this step");
         ConsoleProgress console =
             new ConsoleProgress(
                 err,

@@ -1,0 +1,217 @@
+package org.eellm.serve;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.eellm.generate.GenerateException;
+import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.Request;
+import org.eellm.generate.RequestListener;
+import org.eellm.generate.Result;
+import org.eellm.generate.Result.FinishReason;
+import org.eellm.generate.TextStream;
+import org.eellm.generate.Ticket;
+import org.eellm.generate.TokenListener.Reaction;
+
+/**
+ * The texts of one request in the engine, heard of as events in the order in which they come.
+ * Closing cancels what has not ended.
+ */
+final class Run implements AutoCloseable {
+  private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
+  private final List<Ticket> tickets = new ArrayList<>();
+  private final Metrics metrics;
+  private final long start;
+  private int running;
+
+  /** What happens to a text. */
+  sealed interface Event {
+
+    /**
+     * A token came.
+     *
+     * @param text that is certain now; often empty
+     */
+    record Token(int text, GeneratedToken token, String piece) implements Event {}
+
+    /**
+     * The text is complete.
+     *
+     * @param piece the rest of it
+     * @param reason in OpenAI's words
+     */
+    record End(int text, String piece, String reason, Result result) implements Event {}
+
+    /** The text will not be completed. */
+    record Failure(RuntimeException cause) implements Event {}
+  }
+
+  private Run(Metrics metrics, long start) {
+    this.metrics = metrics;
+    this.start = start;
+  }
+
+  /**
+   * Continues a request's prompts.
+   *
+   * @param start {@link System#nanoTime} of the request
+   * @throws ApiException if the engine takes no more, or the request does not fit
+   */
+  static Run continuations(TextRequest request, ServedModel model, Metrics metrics, long start) {
+    Run run = new Run(metrics, start);
+    for (int i = 0; i < request.allChoices(); i++) {
+      List<Integer> prompt = request.promptOf(i);
+      long seed = request.seed() + i % request.choices();
+      run.submit(
+          model,
+          new Request(
+              prompt,
+              request.maxTokens(),
+              model.endTokens(),
+              request.decoding(),
+              request.sampler().apply(seed),
+              request.alternatives()),
+          request,
+          run.new Continuation(i, new TextStream(model.detokenizer(prompt), request.stops())));
+    }
+    return run;
+  }
+
+  /** Asks the full model about the prompts' own tokens; the texts are the prompts. */
+  static Run scores(TextRequest request, ServedModel model, Metrics metrics, long start) {
+    Run run = new Run(metrics, start);
+    for (int i = 0; i < request.prompts().size(); i++) {
+      List<Integer> prompt = request.prompts().get(i);
+      if (prompt.size() > 1) {
+        run.submit(
+            model,
+            Request.score(prompt, "final", request.alternatives()),
+            request,
+            run.new Scoring(i));
+      }
+    }
+    return run;
+  }
+
+  private void submit(
+      ServedModel model, Request request, TextRequest whole, RequestListener listener) {
+    Optional<Ticket> ticket;
+    try {
+      ticket = model.engine().submit(request, listener);
+    } catch (GenerateException e) {
+      close();
+      throw ApiException.badField(whole.promptParam(), String.valueOf(e.getMessage()));
+    } catch (RuntimeException e) {
+      close();
+      throw e;
+    }
+    if (ticket.isEmpty()) {
+      close();
+      throw ApiException.busy(
+          429, "queue_full", "as many texts wait as may; try again in a second", 1);
+    }
+    tickets.add(ticket.get());
+    running++;
+  }
+
+  /** Whether texts are in work. */
+  boolean isRunning() {
+    return running > 0;
+  }
+
+  /**
+   * The next event, or nothing within a time.
+   *
+   * @throws RuntimeException what a text failed by
+   */
+  Optional<Event> next(long millis) throws InterruptedException {
+    Optional<Event> event = Optional.ofNullable(events.poll(millis, TimeUnit.MILLISECONDS));
+    if (event.isPresent() && event.get() instanceof Event.Failure(RuntimeException cause)) {
+      throw cause;
+    }
+    if (event.isPresent() && event.get() instanceof Event.End) {
+      running--;
+    }
+    return event;
+  }
+
+  @Override
+  public void close() {
+    tickets.forEach(Ticket::cancel);
+  }
+
+  /** Hears of a continuation, on the engine's thread. */
+  private final class Continuation implements RequestListener {
+    private final int index;
+    private final TextStream stream;
+    private long last;
+
+    Continuation(int index, TextStream stream) {
+      this.index = index;
+      this.stream = stream;
+    }
+
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      long now = System.nanoTime();
+      if (last == 0) {
+        metrics.firstToken(token, (now - start) / 1e9);
+      } else {
+        metrics.nextToken(token, (now - last) / 1e9);
+      }
+      last = now;
+      events.add(new Event.Token(index, token, stream.append(token.id())));
+      return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      metrics.ended(result.usage(), result.queuedSeconds());
+      String piece = stream.finish();
+      String reason =
+          stream.stopped() || result.reason() == FinishReason.END_TOKEN ? "stop" : "length";
+      events.add(
+          result.reason() == FinishReason.CANCELLED
+              ? new Event.Failure(
+                  ApiException.failed(503, "cancelled", "the server stops; try another"))
+              : new Event.End(index, piece, reason, result));
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      events.add(new Event.Failure(cause));
+    }
+  }
+
+  /** Hears of a prompt's own tokens. */
+  private final class Scoring implements RequestListener {
+    private final int index;
+
+    Scoring(int index) {
+      this.index = index;
+    }
+
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return Reaction.CONTINUE;
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      metrics.ended(result.usage(), result.queuedSeconds());
+      events.add(
+          result.reason() == FinishReason.CANCELLED
+              ? new Event.Failure(
+                  ApiException.failed(503, "cancelled", "the server stops; try another"))
+              : new Event.End(index, "", "length", result));
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      events.add(new Event.Failure(cause));
+    }
+  }
+}

@@ -1,0 +1,5 @@
+/** The server: HTTP, streams, metrics, and the page. */
+@NullMarked
+package org.eellm.serve;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,408 @@
+package org.eellm.serve;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.serve.TestServer.json;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
+import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.Limits;
+import org.eellm.generate.Request;
+import org.eellm.generate.Sampler;
+import org.eellm.generate.Ticket;
+import org.eellm.generate.TokenListener.Reaction;
+import org.eellm.tensor.Torch;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a server does when it is asked for too much, for too long, or to stop. */
+final class ServerLimitsTest {
+  private static final int THREADS = Torch.threads();
+  private static final String LONG =
+      "{\"prompt\": \"the cat\", \"max_tokens\": 80, \"temperature\": 0,"
+          + " \"early_exit\": {\"mode\": \"full\"}}";
+  private static final String STREAM = LONG.replace("{\"prompt\"", "{\"stream\": true, \"prompt\"");
+
+  @TempDir private Path folder;
+
+  @BeforeAll
+  static void useOneThread() {
+    Torch.setThreads(1); // the models are tiny
+  }
+
+  @AfterAll
+  static void useThreads() {
+    Torch.setThreads(THREADS);
+  }
+
+  private TestServer start(UnaryOperator<Limits> limits, ServerOptions options) {
+    return TestServer.start(folder, limits, options);
+  }
+
+  private static ServerOptions timeouts(int read, int request, int drain) {
+    return ServerOptions.of(0)
+        .withTimeouts(
+            Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain));
+  }
+
+  /** A text in the engine that takes each step only when allowed; holds all others up. */
+  private record Brake(Semaphore steps, Ticket ticket) implements AutoCloseable {
+    static Brake on(TestServer server) {
+      Semaphore steps = new Semaphore(0);
+      Request request = new Request(List.of(1, 2), 90, Set.of(), Decoding.full(), Sampler.greedy());
+      Ticket ticket =
+          server
+              .engine
+              .submit(
+                  request,
+                  token -> {
+                    steps.acquireUninterruptibly();
+                    return Reaction.CONTINUE;
+                  })
+              .orElseThrow();
+      until(() -> server.engine.status().running() == 1);
+      return new Brake(steps, ticket);
+    }
+
+    @Override
+    public void close() {
+      ticket.cancel();
+      steps.release(1000);
+    }
+  }
+
+  private static void until(BooleanSupplier condition) {
+    long end = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() > end) {
+        throw new AssertionError("it did not come to this in 20 seconds");
+      }
+      try {
+        Thread.sleep(5);
+      } catch (InterruptedException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+  }
+
+  private static CompletableFuture<HttpResponse<String>> send(TestServer server, String body) {
+    return server.client.sendAsync(
+        server
+            .request("/v1/completions")
+            .header("Content-Type", "application/json")
+            .POST(BodyPublishers.ofString(body))
+            .build(),
+        BodyHandlers.ofString());
+  }
+
+  private static double metric(TestServer server, String name) {
+    return server
+        .get("/metrics")
+        .body()
+        .lines()
+        .filter(line -> line.startsWith(name + " "))
+        .mapToDouble(line -> Double.parseDouble(line.substring(name.length() + 1)))
+        .findFirst()
+        .orElse(0);
+  }
+
+  /** A client that does as it likes with its connection. */
+  private static Socket connect(TestServer server) throws IOException {
+    Socket socket = new Socket("127.0.0.1", server.server.port());
+    socket.setSoTimeout(20_000);
+    return socket;
+  }
+
+  private static void write(Socket socket, String text) throws IOException {
+    OutputStream out = socket.getOutputStream();
+    out.write(text.getBytes(StandardCharsets.UTF_8));
+    out.flush();
+  }
+
+  private static String post(String body, String headers) {
+    return "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        + headers
+        + "\r\n"
+        + body;
+  }
+
+  private static String post(String body) {
+    return post(body, "Content-Length: " + body.length() + "\r\n");
+  }
+
+  private static @Nullable String firstLine(Socket socket) throws IOException {
+    return new BufferedReader(
+            new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8))
+        .readLine();
+  }
+
+  @Test
+  void request_whileTheModelIsLoading_is503() {
+    try (TestServer server = TestServer.loading(folder)) {
+      assertThat(server.get("/health").statusCode()).isEqualTo(503);
+      assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"loading\"}");
+      HttpResponse<String> response = server.post("/v1/completions", LONG);
+      assertThat(response.statusCode()).isEqualTo(503);
+      assertThat(response.headers().firstValue("Retry-After")).isPresent();
+      assertThat(server.get("/v1/models").statusCode()).isEqualTo(503);
+      assertThat(server.get("/metrics").statusCode()).isEqualTo(200);
+      assertThat(server.get("/").statusCode()).isEqualTo(200);
+
+      server.server.serve(server.served);
+
+      assertThat(server.get("/health").statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void request_withFullQueue_is429AndTakesNothing() {
+    try (TestServer server =
+        start(limits -> limits.withBatchSize(1).withMaxQueued(2), ServerOptions.of(0))) {
+      CompletableFuture<HttpResponse<String>> waiting;
+      try (Brake _ = Brake.on(server)) {
+        waiting = send(server, LONG);
+        until(() -> server.engine.status().queued() == 1);
+
+        HttpResponse<String> refused =
+            server.post("/v1/completions", LONG.replace("80,", "80, \"n\": 2,"));
+
+        assertThat(refused.statusCode()).isEqualTo(429);
+        assertThat(refused.headers().firstValue("Retry-After")).contains("1");
+        assertThat(json(refused).path("error").path("type").asText()).isEqualTo("rate_limit_error");
+        assertThat(json(refused).path("error").path("code").asText()).isEqualTo("queue_full");
+        assertThat(metric(server, "eellm_texts_running")).isEqualTo(1);
+      }
+      assertThat(waiting.join().statusCode()).isEqualTo(200);
+      server.awaitIdle();
+      assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void client_thatGoesWhileItWaits_leavesTheQueue() throws IOException {
+    try (TestServer server = start(limits -> limits.withBatchSize(1), ServerOptions.of(0))) {
+      try (Brake _ = Brake.on(server)) {
+        for (String body : List.of(LONG, STREAM)) {
+          double before = metric(server, "eellm_disconnects_total");
+          int queued = server.engine.status().queued();
+          try (Socket socket = connect(server)) {
+            write(socket, post(body));
+            until(() -> server.engine.status().queued() == queued + 1);
+          }
+          until(() -> metric(server, "eellm_disconnects_total") == before + 1);
+        }
+      }
+      server.awaitIdle();
+      assertThat(metric(server, "eellm_generated_tokens_total{head=\"final\"}")).isZero();
+    }
+  }
+
+  @Test
+  void client_thatGoesAmidItsText_freesItsPlace() throws IOException {
+    try (TestServer server = start(limits -> limits.withBatchSize(2), ServerOptions.of(0))) {
+      int steps = 0;
+      try (Brake brake = Brake.on(server)) {
+        for (String body : List.of(LONG, STREAM)) {
+          double before = metric(server, "eellm_disconnects_total");
+          double tokens = metric(server, "eellm_generated_tokens_total{head=\"final\"}");
+          try (Socket socket = connect(server)) {
+            write(socket, post(body));
+            until(() -> server.engine.status().queued() == 1);
+            while (metric(server, "eellm_generated_tokens_total{head=\"final\"}") < tokens + 3) {
+              brake.steps().release();
+              steps++;
+              sleep(5);
+            }
+            if (body.equals(STREAM)) {
+              assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 200 OK");
+            }
+          }
+          until(() -> metric(server, "eellm_disconnects_total") == before + 1);
+          brake.steps().release();
+          until(() -> server.engine.status().running() == 1);
+        }
+      }
+      server.awaitIdle();
+      assertThat(metric(server, "eellm_generated_tokens_total{head=\"final\"}"))
+          .isLessThanOrEqualTo(steps + 4);
+    }
+  }
+
+  private static void sleep(int millis) {
+    try {
+      Thread.sleep(millis);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void request_beyondItsTime_is504AndFreesItsPlace() {
+    try (TestServer server = start(limits -> limits, timeouts(5000, 300, 1000))) {
+      try (Brake _ = Brake.on(server)) {
+        HttpResponse<String> response = server.post("/v1/completions", LONG);
+
+        assertThat(response.statusCode()).isEqualTo(504);
+        assertThat(json(response).path("error").path("code").asText()).isEqualTo("timeout");
+
+        HttpResponse<String> stream = server.post("/v1/completions", STREAM);
+
+        assertThat(stream.statusCode()).isEqualTo(200); // it had begun
+        assertThat(stream.body()).contains("\"code\":\"timeout\"").doesNotContain("[DONE]");
+      }
+      server.awaitIdle();
+    }
+  }
+
+  @Test
+  void body_thatDoesNotCome_is408() throws IOException {
+    try (TestServer server = start(limits -> limits, timeouts(300, 5000, 1000));
+        Socket socket = connect(server)) {
+      write(socket, post("{\"prompt\"", "Content-Length: 100\r\n"));
+
+      assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 408 Request Timeout");
+    }
+  }
+
+  @Test
+  void body_thatTricklesIn_is408() throws IOException {
+    try (TestServer server = start(limits -> limits, timeouts(400, 5000, 1000));
+        Socket socket = connect(server)) {
+      write(socket, post("{", "Content-Length: 100\r\n"));
+      for (int i = 0; i < 7; i++) {
+        sleep(100);
+        write(socket, " ");
+      }
+
+      assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 408 Request Timeout");
+    }
+  }
+
+  @Test
+  void body_thatIsTooLong_is413() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      String body = "{\"prompt\": \"" + "a".repeat(ServerOptions.MAX_BODY_BYTES) + "\"}";
+      try (Socket socket = connect(server)) {
+        write(socket, post("", "Content-Length: 1000000000\r\n"));
+        assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
+      }
+      try (Socket socket = connect(server)) {
+        // In chunks, so that the length is not known before.
+        String chunk = "%x\r\n%s\r\n0\r\n\r\n".formatted(body.length(), body);
+        write(socket, post(chunk, "Transfer-Encoding: chunked\r\n"));
+        assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
+      }
+      assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void garbage_insteadOfHttp_is400() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      for (String garbage :
+          List.of("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "a".repeat(100_000) + "\r\n\r\n")) {
+        try (Socket socket = connect(server)) {
+          write(socket, garbage);
+          String line = firstLine(socket);
+          assertThat(line).as(garbage).matches("HTTP/1.1 4.*");
+        }
+      }
+      for (String garbage :
+          List.of(
+              "\u0001\u0002\u0003\r\n\r\n",
+              "GET\r\n\r\n",
+              "GET / HTTP/9.9\r\n\r\n",
+              "GET /" + "a".repeat(20_000))) {
+        try (Socket socket = connect(server)) {
+          write(socket, garbage);
+          assertThat(firstLine(socket)).isNull(); // no HTTP at all: the connection is closed
+        }
+      }
+      assertThat(server.get("/health").statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void apiKey_whereThereIsOne_isNeededForAllButHealthAndPage() {
+    try (TestServer server =
+        start(limits -> limits, ServerOptions.of(0).withApiKey("open sesame"))) {
+      for (String path : List.of("/v1/models", "/metrics", "/v1/completions", "/api")) {
+        HttpResponse<String> response = server.get(path);
+        assertThat(response.statusCode()).as(path).isEqualTo(401);
+        assertThat(json(response).path("error").path("code").asText()).isEqualTo("invalid_api_key");
+      }
+      assertThat(
+              server
+                  .send(server.request("/v1/models").header("Authorization", "Bearer no").build())
+                  .statusCode())
+          .isEqualTo(401);
+      assertThat(
+              server
+                  .send(
+                      server
+                          .request("/v1/models")
+                          .header("Authorization", "Bearer open sesame")
+                          .build())
+                  .statusCode())
+          .isEqualTo(200);
+      assertThat(server.get("/health").statusCode()).isEqualTo(200);
+      assertThat(server.get("/").statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void stop_withARequestInWork_letsItFinishAndRefusesOthers() {
+    try (TestServer server = start(limits -> limits, timeouts(5000, 20_000, 10_000))) {
+      CompletableFuture<HttpResponse<String>> running;
+      CompletableFuture<Void> stopped;
+      try (Brake _ = Brake.on(server)) {
+        running = send(server, STREAM);
+        until(() -> server.engine.status().queued() == 1);
+
+        stopped = CompletableFuture.runAsync(server.server::close);
+
+        until(() -> server.get("/health").body().contains("stopping"));
+        assertThat(server.get("/health").statusCode()).isEqualTo(503);
+        assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(503);
+        assertThat(stopped).isNotDone();
+      }
+      assertThat(running.join().statusCode()).isEqualTo(200);
+      assertThat(running.join().body()).endsWith("data: [DONE]\n\n");
+      stopped.join();
+      server.awaitIdle();
+    }
+  }
+
+  @Test
+  void stop_withARequestThatTakesTooLong_endsIt() {
+    try (TestServer server = start(limits -> limits, timeouts(5000, 20_000, 200));
+        Brake _ = Brake.on(server)) {
+      CompletableFuture<HttpResponse<String>> whole = send(server, LONG);
+      CompletableFuture<HttpResponse<String>> stream = send(server, STREAM);
+      until(() -> server.engine.status().queued() == 2);
+
+      server.server.close();
+
+      assertThat(whole.join().statusCode()).isEqualTo(503);
+      assertThat(stream.join().body()).contains("\"code\":\"stopping\"");
+    }
+  }
+}

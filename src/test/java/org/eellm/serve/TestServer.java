@@ -1,0 +1,229 @@
+package org.eellm.serve;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.UnaryOperator;
+import org.eellm.data.BytePairTrainer;
+import org.eellm.data.Progress;
+import org.eellm.data.TextCorpus;
+import org.eellm.data.Tokenizer;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.DecodingSettings;
+import org.eellm.generate.Engine;
+import org.eellm.generate.Generator;
+import org.eellm.generate.Limits;
+import org.eellm.generate.RandomSampler;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
+import org.eellm.generate.SmallModel;
+import org.eellm.generate.TokenListener;
+import org.eellm.model.Decoder;
+
+/** A real server with a small random model, at a free port of this machine's own. */
+final class TestServer implements AutoCloseable {
+  static final String MODEL = "small";
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  final Decoder decoder = SmallModel.plain();
+  final Limits limits;
+  final Tokenizer tokenizer;
+  final Engine engine;
+  final Server server;
+  final ServedModel served;
+  final HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(5)).build();
+
+  private TestServer(
+      Path folder, UnaryOperator<Limits> change, ServerOptions options, boolean serves) {
+    tokenizer = tokenizer(folder);
+    limits = change.apply(Limits.of(decoder).withVocabSize(tokenizer.vocabSize()));
+    engine = Engine.start(decoder, limits);
+    server = Server.start(options);
+    served =
+        new ServedModel(
+            MODEL,
+            decoder.architecture(),
+            engine,
+            tokenizer,
+            Set.of(tokenizer.endOfDocument()),
+            ChatTemplate.read(folder, tokenizer),
+            defaults());
+    if (serves) {
+      server.serve(served);
+    }
+  }
+
+  static TestServer start(Path folder) {
+    return start(folder, limits -> limits, ServerOptions.of(0));
+  }
+
+  static TestServer start(Path folder, UnaryOperator<Limits> change, ServerOptions options) {
+    return new TestServer(folder, change, options, true);
+  }
+
+  /** Without a model. */
+  static TestServer loading(Path folder) {
+    return new TestServer(folder, limits -> limits, ServerOptions.of(0), false);
+  }
+
+  /** Tokens for every byte, and a few more. */
+  static Tokenizer tokenizer(Path folder) {
+    try {
+      Path corpus = folder.resolve("corpus.txt");
+      Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
+      Tokenizer tokenizer =
+          BytePairTrainer.train(
+              TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
+              260,
+              1,
+              Progress.NONE);
+      tokenizer.save(folder);
+      return tokenizer;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  static DecodingSettings defaults() {
+    return new DecodingSettings(
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        List.of(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  String base() {
+    return "http://127.0.0.1:" + server.port();
+  }
+
+  HttpRequest.Builder request(String path) {
+    return HttpRequest.newBuilder(URI.create(base() + path)).timeout(Duration.ofSeconds(60));
+  }
+
+  HttpResponse<String> send(HttpRequest request) {
+    try {
+      return client.send(request, BodyHandlers.ofString());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  HttpResponse<String> get(String path) {
+    return send(request(path).build());
+  }
+
+  HttpResponse<String> post(String path, String body) {
+    return send(
+        request(path)
+            .header("Content-Type", "application/json")
+            .POST(BodyPublishers.ofString(body))
+            .build());
+  }
+
+  HttpResponse<String> put(String path, String body) {
+    return send(
+        request(path)
+            .header("Content-Type", "application/json")
+            .PUT(BodyPublishers.ofString(body))
+            .build());
+  }
+
+  /** The data of a stream's events. */
+  List<String> events(String path, String body) {
+    HttpResponse<String> response = post(path, body);
+    if (response.statusCode() != 200) {
+      throw new AssertionError(response.statusCode() + " " + response.body());
+    }
+    return response
+        .body()
+        .lines()
+        .filter(line -> !line.isEmpty())
+        .map(line -> line.replaceFirst("^data: ", ""))
+        .toList();
+  }
+
+  static JsonNode json(String text) {
+    try {
+      return JSON.readTree(text);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  static JsonNode json(HttpResponse<String> response) {
+    return json(response.body());
+  }
+
+  /** What the generator makes of a prompt by itself. */
+  Result alone(String prompt, int maxTokens, Decoding decoding, Sampler sampler) {
+    return Generator.generate(
+            decoder,
+            limits,
+            List.of(
+                new Request(
+                    served.prompt(prompt, "prompt"),
+                    maxTokens,
+                    served.endTokens(),
+                    decoding,
+                    sampler)),
+            TokenListener.none())
+        .getFirst();
+  }
+
+  /** What the full model says of a prompt most probably. */
+  String greedy(String prompt, int maxTokens) {
+    return text(alone(prompt, maxTokens, Decoding.full(), new RandomSampler(0, 0, 1, 1, 0)).ids());
+  }
+
+  String text(List<Integer> ids) {
+    return tokenizer.decode(ids.stream().mapToInt(Integer::intValue).toArray());
+  }
+
+  /** Waits until nothing is in work, which takes a moment after a client has gone. */
+  void awaitIdle() {
+    long end = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+    while (System.nanoTime() < end) {
+      Engine.Status status = engine.status();
+      if (status.running() == 0 && status.queued() == 0 && status.cacheTokensInUse() == 0) {
+        return;
+      }
+      try {
+        Thread.sleep(10);
+      } catch (InterruptedException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+    throw new AssertionError("still at work: " + engine.status());
+  }
+
+  @Override
+  public void close() {
+    server.close();
+    engine.close();
+    decoder.close();
+    client.close();
+  }
+}
