@@ -142,6 +142,21 @@ public final class Engine implements AutoCloseable {
     }
   }
 
+  /** Requests that may wait. */
+  public int maxQueued() {
+    return maxQueued;
+  }
+
+  /** Whether it takes requests: false once it has been closed, or could not go on. */
+  public boolean isOpen() {
+    lock.lock();
+    try {
+      return !closing;
+    } finally {
+      lock.unlock();
+    }
+  }
+
   private void work() {
     try {
       while (receive()) {

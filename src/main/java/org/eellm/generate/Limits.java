@@ -50,7 +50,7 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
   }
 
   /**
-   * The defaults for a model, all of whose vocabulary may be generated. There is room for 64 texts
+   * The defaults for a model, all of whose vocabulary may be generated. There is room for 16 texts
    * as long as the model's context, or for as many positions as fit 4 GiB, but at least for one
    * such text. Room that was never needed takes no memory.
    */

@@ -62,6 +62,14 @@ final class ApiException extends RuntimeException {
         Map.of());
   }
 
+  /** A body beyond the bound: 413. */
+  static ApiException tooLarge(int most) {
+    return refused(
+        413,
+        "body_too_large",
+        "the body is longer than %d bytes; send less at once".formatted(most));
+  }
+
   /** A request that is refused for another reason than a field. */
   static ApiException refused(int status, String code, String message) {
     return new ApiException(

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
@@ -182,14 +183,14 @@ final class Fields {
     }
   }
 
-  /** Refuses what has not been asked for. */
+  /** Refuses what has not been asked for; null is the same as absent everywhere. */
   void requireNoOthers() {
     Set<String> offered = new TreeSet<>(asked);
     offered.removeAll(refused);
-    for (String field : (Iterable<String>) object::fieldNames) {
-      if (!asked.contains(field)) {
+    for (Map.Entry<String, JsonNode> field : object.properties()) {
+      if (!asked.contains(field.getKey()) && !field.getValue().isNull()) {
         throw ApiException.badField(
-            name(shown(field)),
+            name(shown(field.getKey())),
             "is no field of this request; leave it out, or use one of "
                 + String.join(", ", offered));
       }
@@ -202,7 +203,11 @@ final class Fields {
 
   /** Text of a client's, cut and without what would break a line. */
   static String shown(String text) {
-    String cut = text.length() > 60 ? text.substring(0, 57) + "..." : text;
-    return cut.replaceAll("\\p{Cntrl}", "?");
+    return line(text.length() > 60 ? text.substring(0, 57) + "..." : text);
+  }
+
+  /** A text without what would break a line. */
+  static String line(String text) {
+    return text.replaceAll("\\p{Cntrl}", "?");
   }
 }

@@ -61,6 +61,13 @@ final class Run implements AutoCloseable {
    * @throws ApiException if the engine takes no more, or the request does not fit
    */
   static Run continuations(TextRequest request, ServedModel model, Metrics metrics, long start) {
+    int most = model.engine().maxQueued();
+    if (request.allChoices() > most) { // else it would be told for ever to come back later
+      throw ApiException.badField(
+          request.promptParam(),
+          "%d texts at once are more than the %d that may wait here; send several requests"
+              .formatted(request.allChoices(), most));
+    }
     Run run = new Run(metrics, start);
     for (int i = 0; i < request.allChoices(); i++) {
       List<Integer> prompt = request.promptOf(i);

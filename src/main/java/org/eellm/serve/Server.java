@@ -3,11 +3,16 @@ package org.eellm.serve;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
+import io.helidon.http.DirectHandler;
 import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.http.RequestException;
 import io.helidon.webserver.CloseConnectionException;
+import io.helidon.webserver.ErrorHandling;
 import io.helidon.webserver.WebServer;
+import io.helidon.webserver.http.DirectHandlers;
 import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.Handler;
 import io.helidon.webserver.http.HttpRouting;
@@ -32,6 +37,7 @@ import java.time.Duration;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.eellm.generate.Engine;
 import org.slf4j.Logger;
@@ -46,6 +52,13 @@ public final class Server implements AutoCloseable {
 
   /** How long a connection may stay open without requests, at least. */
   private static final Duration IDLE = Duration.ofMinutes(1);
+
+  /** Refusals amid a body. */
+  private static final Set<String> UNREAD =
+      Set.of("body_too_large", "request_timeout", "bad_request");
+
+  /** With what may have slashes in it. */
+  private static final String MODEL_PATH = "/v1/models/{+name}";
 
   private static final HeaderName ALLOW = HeaderNames.create("Allow");
 
@@ -78,8 +91,21 @@ public final class Server implements AutoCloseable {
             // Counted from a connection's last request, which may still be in work.
             .idleConnectionTimeout(options.requestTimeout().plus(IDLE))
             .addProtocol(Http1Config.builder().addReceiveListener(sockets).build())
+            // Without it a chunk would be read into memory whole, however long.
+            .maxPayloadSize(options.maxBodyBytes())
+            .errorHandling(ErrorHandling.builder().includeEntity(true).build())
+            .directHandlers(refusals())
             .routing(this::route)
             .build();
+  }
+
+  private DirectHandlers refusals() {
+    ProtocolErrors errors = new ProtocolErrors(options, sockets, metrics);
+    DirectHandlers.Builder handlers = DirectHandlers.builder();
+    for (DirectHandler.EventType event : DirectHandler.EventType.values()) {
+      handlers.addHandler(event, errors);
+    }
+    return handlers.build();
   }
 
   /**
@@ -129,19 +155,26 @@ public final class Server implements AutoCloseable {
     routing.get("/health", this::health);
     routing.get("/metrics", this::metrics);
     routing.get("/v1/models", this::models);
-    routing.get("/v1/models/{name}", this::modelNamed);
+    routing.get(MODEL_PATH, this::modelNamed);
     routing.post("/v1/completions", counted((req, res) -> texts(req, res, Shape.COMPLETION)));
     routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, Shape.CHAT)));
     routing.put("/api", counted(this::megatron));
     for (Map.Entry<String, String> path :
         Map.of(
-                "/health", "GET",
-                "/metrics", "GET",
-                "/v1/models", "GET",
-                "/v1/models/{name}", "GET",
-                "/v1/completions", "POST",
-                "/v1/chat/completions", "POST",
-                "/api", "PUT")
+                "/health",
+                "GET",
+                "/metrics",
+                "GET",
+                "/v1/models",
+                "GET",
+                MODEL_PATH,
+                "GET",
+                "/v1/completions",
+                "POST",
+                "/v1/chat/completions",
+                "POST",
+                "/api",
+                "PUT")
             .entrySet()) {
       routing.any(path.getKey(), refuseMethod(path.getValue()));
     }
@@ -186,6 +219,11 @@ public final class Server implements AutoCloseable {
     metrics.answered(
         request.matchingPattern().filter(known -> !known.isEmpty()).orElse("other"),
         response.status().code());
+    // Helidon says that it closes, and goes on reading.
+    if (request.headers().containsToken(HeaderValues.CONNECTION_CLOSE)
+        || response.headers().containsToken(HeaderValues.CONNECTION_CLOSE)) {
+      throw new CloseConnectionException("the connection ends with this answer");
+    }
   }
 
   /** Everything but health and the page itself needs the key. */
@@ -210,7 +248,12 @@ public final class Server implements AutoCloseable {
   }
 
   private void health(ServerRequest request, ServerResponse response) {
-    String state = stopping ? "stopping" : service.isEmpty() ? "loading" : "ok";
+    String state =
+        stopping
+            ? "stopping"
+            : service
+                .map(ready -> ready.model().engine().isOpen() ? "ok" : "failed")
+                .orElse("loading");
     response.status(state.equals("ok") ? 200 : 503);
     send(response, Json.object().put("status", state));
   }
@@ -313,9 +356,6 @@ public final class Server implements AutoCloseable {
           "the body's type is '%s'; send JSON with 'Content-Type: application/json'"
               .formatted(Fields.shown(type)));
     }
-    if (request.headers().contentLength().orElse(0) > options.maxBodyBytes()) {
-      throw tooLarge();
-    }
     return Json.read(bytes(request));
   }
 
@@ -327,12 +367,11 @@ public final class Server implements AutoCloseable {
     if (!request.content().hasEntity()) {
       return new byte[0];
     }
-    try (InputStream in = request.content().inputStream()) {
+    try {
+      // Not to be closed: that would wait for the rest of a body that has been refused.
+      InputStream in = request.content().inputStream();
       for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
         body.write(buffer, 0, count);
-        if (body.size() > options.maxBodyBytes()) {
-          throw tooLarge();
-        }
         if (System.nanoTime() - start > options.readTimeout().toNanos()) {
           throw tooSlow();
         }
@@ -340,9 +379,22 @@ public final class Server implements AutoCloseable {
       return body.toByteArray();
     } catch (IOException e) {
       throw isTimeout(e) ? tooSlow() : new UncheckedIOException(e);
+    } catch (RequestException e) {
+      if (e.status().code() == 413) {
+        sockets.drain();
+        throw ApiException.tooLarge(options.maxBodyBytes());
+      }
+      throw malformed(e);
+    } catch (NumberFormatException e) {
+      throw malformed(e);
     } catch (RuntimeException e) {
       throw isTimeout(e) ? tooSlow() : e;
     }
+  }
+
+  private static ApiException malformed(RuntimeException e) {
+    return ApiException.refused(
+        400, "bad_request", "the body's chunks are malformed: " + Fields.line(firstLine(e)));
   }
 
   private static boolean isTimeout(Throwable e) {
@@ -352,13 +404,6 @@ public final class Server implements AutoCloseable {
       }
     }
     return false;
-  }
-
-  private ApiException tooLarge() {
-    return ApiException.refused(
-        413,
-        "body_too_large",
-        "the body is longer than %d bytes; send less at once".formatted(options.maxBodyBytes()));
   }
 
   private ApiException tooSlow() {
@@ -394,8 +439,8 @@ public final class Server implements AutoCloseable {
   private static void send(ServerResponse response, ApiException e) {
     response.status(e.status());
     e.headers().forEach((name, value) -> response.header(name, value));
-    if (e.status() == 413 || e.status() == 408) {
-      response.header(HeaderNames.CONNECTION, "close"); // the rest of the body is not read
+    if (UNREAD.contains(e.code().orElse(""))) {
+      response.header(HeaderValues.CONNECTION_CLOSE); // the rest of the body is not read
     }
     send(response, Json.error(e));
   }

@@ -5,6 +5,8 @@ import io.helidon.common.socket.SocketOptions;
 import io.helidon.http.HttpPrologue;
 import io.helidon.webserver.ConnectionContext;
 import io.helidon.webserver.http1.Http1ConnectionListener;
+import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.Socket;
 import java.net.SocketAddress;
@@ -22,6 +24,12 @@ import java.util.function.BooleanSupplier;
  * long a client may take to send, and whether it is still there while it is to wait.
  */
 final class Sockets implements SocketOptions, Http1ConnectionListener {
+  /** How long a client may go on sending what is too long. */
+  private static final Duration DRAIN = Duration.ofSeconds(2);
+
+  /** Without a byte for so long, a client waits for its answer. */
+  private static final int PAUSE_MILLIS = 300;
+
   private final SocketOptions rest = SocketOptions.create();
   private final Duration readTimeout;
   private final Map<SocketAddress, Socket> open = new ConcurrentHashMap<>();
@@ -68,6 +76,26 @@ final class Sockets implements SocketOptions, Http1ConnectionListener {
     HelidonSocket watched = connection().serverSocket();
     watched.idle();
     return watched::isConnected;
+  }
+
+  /**
+   * Reads on, for a while, what the current request's client still sends, and forgets it: a
+   * connection that is closed amid a body is reset, and most clients then never see the answer.
+   */
+  void drain() {
+    socket()
+        .ifPresent(
+            socket -> {
+              long end = System.nanoTime() + DRAIN.toNanos();
+              byte[] buffer = new byte[65536];
+              try {
+                socket.setSoTimeout(PAUSE_MILLIS);
+                InputStream in = socket.getInputStream();
+                while (System.nanoTime() < end && in.read(buffer) >= 0) {}
+              } catch (IOException e) {
+                // It sends no more, or has gone. The answer is tried either way.
+              }
+            });
   }
 
   private static void setTimeout(Socket socket, int millis) {

@@ -197,6 +197,17 @@ final class ServerLimitsTest {
   }
 
   @Test
+  void request_ofMoreTextsThanMayWait_isRefusedForGood() {
+    try (TestServer server = start(limits -> limits.withMaxQueued(2), ServerOptions.of(0))) {
+      HttpResponse<String> refused =
+          server.post("/v1/completions", LONG.replace("80,", "80, \"n\": 3,"));
+
+      assertThat(refused.statusCode()).isEqualTo(400);
+      assertThat(refused.body()).contains("3 texts at once are more than the 2 that may wait");
+    }
+  }
+
+  @Test
   void client_thatGoesWhileItWaits_leavesTheQueue() throws IOException {
     try (TestServer server = start(limits -> limits.withBatchSize(1), ServerOptions.of(0))) {
       try (Brake _ = Brake.on(server)) {
@@ -287,7 +298,7 @@ final class ServerLimitsTest {
     try (TestServer server = start(limits -> limits, timeouts(400, 5000, 1000));
         Socket socket = connect(server)) {
       write(socket, post("{", "Content-Length: 100\r\n"));
-      for (int i = 0; i < 7; i++) {
+      while (socket.getInputStream().available() == 0) {
         sleep(100);
         write(socket, " ");
       }
@@ -311,6 +322,105 @@ final class ServerLimitsTest {
         assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
       }
       assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void body_thatIsTooLong_isReadOnSoThatItsClientSeesTheAnswer() {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      String body = "{\"prompt\": \"" + "a".repeat(16 << 20) + "\"}";
+
+      HttpResponse<String> response = server.post("/v1/completions", body);
+
+      assertThat(response.statusCode()).isEqualTo(413);
+      assertThat(json(response).path("error").path("code").asText()).isEqualTo("body_too_large");
+    }
+  }
+
+  @Test
+  void chunk_thatIsTooLong_isRefusedBeforeItIsThere() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
+        Socket socket = connect(server)) {
+      write(socket, post("7fffffff\r\nabc", "Transfer-Encoding: chunked\r\n"));
+
+      assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
+    }
+  }
+
+  @Test
+  void chunk_thatIsMalformed_is400() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      for (String chunk : List.of("zz\r\n\r\n", "-5\r\n\r\n", "fffffffffffff\r\nabc")) {
+        try (Socket socket = connect(server)) {
+          write(socket, post(chunk, "Transfer-Encoding: chunked\r\n"));
+          assertThat(firstLine(socket)).as(chunk).startsWith("HTTP/1.1 400");
+        }
+      }
+    }
+  }
+
+  @Test
+  void connection_thatIsToBeClosed_isClosedAfterTheAnswer() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      for (String body : List.of(LONG, STREAM, "nonsense")) {
+        try (Socket socket = connect(server)) {
+          socket.setSoTimeout(5000);
+          String length = "Content-Length: " + body.length() + "\r\n";
+          write(socket, post(body, length + "Connection: close\r\n"));
+
+          String answer =
+              new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+          assertThat(answer).startsWith("HTTP/1.1 ").contains("Connection: close");
+        }
+      }
+    }
+  }
+
+  @Test
+  void requests_oneBehindTheOtherInAConnection_areAllAnswered() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
+        Socket socket = connect(server)) {
+      String get = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n";
+      write(
+          socket,
+          post(LONG)
+              + post(STREAM)
+              + get
+              + "\r\n"
+              + post(LONG)
+              + get
+              + "Connection: close\r\n\r\n");
+
+      String answers = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+      assertThat(answers.split("HTTP/1.1 200 OK", -1)).hasSize(4);
+      assertThat(answers.split("HTTP/1.1 404 Not Found", -1)).hasSize(3);
+    }
+  }
+
+  @Test
+  void framing_thatContradictsItself_is400InOpenAisShape() throws IOException {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
+        Socket socket = connect(server)) {
+      write(socket, post("0\r\n\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
+
+      String answer = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+      assertThat(answer)
+          .startsWith("HTTP/1.1 400")
+          .contains("\"type\":\"invalid_request_error\"")
+          .contains("must not be combined");
+    }
+  }
+
+  @Test
+  void engine_thatHasStopped_isTold() {
+    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
+      server.engine.close();
+
+      assertThat(server.get("/health").statusCode()).isEqualTo(503);
+      assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"failed\"}");
     }
   }
 

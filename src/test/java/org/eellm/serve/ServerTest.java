@@ -486,6 +486,31 @@ final class ServerTest {
   }
 
   @Test
+  void model_ofANameWithSlashes_isLookedForAsAWhole() {
+    for (String path : List.of("/v1/models/org/other", "/v1/models/org%2Fother")) {
+      HttpResponse<String> response = server.get(path);
+      assertThat(response.statusCode()).isEqualTo(404);
+      assertThat(response.body()).contains("'org/other' is not served here; use 'small'");
+    }
+  }
+
+  @Test
+  void chat_fieldsThatAreNull_areAbsent() {
+    // Clients send answers back as they were, with all that might have been in them.
+    assertThat(
+            chat("""
+            {"messages": [{"role": "user", "content": "a"},
+              {"role": "assistant", "content": "b", "refusal": null, "tool_calls": null},
+              {"role": "user", "content": "c"}], "max_tokens": 2, "tools": null,
+             "service_tier": null}\
+            """)
+                .path("usage")
+                .path("completion_tokens")
+                .asInt())
+        .isEqualTo(2);
+  }
+
+  @Test
   void health_ofAReadyServer_isOk() {
     assertThat(server.get("/health").statusCode()).isEqualTo(200);
     assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"ok\"}");
