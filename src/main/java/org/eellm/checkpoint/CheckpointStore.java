@@ -268,14 +268,36 @@ public final class CheckpointStore {
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
       return path;
     }
-    return new CheckpointStore(path, 0)
-        .latest()
-        .map(Checkpoint::folder)
-        .orElseThrow(
-            () ->
-                new CheckpointException(
-                    "%s: has neither config.json nor checkpoints/step_*; give a model folder or a run's output"
-                        .formatted(path)));
+    Optional<Path> latest = new CheckpointStore(path, 0).latest().map(Checkpoint::folder);
+    if (HeadFiles.isIn(latest.orElse(path))) {
+      throw new CheckpointException(
+          path + ": has heads and no trunk; give --model their trunk, and --heads this folder");
+    }
+    return latest.orElseThrow(
+        () ->
+            new CheckpointException(
+                "%s: has neither config.json nor checkpoints/step_*; give a model folder or a run's output"
+                    .formatted(path)));
+  }
+
+  /**
+   * The folder of heads that a user means: one with {@code exits.json}, or the output folder of a
+   * run that tuned heads, of which the newest checkpoint is taken.
+   *
+   * @throws CheckpointException if {@code path} is neither
+   */
+  static Path resolveHeads(Path path) {
+    return HeadFiles.isIn(path)
+        ? path
+        : new CheckpointStore(path, 0)
+            .latest()
+            .map(Checkpoint::folder)
+            .filter(HeadFiles::isIn)
+            .orElseThrow(
+                () ->
+                    new CheckpointException(
+                        "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
+                            .formatted(path)));
   }
 
   private List<Path> children() {

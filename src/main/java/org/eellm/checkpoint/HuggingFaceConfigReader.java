@@ -310,34 +310,16 @@ final class HuggingFaceConfigReader {
 
   private ExitLayout exits() {
     Optional<JsonFields> within = fields.object(HuggingFaceConfig.EARLY_EXIT);
-    Path beside = path.resolveSibling(HeadFiles.LAYOUT);
-    if (!Files.exists(beside)) {
-      return within.map(HuggingFaceConfigReader::exits).orElse(ExitLayout.none());
+    Path folder = path.resolveSibling("");
+    if (!HeadFiles.isIn(folder)) {
+      return within.map(HeadFiles::exits).orElse(ExitLayout.none());
     }
     if (within.isPresent()) {
       throw new CheckpointException(
-          "%s: early_exit is there though %s is too; remove one of them".formatted(path, beside));
+          "%s: early_exit is there though %s is too; remove one of them"
+              .formatted(path, folder.resolve(HeadFiles.LAYOUT)));
     }
-    return exits(new JsonFields(beside.toString(), JsonFiles.read(beside)));
-  }
-
-  private static ExitLayout exits(JsonFields exits) {
-    if (!exits.has("layers")) {
-      throw new CheckpointException(exits.place() + ": layers is missing; add it");
-    }
-    ExitLayout layout =
-        new ExitLayout(
-            exits.numbers("layers"),
-            exits.bool("norm"),
-            exits.bool("mlp"),
-            exits.bool("block"),
-            exits.bool("tie_output"));
-    if (!exits.unasked().isEmpty()) {
-      throw new CheckpointException(
-          "%s: %s is unknown; layers, norm, mlp, block and tie_output are allowed"
-              .formatted(exits.place(), exits.unasked().getFirst()));
-    }
-    return layout;
+    return HeadFiles.read(folder).exits();
   }
 
   /** Qwen's files name a window that {@code use_sliding_window} then switches off. */

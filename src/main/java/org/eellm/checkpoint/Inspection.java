@@ -9,6 +9,7 @@ import java.util.TreeMap;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
@@ -133,7 +134,12 @@ public record Inspection(
           }
         });
     List<Slice> slices =
-        Placement.of(architecture, ParallelConfig.of(tp, dp, pp), model.maxPositions()).slices();
+        Placement.of(
+                architecture,
+                ParallelConfig.of(tp, dp, pp),
+                model.maxPositions(),
+                Learning.EVERYTHING)
+            .slices();
     List<StageMemory> stages = new ArrayList<>();
     for (int stage = 0; stage < slices.size(); stage++) {
       Slice slice = slices.get(stage);

@@ -20,7 +20,7 @@ import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
-import org.eellm.config.TrainConfig;
+import org.eellm.config.Learning;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
 import org.eellm.model.Split;
@@ -44,21 +44,6 @@ public final class ModelWeights {
   private static final Map<String, String> METADATA = Map.of("format", "pt");
 
   private ModelWeights() {}
-
-  /**
-   * A model with the weights of a folder, for those who only use it.
-   *
-   * @throws CheckpointException as {@link #load}
-   */
-  public static Decoder read(Path folder, Architecture architecture, TrainConfig.Device device) {
-    return read(
-        folder,
-        architecture,
-        switch (device) {
-          case CPU -> Torch.cpu();
-          case CUDA -> Torch.cuda();
-        });
-  }
 
   /**
    * A model with the weights of a folder.
@@ -87,27 +72,36 @@ public final class ModelWeights {
    *     there and differs from it
    */
   public static void load(Path folder, Decoder model) {
+    try (WeightFiles weights = WeightFiles.open(folder)) {
+      load(weights, Decoder.parameterNames(model.architecture()), model);
+    }
+  }
+
+  /**
+   * The same from files that may have more.
+   *
+   * @param known the names of all parameters that the files may have
+   */
+  static void load(WeightFiles weights, Set<String> known, Decoder model) {
     int rank = model.parallel().rank();
     int ranks = model.parallel().size();
-    Set<String> known = Decoder.parameterNames(model.architecture());
+    Path folder = weights.folder();
     Map<String, Parameter> parameters =
         model.parameters().all().stream()
             .collect(Collectors.toMap(Parameter::name, Function.identity()));
-    try (WeightFiles weights = WeightFiles.open(folder)) {
-      Set<String> stored = weights.tensors().keySet();
-      refuse(folder, "lack", difference(parameters.keySet(), stored));
-      refuse(
-          folder,
-          "have, beyond config.json's model,",
-          difference(stored, known).stream()
-              .filter(name -> !DERIVED.matcher(name).matches() && !isEmbedding(name, weights))
-              .toList());
-      // In the files' order: a cold disk reads them from front to back.
-      for (String name : stored) {
-        Parameter parameter = parameters.get(name);
-        if (parameter != null) {
-          NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
-        }
+    Set<String> stored = weights.tensors().keySet();
+    refuse(folder, "lack", difference(parameters.keySet(), stored));
+    refuse(
+        folder,
+        "have, beyond config.json's model,",
+        difference(stored, known).stream()
+            .filter(name -> !DERIVED.matcher(name).matches() && !isEmbedding(name, weights))
+            .toList());
+    // In the files' order: a cold disk reads them from front to back.
+    for (String name : stored) {
+      Parameter parameter = parameters.get(name);
+      if (parameter != null) {
+        NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
       }
     }
   }
@@ -153,16 +147,16 @@ public final class ModelWeights {
   }
 
   /**
-   * This rank's file of a model's weights, whole tensors all of them. The ranks that share tensors
-   * out share out the files, too: each puts together its part of the tensors. All ranks of the
-   * tensor-parallel group call this.
+   * This rank's file of those of a model's weights that learn, whole tensors all of them. The ranks
+   * that share tensors out share out the files, too: each puts together its part of the tensors.
+   * All ranks of the tensor-parallel group call this.
    *
    * @param part of the {@code parts} files that the model's weights make
    * @param arena keeps what was put together until the file is written
    */
   public static TensorFile file(Decoder model, int part, int parts, Arena arena) {
     List<Parameter> parameters =
-        model.parameters().all().stream()
+        model.parameters().learned().stream()
             .filter(parameter -> model.standsFor(parameter.name()))
             .sorted(Comparator.comparing(Parameter::name))
             .toList();
@@ -180,8 +174,8 @@ public final class ModelWeights {
     }
     String name =
         parts == 1
-            ? WeightFiles.SINGLE
-            : "model-%05d-of-%05d.safetensors".formatted(part + 1, parts);
+            ? WeightFiles.single(model.learning())
+            : WeightFiles.shard(model.learning(), part + 1, parts);
     return new TensorFile(name, METADATA, tensors);
   }
 
@@ -213,13 +207,14 @@ public final class ModelWeights {
   /**
    * Writes the index of the files that ranks wrote into a folder.
    *
+   * @param learning which weights these are
    * @throws CheckpointException if a file is missing or malformed
    */
-  public static void writeIndex(Path folder, int parts) throws IOException {
+  public static void writeIndex(Path folder, Learning learning, int parts) throws IOException {
     SequencedMap<String, String> files = new TreeMap<>();
     long size = 0;
     for (int part = 1; part <= parts; part++) {
-      String name = "model-%05d-of-%05d.safetensors".formatted(part, parts);
+      String name = WeightFiles.shard(learning, part, parts);
       try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(name))) {
         for (var tensor : file.tensors().entrySet()) {
           files.put(tensor.getKey(), name);
@@ -228,6 +223,6 @@ public final class ModelWeights {
       }
     }
     JsonFiles.write(
-        folder.resolve(WeightFiles.INDEX), new Index(Map.of("total_size", size), files));
+        folder.resolve(WeightFiles.index(learning)), new Index(Map.of("total_size", size), files));
   }
 }

@@ -68,7 +68,7 @@ public final class TrainingFiles {
   public static TensorFile optimizer(Decoder model, List<StatePiece> pieces, int rank, int ranks) {
     List<TensorSource> tensors = new ArrayList<>();
     for (StatePiece piece : pieces) {
-      for (Parameter parameter : model.parameters().all()) {
+      for (Parameter parameter : model.parameters().learned()) {
         if (model.speaksFor(parameter.name(), parameter.split())) {
           source(model, parameter, piece).ifPresent(tensors::add);
         }
@@ -142,7 +142,7 @@ public final class TrainingFiles {
             }
           });
       for (StatePiece piece : pieces) {
-        for (Parameter parameter : model.parameters().all()) {
+        for (Parameter parameter : model.parameters().learned()) {
           Overlap overlap = Overlap.of(parameter, piece);
           if (overlap.length() > 0) {
             String name = piece.buffer() + "." + parameter.name();

@@ -6,18 +6,20 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
+import org.eellm.config.Learning;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * The weights of a model folder in the Hugging Face layout, as one view over {@code
  * model.safetensors} or over the shards that {@code model.safetensors.index.json} names; with those
- * of {@code exits.safetensors}, if exits lie beside the trunk.
+ * of {@code exits.safetensors} or its shards, if exits lie beside the trunk.
  */
 public final class WeightFiles implements StoredWeights {
-  static final String SINGLE = "model.safetensors";
-  static final String INDEX = "model.safetensors.index.json";
+  static final String SINGLE = single(Learning.EVERYTHING);
+  static final String INDEX = index(Learning.EVERYTHING);
 
   private static final Logger LOG = LoggerFactory.getLogger(WeightFiles.class);
 
@@ -32,6 +34,25 @@ public final class WeightFiles implements StoredWeights {
     this.tensors = Collections.unmodifiableSequencedMap(tensors);
   }
 
+  /** The file of what a run changes: of a whole model, or of heads alone. */
+  static String single(Learning learning) {
+    return stem(learning) + ".safetensors";
+  }
+
+  /** The file that names the shards of the same. */
+  static String index(Learning learning) {
+    return single(learning) + ".index.json";
+  }
+
+  /** One of the shards of the same. */
+  static String shard(Learning learning, int part, int parts) {
+    return "%s-%05d-of-%05d.safetensors".formatted(stem(learning), part, parts);
+  }
+
+  private static String stem(Learning learning) {
+    return learning == Learning.EVERYTHING ? "model" : "exits";
+  }
+
   /**
    * Maps all of a folder's weights. Where both layouts are present the single file is taken, as
    * other tools do.
@@ -39,41 +60,58 @@ public final class WeightFiles implements StoredWeights {
    * @throws CheckpointException if the folder has no weights, or a file is missing or malformed
    */
   public static WeightFiles open(Path folder) {
-    WeightFiles trunk = openTrunk(folder);
-    if (!ModelFiles.has(folder, HeadFiles.WEIGHTS)) {
-      return trunk;
+    return open(folder, Optional.empty());
+  }
+
+  /**
+   * The same with the heads of another folder in place of the folder's own.
+   *
+   * @throws CheckpointException if a folder has no weights, or a file is missing or malformed
+   */
+  static WeightFiles open(Path folder, Optional<Path> heads) {
+    WeightFiles own = openPart(folder, Learning.EVERYTHING);
+    boolean beside =
+        ModelFiles.has(folder, single(Learning.EXITS))
+            || ModelFiles.has(folder, index(Learning.EXITS));
+    if (heads.isEmpty() && !beside) {
+      return own;
     }
     try {
-      SafetensorsFile heads = SafetensorsFile.open(ModelFiles.file(folder, HeadFiles.WEIGHTS));
-      SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(trunk.tensors);
-      List<SafetensorsFile> files = new ArrayList<>(trunk.files);
-      files.add(heads);
-      addAll(heads, all);
+      WeightFiles exits = openPart(heads.orElse(folder), Learning.EXITS);
+      SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(own.tensors);
+      if (heads.isPresent()) {
+        all.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
+      }
+      List<SafetensorsFile> files = new ArrayList<>(own.files);
+      files.addAll(exits.files);
+      addAll(exits.folder, exits.tensors, all);
       return new WeightFiles(folder, files, all);
     } catch (RuntimeException failure) {
-      trunk.close();
+      own.close();
       throw failure;
     }
   }
 
-  private static WeightFiles openTrunk(Path folder) {
-    if (ModelFiles.has(folder, SINGLE)) {
-      if (ModelFiles.has(folder, INDEX)) {
-        LOG.warn("{}: reading {}, not the shards of {}", folder, SINGLE, INDEX);
+  private static WeightFiles openPart(Path folder, Learning learning) {
+    String single = single(learning);
+    String index = index(learning);
+    if (ModelFiles.has(folder, single)) {
+      if (ModelFiles.has(folder, index)) {
+        LOG.warn("{}: reading {}, not the shards of {}", folder, single, index);
       }
-      SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, SINGLE));
+      SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, single));
       return new WeightFiles(folder, List.of(file), file.tensors());
     }
-    if (ModelFiles.has(folder, INDEX)) {
-      return openShards(folder);
+    if (ModelFiles.has(folder, index)) {
+      return openShards(folder, index);
     }
     throw new CheckpointException(
-        "%s: has neither %s nor %s; give a model folder with safetensors weights"
-            .formatted(folder, SINGLE, INDEX));
+        "%s: has neither %s nor %s; give a folder with safetensors weights"
+            .formatted(folder, single, index));
   }
 
-  private static WeightFiles openShards(Path folder) {
-    ShardIndex index = ShardIndex.read(folder, INDEX);
+  private static WeightFiles openShards(Path folder, String name) {
+    ShardIndex index = ShardIndex.read(folder, name);
     List<SafetensorsFile> files = new ArrayList<>();
     SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
     try {
@@ -81,7 +119,7 @@ public final class WeightFiles implements StoredWeights {
         SafetensorsFile file = SafetensorsFile.open(shard);
         files.add(file);
         index.requireTensors(shard, file.tensors().keySet());
-        addAll(file, tensors);
+        addAll(file.path(), file.tensors(), tensors);
       }
       return new WeightFiles(folder, files, tensors);
     } catch (RuntimeException failure) {
@@ -90,12 +128,13 @@ public final class WeightFiles implements StoredWeights {
     }
   }
 
-  private static void addAll(SafetensorsFile file, Map<String, StoredTensor> tensors) {
-    for (Map.Entry<String, StoredTensor> tensor : file.tensors().entrySet()) {
+  private static void addAll(
+      Path file, Map<String, StoredTensor> more, Map<String, StoredTensor> tensors) {
+    for (Map.Entry<String, StoredTensor> tensor : more.entrySet()) {
       if (tensors.putIfAbsent(tensor.getKey(), tensor.getValue()) != null) {
         throw new CheckpointException(
             "%s: tensor '%s' is in another shard too; keep one of them"
-                .formatted(file.path(), tensor.getKey()));
+                .formatted(file, tensor.getKey()));
       }
     }
   }

@@ -2,8 +2,10 @@ package org.eellm.cli;
 
 import java.nio.file.Path;
 import java.util.List;
+import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TuneConfig;
 import picocli.CommandLine.Option;
 
 /** The options {@code --config} and {@code --set}, as a mixin. */
@@ -20,6 +22,11 @@ final class ConfigOptions {
       paramLabel = "SECTION.KEY=VALUE",
       description = "Override a setting, as in --set train.steps=500; the value is YAML.")
   private List<String> overrides = List.of();
+
+  /** Reads the file and the overrides for a run that tunes a model's exits. */
+  RunConfig readTuning(TuneConfig tune, Architecture architecture) {
+    return ConfigFile.readTuning(file, overrides, tune, architecture);
+  }
 
   /** Reads the file and the overrides. */
   RunConfig read() {

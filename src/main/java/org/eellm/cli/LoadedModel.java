@@ -8,9 +8,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import org.eellm.checkpoint.CheckpointException;
-import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.HuggingFaceConfig;
-import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig.Device;
@@ -32,14 +31,23 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
   private static final int MOST_PADDING = 4096;
 
   /**
-   * Loads a model folder, a checkpoint, or a run's newest checkpoint.
+   * Loads a model folder, a checkpoint, or a run's newest checkpoint, with its own exits.
+   *
+   * @throws CheckpointException as the other
+   */
+  static LoadedModel load(Path path, Device device, Optional<DataType> dtype) {
+    return load(ModelFolder.resolve(path, Optional.empty()), device, dtype);
+  }
+
+  /**
+   * Loads a model.
    *
    * @param dtype number format to compute in; the folder's own if absent
    * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
    */
-  static LoadedModel load(Path path, Device device, Optional<DataType> dtype) {
-    Path folder = CheckpointStore.resolveModel(path);
-    HuggingFaceConfig config = HuggingFaceConfig.read(folder);
+  static LoadedModel load(ModelFolder files, Device device, Optional<DataType> dtype) {
+    Path folder = files.folder();
+    HuggingFaceConfig config = files.config();
     Tokenizer tokenizer = Tokenizer.load(folder);
     Architecture stored = config.architecture();
     requireSameVocabulary(folder, tokenizer.vocabSize(), stored.model().vocabSize());
@@ -49,7 +57,7 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
         new Architecture(
             stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
     return new LoadedModel(
-        folder, ModelWeights.read(folder, architecture, device), tokenizer, Set.copyOf(endTokens));
+        folder, files.read(architecture, device), tokenizer, Set.copyOf(endTokens));
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {

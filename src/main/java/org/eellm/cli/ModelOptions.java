@@ -2,6 +2,7 @@ package org.eellm.cli;
 
 import java.nio.file.Path;
 import java.util.Optional;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig.Device;
@@ -17,6 +18,14 @@ final class ModelOptions {
       description =
           "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
+
+  @Option(
+      names = "--heads",
+      paramLabel = "DIR",
+      description =
+          "Exits to use in place of the model's own, made for the same trunk: a folder of heads, or"
+              + " the output of eellm tune.")
+  private Optional<Path> heads = Optional.empty();
 
   @Option(
       names = "--device",
@@ -45,6 +54,6 @@ final class ModelOptions {
       }
       Torch.setThreads(threads.get());
     }
-    return LoadedModel.load(path, device, dtype);
+    return LoadedModel.load(ModelFolder.resolve(path, heads), device, dtype);
   }
 }

@@ -247,7 +247,7 @@ final class QuickstartCommand implements Callable<Integer> {
   private Outcome train(RunConfig config, boolean goesOn) {
     try (Trainer trainer =
         goesOn ? Trainer.resume(config, output) : Trainer.start(config, output)) {
-      return TrainCommand.watch(trainer, spec.commandLine().getErr());
+      return RunOptions.watch(trainer, spec.commandLine().getErr());
     }
   }
 

@@ -42,6 +42,7 @@ import picocli.CommandLine.Spec;
       ScheduleCommand.class,
       ServeCommand.class,
       TrainCommand.class,
+      TuneCommand.class,
     })
 final class RootCommand implements Runnable {
   @Spec private CommandSpec spec;

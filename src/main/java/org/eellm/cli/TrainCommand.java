@@ -1,30 +1,11 @@
 package org.eellm.cli;
 
-import java.io.PrintWriter;
-import java.nio.file.Path;
-import java.time.Duration;
-import java.util.LinkedHashMap;
-import java.util.List;
-import java.util.Optional;
-import java.util.SequencedMap;
 import java.util.concurrent.Callable;
-import org.eellm.config.ParallelConfig;
+import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
-import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
-import org.eellm.distributed.World;
-import org.eellm.train.ConsoleProgress;
-import org.eellm.train.MetricsSink;
-import org.eellm.train.RunFolder;
-import org.eellm.train.TrainEvent.Evaluation;
-import org.eellm.train.Trainer;
-import org.eellm.train.Trainer.Outcome;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm train}: trains a model as a configuration says. */
@@ -35,108 +16,16 @@ import picocli.CommandLine.Spec;
 final class TrainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ConfigOptions config;
-  @Mixin private JsonOption json;
-  @Mixin private RankOptions ranks;
-
-  @Option(
-      names = "--output",
-      required = true,
-      paramLabel = "DIR",
-      description = "Folder for checkpoints, metrics and pictures; absent or empty, or --resume.")
-  private Path output;
-
-  @Option(
-      names = "--resume",
-      description = "Go on with the run in --output from its newest checkpoint.")
-  private boolean resume;
-
-  @Option(
-      names = "--trace",
-      description = "Write what every rank did, and when, to DIR/trace.json (ui.perfetto.dev).")
-  private boolean trace;
-
-  /** What {@code --json} prints at the end. */
-  private record Report(
-      long step, boolean finished, String checkpoint, SequencedMap<String, Object> evaluation) {}
+  @Mixin private RunOptions run;
 
   @Override
   public Integer call() {
     RunConfig given = config.read();
-    ParallelConfig parallel = given.parallel();
-    Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
-    Optional<Integer> toLaunch = ranks.toLaunch(spec);
-    if (toLaunch.isPresent()) {
-      mesh.requireSize(toLaunch.get());
-      return ranks.launch(spec, toLaunch.get(), this::resumeWhatWasBegun);
+    if (given.tune().model().isPresent()) {
+      throw new ConfigException(
+          "tune.model: %s is for eellm tune; use that, or remove the section"
+              .formatted(given.tune().model().get()));
     }
-    Duration timeout = Duration.ofSeconds(parallel.timeoutSeconds());
-    Transport transport = given.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
-    try (World world = ranks.join(mesh, timeout, transport)) {
-      try {
-        return train(given, world);
-      } catch (RuntimeException failure) {
-        world.fail(failure);
-        throw failure;
-      }
-    }
-  }
-
-  /** A run that ended before it wrote anything has nothing to resume, and starts again. */
-  private List<String> resumeWhatWasBegun() {
-    return resume || !RunFolder.isBegun(output) ? List.of() : List.of("--resume");
-  }
-
-  private int train(RunConfig given, World world) {
-    try (Trainer trainer =
-        resume
-            ? Trainer.resume(given, output, world, trace)
-            : Trainer.start(given, output, world, trace)) {
-      if (world.rank() > 0) {
-        try (StopSignals stop =
-            StopSignals.listen(spec.commandLine().getErr(), "saving after this step")) {
-          trainer.run(MetricsSink.none(), stop);
-        }
-      } else {
-        Outcome outcome = watch(trainer, spec.commandLine().getErr());
-        report(outcome, trainer.config().train().steps());
-      }
-    }
-    return ExitCode.OK;
-  }
-
-  /** Trains to the end or a signal, and tells {@code err} how it comes on. */
-  static Outcome watch(Trainer trainer, PrintWriter err) {
-    RunConfig config = trainer.config();
-    boolean terminal = System.console() != null && System.console().isTerminal();
-    try (StopSignals stop = StopSignals.listen(err, "saving after this step");
-        ConsoleProgress console =
-            new ConsoleProgress(
-                err,
-                terminal,
-                trainer.step(),
-                config.train().steps(),
-                config.logging().interval())) {
-      trainer.describe().forEach(console::line);
-      return trainer.run(console, stop);
-    }
-  }
-
-  private void report(Outcome outcome, int steps) {
-    PrintWriter out = spec.commandLine().getOut();
-    if (json.requested()) {
-      SequencedMap<String, Object> evaluation =
-          outcome.evaluation().map(Evaluation::values).orElseGet(LinkedHashMap::new);
-      JsonOption.print(
-          out,
-          new Report(
-              outcome.step(), outcome.finished(), outcome.checkpoint().toString(), evaluation));
-    } else if (outcome.finished()) {
-      out.printf("all %,d steps are done; the model is in %s%n", steps, outcome.checkpoint());
-    } else {
-      out.printf(
-          "stopped after step %,d of %,d; saved %s; --resume goes on%n",
-          outcome.step(), steps, outcome.checkpoint());
-    }
-    out.flush();
+    return run.run(spec, given);
   }
 }

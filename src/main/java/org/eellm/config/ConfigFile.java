@@ -25,11 +25,13 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.eellm.config.ExitsConfig.HeadPart;
 import org.snakeyaml.engine.v2.api.Dump;
 import org.snakeyaml.engine.v2.api.DumpSettings;
 import org.snakeyaml.engine.v2.common.FlowStyle;
@@ -86,6 +88,86 @@ public final class ConfigFile {
    */
   public static RunConfig read(Path file, List<String> overrides) {
     return parse(textOf(file), file.toString(), overrides);
+  }
+
+  /**
+   * Reads a file for a run that tunes a model's exits. What the model is made of stands between the
+   * defaults and the file, which may say other than the model in two things: its number format, and
+   * which of its exits are tuned.
+   *
+   * @param overrides as in {@link #read}
+   * @param tune the model, and the heads to start from
+   * @param architecture of the model with these heads
+   * @throws ConfigException as {@link #read}, and if the file describes another model
+   */
+  public static RunConfig readTuning(
+      Path file, List<String> overrides, TuneConfig tune, Architecture architecture) {
+    var config = new ConfigFile();
+    ObjectNode base = JsonNodeFactory.instance.objectNode();
+    base.set("model", MAPPER.valueToTree(architecture.model().withoutDropout()));
+    ExitLayout exits = architecture.exits();
+    ObjectNode heads = base.putObject("exits");
+    heads.set("layers", MAPPER.valueToTree(exits.layers()));
+    heads.set("head", MAPPER.valueToTree(parts(exits)));
+    heads.put("tie_output", exits.tieOutput());
+    ObjectNode folders = base.putObject("tune");
+    folders.set("model", MAPPER.valueToTree(tune.model()));
+    folders.set("heads", MAPPER.valueToTree(tune.heads()));
+    merge(config.tree, base);
+    config.addFile(textOf(file), file.toString());
+    overrides.forEach(config::addOverride);
+    base.withObject("/model").remove("dtype");
+    heads.remove("layers");
+    config.requireSame(base);
+    RunConfig bound = config.bind();
+    for (int layer : bound.exits().layers()) {
+      if (!exits.layers().contains(layer)) {
+        throw config.refusal(
+            "exits.layers",
+            "%d is none of the model's exits %s; add it with eellm add-exits"
+                .formatted(layer, exits.layers()));
+      }
+    }
+    return bound;
+  }
+
+  private static List<HeadPart> parts(ExitLayout exits) {
+    List<HeadPart> parts = new ArrayList<>();
+    if (exits.mlp()) {
+      parts.add(HeadPart.MLP);
+    }
+    if (exits.block()) {
+      parts.add(HeadPart.BLOCK);
+    }
+    if (exits.norm()) {
+      parts.add(HeadPart.NORM);
+    }
+    return parts;
+  }
+
+  /** Settings that the file may not have changed. */
+  private void requireSame(ObjectNode base) {
+    for (Map.Entry<String, JsonNode> section : base.properties()) {
+      for (Map.Entry<String, JsonNode> setting : section.getValue().properties()) {
+        JsonNode given = tree.path(section.getKey()).path(setting.getKey());
+        JsonNode own = setting.getValue();
+        boolean same =
+            given.isNumber() && own.isNumber()
+                ? given.doubleValue() == own.doubleValue()
+                : given.equals(own);
+        if (!same) {
+          throw refusal(
+              section.getKey() + "." + setting.getKey(),
+              "%s is not the model's %s; leave it out"
+                  .formatted(SettingsInUse.text(given), SettingsInUse.text(own)));
+        }
+      }
+    }
+  }
+
+  private ConfigException refusal(String key, String problem) {
+    String place = places.containsKey(key) ? places.get(key) + ": " : "";
+    return new ConfigException(place + key + ": " + problem);
   }
 
   /**

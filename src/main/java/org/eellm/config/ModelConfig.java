@@ -211,6 +211,35 @@ public record ModelConfig(
         type);
   }
 
+  /** This configuration without dropout. */
+  public ModelConfig withoutDropout() {
+    return new ModelConfig(
+        vocabSize,
+        vocabMultiple,
+        hiddenSize,
+        numLayers,
+        numHeads,
+        numKeyValueHeads,
+        headDim,
+        ffnHiddenSize,
+        maxPositions,
+        normalization,
+        normEpsilon,
+        positionEmbedding,
+        ropeTheta,
+        ropeScaling,
+        rotaryFraction,
+        activation,
+        linearBias,
+        qkvBias,
+        qkNorm,
+        tieEmbeddings,
+        0,
+        0,
+        initStd,
+        dtype);
+  }
+
   /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
   public ModelConfig shard(int ranks) {
     return new ModelConfig(

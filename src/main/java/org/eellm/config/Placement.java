@@ -41,25 +41,31 @@ public record Placement(List<Slice> slices) {
 
   /** The model in one piece. */
   public static Placement whole(Architecture architecture) {
-    return of(architecture, ParallelConfig.alone(), 1);
+    return of(architecture, ParallelConfig.alone(), 1, Learning.EVERYTHING);
   }
 
   /**
    * Deals out the layers and exits.
    *
    * @param sequenceLength for the work of attention where the balance is by cost
+   * @param learning says which layers there are to deal out
    * @throws ConfigException if there are more virtual stages than layers, or the given numbers do
    *     not add up
    */
   public static Placement of(
-      Architecture architecture, ParallelConfig parallel, int sequenceLength) {
-    int layers = architecture.model().numLayers();
+      Architecture architecture, ParallelConfig parallel, int sequenceLength, Learning learning) {
+    int layers = learning.layers(architecture);
     int stages = parallel.pp() * parallel.chunks();
     require(
         stages <= layers,
         "parallel.pp",
-        "%d stages x %d chunks are more than the model's %d layers; use at most pp %d with chunks 1"
-            .formatted(parallel.pp(), parallel.chunks(), layers, layers));
+        "%d stages x %d chunks are more than the %s %d layers; use at most pp %d with chunks 1"
+            .formatted(
+                parallel.pp(),
+                parallel.chunks(),
+                learning == Learning.EXITS ? "last exit's" : "model's",
+                layers,
+                layers));
     boolean onBoundary = parallel.preExit() && stages > 1;
     require(
         !onBoundary || !architecture.exits().mlp(),
@@ -71,24 +77,26 @@ public record Placement(List<Slice> slices) {
       counts =
           parallel.balance() == Balance.EVEN
               ? even(layers, stages)
-              : byCost(architecture, stages, parallel.preExit(), sequenceLength);
+              : byCost(architecture, stages, parallel.preExit(), sequenceLength, learning);
     }
     int sum = counts.stream().mapToInt(Integer::intValue).sum();
     require(
         sum == layers,
         "parallel.layers_per_stage",
-        "%s adds up to %d, but the model has %d layers".formatted(counts, sum, layers));
+        "%s adds up to %d, but the %s has %d layers"
+            .formatted(counts, sum, learning == Learning.EXITS ? "last exit" : "model", layers));
     List<Slice> slices = new ArrayList<>();
     int first = 0;
     for (int count : counts) {
-      slices.add(slice(architecture, first, first + count, parallel.preExit()));
+      slices.add(slice(architecture, first, first + count, parallel.preExit(), learning));
       first += count;
     }
     return new Placement(slices);
   }
 
-  private static Slice slice(Architecture architecture, int first, int end, boolean preExit) {
-    int layers = architecture.model().numLayers();
+  private static Slice slice(
+      Architecture architecture, int first, int end, boolean preExit, Learning learning) {
+    int layers = learning.layers(architecture);
     List<Integer> exits =
         architecture.exits().layers().stream()
             .filter(
@@ -97,7 +105,8 @@ public record Placement(List<Slice> slices) {
                         ? first <= layer && (layer < end || (layer == layers && end == layers))
                         : first < layer && layer <= end)
             .toList();
-    return new Slice(first, end, exits, first == 0, end == layers);
+    boolean concludes = end == layers && learning != Learning.EXITS;
+    return new Slice(first, end, exits, first == 0, concludes);
   }
 
   private static List<Integer> even(int layers, int stages) {
@@ -113,8 +122,12 @@ public record Placement(List<Slice> slices) {
    * in front, where no head waits.
    */
   private static List<Integer> byCost(
-      Architecture architecture, int stages, boolean preExit, int sequenceLength) {
-    int layers = architecture.model().numLayers();
+      Architecture architecture,
+      int stages,
+      boolean preExit,
+      int sequenceLength,
+      Learning learning) {
+    int layers = learning.layers(architecture);
     // best[s][n]: the least possible cost of the dearest of s slices over the last n layers.
     double[][] best = new double[stages + 1][layers + 1];
     int[][] choice = new int[stages + 1][layers + 1];
@@ -126,7 +139,7 @@ public record Placement(List<Slice> slices) {
         best[s][n] = Double.POSITIVE_INFINITY;
         for (int count = n - s + 1; count >= 1; count--) {
           int first = layers - n;
-          Slice slice = slice(architecture, first, first + count, preExit);
+          Slice slice = slice(architecture, first, first + count, preExit, learning);
           double cost = Math.max(cost(architecture, slice, sequenceLength), best[s - 1][n - count]);
           if (cost < best[s][n]) {
             best[s][n] = cost;

@@ -11,9 +11,14 @@ public record RunConfig(
     OptimizerConfig optimizer,
     ParallelConfig parallel,
     CheckpointConfig checkpoint,
-    LoggingConfig logging) {
+    LoggingConfig logging,
+    TuneConfig tune) {
   public RunConfig {
     Architecture checked = new Architecture(model, exits.layout());
+    require(
+        tune.model().isEmpty() || !exits.layers().isEmpty(),
+        "exits.layers",
+        "is empty, and there is nothing to tune; give the model exits with eellm add-exits");
     require(
         data.sequenceLength() <= model.maxPositions(),
         "data.sequence_length",
@@ -25,12 +30,16 @@ public record RunConfig(
         optimizer.warmupSteps() < train.steps() || optimizer.warmupSteps() == 0,
         "optimizer.warmup_steps",
         optimizer.warmupSteps() + " leaves no step after warm-up in train.steps " + train.steps());
-    requireMesh(checked, data, train, parallel);
+    requireMesh(checked, data, train, parallel, tune.learning());
   }
 
   /** The mesh must be able to share out the model and the batch. */
   private static void requireMesh(
-      Architecture architecture, DataConfig data, TrainConfig train, ParallelConfig parallel) {
+      Architecture architecture,
+      DataConfig data,
+      TrainConfig train,
+      ParallelConfig parallel,
+      Learning learning) {
     ModelConfig model = architecture.model();
     int tp = parallel.tp();
     divides("model.num_heads", model.numHeads(), tp);
@@ -50,7 +59,7 @@ public record RunConfig(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
         "shares out tokens, but train.layer_dropout skips whole sequences; remove one of them");
-    Placement.of(architecture, parallel, data.sequenceLength());
+    Placement.of(architecture, parallel, data.sequenceLength(), learning);
     int unit = train.microBatchSize() * parallel.dp() * (parallel.chunks() > 1 ? parallel.pp() : 1);
     batch("train.global_batch_size", train.globalBatchSize(), unit, train, parallel);
     if (train.rampup().samples() > 0) {
@@ -94,11 +103,16 @@ public record RunConfig(
 
   /** Which part of the model each virtual stage holds. */
   public Placement placement() {
-    return Placement.of(architecture(), parallel, data.sequenceLength());
+    return Placement.of(architecture(), parallel, data.sequenceLength(), tune.learning());
   }
 
   /** The model's shape. */
   public Architecture architecture() {
     return new Architecture(model, exits.layout());
+  }
+
+  /** This configuration for another model. */
+  public RunConfig withModel(ModelConfig other) {
+    return new RunConfig(other, exits, data, train, optimizer, parallel, checkpoint, logging, tune);
   }
 }

@@ -65,7 +65,17 @@ final class SettingsInUse {
               config -> config.optimizer().schedule() != Schedule.WSD,
               "an optimizer.schedule other than wsd"),
           rule("parallel.balance", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
-          rule("parallel.pre_exit", config -> config.parallel().pp() == 1, "parallel.pp: 1"));
+          rule("parallel.pre_exit", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
+          rule("train.recompute", SettingsInUse::tunes, "tune.model"),
+          rule("train.layer_dropout", SettingsInUse::tunes, "tune.model"),
+          rule("parallel.fill_warmup", SettingsInUse::tunes, "tune.model"),
+          rule("parallel.fill_cooldown", SettingsInUse::tunes, "tune.model"),
+          rule(
+              "parallel.schedule",
+              config -> config.tune().learning() == Learning.EXITS,
+              "tune.target: text"),
+          rule("tune.heads", config -> !tunes(config), "no tune.model"),
+          rule("tune.target", config -> !tunes(config), "no tune.model"));
 
   /**
    * @param key of the setting
@@ -83,6 +93,10 @@ final class SettingsInUse {
 
   private static Rule rule(String key, Predicate<RunConfig> unused, String reason) {
     return new Rule(key, unused, reason);
+  }
+
+  private static boolean tunes(RunConfig config) {
+    return config.tune().model().isPresent();
   }
 
   private static boolean hasNoExits(RunConfig config) {
@@ -124,7 +138,8 @@ final class SettingsInUse {
     return true;
   }
 
-  private static String text(JsonNode value) {
+  /** A value for people. */
+  static String text(JsonNode value) {
     return value.isTextual() ? value.textValue() : value.toString().replace("\"", "");
   }
 }

@@ -16,6 +16,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.Placement;
@@ -31,15 +32,18 @@ import org.eellm.tensor.Tensors;
  */
 public final class Decoder implements AutoCloseable {
   private static final String EMBEDDING = "model.embed_tokens.weight";
+  private static final String EXITS = "exits.";
   private static final long EMBEDDING_SITE = 0;
 
   private final Architecture architecture;
+  private final Learning learning;
   private final TensorParallel parallel;
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
   private final List<Stage> stages;
   private final List<Branch> trunk;
   private final List<Head> heads;
+  private final Optional<Head> finalHead;
   private final Optional<Weight> tokens;
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
@@ -47,16 +51,25 @@ public final class Decoder implements AutoCloseable {
 
   private Decoder(
       Architecture architecture,
+      Learning learning,
       Map<Integer, Slice> slices,
       TensorParallel parallel,
       int multiple,
       Device device) {
     this.architecture = architecture;
+    this.learning = learning;
     this.parallel = parallel;
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
-    groups = ParameterLayout.groups(architecture, List.copyOf(slices.values()));
-    parameters = Parameters.allocate(groups, parallel, multiple, type, device);
+    groups = ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
+    parameters =
+        Parameters.allocate(
+            groups,
+            name -> learning == Learning.EVERYTHING || name.startsWith(EXITS),
+            parallel,
+            multiple,
+            type,
+            device);
     tokens = optional(EMBEDDING);
     positions = optional("model.embed_positions.weight");
     rope =
@@ -64,6 +77,8 @@ public final class Decoder implements AutoCloseable {
             ? Optional.of(new Rope(model, type, device))
             : Optional.empty();
     rowFactors = new RowFactors(model.shard(parallel.size()), rope, type, device);
+    finalHead =
+        parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
     slices.forEach((index, slice) -> all.add(stage(index, slice)));
     stages = List.copyOf(all);
@@ -75,23 +90,25 @@ public final class Decoder implements AutoCloseable {
   public static Decoder allocate(Architecture architecture, Device device) {
     Map<Integer, Slice> whole =
         new TreeMap<>(Map.of(0, Placement.whole(architecture).slices().getFirst()));
-    return allocate(architecture, whole, TensorParallel.alone(), 1, device);
+    return allocate(architecture, Learning.EVERYTHING, whole, TensorParallel.alone(), 1, device);
   }
 
   /**
    * A rank's part of a decoder, with uninitialised parameters.
    *
-   * @param slices by their place in the pipeline
+   * @param learning which of the parameters learn
+   * @param slices by their place in the pipeline; of what {@code learning} needs
    * @param multiple the flat buffers' length is made a multiple of this
    */
   public static Decoder allocate(
       Architecture architecture,
+      Learning learning,
       Map<Integer, Slice> slices,
       TensorParallel parallel,
       int multiple,
       Device device) {
     try (Scope scope = Scope.open()) {
-      return new Decoder(architecture, new TreeMap<>(slices), parallel, multiple, device);
+      return new Decoder(architecture, learning, new TreeMap<>(slices), parallel, multiple, device);
     }
   }
 
@@ -104,7 +121,6 @@ public final class Decoder implements AutoCloseable {
   }
 
   private Stage stage(int index, Slice slice) {
-    ModelConfig model = architecture.model();
     List<Branch> trunk = new ArrayList<>();
     for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
       trunk.addAll(layer("model.layers." + layer, layer));
@@ -115,18 +131,22 @@ public final class Decoder implements AutoCloseable {
       heads.add(exitHead(layer, exits.indexOf(layer)));
     }
     if (slice.concludes()) {
-      heads.add(
-          new Head(
-              exits.size(),
-              "final",
-              model.numLayers(),
-              2 * model.numLayers(),
-              List.of(),
-              Optional.of(Norm.of(model, parameters, "model.norm")),
-              model.tieEmbeddings() ? tokens() : parameters.weight("lm_head.weight"),
-              parallel));
+      heads.add(finalHead.orElseThrow());
     }
     return new Stage(index, slice, trunk, heads);
+  }
+
+  private Head createFinalHead() {
+    ModelConfig model = architecture.model();
+    return new Head(
+        architecture.exits().layers().size(),
+        "final",
+        model.numLayers(),
+        2 * model.numLayers(),
+        List.of(),
+        Optional.of(Norm.of(model, parameters, "model.norm")),
+        model.tieEmbeddings() ? tokens() : parameters.weight("lm_head.weight"),
+        parallel);
   }
 
   private List<Branch> layer(String name, int slot) {
@@ -140,7 +160,7 @@ public final class Decoder implements AutoCloseable {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
     int slot = model.numLayers() + index;
-    String name = "exits." + layer;
+    String name = EXITS + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
       String norm = "model.layers." + (layer - 1) + ".post_attention_layernorm";
@@ -192,6 +212,11 @@ public final class Decoder implements AutoCloseable {
     return architecture;
   }
 
+  /** Which of the parameters learn. */
+  public Learning learning() {
+    return learning;
+  }
+
   /** The ranks that share this part of the model out between them. */
   public TensorParallel parallel() {
     return parallel;
@@ -199,8 +224,7 @@ public final class Decoder implements AutoCloseable {
 
   /** The names of all parameters of an architecture. */
   public static Set<String> parameterNames(Architecture architecture) {
-    return ParameterLayout.groups(architecture, Placement.whole(architecture).slices()).stream()
-        .flatMap(List::stream)
+    return ParameterSpec.of(architecture).stream()
         .map(ParameterSpec::name)
         .collect(Collectors.toUnmodifiableSet());
   }
@@ -239,6 +263,11 @@ public final class Decoder implements AutoCloseable {
   /** The heads here: of exits in order of depth, then the final head. */
   public List<Head> heads() {
     return heads;
+  }
+
+  /** The final head, where it is among {@link #heads} or teaches them. */
+  public Optional<Head> finalHead() {
+    return finalHead;
   }
 
   /** Where the parameters live. */

@@ -10,8 +10,9 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
 /**
- * Float32 gradients of all parameters in one flat buffer, summed over the microbatches of a step.
- * The first contribution of a step overwrites, so that nothing has to be zeroed.
+ * Float32 gradients of all parameters that learn in one flat buffer, summed over the microbatches
+ * of a step; what is added for others is dropped. The first contribution of a step overwrites, so
+ * that nothing has to be zeroed.
  */
 public final class Gradients implements AutoCloseable {
   private final Kept kept = new Kept();
@@ -64,6 +65,9 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds {@code gradient}, of the weight's shape. */
   void add(Weight weight, Tensor gradient) {
+    if (!weight.learns()) {
+      return;
+    }
     Tensor view = views[weight.index()];
     if (written[weight.index()]) {
       view.add_(gradient);
@@ -75,6 +79,9 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds {@code g^T x}: the gradient of a linear map's weight. g [n, out], x [n, in]. */
   public void addProduct(Weight weight, Tensor g, Tensor x) {
+    if (!weight.learns()) {
+      return;
+    }
     Tensor transposed = g.t();
     if (!float32) {
       add(weight, torch.mm(transposed, x));
@@ -88,6 +95,9 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds row i of {@code g} to row {@code ids[i]}. g [n, width], ids [n]. */
   void addRows(Weight weight, Tensor ids, Tensor g) {
+    if (!weight.learns()) {
+      return;
+    }
     Tensor view = views[weight.index()];
     if (!written[weight.index()]) {
       view.zero_();

@@ -10,10 +10,17 @@ import org.bytedeco.pytorch.Tensor;
  * @param wholeShape of the whole parameter; the same with one tensor-parallel rank
  * @param split how the part was cut from the whole
  * @param offset of its first element in the flat buffers
- * @param value view into the model's flat buffer of compute weights
+ * @param learns whether it is in the flat buffers, as opposed to one that stays as it is
+ * @param value view into a buffer of compute weights
  */
 public record Parameter(
-    String name, long[] shape, long[] wholeShape, Split split, long offset, Tensor value) {
+    String name,
+    long[] shape,
+    long[] wholeShape,
+    Split split,
+    boolean learns,
+    long offset,
+    Tensor value) {
 
   /** Number of elements of the part here. */
   public long numel() {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
@@ -25,16 +26,19 @@ final class ParameterLayout {
 
   /**
    * The parameters that {@code slices} need. A tied matrix stands in every slice that multiplies
-   * with it.
+   * with it, and the final head also where it teaches exits.
    */
-  static List<List<ParameterSpec>> groups(Architecture architecture, List<Slice> slices) {
+  static List<List<ParameterSpec>> groups(
+      Architecture architecture, List<Slice> slices, Learning learning) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
     ParameterLayout layout = new ParameterLayout(model);
     boolean embeds = slices.stream().anyMatch(Slice::embeds);
-    boolean concludes = slices.stream().anyMatch(Slice::concludes);
     boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
-    if (embeds || (concludes && model.tieEmbeddings()) || (hasExits && exits.tieOutput())) {
+    boolean finalHead =
+        slices.stream().anyMatch(Slice::concludes)
+            || (hasExits && learning == Learning.EXITS_FROM_FINAL_HEAD);
+    if (embeds || (finalHead && model.tieEmbeddings()) || (hasExits && exits.tieOutput())) {
       layout.vocabulary("model.embed_tokens");
     }
     if (embeds && model.positionEmbedding() == PositionEmbedding.LEARNED) {
@@ -51,7 +55,7 @@ final class ParameterLayout {
         layout.layer("model.layers." + layer);
       }
     }
-    if (concludes) {
+    if (finalHead) {
       layout.norm("model.norm");
       if (!model.tieEmbeddings()) {
         layout.vocabulary("lm_head");

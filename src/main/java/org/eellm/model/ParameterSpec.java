@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
@@ -47,7 +48,9 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Spli
 
   /** The parameters that parts of a model need, a tied matrix among them. */
   public static List<ParameterSpec> of(Architecture architecture, List<Slice> slices) {
-    return ParameterLayout.groups(architecture, slices).stream().flatMap(List::stream).toList();
+    return ParameterLayout.groups(architecture, slices, Learning.EVERYTHING).stream()
+        .flatMap(List::stream)
+        .toList();
   }
 
   /**

@@ -5,6 +5,8 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -14,28 +16,51 @@ import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
 
 /**
- * All parameters that a rank holds in one flat buffer of the compute format: matrices first, then
- * vectors, so that weight decay covers a prefix; in each of the two, those that tensor-parallel
- * ranks share out before those that each has whole. Gradients, master weights and moments are flat
- * buffers of the same layout.
+ * All parameters that a rank holds. Those that learn are in one flat buffer of the compute format:
+ * matrices first, then vectors, so that weight decay covers a prefix; in each of the two, those
+ * that tensor-parallel ranks share out before those that each has whole. Gradients, master weights
+ * and moments are flat buffers of the same layout. Those that stay as they are have a buffer of
+ * their own, and nothing beside it.
  */
 public final class Parameters implements AutoCloseable {
   private final Kept kept = new Kept();
-  private final Tensor flat;
-  private final long used;
-  private final long decayed;
+  private final Buffer learned;
+  private final Buffer frozen;
   private final Map<String, Parameter> byName = new LinkedHashMap<>();
   private final Map<String, Weight> weightByFirstName = new LinkedHashMap<>();
-
   private final TensorParallel parallel;
+
+  /**
+   * Parameters one after another.
+   *
+   * @param used number of elements without the zeros at the end
+   * @param decayed number of leading elements that are of matrices
+   */
+  private record Buffer(Tensor flat, long used, long decayed) {}
 
   private Parameters(
       List<List<ParameterSpec>> groups,
+      Predicate<String> learns,
       TensorParallel parallel,
       int multiple,
       ScalarType type,
       Device device) {
     this.parallel = parallel;
+    Map<Boolean, List<List<ParameterSpec>>> parts =
+        groups.stream()
+            .collect(Collectors.partitioningBy(group -> learns.test(group.getFirst().name())));
+    try (Scope scope = Scope.open()) {
+      learned = add(parts.getOrDefault(true, List.of()), true, multiple, type, device);
+      frozen = add(parts.getOrDefault(false, List.of()), false, 1, type, device);
+    }
+  }
+
+  private Buffer add(
+      List<List<ParameterSpec>> groups,
+      boolean learns,
+      int multiple,
+      ScalarType type,
+      Device device) {
     List<List<ParameterSpec>> ordered = new ArrayList<>(groups);
     ordered.sort(
         Comparator.comparing((List<ParameterSpec> group) -> isVector(group))
@@ -47,16 +72,14 @@ public final class Parameters implements AutoCloseable {
       count += size;
       matrices += isVector(group) ? 0 : size;
     }
-    used = count;
-    decayed = matrices;
-    try (Scope scope = Scope.open()) {
-      flat = kept.keep(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
-      flat.narrow(0, count, flat.numel() - count).zero_();
-      long offset = 0;
-      for (List<ParameterSpec> group : ordered) {
-        offset = add(group, offset);
-      }
+    Tensor flat = kept.keep(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
+    flat.narrow(0, count, flat.numel() - count).zero_();
+    long offset = 0;
+    int index = 0;
+    for (List<ParameterSpec> group : ordered) {
+      offset = add(group, flat, learns, index++, offset);
     }
+    return new Buffer(flat, count, matrices);
   }
 
   private static boolean isVector(List<ParameterSpec> group) {
@@ -67,18 +90,20 @@ public final class Parameters implements AutoCloseable {
    * Uninitialised memory for {@code groups} of parameters; each group acts as one {@link Weight},
    * its members stacked along the first dimension.
    *
+   * @param learns which learn, by the name of the group's first
    * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
    */
   static Parameters allocate(
       List<List<ParameterSpec>> groups,
+      Predicate<String> learns,
       TensorParallel parallel,
       int multiple,
       ScalarType type,
       Device device) {
-    return new Parameters(groups, parallel, multiple, type, device);
+    return new Parameters(groups, learns, parallel, multiple, type, device);
   }
 
-  private long add(List<ParameterSpec> group, long start) {
+  private long add(List<ParameterSpec> group, Tensor flat, boolean learns, int index, long start) {
     long offset = start;
     for (ParameterSpec spec : group) {
       long[] part = spec.shardShape(parallel.size());
@@ -86,7 +111,7 @@ public final class Parameters implements AutoCloseable {
       Tensor view = kept.keep(flat.narrow(0, offset, numel).view(part));
       byName.put(
           spec.name(),
-          new Parameter(spec.name(), part, spec.shapeArray(), spec.split(), offset, view));
+          new Parameter(spec.name(), part, spec.shapeArray(), spec.split(), learns, offset, view));
       offset += numel;
     }
     ParameterSpec first = group.getFirst();
@@ -94,8 +119,7 @@ public final class Parameters implements AutoCloseable {
     shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
     Tensor value = kept.keep(flat.narrow(0, start, offset - start).view(shape));
     weightByFirstName.put(
-        first.name(),
-        new Weight(first.name(), weightByFirstName.size(), first.split(), start, value));
+        first.name(), new Weight(first.name(), index, first.split(), learns, start, value));
     return offset;
   }
 
@@ -104,9 +128,14 @@ public final class Parameters implements AutoCloseable {
     return parallel;
   }
 
-  /** The parameters, in the flat buffer's order. */
+  /** All parameters: first those that {@link #learned learn}. */
   public List<Parameter> all() {
     return List.copyOf(byName.values());
+  }
+
+  /** The parameters that learn, in the flat buffer's order. */
+  public List<Parameter> learned() {
+    return byName.values().stream().filter(Parameter::learns).toList();
   }
 
   /**
@@ -122,9 +151,9 @@ public final class Parameters implements AutoCloseable {
     return parameter;
   }
 
-  /** The operations' weights, in the flat buffer's order; they cover it without gaps. */
+  /** The operations' weights that learn, in the flat buffer's order; they cover it without gaps. */
   public List<Weight> weights() {
-    return List.copyOf(weightByFirstName.values());
+    return weightByFirstName.values().stream().filter(Weight::learns).toList();
   }
 
   Weight weight(String firstName) {
@@ -139,14 +168,19 @@ public final class Parameters implements AutoCloseable {
     return byName.containsKey(name);
   }
 
-  /** All compute weights, [count()], and zeros up to the multiple asked for. */
+  /** All compute weights that learn, [count()], and zeros up to the multiple asked for. */
   public Tensor flat() {
-    return flat;
+    return learned.flat();
   }
 
-  /** Number of elements, without the zeros at the end. */
+  /** Number of elements that learn, without the zeros at the end. */
   public long count() {
-    return used;
+    return learned.used();
+  }
+
+  /** Number of elements that stay as they are. */
+  public long frozenCount() {
+    return frozen.used();
   }
 
   /**
@@ -154,7 +188,7 @@ public final class Parameters implements AutoCloseable {
    * dimensions.
    */
   public long decayedCount() {
-    return decayed;
+    return learned.decayed();
   }
 
   @Override

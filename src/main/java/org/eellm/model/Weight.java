@@ -7,9 +7,11 @@ import org.bytedeco.pytorch.Tensor;
  * one matrix (query, key and value; gate and up).
  *
  * @param name of the first parameter
- * @param index position in {@link Parameters#weights}
+ * @param index position in {@link Parameters#weights}, or among the weights that do not learn
  * @param split what a tensor-parallel rank holds
+ * @param learns whether it gets gradients
  * @param offset of its first element in the flat buffers
  * @param value compute weights, [out, in] or [out]
  */
-public record Weight(String name, int index, Split split, long offset, Tensor value) {}
+public record Weight(
+    String name, int index, Split split, boolean learns, long offset, Tensor value) {}

@@ -58,8 +58,8 @@ public final class Chain {
    *
    * @param index the head's, among the model's
    * @param head its name
-   * @param loss mean over the mask of the cross entropy, with dynamic token weights where these are
-   *     on, without the head's weight
+   * @param loss mean over the mask of the cross entropy, or of the divergence from a teacher, with
+   *     dynamic token weights where these are on, without the head's weight
    */
   public record HeadResult(int index, String head, double loss) {}
 
@@ -70,9 +70,11 @@ public final class Chain {
    * @param head its name
    * @param loss cross entropy in nats
    * @param correct positions where the likeliest token is the target
+   * @param agreed positions where it is the final head's, too; 0 where that was not asked
    * @param tokens positions
    */
-  public record HeadScore(int index, String head, double loss, double correct, double tokens) {}
+  public record HeadScore(
+      int index, String head, double loss, double correct, double agreed, double tokens) {}
 
   /**
    * What a backward pass found.
@@ -89,9 +91,6 @@ public final class Chain {
    * @param stream the stage's output, [local rows, hidden]
    */
   public record Scored(List<HeadScore> heads, Tensor stream) {}
-
-  /** Device copies of a microbatch's inputs, targets and mask, [b s] each, and the mask's sum. */
-  private record Device(Tensor inputs, Tensor targets, Tensor mask, double count) {}
 
   /**
    * The way through the stage.
@@ -123,7 +122,7 @@ public final class Chain {
         Carried g =
             new Carried(gradient.orElseGet(() -> zerosLike(walk.stream(stage.endPosition()))))) {
       List<Tensor> losses = new ArrayList<>();
-      List<Head> heads = new ArrayList<>();
+      List<HeadWalk> heads = new ArrayList<>();
       for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
         if (position < stage.endPosition()) {
           try (Scope step = Scope.open()) {
@@ -136,17 +135,16 @@ public final class Chain {
             continue;
           }
           try (Scope step = Scope.open()) {
+            HeadWalk through = new HeadWalk(head, walk.stream(position), walk.pass, walk.device);
             HeadLoss.Result result =
-                head(
-                    head,
-                    walk,
-                    position,
-                    weight * share / walk.device.count(),
+                through.learn(
+                    new HeadLoss.Target.Text(walk.device.targets()),
+                    weight * share,
                     objective,
                     gradients);
             g.get().add_(result.gradient());
             losses.add(scope.pass(result.loss()));
-            heads.add(head);
+            heads.add(through);
           }
         }
         passed.accept(position);
@@ -159,12 +157,7 @@ public final class Chain {
       }
       List<HeadResult> results =
           IntStream.range(0, heads.size())
-              .mapToObj(
-                  i ->
-                      new HeadResult(
-                          heads.get(i).index(),
-                          heads.get(i).name(),
-                          losses.get(i).item_double() / walk.device.count()))
+              .mapToObj(i -> heads.get(i).result(losses.get(i)))
               .toList()
               .reversed();
       return new Returned(results, below);
@@ -192,17 +185,17 @@ public final class Chain {
   public Scored score(Microbatch batch, Optional<Tensor> input) {
     try (Scope scope = Scope.open();
         Kept kept = new Kept()) {
-      Device device = onDevice(batch, kept);
+      DeviceBatch device = DeviceBatch.of(batch, model, kept);
       Pass pass = model.pass(batch.batch(), batch.sequence(), Optional.empty(), false, kept);
       List<HeadScore> scores = new ArrayList<>();
       try (Carried stream =
           new Carried(input.orElseGet(() -> model.embed(device.inputs(), pass)))) {
         for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
           if (position > stage.firstPosition()) {
-            advance(stream, stage.trunk().get(position - stage.firstPosition() - 1), pass);
+            HeadWalk.advance(stream, stage.trunk().get(position - stage.firstPosition() - 1), pass);
           }
           for (Head head : headsAt(position).reversed()) {
-            scores.add(score(head, stream.get(), device, pass));
+            scores.add(new HeadWalk(head, stream.get(), pass, device).score(Optional.empty()));
           }
         }
         return new Scored(List.copyOf(scores), scope.pass(stream.get()));
@@ -210,80 +203,9 @@ public final class Chain {
     }
   }
 
-  private static HeadScore score(Head head, Tensor stream, Device device, Pass pass) {
-    try (Scope scope = Scope.open();
-        Carried x = new Carried(stream)) {
-      head.branches().forEach(branch -> advance(x, branch, pass));
-      HeadLoss.Score score =
-          HeadLoss.score(
-              head.normed(x.get()),
-              head.output(),
-              device.targets(),
-              device.mask(),
-              head.parallel());
-      return new HeadScore(
-          head.index(),
-          head.name(),
-          score.loss().item_double(),
-          score.correct().item_double(),
-          device.count());
-    }
-  }
-
-  /** The stream after {@code branch}, keeping nothing. */
-  private static void advance(Carried stream, Branch branch, Pass pass) {
-    try (Scope scope = Scope.open();
-        Kept forgotten = new Kept()) {
-      stream.set(branch.forward(stream.get(), pass, forgotten).delta().add_(stream.get()));
-    }
-  }
-
   /** The heads that tap the stream at {@code position}, deepest first. */
   private List<Head> headsAt(int position) {
     return stage.heads().stream().filter(head -> head.tap() == position).toList().reversed();
-  }
-
-  private HeadLoss.Result head(
-      Head head, Walk walk, int position, double scale, Objective objective, Gradients gradients) {
-    try (Scope scope = Scope.open();
-        Kept kept = new Kept()) {
-      Tensor x = walk.stream(position);
-      List<Branch.Tape> tapes = new ArrayList<>();
-      for (Branch branch : head.branches()) {
-        Branch.Output output = branch.forward(x, walk.pass, kept);
-        tapes.add(output.tape());
-        x = output.delta().add_(x);
-      }
-      HeadLoss.Result result =
-          HeadLoss.forwardBackward(
-              head.normed(x),
-              head.output(),
-              walk.device.targets(),
-              walk.device.mask(),
-              scale,
-              objective.temperatures().get(head.index()),
-              objective.dynamicTokenWeights() && head.isExit(),
-              head.parallel(),
-              gradients);
-      Tensor g = head.normBackward(x, result.gradient(), gradients);
-      for (int i = tapes.size() - 1; i >= 0; i--) {
-        g = head.branches().get(i).backward(tapes.get(i), g, walk.pass, gradients).add_(g);
-      }
-      return new HeadLoss.Result(scope.pass(result.loss()), scope.pass(g));
-    }
-  }
-
-  private Device onDevice(Microbatch batch, Kept kept) {
-    long n = batch.inputs().length;
-    double count = 0;
-    for (float value : batch.lossMask()) {
-      count += value;
-    }
-    return new Device(
-        kept.keep(Tensors.ofInts(batch.inputs(), model.device(), n)),
-        kept.keep(Tensors.ofInts(batch.targets(), model.device(), n)),
-        kept.keep(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
-        Math.max(count, 1));
   }
 
   private static Tensor zerosLike(Tensor x) {
@@ -308,7 +230,7 @@ public final class Chain {
    */
   public final class Walk implements AutoCloseable {
     private final Kept own = new Kept();
-    private final Device device;
+    private final DeviceBatch device;
     private final Pass pass;
     private final List<Part> parts; // by layer
     private final List<Stop> stops = new ArrayList<>();
@@ -324,7 +246,7 @@ public final class Chain {
 
     private Walk(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
       try (Scope scope = Scope.open()) {
-        device = onDevice(batch, own);
+        device = DeviceBatch.of(batch, model, own);
         boolean selective = recompute == Recompute.SELECTIVE;
         pass = model.pass(batch.batch(), batch.sequence(), dropout, selective, own);
         parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();

@@ -13,9 +13,11 @@ import org.eellm.checkpoint.CheckpointException;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.CheckpointStore.Saving;
 import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.config.Learning;
 import org.eellm.data.Tokenizer;
 import org.eellm.distributed.World;
 
@@ -168,8 +170,10 @@ final class Checkpointer implements AutoCloseable {
     Optional<Exception> own = ended.files().join();
     ended.copies().close();
     List<String> all = share(own.map(Checkpointer::line).orElse(""));
+    Learning learning = data.config().tune().learning();
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
-    settle(ended.saving().flatMap(saving -> conclude(saving, ended.weightFiles(), failure)));
+    settle(
+        ended.saving().flatMap(saving -> conclude(saving, ended.weightFiles(), learning, failure)));
     latest = Optional.of(ended.target());
   }
 
@@ -185,13 +189,13 @@ final class Checkpointer implements AutoCloseable {
 
   /** Commits a checkpoint or abandons it; gives what to throw. */
   private static Optional<RuntimeException> conclude(
-      Saving saving, int weightFiles, Optional<Exception> failure) {
+      Saving saving, int weightFiles, Learning learning, Optional<Exception> failure) {
     if (failure.isPresent()) {
       return failure.map(saving::abandon);
     }
     try {
       if (weightFiles > 1) {
-        ModelWeights.writeIndex(saving.folder(), weightFiles);
+        ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
       }
     } catch (IOException | CheckpointException e) {
       return Optional.of(saving.abandon(e));
@@ -229,8 +233,14 @@ final class Checkpointer implements AutoCloseable {
     }
   }
 
-  /** What belongs to the model beside its weights. */
+  /** What belongs to the model, or to the heads, beside the weights. */
   private void describe(Path into) throws IOException {
+    Optional<ModelFolder> tuned = RunState.tuned(data.config());
+    if (tuned.isPresent()) {
+      ModelFolder.describeHeads(
+          into, data.config().architecture().exits(), tuned.get().trunkChecksum());
+      return;
+    }
     Optional<Tokenizer> tokenizer = data.tokenizer();
     new HuggingFaceConfig(
             data.config().architecture(),

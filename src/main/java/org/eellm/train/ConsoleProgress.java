@@ -132,14 +132,18 @@ public final class ConsoleProgress implements MetricsSink {
                           .formatted(quality.bitsPerByte(evaluation.bytesPerToken().getAsDouble()))
                       : "";
               lines.add(
-                  "step %,d validation  %-8s  loss %.3f  perplexity %.2f%s  accuracy %.1f %%"
+                  "step %,d validation  %-8s  loss %.3f  perplexity %.2f%s  accuracy %.1f %%%s"
                       .formatted(
                           evaluation.step(),
                           readable(head),
                           quality.loss(),
                           quality.perplexity(),
                           bits,
-                          100 * quality.accuracy()));
+                          100 * quality.accuracy(),
+                          quality.agreement().isPresent()
+                              ? "  agreement %.1f %%"
+                                  .formatted(100 * quality.agreement().getAsDouble())
+                              : ""));
             });
     return lines;
   }

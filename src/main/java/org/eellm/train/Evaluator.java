@@ -1,12 +1,16 @@
 package org.eellm.train;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.data.SampleSource;
@@ -17,17 +21,22 @@ import org.eellm.model.Stage;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.Scope;
 import org.eellm.train.Chain.HeadScore;
+import org.eellm.train.HeadChain.Taps;
 import org.eellm.train.TrainEvent.Evaluation;
 import org.eellm.train.TrainEvent.HeadQuality;
 
 /** Measures every exit and the final head on the same first samples of the validation text. */
 final class Evaluator {
+  /** Figures of a head: loss, hits, agreements and tokens. */
+  private static final int FIGURES = 4;
+
   private final RunConfig config;
   private final SampleSource samples;
   private final Optional<Tokenizer> tokenizer;
   private final World world;
   private final Decoder model;
   private final List<Chain> chains;
+  private final List<HeadChain> headChains;
   private final Trace trace;
 
   Evaluator(
@@ -45,7 +54,9 @@ final class Evaluator {
     this.trace = trace;
     double[] noLayerDropout = new double[config.model().numLayers()];
     chains = new ArrayList<>();
+    headChains = new ArrayList<>();
     for (Stage stage : model.stages()) {
+      headChains.add(new HeadChain(model, stage));
       chains.add(new Chain(model, stage, Recompute.NONE, noLayerDropout));
     }
   }
@@ -54,8 +65,8 @@ final class Evaluator {
   Evaluation evaluate(long step) {
     int replicas = world.mesh().dp();
     PipelinePlan plan = PipelinePlan.of(config);
-    try (Scope scope = Scope.open()) {
-      Work work = new Work();
+    try (Scope scope = Scope.open();
+        Work work = new Work()) {
       ScheduleExecutor.run(
           plan.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
           world.pp(),
@@ -71,10 +82,19 @@ final class Evaluator {
     List<String> names = new ArrayList<>();
     config.exits().layers().forEach(layer -> names.add(TrainEvent.exitName(layer)));
     names.add(TrainEvent.FINAL);
+    boolean compared = config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
     for (int head = 0; head < names.size(); head++) {
-      double tokens = sums[3 * head + 2];
-      heads.put(
-          names.get(head), new HeadQuality(sums[3 * head] / tokens, sums[3 * head + 1] / tokens));
+      double tokens = sums[FIGURES * head + 3];
+      if (tokens > 0) {
+        heads.put(
+            names.get(head),
+            new HeadQuality(
+                sums[FIGURES * head] / tokens,
+                sums[FIGURES * head + 1] / tokens,
+                compared
+                    ? OptionalDouble.of(sums[FIGURES * head + 2] / tokens)
+                    : OptionalDouble.empty()));
+      }
     }
     double bytes = sums[sums.length - 2];
     return new Evaluation(
@@ -94,41 +114,69 @@ final class Evaluator {
     return bytes;
   }
 
-  /** Forward and heads, and what these found here: loss, hits and tokens of each head. */
-  private final class Work implements ScheduleExecutor.Work {
-    private final double[] sums = new double[3 * (config.exits().layers().size() + 1) + 2];
+  /** A microbatch's number among those of all replicas. */
+  private int number(MicrobatchId id) {
+    return id.index() * world.mesh().dp() + world.coordinate().dp();
+  }
+
+  private Microbatch microbatch(MicrobatchId id) {
+    int size = config.train().microBatchSize();
+    return Microbatch.of(samples, (long) number(id) * size, size);
+  }
+
+  /** Forward and heads, and what these found here: a few figures of each head. */
+  private final class Work implements ScheduleExecutor.Work, AutoCloseable {
+    private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
+    private final Map<Passage, Taps> waiting = new HashMap<>();
+
+    private record Passage(int microbatch, int chunk) {}
 
     @Override
     public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
-      int number = id.index() * world.mesh().dp() + world.coordinate().dp();
-      int size = config.train().microBatchSize();
-      Microbatch batch = Microbatch.of(samples, (long) number * size, size);
+      Microbatch batch = microbatch(id);
       Chain.Scored scored = chains.get(chunk).score(batch, input);
-      if (number < config.train().evalBatches() && world.coordinate().tp() == 0) {
-        scored.heads().forEach(this::add);
-        if (model.stages().get(chunk).slice().concludes()) {
-          sums[sums.length - 2] += bytes(batch.targets());
-          sums[sums.length - 1] += batch.targets().length;
-        }
-      }
+      add(id, chunk, scored.heads(), batch);
       return scored.stream();
     }
 
-    private void add(HeadScore score) {
-      sums[3 * score.index()] += score.loss();
-      sums[3 * score.index() + 1] += score.correct();
-      sums[3 * score.index() + 2] += score.tokens();
-    }
-
     @Override
-    public Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> input) {
-      throw new IllegalStateException("an evaluation has no way back");
+    public Tensor forward(MicrobatchId id, int chunk, Optional<Tensor> input) {
+      Taps taps = headChains.get(chunk).forward(microbatch(id), input);
+      waiting.put(new Passage(id.index(), chunk), taps);
+      return taps.output();
     }
 
     @Override
     public Optional<Tensor> backward(
-        MicrobatchId microbatch, int chunk, Optional<Tensor> gradient, boolean last) {
-      throw new IllegalStateException("an evaluation has no way back");
+        MicrobatchId id, int chunk, Optional<Tensor> top, boolean last) {
+      try (Taps taps = Objects.requireNonNull(waiting.remove(new Passage(id.index(), chunk)))) {
+        Tensor stream = top.orElseGet(taps::output);
+        add(id, chunk, taps.score(stream), microbatch(id));
+        boolean begins = model.stages().get(chunk).slice().embeds();
+        return begins ? Optional.empty() : Optional.of(stream.clone());
+      }
+    }
+
+    private void add(MicrobatchId id, int chunk, List<HeadScore> heads, Microbatch batch) {
+      if (number(id) >= config.train().evalBatches() || world.coordinate().tp() > 0) {
+        return;
+      }
+      for (HeadScore score : heads) {
+        int first = FIGURES * score.index();
+        sums[first] += score.loss();
+        sums[first + 1] += score.correct();
+        sums[first + 2] += score.agreed();
+        sums[first + 3] += score.tokens();
+      }
+      if (model.stages().get(chunk).slice().embeds()) {
+        sums[sums.length - 2] += bytes(batch.targets());
+        sums[sums.length - 1] += batch.targets().length;
+      }
+    }
+
+    @Override
+    public void close() {
+      waiting.values().forEach(Taps::close);
     }
   }
 }

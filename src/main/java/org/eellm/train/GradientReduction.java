@@ -8,6 +8,7 @@ import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Learning;
 import org.eellm.config.Placement;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Pending;
@@ -90,6 +91,9 @@ final class GradientReduction implements AutoCloseable {
    * The ranks of the stages that multiply with the embedding, if there are others and this is one.
    */
   private Optional<Communicator> tied(Placement placement) {
+    if (model.learning() != Learning.EVERYTHING) {
+      return Optional.empty(); // the embedding stays as it is
+    }
     int stages = world.mesh().pp();
     boolean tiedFinal = model.architecture().model().tieEmbeddings();
     boolean tiedExits = model.architecture().exits().tieOutput();

@@ -1,5 +1,6 @@
 package org.eellm.train;
 
+import java.util.Optional;
 import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
@@ -33,24 +34,42 @@ final class HeadLoss {
 
   private HeadLoss() {}
 
+  /** What a head is to say. */
+  sealed interface Target {
+
+    /** The next token, int64 [n]: the loss is cross entropy. */
+    record Text(Tensor ids) implements Target {}
+
+    /**
+     * What another head says at the same temperature: the loss is the Kullback-Leibler divergence
+     * of the head from it, as in self-distillation (Balcony, arXiv 2503.05005).
+     *
+     * @param normed the other head's normed hidden state, the rows that are here, [local rows, h]
+     * @param output its output matrix, split as the head's
+     */
+    record Teacher(Tensor normed, Weight output) implements Target {}
+  }
+
   /**
-   * @param loss sum over tokens of mask * weight * cross entropy, float32 scalar
+   * @param loss sum over tokens of mask * weight * loss, float32 scalar
    * @param gradient of the normed hidden state, [n, hidden]
    */
   record Result(Tensor loss, Tensor gradient) {}
 
   /**
-   * Sums over tokens, float32 scalars: mask * cross entropy, and mask where the likeliest token is
-   * the target.
+   * Sums over tokens, float32 scalars.
+   *
+   * @param loss mask * cross entropy
+   * @param correct mask where the likeliest token is the target
+   * @param agreed mask where it is the teacher's likeliest, too; 0 without a teacher
    */
-  record Score(Tensor loss, Tensor correct) {}
+  record Score(Tensor loss, Tensor correct, Tensor agreed) {}
 
   /**
    * Loss, gradient of the hidden state, and the output matrix's gradient, which is added.
    *
    * @param hidden normed hidden state, the rows that are here, [local rows, h]
    * @param output [V, h], or this rank's rows of it
-   * @param targets int64 [n]
    * @param mask float32 [n]
    * @param scale what a token's loss counts in the objective
    * @param dynamic multiply each token's loss by its maximum probability
@@ -59,7 +78,7 @@ final class HeadLoss {
   static Result forwardBackward(
       Tensor hidden,
       Weight output,
-      Tensor targets,
+      Target wanted,
       Tensor mask,
       double scale,
       double temperature,
@@ -71,6 +90,7 @@ final class HeadLoss {
       Tensor gradient = torch.empty_like(all);
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       Vocabulary vocabulary = Vocabulary.of(output, parallel);
+      Target target = gathered(wanted, parallel);
       long chunk = chunk(output);
       for (long start = 0; start < all.size(0); start += chunk) {
         try (Scope chunkScope = Scope.open()) {
@@ -79,14 +99,19 @@ final class HeadLoss {
           if (temperature != 1) {
             h = h.div(new Scalar(temperature));
           }
-          Tensor target = targets.narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor logits = torch.linear(h, output.value()); // [c, V]
-          Terms terms = vocabulary.terms(logits, target);
+          Terms terms =
+              switch (target) {
+                case Target.Text(Tensor ids) ->
+                    vocabulary.terms(logits, ids.narrow(0, start, count).unsqueeze(1));
+                case Target.Teacher teacher ->
+                    divergence(vocabulary, logits, logits(teacher, start, count, 1 / temperature));
+              };
           if (dynamic) {
             weight = weight.mul(terms.likeliest());
           }
-          loss.add_(terms.crossEntropy().mul(weight).sum());
+          loss.add_(terms.loss().mul(weight).sum());
           Tensor gLogits = terms.gradient(); // before the token's weight
           Tensor tokenScale = weight.mul(new Scalar(scale)); // [c, 1], float32
           gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
@@ -100,13 +125,52 @@ final class HeadLoss {
     }
   }
 
-  /** Loss and accuracy without gradients; shapes as above. */
+  private static Target gathered(Target target, TensorParallel parallel) {
+    return switch (target) {
+      case Target.Text text -> text;
+      case Target.Teacher(Tensor normed, Weight output) ->
+          new Target.Teacher(parallel.gather(normed), output);
+    };
+  }
+
+  /** Of consecutive tokens of all of a teacher's, scaled, [c, V] or this rank's columns. */
+  private static Tensor logits(Target.Teacher teacher, long start, long count, double scale) {
+    Tensor h = teacher.normed().narrow(0, start, count);
+    return torch.linear(scale == 1 ? h : h.mul(new Scalar(scale)), teacher.output().value());
+  }
+
+  /** With q the teacher's probabilities: {@code sum q (log q - log p)}, whose gradient is p - q. */
+  private static Terms divergence(Vocabulary vocabulary, Tensor logits, Tensor teacher) {
+    Tensor logP = vocabulary.logProbabilities(logits);
+    Tensor logQ = vocabulary.logProbabilities(teacher);
+    Tensor q = logQ.exp();
+    Tensor here = logQ.sub_(logP).mul_(q).sum(LAST, true, new ScalarTypeOptional());
+    Tensor p = logP.exp_();
+    return new Terms(
+        vocabulary.across(here, Reduction.SUM),
+        vocabulary.across(p.amax(LAST, true), Reduction.MAX),
+        p.sub_(q).to(logits.scalar_type()));
+  }
+
+  /**
+   * Loss and accuracy without gradients; shapes as above.
+   *
+   * @param targets int64 [n]
+   */
   static Score score(
-      Tensor hidden, Weight output, Tensor targets, Tensor mask, TensorParallel parallel) {
+      Tensor hidden,
+      Weight output,
+      Tensor targets,
+      Optional<Target.Teacher> teacher,
+      Tensor mask,
+      TensorParallel parallel) {
     try (Scope scope = Scope.open()) {
       Tensor all = parallel.gather(hidden);
+      Optional<Target.Teacher> whole =
+          teacher.map(given -> new Target.Teacher(parallel.gather(given.normed()), given.output()));
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       Tensor correct = Tensors.zeros(ScalarType.Float, all.device());
+      Tensor agreed = Tensors.zeros(ScalarType.Float, all.device());
       Vocabulary vocabulary = Vocabulary.of(output, parallel);
       long chunk = chunk(output);
       for (long start = 0; start < all.size(0); start += chunk) {
@@ -116,32 +180,43 @@ final class HeadLoss {
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1);
           Tensor logits = torch.linear(all.narrow(0, start, count), output.value());
           loss.add_(vocabulary.crossEntropy(logits, target).mul(weight).sum());
-          correct.add_(vocabulary.likeliest(logits).eq(target).mul(weight).sum());
+          Tensor likeliest = vocabulary.likeliest(logits);
+          correct.add_(likeliest.eq(target).mul(weight).sum());
+          if (whole.isPresent()) {
+            Tensor wanted = vocabulary.likeliest(logits(whole.get(), start, count, 1));
+            agreed.add_(likeliest.eq(wanted).mul(weight).sum());
+          }
         }
       }
-      return new Score(scope.pass(loss), scope.pass(correct));
+      return new Score(scope.pass(loss), scope.pass(correct), scope.pass(agreed));
     }
   }
 
   /**
    * What logits say of their targets.
    *
-   * @param crossEntropy {@code logsumexp(z) - z_target}, float32 [c, 1]
+   * @param loss cross entropy {@code logsumexp(z) - z_target}, or divergence, float32 [c, 1]
    * @param likeliest the largest probability, float32 [c, 1]
-   * @param gradient softmax less onehot, [c, V] or this rank's columns, in the logits' format and
-   *     perhaps in their place
+   * @param gradient softmax less onehot or the teacher's, [c, V] or this rank's columns, in the
+   *     logits' format and perhaps in their place
    */
-  private record Terms(Tensor crossEntropy, Tensor likeliest, Tensor gradient) {}
+  private record Terms(Tensor loss, Tensor likeliest, Tensor gradient) {}
 
   /** The columns of the logits that are here. */
   private sealed interface Vocabulary {
     Terms terms(Tensor logits, Tensor target);
 
-    /** {@link Terms#crossEntropy} alone. */
+    /** The cross entropy alone. */
     Tensor crossEntropy(Tensor logits, Tensor target);
 
     /** Each row's likeliest token, int64 [c, 1]. */
     Tensor likeliest(Tensor logits);
+
+    /** The logarithms of the columns' probabilities, float32. */
+    Tensor logProbabilities(Tensor logits);
+
+    /** Combines something of each row over the ranks that share the columns. */
+    Tensor across(Tensor x, Reduction reduction);
 
     static Vocabulary of(Weight output, TensorParallel parallel) {
       return parallel.size() == 1
@@ -183,6 +258,16 @@ final class HeadLoss {
       @Override
       public Tensor likeliest(Tensor logits) {
         return logits.argmax(new LongOptional(-1), true);
+      }
+
+      @Override
+      public Tensor logProbabilities(Tensor logits) {
+        return torch.log_softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
+      }
+
+      @Override
+      public Tensor across(Tensor x, Reduction reduction) {
+        return x;
       }
     }
 
@@ -233,7 +318,17 @@ final class HeadLoss {
         return across(candidate.masked_fill_(beaten, new Scalar(Long.MAX_VALUE)), Reduction.MIN);
       }
 
-      private Tensor across(Tensor x, Reduction reduction) {
+      @Override
+      public Tensor logProbabilities(Tensor logits) {
+        Tensor wide = logits.to(ScalarType.Float);
+        Tensor shifted = wide.sub(across(wide.amax(LAST, true), Reduction.MAX));
+        Tensor total =
+            across(shifted.exp().sum(LAST, true, new ScalarTypeOptional()), Reduction.SUM);
+        return shifted.sub_(total.log_());
+      }
+
+      @Override
+      public Tensor across(Tensor x, Reduction reduction) {
         parallel.group().allReduce(x, reduction).await();
         return x;
       }

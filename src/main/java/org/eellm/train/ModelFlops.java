@@ -1,6 +1,7 @@
 package org.eellm.train;
 
 import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 
 /**
@@ -35,6 +36,23 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
         FORWARD_AND_BACKWARD * model.numLayers() * layer,
         FORWARD_AND_BACKWARD * output,
         FORWARD_AND_BACKWARD * exit);
+  }
+
+  /**
+   * The operations a token takes where only heads learn: of the trunk's layers that are there, and
+   * of the final head where it teaches, the forward pass.
+   */
+  public static ModelFlops perToken(
+      Architecture architecture, int sequenceLength, Learning learning) {
+    ModelFlops all = perToken(architecture, sequenceLength);
+    double layers = learning.layers(architecture) / (double) architecture.model().numLayers();
+    return switch (learning) {
+      case EVERYTHING -> all;
+      case EXITS -> new ModelFlops(layers * all.trunk / FORWARD_AND_BACKWARD, 0, all.exit);
+      case EXITS_FROM_FINAL_HEAD ->
+          new ModelFlops(
+              all.trunk / FORWARD_AND_BACKWARD, all.finalHead / FORWARD_AND_BACKWARD, all.exit);
+    };
   }
 
   /** All operations of a token in a step in which so many exits are computed. */

@@ -3,6 +3,7 @@ package org.eellm.train;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
@@ -27,6 +28,9 @@ record PipelinePlan(RunConfig config, Placement placement) {
   /** A training step's schedule of so many regular microbatches a replica. */
   Schedule schedule(int microbatches) {
     ParallelConfig parallel = config.parallel();
+    if (config.tune().learning() == Learning.EXITS) {
+      return forwardOnly(microbatches);
+    }
     ScheduleKind kind =
         switch (parallel.schedule()) {
           case ALL_FORWARD_ALL_BACKWARD -> ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
@@ -79,8 +83,19 @@ record PipelinePlan(RunConfig config, Placement placement) {
     return new Costs(layers, backward, heads, 0);
   }
 
-  /** The schedule of an evaluation: forward and every head. */
+  /**
+   * The schedule of an evaluation of at least so many microbatches: forward and every head, or,
+   * where the heads are compared with the final one, as in a step.
+   */
   Schedule evaluation(int microbatches) {
+    if (config.tune().learning() != Learning.EXITS_FROM_FINAL_HEAD) {
+      return forwardOnly(microbatches);
+    }
+    int group = config.parallel().chunks() > 1 ? config.parallel().pp() : 1;
+    return schedule(Math.ceilDiv(microbatches, group) * group);
+  }
+
+  private Schedule forwardOnly(int microbatches) {
     ParallelConfig parallel = config.parallel();
     return Schedules.emit(
         ScheduleKind.TUNING, parallel.pp(), parallel.chunks(), microbatches, Fills.none());

@@ -93,15 +93,7 @@ final class RunData implements AutoCloseable {
     int multiple = model.vocabMultiple();
     int size =
         model.vocabSize() > 0 ? model.vocabSize() : Math.ceilDiv(tokens, multiple) * multiple;
-    return new RunConfig(
-        model.withVocabSize(size),
-        given.exits(),
-        given.data(),
-        given.train(),
-        given.optimizer(),
-        given.parallel(),
-        given.checkpoint(),
-        given.logging());
+    return given.withModel(model.withVocabSize(size));
   }
 
   private Optional<SampleSource> validation(DataConfig data, Split split) {

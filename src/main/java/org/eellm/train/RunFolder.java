@@ -42,6 +42,7 @@ public final class RunFolder {
           "checkpoint.interval",
           "checkpoint.keep",
           "checkpoint.asynchronous",
+          "tune.model",
           "logging.interval",
           "logging.tensorboard");
 

@@ -5,8 +5,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import org.bytedeco.pytorch.Device;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
@@ -60,13 +62,23 @@ final class RunState implements AutoCloseable {
     }
     TensorParallel parallel = new TensorParallel(world.tp(), config.parallel().sequenceParallel());
     return Decoder.allocate(
-        config.architecture(), here, parallel, config.parallel().dp(), device(config, world));
+        config.architecture(),
+        config.tune().learning(),
+        here,
+        parallel,
+        config.parallel().dp(),
+        device(config, world));
   }
 
-  /** The state before the first step, with weights drawn from the seed. */
+  /**
+   * The state before the first step, with weights drawn from the seed, or those of the model whose
+   * exits are tuned.
+   */
   static RunState initial(RunConfig config, World world) {
     Decoder model = allocate(config, world);
-    model.initialize(config.train().seed());
+    tuned(config)
+        .ifPresentOrElse(
+            folder -> folder.load(model), () -> model.initialize(config.train().seed()));
     return new RunState(config, world, model, new Position(0, 0, StepGuard.State.initial()));
   }
 
@@ -78,10 +90,20 @@ final class RunState implements AutoCloseable {
   static RunState load(RunConfig config, World world, Path checkpoint) {
     Position position = TrainingFiles.readState(checkpoint, Position.class);
     Decoder model = allocate(config, world);
-    ModelWeights.load(checkpoint, model);
+    tuned(config)
+        .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
+        .ifPresentOrElse(folder -> folder.load(model), () -> ModelWeights.load(checkpoint, model));
     RunState state = new RunState(config, world, model, position);
     TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
     return state;
+  }
+
+  /** The model whose exits a run tunes, with the heads it starts from. */
+  static Optional<ModelFolder> tuned(RunConfig config) {
+    return config
+        .tune()
+        .model()
+        .map(model -> ModelFolder.resolve(Path.of(model), config.tune().heads().map(Path::of)));
   }
 
   /** The sums over ranks of this state's gradients. */
@@ -103,6 +125,17 @@ final class RunState implements AutoCloseable {
     }
     files.add(TrainingFiles.optimizer(model, optimizer.state(), world.rank(), world.mesh().size()));
     return files;
+  }
+
+  /** What this rank holds, and needs beside it to change it. */
+  TrainingMemory memory() {
+    long width = model.parameters().flat().element_size();
+    long learned = model.parameters().flat().numel();
+    long optimized = optimizer.state().stream().mapToLong(piece -> piece.values().numel()).sum();
+    return new TrainingMemory(
+        width * model.parameters().frozenCount(),
+        width * learned,
+        Float.BYTES * (learned + optimized));
   }
 
   /** How many files the ranks' weights make. */

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -34,6 +35,7 @@ final class StepRunner implements AutoCloseable {
   private final Gradients gradients;
   private final GradientReduction reduction;
   private final List<Chain> chains;
+  private final List<HeadChain> headChains;
   private final List<Integer> virtualStages;
   private final PipelinePlan plan;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
@@ -52,6 +54,7 @@ final class StepRunner implements AutoCloseable {
         stages.stream()
             .map(stage -> new Chain(state.model(), stage, train.recompute(), layerDropout))
             .toList();
+    headChains = stages.stream().map(stage -> new HeadChain(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
     plan = PipelinePlan.of(config);
     gradients = new Gradients(state.model().parameters());
@@ -93,16 +96,7 @@ final class StepRunner implements AutoCloseable {
     Objective objective = objective(exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
-        TrainingWork work =
-            new TrainingWork(
-                schedule,
-                chains,
-                virtualStages,
-                input(step, firstSample, schedule),
-                objective,
-                replicas,
-                gradients,
-                reduction)) {
+        StepWork work = work(schedule, input(step, firstSample, schedule), objective)) {
       reduction.start();
       long waited =
           ScheduleExecutor.run(schedule, world.pp(), plan.message(state.model()), work, trace);
@@ -131,16 +125,33 @@ final class StepRunner implements AutoCloseable {
     }
   }
 
+  private StepWork work(Schedule schedule, StepWork.Input input, Objective objective) {
+    int replicas = world.mesh().dp();
+    return switch (config.tune().learning()) {
+      case EVERYTHING ->
+          new TrainingWork(
+              schedule, chains, virtualStages, input, objective, replicas, gradients, reduction);
+      case EXITS, EXITS_FROM_FINAL_HEAD ->
+          new TuningWork(
+              headChains,
+              virtualStages,
+              input.microbatches(),
+              objective,
+              1.0 / (schedule.microbatches() * (long) replicas),
+              gradients);
+    };
+  }
+
   /**
    * The microbatches of a step. In a step of n regular microbatches a replica they have the numbers
    * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
    * on the mesh. Fills take samples of their own, behind the regular ones.
    */
-  private TrainingWork.Input input(long step, long firstSample, Schedule schedule) {
+  private StepWork.Input input(long step, long firstSample, Schedule schedule) {
     int size = config.train().microBatchSize();
     int replicas = world.mesh().dp();
     long fills = (step - 1) * PipelinePlan.fills(schedule) * replicas * size;
-    return new TrainingWork.Input(
+    return new StepWork.Input(
         id ->
             Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)));
@@ -175,7 +186,7 @@ final class StepRunner implements AutoCloseable {
 
   private Objective objective(SequencedMap<String, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
-    weights.add(1.0);
+    weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
     return new Objective(weights, temperatures, config.exits().dynamicTokenWeights());

@@ -32,7 +32,7 @@ public sealed interface TrainEvent {
    * One optimizer step.
    *
    * @param loss the weighted objective {@code L_final + sum_n w_n L_n}, mean over the step's
-   *     microbatches
+   *     microbatches; without the final head's where only exits learn
    * @param losses each head's own loss in nats a token; a head that was not computed in this step
    *     is absent
    * @param exitWeights each exit's weight in this step
@@ -111,6 +111,11 @@ public sealed interface TrainEvent {
                       values.put("validation_bits_per_byte_" + head, quality.bitsPerByte(bytes))));
       heads.forEach(
           (head, quality) -> values.put("validation_accuracy_" + head, quality.accuracy()));
+      heads.forEach(
+          (head, quality) ->
+              quality
+                  .agreement()
+                  .ifPresent(share -> values.put("validation_agreement_" + head, share)));
       return values;
     }
   }
@@ -120,8 +125,10 @@ public sealed interface TrainEvent {
    *
    * @param loss mean cross entropy in nats a token
    * @param accuracy share of tokens that the head's likeliest guess got right
+   * @param agreement share of tokens where that is the final head's guess; empty where they were
+   *     not compared
    */
-  record HeadQuality(double loss, double accuracy) {
+  record HeadQuality(double loss, double accuracy, OptionalDouble agreement) {
 
     /** {@code exp(loss)}. */
     public double perplexity() {

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.eellm.config.ConfigException;
+import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -71,7 +72,9 @@ public final class Trainer implements AutoCloseable {
             .map(
                 samples ->
                     new Evaluator(config, samples, data.tokenizer(), state.model(), world, trace));
-    this.flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
+    this.flops =
+        ModelFlops.perToken(
+            config.architecture(), config.data().sequenceLength(), config.tune().learning());
     double rate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
     this.matrixRate = StepSums.sum(world, rate)[0];
   }
@@ -148,22 +151,41 @@ public final class Trainer implements AutoCloseable {
 
   /** The model's size, the exits' share of the work and the machine's rate, a line each. */
   public List<String> describe() {
-    ParameterCount count = ParameterCount.of(config.architecture());
+    List<String> lines = new ArrayList<>();
+    lines.add(size());
     double all = flops.total(config.exits().layers().size());
-    return List.of(
-        "%.2f M parameters: %.2f M trunk, %.2f M embeddings, %.2f M final head, %.2f M exits"
-            .formatted(
-                count.total() / 1e6,
-                count.trunk() / 1e6,
-                count.embeddings() / 1e6,
-                count.finalHead() / 1e6,
-                count.exits() / 1e6),
+    lines.add(
         "%.1f MFLOP a token, %.1f %% of it for the exits; matrix rate %.0f GFLOP/s with threads: %d"
             .formatted(
-                all / 1e6, 100 * (1 - flops.total(0) / all), matrixRate / 1e9, Torch.threads()),
+                all / 1e6, 100 * (1 - flops.total(0) / all), matrixRate / 1e9, Torch.threads()));
+    lines.add(
         state.step() == 0
             ? "from the first step, to step %,d".formatted(config.train().steps())
             : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+    return lines;
+  }
+
+  private String size() {
+    Learning learning = config.tune().learning();
+    if (learning == Learning.EVERYTHING) {
+      ParameterCount count = ParameterCount.of(config.architecture());
+      return "%.2f M parameters: %.2f M trunk, %.2f M embeddings, %.2f M final head, %.2f M exits"
+          .formatted(
+              count.total() / 1e6,
+              count.trunk() / 1e6,
+              count.embeddings() / 1e6,
+              count.finalHead() / 1e6,
+              count.exits() / 1e6);
+    }
+    TrainingMemory memory = state.memory();
+    return "exits %s learn; of %d layers %d are loaded; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
+        .formatted(
+            config.exits().layers(),
+            config.model().numLayers(),
+            learning.layers(config.architecture()),
+            memory.frozen() / 1e6,
+            memory.weights() / 1e6,
+            memory.state() / 1e6);
   }
 
   /**
@@ -179,6 +201,11 @@ public final class Trainer implements AutoCloseable {
     long before = state.step();
     Optional<Evaluation> evaluation = Optional.empty();
     try (Sinks sinks = sinks(watcher)) {
+      if (state.step() == 0 && config.tune().learning() != Learning.EVERYTHING) {
+        // Tuning starts from something, and what it gains is the difference.
+        evaluation = evaluator.map(present -> present.evaluate(0));
+        evaluation.ifPresent(sinks::accept);
+      }
       while (state.step() < train.steps() && !agreeToStop(stop)) {
         sinks.accept(takeStep());
         if (isDue(train.evalInterval())) {

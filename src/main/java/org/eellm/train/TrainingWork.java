@@ -5,10 +5,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.function.Function;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.schedule.FillScale;
 import org.eellm.schedule.MicrobatchId;
@@ -18,7 +16,7 @@ import org.eellm.tensor.Scope;
 import org.eellm.train.Chain.Walk;
 
 /** A step's forward and backward passes through the chunks of a rank. */
-final class TrainingWork implements ScheduleExecutor.Work, AutoCloseable {
+final class TrainingWork implements StepWork {
   private final Schedule schedule;
   private final List<Chain> chains;
   private final List<Integer> virtualStages;
@@ -30,11 +28,6 @@ final class TrainingWork implements ScheduleExecutor.Work, AutoCloseable {
   private final FillScale scale;
   private final double[] losses;
   private final Map<Passage, Walk> walks = new HashMap<>();
-
-  /** Where a step's microbatches and their dropout keys come from. */
-  record Input(
-      Function<MicrobatchId, Microbatch> microbatches,
-      Function<MicrobatchId, Optional<Dropout>> dropouts) {}
 
   private record Passage(int microbatch, int chunk) {}
 
@@ -122,11 +115,11 @@ final class TrainingWork implements ScheduleExecutor.Work, AutoCloseable {
 
   @Override
   public Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
-    throw new IllegalStateException("training has no tuning actions");
+    throw new IllegalStateException("training of a whole model has no tuning actions");
   }
 
-  /** Each head's mean loss over the regular microbatches, as far as it is computed here. */
-  double[] losses() {
+  @Override
+  public double[] losses() {
     return losses.clone();
   }
 

@@ -12,7 +12,6 @@ import org.eellm.checkpoint.ExitEditor.Start;
 import org.eellm.checkpoint.ModelWriter.Options;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
-import org.eellm.config.TrainConfig;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Tensors;
@@ -96,7 +95,7 @@ final class ExitEditorTest {
         ModelWeights.read(
             folder.resolve("model"),
             HuggingFaceConfig.read(folder.resolve("model")).architecture(),
-            TrainConfig.Device.CPU)) {
+            Torch.cpu())) {
       Map<String, float[]> logits = Layouts.logits(decoder, new long[] {3, 1, 4, 1, 5});
       assertThat(logits.get("exit_4")).containsExactly(logits.get("final"));
     }

@@ -10,7 +10,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.config.TrainConfig;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
@@ -18,6 +17,7 @@ import org.eellm.model.Pass;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 
 /** The models of {@code src/test/resources/layouts}, and the logits that PyTorch has for them. */
 final class Layouts {
@@ -36,8 +36,7 @@ final class Layouts {
     try (SafetensorsFile expected =
             SafetensorsFile.open(expectedFolder.resolve("expected.safetensors"));
         Decoder decoder =
-            ModelWeights.read(
-                model, HuggingFaceConfig.read(model).architecture(), TrainConfig.Device.CPU)) {
+            ModelWeights.read(model, HuggingFaceConfig.read(model).architecture(), Torch.cpu())) {
       long[] ids = expected.tensor("ids").bytes().toArray(ValueLayout.JAVA_LONG_UNALIGNED);
       Map<String, float[]> logits = logits(decoder, ids);
       assertThat(logits).hasSize(expected.tensors().size() - 1);

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.eellm.config.DataConfig.Source;
@@ -181,7 +182,8 @@ final class ConfigFileTest {
                 new OptimizerConfig(3e-4, 0, Schedule.COSINE, 0, 0, 0.8, 0.9, 0.95, 1e-8, 0.1, 1),
                 ParallelConfig.alone(),
                 new CheckpointConfig(0, 2, false),
-                new LoggingConfig(10, true)));
+                new LoggingConfig(10, true),
+                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
   }
 
   @Test
@@ -251,7 +253,8 @@ final class ConfigFileTest {
                     1e-3, 1e-4, Schedule.WSD, 10, 400, 0.5, 0.8, 0.99, 1e-6, 0.01, 0.5),
                 ParallelConfig.alone(),
                 new CheckpointConfig(100, 5, true),
-                new LoggingConfig(1, false)));
+                new LoggingConfig(1, false),
+                new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
   }
 
   @Test
@@ -272,6 +275,9 @@ final class ConfigFileTest {
       if (section.getType() == ParallelConfig.class) {
         continue; // Only one value is possible yet.
       }
+      if (section.getName().equals("tune")) {
+        continue; // It leaves keys of other sections without effect, and is read above.
+      }
       for (RecordComponent setting : section.getType().getRecordComponents()) {
         Object value = setting.getAccessor().invoke(section.getAccessor().invoke(config));
         if (EXCLUDED.contains(setting.getName())) {
@@ -280,6 +286,52 @@ final class ConfigFileTest {
         Object fallback = setting.getAccessor().invoke(section.getAccessor().invoke(defaults));
         assertThat(value).as(section.getName() + "." + setting.getName()).isNotEqualTo(fallback);
       }
+    }
+  }
+
+  @Test
+  void readTuning_fillsInTheModel_andRefusesAnother() throws IOException {
+    Path file = folder.resolve("tune.yaml");
+    Files.writeString(file, "exits: {layers: [4], weights: [0.5]}\n");
+    ExitLayout exits = new ExitLayout(List.of(2, 4), true, true, false, false);
+    ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
+    Architecture architecture = new Architecture(model, exits);
+    TuneConfig tune = new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.TEXT);
+
+    RunConfig config =
+        ConfigFile.readTuning(
+            file, List.of("model.dtype=bfloat16", "tune.target=final_head"), tune, architecture);
+
+    assertThat(config.model()).isEqualTo(model.withDtype(DataType.BFLOAT16));
+    assertThat(config.exits().layout())
+        .isEqualTo(new ExitLayout(List.of(4), true, true, false, false));
+    assertThat(config.tune())
+        .isEqualTo(
+            new TuneConfig(Optional.of("m"), Optional.of("h"), TuneConfig.Target.FINAL_HEAD));
+    Path copy = folder.resolve("copy.yaml");
+    ConfigFile.write(config, copy);
+    assertThat(ConfigFile.readTuning(copy, List.of(), tune, architecture)).isEqualTo(config);
+    for (var refused :
+        Map.of(
+                "model.hidden_size=64",
+                "--set model.hidden_size=64: model.hidden_size: 64 is not the model's 512; leave it"
+                    + " out",
+                "exits.head=[norm]",
+                "--set exits.head=[norm]: exits.head: [norm] is not the model's [mlp,norm]; leave"
+                    + " it out",
+                "exits.layers=[3]",
+                "--set exits.layers=[3]: exits.layers: 3 is none of the model's exits [2, 4]; add"
+                    + " it with eellm add-exits",
+                "tune.model=other",
+                "--set tune.model=other: tune.model: other is not the model's m; leave it out",
+                "train.recompute=full",
+                "--set train.recompute=full: train.recompute: full has no effect with tune.model;"
+                    + " remove it, or leave it at its default none")
+            .entrySet()) {
+      assertThatThrownBy(
+              () -> ConfigFile.readTuning(file, List.of(refused.getKey()), tune, architecture))
+          .isInstanceOf(ConfigException.class)
+          .hasMessage(refused.getValue());
     }
   }
 
@@ -336,7 +388,7 @@ final class ConfigFileTest {
         "trian: {steps: 5}|run.yaml:1: trian: unknown key; did you mean train?",
         "train: {learning_rate: 1}|run.yaml:1: train.learning_rate: unknown key;"
             + " did you mean optimizer.learning_rate?",
-        "type: x|run.yaml:1: type: unknown key; did you mean model.rope_scaling.type?",
+        "type: x|run.yaml:1: type: unknown key; did you mean tune?",
         "steps: 5|run.yaml:1: steps: unknown key; did you mean train.steps?",
         "checkpoint: {colour: red}|run.yaml:1: checkpoint.colour: unknown key;"
             + " known here: asynchronous, interval, keep",
@@ -347,7 +399,7 @@ final class ConfigFileTest {
         "model: {rope_scaling: {type: none, factor: 2}}|run.yaml:1: model.rope_scaling.factor:"
             + " unknown key; remove it",
         "{1: 2}|run.yaml:1: 1: unknown key;"
-            + " known here: checkpoint, data, exits, logging, model, optimizer, parallel, train",
+            + " known here: checkpoint, data, exits, logging, model, optimizer, parallel, train, tune",
         // Values of another type.
         "train: {steps: '12'}|run.yaml:1: train.steps: \"12\" is not a whole number below 2^31",
         "train: {steps: 1.5}|run.yaml:1: train.steps: 1.5 is not a whole number below 2^31",

@@ -40,7 +40,7 @@ final class HeadOutputs {
 
   private static Head head(String name, int layer) {
     Tensor value = Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1);
-    Weight weight = new Weight(name + ".lm_head.weight", 0, Split.ROWS, 0, value);
+    Weight weight = new Weight(name + ".lm_head.weight", 0, Split.ROWS, true, 0, value);
     return new Head(
         layer, name, layer, 2 * layer, List.of(), Optional.empty(), weight, TensorParallel.alone());
   }

@@ -39,9 +39,9 @@ final class Events {
 
   static Evaluation evaluation(long step, double loss) {
     SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
-    heads.put("exit_2", new HeadQuality(loss + 1, 0.25));
-    heads.put("exit_4", new HeadQuality(loss + 0.5, 0.3));
-    heads.put("final", new HeadQuality(loss, 0.4));
+    heads.put("exit_2", new HeadQuality(loss + 1, 0.25, OptionalDouble.empty()));
+    heads.put("exit_4", new HeadQuality(loss + 0.5, 0.3, OptionalDouble.empty()));
+    heads.put("final", new HeadQuality(loss, 0.4, OptionalDouble.empty()));
     return new Evaluation(step, heads, OptionalDouble.of(4));
   }
 }

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
@@ -62,7 +63,9 @@ final class FillGradientTest {
             1,
             MICROBATCHES,
             new Fills(numbers(warmup), numbers(cooldown)));
-    Placement placement = Placement.of(golden.architecture(), ParallelConfig.of(1, 1, stages), 16);
+    Placement placement =
+        Placement.of(
+            golden.architecture(), ParallelConfig.of(1, 1, stages), 16, Learning.EVERYTHING);
     List<Microbatch> batches = batches(golden, schedule.microbatchIds().size());
     Map<String, float[]> wanted = sum(golden, schedule, placement, batches);
     Map<String, float[]> actual = new HashMap<>();
@@ -209,7 +212,12 @@ final class FillGradientTest {
         Decoder model =
             golden.load(
                 Decoder.allocate(
-                    golden.architecture(), slices, TensorParallel.alone(), 1, world.device()));
+                    golden.architecture(),
+                    Learning.EVERYTHING,
+                    slices,
+                    TensorParallel.alone(),
+                    1,
+                    world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
             new GradientReduction(model, world, placement, gradients, 1 << 20)) {
@@ -221,7 +229,7 @@ final class FillGradientTest {
               schedule,
               chains,
               model.stages().stream().map(Stage::index).toList(),
-              new TrainingWork.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
+              new StepWork.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
               golden.objective(),
               1,
               gradients,

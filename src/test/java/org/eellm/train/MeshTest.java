@@ -15,6 +15,7 @@ import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
@@ -375,7 +376,8 @@ final class MeshTest {
     List<Microbatch> batches = microbatches(golden);
     Objective objective = golden.objective();
     Architecture architecture = architecture(golden, dropout);
-    Placement placement = Placement.of(architecture, parallel, batches.getFirst().sequence());
+    Placement placement =
+        Placement.of(architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
     Map<Integer, Slice> slices = new TreeMap<>();
     for (int v = world.coordinate().pp(); v < placement.slices().size(); v += parallel.pp()) {
       slices.put(v, placement.slices().get(v));
@@ -392,7 +394,13 @@ final class MeshTest {
     try (Scope scope = Scope.open();
         Decoder model =
             golden.load(
-                Decoder.allocate(architecture, slices, tensorParallel, dp, world.device()));
+                Decoder.allocate(
+                    architecture,
+                    Learning.EVERYTHING,
+                    slices,
+                    tensorParallel,
+                    dp,
+                    world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
             new GradientReduction(model, world, placement, gradients, bucketBytes);
@@ -413,7 +421,7 @@ final class MeshTest {
                 schedule,
                 chains,
                 model.stages().stream().map(Stage::index).toList(),
-                new TrainingWork.Input(
+                new StepWork.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
                 objective,

@@ -21,6 +21,7 @@ import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.StatePiece;
 import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcess;
@@ -121,7 +122,7 @@ final class ReshardTest {
       world.all().barrier();
       if (world.rank() == 0) {
         if (state.weightFiles() > 1) {
-          ModelWeights.writeIndex(to, state.weightFiles());
+          ModelWeights.writeIndex(to, Learning.EVERYTHING, state.weightFiles());
         }
         TrainingFiles.writeState(to, state.position());
       }

@@ -1,0 +1,129 @@
+package org.eellm.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.TrainConfig;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
+
+/**
+ * A model in files: a model folder, perhaps with heads from another folder in place of its own.
+ *
+ * @param folder the model folder itself
+ * @param heads the heads' folder itself
+ */
+public record ModelFolder(Path folder, Optional<Path> heads) {
+
+  /**
+   * The folders that a user means.
+   *
+   * @param model a model folder, a checkpoint, or a run's output folder, of which the newest
+   *     checkpoint is taken
+   * @param heads likewise a folder of heads, or the output of a run that tuned them; absent for the
+   *     model's own
+   * @throws CheckpointException if they are not there
+   */
+  public static ModelFolder resolve(Path model, Optional<Path> heads) {
+    return new ModelFolder(
+        CheckpointStore.resolveModel(model), heads.map(CheckpointStore::resolveHeads));
+  }
+
+  /**
+   * What the model's files say, with the exits that there are heads for.
+   *
+   * @throws CheckpointException as {@link HuggingFaceConfig#read}, or if the heads are of a deeper
+   *     model
+   */
+  public HuggingFaceConfig config() {
+    HuggingFaceConfig own = HuggingFaceConfig.read(folder);
+    if (heads.isEmpty()) {
+      return own;
+    }
+    HeadFiles other = HeadFiles.read(heads.get());
+    try {
+      Architecture architecture = new Architecture(own.architecture().model(), other.exits());
+      return new HuggingFaceConfig(architecture, own.bosTokenId(), own.eosTokenIds());
+    } catch (ConfigException failure) {
+      throw new CheckpointException(
+          "%s: these heads do not fit %s: %s".formatted(heads.get(), folder, failure.getMessage()),
+          failure);
+    }
+  }
+
+  /**
+   * A model with these weights, for those who only use it.
+   *
+   * @param architecture the files' own, perhaps computing in another number format
+   * @throws CheckpointException as {@link #load}
+   */
+  public Decoder read(Architecture architecture, TrainConfig.Device device) {
+    Decoder model =
+        Decoder.allocate(
+            architecture,
+            switch (device) {
+              case CPU -> Torch.cpu();
+              case CUDA -> Torch.cuda();
+            });
+    try {
+      load(model);
+      return model;
+    } catch (RuntimeException failure) {
+      model.close();
+      throw failure;
+    }
+  }
+
+  /**
+   * Fills a model's parameters. The model may be a part of what the files have.
+   *
+   * @throws CheckpointException as {@link ModelWeights#load}, or if the heads were made for another
+   *     trunk
+   */
+  public void load(Decoder model) {
+    try (WeightFiles weights = WeightFiles.open(folder, heads)) {
+      if (heads.isPresent()) {
+        requireTrunk(HeadFiles.read(heads.get()), weights);
+      }
+      ModelWeights.load(weights, Decoder.parameterNames(config().architecture()), model);
+    }
+  }
+
+  private void requireTrunk(HeadFiles files, WeightFiles weights) {
+    if (files.trunk().isEmpty()) {
+      return;
+    }
+    String own = TrunkChecksum.of(weights, config().architecture().model());
+    if (!files.trunk().get().equals(own)) {
+      throw new CheckpointException(
+          "%s: these heads were made for another trunk (checksum %.12s, %s has %.12s); give the trunk they were tuned on"
+              .formatted(files.folder(), files.trunk().get(), folder, own));
+    }
+  }
+
+  /** The checksum of the trunk, which heads are kept with. */
+  public String trunkChecksum() {
+    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+      return TrunkChecksum.of(weights, config().architecture().model());
+    }
+  }
+
+  /**
+   * Writes what exits a folder's {@code exits.safetensors} has, and for which trunk.
+   *
+   * @throws IOException if it cannot be written
+   */
+  public static void describeHeads(Path folder, ExitLayout exits, String trunkChecksum)
+      throws IOException {
+    new HeadFiles(folder, exits, Optional.of(trunkChecksum)).writeLayout();
+  }
+
+  /** Whether the folder has a tokenizer. */
+  public boolean hasTokenizer() {
+    return Files.exists(folder.resolve("tokenizer.json"));
+  }
+}

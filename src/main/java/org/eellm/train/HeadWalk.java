@@ -1,0 +1,94 @@
+package org.eellm.train;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.Branch;
+import org.eellm.model.Gradients;
+import org.eellm.model.Head;
+import org.eellm.model.Pass;
+import org.eellm.tensor.Carried;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.train.Chain.HeadResult;
+import org.eellm.train.Chain.HeadScore;
+
+/**
+ * Through a head and back.
+ *
+ * @param stream where the head taps it, [local rows, hidden]
+ */
+record HeadWalk(Head head, Tensor stream, Pass pass, DeviceBatch batch) {
+
+  /**
+   * Loss and the gradients of {@code weight * mean loss}, which are added.
+   *
+   * @param weight of the head and of this microbatch in the step
+   */
+  HeadLoss.Result learn(
+      HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    try (Scope scope = Scope.open();
+        Kept kept = new Kept()) {
+      Tensor x = stream;
+      List<Branch.Tape> tapes = new ArrayList<>();
+      for (Branch branch : head.branches()) {
+        Branch.Output output = branch.forward(x, pass, kept);
+        tapes.add(output.tape());
+        x = output.delta().add_(x);
+      }
+      HeadLoss.Result result =
+          HeadLoss.forwardBackward(
+              head.normed(x),
+              head.output(),
+              target,
+              batch.mask(),
+              weight / batch.count(),
+              objective.temperatures().get(head.index()),
+              objective.dynamicTokenWeights() && head.isExit(),
+              head.parallel(),
+              gradients);
+      Tensor g = head.normBackward(x, result.gradient(), gradients);
+      for (int i = tapes.size() - 1; i >= 0; i--) {
+        g = head.branches().get(i).backward(tapes.get(i), g, pass, gradients).add_(g);
+      }
+      return new HeadLoss.Result(scope.pass(result.loss()), scope.pass(g));
+    }
+  }
+
+  /** The result that a loss summed over the mask stands for. */
+  HeadResult result(Tensor loss) {
+    return new HeadResult(head.index(), head.name(), loss.item_double() / batch.count());
+  }
+
+  /** Loss and accuracy without gradients or dropout. */
+  HeadScore score(Optional<HeadLoss.Target.Teacher> teacher) {
+    try (Scope scope = Scope.open();
+        Carried x = new Carried(stream)) {
+      head.branches().forEach(branch -> advance(x, branch, pass));
+      HeadLoss.Score score =
+          HeadLoss.score(
+              head.normed(x.get()),
+              head.output(),
+              batch.targets(),
+              teacher,
+              batch.mask(),
+              head.parallel());
+      return new HeadScore(
+          head.index(),
+          head.name(),
+          score.loss().item_double(),
+          score.correct().item_double(),
+          score.agreed().item_double(),
+          batch.count());
+    }
+  }
+
+  /** The stream after {@code branch}, keeping nothing. */
+  static void advance(Carried stream, Branch branch, Pass pass) {
+    try (Scope scope = Scope.open();
+        Kept forgotten = new Kept()) {
+      stream.set(branch.forward(stream.get(), pass, forgotten).delta().add_(stream.get()));
+    }
+  }
+}
