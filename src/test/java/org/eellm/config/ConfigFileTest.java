@@ -398,8 +398,8 @@ final class ConfigFileTest {
             + " did you mean train.rampup.start?",
         "model: {rope_scaling: {type: none, factor: 2}}|run.yaml:1: model.rope_scaling.factor:"
             + " unknown key; remove it",
-        "{1: 2}|run.yaml:1: 1: unknown key;"
-            + " known here: checkpoint, data, exits, logging, model, optimizer, parallel, train, tune",
+        "{1: 2}|run.yaml:1: 1: unknown key; known here: checkpoint, data, exits, logging, model,"
+            + " optimizer, parallel, train, tune",
         // Values of another type.
         "train: {steps: '12'}|run.yaml:1: train.steps: \"12\" is not a whole number below 2^31",
         "train: {steps: 1.5}|run.yaml:1: train.steps: 1.5 is not a whole number below 2^31",
