@@ -156,7 +156,7 @@ record ThresholdSweep(
 
     private SequencedMap<String, Double> shares(List<Result> results, int tokens) {
       SequencedMap<String, Double> shares = new LinkedHashMap<>();
-      for (Head head : model.decoder().heads()) {
+      for (Head head : model.decoder().allHeads()) {
         long count =
             results.stream()
                 .flatMap(result -> result.tokens().stream())

@@ -40,15 +40,8 @@ public record RunConfig(
       TrainConfig train,
       ParallelConfig parallel,
       Learning learning) {
-    ModelConfig model = architecture.model();
     int tp = parallel.tp();
-    divides("model.num_heads", model.numHeads(), tp);
-    divides("model.num_key_value_heads", model.numKeyValueHeads(), tp);
-    divides("model.ffn_hidden_size", model.ffnHiddenSize(), tp);
-    divides(
-        model.vocabSize() > 0 ? "model.vocab_size" : "model.vocab_multiple",
-        model.vocabSize() > 0 ? model.vocabSize() : model.vocabMultiple(),
-        tp);
+    architecture.requireSplits("parallel.tp", tp);
     int tokens = train.microBatchSize() * data.sequenceLength();
     require(
         !parallel.sequenceParallel() || tokens % tp == 0,
@@ -66,21 +59,6 @@ public record RunConfig(
       batch("train.rampup.start", train.rampup().start(), unit, train, parallel);
       batch("train.rampup.increment", train.rampup().increment(), unit, train, parallel);
     }
-  }
-
-  private static void divides(String key, int count, int tp) {
-    require(
-        count % tp == 0,
-        "parallel.tp",
-        "%d does not divide %s %d; use %s"
-            .formatted(
-                tp,
-                key,
-                count,
-                java.util.stream.IntStream.rangeClosed(1, tp)
-                    .filter(size -> count % size == 0)
-                    .mapToObj(String::valueOf)
-                    .collect(java.util.stream.Collectors.joining(", "))));
   }
 
   private static void batch(

@@ -3,11 +3,11 @@ package org.eellm.distributed;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.chrono.Milliseconds;
@@ -38,9 +38,9 @@ final class BackendCommunicator implements Communicator {
   private final Watch watch;
   private final Duration timeout;
   private final Backend backend;
-  private final Set<Started> started = new HashSet<>();
-  private boolean broken;
-  private boolean closed;
+  private final Set<Started> started = ConcurrentHashMap.newKeySet();
+  private volatile boolean broken;
+  private volatile boolean closed;
 
   /** Connects a group; all its members do. */
   BackendCommunicator(
@@ -352,8 +352,9 @@ final class BackendCommunicator implements Communicator {
       this.kept = kept;
     }
 
+    /** Holds the lock, so that closing frees nothing that a thread still waits in. */
     @Override
-    public void await() {
+    public synchronized void await() {
       if (!started.contains(this)) {
         return;
       }
@@ -362,6 +363,9 @@ final class BackendCommunicator implements Communicator {
       try (Milliseconds limit = new Milliseconds(timeout.toMillis())) {
         work._wait(limit);
       } catch (RuntimeException e) {
+        if (closed) {
+          throw new DistributedException(operation + ": the group has been closed", e);
+        }
         broken = true;
         throw watch.explain(operation, began, peers, e);
       } finally {
@@ -370,10 +374,11 @@ final class BackendCommunicator implements Communicator {
       }
     }
 
-    private void free() {
-      started.remove(this);
-      kept.close();
-      work.releaseReference();
+    private synchronized void free() {
+      if (started.remove(this)) {
+        kept.close();
+        work.releaseReference();
+      }
     }
   }
 

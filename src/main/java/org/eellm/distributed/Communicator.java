@@ -9,7 +9,8 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>Tensors are contiguous, in float32, bfloat16, float64, int32, int64 or uint8, and live on the
  * world's device. Operations start when called and go on in the background: see {@link Pending}. A
- * communicator is used by one thread at a time.
+ * communicator is used by one thread at a time; but other threads may {@link #send} and {@link
+ * #receive} meanwhile.
  */
 public interface Communicator extends AutoCloseable {
   /** This rank's place in the group. */

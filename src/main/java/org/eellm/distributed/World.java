@@ -119,6 +119,11 @@ public final class World implements AutoCloseable {
     return mesh.coordinate(rank);
   }
 
+  /** How long any operation between ranks may take; nothing in a world of one. */
+  public Duration timeout() {
+    return connected.map(Connected::timeout).orElse(Duration.ZERO);
+  }
+
   /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
   public Device device() {
     return device;

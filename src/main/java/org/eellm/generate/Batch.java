@@ -47,12 +47,7 @@ final class Batch implements AutoCloseable {
    */
   Job job(Request request, String name, RequestListener listener) {
     Job job = Job.of(model, request, name, listener);
-    if (PagePool.pages(job.positions()) > pool.size()) {
-      throw new GenerateException(
-          "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; use a smaller max-tokens, a shorter prompt, or a larger cache"
-              .formatted(
-                  name, request.prompt().size(), request.maxTokens(), pool.size() * PagePool.PAGE));
-    }
+    job.requireRoom(name, pool.size());
     return job;
   }
 

@@ -11,13 +11,14 @@ import org.eellm.generate.Block.Part;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
+import org.eellm.model.HeadLayers;
 import org.eellm.model.Rows;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
 /**
- * Takes the next rows of many sequences through the model, all in one block: early exits with exact
- * keys and values.
+ * Takes the next rows of many sequences through the model, or the part of it that is here, all in
+ * one block: early exits with exact keys and values.
  *
  * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
  * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
@@ -33,11 +34,13 @@ final class BlockPass {
   private static final int MAX_ROWS = 256;
 
   private final Decoder model;
+  private final int first; // trunk branches below those here
   private final int vocabSize;
   private final int maxPending;
   private final ScalarType cacheFormat;
 
   /**
+   * @param model whole, or one stage of a pipeline
    * @param vocabSize ids that may be generated: those below
    * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
    *     left
@@ -45,46 +48,71 @@ final class BlockPass {
    */
   BlockPass(Decoder model, int vocabSize, int maxPending, ScalarType cacheFormat) {
     this.model = model;
+    this.first = model.stages().getFirst().firstPosition();
     this.vocabSize = vocabSize;
     this.maxPending = maxPending;
     this.cacheFormat = cacheFormat;
   }
 
   /**
-   * Takes rows as far up as their sequences need. What a sequence's policy, sampler or listener
-   * throws is that sequence's failure.
+   * Takes rows of a whole model as far up as their sequences need. What a sequence's policy,
+   * sampler or listener throws is that sequence's failure.
    *
    * @param rows of different sequences, at least one
    */
   void run(List<Span> rows) {
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
-      Block block = embed(rows);
-      int below = 0;
-      for (int tap : taps(rows)) {
-        run(model.trunk().subList(below, tap), block);
-        for (Head head : model.heads()) {
-          if (head.tap() == tap) {
-            ask(head, block);
-          }
-        }
-        List<Part> above = goOn(tap, block);
-        if (above.isEmpty()) {
-          return;
-        }
-        block = Block.of(above);
-        below = tap;
-      }
+      through(embed(rows));
     }
   }
 
-  private static SortedSet<Integer> taps(List<Span> rows) {
+  /**
+   * Takes a block through the layers here, as far up as its sequences need.
+   *
+   * @param block what comes from below
+   * @return what goes on to layers that are elsewhere
+   */
+  List<Part> through(Block block) {
+    Block here = block;
+    int below = first;
+    for (int tap : taps(block.spans())) {
+      run(model.trunk().subList(below - first, tap - first), here);
+      for (HeadLayers head : model.heads()) {
+        if (head.tap() == tap) {
+          ask(head, here);
+        }
+      }
+      List<Part> above = goOn(tap, here);
+      if (above.isEmpty() || tap == end()) {
+        return above;
+      }
+      here = Block.of(above);
+      below = tap;
+    }
+    return List.of();
+  }
+
+  /** Number of trunk branches up to the last one here. */
+  private int end() {
+    return first + model.trunk().size();
+  }
+
+  /** Where sequences meet heads here, and the end of the layers here where some go further. */
+  private SortedSet<Integer> taps(List<Span> rows) {
     SortedSet<Integer> taps = new TreeSet<>();
-    rows.forEach(span -> taps.addAll(span.sequence().taps()));
+    for (Span span : rows) {
+      SortedSet<Integer> all = span.sequence().taps();
+      taps.addAll(all.subSet(first + 1, end() + 1));
+      if (all.last() > end()) {
+        taps.add(end());
+      }
+    }
     return taps;
   }
 
-  private Block embed(List<Span> spans) {
+  /** The newest ids of sequences as a block. */
+  Block embed(List<Span> spans) {
     long[] positions = Block.positions(spans);
     long[] ids = new long[positions.length];
     int row = 0;
@@ -123,7 +151,8 @@ final class BlockPass {
   }
 
   /** Lets a head speak of the sequences that ask it. */
-  private void ask(Head head, Block block) {
+  private void ask(HeadLayers layers, Block block) {
+    Head head = layers.head();
     List<Part> asking = new ArrayList<>();
     List<Integer> counts = new ArrayList<>(); // rows that each asks about
     for (Part part : block.parts()) {
@@ -143,13 +172,13 @@ final class BlockPass {
       return;
     }
     Block asked = Block.of(asking);
-    if (!head.branches().isEmpty()) {
+    if (!layers.branches().isEmpty()) {
       asked = new Block(asked.spans(), asked.x().clone()); // the trunk goes on with its own rows
-      run(head.branches(), asked);
+      run(layers.branches(), asked);
     }
     Tensor logits = // [sum of counts, vocabulary]
-        head.logits(asked.lastRows(counts)).narrow(1, 0, vocabSize).to(ScalarType.Float);
-    HeadOutput output = new HeadOutput(head, logits);
+        layers.logits(asked.lastRows(counts)).narrow(1, 0, vocabSize).to(ScalarType.Float);
+    HeadOutput output = new HeadLogits(head, logits);
     int row = 0;
     for (int i = 0; i < counts.size(); i++) {
       tell(asking.get(i).span(), output, row, counts.get(i));
@@ -198,7 +227,7 @@ final class BlockPass {
     List<Part> above = new ArrayList<>();
     for (Part part : block.parts()) {
       Sequence sequence = part.span().sequence();
-      if (tap == model.trunk().size()) {
+      if (tap == model.allHeads().getLast().tap()) {
         sequence.completed(part.span().end());
       } else if (!sequence.finished() && tap != sequence.taps().last()) {
         if (sequence.taps().contains(tap)) {

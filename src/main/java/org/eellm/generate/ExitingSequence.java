@@ -5,7 +5,7 @@ import java.util.List;
 import org.eellm.model.Head;
 
 /** A sequence whose tokens leave where a policy says. */
-sealed class ExitingSequence extends Sequence permits RecomputingSequence {
+sealed class ExitingSequence extends Sequence permits PipelineSequence, RecomputingSequence {
   private final ExitPolicy policy;
   private final List<Prediction> said = new ArrayList<>(); // of the token in the making
   private boolean asking;
@@ -18,9 +18,25 @@ sealed class ExitingSequence extends Sequence permits RecomputingSequence {
 
   @Override
   void begin(Span rows) {
+    begin(hasNewest(rows), List.of());
+  }
+
+  /**
+   * Starts a step.
+   *
+   * @param asks whether a next token is to come out
+   * @param earlier what was said of it before
+   */
+  void begin(boolean asks, List<Prediction> earlier) {
     said.clear();
-    asking = hasNewest(rows);
+    said.addAll(earlier);
+    asking = asks;
     left = false;
+  }
+
+  /** Whether a token is to come out of this step, and has not. */
+  boolean asking() {
+    return asking;
   }
 
   @Override
@@ -37,12 +53,17 @@ sealed class ExitingSequence extends Sequence permits RecomputingSequence {
   void hear(List<Prediction> answers) {
     Prediction answer = answers.getLast();
     if (isLast(answer.head()) || policy.leaves(answer)) {
-      emit(answer, request().sampler().next(answer), false);
+      leave(answer);
       asking = false;
       left = true;
     } else {
       said.add(answer);
     }
+  }
+
+  /** Lets this step's token leave the model. */
+  void leave(Prediction answer) {
+    emit(answer, request().sampler().next(answer), false);
   }
 
   /** Whether this step's token has left the model. */

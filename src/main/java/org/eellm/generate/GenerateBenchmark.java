@@ -81,7 +81,7 @@ public final class GenerateBenchmark {
       model.initialize(train.seed());
       Limits limits = Limits.of(model).withBatchSize(batch);
       double[] memory = new double[rounds];
-      List<Head> heads = model.heads();
+      List<Head> heads = model.allHeads();
       double[][] rates = new double[heads.size()][rounds];
       for (int round = -1; round < rounds; round++) {
         double read = Rates.memory(device, MEMORY_SECONDS);
@@ -110,7 +110,7 @@ public final class GenerateBenchmark {
 
   private static Mode mode(
       Decoder model, Head head, double[] rates, double[] fullRates, int batch) {
-    Head last = model.heads().getLast();
+    Head last = model.allHeads().getLast();
     double[] speedups = new double[rates.length];
     Arrays.setAll(speedups, round -> rates[round] / fullRates[round]);
     double rate = median(rates);
@@ -132,7 +132,7 @@ public final class GenerateBenchmark {
   private static double decode(
       Decoder model, Limits limits, Head head, int batch, int tokens, long seed) {
     ExitPolicy policy =
-        head.equals(model.heads().getLast())
+        head.equals(model.allHeads().getLast())
             ? ExitPolicies.full()
             : ExitPolicies.fixed(head.layer());
     Random random = new Random(seed);
@@ -158,12 +158,12 @@ public final class GenerateBenchmark {
               && Integer.parseInt(name.substring(layers.length()).split("\\.", 2)[0])
                   < head.layer();
       boolean own =
-          head.equals(model.heads().getLast())
+          head.equals(model.allHeads().getLast())
               ? name.startsWith("model.norm")
               : name.startsWith("exits." + head.layer() + ".") && !name.contains("lm_head");
       elements += below || own ? parameter.numel() : 0;
     }
-    elements += head.output().value().numel();
+    elements += model.heads().get(head.index()).output().value().numel();
     return elements * model.architecture().model().dtype().bytes();
   }
 

@@ -3,8 +3,6 @@ package org.eellm.generate;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Optional;
-import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 
 /**
@@ -32,8 +30,7 @@ public final class Generator {
    */
   public static List<Result> generate(
       Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
-    int needed = Math.min(limits.cacheTokens(), cacheTokens(requests, limits.batchSize()));
-    try (Batch batch = new Batch(model, limits.withCacheTokens(needed))) {
+    try (Batch batch = new Batch(model, needed(limits, requests))) {
       List<Hearing> hearings = new ArrayList<>();
       List<Job> jobs = new ArrayList<>();
       for (int i = 0; i < requests.size(); i++) {
@@ -45,8 +42,14 @@ public final class Generator {
       while (!batch.isIdle()) {
         batch.step();
       }
-      return hearings.stream().map(hearing -> hearing.result.orElseThrow()).toList();
+      return hearings.stream().map(Hearing::result).toList();
     }
+  }
+
+  /** The same limits with no more room than these requests need. */
+  static Limits needed(Limits limits, List<Request> requests) {
+    return limits.withCacheTokens(
+        Math.min(limits.cacheTokens(), cacheTokens(requests, limits.batchSize())));
   }
 
   /** Room for the longest requests that may be in work together. */
@@ -59,32 +62,5 @@ public final class Generator {
             .mapToInt(pages -> pages * PagePool.PAGE)
             .sum();
     return Math.max(1, tokens);
-  }
-
-  /** Hands on what is heard of one request. */
-  private static final class Hearing implements RequestListener {
-    private final int index;
-    private final TokenListener listener;
-    private Optional<Result> result = Optional.empty();
-
-    Hearing(int index, TokenListener listener) {
-      this.index = index;
-      this.listener = listener;
-    }
-
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      return listener.onToken(index, token);
-    }
-
-    @Override
-    public void onEnd(Result ended) {
-      result = Optional.of(ended);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      throw cause;
-    }
   }
 }

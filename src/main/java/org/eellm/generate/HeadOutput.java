@@ -1,125 +1,24 @@
 package org.eellm.generate;
 
 import java.util.List;
-import java.util.stream.IntStream;
-import org.bytedeco.pytorch.T_TensorTensor_T;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.model.Head;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
-/**
- * A head's logits for one token of each of some sequences, and figures of them, each computed for
- * all rows when first asked for. The vocabulary stays where the model is; only the figures come to
- * Java.
- */
-final class HeadOutput {
-  private static final long[] LAST = {-1};
-  private static final float[] UNKNOWN = {};
+/** What a head says of some rows; {@link Prediction} says of one of them what each figure is. */
+sealed interface HeadOutput permits HeadLogits, ToldOutput {
+  Head head();
 
-  private final Head head;
-  private final Tensor logits;
-  private long[] best = {};
-  private float[] largest = UNKNOWN;
-  private float[] second = UNKNOWN;
-  private float[] normalizer = UNKNOWN;
-  private float[] entropy = UNKNOWN;
+  int best(int row);
 
-  /**
-   * @param logits float32, [rows, vocabulary]; lives as long as this is used
-   */
-  HeadOutput(Head head, Tensor logits) {
-    this.head = head;
-    this.logits = logits;
-  }
+  double maxProbability(int row);
 
-  Head head() {
-    return head;
-  }
+  double margin(int row);
 
-  int best(int row) {
-    findLargest();
-    return Math.toIntExact(best[row]);
-  }
+  double entropy(int row);
 
-  double maxProbability(int row) {
-    findLargest();
-    return probability(largest[row], row);
-  }
+  double logProbability(int row, int id);
 
-  double margin(int row) {
-    findLargest();
-    if (second == UNKNOWN) {
-      try (Scope scope = Scope.open()) {
-        second =
-            logits.size(1) == 1
-                ? Tensors.toFloats(torch.full_like(logits, Tensors.scalar(-Double.MAX_VALUE)))
-                : Tensors.toFloats(torch.topk(logits, 2).get0().select(1, 1));
-      }
-    }
-    return probability(largest[row], row) - probability(second[row], row);
-  }
+  List<Alternative> top(int row, int count);
 
-  double entropy(int row) {
-    if (entropy == UNKNOWN) {
-      try (Scope scope = Scope.open()) {
-        Tensor logProbabilities = torch.log_softmax(logits, -1);
-        entropy =
-            Tensors.toFloats(
-                torch.exp(logProbabilities).mul_(logProbabilities).sum(LAST).neg_()); // [rows]
-      }
-    }
-    return entropy[row];
-  }
-
-  double logProbability(int row, int id) {
-    if (id == best(row)) {
-      return logProbability(largest[row], row);
-    }
-    try (Scope _ = Scope.open()) {
-      return logProbability(Tensors.toFloats(logits.select(0, row).narrow(0, id, 1))[0], row);
-    }
-  }
-
-  List<Alternative> top(int row, int count) {
-    try (Scope _ = Scope.open()) {
-      T_TensorTensor_T found = torch.topk(logits.select(0, row), Math.min(count, logits.size(1)));
-      float[] values = Tensors.toFloats(found.get0());
-      long[] ids = Tensors.toLongs(found.get1());
-      return IntStream.range(0, ids.length)
-          .mapToObj(i -> new Alternative(Math.toIntExact(ids[i]), logProbability(values[i], row)))
-          .toList();
-    }
-  }
-
-  float[] logits(int row) {
-    try (Scope scope = Scope.open()) {
-      return Tensors.toFloats(logits.select(0, row));
-    }
-  }
-
-  private void findLargest() {
-    if (largest == UNKNOWN) {
-      try (Scope scope = Scope.open()) {
-        T_TensorTensor_T found = torch.max(logits, 1);
-        largest = Tensors.toFloats(found.get0());
-        best = Tensors.toLongs(found.get1());
-      }
-    }
-  }
-
-  private double probability(float logit, int row) {
-    return Math.exp(logProbability(logit, row));
-  }
-
-  private double logProbability(float logit, int row) {
-    if (normalizer == UNKNOWN) {
-      try (Scope scope = Scope.open()) {
-        normalizer = Tensors.toFloats(torch.logsumexp(logits, LAST));
-      }
-    }
-    return (double) logit - normalizer[row];
-  }
+  float[] logits(int row);
 }

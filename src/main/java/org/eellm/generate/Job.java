@@ -30,8 +30,9 @@ final class Job implements Ticket {
    */
   static Job of(Decoder model, Request request, String name, RequestListener listener) {
     requireFits(model.architecture().model(), request, name);
-    List<Head> heads = request.decoding().heads(model.heads());
-    if (heads.isEmpty() || !heads.equals(model.heads().stream().filter(heads::contains).toList())) {
+    List<Head> heads = request.decoding().heads(model.allHeads());
+    if (heads.isEmpty()
+        || !heads.equals(model.allHeads().stream().filter(heads::contains).toList())) {
       throw new IllegalStateException(
           "an exit policy must choose some of the model's heads in their order, but chose "
               + heads);
@@ -58,6 +59,21 @@ final class Job implements Ticket {
             "%s has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"
                 .formatted(name, id, shape.vocabSize() - 1));
       }
+    }
+  }
+
+  /**
+   * Refuses a request that can never be taken in work.
+   *
+   * @param name of the prompt, for messages
+   * @param pages of keys and values that there are
+   */
+  void requireRoom(String name, int pages) {
+    if (PagePool.pages(positions()) > pages) {
+      throw new GenerateException(
+          "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; use a smaller max-tokens, a shorter prompt, or a larger cache"
+              .formatted(
+                  name, request.prompt().size(), request.maxTokens(), pages * PagePool.PAGE));
     }
   }
 

@@ -41,7 +41,10 @@ public final class Prediction {
     return tokens;
   }
 
-  /** What the shallower heads that were asked say of the same token, shallowest first. */
+  /**
+   * What the shallower heads that were asked say of the same token, shallowest first. Of those on
+   * other stages of a pipeline, {@link #best} and {@link #maxProbability} are known.
+   */
   public List<Prediction> earlier() {
     return earlier;
   }

@@ -243,11 +243,15 @@ abstract sealed class Sequence implements AutoCloseable
    * @param isDraft whether an exit drafted it
    */
   void emit(Prediction said, int id, boolean isDraft) {
-    GeneratedToken token = token(said, id, isDraft);
-    tokens.append(id);
-    confirmed += isDraft ? 1 : 0;
+    emit(token(said, id, isDraft));
+  }
+
+  /** Hands a token out, and adds it. */
+  void emit(GeneratedToken token) {
+    tokens.append(token.id());
+    confirmed += token.drafted() ? 1 : 0;
     Reaction reaction = handOut(token);
-    if (request().endTokens().contains(id)) {
+    if (request().endTokens().contains(token.id())) {
       finish(FinishReason.END_TOKEN);
     } else if (reaction == Reaction.STOP) {
       finish(FinishReason.STOPPED);

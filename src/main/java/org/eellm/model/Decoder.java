@@ -21,6 +21,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.distributed.Communicator;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -42,8 +43,9 @@ public final class Decoder implements AutoCloseable {
   private final List<List<ParameterSpec>> groups;
   private final List<Stage> stages;
   private final List<Branch> trunk;
-  private final List<Head> heads;
-  private final Optional<Head> finalHead;
+  private final List<Head> allHeads;
+  private final List<HeadLayers> heads;
+  private final Optional<HeadLayers> finalHead;
   private final Optional<Weight> tokens;
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
@@ -76,6 +78,7 @@ public final class Decoder implements AutoCloseable {
         model.positionEmbedding() == PositionEmbedding.ROPE
             ? Optional.of(new Rope(model, type, device))
             : Optional.empty();
+    allHeads = Head.of(architecture);
     rowFactors = new RowFactors(model.shard(parallel.size()), rope, type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
@@ -112,6 +115,29 @@ public final class Decoder implements AutoCloseable {
     }
   }
 
+  /**
+   * A rank's part of a decoder, with uninitialised parameters: every {@code stages}-th slice, from
+   * its own stage's on.
+   *
+   * @param learning which of the parameters learn
+   * @param placement of what {@code learning} needs
+   * @param multiple the flat buffers' length is made a multiple of this
+   */
+  public static Decoder ofRank(
+      Architecture architecture,
+      Learning learning,
+      Placement placement,
+      Communicator stages,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
+    Map<Integer, Slice> here = new TreeMap<>();
+    for (int v = stages.rank(); v < placement.slices().size(); v += stages.size()) {
+      here.put(v, placement.slices().get(v));
+    }
+    return allocate(architecture, learning, here, parallel, multiple, device);
+  }
+
   private Optional<Weight> optional(String name) {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
@@ -126,9 +152,9 @@ public final class Decoder implements AutoCloseable {
       trunk.addAll(layer("model.layers." + layer, layer));
     }
     List<Integer> exits = architecture.exits().layers();
-    List<Head> heads = new ArrayList<>();
+    List<HeadLayers> heads = new ArrayList<>();
     for (int layer : slice.exits()) {
-      heads.add(exitHead(layer, exits.indexOf(layer)));
+      heads.add(exitHead(allHeads.get(exits.indexOf(layer))));
     }
     if (slice.concludes()) {
       heads.add(finalHead.orElseThrow());
@@ -136,13 +162,10 @@ public final class Decoder implements AutoCloseable {
     return new Stage(index, slice, trunk, heads);
   }
 
-  private Head createFinalHead() {
+  private HeadLayers createFinalHead() {
     ModelConfig model = architecture.model();
-    return new Head(
-        architecture.exits().layers().size(),
-        "final",
-        model.numLayers(),
-        2 * model.numLayers(),
+    return new HeadLayers(
+        allHeads.getLast(),
         List.of(),
         Optional.of(Norm.of(model, parameters, "model.norm")),
         model.tieEmbeddings() ? tokens() : parameters.weight("lm_head.weight"),
@@ -156,10 +179,11 @@ public final class Decoder implements AutoCloseable {
         MlpBranch.of(model, parameters, name + ".post_attention_layernorm", name + ".mlp", slot));
   }
 
-  private Head exitHead(int layer, int index) {
+  private HeadLayers exitHead(Head head) {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
-    int slot = model.numLayers() + index;
+    int layer = head.layer();
+    int slot = model.numLayers() + head.index();
     String name = EXITS + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
@@ -170,11 +194,8 @@ public final class Decoder implements AutoCloseable {
     if (exits.block()) {
       branches.addAll(layer(name + ".block", slot));
     }
-    return new Head(
-        index,
-        "exit_" + layer,
-        layer,
-        exits.mlp() ? 2 * layer - 1 : 2 * layer,
+    return new HeadLayers(
+        head,
         List.copyOf(branches),
         exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
         exits.tieOutput() ? tokens() : parameters.weight(name + ".lm_head.weight"),
@@ -260,13 +281,18 @@ public final class Decoder implements AutoCloseable {
     return trunk;
   }
 
-  /** The heads here: of exits in order of depth, then the final head. */
-  public List<Head> heads() {
+  /** All heads of the model, here or on other ranks: of exits in order of depth, then the final. */
+  public List<Head> allHeads() {
+    return allHeads;
+  }
+
+  /** The heads here, in order of depth. */
+  public List<HeadLayers> heads() {
     return heads;
   }
 
   /** The final head, where it is among {@link #heads} or teaches them. */
-  public Optional<Head> finalHead() {
+  public Optional<HeadLayers> finalHead() {
     return finalHead;
   }
 

@@ -12,7 +12,7 @@ import org.eellm.config.Placement.Slice;
  * @param trunk the layers' residual branches: attention and MLP in turn
  * @param heads the heads here, in order of depth
  */
-public record Stage(int index, Slice slice, List<Branch> trunk, List<Head> heads) {
+public record Stage(int index, Slice slice, List<Branch> trunk, List<HeadLayers> heads) {
   public Stage {
     trunk = List.copyOf(trunk);
     heads = List.copyOf(heads);

@@ -78,6 +78,23 @@ public record TensorParallel(Communicator group, boolean sequence) {
     }
   }
 
+  /**
+   * The columns of x, of which each rank has its part, on every rank: [n, width / size] to [n,
+   * width].
+   */
+  public Tensor join(Tensor x) {
+    if (size() == 1) {
+      return x;
+    }
+    try (Scope scope = Scope.open()) {
+      long n = x.size(0);
+      long part = x.size(1);
+      Tensor all = Tensors.empty(Tensors.scalarType(x), x.device(), size(), n, part);
+      group.allGather(all, x.contiguous()).await();
+      return scope.pass(all.transpose(0, 1).reshape(n, size() * part));
+    }
+  }
+
   /** A parameter put together from the ranks' parts. Every rank of the group calls this. */
   public Tensor whole(Parameter parameter) {
     if (size() == 1 || parameter.split() == Split.REPLICATED) {

@@ -12,7 +12,7 @@ import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
 import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
-import org.eellm.model.Head;
+import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
 import org.eellm.model.Stage;
 import org.eellm.tensor.Carried;
@@ -129,7 +129,7 @@ public final class Chain {
             g.set(walk.backward(position, g.get(), gradients));
           }
         }
-        for (Head head : headsAt(position)) {
+        for (HeadLayers head : headsAt(position)) {
           double weight = objective.weights().get(head.index());
           if (weight == 0) {
             continue;
@@ -194,7 +194,7 @@ public final class Chain {
           if (position > stage.firstPosition()) {
             HeadWalk.advance(stream, stage.trunk().get(position - stage.firstPosition() - 1), pass);
           }
-          for (Head head : headsAt(position).reversed()) {
+          for (HeadLayers head : headsAt(position).reversed()) {
             scores.add(new HeadWalk(head, stream.get(), pass, device).score(Optional.empty()));
           }
         }
@@ -204,7 +204,7 @@ public final class Chain {
   }
 
   /** The heads that tap the stream at {@code position}, deepest first. */
-  private List<Head> headsAt(int position) {
+  private List<HeadLayers> headsAt(int position) {
     return stage.heads().stream().filter(head -> head.tap() == position).toList().reversed();
   }
 

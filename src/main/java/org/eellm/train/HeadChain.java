@@ -9,7 +9,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Decoder;
 import org.eellm.model.Gradients;
-import org.eellm.model.Head;
+import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
 import org.eellm.model.Stage;
 import org.eellm.tensor.Carried;
@@ -45,7 +45,7 @@ final class HeadChain {
   /** Told of the stream at a head's tap; what it needs of it beyond that it keeps. */
   @FunctionalInterface
   private interface Tap {
-    void at(Head head, Tensor stream);
+    void at(HeadLayers head, Tensor stream);
   }
 
   /**
@@ -96,7 +96,7 @@ final class HeadChain {
         if (position > stage.firstPosition()) {
           HeadWalk.advance(stream, stage.trunk().get(position - stage.firstPosition() - 1), pass);
         }
-        for (Head head : stage.heads()) {
+        for (HeadLayers head : stage.heads()) {
           if (head.tap() == position) {
             try (Scope visit = Scope.open()) {
               tap.at(head, stream.get());
@@ -164,7 +164,7 @@ final class HeadChain {
       }
       try (Scope scope = Scope.open()) {
         HeadLoss.Target teacher = teacher(top);
-        for (Head head : stage.heads()) {
+        for (HeadLayers head : stage.heads()) {
           HeadChain.learn(walk(head), teacher, objective, share, gradients).ifPresent(results::add);
         }
         return results;
@@ -186,12 +186,12 @@ final class HeadChain {
       }
     }
 
-    private HeadWalk walk(Head head) {
+    private HeadWalk walk(HeadLayers head) {
       return new HeadWalk(head, Objects.requireNonNull(streams.get(head.index())), pass, device);
     }
 
     private HeadLoss.Target.Teacher teacher(Tensor top) {
-      Head head = model.finalHead().orElseThrow();
+      HeadLayers head = model.finalHead().orElseThrow();
       return new HeadLoss.Target.Teacher(head.normed(top), head.output());
     }
 

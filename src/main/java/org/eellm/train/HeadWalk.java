@@ -6,7 +6,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Branch;
 import org.eellm.model.Gradients;
-import org.eellm.model.Head;
+import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
 import org.eellm.tensor.Carried;
 import org.eellm.tensor.Kept;
@@ -19,7 +19,7 @@ import org.eellm.train.Chain.HeadScore;
  *
  * @param stream where the head taps it, [local rows, hidden]
  */
-record HeadWalk(Head head, Tensor stream, Pass pass, DeviceBatch batch) {
+record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
 
   /**
    * Loss and the gradients of {@code weight * mean loss}, which are added.
@@ -45,7 +45,7 @@ record HeadWalk(Head head, Tensor stream, Pass pass, DeviceBatch batch) {
               batch.mask(),
               weight / batch.count(),
               objective.temperatures().get(head.index()),
-              objective.dynamicTokenWeights() && head.isExit(),
+              objective.dynamicTokenWeights() && head.head().isExit(),
               head.parallel(),
               gradients);
       Tensor g = head.normBackward(x, result.gradient(), gradients);

@@ -4,15 +4,12 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 import org.bytedeco.pytorch.Device;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
-import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -54,18 +51,12 @@ final class RunState implements AutoCloseable {
 
   /** This rank's part of the model, with uninitialised parameters. */
   private static Decoder allocate(RunConfig config, World world) {
-    List<Slice> slices = config.placement().slices();
-    int stages = config.parallel().pp();
-    Map<Integer, Slice> here = new TreeMap<>();
-    for (int v = world.coordinate().pp(); v < slices.size(); v += stages) {
-      here.put(v, slices.get(v));
-    }
-    TensorParallel parallel = new TensorParallel(world.tp(), config.parallel().sequenceParallel());
-    return Decoder.allocate(
+    return Decoder.ofRank(
         config.architecture(),
         config.tune().learning(),
-        here,
-        parallel,
+        config.placement(),
+        world.pp(),
+        new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
         config.parallel().dp(),
         device(config, world));
   }

@@ -12,7 +12,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
-import org.eellm.model.Head;
+import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -58,7 +58,7 @@ final class Layouts {
       Pass pass = model.pass(1, ids.length, Optional.empty(), false, kept);
       Tensor x = model.embed(Tensors.ofLongs(ids, model.device(), ids.length), pass);
       for (int below = 0; below <= model.trunk().size(); below++) {
-        for (Head head : model.heads()) {
+        for (HeadLayers head : model.heads()) {
           if (head.tap() == below) {
             Tensor own = x.clone();
             for (Branch branch : head.branches()) {

@@ -199,7 +199,7 @@ final class GoldenGenerationTest {
     }
   }
 
-  private static void assertEqual(GoldenCase golden, Result result, JsonNode expected) {
+  static void assertEqual(GoldenCase golden, Result result, JsonNode expected) {
     assertThat(result.ids()).isEqualTo(ints(expected.get("ids")));
     assertThat(result.tokens().stream().map(GeneratedToken::layer).toList())
         .isEqualTo(ints(expected.get("exit_layers")));
@@ -215,7 +215,7 @@ final class GoldenGenerationTest {
     }
   }
 
-  private static List<Request> requests(GoldenCase golden, double threshold) {
+  static List<Request> requests(GoldenCase golden, double threshold) {
     return requests(
         golden, new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(threshold))));
   }

@@ -1,12 +1,7 @@
 package org.eellm.generate;
 
 import java.util.List;
-import java.util.Optional;
-import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Head;
-import org.eellm.model.Split;
-import org.eellm.model.TensorParallel;
-import org.eellm.model.Weight;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
@@ -27,7 +22,7 @@ final class HeadOutputs {
     for (int row = 0; row < rows.length; row++) {
       System.arraycopy(rows[row], 0, all, row * rows[0].length, rows[0].length);
     }
-    return new HeadOutput(exit(2), Tensors.ofFloats(all, Torch.cpu(), rows.length, rows[0].length));
+    return new HeadLogits(exit(2), Tensors.ofFloats(all, Torch.cpu(), rows.length, rows[0].length));
   }
 
   static Head exit(int layer) {
@@ -39,10 +34,7 @@ final class HeadOutputs {
   }
 
   private static Head head(String name, int layer) {
-    Tensor value = Tensors.ofFloats(new float[1], Torch.cpu(), 1, 1);
-    Weight weight = new Weight(name + ".lm_head.weight", 0, Split.ROWS, true, 0, value);
-    return new Head(
-        layer, name, layer, 2 * layer, List.of(), Optional.empty(), weight, TensorParallel.alone());
+    return new Head(layer, name, layer, 2 * layer, false);
   }
 
   /** Logits whose softmax are these probabilities. */

@@ -134,8 +134,8 @@ final class KeyValueFrontierTest {
 
         assertSame(sequence, expected, layer, sequence.reached(2 * layer + 1));
       }
-      for (int exit = 0; exit < model.heads().size() - 1; exit++) {
-        Head head = model.heads().get(exit);
+      for (int exit = 0; exit < model.allHeads().size() - 1; exit++) {
+        Head head = model.allHeads().get(exit);
         if (head.hasAttention() && sequence.uses(head)) {
           int seen = sequence.reached(head.tap()) - sequence.unseen(head).count();
           assertSame(sequence, expected, layers + exit, seen);

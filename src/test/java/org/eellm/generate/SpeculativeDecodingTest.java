@@ -219,12 +219,12 @@ final class SpeculativeDecodingTest {
         .isInstanceOf(ConfigException.class)
         .hasMessage("draft-confidence: 1.5 is outside [0, 1]; use a probability");
     DraftLength length = new DraftLength.Fixed(2);
-    assertThatThrownBy(() -> new Decoding.Speculative(5, length).heads(model.heads()))
+    assertThatThrownBy(() -> new Decoding.Speculative(5, length).heads(model.allHeads()))
         .isInstanceOf(ConfigException.class)
         .hasMessage(
             "draft-exit: layer 5 is the model's last, which drafts no faster than the full model;"
                 + " use an exit below");
-    assertThatThrownBy(() -> new Decoding.Speculative(3, length).heads(model.heads()))
+    assertThatThrownBy(() -> new Decoding.Speculative(3, length).heads(model.allHeads()))
         .isInstanceOf(ConfigException.class)
         .hasMessage("exits: no exit after layer 3; this model has exits after [1, 2, 4]");
   }

@@ -1,0 +1,128 @@
+package org.eellm.generate;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import org.bytedeco.pytorch.InferenceMode;
+import org.eellm.distributed.World;
+import org.eellm.generate.Block.Part;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Scope;
+
+/**
+ * The first stage of a pipeline, which takes requests in work, embeds, and hands tokens out. A
+ * sequence whose token left here goes on at once with the next; one whose token went to later
+ * stages goes on when they answer.
+ */
+final class FirstStage implements AutoCloseable {
+  private final Limits limits;
+  private final int stages;
+  private final BlockPass pass;
+  private final PagePool pool;
+  private final NextStage next;
+  private final Answers answers;
+  private final Deque<PipelineSequence> active = new ArrayDeque<>(); // who waits longest in front
+  private final List<Integer> finished = new ArrayList<>(); // which later stages have yet to hear
+  private final List<Job> jobs;
+  private int admitted;
+
+  /**
+   * @param jobs all requests; their numbers are their places
+   */
+  FirstStage(Decoder model, World world, Limits limits, List<Job> jobs) {
+    this.limits = limits;
+    this.stages = world.pp().size();
+    this.jobs = jobs;
+    pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), PagePool.format(model));
+    pool = new PagePool(PagePool.pages(limits.cacheTokens()), PagePool.format(model));
+    next = new NextStage(model, world);
+    answers = new Answers(world);
+  }
+
+  /** Works until all requests are done. */
+  void run() {
+    admit();
+    while (!active.isEmpty()) {
+      boolean idle = active.stream().noneMatch(sequence -> sequence.waiting() > 0);
+      answers.next(idle).forEach(this::hear);
+      advance(nextRows());
+      leaveFinished();
+      admit();
+      next.keepAlive();
+    }
+    next.end();
+    answers.awaitEnd();
+  }
+
+  private void admit() {
+    while (admitted < jobs.size() && active.size() < limits.batchSize()) {
+      Job job = jobs.get(admitted);
+      int pages = PagePool.pages(job.positions());
+      if (pool.free() < pages) {
+        return;
+      }
+      SequenceCache cache = new SequenceCache(pool, pool.take(pages));
+      active.add(
+          new PipelineSequence(admitted, job, cache, PipelineGenerator.policy(job.request())));
+      admitted++;
+    }
+  }
+
+  private void hear(AnswerMessage answer) {
+    active.stream()
+        .filter(sequence -> sequence.number() == answer.number())
+        .findFirst()
+        .ifPresent(sequence -> sequence.emit(answer.token()));
+  }
+
+  /**
+   * The newest token of sequences, and of prompts as much as a step takes: of one in so many
+   * sequences as there are stages, so that all stages have something to do.
+   */
+  private List<Span> nextRows() {
+    List<Span> rows = new ArrayList<>();
+    int most = Math.ceilDiv(active.size(), stages);
+    int left = Batch.PROMPT_ROWS;
+    for (PipelineSequence sequence : List.copyOf(active)) {
+      int count = Math.min(left, sequence.waiting());
+      if (count > 0 && rows.size() < most && !sequence.finished()) {
+        left -= count;
+        rows.add(sequence.next(count));
+        active.remove(sequence);
+        active.add(sequence);
+      }
+    }
+    return rows;
+  }
+
+  private void advance(List<Span> rows) {
+    if (rows.isEmpty()) {
+      return;
+    }
+    try (Scope _ = Scope.open();
+        InferenceMode _ = new InferenceMode()) {
+      List<Part> above = pass.through(pass.embed(rows));
+      next.send(List.copyOf(finished), above);
+      finished.clear();
+    }
+  }
+
+  private void leaveFinished() {
+    List<PipelineSequence> done = active.stream().filter(Sequence::finished).toList();
+    active.removeAll(done);
+    for (PipelineSequence sequence : done) {
+      finished.add(sequence.number());
+      sequence.close();
+      sequence.report();
+    }
+  }
+
+  @Override
+  public void close() {
+    active.forEach(Sequence::close);
+    active.clear();
+    pool.close();
+    next.close();
+  }
+}

@@ -1,0 +1,133 @@
+package org.eellm.generate;
+
+import java.util.List;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.T_TensorTensor_T;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.generate.GeneratedToken.Alternative;
+import org.eellm.model.Head;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * A head's logits for one token of each of some sequences, and figures of them, each computed for
+ * all rows when first asked for. The vocabulary stays where the model is; only the figures come to
+ * Java.
+ */
+final class HeadLogits implements HeadOutput {
+  private static final long[] LAST = {-1};
+  private static final float[] UNKNOWN = {};
+
+  private final Head head;
+  private final Tensor logits;
+  private long[] best = {};
+  private float[] largest = UNKNOWN;
+  private float[] second = UNKNOWN;
+  private float[] normalizer = UNKNOWN;
+  private float[] entropy = UNKNOWN;
+
+  /**
+   * @param logits float32, [rows, vocabulary]; lives as long as this is used
+   */
+  HeadLogits(Head head, Tensor logits) {
+    this.head = head;
+    this.logits = logits;
+  }
+
+  @Override
+  public Head head() {
+    return head;
+  }
+
+  @Override
+  public int best(int row) {
+    findLargest();
+    return Math.toIntExact(best[row]);
+  }
+
+  @Override
+  public double maxProbability(int row) {
+    findLargest();
+    return probability(largest[row], row);
+  }
+
+  @Override
+  public double margin(int row) {
+    findLargest();
+    if (second == UNKNOWN) {
+      try (Scope scope = Scope.open()) {
+        second =
+            logits.size(1) == 1
+                ? Tensors.toFloats(torch.full_like(logits, Tensors.scalar(-Double.MAX_VALUE)))
+                : Tensors.toFloats(torch.topk(logits, 2).get0().select(1, 1));
+      }
+    }
+    return probability(largest[row], row) - probability(second[row], row);
+  }
+
+  @Override
+  public double entropy(int row) {
+    if (entropy == UNKNOWN) {
+      try (Scope scope = Scope.open()) {
+        Tensor logProbabilities = torch.log_softmax(logits, -1);
+        entropy =
+            Tensors.toFloats(
+                torch.exp(logProbabilities).mul_(logProbabilities).sum(LAST).neg_()); // [rows]
+      }
+    }
+    return entropy[row];
+  }
+
+  @Override
+  public double logProbability(int row, int id) {
+    if (id == best(row)) {
+      return logProbability(largest[row], row);
+    }
+    try (Scope _ = Scope.open()) {
+      return logProbability(Tensors.toFloats(logits.select(0, row).narrow(0, id, 1))[0], row);
+    }
+  }
+
+  @Override
+  public List<Alternative> top(int row, int count) {
+    try (Scope _ = Scope.open()) {
+      T_TensorTensor_T found = torch.topk(logits.select(0, row), Math.min(count, logits.size(1)));
+      float[] values = Tensors.toFloats(found.get0());
+      long[] ids = Tensors.toLongs(found.get1());
+      return IntStream.range(0, ids.length)
+          .mapToObj(i -> new Alternative(Math.toIntExact(ids[i]), logProbability(values[i], row)))
+          .toList();
+    }
+  }
+
+  @Override
+  public float[] logits(int row) {
+    try (Scope scope = Scope.open()) {
+      return Tensors.toFloats(logits.select(0, row));
+    }
+  }
+
+  private void findLargest() {
+    if (largest == UNKNOWN) {
+      try (Scope scope = Scope.open()) {
+        T_TensorTensor_T found = torch.max(logits, 1);
+        largest = Tensors.toFloats(found.get0());
+        best = Tensors.toLongs(found.get1());
+      }
+    }
+  }
+
+  private double probability(float logit, int row) {
+    return Math.exp(logProbability(logit, row));
+  }
+
+  private double logProbability(float logit, int row) {
+    if (normalizer == UNKNOWN) {
+      try (Scope scope = Scope.open()) {
+        normalizer = Tensors.toFloats(torch.logsumexp(logits, LAST));
+      }
+    }
+    return (double) logit - normalizer[row];
+  }
+}

@@ -1,0 +1,36 @@
+package org.eellm.generate;
+
+import java.util.Optional;
+import org.eellm.generate.TokenListener.Reaction;
+
+/** Hands on what is heard of one request of many. */
+final class Hearing implements RequestListener {
+  private final int index;
+  private final TokenListener listener;
+  private Optional<Result> result = Optional.empty();
+
+  Hearing(int index, TokenListener listener) {
+    this.index = index;
+    this.listener = listener;
+  }
+
+  /** What the request came to, when it has ended. */
+  Result result() {
+    return result.orElseThrow();
+  }
+
+  @Override
+  public Reaction onToken(GeneratedToken token) {
+    return listener.onToken(index, token);
+  }
+
+  @Override
+  public void onEnd(Result ended) {
+    result = Optional.of(ended);
+  }
+
+  @Override
+  public void onFailure(RuntimeException cause) {
+    throw cause;
+  }
+}
