@@ -7,9 +7,7 @@ import java.util.Optional;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
-import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
 
 /**
  * A model in files: a model folder, perhaps with heads from another folder in place of its own.
@@ -56,19 +54,13 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
   }
 
   /**
-   * A model with these weights, for those who only use it.
+   * A model, or a rank's part of one, with these weights, for those who only use it.
    *
-   * @param architecture the files' own, perhaps computing in another number format
+   * @param model without parameters, of the files' own architecture, perhaps computing in another
+   *     number format; closed if they cannot be read
    * @throws CheckpointException as {@link #load}
    */
-  public Decoder read(Architecture architecture, TrainConfig.Device device) {
-    Decoder model =
-        Decoder.allocate(
-            architecture,
-            switch (device) {
-              case CPU -> Torch.cpu();
-              case CUDA -> Torch.cuda();
-            });
+  public Decoder read(Decoder model) {
     try {
       load(model);
       return model;

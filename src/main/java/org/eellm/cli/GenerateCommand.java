@@ -14,15 +14,17 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
 import org.eellm.config.ConfigException;
+import org.eellm.distributed.World;
 import org.eellm.generate.BeamSearch;
 import org.eellm.generate.BeamSearch.Hypothesis;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.GeneratedToken.Alternative;
-import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
+import org.eellm.generate.PipelineGenerator;
 import org.eellm.generate.Request;
 import org.eellm.generate.Result;
 import org.eellm.generate.Result.Usage;
@@ -48,6 +50,7 @@ final class GenerateCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
+  @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
 
   @Option(
@@ -127,32 +130,58 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    List<String> texts = texts();
+    Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
     refuseWithBeams();
-    try (LoadedModel model = modelOptions.load()) {
-      List<Integer> exits = model.architecture().exits().layers();
-      Sampler sampler = samplingOptions.sampler();
-      Limits limits =
-          Limits.of(model.decoder())
-              .withVocabSize(model.tokenizer().vocabSize())
-              .withBatchSize(batchSize.orElse(Limits.BATCH_SIZE))
-              .withMaxPending(decodingOptions.maxPending());
-      List<Request> requests = new ArrayList<>();
-      Continuations continuations = new Continuations();
-      for (int i = 0; i < texts.size(); i++) {
-        List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
-        int most = maxTokens(ids.size(), model);
-        Decoding decoding = decodingOptions.decoding(exits, most);
-        requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
-        continuations.add(model.detokenizer(ids), stops);
+    refuseStandardInputOfRanks();
+    if (toLaunch.isPresent()) {
+      return MeshOptions.launch(spec, toLaunch.get());
+    }
+    List<String> texts = texts();
+    if (meshOptions.isAlone()) {
+      try (World alone = World.alone();
+          LoadedModel model = modelOptions.load()) {
+        run(texts, model, alone);
       }
-      if (json.requested()) {
-        printJson(continuations, generate(model, limits, requests, continuations));
-      } else {
-        printText(model, limits, requests, continuations);
+      return ExitCode.OK;
+    }
+    try (World world = meshOptions.join(modelOptions.device())) {
+      try (LoadedModel model =
+          modelOptions.load(architecture -> meshOptions.allocate(architecture, world))) {
+        run(texts, model, world);
+      } catch (RuntimeException failure) {
+        world.fail(failure);
+        throw failure;
       }
     }
     return ExitCode.OK;
+  }
+
+  /** Generates; the first rank tells. */
+  private void run(List<String> texts, LoadedModel model, World world) {
+    List<Integer> exits = model.architecture().exits().layers();
+    Sampler sampler = samplingOptions.sampler();
+    Limits limits =
+        Limits.of(model.decoder())
+            .withVocabSize(model.tokenizer().vocabSize())
+            .withBatchSize(batchSize.orElse(Limits.BATCH_SIZE))
+            .withMaxPending(decodingOptions.maxPending());
+    List<Request> requests = new ArrayList<>();
+    Continuations continuations = new Continuations();
+    for (int i = 0; i < texts.size(); i++) {
+      List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
+      int most = maxTokens(ids.size(), model);
+      Decoding decoding = decodingOptions.decoding(exits, most);
+      requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
+      continuations.add(model.detokenizer(ids), stops);
+    }
+    Supplier<List<Result>> work = () -> generate(model, world, limits, requests, continuations);
+    if (world.rank() > 0) {
+      generate(model, world, limits, requests, continuations);
+    } else if (json.requested()) {
+      printJson(continuations, work.get());
+    } else {
+      printText(model, continuations, requests.size() == 1, work);
+    }
   }
 
   private int maxTokens(int promptTokens, LoadedModel model) {
@@ -161,11 +190,16 @@ final class GenerateCommand implements Callable<Integer> {
   }
 
   private List<Result> generate(
-      LoadedModel model, Limits limits, List<Request> requests, Continuations continuations) {
+      LoadedModel model,
+      World world,
+      Limits limits,
+      List<Request> requests,
+      Continuations continuations) {
     List<Result> results =
         beams.isPresent()
             ? search(model, limits, requests, continuations)
-            : Generator.generate(model.decoder(), limits, requests, continuations::accept);
+            : PipelineGenerator.generate(
+                model.decoder(), world, limits, requests, continuations::accept);
     continuations.finish();
     return results;
   }
@@ -211,12 +245,25 @@ final class GenerateCommand implements Callable<Integer> {
                         : Optional.of("sampling"))
             .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
             .or(() -> batchSize.map(value -> "--batch-size"))
-            .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"));
+            .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))
+            .or(
+                () ->
+                    meshOptions.isAlone()
+                        ? Optional.empty()
+                        : Optional.of("--tp, --pp or --nproc"));
     if (beams.isPresent() && ignored.isPresent()) {
       throw new ConfigException(
           ignored.get()
               + " has no effect with --beams, which searches in the full model; leave it"
               + " out");
+    }
+  }
+
+  private void refuseStandardInputOfRanks() {
+    if (meshOptions.startsRanks()
+        && promptFile.filter(GenerateCommand::isStandardInput).isPresent()) {
+      throw new ConfigException(
+          "--prompt-file -: ranks that --nproc starts have no standard input; give a file");
     }
   }
 
@@ -245,8 +292,11 @@ final class GenerateCommand implements Callable<Integer> {
     }
   }
 
+  /**
+   * @param alone whether there is one text, which is printed as it comes
+   */
   private void printText(
-      LoadedModel model, Limits limits, List<Request> requests, Continuations continuations) {
+      LoadedModel model, Continuations continuations, boolean alone, Supplier<List<Result>> work) {
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
@@ -254,7 +304,6 @@ final class GenerateCommand implements Callable<Integer> {
       err.println(colors.legend());
       err.flush();
     }
-    boolean alone = requests.size() == 1;
     if (alone) {
       continuations.listen(
           (piece, head) -> {
@@ -263,7 +312,7 @@ final class GenerateCommand implements Callable<Integer> {
           });
     }
     long start = System.nanoTime();
-    List<Result> results = generate(model, limits, requests, continuations);
+    List<Result> results = work.get();
     double seconds = (System.nanoTime() - start) / 1e9;
     if (alone) {
       out.println();
@@ -290,10 +339,13 @@ final class GenerateCommand implements Callable<Integer> {
     return texts;
   }
 
+  private static boolean isStandardInput(Path file) {
+    return file.toString().equals("-");
+  }
+
   private static List<String> lines(Path file) throws IOException {
-    boolean standardInput = file.toString().equals("-");
     try (Reader reader =
-        standardInput
+        isStandardInput(file)
             ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
             : Files.newBufferedReader(file)) {
       List<String> texts = reader.readAllLines().stream().filter(line -> !line.isBlank()).toList();

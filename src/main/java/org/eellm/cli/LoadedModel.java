@@ -7,6 +7,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import org.eellm.checkpoint.CheckpointException;
 import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.ModelFolder;
@@ -18,6 +19,7 @@ import org.eellm.data.Tokenizer;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.GenerateException;
 import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
 
 /**
  * A model folder in memory: the model, its tokenizer, and the tokens that end a text.
@@ -39,13 +41,29 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
     return load(ModelFolder.resolve(path, Optional.empty()), device, dtype);
   }
 
+  /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
+  static LoadedModel load(ModelFolder files, Device device, Optional<DataType> dtype) {
+    return load(
+        files,
+        dtype,
+        architecture ->
+            Decoder.allocate(
+                architecture,
+                switch (device) {
+                  case CPU -> Torch.cpu();
+                  case CUDA -> Torch.cuda();
+                }));
+  }
+
   /**
    * Loads a model.
    *
    * @param dtype number format to compute in; the folder's own if absent
+   * @param allocate makes the model, or this rank's part of it, without its weights
    * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
    */
-  static LoadedModel load(ModelFolder files, Device device, Optional<DataType> dtype) {
+  static LoadedModel load(
+      ModelFolder files, Optional<DataType> dtype, Function<Architecture, Decoder> allocate) {
     Path folder = files.folder();
     HuggingFaceConfig config = files.config();
     Tokenizer tokenizer = Tokenizer.load(folder);
@@ -57,7 +75,7 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
         new Architecture(
             stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
     return new LoadedModel(
-        folder, files.read(architecture, device), tokenizer, Set.copyOf(endTokens));
+        folder, files.read(allocate.apply(architecture)), tokenizer, Set.copyOf(endTokens));
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {

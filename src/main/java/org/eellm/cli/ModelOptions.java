@@ -2,10 +2,13 @@ package org.eellm.cli;
 
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 import picocli.CommandLine.Option;
 
@@ -48,12 +51,26 @@ final class ModelOptions {
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
+    useThreads();
+    return LoadedModel.load(ModelFolder.resolve(path, heads), device, dtype);
+  }
+
+  /** The same of the part that a rank has; see {@link LoadedModel#load}. */
+  LoadedModel load(Function<Architecture, Decoder> allocate) {
+    useThreads();
+    return LoadedModel.load(ModelFolder.resolve(path, heads), dtype, allocate);
+  }
+
+  Device device() {
+    return device;
+  }
+
+  private void useThreads() {
     if (threads.isPresent()) {
       if (threads.get() < 1) {
         throw new ConfigException("--threads: " + threads.get() + " is below 1; use 1 or more");
       }
       Torch.setThreads(threads.get());
     }
-    return LoadedModel.load(ModelFolder.resolve(path, heads), device, dtype);
   }
 }

@@ -73,7 +73,7 @@ final class RanksCommand implements Callable<Integer> {
     if (toLaunch.isPresent()) {
       return ranks.launch(spec, size, List::of);
     }
-    try (World world = ranks.join(mesh, Duration.ofSeconds(timeout), transport)) {
+    try (World world = LocalRanks.join(mesh, Duration.ofSeconds(timeout), transport)) {
       String here =
           "%s  %s, process %d, %s, threads: %d"
               .formatted(

@@ -66,7 +66,7 @@ final class RunOptions {
     }
     Duration timeout = Duration.ofSeconds(parallel.timeoutSeconds());
     Transport transport = given.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
-    try (World world = ranks.join(mesh, timeout, transport)) {
+    try (World world = LocalRanks.join(mesh, timeout, transport)) {
       try {
         return train(spec, given, world);
       } catch (RuntimeException failure) {

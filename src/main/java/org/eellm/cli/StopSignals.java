@@ -36,7 +36,7 @@ final class StopSignals implements BooleanSupplier, AutoCloseable {
     for (String name : NAMES) {
       // A terminal sends Ctrl-C to ranks and launcher alike, and the launcher hands it on.
       Runnable handler =
-          name.equals("INT") && RankOptions.isLaunched() ? () -> {} : () -> signals.request(name);
+          name.equals("INT") && LocalRanks.isLaunched() ? () -> {} : () -> signals.request(name);
       signals.handlersBefore.put(name, Signals.register(name, handler));
     }
     return signals;

@@ -70,8 +70,7 @@ public final class Inbox implements AutoCloseable {
 
   private void receiveRest(byte[] message, int first) {
     int count = message.length - first;
-    Frame rest =
-        Frame.allocate(count).start(tensor -> group.receive(tensor, peer, Frame.REST_TAG));
+    Frame rest = Frame.allocate(count).start(tensor -> group.receive(tensor, peer, Frame.REST_TAG));
     try {
       rest.pending().await();
       MemorySegment.copy(rest.bytes(), ValueLayout.JAVA_BYTE, 0, message, first, count);

@@ -46,10 +46,7 @@ final class Answers {
     if (isListener(world)) {
       for (int stage = 1; stage < stages; stage++) {
         Inbox inbox = new Inbox(world.pp(), stage, SIZE);
-        Thread.ofPlatform()
-            .daemon()
-            .name("eellm-answers-" + stage)
-            .start(() -> listen(inbox));
+        Thread.ofPlatform().daemon().name("eellm-answers-" + stage).start(() -> listen(inbox));
       }
     }
   }

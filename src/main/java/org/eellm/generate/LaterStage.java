@@ -90,8 +90,7 @@ final class LaterStage implements AutoCloseable {
   }
 
   private Span arrive(PartMessage part) {
-    StageSequence sequence =
-        sequences.computeIfAbsent(part.number(), this::begin);
+    StageSequence sequence = sequences.computeIfAbsent(part.number(), this::begin);
     List<Prediction> earlier = new ArrayList<>();
     for (Said said : part.said()) {
       HeadOutput told =
@@ -110,8 +109,7 @@ final class LaterStage implements AutoCloseable {
         new SequenceCache(pool, pages),
         PipelineGenerator.policy(job.request()),
         (sequence, token) ->
-            first.ifPresent(
-                box -> box.send(new AnswerMessage(sequence.number(), token).encode())));
+            first.ifPresent(box -> box.send(new AnswerMessage(sequence.number(), token).encode())));
   }
 
   /** The rows of a message, [n, hidden]; of the scope that is open. */

@@ -80,8 +80,7 @@ final class NextStage implements AutoCloseable {
     return sequence.said().stream()
         .map(
             prediction ->
-                new Said(
-                    prediction.head().index(), prediction.best(), prediction.maxProbability()))
+                new Said(prediction.head().index(), prediction.best(), prediction.maxProbability()))
         .toList();
   }
 

@@ -16,11 +16,7 @@ import org.bytedeco.pytorch.global.torch;
  * @param parallel the ranks that share the output matrix
  */
 public record HeadLayers(
-    Head head,
-    List<Branch> branches,
-    Optional<Norm> norm,
-    Weight output,
-    TensorParallel parallel) {
+    Head head, List<Branch> branches, Optional<Norm> norm, Weight output, TensorParallel parallel) {
 
   /** The head's place among all of the model by depth, from 0. */
   public int index() {

@@ -410,4 +410,62 @@ final class GenerateCommandTest {
     assertThat(generateFrom("absent", "--prompt", "a")).isEqualTo(1);
     assertThat(err.toString()).contains("absent: no such folder");
   }
+
+  @Test
+  void generate_onRanksOfTheirOwnProcesses_printsWhatOneProcessDoes() throws IOException {
+    String[] options = {
+      "--prompt", "the cat", "--prompt", "the dog and", "--max-tokens", "12", "--threshold", "0.15"
+    };
+    List<JsonNode> alone = json(options);
+
+    List<String> onRanks = new ArrayList<>(List.of(options));
+    onRanks.addAll(List.of("--nproc", "2", "--pp", "2", "--threads", "1"));
+    List<JsonNode> results = json(onRanks.toArray(String[]::new));
+
+    assertThat(results).hasSize(2);
+    for (int i = 0; i < 2; i++) {
+      for (String key : List.of("text", "ids", "exits", "heads", "finish_reason")) {
+        assertThat(results.get(i).get(key)).as(key).isEqualTo(alone.get(i).get(key));
+      }
+    }
+  }
+
+  @Test
+  void generate_stagesThatFail_sayWhich() {
+    assertThat(generate("--prompt", "the cat", "--nproc", "2", "--pp", "2", "--mode", "recompute"))
+        .isEqualTo(2);
+    assertThat(out.toString()).isEmpty();
+    assertThat(err.toString()).contains("several pipeline stages", "use early-exit or full");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--nproc 3 --pp 2 | --nproc: 3 ranks for --tp 1 x --pp 2; start 2",
+        "--pp 0 | --pp: 0 is below 1; use 1 or more",
+        "--tp 0 | --tp: 0 is below 1; use 1 or more",
+        "--timeout 5 | --timeout has no effect on a single rank; leave it out, or give --tp or"
+            + " --pp",
+        "--nproc 2 --pp 2 --timeout 0 | --timeout: 0 is below 1; use 1 or more",
+        "--nproc 2 --pp 2 --device cuda | --pp: the stages of a pipeline compute on CPUs; use"
+            + " --device cpu, or --tp alone",
+        "--nproc 2 --pp 2 --beams 2 | --tp, --pp or --nproc has no effect with --beams, which"
+            + " searches in the full model; leave it out",
+        "--nproc 2 --pp 2 --prompt-file - | --prompt-file -: ranks that --nproc starts have no"
+            + " standard input; give a file"
+      })
+  void generate_ranksThatCannotBe_isWrongUse(String options, String message) {
+    List<String> words = new ArrayList<>(List.of("--prompt", "the cat"));
+    words.addAll(List.of(options.split(" ")));
+
+    assertThat(generate(words.toArray(String[]::new))).isEqualTo(2);
+    assertThat(err.toString()).isEqualTo("eellm: " + message + "\n");
+  }
+
+  @Test
+  void generate_severalRanksWithoutALauncher_saysHowToStartThem() {
+    assertThat(generate("--prompt", "the cat", "--pp", "2")).isEqualTo(1);
+    assertThat(err.toString()).contains("add --nproc 2");
+  }
 }

@@ -65,7 +65,8 @@ final class PipelineGeneratorTest {
     return Decoder.ofRank(
         architecture,
         Learning.EVERYTHING,
-        Placement.of(architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
+        Placement.of(
+            architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
         world.pp(),
         new TensorParallel(world.tp(), false),
         1,

@@ -30,7 +30,6 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.config.TuneConfig;
 import org.eellm.distributed.InProcess;
@@ -314,7 +313,8 @@ final class TuningTest {
   private static Map<String, float[]> heads(Path model, Path heads) {
     ModelFolder files = ModelFolder.resolve(model, Optional.of(heads));
     Map<String, float[]> values = new TreeMap<>();
-    try (Decoder decoder = files.read(files.config().architecture(), Device.CPU)) {
+    try (Decoder decoder =
+        files.read(Decoder.allocate(files.config().architecture(), Torch.cpu()))) {
       for (Parameter parameter : decoder.parameters().all()) {
         if (parameter.name().startsWith("exits.")) {
           values.put(parameter.name(), Tensors.toFloats(parameter.value()));
