@@ -41,42 +41,46 @@ public final class CausalSoftmax {
   }
 
   private static void forward(long row, int keys, int seen, float[] scratch) {
-    int whole = seen / Lanes.WIDTH * Lanes.WIDTH; // Beyond it, one vector is seen in part.
+    float sum = exponentials(row, seen, max(row, seen), scratch);
+    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    store(scratch, end, 1 / sum, row);
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    for (int i = end; i < keys; i += Lanes.WIDTH) {
+      Lanes.store(zero, row + 2L * i);
+    }
+  }
+
+  private static float max(long row, int seen) {
     FloatVector unseen = Lanes.broadcast(Float.NEGATIVE_INFINITY);
     FloatVector largest = unseen;
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+    int i = 0;
+    for (; i <= seen - Lanes.WIDTH; i += Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
     }
-    FloatVector last = unseen;
-    if (whole < seen) {
-      last =
-          Lanes.load(row + 2L * whole).blend(unseen, Lanes.FLOATS.indexInRange(whole, seen).not());
-      largest = largest.max(last);
+    if (i < seen) { // One vector is seen in part.
+      var hidden = Lanes.FLOATS.indexInRange(i, seen).not();
+      largest = largest.max(Lanes.load(row + 2L * i).blend(unseen, hidden));
     }
-    float max = largest.reduceLanes(VectorOperators.MAX);
+    return largest.reduceLanes(VectorOperators.MAX);
+  }
+
+  /** Fills {@code out} with exp(z - max), and with 0 up to a whole vector; returns the sum. */
+  private static float exponentials(long row, int seen, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+    for (int i = 0; i < seen; i += Lanes.WIDTH) {
       FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
-      p.intoArray(scratch, i);
+      if (i > seen - Lanes.WIDTH) {
+        p = p.blend(0, Lanes.FLOATS.indexInRange(i, seen).not());
+      }
+      p.intoArray(out, i);
       sums = sums.add(p);
     }
-    FloatVector p = FloatVector.zero(Lanes.FLOATS);
-    if (whole < seen) {
-      p = p.blend(Lanes.expOfNegative(last.sub(max)), Lanes.FLOATS.indexInRange(whole, seen));
-      sums = sums.add(p);
-    }
-    float scale = 1 / Lanes.sum(sums);
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
-      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, scratch, i).mul(scale), row + 2L * i);
-    }
-    int rest = whole;
-    if (whole < seen) {
-      Lanes.store(p.mul(scale), row + 2L * whole);
-      rest += Lanes.WIDTH;
-    }
-    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (int i = rest; i < keys; i += Lanes.WIDTH) {
-      Lanes.store(zero, row + 2L * i);
+    return Lanes.sum(sums);
+  }
+
+  private static void store(float[] values, int end, float scale, long row) {
+    for (int i = 0; i < end; i += Lanes.WIDTH) {
+      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }
 

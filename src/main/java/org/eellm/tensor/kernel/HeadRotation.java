@@ -35,28 +35,31 @@ public final class HeadRotation {
     Team.run(
         from.length,
         1,
-        (member, first, end) -> {
-          for (int i = first; i < end; i++) {
+        (member, begin, end) -> {
+          for (int i = begin; i < end; i++) {
             for (int s = 0; s < sequence; s++) {
-              rotate(
-                  from[i] + s * stepFrom,
-                  cosines + s * half,
-                  sines + s * half,
-                  to[i] + s * stepTo,
-                  half);
+              long first = from[i] + s * stepFrom;
+              long result = to[i] + s * stepTo;
+              for (int second = 0; second < 2; second++) {
+                combine(
+                    first + second * half,
+                    cosines + s * half,
+                    first + half - second * half,
+                    sines + s * half,
+                    2 * second - 1,
+                    result + second * half,
+                    half);
+              }
             }
           }
         });
   }
 
-  private static void rotate(long x, long cos, long sin, long out, long half) {
-    for (long i = 0; i < half; i += 2 * Lanes.WIDTH) {
-      FloatVector a = Lanes.load(x + i);
-      FloatVector b = Lanes.load(x + half + i);
-      FloatVector c = Lanes.load(cos + i);
-      FloatVector s = Lanes.load(sin + i);
-      Lanes.store(a.mul(c).sub(b.mul(s)), out + i);
-      Lanes.store(b.mul(c).add(a.mul(s)), out + half + i);
+  /** Writes a c + sign b d. */
+  private static void combine(long a, long c, long b, long d, float sign, long out, long bytes) {
+    for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
+      FloatVector product = Lanes.load(b + i).mul(Lanes.load(d + i)).mul(sign);
+      Lanes.store(Lanes.load(a + i).mul(Lanes.load(c + i)).add(product), out + i);
     }
   }
 

@@ -11,7 +11,12 @@ import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
-/** Vectors of float32 numbers from and to native memory, where they may lie as bfloat16. */
+/**
+ * Vectors of float32 numbers from and to native memory, where they may lie as bfloat16.
+ *
+ * <p>A method that uses these holds one short loop. Beyond some forty vector operations the JVM's
+ * compiler inlines no more of these methods into it, and every call then allocates its vectors.
+ */
 final class Lanes {
   static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
 

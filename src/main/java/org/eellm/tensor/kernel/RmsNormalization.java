@@ -95,17 +95,30 @@ public final class RmsNormalization {
 
   private static void backward(
       long x, long weight, long g, long out, long weightSum, int width, float epsilon) {
-    FloatVector squares = FloatVector.zero(Lanes.FLOATS);
+    float inverse = inverse(x, width, epsilon);
+    float along = // the part of the gradient along x
+        -product(x, weight, g, width) * inverse * inverse * inverse / width;
+    gradients(x, weight, g, out, weightSum, width, inverse, along);
+  }
+
+  /** The sum of x weight g. */
+  private static float product(long x, long weight, long g, int width) {
     FloatVector products = FloatVector.zero(Lanes.FLOATS);
     for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
-      FloatVector v = Lanes.load(x + i);
-      squares = v.fma(v, squares);
-      products = v.mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
+      products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
     }
-    float mean = Lanes.sum(squares) / width;
-    float inverse = (float) (1 / Math.sqrt(mean + epsilon));
-    float along = // the part of the gradient along x
-        -Lanes.sum(products) * inverse * inverse * inverse / width;
+    return Lanes.sum(products);
+  }
+
+  private static void gradients(
+      long x,
+      long weight,
+      long g,
+      long out,
+      long weightSum,
+      int width,
+      float inverse,
+      float along) {
     for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
       FloatVector v = Lanes.load(x + i);
       FloatVector scaled = Lanes.load(g + i).mul(inverse);

@@ -62,17 +62,26 @@ public final class SwiGlu {
         Math.toIntExact(gradient.size(0)),
         GRAIN,
         (member, from, to) -> {
+          float[] sigmoids = new float[(int) (row / 2)];
           for (int i = from; i < to; i++) {
-            backward(in + 2 * row * i, g + row * i, result + 2 * row * i, row);
+            long gate = in + 2 * row * i;
+            sigmoids(gate, sigmoids);
+            backward(gate, sigmoids, g + row * i, result + 2 * row * i, row);
           }
         });
     return out;
   }
 
-  private static void backward(long gate, long gradient, long out, long bytes) {
+  private static void sigmoids(long gate, float[] out) {
+    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
+      Lanes.sigmoid(Lanes.load(gate + 2L * i)).intoArray(out, i);
+    }
+  }
+
+  private static void backward(long gate, float[] sigmoids, long gradient, long out, long bytes) {
     for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
       FloatVector x = Lanes.load(gate + i);
-      FloatVector sigmoid = Lanes.sigmoid(x);
+      FloatVector sigmoid = FloatVector.fromArray(Lanes.FLOATS, sigmoids, (int) (i / 2));
       FloatVector g = Lanes.load(gradient + i).mul(sigmoid);
       // silu'(x) = sigmoid(x) (1 + x (1 - sigmoid(x)))
       FloatVector slope = ONE.sub(sigmoid).fma(x, ONE);
