@@ -6,17 +6,21 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /**
- * {@code eellm bench}: how fast this machine trains and generates, beside what it can do at best.
+ * {@code eellm bench}: how fast this machine trains and generates, beside what it can do at best,
+ * and what a server bears.
  */
 @Command(
     name = "bench",
-    description = "Measure training and generation beside what the machine can do at best.",
-    subcommands = {BenchTrainCommand.class, BenchGenerateCommand.class})
+    description =
+        "Measure training and generation beside what the machine can do at best, and load a"
+            + " server.",
+    subcommands = {BenchTrainCommand.class, BenchGenerateCommand.class, BenchServeCommand.class})
 final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec;
 
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "say what to measure: train or generate");
+    throw new ParameterException(
+        spec.commandLine(), "say what to measure: train, generate or serve");
   }
 }

@@ -9,6 +9,9 @@ import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.OptionalLong;
 import java.util.function.Supplier;
 import java.util.function.ToIntFunction;
 import org.eellm.generate.Engine.Status;
@@ -100,6 +103,23 @@ final class Metrics {
         "Positions that texts in work have taken, for the longest they may get.",
         status,
         Status::cacheTokensInUse);
+    GaugeWithCallback.builder()
+        .name("process_resident_memory_bytes")
+        .help("Memory of the process, on Linux.")
+        .callback(callback -> residentBytes().ifPresent(callback::call))
+        .register(registry);
+  }
+
+  /** What Linux says; native memory, where tensors are, is most of it. */
+  private static OptionalLong residentBytes() {
+    try {
+      return Files.readAllLines(Path.of("/proc/self/status")).stream()
+          .filter(line -> line.startsWith("VmRSS:"))
+          .mapToLong(line -> 1024 * Long.parseLong(line.replaceAll("[^0-9]", "")))
+          .findFirst();
+    } catch (IOException e) {
+      return OptionalLong.empty(); // another system
+    }
   }
 
   private void gauge(

@@ -425,7 +425,10 @@ public final class Server implements AutoCloseable {
         events.done();
       } catch (ApiException e) {
         events.send(Json.error(e));
-      } catch (UncheckedIOException | SocketWriterException | Exchange.Gone e) {
+      } catch (UncheckedIOException
+          | SocketWriterException
+          | CloseConnectionException
+          | Exchange.Gone e) {
         throw e;
       } catch (RuntimeException e) {
         LOG.error("a text failed", e);

@@ -323,7 +323,7 @@ function compare(early, full) {
     + `${(100 * mean(early.tokens) / model.early_exit.layers).toFixed(0)} % of its depth; `
     + (same === longer
       ? 'the same text.'
-      : `${Math.round(100 * agreeing / longer)} % of the tokens agree, the first ${same} without a break.`);
+      : `${Math.round(100 * agreeing / longer)} % of the tokens agree; the texts part at token ${same + 1}.`);
 }
 
 async function go() {
