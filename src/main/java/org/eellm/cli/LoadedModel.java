@@ -16,8 +16,11 @@ import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
+import org.eellm.eval.Subject;
 import org.eellm.generate.Detokenizer;
+import org.eellm.generate.Engine;
 import org.eellm.generate.GenerateException;
+import org.eellm.generate.Limits;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
@@ -125,6 +128,23 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
         return decoder.finish();
       }
     };
+  }
+
+  /** An engine for work that is all there from the beginning. */
+  Engine engine(int batchSize, int maxPending) {
+    return Engine.start(
+        decoder,
+        Limits.of(decoder)
+            .withVocabSize(tokenizer.vocabSize())
+            .withBatchSize(batchSize)
+            .withMaxPending(maxPending)
+            .withMaxQueued(Integer.MAX_VALUE));
+  }
+
+  /** What is evaluated, with an engine of this model. */
+  Subject subject(Engine engine) {
+    return new Subject(
+        folder.toString(), architecture(), tokenizer, endTokens, this::detokenizer, engine);
   }
 
   @Override

@@ -33,6 +33,7 @@ import picocli.CommandLine.Spec;
       ChatCommand.class,
       ConvertCommand.class,
       DoctorCommand.class,
+      EvalCommand.class,
       ExportCommand.class,
       GenerateCommand.class,
       InspectCommand.class,

@@ -13,8 +13,8 @@ import me.tongfei.progressbar.ProgressBarStyle;
 import org.eellm.data.Progress;
 
 /**
- * Shows how work on a corpus comes on: on a terminal in a bar for each kind of work, elsewhere in a
- * line every ten seconds.
+ * Shows how long work comes on: on a terminal in a bar for each kind of work, elsewhere in a line
+ * every ten seconds.
  */
 final class WorkProgress implements Progress, AutoCloseable {
   private static final Duration LINE_INTERVAL = Duration.ofSeconds(10);
@@ -28,7 +28,7 @@ final class WorkProgress implements Progress, AutoCloseable {
   private long nextLine;
 
   /** The work that is under way, and where it is shown. */
-  private record Shown(Work work, long start, Optional<ProgressBar> bar) {}
+  private record Shown(String work, boolean inBytes, long start, Optional<ProgressBar> bar) {}
 
   WorkProgress(PrintStream out, boolean terminal, Duration lineInterval) {
     this.out = out;
@@ -44,9 +44,19 @@ final class WorkProgress implements Progress, AutoCloseable {
 
   @Override
   public void report(Work work, long done, long total) {
-    if (current.isEmpty() || current.get().work() != work) {
+    String name = work.name().toLowerCase(Locale.ROOT).replace('_', ' ');
+    report(name, work != Work.MERGING_PAIRS, done, total);
+  }
+
+  /** Shows work that is counted in items. */
+  void reportItems(String work, long done, long total) {
+    report(work, false, done, total);
+  }
+
+  private void report(String work, boolean inBytes, long done, long total) {
+    if (current.isEmpty() || !current.get().work().equals(work)) {
       close();
-      current = Optional.of(new Shown(work, System.nanoTime(), bar(work, total)));
+      current = Optional.of(new Shown(work, inBytes, System.nanoTime(), bar(work, inBytes, total)));
       nextLine = System.nanoTime() + lineInterval.toNanos();
     }
     Shown shown = current.get();
@@ -59,39 +69,31 @@ final class WorkProgress implements Progress, AutoCloseable {
 
   private static String line(Shown shown, long done, long total) {
     double seconds = (System.nanoTime() - shown.start()) / 1e9;
-    String percent = "%s: %.0f %%".formatted(name(shown.work()), 100.0 * done / Math.max(total, 1));
-    return isInBytes(shown.work())
+    String percent = "%s: %.0f %%".formatted(shown.work(), 100.0 * done / Math.max(total, 1));
+    return shown.inBytes()
         ? percent
             + " of %.1f MB, read at %.1f MB/s"
                 .formatted((double) total / MEGABYTE, done / seconds / MEGABYTE)
         : percent + " of %,d".formatted(total);
   }
 
-  private Optional<ProgressBar> bar(Work work, long total) {
+  private Optional<ProgressBar> bar(String work, boolean inBytes, long total) {
     if (!terminal) {
       return Optional.empty();
     }
     ProgressBarBuilder builder =
         new ProgressBarBuilder()
-            .setTaskName(name(work))
+            .setTaskName(work)
             .setInitialMax(total)
             .setStyle(ProgressBarStyle.ASCII)
             .setUpdateIntervalMillis(250)
             .setConsumer(
                 new DelegatingProgressBarConsumer(
                     text -> out.print("\r\033[?7l" + text + "\033[K\033[?7h"), BAR_LENGTH));
-    if (isInBytes(work)) {
+    if (inBytes) {
       builder.setUnit(" MB", MEGABYTE).showSpeed(new DecimalFormat("0.0"));
     }
     return Optional.of(builder.build());
-  }
-
-  private static boolean isInBytes(Work work) {
-    return work != Work.MERGING_PAIRS;
-  }
-
-  private static String name(Work work) {
-    return work.name().toLowerCase(Locale.ROOT).replace('_', ' ');
   }
 
   /** Ends the bar, if there is one. */

@@ -46,7 +46,7 @@ import org.snakeyaml.engine.v2.schema.CoreSchema;
  * that begins with the place, {@code file:line} or {@code --set}.
  */
 public final class ConfigFile {
-  private static final JsonMapper MAPPER =
+  static final JsonMapper MAPPER =
       JsonMapper.builder()
           .addModule(new Jdk8Module())
           .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)

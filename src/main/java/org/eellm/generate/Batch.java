@@ -134,10 +134,11 @@ final class Batch implements AutoCloseable {
               .filter(Head::hasAttention)
               .map(Head::name)
               .collect(Collectors.toUnmodifiableSet());
-      List<Integer> known =
-          job.request().decoding() instanceof Decoding.Score
-              ? List.of()
-              : prefixes.find(new Tokens(prompt, prompt.size()), prompt.size() - 1, heads);
+      int unheard = // a prediction of the first token to hear of takes the one before it
+          job.request().decoding() instanceof Decoding.Score score
+              ? score.from() - 1
+              : prompt.size() - 1;
+      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unheard, heads);
       known.forEach(pool::share);
       int further = PagePool.pages(job.positions()) - known.size();
       prefixes.makeRoom(further);

@@ -53,23 +53,29 @@ public sealed interface Decoding {
   }
 
   /**
-   * Nothing is generated: the tokens handed out are those of a text that is there already, from its
-   * second on, each with what one head says of it. No keys and values of others are gone on from,
-   * since every token has to be heard of.
+   * Nothing is generated: the tokens handed out are those of a text that is there already, each
+   * with what a head says of it; all heads go through the same layers once.
    *
-   * @param head its name: {@code final}, or {@code exit_6}
+   * @param heads their names: {@code final}, or {@code exit_6}
+   * @param from position, from 1, of the first token to hear of
    * @param last the text's last token; those before it are the prompt
+   * @param listener hears what heads say before the token is handed out
    */
-  record Score(String head, int last) implements Decoding {
+  record Score(List<String> heads, int from, int last, ScoreListener listener) implements Decoding {
+    public Score {
+      heads = List.copyOf(heads);
+    }
+
     @Override
     public List<Head> heads(List<Head> all) {
-      List<Head> chosen = all.stream().filter(other -> other.name().equals(head)).toList();
-      if (chosen.isEmpty()) {
-        throw new ConfigException(
-            "head: '%s' is none of the model's; use one of %s"
-                .formatted(head, all.stream().map(Head::name).toList()));
+      List<String> names = all.stream().map(Head::name).toList();
+      for (String head : heads) {
+        if (!names.contains(head)) {
+          throw new ConfigException(
+              "head: '%s' is none of the model's; use one of %s".formatted(head, names));
+        }
       }
-      return chosen;
+      return all.stream().filter(head -> heads.contains(head.name())).toList();
     }
   }
 

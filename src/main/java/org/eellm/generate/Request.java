@@ -59,18 +59,33 @@ public record Request(
    * @param text ids, at least two
    */
   public static Request score(List<Integer> text, String head, int alternatives) {
+    return score(text, 1, List.of(head), ScoreListener.none()).withAlternatives(alternatives);
+  }
+
+  /**
+   * What some heads say of a text that is there already; see {@link Decoding.Score}.
+   *
+   * @param text ids, at least two
+   * @param from position of the first token to hear of, at least 1
+   */
+  public static Request score(
+      List<Integer> text, int from, List<String> heads, ScoreListener listener) {
     if (text.size() < 2) {
       throw new GenerateException(
           "a text of %d tokens has none with others before it; give at least two"
               .formatted(text.size()));
     }
+    if (from < 1 || from >= text.size()) {
+      throw new GenerateException(
+          "a text of %d tokens cannot be heard of from position %d on; use one from 1 to %d"
+              .formatted(text.size(), from, text.size() - 1));
+    }
     return new Request(
         text.subList(0, text.size() - 1),
         1,
         Set.of(),
-        new Decoding.Score(head, text.getLast()),
-        Sampler.greedy(),
-        alternatives);
+        new Decoding.Score(heads, from, text.getLast(), listener),
+        Sampler.greedy());
   }
 
   /** The same with alternatives. */

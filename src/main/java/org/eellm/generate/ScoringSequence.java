@@ -7,20 +7,17 @@ import org.eellm.model.Head;
 
 /** A text that is there already: hears of each of its tokens what stands next. */
 final class ScoringSequence extends Sequence {
-  private final int last;
+  private final Decoding.Score score;
   private int rows;
 
-  /**
-   * @param last the token after the prompt
-   */
-  ScoringSequence(Job job, SequenceCache cache, int reused, int last) {
+  ScoringSequence(Job job, SequenceCache cache, int reused, Decoding.Score score) {
     super(job, cache, reused);
-    this.last = last;
+    this.score = score;
   }
 
   @Override
   void begin(Span span) {
-    rows = span.count();
+    rows = Math.clamp(span.end() + 1L - score.from(), 0, span.count());
   }
 
   @Override
@@ -33,12 +30,13 @@ final class ScoringSequence extends Sequence {
     List<Integer> prompt = request().prompt();
     for (Prediction prediction : said) {
       int position = prediction.position();
-      int id = position < prompt.size() ? prompt.get(position) : last;
+      int id = position < prompt.size() ? prompt.get(position) : score.last();
+      score.listener().hear(prediction, id);
       if (handOut(token(prediction, id, false)) == Reaction.STOP) {
         finish(FinishReason.STOPPED);
         return;
       }
-      if (position == prompt.size()) {
+      if (position == prompt.size() && isLast(prediction.head())) {
         finish(FinishReason.LENGTH);
       }
     }

@@ -71,7 +71,7 @@ abstract sealed class Sequence implements AutoCloseable
       case Decoding.Recompute anew -> new RecomputingSequence(job, cache, reused, anew.policy());
       case Decoding.Speculative draft ->
           new SpeculativeSequence(job, cache, reused, draft.length());
-      case Decoding.Score score -> new ScoringSequence(job, cache, reused, score.last());
+      case Decoding.Score score -> new ScoringSequence(job, cache, reused, score);
     };
   }
 

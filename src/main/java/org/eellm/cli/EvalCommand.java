@@ -1,0 +1,158 @@
+package org.eellm.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.Callable;
+import org.eellm.config.ConfigException;
+import org.eellm.eval.EvalReport;
+import org.eellm.eval.Evaluation;
+import org.eellm.eval.Subject;
+import org.eellm.eval.TaskFile;
+import org.eellm.eval.TaskResult;
+import org.eellm.eval.TaskSpec;
+import org.eellm.eval.TaskSpec.OutputType;
+import org.eellm.generate.Engine;
+import org.eellm.generate.Limits;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm eval}: how good the model and each of its exits are at tasks. */
+@Command(
+    name = "eval",
+    description =
+        "Measures the model, and each of its exits, on tasks and texts; docs/evaluation.md says"
+            + " how.")
+final class EvalCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ModelOptions modelOptions;
+  @Mixin private DecodingOptions decodingOptions;
+
+  @Option(
+      names = "--tasks",
+      split = ",",
+      required = true,
+      paramLabel = "TASK",
+      description = "Tasks by name, or paths of YAML files of your own.")
+  private List<String> tasks;
+
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "DIR",
+      description = "Folder of the data sets.")
+  private Path data;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "Folder for results.json, results.md, report.html and what was answered to each item; a"
+              + " run that was stopped goes on there.")
+  private Path output;
+
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      description = "Only the first N items of each task, or of each of its subtasks.")
+  private Optional<Integer> limit;
+
+  @Option(
+      names = "--num-fewshot",
+      paramLabel = "N",
+      description = "Examples in front of a prompt; the tasks' own number by default.")
+  private Optional<Integer> fewshot;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description = "Most tokens of a written answer; the tasks' own number by default.")
+  private Optional<Integer> maxTokens;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      defaultValue = "" + Limits.BATCH_SIZE,
+      description = "Texts in work at once; ${DEFAULT-VALUE} by default.")
+  private int batchSize;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "1234",
+      description = "Of examples and of answers that are drawn; ${DEFAULT-VALUE} by default.")
+  private long seed;
+
+  @Override
+  public Integer call() {
+    List<TaskSpec> specs = tasks.stream().map(this::task).toList();
+    requireEffect(specs);
+    long start = System.nanoTime();
+    try (LoadedModel model = modelOptions.load();
+        Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
+      Subject subject = model.subject(engine);
+      List<Integer> exits = exits(subject.exits());
+      Evaluation evaluation =
+          new Evaluation(
+              subject,
+              data,
+              limit.map(OptionalInt::of).orElse(OptionalInt.empty()),
+              exits,
+              decodingOptions.settings(),
+              seed,
+              output);
+      List<TaskResult> results = new ArrayList<>();
+      try (WorkProgress progress = WorkProgress.onConsole()) {
+        specs.forEach(task -> results.add(evaluation.run(task, progress::reportItems)));
+      }
+      EvalReport report = new EvalReport(evaluation, results, (System.nanoTime() - start) / 1e9);
+      report.write();
+      spec.commandLine().getOut().print(report.markdown());
+      spec.commandLine().getOut().flush();
+    }
+    return ExitCode.OK;
+  }
+
+  private TaskSpec task(String name) {
+    TaskSpec task = TaskFile.read(name);
+    task = fewshot.map(task::withFewshot).orElse(task);
+    return maxTokens.map(task::withMaxGenToks).orElse(task);
+  }
+
+  private void requireEffect(List<TaskSpec> specs) {
+    boolean writes =
+        specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
+    if (!writes) {
+      Optional<String> idle = maxTokens.map(value -> "--max-tokens").or(decodingOptions::given);
+      if (idle.isPresent() && !idle.get().equals("--exits")) {
+        throw new ConfigException(
+            idle.get() + " has no effect: none of the tasks writes answers; leave it out");
+      }
+    }
+    limit
+        .filter(value -> value < 1)
+        .ifPresent(
+            value -> {
+              throw new ConfigException("--limit: " + value + " is below 1; use 1 or more");
+            });
+  }
+
+  private List<Integer> exits(List<Integer> all) {
+    List<Integer> asked = decodingOptions.settings().exits();
+    for (int layer : asked) {
+      if (!all.contains(layer)) {
+        throw new ConfigException(
+            "--exits: there is no exit after layer %d; the model has them after %s"
+                .formatted(layer, all));
+      }
+    }
+    return asked.isEmpty() ? all : asked.stream().sorted().toList();
+  }
+}

@@ -1,0 +1,14 @@
+package org.eellm.eval;
+
+/** An evaluation that cannot be done. The one-line message says what, where and what to do. */
+public final class EvalException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  public EvalException(String message) {
+    super(message);
+  }
+
+  public EvalException(String message, Throwable cause) {
+    super(message, cause);
+  }
+}

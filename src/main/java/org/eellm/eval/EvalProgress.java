@@ -1,0 +1,14 @@
+package org.eellm.eval;
+
+/** Hears how far long work has come. */
+@FunctionalInterface
+public interface EvalProgress {
+  /** Nobody listens. */
+  EvalProgress NONE = (work, done, total) -> {};
+
+  /**
+   * @param work what is going on, for people
+   * @param done how much of {@code total} is done
+   */
+  void report(String work, long done, long total);
+}

@@ -1,0 +1,72 @@
+package org.eellm.eval;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.ConfigException;
+
+/**
+ * A task's outcomes as they come: a line that says what was asked of what, then a line an outcome.
+ * What is there already is not asked again; a last line that was cut short is.
+ */
+final class OutcomeFile {
+  private final Path file;
+  private final List<Outcome> outcomes = new ArrayList<>();
+
+  /**
+   * @param question all that the outcomes depend on, as one line of JSON
+   * @throws ConfigException if the file has outcomes of something else
+   * @throws EvalException if it is damaged before its last line
+   */
+  OutcomeFile(Path file, String question) {
+    this.file = file;
+    try {
+      Files.createDirectories(file.toAbsolutePath().getParent());
+      String text = Files.exists(file) ? Files.readString(file) : "";
+      String whole = text.substring(0, text.lastIndexOf('\n') + 1);
+      List<String> lines = whole.lines().toList();
+      if (!lines.isEmpty() && !lines.getFirst().equals(question)) {
+        throw new ConfigException(
+            "%s: has outcomes of another model, task or setting; give another --output, or remove it"
+                .formatted(file));
+      }
+      for (int i = 1; i < lines.size(); i++) {
+        outcomes.add(parse(lines.get(i), i + 1));
+      }
+      Files.writeString(file, lines.isEmpty() ? question + "\n" : whole);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private Outcome parse(String line, int number) {
+    try {
+      return Json.MAPPER.readValue(line, Outcome.class);
+    } catch (JsonProcessingException e) {
+      throw new EvalException("%s:%d: is no outcome; remove the file".formatted(file, number), e);
+    }
+  }
+
+  /** In the items' order. */
+  List<Outcome> outcomes() {
+    return outcomes;
+  }
+
+  void add(List<Outcome> more) {
+    StringBuilder lines = new StringBuilder();
+    more.forEach(outcome -> lines.append(Json.line(outcome)).append('\n'));
+    try {
+      Files.write(
+          file, lines.toString().getBytes(StandardCharsets.UTF_8), StandardOpenOption.APPEND);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    outcomes.addAll(more);
+  }
+}

@@ -1,0 +1,133 @@
+package org.eellm.eval;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.function.Function;
+import org.eellm.config.Architecture;
+import org.eellm.data.Tokenizer;
+import org.eellm.generate.Detokenizer;
+import org.eellm.generate.Engine;
+import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.Request;
+import org.eellm.generate.RequestListener;
+import org.eellm.generate.Result;
+import org.eellm.generate.Ticket;
+import org.eellm.generate.TokenListener.Reaction;
+
+/**
+ * The model that is evaluated.
+ *
+ * @param name what reports call it
+ * @param endTokens ids that end a text
+ * @param detokenizers turn what follows a prompt into text
+ * @param engine whose queue has room for some hundred requests
+ */
+public record Subject(
+    String name,
+    Architecture architecture,
+    Tokenizer tokenizer,
+    Set<Integer> endTokens,
+    Function<List<Integer>, Detokenizer> detokenizers,
+    Engine engine) {
+  /** Name of the head after the last layer. */
+  public static final String FINAL = "final";
+
+  public Subject {
+    endTokens = Set.copyOf(endTokens);
+  }
+
+  /** Something to be done, and who hears of its tokens. */
+  record Work(Request request, Function<GeneratedToken, Reaction> listener) {
+    static Work silent(Request request) {
+      return new Work(request, token -> Reaction.CONTINUE);
+    }
+  }
+
+  /** Layers of the exits, from 1, ascending. */
+  public List<Integer> exits() {
+    return architecture.exits().layers();
+  }
+
+  /** Number of layers. */
+  public int layers() {
+    return architecture.model().numLayers();
+  }
+
+  /** Names of the heads of some exits, shallowest first, and of the final one. */
+  public static List<String> heads(List<Integer> exits) {
+    List<String> names = new ArrayList<>();
+    exits.forEach(layer -> names.add("exit_" + layer));
+    names.add(FINAL);
+    return names;
+  }
+
+  /** Tokens that a text may have. */
+  int context() {
+    return architecture.model().maxPositions();
+  }
+
+  /** The ids of a text, with nothing in front. */
+  List<Integer> encode(String text) {
+    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+  }
+
+  /** What stands in front of every text, if anything does. */
+  List<Integer> beginning() {
+    return tokenizer.beginningOfSequence().stream().boxed().toList();
+  }
+
+  /** What stands in front of a text that nothing else stands in front of. */
+  int prefix() {
+    return tokenizer.beginningOfSequence().orElse(tokenizer.endOfDocument());
+  }
+
+  /**
+   * Does all, and waits for it.
+   *
+   * @return results in order
+   */
+  List<Result> run(List<Work> all) {
+    List<CompletableFuture<Result>> results = new ArrayList<>();
+    List<Ticket> tickets = new ArrayList<>();
+    try {
+      for (Work work : all) {
+        CompletableFuture<Result> result = new CompletableFuture<>();
+        tickets.add(
+            engine
+                .submit(work.request(), new Hearing(work.listener(), result))
+                .orElseThrow(() -> new IllegalStateException("the engine's queue is too short")));
+        results.add(result);
+      }
+      return results.stream().map(CompletableFuture::join).toList();
+    } catch (CompletionException e) {
+      tickets.forEach(Ticket::cancel);
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw e;
+    }
+  }
+
+  private record Hearing(
+      Function<GeneratedToken, Reaction> listener, CompletableFuture<Result> result)
+      implements RequestListener {
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return listener.apply(token);
+    }
+
+    @Override
+    public void onEnd(Result ended) {
+      result.complete(ended);
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      result.completeExceptionally(cause);
+    }
+  }
+}
