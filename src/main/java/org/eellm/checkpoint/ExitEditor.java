@@ -1,10 +1,13 @@
 package org.eellm.checkpoint;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import org.eellm.checkpoint.ModelTensor.Origin;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
@@ -94,6 +97,32 @@ public final class ExitEditor {
             .filter(tensor -> layers.stream().noneMatch(n -> tensor.name().startsWith(prefix(n))))
             .toList();
     return model.withExits(kept.isEmpty() ? ExitLayout.none() : with(present, kept), tensors);
+  }
+
+  /**
+   * The model with the heads of a folder in place of its own exits. Closing it closes the heads'
+   * files alone.
+   *
+   * @param heads a folder of heads, or the output of a run that tuned them
+   * @throws CheckpointException if there are none, or they were made for another trunk
+   */
+  public static SourceModel replace(SourceModel model, Path heads) {
+    ModelFolder files = ModelFolder.resolve(model.folder(), Optional.of(heads));
+    files.requireTrunk();
+    WeightFiles weights = WeightFiles.openHeads(files.heads().orElseThrow());
+    List<ModelTensor> tensors = new ArrayList<>();
+    model.tensors().stream()
+        .filter(tensor -> !tensor.name().startsWith(HeadFiles.PREFIX))
+        .forEach(tensors::add);
+    weights
+        .tensors()
+        .forEach((name, stored) -> tensors.add(ModelTensor.copy(name, new Origin(name, stored))));
+    try {
+      return model.withExits(files.config().architecture().exits(), tensors, List.of(weights));
+    } catch (RuntimeException failure) {
+      weights.close();
+      throw failure;
+    }
   }
 
   /** What heads are made of, in words. */

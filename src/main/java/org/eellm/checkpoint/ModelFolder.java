@@ -78,14 +78,23 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    */
   public void load(Decoder model) {
     try (WeightFiles weights = WeightFiles.open(folder, heads)) {
-      if (heads.isPresent()) {
-        requireTrunk(HeadFiles.read(heads.get()), weights);
-      }
+      requireTrunk(weights);
       ModelWeights.load(weights, Decoder.parameterNames(config().architecture()), model);
     }
   }
 
-  private void requireTrunk(HeadFiles files, WeightFiles weights) {
+  /** Refuses heads that were made for another trunk. */
+  void requireTrunk() {
+    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+      requireTrunk(weights);
+    }
+  }
+
+  private void requireTrunk(WeightFiles weights) {
+    if (heads.isEmpty()) {
+      return;
+    }
+    HeadFiles files = HeadFiles.read(heads.get());
     if (files.trunk().isEmpty()) {
       return;
     }

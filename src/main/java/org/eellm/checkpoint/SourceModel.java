@@ -98,6 +98,12 @@ public record SourceModel(
 
   /** The same trunk with these exits and their tensors. */
   SourceModel withExits(ExitLayout exits, List<ModelTensor> all) {
+    return withExits(exits, all, files);
+  }
+
+  /** The same, with other files to close. */
+  SourceModel withExits(
+      ExitLayout exits, List<ModelTensor> all, List<? extends AutoCloseable> open) {
     ObjectNode file = configFile.deepCopy();
     file.remove(HuggingFaceConfig.EARLY_EXIT);
     if (!exits.layers().isEmpty()) {
@@ -108,7 +114,7 @@ public record SourceModel(
             new Architecture(architecture().model(), exits),
             config.bosTokenId(),
             config.eosTokenIds());
-    return new SourceModel(kind, folder, other, file, keepsConfig, all, files);
+    return new SourceModel(kind, folder, other, file, keepsConfig, all, open);
   }
 
   /** The same model with other fields in its file, and its tensors in other formats. */

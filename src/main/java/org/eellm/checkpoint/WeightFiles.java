@@ -92,6 +92,11 @@ public final class WeightFiles implements StoredWeights {
     }
   }
 
+  /** Maps the heads alone that lie in a folder. */
+  static WeightFiles openHeads(Path folder) {
+    return openPart(folder, Learning.EXITS);
+  }
+
   private static WeightFiles openPart(Path folder, Learning learning) {
     String single = single(learning);
     String index = index(learning);

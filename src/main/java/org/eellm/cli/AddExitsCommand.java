@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
@@ -80,10 +81,35 @@ final class AddExitsCommand implements Callable<Integer> {
       description = "Seed of --init random; 1234 by default.")
   private Optional<Long> seed = Optional.empty();
 
+  @Option(
+      names = "--heads",
+      paramLabel = "DIR",
+      description =
+          "Put these heads in place of the model's exits: a folder of heads, or the output of eellm"
+              + " tune.")
+  private Optional<Path> heads = Optional.empty();
+
   @Override
   public Integer call() {
+    if (heads.isPresent()
+        && (exits.isPresent()
+            || remove.isPresent()
+            || tie
+            || !head.isEmpty()
+            || seed.isPresent()
+            || start != Start.COPY)) {
+      throw new ConfigException(
+          "--heads: says all of the exits; leave out --exits, --remove, --head, --tie, --init and"
+              + " --seed");
+    }
+    if (heads.isPresent()) {
+      try (SourceModel source = ModelReader.open(options.model());
+          SourceModel model = ExitEditor.replace(source, heads.get())) {
+        return write(model);
+      }
+    }
     if (exits.isEmpty() && remove.isEmpty()) {
-      throw new ConfigException("--exits: is missing; name layers, or exits to --remove");
+      throw new ConfigException("--exits: is missing; name layers, exits to --remove, or --heads");
     }
     if (exits.isEmpty() && (tie || !head.isEmpty())) {
       throw new ConfigException("--head, --tie: have no effect without --exits; leave them out");
@@ -100,15 +126,19 @@ final class AddExitsCommand implements Callable<Integer> {
       if (exits.isPresent()) {
         model = ExitEditor.add(model, layout(model, exits.get()), start, seed.orElse(1234L));
       }
-      Outcome outcome =
-          ModelWriter.writeModel(
-              model,
-              options.output(),
-              new Options(Optional.empty(), options.tokenizer()),
-              options.listener(System.err));
-      options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
-      return ExitCode.OK;
+      return write(model);
     }
+  }
+
+  private int write(SourceModel model) {
+    Outcome outcome =
+        ModelWriter.writeModel(
+            model,
+            options.output(),
+            new Options(Optional.empty(), options.tokenizer()),
+            options.listener(System.err));
+    options.report(outcome, json, spec.commandLine().getOut(), spec.commandLine().getErr());
+    return ExitCode.OK;
   }
 
   private ExitLayout layout(SourceModel model, String list) {

@@ -14,13 +14,18 @@ import picocli.CommandLine.Spec;
     description =
         "Measure training and generation beside what the machine can do at best, and load a"
             + " server.",
-    subcommands = {BenchTrainCommand.class, BenchGenerateCommand.class, BenchServeCommand.class})
+    subcommands = {
+      BenchTrainCommand.class,
+      BenchTuneCommand.class,
+      BenchGenerateCommand.class,
+      BenchServeCommand.class
+    })
 final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec;
 
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, generate or serve");
+        spec.commandLine(), "say what to measure: train, tune, generate or serve");
   }
 }

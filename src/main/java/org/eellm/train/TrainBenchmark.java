@@ -4,17 +4,24 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.Gradients;
+import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Rates;
+import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
 
 /**
@@ -26,7 +33,7 @@ public final class TrainBenchmark {
   private static final double GEMM_SECONDS = 0.3;
 
   /** Rounds until the JVM has compiled the walk. */
-  private static final int WARMUP = 8;
+  static final int WARMUP = 8;
 
   /**
    * A model's steps.
@@ -79,8 +86,8 @@ public final class TrainBenchmark {
     double[] gemm = new double[rounds];
     double[] with = new double[rounds];
     double[] without = new double[rounds];
-    try (Subject exits = new Subject(config, config.architecture(), device);
-        Subject control = new Subject(config, plain, device)) {
+    try (Subject exits = new Subject(config, config.architecture(), Learning.EVERYTHING, device);
+        Subject control = new Subject(config, plain, Learning.EVERYTHING, device)) {
       for (int round = -WARMUP; round < rounds; round++) {
         double rate = Rates.gemm(type, device, GEMM_SECONDS);
         double exitSeconds = exits.step();
@@ -111,7 +118,7 @@ public final class TrainBenchmark {
         flops.total(count) / flops.total(0) - 1);
   }
 
-  private static Device device(TrainConfig train) {
+  static Device device(TrainConfig train) {
     return switch (train.device()) {
       case CPU -> Torch.cpu();
       case CUDA -> Torch.cuda();
@@ -125,34 +132,42 @@ public final class TrainBenchmark {
   }
 
   /** The middle value; of an even number, the upper of the two. */
-  private static double median(double[] values) {
+  static double median(double[] values) {
     double[] sorted = values.clone();
     Arrays.sort(sorted);
     return sorted[sorted.length / 2];
   }
 
   /** A model in training. */
-  private static final class Subject implements AutoCloseable {
+  static final class Subject implements AutoCloseable {
     private final RunConfig config;
     private final Decoder model;
     private final Gradients gradients;
     private final AdamW optimizer;
     private final Chain chain;
+    private final HeadChain headChain;
     private final Objective objective;
     private final Microbatch batch;
     private int step;
 
-    Subject(RunConfig config, Architecture architecture, Device device) {
+    Subject(RunConfig config, Architecture architecture, Learning learning, Device device) {
       this.config = config;
-      model = Decoder.allocate(architecture, device);
+      int sequence = config.data().sequenceLength();
+      ParallelConfig alone = ParallelConfig.alone();
+      Slice slice = Placement.of(architecture, alone, sequence, learning).slices().getFirst();
+      model =
+          Decoder.allocate(
+              architecture, learning, Map.of(0, slice), TensorParallel.alone(), 1, device);
       model.initialize(config.train().seed());
       gradients = new Gradients(model.parameters());
       optimizer = new AdamW(model.parameters(), config.optimizer());
       TrainConfig train = config.train();
       int layers = architecture.model().numLayers();
       chain = new Chain(model, train.recompute(), LayerDropout.rates(0, layers));
-      List<Double> weights = new ArrayList<>(Collections.nCopies(model.heads().size(), 0.3));
-      weights.set(weights.size() - 1, 1.0);
+      headChain = new HeadChain(model, model.stages().getFirst());
+      int exits = architecture.exits().layers().size();
+      List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
+      weights.add(learning == Learning.EVERYTHING ? 1.0 : 0.0);
       List<Double> temperatures = Collections.nCopies(weights.size(), 1.0);
       objective = new Objective(weights, temperatures, config.exits().dynamicTokenWeights());
       batch = randomTokens(config);
@@ -175,13 +190,37 @@ public final class TrainBenchmark {
       long start = System.nanoTime();
       step++;
       gradients.start();
-      chain.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+      walk();
       gradients.finish();
       double norm = AdamW.norm(gradients); // Reading it waits for the device.
       double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
       optimizer.update(gradients, clip, config.optimizer().learningRate(), step);
       Torch.synchronize(model.device());
       return (System.nanoTime() - start) / 1e9;
+    }
+
+    private void walk() {
+      switch (model.learning()) {
+        case EVERYTHING -> chain.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+        case EXITS -> {
+          try (Scope scope = Scope.open()) {
+            headChain.tune(batch, Optional.empty(), objective, 1, gradients);
+          }
+        }
+        case EXITS_FROM_FINAL_HEAD -> {
+          try (HeadChain.Taps taps = headChain.forward(batch, Optional.empty())) {
+            taps.learn(taps.output(), objective, 1, gradients);
+          }
+        }
+      }
+    }
+
+    /** Bytes of its weights, gradients and optimizer state. */
+    long bytes() {
+      long learned = model.parameters().count();
+      long moments = optimizer.state().stream().mapToLong(piece -> piece.values().numel()).sum();
+      long weights = learned + model.parameters().frozenCount();
+      return weights * model.parameters().flat().element_size() + Float.BYTES * (learned + moments);
     }
 
     @Override

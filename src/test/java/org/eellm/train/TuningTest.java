@@ -21,9 +21,12 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.checkpoint.CheckpointException;
+import org.eellm.checkpoint.ExitEditor;
 import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.ModelReader;
 import org.eellm.checkpoint.SafetensorsFile;
+import org.eellm.checkpoint.SourceModel;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
@@ -365,6 +368,17 @@ final class TuningTest {
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("these heads were made for another trunk")
         .hasMessageNotContaining("\n");
+    try (SourceModel source = ModelReader.open(model);
+        SourceModel merged = ExitEditor.replace(source, heads)) {
+      assertThat(merged.architecture().exits()).isEqualTo(config.exits().layout());
+      assertThat(merged.tensors())
+          .allMatch(tensor -> tensor.isCopy())
+          .hasSameSizeAs(source.tensors());
+    }
+    try (SourceModel wrong = ModelReader.open(trunk)) {
+      assertThatThrownBy(() -> ExitEditor.replace(wrong, heads))
+          .hasMessageContaining("these heads were made for another trunk");
+    }
     assertThatThrownBy(() -> HuggingFaceConfig.read(heads)).isInstanceOf(CheckpointException.class);
     assertThatThrownBy(() -> ModelFolder.resolve(folder.resolve("tuned"), Optional.empty()))
         .hasMessageContaining("has heads and no trunk");
