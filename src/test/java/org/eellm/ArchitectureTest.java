@@ -30,7 +30,15 @@ final class ArchitectureTest {
           entry("eval", Set.of("generate", "data", "config")),
           entry(
               "train",
-              Set.of("model", "schedule", "data", "checkpoint", "distributed", "tensor", "config")),
+              Set.of(
+                  "model",
+                  "plan",
+                  "schedule",
+                  "data",
+                  "checkpoint",
+                  "distributed",
+                  "tensor",
+                  "config")),
           entry("generate", Set.of("model", "distributed", "tensor", "config")),
           entry("plan", Set.of("schedule", "config")),
           entry("checkpoint", Set.of("model", "tensor", "config")),

@@ -37,6 +37,7 @@ import picocli.CommandLine.Spec;
       ExportCommand.class,
       GenerateCommand.class,
       InspectCommand.class,
+      PlanCommand.class,
       PrepareCommand.class,
       QuickstartCommand.class,
       RanksCommand.class,

@@ -174,7 +174,9 @@ final class ScheduleCommand implements Callable<Integer> {
     Timeline timeline = Timeline.of(schedule, costs);
     if (picture.isPresent()) {
       Files.writeString(
-          picture.get(), TimelineSvg.draw(timeline, title(schedule), summary(timeline)));
+          picture.get(),
+          TimelineSvg.draw(
+              timeline, title(schedule), summary(timeline), "forward passes of one layer"));
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {

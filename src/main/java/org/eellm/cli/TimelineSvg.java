@@ -31,10 +31,12 @@ final class TimelineSvg {
   private static final double LIGHTEST = 0.55;
 
   private final Timeline timeline;
+  private final String unit;
   private final Formatter svg = new Formatter(Locale.ROOT);
 
-  private TimelineSvg(Timeline timeline) {
+  private TimelineSvg(Timeline timeline, String unit) {
     this.timeline = timeline;
+    this.unit = unit;
   }
 
   /**
@@ -42,9 +44,10 @@ final class TimelineSvg {
    *
    * @param title a line above the picture
    * @param subtitle a line below the title
+   * @param unit of the timeline's times
    */
-  static String draw(Timeline timeline, String title, String subtitle) {
-    return new TimelineSvg(timeline).draw(title, subtitle);
+  static String draw(Timeline timeline, String title, String subtitle, String unit) {
+    return new TimelineSvg(timeline, unit).draw(title, subtitle);
   }
 
   private String draw(String title, String subtitle) {
@@ -159,7 +162,7 @@ final class TimelineSvg {
         (LEFT + WIDTH - RIGHT) / 2.0,
         y + 37,
         "text-anchor=\"middle\" font-size=\"12\" fill=\"#444444\"",
-        "time, in forward passes of one layer");
+        "time, in " + unit);
   }
 
   /** The least of 1, 2, 5, 10, 20, ... that is not less. */

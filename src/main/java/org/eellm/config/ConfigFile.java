@@ -1,29 +1,12 @@
 package org.eellm.config;
 
-import com.fasterxml.jackson.annotation.JsonSetter;
-import com.fasterxml.jackson.annotation.Nulls;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.type.TypeReference;
-import com.fasterxml.jackson.databind.DeserializationFeature;
-import com.fasterxml.jackson.databind.EnumNamingStrategies;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.MapperFeature;
-import com.fasterxml.jackson.databind.PropertyNamingStrategies;
-import com.fasterxml.jackson.databind.cfg.CoercionAction;
-import com.fasterxml.jackson.databind.cfg.CoercionInputShape;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.fasterxml.jackson.databind.type.LogicalType;
-import com.fasterxml.jackson.datatype.jdk8.Jdk8Module;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -32,10 +15,6 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.config.ExitsConfig.HeadPart;
-import org.snakeyaml.engine.v2.api.Dump;
-import org.snakeyaml.engine.v2.api.DumpSettings;
-import org.snakeyaml.engine.v2.common.FlowStyle;
-import org.snakeyaml.engine.v2.schema.CoreSchema;
 
 /**
  * Reads and writes {@link RunConfig} as YAML with snake_case keys.
@@ -46,27 +25,6 @@ import org.snakeyaml.engine.v2.schema.CoreSchema;
  * that begins with the place, {@code file:line} or {@code --set}.
  */
 public final class ConfigFile {
-  static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .addModule(new Jdk8Module())
-          .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
-          .enumNamingStrategy(EnumNamingStrategies.SNAKE_CASE)
-          .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
-          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
-          .enable(
-              DeserializationFeature.FAIL_ON_NUMBERS_FOR_ENUMS,
-              DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES,
-              DeserializationFeature.FAIL_ON_NULL_CREATOR_PROPERTIES,
-              DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
-          .defaultSetterInfo(JsonSetter.Value.forContentNulls(Nulls.FAIL))
-          .withCoercionConfig(
-              LogicalType.Textual,
-              text ->
-                  text.setCoercion(CoercionInputShape.Integer, CoercionAction.Fail)
-                      .setCoercion(CoercionInputShape.Float, CoercionAction.Fail)
-                      .setCoercion(CoercionInputShape.Boolean, CoercionAction.Fail))
-          .build();
-
   private static final Pattern OVERRIDE =
       Pattern.compile("(?<path>\\w+(\\.\\w+)*)=(?<value>\\s*\\S.*)", Pattern.DOTALL);
 
@@ -87,7 +45,7 @@ public final class ConfigFile {
    * @throws ConfigException if the file cannot be read or anything in it cannot be honoured
    */
   public static RunConfig read(Path file, List<String> overrides) {
-    return parse(textOf(file), file.toString(), overrides);
+    return parse(StrictYaml.textOf(file), file.toString(), overrides);
   }
 
   /**
@@ -104,17 +62,17 @@ public final class ConfigFile {
       Path file, List<String> overrides, TuneConfig tune, Architecture architecture) {
     var config = new ConfigFile();
     ObjectNode base = JsonNodeFactory.instance.objectNode();
-    base.set("model", MAPPER.valueToTree(architecture.model().withoutDropout()));
+    base.set("model", StrictYaml.tree(architecture.model().withoutDropout()));
     ExitLayout exits = architecture.exits();
     ObjectNode heads = base.putObject("exits");
-    heads.set("layers", MAPPER.valueToTree(exits.layers()));
-    heads.set("head", MAPPER.valueToTree(parts(exits)));
+    heads.set("layers", StrictYaml.tree(exits.layers()));
+    heads.set("head", StrictYaml.tree(parts(exits)));
     heads.put("tie_output", exits.tieOutput());
     ObjectNode folders = base.putObject("tune");
-    folders.set("model", MAPPER.valueToTree(tune.model()));
-    folders.set("heads", MAPPER.valueToTree(tune.heads()));
+    folders.set("model", StrictYaml.tree(tune.model()));
+    folders.set("heads", StrictYaml.tree(tune.heads()));
     merge(config.tree, base);
-    config.addFile(textOf(file), file.toString());
+    config.addFile(StrictYaml.textOf(file), file.toString());
     overrides.forEach(config::addOverride);
     base.withObject("/model").remove("dtype");
     heads.remove("layers");
@@ -182,15 +140,7 @@ public final class ConfigFile {
 
   /** Writes the whole of a configuration; {@link #read} gives an equal one back. */
   public static void write(RunConfig config, Path file) throws IOException {
-    Map<String, Object> values = MAPPER.convertValue(config, new TypeReference<>() {});
-    DumpSettings settings =
-        DumpSettings.builder()
-            .setSchema(new CoreSchema())
-            .setDefaultFlowStyle(FlowStyle.BLOCK)
-            .setIndentWithIndicator(true)
-            .setIndicatorIndent(2)
-            .build();
-    Files.writeString(file, new Dump(settings).dumpToString(values));
+    StrictYaml.write(config, file);
   }
 
   private static RunConfig parse(String yaml, String name, List<String> overrides) {
@@ -201,14 +151,7 @@ public final class ConfigFile {
   }
 
   private void addFile(String yaml, String name) {
-    switch (YamlReader.readFile(yaml, name, places)) {
-      case ObjectNode sections -> merge(tree, sections);
-      case JsonNode node when node.isMissingNode() || node.isNull() ->
-          throw new ConfigException(name + ": is empty; give at least one section, such as train:");
-      case JsonNode _ ->
-          throw new ConfigException(
-              name + ": is not a mapping; begin with a section, as in train:");
-    }
+    merge(tree, StrictYaml.mapping(yaml, name, "section, as in train:", places));
   }
 
   private void addOverride(String override) {
@@ -244,33 +187,15 @@ public final class ConfigFile {
   }
 
   private RunConfig bind() {
-    try {
-      RunConfig config = MAPPER.treeToValue(tree, RunConfig.class);
-      RunConfig usual = MAPPER.treeToValue(defaultTree(), RunConfig.class);
-      SettingsInUse.check(config, MAPPER.valueToTree(config), MAPPER.valueToTree(usual), places);
-      return config;
-    } catch (JsonProcessingException e) {
-      throw new BindingErrors(tree, places, defaultTree()).explain(e);
-    }
+    RunConfig config = StrictYaml.bind(tree, RunConfig.class, places, defaultTree());
+    RunConfig usual = StrictYaml.bind(defaultTree(), RunConfig.class, Map.of(), defaultTree());
+    SettingsInUse.check(config, StrictYaml.tree(config), StrictYaml.tree(usual), places);
+    return config;
   }
 
   private static ObjectNode defaultTree() {
     String yaml = resourceText("defaults.yaml");
     return (ObjectNode) YamlReader.readFile(yaml, "defaults.yaml", new HashMap<>());
-  }
-
-  private static String textOf(Path file) {
-    try {
-      return Files.readString(file);
-    } catch (NoSuchFileException e) {
-      throw new ConfigException(file + ": no such file", e);
-    } catch (AccessDeniedException e) {
-      throw new ConfigException(file + ": may not be read; check its permissions", e);
-    } catch (CharacterCodingException e) {
-      throw new ConfigException(file + ": is not UTF-8 text", e);
-    } catch (IOException e) {
-      throw new ConfigException(file + ": cannot be read: " + e.getMessage(), e);
-    }
   }
 
   private static String resourceText(String name) {

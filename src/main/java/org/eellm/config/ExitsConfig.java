@@ -96,6 +96,12 @@ public record ExitsConfig(
     return values.isEmpty() ? Collections.nCopies(count, value) : List.copyOf(values);
   }
 
+  /** No exits. */
+  public static ExitsConfig none() {
+    return new ExitsConfig(
+        List.of(), Set.of(), false, List.of(), Curriculum.CONSTANT, List.of(), 0, false, List.of());
+  }
+
   /** The architecture's part of this section. */
   public ExitLayout layout() {
     return new ExitLayout(

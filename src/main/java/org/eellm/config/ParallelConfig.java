@@ -120,6 +120,24 @@ public record ParallelConfig(
         600);
   }
 
+  /** This mesh with another number of replicas. */
+  public ParallelConfig withDp(int replicas) {
+    return new ParallelConfig(
+        tp,
+        replicas,
+        pp,
+        sequenceParallel,
+        schedule,
+        chunks,
+        balance,
+        layersPerStage,
+        preExit,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
   /** Number of ranks. */
   public int worldSize() {
     return tp * dp * pp;

@@ -93,4 +93,15 @@ public record RunConfig(
   public RunConfig withModel(ModelConfig other) {
     return new RunConfig(other, exits, data, train, optimizer, parallel, checkpoint, logging, tune);
   }
+
+  /** This configuration on another mesh. */
+  public RunConfig withParallel(ParallelConfig mesh) {
+    return new RunConfig(model, exits, data, train, optimizer, mesh, checkpoint, logging, tune);
+  }
+
+  /** This configuration with other exits. */
+  public RunConfig withExits(ExitsConfig others) {
+    return new RunConfig(
+        model, others, data, train, optimizer, parallel, checkpoint, logging, tune);
+  }
 }

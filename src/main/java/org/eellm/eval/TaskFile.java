@@ -8,7 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.eellm.config.ConfigException;
-import org.eellm.config.YamlRecord;
+import org.eellm.config.StrictYaml;
 
 /** Reads tasks: those that come with eellm, by name, and others, by the path of their file. */
 public final class TaskFile {
@@ -53,7 +53,7 @@ public final class TaskFile {
   }
 
   private static TaskSpec parse(String yaml, String name) {
-    return YamlRecord.read(yaml, name, resource("task-defaults.yaml"), TaskSpec.class);
+    return StrictYaml.parse(yaml, name, resource("task-defaults.yaml"), TaskSpec.class);
   }
 
   private static String text(Path file) {

@@ -18,6 +18,7 @@ import org.eellm.data.Tokenizer;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.Stage;
+import org.eellm.plan.Pipeline;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.Scope;
 import org.eellm.train.Chain.HeadScore;
@@ -64,13 +65,13 @@ final class Evaluator {
   /** The model as it is after a step; the same on every rank. */
   Evaluation evaluate(long step) {
     int replicas = world.mesh().dp();
-    PipelinePlan plan = PipelinePlan.of(config);
+    Pipeline pipeline = Pipeline.of(config);
     try (Scope scope = Scope.open();
         Work work = new Work()) {
       ScheduleExecutor.run(
-          plan.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
+          pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
           world.pp(),
-          plan.message(model),
+          ScheduleExecutor.Message.of(config, model),
           work,
           trace);
       return evaluation(step, StepSums.sum(world, work.sums));

@@ -9,8 +9,10 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.RunConfig;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Pending;
+import org.eellm.model.Decoder;
 import org.eellm.schedule.Action;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
@@ -49,7 +51,18 @@ final class ScheduleExecutor {
    * @param rows of the stream that a rank holds
    * @param width hidden size
    */
-  record Message(ScalarType type, Device device, long rows, long width) {}
+  record Message(ScalarType type, Device device, long rows, long width) {
+
+    /** The stream of a microbatch, or its gradient. */
+    static Message of(RunConfig config, Decoder model) {
+      long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
+      return new Message(
+          model.scalarType(),
+          model.device(),
+          model.parallel().localRows(tokens),
+          config.model().hiddenSize());
+    }
+  }
 
   /** A posted receive. */
   private record Arrival(Kept kept, Tensor tensor, Pending pending) {}

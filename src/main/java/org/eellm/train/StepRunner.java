@@ -16,6 +16,7 @@ import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.model.Stage;
+import org.eellm.plan.Pipeline;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
 import org.eellm.tensor.Scope;
@@ -37,7 +38,7 @@ final class StepRunner implements AutoCloseable {
   private final List<Chain> chains;
   private final List<HeadChain> headChains;
   private final List<Integer> virtualStages;
-  private final PipelinePlan plan;
+  private final Pipeline pipeline;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
   private final Trace trace;
 
@@ -56,7 +57,7 @@ final class StepRunner implements AutoCloseable {
             .toList();
     headChains = stages.stream().map(stage -> new HeadChain(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
-    plan = PipelinePlan.of(config);
+    pipeline = Pipeline.of(config);
     gradients = new Gradients(state.model().parameters());
     reduction = state.reduction(gradients);
   }
@@ -91,7 +92,7 @@ final class StepRunner implements AutoCloseable {
     int batchSize = BatchSize.at(config.train(), firstSample);
     int replicas = world.mesh().dp();
     int microbatches = batchSize / (config.train().microBatchSize() * replicas);
-    Schedule schedule = schedules.computeIfAbsent(microbatches, plan::schedule);
+    Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
     SequencedMap<String, Double> exitWeights = exitWeights(step);
     Objective objective = objective(exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
@@ -99,7 +100,12 @@ final class StepRunner implements AutoCloseable {
         StepWork work = work(schedule, input(step, firstSample, schedule), objective)) {
       reduction.start();
       long waited =
-          ScheduleExecutor.run(schedule, world.pp(), plan.message(state.model()), work, trace);
+          ScheduleExecutor.run(
+              schedule,
+              world.pp(),
+              ScheduleExecutor.Message.of(config, state.model()),
+              work,
+              trace);
       try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
         reduction.finish();
       }
@@ -150,7 +156,7 @@ final class StepRunner implements AutoCloseable {
   private StepWork.Input input(long step, long firstSample, Schedule schedule) {
     int size = config.train().microBatchSize();
     int replicas = world.mesh().dp();
-    long fills = (step - 1) * PipelinePlan.fills(schedule) * replicas * size;
+    long fills = (step - 1) * Pipeline.fills(schedule) * replicas * size;
     return new StepWork.Input(
         id ->
             Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),

@@ -518,7 +518,7 @@ final class ConfigFileTest {
   void read_empty_isRefused(String yaml) {
     assertThatThrownBy(() -> read(yaml))
         .isInstanceOf(ConfigException.class)
-        .hasMessage("run.yaml: is empty; give at least one section, such as train:");
+        .hasMessage("run.yaml: is empty; give at least one section, as in train:");
   }
 
   @Test

@@ -8,6 +8,8 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelFlops;
+import org.eellm.config.ParameterCount;
 import org.junit.jupiter.api.Test;
 
 /** By hand for hidden 8, 3 layers, 4 heads of width 2, 2 key/value heads, MLP 16, vocabulary 32. */

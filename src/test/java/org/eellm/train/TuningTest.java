@@ -30,6 +30,7 @@ import org.eellm.checkpoint.SourceModel;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParameterCount;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;

@@ -1,8 +1,4 @@
-package org.eellm.train;
-
-import org.eellm.config.Architecture;
-import org.eellm.config.Learning;
-import org.eellm.config.ModelConfig;
+package org.eellm.config;
 
 /**
  * Floating-point operations that training needs for one token, by part of the model.

@@ -1,4 +1,4 @@
-package org.eellm.train;
+package org.eellm.plan;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -8,8 +8,6 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
-import org.eellm.model.Decoder;
-import org.eellm.model.TensorParallel;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
 import org.eellm.schedule.Fills;
@@ -18,15 +16,20 @@ import org.eellm.schedule.Schedule;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
 
-/** What the configuration makes of the pipeline: its schedules and messages. */
-record PipelinePlan(RunConfig config, Placement placement) {
+/**
+ * What a configuration makes of the pipeline: its schedules.
+ *
+ * @param placement which part of the model each virtual stage holds
+ */
+public record Pipeline(RunConfig config, Placement placement) {
 
-  static PipelinePlan of(RunConfig config) {
-    return new PipelinePlan(config, config.placement());
+  /** The pipeline of a configuration. */
+  public static Pipeline of(RunConfig config) {
+    return new Pipeline(config, config.placement());
   }
 
   /** A training step's schedule of so many regular microbatches a replica. */
-  Schedule schedule(int microbatches) {
+  public Schedule schedule(int microbatches) {
     ParallelConfig parallel = config.parallel();
     if (config.tune().learning() == Learning.EXITS) {
       return forwardOnly(microbatches);
@@ -87,7 +90,7 @@ record PipelinePlan(RunConfig config, Placement placement) {
    * The schedule of an evaluation of at least so many microbatches: forward and every head, or,
    * where the heads are compared with the final one, as in a step.
    */
-  Schedule evaluation(int microbatches) {
+  public Schedule evaluation(int microbatches) {
     if (config.tune().learning() != Learning.EXITS_FROM_FINAL_HEAD) {
       return forwardOnly(microbatches);
     }
@@ -102,20 +105,9 @@ record PipelinePlan(RunConfig config, Placement placement) {
   }
 
   /** The number of fills of a schedule. */
-  static long fills(Schedule schedule) {
+  public static long fills(Schedule schedule) {
     return schedule.microbatchIds().stream()
         .filter(id -> !(id instanceof MicrobatchId.Regular))
         .count();
-  }
-
-  /** What stages send each other. */
-  ScheduleExecutor.Message message(Decoder model) {
-    long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
-    TensorParallel parallel = model.parameters().tensorParallel();
-    return new ScheduleExecutor.Message(
-        model.scalarType(),
-        model.device(),
-        parallel.localRows(tokens),
-        config.model().hiddenSize());
   }
 }

@@ -1,0 +1,104 @@
+package org.eellm.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.config.ExitsConfig;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.RunConfig;
+import org.eellm.plan.Hardware;
+import org.eellm.plan.Plan;
+import org.eellm.plan.Planner;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm plan}: what a run will take on hardware that need not be there. */
+@Command(
+    name = "plan",
+    description =
+        "Say what a run will take, before it is started: memory, time, cost; docs/planner.md"
+            + " explains it.")
+final class PlanCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ConfigOptions config;
+  @Mixin private JsonOption json;
+
+  @Option(
+      names = "--hardware",
+      required = true,
+      paramLabel = "NAME|FILE",
+      description = "a100-80gb, h100-80gb, or a profile of your own in YAML (docs/planner.md).")
+  private String hardware = "";
+
+  @Option(
+      names = "--devices",
+      paramLabel = "N",
+      description =
+          "Devices in all; what parallel.tp and parallel.pp leave is parallel.dp (default: as the"
+              + " configuration says).")
+  private Optional<Integer> devices = Optional.empty();
+
+  @Option(
+      names = "--svg",
+      paramLabel = "FILE",
+      description = "Draw the timeline of a step as an SVG picture.")
+  private Optional<Path> picture = Optional.empty();
+
+  @Override
+  public Integer call() throws IOException {
+    Hardware profile = Hardware.read(hardware);
+    RunConfig run = onDevices(config.read());
+    Plan plan = Planner.plan(run, profile);
+    Optional<Plan> bare =
+        run.exits().layers().isEmpty()
+            ? Optional.empty()
+            : Optional.of(Planner.plan(withoutExits(run), profile));
+    if (picture.isPresent()) {
+      Files.writeString(
+          picture.get(),
+          TimelineSvg.draw(
+              plan.timeline(), PlanText.title(plan), PlanText.summary(plan), "seconds"));
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(plan, bare));
+    } else {
+      PlanText.print(plan, bare, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private RunConfig onDevices(RunConfig run) {
+    if (devices.isEmpty()) {
+      return run;
+    }
+    ParallelConfig mesh = run.parallel();
+    int unit = mesh.tp() * mesh.pp();
+    int count = devices.get();
+    if (count < 1 || count % unit != 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--devices: %d is not a multiple of %d (parallel.tp %d x parallel.pp %d); use %d or %d"
+              .formatted(
+                  count,
+                  unit,
+                  mesh.tp(),
+                  mesh.pp(),
+                  Math.max(1, count / unit) * unit,
+                  Math.max(1, count / unit + 1) * unit));
+    }
+    return run.withParallel(mesh.withDp(count / unit));
+  }
+
+  private static RunConfig withoutExits(RunConfig run) {
+    return run.withExits(ExitsConfig.none());
+  }
+}

@@ -1,0 +1,77 @@
+package org.eellm.plan;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.List;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.ExitsConfig;
+import org.eellm.config.RunConfig;
+import org.junit.jupiter.api.Test;
+
+final class PlannerTest {
+  private static final Hardware A100 = Hardware.read("a100-80gb");
+
+  private static Plan plan(String preset, String... overrides) {
+    RunConfig config = ConfigFile.preset(preset, List.of(overrides));
+    return Planner.plan(config, A100);
+  }
+
+  @Test
+  void plan_sevenBillionOnFourStages_countsStateByHand() {
+    Plan plan = plan("ee-llm-7b", "parallel.pp=4", "parallel.dp=16");
+
+    // A layer: 4 x 4096^2 + 3 x 4096 x 10880 + 2 x 4096; stage 2 has eight of them and no head.
+    long layer = 4L * 4096 * 4096 + 3L * 4096 * 10880 + 2 * 4096;
+    Memory memory = plan.stages().get(2).memory();
+    assertThat(plan.stages().get(2).parameters()).isEqualTo(8 * layer);
+    assertThat(memory.gradients()).isEqualTo(4 * 8 * layer + 4 * 8 * layer / 16);
+    assertThat(memory.optimizer()).isEqualTo(12 * 8 * layer / 16);
+    long angles = 3L * 2048 * 128 * 2;
+    assertThat(memory.weights()).isEqualTo(2 * 8 * layer + angles);
+  }
+
+  @Test
+  void plan_exitsOnMiddleStages_costUnderOnePercent() {
+    Plan with = plan("ee-llm-7b", "parallel.pp=4", "parallel.dp=16");
+    Plan without = Planner.plan(with.config().withExits(ExitsConfig.none()), with.hardware());
+
+    double head = 6.0 * 32000 * 4096 * 4096 / (A100.bfloat16().product() * 1e12);
+    double more = with.time().pipeline() - without.time().pipeline();
+    assertThat(more).isGreaterThan(2 * head);
+    assertThat(more / without.time().total()).isLessThan(0.01);
+  }
+
+  @Test
+  void plan_pipelineAndReplicas_addUp() {
+    Plan plan = plan("ee-llm-1.3b", "parallel.pp=4", "parallel.dp=2");
+
+    assertThat(plan.timeline().makespan()).isEqualTo(plan.time().pipeline());
+    assertThat(plan.tokensPerSecond() * plan.time().total()).isCloseTo(2048.0 * 2048, within(1e-3));
+    assertThat(plan.utilization()).isBetween(0.0, 1.0);
+  }
+
+  @Test
+  void plan_vocabularyOfTheTokenizer_isRefused() {
+    assertThatThrownBy(() -> plan("quickstart"))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith("model.vocab_size: 0 needs a tokenizer");
+  }
+
+  @Test
+  void hardware_unknownName_saysWhichThereAre() {
+    assertThatThrownBy(() -> Hardware.read("a100"))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage(
+            "hardware a100: is unknown; use one of a100-80gb, h100-80gb, or a .yaml file"
+                + " of your own (docs/planner.md)");
+  }
+
+  @Test
+  void hardware_everyPreset_isRead() {
+    assertThat(Hardware.PRESETS)
+        .allSatisfy(name -> assertThat(Hardware.read(name).name()).isEqualTo(name));
+  }
+}
