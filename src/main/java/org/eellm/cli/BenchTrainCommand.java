@@ -1,7 +1,17 @@
 package org.eellm.cli;
 
 import java.io.PrintWriter;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.Transport;
+import org.eellm.distributed.World;
+import org.eellm.train.MeshBenchmark;
 import org.eellm.train.TrainBenchmark;
 import org.eellm.train.TrainBenchmark.Report;
 import org.eellm.train.TrainBenchmark.Variant;
@@ -9,21 +19,108 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm bench train}: training steps with and without the exits, beside the GEMM rate. */
+/**
+ * {@code eellm bench train}: training steps with and without the exits, beside the GEMM rate; on a
+ * mesh, beside one rank.
+ */
 @Command(
     name = "train",
-    description = "Time training steps with and without the exits, beside the GEMM rate.")
+    description = {
+      "Time training steps with and without the exits, beside the GEMM rate.",
+      "On a mesh (--nproc with --set parallel...=), beside one rank."
+    })
 final class BenchTrainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
 
   @Mixin private BenchOptions options;
+  @Mixin private RankOptions ranks;
+
+  @Option(
+      names = "--mesh-only",
+      description =
+          "On a mesh: measure nothing beside it, so that the memory shown is that of its ranks.")
+  private boolean meshOnly;
 
   @Override
   public Integer call() {
-    Report report = TrainBenchmark.run(options.read(spec), options.rounds());
+    RunConfig config = options.read(spec);
+    ParallelConfig parallel = config.parallel();
+    Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
+    Optional<Integer> toLaunch = ranks.toLaunch(spec);
+    if (toLaunch.isPresent()) {
+      mesh.requireSize(toLaunch.get());
+      return ranks.launch(spec, toLaunch.get(), List::of);
+    }
+    if (mesh.size() > 1) {
+      return onMesh(config, mesh);
+    }
+    if (meshOnly) {
+      throw new ParameterException(
+          spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
+    }
+    return onOneRank(config);
+  }
+
+  private int onMesh(RunConfig config, Mesh mesh) {
+    Transport transport = config.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
+    Duration timeout = Duration.ofSeconds(config.parallel().timeoutSeconds());
+    try (World world = LocalRanks.join(mesh, timeout, transport)) {
+      try {
+        MeshBenchmark.Report report = MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
+        if (world.rank() == 0) {
+          print(report, spec.commandLine().getOut());
+        }
+      } catch (RuntimeException failure) {
+        world.fail(failure);
+        throw failure;
+      }
+    }
+    return ExitCode.OK;
+  }
+
+  private void print(MeshBenchmark.Report report, PrintWriter out) {
+    if (json.requested()) {
+      JsonOption.print(out, report);
+      return;
+    }
+    out.printf(
+        "%s, %d microbatches, threads a rank: %d, median of %d rounds%n",
+        report.mesh(), report.microbatches(), report.threads(), report.rounds());
+    print("mesh", report.measured(), out);
+    report
+        .comparison()
+        .ifPresent(
+            others -> {
+              print("without exits", others.withoutExits(), out);
+              print("one rank", others.alone(), out);
+              out.printf("the exits add %.1f %% time%n", 100 * others.exitTime());
+              out.printf(
+                  "%.2f times one rank, %.0f %% of the limit %.2f%n",
+                  others.speedUp(), 100 * others.speedUp() / others.limit(), others.limit());
+            });
+    out.printf(
+        "bubble of equal stages %.1f %%, memory of the fullest rank %,.0f MB%n",
+        100 * report.bubble(), report.memory() / 1e6);
+    out.flush();
+  }
+
+  private static void print(String name, MeshBenchmark.Variant variant, PrintWriter out) {
+    out.printf(
+        "%-14s exits %-8s %.3f s a step, %.0f tokens/s, waiting %.1f %%%n",
+        name,
+        variant.exits(),
+        variant.stepSeconds(),
+        variant.tokensPerSecond(),
+        100 * variant.waiting());
+  }
+
+  private int onOneRank(RunConfig config) {
+    Report report = TrainBenchmark.run(config, options.rounds());
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);
