@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
     subcommands = {
       AddExitsCommand.class,
       BenchCommand.class,
+      CalibrateCommand.class,
       ChatCommand.class,
       ConvertCommand.class,
       DoctorCommand.class,

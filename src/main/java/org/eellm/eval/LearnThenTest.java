@@ -1,0 +1,80 @@
+package org.eellm.eval;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.OptionalDouble;
+import java.util.function.DoubleFunction;
+import java.util.stream.IntStream;
+import org.eellm.config.ConfigException;
+
+/**
+ * Chooses a threshold whose expected loss is at most {@code delta}, with probability at least
+ * {@code 1 - epsilon} over the draw of the texts it is chosen with (CALM, arXiv 2207.07061, section
+ * 4; learn then test, arXiv 2110.01052). From the highest threshold down, each is tested with a
+ * p-value by Hoeffding and Bentkus at level {@code epsilon}; the last before the first that fails
+ * is the one.
+ */
+public record LearnThenTest(double delta, double epsilon) {
+  /** Thresholds in the order in which they are tested. */
+  public static final List<Double> THRESHOLDS =
+      IntStream.rangeClosed(1, 100).mapToObj(i -> (100 - i) / 100.0).toList();
+
+  public LearnThenTest {
+    requireShare("delta", delta);
+    requireShare("epsilon", epsilon);
+  }
+
+  private static void requireShare(String name, double value) {
+    if (!(value > 0 && value < 1)) {
+      throw new ConfigException("%s: %s is outside (0, 1)".formatted(name, value));
+    }
+  }
+
+  /** Fewest texts that can support the promise, if none of them had any loss. */
+  public int fewest() {
+    return (int) Math.ceil(Math.log(epsilon) / Math.log1p(-delta));
+  }
+
+  /**
+   * The threshold; none if not even the highest keeps the promise for sure.
+   *
+   * @param losses of each text at a threshold, from 0 to 1
+   */
+  public OptionalDouble threshold(DoubleFunction<double[]> losses) {
+    OptionalDouble found = OptionalDouble.empty();
+    for (double threshold : THRESHOLDS) {
+      if (pValue(losses.apply(threshold)) > epsilon) {
+        break;
+      }
+      found = OptionalDouble.of(threshold);
+    }
+    return found;
+  }
+
+  /** How probable losses as small as these are at most, if the expected one is above delta. */
+  double pValue(double[] losses) {
+    int n = losses.length;
+    double mean = Arrays.stream(losses).average().orElse(1);
+    if (mean >= delta) {
+      return 1;
+    }
+    double hoeffding =
+        Math.exp(
+            -n
+                * ((mean == 0 ? 0 : mean * Math.log(mean / delta))
+                    + (1 - mean) * Math.log((1 - mean) / (1 - delta))));
+    double bentkus = Math.E * binomial((int) Math.ceil(n * mean - 1e-9), n);
+    return Math.min(1, Math.min(hoeffding, bentkus));
+  }
+
+  /** The probability of at most {@code most} of {@code n} events of probability delta. */
+  private double binomial(int most, int n) {
+    double logTerm = n * Math.log1p(-delta);
+    double sum = Math.exp(logTerm);
+    for (int k = 1; k <= most; k++) {
+      logTerm += Math.log((n - k + 1.0) / k) + Math.log(delta) - Math.log1p(-delta);
+      sum += Math.exp(logTerm);
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,71 @@
+package org.eellm.eval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.OptionalDouble;
+import java.util.Random;
+import org.eellm.config.ConfigException;
+import org.junit.jupiter.api.Test;
+
+final class LearnThenTestTest {
+
+  /** 100 texts without loss: the smaller of (1 - delta)^n and e (1 - delta)^n. */
+  @Test
+  void pValue_withoutLoss_isKnownInClosedForm() {
+    LearnThenTest test = new LearnThenTest(0.05, 0.05);
+
+    assertThat(test.pValue(new double[100])).isCloseTo(Math.pow(0.95, 100), within(1e-12));
+    assertThat(test.pValue(new double[] {0.1, 0.1})).isEqualTo(1);
+    assertThat(test.fewest()).isEqualTo(59);
+    assertThat(test.pValue(new double[58])).isGreaterThan(0.05);
+    assertThat(test.pValue(new double[59])).isLessThan(0.05);
+  }
+
+  @Test
+  void threshold_dataThatCannotSupportThePromise_isNone() {
+    LearnThenTest test = new LearnThenTest(0.05, 0.05);
+
+    assertThat(test.threshold(threshold -> new double[58])).isEmpty();
+    assertThat(test.threshold(threshold -> new double[59])).isEqualTo(OptionalDouble.of(0));
+  }
+
+  /**
+   * Losses whose expectation at each threshold is known: 0.2 (1 - t). The promise 0.05 holds down
+   * to the threshold 0.75.
+   */
+  @Test
+  void threshold_overManyDraws_breaksThePromiseInAtMostItsShare() {
+    LearnThenTest test = new LearnThenTest(0.05, 0.1);
+    int broken = 0;
+    int found = 0;
+    int draws = 400;
+    for (int draw = 0; draw < draws; draw++) {
+      Random random = new Random(draw);
+      double[] texts = random.doubles(300).toArray();
+      double[] sizes = random.doubles(300, 0, 0.4).toArray();
+      OptionalDouble threshold =
+          test.threshold(
+              t -> {
+                double[] losses = new double[texts.length];
+                for (int i = 0; i < losses.length; i++) {
+                  losses[i] = texts[i] < 1 - t ? sizes[i] : 0;
+                }
+                return losses;
+              });
+      found += threshold.isPresent() ? 1 : 0;
+      broken += threshold.isPresent() && 0.2 * (1 - threshold.getAsDouble()) > 0.05 + 1e-9 ? 1 : 0;
+    }
+
+    assertThat(found).isEqualTo(draws);
+    assertThat(broken).isLessThanOrEqualTo(draws / 10);
+  }
+
+  @Test
+  void promise_outsideZeroToOne_isRefused() {
+    assertThatThrownBy(() -> new LearnThenTest(0, 0.05))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("delta: 0.0 is outside (0, 1)");
+  }
+}
