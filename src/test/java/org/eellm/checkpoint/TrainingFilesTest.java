@@ -32,7 +32,8 @@ class TrainingFilesTest {
   void readState_noState_isRefused() {
     assertThatThrownBy(() -> TrainingFiles.readState(checkpoint, State.class))
         .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("state.json: is missing; only a checkpoint of a training run");
+        .hasMessageContaining(
+            "state.json: is missing; only a whole checkpoint of a training run can be resumed");
   }
 
   @Test
