@@ -7,10 +7,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
-import org.eellm.distributed.World;
 import org.eellm.train.MeshBenchmark;
 import org.eellm.train.TrainBenchmark;
 import org.eellm.train.TrainBenchmark.Report;
@@ -67,20 +64,19 @@ final class BenchTrainCommand implements Callable<Integer> {
   }
 
   private int onMesh(RunConfig config, Mesh mesh) {
-    Transport transport = config.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
     Duration timeout = Duration.ofSeconds(config.parallel().timeoutSeconds());
-    try (World world = LocalRanks.join(mesh, timeout, transport)) {
-      try {
-        MeshBenchmark.Report report = MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
-        if (world.rank() == 0) {
-          print(report, spec.commandLine().getOut());
-        }
-      } catch (RuntimeException failure) {
-        world.fail(failure);
-        throw failure;
-      }
-    }
-    return ExitCode.OK;
+    return LocalRanks.inWorld(
+        mesh,
+        timeout,
+        LocalRanks.transport(config.train().device()),
+        world -> {
+          MeshBenchmark.Report report =
+              MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
+          if (world.rank() == 0) {
+            print(report, spec.commandLine().getOut());
+          }
+          return ExitCode.OK;
+        });
   }
 
   private void print(MeshBenchmark.Report report, PrintWriter out) {

@@ -2,14 +2,10 @@ package org.eellm.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
-import java.util.OptionalDouble;
-import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
@@ -99,7 +95,12 @@ final class CalibrateCommand implements Callable<Integer> {
           "--policy: entropy has no upper bound to begin at; use max-probability or margin");
     }
     LearnThenTest test = new LearnThenTest(delta, epsilon);
-    List<String> lines = Files.readAllLines(prompts).stream().filter(l -> !l.isBlank()).toList();
+    if (maxTokens < 1 || splits < 0) {
+      throw new ConfigException(
+          "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
+              .formatted(maxTokens, splits));
+    }
+    List<String> lines = PromptFile.lines(prompts);
     if (lines.size() < test.fewest()) {
       throw new EvalException(
           "%s: %d prompts cannot support the promise, even without any difference; give at least %d, or a larger --delta or --epsilon"
@@ -147,35 +148,12 @@ final class CalibrateCommand implements Callable<Integer> {
     out.printf(
         "mean layer %.2f of %d; written to %s%n", trace.meanLayer(chosen), trace.layers(), output);
     if (splits > 0) {
-      out.println(splits(trace, test));
+      LearnThenTest.Halves halves = test.halves(trace.texts().size(), splits, 0, trace::losses);
+      out.printf(
+          "%d random halves: a threshold in %d, of which the other half broke the promise in %d%n",
+          splits, halves.found(), halves.broken());
     }
     out.flush();
-  }
-
-  /** What calibrating on one half promises, and what the other half says of it. */
-  private String splits(ExitTrace trace, LearnThenTest test) {
-    int n = trace.texts().size();
-    Integer[] order = new Integer[n];
-    Arrays.setAll(order, i -> i);
-    int found = 0;
-    int broken = 0;
-    for (int split = 0; split < splits; split++) {
-      List<Integer> shuffled = new ArrayList<>(List.of(order));
-      Collections.shuffle(shuffled, new Random(split));
-      List<Integer> half = shuffled.subList(0, n / 2);
-      List<Integer> rest = shuffled.subList(n / 2, n);
-      OptionalDouble threshold = test.threshold(t -> pick(trace.losses(t), half));
-      if (threshold.isPresent()) {
-        found++;
-        broken += mean(pick(trace.losses(threshold.getAsDouble()), rest)) > delta ? 1 : 0;
-      }
-    }
-    return "%d random halves: a threshold in %d, of which the other half broke the promise in %d"
-        .formatted(splits, found, broken);
-  }
-
-  private static double[] pick(double[] losses, List<Integer> some) {
-    return some.stream().mapToDouble(i -> losses[i]).toArray();
   }
 
   private static double mean(double[] values) {

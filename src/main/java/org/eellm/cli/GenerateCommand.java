@@ -2,12 +2,7 @@ package org.eellm.cli;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import java.io.IOException;
-import java.io.InputStreamReader;
 import java.io.PrintWriter;
-import java.io.Reader;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,7 +15,6 @@ import org.eellm.distributed.World;
 import org.eellm.generate.BeamSearch;
 import org.eellm.generate.BeamSearch.Hypothesis;
 import org.eellm.generate.Decoding;
-import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.generate.Limits;
@@ -137,23 +131,15 @@ final class GenerateCommand implements Callable<Integer> {
       return MeshOptions.launch(spec, toLaunch.get());
     }
     List<String> texts = texts();
-    if (meshOptions.isAlone()) {
-      try (World alone = World.alone();
-          LoadedModel model = modelOptions.load()) {
-        run(texts, model, alone);
-      }
-      return ExitCode.OK;
-    }
-    try (World world = meshOptions.join(modelOptions.device())) {
-      try (LoadedModel model =
-          modelOptions.load(architecture -> meshOptions.allocate(architecture, world))) {
-        run(texts, model, world);
-      } catch (RuntimeException failure) {
-        world.fail(failure);
-        throw failure;
-      }
-    }
-    return ExitCode.OK;
+    return meshOptions.inWorld(
+        modelOptions.device(),
+        world -> {
+          try (LoadedModel model =
+              modelOptions.load(architecture -> meshOptions.allocate(architecture, world))) {
+            run(texts, model, world);
+          }
+          return ExitCode.OK;
+        });
   }
 
   /** Generates; the first rank tells. */
@@ -260,8 +246,7 @@ final class GenerateCommand implements Callable<Integer> {
   }
 
   private void refuseStandardInputOfRanks() {
-    if (meshOptions.startsRanks()
-        && promptFile.filter(GenerateCommand::isStandardInput).isPresent()) {
+    if (meshOptions.startsRanks() && promptFile.filter(PromptFile::isStandardInput).isPresent()) {
       throw new ConfigException(
           "--prompt-file -: ranks that --nproc starts have no standard input; give a file");
     }
@@ -330,31 +315,12 @@ final class GenerateCommand implements Callable<Integer> {
   private List<String> texts() throws IOException {
     List<String> texts = new ArrayList<>(prompts);
     if (promptFile.isPresent()) {
-      texts.addAll(lines(promptFile.get()));
+      texts.addAll(PromptFile.lines(promptFile.get()));
     }
     if (texts.isEmpty()) {
       throw new ParameterException(
           spec.commandLine(), "there is no prompt; give --prompt TEXT or --prompt-file FILE");
     }
     return texts;
-  }
-
-  private static boolean isStandardInput(Path file) {
-    return file.toString().equals("-");
-  }
-
-  private static List<String> lines(Path file) throws IOException {
-    try (Reader reader =
-        isStandardInput(file)
-            ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
-            : Files.newBufferedReader(file)) {
-      List<String> texts = reader.readAllLines().stream().filter(line -> !line.isBlank()).toList();
-      if (texts.isEmpty()) {
-        throw new GenerateException(file + " has no prompt; write one a line");
-      }
-      return texts;
-    } catch (CharacterCodingException malformed) {
-      throw new GenerateException(file + " is not UTF-8; convert it, for example with iconv");
-    }
   }
 }

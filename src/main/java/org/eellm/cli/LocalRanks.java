@@ -6,7 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.LocalLauncher;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.RankPlace;
@@ -20,7 +22,7 @@ import picocli.CommandLine.ParameterException;
 /**
  * Ranks of a command on this machine. The process that is asked for them becomes a {@link
  * LocalLauncher} of its own command line; the ranks see that one looks after them, and {@link
- * #join} the world instead.
+ * #inWorld work in the world} instead.
  */
 final class LocalRanks {
   private static final long LOOK_NANOS = 1_000_000_000;
@@ -78,10 +80,25 @@ final class LocalRanks {
     }
   }
 
-  /** Joins the world that this process was started into; see {@link Worlds#fromEnvironment}. */
-  static World join(Mesh mesh, Duration timeout, Transport transport) {
+  /**
+   * Does a rank's work in the world that this process was started into; see {@link
+   * Worlds#fromEnvironment}. The other ranks hear of a failure.
+   */
+  static <T> T inWorld(Mesh mesh, Duration timeout, Transport transport, Function<World, T> work) {
     endWithLauncher();
-    return Worlds.fromEnvironment(mesh, timeout, transport);
+    try (World world = Worlds.fromEnvironment(mesh, timeout, transport)) {
+      try {
+        return work.apply(world);
+      } catch (RuntimeException failure) {
+        world.fail(failure);
+        throw failure;
+      }
+    }
+  }
+
+  /** What ranks on a device talk over. */
+  static Transport transport(Device device) {
+    return device == Device.CUDA ? Transport.NCCL : Transport.GLOO;
   }
 
   /** Whether a launcher of ours looks after this process. */

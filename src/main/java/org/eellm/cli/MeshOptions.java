@@ -3,6 +3,7 @@ package org.eellm.cli;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
@@ -10,7 +11,6 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
@@ -92,14 +92,15 @@ final class MeshOptions {
     return LocalRanks.launch(spec, ranks, 0, List::of);
   }
 
-  /** Joins the ranks that were started; a world of one where none are asked for. */
-  World join(Device device) {
+  /** Does a rank's work among the ranks that were started; alone where none are asked for. */
+  <T> T inWorld(Device device, Function<World, T> work) {
     if (tp * pp == 1) {
-      return World.alone();
+      try (World alone = World.alone()) {
+        return work.apply(alone);
+      }
     }
     Duration limit = Duration.ofSeconds(timeout.orElse(ParallelConfig.alone().timeoutSeconds()));
-    Transport transport = device == Device.CUDA ? Transport.NCCL : Transport.GLOO;
-    return LocalRanks.join(new Mesh(tp, 1, pp), limit, transport);
+    return LocalRanks.inWorld(new Mesh(tp, 1, pp), limit, LocalRanks.transport(device), work);
   }
 
   /**

@@ -48,6 +48,14 @@ final class PlanText {
       row(out, "dollars", plan, bare, p -> "%,.0f".formatted(p.dollars().orElseThrow()));
     }
     row(out, "fullest rank", plan, bare, p -> gib(p.fullest().memory().total()));
+    if (!plan.fits()) {
+      out.printf(
+          "This does not fit: stage %d needs %s of %s; use more tp or pp, a smaller"
+              + " train.micro_batch_size, or train.recompute=full%n",
+          plan.fullest().stage(),
+          gib(plan.fullest().memory().total()),
+          gib(plan.hardware().memoryBytes()));
+    }
     out.println();
     memory(plan, out);
     out.flush();

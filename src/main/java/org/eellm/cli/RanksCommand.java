@@ -73,23 +73,27 @@ final class RanksCommand implements Callable<Integer> {
     if (toLaunch.isPresent()) {
       return ranks.launch(spec, size, List::of);
     }
-    try (World world = LocalRanks.join(mesh, Duration.ofSeconds(timeout), transport)) {
-      String here =
-          "%s  %s, process %d, %s, threads: %d"
-              .formatted(
-                  mesh.name(world.rank()),
-                  InetAddress.getLocalHost().getHostName(),
-                  ProcessHandle.current().pid(),
-                  transport == Transport.NCCL ? "cuda" : "cpu",
-                  Torch.threads());
-      List<String> places =
-          world.all().gatherBytes(here.getBytes(StandardCharsets.UTF_8)).stream()
-              .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
-              .toList();
-      List<MeshCheck.Axis> axes = MeshCheck.run(world);
-      if (world.rank() == 0) {
-        print(new Report(mesh.toString(), places, axes));
-      }
+    String host = InetAddress.getLocalHost().getHostName();
+    return LocalRanks.inWorld(
+        mesh, Duration.ofSeconds(timeout), transport, world -> meet(world, host));
+  }
+
+  private int meet(World world, String host) {
+    String here =
+        "%s  %s, process %d, %s, threads: %d"
+            .formatted(
+                world.mesh().name(world.rank()),
+                host,
+                ProcessHandle.current().pid(),
+                transport == Transport.NCCL ? "cuda" : "cpu",
+                Torch.threads());
+    List<String> places =
+        world.all().gatherBytes(here.getBytes(StandardCharsets.UTF_8)).stream()
+            .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+            .toList();
+    List<MeshCheck.Axis> axes = MeshCheck.run(world);
+    if (world.rank() == 0) {
+      print(new Report(world.mesh().toString(), places, axes));
     }
     return ExitCode.OK;
   }

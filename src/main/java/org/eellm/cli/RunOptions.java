@@ -9,9 +9,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
 import org.eellm.distributed.World;
 import org.eellm.train.ConsoleProgress;
 import org.eellm.train.MetricsSink;
@@ -65,15 +63,11 @@ final class RunOptions {
       return ranks.launch(spec, toLaunch.get(), this::resumeWhatWasBegun);
     }
     Duration timeout = Duration.ofSeconds(parallel.timeoutSeconds());
-    Transport transport = given.train().device() == Device.CUDA ? Transport.NCCL : Transport.GLOO;
-    try (World world = LocalRanks.join(mesh, timeout, transport)) {
-      try {
-        return train(spec, given, world);
-      } catch (RuntimeException failure) {
-        world.fail(failure);
-        throw failure;
-      }
-    }
+    return LocalRanks.inWorld(
+        mesh,
+        timeout,
+        LocalRanks.transport(given.train().device()),
+        world -> train(spec, given, world));
   }
 
   /** A run that ended before it wrote anything has nothing to resume, and starts again. */

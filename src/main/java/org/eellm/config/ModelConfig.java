@@ -155,89 +155,17 @@ public record ModelConfig(
 
   /** This configuration with another vocabulary size. */
   public ModelConfig withVocabSize(int size) {
-    return new ModelConfig(
-        size,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        hiddenDropout,
-        attentionDropout,
-        initStd,
-        dtype);
+    return with(size, hiddenDropout, attentionDropout, dtype);
   }
 
   /** This configuration computing in another number format. */
   public ModelConfig withDtype(DataType type) {
-    return new ModelConfig(
-        vocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        hiddenDropout,
-        attentionDropout,
-        initStd,
-        type);
+    return with(vocabSize, hiddenDropout, attentionDropout, type);
   }
 
   /** This configuration without dropout. */
   public ModelConfig withoutDropout() {
-    return new ModelConfig(
-        vocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        0,
-        0,
-        initStd,
-        dtype);
+    return with(vocabSize, 0, 0, dtype);
   }
 
   /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
@@ -267,5 +195,37 @@ public record ModelConfig(
         attentionDropout,
         initStd,
         dtype);
+  }
+
+  private ModelConfig with(
+      int otherVocabSize,
+      double otherHiddenDropout,
+      double otherAttentionDropout,
+      DataType otherDtype) {
+    return new ModelConfig(
+        otherVocabSize,
+        vocabMultiple,
+        hiddenSize,
+        numLayers,
+        numHeads,
+        numKeyValueHeads,
+        headDim,
+        ffnHiddenSize,
+        maxPositions,
+        normalization,
+        normEpsilon,
+        positionEmbedding,
+        ropeTheta,
+        ropeScaling,
+        rotaryFraction,
+        activation,
+        linearBias,
+        qkvBias,
+        qkNorm,
+        tieEmbeddings,
+        otherHiddenDropout,
+        otherAttentionDropout,
+        initStd,
+        otherDtype);
   }
 }

@@ -8,14 +8,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.dataformat.csv.CsvMapper;
 import com.fasterxml.jackson.dataformat.csv.CsvParser;
 import com.fasterxml.jackson.dataformat.csv.CsvSchema;
-import com.github.luben.zstd.ZstdInputStream;
 import dev.hardwood.InputFile;
 import dev.hardwood.reader.ParquetFileReader;
 import dev.hardwood.reader.RowReader;
 import dev.hardwood.row.PqList;
 import dev.hardwood.row.PqStruct;
 import dev.hardwood.row.StructAccessor;
-import java.io.BufferedInputStream;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -33,9 +31,6 @@ import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import java.util.zip.GZIPInputStream;
-import org.apache.commons.compress.compressors.bzip2.BZip2CompressorInputStream;
-import org.tukaani.xz.XZInputStream;
 
 /**
  * Records of data sets, whose kind their name tells: {@code .jsonl}, {@code .json} (an array),
@@ -130,18 +125,7 @@ public final class RecordFiles {
   }
 
   private static InputStream open(Path file) throws IOException {
-    InputStream bytes = new BufferedInputStream(Files.newInputStream(file), 1 << 16);
-    String name = file.toString();
-    if (name.endsWith(".gz")) {
-      return new GZIPInputStream(bytes);
-    }
-    if (name.endsWith(".bz2")) {
-      return new BZip2CompressorInputStream(bytes, true);
-    }
-    if (name.endsWith(".xz")) {
-      return new XZInputStream(bytes);
-    }
-    return name.endsWith(".zst") ? new ZstdInputStream(bytes) : bytes;
+    return Decompression.of(file.toString(), Files.newInputStream(file));
   }
 
   private static List<SequencedMap<String, Object>> jsonLines(Path file) throws IOException {

@@ -1,7 +1,5 @@
 package org.eellm.data;
 
-import com.github.luben.zstd.ZstdInputStream;
-import java.io.BufferedInputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -10,8 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.zip.GZIPInputStream;
-import org.tukaani.xz.XZInputStream;
 
 /**
  * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard.
@@ -153,7 +149,7 @@ public final class TextCorpus implements Corpus {
       try {
         CountedStream bytes = new CountedStream(Files.newInputStream(path));
         try {
-          LineReader lines = new LineReader(decompressed(name, bytes), name, PIECE_LENGTH);
+          LineReader lines = new LineReader(Decompression.of(name, bytes), name, PIECE_LENGTH);
           Documents documents =
               CorpusFiles.isJsonLines(name)
                   ? new JsonDocuments(lines, name, format)
@@ -166,20 +162,6 @@ public final class TextCorpus implements Corpus {
       } catch (IOException e) {
         throw unreadable(path, e);
       }
-    }
-
-    private static InputStream decompressed(String name, InputStream bytes) throws IOException {
-      InputStream buffered = new BufferedInputStream(bytes, 1 << 16);
-      if (name.endsWith(".gz")) {
-        return new GZIPInputStream(buffered, 1 << 16);
-      }
-      if (name.endsWith(".xz")) {
-        return new XZInputStream(buffered);
-      }
-      if (name.endsWith(".zst")) {
-        return new ZstdInputStream(buffered);
-      }
-      return bytes;
     }
 
     void close() {

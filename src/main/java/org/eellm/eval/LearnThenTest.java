@@ -1,8 +1,13 @@
 package org.eellm.eval;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.Random;
 import java.util.function.DoubleFunction;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
@@ -49,6 +54,44 @@ public record LearnThenTest(double delta, double epsilon) {
       found = OptionalDouble.of(threshold);
     }
     return found;
+  }
+
+  /**
+   * How a promise fares on texts that it was not made with.
+   *
+   * @param found splits whose one half gave a threshold
+   * @param broken those of them on whose other half the mean loss was above delta
+   */
+  public record Halves(int found, int broken) {}
+
+  /**
+   * Chooses a threshold with a random half of the texts, and looks at the other half, many times.
+   *
+   * @param losses of each text at a threshold, as in {@link #threshold}
+   * @param seed of the first split
+   */
+  public Halves halves(int texts, int splits, long seed, DoubleFunction<double[]> losses) {
+    Map<Double, double[]> known = new HashMap<>();
+    DoubleFunction<double[]> once = t -> known.computeIfAbsent(t, losses::apply);
+    int found = 0;
+    int broken = 0;
+    for (int split = 0; split < splits; split++) {
+      List<Integer> order = new ArrayList<>(IntStream.range(0, texts).boxed().toList());
+      Collections.shuffle(order, new Random(seed + split));
+      List<Integer> half = order.subList(0, texts / 2);
+      List<Integer> rest = order.subList(texts / 2, texts);
+      OptionalDouble threshold = threshold(t -> pick(once.apply(t), half));
+      if (threshold.isPresent()) {
+        found++;
+        double[] others = pick(once.apply(threshold.getAsDouble()), rest);
+        broken += Arrays.stream(others).average().orElse(0) > delta ? 1 : 0;
+      }
+    }
+    return new Halves(found, broken);
+  }
+
+  private static double[] pick(double[] losses, List<Integer> some) {
+    return some.stream().mapToDouble(i -> losses[i]).toArray();
   }
 
   /** How probable losses as small as these are at most, if the expected one is above delta. */

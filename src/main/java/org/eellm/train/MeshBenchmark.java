@@ -3,10 +3,8 @@ package org.eellm.train;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.SplittableRandom;
 import org.eellm.config.ExitsConfig;
-import org.eellm.config.ExitsConfig.Curriculum;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -182,18 +180,7 @@ public final class MeshBenchmark {
   }
 
   private static RunConfig withoutExits(RunConfig config) {
-    ExitsConfig none =
-        new ExitsConfig(
-            List.of(),
-            Set.of(),
-            config.exits().tieOutput(),
-            List.of(),
-            Curriculum.CONSTANT,
-            List.of(),
-            0,
-            false,
-            List.of());
-    return config.withExits(none);
+    return config.withExits(ExitsConfig.none());
   }
 
   /** What one replica of the mesh does, for a single rank. */

@@ -62,6 +62,30 @@ final class LearnThenTestTest {
     assertThat(broken).isLessThanOrEqualTo(draws / 10);
   }
 
+  /** Two kinds of texts in equal number: one without loss, one that always differs below 0.5. */
+  @Test
+  void halves_ofALossThatIsPlain_findTheSameThresholdAndKeepIt() {
+    LearnThenTest test = new LearnThenTest(0.2, 0.1);
+
+    LearnThenTest.Halves halves =
+        test.halves(
+            200,
+            20,
+            0,
+            t -> {
+              double[] losses = new double[200];
+              for (int i = 0; i < 100; i++) {
+                losses[i] = t < 0.5 ? 1 : 0;
+              }
+              return losses;
+            });
+
+    assertThat(halves).isEqualTo(new LearnThenTest.Halves(20, 0));
+    assertThat(test.halves(4, 20, 0, t -> new double[4]))
+        .as("two texts support nothing")
+        .isEqualTo(new LearnThenTest.Halves(0, 0));
+  }
+
   @Test
   void promise_outsideZeroToOne_isRefused() {
     assertThatThrownBy(() -> new LearnThenTest(0, 0.05))

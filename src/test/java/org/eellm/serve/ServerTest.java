@@ -650,10 +650,7 @@ final class ServerTest {
   void chat_fieldThatCannotBeHonoured_isRefusedByName(String body, String param) {
     HttpResponse<String> response = server.post("/v1/chat/completions", body);
 
-    assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
-    assertThat(json(response).path("error").path("param").asText())
-        .as(response.body())
-        .isEqualTo(param);
+    assertRefused(response, param);
   }
 
   @ParameterizedTest
@@ -682,10 +679,7 @@ final class ServerTest {
   void megatron_fieldThatCannotBeHonoured_isRefusedByName(String body, String param) {
     HttpResponse<String> response = server.put("/api", body);
 
-    assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
-    assertThat(json(response).path("error").path("param").asText())
-        .as(response.body())
-        .isEqualTo(param);
+    assertRefused(response, param);
   }
 
   @ParameterizedTest
@@ -763,5 +757,13 @@ final class ServerTest {
         .isInstanceOf(ServeException.class)
         .hasMessageContaining("cannot listen at 127.0.0.1:" + port)
         .hasMessageContaining("use another --port");
+  }
+
+  /** A 400 that names the field. */
+  private static void assertRefused(HttpResponse<String> response, String param) {
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
+    assertThat(json(response).path("error").path("param").asText())
+        .as(response.body())
+        .isEqualTo(param);
   }
 }

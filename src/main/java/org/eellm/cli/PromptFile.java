@@ -1,0 +1,40 @@
+package org.eellm.cli;
+
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.Reader;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.eellm.generate.GenerateException;
+
+/** Prompts, one a line; {@code -} is standard input. */
+final class PromptFile {
+  private PromptFile() {}
+
+  static boolean isStandardInput(Path file) {
+    return file.toString().equals("-");
+  }
+
+  /**
+   * The lines that are not blank.
+   *
+   * @throws GenerateException if there are none, or the file is not UTF-8
+   */
+  static List<String> lines(Path file) throws IOException {
+    try (Reader reader =
+        isStandardInput(file)
+            ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())
+            : Files.newBufferedReader(file)) {
+      List<String> texts = reader.readAllLines().stream().filter(line -> !line.isBlank()).toList();
+      if (texts.isEmpty()) {
+        throw new GenerateException(file + " has no prompt; write one a line");
+      }
+      return texts;
+    } catch (CharacterCodingException malformed) {
+      throw new GenerateException(file + " is not UTF-8; convert it, for example with iconv");
+    }
+  }
+}
