@@ -1,8 +1,9 @@
 package org.eellm.distributed;
 
 import java.time.Duration;
-import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
@@ -28,7 +29,7 @@ public final class World implements AutoCloseable {
   private final Communicator tp;
   private final Communicator dp;
   private final Communicator pp;
-  private final List<Communicator> stages = new ArrayList<>();
+  private final Map<List<Integer>, Communicator> stages = new HashMap<>();
 
   /** What a world of several ranks has and a world of one has not. */
   private record Connected(
@@ -151,7 +152,7 @@ public final class World implements AutoCloseable {
 
   /**
    * Some stages of this rank's pipeline. Each of them calls this, and in the same order where it
-   * belongs to several; this world closes it.
+   * belongs to several; asked again for the same ones, it is the same group. This world closes it.
    *
    * @param members stages, this rank's among them; the rank in the group is the index here
    */
@@ -165,9 +166,8 @@ public final class World implements AutoCloseable {
         members.stream()
             .map(stage -> mesh.rank(new Coordinate(here.tp(), here.dp(), stage)))
             .toList();
-    Communicator communicator = group("stages " + members, ranks);
-    stages.add(communicator);
-    return communicator;
+    // A second group of the same name would find the first one's addresses on the board.
+    return stages.computeIfAbsent(List.copyOf(members), _ -> group("stages " + members, ranks));
   }
 
   private Communicator group(String name, List<Integer> ranks) {
@@ -200,7 +200,7 @@ public final class World implements AutoCloseable {
   @Override
   public void close() {
     connected.ifPresent(how -> how.watch().leave());
-    stages.forEach(Communicator::close);
+    stages.values().forEach(Communicator::close);
     pp.close();
     dp.close();
     tp.close();

@@ -94,6 +94,20 @@ final class WorldTest {
   }
 
   @Test
+  void stages_askedForAgain_areTheSameGroup() {
+    List<Boolean> same =
+        InProcess.run(
+            new Mesh(1, 1, 2),
+            world -> {
+              Communicator first = world.stages(List.of(0, 1));
+              first.barrier();
+              return world.stages(List.of(0, 1)) == first;
+            });
+
+    assertThat(same).containsExactly(true, true);
+  }
+
+  @Test
   void alone_inAScope_outlivesIt() {
     World world;
     try (Scope scope = Scope.open()) {
