@@ -1,5 +1,6 @@
 package org.eellm.checkpoint;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -57,6 +58,22 @@ interface ForeignLayout {
     }
   }
 
+  /** Gives a configuration those fields of a trunk's that all families have. */
+  static void copyCommon(SourceModel trunk, ObjectNode node) {
+    for (String name : List.of("torch_dtype", "dtype", "bos_token_id", "eos_token_id")) {
+      if (trunk.configFile().has(name)) {
+        node.set(name, trunk.configFile().get(name));
+      }
+    }
+  }
+
+  /** Adds a trunk's weight and bias under another name. */
+  static void rename(SourceModel trunk, List<ModelTensor> tensors, String from, String to) {
+    for (String part : List.of(".weight", ".bias")) {
+      tensors.add(trunk.tensor(from + part).named(to + part));
+    }
+  }
+
   /** Matrices or vectors one below another. */
   static Tensor rows(List<Tensor> parts) {
     return Tensors.stack(parts);
@@ -76,11 +93,23 @@ interface ForeignLayout {
    * @param heads [heads, D, ...]
    */
   static Tensor pairHalves(Tensor heads, ModelConfig model) {
+    return reordered(heads, pairOrder(model));
+  }
+
+  /** What {@link #pairHalves} was made of. */
+  static Tensor rotatedFirst(Tensor heads, ModelConfig model) {
+    long[] order = pairOrder(model);
+    long[] inverse = new long[order.length];
+    for (int j = 0; j < order.length; j++) {
+      inverse[(int) order[j]] = j;
+    }
+    return reordered(heads, inverse);
+  }
+
+  /** The rows of a head, rotated ones first, in the order of our pairs. */
+  private static long[] pairOrder(ModelConfig model) {
     int width = model.headDim();
     int rotated = model.rotaryDim();
-    if (rotated == width) {
-      return heads;
-    }
     int still = (width - rotated) / 2;
     long[] order = new long[width];
     for (int j = 0; j < width / 2; j++) {
@@ -88,6 +117,10 @@ interface ForeignLayout {
       order[j] = turns ? j : rotated + (j - rotated / 2);
       order[width / 2 + j] = turns ? rotated / 2 + j : rotated + still + (j - rotated / 2);
     }
-    return heads.index_select(1, Tensors.ofLongs(order, Torch.cpu(), width));
+    return order;
+  }
+
+  private static Tensor reordered(Tensor heads, long[] order) {
+    return heads.index_select(1, Tensors.ofLongs(order, Torch.cpu(), order.length));
   }
 }

@@ -165,11 +165,7 @@ final class Gpt2Layout implements ForeignLayout {
     node.put("embd_pdrop", 0);
     node.put("resid_pdrop", 0);
     node.put("tie_word_embeddings", model.tieEmbeddings());
-    for (String name : List.of("torch_dtype", "dtype", "bos_token_id", "eos_token_id")) {
-      if (trunk.configFile().has(name)) {
-        node.set(name, trunk.configFile().get(name));
-      }
-    }
+    ForeignLayout.copyCommon(trunk, node);
     return node;
   }
 
@@ -184,7 +180,7 @@ final class Gpt2Layout implements ForeignLayout {
     for (int i = 0; i < model.numLayers(); i++) {
       String from = "model.layers." + i + ".";
       String to = "transformer.h." + i + ".";
-      rename(trunk, tensors, from + "input_layernorm", to + "ln_1");
+      ForeignLayout.rename(trunk, tensors, from + "input_layernorm", to + "ln_1");
       for (String part : List.of("weight", "bias")) {
         boolean matrix = part.equals("weight");
         tensors.add(
@@ -198,21 +194,15 @@ final class Gpt2Layout implements ForeignLayout {
                 all -> matrix ? Tensors.stack(all).t() : Tensors.stack(all)));
       }
       transpose(trunk, tensors, from + "self_attn.o_proj", to + "attn.c_proj", h, h);
-      rename(trunk, tensors, from + "post_attention_layernorm", to + "ln_2");
+      ForeignLayout.rename(trunk, tensors, from + "post_attention_layernorm", to + "ln_2");
       transpose(trunk, tensors, from + "mlp.up_proj", to + "mlp.c_fc", h, ffn);
       transpose(trunk, tensors, from + "mlp.down_proj", to + "mlp.c_proj", ffn, h);
     }
-    rename(trunk, tensors, "model.norm", "transformer.ln_f");
+    ForeignLayout.rename(trunk, tensors, "model.norm", "transformer.ln_f");
     if (!model.tieEmbeddings()) {
       tensors.add(trunk.tensor("lm_head.weight"));
     }
     return tensors;
-  }
-
-  private static void rename(SourceModel trunk, List<ModelTensor> tensors, String from, String to) {
-    for (String part : List.of(".weight", ".bias")) {
-      tensors.add(trunk.tensor(from + part).named(to + part));
-    }
   }
 
   private static void transpose(

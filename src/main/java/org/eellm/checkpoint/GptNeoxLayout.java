@@ -1,14 +1,19 @@
 package org.eellm.checkpoint;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.eellm.checkpoint.ModelTensor.Origin;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.RopeScaling;
@@ -123,6 +128,95 @@ final class GptNeoxLayout implements ForeignLayout {
               List.of(h),
               List.of(bias),
               all -> part(all.getFirst().view(-1, 1), part, model).reshape(h)));
+    }
+  }
+
+  /** Whether a trunk is one of this family. */
+  static boolean fits(ModelConfig model) {
+    return model.normalization() == Normalization.LAYERNORM
+        && model.positionEmbedding() == PositionEmbedding.ROPE
+        && model.ropeScaling() instanceof RopeScaling.None
+        && model.activation() != Activation.SWIGLU
+        && model.linearBias()
+        && !model.qkNorm()
+        && model.numKeyValueHeads() == model.numHeads()
+        && model.numHeads() * model.headDim() == model.hiddenSize();
+  }
+
+  /** The configuration of a trunk that {@link #fits}. */
+  static ObjectNode config(SourceModel trunk) {
+    ModelConfig model = trunk.architecture().model();
+    ObjectNode node = JsonNodeFactory.instance.objectNode();
+    node.putArray("architectures").add("GPTNeoXForCausalLM");
+    node.put("model_type", "gpt_neox");
+    node.put("vocab_size", model.vocabSize());
+    node.put("hidden_size", model.hiddenSize());
+    node.put("num_hidden_layers", model.numLayers());
+    node.put("num_attention_heads", model.numHeads());
+    node.put("intermediate_size", model.ffnHiddenSize());
+    node.put("max_position_embeddings", model.maxPositions());
+    node.put(
+        "hidden_act", model.activation() == Activation.GELU_TANH ? "gelu_pytorch_tanh" : "gelu");
+    node.put("layer_norm_eps", model.normEpsilon());
+    node.put("initializer_range", model.initStd());
+    node.put("rotary_emb_base", model.ropeTheta());
+    node.put("rotary_pct", model.rotaryFraction());
+    node.put("attention_bias", true);
+    node.put("attention_dropout", model.attentionDropout());
+    node.put("use_parallel_residual", false);
+    node.put("tie_word_embeddings", model.tieEmbeddings());
+    ForeignLayout.copyCommon(trunk, node);
+    return node;
+  }
+
+  /** The tensors of a trunk that {@link #fits}. */
+  static List<ModelTensor> export(SourceModel trunk) {
+    ModelConfig model = trunk.architecture().model();
+    List<ModelTensor> tensors = new ArrayList<>();
+    tensors.add(trunk.tensor("model.embed_tokens.weight").named("gpt_neox.embed_in.weight"));
+    for (int i = 0; i < model.numLayers(); i++) {
+      String from = "model.layers." + i + ".";
+      String to = "gpt_neox.layers." + i + ".";
+      ForeignLayout.rename(trunk, tensors, from + "input_layernorm", to + "input_layernorm");
+      fuse(trunk, tensors, from + "self_attn.", to + "attention.query_key_value");
+      ForeignLayout.rename(trunk, tensors, from + "self_attn.o_proj", to + "attention.dense");
+      ForeignLayout.rename(
+          trunk, tensors, from + "post_attention_layernorm", to + "post_attention_layernorm");
+      ForeignLayout.rename(trunk, tensors, from + "mlp.up_proj", to + "mlp.dense_h_to_4h");
+      ForeignLayout.rename(trunk, tensors, from + "mlp.down_proj", to + "mlp.dense_4h_to_h");
+    }
+    ForeignLayout.rename(trunk, tensors, "model.norm", "gpt_neox.final_layer_norm");
+    if (!model.tieEmbeddings()) {
+      tensors.add(trunk.tensor("lm_head.weight").named("embed_out.weight"));
+    }
+    return tensors;
+  }
+
+  /** Queries, keys and values head by head, with rope's dimensions in front again. */
+  private static void fuse(SourceModel trunk, List<ModelTensor> tensors, String from, String to) {
+    ModelConfig model = trunk.architecture().model();
+    long h = model.hiddenSize();
+    for (String part : List.of(".weight", ".bias")) {
+      long width = part.equals(".weight") ? h : 1;
+      tensors.add(
+          ModelTensor.combined(
+              to + part,
+              width == 1 ? List.of(3 * h) : List.of(3 * h, h),
+              List.of(
+                  trunk.tensor(from + "q_proj" + part),
+                  trunk.tensor(from + "k_proj" + part),
+                  trunk.tensor(from + "v_proj" + part)),
+              all -> {
+                long[] heads = {model.numHeads(), model.headDim(), width};
+                Tensor fused =
+                    torch.stack(
+                        new TensorVector(
+                            ForeignLayout.rotatedFirst(all.get(0).view(heads), model),
+                            ForeignLayout.rotatedFirst(all.get(1).view(heads), model),
+                            all.get(2).view(heads)),
+                        1);
+                return width == 1 ? fused.reshape(3 * h) : fused.reshape(3 * h, h);
+              }));
     }
   }
 

@@ -110,13 +110,17 @@ public final class ModelWriter {
     ObjectNode config = trunk.configFile();
     List<ModelTensor> tensors = trunk.tensors();
     if (config.path("model_type").asText().equals("eellm")) {
-      if (!Gpt2Layout.fits(trunk.architecture().model())) {
+      if (Gpt2Layout.fits(trunk.architecture().model())) {
+        config = Gpt2Layout.config(trunk);
+        tensors = Gpt2Layout.export(trunk);
+      } else if (GptNeoxLayout.fits(trunk.architecture().model())) {
+        config = GptNeoxLayout.config(trunk);
+        tensors = GptNeoxLayout.export(trunk);
+      } else {
         throw new CheckpointException(
-            "%s: no family of Hugging Face's has this shape (model_type eellm); llama, qwen2, qwen3, mistral and gpt2 can be exported"
+            "%s: no family of Hugging Face's has this shape (model_type eellm); llama, qwen2, qwen3, mistral, gpt2 and gpt_neox can be exported"
                 .formatted(model.folder()));
       }
-      config = Gpt2Layout.config(trunk);
-      tensors = Gpt2Layout.export(trunk);
     }
     return write(
         config,

@@ -33,6 +33,9 @@ final class ModelReaderTest {
   private static final JsonMapper JSON = new JsonMapper();
   private static final Path STORIES = Path.of("../shared/models/stories260K");
 
+  /** What a converted GPT has no use for, and what is told by the weights. */
+  private static final List<String> FORGOTTEN = List.of("embd_pdrop", "resid_pdrop", "torch_dtype");
+
   @TempDir private Path folder;
 
   private Outcome convert(Path from, String to) {
@@ -125,6 +128,55 @@ final class ModelReaderTest {
     convert(folder.resolve("exported"), "again");
     assertSameTensors(
         folder.resolve("model/model.safetensors"), folder.resolve("again/model.safetensors"));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "LLAMA_2, F16, 2",
+    "LLAMA_3_2, BF16, 1",
+    "MISTRAL, BF16, 3",
+    "QWEN2, BF16, 1",
+    "QWEN3, F32, 2",
+    "SMOLLM, F32, 1",
+    "GPT2, F32, 1",
+    "GPT2, BF16, 2",
+    "GPT_NEOX, F16, 2",
+    "GPT_NEOX, F32, 1"
+  })
+  void huggingFace_anyFamilyThereAndBack_isTheSameBitForBit(
+      HuggingFaceFamily family, SafetensorsType type, int shards) throws IOException {
+    family.write(folder.resolve("theirs"), type, shards);
+    convert(folder.resolve("theirs"), "ours");
+    exportHuggingFace(folder.resolve("ours"), "exported");
+
+    try (WeightFiles before = WeightFiles.open(folder.resolve("theirs"));
+        WeightFiles after = WeightFiles.open(folder.resolve("exported"))) {
+      assertThat(after.tensors().keySet())
+          .containsExactlyInAnyOrderElementsOf(before.tensors().keySet());
+      before.tensors().forEach((name, tensor) -> assertSame(tensor, after.tensor(name), name));
+    }
+    JsonNode before = family.config();
+    JsonNode after = json(folder.resolve("exported/config.json"));
+    if (before.path("model_type").asText().startsWith("gpt")) {
+      after
+          .properties()
+          .forEach(
+              field -> {
+                if (before.has(field.getKey()) && !FORGOTTEN.contains(field.getKey())) {
+                  JsonNode own = before.get(field.getKey());
+                  assertThat(own.isNumber() ? field.getValue().asDouble() : field.getValue())
+                      .as(field.getKey())
+                      .isEqualTo(own.isNumber() ? own.asDouble() : own);
+                }
+              });
+    } else {
+      assertThat(after).isEqualTo(before);
+    }
+    convert(folder.resolve("exported"), "again");
+    assertThat(folder.resolve("again/model.safetensors"))
+        .hasSameBinaryContentAs(folder.resolve("ours/model.safetensors"));
+    assertThat(folder.resolve("exported/generation_config.json"))
+        .hasSameBinaryContentAs(folder.resolve("theirs/generation_config.json"));
   }
 
   @Test

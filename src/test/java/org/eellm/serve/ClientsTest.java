@@ -125,9 +125,9 @@ final class ClientsTest {
 
   @Test
   void openai_clientForNode_understandsAllAnswers() {
-    NodeScripts.install();
+    NodeScripts scripts = NodeScripts.install(ClientsTest.class, "clients");
 
-    JsonNode said = NodeScripts.run("openai.js", server.base(), "small");
+    JsonNode said = scripts.run("openai.js", server.base(), "small");
 
     assertThat(said.path("models").toString()).isEqualTo("[\"small\"]");
     assertThat(said.path("retrieved").asText()).isEqualTo("small");

@@ -17,21 +17,44 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
-/** Scripts for Node.js with what npm installs for them, in {@code target/clients}. */
-final class NodeScripts {
-  private static final Path FOLDER = Path.of("target/clients").toAbsolutePath();
+/** Scripts for Node.js with what npm installs for them, in a folder of {@code target}. */
+public final class NodeScripts {
+  private static final List<String> INSTALL =
+      List.of(
+          "npm",
+          "install",
+          "--omit=optional",
+          "--ignore-scripts",
+          "--no-audit",
+          "--no-fund",
+          "--prefer-offline");
 
-  private NodeScripts() {}
+  private final Class<?> test;
+  private final String name;
+  private final Path folder;
 
-  /** Installs; a test that needs it is skipped where Node.js, npm or its packages are absent. */
-  static void install() {
+  private NodeScripts(Class<?> test, String name) {
+    this.test = test;
+    this.name = name;
+    this.folder = Path.of("target", name).toAbsolutePath();
+  }
+
+  /**
+   * Installs; a test that needs it is skipped where Node.js, npm or its packages are absent.
+   *
+   * @param test beside whose resources the folder is
+   * @param name of the folder, which has scripts and their {@code package.json}
+   */
+  public static NodeScripts install(Class<?> test, String name) {
     assumeTrue(find("node").isPresent() && find("npm").isPresent(), "skipped: needs node and npm");
+    NodeScripts scripts = new NodeScripts(test, name);
     try {
-      Files.createDirectories(FOLDER);
-      copy("package.json");
-      boolean installed =
-          run(List.of("npm", "install", "--no-audit", "--no-fund", "--prefer-offline"), "npm", 120);
-      assumeTrue(installed, "skipped: npm cannot install; see " + FOLDER.resolve("npm.log"));
+      Files.createDirectories(scripts.folder);
+      scripts.copy("package.json");
+      boolean installed = scripts.run(INSTALL, "npm", 120);
+      assumeTrue(
+          installed, "skipped: npm cannot install; see " + scripts.folder.resolve("npm.log"));
+      return scripts;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -45,38 +68,38 @@ final class NodeScripts {
         .findFirst();
   }
 
-  private static void copy(String name) throws IOException {
-    try (InputStream in = NodeScripts.class.getResourceAsStream("clients/" + name)) {
+  private void copy(String file) throws IOException {
+    try (InputStream in = test.getResourceAsStream(name + "/" + file)) {
       if (in == null) {
-        throw new AssertionError("no resource clients/" + name);
+        throw new AssertionError("no resource " + name + "/" + file);
       }
-      Files.copy(in, FOLDER.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+      Files.copy(in, folder.resolve(file), StandardCopyOption.REPLACE_EXISTING);
     }
   }
 
   /** What a script prints, as JSON. */
-  static JsonNode run(String script, String... arguments) {
+  public JsonNode run(String script, String... arguments) {
     try {
       copy(script);
       List<String> command = new ArrayList<>(List.of("node", script));
       command.addAll(List.of(arguments));
       if (!run(command, script, 120)) {
         throw new AssertionError(
-            script + " failed: " + Files.readString(FOLDER.resolve(script + ".log")));
+            script + " failed: " + Files.readString(folder.resolve(script + ".log")));
       }
-      return TestServer.json(Files.readString(FOLDER.resolve(script + ".out")));
+      return TestServer.json(Files.readString(folder.resolve(script + ".out")));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  /** Output goes to {@code name.out}, errors to {@code name.log}; whether it went well. */
-  private static boolean run(List<String> command, String name, int seconds) throws IOException {
+  /** Output goes to {@code log.out}, errors to {@code log.log}; whether it went well. */
+  private boolean run(List<String> command, String log, int seconds) throws IOException {
     Process process =
         new ProcessBuilder(command)
-            .directory(FOLDER.toFile())
-            .redirectOutput(Redirect.to(FOLDER.resolve(name + ".out").toFile()))
-            .redirectError(Redirect.to(FOLDER.resolve(name + ".log").toFile()))
+            .directory(folder.toFile())
+            .redirectOutput(Redirect.to(folder.resolve(log + ".out").toFile()))
+            .redirectError(Redirect.to(folder.resolve(log + ".log").toFile()))
             .start();
     try {
       if (process.waitFor(seconds, TimeUnit.SECONDS)) {
@@ -84,7 +107,7 @@ final class NodeScripts {
       }
       process.destroyForcibly();
       Files.writeString(
-          FOLDER.resolve(name + ".log"),
+          folder.resolve(log + ".log"),
           "not done within " + seconds + " seconds",
           StandardCharsets.UTF_8);
       return false;

@@ -33,12 +33,12 @@ final class PageTest {
             .flatMap(name -> NodeScripts.find(name).stream())
             .findFirst();
     assumeTrue(chromium.isPresent(), "skipped: needs chromium");
-    NodeScripts.install();
+    NodeScripts scripts = NodeScripts.install(PageTest.class, "clients");
     int threads = Torch.threads();
     Torch.setThreads(1); // the model is tiny
     try (TestServer server = TestServer.start(folder)) {
       JsonNode seen =
-          NodeScripts.run(
+          scripts.run(
               "browser.js",
               server.base(),
               chromium.get().toString(),
