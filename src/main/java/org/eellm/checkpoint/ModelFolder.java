@@ -71,14 +71,17 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
   }
 
   /**
-   * Fills a model's parameters. The model may be a part of what the files have.
+   * Fills a model's parameters. The model may be a part of what the files have; of its ranks, the
+   * first reads all of the trunk if heads from another folder are to be of it.
    *
    * @throws CheckpointException as {@link ModelWeights#load}, or if the heads were made for another
    *     trunk
    */
   public void load(Decoder model) {
     try (WeightFiles weights = WeightFiles.open(folder, heads)) {
-      requireTrunk(weights);
+      if (model.stages().getFirst().firstPosition() == 0 && model.parallel().rank() == 0) {
+        requireTrunk(weights);
+      }
       ModelWeights.load(weights, Decoder.parameterNames(config().architecture()), model);
     }
   }

@@ -1,61 +1,88 @@
 package org.eellm.checkpoint;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
+import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
 /**
- * Tells trunks apart: SHA-256 over name, shape and the first and last values of every parameter but
- * the exits', rounded to bfloat16. So it reads two pages a tensor, and a copy in another number
- * format is the same trunk. One step of training changes it.
+ * Tells trunks apart: SHA-256 over name, shape and every value of every parameter but the exits',
+ * rounded to bfloat16, so that a copy in another number format is the same trunk. Each file is read
+ * once, a piece at a time, tensors side by side.
  */
 final class TrunkChecksum {
-  /** Values taken from each end of a parameter. */
-  private static final long VALUES = 1024;
+  /** Values that are rounded at a time. */
+  private static final int PIECE = 1 << 15;
+
+  private static final ValueLayout.OfShort SHORT =
+      ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfDouble DOUBLE =
+      ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
   private TrunkChecksum() {}
 
   /** The checksum of the trunk among a folder's weights, which have all of its parameters. */
   static String of(WeightFiles weights, ModelConfig model) {
+    List<String> tensors =
+        Decoder.parameterNames(new Architecture(model, ExitLayout.none())).stream()
+            .sorted()
+            .toList()
+            .parallelStream()
+            .map(name -> name + of(name, weights.tensor(name)))
+            .toList();
     MessageDigest digest = Checksums.start();
-    Decoder.parameterNames(new Architecture(model, ExitLayout.none())).stream()
-        .sorted()
-        .forEach(name -> add(digest, name, weights.tensor(name)));
+    tensors.forEach(tensor -> digest.update(tensor.getBytes(StandardCharsets.UTF_8)));
     return Checksums.end(digest);
   }
 
-  private static void add(MessageDigest digest, String name, StoredTensor stored) {
-    digest.update((name + stored.shape()).getBytes(StandardCharsets.UTF_8));
-    long width = stored.type().bits() / 8;
-    long size = stored.bytes().byteSize();
-    long sample = Math.min(size, VALUES * width);
-    addRounded(digest, name, stored, stored.bytes().asSlice(0, sample));
-    addRounded(digest, name, stored, stored.bytes().asSlice(size - sample, sample));
+  /** Shape and checksum of a tensor's values. */
+  private static String of(String name, StoredTensor stored) {
+    Values values = values(name, stored);
+    long count = stored.bytes().byteSize() * 8 / stored.type().bits();
+    MessageDigest digest = Checksums.start();
+    byte[] piece = new byte[2 * PIECE];
+    for (long first = 0; first < count; first += PIECE) {
+      int length = (int) Math.min(PIECE, count - first);
+      for (int i = 0; i < length; i++) {
+        int rounded = bfloat16(values.at(first + i));
+        piece[2 * i] = (byte) rounded;
+        piece[2 * i + 1] = (byte) (rounded >> 8);
+      }
+      digest.update(piece, 0, 2 * length);
+    }
+    return stored.shape() + Checksums.end(digest);
   }
 
-  private static void addRounded(
-      MessageDigest digest, String name, StoredTensor stored, MemorySegment bytes) {
-    ScalarType type =
-        ModelTensor.scalarType(stored.type())
-            .orElseThrow(
-                () ->
-                    new CheckpointException(
-                        "tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                            .formatted(name, stored.type())));
-    try (Scope _ = Scope.open();
-        Arena arena = Arena.ofConfined()) {
-      MemorySegment aligned = arena.allocate(bytes.byteSize(), Long.BYTES).copyFrom(bytes);
-      Tensor values = Tensors.view(aligned, type, bytes.byteSize() * 8 / stored.type().bits());
-      Checksums.add(digest, Tensors.bytes(values.to(ScalarType.BFloat16)));
-    }
+  /** A tensor's values by their place. */
+  private interface Values {
+    float at(long index);
+  }
+
+  private static Values values(String name, StoredTensor stored) {
+    MemorySegment bytes = stored.bytes();
+    return switch (stored.type()) {
+      case F64 -> i -> (float) bytes.get(DOUBLE, Double.BYTES * i);
+      case F32 -> i -> bytes.get(FLOAT, Float.BYTES * i);
+      case F16 -> i -> Float.float16ToFloat(bytes.get(SHORT, Short.BYTES * i));
+      case BF16 -> i -> Float.intBitsToFloat(bytes.get(SHORT, Short.BYTES * i) << 16);
+      default ->
+          throw new CheckpointException(
+              "tensor %s is %s; weights must be F64, F32, F16 or BF16"
+                  .formatted(name, stored.type()));
+    };
+  }
+
+  /** The nearest bfloat16, the even one of two; what is no number is one and the same. */
+  private static int bfloat16(float value) {
+    int bits = Float.floatToIntBits(value);
+    return Float.isNaN(value) ? bits >>> 16 : (bits + 0x7fff + (bits >>> 16 & 1)) >>> 16;
   }
 }

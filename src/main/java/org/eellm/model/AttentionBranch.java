@@ -152,6 +152,14 @@ record AttentionBranch(
     }
   }
 
+  /** The norm is the block's own and learns with it, so there is nothing worth leaving out. */
+  @Override
+  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    try (Scope _ = Scope.open()) {
+      backward(tape, gradient, pass, gradients);
+    }
+  }
+
   @Override
   public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {

@@ -25,6 +25,9 @@ public sealed interface Branch permits AttentionBranch, MlpBranch {
   /** The gradient of x through the body alone, from that of the output, g, both [b s, hidden]. */
   Tensor backward(Tape tape, Tensor g, Pass pass, Gradients gradients);
 
+  /** {@link #backward} where nobody needs the gradient of x: it is not computed if it need not. */
+  void learn(Tape tape, Tensor g, Pass pass, Gradients gradients);
+
   /**
    * {@code body(norm(x))} of rows whose earlier keys and values lie in {@code cache}, [n, hidden].
    */

@@ -23,6 +23,9 @@ sealed interface Linear {
    */
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
+  /** Adds weight and bias gradients alone. */
+  void learn(Tensor x, Tensor g, Gradients gradients);
+
   static Linear column(Parameters parameters, String firstName) {
     return new Column(
         parameters.weight(firstName), bias(parameters, firstName), parameters.tensorParallel());
@@ -53,9 +56,14 @@ sealed interface Linear {
 
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
+      learn(x, g, gradients);
+      return parallel.reduce(torch.mm(g, weight.value()));
+    }
+
+    @Override
+    public void learn(Tensor x, Tensor g, Gradients gradients) {
       gradients.addProduct(weight, g, parallel.gather(x));
       bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
-      return parallel.reduce(torch.mm(g, weight.value()));
     }
   }
 
@@ -73,9 +81,18 @@ sealed interface Linear {
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       Tensor all = parallel.gather(g);
-      gradients.addProduct(weight, all, x);
-      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
+      learn(x, all, g, gradients);
       return torch.mm(all, weight.value());
+    }
+
+    @Override
+    public void learn(Tensor x, Tensor g, Gradients gradients) {
+      learn(x, parallel.gather(g), g, gradients);
+    }
+
+    private void learn(Tensor x, Tensor all, Tensor local, Gradients gradients) {
+      gradients.addProduct(weight, all, x);
+      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(local)));
     }
   }
 }

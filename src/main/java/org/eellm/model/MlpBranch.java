@@ -61,12 +61,30 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
   public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
-      Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
-      Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
-      Tensor gInner = activateBackward(saved.inner(), gActive);
+      Tensor gInner = innerBackward(saved, gradient, pass, gradients);
       Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
       return scope.pass(norm.backward(saved.x(), gNormed, gradients));
     }
+  }
+
+  /** An exit's branch MLP has its layer's norm, which does not learn where only heads do. */
+  @Override
+  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope _ = Scope.open()) {
+      if (norm.learns()) {
+        backward(tape, gradient, pass, gradients);
+      } else {
+        up.learn(saved.normed(), innerBackward(saved, gradient, pass, gradients), gradients);
+      }
+    }
+  }
+
+  /** The gradient of what {@code up} gives, from that of the output. */
+  private Tensor innerBackward(Saved saved, Tensor gradient, Pass pass, Gradients gradients) {
+    Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
+    Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
+    return activateBackward(saved.inner(), gActive);
   }
 
   @Override

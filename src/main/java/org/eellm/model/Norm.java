@@ -26,6 +26,9 @@ sealed interface Norm {
    */
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
+  /** Whether its parameters learn. */
+  boolean learns();
+
   /** The norm whose parameters begin with {@code name}. */
   static Norm of(ModelConfig model, Parameters parameters, String name) {
     Weight weight = parameters.weight(name + ".weight");
@@ -39,6 +42,11 @@ sealed interface Norm {
   /** {@code x / sqrt(mean(x^2) + epsilon) * weight}. */
   record RmsNorm(Weight weight, double epsilon) implements Norm {
     private static final long[] LAST = {-1};
+
+    @Override
+    public boolean learns() {
+      return weight.learns();
+    }
 
     @Override
     public Tensor forward(Tensor x) {
@@ -84,6 +92,11 @@ sealed interface Norm {
 
   /** {@code (x - mean) / sqrt(variance + epsilon) * weight + bias}. */
   record LayerNorm(Weight weight, Weight bias, double epsilon) implements Norm {
+    @Override
+    public boolean learns() {
+      return weight.learns();
+    }
+
     @Override
     public Tensor forward(Tensor x) {
       try (Scope scope = Scope.open()) {

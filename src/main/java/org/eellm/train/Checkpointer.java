@@ -37,6 +37,10 @@ final class Checkpointer implements AutoCloseable {
   private final World world;
   private final boolean asynchronous;
   private final Optional<CheckpointStore> store;
+
+  /** Checksum of the trunk that is tuned, on the first rank. */
+  private final Optional<String> trunk;
+
   private Optional<Path> latest;
   private Optional<Writing> writing = Optional.empty();
 
@@ -66,6 +70,7 @@ final class Checkpointer implements AutoCloseable {
     String path = store.flatMap(CheckpointStore::latest).map(c -> c.folder().toString()).orElse("");
     String first = share(path).getFirst();
     latest = first.isEmpty() ? Optional.empty() : Optional.of(Path.of(first));
+    trunk = store.flatMap(_ -> RunState.tuned(data.config())).map(ModelFolder::trunkChecksum);
   }
 
   /** The checkpoints of a run. */
@@ -235,10 +240,8 @@ final class Checkpointer implements AutoCloseable {
 
   /** What belongs to the model, or to the heads, beside the weights. */
   private void describe(Path into) throws IOException {
-    Optional<ModelFolder> tuned = RunState.tuned(data.config());
-    if (tuned.isPresent()) {
-      ModelFolder.describeHeads(
-          into, data.config().architecture().exits(), tuned.get().trunkChecksum());
+    if (trunk.isPresent()) {
+      ModelFolder.describeHeads(into, data.config().architecture().exits(), trunk.get());
       return;
     }
     Optional<Tokenizer> tokenizer = data.tokenizer();

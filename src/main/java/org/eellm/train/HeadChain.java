@@ -119,7 +119,7 @@ final class HeadChain {
       return Optional.empty();
     }
     try (Scope scope = Scope.open()) {
-      Tensor loss = walk.learn(target, weight * share, objective, gradients).loss();
+      Tensor loss = walk.tune(target, weight * share, objective, gradients);
       return Optional.of(walk.result(loss));
     }
   }

@@ -22,7 +22,7 @@ import org.eellm.train.Chain.HeadScore;
 record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
 
   /**
-   * Loss and the gradients of {@code weight * mean loss}, which are added.
+   * Loss and the gradients of {@code weight * mean loss}, which are added; with the stream's.
    *
    * @param weight of the head and of this microbatch in the step
    */
@@ -30,30 +30,64 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
       HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     try (Scope scope = Scope.open();
         Kept kept = new Kept()) {
-      Tensor x = stream;
-      List<Branch.Tape> tapes = new ArrayList<>();
-      for (Branch branch : head.branches()) {
-        Branch.Output output = branch.forward(x, pass, kept);
-        tapes.add(output.tape());
-        x = output.delta().add_(x);
+      Passed passed = pass(kept, target, weight, objective, gradients);
+      Tensor g = passed.gradient();
+      for (int i = passed.tapes().size() - 1; i >= 0; i--) {
+        g = backward(i, passed, g, gradients);
       }
-      HeadLoss.Result result =
-          HeadLoss.forwardBackward(
-              head.normed(x),
-              head.output(),
-              target,
-              batch.mask(),
-              weight / batch.count(),
-              objective.temperatures().get(head.index()),
-              objective.dynamicTokenWeights() && head.head().isExit(),
-              head.parallel(),
-              gradients);
-      Tensor g = head.normBackward(x, result.gradient(), gradients);
-      for (int i = tapes.size() - 1; i >= 0; i--) {
-        g = head.branches().get(i).backward(tapes.get(i), g, pass, gradients).add_(g);
-      }
-      return new HeadLoss.Result(scope.pass(result.loss()), scope.pass(g));
+      return new HeadLoss.Result(scope.pass(passed.loss()), scope.pass(g));
     }
+  }
+
+  /** The same where nothing below the head learns: the loss alone. */
+  Tensor tune(HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    try (Scope scope = Scope.open();
+        Kept kept = new Kept()) {
+      Passed passed = pass(kept, target, weight, objective, gradients);
+      Tensor g = passed.gradient();
+      for (int i = passed.tapes().size() - 1; i > 0; i--) {
+        g = backward(i, passed, g, gradients);
+      }
+      if (!passed.tapes().isEmpty()) {
+        head.branches().getFirst().learn(passed.tapes().getFirst(), g, pass, gradients);
+      }
+      return scope.pass(passed.loss());
+    }
+  }
+
+  /**
+   * The way up the head, and back through its norm.
+   *
+   * @param gradient of the stream behind the head's branches
+   */
+  private record Passed(List<Branch.Tape> tapes, Tensor loss, Tensor gradient) {}
+
+  private Passed pass(
+      Kept kept, HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    Tensor x = stream;
+    List<Branch.Tape> tapes = new ArrayList<>();
+    for (Branch branch : head.branches()) {
+      Branch.Output output = branch.forward(x, pass, kept);
+      tapes.add(output.tape());
+      x = output.delta().add_(x);
+    }
+    HeadLoss.Result result =
+        HeadLoss.forwardBackward(
+            head.normed(x),
+            head.output(),
+            target,
+            batch.mask(),
+            weight / batch.count(),
+            objective.temperatures().get(head.index()),
+            objective.dynamicTokenWeights() && head.head().isExit(),
+            head.parallel(),
+            gradients);
+    return new Passed(tapes, result.loss(), head.normBackward(x, result.gradient(), gradients));
+  }
+
+  /** Through a branch and the residual beside it. */
+  private Tensor backward(int i, Passed passed, Tensor g, Gradients gradients) {
+    return head.branches().get(i).backward(passed.tapes().get(i), g, pass, gradients).add_(g);
   }
 
   /** The result that a loss summed over the mask stands for. */

@@ -4,10 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
@@ -17,6 +19,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.generate.ExitPolicies;
@@ -27,11 +30,14 @@ import org.eellm.generate.Sampler;
 import org.eellm.generate.TokenListener;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 
 /** A real, trained Llama without exits, loaded as it is, and what it is known to say. */
 final class StoriesTest {
   private static final Path STORIES = Path.of("../shared/models/stories260K");
+
+  @TempDir private Path folder;
 
   private List<Integer> known = List.of(); // BOS, then the greedy text
 
@@ -41,7 +47,7 @@ final class StoriesTest {
     known = ids(new ObjectMapper().readTree(STORIES.resolve("golden.json").toFile()).get("ids"));
   }
 
-  private static List<Integer> ids(com.fasterxml.jackson.databind.JsonNode array) {
+  private static List<Integer> ids(JsonNode array) {
     return StreamSupport.stream(array.spliterator(), false).map(id -> id.asInt()).toList();
   }
 
@@ -96,6 +102,97 @@ final class StoriesTest {
         assertThat(row).containsExactly(expected, within(1e-3f));
       }
     }
+  }
+
+  /** From a plain Llama to one that exits, on text of its own. */
+  @Test
+  void exits_addedAndTuned_agreeMoreAndLeaveTheTrunkAlone() throws IOException {
+    Path openings =
+        Files.writeString(
+            folder.resolve("openings.txt"),
+            "Once upon a time\nOne day, a little\nTom was a\nLily had a\nThe dog\nA big\n");
+    Path data = folder.resolve("written");
+    Path written =
+        Files.writeString(
+            folder.resolve("written.jsonl"),
+            run(
+                "generate --temperature 1 --max-tokens 300 --json --seed 1",
+                "--model",
+                STORIES,
+                "--prompt-file",
+                openings));
+    run("prepare", "--input", written, "--output", data, "--tokenizer", STORIES);
+    Path model = folder.resolve("model");
+    run("add-exits --exits 2,3,4 --head norm,mlp", "--model", STORIES, "--output", model);
+    byte[] before = Files.readAllBytes(model.resolve("model.safetensors"));
+    Path config =
+        Files.writeString(
+            folder.resolve("tune.yaml"),
+            """
+            data: {sources: ["%s"], tokenizer: "%s", sequence_length: 64, split: [80, 20, 0]}
+            train: {steps: 60, micro_batch_size: 8, global_batch_size: 8, eval_interval: 60, threads: 1}
+            optimizer: {learning_rate: 3e-3, warmup_steps: 5}
+            tune: {target: final_head}
+            """
+                .formatted(data, STORIES));
+    Path tuned = folder.resolve("tuned");
+
+    run("tune", "--model", model, "--config", config, "--output", tuned);
+
+    List<JsonNode> evaluations =
+        Files.readAllLines(tuned.resolve("metrics.jsonl")).stream()
+            .map(StoriesTest::json)
+            .filter(line -> line.has("validation_loss_exit_2"))
+            .toList();
+    for (String exit : List.of("exit_2", "exit_3", "exit_4")) {
+      assertThat(figure(evaluations.getLast(), "loss", exit))
+          .isLessThan(figure(evaluations.getFirst(), "loss", exit) - 0.3);
+      assertThat(figure(evaluations.getLast(), "agreement", exit))
+          .isGreaterThan(figure(evaluations.getFirst(), "agreement", exit) + 0.05);
+    }
+    assertThat(model.resolve("model.safetensors")).hasBinaryContent(before);
+    Path merged = folder.resolve("merged");
+    run("add-exits", "--model", STORIES, "--heads", tuned, "--output", merged);
+    json(Files.readString(merged.resolve("conversion.json")))
+        .path("tensors")
+        .forEach(
+            tensor ->
+                assertThat(tensor.path("origins").elements().next())
+                    .isEqualTo(tensor.get("sha256")));
+    String generate = "generate --max-tokens 60 --json --prompt Once --threshold ";
+    JsonNode whole = json(run("generate --max-tokens 60 --json --prompt Once", "--model", STORIES));
+    JsonNode sure = json(run(generate + "1", "--model", merged));
+    JsonNode early = json(run(generate + "0.5", "--model", merged));
+    JsonNode apart = json(run(generate + "0.5", "--model", STORIES, "--heads", tuned));
+    assertThat(sure.get("ids")).isEqualTo(whole.get("ids"));
+    assertThat(ids(early.get("exits"))).anyMatch(layer -> layer < 5);
+    assertThat(apart.get("ids")).isEqualTo(early.get("ids"));
+  }
+
+  private static double figure(JsonNode line, String name, String exit) {
+    return line.get("validation_%s_%s".formatted(name, exit)).asDouble();
+  }
+
+  private static JsonNode json(String text) {
+    try {
+      return new ObjectMapper().readTree(text);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** What a command prints; the words of the first argument, then the others as they are. */
+  private static String run(String command, Object... arguments) {
+    List<String> all = new ArrayList<>(List.of(command.split(" ")));
+    Stream.of(arguments).map(Object::toString).forEach(all::add);
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    assertThat(Main.run(commandLine, all.toArray(String[]::new))).as(err.toString()).isZero();
+    return out.toString();
   }
 
   /** The float32 values of a NumPy file of version 1. */
