@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.Mesh;
@@ -100,8 +101,11 @@ final class BenchTrainCommand implements Callable<Integer> {
                   others.speedUp(), 100 * others.speedUp() / others.limit(), others.limit());
             });
     out.printf(
-        "bubble of equal stages %.1f %%, memory of the fullest rank %,.0f MB%n",
-        100 * report.bubble(), report.memory() / 1e6);
+        "bubble of equal stages %.1f %%, memory of the ranks %s MB%n",
+        100 * report.bubble(),
+        report.memory().stream()
+            .map(bytes -> "%,.0f".formatted(bytes / 1e6))
+            .collect(Collectors.joining(", ")));
     out.flush();
   }
 

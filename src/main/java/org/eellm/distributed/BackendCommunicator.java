@@ -18,6 +18,7 @@ import org.bytedeco.pytorch.ReduceOp;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.Work;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -149,8 +150,13 @@ final class BackendCommunicator implements Communicator {
           moves,
           kept,
           () -> {
-            arrived.select(0, rank()).copy_(parts.select(0, rank()));
-            sum.copy_(arrived.sum(0));
+            Tensor mine = parts.select(0, rank());
+            if (size() == 2) { // Without a copy of this rank's part.
+              torch.add_out(sum, mine, arrived.select(0, 1 - rank()));
+            } else {
+              arrived.select(0, rank()).copy_(mine);
+              torch.sum_out(sum, arrived, 0);
+            }
           });
     }
   }

@@ -15,6 +15,11 @@ import org.eellm.tensor.Tensors;
  * that nothing has to be zeroed.
  */
 public final class Gradients implements AutoCloseable {
+  /** Products in a narrow format are of so many rows or bytes at least. */
+  private static final long BLOCK_ROWS = 1024;
+
+  private static final long BLOCK_BYTES = 2L << 20;
+
   private final Kept kept = new Kept();
   private final Tensor flat;
   private final Tensor[] views;
@@ -84,13 +89,35 @@ public final class Gradients implements AutoCloseable {
     }
     Tensor transposed = g.t();
     if (!float32) {
-      add(weight, torch.mm(transposed, x));
+      addBlocks(weight, transposed, x);
     } else if (written[weight.index()]) {
       views[weight.index()].addmm_(transposed, x);
     } else {
       torch.mm_out(views[weight.index()], transposed, x);
       written[weight.index()] = true;
     }
+  }
+
+  /**
+   * By blocks of rows, since a product in the compute format is a matrix beside the sum: that of an
+   * output matrix would be as large as the activations of layers.
+   */
+  private void addBlocks(Weight weight, Tensor transposed, Tensor x) {
+    Tensor view = views[weight.index()];
+    long rows = Math.max(BLOCK_ROWS, BLOCK_BYTES / (x.element_size() * x.size(1)));
+    for (long start = 0; start < view.size(0); start += rows) {
+      try (Scope scope = Scope.open()) {
+        long count = Math.min(rows, view.size(0) - start);
+        Tensor product = torch.mm(transposed.narrow(0, start, count), x);
+        Tensor block = view.narrow(0, start, count);
+        if (written[weight.index()]) {
+          block.add_(product);
+        } else {
+          block.copy_(product);
+        }
+      }
+    }
+    written[weight.index()] = true;
   }
 
   /** Adds row i of {@code g} to row {@code ids[i]}. g [n, width], ids [n]. */

@@ -47,7 +47,7 @@ public final class MeshBenchmark {
    * @param threads of each rank
    * @param microbatches of a replica in a step
    * @param bubble share of a step in which stages of equal cost have nothing to do
-   * @param memory resident bytes of the fullest rank, of all models measured here
+   * @param memory resident bytes of each rank, of all models measured here
    * @param comparison absent where only the mesh was measured
    */
   public record Report(
@@ -57,7 +57,7 @@ public final class MeshBenchmark {
       int rounds,
       int microbatches,
       double bubble,
-      long memory,
+      List<Long> memory,
       Variant measured,
       Optional<Comparison> comparison) {}
 
@@ -82,7 +82,7 @@ public final class MeshBenchmark {
     try (Subject mesh = new Subject(config, world);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);
-      long memory = 0;
+      List<Long> memory = List.of();
       for (int round = -WARMUP; round < rounds; round++) {
         int number = round;
         memory = times.mesh().take(number, mesh).memory();

@@ -1,6 +1,5 @@
 package org.eellm.train;
 
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,7 +13,10 @@ import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Pending;
 import org.eellm.model.Decoder;
 import org.eellm.schedule.Action;
+import org.eellm.schedule.Action.Receive;
+import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.Receipts;
 import org.eellm.schedule.Schedule;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -22,8 +24,9 @@ import org.eellm.tensor.Tensors;
 
 /**
  * Does a stage's actions in their order: the only pipeline loop there is. Receives are posted and
- * sends started when their turn comes; a computation waits for the receive it needs, and the end of
- * the list for the sends.
+ * sends started when their turn comes; a computation waits for the receive it needs. What was sent
+ * is freed when a message proves that it has arrived, and the rest at the end of the list: so the
+ * memory of messages does not grow with the number of microbatches.
  */
 final class ScheduleExecutor {
 
@@ -81,9 +84,10 @@ final class ScheduleExecutor {
   private final Message message;
   private final Work work;
   private final Trace trace;
-  private final Map<Integer, Arrival> arrivals = new HashMap<>();
+  private final Receipts receipts;
+  private final Map<Receive, Arrival> arrivals = new HashMap<>();
   private final Map<Integer, Departure> departures = new HashMap<>();
-  private final List<Pending> sends = new ArrayList<>();
+  private final Map<Send, Pending> sends = new HashMap<>();
   private long waited;
 
   private ScheduleExecutor(
@@ -94,6 +98,7 @@ final class ScheduleExecutor {
     this.message = message;
     this.work = work;
     this.trace = trace;
+    this.receipts = Receipts.of(schedule, stage);
   }
 
   /**
@@ -122,20 +127,21 @@ final class ScheduleExecutor {
       int chunk = action.chunk();
       int here = schedule.virtualStage(stage, chunk);
       switch (action) {
-        case Action.ReceiveActivation _ -> post(activation(microbatch, here), here - 1);
-        case Action.ReceiveGradient _ -> post(gradient(microbatch, here), here + 1);
-        case Action.SendActivation _ -> send(activation(microbatch, here + 1), here + 1);
-        case Action.SendGradient _ -> send(gradient(microbatch, here - 1), here - 1);
+        case Action.ReceiveActivation receive ->
+            post(receive, activation(microbatch, here), here - 1);
+        case Action.ReceiveGradient receive -> post(receive, gradient(microbatch, here), here + 1);
+        case Action.SendActivation send -> send(send, activation(microbatch, here + 1), here + 1);
+        case Action.SendGradient send -> send(send, gradient(microbatch, here - 1), here - 1);
         case Action.Forward _ -> {
           try (Scope scope = Scope.open();
-              Arrived input = await(activation(microbatch, here));
+              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("forward", microbatch.index(), chunk)) {
             depart(microbatch, here + 1, work.forward(microbatch, chunk, input.tensor()));
           }
         }
         case Action.Tune _ -> {
           try (Scope scope = Scope.open();
-              Arrived input = await(activation(microbatch, here));
+              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
             depart(microbatch, here + 1, work.tune(microbatch, chunk, input.tensor()));
           }
@@ -145,7 +151,7 @@ final class ScheduleExecutor {
               actions.subList(i + 1, actions.size()).stream()
                   .noneMatch(later -> later instanceof Action.Backward && later.chunk() == chunk);
           try (Scope scope = Scope.open();
-              Arrived above = await(gradient(microbatch, here));
+              Arrived above = await(new Action.ReceiveGradient(microbatch, chunk));
               Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
             work.backward(microbatch, chunk, above.tensor(), last)
                 .ifPresent(below -> hold(gradient(microbatch, here - 1), below));
@@ -156,7 +162,7 @@ final class ScheduleExecutor {
     if (!sends.isEmpty()) {
       try (Trace.Span span = trace.span("wait", 0, 0)) {
         long start = System.nanoTime();
-        sends.forEach(Pending::await);
+        sends.values().forEach(Pending::await);
         waited += System.nanoTime() - start;
       }
     }
@@ -172,18 +178,19 @@ final class ScheduleExecutor {
     return activation(microbatch, virtualStage) + 1;
   }
 
-  private void post(int tag, int from) {
+  private void post(Receive receive, int tag, int from) {
     try (Scope scope = Scope.open()) {
       Kept kept = new Kept();
       Tensor buffer =
           kept.keep(
               Tensors.empty(message.type(), message.device(), message.rows(), message.width()));
       arrivals.put(
-          tag, new Arrival(kept, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
+          receive,
+          new Arrival(kept, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
     }
   }
 
-  /** What has arrived under a tag, if a receive was posted for it. */
+  /** What has arrived, if a receive was posted for it. */
   private record Arrived(Optional<Arrival> arrival) implements AutoCloseable {
     Optional<Tensor> tensor() {
       return arrival.map(Arrival::tensor);
@@ -195,13 +202,16 @@ final class ScheduleExecutor {
     }
   }
 
-  private Arrived await(int tag) {
-    Optional<Arrival> arrival = Optional.ofNullable(arrivals.remove(tag));
+  private Arrived await(Receive receive) {
+    Optional<Arrival> arrival = Optional.ofNullable(arrivals.remove(receive));
     if (arrival.isPresent()) {
       try (Trace.Span span = trace.span("wait", 0, 0)) {
         long start = System.nanoTime();
         arrival.get().pending().await();
         waited += System.nanoTime() - start;
+      }
+      for (Send done : receipts.of(receive)) {
+        Objects.requireNonNull(sends.remove(done)).await();
       }
     }
     return new Arrived(arrival);
@@ -219,9 +229,9 @@ final class ScheduleExecutor {
     departures.put(tag, new Departure(kept, kept.keep(tensor)));
   }
 
-  private void send(int tag, int to) {
+  private void send(Send send, int tag, int to) {
     try (Departure departure = Objects.requireNonNull(departures.remove(tag))) {
-      sends.add(pipeline.send(departure.tensor(), schedule.stageOf(to), tag));
+      sends.put(send, pipeline.send(departure.tensor(), schedule.stageOf(to), tag));
     }
   }
 }

@@ -67,7 +67,7 @@ final class StepRunner implements AutoCloseable {
    * TrainEvent.Step}.
    *
    * @param waiting share of the step's time that ranks waited for other stages, on average
-   * @param memory resident bytes of the fullest rank
+   * @param memory resident bytes of each rank
    */
   record Result(
       double loss,
@@ -78,7 +78,7 @@ final class StepRunner implements AutoCloseable {
       int batchSize,
       Verdict verdict,
       double waiting,
-      long memory) {}
+      List<Long> memory) {}
 
   /**
    * Takes a step.

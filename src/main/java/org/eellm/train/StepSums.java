@@ -1,6 +1,7 @@
 package org.eellm.train;
 
 import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.distributed.Reduction;
 import org.eellm.distributed.World;
@@ -14,9 +15,9 @@ import org.eellm.tensor.Tensors;
  * @param losses each head's mean loss
  * @param squares of the gradient's entries
  * @param waiting mean share of the step's time that ranks waited for other stages
- * @param memory resident bytes of the fullest rank
+ * @param memory resident bytes of each rank
  */
-record StepSums(double[] losses, double squares, double waiting, long memory) {
+record StepSums(double[] losses, double squares, double waiting, List<Long> memory) {
 
   /**
    * Sums over ranks; the ranks of a tensor-parallel group computed the same losses, so the first
@@ -33,8 +34,9 @@ record StepSums(double[] losses, double squares, double waiting, long memory) {
     mine[heads + 1] = waiting / ranks;
     mine[heads + 2 + world.rank()] = memory;
     double[] all = sum(world, mine);
-    long fullest = (long) Arrays.stream(all, heads + 2, all.length).max().orElseThrow();
-    return new StepSums(Arrays.copyOf(all, heads), all[heads], all[heads + 1], fullest);
+    List<Long> resident =
+        Arrays.stream(all, heads + 2, all.length).mapToObj(bytes -> (long) bytes).toList();
+    return new StepSums(Arrays.copyOf(all, heads), all[heads], all[heads + 1], resident);
   }
 
   /** The sum over all ranks of each entry. */

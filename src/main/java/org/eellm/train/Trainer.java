@@ -3,6 +3,7 @@ package org.eellm.train;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -277,7 +278,7 @@ public final class Trainer implements AutoCloseable {
         state.seconds(),
         result.verdict(),
         result.waiting(),
-        result.memory());
+        Collections.max(result.memory()));
   }
 
   /** The run's own files and who else watches; nothing but on the first rank. */
