@@ -30,6 +30,9 @@ import picocli.CommandLine.Spec;
         "Measures the model, and each of its exits, on tasks and texts; docs/evaluation.md says"
             + " how.")
 final class EvalCommand implements Callable<Integer> {
+  /** Of examples and of answers that are drawn, by default. */
+  static final long SEED = 1234;
+
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
@@ -86,7 +89,7 @@ final class EvalCommand implements Callable<Integer> {
   @Option(
       names = "--seed",
       paramLabel = "N",
-      defaultValue = "1234",
+      defaultValue = "" + SEED,
       description = "Of examples and of answers that are drawn; ${DEFAULT-VALUE} by default.")
   private long seed;
 

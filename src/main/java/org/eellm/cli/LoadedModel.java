@@ -20,7 +20,11 @@ import org.eellm.eval.Subject;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.Engine;
 import org.eellm.generate.GenerateException;
+import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.TokenListener;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
@@ -139,6 +143,12 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
             .withBatchSize(batchSize)
             .withMaxPending(maxPending)
             .withMaxQueued(Integer.MAX_VALUE));
+  }
+
+  /** Continues texts, one after the other, on the calling thread. */
+  List<Result> generate(List<Request> requests) {
+    Limits limits = Limits.of(decoder).withVocabSize(tokenizer.vocabSize()).withBatchSize(1);
+    return Generator.generate(decoder, limits, requests, TokenListener.none());
   }
 
   /** What is evaluated, with an engine of this model. */

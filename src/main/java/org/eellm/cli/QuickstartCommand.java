@@ -30,6 +30,10 @@ import org.eellm.data.Corpus;
 import org.eellm.data.Preparation;
 import org.eellm.data.Tokenizer;
 import org.eellm.data.WordNetCorpus;
+import org.eellm.eval.Sweep;
+import org.eellm.eval.SweepPlot;
+import org.eellm.eval.SweepRun;
+import org.eellm.eval.SweepSetting;
 import org.eellm.tensor.Rates;
 import org.eellm.tensor.Torch;
 import org.eellm.train.RunFolder;
@@ -103,7 +107,7 @@ final class QuickstartCommand implements Callable<Integer> {
       double seconds,
       SequencedMap<String, Object> evaluation,
       List<WrittenDefinitions.Definition> definitions,
-      ThresholdSweep sweep) {}
+      Sweep sweep) {}
 
   @Override
   public Integer call() throws IOException {
@@ -128,9 +132,16 @@ final class QuickstartCommand implements Callable<Integer> {
         definitions.print(spec.commandLine().getOut());
       }
       stage(4, "measuring thresholds");
-      ThresholdSweep sweep =
-          ThresholdSweep.measure(model, heldOut(corpus), THRESHOLDS, MAX_TOKENS, rounds);
-      TradeoffPlot.write(sweep, output.resolve("tradeoff.png"));
+      SweepRun run =
+          new SweepRun(
+              model::generate,
+              model.architecture().exits().layers(),
+              model.endTokens(),
+              heldOut(corpus).stream().map(prompt -> model.prompt(prompt, prompt)).toList(),
+              MAX_TOKENS);
+      Sweep sweep =
+          run.measure(THRESHOLDS.stream().map(SweepSetting::atThreshold).toList(), rounds);
+      SweepPlot.write(sweep, output.resolve("tradeoff.png"));
       Report report =
           new Report(
               output.toString(),
@@ -271,7 +282,7 @@ final class QuickstartCommand implements Callable<Integer> {
       JsonOption.print(out, report);
       return;
     }
-    report.sweep().print(out);
+    ThresholdTable.print(out, report.sweep());
     String folder = shellWord(output);
     String longer = shellWord(output.resolveSibling(output.getFileName() + "-longer"));
     out.printf(

@@ -42,9 +42,11 @@ public record Evaluation(
   public TaskResult run(TaskSpec spec, EvalProgress progress) {
     List<Item> items = TaskItems.read(spec, data, limit, seed);
     List<String> heads = Subject.heads(exits);
-    OutcomeFile file =
-        new OutcomeFile(
-            output.resolve("items").resolve(spec.task() + ".jsonl"), question(spec, items));
+    OutcomeFile<Outcome> file =
+        new OutcomeFile<>(
+            output.resolve("items").resolve(spec.task() + ".jsonl"),
+            question(spec, items),
+            Outcome.class);
     TaskRun run = new TaskRun(subject, spec, heads, decoding, seed);
     int done = file.outcomes().size();
     while (done < items.size()) {

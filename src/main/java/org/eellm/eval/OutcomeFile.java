@@ -12,20 +12,24 @@ import java.util.List;
 import org.eellm.config.ConfigException;
 
 /**
- * A task's outcomes as they come: a line that says what was asked of what, then a line an outcome.
- * What is there already is not asked again; a last line that was cut short is.
+ * Outcomes of long work as they come: a line that says what was asked of what, then a line an
+ * outcome. What is there already is not asked again; a last line that was cut short is.
+ *
+ * @param <T> a record that goes through JSON unchanged
  */
-final class OutcomeFile {
+final class OutcomeFile<T> {
   private final Path file;
-  private final List<Outcome> outcomes = new ArrayList<>();
+  private final Class<T> type;
+  private final List<T> outcomes = new ArrayList<>();
 
   /**
    * @param question all that the outcomes depend on, as one line of JSON
    * @throws ConfigException if the file has outcomes of something else
    * @throws EvalException if it is damaged before its last line
    */
-  OutcomeFile(Path file, String question) {
+  OutcomeFile(Path file, String question, Class<T> type) {
     this.file = file;
+    this.type = type;
     try {
       Files.createDirectories(file.toAbsolutePath().getParent());
       String text = Files.exists(file) ? Files.readString(file) : "";
@@ -45,20 +49,21 @@ final class OutcomeFile {
     }
   }
 
-  private Outcome parse(String line, int number) {
+  private T parse(String line, int number) {
     try {
-      return Json.MAPPER.readValue(line, Outcome.class);
+      return Json.MAPPER.readValue(line, type);
     } catch (JsonProcessingException e) {
       throw new EvalException("%s:%d: is no outcome; remove the file".formatted(file, number), e);
     }
   }
 
-  /** In the items' order. */
-  List<Outcome> outcomes() {
+  /** In the order in which they came. */
+  List<T> outcomes() {
     return outcomes;
   }
 
-  void add(List<Outcome> more) {
+  /** Writes further outcomes to the file's end. */
+  void add(List<T> more) {
     StringBuilder lines = new StringBuilder();
     more.forEach(outcome -> lines.append(Json.line(outcome)).append('\n'));
     try {

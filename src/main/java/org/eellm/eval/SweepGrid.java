@@ -1,0 +1,83 @@
+package org.eellm.eval;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.ConfigException;
+import org.eellm.generate.DecodingMode;
+import org.eellm.generate.PolicyName;
+
+/**
+ * All settings that come of some values for each. Values that have no part in any setting are left
+ * out of it.
+ *
+ * @param thresholds for the policies that have one
+ * @param patiences for the policy patience
+ * @param exits sets of exits to ask, each by its layers; an empty set is all exits
+ * @param draftExits layers of exits that draft
+ * @param draftLengths most tokens of a draft
+ * @param draftConfidences where drafts end
+ */
+public record SweepGrid(
+    List<DecodingMode> modes,
+    List<PolicyName> policies,
+    List<Double> thresholds,
+    List<Integer> patiences,
+    List<List<Integer>> exits,
+    List<Integer> draftExits,
+    List<Integer> draftLengths,
+    List<Double> draftConfidences) {
+
+  /**
+   * The settings.
+   *
+   * @param available layers of the model's exits
+   * @throws ConfigException if one is not for the model
+   */
+  public List<SweepSetting> settings(List<Integer> available) {
+    List<SweepSetting> settings = new ArrayList<>();
+    for (DecodingMode mode : modes) {
+      switch (mode) {
+        case FULL ->
+            throw new ConfigException(
+                "--modes: full is what all others are measured beside; leave it out");
+        case EARLY_EXIT, RECOMPUTE -> policies.forEach(policy -> add(settings, mode, policy));
+        case SPECULATIVE -> drafts(settings, draftExits.isEmpty() ? available : draftExits);
+      }
+    }
+    for (SweepSetting setting : settings) {
+      setting.decoding().decoding(available, 1, name -> "--" + name);
+    }
+    return List.copyOf(settings);
+  }
+
+  private void add(List<SweepSetting> settings, DecodingMode mode, PolicyName policy) {
+    for (List<Integer> asked : exits) {
+      switch (policy) {
+        case MAX_PROBABILITY, MARGIN, ENTROPY ->
+            thresholds.forEach(
+                value -> settings.add(SweepSetting.atThreshold(mode, policy, value, asked)));
+        case PATIENCE ->
+            patiences.forEach(value -> settings.add(SweepSetting.patient(mode, value, asked)));
+        case FIXED -> {
+          if (asked.size() != 1) {
+            throw new ConfigException(
+                "--policies: fixed needs one exit in each set; give --exits 2 --exits 4");
+          }
+          settings.add(SweepSetting.fixed(mode, asked.getFirst()));
+        }
+        case FULL ->
+            throw new ConfigException(
+                "--policies: full is what all others are measured beside; leave it out");
+      }
+    }
+  }
+
+  private void drafts(List<SweepSetting> settings, List<Integer> from) {
+    for (int exit : from) {
+      for (int length : draftLengths) {
+        draftConfidences.forEach(
+            value -> settings.add(SweepSetting.speculative(exit, length, value)));
+      }
+    }
+  }
+}

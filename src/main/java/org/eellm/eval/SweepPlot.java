@@ -1,0 +1,74 @@
+package org.eellm.eval;
+
+import java.awt.Color;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import org.eellm.eval.Sweep.Row;
+import org.knowm.xchart.AnnotationText;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.XYSeries.XYSeriesRenderStyle;
+import org.knowm.xchart.style.Styler.LegendPosition;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+
+/** The picture of a {@link Sweep}: speed-up against agreement, a dot a setting. */
+public final class SweepPlot {
+  /** Dots that may all have their numbers beside them; of more, only the best have. */
+  private static final int LABELLED = 12;
+
+  /** Room left and right of the dots, as a share of what they span. */
+  private static final double MARGIN = 0.05;
+
+  private SweepPlot() {}
+
+  /** Writes a PNG file. */
+  public static void write(Sweep sweep, Path picture) {
+    List<Row> rows = sweep.rows();
+    double least = rows.stream().mapToDouble(row -> 100 * row.agreement()).min().orElseThrow();
+    double width = Math.max(1, 100 - least);
+    XYChart chart =
+        Charts.chart(
+            "What early exits gain and change",
+            "tokens that are the full model's, %",
+            "speed-up over the full model",
+            1000,
+            620);
+    chart.getStyler().setLegendPosition(LegendPosition.InsideNE);
+    chart.getStyler().setXAxisDecimalPattern("0.#");
+    chart.getStyler().setYAxisDecimalPattern("0.0#");
+    chart.getStyler().setXAxisMin(least - MARGIN * width);
+    chart.getStyler().setXAxisMax(100 + 2 * MARGIN * width);
+    Map<String, List<Row>> families =
+        rows.stream()
+            .collect(
+                Collectors.groupingBy(
+                    row -> row.setting().family(), LinkedHashMap::new, Collectors.toList()));
+    families.forEach((name, some) -> add(chart, name, some));
+    XYSeries full = chart.addSeries("full model", new double[] {100}, new double[] {1});
+    full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
+    full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
+    for (Row row : rows) {
+      if (rows.size() <= LABELLED || sweep.isBest(row)) {
+        double besideTheDot = 100 * row.agreement() + MARGIN / 2 * width;
+        chart.addAnnotation(
+            new AnnotationText(row.setting().numbers(), besideTheDot, row.speedUp(), false));
+      }
+    }
+    Charts.png(chart, picture);
+  }
+
+  private static void add(XYChart chart, String name, List<Row> some) {
+    XYSeries series =
+        chart.addSeries(
+            name,
+            some.stream().mapToDouble(row -> 100 * row.agreement()).toArray(),
+            some.stream().mapToDouble(Row::speedUp).toArray());
+    series.setMarker(SeriesMarkers.CIRCLE);
+    boolean speculates = some.getFirst().setting().draftExit().isPresent();
+    series.setXYSeriesRenderStyle(
+        speculates ? XYSeriesRenderStyle.Scatter : XYSeriesRenderStyle.Line);
+  }
+}

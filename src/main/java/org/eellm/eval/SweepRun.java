@@ -1,0 +1,296 @@
+package org.eellm.eval;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.zip.CRC32C;
+import org.eellm.eval.Sweep.OwnTexts;
+import org.eellm.eval.Sweep.Row;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.GeneratedToken;
+import org.eellm.generate.Prediction;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
+import org.eellm.generate.ScoreListener;
+
+/**
+ * Measures ways to decode.
+ *
+ * <p>First the full model continues some prompts greedily. Then every setting goes through these
+ * same texts, one at a time: it says its own next token, which counts as agreement if it is the
+ * full model's, and is then given the full model's. So all do the same work on the same text, and
+ * one early slip does not count again and again. Speculation, whose text is the full model's
+ * anyway, writes by itself. Speeds are the fastest of rounds in which all settings take turns with
+ * the full model, with the prompts' own tokens in the time.
+ */
+public final class SweepRun {
+  /** Settings that take turns, so that what is lost by stopping is little. */
+  private static final int CHUNK = 10;
+
+  private final Function<List<Request>, List<Result>> generator;
+  private final List<Integer> exits;
+  private final Set<Integer> endTokens;
+  private final int maxTokens;
+  private final List<Text> texts = new ArrayList<>();
+
+  /** A prompt and the full model's continuation. */
+  private record Text(List<Integer> prompt, List<Integer> continuation) {}
+
+  /** One way through all texts. */
+  private record Pass(double seconds, List<Result> results, double agreement) {}
+
+  /**
+   * Lets the full model write.
+   *
+   * @param generator continues texts one at a time, on the calling thread
+   * @param exits layers of the model's exits
+   * @param endTokens ids that end a text
+   * @param maxTokens of a text
+   */
+  public SweepRun(
+      Function<List<Request>, List<Result>> generator,
+      List<Integer> exits,
+      Set<Integer> endTokens,
+      List<List<Integer>> prompts,
+      int maxTokens) {
+    this.generator = generator;
+    this.exits = List.copyOf(exits);
+    this.endTokens = Set.copyOf(endTokens);
+    this.maxTokens = maxTokens;
+    List<Result> results = write(prompts, Decoding.full());
+    for (int i = 0; i < prompts.size(); i++) {
+      texts.add(new Text(prompts.get(i), results.get(i).ids()));
+    }
+  }
+
+  private int tokens() {
+    return texts.stream().mapToInt(text -> text.continuation().size()).sum();
+  }
+
+  /**
+   * Measures a few settings, without own texts.
+   *
+   * @param rounds at least 1
+   */
+  public Sweep measure(List<SweepSetting> settings, int rounds) {
+    List<Row> rows = rows(settings, rounds);
+    return new Sweep(
+        texts.size(),
+        tokens(),
+        rounds,
+        fullTokensPerSecond(rows),
+        Optional.empty(),
+        new LinkedHashMap<>(),
+        rows);
+  }
+
+  private List<Row> rows(List<SweepSetting> settings, int rounds) {
+    List<Decoding> decodings = new ArrayList<>(List.of(Decoding.full()));
+    settings.forEach(setting -> decodings.add(decoding(setting)));
+    List<Pass> passes = decodings.stream().map(this::pass).toList();
+    double[][] seconds = new double[decodings.size()][rounds];
+    for (int round = 0; round < rounds; round++) {
+      for (int i = 0; i < decodings.size(); i++) {
+        seconds[i][round] = pass(decodings.get(i)).seconds();
+      }
+    }
+    double full = fastest(seconds[0]);
+    List<Row> rows = new ArrayList<>();
+    for (int i = 0; i < settings.size(); i++) {
+      double time = fastest(seconds[i + 1]);
+      Pass pass = passes.get(i + 1);
+      List<GeneratedToken> tokens =
+          pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
+      rows.add(
+          new Row(
+              settings.get(i),
+              shares(tokens),
+              tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
+              tokens() / time,
+              full / time,
+              pass.agreement(),
+              acceptance(pass.results()),
+              Optional.empty(),
+              new LinkedHashMap<>()));
+    }
+    return rows;
+  }
+
+  /**
+   * Measures many settings, some at a time, so that a run that was stopped loses little.
+   *
+   * @param rounds at least 1
+   * @param file of what was measured already, and of what will be
+   * @param about all else that figures depend on, for people
+   * @param tasks that every setting does
+   * @throws org.eellm.config.ConfigException if the file is of another sweep
+   */
+  public Sweep measure(
+      List<SweepSetting> settings,
+      int rounds,
+      Path file,
+      String about,
+      SweepTasks tasks,
+      EvalProgress progress) {
+    OutcomeFile<Row> known = new OutcomeFile<>(file, question(settings, rounds, about), Row.class);
+    int done = known.outcomes().size();
+    while (done < settings.size()) {
+      progress.report("settings", done, settings.size());
+      List<SweepSetting> some = settings.subList(done, Math.min(done + CHUNK, settings.size()));
+      known.add(
+          rows(some, rounds).stream()
+              .map(
+                  row ->
+                      row.with(
+                          ownTexts(row.setting()),
+                          tasks.scores(row.setting().name(), row.setting().decoding())))
+              .toList());
+      done = known.outcomes().size();
+    }
+    progress.report("settings", done, settings.size());
+    return new Sweep(
+        texts.size(),
+        tokens(),
+        rounds,
+        fullTokensPerSecond(known.outcomes()),
+        Optional.of(perplexity(texts)),
+        tasks.scores("full", SweepTasks.FULL),
+        known.outcomes());
+  }
+
+  private String question(List<SweepSetting> settings, int rounds, String about) {
+    CRC32C checksum = new CRC32C();
+    checksum.update(Json.line(texts).getBytes(StandardCharsets.UTF_8));
+    return Json.line(
+        Map.of(
+            "about", about,
+            "settings", settings,
+            "rounds", rounds,
+            "texts", checksum.getValue()));
+  }
+
+  private static double fullTokensPerSecond(List<Row> rows) {
+    return rows.stream().mapToDouble(row -> row.tokensPerSecond() / row.speedUp()).max().orElse(0);
+  }
+
+  /** Lets a setting write by itself, and asks the full model what it thinks of that. */
+  OwnTexts ownTexts(SweepSetting setting) {
+    List<Result> results = write(texts.stream().map(Text::prompt).toList(), decoding(setting));
+    List<Text> own = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      own.add(new Text(texts.get(i).prompt(), results.get(i).ids()));
+    }
+    long same = own.stream().filter(texts::contains).count();
+    return new OwnTexts((double) same / own.size(), perplexity(own));
+  }
+
+  /** Every round does the same work, and a shared machine only ever slows it. */
+  private static double fastest(double[] seconds) {
+    return Arrays.stream(seconds).min().orElseThrow();
+  }
+
+  private Decoding decoding(SweepSetting setting) {
+    return setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
+  }
+
+  private List<Result> write(List<List<Integer>> prompts, Decoding decoding) {
+    return generator.apply(
+        prompts.stream()
+            .map(prompt -> new Request(prompt, maxTokens, endTokens, decoding, Sampler.greedy()))
+            .toList());
+  }
+
+  /** Of continuations to the full model, given their prompts. */
+  private double perplexity(List<Text> of) {
+    List<Request> requests = new ArrayList<>();
+    for (Text text : of) {
+      List<Integer> ids = new ArrayList<>(text.prompt());
+      ids.addAll(text.continuation());
+      requests.add(
+          Request.score(ids, text.prompt().size(), List.of(Subject.FINAL), ScoreListener.none()));
+    }
+    double mean =
+        generator.apply(requests).stream()
+            .flatMap(result -> result.tokens().stream())
+            .mapToDouble(GeneratedToken::logProbability)
+            .average()
+            .orElseThrow();
+    return Math.exp(-mean);
+  }
+
+  private Pass pass(Decoding decoding) {
+    List<Dictation> dictations = texts.stream().map(Dictation::new).toList();
+    boolean own = decoding instanceof Decoding.Speculative;
+    List<Request> requests =
+        dictations.stream()
+            .map(
+                dictation ->
+                    new Request(
+                        dictation.text.prompt(),
+                        dictation.text.continuation().size(),
+                        Set.of(),
+                        decoding,
+                        own ? Sampler.greedy() : dictation))
+            .toList();
+    long start = System.nanoTime();
+    List<Result> results = generator.apply(requests);
+    double seconds = (System.nanoTime() - start) / 1e9;
+    int same = 0;
+    for (int i = 0; i < results.size(); i++) {
+      same += own ? dictations.get(i).same(results.get(i).ids()) : dictations.get(i).same;
+    }
+    return new Pass(seconds, results, (double) same / tokens());
+  }
+
+  private SequencedMap<String, Double> shares(List<GeneratedToken> tokens) {
+    SequencedMap<String, Double> shares = new LinkedHashMap<>();
+    for (String head : Subject.heads(exits)) {
+      long count = tokens.stream().filter(token -> token.head().equals(head)).count();
+      shares.put(head, (double) count / tokens.size());
+    }
+    return shares;
+  }
+
+  private static Optional<Double> acceptance(List<Result> results) {
+    int drafted = results.stream().mapToInt(result -> result.usage().draftedTokens()).sum();
+    int confirmed = results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum();
+    return drafted == 0 ? Optional.empty() : Optional.of((double) confirmed / drafted);
+  }
+
+  /** Goes on with the full model's token, whatever the head says, and counts where they agree. */
+  private static final class Dictation implements Sampler {
+    private final Text text;
+    private int same;
+
+    Dictation(Text text) {
+      this.text = text;
+    }
+
+    @Override
+    public int next(Prediction prediction) {
+      int id = text.continuation().get(prediction.position() - text.prompt().size());
+      if (prediction.best() == id) {
+        same++;
+      }
+      return id;
+    }
+
+    /** How many of another text's tokens are this one's at the same place. */
+    int same(List<Integer> ids) {
+      int count = 0;
+      for (int i = 0; i < ids.size(); i++) {
+        count += ids.get(i).equals(text.continuation().get(i)) ? 1 : 0;
+      }
+      return count;
+    }
+  }
+}

@@ -1,0 +1,81 @@
+package org.eellm.eval;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.SequencedMap;
+import org.eellm.config.ConfigException;
+import org.eellm.eval.TaskSpec.OutputType;
+import org.eellm.generate.DecodingMode;
+import org.eellm.generate.DecodingSettings;
+
+/** Tasks that every setting of a sweep does. */
+@FunctionalInterface
+public interface SweepTasks {
+  /** The full model. */
+  DecodingSettings FULL =
+      new DecodingSettings(
+          Optional.of(DecodingMode.FULL),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          List.of(),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty());
+
+  /**
+   * A way to decode gets a score for each task and metric.
+   *
+   * @param name of its folder
+   */
+  SequencedMap<String, Double> scores(String name, DecodingSettings decoding);
+
+  /** No tasks. */
+  static SweepTasks none() {
+    return (name, decoding) -> new LinkedHashMap<>();
+  }
+
+  /**
+   * Tasks whose answers are written.
+   *
+   * @param data folder of the data sets
+   * @param limit most items of each subtask
+   * @param seed of examples, and of answers that are drawn
+   * @param output folder; what was answered there is not asked again
+   * @throws ConfigException if a task asks for likelihoods, which are the same in all settings
+   */
+  static SweepTasks of(
+      Subject subject,
+      List<TaskSpec> specs,
+      Path data,
+      OptionalInt limit,
+      long seed,
+      Path output,
+      EvalProgress progress) {
+    for (TaskSpec spec : specs) {
+      if (spec.outputType() != OutputType.GENERATE_UNTIL) {
+        throw new ConfigException(
+            "--tasks: %s asks for likelihoods, which exits do not change; use tasks whose answers are written"
+                .formatted(spec.task()));
+      }
+    }
+    return (name, decoding) -> {
+      SequencedMap<String, Double> scores = new LinkedHashMap<>();
+      Evaluation evaluation =
+          new Evaluation(subject, data, limit, List.of(), decoding, seed, output.resolve(name));
+      for (TaskSpec spec : specs) {
+        TaskResult result = evaluation.run(spec, progress);
+        for (Metric metric : spec.metrics()) {
+          scores.put(spec.task() + " " + metric, result.figure(Subject.FINAL, metric).value());
+        }
+      }
+      return scores;
+    };
+  }
+}

@@ -1,0 +1,207 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.eellm.generate.SmallModel;
+import org.eellm.model.Decoder;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
+
+final class SweepCommandTest {
+  @TempDir private Path folder;
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @BeforeEach
+  void writeModel() throws IOException {
+    try (Decoder decoder = SmallModel.plain()) {
+      SmallModelFolder.write(folder.resolve("model"), decoder);
+    }
+    Files.write(folder.resolve("prompts.txt"), List.of("the cat and", "the bird and the"));
+  }
+
+  private int sweep(String... more) {
+    out.getBuffer().setLength(0);
+    err.getBuffer().setLength(0);
+    List<String> args = new ArrayList<>();
+    args.addAll(List.of("sweep", "--model", folder.resolve("model").toString()));
+    args.addAll(List.of("--prompts", folder.resolve("prompts.txt").toString()));
+    args.addAll(List.of("--output", folder.resolve("sweep").toString()));
+    args.addAll(List.of("--max-tokens", "6", "--rounds", "1"));
+    args.addAll(List.of(more));
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    return Main.run(commandLine, args.toArray(String[]::new));
+  }
+
+  private JsonNode report() throws IOException {
+    return new ObjectMapper().readTree(folder.resolve("sweep/sweep.json").toFile());
+  }
+
+  @Test
+  void sweep_ofAllModes_measuresEachSetting() throws IOException {
+    int code =
+        sweep(
+            "--thresholds",
+            "1.0:0.0:0.5",
+            "--draft-exits",
+            "2",
+            "--draft-lengths",
+            "3",
+            "--draft-confidences",
+            "0",
+            "--min-agreement",
+            "1",
+            "--min-speedup",
+            "0.001");
+
+    assertThat(code).as(err::toString).isZero();
+    List<JsonNode> rows = new ArrayList<>();
+    report().path("sweep").path("rows").forEach(rows::add);
+    assertThat(rows)
+        .extracting(row -> row.path("setting").path("mode").asText())
+        .containsExactly(
+            "early_exit",
+            "early_exit",
+            "early_exit",
+            "recompute",
+            "recompute",
+            "recompute",
+            "speculative");
+    JsonNode never = rows.getFirst();
+    assertThat(never.path("agreement").asDouble()).isEqualTo(1);
+    assertThat(never.path("mean_layer").asDouble()).isEqualTo(5);
+    assertThat(never.path("own").path("same").asDouble()).isEqualTo(1);
+    assertThat(never.path("own").path("perplexity").asDouble())
+        .isCloseTo(report().path("sweep").path("full_perplexity").asDouble(), within(1e-3));
+    assertThat(rows.get(2).path("shares").path("exit_1").asDouble()).isEqualTo(1);
+    assertThat(rows.get(5).path("agreement").asDouble())
+        .as("recomputation gives the same tokens")
+        .isEqualTo(rows.get(2).path("agreement").asDouble());
+    JsonNode drafted = rows.getLast();
+    assertThat(drafted.path("agreement").asDouble()).isEqualTo(1);
+    assertThat(drafted.path("acceptance").asDouble()).isBetween(0.0, 1.0);
+
+    assertThat(folder.resolve("sweep/sweep.md")).content().contains("| full model |");
+    assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth()).isEqualTo(1000);
+    assertThat(out.toString())
+        .contains("agreement of at least 1.0: --mode ", "speed-up of at least 0.001: --mode ");
+    assertThat(report().path("picks")).hasSize(2);
+  }
+
+  @Test
+  void sweep_thatWasStopped_goesOnWhereItWas() throws IOException {
+    String[] options = {"--modes", "early-exit", "--thresholds", "1.0:0.0:0.05"};
+    assertThat(sweep(options)).as(err::toString).isZero();
+    Path file = folder.resolve("sweep/rows.jsonl");
+    List<String> lines = Files.readAllLines(file);
+    assertThat(lines).hasSize(22);
+    Files.write(file, lines.subList(0, 11));
+
+    assertThat(sweep(options)).as(err::toString).isZero();
+    assertThat(Files.readAllLines(file)).startsWith(lines.subList(0, 11).toArray(String[]::new));
+    assertThat(Files.readAllLines(file)).hasSize(22);
+    assertThat(report().path("sweep").path("rows")).hasSize(21);
+
+    assertThat(sweep("--modes", "early-exit", "--thresholds", "0.5")).isEqualTo(2);
+    assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
+  }
+
+  @Test
+  void sweep_ofOtherPolicies_namesTheOptionsOfEach() throws IOException {
+    int code =
+        sweep(
+            "--modes",
+            "early-exit",
+            "--policies",
+            "margin,entropy,patience,fixed",
+            "--thresholds",
+            "0.3",
+            "--patience",
+            "1",
+            "--exits",
+            "1",
+            "--exits",
+            "4");
+
+    assertThat(code).as(err::toString).isZero();
+    assertThat(report().path("sweep").path("rows")).hasSize(8);
+    assertThat(folder.resolve("sweep/sweep.md"))
+        .content()
+        .contains("early-exit, margin, exits 1 0.3", "early-exit, fixed exit 4 ");
+  }
+
+  @Test
+  void sweep_withATask_scoresEverySetting() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    Files.write(data.resolve("ends.csv"), List.of("start,end", "the cat and,the end"));
+    Path task = folder.resolve("ends.yaml");
+    Files.writeString(
+        task,
+        """
+        task: ends
+        output_type: generate_until
+        files: ["ends.csv"]
+        doc_to_text: "{{ start }}"
+        doc_to_target: "{{ end }}"
+        max_gen_toks: 4
+        metrics: [f1]
+        """);
+
+    int code =
+        sweep(
+            "--modes",
+            "early-exit",
+            "--thresholds",
+            "1.0,0.0",
+            "--tasks",
+            task.toString(),
+            "--data",
+            data.toString(),
+            "--min-score",
+            "0");
+
+    assertThat(code).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    assertThat(sweep.path("rows").path(0).path("scores").path("ends f1").asDouble())
+        .isEqualTo(sweep.path("full_scores").path("ends f1").asDouble(-1));
+    assertThat(out.toString()).contains("scores of at least 0.0: --mode early-exit");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--modes=full | --modes: full is what all others are measured beside",
+        "--policies=full | --policies: full is what all others are measured beside",
+        "--policies=fixed | --policies: fixed needs one exit in each set",
+        "--exits=3 | --exits: there is no exit after layer 3",
+        "--thresholds=1:0:0 | --thresholds: '1:0:0' is no list of numbers",
+        "--thresholds=high | --thresholds: 'high' is no list of numbers",
+        "--patience=2 | --patience has no effect without --policies patience",
+        "--min-score=0.5 | --limit, --min-score: no effect without --tasks",
+        "--tasks=gsm8k | --tasks and --data go together",
+        "--limit=2 | --limit, --min-score: no effect without --tasks",
+      })
+  void sweep_wrongUse_isRefused(String option, String message) {
+    assertThat(sweep(option)).isEqualTo(2);
+    assertThat(err.toString()).contains(message);
+  }
+}
