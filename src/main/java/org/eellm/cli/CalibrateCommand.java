@@ -6,12 +6,24 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.function.DoubleFunction;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.LearnThenTest;
+import org.eellm.eval.Metric;
+import org.eellm.eval.ReliabilityPlot;
+import org.eellm.eval.Subject;
+import org.eellm.eval.TaskFile;
+import org.eellm.eval.Temperatures;
+import org.eellm.eval.TextLosses;
 import org.eellm.generate.Calibration;
 import org.eellm.generate.Engine;
 import org.eellm.generate.Limits;
@@ -27,18 +39,27 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "calibrate",
     description =
-        "Finds the lowest threshold at which tokens, in all likelihood, are the full model's;"
-            + " docs/evaluation.md says how.")
+        "Finds the lowest threshold at which tokens, texts or answers, in all likelihood, are as"
+            + " good as the full model's; docs/evaluation.md says how.")
 final class CalibrateCommand implements Callable<Integer> {
+  private static final String TOKENS = "tokens";
+
+  /** Of thresholds, where tokens are compared; those of texts, which take long, are coarser. */
+  private static final int STEPS = 100;
+
+  private static final int STEPS_OF_TEXTS = 20;
+
+  /** One of so many prompts serves for temperatures, and not for the promise. */
+  private static final int PART_FOR_TEMPERATURES = 4;
+
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
 
   @Option(
       names = "--prompts",
-      required = true,
       paramLabel = "FILE",
       description = "Prompts that the model has not seen, one a line; the more, the better.")
-  private Path prompts;
+  private Optional<Path> prompts;
 
   @Option(
       names = "--output",
@@ -48,12 +69,52 @@ final class CalibrateCommand implements Callable<Integer> {
   private Path output;
 
   @Option(
+      names = "--loss",
+      paramLabel = "LOSS",
+      description =
+          "What the promise is of: tokens, the share that differs from the full model's, by"
+              + " default; or 1 less a metric between a text and the full model's, as in rouge_l"
+              + " or f1.")
+  private Optional<String> loss;
+
+  @Option(
+      names = "--task",
+      paramLabel = "TASK",
+      description =
+          "In place of --loss: how much lower than the full model's an answer's score is, by the"
+              + " first metric of this task of eellm eval.")
+  private Optional<String> task;
+
+  @Option(
+      names = "--data",
+      paramLabel = "DIR",
+      description = "For --task: folder of the data set.")
+  private Optional<Path> data;
+
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      description = "For --task: only the first N items.")
+  private Optional<Integer> limit;
+
+  @Option(
+      names = "--temperatures",
+      description =
+          "Fit a temperature to each exit, with a quarter of the prompts (all, with --task); the"
+              + " policy sees the exits at these.")
+  private boolean fitsTemperatures;
+
+  @Option(
+      names = "--picture",
+      paramLabel = "FILE",
+      description = "PNG file for the exits' reliability diagrams.")
+  private Optional<Path> picture;
+
+  @Option(
       names = "--delta",
       paramLabel = "X",
       defaultValue = "0.05",
-      description =
-          "Share of a text's tokens that may differ from the full model's, on average over texts;"
-              + " ${DEFAULT-VALUE} by default.")
+      description = "The loss promised, on average over texts; ${DEFAULT-VALUE} by default.")
   private double delta;
 
   @Option(
@@ -90,21 +151,17 @@ final class CalibrateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (kind == ThresholdKind.ENTROPY) {
-      throw new ConfigException(
-          "--policy: entropy has no upper bound to begin at; use max-probability or margin");
-    }
-    LearnThenTest test = new LearnThenTest(delta, epsilon);
-    if (maxTokens < 1 || splits < 0) {
-      throw new ConfigException(
-          "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
-              .formatted(maxTokens, splits));
-    }
-    List<String> lines = PromptFile.lines(prompts);
-    if (lines.size() < test.fewest()) {
-      throw new EvalException(
-          "%s: %d prompts cannot support the promise, even without any difference; give at least %d, or a larger --delta or --epsilon"
-              .formatted(prompts, lines.size(), test.fewest()));
+    requireSense();
+    boolean ofTokens = task.isEmpty() && loss.orElse(TOKENS).equals(TOKENS);
+    Optional<Metric> metric =
+        ofTokens ? Optional.empty() : loss.map(CalibrateCommand::metric);
+    LearnThenTest test =
+        LearnThenTest.inSteps(delta, epsilon, ofTokens ? STEPS : STEPS_OF_TEXTS);
+    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
+    int fitted =
+        fitsTemperatures && task.isEmpty() ? Math.ceilDiv(lines.size(), PART_FOR_TEMPERATURES) : 0;
+    if (task.isEmpty()) {
+      requireEnough(test, prompts.orElseThrow().toString(), lines.size() - fitted);
     }
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
@@ -117,43 +174,153 @@ final class CalibrateCommand implements Callable<Integer> {
       for (int i = 0; i < lines.size(); i++) {
         texts.add(model.prompt(lines.get(i), "prompt " + (i + 1)));
       }
-      ExitTrace trace = ExitTrace.of(model.subject(engine), texts, maxTokens, kind);
-      report(trace, test, exits);
+      Subject subject = model.subject(engine);
+      SortedMap<Integer, Double> temperatures =
+          fitsTemperatures
+              ? Temperatures.fit(
+                  subject, task.isPresent() ? texts : texts.subList(0, fitted), maxTokens)
+              : new TreeMap<>();
+      List<List<Integer>> others = texts.subList(fitted, texts.size());
+      ExitTrace plain = ExitTrace.of(subject, others, maxTokens, kind, Map.of());
+      ExitTrace trace =
+          fitsTemperatures
+              ? ExitTrace.of(subject, others, maxTokens, kind, temperatures)
+              : plain;
+      DoubleFunction<Calibration> calibrations =
+          threshold -> {
+            TreeMap<Integer, Double> thresholds = new TreeMap<>();
+            exits.forEach(layer -> thresholds.put(layer, threshold));
+            return new Calibration(kind, thresholds, temperatures);
+          };
+      DoubleFunction<double[]> losses = trace::losses;
+      if (task.isPresent()) {
+        losses =
+            TextLosses.ofTask(
+                subject,
+                TaskFile.read(task.get()),
+                data.orElseThrow(),
+                limit.map(OptionalInt::of).orElse(OptionalInt.empty()),
+                EvalCommand.SEED,
+                calibrations);
+        requireEnough(test, task.get(), losses.apply(test.thresholds().getFirst()).length);
+      } else if (metric.isPresent()) {
+        losses =
+            TextLosses.ofPrompts(subject, others, maxTokens, metric.get(), calibrations);
+      }
+      reportExits(plain, trace, temperatures);
+      report(trace, test, losses, calibrations);
     }
     return ExitCode.OK;
   }
 
-  private void report(ExitTrace trace, LearnThenTest test, List<Integer> exits) throws IOException {
+  private void reportExits(
+      ExitTrace plain, ExitTrace trace, SortedMap<Integer, Double> temperatures) {
     PrintWriter out = spec.commandLine().getOut();
-    for (int i = 0; i < exits.size(); i++) {
+    for (int i = 0; i < plain.exits().size() && plain.tokens() > 0; i++) {
+      int layer = plain.exits().get(i);
       out.printf(
-          "exit %d: expected calibration error %.3f%n", exits.get(i), trace.calibrationError(i));
+          "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
+          layer,
+          100 * plain.agreement(i),
+          plain.tokens(),
+          plain.calibrationError(i),
+          temperatures.containsKey(layer)
+              ? ", %.3f at temperature %.2f"
+                  .formatted(trace.calibrationError(i), temperatures.get(layer))
+              : "");
     }
+    picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
+  }
+
+  private void report(
+      ExitTrace trace,
+      LearnThenTest test,
+      DoubleFunction<double[]> losses,
+      DoubleFunction<Calibration> calibrations)
+      throws IOException {
+    PrintWriter out = spec.commandLine().getOut();
+    double highest = test.thresholds().getFirst();
     double chosen =
-        test.threshold(trace::losses)
+        test.threshold(losses)
             .orElseThrow(
                 () ->
                     new EvalException(
-                        "these texts support no threshold: already at %s, %.1f %% of the tokens differ; use a larger --delta, or more prompts"
-                            .formatted(
-                                LearnThenTest.THRESHOLDS.getFirst(),
-                                100 * mean(trace.losses(LearnThenTest.THRESHOLDS.getFirst())))));
-    TreeMap<Integer, Double> thresholds = new TreeMap<>();
-    exits.forEach(layer -> thresholds.put(layer, chosen));
-    new Calibration(kind, thresholds).write(output);
+                        "these texts support no threshold: already at %s, the mean loss is %.3f; use a larger --delta, or more prompts"
+                            .formatted(highest, mean(losses.apply(highest)))));
+    calibrations.apply(chosen).write(output);
+    double[] found = losses.apply(chosen);
     out.printf(
-        "threshold %.2f: with confidence %.3g, at most %.3g of a text's tokens differ; here %.4f of"
-            + " %d texts%n",
-        chosen, 1 - epsilon, delta, mean(trace.losses(chosen)), trace.texts().size());
-    out.printf(
-        "mean layer %.2f of %d; written to %s%n", trace.meanLayer(chosen), trace.layers(), output);
+        "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
+        chosen, 1 - epsilon, promised(), delta, mean(found), found.length);
+    if (trace.tokens() > 0) {
+      out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
+    }
+    out.printf("written to %s%n", output);
     if (splits > 0) {
-      LearnThenTest.Halves halves = test.halves(trace.texts().size(), splits, 0, trace::losses);
+      LearnThenTest.Halves halves = test.halves(found.length, splits, 0, losses);
       out.printf(
           "%d random halves: a threshold in %d, of which the other half broke the promise in %d%n",
           splits, halves.found(), halves.broken());
     }
     out.flush();
+  }
+
+  /** What stays below delta. */
+  private String promised() {
+    return task.map(name -> "what an answer's score of " + name + " falls by")
+        .or(
+            () ->
+                loss.filter(name -> !name.equals(TOKENS))
+                    .map(name -> "1 less the %s of a text and the full model's".formatted(name)))
+        .orElse("the share of a text's tokens that differ");
+  }
+
+  private void requireSense() {
+    if (kind == ThresholdKind.ENTROPY) {
+      throw new ConfigException(
+          "--policy: entropy has no upper bound to begin at; use max-probability or margin");
+    }
+    if (maxTokens < 1 || splits < 0) {
+      throw new ConfigException(
+          "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
+              .formatted(maxTokens, splits));
+    }
+    if (task.isPresent() != data.isPresent()) {
+      throw new ConfigException("--task and --data go together; give both or neither");
+    }
+    if (task.isPresent() && loss.isPresent()) {
+      throw new ConfigException("--loss has no effect with --task, whose metric it is; leave it out");
+    }
+    if (limit.isPresent() && (task.isEmpty() || limit.get() < 1)) {
+      throw new ConfigException("--limit is for --task, and at least 1");
+    }
+    if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || picture.isPresent())) {
+      throw new ConfigException(
+          "--prompts: is missing; %s"
+              .formatted(
+                  task.isEmpty()
+                      ? "give a file with one a line"
+                      : "--temperatures and --picture need texts beside the task"));
+    }
+  }
+
+  private static Metric metric(String name) {
+    return Arrays.stream(Metric.values())
+        .filter(metric -> metric.toString().equals(name.toLowerCase(Locale.ROOT)))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new ConfigException(
+                    "--loss: '%s' is unknown; use tokens, or a metric such as rouge_l or f1"
+                        .formatted(name)));
+  }
+
+  private static void requireEnough(LearnThenTest test, String source, int texts) {
+    if (texts < test.fewest()) {
+      throw new EvalException(
+          "%s: %d prompts cannot support the promise, even without any loss; give at least %d, or a larger --delta or --epsilon"
+              .formatted(source, texts, test.fewest()));
+    }
   }
 
   private static double mean(double[] values) {

@@ -5,11 +5,9 @@ import java.util.Optional;
 import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
-import org.eellm.config.ConfigException;
-import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** Which model is used, and where it computes, as a mixin. */
@@ -30,47 +28,21 @@ final class ModelOptions {
               + " the output of eellm tune.")
   private Optional<Path> heads = Optional.empty();
 
-  @Option(
-      names = "--device",
-      paramLabel = "DEVICE",
-      defaultValue = "cpu",
-      description = "cpu or cuda; ${DEFAULT-VALUE} by default.")
-  private Device device;
-
-  @Option(
-      names = "--dtype",
-      paramLabel = "TYPE",
-      description = "float32 or bfloat16; the model's own by default.")
-  private Optional<DataType> dtype;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "CPU threads; as many as there are cores by default.")
-  private Optional<Integer> threads;
+  @Mixin private ComputeOptions compute;
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
-    useThreads();
-    return LoadedModel.load(ModelFolder.resolve(path, heads), device, dtype);
+    compute.useThreads();
+    return LoadedModel.load(ModelFolder.resolve(path, heads), compute.device(), compute.dtype());
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
   LoadedModel load(Function<Architecture, Decoder> allocate) {
-    useThreads();
-    return LoadedModel.load(ModelFolder.resolve(path, heads), dtype, allocate);
+    compute.useThreads();
+    return LoadedModel.load(ModelFolder.resolve(path, heads), compute.dtype(), allocate);
   }
 
   Device device() {
-    return device;
-  }
-
-  private void useThreads() {
-    if (threads.isPresent()) {
-      if (threads.get() < 1) {
-        throw new ConfigException("--threads: " + threads.get() + " is below 1; use 1 or more");
-      }
-      Torch.setThreads(threads.get());
-    }
+    return compute.device();
   }
 }

@@ -44,6 +44,7 @@ import picocli.CommandLine.Spec;
       RanksCommand.class,
       ScheduleCommand.class,
       ServeCommand.class,
+      SuitabilityCommand.class,
       SweepCommand.class,
       TrainCommand.class,
       TuneCommand.class,

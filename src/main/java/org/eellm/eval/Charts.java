@@ -1,5 +1,6 @@
 package org.eellm.eval;
 
+import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.io.ByteArrayOutputStream;
@@ -30,6 +31,11 @@ final class Charts {
           new Color(0xE69F00),
           new Color(0x56B4E9),
           new Color(0x000000));
+
+  /** For what belongs to another line. */
+  static final BasicStroke DASHED =
+      new BasicStroke(
+          2, BasicStroke.CAP_BUTT, BasicStroke.JOIN_BEVEL, 10, new float[] {6, 5}, 0);
 
   private Charts() {}
 

@@ -1,24 +1,30 @@
 package org.eellm.eval;
 
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import org.eellm.eval.Subject.Work;
-import org.eellm.generate.Decoding;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import org.eellm.generate.Prediction;
-import org.eellm.generate.Request;
-import org.eellm.generate.Result;
-import org.eellm.generate.Sampler;
 import org.eellm.generate.ThresholdKind;
 
 /**
- * What the exits say of the full model's own texts: for each text and each of its tokens, a saying
- * of every exit, shallowest first. Keys and values are exact whatever leaves where, so that these
- * sayings tell what any threshold would have done.
+ * What the exits say of the full model's own texts. Keys and values are exact whatever leaves
+ * where, so that these sayings tell what any threshold would have done.
+ *
+ * @param exits their layers, from 1, ascending
+ * @param layers of the model
  */
-public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>> texts) {
+public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
+
+  /**
+   * A text.
+   *
+   * @param prompt number of the prompt's tokens
+   * @param tokens for each further token what each exit says of it, shallowest first
+   */
+  public record Text(int prompt, List<List<Saying>> tokens) {}
 
   /**
    * What an exit says of a token.
@@ -29,47 +35,46 @@ public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>
   public record Saying(double figure, boolean agrees) {}
 
   /**
+   * Some tokens that an exit is about equally sure of.
+   *
+   * @param figure mean
+   * @param agreement share of them that are the full model's
+   */
+  public record Bin(int tokens, double figure, double agreement) {}
+
+  /**
    * Lets the full model continue prompts greedily, and asks the exits.
    *
    * @param kind a figure that is higher the surer an exit is
+   * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
    */
   public static ExitTrace of(
-      Subject subject, List<List<Integer>> prompts, int maxTokens, ThresholdKind kind) {
-    List<Result> results =
-        subject.run(
-            prompts.stream()
-                .map(
-                    prompt ->
-                        Work.silent(
-                            new Request(
-                                prompt,
-                                maxTokens,
-                                subject.endTokens(),
-                                Decoding.full(),
-                                Sampler.greedy())))
-                .toList());
-    List<List<List<Saying>>> texts = new ArrayList<>();
-    List<Work> works = new ArrayList<>();
-    List<String> heads = Subject.heads(subject.exits()).subList(0, subject.exits().size());
-    for (int i = 0; i < prompts.size(); i++) {
-      List<Integer> prompt = prompts.get(i);
-      List<Integer> text = new ArrayList<>(prompt);
-      text.addAll(results.get(i).ids());
-      List<List<Saying>> sayings = new ArrayList<>();
-      results.get(i).ids().forEach(id -> sayings.add(new ArrayList<>()));
-      texts.add(sayings);
-      works.add(
-          Work.silent(
-              Request.score(
-                  text,
-                  prompt.size(),
-                  heads,
-                  (said, id) ->
-                      sayings
-                          .get(said.position() - prompt.size())
-                          .add(new Saying(figure(said, kind), said.best() == id)))));
+      Subject subject,
+      List<List<Integer>> prompts,
+      int maxTokens,
+      ThresholdKind kind,
+      Map<Integer, Double> temperatures) {
+    List<Text> texts = new ArrayList<>();
+    List<OwnText> all = OwnText.write(subject, prompts, maxTokens);
+    for (OwnText text : all) {
+      List<List<Saying>> tokens = new ArrayList<>();
+      text.continuation().forEach(id -> tokens.add(new ArrayList<>()));
+      texts.add(new Text(text.prompt().size(), tokens));
     }
-    subject.run(works);
+    OwnText.hear(
+        subject,
+        all,
+        (text, position, said) -> {
+          double temperature = temperatures.getOrDefault(said.head().layer(), 1.0);
+          texts
+              .get(text)
+              .tokens()
+              .get(position)
+              .add(
+                  new Saying(
+                      figure(said.tempered(temperature), kind),
+                      said.best() == all.get(text).continuation().get(position)));
+        });
     return new ExitTrace(subject.exits(), subject.layers(), texts);
   }
 
@@ -82,7 +87,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>
   }
 
   /** The exit that a token leaves at, as a place among the exits; none for the final head. */
-  private static OptionalInt exit(List<Saying> token, double threshold) {
+  static OptionalInt exit(List<Saying> token, double threshold) {
     for (int i = 0; i < token.size(); i++) {
       if (threshold < 1 && token.get(i).figure() >= threshold) {
         return OptionalInt.of(i);
@@ -96,7 +101,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>
     return texts.stream()
         .mapToDouble(
             text ->
-                text.stream()
+                text.tokens().stream()
                     .mapToInt(
                         token -> {
                           OptionalInt exit = exit(token, threshold);
@@ -110,7 +115,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>
   /** Layers that a token passes on average. */
   public double meanLayer(double threshold) {
     return texts.stream()
-        .flatMap(List::stream)
+        .flatMap(text -> text.tokens().stream())
         .mapToInt(
             token -> {
               OptionalInt exit = exit(token, threshold);
@@ -120,29 +125,58 @@ public record ExitTrace(List<Integer> exits, int layers, List<List<List<Saying>>
         .orElse(layers);
   }
 
+  /** Number of tokens, prompts not counted. */
+  public int tokens() {
+    return texts.stream().mapToInt(text -> text.tokens().size()).sum();
+  }
+
+  /**
+   * Share of the tokens on which an exit agrees with the full model.
+   *
+   * @param exit its place among the exits
+   */
+  public double agreement(int exit) {
+    return texts.stream()
+        .flatMap(text -> text.tokens().stream())
+        .mapToInt(token -> token.get(exit).agrees() ? 1 : 0)
+        .average()
+        .orElse(0);
+  }
+
+  /**
+   * An exit's tokens by its figure, in ten equally wide bins from 0 to 1; empty ones are left out.
+   *
+   * @param exit its place among the exits
+   */
+  public List<Bin> reliability(int exit) {
+    SortedMap<Integer, List<Saying>> bins = new TreeMap<>();
+    for (Text text : texts) {
+      for (List<Saying> token : text.tokens()) {
+        Saying saying = token.get(exit);
+        bins.computeIfAbsent(Math.min(9, (int) (10 * saying.figure())), bin -> new ArrayList<>())
+            .add(saying);
+      }
+    }
+    return bins.values().stream()
+        .map(
+            bin ->
+                new Bin(
+                    bin.size(),
+                    bin.stream().mapToDouble(Saying::figure).average().orElseThrow(),
+                    (double) bin.stream().filter(Saying::agrees).count() / bin.size()))
+        .toList();
+  }
+
   /**
    * Expected calibration error of an exit (Guo et al. 2017): how far its figure is from the share
-   * of tokens on which it agrees with the full model, over ten equally wide bins.
+   * of tokens on which it agrees with the full model, over the bins of {@link #reliability}.
    *
    * @param exit its place among the exits
    */
   public double calibrationError(int exit) {
-    Map<Integer, List<Saying>> bins = new HashMap<>();
-    int all = 0;
-    for (List<List<Saying>> text : texts) {
-      for (List<Saying> token : text) {
-        Saying saying = token.get(exit);
-        bins.computeIfAbsent(Math.min(9, (int) (10 * saying.figure())), bin -> new ArrayList<>())
-            .add(saying);
-        all++;
-      }
-    }
-    double error = 0;
-    for (List<Saying> bin : bins.values()) {
-      double sure = bin.stream().mapToDouble(Saying::figure).sum();
-      double right = bin.stream().filter(Saying::agrees).count();
-      error += Math.abs(sure - right) / all;
-    }
-    return error;
+    return reliability(exit).stream()
+            .mapToDouble(bin -> bin.tokens() * Math.abs(bin.figure() - bin.agreement()))
+            .sum()
+        / tokens();
   }
 }

@@ -18,15 +18,23 @@ import org.eellm.config.ConfigException;
  * 4; learn then test, arXiv 2110.01052). From the highest threshold down, each is tested with a
  * p-value by Hoeffding and Bentkus at level {@code epsilon}; the last before the first that fails
  * is the one.
+ *
+ * @param thresholds in the order in which they are tested
  */
-public record LearnThenTest(double delta, double epsilon) {
-  /** Thresholds in the order in which they are tested. */
-  public static final List<Double> THRESHOLDS =
-      IntStream.rangeClosed(1, 100).mapToObj(i -> (100 - i) / 100.0).toList();
+public record LearnThenTest(double delta, double epsilon, List<Double> thresholds) {
 
   public LearnThenTest {
+    thresholds = List.copyOf(thresholds);
     requireShare("delta", delta);
     requireShare("epsilon", epsilon);
+  }
+
+  /** With thresholds from 1 down to 0. */
+  public static LearnThenTest inSteps(double delta, double epsilon, int steps) {
+    return new LearnThenTest(
+        delta,
+        epsilon,
+        IntStream.rangeClosed(1, steps).mapToObj(i -> (double) (steps - i) / steps).toList());
   }
 
   private static void requireShare(String name, double value) {
@@ -47,7 +55,7 @@ public record LearnThenTest(double delta, double epsilon) {
    */
   public OptionalDouble threshold(DoubleFunction<double[]> losses) {
     OptionalDouble found = OptionalDouble.empty();
-    for (double threshold : THRESHOLDS) {
+    for (double threshold : thresholds) {
       if (pValue(losses.apply(threshold)) > epsilon) {
         break;
       }

@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -22,19 +21,25 @@ import org.eellm.config.ConfigException;
  * Thresholds found for a model, as a file:
  *
  * <pre>{@code
- * {"policy": "max-probability", "thresholds": {"2": 0.83, "4": 0.91}}
+ * {"policy": "max-probability", "thresholds": {"2": 0.83, "4": 0.91}, "temperatures": {"2": 0.6}}
  * }</pre>
  *
  * <p>Further keys are allowed and ignored: they tell people how the thresholds came about.
  *
  * @param kind the figure they are for
  * @param thresholds by the exits' layers, from 1; only these exits are asked
+ * @param temperatures by layers of these exits: what the policy sees their logits divided by; an
+ *     exit without one is seen as it is
  */
-public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresholds) {
+public record Calibration(
+    ThresholdKind kind,
+    SortedMap<Integer, Double> thresholds,
+    SortedMap<Integer, Double> temperatures) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
   public Calibration {
     thresholds = Collections.unmodifiableSortedMap(new TreeMap<>(thresholds));
+    temperatures = Collections.unmodifiableSortedMap(new TreeMap<>(temperatures));
   }
 
   /** The policy with these thresholds. */
@@ -46,7 +51,8 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
   public ExitPolicy policy(UnaryOperator<Threshold> change) {
     return ExitPolicies.among(
         List.copyOf(thresholds.keySet()),
-        kind.policy(change.apply(Threshold.perLayer(thresholds))));
+        ExitPolicies.tempered(
+            temperatures, kind.policy(change.apply(Threshold.perLayer(thresholds)))));
   }
 
   /**
@@ -64,7 +70,23 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
           "%s is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}"
               .formatted(file));
     }
-    return new Calibration(kind(root.path("policy"), file), thresholds(root, file));
+    ThresholdKind kind = kind(root.path("policy"), file);
+    SortedMap<Integer, Double> thresholds = byLayer(root, "thresholds", file);
+    if (thresholds.isEmpty()) {
+      throw new ConfigException(
+          "%s: thresholds: there are none; write one for each exit, as in {\"2\": 0.8}"
+              .formatted(file));
+    }
+    SortedMap<Integer, Double> temperatures = byLayer(root, "temperatures", file);
+    temperatures.forEach(
+        (layer, value) -> {
+          if (!thresholds.containsKey(layer) || !(value > 0)) {
+            throw new ConfigException(
+                "%s: temperatures: \"%d\": %s is no positive number for an exit with a threshold; leave it out"
+                    .formatted(file, layer, value));
+          }
+        });
+    return new Calibration(kind, thresholds, temperatures);
   }
 
   private static ThresholdKind kind(JsonNode policy, Path file) {
@@ -83,24 +105,17 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
                                 .collect(Collectors.joining(", ")))));
   }
 
-  private static SortedMap<Integer, Double> thresholds(JsonNode root, Path file) {
-    SortedMap<Integer, Double> thresholds = new TreeMap<>();
-    List<Map.Entry<String, JsonNode>> entries =
-        new ArrayList<>(root.path("thresholds").properties());
-    for (Map.Entry<String, JsonNode> entry : entries) {
+  private static SortedMap<Integer, Double> byLayer(JsonNode root, String key, Path file) {
+    SortedMap<Integer, Double> numbers = new TreeMap<>();
+    for (Map.Entry<String, JsonNode> entry : root.path(key).properties()) {
       if (!entry.getKey().matches("[1-9][0-9]{0,5}") || !entry.getValue().isNumber()) {
         throw new ConfigException(
-            "%s: thresholds: \"%s\": %s is no layer and number; write \"2\": 0.8"
-                .formatted(file, entry.getKey(), entry.getValue()));
+            "%s: %s: \"%s\": %s is no layer and number; write \"2\": 0.8"
+                .formatted(file, key, entry.getKey(), entry.getValue()));
       }
-      thresholds.put(Integer.valueOf(entry.getKey()), entry.getValue().asDouble());
+      numbers.put(Integer.valueOf(entry.getKey()), entry.getValue().asDouble());
     }
-    if (thresholds.isEmpty()) {
-      throw new ConfigException(
-          "%s: thresholds: there are none; write one for each exit, as in {\"2\": 0.8}"
-              .formatted(file));
-    }
-    return thresholds;
+    return numbers;
   }
 
   /** Writes a file. */
@@ -108,6 +123,10 @@ public record Calibration(ThresholdKind kind, SortedMap<Integer, Double> thresho
     ObjectNode root = MAPPER.createObjectNode().put("policy", kind.toString());
     ObjectNode byLayer = root.putObject("thresholds");
     thresholds.forEach((layer, value) -> byLayer.put(layer.toString(), value));
+    if (!temperatures.isEmpty()) {
+      ObjectNode divisors = root.putObject("temperatures");
+      temperatures.forEach((layer, value) -> divisors.put(layer.toString(), value));
+    }
     Files.writeString(
         file, MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root) + "\n");
   }

@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.SortedSet;
 import java.util.TreeSet;
@@ -100,6 +101,18 @@ public final class ExitPolicies {
           some.add(all.getLast());
           return policy.heads(some);
         });
+  }
+
+  /**
+   * A policy that sees what exits say with their logits divided by temperatures.
+   *
+   * @param byLayer the exits' layers, from 1; an exit without one is seen as it is
+   */
+  public static ExitPolicy tempered(Map<Integer, Double> byLayer, ExitPolicy policy) {
+    Map<Integer, Double> known = Map.copyOf(byLayer);
+    return new Choice(
+        said -> policy.leaves(said.tempered(known.getOrDefault(said.head().layer(), 1.0))),
+        policy::heads);
   }
 
   /** The exits after some layers, in order of depth. */

@@ -1,6 +1,8 @@
 package org.eellm.generate;
 
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
@@ -21,6 +23,8 @@ final class HeadLogits implements HeadOutput {
 
   private final Head head;
   private final Tensor logits;
+  private final double temperature;
+  private final Map<Double, HeadLogits> tempered = new HashMap<>();
   private long[] best = {};
   private float[] largest = UNKNOWN;
   private float[] second = UNKNOWN;
@@ -31,8 +35,31 @@ final class HeadLogits implements HeadOutput {
    * @param logits float32, [rows, vocabulary]; lives as long as this is used
    */
   HeadLogits(Head head, Tensor logits) {
+    this(head, logits, 1);
+  }
+
+  private HeadLogits(Head head, Tensor logits, double temperature) {
     this.head = head;
     this.logits = logits;
+    this.temperature = temperature;
+  }
+
+  @Override
+  public HeadLogits tempered(double by) {
+    return tempered.computeIfAbsent(
+        by,
+        divisor -> {
+          findLargest();
+          HeadLogits other = new HeadLogits(head, logits, temperature * divisor);
+          other.largest = largest;
+          other.best = best;
+          return other;
+        });
+  }
+
+  /** At this temperature, [rows, vocabulary]. */
+  private Tensor atTemperature() {
+    return temperature == 1 ? logits : logits.div(Tensors.scalar(temperature));
   }
 
   @Override
@@ -70,7 +97,7 @@ final class HeadLogits implements HeadOutput {
   public double entropy(int row) {
     if (entropy == UNKNOWN) {
       try (Scope scope = Scope.open()) {
-        Tensor logProbabilities = torch.log_softmax(logits, -1);
+        Tensor logProbabilities = torch.log_softmax(atTemperature(), -1);
         entropy =
             Tensors.toFloats(
                 torch.exp(logProbabilities).mul_(logProbabilities).sum(LAST).neg_()); // [rows]
@@ -104,7 +131,7 @@ final class HeadLogits implements HeadOutput {
   @Override
   public float[] logits(int row) {
     try (Scope scope = Scope.open()) {
-      return Tensors.toFloats(logits.select(0, row));
+      return Tensors.toFloats(atTemperature().select(0, row));
     }
   }
 
@@ -125,9 +152,9 @@ final class HeadLogits implements HeadOutput {
   private double logProbability(float logit, int row) {
     if (normalizer == UNKNOWN) {
       try (Scope scope = Scope.open()) {
-        normalizer = Tensors.toFloats(torch.logsumexp(logits, LAST));
+        normalizer = Tensors.toFloats(torch.logsumexp(atTemperature(), LAST));
       }
     }
-    return (double) logit - normalizer[row];
+    return logit / temperature - normalizer[row];
   }
 }

@@ -21,4 +21,6 @@ sealed interface HeadOutput permits HeadLogits, ToldOutput {
   List<Alternative> top(int row, int count);
 
   float[] logits(int row);
+
+  HeadOutput tempered(double by);
 }

@@ -83,4 +83,11 @@ public final class Prediction {
   public float[] logits() {
     return output.logits(row);
   }
+
+  /** The same with all logits divided by a temperature; a positive number. */
+  public Prediction tempered(double temperature) {
+    return temperature == 1
+        ? this
+        : new Prediction(output.tempered(temperature), row, tokens, earlier);
+  }
 }

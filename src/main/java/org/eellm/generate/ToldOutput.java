@@ -51,6 +51,11 @@ record ToldOutput(Head head, int best, double probability) implements HeadOutput
     throw untold("logits");
   }
 
+  @Override
+  public HeadOutput tempered(double by) {
+    throw untold("probabilities at another temperature");
+  }
+
   private GenerateException untold(String figure) {
     return new GenerateException(
         "%s: of an earlier stage's exit, a policy sees best and maxProbability, but not the %s; use fewer stages, or a policy that does without"

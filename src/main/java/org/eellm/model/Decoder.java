@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
@@ -38,6 +39,7 @@ public final class Decoder implements AutoCloseable {
 
   private final Architecture architecture;
   private final Learning learning;
+  private final boolean lens;
   private final TensorParallel parallel;
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
@@ -53,17 +55,22 @@ public final class Decoder implements AutoCloseable {
 
   private Decoder(
       Architecture architecture,
+      boolean lens,
       Learning learning,
       Map<Integer, Slice> slices,
       TensorParallel parallel,
       int multiple,
       Device device) {
     this.architecture = architecture;
+    this.lens = lens;
     this.learning = learning;
     this.parallel = parallel;
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
-    groups = ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
+    groups =
+        lens
+            ? ParameterLayout.groups(trunk(architecture), List.of(whole(trunk(architecture))), learning)
+            : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
     parameters =
         Parameters.allocate(
             groups,
@@ -91,9 +98,43 @@ public final class Decoder implements AutoCloseable {
 
   /** A decoder with uninitialised parameters: {@link #initialize} them or load a checkpoint. */
   public static Decoder allocate(Architecture architecture, Device device) {
-    Map<Integer, Slice> whole =
-        new TreeMap<>(Map.of(0, Placement.whole(architecture).slices().getFirst()));
-    return allocate(architecture, Learning.EVERYTHING, whole, TensorParallel.alone(), 1, device);
+    return allocate(
+        architecture,
+        Learning.EVERYTHING,
+        Map.of(0, whole(architecture)),
+        TensorParallel.alone(),
+        1,
+        device);
+  }
+
+  /**
+   * A decoder without exits of its own, whose final norm and output matrix also read the stream
+   * after every layer below the last, as exits there, with uninitialised parameters.
+   *
+   * @param of whose exits are left out
+   */
+  public static Decoder lens(Architecture of, Device device) {
+    List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
+    Architecture all =
+        new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
+    try (Scope scope = Scope.open()) {
+      return new Decoder(
+          all,
+          true,
+          Learning.EVERYTHING,
+          Map.of(0, whole(all)),
+          TensorParallel.alone(),
+          1,
+          device);
+    }
+  }
+
+  private static Slice whole(Architecture architecture) {
+    return Placement.whole(architecture).slices().getFirst();
+  }
+
+  private static Architecture trunk(Architecture architecture) {
+    return new Architecture(architecture.model(), ExitLayout.none());
   }
 
   /**
@@ -111,7 +152,8 @@ public final class Decoder implements AutoCloseable {
       int multiple,
       Device device) {
     try (Scope scope = Scope.open()) {
-      return new Decoder(architecture, learning, new TreeMap<>(slices), parallel, multiple, device);
+      return new Decoder(
+          architecture, false, learning, new TreeMap<>(slices), parallel, multiple, device);
     }
   }
 
@@ -180,6 +222,10 @@ public final class Decoder implements AutoCloseable {
   }
 
   private HeadLayers exitHead(Head head) {
+    if (lens) {
+      HeadLayers last = finalHead.orElseThrow();
+      return new HeadLayers(head, List.of(), last.norm(), last.output(), parallel);
+    }
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
     int layer = head.layer();

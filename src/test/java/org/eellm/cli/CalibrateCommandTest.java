@@ -7,12 +7,18 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.List;
+import javax.imageio.ImageIO;
 import org.eellm.generate.Calibration;
 import org.eellm.generate.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import picocli.CommandLine;
 
 final class CalibrateCommandTest {
@@ -31,12 +37,18 @@ final class CalibrateCommandTest {
   }
 
   private Outcome calibrate(int prompts, String... more) throws IOException {
+    return calibrate(Collections.nCopies(prompts, "the cat and"), more);
+  }
+
+  private Outcome calibrate(List<String> prompts, String... more) throws IOException {
     Path model = folder.resolve("model");
-    try (Decoder decoder = SmallModel.plain()) {
-      SmallModelFolder.write(model, decoder);
+    if (Files.notExists(model)) {
+      try (Decoder decoder = SmallModel.plain()) {
+        SmallModelFolder.write(model, decoder);
+      }
     }
     Path file = folder.resolve("prompts.txt");
-    Files.write(file, Collections.nCopies(prompts, "the cat and"));
+    Files.write(file, prompts);
     String[] args = {
       "calibrate",
       "--model",
@@ -74,6 +86,86 @@ final class CalibrateCommandTest {
             "--calibration",
             written.toString());
     assertThat(generated.code()).as(generated.err()).isZero();
+  }
+
+  @Test
+  void calibrate_withTemperatures_writesThemAndAPicture() throws IOException {
+    Path picture = folder.resolve("reliability.png");
+    Outcome outcome =
+        calibrate(
+            List.of("the cat", "the dog and", "bird", "and the", "cat and the", "the", "dog", "a"),
+            "--delta",
+            "0.9",
+            "--epsilon",
+            "0.5",
+            "--temperatures",
+            "--picture",
+            picture.toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).containsPattern("exit 1: agrees on .* at temperature \\d");
+    assertThat(Calibration.read(folder.resolve("thresholds.json")).temperatures())
+        .containsOnlyKeys(1, 2, 4)
+        .allSatisfy((layer, value) -> assertThat(value).isBetween(0.1, 10.0));
+    assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(760);
+  }
+
+  @Test
+  void calibrate_onTexts_promisesThemToBeLikeTheFullModels() throws IOException {
+    Outcome outcome =
+        calibrate(30, "--delta", "0.9", "--epsilon", "0.2", "--loss", "rouge_l");
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("1 less the rouge_l of a text and the full model's");
+  }
+
+  @Test
+  void calibrate_onATask_promisesItsScore() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    List<String> records = new ArrayList<>(List.of("start,end"));
+    records.addAll(Collections.nCopies(10, "the cat and,the end"));
+    Files.write(data.resolve("ends.csv"), records);
+    Path task =
+        Files.writeString(
+            folder.resolve("ends.yaml"),
+            """
+            task: ends
+            output_type: generate_until
+            files: ["ends.csv"]
+            doc_to_text: "{{ start }}"
+            doc_to_target: "{{ end }}"
+            max_gen_toks: 4
+            metrics: [f1]
+            """);
+    String[] options = {
+      "--delta", "0.5", "--epsilon", "0.2", "--task", task.toString(), "--data", data.toString()
+    };
+    Outcome outcome = calibrate(1, options);
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("falls by is at most 0.5", "of 10 texts");
+    String[] few = Arrays.copyOf(options, options.length + 2);
+    few[options.length] = "--limit";
+    few[options.length + 1] = "2";
+    Outcome refused = calibrate(1, few);
+    assertThat(refused.code()).isEqualTo(1);
+    assertThat(refused.err()).contains("2 prompts cannot support the promise");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--loss=speed | --loss: 'speed' is unknown; use tokens, or a metric",
+        "--loss=acc | --loss: acc is not of texts; use rouge1",
+        "--task=gsm8k | --task and --data go together",
+        "--limit=3 | --limit is for --task",
+      })
+  void calibrate_wrongUse_isRefused(String option, String message) throws IOException {
+    Outcome outcome = calibrate(100, option);
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).contains(message);
   }
 
   @Test

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalDouble;
 import java.util.Random;
 import org.eellm.config.ConfigException;
@@ -14,7 +16,7 @@ final class LearnThenTestTest {
   /** 100 texts without loss: the smaller of (1 - delta)^n and e (1 - delta)^n. */
   @Test
   void pValue_withoutLoss_isKnownInClosedForm() {
-    LearnThenTest test = new LearnThenTest(0.05, 0.05);
+    LearnThenTest test = LearnThenTest.inSteps(0.05, 0.05, 100);
 
     assertThat(test.pValue(new double[100])).isCloseTo(Math.pow(0.95, 100), within(1e-12));
     assertThat(test.pValue(new double[] {0.1, 0.1})).isEqualTo(1);
@@ -25,7 +27,7 @@ final class LearnThenTestTest {
 
   @Test
   void threshold_dataThatCannotSupportThePromise_isNone() {
-    LearnThenTest test = new LearnThenTest(0.05, 0.05);
+    LearnThenTest test = LearnThenTest.inSteps(0.05, 0.05, 100);
 
     assertThat(test.threshold(threshold -> new double[58])).isEmpty();
     assertThat(test.threshold(threshold -> new double[59])).isEqualTo(OptionalDouble.of(0));
@@ -37,7 +39,7 @@ final class LearnThenTestTest {
    */
   @Test
   void threshold_overManyDraws_breaksThePromiseInAtMostItsShare() {
-    LearnThenTest test = new LearnThenTest(0.05, 0.1);
+    LearnThenTest test = LearnThenTest.inSteps(0.05, 0.1, 100);
     int broken = 0;
     int found = 0;
     int draws = 400;
@@ -62,10 +64,34 @@ final class LearnThenTestTest {
     assertThat(broken).isLessThanOrEqualTo(draws / 10);
   }
 
+  /**
+   * Each text is lost or not, with the chance 0.1005 below the threshold 0.5 and not at all above
+   * it: so low a chance above delta is what the test has the greatest trouble to tell from one
+   * below. To look at the mean alone is far from enough.
+   */
+  @Test
+  void threshold_whereThePromiseIsJustBroken_isTakenInAtMostItsShareOfDraws() {
+    double delta = 0.1;
+    LearnThenTest test = new LearnThenTest(delta, 0.2, List.of(0.75, 0.25));
+    int draws = 2000;
+    int broken = 0;
+    int brokenByMean = 0;
+    for (int draw = 0; draw < draws; draw++) {
+      double[] lost =
+          new Random(draw).doubles(400).map(chance -> chance < delta + 0.0005 ? 1 : 0).toArray();
+      OptionalDouble found = test.threshold(t -> t < 0.5 ? lost : new double[400]);
+      broken += found.orElseThrow() == 0.25 ? 1 : 0;
+      brokenByMean += Arrays.stream(lost).average().orElseThrow() <= delta ? 1 : 0;
+    }
+
+    assertThat(broken).isBetween(1, draws / 5);
+    assertThat(brokenByMean).isGreaterThan(draws * 2 / 5);
+  }
+
   /** Two kinds of texts in equal number: one without loss, one that always differs below 0.5. */
   @Test
   void halves_ofALossThatIsPlain_findTheSameThresholdAndKeepIt() {
-    LearnThenTest test = new LearnThenTest(0.2, 0.1);
+    LearnThenTest test = LearnThenTest.inSteps(0.2, 0.1, 100);
 
     LearnThenTest.Halves halves =
         test.halves(
@@ -88,7 +114,7 @@ final class LearnThenTestTest {
 
   @Test
   void promise_outsideZeroToOne_isRefused() {
-    assertThatThrownBy(() -> new LearnThenTest(0, 0.05))
+    assertThatThrownBy(() -> LearnThenTest.inSteps(0, 0.05, 100))
         .isInstanceOf(ConfigException.class)
         .hasMessage("delta: 0.0 is outside (0, 1)");
   }

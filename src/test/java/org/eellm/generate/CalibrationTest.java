@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 import static org.eellm.generate.HeadOutputs.exit;
 import static org.eellm.generate.HeadOutputs.last;
 import static org.eellm.generate.HeadOutputs.logits;
@@ -27,7 +28,10 @@ final class CalibrationTest {
   @Test
   void read_whatWasWritten_isTheSame() throws IOException {
     Calibration written =
-        new Calibration(ThresholdKind.ENTROPY, new TreeMap<>(Map.of(2, 0.83, 11, 0.5)));
+        new Calibration(
+            ThresholdKind.ENTROPY,
+            new TreeMap<>(Map.of(2, 0.83, 11, 0.5)),
+            new TreeMap<>(Map.of(11, 0.6)));
     Path file = folder.resolve("thresholds.json");
     written.write(file);
 
@@ -49,6 +53,30 @@ final class CalibrationTest {
     }
   }
 
+  /** Halved logits of 0.62 and 0.28 have probabilities in the ratio of their square roots. */
+  @Test
+  void policy_withTemperatures_looksAtTemperedDistributions() throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    try (Scope _ = Scope.open()) {
+      float[] logits = logits(0.1, 0.62, 0.28);
+      double sum = Math.sqrt(0.1) + Math.sqrt(0.62) + Math.sqrt(0.28);
+      Prediction halved = prediction(logits).tempered(2);
+      assertThat(halved.maxProbability()).isCloseTo(Math.sqrt(0.62) / sum, within(1e-6));
+      assertThat(halved.margin())
+          .isCloseTo((Math.sqrt(0.62) - Math.sqrt(0.28)) / sum, within(1e-6));
+      assertThat(halved.logProbability(0))
+          .isCloseTo(Math.log(Math.sqrt(0.1) / sum), within(1e-6));
+      assertThat(halved.tempered(0.5).entropy())
+          .isCloseTo(prediction(logits).entropy(), within(1e-6));
+
+      String thresholds = "{\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.5}";
+      Files.writeString(file, thresholds + "}");
+      assertThat(Calibration.read(file).policy().leaves(prediction(logits))).isTrue();
+      Files.writeString(file, thresholds + ", \"temperatures\": {\"2\": 2}}");
+      assertThat(Calibration.read(file).policy().leaves(prediction(logits))).isFalse();
+    }
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
@@ -64,6 +92,12 @@ final class CalibrationTest {
             + " layer and number; write \"2\": 0.8",
         "{\"policy\": \"margin\", \"thresholds\": {\"2\": \"high\"}} | thresholds: \"2\": \"high\""
             + " is no layer and number; write \"2\": 0.8",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": {\"2\": 0}} |"
+            + " temperatures: \"2\": 0.0 is no positive number for an exit with a threshold; leave"
+            + " it out",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": {\"4\": 1}} |"
+            + " temperatures: \"4\": 1.0 is no positive number for an exit with a threshold; leave"
+            + " it out",
       })
   void read_anotherForm_isRefusedWithTheFilesName(String text, String message) throws IOException {
     Path file = folder.resolve("thresholds.json");

@@ -1,0 +1,48 @@
+package org.eellm.cli;
+
+import java.util.Optional;
+import org.eellm.config.ConfigException;
+import org.eellm.config.DataType;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.tensor.Torch;
+import picocli.CommandLine.Option;
+
+/** Where and in which number format a model computes, as a mixin. */
+final class ComputeOptions {
+  @Option(
+      names = "--device",
+      paramLabel = "DEVICE",
+      defaultValue = "cpu",
+      description = "cpu or cuda; ${DEFAULT-VALUE} by default.")
+  private Device device;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      description = "float32 or bfloat16; the model's own by default.")
+  private Optional<DataType> dtype;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "CPU threads; as many as there are cores by default.")
+  private Optional<Integer> threads;
+
+  Device device() {
+    return device;
+  }
+
+  Optional<DataType> dtype() {
+    return dtype;
+  }
+
+  /** The calling thread computes with the threads asked for from here on. */
+  void useThreads() {
+    if (threads.isPresent()) {
+      if (threads.get() < 1) {
+        throw new ConfigException("--threads: " + threads.get() + " is below 1; use 1 or more");
+      }
+      Torch.setThreads(threads.get());
+    }
+  }
+}

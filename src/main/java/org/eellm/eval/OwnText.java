@@ -1,0 +1,66 @@
+package org.eellm.eval;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.eval.Subject.Work;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.Prediction;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
+
+/** A prompt, and how the full model goes on with it greedily. */
+record OwnText(List<Integer> prompt, List<Integer> continuation) {
+
+  /** Hears what an exit says of a token. */
+  @FunctionalInterface
+  interface Listener {
+    /**
+     * @param text its number, from 0
+     * @param position of the token, from 0 for the first after the prompt
+     */
+    void hear(int text, int position, Prediction said);
+  }
+
+  /** Lets the full model write. */
+  static List<OwnText> write(Subject subject, List<List<Integer>> prompts, int maxTokens) {
+    List<Result> results =
+        subject.run(
+            prompts.stream()
+                .map(
+                    prompt ->
+                        Work.silent(
+                            new Request(
+                                prompt,
+                                maxTokens,
+                                subject.endTokens(),
+                                Decoding.full(),
+                                Sampler.greedy())))
+                .toList());
+    List<OwnText> texts = new ArrayList<>();
+    for (int i = 0; i < prompts.size(); i++) {
+      texts.add(new OwnText(prompts.get(i), results.get(i).ids()));
+    }
+    return texts;
+  }
+
+  /** Asks all exits, each position's shallowest first, of all tokens after the prompts. */
+  static void hear(Subject subject, List<OwnText> texts, Listener listener) {
+    List<String> heads = Subject.heads(subject.exits()).subList(0, subject.exits().size());
+    List<Work> works = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      int text = i;
+      List<Integer> prompt = texts.get(i).prompt();
+      List<Integer> ids = new ArrayList<>(prompt);
+      ids.addAll(texts.get(i).continuation());
+      works.add(
+          Work.silent(
+              Request.score(
+                  ids,
+                  prompt.size(),
+                  heads,
+                  (said, id) -> listener.hear(text, said.position() - prompt.size(), said))));
+    }
+    subject.run(works);
+  }
+}

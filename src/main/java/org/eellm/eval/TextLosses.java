@@ -1,0 +1,160 @@
+package org.eellm.eval;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.DoubleFunction;
+import java.util.function.Function;
+import org.eellm.config.ConfigException;
+import org.eellm.eval.Subject.Work;
+import org.eellm.eval.TaskSpec.OutputType;
+import org.eellm.generate.Calibration;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.DecodingMode;
+import org.eellm.generate.DecodingSettings;
+import org.eellm.generate.Detokenizer;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
+
+/**
+ * Losses of whole texts that early exits write by themselves (CALM, arXiv 2207.07061, section 4.1),
+ * from 0 to 1, at thresholds. Texts of a threshold are written when it is first asked for.
+ */
+public final class TextLosses implements DoubleFunction<double[]> {
+  private final Function<DecodingSettings, double[]> losses;
+  private final DoubleFunction<Calibration> calibrations;
+  private final Map<Double, double[]> known = new HashMap<>();
+
+  private TextLosses(
+      Function<DecodingSettings, double[]> losses, DoubleFunction<Calibration> calibrations) {
+    this.losses = losses;
+    this.calibrations = calibrations;
+  }
+
+  /**
+   * Textual consistency: how far a text is from the full model's, which is 1 less a metric of the
+   * two.
+   *
+   * @param calibrations what a threshold means
+   */
+  public static TextLosses ofPrompts(
+      Subject subject,
+      List<List<Integer>> prompts,
+      int maxTokens,
+      Metric metric,
+      DoubleFunction<Calibration> calibrations) {
+    requireTexts(metric);
+    List<String> full = write(subject, prompts, maxTokens, SweepTasks.FULL);
+    return new TextLosses(
+        settings -> {
+          List<String> early = write(subject, prompts, maxTokens, settings);
+          double[] far = new double[full.size()];
+          Arrays.setAll(
+              far,
+              i ->
+                  early.get(i).equals(full.get(i))
+                      ? 0
+                      : 1 - metric.of(early.get(i), full.get(i)));
+          return far;
+        },
+        calibrations);
+  }
+
+  /**
+   * Risk consistency: how much lower than the full model's an answer's score is, by the task's
+   * first metric.
+   *
+   * @param data folder of the data set
+   * @param seed of examples, and of answers that are drawn
+   */
+  public static TextLosses ofTask(
+      Subject subject,
+      TaskSpec spec,
+      Path data,
+      OptionalInt limit,
+      long seed,
+      DoubleFunction<Calibration> calibrations) {
+    if (spec.outputType() != OutputType.GENERATE_UNTIL) {
+      throw new ConfigException(
+          "--task: %s asks for likelihoods, which exits do not change; use a task whose answers are written"
+              .formatted(spec.task()));
+    }
+    Metric metric = spec.metrics().getFirst();
+    List<Item> items = TaskItems.read(spec, data, limit, seed);
+    Function<DecodingSettings, double[]> scores =
+        settings ->
+            new TaskRun(subject, spec, List.of(), settings, seed)
+                .answer(items).stream()
+                    .mapToDouble(outcome -> metric.of(outcome, List.of()))
+                    .toArray();
+    double[] full = scores.apply(SweepTasks.FULL);
+    return new TextLosses(
+        settings -> {
+          double[] lower = scores.apply(settings);
+          Arrays.setAll(lower, i -> Math.max(0, full[i] - lower[i]));
+          return lower;
+        },
+        calibrations);
+  }
+
+  private static void requireTexts(Metric metric) {
+    if (!metric.suits(OutputType.GENERATE_UNTIL)) {
+      throw new ConfigException(
+          "--loss: %s is not of texts; use rouge1, rouge2, rouge_l, f1, f1_set or exact_match"
+              .formatted(metric));
+    }
+  }
+
+  /** Of each text. */
+  @Override
+  public double[] apply(double threshold) {
+    return known.computeIfAbsent(threshold, t -> losses.apply(settings(calibrations.apply(t))));
+  }
+
+  private static DecodingSettings settings(Calibration calibration) {
+    return new DecodingSettings(
+        Optional.of(DecodingMode.EARLY_EXIT),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.of(calibration),
+        Optional.empty(),
+        List.of(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  private static List<String> write(
+      Subject subject, List<List<Integer>> prompts, int maxTokens, DecodingSettings settings) {
+    Decoding decoding = settings.decoding(subject.exits(), maxTokens, name -> "--" + name);
+    List<Result> results =
+        subject.run(
+            prompts.stream()
+                .map(
+                    prompt ->
+                        Work.silent(
+                            new Request(
+                                prompt,
+                                maxTokens,
+                                subject.endTokens(),
+                                decoding,
+                                Sampler.greedy())))
+                .toList());
+    List<String> texts = new ArrayList<>();
+    for (int i = 0; i < prompts.size(); i++) {
+      Detokenizer detokenizer = subject.detokenizers().apply(prompts.get(i));
+      StringBuilder text = new StringBuilder();
+      results.get(i).ids().forEach(id -> text.append(detokenizer.append(id)));
+      texts.add(text.append(detokenizer.finish()).toString());
+    }
+    return texts;
+  }
+}
