@@ -17,6 +17,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
+import org.eellm.eval.Metric;
+import org.eellm.eval.TaskFile;
 import org.eellm.generate.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
@@ -258,6 +260,51 @@ final class EvalCommandTest {
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).contains("echo: tokens left at layer 1.00 of 5 on average.");
     assertThat(results("out").at("/results/echo/f1,none").isNumber()).isTrue();
+  }
+
+  /** Every task whose data set is Parquet, from its file to its figures. */
+  @Test
+  void tasksOfParquetFiles_runToTheirMetrics() throws IOException {
+    Path model = smallModel();
+    Path sets = Path.of("src/test/resources/org/eellm/eval/sets");
+    List<String> tasks =
+        List.of(
+            "mmlu",
+            "arc_easy",
+            "arc_challenge",
+            "boolq",
+            "winogrande",
+            "cnn_dailymail",
+            "xsum",
+            "narrativeqa",
+            "naturalqa",
+            "gsm8k");
+
+    Outcome outcome =
+        run(
+            "eval",
+            "--model",
+            model.toString(),
+            "--tasks",
+            String.join(",", tasks),
+            "--data",
+            sets.toString(),
+            "--max-tokens",
+            "8",
+            "--output",
+            folder.resolve("out").toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    JsonNode all = results("out").get("results");
+    for (String task : tasks) {
+      JsonNode figures = all.get(task);
+      for (Metric metric : TaskFile.read(task).metrics()) {
+        assertThat(figures.get(metric + ",none").asDouble()).as(task).isBetween(0.0, 1.0);
+        assertThat(figures.has(metric + "_stderr,none")).as(task).isTrue();
+      }
+      assertThat(folder.resolve("out/items/" + task + ".jsonl")).isNotEmptyFile();
+    }
+    assertThat(all.get("mmlu_world_religions").get("acc,exit_2").isNumber()).isTrue();
   }
 
   @Test
