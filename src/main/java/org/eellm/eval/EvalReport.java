@@ -156,7 +156,9 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private static String number(double value) {
-    return Math.abs(value) >= 1e6 ? "%.3g".formatted(value) : "%.4f".formatted(value);
+    double size = Math.abs(value);
+    String format = size >= 1e6 ? "%.3g" : size >= 1000 ? "%.1f" : "%.4f";
+    return format.formatted(value);
   }
 
   private String html() {
