@@ -273,6 +273,41 @@ final class ModelReaderTest {
   }
 
   @Test
+  void convert_killed_goesOnToTheSameBytes() throws Exception {
+    Path source = Layouts.folder("megatron_tp2_pp2");
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules",
+                "jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty("java.class.path"),
+                KilledConversion.class.getName(),
+                source.toString(),
+                folder.resolve("model").toString(),
+                "7")
+            .redirectErrorStream(true)
+            .redirectOutput(folder.resolve("log").toFile())
+            .start();
+    assertThat(process.waitFor())
+        .as(Files.readString(folder.resolve("log")))
+        .isEqualTo(KilledConversion.EXIT_CODE);
+    Path temporary = folder.resolve(".converting-model");
+    assertThat(temporary.resolve("model.safetensors.journal")).content().hasLineCount(7);
+    assertThat(folder.resolve("model")).doesNotExist();
+
+    convert(source, "model");
+    convert(source, "undisturbed");
+
+    assertThat(temporary).doesNotExist();
+    for (String name : List.of("model.safetensors", "config.json", "conversion.json")) {
+      assertThat(folder.resolve("model").resolve(name))
+          .hasSameBinaryContentAs(folder.resolve("undisturbed").resolve(name));
+    }
+  }
+
+  @Test
   void convert_cutOffThenAnotherSource_startsOver() throws IOException {
     Path first = GoldenCase.named("llama_norm_tied").folder();
     Path second = folder.resolve("second");
