@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelWriter.Options;
 import org.eellm.golden.GoldenCase;
@@ -185,8 +186,8 @@ final class HostileFilesTest {
     Path other = folder.resolve("other/changed.bin");
     try (PyTorchWeights weights = PyTorchWeights.open(model)) {
       Map<String, StoredTensor> own = new LinkedHashMap<>(weights.tensors());
-      StoredTensor embedding = weights.tensors().get("model.embed_tokens.weight");
-      assertThat(embedding).isNotNull();
+      StoredTensor embedding =
+          Objects.requireNonNull(weights.tensors().get("model.embed_tokens.weight"));
       own.keySet().retainAll(names(first));
       own.put(
           "model.embed_tokens.weight",
