@@ -18,7 +18,7 @@ import org.eellm.model.Decoder;
  */
 final class TrunkChecksum {
   /** Values that are rounded at a time. */
-  private static final int PIECE = 1 << 15;
+  private static final int PIECE = 1 << 12;
 
   private static final ValueLayout.OfShort SHORT =
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);

@@ -17,6 +17,7 @@ import org.eellm.data.RecordFiles;
 import org.eellm.data.TextCorpus;
 import org.eellm.eval.Item.Pair;
 import org.eellm.eval.Item.Question;
+import org.eellm.eval.TaskSpec.FewshotSampler;
 import org.eellm.eval.TaskSpec.OutputType;
 
 /** Makes a task's items of its records. */
@@ -148,7 +149,9 @@ final class TaskItems {
           "%s: num_fewshot: %d, but there are %d records to take examples from; use fewer"
               .formatted(spec.task(), spec.numFewshot(), others.size()));
     }
-    Collections.shuffle(others, new Random(31 * seed + self.orElse(0)));
+    if (spec.fewshotSampler() == FewshotSampler.RANDOM) {
+      Collections.shuffle(others, new Random(31 * seed + self.orElse(0)));
+    }
     List<Integer> chosen = others.subList(0, spec.numFewshot());
     for (int example : chosen) {
       text.append(solved(examples.get(example))).append(spec.fewshotDelimiter());

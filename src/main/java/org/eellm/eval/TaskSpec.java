@@ -30,6 +30,7 @@ import org.eellm.config.ConfigException;
  * @param fewshotDelimiter between an example and what follows it
  * @param numFewshot examples in front of a prompt
  * @param fewshotFiles records that examples are taken from; the task's own others if empty
+ * @param fewshotSampler which of these
  * @param subtask the group of a record that gets a result of its own
  * @param metrics what is measured
  * @param until texts that end an answer
@@ -55,6 +56,7 @@ public record TaskSpec(
     String fewshotDelimiter,
     int numFewshot,
     List<String> fewshotFiles,
+    FewshotSampler fewshotSampler,
     String subtask,
     List<Metric> metrics,
     List<String> until,
@@ -71,6 +73,14 @@ public record TaskSpec(
     LOGLIKELIHOOD_ROLLING,
     /** To write an answer. */
     GENERATE_UNTIL
+  }
+
+  /** Which records are examples. */
+  public enum FewshotSampler {
+    /** Drawn from the seed. */
+    RANDOM,
+    /** The first ones, in their order. */
+    FIRST_N
   }
 
   public TaskSpec {
@@ -148,6 +158,7 @@ public record TaskSpec(
         fewshotDelimiter,
         fewshot,
         fewshotFiles,
+        fewshotSampler,
         subtask,
         metrics,
         until,

@@ -144,6 +144,20 @@ final class DataSetsTest {
                 List.of("She has 1+1=<<1+1=2>>2 cups.\nThe answer is 2")));
   }
 
+  /** As lm-evaluation-harness has it: the subject's first five, in their order. */
+  @Test
+  void mmlu_examples_areTheFirst() {
+    List<Item> items = TaskItems.read(TaskFile.read("mmlu"), sets(), OptionalInt.empty(), 7);
+    String context = ((Question.Choice) items.getLast().question()).pairs().getFirst().context();
+
+    assertThat(context)
+        .startsWith(
+            "The following are multiple choice questions (with answers) about world religions.\n\n"
+                + "What is example 1's answer?\nA. A1\nB. B1\nC. C1\nD. D1\nAnswer: B\n\n"
+                + "What is example 2's answer?\nA. A2\nB. B2\nC. C2\nD. D2\nAnswer: C\n\n")
+        .endsWith("Answer: B\n\nWhat is test 6's answer?\nA. A6\nB. B6\nC. C6\nD. D6\nAnswer:");
+  }
+
   /** Examples come from the set's other files, as many as the task says. */
   @ParameterizedTest
   @CsvSource({
