@@ -66,7 +66,7 @@ final class ModelCommandsTest {
     assertThat(said.at("/exits/head").asText()).isEqualTo("mlp,norm");
     assertThat(said.at("/parameters/layers").asLong()).isEqualTo(count.trunk());
     assertThat(said.path("total_parameters").asLong()).isEqualTo(count.total());
-    assertThat(said.at("/formats/F32").asLong()).isEqualTo(count.total());
+    assertThat(said.at("/formats/f32").asLong()).isEqualTo(count.total());
     assertThat(said.at("/memory/serve_weights").asLong()).isEqualTo(4 * count.total());
     // 4 layers of 4 key/value heads of 8, keys and values, float32
     assertThat(said.at("/memory/serve_cache_per_token").asLong())
@@ -169,6 +169,7 @@ final class ModelCommandsTest {
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
+      quoteCharacter = '~',
       textBlock =
           """
           inspect MODEL --tp 0 | 0 is below 1
