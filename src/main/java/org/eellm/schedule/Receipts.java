@@ -35,9 +35,7 @@ public record Receipts(Map<Receive, List<Send>> proven) {
         open.computeIfAbsent(messages.channel(send, stage), _ -> new ArrayList<>()).add(send);
       }
       Optional<Receive> awaited =
-          action instanceof Compute compute
-              ? messages.receiveOf(compute, stage)
-              : Optional.empty();
+          action instanceof Compute compute ? messages.receiveOf(compute, stage) : Optional.empty();
       awaited.ifPresent(
           receive -> {
             int from = messages.channel(receive, stage).from();

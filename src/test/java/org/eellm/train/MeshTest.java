@@ -230,7 +230,8 @@ final class MeshTest {
     GoldenCase golden = GoldenCase.named(name);
     Outcome control = CONTROLS.computeIfAbsent(name, _ -> alone(golden, Optional.empty()));
     Map<String, Outcome> outcomes =
-        MESHES.computeIfAbsent(layout.name(), _ -> onMesh(layout.parallel(), suitable(layout), Optional.empty()));
+        MESHES.computeIfAbsent(
+            layout.name(), _ -> onMesh(layout.parallel(), suitable(layout), Optional.empty()));
     compare(golden, Objects.requireNonNull(outcomes.get(name)), control);
   }
 
