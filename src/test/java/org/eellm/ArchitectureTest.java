@@ -27,7 +27,7 @@ final class ArchitectureTest {
   private static final Map<String, Set<String>> ARROWS =
       Map.ofEntries(
           entry("serve", Set.of("generate", "data", "config")),
-          entry("eval", Set.of("generate", "data", "config")),
+          entry("eval", Set.of("generate", "model", "data", "config")),
           entry(
               "train",
               Set.of(

@@ -61,7 +61,7 @@ final class NamedTensors {
     try (Scope _ = Scope.open();
         Arena arena = Arena.ofConfined()) {
       Tensor whole = Tensors.view(aligned(stored, arena), type, parameter.wholeShape());
-      parameter.value().copy_(parameter.split().shard(whole, rank, ranks));
+      parameter.fill(whole, rank, ranks);
     }
   }
 

@@ -2,6 +2,7 @@ package org.eellm.cli;
 
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
+import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.generate.GenerateBenchmark;
 import org.eellm.generate.GenerateBenchmark.Mode;
@@ -37,6 +38,13 @@ final class BenchGenerateCommand implements Callable<Integer> {
       description = "Tokens of each sequence (default: ${DEFAULT-VALUE}).")
   private int tokens;
 
+  @Option(
+      names = "--quantize",
+      paramLabel = "TYPE",
+      defaultValue = "none",
+      description = "int8: keep the matrices in 8 bits; ${DEFAULT-VALUE} by default.")
+  private Quantization quantization;
+
   @Override
   public Integer call() {
     RunConfig config = options.read(spec);
@@ -49,7 +57,7 @@ final class BenchGenerateCommand implements Callable<Integer> {
           "--max-tokens: %d with a prompt is beyond model.max_positions %d; use at most %d"
               .formatted(tokens, context, context - PROMPT_AND_MORE));
     }
-    Report report = GenerateBenchmark.run(config, options.rounds(), batch, tokens);
+    Report report = GenerateBenchmark.run(config, quantization, options.rounds(), batch, tokens);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);

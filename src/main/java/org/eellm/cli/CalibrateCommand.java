@@ -85,16 +85,10 @@ final class CalibrateCommand implements Callable<Integer> {
               + " first metric of this task of eellm eval.")
   private Optional<String> task;
 
-  @Option(
-      names = "--data",
-      paramLabel = "DIR",
-      description = "For --task: folder of the data set.")
+  @Option(names = "--data", paramLabel = "DIR", description = "For --task: folder of the data set.")
   private Optional<Path> data;
 
-  @Option(
-      names = "--limit",
-      paramLabel = "N",
-      description = "For --task: only the first N items.")
+  @Option(names = "--limit", paramLabel = "N", description = "For --task: only the first N items.")
   private Optional<Integer> limit;
 
   @Option(
@@ -153,10 +147,8 @@ final class CalibrateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     requireSense();
     boolean ofTokens = task.isEmpty() && loss.orElse(TOKENS).equals(TOKENS);
-    Optional<Metric> metric =
-        ofTokens ? Optional.empty() : loss.map(CalibrateCommand::metric);
-    LearnThenTest test =
-        LearnThenTest.inSteps(delta, epsilon, ofTokens ? STEPS : STEPS_OF_TEXTS);
+    Optional<Metric> metric = ofTokens ? Optional.empty() : loss.map(CalibrateCommand::metric);
+    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, ofTokens ? STEPS : STEPS_OF_TEXTS);
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     int fitted =
         fitsTemperatures && task.isEmpty() ? Math.ceilDiv(lines.size(), PART_FOR_TEMPERATURES) : 0;
@@ -183,9 +175,7 @@ final class CalibrateCommand implements Callable<Integer> {
       List<List<Integer>> others = texts.subList(fitted, texts.size());
       ExitTrace plain = ExitTrace.of(subject, others, maxTokens, kind, Map.of());
       ExitTrace trace =
-          fitsTemperatures
-              ? ExitTrace.of(subject, others, maxTokens, kind, temperatures)
-              : plain;
+          fitsTemperatures ? ExitTrace.of(subject, others, maxTokens, kind, temperatures) : plain;
       DoubleFunction<Calibration> calibrations =
           threshold -> {
             TreeMap<Integer, Double> thresholds = new TreeMap<>();
@@ -204,8 +194,7 @@ final class CalibrateCommand implements Callable<Integer> {
                 calibrations);
         requireEnough(test, task.get(), losses.apply(test.thresholds().getFirst()).length);
       } else if (metric.isPresent()) {
-        losses =
-            TextLosses.ofPrompts(subject, others, maxTokens, metric.get(), calibrations);
+        losses = TextLosses.ofPrompts(subject, others, maxTokens, metric.get(), calibrations);
       }
       reportExits(plain, trace, temperatures);
       report(trace, test, losses, calibrations);
@@ -289,7 +278,8 @@ final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException("--task and --data go together; give both or neither");
     }
     if (task.isPresent() && loss.isPresent()) {
-      throw new ConfigException("--loss has no effect with --task, whose metric it is; leave it out");
+      throw new ConfigException(
+          "--loss has no effect with --task, whose metric it is; leave it out");
     }
     if (limit.isPresent() && (task.isEmpty() || limit.get() < 1)) {
       throw new ConfigException("--limit is for --task, and at least 1");

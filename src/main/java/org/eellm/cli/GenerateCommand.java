@@ -135,7 +135,9 @@ final class GenerateCommand implements Callable<Integer> {
         modelOptions.device(),
         world -> {
           try (LoadedModel model =
-              modelOptions.load(architecture -> meshOptions.allocate(architecture, world))) {
+              modelOptions.load(
+                  architecture ->
+                      meshOptions.allocate(architecture, modelOptions.quantization(), world))) {
             run(texts, model, world);
           }
           return ExitCode.OK;

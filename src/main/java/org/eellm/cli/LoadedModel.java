@@ -13,6 +13,7 @@ import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
@@ -44,18 +45,21 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
    *
    * @throws CheckpointException as the other
    */
-  static LoadedModel load(Path path, Device device, Optional<DataType> dtype) {
-    return load(ModelFolder.resolve(path, Optional.empty()), device, dtype);
+  static LoadedModel load(Path path, Device device) {
+    return load(
+        ModelFolder.resolve(path, Optional.empty()), device, Optional.empty(), Quantization.NONE);
   }
 
   /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
-  static LoadedModel load(ModelFolder files, Device device, Optional<DataType> dtype) {
+  static LoadedModel load(
+      ModelFolder files, Device device, Optional<DataType> dtype, Quantization quantization) {
     return load(
         files,
         dtype,
         architecture ->
             Decoder.allocate(
                 architecture,
+                quantization,
                 switch (device) {
                   case CPU -> Torch.cpu();
                   case CUDA -> Torch.cuda();

@@ -9,6 +9,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
@@ -108,7 +109,7 @@ final class MeshOptions {
    *
    * @throws ConfigException if the ranks cannot share the model out
    */
-  Decoder allocate(Architecture architecture, World world) {
+  Decoder allocate(Architecture architecture, Quantization quantization, World world) {
     architecture.requireSplits("--tp", tp);
     int layers = architecture.model().numLayers();
     require(
@@ -121,6 +122,7 @@ final class MeshOptions {
     return Decoder.ofRank(
         architecture,
         whole,
+        quantization,
         Placement.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole),
         world.pp(),
         new TensorParallel(world.tp(), false),

@@ -5,6 +5,7 @@ import java.util.Optional;
 import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.model.Decoder;
 import picocli.CommandLine.Mixin;
@@ -28,18 +29,31 @@ final class ModelOptions {
               + " the output of eellm tune.")
   private Optional<Path> heads = Optional.empty();
 
+  @Option(
+      names = "--quantize",
+      paramLabel = "TYPE",
+      defaultValue = "none",
+      description =
+          "int8: keep the matrices in 8 bits, with a scale a row; ${DEFAULT-VALUE} by default.")
+  private Quantization quantization;
+
   @Mixin private ComputeOptions compute;
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
     compute.useThreads();
-    return LoadedModel.load(ModelFolder.resolve(path, heads), compute.device(), compute.dtype());
+    return LoadedModel.load(
+        ModelFolder.resolve(path, heads), compute.device(), compute.dtype(), quantization);
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
   LoadedModel load(Function<Architecture, Decoder> allocate) {
     compute.useThreads();
     return LoadedModel.load(ModelFolder.resolve(path, heads), compute.dtype(), allocate);
+  }
+
+  Quantization quantization() {
+    return quantization;
   }
 
   Device device() {

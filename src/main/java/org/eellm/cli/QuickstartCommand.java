@@ -125,7 +125,7 @@ final class QuickstartCommand implements Callable<Integer> {
       say("stopped after step %,d; the same command goes on".formatted(outcome.step()));
       return ExitCode.OK;
     }
-    try (LoadedModel model = LoadedModel.load(output, config.train().device(), Optional.empty())) {
+    try (LoadedModel model = LoadedModel.load(output, config.train().device())) {
       stage(3, "writing definitions");
       WrittenDefinitions definitions = WrittenDefinitions.by(model, MAX_TOKENS);
       if (!json.requested()) {

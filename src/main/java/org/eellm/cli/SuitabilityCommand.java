@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigException;
+import org.eellm.config.Quantization;
 import org.eellm.eval.DecodingCosts;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
@@ -50,7 +51,8 @@ final class SuitabilityCommand implements Callable<Integer> {
 
   @Parameters(
       paramLabel = "DIR",
-      description = "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
+      description =
+          "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
 
   @Option(
@@ -121,7 +123,8 @@ final class SuitabilityCommand implements Callable<Integer> {
     if (files.config().architecture().exits().layers().isEmpty()) {
       result = Suitability.of(lens.trace(), lens.costs());
     } else {
-      try (LoadedModel model = LoadedModel.load(files, compute.device(), compute.dtype())) {
+      try (LoadedModel model =
+          LoadedModel.load(files, compute.device(), compute.dtype(), Quantization.NONE)) {
         Measured own = measure(model, texts);
         result = Suitability.of(lens.trace(), lens.costs(), own.trace(), own.costs());
       }
@@ -189,7 +192,8 @@ final class SuitabilityCommand implements Callable<Integer> {
           layer.layer(), 100 * layer.agreement(), 100 * layer.settled());
     }
     out.printf(
-        "A token is settled at layer %.2f of %d on average; to leave just there would gain %.2f.%n%n",
+        "A token is settled at layer %.2f of %d on average; to leave just there would gain"
+            + " %.2f.%n%n",
         result.meanDepth(), result.layers().size(), result.oracle());
     out.printf(
         "Forecast with %s, of %,d tokens in %d texts:%n",

@@ -34,8 +34,7 @@ final class Charts {
 
   /** For what belongs to another line. */
   static final BasicStroke DASHED =
-      new BasicStroke(
-          2, BasicStroke.CAP_BUTT, BasicStroke.JOIN_BEVEL, 10, new float[] {6, 5}, 0);
+      new BasicStroke(2, BasicStroke.CAP_BUTT, BasicStroke.JOIN_BEVEL, 10, new float[] {6, 5}, 0);
 
   private Charts() {}
 

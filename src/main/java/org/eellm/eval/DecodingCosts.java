@@ -39,10 +39,7 @@ public record DecodingCosts(double step, List<Double> layers, double head) {
    * @param id any token
    */
   public static DecodingCosts measure(
-      Function<List<Request>, List<Result>> generator,
-      List<Integer> exits,
-      int numLayers,
-      int id) {
+      Function<List<Request>, List<Result>> generator, List<Integer> exits, int numLayers, int id) {
     List<Integer> depths = new ArrayList<>(exits);
     List<Request> requests = new ArrayList<>();
     for (int layer : exits) {
@@ -69,8 +66,7 @@ public record DecodingCosts(double step, List<Double> layers, double head) {
   }
 
   private static Request request(int rows, int id, int tokens, Decoding decoding) {
-    return new Request(
-        Collections.nCopies(rows, id), tokens, Set.of(), decoding, Sampler.greedy());
+    return new Request(Collections.nCopies(rows, id), tokens, Set.of(), decoding, Sampler.greedy());
   }
 
   /** Of rounds in which all take turns: seconds per token, of a single token with its prompt. */
@@ -111,8 +107,7 @@ public record DecodingCosts(double step, List<Double> layers, double head) {
     while (above < ROWS.size() - 1 && ROWS.get(above) < rows) {
       above++;
     }
-    double share =
-        (double) (rows - ROWS.get(above - 1)) / (ROWS.get(above) - ROWS.get(above - 1));
+    double share = (double) (rows - ROWS.get(above - 1)) / (ROWS.get(above) - ROWS.get(above - 1));
     return layers.get(above - 1) + share * (layers.get(above) - layers.get(above - 1));
   }
 

@@ -41,8 +41,7 @@ public final class ReliabilityPlot {
         series.setLineStyle(Charts.DASHED);
       }
     }
-    XYSeries ideal =
-        chart.addSeries("as sure as right", new double[] {0, 1}, new double[] {0, 1});
+    XYSeries ideal = chart.addSeries("as sure as right", new double[] {0, 1}, new double[] {0, 1});
     ideal.setMarker(SeriesMarkers.NONE);
     ideal.setLineColor(Color.GRAY);
     Charts.png(chart, picture);

@@ -135,8 +135,7 @@ public record Suitability(
             .toList());
   }
 
-  private static List<Forecast> exits(
-      ExitTrace trace, DecodingCosts costs, List<Integer> layers) {
+  private static List<Forecast> exits(ExitTrace trace, DecodingCosts costs, List<Integer> layers) {
     DecodingForecast forecast = new DecodingForecast(trace, costs);
     double full = forecast.full();
     List<Forecast> forecasts = new ArrayList<>();
@@ -187,9 +186,7 @@ public record Suitability(
   /** The fastest of a mode that agrees enough. */
   public Optional<Forecast> best(DecodingMode mode) {
     return forecasts.stream()
-        .filter(
-            forecast ->
-                forecast.setting().mode() == mode && forecast.agreement() >= AGREEMENT)
+        .filter(forecast -> forecast.setting().mode() == mode && forecast.agreement() >= AGREEMENT)
         .max(Comparator.comparingDouble(Forecast::speedUp));
   }
 
@@ -221,7 +218,8 @@ public record Suitability(
                   100 * AGREEMENT,
                   oracle,
                   trained
-                      ? "better exits may get some of that, or a lower share of unchanged tokens may do"
+                      ? "better exits may get some of that, or a lower share of unchanged tokens"
+                          + " may do"
                       : "tuned exits may get some of that (eellm tune)");
       case NO ->
           "tokens are settled so late that even an oracle, which leaves as early as can be, would gain %.2f"

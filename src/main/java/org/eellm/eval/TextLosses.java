@@ -57,10 +57,7 @@ public final class TextLosses implements DoubleFunction<double[]> {
           double[] far = new double[full.size()];
           Arrays.setAll(
               far,
-              i ->
-                  early.get(i).equals(full.get(i))
-                      ? 0
-                      : 1 - metric.of(early.get(i), full.get(i)));
+              i -> early.get(i).equals(full.get(i)) ? 0 : 1 - metric.of(early.get(i), full.get(i)));
           return far;
         },
         calibrations);

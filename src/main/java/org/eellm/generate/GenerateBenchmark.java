@@ -3,9 +3,12 @@ package org.eellm.generate;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Random;
 import java.util.Set;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
@@ -47,6 +50,7 @@ public final class GenerateBenchmark {
   /**
    * What was measured.
    *
+   * @param dtype number format of the matrices
    * @param memoryBytesPerSecond median of the rounds
    * @param batch sequences at once
    * @param tokens of each sequence
@@ -65,11 +69,13 @@ public final class GenerateBenchmark {
   /**
    * Measures the configuration's model.
    *
+   * @param quantization of its matrices
    * @param rounds of all modes, after a warm-up
    * @param batch sequences at once
    * @param tokens of each sequence
    */
-  public static Report run(RunConfig config, int rounds, int batch, int tokens) {
+  public static Report run(
+      RunConfig config, Quantization quantization, int rounds, int batch, int tokens) {
     TrainConfig train = config.train();
     Torch.setThreads(train.threads());
     Device device =
@@ -77,7 +83,7 @@ public final class GenerateBenchmark {
           case CPU -> Torch.cpu();
           case CUDA -> Torch.cuda();
         };
-    try (Decoder model = Decoder.allocate(config.architecture(), device)) {
+    try (Decoder model = Decoder.allocate(config.architecture(), quantization, device)) {
       model.initialize(train.seed());
       Limits limits = Limits.of(model).withBatchSize(batch);
       double[] memory = new double[rounds];
@@ -98,7 +104,7 @@ public final class GenerateBenchmark {
         modes.add(mode(model, heads.get(h), rates[h], rates[heads.size() - 1], batch));
       }
       return new Report(
-          model.scalarType().toString().toLowerCase(java.util.Locale.ROOT),
+          dtype(config, quantization),
           Torch.threads(),
           rounds,
           batch,
@@ -150,7 +156,7 @@ public final class GenerateBenchmark {
   /** Weights that a token reads on its way to a head and in it. */
   private static long bytes(Decoder model, Head head) {
     String layers = "model.layers.";
-    long elements = 0;
+    long bytes = 0;
     for (var parameter : model.parameters().all()) {
       String name = parameter.name();
       boolean below =
@@ -161,10 +167,22 @@ public final class GenerateBenchmark {
           head.equals(model.allHeads().getLast())
               ? name.startsWith("model.norm")
               : name.startsWith("exits." + head.layer() + ".") && !name.contains("lm_head");
-      elements += below || own ? parameter.numel() : 0;
+      bytes += below || own ? bytes(parameter.value()) : 0;
     }
-    elements += model.heads().get(head.index()).output().value().numel();
-    return elements * model.architecture().model().dtype().bytes();
+    return bytes + bytes(model.heads().get(head.index()).output().value());
+  }
+
+  private static String dtype(RunConfig config, Quantization quantization) {
+    Enum<?> format =
+        switch (quantization) {
+          case NONE -> config.model().dtype();
+          case INT8 -> quantization;
+        };
+    return format.name().toLowerCase(Locale.ROOT);
+  }
+
+  private static long bytes(Tensor tensor) {
+    return tensor.numel() * tensor.element_size();
   }
 
   /** The middle value; of an even number, the upper of the two. */

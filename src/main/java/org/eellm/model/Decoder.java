@@ -22,6 +22,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.distributed.Communicator;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -57,6 +58,7 @@ public final class Decoder implements AutoCloseable {
       Architecture architecture,
       boolean lens,
       Learning learning,
+      Quantization quantization,
       Map<Integer, Slice> slices,
       TensorParallel parallel,
       int multiple,
@@ -69,12 +71,16 @@ public final class Decoder implements AutoCloseable {
     ScalarType type = scalarType(model.dtype());
     groups =
         lens
-            ? ParameterLayout.groups(trunk(architecture), List.of(whole(trunk(architecture))), learning)
+            ? ParameterLayout.groups(
+                trunk(architecture), List.of(whole(trunk(architecture))), learning)
             : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
     parameters =
         Parameters.allocate(
             groups,
-            name -> learning == Learning.EVERYTHING || name.startsWith(EXITS),
+            name ->
+                quantization == Quantization.NONE
+                    && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
+            quantization,
             parallel,
             multiple,
             type,
@@ -98,9 +104,16 @@ public final class Decoder implements AutoCloseable {
 
   /** A decoder with uninitialised parameters: {@link #initialize} them or load a checkpoint. */
   public static Decoder allocate(Architecture architecture, Device device) {
+    return allocate(architecture, Quantization.NONE, device);
+  }
+
+  /** The same, to generate with, its matrices perhaps quantized as they are filled. */
+  public static Decoder allocate(
+      Architecture architecture, Quantization quantization, Device device) {
     return allocate(
         architecture,
         Learning.EVERYTHING,
+        quantization,
         Map.of(0, whole(architecture)),
         TensorParallel.alone(),
         1,
@@ -122,6 +135,7 @@ public final class Decoder implements AutoCloseable {
           all,
           true,
           Learning.EVERYTHING,
+          Quantization.NONE,
           Map.of(0, whole(all)),
           TensorParallel.alone(),
           1,
@@ -140,20 +154,28 @@ public final class Decoder implements AutoCloseable {
   /**
    * A rank's part of a decoder, with uninitialised parameters.
    *
-   * @param learning which of the parameters learn
+   * @param learning which of the parameters learn; none if quantized
    * @param slices by their place in the pipeline; of what {@code learning} needs
    * @param multiple the flat buffers' length is made a multiple of this
    */
   public static Decoder allocate(
       Architecture architecture,
       Learning learning,
+      Quantization quantization,
       Map<Integer, Slice> slices,
       TensorParallel parallel,
       int multiple,
       Device device) {
     try (Scope scope = Scope.open()) {
       return new Decoder(
-          architecture, false, learning, new TreeMap<>(slices), parallel, multiple, device);
+          architecture,
+          false,
+          learning,
+          quantization,
+          new TreeMap<>(slices),
+          parallel,
+          multiple,
+          device);
     }
   }
 
@@ -161,13 +183,14 @@ public final class Decoder implements AutoCloseable {
    * A rank's part of a decoder, with uninitialised parameters: every {@code stages}-th slice, from
    * its own stage's on.
    *
-   * @param learning which of the parameters learn
+   * @param learning which of the parameters learn; none if quantized
    * @param placement of what {@code learning} needs
    * @param multiple the flat buffers' length is made a multiple of this
    */
   public static Decoder ofRank(
       Architecture architecture,
       Learning learning,
+      Quantization quantization,
       Placement placement,
       Communicator stages,
       TensorParallel parallel,
@@ -177,7 +200,7 @@ public final class Decoder implements AutoCloseable {
     for (int v = stages.rank(); v < placement.slices().size(); v += stages.size()) {
       here.put(v, placement.slices().get(v));
     }
-    return allocate(architecture, learning, here, parallel, multiple, device);
+    return allocate(architecture, learning, quantization, here, parallel, multiple, device);
   }
 
   private Optional<Weight> optional(String name) {
@@ -265,10 +288,7 @@ public final class Decoder implements AutoCloseable {
       for (ParameterSpec spec : group) {
         try (Scope scope = Scope.open()) {
           Tensor whole = spec.draw(architecture.model(), seed);
-          parameters
-              .get(spec.name())
-              .value()
-              .copy_(spec.split().shard(whole, parallel.rank(), parallel.size()));
+          parameters.get(spec.name()).fill(whole, parallel.rank(), parallel.size());
         }
       }
     }
@@ -384,7 +404,7 @@ public final class Decoder implements AutoCloseable {
   public Tensor embed(Tensor ids, Pass pass) {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
-      positions.ifPresent(table -> x.add_(table.value().index_select(0, localPositions(pass))));
+      positions.ifPresent(table -> x.add_(table.rows(localPositions(pass), scalarType())));
       embeddingMask(x, pass).ifPresent(x::mul_);
       return scope.pass(x);
     }
@@ -407,7 +427,7 @@ public final class Decoder implements AutoCloseable {
   /** The embeddings of ids, summed over the ranks' parts of the vocabulary. */
   private Tensor lookUp(Tensor ids) {
     OwnIds own = ownIds(ids);
-    Tensor x = tokens().value().index_select(0, own.ids());
+    Tensor x = tokens().rows(own.ids(), scalarType());
     own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
     return parallel.reduce(x);
   }
@@ -451,7 +471,7 @@ public final class Decoder implements AutoCloseable {
   public Tensor embed(Tensor ids, Tensor positionIds) {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
-      positions.ifPresent(table -> x.add_(table.value().index_select(0, positionIds)));
+      positions.ifPresent(table -> x.add_(table.rows(positionIds, scalarType())));
       return scope.pass(x);
     }
   }

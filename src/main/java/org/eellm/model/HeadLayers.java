@@ -3,7 +3,6 @@ package org.eellm.model;
 import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * The layers of an output head: [branch MLP] -> [block] -> [norm] -> output matrix. The final
@@ -40,7 +39,7 @@ public record HeadLayers(
 
   /** Logits [n, vocabulary] of the stream after the head's branches, whole on every rank. */
   public Tensor logits(Tensor x) {
-    return parallel.join(torch.linear(normed(x), output.value()));
+    return parallel.join(output.times(normed(x)));
   }
 
   /**

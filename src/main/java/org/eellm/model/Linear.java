@@ -2,7 +2,6 @@ package org.eellm.model;
 
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -42,9 +41,7 @@ sealed interface Linear {
   }
 
   private static Tensor product(Tensor x, Weight weight, Optional<Weight> bias) {
-    return bias.isPresent()
-        ? torch.linear(x, weight.value(), new TensorOptional(bias.get().value()))
-        : torch.linear(x, weight.value());
+    return bias.map(b -> weight.times(x, b)).orElseGet(() -> weight.times(x));
   }
 
   /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
@@ -74,7 +71,7 @@ sealed interface Linear {
       if (parallel.size() == 1) {
         return product(x, weight, bias);
       }
-      Tensor y = parallel.reduce(torch.linear(x, weight.value()));
+      Tensor y = parallel.reduce(weight.times(x));
       return bias.isPresent() ? y.add_(bias.get().value()) : y;
     }
 

@@ -5,11 +5,13 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Quantization;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
@@ -20,12 +22,12 @@ import org.eellm.tensor.Tensors;
  * matrices first, then vectors, so that weight decay covers a prefix; in each of the two, those
  * that tensor-parallel ranks share out before those that each has whole. Gradients, master weights
  * and moments are flat buffers of the same layout. Those that stay as they are have a buffer of
- * their own, and nothing beside it.
+ * their own, and nothing beside it; or two, with the matrices quantized in one of them.
  */
 public final class Parameters implements AutoCloseable {
   private final Kept kept = new Kept();
   private final Buffer learned;
-  private final Buffer frozen;
+  private final long frozen;
   private final Map<String, Parameter> byName = new LinkedHashMap<>();
   private final Map<String, Weight> weightByFirstName = new LinkedHashMap<>();
   private final TensorParallel parallel;
@@ -41,6 +43,7 @@ public final class Parameters implements AutoCloseable {
   private Parameters(
       List<List<ParameterSpec>> groups,
       Predicate<String> learns,
+      Quantization quantization,
       TensorParallel parallel,
       int multiple,
       ScalarType type,
@@ -49,9 +52,16 @@ public final class Parameters implements AutoCloseable {
     Map<Boolean, List<List<ParameterSpec>>> parts =
         groups.stream()
             .collect(Collectors.partitioningBy(group -> learns.test(group.getFirst().name())));
+    List<List<ParameterSpec>> still = parts.getOrDefault(false, List.of());
     try (Scope scope = Scope.open()) {
       learned = add(parts.getOrDefault(true, List.of()), true, multiple, type, device);
-      frozen = add(parts.getOrDefault(false, List.of()), false, 1, type, device);
+      frozen =
+          switch (quantization) {
+            case NONE -> add(still, false, 1, type, device).used();
+            case INT8 ->
+                add(only(still, true), false, 1, type, device).used()
+                    + add(only(still, false), false, 1, ScalarType.Char, device).used();
+          };
     }
   }
 
@@ -82,6 +92,10 @@ public final class Parameters implements AutoCloseable {
     return new Buffer(flat, count, matrices);
   }
 
+  private static List<List<ParameterSpec>> only(List<List<ParameterSpec>> groups, boolean vectors) {
+    return groups.stream().filter(group -> isVector(group) == vectors).toList();
+  }
+
   private static boolean isVector(List<ParameterSpec> group) {
     return group.getFirst().shape().size() < 2;
   }
@@ -91,36 +105,56 @@ public final class Parameters implements AutoCloseable {
    * its members stacked along the first dimension.
    *
    * @param learns which learn, by the name of the group's first
+   * @param quantization of the matrices that do not learn
    * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
    */
   static Parameters allocate(
       List<List<ParameterSpec>> groups,
       Predicate<String> learns,
+      Quantization quantization,
       TensorParallel parallel,
       int multiple,
       ScalarType type,
       Device device) {
-    return new Parameters(groups, learns, parallel, multiple, type, device);
+    return new Parameters(groups, learns, quantization, parallel, multiple, type, device);
   }
 
   private long add(List<ParameterSpec> group, Tensor flat, boolean learns, int index, long start) {
+    ParameterSpec first = group.getFirst();
+    long[] shape = first.shardShape(parallel.size());
+    shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
+    Optional<Tensor> scales =
+        Tensors.scalarType(flat) == ScalarType.Char
+            ? Optional.of(kept.keep(Tensors.empty(ScalarType.Float, flat.device(), shape[0])))
+            : Optional.empty();
     long offset = start;
+    long row = 0;
     for (ParameterSpec spec : group) {
       long[] part = spec.shardShape(parallel.size());
       long numel = spec.shardNumel(parallel.size());
       Tensor view = kept.keep(flat.narrow(0, offset, numel).view(part));
       byName.put(
           spec.name(),
-          new Parameter(spec.name(), part, spec.shapeArray(), spec.split(), learns, offset, view));
+          new Parameter(
+              spec.name(),
+              part,
+              spec.shapeArray(),
+              spec.split(),
+              learns,
+              offset,
+              view,
+              part(scales, row, part[0])));
       offset += numel;
+      row += part[0];
     }
-    ParameterSpec first = group.getFirst();
-    long[] shape = first.shardShape(parallel.size());
-    shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
     Tensor value = kept.keep(flat.narrow(0, start, offset - start).view(shape));
     weightByFirstName.put(
-        first.name(), new Weight(first.name(), index, first.split(), learns, start, value));
+        first.name(), new Weight(first.name(), index, first.split(), learns, start, value, scales));
     return offset;
+  }
+
+  private Optional<Tensor> part(Optional<Tensor> scales, long row, long count) {
+    return scales.map(all -> kept.keep(all.narrow(0, row, count)));
   }
 
   /** The ranks that share the matrices. */
@@ -180,7 +214,7 @@ public final class Parameters implements AutoCloseable {
 
   /** Number of elements that stay as they are. */
   public long frozenCount() {
-    return frozen.used();
+    return frozen;
   }
 
   /**

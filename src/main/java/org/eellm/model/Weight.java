@@ -1,6 +1,12 @@
 package org.eellm.model;
 
+import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.kernel.SkinnyProduct;
 
 /**
  * What one operation multiplies with: a parameter, or several that lie one after another and act as
@@ -11,7 +17,44 @@ import org.bytedeco.pytorch.Tensor;
  * @param split what a tensor-parallel rank holds
  * @param learns whether it gets gradients
  * @param offset of its first element in the flat buffers
- * @param value compute weights, [out, in] or [out]
+ * @param value compute weights, [out, in] or [out]; int8 with {@code scales}
+ * @param scales what the rows of a quantized matrix are multiplied with, float32 [out]
  */
 public record Weight(
-    String name, int index, Split split, boolean learns, long offset, Tensor value) {}
+    String name,
+    int index,
+    Split split,
+    boolean learns,
+    long offset,
+    Tensor value,
+    Optional<Tensor> scales) {
+
+  /** {@code x W^T}, [n, out], of x [n, in]. */
+  public Tensor times(Tensor x) {
+    if (scales.isEmpty()) {
+      return SkinnyProduct.fits(x, value)
+          ? SkinnyProduct.forward(x, value)
+          : torch.linear(x, value);
+    }
+    if (SkinnyProduct.fitsInt8(x, value)) {
+      return SkinnyProduct.forward(x, value, scales.get());
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor factors = scales.get().to(x.scalar_type());
+      return scope.pass(torch.linear(x, value.to(x.scalar_type())).mul_(factors));
+    }
+  }
+
+  /** {@code x W^T + bias}, [n, out]. */
+  Tensor times(Tensor x, Weight bias) {
+    return scales.isEmpty() && !SkinnyProduct.fits(x, value)
+        ? torch.linear(x, value, new TensorOptional(bias.value()))
+        : times(x).add_(bias.value());
+  }
+
+  /** The rows of an embedding, [n, in], of ids, int64 [n], in the format to compute in. */
+  Tensor rows(Tensor ids, ScalarType type) {
+    Tensor rows = value.index_select(0, ids);
+    return scales.map(all -> all.index_select(0, ids).unsqueeze(1).mul(rows).to(type)).orElse(rows);
+  }
+}

@@ -10,6 +10,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TensorFile;
 import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -54,6 +55,7 @@ final class RunState implements AutoCloseable {
     return Decoder.ofRank(
         config.architecture(),
         config.tune().learning(),
+        Quantization.NONE,
         config.placement(),
         world.pp(),
         new TensorParallel(world.tp(), config.parallel().sequenceParallel()),

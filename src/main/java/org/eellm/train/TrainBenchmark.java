@@ -17,6 +17,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParameterCount;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
 import org.eellm.model.Decoder;
@@ -159,7 +160,13 @@ public final class TrainBenchmark {
       Slice slice = Placement.of(architecture, alone, sequence, learning).slices().getFirst();
       model =
           Decoder.allocate(
-              architecture, learning, Map.of(0, slice), TensorParallel.alone(), 1, device);
+              architecture,
+              learning,
+              Quantization.NONE,
+              Map.of(0, slice),
+              TensorParallel.alone(),
+              1,
+              device);
       model.initialize(config.train().seed());
       gradients = new Gradients(model.parameters());
       optimizer = new AdamW(model.parameters(), config.optimizer());

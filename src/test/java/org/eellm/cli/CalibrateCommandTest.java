@@ -112,8 +112,7 @@ final class CalibrateCommandTest {
 
   @Test
   void calibrate_onTexts_promisesThemToBeLikeTheFullModels() throws IOException {
-    Outcome outcome =
-        calibrate(30, "--delta", "0.9", "--epsilon", "0.2", "--loss", "rouge_l");
+    Outcome outcome = calibrate(30, "--delta", "0.9", "--epsilon", "0.2", "--loss", "rouge_l");
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).contains("1 less the rouge_l of a text and the full model's");

@@ -326,6 +326,20 @@ final class GenerateCommandTest {
   }
 
   @Test
+  void generate_quantized_goesOnFromTheSameModelIn8Bits() throws IOException {
+    String[] text = {"--prompt", "the cat", "--max-tokens", "20", "--mode", "full"};
+    String exact = json(text).getFirst().get("text").asText();
+
+    JsonNode quantized = json(concat(text, "--quantize", "int8")).getFirst();
+
+    assertThat(quantized.get("ids").size()).isEqualTo(20);
+    assertThat(json(concat(text, "--quantize", "none")).getFirst().get("text").asText())
+        .isEqualTo(exact);
+    assertThat(generate(concat(text, "--quantize", "int4"))).isEqualTo(2);
+    assertThat(err.toString()).contains("--quantize").contains("[NONE, INT8]");
+  }
+
+  @Test
   void generate_exitOptionsWithoutExits_areRefused() {
     assertThat(generateFrom("without-exits", "--prompt", "a", "--threshold", "0.5")).isEqualTo(2);
     assertThat(err.toString())

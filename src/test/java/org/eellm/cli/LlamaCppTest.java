@@ -19,6 +19,7 @@ import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.SafetensorsType;
 import org.eellm.config.DataType;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.BytePairTrainer;
 import org.eellm.data.Progress;
@@ -73,7 +74,10 @@ final class LlamaCppTest {
 
   private static LoadedModel load(Path model) {
     return LoadedModel.load(
-        ModelFolder.resolve(model, Optional.empty()), Device.CPU, Optional.of(DataType.FLOAT32));
+        ModelFolder.resolve(model, Optional.empty()),
+        Device.CPU,
+        Optional.of(DataType.FLOAT32),
+        Quantization.NONE);
   }
 
   private static List<Integer> greedy(Path model, List<Integer> prompt, int count) {

@@ -17,7 +17,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -85,7 +84,7 @@ final class StoriesTest {
           ours.add(said.logits());
           return said.position() < known.size() ? known.get(said.position()) : 0;
         };
-    try (LoadedModel model = LoadedModel.load(STORIES, Device.CPU, Optional.empty())) {
+    try (LoadedModel model = LoadedModel.load(STORIES, Device.CPU)) {
       int vocabulary = model.architecture().model().vocabSize();
       int positions = logits.remaining() / vocabulary;
       Generator.generate(

@@ -111,7 +111,9 @@ final class SuitabilityCommandTest {
   void suitability_ofAModelWithExits_tellsBothTheirsAndTheLayers() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
 
-    assertThat(run("suitability", model.toString(), "--max-tokens", "8")).as(err::toString).isZero();
+    assertThat(run("suitability", model.toString(), "--max-tokens", "8"))
+        .as(err::toString)
+        .isZero();
 
     assertThat(out.toString())
         .contains("layer  final head agrees  settled here", "Forecast with the model's exits")

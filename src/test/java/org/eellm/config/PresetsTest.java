@@ -28,6 +28,7 @@ final class PresetsTest {
             "quickstart.yaml",
             "novels-10m.yaml",
             "30m.yaml",
+            "134m.yaml",
             "ee-llm-1.3b.yaml",
             "ee-llm-7b.yaml",
             "ee-llm-13b.yaml",
@@ -56,6 +57,7 @@ final class PresetsTest {
   @ParameterizedTest
   @CsvSource({
     "30m, 29_500_000",
+    "134m, 134_100_000",
     "novels-10m, 10_300_000",
     "ee-llm-1.3b, 1_270_000_000",
     "ee-llm-7b, 7_000_000_000",

@@ -13,9 +13,7 @@ final class DecodingForecastTest {
   /** A layer takes 1 for a row and 0.5 more for each further one; a head takes 0.25. */
   private static final DecodingCosts COSTS =
       new DecodingCosts(
-          0,
-          DecodingCosts.ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(),
-          0.25);
+          0, DecodingCosts.ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(), 0.25);
 
   /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
   private static final DecodingForecast FORECAST =
@@ -44,7 +42,9 @@ final class DecodingForecastTest {
     assertThat(FORECAST.full()).isEqualTo(3 * 4.25);
   }
 
-  /** 2 layers and the exit twice; then 2 layers, the exit, 2 layers of 3 rows and the final head. */
+  /**
+   * 2 layers and the exit twice; then 2 layers, the exit, 2 layers of 3 rows and the final head.
+   */
   @Test
   void earlyExit_takesWhatWaitsAlongWithTheTokenThatGoesOn() {
     assertThat(FORECAST.earlyExit(0.5)).isEqualTo(2 * 2.25 + 2.25 + 2 * 2 + 0.25);
@@ -71,7 +71,6 @@ final class DecodingForecastTest {
   /** Settled at layer 2, never before the last, and at layer 2. */
   @Test
   void settledShares_countFromWhereAllHeadsSayTheSame() {
-    assertThat(FORECAST.settledShares())
-        .containsExactly(0.0, 2 / 3.0, 0.0, 1 / 3.0);
+    assertThat(FORECAST.settledShares()).containsExactly(0.0, 2 / 3.0, 0.0, 1 / 3.0);
   }
 }

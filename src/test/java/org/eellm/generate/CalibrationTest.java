@@ -64,8 +64,7 @@ final class CalibrationTest {
       assertThat(halved.maxProbability()).isCloseTo(Math.sqrt(0.62) / sum, within(1e-6));
       assertThat(halved.margin())
           .isCloseTo((Math.sqrt(0.62) - Math.sqrt(0.28)) / sum, within(1e-6));
-      assertThat(halved.logProbability(0))
-          .isCloseTo(Math.log(Math.sqrt(0.1) / sum), within(1e-6));
+      assertThat(halved.logProbability(0)).isCloseTo(Math.log(Math.sqrt(0.1) / sum), within(1e-6));
       assertThat(halved.tempered(0.5).entropy())
           .isCloseTo(prediction(logits).entropy(), within(1e-6));
 

@@ -19,6 +19,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
+import org.eellm.config.Quantization;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcess;
 import org.eellm.distributed.Mesh;
@@ -65,6 +66,7 @@ final class PipelineGeneratorTest {
     return Decoder.ofRank(
         architecture,
         Learning.EVERYTHING,
+        Quantization.NONE,
         Placement.of(
             architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
         world.pp(),

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Quantization;
 import org.eellm.model.ParameterSpec.Initial;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -30,6 +31,7 @@ final class GradientsTest {
             Parameters.allocate(
                 List.of(List.of(spec)),
                 _ -> true,
+                Quantization.NONE,
                 TensorParallel.alone(),
                 1,
                 ScalarType.BFloat16,

@@ -14,6 +14,7 @@ import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.distributed.InProcess;
 import org.eellm.distributed.Mesh;
@@ -214,6 +215,7 @@ final class FillGradientTest {
                 Decoder.allocate(
                     golden.architecture(),
                     Learning.EVERYTHING,
+                    Quantization.NONE,
                     slices,
                     TensorParallel.alone(),
                     1,

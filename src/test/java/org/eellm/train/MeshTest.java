@@ -21,6 +21,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.distributed.InProcess;
 import org.eellm.distributed.Mesh;
@@ -425,6 +426,7 @@ final class MeshTest {
                 Decoder.allocate(
                     architecture,
                     Learning.EVERYTHING,
+                    Quantization.NONE,
                     slices,
                     tensorParallel,
                     dp,

@@ -35,6 +35,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParameterCount;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.config.TuneConfig;
@@ -91,6 +92,7 @@ final class TuningTest {
                 Decoder.allocate(
                     golden.architecture(),
                     Learning.EXITS,
+                    Quantization.NONE,
                     Map.of(0, slice),
                     TensorParallel.alone(),
                     1,
@@ -133,7 +135,7 @@ final class TuningTest {
       Tensor w = torch.randn(vocabulary, width);
       Tensor teacher = torch.randn(n, width);
       Tensor mask = Tensors.ofFloats(new float[] {1, 0, 1}, Torch.cpu(), n);
-      Weight output = new Weight("w", 0, Split.ROWS, false, 0, w);
+      Weight output = new Weight("w", 0, Split.ROWS, false, 0, w, Optional.empty());
       gradients.start();
 
       HeadLoss.Result result =

@@ -3,9 +3,11 @@ package org.eellm.tensor.kernel;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorShuffle;
@@ -26,6 +28,8 @@ final class Lanes {
   private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
+  private static final VectorSpecies<Byte> BYTES =
+      VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4));
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
   /**
@@ -38,6 +42,13 @@ final class Lanes {
   private static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
   private static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
   private static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
+
+  private static final VectorShuffle<Float> SWAP_HALVES = swap(WIDTH / 2);
+  private static final VectorShuffle<Float> SWAP_QUARTERS = swap(WIDTH / 4);
+  private static final VectorShuffle<Float> SWAP_2 = swap(2);
+  private static final VectorShuffle<Float> SWAP_1 = swap(1);
+  private static final VectorMask<Float> HALVES = second(WIDTH / 2);
+  private static final VectorMask<Float> QUARTERS = second(WIDTH / 4);
 
   private static final FloatVector LOWEST = broadcast(-87.3f);
   private static final FloatVector HIGHEST = broadcast(88.3f);
@@ -55,12 +66,40 @@ final class Lanes {
 
   private Lanes() {}
 
+  /** Takes lane {@code i} from the other one of its pair of blocks. */
+  private static VectorShuffle<Float> swap(int block) {
+    return VectorShuffle.fromOp(FLOATS, i -> i ^ block);
+  }
+
+  /** Set in the second of each pair of blocks of lanes. */
+  private static VectorMask<Float> second(int block) {
+    boolean[] set = new boolean[WIDTH];
+    for (int i = 0; i < WIDTH; i++) {
+      set[i] = (i & block) != 0;
+    }
+    return VectorMask.fromArray(FLOATS, set, 0);
+  }
+
   /** {@link #WIDTH} bfloat16 numbers. */
   static FloatVector load(long address) {
     return ((IntVector)
             ShortVector.fromMemorySegment(SHORTS, MEMORY, address, ORDER)
                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0))
         .lanewise(VectorOperators.LSHL, 16)
+        .reinterpretAsFloats();
+  }
+
+  /** Those at even places of twice {@link #WIDTH} bfloat16 numbers. */
+  static FloatVector loadEven(long address) {
+    return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
+        .lanewise(VectorOperators.LSHL, 16)
+        .reinterpretAsFloats();
+  }
+
+  /** Those at odd places of twice {@link #WIDTH} bfloat16 numbers. */
+  static FloatVector loadOdd(long address) {
+    return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
+        .lanewise(VectorOperators.AND, 0xFFFF0000)
         .reinterpretAsFloats();
   }
 
@@ -81,6 +120,27 @@ final class Lanes {
   /** A bfloat16 number. */
   static float get(long address) {
     return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);
+  }
+
+  /** Stores a number as bfloat16, rounded as {@link #store} does. */
+  static void put(float x, long address) {
+    int bits = Float.floatToRawIntBits(x);
+    MEMORY.set(
+        ValueLayout.JAVA_SHORT_UNALIGNED,
+        address,
+        (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16));
+  }
+
+  /** A float32 number. */
+  private static float getFloat(long address) {
+    return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
+  }
+
+  /** {@link #WIDTH} int8 numbers. */
+  static FloatVector loadBytes(long address) {
+    return (FloatVector)
+        ByteVector.fromMemorySegment(BYTES, MEMORY, address, ORDER)
+            .convertShape(VectorOperators.B2F, FLOATS, 0);
   }
 
   /** {@link #WIDTH} float32 numbers. */
@@ -143,6 +203,47 @@ final class Lanes {
       sums = sums.add(sums.rearrange(TURN_8));
     }
     return sums.lane(0);
+  }
+
+  /**
+   * Stores the sums of four vectors' numbers as four bfloat16 numbers. Their order is fixed, too.
+   */
+  static void putSums(FloatVector a, FloatVector b, FloatVector c, FloatVector d, long address) {
+    FloatVector sums = sums(a, b, c, d);
+    put(sums.lane(0), address);
+    put(sums.lane(WIDTH / 4), address + 2);
+    put(sums.lane(WIDTH / 2), address + 4);
+    put(sums.lane(WIDTH / 2 + WIDTH / 4), address + 6);
+  }
+
+  /** The same, each times one of four float32 numbers. */
+  static void putSums(
+      FloatVector a, FloatVector b, FloatVector c, FloatVector d, long factors, long address) {
+    FloatVector sums = sums(a, b, c, d);
+    put(sums.lane(0) * getFloat(factors), address);
+    put(sums.lane(WIDTH / 4) * getFloat(factors + 4), address + 2);
+    put(sums.lane(WIDTH / 2) * getFloat(factors + 8), address + 4);
+    put(sums.lane(WIDTH / 2 + WIDTH / 4) * getFloat(factors + 12), address + 6);
+  }
+
+  /** The sums of four vectors' numbers, each in every lane of a quarter. */
+  private static FloatVector sums(FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
+    FloatVector sums =
+        fold(
+            fold(a, c, HALVES, SWAP_HALVES),
+            fold(b, d, HALVES, SWAP_HALVES),
+            QUARTERS,
+            SWAP_QUARTERS);
+    if (WIDTH > 8) {
+      sums = sums.add(sums.rearrange(SWAP_2));
+    }
+    return WIDTH > 4 ? sums.add(sums.rearrange(SWAP_1)) : sums;
+  }
+
+  /** Sums of pairs of a's numbers where the mask is not set, and of b's where it is. */
+  private static FloatVector fold(
+      FloatVector a, FloatVector b, VectorMask<Float> mask, VectorShuffle<Float> swap) {
+    return a.blend(b, mask).add(b.blend(a, mask).rearrange(swap));
   }
 
   static FloatVector broadcast(float value) {

@@ -6,6 +6,7 @@ import static org.eellm.tensor.Torch.cpu;
 
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
@@ -144,6 +145,71 @@ final class KernelsTest {
     assertClose(rows.loss(), expected);
     assertClose(rows.likeliest(), likeliest);
     assertClose(logits, leaf.grad());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 32, 4", "2, 96, 20", "3, 768, 2304", "1, 2048, 768"})
+  void skinnyProduct_bfloat16_equalsLibtorch(long rows, long in, long out) {
+    Tensor x = bfloat16(torch.randn(rows, in));
+    Tensor weight = bfloat16(torch.randn(out, in));
+
+    assertThat(SkinnyProduct.fits(x, weight)).isTrue();
+    assertProduct(SkinnyProduct.forward(x, weight), x, weight);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 32, 4", "5, 96, 20", "32, 768, 256", "1, 2048, 768"})
+  void skinnyProduct_int8_equalsLibtorch(long rows, long in, long out) {
+    Tensor x = bfloat16(torch.randn(rows, in));
+    Tensor values =
+        torch
+            .randn(out, in)
+            .mul(new Scalar(50.0))
+            .clamp(scalar(-127), scalar(127))
+            .to(ScalarType.Char);
+    Tensor scales = torch.rand(out).add(new Scalar(0.1));
+
+    assertThat(SkinnyProduct.fitsInt8(x, values)).isTrue();
+    assertProduct(SkinnyProduct.forward(x, values, scales), x, values.mul(scales.unsqueeze(1)));
+  }
+
+  @Test
+  void skinnyProduct_anyNumberOfRows_givesEachRowTheSame() {
+    Tensor x = bfloat16(torch.randn(3, 256));
+    Tensor weight = bfloat16(torch.randn(64, 256));
+
+    Tensor together = SkinnyProduct.forward(x, weight);
+
+    for (int row = 0; row < 3; row++) {
+      Tensor alone = SkinnyProduct.forward(x.narrow(0, row, 1), weight);
+      assertThat(Tensors.toFloats(together.narrow(0, row, 1))).isEqualTo(Tensors.toFloats(alone));
+    }
+  }
+
+  @Test
+  void skinnyProduct_whatItCannotTake_doesNotFit() {
+    Tensor weight = bfloat16(torch.randn(64, 256));
+
+    assertThat(SkinnyProduct.fits(bfloat16(torch.randn(4, 256)), weight)).isFalse();
+    assertThat(SkinnyProduct.fits(torch.randn(1, 256), weight)).isFalse();
+    assertThat(SkinnyProduct.fits(bfloat16(torch.randn(1, 256)), torch.randn(64, 256))).isFalse();
+    assertThat(SkinnyProduct.fits(bfloat16(torch.randn(1, 256)), weight.narrow(0, 0, 63)))
+        .isFalse();
+    assertThat(SkinnyProduct.fits(bfloat16(torch.randn(1, 248)), weight.narrow(1, 0, 248)))
+        .isFalse();
+  }
+
+  private static ScalarOptional scalar(int value) {
+    return new ScalarOptional(new Scalar(value));
+  }
+
+  /** Sums of many terms may cancel, so that what is allowed goes by the terms' own size. */
+  private static void assertProduct(Tensor actual, Tensor x, Tensor weight) {
+    Tensor want = torch.mm(wide(x), wide(weight).t());
+    Tensor size = torch.mm(wide(x).abs(), wide(weight).abs().t());
+    Tensor allowed = want.abs().mul(new Scalar(ROUNDING)).add_(size.mul(new Scalar(0x1p-20)));
+    assertThat(wide(actual).sub(want).abs_().sub_(allowed).max().item_double())
+        .isLessThanOrEqualTo(0);
   }
 
   @ParameterizedTest
