@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.Mesh;
+import org.eellm.train.HeadForward;
 import org.eellm.train.MeshBenchmark;
 import org.eellm.train.TrainBenchmark;
 import org.eellm.train.TrainBenchmark.Report;
@@ -44,6 +45,13 @@ final class BenchTrainCommand implements Callable<Integer> {
           "On a mesh: measure nothing beside it, so that the memory shown is that of its ranks.")
   private boolean meshOnly;
 
+  @Option(
+      names = "--eager-heads",
+      description =
+          "On a mesh: its heads run forward in the forward pass, for comparison; training defers"
+              + " them.")
+  private boolean eagerHeads;
+
   @Override
   public Integer call() {
     RunConfig config = options.read(spec);
@@ -61,6 +69,10 @@ final class BenchTrainCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
     }
+    if (eagerHeads) {
+      throw new ParameterException(
+          spec.commandLine(), "--eager-heads: there is no mesh; set parallel.pp, dp or tp as well");
+    }
     return onOneRank(config);
   }
 
@@ -72,7 +84,12 @@ final class BenchTrainCommand implements Callable<Integer> {
         LocalRanks.transport(config.train().device()),
         world -> {
           MeshBenchmark.Report report =
-              MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
+              MeshBenchmark.run(
+                  config,
+                  world,
+                  options.rounds(),
+                  !meshOnly,
+                  eagerHeads ? HeadForward.EAGER : HeadForward.DEFERRED);
           if (world.rank() == 0) {
             print(report, spec.commandLine().getOut());
           }
@@ -86,8 +103,12 @@ final class BenchTrainCommand implements Callable<Integer> {
       return;
     }
     out.printf(
-        "%s, %d microbatches, threads a rank: %d, median of %d rounds%n",
-        report.mesh(), report.microbatches(), report.threads(), report.rounds());
+        "%s, %d microbatches, threads a rank: %d, median of %d rounds%s%n",
+        report.mesh(),
+        report.microbatches(),
+        report.threads(),
+        report.rounds(),
+        report.headForward() == HeadForward.EAGER ? ", heads in the forward pass" : "");
     print("mesh", report.measured(), out);
     report
         .comparison()

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.schedule.Costs;
+import org.eellm.train.HeadForward;
 
 /**
  * A model cut into virtual stages, as {@code eellm schedule} simulates it: how many layers each
@@ -25,12 +26,6 @@ record PipelineModel(List<Integer> layers, List<List<Integer>> exits, FinalHead 
   enum Boundary {
     BEFORE,
     BEHIND
-  }
-
-  /** When a head runs: both ways in the backward pass, or forward in the forward pass. */
-  enum HeadForward {
-    DEFERRED,
-    EAGER
   }
 
   /** Whether the final head learns in the step, or is left out as in tuning. */

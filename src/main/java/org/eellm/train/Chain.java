@@ -1,7 +1,9 @@
 package org.eellm.train;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
@@ -102,6 +104,20 @@ public final class Chain {
     return new Walk(batch, input, dropout);
   }
 
+  /** The same with {@link HeadForward#EAGER} heads: those that count in the objective run now. */
+  Walk forwardEagerly(
+      Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout, Objective objective) {
+    Walk walk = forward(batch, input, dropout);
+    for (HeadLayers head : stage.heads()) {
+      if (objective.weights().get(head.index()) != 0) {
+        walk.ahead.put(
+            head.index(),
+            walk.through(head).ahead(walk.own, objective.temperatures().get(head.index())));
+      }
+    }
+    return walk;
+  }
+
   /**
    * The way back: adds the gradients of {@code share * objective} and of what the gradient from the
    * next stage stands for.
@@ -135,13 +151,13 @@ public final class Chain {
             continue;
           }
           try (Scope step = Scope.open()) {
-            HeadWalk through = new HeadWalk(head, walk.stream(position), walk.pass, walk.device);
+            HeadWalk through = walk.through(head);
+            HeadLoss.Target text = new HeadLoss.Target.Text(walk.device.targets());
+            Optional<HeadWalk.Up> up = Optional.ofNullable(walk.ahead.get(head.index()));
             HeadLoss.Result result =
-                through.learn(
-                    new HeadLoss.Target.Text(walk.device.targets()),
-                    weight * share,
-                    objective,
-                    gradients);
+                up.isPresent()
+                    ? through.learn(up.get(), text, weight * share, objective, gradients)
+                    : through.learn(text, weight * share, objective, gradients);
             g.get().add_(result.gradient());
             losses.add(scope.pass(result.loss()));
             heads.add(through);
@@ -234,6 +250,7 @@ public final class Chain {
     private final Pass pass;
     private final List<Part> parts; // by layer
     private final List<Stop> stops = new ArrayList<>();
+    private final Map<Integer, HeadWalk.Up> ahead = new HashMap<>(); // by head
 
     /**
      * Where the walk stood before a branch, or at the end.
@@ -350,6 +367,10 @@ public final class Chain {
 
     private Tensor bySequence(Tensor x) {
       return x.view(pass.batch(), -1);
+    }
+
+    private HeadWalk through(HeadLayers head) {
+      return new HeadWalk(head, stream(head.tap()), pass, device);
     }
 
     private Tensor stream(int position) {

@@ -71,6 +71,8 @@ final class HeadLoss {
    * @param hidden normed hidden state, the rows that are here, [local rows, h]
    * @param output [V, h], or this rank's rows of it
    * @param mask float32 [n]
+   * @param ready the logits, from {@link #logits}, where they have been computed before; they are
+   *     overwritten
    * @param scale what a token's loss counts in the objective
    * @param dynamic multiply each token's loss by its maximum probability
    * @param parallel the ranks that share the output matrix
@@ -78,6 +80,7 @@ final class HeadLoss {
   static Result forwardBackward(
       Tensor hidden,
       Weight output,
+      Optional<Tensor> ready,
       Target wanted,
       Tensor mask,
       double scale,
@@ -100,7 +103,10 @@ final class HeadLoss {
             h = h.div(new Scalar(temperature));
           }
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
-          Tensor logits = torch.linear(h, output.value()); // [c, V]
+          Tensor logits = // [c, V]
+              ready.isPresent()
+                  ? ready.get().narrow(0, start, count)
+                  : torch.linear(h, output.value());
           Terms terms =
               switch (target) {
                 case Target.Text(Tensor ids) ->
@@ -122,6 +128,18 @@ final class HeadLoss {
         }
       }
       return new Result(scope.pass(loss), scope.pass(parallel.reduce(gradient)));
+    }
+  }
+
+  /**
+   * The logits of all tokens at once, [n, V] or this rank's columns of it; for {@link
+   * #forwardBackward} to go on from.
+   */
+  static Tensor logits(Tensor hidden, Weight output, double temperature, TensorParallel parallel) {
+    try (Scope scope = Scope.open()) {
+      Tensor all = parallel.gather(hidden);
+      Tensor h = temperature == 1 ? all : all.div(new Scalar(temperature));
+      return scope.pass(torch.linear(h, output.value()));
     }
   }
 

@@ -28,9 +28,16 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
    */
   HeadLoss.Result learn(
       HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
-    try (Scope scope = Scope.open();
-        Kept kept = new Kept()) {
-      Passed passed = pass(kept, target, weight, objective, gradients);
+    try (Kept kept = new Kept()) {
+      return learn(up(kept), target, weight, objective, gradients);
+    }
+  }
+
+  /** The same from where {@link #ahead} has come to. */
+  HeadLoss.Result learn(
+      Up up, HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    try (Scope scope = Scope.open()) {
+      Passed passed = pass(up, target, weight, objective, gradients);
       Tensor g = passed.gradient();
       for (int i = passed.tapes().size() - 1; i >= 0; i--) {
         g = backward(i, passed, g, gradients);
@@ -43,7 +50,7 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
   Tensor tune(HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     try (Scope scope = Scope.open();
         Kept kept = new Kept()) {
-      Passed passed = pass(kept, target, weight, objective, gradients);
+      Passed passed = pass(up(kept), target, weight, objective, gradients);
       Tensor g = passed.gradient();
       for (int i = passed.tapes().size() - 1; i > 0; i--) {
         g = backward(i, passed, g, gradients);
@@ -56,14 +63,14 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
   }
 
   /**
-   * The way up the head, and back through its norm.
+   * The way up the head.
    *
-   * @param gradient of the stream behind the head's branches
+   * @param top the stream behind the head's branches
+   * @param logits of all tokens, where they are wanted before the loss
    */
-  private record Passed(List<Branch.Tape> tapes, Tensor loss, Tensor gradient) {}
+  record Up(List<Branch.Tape> tapes, Tensor top, Tensor normed, Optional<Tensor> logits) {}
 
-  private Passed pass(
-      Kept kept, HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+  private Up up(Kept kept) {
     Tensor x = stream;
     List<Branch.Tape> tapes = new ArrayList<>();
     for (Branch branch : head.branches()) {
@@ -71,10 +78,37 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
       tapes.add(output.tape());
       x = output.delta().add_(x);
     }
+    return new Up(tapes, x, head.normed(x), Optional.empty());
+  }
+
+  /** The way up and the logits, to go back from later. */
+  Up ahead(Kept kept, double temperature) {
+    try (Scope scope = Scope.open()) {
+      Up up = up(kept);
+      return new Up(
+          up.tapes(),
+          kept.keep(up.top()),
+          kept.keep(up.normed()),
+          Optional.of(
+              kept.keep(
+                  HeadLoss.logits(up.normed(), head.output(), temperature, head.parallel()))));
+    }
+  }
+
+  /**
+   * Back from the loss through the head's norm.
+   *
+   * @param gradient of the stream behind the head's branches
+   */
+  private record Passed(List<Branch.Tape> tapes, Tensor loss, Tensor gradient) {}
+
+  private Passed pass(
+      Up up, HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
     HeadLoss.Result result =
         HeadLoss.forwardBackward(
-            head.normed(x),
+            up.normed(),
             head.output(),
+            up.logits(),
             target,
             batch.mask(),
             weight / batch.count(),
@@ -82,7 +116,8 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
             objective.dynamicTokenWeights() && head.head().isExit(),
             head.parallel(),
             gradients);
-    return new Passed(tapes, result.loss(), head.normBackward(x, result.gradient(), gradients));
+    return new Passed(
+        up.tapes(), result.loss(), head.normBackward(up.top(), result.gradient(), gradients));
   }
 
   /** Through a branch and the residual beside it. */

@@ -44,6 +44,7 @@ public final class MeshBenchmark {
   /**
    * What was measured, the same on every rank.
    *
+   * @param headForward of the mesh
    * @param threads of each rank
    * @param microbatches of a replica in a step
    * @param bubble share of a step in which stages of equal cost have nothing to do
@@ -53,6 +54,7 @@ public final class MeshBenchmark {
   public record Report(
       String mesh,
       int ranks,
+      HeadForward headForward,
       int threads,
       int rounds,
       int microbatches,
@@ -69,8 +71,10 @@ public final class MeshBenchmark {
    *
    * @param rounds steps of each model, after a warm-up
    * @param compared whether the two others are measured too; their memory counts as well
+   * @param headForward of the mesh; the others defer their heads
    */
-  public static Report run(RunConfig config, World world, int rounds, boolean compared) {
+  public static Report run(
+      RunConfig config, World world, int rounds, boolean compared, HeadForward headForward) {
     if (config.train().threads() > 0) {
       Torch.setThreads(config.train().threads());
     }
@@ -79,7 +83,7 @@ public final class MeshBenchmark {
         config.train().globalBatchSize() / (config.train().microBatchSize() * parallel.dp());
     double steps = (double) microbatches * parallel.chunks();
     double bubble = (parallel.pp() - 1) / (steps + parallel.pp() - 1);
-    try (Subject mesh = new Subject(config, world);
+    try (Subject mesh = new Subject(config, world, headForward);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);
       List<Long> memory = List.of();
@@ -98,6 +102,7 @@ public final class MeshBenchmark {
       return new Report(
           world.mesh().toString(),
           world.mesh().size(),
+          headForward,
           Torch.threads(),
           rounds,
           microbatches,
@@ -166,9 +171,9 @@ public final class MeshBenchmark {
 
     static Others of(RunConfig config, World world) {
       return new Others(
-          Optional.of(new Subject(withoutExits(config), world)),
+          Optional.of(new Subject(withoutExits(config), world, HeadForward.DEFERRED)),
           world.rank() == 0
-              ? Optional.of(new Subject(replica(config), World.alone()))
+              ? Optional.of(new Subject(replica(config), World.alone(), HeadForward.DEFERRED))
               : Optional.empty());
     }
 
@@ -236,7 +241,7 @@ public final class MeshBenchmark {
     private final StepRunner runner;
     private long step;
 
-    Subject(RunConfig config, World world) {
+    Subject(RunConfig config, World world, HeadForward headForward) {
       state = RunState.initial(config, world);
       runner =
           new StepRunner(
@@ -244,7 +249,8 @@ public final class MeshBenchmark {
               new RandomTokens(config.data().sequenceLength(), config.model().vocabSize()),
               state,
               world,
-              new Trace.Off());
+              new Trace.Off(),
+              headForward);
     }
 
     StepRunner.Result step() {

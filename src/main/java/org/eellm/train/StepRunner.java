@@ -41,13 +41,28 @@ final class StepRunner implements AutoCloseable {
   private final Pipeline pipeline;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
   private final Trace trace;
+  private final HeadForward headForward;
 
   StepRunner(RunConfig config, SampleSource samples, RunState state, World world, Trace trace) {
+    this(config, samples, state, world, trace, HeadForward.DEFERRED);
+  }
+
+  /**
+   * @param headForward where everything learns; where exits alone do, they never wait
+   */
+  StepRunner(
+      RunConfig config,
+      SampleSource samples,
+      RunState state,
+      World world,
+      Trace trace,
+      HeadForward headForward) {
     this.config = config;
     this.samples = samples;
     this.state = state;
     this.world = world;
     this.trace = trace;
+    this.headForward = headForward;
     TrainConfig train = config.train();
     double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
     List<Stage> stages = state.model().stages();
@@ -136,7 +151,15 @@ final class StepRunner implements AutoCloseable {
     return switch (config.tune().learning()) {
       case EVERYTHING ->
           new TrainingWork(
-              schedule, chains, virtualStages, input, objective, replicas, gradients, reduction);
+              schedule,
+              chains,
+              virtualStages,
+              input,
+              objective,
+              headForward,
+              replicas,
+              gradients,
+              reduction);
       case EXITS, EXITS_FROM_FINAL_HEAD ->
           new TuningWork(
               headChains,

@@ -7,6 +7,7 @@ import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.schedule.FillScale;
 import org.eellm.schedule.MicrobatchId;
@@ -22,6 +23,7 @@ final class TrainingWork implements StepWork {
   private final List<Integer> virtualStages;
   private final Input input;
   private final Objective objective;
+  private final HeadForward headForward;
   private final int replicas;
   private final Gradients gradients;
   private final GradientReduction reduction;
@@ -42,6 +44,7 @@ final class TrainingWork implements StepWork {
       List<Integer> virtualStages,
       Input input,
       Objective objective,
+      HeadForward headForward,
       int replicas,
       Gradients gradients,
       GradientReduction reduction) {
@@ -50,6 +53,7 @@ final class TrainingWork implements StepWork {
     this.virtualStages = virtualStages;
     this.input = input;
     this.objective = objective;
+    this.headForward = headForward;
     this.replicas = replicas;
     this.gradients = gradients;
     this.reduction = reduction;
@@ -59,11 +63,14 @@ final class TrainingWork implements StepWork {
 
   @Override
   public Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+    Chain chain = chains.get(chunk);
+    Microbatch batch = input.microbatches().apply(microbatch);
+    Optional<Dropout> dropout = input.dropouts().apply(microbatch);
     Walk walk =
-        chains
-            .get(chunk)
-            .forward(
-                input.microbatches().apply(microbatch), below, input.dropouts().apply(microbatch));
+        switch (headForward) {
+          case DEFERRED -> chain.forward(batch, below, dropout);
+          case EAGER -> chain.forwardEagerly(batch, below, dropout, objective);
+        };
     if (microbatch.goesBackThrough(virtualStages.get(chunk))) {
       walks.put(new Passage(microbatch.index(), chunk), walk);
       return walk.output();

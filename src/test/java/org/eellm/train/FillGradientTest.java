@@ -233,6 +233,7 @@ final class FillGradientTest {
               model.stages().stream().map(Stage::index).toList(),
               new StepWork.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
               golden.objective(),
+              HeadForward.DEFERRED,
               1,
               gradients,
               reduction)) {

@@ -87,6 +87,33 @@ final class GoldenTrainingTest {
     check(name, recompute);
   }
 
+  @ParameterizedTest
+  @FieldSource("NAMES")
+  void backward_ofHeadsRunInTheForwardPass_isThatOfDeferredOnes(String name) {
+    GoldenCase golden = GoldenCase.named(name);
+    Objective objective = golden.objective();
+    Microbatch batch = golden.inputs().getFirst();
+    try (Scope scope = Scope.open();
+        Decoder model = golden.model();
+        Gradients deferred = new Gradients(model.parameters());
+        Gradients eager = new Gradients(model.parameters())) {
+      Chain chain = chain(model, Recompute.NONE);
+      deferred.start();
+      List<Chain.HeadResult> wanted =
+          chain.forwardBackward(batch, objective, 1, Optional.empty(), deferred);
+      deferred.finish();
+      eager.start();
+      try (Chain.Walk walk =
+          chain.forwardEagerly(batch, Optional.empty(), Optional.empty(), objective)) {
+        assertThat(chain.backward(walk, objective, 1, Optional.empty(), eager, _ -> {}).heads())
+            .isEqualTo(wanted);
+      }
+      eager.finish();
+
+      assertThat(Tensors.toFloats(eager.flat())).isEqualTo(Tensors.toFloats(deferred.flat()));
+    }
+  }
+
   private static void check(String name, Recompute recompute) {
     GoldenCase golden = GoldenCase.named(name);
     try (Scope scope = Scope.open();

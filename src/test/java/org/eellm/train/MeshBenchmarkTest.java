@@ -19,7 +19,9 @@ final class MeshBenchmarkTest {
 
   private List<Report> measure(boolean compared) {
     RunConfig config = TinyRun.config(folder, "parallel.pp=2");
-    return InProcess.run(new Mesh(1, 1, 2), world -> MeshBenchmark.run(config, world, 2, compared));
+    return InProcess.run(
+        new Mesh(1, 1, 2),
+        world -> MeshBenchmark.run(config, world, 2, compared, HeadForward.DEFERRED));
   }
 
   @Test

@@ -455,6 +455,7 @@ final class MeshTest {
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
                 objective,
+                HeadForward.DEFERRED,
                 dp,
                 gradients,
                 reduction)) {

@@ -142,6 +142,7 @@ final class TuningTest {
           HeadLoss.forwardBackward(
               h,
               output,
+              Optional.empty(),
               new HeadLoss.Target.Teacher(teacher, output),
               mask,
               1,
