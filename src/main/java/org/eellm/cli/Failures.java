@@ -9,6 +9,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import org.eellm.config.ConfigException;
+import org.eellm.distributed.MeshSizeException;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -49,7 +50,10 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
       error.printStackTrace(err);
     }
     err.flush();
-    return error instanceof ConfigException ? ExitCode.USAGE : ExitCode.SOFTWARE;
+    return switch (error) {
+      case ConfigException _, MeshSizeException _ -> ExitCode.USAGE;
+      default -> ExitCode.SOFTWARE;
+    };
   }
 
   private static String message(Throwable error) {

@@ -2,6 +2,9 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -27,29 +30,29 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
    * @throws ConfigException naming numbers that can
    */
   public void requireSplits(String key, int ranks) {
-    splits(key, ranks, "model.num_heads", model.numHeads());
-    splits(key, ranks, "model.num_key_value_heads", model.numKeyValueHeads());
-    splits(key, ranks, "model.ffn_hidden_size", model.ffnHiddenSize());
-    boolean known = model.vocabSize() > 0;
-    splits(
-        key,
-        ranks,
-        known ? "model.vocab_size" : "model.vocab_multiple",
-        known ? model.vocabSize() : model.vocabMultiple());
+    SequencedMap<String, Integer> counts = new LinkedHashMap<>();
+    counts.put("model.num_heads", model.numHeads());
+    counts.put("model.num_key_value_heads", model.numKeyValueHeads());
+    counts.put("model.ffn_hidden_size", model.ffnHiddenSize());
+    if (model.vocabSize() > 0) {
+      counts.put("model.vocab_size", model.vocabSize());
+    } else {
+      counts.put("model.vocab_multiple", model.vocabMultiple());
+    }
+    counts.forEach(
+        (name, count) ->
+            require(
+                count % ranks == 0,
+                key,
+                "%d does not divide %s %d; use %s"
+                    .formatted(ranks, name, count, divisors(ranks, counts.values()))));
   }
 
-  private static void splits(String key, int ranks, String name, int count) {
-    require(
-        count % ranks == 0,
-        key,
-        "%d does not divide %s %d; use %s"
-            .formatted(
-                ranks,
-                name,
-                count,
-                IntStream.rangeClosed(1, ranks)
-                    .filter(size -> count % size == 0)
-                    .mapToObj(String::valueOf)
-                    .collect(Collectors.joining(", "))));
+  /** The numbers up to a limit that divide all counts. */
+  private static String divisors(int limit, Collection<Integer> counts) {
+    return IntStream.rangeClosed(1, limit)
+        .filter(size -> counts.stream().allMatch(count -> count % size == 0))
+        .mapToObj(String::valueOf)
+        .collect(Collectors.joining(", "));
   }
 }

@@ -83,8 +83,14 @@ public record Placement(List<Slice> slices) {
     require(
         sum == layers,
         "parallel.layers_per_stage",
-        "%s adds up to %d, but the %s has %d layers"
-            .formatted(counts, sum, learning == Learning.EXITS ? "last exit" : "model", layers));
+        "%s adds up to %d, but the %s has %d layers; give it %d, such as %s"
+            .formatted(
+                counts,
+                sum,
+                learning == Learning.EXITS ? "last exit" : "model",
+                layers,
+                layers,
+                even(layers, stages)));
     List<Slice> slices = new ArrayList<>();
     int first = 0;
     for (int count : counts) {

@@ -46,8 +46,15 @@ public record RunConfig(
     require(
         !parallel.sequenceParallel() || tokens % tp == 0,
         "parallel.sequence_parallel",
-        "%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp %d"
-            .formatted(tokens, train.microBatchSize(), data.sequenceLength(), tp));
+        ("%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp"
+             + " %d; use %d or %d")
+            .formatted(
+                tokens,
+                train.microBatchSize(),
+                data.sequenceLength(),
+                tp,
+                Math.max(1, tokens / tp) * tp,
+                (tokens / tp + 1) * tp));
     require(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",

@@ -1,7 +1,7 @@
 package org.eellm.distributed;
 
 /** Ranks that cannot find, hear or understand each other; the message is one line. */
-public final class DistributedException extends RuntimeException {
+public sealed class DistributedException extends RuntimeException permits MeshSizeException {
   private static final long serialVersionUID = 1L;
 
   public DistributedException(String message) {

@@ -32,7 +32,7 @@ public record Mesh(int tp, int dp, int pp) {
   /**
    * Refuses any other number of ranks than the mesh has.
    *
-   * @throws DistributedException with a mesh that would fit
+   * @throws MeshSizeException with a mesh that would fit
    */
   public void requireSize(int ranks) {
     if (ranks != size()) {
@@ -42,7 +42,7 @@ public record Mesh(int tp, int dp, int pp) {
               ? "make dp %d, or start %d".formatted(ranks / replica, size())
               : "start %d, or any multiple of tp x pp = %d with another dp"
                   .formatted(size(), replica);
-      throw new DistributedException(
+      throw new MeshSizeException(
           "the mesh %s has %d ranks, but %d are started; %s"
               .formatted(this, size(), ranks, remedy));
     }

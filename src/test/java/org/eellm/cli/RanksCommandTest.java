@@ -46,7 +46,7 @@ final class RanksCommandTest {
 
   @Test
   void ranks_meshThatDoesNotFit_startsNothing() {
-    assertThat(ranks("--nproc", "3", "--tp", "2")).isEqualTo(1);
+    assertThat(ranks("--nproc", "3", "--tp", "2")).isEqualTo(2);
     assertThat(out.toString()).isEmpty();
     assertThat(err.toString())
         .isEqualTo(

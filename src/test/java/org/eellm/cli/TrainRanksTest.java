@@ -63,15 +63,17 @@ final class TrainRanksTest {
   }
 
   /** Runs the command here; its ranks, if it has some, are processes. */
+  private int code(StringWriter err, String run, List<String> settings, String... options) {
+    return Main.run(
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(new StringWriter()))
+            .setErr(new PrintWriter(err)),
+        arguments(run, settings, options).toArray(String[]::new));
+  }
+
   private void train(String run, List<String> settings, String... options) {
     StringWriter err = new StringWriter();
-    int code =
-        Main.run(
-            RootCommand.commandLine()
-                .setOut(new PrintWriter(new StringWriter()))
-                .setErr(new PrintWriter(err)),
-            arguments(run, settings, options).toArray(String[]::new));
-    assertThat(code).as(err.toString()).isZero();
+    assertThat(code(err, run, settings, options)).as(err.toString()).isZero();
   }
 
   /** Starts the launcher as a process, and waits until the run has taken three steps. */
@@ -141,6 +143,24 @@ final class TrainRanksTest {
       launcher.descendants().forEach(ProcessHandle::destroyForcibly);
       launcher.destroyForcibly();
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "3|parallel.tp=2|the mesh tp 2 x dp 1 x pp 1 has 2 ranks, but 3 are started; start 2, or"
+            + " any multiple of tp x pp = 2 with another dp",
+        "4|parallel.pp=2|the mesh tp 1 x dp 1 x pp 2 has 2 ranks, but 4 are started; make dp 2, or"
+            + " start 2",
+      })
+  void train_withAnotherNumberOfRanksThanTheMesh_isRefusedBeforeAnythingStarts(
+      String ranks, String mesh, String message) {
+    StringWriter err = new StringWriter();
+
+    assertThat(code(err, "wrong", List.of(mesh), "--nproc", ranks)).isEqualTo(2);
+    assertThat(err.toString()).isEqualTo("eellm: " + message + "\n");
+    assertThat(folder.resolve("wrong")).doesNotExist();
   }
 
   @ParameterizedTest
