@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -263,7 +264,10 @@ final class ModelReaderTest {
     assertThat(Files.readAllLines(journal)).hasSize(10);
     Files.writeString(
         journal, Files.readString(journal) + "{\"name\":\"half a li"); // as a crash leaves it
-    damage(temporary.resolve("model.safetensors"), 3000); // within a tensor that is journaled
+    Path part = temporary.resolve("model.safetensors");
+    long header =
+        ByteBuffer.wrap(Files.readAllBytes(part)).order(ByteOrder.LITTLE_ENDIAN).getLong();
+    damage(part, Long.BYTES + header + 100); // within the first tensor, which is journaled
 
     convert(golden, "model");
     assertThat(temporary).doesNotExist();
