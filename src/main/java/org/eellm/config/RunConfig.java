@@ -47,7 +47,7 @@ public record RunConfig(
         !parallel.sequenceParallel() || tokens % tp == 0,
         "parallel.sequence_parallel",
         ("%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp"
-             + " %d; use %d or %d")
+                + " %d; use %d or %d")
             .formatted(
                 tokens,
                 train.microBatchSize(),
