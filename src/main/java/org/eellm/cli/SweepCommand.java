@@ -239,7 +239,8 @@ final class SweepCommand implements Callable<Integer> {
               settings,
               rounds,
               output.resolve("rows.jsonl"),
-              "%s, %s, %d threads".formatted(model.folder(), dtype, threads),
+              "%s, %s, quantization %s, %d threads"
+                  .formatted(model.folder(), dtype, modelOptions.quantization(), threads),
               scored,
               progress::reportItems);
       report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));

@@ -10,6 +10,9 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** Reliability diagrams: how often exits agree with the full model, by how sure they are. */
 public final class ReliabilityPlot {
+  /** Of fewer tokens a share says little; they have no dot. */
+  private static final int FEWEST = 20;
+
   private ReliabilityPlot() {}
 
   /**
@@ -47,7 +50,9 @@ public final class ReliabilityPlot {
     Charts.png(chart, picture);
   }
 
-  private static XYSeries add(XYChart chart, String name, List<Bin> bins, Color colour) {
+  private static XYSeries add(XYChart chart, String name, List<Bin> all, Color colour) {
+    List<Bin> enough = all.stream().filter(bin -> bin.tokens() >= FEWEST).toList();
+    List<Bin> bins = enough.isEmpty() ? all : enough;
     XYSeries series =
         chart.addSeries(
             name,

@@ -130,7 +130,8 @@ public record Sweep(
             drafts ? Stream.of("accepted") : Stream.<String>empty(),
             own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
             tasks.stream()));
-    text.append("|---|---|").append("---:|".repeat(columns(text) - 2)).append('\n');
+    int figures = (int) text.chars().filter(c -> c == '|').count() - 3; // beside star and name
+    text.append("|---|---|").append("---:|".repeat(figures)).append('\n');
     String last = heads.getLast();
     line(
         text,
@@ -147,7 +148,7 @@ public record Sweep(
           Stream.of(
               Stream.of(
                   isBest(row) ? "*" : "",
-                  row.setting().family() + " " + row.setting().numbers(),
+                  row.setting().family() + ": " + row.setting().numbers(),
                   "%,.0f".formatted(row.tokensPerSecond()),
                   "%.2f".formatted(row.speedUp()),
                   percent(row.agreement(), 1),
@@ -172,10 +173,6 @@ public record Sweep(
             """
                 .formatted(tokens, prompts, rounds))
         .toString();
-  }
-
-  private static int columns(StringBuilder header) {
-    return (int) header.chars().filter(c -> c == '|').count() - 1;
   }
 
   private static void line(StringBuilder text, Stream<Stream<String>> cells) {

@@ -29,6 +29,9 @@ public final class SweepPlot {
     List<Row> rows = sweep.rows();
     double least = rows.stream().mapToDouble(row -> 100 * row.agreement()).min().orElseThrow();
     double width = Math.max(1, 100 - least);
+    double slowest = rows.stream().mapToDouble(Row::speedUp).min().orElseThrow();
+    double fastest = rows.stream().mapToDouble(Row::speedUp).max().orElseThrow();
+    double height = fastest - slowest;
     XYChart chart =
         Charts.chart(
             "What early exits gain and change",
@@ -52,9 +55,10 @@ public final class SweepPlot {
     full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     for (Row row : rows) {
       if (rows.size() <= LABELLED || sweep.isBest(row)) {
-        double besideTheDot = 100 * row.agreement() + MARGIN / 2 * width;
+        double aboveTheDot = row.speedUp() + MARGIN / 2 * height;
         chart.addAnnotation(
-            new AnnotationText(row.setting().numbers(), besideTheDot, row.speedUp(), false));
+            new AnnotationText(
+                row.setting().numbers(), 100 * row.agreement(), aboveTheDot, false));
       }
     }
     Charts.png(chart, picture);

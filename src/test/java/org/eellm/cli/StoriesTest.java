@@ -17,16 +17,24 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.eval.ExitTrace;
+import org.eellm.generate.Engine;
 import org.eellm.generate.ExitPolicies;
 import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
 import org.eellm.generate.Sampler;
+import org.eellm.generate.ThresholdKind;
 import org.eellm.generate.TokenListener;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -99,6 +107,34 @@ final class StoriesTest {
         float[] expected = new float[vocabulary];
         logits.get(expected);
         assertThat(row).containsExactly(expected, within(1e-3f));
+      }
+    }
+  }
+
+  /** How often the final head says the next token, put after each layer; known from PyTorch. */
+  @Test
+  void lens_ofTheKnownText_agreesAsOftenAsIsKnown() throws IOException {
+    JsonNode layers =
+        new ObjectMapper()
+            .readTree(STORIES.resolve("golden.json").toFile())
+            .get("logitlens_per_layer_loss_acc");
+    try (LoadedModel model =
+            LoadedModel.load(
+                ModelFolder.resolve(STORIES, Optional.empty()),
+                Optional.empty(),
+                architecture -> Decoder.lens(architecture, Torch.cpu()));
+        Engine engine = model.engine(1, Limits.MAX_PENDING)) {
+      ExitTrace trace =
+          ExitTrace.of(
+              model.subject(engine),
+              List.of(known.subList(0, 1)),
+              known.size() - 1,
+              ThresholdKind.MAX_PROBABILITY,
+              Map.of());
+
+      assertThat(trace.exits()).containsExactly(1, 2, 3, 4);
+      for (int i = 0; i < 4; i++) {
+        assertThat(trace.agreement(i)).isEqualTo(layers.get(i).get(1).asDouble());
       }
     }
   }
