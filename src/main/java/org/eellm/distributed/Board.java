@@ -1,8 +1,10 @@
 package org.eellm.distributed;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.nio.channels.DatagramChannel;
 import java.time.Duration;
 import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.javacpp.chrono.Milliseconds;
@@ -107,13 +109,24 @@ final class Board implements AutoCloseable {
         cause);
   }
 
+  /** The address of this process on the network that leads to the board. */
+  String localAddress() {
+    try (DatagramChannel probe = DatagramChannel.open()) {
+      probe.connect(new InetSocketAddress(host, port())); // Sends nothing, but chooses a route.
+      return ((InetSocketAddress) probe.getLocalAddress()).getAddress().getHostAddress();
+    } catch (IOException e) {
+      throw new UncheckedIOException("no network leads to " + host, e);
+    }
+  }
+
+  /** How long operations may take. */
+  Duration timeout() {
+    return timeout;
+  }
+
   /** Another connection to the same board. */
   Board again() {
     return open(host, port(), prefix, timeout);
-  }
-
-  String host() {
-    return host;
   }
 
   int port() {

@@ -1,9 +1,5 @@
 package org.eellm.distributed;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.net.InetSocketAddress;
-import java.nio.channels.DatagramChannel;
 import java.time.Duration;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.Backend;
@@ -39,15 +35,9 @@ final class GlooEngine implements Engine {
     cpu.retainReference();
   }
 
-  /** Gloo on the network interface that leads to {@code host}. */
-  static GlooEngine towards(String host, int port, Duration timeout) {
-    try (DatagramChannel probe = DatagramChannel.open()) {
-      probe.connect(new InetSocketAddress(host, port)); // Sends nothing, but chooses a route.
-      String address = ((InetSocketAddress) probe.getLocalAddress()).getAddress().getHostAddress();
-      return new GlooEngine(address, timeout);
-    } catch (IOException e) {
-      throw new UncheckedIOException("no network leads to " + host, e);
-    }
+  /** Gloo on the network interface that leads to the board's host. */
+  static GlooEngine towards(Board board) {
+    return new GlooEngine(board.localAddress(), board.timeout());
   }
 
   @Override

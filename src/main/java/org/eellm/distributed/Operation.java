@@ -6,7 +6,7 @@ import java.util.Locale;
  * What a rank is doing with others, for messages.
  *
  * @param what such as {@code all-reduce}
- * @param bytes the size of this rank's tensor
+ * @param bytes the size of this rank's tensor; 0 where there is none
  * @param where such as {@code over dp} or {@code from rank 2 (tp 0, dp 0, pp 1), tag 7}
  */
 record Operation(String what, long bytes, String where) {
@@ -14,7 +14,7 @@ record Operation(String what, long bytes, String where) {
   /** Such as {@code all-reduce of 4.2 MB over dp}. */
   @Override
   public String toString() {
-    return what + " of " + size() + " " + where;
+    return what + (bytes == 0 ? "" : " of " + size()) + " " + where;
   }
 
   private String size() {

@@ -87,7 +87,7 @@ public final class World implements AutoCloseable {
         };
     Engine engine =
         switch (transport) {
-          case GLOO -> GlooEngine.towards(place.host(), place.port(), timeout);
+          case GLOO -> GlooEngine.towards(board);
           case NCCL -> new NcclEngine(place.localRank(), timeout);
         };
     return join(board, hosts, engine, mesh, place.rank(), timeout);
@@ -95,7 +95,7 @@ public final class World implements AutoCloseable {
 
   /** Joins as a rank of this process, whose board is held by somebody else. */
   static World join(Board board, Mesh mesh, int rank, Duration timeout) {
-    GlooEngine engine = GlooEngine.towards(board.host(), board.port(), timeout);
+    GlooEngine engine = GlooEngine.towards(board);
     return join(board.again(), false, engine, mesh, rank, timeout);
   }
 
@@ -168,6 +168,16 @@ public final class World implements AutoCloseable {
             .toList();
     // A second group of the same name would find the first one's addresses on the board.
     return stages.computeIfAbsent(List.copyOf(members), _ -> group("stages " + members, ranks));
+  }
+
+  /**
+   * Connects the stages of this rank's pipeline, of which there are several, for letters; each of
+   * them calls this. The rank in the mail is the stage. The caller closes it.
+   */
+  public Mail stageMail() {
+    Connected how = connected.orElseThrow();
+    Group stages = Group.of("pp", mesh.alongPp(coordinate()), rank);
+    return Mail.connect(pp, stages, mesh, how.board().localAddress(), how.watch(), how.timeout());
   }
 
   private Communicator group(String name, List<Integer> ranks) {

@@ -6,14 +6,14 @@ import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
+import java.util.Optional;
+import java.util.stream.IntStream;
 import org.eellm.distributed.Communicator;
-import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.Inbox;
+import org.eellm.distributed.Mail;
+import org.eellm.distributed.Mail.Letter;
 import org.eellm.distributed.World;
 
 /**
@@ -21,34 +21,16 @@ import org.eellm.distributed.World;
  * is several ranks, one of them listens and tells the others, so that all do the same.
  */
 final class Answers {
-  /** Bytes of an answer that go at once. */
-  static final int SIZE = 256;
+  private final Mail mail;
+  private final Communicator tp;
+  private final List<Integer> later;
+  private final Duration patience;
 
-  private final World world;
-  private final int stages;
-  private final BlockingQueue<News> news = new LinkedBlockingQueue<>();
-  private int ended;
-
-  /** What a listening thread hears. */
-  private sealed interface News {
-
-    record Message(byte[] bytes) implements News {}
-
-    record Failure(RuntimeException cause) implements News {}
-
-    record End() implements News {}
-  }
-
-  /** Begins to listen. */
-  Answers(World world) {
-    this.world = world;
-    this.stages = world.pp().size();
-    if (isListener(world)) {
-      for (int stage = 1; stage < stages; stage++) {
-        Inbox inbox = new Inbox(world.pp(), stage, SIZE);
-        Thread.ofPlatform().daemon().name("eellm-answers-" + stage).start(() -> listen(inbox));
-      }
-    }
+  Answers(Mail mail, World world) {
+    this.mail = mail;
+    tp = world.tp();
+    later = IntStream.range(1, world.pp().size()).boxed().toList();
+    patience = world.timeout().dividedBy(4);
   }
 
   /** Whether a rank of the first stage is the one to listen, or of another the one to tell. */
@@ -56,66 +38,28 @@ final class Answers {
     return world.tp().rank() == 0;
   }
 
-  private void listen(Inbox inbox) {
-    try (inbox) {
-      for (var message = inbox.receive(); message.isPresent(); message = inbox.receive()) {
-        if (message.get().length > 0) {
-          news.add(new News.Message(message.get()));
-        }
-      }
-      news.add(new News.End());
-    } catch (RuntimeException e) {
-      news.add(new News.Failure(e));
-    }
-  }
-
   /**
    * What has come since the last call; all ranks of the first stage call this.
    *
-   * @param wait whether to wait for something, but no longer than {@link NextStage#silence}
-   * @throws DistributedException if a stage has failed or does not answer
+   * @param wait whether to wait for something, but not for so long that others miss this rank
+   * @throws org.eellm.distributed.DistributedException if a stage has failed or does not answer
    */
   List<AnswerMessage> next(boolean wait) {
-    Communicator tp = world.tp();
-    if (tp.size() == 1) {
-      return heard(wait).stream().map(AnswerMessage::decode).toList();
+    List<byte[]> heard = tp.rank() == 0 ? heard(wait) : List.of();
+    if (tp.size() > 1) {
+      heard = split(tp.gatherBytes(join(heard)).getFirst());
     }
-    byte[] mine = isListener(world) ? join(heard(wait)) : new byte[0];
-    return split(tp.gatherBytes(mine).getFirst()).stream().map(AnswerMessage::decode).toList();
+    return heard.stream().map(AnswerMessage::decode).toList();
   }
 
   private List<byte[]> heard(boolean wait) {
     List<byte[]> messages = new ArrayList<>();
-    if (wait && news.isEmpty()) {
-      try {
-        News first = news.poll(NextStage.silence(world).toNanos(), TimeUnit.NANOSECONDS);
-        if (first != null) {
-          add(first, messages);
-        }
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw new GenerateException("interrupted while waiting for other ranks");
-      }
-    }
-    for (News further = news.poll(); further != null; further = news.poll()) {
-      add(further, messages);
+    Optional<Letter> next = wait ? mail.receive(later, patience) : mail.poll();
+    while (next.isPresent()) {
+      messages.add(next.get().bytes());
+      next = mail.poll();
     }
     return messages;
-  }
-
-  private void add(News heard, List<byte[]> messages) {
-    switch (heard) {
-      case News.Message(byte[] bytes) -> messages.add(bytes);
-      case News.Failure(RuntimeException cause) -> throw cause;
-      case News.End() -> ended++;
-    }
-  }
-
-  /** Waits until all stages have said their last; those who listen call this. */
-  void awaitEnd() {
-    while (isListener(world) && ended < stages - 1) {
-      heard(true);
-    }
   }
 
   private static byte[] join(List<byte[]> messages) {

@@ -230,7 +230,7 @@ final class BlockPass {
       if (tap == model.allHeads().getLast().tap()) {
         sequence.completed(part.span().end());
       } else if (!sequence.finished() && tap != sequence.taps().last()) {
-        if (sequence.taps().contains(tap)) {
+        if (sequence.taps().contains(tap) && tap != end()) { // elsewhere they delay nobody here
           sequence.goOn(tap, part, maxPending).ifPresent(above::add);
         } else {
           above.add(part);

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import org.bytedeco.pytorch.InferenceMode;
+import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
 import org.eellm.generate.Block.Part;
 import org.eellm.model.Decoder;
@@ -30,14 +31,14 @@ final class FirstStage implements AutoCloseable {
   /**
    * @param jobs all requests; their numbers are their places
    */
-  FirstStage(Decoder model, World world, Limits limits, List<Job> jobs) {
+  FirstStage(Decoder model, World world, Mail mail, Limits limits, List<Job> jobs) {
     this.limits = limits;
     this.stages = world.pp().size();
     this.jobs = jobs;
     pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), PagePool.format(model));
     pool = new PagePool(PagePool.pages(limits.cacheTokens()), PagePool.format(model));
-    next = new NextStage(model, world);
-    answers = new Answers(world);
+    next = new NextStage(mail, world.pp());
+    answers = new Answers(mail, world);
   }
 
   /** Works until all requests are done. */
@@ -49,10 +50,8 @@ final class FirstStage implements AutoCloseable {
       advance(nextRows());
       leaveFinished();
       admit();
-      next.keepAlive();
     }
     next.end();
-    answers.awaitEnd();
   }
 
   private void admit() {
@@ -123,6 +122,5 @@ final class FirstStage implements AutoCloseable {
     active.forEach(Sequence::close);
     active.clear();
     pool.close();
-    next.close();
   }
 }

@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.distributed.Inbox;
-import org.eellm.distributed.Outbox;
+import org.eellm.distributed.Mail;
+import org.eellm.distributed.Mail.Letter;
 import org.eellm.distributed.World;
 import org.eellm.generate.Block.Part;
 import org.eellm.generate.RowsMessage.PartMessage;
@@ -23,46 +23,79 @@ import org.eellm.tensor.Tensors;
  * order, tells the first stage of tokens that leave here, and hands on what goes further.
  */
 final class LaterStage implements AutoCloseable {
+  /** Rows go through all layers here as they come: what waits, waits in the mail. */
+  private static final int MAX_PENDING = 1;
+
   private final Decoder model;
+  private final World world;
+  private final Mail mail;
   private final List<Job> jobs;
   private final BlockPass pass;
   private final PagePool pool;
-  private final Inbox below;
-  private final Optional<Outbox> first; // of the one rank of this stage that tells it
   private final NextStage next;
   private final Map<Integer, StageSequence> sequences = new HashMap<>();
+  private boolean open = true;
 
   /**
    * @param jobs all requests; their numbers are their places
    */
-  LaterStage(Decoder model, World world, Limits limits, List<Job> jobs) {
+  LaterStage(Decoder model, World world, Mail mail, Limits limits, List<Job> jobs) {
     this.model = model;
+    this.world = world;
+    this.mail = mail;
     this.jobs = jobs;
-    pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), PagePool.format(model));
+    pass = new BlockPass(model, limits.vocabSize(), MAX_PENDING, PagePool.format(model));
     pool = new PagePool(PagePool.pages(limits.cacheTokens()), PagePool.format(model));
-    below = new Inbox(world.pp(), world.pp().rank() - 1, NextStage.messageSize(model));
-    first =
-        Answers.isListener(world)
-            ? Optional.of(new Outbox(world.pp(), 0, Answers.SIZE))
-            : Optional.empty();
-    next = new NextStage(model, world);
+    next = new NextStage(mail, world.pp());
   }
 
   /** Works until the first stage has no more to do. */
   void run() {
-    for (var bytes = below.receive(); bytes.isPresent(); bytes = below.receive()) {
-      RowsMessage message = RowsMessage.decode(bytes.get());
-      message.finished().forEach(this::forget);
-      if (message.parts().isEmpty()) {
-        next.send(message.finished(), List.of());
-        first.ifPresent(box -> box.send(new byte[0]));
-      } else {
-        advance(message);
-      }
-      next.keepAlive();
+    while (open) {
+      take()
+          .ifPresent(
+              message -> {
+                message.finished().forEach(this::forget);
+                advance(message);
+              });
     }
     next.end();
-    first.ifPresent(Outbox::end);
+  }
+
+  /**
+   * Waits for what comes from below. Where no token is asked for in it, further messages that are
+   * there already come along, for a block of several rows takes little longer than one.
+   */
+  private Optional<RowsMessage> take() {
+    Optional<RowsMessage> taken = decode(await());
+    // Ranks that share these layers have to take the same, whenever their mail arrives.
+    boolean alone = world.tp().size() == 1;
+    while (alone && taken.isPresent() && !taken.get().asks()) {
+      Optional<RowsMessage> further = mail.poll().map(Letter::bytes).flatMap(this::decode);
+      if (further.isEmpty()) {
+        break;
+      }
+      taken = Optional.of(taken.get().and(further.get()));
+    }
+    return taken;
+  }
+
+  private byte[] await() {
+    List<Integer> below = List.of(world.pp().rank() - 1);
+    while (true) {
+      Optional<Letter> letter = mail.receive(below, world.timeout());
+      if (letter.isPresent()) {
+        return letter.get().bytes();
+      }
+    }
+  }
+
+  private Optional<RowsMessage> decode(byte[] letter) {
+    if (letter.length == RowsMessage.NONE_FURTHER.length) {
+      open = false;
+      return Optional.empty();
+    }
+    return Optional.of(RowsMessage.decode(letter));
   }
 
   private void forget(int number) {
@@ -75,10 +108,11 @@ final class LaterStage implements AutoCloseable {
   private void advance(RowsMessage message) {
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
-      List<Span> spans = message.parts().stream().map(this::arrive).toList();
-      List<Part> above = pass.through(new Block(spans, hidden(message, spans)));
-      for (Span span : spans) {
-        span.sequence()
+      List<Part> parts = message.parts().stream().map(this::arrive).toList();
+      List<Part> above = parts.isEmpty() ? List.of() : pass.through(Block.of(parts));
+      for (Part part : parts) {
+        part.span()
+            .sequence()
             .failure()
             .ifPresent(
                 cause -> {
@@ -89,7 +123,7 @@ final class LaterStage implements AutoCloseable {
     }
   }
 
-  private Span arrive(PartMessage part) {
+  private Part arrive(PartMessage part) {
     StageSequence sequence = sequences.computeIfAbsent(part.number(), this::begin);
     List<Prediction> earlier = new ArrayList<>();
     for (Said said : part.said()) {
@@ -97,7 +131,8 @@ final class LaterStage implements AutoCloseable {
           new ToldOutput(model.allHeads().get(said.head()), said.best(), said.probability());
       earlier.add(new Prediction(told, 0, sequence.tokens(), earlier));
     }
-    return sequence.arrive(part.first(), part.ids(), part.asks(), earlier);
+    Span span = sequence.arrive(part.first(), part.ids(), part.asks(), earlier);
+    return new Part(span, rows(span.count(), part.hidden()));
   }
 
   private StageSequence begin(int number) {
@@ -108,17 +143,21 @@ final class LaterStage implements AutoCloseable {
         job,
         new SequenceCache(pool, pages),
         PipelineGenerator.policy(job.request()),
-        (sequence, token) ->
-            first.ifPresent(box -> box.send(new AnswerMessage(sequence.number(), token).encode())));
+        this::answer);
   }
 
-  /** The rows of a message, [n, hidden]; of the scope that is open. */
-  private Tensor hidden(RowsMessage message, List<Span> spans) {
-    long n = spans.stream().mapToInt(Span::count).sum();
-    Tensor rows =
-        Tensors.empty(
-            model.scalarType(), model.device(), n, model.architecture().model().hiddenSize());
-    Tensors.bytes(rows).copyFrom(MemorySegment.ofArray(message.hidden()));
+  /** Tells the first stage of a token; where this stage is several ranks, one of them does. */
+  private void answer(StageSequence sequence, GeneratedToken token) {
+    if (Answers.isListener(world)) {
+      mail.send(0, new AnswerMessage(sequence.number(), token).encode());
+    }
+  }
+
+  /** Rows from their bytes, [count, hidden]; of the scope that is open. */
+  private Tensor rows(int count, byte[] bytes) {
+    long hidden = model.architecture().model().hiddenSize();
+    Tensor rows = Tensors.empty(model.scalarType(), model.device(), count, hidden);
+    Tensors.bytes(rows).copyFrom(MemorySegment.ofArray(bytes));
     return rows;
   }
 
@@ -126,8 +165,5 @@ final class LaterStage implements AutoCloseable {
   public void close() {
     sequences.values().forEach(Sequence::close);
     pool.close();
-    next.close();
-    first.ifPresent(Outbox::close);
-    below.close();
   }
 }

@@ -3,6 +3,7 @@ package org.eellm.generate;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 
@@ -46,16 +47,19 @@ public final class PipelineGenerator {
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }
-    if (world.pp().rank() > 0) {
-      try (LaterStage stage = new LaterStage(model, world, needed, jobs)) {
-        stage.run();
+    try (Mail mail = world.stageMail()) {
+      if (world.pp().rank() == 0) {
+        try (FirstStage stage = new FirstStage(model, world, mail, needed, jobs)) {
+          stage.run();
+        }
+      } else {
+        try (LaterStage stage = new LaterStage(model, world, mail, needed, jobs)) {
+          stage.run();
+        }
       }
-      return List.of();
+      mail.end();
     }
-    try (FirstStage stage = new FirstStage(model, world, needed, jobs)) {
-      stage.run();
-    }
-    return hearings.stream().map(Hearing::result).toList();
+    return world.pp().rank() == 0 ? hearings.stream().map(Hearing::result).toList() : List.of();
   }
 
   /** Where a request's tokens leave. */

@@ -7,17 +7,20 @@ import java.io.DataOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
- * What a stage of a pipeline sends the next one. Without any rows it says no more than that the
- * sender is alive.
+ * What a stage of a pipeline sends the next one.
  *
  * @param finished numbers of requests that are done; what is kept for them can go
  * @param parts of the block
- * @param hidden the hidden states of all parts' rows, row-major
  */
-record RowsMessage(List<Integer> finished, List<PartMessage> parts, byte[] hidden) {
+record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
+  /** Instead of an encoded message: there is none, and no further one. */
+  static final byte[] NONE_FURTHER = {};
 
   /**
    * Rows of one sequence.
@@ -27,8 +30,20 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts, byte[] hidde
    * @param ids of the rows' tokens
    * @param asks whether a next token is to come out
    * @param said what the heads that were asked so far say of it
+   * @param hidden the rows, one after the other
    */
-  record PartMessage(int number, int first, List<Integer> ids, boolean asks, List<Said> said) {}
+  record PartMessage(
+      int number, int first, List<Integer> ids, boolean asks, List<Said> said, byte[] hidden) {
+
+    /** These rows, of which no token is asked, and those that follow them. */
+    PartMessage and(PartMessage later) {
+      List<Integer> all = new ArrayList<>(ids);
+      all.addAll(later.ids);
+      byte[] rows = Arrays.copyOf(hidden, hidden.length + later.hidden.length);
+      System.arraycopy(later.hidden, 0, rows, hidden.length, later.hidden.length);
+      return new PartMessage(number, first, all, later.asks, later.said, rows);
+    }
+  }
 
   /**
    * @param head its index among the model's
@@ -37,8 +52,24 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts, byte[] hidde
    */
   record Said(int head, int best, double probability) {}
 
+  /** Whether a next token is to come out for any of the sequences. */
+  boolean asks() {
+    return parts.stream().anyMatch(PartMessage::asks);
+  }
+
+  /** This message, in which no token is asked for, and the one that follows it. */
+  RowsMessage and(RowsMessage later) {
+    List<Integer> done = new ArrayList<>(finished);
+    done.addAll(later.finished);
+    Map<Integer, PartMessage> all = new LinkedHashMap<>();
+    parts.forEach(part -> all.put(part.number(), part));
+    later.finished.forEach(all::remove);
+    later.parts.forEach(part -> all.merge(part.number(), part, PartMessage::and));
+    return new RowsMessage(done, List.copyOf(all.values()));
+  }
+
   byte[] encode() {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream(256 + hidden.length);
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream(1024);
     try (DataOutputStream out = new DataOutputStream(bytes)) {
       writeInts(out, finished);
       out.writeInt(parts.size());
@@ -53,8 +84,9 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts, byte[] hidde
           out.writeInt(said.best());
           out.writeDouble(said.probability());
         }
+        out.writeInt(part.hidden().length);
+        out.write(part.hidden());
       }
-      out.write(hidden);
     } catch (IOException impossible) {
       throw new UncheckedIOException(impossible);
     }
@@ -74,9 +106,9 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts, byte[] hidde
         for (int more = in.readInt(); more > 0; more--) {
           said.add(new Said(in.readInt(), in.readInt(), in.readDouble()));
         }
-        parts.add(new PartMessage(number, first, ids, asks, said));
+        parts.add(new PartMessage(number, first, ids, asks, said, in.readNBytes(in.readInt())));
       }
-      return new RowsMessage(finished, parts, in.readAllBytes());
+      return new RowsMessage(finished, parts);
     } catch (IOException impossible) {
       throw new UncheckedIOException(impossible);
     }

@@ -61,7 +61,7 @@ final class PipelineGeneratorTest {
   }
 
   /** This rank's part of a model without parameters. */
-  private static Decoder part(Architecture architecture, World world) {
+  static Decoder part(Architecture architecture, World world) {
     Mesh mesh = world.mesh();
     return Decoder.ofRank(
         architecture,

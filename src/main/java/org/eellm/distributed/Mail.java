@@ -1,0 +1,313 @@
+package org.eellm.distributed;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.SocketChannel;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.Collection;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.eellm.distributed.MailRoutes.Route;
+
+/**
+ * Letters of any length between the ranks of a group, in order from each sender, for ranks that
+ * decide by themselves when to write to whom: on one machine a letter takes some microseconds,
+ * where a tensor through Gloo takes a hundred. For one thread.
+ *
+ * <p>A rank is alive as long as it calls {@link #poll}, {@link #receive} or {@link #send}; one that
+ * does not for the world's timeout, or whose connection ends before it has said {@link #end}, is
+ * reported by whoever waits for it.
+ */
+public final class Mail implements AutoCloseable {
+  /** In place of a letter's length: no further one comes. */
+  private static final int END = -1;
+
+  /** In place of a letter's length: the sender is alive. */
+  private static final int ALIVE = -2;
+
+  /**
+   * How long to look for letters without sleeping. Waking up takes longer than a letter's way; but
+   * other threads get the processor in between.
+   */
+  private static final long AWAKE_NANOS = 2_000_000;
+
+  private final Group group;
+  private final Mesh mesh;
+  private final Watch watch;
+  private final long timeout; // in nanoseconds, as all times here
+  private final Selector selector;
+  private final Map<Integer, Peer> peers = new TreeMap<>();
+  private final Deque<Letter> arrived = new ArrayDeque<>();
+
+  /**
+   * What has come.
+   *
+   * @param from the sender's rank in the group
+   */
+  public record Letter(int from, byte[] bytes) {}
+
+  /** Another rank, as far as letters from and to it have come. */
+  private static final class Peer {
+    private final int number;
+    private final SocketChannel channel;
+    private final ByteBuffer length = ByteBuffer.allocate(Integer.BYTES);
+    private Optional<ByteBuffer> letter = Optional.empty(); // one that is not all there
+    private Optional<IOException> broken = Optional.empty();
+    private boolean ended;
+    private long heard = System.nanoTime();
+    private long told = heard;
+
+    Peer(int number, SocketChannel channel) {
+      this.number = number;
+      this.channel = channel;
+    }
+
+    boolean talks() {
+      return !ended && broken.isEmpty();
+    }
+
+    /** Reads on. */
+    void read(Collection<Letter> to) {
+      try {
+        while (talks()) {
+          ByteBuffer part = letter.orElse(length);
+          int count = channel.read(part);
+          if (count < 0) {
+            throw new IOException("the connection has ended");
+          }
+          if (count > 0) {
+            heard = System.nanoTime();
+          } else if (part.hasRemaining()) {
+            return;
+          }
+          if (!part.hasRemaining()) {
+            take(part, to);
+          }
+        }
+      } catch (IOException e) {
+        broken = Optional.of(e);
+      }
+    }
+
+    private void take(ByteBuffer part, Collection<Letter> to) throws IOException {
+      if (letter.isPresent()) {
+        to.add(new Letter(number, part.array()));
+        letter = Optional.empty();
+        return;
+      }
+      int size = length.flip().getInt();
+      length.clear();
+      switch (size) {
+        case END -> ended = true;
+        case ALIVE -> {} // heard is all there is to it
+        default -> {
+          if (size < 0) {
+            throw new IOException("a letter of " + size + " bytes");
+          }
+          letter = Optional.of(ByteBuffer.allocate(size));
+        }
+      }
+    }
+  }
+
+  private Mail(Group group, Mesh mesh, Watch watch, Duration timeout) throws IOException {
+    this.group = group;
+    this.mesh = mesh;
+    this.watch = watch;
+    this.timeout = timeout.toNanos();
+    selector = Selector.open();
+  }
+
+  /**
+   * Connects every member with every other; all call this.
+   *
+   * @param host address of this rank that the others reach
+   * @throws DistributedException naming who is to blame, if some do not come
+   */
+  static Mail connect(
+      Communicator communicator,
+      Group group,
+      Mesh mesh,
+      String host,
+      Watch watch,
+      Duration timeout) {
+    Operation connecting = new Operation("mail", 0, "over " + group.name());
+    long began = System.nanoTime();
+    try {
+      Mail mail = new Mail(group, mesh, watch, timeout);
+      for (Route route : MailRoutes.open(communicator, host, timeout)) {
+        SocketChannel channel = route.channel();
+        channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+        channel.configureBlocking(false);
+        channel.register(mail.selector, SelectionKey.OP_READ);
+        mail.peers.put(route.peer(), new Peer(route.peer(), channel));
+      }
+      return mail;
+    } catch (IOException e) {
+      throw watch.explain(
+          connecting, began, group.ranks(), new DistributedException(e.toString(), e));
+    }
+  }
+
+  /**
+   * Sends a letter.
+   *
+   * @param peer rank in the group
+   * @throws DistributedException naming who is to blame, if the peer has ended or takes nothing
+   */
+  public void send(int peer, byte[] bytes) {
+    send(peer, bytes.length, bytes);
+  }
+
+  private void send(int number, int length, byte[] bytes) {
+    Peer peer = peers.get(number);
+    ByteBuffer frame = ByteBuffer.allocate(Integer.BYTES + bytes.length);
+    frame.putInt(length).put(bytes).flip();
+    long began = System.nanoTime();
+    peer.told = began;
+    try {
+      while (frame.hasRemaining()) {
+        if (peer.channel.write(frame) == 0) {
+          readAll(); // the peer may be waiting to be read, too
+          requireAlive(List.of(number), began);
+          Thread.yield();
+        }
+      }
+    } catch (IOException e) {
+      throw explain(number, began, e);
+    }
+  }
+
+  /** The next letter, if one has come. */
+  public Optional<Letter> poll() {
+    if (arrived.isEmpty()) {
+      readAll();
+    }
+    tellAlive();
+    return Optional.ofNullable(arrived.poll());
+  }
+
+  /**
+   * Waits for the next letter.
+   *
+   * @param from ranks in the group, one of which is to write
+   * @param patience after so long there is none
+   * @throws DistributedException naming who is to blame, if one of them has ended before its time,
+   *     or is silent for the world's timeout
+   */
+  public Optional<Letter> receive(Collection<Integer> from, Duration patience) {
+    long began = System.nanoTime();
+    try {
+      while (true) {
+        Optional<Letter> letter = poll();
+        if (letter.isPresent()) {
+          return letter;
+        }
+        requireAlive(from, 0);
+        long waited = System.nanoTime() - began;
+        if (waited > patience.toNanos()) {
+          return Optional.empty();
+        }
+        if (waited < AWAKE_NANOS) {
+          Thread.yield();
+        } else {
+          watch.doing(Optional.of(waiting(from)));
+          long nanos = Math.min(patience.toNanos() - waited, timeout / 8);
+          selector.select(_ -> {}, Math.max(1, nanos / 1_000_000));
+        }
+      }
+    } catch (IOException e) {
+      throw new DistributedException(waiting(from) + ": " + e.getMessage(), e);
+    } finally {
+      watch.doing(Optional.empty());
+    }
+  }
+
+  private Operation waiting(Collection<Integer> from) {
+    List<String> names = from.stream().map(peer -> mesh.name(group.ranks().get(peer))).toList();
+    return new Operation("mail", 0, "from " + String.join(", ", names));
+  }
+
+  private void readAll() {
+    for (Peer peer : peers.values()) {
+      if (peer.talks()) {
+        peer.read(arrived);
+        if (!peer.talks()) {
+          peer.channel.keyFor(selector).cancel(); // or it would always be readable
+        }
+      }
+    }
+  }
+
+  /** Ranks that wait for this one are not to take it for dead. */
+  private void tellAlive() {
+    long now = System.nanoTime();
+    for (Peer peer : peers.values()) {
+      if (peer.talks() && now - peer.told > timeout / 4) {
+        send(peer.number, ALIVE, new byte[0]);
+      }
+    }
+  }
+
+  /**
+   * Throws if one of these peers is not there any more, or has been silent for too long since
+   * {@code began}.
+   */
+  private void requireAlive(Collection<Integer> from, long began) {
+    for (int number : from) {
+      Peer peer = peers.get(number);
+      if (peer.broken.isPresent()) {
+        throw explain(number, System.nanoTime(), peer.broken.get());
+      }
+      long silent = System.nanoTime() - Math.max(began, peer.heard);
+      if (!peer.ended && silent > timeout) {
+        throw explain(number, System.nanoTime() - silent, new IOException("it is silent"));
+      }
+    }
+  }
+
+  private DistributedException explain(int number, long began, IOException cause) {
+    return watch.explain(
+        waiting(List.of(number)),
+        began,
+        List.of(group.ranks().get(number)),
+        new DistributedException(cause.toString(), cause));
+  }
+
+  /**
+   * Tells all others that no further letter comes from here, and waits until they have said so,
+   * too. What they write meanwhile is for nobody.
+   */
+  public void end() {
+    peers.keySet().forEach(number -> send(number, END, new byte[0]));
+    List<Integer> left = List.copyOf(peers.keySet());
+    while (!left.isEmpty()) {
+      readAll();
+      arrived.clear();
+      left = left.stream().filter(number -> !peers.get(number).ended).toList();
+      requireAlive(left, 0);
+      Thread.yield();
+    }
+  }
+
+  /** Ends the connections; without {@link #end} before, the others take this rank for dead. */
+  @Override
+  public void close() {
+    try {
+      for (Peer peer : peers.values()) {
+        peer.channel.close();
+      }
+      selector.close();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
