@@ -18,6 +18,7 @@ import picocli.CommandLine.Spec;
       BenchTrainCommand.class,
       BenchTuneCommand.class,
       BenchGenerateCommand.class,
+      BenchPipelineCommand.class,
       BenchServeCommand.class
     })
 final class BenchCommand implements Runnable {
@@ -26,6 +27,6 @@ final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, tune, generate or serve");
+        spec.commandLine(), "say what to measure: train, tune, generate, pipeline or serve");
   }
 }

@@ -14,13 +14,17 @@ import org.eellm.generate.GeneratedToken.Alternative;
  * What a later stage of a pipeline tells the first: a token has left there.
  *
  * @param number of the request
+ * @param attempt in which it was asked for
+ * @param position of the token
  */
-record AnswerMessage(int number, GeneratedToken token) {
+record AnswerMessage(int number, int attempt, int position, GeneratedToken token) {
 
   byte[] encode() {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(64);
     try (DataOutputStream out = new DataOutputStream(bytes)) {
       out.writeInt(number);
+      out.writeInt(attempt);
+      out.writeInt(position);
       out.writeInt(token.id());
       out.writeUTF(token.head());
       out.writeInt(token.layer());
@@ -40,6 +44,8 @@ record AnswerMessage(int number, GeneratedToken token) {
   static AnswerMessage decode(byte[] message) {
     try (DataInputStream in = new DataInputStream(new ByteArrayInputStream(message))) {
       int number = in.readInt();
+      int attempt = in.readInt();
+      int position = in.readInt();
       int id = in.readInt();
       String head = in.readUTF();
       int layer = in.readInt();
@@ -51,6 +57,8 @@ record AnswerMessage(int number, GeneratedToken token) {
       }
       return new AnswerMessage(
           number,
+          attempt,
+          position,
           new GeneratedToken(id, head, layer, confidence, logProbability, false, alternatives));
     } catch (IOException impossible) {
       throw new UncheckedIOException(impossible);

@@ -23,7 +23,7 @@ final class FirstStage implements AutoCloseable {
   private final PagePool pool;
   private final NextStage next;
   private final Answers answers;
-  private final Deque<PipelineSequence> active = new ArrayDeque<>(); // who waits longest in front
+  private final Deque<LeadingSequence> active = new ArrayDeque<>(); // who waits longest in front
   private final List<Integer> finished = new ArrayList<>(); // which later stages have yet to hear
   private final List<Job> jobs;
   private int admitted;
@@ -45,7 +45,8 @@ final class FirstStage implements AutoCloseable {
   void run() {
     admit();
     while (!active.isEmpty()) {
-      boolean idle = active.stream().noneMatch(sequence -> sequence.waiting() > 0);
+      active.forEach(LeadingSequence::guess);
+      boolean idle = active.stream().noneMatch(sequence -> sequence.ready() > 0);
       answers.next(idle).forEach(this::hear);
       advance(nextRows());
       leaveFinished();
@@ -63,7 +64,8 @@ final class FirstStage implements AutoCloseable {
       }
       SequenceCache cache = new SequenceCache(pool, pool.take(pages));
       active.add(
-          new PipelineSequence(admitted, job, cache, PipelineGenerator.policy(job.request())));
+          new LeadingSequence(
+              admitted, job, cache, PipelineGenerator.policy(job.request()), stages));
       admitted++;
     }
   }
@@ -72,19 +74,25 @@ final class FirstStage implements AutoCloseable {
     active.stream()
         .filter(sequence -> sequence.number() == answer.number())
         .findFirst()
-        .ifPresent(sequence -> sequence.emit(answer.token()));
+        .ifPresent(sequence -> sequence.hear(answer));
   }
 
   /**
    * The newest token of sequences, and of prompts as much as a step takes: of one in so many
-   * sequences as there are stages, so that all stages have something to do.
+   * sequences as there are stages, so that all stages have something to do. Guesses have their turn
+   * where there is nothing else.
    */
   private List<Span> nextRows() {
+    List<Span> rows = nextRows(active.stream().filter(LeadingSequence::isCertain).toList());
+    return rows.isEmpty() ? nextRows(List.copyOf(active)) : rows;
+  }
+
+  private List<Span> nextRows(List<LeadingSequence> sequences) {
     List<Span> rows = new ArrayList<>();
     int most = Math.ceilDiv(active.size(), stages);
     int left = Batch.PROMPT_ROWS;
-    for (PipelineSequence sequence : List.copyOf(active)) {
-      int count = Math.min(left, sequence.waiting());
+    for (LeadingSequence sequence : sequences) {
+      int count = Math.min(left, sequence.ready());
       if (count > 0 && rows.size() < most && !sequence.finished()) {
         left -= count;
         rows.add(sequence.next(count));
@@ -104,13 +112,19 @@ final class FirstStage implements AutoCloseable {
       List<Part> above = pass.through(pass.embed(rows));
       next.send(List.copyOf(finished), above);
       finished.clear();
+      for (Part part : above) {
+        LeadingSequence sequence = (LeadingSequence) part.span().sequence();
+        if (sequence.asking()) {
+          sequence.ask();
+        }
+      }
     }
   }
 
   private void leaveFinished() {
-    List<PipelineSequence> done = active.stream().filter(Sequence::finished).toList();
+    List<LeadingSequence> done = active.stream().filter(Sequence::finished).toList();
     active.removeAll(done);
-    for (PipelineSequence sequence : done) {
+    for (LeadingSequence sequence : done) {
       finished.add(sequence.number());
       sequence.close();
       sequence.report();

@@ -186,7 +186,7 @@ public final class GenerateBenchmark {
   }
 
   /** The middle value; of an even number, the upper of the two. */
-  private static double median(double[] values) {
+  static double median(double[] values) {
     double[] sorted = values.clone();
     Arrays.sort(sorted);
     return sorted[sorted.length / 2];

@@ -108,7 +108,7 @@ final class LaterStage implements AutoCloseable {
   private void advance(RowsMessage message) {
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
-      List<Part> parts = message.parts().stream().map(this::arrive).toList();
+      List<Part> parts = message.parts().stream().flatMap(part -> arrive(part).stream()).toList();
       List<Part> above = parts.isEmpty() ? List.of() : pass.through(Block.of(parts));
       for (Part part : parts) {
         part.span()
@@ -123,7 +123,7 @@ final class LaterStage implements AutoCloseable {
     }
   }
 
-  private Part arrive(PartMessage part) {
+  private Optional<Part> arrive(PartMessage part) {
     StageSequence sequence = sequences.computeIfAbsent(part.number(), this::begin);
     List<Prediction> earlier = new ArrayList<>();
     for (Said said : part.said()) {
@@ -131,8 +131,9 @@ final class LaterStage implements AutoCloseable {
           new ToldOutput(model.allHeads().get(said.head()), said.best(), said.probability());
       earlier.add(new Prediction(told, 0, sequence.tokens(), earlier));
     }
-    Span span = sequence.arrive(part.first(), part.ids(), part.asks(), earlier);
-    return new Part(span, rows(span.count(), part.hidden()));
+    return sequence
+        .arrive(part, earlier)
+        .map(span -> new Part(span, rows(span.count(), part.hidden())));
   }
 
   private StageSequence begin(int number) {
@@ -147,9 +148,9 @@ final class LaterStage implements AutoCloseable {
   }
 
   /** Tells the first stage of a token; where this stage is several ranks, one of them does. */
-  private void answer(StageSequence sequence, GeneratedToken token) {
+  private void answer(AnswerMessage answer) {
     if (Answers.isListener(world)) {
-      mail.send(0, new AnswerMessage(sequence.number(), token).encode());
+      mail.send(0, answer.encode());
     }
   }
 

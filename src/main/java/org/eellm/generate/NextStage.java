@@ -39,6 +39,7 @@ final class NextStage {
     PipelineSequence sequence = (PipelineSequence) span.sequence();
     return new PartMessage(
         sequence.number(),
+        sequence.attempt(),
         span.first(),
         sequence.tokens().range(span.first(), span.end()),
         sequence.asking(),

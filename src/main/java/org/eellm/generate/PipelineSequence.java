@@ -1,7 +1,14 @@
 package org.eellm.generate;
 
-/** A sequence whose layers are on several ranks, each of which has its part of it. */
-sealed class PipelineSequence extends ExitingSequence permits StageSequence {
+/**
+ * A sequence whose layers are on several ranks, each of which has its part of it.
+ *
+ * <p>The first stage may go on with a guess at a token that later stages have yet to answer. If the
+ * guess was wrong it takes back what followed and begins another attempt: rows of a new attempt
+ * replace what was there from the first of them on.
+ */
+abstract sealed class PipelineSequence extends ExitingSequence
+    permits LeadingSequence, StageSequence {
   private final int number;
 
   /**
@@ -15,4 +22,7 @@ sealed class PipelineSequence extends ExitingSequence permits StageSequence {
   int number() {
     return number;
   }
+
+  /** How often tokens have been taken back so far. */
+  abstract int attempt();
 }

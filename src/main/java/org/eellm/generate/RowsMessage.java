@@ -26,6 +26,7 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
    * Rows of one sequence.
    *
    * @param number of the request
+   * @param attempt of the sequence; the first rows of a later one replace what was there
    * @param first position of the first row
    * @param ids of the rows' tokens
    * @param asks whether a next token is to come out
@@ -33,15 +34,24 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
    * @param hidden the rows, one after the other
    */
   record PartMessage(
-      int number, int first, List<Integer> ids, boolean asks, List<Said> said, byte[] hidden) {
+      int number,
+      int attempt,
+      int first,
+      List<Integer> ids,
+      boolean asks,
+      List<Said> said,
+      byte[] hidden) {
 
-    /** These rows, of which no token is asked, and those that follow them. */
+    /** These rows, of which no token is asked, and those that follow or replace them. */
     PartMessage and(PartMessage later) {
-      List<Integer> all = new ArrayList<>(ids);
+      int kept = Math.clamp((long) later.first - first, 0, ids.size());
+      int bytes = hidden.length / ids.size() * kept;
+      List<Integer> all = new ArrayList<>(ids.subList(0, kept));
       all.addAll(later.ids);
-      byte[] rows = Arrays.copyOf(hidden, hidden.length + later.hidden.length);
-      System.arraycopy(later.hidden, 0, rows, hidden.length, later.hidden.length);
-      return new PartMessage(number, first, all, later.asks, later.said, rows);
+      byte[] rows = Arrays.copyOf(hidden, bytes + later.hidden.length);
+      System.arraycopy(later.hidden, 0, rows, bytes, later.hidden.length);
+      return new PartMessage(
+          number, later.attempt, later.first - kept, all, later.asks, later.said, rows);
     }
   }
 
@@ -75,6 +85,7 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
       out.writeInt(parts.size());
       for (PartMessage part : parts) {
         out.writeInt(part.number());
+        out.writeInt(part.attempt());
         out.writeInt(part.first());
         writeInts(out, part.ids());
         out.writeBoolean(part.asks());
@@ -99,6 +110,7 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
       List<PartMessage> parts = new ArrayList<>();
       for (int left = in.readInt(); left > 0; left--) {
         int number = in.readInt();
+        int attempt = in.readInt();
         int first = in.readInt();
         List<Integer> ids = readInts(in);
         boolean asks = in.readBoolean();
@@ -106,7 +118,8 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
         for (int more = in.readInt(); more > 0; more--) {
           said.add(new Said(in.readInt(), in.readInt(), in.readDouble()));
         }
-        parts.add(new PartMessage(number, first, ids, asks, said, in.readNBytes(in.readInt())));
+        byte[] hidden = in.readNBytes(in.readInt());
+        parts.add(new PartMessage(number, attempt, first, ids, asks, said, hidden));
       }
       return new RowsMessage(finished, parts);
     } catch (IOException impossible) {

@@ -192,9 +192,14 @@ abstract sealed class Sequence implements AutoCloseable
 
   /** Forgets hidden states, keys and values of positions whose tokens have been taken back. */
   void rollBack() {
-    int end = tokens.size() - 1; // the newest token has yet to go in
+    rollBack(tokens.size() - 1); // the newest token has yet to go in
+  }
+
+  /** Forgets hidden states, keys and values of position {@code end} and beyond. */
+  void rollBack(int end) {
     embedded = Math.min(embedded, end);
     complete = Math.min(complete, end);
+    pending.values().forEach(rows -> rows.cut(end));
     seen.replaceAll((head, count) -> Math.min(count, end));
     unseen.values().forEach(rows -> rows.cut(end));
   }
@@ -249,6 +254,11 @@ abstract sealed class Sequence implements AutoCloseable
   /** Hands a token out, and adds it. */
   void emit(GeneratedToken token) {
     tokens.append(token.id());
+    deliver(token);
+  }
+
+  /** Hands a token out that has been added before. */
+  void deliver(GeneratedToken token) {
     confirmed += token.drafted() ? 1 : 0;
     Reaction reaction = handOut(token);
     if (request().endTokens().contains(token.id())) {
