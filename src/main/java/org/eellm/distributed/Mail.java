@@ -168,7 +168,7 @@ public final class Mail implements AutoCloseable {
   }
 
   private void send(int number, int length, byte[] bytes) {
-    Peer peer = peers.get(number);
+    Peer peer = peer(number);
     ByteBuffer frame = ByteBuffer.allocate(Integer.BYTES + bytes.length);
     frame.putInt(length).put(bytes).flip();
     long began = System.nanoTime();
@@ -231,6 +231,12 @@ public final class Mail implements AutoCloseable {
     }
   }
 
+  private Peer peer(int number) {
+    return Optional.ofNullable(peers.get(number))
+        .orElseThrow(
+            () -> new IllegalArgumentException(number + " is no other rank of " + group.name()));
+  }
+
   private Operation waiting(Collection<Integer> from) {
     List<String> names = from.stream().map(peer -> mesh.name(group.ranks().get(peer))).toList();
     return new Operation("mail", 0, "from " + String.join(", ", names));
@@ -263,7 +269,7 @@ public final class Mail implements AutoCloseable {
    */
   private void requireAlive(Collection<Integer> from, long began) {
     for (int number : from) {
-      Peer peer = peers.get(number);
+      Peer peer = peer(number);
       if (peer.broken.isPresent()) {
         throw explain(number, System.nanoTime(), peer.broken.get());
       }
@@ -292,7 +298,7 @@ public final class Mail implements AutoCloseable {
     while (!left.isEmpty()) {
       readAll();
       arrived.clear();
-      left = left.stream().filter(number -> !peers.get(number).ended).toList();
+      left = left.stream().filter(number -> !peer(number).ended).toList();
       requireAlive(left, 0);
       Thread.yield();
     }

@@ -1,8 +1,6 @@
 package org.eellm.generate;
 
 import java.util.List;
-import java.util.OptionalInt;
-import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 
 /**
@@ -11,7 +9,7 @@ import org.eellm.config.ConfigException;
  */
 public final class TextStream {
   private final Detokenizer detokenizer;
-  private final List<String> stops;
+  private final List<Match> stops;
   private final StringBuilder held = new StringBuilder();
   private boolean stopped;
 
@@ -20,7 +18,7 @@ public final class TextStream {
    */
   public TextStream(Detokenizer detokenizer, List<String> stops) {
     this.detokenizer = detokenizer;
-    this.stops = List.copyOf(stops);
+    this.stops = stops.stream().map(Match::new).toList();
     if (stops.contains("")) {
       throw new ConfigException("stop: is empty; give the text at which to stop");
     }
@@ -31,8 +29,8 @@ public final class TextStream {
     if (stopped) {
       return "";
     }
-    held.append(detokenizer.append(id));
-    return cutAtStop() ? release(held.length()) : release(held.length() - beginningOfStop());
+    hold(detokenizer.append(id));
+    return release(held.length() - stops.stream().mapToInt(Match::length).max().orElse(0));
   }
 
   /** The rest, when no token follows. */
@@ -40,8 +38,7 @@ public final class TextStream {
     if (stopped) {
       return "";
     }
-    held.append(detokenizer.finish());
-    cutAtStop();
+    hold(detokenizer.finish());
     return release(held.length());
   }
 
@@ -50,27 +47,64 @@ public final class TextStream {
     return stopped;
   }
 
-  private boolean cutAtStop() {
-    OptionalInt first = stops.stream().mapToInt(held::indexOf).filter(index -> index >= 0).min();
-    first.ifPresent(held::setLength);
-    stopped = first.isPresent();
-    return stopped;
-  }
-
-  /** Length of the longest end of the held text that a stop string begins with. */
-  private int beginningOfStop() {
-    return stops.stream()
-        .flatMapToInt(
-            stop ->
-                IntStream.range(1, Math.min(stop.length(), held.length() + 1))
-                    .filter(n -> stop.startsWith(held.substring(held.length() - n))))
-        .max()
-        .orElse(0);
+  /** Takes a piece in, up to the first stop string that becomes complete. */
+  private void hold(String piece) {
+    for (int i = 0; i < piece.length() && !stopped; i++) {
+      held.append(piece.charAt(i));
+      int longest = 0;
+      for (Match stop : stops) {
+        if (stop.append(piece.charAt(i))) {
+          longest = Math.max(longest, stop.text.length());
+        }
+      }
+      if (longest > 0) {
+        held.setLength(held.length() - longest);
+        stops.forEach(Match::clear);
+        stopped = true;
+      }
+    }
   }
 
   private String release(int length) {
     String text = held.substring(0, length);
     held.delete(0, length);
     return text;
+  }
+
+  /** How much of a stop string the text ends with, by Knuth, Morris and Pratt. */
+  private static final class Match {
+    private final String text;
+    private final int[] shorter; // for each length, the next longest that ends alike
+    private int length;
+
+    Match(String text) {
+      this.text = text;
+      shorter = new int[text.length() + 1];
+      for (int end = 2; end <= text.length(); end++) {
+        shorter[end] = next(shorter[end - 1], text.charAt(end - 1));
+      }
+    }
+
+    private int next(int from, char character) {
+      int matched = from;
+      while (matched > 0 && text.charAt(matched) != character) {
+        matched = shorter[matched];
+      }
+      return text.charAt(matched) == character ? matched + 1 : 0;
+    }
+
+    /** Whether the string is complete with this character. */
+    boolean append(char character) {
+      length = next(length, character);
+      return length == text.length();
+    }
+
+    int length() {
+      return length;
+    }
+
+    void clear() {
+      length = 0;
+    }
   }
 }

@@ -140,7 +140,7 @@ final class MailTest {
                   return await(mail, List.of(1)).toString();
                 } catch (DistributedException e) {
                   assertThat(Durations.sinceNanos(began)).isLessThan(SHORT.multipliedBy(2));
-                  return e.getMessage();
+                  return String.valueOf(e.getMessage());
                 }
               }
             });

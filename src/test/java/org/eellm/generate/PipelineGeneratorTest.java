@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.Function;
@@ -189,6 +190,55 @@ final class PipelineGeneratorTest {
                   TokenListener.none())
               .getFirst(),
           expected);
+    }
+  }
+
+  /** A number in [0, 1) that depends on a text and whom it is asked for, and on nothing else. */
+  private static double chance(Prediction said, int seed, String what) {
+    int hash = Objects.hash(seed, what);
+    for (int i = 0; i < said.tokens().size(); i++) {
+      hash = 31 * hash + said.tokens().get(i);
+    }
+    return new Random(hash).nextDouble();
+  }
+
+  /** Tokens leave anywhere, and an exit's guess at a later token holds in two of three cases. */
+  private static Request guessed(int seed) {
+    Random random = new Random(seed);
+    double share = random.nextDouble() / 2;
+    ExitPolicy policy = said -> chance(said, seed, said.head().name()) < share;
+    Sampler sampler =
+        said -> {
+          int id = (int) (SmallModel.VOCABULARY * chance(said, seed, "text"));
+          boolean errs =
+              !said.head().name().equals("final") && chance(said, seed, "errs") < 1.0 / 3;
+          return errs ? (id + 1) % SmallModel.VOCABULARY : id;
+        };
+    return new Request(
+            prompt(1 + random.nextInt(30), seed), 10 + random.nextInt(50), Set.of(7), policy, sampler)
+        .withAlternatives(2);
+  }
+
+  @ParameterizedTest
+  @FieldSource("MESHES")
+  void generate_guessesThatHoldAndFail_isWhatOneRankSays(Mesh mesh) {
+    for (boolean blocks : new boolean[] {false, true}) {
+      try (Decoder whole = blocks ? SmallModel.withBlocks() : SmallModel.plain()) {
+        List<Request> requests =
+            IntStream.range(0, 8).mapToObj(PipelineGeneratorTest::guessed).toList();
+        List<Result> expected =
+            Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
+        List<Result> ours =
+            generate(
+                    whole.architecture(),
+                    mesh,
+                    limits -> limits.withBatchSize(2).withMaxPending(5),
+                    requests,
+                    TokenListener.none())
+                .getFirst();
+
+        assertSame(ours, expected); // confidences, too, which tell whether the cache is exact
+      }
     }
   }
 

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.junit.jupiter.api.Test;
 
@@ -88,6 +90,47 @@ final class TextStreamTest {
     TextStream text = new TextStream(pieces(List.of("a;b,c"), ""), List.of(",", ";"));
 
     assertThat(stream(text, 1)).containsExactly("a", "");
+  }
+
+  @Test
+  void append_aLongStopThatNearlyComes_takesTimeInProportion() {
+    String stop = "ab".repeat(20_000) + "!";
+    String text = "ab".repeat(100_000);
+    TextStream stream = new TextStream(pieces(List.of(text), ""), List.of(stop, "never"));
+
+    assertThat(stream(stream, 1)).element(0).asString().hasSize(160_000);
+    assertThat(stream.stopped()).isFalse();
+  }
+
+  @Test
+  void append_randomTextsAndStops_cutBeforeTheStopThatIsCompleteFirst() {
+    for (int seed = 0; seed < 500; seed++) {
+      Random random = new Random(seed);
+      List<String> pieces =
+          Stream.generate(() -> word(random, 5)).limit(12).toList();
+      List<String> stops =
+          Stream.generate(() -> word(random, 4)).filter(w -> !w.isEmpty()).limit(2).toList();
+      String text = String.join("", pieces);
+      String expected = text;
+      for (int end = 1; end <= text.length() && expected.equals(text); end++) {
+        String beginning = text.substring(0, end);
+        int longest =
+            stops.stream().filter(beginning::endsWith).mapToInt(String::length).max().orElse(0);
+        expected = longest > 0 ? text.substring(0, end - longest) : expected;
+      }
+
+      TextStream stream = new TextStream(pieces(pieces, ""), stops);
+      assertThat(String.join("", stream(stream, pieces.size())))
+          .as("%s without %s", pieces, stops)
+          .isEqualTo(expected);
+    }
+  }
+
+  private static String word(Random random, int most) {
+    return random
+        .ints(random.nextInt(most + 1), 'a', 'c')
+        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+        .toString();
   }
 
   @Test

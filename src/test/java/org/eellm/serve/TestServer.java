@@ -1,5 +1,7 @@
 package org.eellm.serve;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -73,6 +75,21 @@ final class TestServer implements AutoCloseable {
 
   static TestServer start(Path folder, UnaryOperator<Limits> change, ServerOptions options) {
     return new TestServer(folder, change, options, true);
+  }
+
+  /** The answer to a completion that is not refused. */
+  JsonNode complete(String body) {
+    return answered(post("/v1/completions", body));
+  }
+
+  /** The answer to a chat that is not refused. */
+  JsonNode chat(String body) {
+    return answered(post("/v1/chat/completions", body));
+  }
+
+  private static JsonNode answered(HttpResponse<String> response) {
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(200);
+    return json(response);
   }
 
   /** Without a model. */
