@@ -2,8 +2,10 @@ package org.eellm.distributed;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -20,6 +22,9 @@ final class Watch implements AutoCloseable {
   /** So many intervals without a heartbeat are more than a busy machine. */
   private static final int SILENT_INTERVALS = 3;
 
+  /** What an answer of the board may take on a busy machine. */
+  private static final Duration BOARD = Duration.ofSeconds(10);
+
   /** From this size on, heartbeats become rarer, so that rank 0's board keeps up. */
   private static final int LARGE_WORLD = 64;
 
@@ -28,13 +33,15 @@ final class Watch implements AutoCloseable {
   private final int rank;
   private final Duration timeout;
   private final Duration interval;
-  private final List<Heard> heard = new ArrayList<>();
+  private final Duration patience; // with the board
+  private final List<Heard> heard = Collections.synchronizedList(new ArrayList<>());
   private final Thread thread;
-  private long beats;
-  private Status own = new Working("starting");
+  private final AtomicLong beats = new AtomicLong();
+  private volatile Status own = new Working("starting");
   private volatile Optional<Operation> operation = Optional.empty();
   private volatile long operationChanged = System.nanoTime();
   private volatile boolean boardIsLost;
+  private volatile boolean boardHangs;
   private volatile boolean closed;
 
   /** What a rank says of itself. */
@@ -64,6 +71,9 @@ final class Watch implements AutoCloseable {
     Duration tenth = timeout.dividedBy(10);
     Duration base = tenth.compareTo(LONGEST_INTERVAL) < 0 ? tenth : LONGEST_INTERVAL;
     this.interval = base.multipliedBy(Math.ceilDiv(mesh.size(), LARGE_WORLD));
+    Duration enough = interval.multipliedBy(SILENT_INTERVALS);
+    Duration least = enough.compareTo(BOARD) > 0 ? enough : BOARD;
+    this.patience = least.compareTo(timeout) < 0 ? least : timeout;
     this.thread =
         Thread.ofPlatform().daemon().name("eellm-heartbeat-" + rank).unstarted(this::beat);
   }
@@ -117,12 +127,12 @@ final class Watch implements AutoCloseable {
   }
 
   /** Lets the others know that this rank has an error of its own. */
-  synchronized void fail(String reason) {
+  void fail(String reason) {
     end(new Failed(reason.lines().findFirst().orElse("")));
   }
 
   /** Lets the others know that this rank will be silent from now on. */
-  synchronized void leave() {
+  void leave() {
     if (!(own instanceof Failed)) {
       end(new Left());
     }
@@ -130,10 +140,37 @@ final class Watch implements AutoCloseable {
 
   private synchronized void end(Status status) {
     own = status;
+    reach(this::publish); // If that fails, rank 0 has ended before: it need not know.
+  }
+
+  /**
+   * Does something with the board in a thread of its own: where rank 0 hangs, c10d waits without
+   * end. What fails is told by the next operation that fails.
+   */
+  private void reach(Runnable work) {
+    if (boardIsLost) {
+      return;
+    }
+    Thread worker =
+        Thread.ofPlatform()
+            .daemon()
+            .name("eellm-board-" + rank)
+            .start(
+                () -> {
+                  try {
+                    work.run();
+                  } catch (RuntimeException _) {
+                    boardIsLost = true;
+                  }
+                });
     try {
-      publish();
-    } catch (RuntimeException _) {
-      boardIsLost = true; // Rank 0 has ended before: it need not know.
+      if (!worker.join(patience)) {
+        boardIsLost = true;
+        boardHangs = true;
+      }
+    } catch (InterruptedException _) {
+      boardHangs = worker.isAlive(); // or as if it did: nobody waits for it any more
+      Thread.currentThread().interrupt();
     }
   }
 
@@ -188,7 +225,7 @@ final class Watch implements AutoCloseable {
   }
 
   /** A rank that is dead or failed by itself, as a format with a place for the operation. */
-  private synchronized Optional<String> culprit() {
+  private Optional<String> culprit() {
     if (boardIsLost) {
       return Optional.of(
           mesh.name(0).replace("%", "%%")
@@ -227,11 +264,11 @@ final class Watch implements AutoCloseable {
     return IntStream.range(0, mesh.size()).filter(other -> other != rank).boxed();
   }
 
-  private synchronized boolean hasEnded(int other) {
+  private boolean hasEnded(int other) {
     return !(heard.get(other).status() instanceof Working);
   }
 
-  private synchronized boolean isSilent(int other) {
+  private boolean isSilent(int other) {
     return heard.get(other).age().compareTo(interval.multipliedBy(SILENT_INTERVALS)) > 0;
   }
 
@@ -244,41 +281,37 @@ final class Watch implements AutoCloseable {
 
   /** Writes this rank's heartbeat and reads those of the others. */
   private synchronized void look() {
-    if (closed || boardIsLost) {
-      return;
-    }
-    try {
-      publish();
-      for (int other = 0; other < mesh.size(); other++) {
-        if (other != rank && !hasEnded(other)) {
-          Heard last = heard.get(other);
-          Heard now = read(other);
-          if (!now.beat().equals(last.beat())) {
-            heard.set(other, now);
-          }
-        }
-      }
-    } catch (RuntimeException _) {
-      boardIsLost = true; // Told by the next operation that fails.
+    if (!closed) {
+      reach(this::exchange);
     }
   }
 
-  private synchronized void publish() {
-    if (own instanceof Working) {
-      String since = Durations.text(Durations.sinceNanos(operationChanged));
-      own =
-          new Working(
-              operation
-                  .map(now -> "in " + now + " for " + since)
-                  .orElse("in none of these operations for " + since));
+  private void exchange() {
+    publish();
+    for (int other = 0; other < mesh.size(); other++) {
+      if (other != rank && !hasEnded(other)) {
+        Heard last = heard.get(other);
+        Heard now = read(other);
+        if (!now.beat().equals(last.beat())) {
+          heard.set(other, now);
+        }
+      }
     }
+  }
+
+  private void publish() {
+    String since = Durations.text(Durations.sinceNanos(operationChanged));
     String status =
         switch (own) {
-          case Working(String at) -> "working " + at;
+          case Working _ ->
+              "working "
+                  + operation
+                      .map(now -> "in " + now + " for " + since)
+                      .orElse("in none of these operations for " + since);
           case Failed(String reason) -> "failed " + reason;
           case Left() -> "left ";
         };
-    board.put(key(rank), beats++ + " " + status);
+    board.put(key(rank), beats.getAndIncrement() + " " + status);
   }
 
   private Heard read(int other) {
@@ -310,6 +343,8 @@ final class Watch implements AutoCloseable {
     } catch (InterruptedException _) {
       Thread.currentThread().interrupt();
     }
-    board.close();
+    if (!boardHangs) { // Closing would wait, too.
+      board.close();
+    }
   }
 }

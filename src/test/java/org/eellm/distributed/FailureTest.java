@@ -55,4 +55,17 @@ final class FailureTest {
                       .startsWith("rank 2 (tp 0, dp 0, pp 2) has not been heard of for"));
     }
   }
+
+  @Test
+  void await_theRankThatHoldsTheBoardIsStopped_theOthersNameIt() throws Exception {
+    Duration timeout = Duration.ofSeconds(10);
+    try (RankProcesses ranks = start(timeout)) {
+      long began = System.nanoTime();
+      ranks.signal(0, "STOP");
+
+      assertThat(ranks.verdicts(0).values())
+          .allSatisfy(line -> assertThat(line).startsWith("rank 0 (tp 0, dp 0, pp 0)"));
+      assertThat(Durations.sinceNanos(began)).isLessThan(timeout.multipliedBy(3));
+    }
+  }
 }

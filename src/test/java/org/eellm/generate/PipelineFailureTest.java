@@ -27,11 +27,8 @@ final class PipelineFailureTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1, 3, 0, 'rank 0 (tp 0, dp 0, pp 0)'",
     "1, 3, 1, 'rank 1 (tp 0, dp 0, pp 1) has not been heard of for'",
-    "1, 3, 2, 'rank 2 (tp 0, dp 0, pp 2) has not been heard of for'",
     "2, 1, 1, 'rank 1 (tp 1, dp 0, pp 0) has not been heard of for'",
-    "2, 2, 3, 'rank 3 (tp 1, dp 0, pp 1) has not been heard of for'",
   })
   void generate_aRankIsKilled_theOthersNameIt(int tp, int pp, int killed, String verdict)
       throws Exception {
@@ -48,7 +45,7 @@ final class PipelineFailureTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"1, 2, 0", "1, 2, 1", "2, 1, 0"})
+  @CsvSource({"1, 2, 0", "1, 2, 1"})
   void generate_aRankHangs_theOthersNameItWithinTheTimeout(int tp, int pp, int hung)
       throws Exception {
     Duration timeout = Duration.ofSeconds(8); // Starting has to fit as well.

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -41,13 +42,14 @@ import org.junit.jupiter.params.provider.FieldSource;
 final class PipelineGeneratorTest {
   static final List<String> CASES = GoldenCase.NAMES;
 
+  /** Cases that are tried with tensor parallelism as well. */
+  private static final Set<String> SHARED = Set.of("llama_mlp_block_gqa", "gpt_mlp_block_own");
+
+  static final List<Mesh> PIPELINES =
+      List.of(new Mesh(1, 1, 2), new Mesh(1, 1, 3), new Mesh(1, 1, 5), new Mesh(2, 1, 2));
+
   static final List<Mesh> MESHES =
-      List.of(
-          new Mesh(1, 1, 2),
-          new Mesh(1, 1, 3),
-          new Mesh(1, 1, 5),
-          new Mesh(2, 1, 1),
-          new Mesh(2, 1, 2));
+      Stream.concat(PIPELINES.stream(), Stream.of(new Mesh(2, 1, 1))).toList();
 
   private static final int THREADS = Torch.threads();
 
@@ -83,6 +85,17 @@ final class PipelineGeneratorTest {
       Function<Limits, Limits> limits,
       List<Request> requests,
       TokenListener listener) {
+    return onRanks(
+        architecture,
+        mesh,
+        (model, world) ->
+            PipelineGenerator.generate(
+                model, world, limits.apply(Limits.of(model)), requests, listener));
+  }
+
+  /** What each rank's work returns, done with its part of that model. */
+  private static <T> List<T> onRanks(
+      Architecture architecture, Mesh mesh, BiFunction<Decoder, World, T> work) {
     return InProcess.run(
         mesh,
         1,
@@ -90,8 +103,7 @@ final class PipelineGeneratorTest {
         world -> {
           try (Decoder model = part(architecture, world)) {
             model.initialize(7);
-            return PipelineGenerator.generate(
-                model, world, limits.apply(Limits.of(model)), requests, listener);
+            return work.apply(model, world);
           }
         });
   }
@@ -154,20 +166,29 @@ final class PipelineGeneratorTest {
                   .collect(Collectors.toSet()))
           .containsExactlyInAnyOrder("exit_1", "exit_2", "exit_4", "final");
 
-      for (int maxPending : new int[] {1, 4, 1000}) {
-        List<List<Result>> results =
-            generate(
-                whole.architecture(),
-                mesh,
-                limits -> limits.withMaxPending(maxPending).withBatchSize(3),
-                requests(),
-                TokenListener.none());
+      int[] bounds = {1, 4, 1000};
+      List<List<List<Result>>> results =
+          onRanks(
+              whole.architecture(),
+              mesh,
+              (model, world) ->
+                  IntStream.of(bounds)
+                      .mapToObj(
+                          maxPending ->
+                              PipelineGenerator.generate(
+                                  model,
+                                  world,
+                                  Limits.of(model).withMaxPending(maxPending).withBatchSize(3),
+                                  requests(),
+                                  TokenListener.none()))
+                      .toList());
 
-        for (int rank = 0; rank < mesh.size(); rank++) {
+      for (int rank = 0; rank < mesh.size(); rank++) {
+        for (List<Result> ours : results.get(rank)) {
           if (mesh.coordinate(rank).pp() == 0) {
-            assertSame(results.get(rank), expected);
+            assertSame(ours, expected);
           } else {
-            assertThat(results.get(rank)).isEmpty();
+            assertThat(ours).isEmpty();
           }
         }
       }
@@ -220,7 +241,7 @@ final class PipelineGeneratorTest {
   }
 
   @ParameterizedTest
-  @FieldSource("MESHES")
+  @FieldSource("PIPELINES")
   void generate_guessesThatHoldAndFail_isWhatOneRankSays(Mesh mesh) {
     for (boolean blocks : new boolean[] {false, true}) {
       try (Decoder whole = blocks ? SmallModel.withBlocks() : SmallModel.plain()) {
@@ -248,7 +269,9 @@ final class PipelineGeneratorTest {
     GoldenCase golden = GoldenCase.named(name);
     JsonNode cases = golden.expected().get("generation").get("early_exit");
     int layers = golden.architecture().model().numLayers();
-    for (Mesh mesh : List.of(new Mesh(1, 1, layers), new Mesh(2, 1, 2))) {
+    Mesh shared = new Mesh(2, 1, 2);
+    Mesh stages = new Mesh(1, 1, layers);
+    for (Mesh mesh : SHARED.contains(name) ? List.of(stages, shared) : List.of(stages)) {
       List<List<List<Result>>> results =
           InProcess.run(
               mesh,
