@@ -85,7 +85,9 @@ final class BenchPipelineCommand implements Callable<Integer> {
           Optional<LoadedModel> whole =
               world.rank() == 0 ? Optional.of(modelOptions.load()) : Optional.empty();
           try (LoadedModel part =
-              modelOptions.load(architecture -> meshOptions.allocate(architecture, world))) {
+              modelOptions.load(
+                  architecture ->
+                      meshOptions.allocate(architecture, modelOptions.quantization(), world))) {
             run(whole, part, world);
           } finally {
             whole.ifPresent(LoadedModel::close);

@@ -50,8 +50,7 @@ final class NextStage {
   private static List<Said> said(PipelineSequence sequence) {
     List<Said> all = new ArrayList<>();
     for (Prediction prediction : sequence.said()) {
-      all.add(
-          new Said(prediction.head().index(), prediction.best(), prediction.maxProbability()));
+      all.add(new Said(prediction.head().index(), prediction.best(), prediction.maxProbability()));
     }
     return all;
   }

@@ -21,11 +21,7 @@ final class StageSequence extends PipelineSequence {
    * @param answer tells the first stage of a token
    */
   StageSequence(
-      int number,
-      Job job,
-      SequenceCache cache,
-      ExitPolicy policy,
-      Consumer<AnswerMessage> answer) {
+      int number, Job job, SequenceCache cache, ExitPolicy policy, Consumer<AnswerMessage> answer) {
     super(number, job, cache, policy);
     this.answer = answer;
   }

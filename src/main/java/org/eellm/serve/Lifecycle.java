@@ -41,9 +41,7 @@ final class Lifecycle {
   String state() {
     return stopping
         ? "stopping"
-        : service
-            .map(ready -> ready.model().engine().isOpen() ? "ok" : "failed")
-            .orElse("loading");
+        : service.map(ready -> ready.model().engine().isOpen() ? "ok" : "failed").orElse("loading");
   }
 
   /** Whether what is in work has to end at once. */

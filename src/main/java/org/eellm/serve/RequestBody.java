@@ -66,7 +66,9 @@ record RequestBody(ServerOptions options, Sockets sockets) {
 
   private static ApiException malformed(RuntimeException e) {
     return ApiException.refused(
-        400, "bad_request", "the body's chunks are malformed: " + Fields.line(Responses.firstLine(e)));
+        400,
+        "bad_request",
+        "the body's chunks are malformed: " + Fields.line(Responses.firstLine(e)));
   }
 
   private static boolean isTimeout(Throwable e) {

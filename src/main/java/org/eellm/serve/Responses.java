@@ -26,8 +26,7 @@ final class Responses {
   private Responses() {}
 
   /** Sends the parts of a text as they come. */
-  static void stream(
-      ServerResponse response, Consumer<TextService.Sink> parts) {
+  static void stream(ServerResponse response, Consumer<TextService.Sink> parts) {
     response.header(HeaderNames.CONTENT_TYPE, "text/event-stream; charset=utf-8");
     response.header(HeaderNames.CACHE_CONTROL, "no-store");
     response.header("X-Accel-Buffering", "no");

@@ -31,13 +31,20 @@ final class Routes {
 
   private static final Map<String, String> ALLOWED =
       Map.of(
-          "/health", "GET",
-          "/metrics", "GET",
-          "/v1/models", "GET",
-          MODEL_PATH, "GET",
-          "/v1/completions", "POST",
-          "/v1/chat/completions", "POST",
-          "/api", "PUT");
+          "/health",
+          "GET",
+          "/metrics",
+          "GET",
+          "/v1/models",
+          "GET",
+          MODEL_PATH,
+          "GET",
+          "/v1/completions",
+          "POST",
+          "/v1/chat/completions",
+          "POST",
+          "/api",
+          "PUT");
 
   private final ServerOptions options;
   private final Metrics metrics;
@@ -81,7 +88,8 @@ final class Routes {
                   .formatted(req.prologue().method().text(), Fields.shown(req.path().path())));
         });
     routing.error(ApiException.class, (req, res, e) -> Responses.send(res, e));
-    routing.error(HttpException.class, (req, res, e) -> Responses.send(res, Responses.ofHelidon(e)));
+    routing.error(
+        HttpException.class, (req, res, e) -> Responses.send(res, Responses.ofHelidon(e)));
     routing.error(
         CloseConnectionException.class,
         (req, res, e) -> {

@@ -15,8 +15,7 @@ import org.junit.jupiter.api.condition.OS;
 @DisabledOnOs(OS.WINDOWS)
 final class FailureTest {
   private static RankProcesses start(Duration timeout) throws IOException {
-    return RankProcesses.start(
-        RankMain.class, 3, List.of(Long.toString(timeout.toMillis())));
+    return RankProcesses.start(RankMain.class, 3, List.of(Long.toString(timeout.toMillis())));
   }
 
   @Test

@@ -21,8 +21,7 @@ final class PipelineFailureTest {
     return RankProcesses.start(
         GeneratingRank.class,
         tp * pp,
-        List.of(
-            Long.toString(timeout.toMillis()), Integer.toString(tp), Integer.toString(pp)));
+        List.of(Long.toString(timeout.toMillis()), Integer.toString(tp), Integer.toString(pp)));
   }
 
   @ParameterizedTest
@@ -38,8 +37,7 @@ final class PipelineFailureTest {
       Map<Integer, String> verdicts = ranks.verdicts(killed);
 
       assertThat(verdicts).hasSize(tp * pp - 1);
-      assertThat(verdicts.values())
-          .allSatisfy(line -> assertThat(line).startsWith(verdict));
+      assertThat(verdicts.values()).allSatisfy(line -> assertThat(line).startsWith(verdict));
       assertThat(Duration.ofNanos(System.nanoTime() - began)).isLessThan(Duration.ofSeconds(30));
     }
   }
@@ -58,8 +56,7 @@ final class PipelineFailureTest {
           .singleElement()
           .asString()
           .startsWith("rank %d (tp ".formatted(hung));
-      assertThat(Duration.ofNanos(System.nanoTime() - began))
-          .isLessThan(timeout.plusSeconds(10));
+      assertThat(Duration.ofNanos(System.nanoTime() - began)).isLessThan(timeout.plusSeconds(10));
     }
   }
 }

@@ -236,7 +236,11 @@ final class PipelineGeneratorTest {
           return errs ? (id + 1) % SmallModel.VOCABULARY : id;
         };
     return new Request(
-            prompt(1 + random.nextInt(30), seed), 10 + random.nextInt(50), Set.of(7), policy, sampler)
+            prompt(1 + random.nextInt(30), seed),
+            10 + random.nextInt(50),
+            Set.of(7),
+            policy,
+            sampler)
         .withAlternatives(2);
   }
 

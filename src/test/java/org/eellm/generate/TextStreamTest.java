@@ -106,8 +106,7 @@ final class TextStreamTest {
   void append_randomTextsAndStops_cutBeforeTheStopThatIsCompleteFirst() {
     for (int seed = 0; seed < 500; seed++) {
       Random random = new Random(seed);
-      List<String> pieces =
-          Stream.generate(() -> word(random, 5)).limit(12).toList();
+      List<String> pieces = Stream.generate(() -> word(random, 5)).limit(12).toList();
       List<String> stops =
           Stream.generate(() -> word(random, 4)).filter(w -> !w.isEmpty()).limit(2).toList();
       String text = String.join("", pieces);

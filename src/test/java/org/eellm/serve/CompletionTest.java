@@ -2,7 +2,6 @@ package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.eellm.serve.TestServer.json;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
@@ -77,7 +76,8 @@ final class CompletionTest {
   @Test
   void completion_withoutMaxTokens_hasSixteen() {
     assertThat(
-            server.complete("{\"prompt\": \"the\", \"temperature\": 0}")
+            server
+                .complete("{\"prompt\": \"the\", \"temperature\": 0}")
                 .path("usage")
                 .path("completion_tokens")
                 .asInt())
@@ -163,7 +163,8 @@ final class CompletionTest {
             new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.9))),
             GREEDY);
 
-    assertThat(texts(server.complete("{\"prompt\":\"the end\",\"max_tokens\":10,\"temperature\":0}")))
+    assertThat(
+            texts(server.complete("{\"prompt\":\"the end\",\"max_tokens\":10,\"temperature\":0}")))
         .containsExactly(server.text(alone.ids()));
   }
 
@@ -263,7 +264,8 @@ final class CompletionTest {
         Scorer.score(server.decoder, server.limits, List.of(whole), "final", 2).getFirst();
 
     JsonNode choice =
-        server.complete(
+        server
+            .complete(
                 """
                 {"prompt": "the cat and the dog", "max_tokens": 4, "temperature": 0, "echo": true,
                  "logprobs": 2, "early_exit": {"mode": "full"}}\

@@ -180,12 +180,14 @@ final class ServerTest {
   void chat_fieldsThatAreNull_areAbsent() {
     // Clients send answers back as they were, with all that might have been in them.
     assertThat(
-            server.chat("""
-            {"messages": [{"role": "user", "content": "a"},
-              {"role": "assistant", "content": "b", "refusal": null, "tool_calls": null},
-              {"role": "user", "content": "c"}], "max_tokens": 2, "tools": null,
-             "service_tier": null}\
-            """)
+            server
+                .chat(
+                    """
+                    {"messages": [{"role": "user", "content": "a"},
+                      {"role": "assistant", "content": "b", "refusal": null, "tool_calls": null},
+                      {"role": "user", "content": "c"}], "max_tokens": 2, "tools": null,
+                     "service_tier": null}\
+                    """)
                 .path("usage")
                 .path("completion_tokens")
                 .asInt())
