@@ -57,7 +57,7 @@ final class FailureTest {
 
   @Test
   void await_theRankThatHoldsTheBoardIsStopped_theOthersNameIt() throws Exception {
-    Duration timeout = Duration.ofSeconds(10);
+    Duration timeout = Duration.ofSeconds(20);
     try (RankProcesses ranks = start(timeout)) {
       long began = System.nanoTime();
       ranks.signal(0, "STOP");
