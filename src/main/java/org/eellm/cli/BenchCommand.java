@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
       BenchTuneCommand.class,
       BenchGenerateCommand.class,
       BenchPipelineCommand.class,
+      BenchPlanCommand.class,
       BenchServeCommand.class
     })
 final class BenchCommand implements Runnable {
@@ -27,6 +28,6 @@ final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, tune, generate, pipeline or serve");
+        spec.commandLine(), "say what to measure: train, tune, generate, pipeline, plan or serve");
   }
 }

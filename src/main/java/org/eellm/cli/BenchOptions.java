@@ -1,8 +1,10 @@
 package org.eellm.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Model.CommandSpec;
@@ -31,10 +33,15 @@ final class BenchOptions {
 
   /** The configuration; its vocabulary's size must be given, since there is no tokenizer. */
   RunConfig read(CommandSpec spec) {
+    return read(spec, List.of());
+  }
+
+  /** The configuration with more overrides. */
+  RunConfig read(CommandSpec spec, List<String> more) {
     requireAtLeast(spec, "--rounds", rounds, 1);
+    List<String> all = Stream.concat(overrides.stream(), more.stream()).toList();
     RunConfig config =
-        file.map(path -> ConfigFile.read(path, overrides))
-            .orElseGet(() -> ConfigFile.preset("30m", overrides));
+        file.map(path -> ConfigFile.read(path, all)).orElseGet(() -> ConfigFile.preset("30m", all));
     if (config.model().vocabSize() == 0) {
       throw new ParameterException(
           spec.commandLine(),
@@ -42,6 +49,14 @@ final class BenchOptions {
               + " model.vocab_size=8192");
     }
     return config;
+  }
+
+  /** These options as arguments. */
+  List<String> arguments() {
+    List<String> arguments = new ArrayList<>(List.of("--rounds", Integer.toString(rounds)));
+    file.ifPresent(path -> arguments.addAll(List.of("--config", path.toString())));
+    overrides.forEach(setting -> arguments.addAll(List.of("--set", setting)));
+    return arguments;
   }
 
   int rounds() {

@@ -4,14 +4,26 @@ import static picocli.CommandLine.Help.Ansi.AUTO;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.eellm.config.StrictYaml;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.RankPlace;
+import org.eellm.distributed.Transport;
+import org.eellm.plan.Hardware;
 import org.eellm.tensor.Rates;
+import org.eellm.train.HardwareBenchmark;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm doctor}: what this machine has, how fast it is, and what is set up badly. */
@@ -30,11 +42,32 @@ final class DoctorCommand implements Callable<Integer> {
       description = "How long to measure each rate (default: ${DEFAULT-VALUE}).")
   private double seconds;
 
+  @Option(
+      names = "--profile",
+      paramLabel = "FILE",
+      description =
+          "Measure instead what eellm plan --hardware needs to know of this machine's CPU, and"
+              + " write it to a .yaml file; with --nproc, as many ranks as the plan will have"
+              + " (docs/planner.md).")
+  private Optional<Path> profile = Optional.empty();
+
+  @Mixin private RankOptions ranks;
+
   /** The report of {@code --json}; rates are in FLOP/s and bytes/s. */
   private record Report(String eellm, String java, Machine machine, List<Trap> traps) {}
 
   @Override
   public Integer call() throws IOException {
+    Optional<Integer> toLaunch = ranks.toLaunch(spec);
+    if (profile.isPresent()) {
+      return toLaunch.isPresent()
+          ? ranks.launch(spec, toLaunch.get(), List::of)
+          : measure(profile.get());
+    }
+    if (toLaunch.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
+    }
     Machine machine = Machine.inspect(seconds);
     Report report =
         new Report(
@@ -46,6 +79,68 @@ final class DoctorCommand implements Callable<Integer> {
       print(report, out);
     }
     return ExitCode.OK;
+  }
+
+  private int measure(Path file) {
+    int count =
+        RankPlace.detect(System.getenv())
+            .map(RankPlace::size)
+            .filter(size -> size > 1)
+            .orElseThrow(
+                () ->
+                    new ParameterException(
+                        spec.commandLine(),
+                        "--profile: ranks that compute and talk at the same time are measured; add"
+                            + " --nproc 2, or as many as the plan has"));
+    long memory = Machine.memoryOfThisProcess();
+    return LocalRanks.inWorld(
+        new Mesh(1, count, 1),
+        Duration.ofMinutes(10),
+        Transport.GLOO,
+        world -> {
+          HardwareBenchmark.Report report = HardwareBenchmark.run(world, seconds, memory);
+          if (world.rank() == 0) {
+            write(report, file);
+          }
+          return ExitCode.OK;
+        });
+  }
+
+  private void write(HardwareBenchmark.Report report, Path file) {
+    PrintWriter out = spec.commandLine().getOut();
+    try {
+      StrictYaml.write(report.hardware(), file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    if (json.requested()) {
+      JsonOption.print(out, report);
+      return;
+    }
+    Hardware hardware = report.hardware();
+    out.printf("%d ranks of %d threads, all at the same time%n", report.ranks(), report.threads());
+    for (HardwareBenchmark.Product product : report.products()) {
+      out.printf(
+          "products       %6.0f GFLOP/s, [1024, %d] x [%2$d, %2$d] in %s%n",
+          product.flopsPerSecond() / 1e9,
+          product.width(),
+          product.dtype().name().toLowerCase(Locale.ROOT));
+    }
+    out.printf(
+        "attention      %6.0f GFLOP/s in float32, %.0f in bfloat16%n",
+        1000 * hardware.float32().attention(), 1000 * hardware.bfloat16().attention());
+    out.printf("elementwise    %6.1f GB/s%n", hardware.streamGbPerSecond());
+    out.printf("update         %6.1f GB/s%n", hardware.memoryGbPerSecond());
+    out.printf("an operation   %6.1f us%n", hardware.operationMicroseconds());
+    print("messages", hardware.insideNode().message(), out);
+    print("collectives", hardware.insideNode().collective(), out);
+    out.printf("a process      %6.2f GiB beside its tensors%n", hardware.baseGib());
+    out.printf("written to %s: use it with eellm plan --hardware %s%n", file, file);
+    out.flush();
+  }
+
+  private static void print(String name, Hardware.Link link, PrintWriter out) {
+    out.printf("%-14s %6.1f us, %.2f GB/s%n", name, link.microseconds(), link.gbPerSecond());
   }
 
   private static void print(Report report, PrintWriter out) {

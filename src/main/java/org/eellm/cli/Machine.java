@@ -77,14 +77,14 @@ record Machine(
    * @param seconds how long to measure each rate
    */
   static Machine inspect(double seconds) throws IOException {
-    var system = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+    OperatingSystemMXBean system = system();
     int cudaDevices = Torch.cudaDevices();
     return new Machine(
         system.getName() + " " + system.getVersion(),
         system.getArch(),
         system.getAvailableProcessors(),
         readCpuFeatures(),
-        system.getTotalMemorySize(),
+        memoryOfThisProcess(),
         readMemoryAvailable(),
         Files.getFileStore(Path.of("")).getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
@@ -96,6 +96,15 @@ record Machine(
         cudaDevices,
         Rates.ofCpu(seconds),
         cudaDevices > 0 ? Optional.of(Rates.ofCuda(seconds)) : Optional.empty());
+  }
+
+  private static OperatingSystemMXBean system() {
+    return (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+  }
+
+  /** Memory this process may use, in bytes: the machine's, or its container's limit. */
+  static long memoryOfThisProcess() {
+    return system().getTotalMemorySize();
   }
 
   boolean isLinux() {

@@ -4,12 +4,15 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
+import org.eellm.plan.ExitCosts;
 import org.eellm.plan.Hardware;
+import org.eellm.plan.MeshSearch;
 import org.eellm.plan.Plan;
 import org.eellm.plan.Planner;
 import picocli.CommandLine.Command;
@@ -47,6 +50,32 @@ final class PlanCommand implements Callable<Integer> {
   private Optional<Integer> devices = Optional.empty();
 
   @Option(
+      names = "--search",
+      description =
+          "Find the quickest mesh, split, schedule, microbatch and recomputation for --devices, and"
+              + " show the best few.")
+  private boolean search;
+
+  @Option(
+      names = "--top",
+      paramLabel = "K",
+      description = "With --search: how many meshes to show (default: 5).")
+  private Optional<Integer> top = Optional.empty();
+
+  @Option(
+      names = "--exit-costs",
+      description =
+          "Show what 0 to 3 exits cost: after a quarter, a half and an eighth of the layers, on the"
+              + " stage before a boundary and on the one behind.")
+  private boolean exitCosts;
+
+  @Option(
+      names = "--plot",
+      paramLabel = "FILE",
+      description = "With --exit-costs: draw them as a PNG picture.")
+  private Optional<Path> plot = Optional.empty();
+
+  @Option(
       names = "--svg",
       paramLabel = "FILE",
       description = "Draw the timeline of a step as an SVG picture.")
@@ -55,7 +84,21 @@ final class PlanCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Hardware profile = Hardware.read(hardware);
+    if (plot.isPresent() && !exitCosts) {
+      throw new ParameterException(
+          spec.commandLine(), "--plot: has no effect here; give --exit-costs as well");
+    }
+    if (search) {
+      return find(config.read(), profile);
+    }
+    if (top.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--top: has no effect here; give --search as well");
+    }
     RunConfig run = onDevices(config.read());
+    if (exitCosts) {
+      return compareExits(run, profile);
+    }
     Plan plan = Planner.plan(run, profile);
     Optional<Plan> bare =
         run.exits().layers().isEmpty()
@@ -72,8 +115,49 @@ final class PlanCommand implements Callable<Integer> {
       JsonOption.print(out, PlanReport.of(plan, bare));
     } else {
       PlanText.print(plan, bare, out);
+      if (!plan.fits()) {
+        SearchText.printWhatFits(run, profile, out);
+      }
     }
     return ExitCode.OK;
+  }
+
+  private int compareExits(RunConfig run, Hardware profile) {
+    if (picture.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--svg: draws one plan; leave --exit-costs away");
+    }
+    List<ExitCosts.Row> rows = ExitCosts.of(run, profile);
+    plot.ifPresent(file -> ExitCostsText.plot(rows, file));
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(rows));
+    } else {
+      ExitCostsText.print(rows, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private int find(RunConfig run, Hardware profile) {
+    if (picture.isPresent() || exitCosts) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--svg, --exit-costs: are of one mesh; give its settings without --search");
+    }
+    int count = devices.orElse(run.parallel().worldSize());
+    int shown = top.orElse(5);
+    if (count < 1 || shown < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--devices %d, --top %d: use 1 or more".formatted(count, shown));
+    }
+    MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(result));
+    } else {
+      SearchText.print(result, run, profile, count, out);
+    }
+    return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
   }
 
   private RunConfig onDevices(RunConfig run) {

@@ -1,9 +1,12 @@
 package org.eellm.cli;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ParameterCount;
+import org.eellm.plan.ExitCosts;
 import org.eellm.plan.Memory;
+import org.eellm.plan.MeshSearch;
 import org.eellm.plan.Plan;
 import org.eellm.plan.Plan.StepTime;
 
@@ -53,6 +56,42 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
       double busySeconds,
       Memory memory,
       long memoryTotal) {}
+
+  /**
+   * What {@code eellm plan --search --json} prints.
+   *
+   * @param settings of each of the best, as {@code --set} takes them
+   */
+  record Search(
+      int considered,
+      Map<String, Integer> impossible,
+      int tooLarge,
+      Optional<Run> nearest,
+      List<Run> best,
+      List<List<String>> settings) {}
+
+  /**
+   * A row of what {@code eellm plan --exit-costs --json} prints; see {@link ExitCosts.Row}.
+   *
+   * @param eagerBytes memory of the fullest rank with heads in the forward pass
+   */
+  record ExitCost(Run after, Run before, long eagerBytes) {}
+
+  static List<ExitCost> of(List<ExitCosts.Row> rows) {
+    return rows.stream()
+        .map(row -> new ExitCost(run(row.after()), run(row.before()), row.eagerBytes()))
+        .toList();
+  }
+
+  static Search of(MeshSearch.Result result) {
+    return new Search(
+        result.considered(),
+        result.impossible(),
+        result.tooLarge(),
+        result.nearest().map(PlanReport::run),
+        result.best().stream().map(PlanReport::run).toList(),
+        result.best().stream().map(plan -> SearchText.settings(plan.config())).toList());
+  }
 
   static PlanReport of(Plan plan, Optional<Plan> bare) {
     return new PlanReport(run(plan), bare.map(PlanReport::run));

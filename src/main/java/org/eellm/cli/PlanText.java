@@ -50,11 +50,10 @@ final class PlanText {
     row(out, "fullest rank", plan, bare, p -> gib(p.fullest().memory().total()));
     if (!plan.fits()) {
       out.printf(
-          "This does not fit: stage %d needs %s of %s; use more tp or pp, a smaller"
-              + " train.micro_batch_size, or train.recompute=full%n",
+          "This does not fit: stage %d needs %s, %s more than a device has%n",
           plan.fullest().stage(),
           gib(plan.fullest().memory().total()),
-          gib(plan.hardware().memoryBytes()));
+          gib(plan.fullest().memory().total() - plan.hardware().memoryBytes()));
     }
     out.println();
     memory(plan, out);
@@ -146,15 +145,15 @@ final class PlanText {
         : "%.1f M".formatted(count / 1e6);
   }
 
-  private static String seconds(double seconds) {
+  static String seconds(double seconds) {
     return seconds >= 10 ? "%.1f s".formatted(seconds) : "%.3f s".formatted(seconds);
   }
 
-  private static String percent(double share) {
+  static String percent(double share) {
     return "%.1f %%".formatted(100 * share);
   }
 
-  private static String gib(long bytes) {
+  static String gib(long bytes) {
     return "%.2f GiB".formatted(bytes / GIB);
   }
 }

@@ -138,6 +138,24 @@ public record ParallelConfig(
         timeoutSeconds);
   }
 
+  /** This mesh with exits on boundaries on the stage behind, or on the one before. */
+  public ParallelConfig withPreExit(boolean behind) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        sequenceParallel,
+        schedule,
+        chunks,
+        balance,
+        layersPerStage,
+        behind,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
   /** Number of ranks. */
   public int worldSize() {
     return tp * dp * pp;

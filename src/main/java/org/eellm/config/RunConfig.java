@@ -106,6 +106,11 @@ public record RunConfig(
     return new RunConfig(model, exits, data, train, optimizer, mesh, checkpoint, logging, tune);
   }
 
+  /** This configuration on another mesh, and trained in another way there. */
+  public RunConfig with(ParallelConfig mesh, TrainConfig other) {
+    return new RunConfig(model, exits, data, other, optimizer, mesh, checkpoint, logging, tune);
+  }
+
   /** This configuration with other exits. */
   public RunConfig withExits(ExitsConfig others) {
     return new RunConfig(

@@ -54,6 +54,9 @@ public final class StrictYaml {
                       .setCoercion(CoercionInputShape.Boolean, CoercionAction.Fail))
           .build();
 
+  /** Takes trees apart, in which an absent value is null. */
+  private static final JsonMapper PLAIN = JsonMapper.builder().build();
+
   private StrictYaml() {}
 
   /**
@@ -92,7 +95,7 @@ public final class StrictYaml {
 
   /** Writes a record; {@link #read} gives an equal one back. */
   public static void write(Object value, Path file) throws IOException {
-    Map<String, Object> values = MAPPER.convertValue(value, new TypeReference<>() {});
+    Map<String, Object> values = PLAIN.convertValue(tree(value), new TypeReference<>() {});
     DumpSettings settings =
         DumpSettings.builder()
             .setSchema(new CoreSchema())

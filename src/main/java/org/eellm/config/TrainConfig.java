@@ -119,4 +119,23 @@ public record TrainConfig(
     require(spikeWindow >= 8, "train.spike_window", spikeWindow + " is below 8; use 8 or more");
     require(threads >= 0, "train.threads", threads + " is negative; 0 means all cores");
   }
+
+  /** This run with other microbatches and another recomputation. */
+  public TrainConfig with(int microBatchSize, Recompute recompute) {
+    return new TrainConfig(
+        steps,
+        microBatchSize,
+        globalBatchSize,
+        seed,
+        recompute,
+        layerDropout,
+        rampup,
+        evalInterval,
+        evalBatches,
+        maxBadSteps,
+        spikeThreshold,
+        spikeWindow,
+        threads,
+        device);
+  }
 }

@@ -57,8 +57,7 @@ public final class SweepPlot {
       if (rows.size() <= LABELLED || sweep.isBest(row)) {
         double aboveTheDot = row.speedUp() + MARGIN / 2 * height;
         chart.addAnnotation(
-            new AnnotationText(
-                row.setting().numbers(), 100 * row.agreement(), aboveTheDot, false));
+            new AnnotationText(row.setting().numbers(), 100 * row.agreement(), aboveTheDot, false));
       }
     }
     Charts.png(chart, picture);

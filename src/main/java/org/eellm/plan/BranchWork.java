@@ -27,7 +27,7 @@ final class BranchWork {
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
     this.hiddenDropout = config.model().hiddenDropout() > 0;
-    this.link = hardware.link(config.parallel().tp());
+    this.link = hardware.connection(config.parallel().tp()).collective();
   }
 
   /** A slice's layers forward, and its embedding. */

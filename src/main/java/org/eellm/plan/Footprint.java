@@ -71,8 +71,8 @@ final class Footprint {
     // Gloo's sums over replicas receive every other replica's part beside the own.
     long received =
         replicas > 1 && hardware.device() == Device.CPU ? FLOAT * padded : part * shape.bytes();
-    Moment summing = new Moment(0, 0, replicas > 1 ? received : 0, 0);
-    return Memory.fullest(List.of(with(fixed, computing), with(fixed, summing)));
+    Moment summing = new Moment(0, 0, 0, replicas > 1 ? received : 0);
+    return with(fixed, larger(computing, summing));
   }
 
   private static Memory with(Memory fixed, Moment moment) {
@@ -85,6 +85,22 @@ final class Footprint {
         moment.temporary(),
         moment.messages(),
         fixed.base());
+  }
+
+  /**
+   * The larger of two moments. On the CPU it is the larger of each kind of memory: the C library's
+   * allocator does not join what was freed where small objects lie in between, so what one kind
+   * leaves is of no use to another with larger tensors.
+   */
+  private Moment larger(Moment a, Moment b) {
+    if (hardware.device() == Device.CPU) {
+      return new Moment(
+          Math.max(a.activations(), b.activations()),
+          Math.max(a.heads(), b.heads()),
+          Math.max(a.temporary(), b.temporary()),
+          Math.max(a.messages(), b.messages()));
+    }
+    return a.total() < b.total() ? b : a;
   }
 
   /** The rotations of all positions. */
@@ -110,7 +126,7 @@ final class Footprint {
         case Action.Backward _ -> {
           live -= kept.get(chunk);
           Moment now = walks.get(chunk).plus(live, schedule.stages() > 1 ? 2 * message : 0);
-          fullest = now.total() > fullest.total() ? now : fullest;
+          fullest = larger(fullest, now);
         }
         default -> {}
       }
@@ -180,7 +196,7 @@ final class Footprint {
         here.add(new Moment(kept, output() + shape.ofRows(shape.hidden()), gradient, 0));
       }
       for (Moment moment : here) {
-        fullest = moment.total() > fullest.total() ? moment : fullest;
+        fullest = larger(fullest, moment);
       }
     }
     return fullest;

@@ -28,7 +28,7 @@ import org.eellm.config.TrainConfig.Device;
  * @param memoryGbPerSecond the same for vectors far larger than any cache, such as the optimizer's
  * @param operationMicroseconds what an operation takes beside its work
  * @param insideNode between devices of a node
- * @param betweenNodes between devices of two nodes, of each device
+ * @param betweenNodes between devices of two nodes, of each device; null where there is one node
  * @param overlaps whether sums of gradients go on beside computation without slowing it
  * @param dollarsPerHour the price of a device, if it has one
  */
@@ -43,8 +43,8 @@ public record Hardware(
     double streamGbPerSecond,
     double memoryGbPerSecond,
     double operationMicroseconds,
-    Link insideNode,
-    Link betweenNodes,
+    Connection insideNode,
+    Optional<Connection> betweenNodes,
     boolean overlaps,
     Optional<Double> dollarsPerHour) {
 
@@ -85,6 +85,15 @@ public record Hardware(
       return microseconds / 1e6 + bytes / (gbPerSecond * 1e9);
     }
   }
+
+  /**
+   * What joins devices.
+   *
+   * @param message from one to another
+   * @param collective what ranks that compute together reach in each round of an exchange with all
+   *     others, waiting for the slowest of them included
+   */
+  public record Connection(Link message, Link collective) {}
 
   public Hardware {
     positive("memory_gib", memoryGib);
@@ -142,6 +151,44 @@ public record Hardware(
     };
   }
 
+  /** This hardware with another rate of elementwise operations. */
+  public Hardware withStream(double gbPerSecond) {
+    return new Hardware(
+        name,
+        device,
+        memoryGib,
+        baseGib,
+        devicesPerNode,
+        float32,
+        bfloat16,
+        gbPerSecond,
+        memoryGbPerSecond,
+        operationMicroseconds,
+        insideNode,
+        betweenNodes,
+        overlaps,
+        dollarsPerHour);
+  }
+
+  /** This hardware where a rank takes another amount of memory before there are tensors. */
+  public Hardware withBase(double gib) {
+    return new Hardware(
+        name,
+        device,
+        memoryGib,
+        gib,
+        devicesPerNode,
+        float32,
+        bfloat16,
+        streamGbPerSecond,
+        memoryGbPerSecond,
+        operationMicroseconds,
+        insideNode,
+        betweenNodes,
+        overlaps,
+        dollarsPerHour);
+  }
+
   /** What a device has for tensors, in bytes. */
   public long memoryBytes() {
     return Math.round(memoryGib * (1L << 30));
@@ -152,8 +199,19 @@ public record Hardware(
     return Math.round(baseGib * (1L << 30));
   }
 
-  /** The way between ranks, of which consecutive ones are on consecutive devices. */
-  public Link link(int ranksSpanned) {
-    return ranksSpanned <= devicesPerNode ? insideNode : betweenNodes;
+  /**
+   * What joins ranks, of which consecutive ones are on consecutive devices.
+   *
+   * @throws ConfigException if they are on several nodes, and nothing joins these
+   */
+  public Connection connection(int ranksSpanned) {
+    return ranksSpanned <= devicesPerNode
+        ? insideNode
+        : betweenNodes.orElseThrow(
+            () ->
+                new ConfigException(
+                    "hardware %s: %d ranks need several nodes of %d devices, and between_nodes is"
+                            .formatted(name, ranksSpanned, devicesPerNode)
+                        + " null; give it, or plan for fewer devices"));
   }
 }

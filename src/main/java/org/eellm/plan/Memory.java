@@ -1,8 +1,5 @@
 package org.eellm.plan;
 
-import java.util.Comparator;
-import java.util.List;
-
 /**
  * The memory of a rank at its fullest moment, in bytes.
  *
@@ -28,10 +25,5 @@ public record Memory(
   /** All of it. */
   public long total() {
     return weights + gradients + optimizer + activations + heads + temporary + messages + base;
-  }
-
-  /** The larger. */
-  static Memory fullest(List<Memory> moments) {
-    return moments.stream().max(Comparator.comparingLong(Memory::total)).orElseThrow();
   }
 }

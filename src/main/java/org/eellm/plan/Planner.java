@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
+import org.eellm.config.DataType;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelFlops;
@@ -46,6 +47,10 @@ public final class Planner {
    * @throws ConfigException if the model's vocabulary is not known yet, or the run tunes exits
    */
   public static Plan plan(RunConfig config, Hardware hardware) {
+    return new Planner(checked(config), hardware).plan();
+  }
+
+  private static RunConfig checked(RunConfig config) {
     if (config.model().vocabSize() == 0) {
       throw new ConfigException(
           "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
@@ -55,13 +60,56 @@ public final class Planner {
       throw new ConfigException(
           "tune.model: a run that tunes exits cannot be planned yet; leave the section out");
     }
-    return new Planner(config, hardware).plan();
+    return config;
+  }
+
+  /**
+   * Memory of the fullest rank, without simulating a step.
+   *
+   * @param schedule of as many microbatches as fill the pipeline, or more
+   * @throws ConfigException as {@link #plan} does
+   */
+  static long fullestBytes(RunConfig config, Hardware hardware, Schedule schedule) {
+    Planner planner = new Planner(checked(config), hardware);
+    Footprint footprint = new Footprint(config, hardware);
+    return IntStream.range(0, schedule.stages())
+        .mapToLong(stage -> footprint.of(stage, planner.slices(stage), schedule).total())
+        .max()
+        .orElseThrow();
+  }
+
+  /**
+   * A lower bound of a step's seconds: the busiest stage's work.
+   *
+   * @throws ConfigException as {@link #plan} does
+   */
+  static double leastSeconds(RunConfig config, Hardware hardware) {
+    Planner planner = new Planner(checked(config), hardware);
+    Costs costs = planner.costs();
+    int stages = config.parallel().pp();
+    return planner.microbatches()
+        * IntStream.range(0, stages)
+            .mapToDouble(
+                stage ->
+                    IntStream.range(0, config.parallel().chunks())
+                        .map(chunk -> chunk * stages + stage)
+                        .mapToDouble(
+                            v ->
+                                costs.forward().get(v)
+                                    + costs.backward().get(v)
+                                    + costs.heads().get(v))
+                        .sum())
+            .max()
+            .orElseThrow();
+  }
+
+  /** Bytes that norm and update read and write for a parameter that computes in some format. */
+  public static double updateBytes(DataType type) {
+    return UPDATE_BYTES + NORM_BYTES + (type == DataType.FLOAT32 ? 0 : type.bytes());
   }
 
   private Plan plan() {
-    int microbatches =
-        config.train().globalBatchSize() / (config.train().microBatchSize() * mesh.dp());
-    Schedule schedule = pipeline.schedule(microbatches);
+    Schedule schedule = pipeline.schedule(microbatches());
     Costs costs = costs();
     Timeline timeline = Timeline.of(schedule, costs);
     Footprint footprint = new Footprint(config, hardware);
@@ -89,6 +137,10 @@ public final class Planner {
         time(timeline, costs, stages));
   }
 
+  private int microbatches() {
+    return config.train().globalBatchSize() / (config.train().microBatchSize() * mesh.dp());
+  }
+
   private List<Slice> slices(int stage) {
     return IntStream.range(0, mesh.chunks())
         .mapToObj(chunk -> pipeline.placement().slices().get(chunk * mesh.pp() + stage))
@@ -103,7 +155,7 @@ public final class Planner {
         slices.stream().map(slice -> work.seconds(work.forward(slice))).toList(),
         slices.stream().map(slice -> work.seconds(work.backward(slice))).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
-        mesh.pp() == 1 ? 0 : hardware.link(mesh.worldSize()).seconds(message));
+        mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
 
   /** A stage sums its gradients as soon as it has them; the update waits for all of them. */
@@ -121,8 +173,7 @@ public final class Planner {
       summed = Math.max(summed, end + sums(stage, costs));
       double part = (double) stage.parameters() / mesh.dp();
       double bandwidth = hardware.memoryGbPerSecond() * 1e9;
-      double written = config.model().dtype().bytes();
-      update = Math.max(update, part * (UPDATE_BYTES + NORM_BYTES + written) / bandwidth);
+      update = Math.max(update, part * updateBytes(config.model().dtype()) / bandwidth);
       gather = Math.max(gather, replicaPart(stage.parameters() * config.model().dtype().bytes()));
     }
     return new StepTime(
@@ -146,7 +197,10 @@ public final class Planner {
       seconds += Math.max(Math.min(late, all), all - hidden);
     }
     if (isTied(stage.stage())) {
-      seconds += 2 * Collectives.part(hardware.link(mesh.worldSize()), mesh.pp(), embedding);
+      seconds +=
+          2
+              * Collectives.part(
+                  hardware.connection(mesh.worldSize()).collective(), mesh.pp(), embedding);
     }
     return seconds;
   }
@@ -168,6 +222,7 @@ public final class Planner {
 
   /** A reduce-scatter or all-gather over replicas of so many bytes in all. */
   private double replicaPart(double bytes) {
-    return Collectives.part(hardware.link(mesh.tp() * mesh.dp()), mesh.dp(), bytes);
+    return Collectives.part(
+        hardware.connection(mesh.tp() * mesh.dp()).collective(), mesh.dp(), bytes);
   }
 }

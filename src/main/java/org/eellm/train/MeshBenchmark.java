@@ -236,7 +236,7 @@ public final class MeshBenchmark {
   }
 
   /** A model in training. */
-  private static final class Subject implements AutoCloseable {
+  static final class Subject implements AutoCloseable {
     private final RunState state;
     private final StepRunner runner;
     private long step;
@@ -256,6 +256,16 @@ public final class MeshBenchmark {
     StepRunner.Result step() {
       step++;
       return runner.take(step);
+    }
+
+    /** Updates once more with the last step's gradients. */
+    void update() {
+      runner.update(step);
+    }
+
+    /** Parameters of this rank. */
+    long parameters() {
+      return state.model().parameters().count();
     }
 
     @Override

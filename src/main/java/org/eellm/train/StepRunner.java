@@ -146,6 +146,12 @@ final class StepRunner implements AutoCloseable {
     }
   }
 
+  /** Norm and update of a step once more, for measuring. */
+  void update(long step) {
+    double clip = AdamW.clipScale(Math.sqrt(reduction.squares()), config.optimizer().clipNorm());
+    state.optimizer().update(reduction.sums(), clip, 0, step);
+  }
+
   private StepWork work(Schedule schedule, StepWork.Input input, Objective objective) {
     int replicas = world.mesh().dp();
     return switch (config.tune().learning()) {

@@ -7,8 +7,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Path;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 
 final class PlanCommandTest {
@@ -54,7 +56,59 @@ final class PlanCommandTest {
     Outcome outcome = plan("--hardware", "a100-80gb", "--devices", "1");
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
-    assertThat(outcome.out()).contains("This does not fit: stage 0 needs", "use more tp or pp");
+    assertThat(outcome.out())
+        .contains("This does not fit: stage 0 needs", "more than a device has", "this fits on");
+  }
+
+  @Test
+  void plan_search_showsTheBestAndWhatBecameOfTheOthers() throws IOException {
+    String[] search = {"--hardware", "a100-80gb", "--devices", "8", "--search", "--top", "2"};
+    Outcome text = plan(search);
+
+    assertThat(text.code()).as(text.err()).isZero();
+    assertThat(text.out())
+        .contains("ways to train on 8 x a100-80gb", "do not fit", "the first of them:")
+        .contains("--set train.micro_batch_size=");
+    String[] asJson = Arrays.copyOf(search, search.length + 1);
+    asJson[search.length] = "--json";
+    JsonNode report = new ObjectMapper().readTree(plan(asJson).out());
+    assertThat(report.path("best")).hasSize(2);
+    assertThat(report.path("settings").path(0)).isNotEmpty();
+    double first = report.path("best").path(0).path("step_seconds").doubleValue();
+    assertThat(first).isLessThan(report.path("best").path(1).path("step_seconds").doubleValue());
+  }
+
+  @Test
+  void plan_exitCosts_isATableOfMoreAndMore(@TempDir Path folder) {
+    Path picture = folder.resolve("exits.png");
+    Outcome outcome =
+        plan(
+            "--hardware",
+            "a100-80gb",
+            "--devices",
+            "8",
+            "--exit-costs",
+            "--set",
+            "parallel.pp=4",
+            "--set",
+            "train.global_batch_size=64",
+            "--plot",
+            picture.toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("| none |", "| 8 |", "| 8, 16 |", "| 4, 8, 16 |");
+    assertThat(picture).isNotEmptyFile();
+  }
+
+  @Test
+  void plan_optionsWithoutEffect_areRefused() {
+    Outcome top = plan("--hardware", "a100-80gb", "--devices", "8", "--top", "3");
+    Outcome plot = plan("--hardware", "a100-80gb", "--devices", "8", "--plot", "x.png");
+
+    assertThat(top.code()).isEqualTo(2);
+    assertThat(top.err()).contains("--top: has no effect here; give --search as well");
+    assertThat(plot.code()).isEqualTo(2);
+    assertThat(plot.err()).contains("--plot: has no effect here; give --exit-costs as well");
   }
 
   @Test

@@ -32,7 +32,9 @@ final class PresetsTest {
             "ee-llm-1.3b.yaml",
             "ee-llm-7b.yaml",
             "ee-llm-13b.yaml",
-            "ee-llm-30b.yaml");
+            "ee-llm-30b.yaml",
+            "llama-70b.yaml",
+            "llama-405b.yaml");
   }
 
   @ParameterizedTest
