@@ -26,8 +26,8 @@ llama() {
 }
 eellm() {
   ./eellm bench generate --config configs/134m.yaml --set exits.layers=[] --set exits.weights=[] \
-    --set train.threads=$threads --max-tokens $tokens --rounds $rounds --quantize "$1" --json 2>/dev/null |
-    sed -n 's/.*"tokens_per_second" *: *\([0-9.]*\).*/\1/p' | tail -1
+    --set train.threads=$threads --max-tokens $tokens --rounds $rounds --quantize "$1" --json >"$work/eellm.json"
+  sed -n 's/.*"tokens_per_second" *: *\([0-9.]*\).*/\1/p' "$work/eellm.json"
 }
 row() { # format, llama.cpp's rate, eellm's
   awk -v f="$1" -v l="$2" -v e="$3" 'BEGIN { printf "%-10s %9.1f %9.1f %6.2f\n", f, l, e, e / l }'
@@ -36,7 +36,11 @@ row() { # format, llama.cpp's rate, eellm's
 echo "tokens/s   llama.cpp     eellm  ratio"
 turn=0
 while [ $turn -lt "$turns" ]; do
-  row bfloat16 "$(llama bfloat16)" "$(eellm none)"
-  row int8 "$(llama q8_0)" "$(eellm int8)"
+  theirs=$(llama bfloat16)
+  ours=$(eellm none)
+  row bfloat16 "$theirs" "$ours"
+  theirs=$(llama q8_0)
+  ours=$(eellm int8)
+  row int8 "$theirs" "$ours"
   turn=$((turn + 1))
 done
