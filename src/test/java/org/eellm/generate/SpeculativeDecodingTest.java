@@ -51,7 +51,8 @@ final class SpeculativeDecodingTest {
       for (Decoder decoder : List.of(model, withBlocks)) {
         List<Request> full = new ArrayList<>();
         List<Request> drafted = new ArrayList<>();
-        for (int i = 0; i < 100; i++) {
+        int first = decoder == model ? 0 : 100;
+        for (int i = first; i < first + 100; i++) {
           int maxTokens = 1 + i % 24;
           int layer = List.of(1, 2, 4).get(i % 3);
           DraftLength length =
