@@ -18,9 +18,6 @@ import org.eellm.tensor.Torch;
  * that does what a replica of the mesh does, while the other ranks wait.
  */
 public final class MeshBenchmark {
-  /** Rounds until the JVM has compiled the walk. */
-  private static final int WARMUP = 3;
-
   /**
    * A model's steps.
    *
@@ -87,7 +84,7 @@ public final class MeshBenchmark {
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);
       List<Long> memory = List.of();
-      for (int round = -WARMUP; round < rounds; round++) {
+      for (int round = -TrainBenchmark.WARMUP; round < rounds; round++) {
         int number = round;
         memory = times.mesh().take(number, mesh).memory();
         others.plain().ifPresent(subject -> times.plain().take(number, subject));

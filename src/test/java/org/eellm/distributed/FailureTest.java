@@ -7,12 +7,9 @@ import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.condition.DisabledOnOs;
-import org.junit.jupiter.api.condition.OS;
 
 /** Three processes, of which one falls silent in the middle of a sum. */
 @Timeout(120)
-@DisabledOnOs(OS.WINDOWS)
 final class FailureTest {
   private static RankProcesses start(Duration timeout) throws IOException {
     return RankProcesses.start(RankMain.class, 3, List.of(Long.toString(timeout.toMillis())));

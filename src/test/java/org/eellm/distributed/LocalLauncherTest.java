@@ -11,13 +11,10 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.condition.DisabledOnOs;
-import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The launcher with two real processes of {@link LaunchedMain}. */
 @Timeout(60)
-@DisabledOnOs(OS.WINDOWS)
 final class LocalLauncherTest {
   private static final int RANKS = 2;
 

@@ -8,14 +8,11 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.distributed.RankProcesses;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.condition.DisabledOnOs;
-import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Ranks as processes, of which one falls silent while they generate. */
 @Timeout(120)
-@DisabledOnOs(OS.WINDOWS)
 final class PipelineFailureTest {
   private static RankProcesses start(Duration timeout, int tp, int pp) throws IOException {
     return RankProcesses.start(

@@ -3,15 +3,11 @@ package org.eellm.serve;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.eellm.serve.TestServer.json;
 
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.OutputStream;
 import java.net.Socket;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -27,7 +23,6 @@ import org.eellm.generate.Sampler;
 import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.tensor.Torch;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -36,11 +31,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** What a server does when it is asked for too much, for too long, or to stop. */
 final class ServerLimitsTest {
   private static final int THREADS = Torch.threads();
-  private static final String LONG =
-      "{\"prompt\": \"the cat\", \"max_tokens\": 80, \"temperature\": 0,"
-          + " \"early_exit\": {\"mode\": \"full\"}}";
-  private static final String STREAM = LONG.replace("{\"prompt\"", "{\"stream\": true, \"prompt\"");
-
   @TempDir private Path folder;
 
   @BeforeAll
@@ -55,12 +45,6 @@ final class ServerLimitsTest {
 
   private TestServer start(UnaryOperator<Limits> limits, ServerOptions options) {
     return TestServer.start(folder, limits, options);
-  }
-
-  private static ServerOptions timeouts(int read, int request, int drain) {
-    return ServerOptions.of(0)
-        .withTimeouts(
-            Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain));
   }
 
   /** A text in the engine that takes each step only when allowed; holds all others up. */
@@ -124,42 +108,12 @@ final class ServerLimitsTest {
         .orElse(0);
   }
 
-  /** A client that does as it likes with its connection. */
-  private static Socket connect(TestServer server) throws IOException {
-    Socket socket = new Socket("127.0.0.1", server.server.port());
-    socket.setSoTimeout(20_000);
-    return socket;
-  }
-
-  private static void write(Socket socket, String text) throws IOException {
-    OutputStream out = socket.getOutputStream();
-    out.write(text.getBytes(StandardCharsets.UTF_8));
-    out.flush();
-  }
-
-  private static String post(String body, String headers) {
-    return "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        + headers
-        + "\r\n"
-        + body;
-  }
-
-  private static String post(String body) {
-    return post(body, "Content-Length: " + body.length() + "\r\n");
-  }
-
-  private static @Nullable String firstLine(Socket socket) throws IOException {
-    return new BufferedReader(
-            new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8))
-        .readLine();
-  }
-
   @Test
   void request_whileTheModelIsLoading_is503() {
     try (TestServer server = TestServer.loading(folder)) {
       assertThat(server.get("/health").statusCode()).isEqualTo(503);
       assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"loading\"}");
-      HttpResponse<String> response = server.post("/v1/completions", LONG);
+      HttpResponse<String> response = server.post("/v1/completions", Wire.LONG);
       assertThat(response.statusCode()).isEqualTo(503);
       assertThat(response.headers().firstValue("Retry-After")).isPresent();
       assertThat(server.get("/v1/models").statusCode()).isEqualTo(503);
@@ -178,11 +132,11 @@ final class ServerLimitsTest {
         start(limits -> limits.withBatchSize(1).withMaxQueued(2), ServerOptions.of(0))) {
       CompletableFuture<HttpResponse<String>> waiting;
       try (Brake _ = Brake.on(server)) {
-        waiting = send(server, LONG);
+        waiting = send(server, Wire.LONG);
         until(() -> server.engine.status().queued() == 1);
 
         HttpResponse<String> refused =
-            server.post("/v1/completions", LONG.replace("80,", "80, \"n\": 2,"));
+            server.post("/v1/completions", Wire.LONG.replace("80,", "80, \"n\": 2,"));
 
         assertThat(refused.statusCode()).isEqualTo(429);
         assertThat(refused.headers().firstValue("Retry-After")).contains("1");
@@ -192,7 +146,7 @@ final class ServerLimitsTest {
       }
       assertThat(waiting.join().statusCode()).isEqualTo(200);
       server.awaitIdle();
-      assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(200);
+      assertThat(server.post("/v1/completions", Wire.LONG).statusCode()).isEqualTo(200);
     }
   }
 
@@ -200,7 +154,7 @@ final class ServerLimitsTest {
   void request_ofMoreTextsThanMayWait_isRefusedForGood() {
     try (TestServer server = start(limits -> limits.withMaxQueued(2), ServerOptions.of(0))) {
       HttpResponse<String> refused =
-          server.post("/v1/completions", LONG.replace("80,", "80, \"n\": 3,"));
+          server.post("/v1/completions", Wire.LONG.replace("80,", "80, \"n\": 3,"));
 
       assertThat(refused.statusCode()).isEqualTo(400);
       assertThat(refused.body()).contains("3 texts at once are more than the 2 that may wait");
@@ -211,11 +165,11 @@ final class ServerLimitsTest {
   void client_thatGoesWhileItWaits_leavesTheQueue() throws IOException {
     try (TestServer server = start(limits -> limits.withBatchSize(1), ServerOptions.of(0))) {
       try (Brake _ = Brake.on(server)) {
-        for (String body : List.of(LONG, STREAM)) {
+        for (String body : List.of(Wire.LONG, Wire.STREAM)) {
           double before = metric(server, "eellm_disconnects_total");
           int queued = server.engine.status().queued();
-          try (Socket socket = connect(server)) {
-            write(socket, post(body));
+          try (Socket socket = Wire.connect(server)) {
+            Wire.write(socket, Wire.post(body));
             until(() -> server.engine.status().queued() == queued + 1);
           }
           until(() -> metric(server, "eellm_disconnects_total") == before + 1);
@@ -231,19 +185,19 @@ final class ServerLimitsTest {
     try (TestServer server = start(limits -> limits.withBatchSize(2), ServerOptions.of(0))) {
       int steps = 0;
       try (Brake brake = Brake.on(server)) {
-        for (String body : List.of(LONG, STREAM)) {
+        for (String body : List.of(Wire.LONG, Wire.STREAM)) {
           double before = metric(server, "eellm_disconnects_total");
           double tokens = metric(server, "eellm_generated_tokens_total{head=\"final\"}");
-          try (Socket socket = connect(server)) {
-            write(socket, post(body));
+          try (Socket socket = Wire.connect(server)) {
+            Wire.write(socket, Wire.post(body));
             until(() -> server.engine.status().queued() == 1);
             while (metric(server, "eellm_generated_tokens_total{head=\"final\"}") < tokens + 3) {
               brake.steps().release();
               steps++;
               sleep(5);
             }
-            if (body.equals(STREAM)) {
-              assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 200 OK");
+            if (body.equals(Wire.STREAM)) {
+              assertThat(Wire.firstLine(socket)).isEqualTo("HTTP/1.1 200 OK");
             }
           }
           until(() -> metric(server, "eellm_disconnects_total") == before + 1);
@@ -267,150 +221,19 @@ final class ServerLimitsTest {
 
   @Test
   void request_beyondItsTime_is504AndFreesItsPlace() {
-    try (TestServer server = start(limits -> limits, timeouts(5000, 300, 1000))) {
+    try (TestServer server = start(limits -> limits, Wire.timeouts(5000, 300, 1000))) {
       try (Brake _ = Brake.on(server)) {
-        HttpResponse<String> response = server.post("/v1/completions", LONG);
+        HttpResponse<String> response = server.post("/v1/completions", Wire.LONG);
 
         assertThat(response.statusCode()).isEqualTo(504);
         assertThat(json(response).path("error").path("code").asText()).isEqualTo("timeout");
 
-        HttpResponse<String> stream = server.post("/v1/completions", STREAM);
+        HttpResponse<String> stream = server.post("/v1/completions", Wire.STREAM);
 
         assertThat(stream.statusCode()).isEqualTo(200); // it had begun
         assertThat(stream.body()).contains("\"code\":\"timeout\"").doesNotContain("[DONE]");
       }
       server.awaitIdle();
-    }
-  }
-
-  @Test
-  void body_thatDoesNotCome_is408() throws IOException {
-    try (TestServer server = start(limits -> limits, timeouts(300, 5000, 1000));
-        Socket socket = connect(server)) {
-      write(socket, post("{\"prompt\"", "Content-Length: 100\r\n"));
-
-      assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 408 Request Timeout");
-    }
-  }
-
-  @Test
-  void body_thatTricklesIn_is408() throws IOException {
-    try (TestServer server = start(limits -> limits, timeouts(400, 5000, 1000));
-        Socket socket = connect(server)) {
-      write(socket, post("{", "Content-Length: 100\r\n"));
-      while (socket.getInputStream().available() == 0) {
-        sleep(100);
-        write(socket, " ");
-      }
-
-      assertThat(firstLine(socket)).isEqualTo("HTTP/1.1 408 Request Timeout");
-    }
-  }
-
-  @Test
-  void body_thatIsTooLong_is413() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
-      String body = "{\"prompt\": \"" + "a".repeat(ServerOptions.MAX_BODY_BYTES) + "\"}";
-      try (Socket socket = connect(server)) {
-        write(socket, post("", "Content-Length: 1000000000\r\n"));
-        assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
-      }
-      try (Socket socket = connect(server)) {
-        // In chunks, so that the length is not known before.
-        String chunk = "%x\r\n%s\r\n0\r\n\r\n".formatted(body.length(), body);
-        write(socket, post(chunk, "Transfer-Encoding: chunked\r\n"));
-        assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
-      }
-      assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(200);
-    }
-  }
-
-  @Test
-  void body_thatIsTooLong_isReadOnSoThatItsClientSeesTheAnswer() {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
-      String body = "{\"prompt\": \"" + "a".repeat(16 << 20) + "\"}";
-
-      HttpResponse<String> response = server.post("/v1/completions", body);
-
-      assertThat(response.statusCode()).isEqualTo(413);
-      assertThat(json(response).path("error").path("code").asText()).isEqualTo("body_too_large");
-    }
-  }
-
-  @Test
-  void chunk_thatIsTooLong_isRefusedBeforeItIsThere() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
-        Socket socket = connect(server)) {
-      write(socket, post("7fffffff\r\nabc", "Transfer-Encoding: chunked\r\n"));
-
-      assertThat(firstLine(socket)).startsWith("HTTP/1.1 413");
-    }
-  }
-
-  @Test
-  void chunk_thatIsMalformed_is400() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
-      for (String chunk : List.of("zz\r\n\r\n", "-5\r\n\r\n", "fffffffffffff\r\nabc")) {
-        try (Socket socket = connect(server)) {
-          write(socket, post(chunk, "Transfer-Encoding: chunked\r\n"));
-          assertThat(firstLine(socket)).as(chunk).startsWith("HTTP/1.1 400");
-        }
-      }
-    }
-  }
-
-  @Test
-  void connection_thatIsToBeClosed_isClosedAfterTheAnswer() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
-      for (String body : List.of(LONG, STREAM, "nonsense")) {
-        try (Socket socket = connect(server)) {
-          socket.setSoTimeout(5000);
-          String length = "Content-Length: " + body.length() + "\r\n";
-          write(socket, post(body, length + "Connection: close\r\n"));
-
-          String answer =
-              new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-
-          assertThat(answer).startsWith("HTTP/1.1 ").contains("Connection: close");
-        }
-      }
-    }
-  }
-
-  @Test
-  void requests_oneBehindTheOtherInAConnection_areAllAnswered() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
-        Socket socket = connect(server)) {
-      String get = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n";
-      write(
-          socket,
-          post(LONG)
-              + post(STREAM)
-              + get
-              + "\r\n"
-              + post(LONG)
-              + get
-              + "Connection: close\r\n\r\n");
-
-      String answers = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-
-      assertThat(answers.split("HTTP/1.1 200 OK", -1)).hasSize(4);
-      assertThat(answers.split("HTTP/1.1 404 Not Found", -1)).hasSize(3);
-    }
-  }
-
-  @Test
-  void framing_thatContradictsItself_is400InOpenAisShape() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0));
-        Socket socket = connect(server)) {
-      write(socket, post("0\r\n\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"));
-
-      String answer = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-
-      assertThat(answer)
-          .startsWith("HTTP/1.1 400")
-          .contains("\"type\":\"invalid_request_error\"")
-          .contains("must not be combined");
     }
   }
 
@@ -421,32 +244,6 @@ final class ServerLimitsTest {
 
       assertThat(server.get("/health").statusCode()).isEqualTo(503);
       assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"failed\"}");
-    }
-  }
-
-  @Test
-  void garbage_insteadOfHttp_is400() throws IOException {
-    try (TestServer server = start(limits -> limits, ServerOptions.of(0))) {
-      for (String garbage :
-          List.of("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "a".repeat(100_000) + "\r\n\r\n")) {
-        try (Socket socket = connect(server)) {
-          write(socket, garbage);
-          String line = firstLine(socket);
-          assertThat(line).as(garbage).matches("HTTP/1.1 4.*");
-        }
-      }
-      for (String garbage :
-          List.of(
-              "\u0001\u0002\u0003\r\n\r\n",
-              "GET\r\n\r\n",
-              "GET / HTTP/9.9\r\n\r\n",
-              "GET /" + "a".repeat(20_000))) {
-        try (Socket socket = connect(server)) {
-          write(socket, garbage);
-          assertThat(firstLine(socket)).isNull(); // no HTTP at all: the connection is closed
-        }
-      }
-      assertThat(server.get("/health").statusCode()).isEqualTo(200);
     }
   }
 
@@ -480,18 +277,18 @@ final class ServerLimitsTest {
 
   @Test
   void stop_withARequestInWork_letsItFinishAndRefusesOthers() {
-    try (TestServer server = start(limits -> limits, timeouts(5000, 20_000, 10_000))) {
+    try (TestServer server = start(limits -> limits, Wire.timeouts(5000, 20_000, 10_000))) {
       CompletableFuture<HttpResponse<String>> running;
       CompletableFuture<Void> stopped;
       try (Brake _ = Brake.on(server)) {
-        running = send(server, STREAM);
+        running = send(server, Wire.STREAM);
         until(() -> server.engine.status().queued() == 1);
 
         stopped = CompletableFuture.runAsync(server.server::close);
 
         until(() -> server.get("/health").body().contains("stopping"));
         assertThat(server.get("/health").statusCode()).isEqualTo(503);
-        assertThat(server.post("/v1/completions", LONG).statusCode()).isEqualTo(503);
+        assertThat(server.post("/v1/completions", Wire.LONG).statusCode()).isEqualTo(503);
         assertThat(stopped).isNotDone();
       }
       assertThat(running.join().statusCode()).isEqualTo(200);
@@ -503,10 +300,10 @@ final class ServerLimitsTest {
 
   @Test
   void stop_withARequestThatTakesTooLong_endsIt() {
-    try (TestServer server = start(limits -> limits, timeouts(5000, 20_000, 200));
+    try (TestServer server = start(limits -> limits, Wire.timeouts(5000, 20_000, 200));
         Brake _ = Brake.on(server)) {
-      CompletableFuture<HttpResponse<String>> whole = send(server, LONG);
-      CompletableFuture<HttpResponse<String>> stream = send(server, STREAM);
+      CompletableFuture<HttpResponse<String>> whole = send(server, Wire.LONG);
+      CompletableFuture<HttpResponse<String>> stream = send(server, Wire.STREAM);
       until(() -> server.engine.status().queued() == 2);
 
       server.server.close();
