@@ -26,7 +26,7 @@ final class ExitCostsText {
   /** Prints the table in Markdown. */
   static void print(List<Row> rows, PrintWriter out) {
     Row bare = rows.getFirst();
-    out.println(PlanText.title(bare.after()));
+    out.println(PlanText.title(bare.onStageBefore()));
     out.println();
     out.println(
         "| exits after layers | step | on the stage behind | fullest rank | on the stage behind |"
@@ -39,10 +39,10 @@ final class ExitCostsText {
           row.exits().isEmpty()
               ? "none"
               : row.exits().stream().map(String::valueOf).collect(Collectors.joining(", ")),
-          cell(row, bare, r -> seconds(r.after()), "%.2f s"),
-          cell(row, bare, r -> seconds(r.before()), "%.2f s"),
-          cell(row, bare, r -> bytes(r.after()) / GIB, "%.1f GiB"),
-          cell(row, bare, r -> bytes(r.before()) / GIB, "%.1f GiB"),
+          cell(row, bare, r -> seconds(r.onStageBefore()), "%.2f s"),
+          cell(row, bare, r -> seconds(r.onStageBehind()), "%.2f s"),
+          cell(row, bare, r -> bytes(r.onStageBefore()) / GIB, "%.1f GiB"),
+          cell(row, bare, r -> bytes(r.onStageBehind()) / GIB, "%.1f GiB"),
           cell(row, bare, r -> r.eagerBytes() / GIB, "%.1f GiB"));
     }
     out.flush();
@@ -71,17 +71,17 @@ final class ExitCostsText {
         new XYChartBuilder()
             .width(900)
             .height(450)
-            .title(PlanText.title(rows.getFirst().after()))
+            .title(PlanText.title(rows.getFirst().onStageBefore()))
             .xAxisTitle("exits")
             .yAxisTitle("% more than without exits")
             .build();
     chart.getStyler().setChartBackgroundColor(Color.WHITE);
     chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
     chart.getStyler().setXAxisMax((double) rows.size() - 1).setXAxisMin(0.0);
-    series(chart, "time", rows, row -> seconds(row.after()));
-    series(chart, "time, on the stage behind", rows, row -> seconds(row.before()));
-    series(chart, "memory", rows, row -> bytes(row.after()));
-    series(chart, "memory, on the stage behind", rows, row -> bytes(row.before()));
+    series(chart, "time", rows, row -> seconds(row.onStageBefore()));
+    series(chart, "time, on the stage behind", rows, row -> seconds(row.onStageBehind()));
+    series(chart, "memory", rows, row -> bytes(row.onStageBefore()));
+    series(chart, "memory, on the stage behind", rows, row -> bytes(row.onStageBehind()));
     series(chart, "memory, heads in the forward pass", rows, Row::eagerBytes);
     try {
       BitmapEncoder.saveBitmap(chart, picture.toString(), BitmapFormat.PNG);

@@ -7,8 +7,10 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.eellm.config.ConfigException;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
 import org.eellm.plan.ExitCosts;
 import org.eellm.plan.Hardware;
@@ -144,6 +146,7 @@ final class PlanCommand implements Callable<Integer> {
           spec.commandLine(),
           "--svg, --exit-costs: are of one mesh; give its settings without --search");
     }
+    requireSearched(run.parallel());
     int count = devices.orElse(run.parallel().worldSize());
     int shown = top.orElse(5);
     if (count < 1 || shown < 1) {
@@ -158,6 +161,28 @@ final class PlanCommand implements Callable<Integer> {
       SearchText.print(result, run, profile, count, out);
     }
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
+  }
+
+  /** Refuses settings that no mesh of a search has. */
+  private static void requireSearched(ParallelConfig mesh) {
+    if (mesh.schedule() != PipelineSchedule.ONE_FORWARD_ONE_BACKWARD) {
+      throw withoutEffect("parallel.schedule", "all_forward_all_backward", "leave it out");
+    }
+    if (!mesh.layersPerStage().isEmpty()) {
+      throw withoutEffect("parallel.layers_per_stage", mesh.layersPerStage(), "leave it out");
+    }
+    if (mesh.fillWarmup() != 0) {
+      throw withoutEffect("parallel.fill_warmup", mesh.fillWarmup(), "use 0");
+    }
+    if (mesh.fillCooldown() != 0) {
+      throw withoutEffect("parallel.fill_cooldown", mesh.fillCooldown(), "use 0");
+    }
+  }
+
+  private static ConfigException withoutEffect(String key, Object value, String remedy) {
+    return new ConfigException(
+        "%s: %s has no effect with --search; %s, or plan one mesh without --search"
+            .formatted(key, value, remedy));
   }
 
   private RunConfig onDevices(RunConfig run) {

@@ -75,11 +75,13 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
    *
    * @param eagerBytes memory of the fullest rank with heads in the forward pass
    */
-  record ExitCost(Run after, Run before, long eagerBytes) {}
+  record ExitCost(Run onStageBefore, Run onStageBehind, long eagerBytes) {}
 
   static List<ExitCost> of(List<ExitCosts.Row> rows) {
     return rows.stream()
-        .map(row -> new ExitCost(run(row.after()), run(row.before()), row.eagerBytes()))
+        .map(
+            row ->
+                new ExitCost(run(row.onStageBefore()), run(row.onStageBehind()), row.eagerBytes()))
         .toList();
   }
 

@@ -82,7 +82,9 @@ final class SearchText {
         return;
       }
     }
-    out.printf("Nothing fits on %d devices, nor on any number up to %d%n", devices, count);
+    out.printf(
+        "Nothing fits on %d devices, nor where that is doubled again and again up to %d%n",
+        devices, count);
   }
 
   private static void printBest(String words, Plan plan, PrintWriter out) {
@@ -106,7 +108,7 @@ final class SearchText {
         plan.config().train().microBatchSize(),
         lower(plan.config().train().recompute()),
         lower(mesh.balance()),
-        mesh.preExit() ? "before" : "after",
+        mesh.pp() == 1 ? "" : mesh.preExit() ? "behind" : "before",
         PlanText.seconds(plan.time().total()),
         PlanText.percent(plan.timeline().bubbleShare()),
         PlanText.percent(plan.utilization()),

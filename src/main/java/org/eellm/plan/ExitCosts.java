@@ -22,13 +22,13 @@ public final class ExitCosts {
    * A model with some exits.
    *
    * @param exits their layers
-   * @param after an exit on a boundary belongs to the stage that ends there
-   * @param before it belongs to the stage that begins there
-   * @param eagerBytes memory of the fullest rank where exits belong as in {@code after}, and their
+   * @param onStageBefore an exit on a boundary belongs to the stage that ends there
+   * @param onStageBehind it belongs to the stage that begins there
+   * @param eagerBytes memory of the fullest rank where exits are on the stage before, and their
    *     heads run in the forward pass, so that each microbatch that is alive keeps their logits in
    *     float32 until its backward pass
    */
-  public record Row(List<Integer> exits, Plan after, Plan before, long eagerBytes) {
+  public record Row(List<Integer> exits, Plan onStageBefore, Plan onStageBehind, long eagerBytes) {
     public Row {
       exits = List.copyOf(exits);
     }
@@ -54,9 +54,9 @@ public final class ExitCosts {
     List<Integer> exits = List.copyOf(layers);
     RunConfig with = config.withExits(exits(config.exits(), exits));
     ParallelConfig mesh = config.parallel();
-    Plan after = Planner.plan(with.withParallel(mesh.withPreExit(false)), hardware);
-    Plan before = Planner.plan(with.withParallel(mesh.withPreExit(true)), hardware);
-    return new Row(exits, after, before, eager(after));
+    Plan before = Planner.plan(with.withParallel(mesh.withPreExit(false)), hardware);
+    Plan behind = Planner.plan(with.withParallel(mesh.withPreExit(true)), hardware);
+    return new Row(exits, before, behind, eager(before));
   }
 
   /** These exits with the heads of those. */

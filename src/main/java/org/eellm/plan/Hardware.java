@@ -151,36 +151,22 @@ public record Hardware(
     };
   }
 
-  /** This hardware with another rate of elementwise operations. */
-  public Hardware withStream(double gbPerSecond) {
+  /**
+   * This hardware with other figures.
+   *
+   * @param streamRate {@code streamGbPerSecond}
+   * @param base {@code baseGib}
+   */
+  public Hardware with(double streamRate, double base) {
     return new Hardware(
         name,
         device,
         memoryGib,
-        baseGib,
+        base,
         devicesPerNode,
         float32,
         bfloat16,
-        gbPerSecond,
-        memoryGbPerSecond,
-        operationMicroseconds,
-        insideNode,
-        betweenNodes,
-        overlaps,
-        dollarsPerHour);
-  }
-
-  /** This hardware where a rank takes another amount of memory before there are tensors. */
-  public Hardware withBase(double gib) {
-    return new Hardware(
-        name,
-        device,
-        memoryGib,
-        gib,
-        devicesPerNode,
-        float32,
-        bfloat16,
-        streamGbPerSecond,
+        streamRate,
         memoryGbPerSecond,
         operationMicroseconds,
         insideNode,

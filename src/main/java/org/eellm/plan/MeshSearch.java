@@ -24,12 +24,16 @@ import org.eellm.schedule.Schedule;
  * Looks for the quickest way to train a model on some number of devices: mesh, split of the layers,
  * chunks of the schedule, place of the exits on boundaries, microbatch, recomputation. Global
  * batch, sequence length and model stay as they are, so that every candidate trains the same.
+ * Schedules are one-forward-one-backward, interleaved where there are chunks, without fills.
  *
  * <p>It looks at all candidates. What does not fit is told by its memory, and what cannot be the
  * quickest by a lower bound of its time, before anything is simulated; neither changes the result.
  */
 public final class MeshSearch {
   private static final List<Integer> CHUNKS = List.of(1, 2, 4);
+
+  /** Microbatches, a stage, from which on no more of them are alive at a time. */
+  private static final int FULL = 3;
 
   /**
    * What came out.
@@ -52,9 +56,6 @@ public final class MeshSearch {
     }
   }
 
-  /** Microbatches, a stage, from which on no more of them are alive at a time. */
-  private static final int FULL = 3;
-
   private record Pipes(int stages, int chunks, int microbatches) {}
 
   private record Sized(RunConfig config, long memory, double bound) {}
@@ -64,7 +65,6 @@ public final class MeshSearch {
   private final int devices;
   private final Map<Pipes, Schedule> schedules = new HashMap<>();
   private final Map<String, Integer> impossible = new TreeMap<>();
-  private int considered;
 
   private MeshSearch(RunConfig config, Hardware hardware, int devices) {
     this.config = config;
@@ -76,9 +76,10 @@ public final class MeshSearch {
    * Searches.
    *
    * @param count how many of the best meshes to tell, at least 1
+   * @throws ConfigException as {@link Planner#plan} does for the run on any mesh
    */
   public static Result search(RunConfig config, Hardware hardware, int devices, int count) {
-    return new MeshSearch(config, hardware, devices).search(count);
+    return new MeshSearch(Planner.checked(config), hardware, devices).search(count);
   }
 
   private Result search(int count) {
@@ -102,7 +103,7 @@ public final class MeshSearch {
             .min(Comparator.comparingLong(Sized::memory))
             .map(candidate -> Planner.plan(candidate.config(), hardware));
     return new Result(
-        considered,
+        candidates.size() + impossible.values().stream().mapToInt(Integer::intValue).sum(),
         impossible,
         candidates.size() - fitting.size(),
         nearest,
@@ -139,7 +140,6 @@ public final class MeshSearch {
         for (ParallelConfig mesh : variants(tp, dp, pp)) {
           for (int micro : microbatches(dp)) {
             for (Recompute recompute : Recompute.values()) {
-              considered++;
               size(mesh, micro, recompute).ifPresent(sized::add);
             }
           }

@@ -50,7 +50,8 @@ public final class Planner {
     return new Planner(checked(config), hardware).plan();
   }
 
-  private static RunConfig checked(RunConfig config) {
+  /** Refuses what no mesh would make a plan of. */
+  static RunConfig checked(RunConfig config) {
     if (config.model().vocabSize() == 0) {
       throw new ConfigException(
           "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"

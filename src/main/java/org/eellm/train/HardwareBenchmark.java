@@ -19,7 +19,6 @@ import org.eellm.plan.Hardware;
 import org.eellm.plan.Hardware.Connection;
 import org.eellm.plan.Hardware.Link;
 import org.eellm.plan.Hardware.MatrixRates;
-import org.eellm.plan.Plan;
 import org.eellm.plan.Planner;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -71,10 +70,12 @@ public final class HardwareBenchmark {
 
   private final World world;
   private final double seconds;
+  private final RunConfig config;
 
-  private HardwareBenchmark(World world, double seconds) {
+  private HardwareBenchmark(World world, double seconds, RunConfig config) {
     this.world = world;
     this.seconds = seconds;
+    this.config = config;
   }
 
   /**
@@ -87,13 +88,17 @@ public final class HardwareBenchmark {
    *     together
    */
   public static Report run(World world, double seconds, long machineBytes) {
-    return new HardwareBenchmark(world, seconds).run(machineBytes);
+    return run(world, seconds, machineBytes, reference());
+  }
+
+  /** {@link #run(World, double, long)} with another model to train. */
+  static Report run(World world, double seconds, long machineBytes, RunConfig reference) {
+    return new HardwareBenchmark(world, seconds, reference).run(machineBytes);
   }
 
   private Report run(long machineBytes) {
     int ranks = world.mesh().size();
-    RunConfig config = reference();
-    Steps steps = steps(config);
+    Steps steps = steps();
     List<Product> float32 = products(DataType.FLOAT32);
     List<Product> bfloat16 = products(DataType.BFLOAT16);
     Hardware first =
@@ -112,11 +117,12 @@ public final class HardwareBenchmark {
             Optional.empty(),
             false,
             Optional.empty());
-    Hardware hardware = first.withStream(stream(config, first, steps.seconds()));
+    Hardware hardware = first.with(stream(first, steps.seconds()), 0);
     long counted = Planner.plan(config, hardware).fullest().memory().total();
     double base = Math.max(0, (steps.memory() - counted) / GIB);
     List<Product> products = Stream.concat(float32.stream(), bfloat16.stream()).toList();
-    return new Report(hardware.withBase(base), ranks, Torch.threads(), products);
+    return new Report(
+        hardware.with(hardware.streamGbPerSecond(), base), ranks, Torch.threads(), products);
   }
 
   /** A small model, unlike those that people plan. */
@@ -142,7 +148,7 @@ public final class HardwareBenchmark {
    */
   private record Steps(double seconds, double updateBytesPerSecond, long memory) {}
 
-  private Steps steps(RunConfig config) {
+  private Steps steps() {
     try (MeshBenchmark.Subject subject =
         new MeshBenchmark.Subject(config, World.alone(), HeadForward.DEFERRED)) {
       double[] times = new double[STEPS];
@@ -164,10 +170,10 @@ public final class HardwareBenchmark {
   }
 
   /** Elementwise operations in 1e9 bytes a second: what makes the plan of a step take its time. */
-  private static double stream(RunConfig config, Hardware hardware, double measured) {
+  private double stream(Hardware hardware, double measured) {
     // A plan's time is some constant plus some bytes over the rate.
-    double slow = time(config, hardware.withStream(1));
-    double quick = time(config, hardware.withStream(2));
+    double slow = Planner.plan(config, hardware.with(1, 0)).time().total();
+    double quick = Planner.plan(config, hardware.with(2, 0)).time().total();
     double gigabytes = 2 * (slow - quick);
     double rest = slow - gigabytes;
     if (measured <= rest) {
@@ -177,11 +183,6 @@ public final class HardwareBenchmark {
               .formatted(measured, rest));
     }
     return gigabytes / (measured - rest);
-  }
-
-  private static double time(RunConfig config, Hardware hardware) {
-    Plan plan = Planner.plan(config, hardware);
-    return plan.time().total();
   }
 
   private List<Product> products(DataType type) {
@@ -287,7 +288,7 @@ public final class HardwareBenchmark {
   private static Link link(double small, double large, int parts) {
     double perByte = (large - small) * parts / (LARGE_BYTES - SMALL_BYTES);
     double latency = small - perByte * SMALL_BYTES / parts;
-    if (perByte <= 0) {
+    if (!(perByte > 0)) {
       throw new TrainException(
           ("a message of %d bytes took %.6f s, and one of %d bytes %.6f; something else kept the"
                   + " machine busy: measure again")

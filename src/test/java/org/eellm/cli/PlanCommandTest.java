@@ -11,6 +11,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import picocli.CommandLine;
 
 final class PlanCommandTest {
@@ -109,6 +111,24 @@ final class PlanCommandTest {
     assertThat(top.err()).contains("--top: has no effect here; give --search as well");
     assertThat(plot.code()).isEqualTo(2);
     assertThat(plot.err()).contains("--plot: has no effect here; give --exit-costs as well");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "parallel.schedule=all_forward_all_backward | parallel.schedule: all_forward_all_backward",
+        "parallel.layers_per_stage=[20, 12] | parallel.layers_per_stage: [20, 12]",
+        "parallel.fill_warmup=1 | parallel.fill_warmup: 1",
+        "parallel.fill_cooldown=-1 | parallel.fill_cooldown: -1"
+      })
+  void plan_searchWithSettingsThatItReplaces_isRefused(String setting, String named) {
+    Outcome outcome =
+        plan("--hardware", "a100-80gb", "--search", "--set", "parallel.pp=2", "--set", setting);
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err())
+        .contains(named + " has no effect with --search;", "or plan one mesh without --search");
   }
 
   @Test

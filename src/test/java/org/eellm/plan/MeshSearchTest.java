@@ -1,11 +1,12 @@
 package org.eellm.plan;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
@@ -91,37 +92,45 @@ final class MeshSearchTest {
     return plans;
   }
 
+  private static String mesh(Plan plan) {
+    return plan.config().parallel().pp() + " " + plan.config().parallel().tp();
+  }
+
   @Test
   void search_smallGrid_findsWhatTryingAllOfItFinds() {
     List<Plan> all = grid(SMALL);
     List<Plan> fitting = all.stream().filter(Plan::fits).toList();
-    double best = fitting.stream().mapToDouble(plan -> plan.time().total()).min().orElseThrow();
+    double[] best =
+        fitting.stream()
+            .collect(
+                Collectors.toMap(
+                    MeshSearchTest::mesh, plan -> plan.time().total(), (a, b) -> Math.min(a, b)))
+            .values()
+            .stream()
+            .mapToDouble(Double::doubleValue)
+            .sorted()
+            .limit(3)
+            .toArray();
 
     MeshSearch.Result result = MeshSearch.search(config(List.of()), SMALL, DEVICES, 3);
 
     assertThat(fitting.size()).isBetween(1, all.size() - 1);
-    assertThat(result.best().getFirst().fits()).isTrue();
-    assertThat(result.best().getFirst().time().total()).isCloseTo(best, within(1e-12));
-    assertThat(result.best())
-        .hasSize(3)
-        .isSortedAccordingTo(Comparator.comparingDouble(plan -> plan.time().total()))
-        .extracting(plan -> plan.config().parallel().pp() + " " + plan.config().parallel().tp())
-        .doesNotHaveDuplicates();
+    assertThat(result.best()).hasSize(3).allMatch(Plan::fits);
+    assertThat(result.best()).extracting(MeshSearchTest::mesh).doesNotHaveDuplicates();
+    assertThat(result.best().stream().mapToDouble(plan -> plan.time().total()).toArray())
+        .containsExactly(best, within(1e-12));
     assertThat(result.tooLarge()).isPositive();
   }
 
   @Test
   void search_memoryWithoutSimulation_isThePlans() {
-    RunConfig config = config(List.of("parallel.pp=4", "parallel.chunks=1"));
-    Plan plan = Planner.plan(config, SMALL);
-    MeshSearch.Result result = MeshSearch.search(config, small(0.06), DEVICES, 1);
+    MeshSearch.Result result = MeshSearch.search(config(List.of()), small(0.06), DEVICES, 1);
 
     assertThat(result.best()).isEmpty();
     assertThat(result.nearest()).isPresent();
     long least =
         grid(SMALL).stream().mapToLong(p -> p.fullest().memory().total()).min().orElseThrow();
     assertThat(result.nearest().get().fullest().memory().total()).isEqualTo(least);
-    assertThat(plan.fullest().memory().total()).isGreaterThanOrEqualTo(least);
   }
 
   @Test
@@ -133,5 +142,14 @@ final class MeshSearchTest {
     assertThat(result.impossible()).containsKey("parallel.tp");
     assertThat(result.considered())
         .isGreaterThan(result.impossible().values().stream().mapToInt(i -> i).sum());
+  }
+
+  @Test
+  void search_vocabularyOfTheTokenizer_isRefusedAtOnce() {
+    RunConfig config = ConfigFile.preset("quickstart", List.of());
+
+    assertThatThrownBy(() -> MeshSearch.search(config, SMALL, DEVICES, 1))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith("model.vocab_size: 0 needs a tokenizer");
   }
 }

@@ -34,6 +34,28 @@ final class PlannerTest {
   }
 
   @Test
+  void plan_exitsAndHead_computedByHand() {
+    Plan plan =
+        plan(
+            "30m",
+            "model.vocab_size=1000",
+            "model.hidden_size=256",
+            "model.num_layers=4",
+            "model.ffn_hidden_size=1024",
+            "exits.layers=[2]",
+            "exits.weights=[1]",
+            "train.micro_batch_size=4",
+            "train.global_batch_size=4");
+
+    // Four layers of 4 h^2 + 3 h f, two norms each; a tied embedding, a final norm, an exit's norm.
+    long matrices = 4L * (4 * 256 * 256 + 3 * 256 * 1024);
+    assertThat(plan.parameters().total()).isEqualTo(matrices + 4 * 2 * 256 + 1000 * 256 + 2 * 256);
+    // 6 operations a matrix entry and token, 12 s a for attention, two heads of 6 V h.
+    double token = 6.0 * matrices + 4 * 12.0 * 256 * 256 + 2 * 6.0 * 1000 * 256;
+    assertThat(plan.flops()).isCloseTo(1024 * token, within(1e-6 * plan.flops()));
+  }
+
+  @Test
   void plan_exitsOnMiddleStages_costUnderOnePercent() {
     Plan with = plan("ee-llm-7b", "parallel.pp=4", "parallel.dp=16");
     Plan without = Planner.plan(with.config().withExits(ExitsConfig.none()), with.hardware());
