@@ -99,9 +99,9 @@ public enum HuggingFaceFamily {
       """
       {"architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 1, "eos_token_id": 2,
        "hidden_act": "gelu", "hidden_size": 64, "initializer_range": 0.02,
-       "intermediate_size": 128, "layer_norm_eps": 1e-05, "max_position_embeddings": 96,
+       "intermediate_size": 128, "layer_norm_eps": 1e-06, "max_position_embeddings": 96,
        "model_type": "gpt_neox", "num_attention_heads": 4, "num_hidden_layers": 4,
-       "rotary_emb_base": 10000, "rotary_pct": 0.25, "tie_word_embeddings": false,
+       "rotary_emb_base": 20000, "rotary_pct": 0.5, "tie_word_embeddings": false,
        "torch_dtype": "float16", "transformers_version": "4.24.0", "use_cache": true,
        "use_parallel_residual": false, "vocab_size": 264}
       """);

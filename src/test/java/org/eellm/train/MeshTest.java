@@ -39,6 +39,7 @@ import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.FieldSource;
@@ -232,8 +233,28 @@ final class MeshTest {
     Outcome control = CONTROLS.computeIfAbsent(name, _ -> alone(golden, Optional.empty()));
     Map<String, Outcome> outcomes =
         MESHES.computeIfAbsent(
-            layout.name(), _ -> onMesh(layout.parallel(), suitable(layout), Optional.empty()));
+            layout.name(),
+            _ ->
+                onMesh(
+                    layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED));
     compare(golden, Objects.requireNonNull(outcomes.get(name)), control);
+  }
+
+  private static Layout named(String name) {
+    return LAYOUTS.stream().filter(layout -> layout.name().equals(name)).findFirst().orElseThrow();
+  }
+
+  @Test
+  void steps_headsInTheForwardPass_equalAWorldOfOne() {
+    Layout layout = named("tp2 sp pp2");
+    onMesh(layout.parallel(), suitable(layout), Optional.empty(), HeadForward.EAGER)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  CONTROLS.computeIfAbsent(name, _ -> alone(golden, Optional.empty()));
+              compare(golden, outcome, control);
+            });
   }
 
   static final List<String> DROPOUT_CASES =
@@ -245,12 +266,18 @@ final class MeshTest {
     GoldenCase golden = GoldenCase.named(name);
     Outcome control = alone(golden, Optional.of(0.2));
     for (String mesh : List.of("tp2", "tp2 sp pp2", "pp2 dp2")) {
-      Layout layout = LAYOUTS.stream().filter(l -> l.name().equals(mesh)).findFirst().orElseThrow();
+      Layout layout = named(mesh);
       Outcome outcome =
           Objects.requireNonNull(
               DROPPING
                   .computeIfAbsent(
-                      mesh, _ -> onMesh(layout.parallel(), DROPOUT_CASES, Optional.of(0.2)))
+                      mesh,
+                      _ ->
+                          onMesh(
+                              layout.parallel(),
+                              DROPOUT_CASES,
+                              Optional.of(0.2),
+                              HeadForward.DEFERRED))
                   .get(name));
       compareWays(golden, outcome, control);
     }
@@ -377,13 +404,17 @@ final class MeshTest {
 
   /** Cases by name, one after the other in one world. */
   private static Map<String, Outcome> onMesh(
-      ParallelConfig parallel, List<String> names, Optional<Double> dropout) {
+      ParallelConfig parallel,
+      List<String> names,
+      Optional<Double> dropout,
+      HeadForward headForward) {
     List<List<Part>> byRank =
         InProcess.run(
             new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
             world ->
                 names.stream()
-                    .map(name -> rank(GoldenCase.named(name), parallel, dropout, world))
+                    .map(
+                        name -> rank(GoldenCase.named(name), parallel, dropout, headForward, world))
                     .toList());
     Map<String, Outcome> outcomes = new HashMap<>();
     for (int i = 0; i < names.size(); i++) {
@@ -401,7 +432,11 @@ final class MeshTest {
   }
 
   private static Part rank(
-      GoldenCase golden, ParallelConfig parallel, Optional<Double> dropout, World world) {
+      GoldenCase golden,
+      ParallelConfig parallel,
+      Optional<Double> dropout,
+      HeadForward headForward,
+      World world) {
     List<Microbatch> batches = microbatches(golden);
     Objective objective = golden.objective();
     Architecture architecture = architecture(golden, dropout);
@@ -455,7 +490,7 @@ final class MeshTest {
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
                 objective,
-                HeadForward.DEFERRED,
+                headForward,
                 dp,
                 gradients,
                 reduction)) {
