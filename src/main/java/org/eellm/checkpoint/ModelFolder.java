@@ -72,7 +72,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /**
    * Fills a model's parameters. The model may be a part of what the files have; of its ranks, the
-   * first reads all of the trunk if heads from another folder are to be of it.
+   * first of each replica reads all of the trunk if heads from another folder are to be of it.
    *
    * @throws CheckpointException as {@link ModelWeights#load}, or if the heads were made for another
    *     trunk

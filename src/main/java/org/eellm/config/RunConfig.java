@@ -103,7 +103,7 @@ public record RunConfig(
 
   /** This configuration on another mesh. */
   public RunConfig withParallel(ParallelConfig mesh) {
-    return new RunConfig(model, exits, data, train, optimizer, mesh, checkpoint, logging, tune);
+    return with(mesh, train);
   }
 
   /** This configuration on another mesh, and trained in another way there. */

@@ -25,8 +25,9 @@ import org.eellm.tensor.Tensors;
 /**
  * Does a stage's actions in their order: the only pipeline loop there is. Receives are posted and
  * sends started when their turn comes; a computation waits for the receive it needs. What was sent
- * is freed when a message proves that it has arrived, and the rest at the end of the list: so the
- * memory of messages does not grow with the number of microbatches.
+ * is freed when a message proves that it has arrived, and the rest at the end of the list. Where
+ * microbatches go forward and back in turn, the memory of messages does therefore not grow with
+ * their number; where all go forward first, nothing comes back meanwhile, and it does.
  */
 final class ScheduleExecutor {
 

@@ -136,8 +136,7 @@ final class StepRunner implements AutoCloseable {
       Verdict verdict = state.guard().judge(step, loss, norm);
       if (verdict == Verdict.APPLY) {
         try (Trace.Span span = trace.span("update", 0, 0)) {
-          double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
-          state.optimizer().update(reduction.sums(), clip, rate, step - state.guard().skipped());
+          update(norm, rate, step - state.guard().skipped());
           reduction.gatherParameters();
         }
       }
@@ -148,8 +147,12 @@ final class StepRunner implements AutoCloseable {
 
   /** Norm and update of a step once more, for measuring. */
   void update(long step) {
-    double clip = AdamW.clipScale(Math.sqrt(reduction.squares()), config.optimizer().clipNorm());
-    state.optimizer().update(reduction.sums(), clip, 0, step);
+    update(Math.sqrt(reduction.squares()), 0, step);
+  }
+
+  private void update(double norm, double rate, long step) {
+    double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
+    state.optimizer().update(reduction.sums(), clip, rate, step);
   }
 
   private StepWork work(Schedule schedule, StepWork.Input input, Objective objective) {
