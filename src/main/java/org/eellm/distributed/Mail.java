@@ -118,12 +118,29 @@ public final class Mail implements AutoCloseable {
     }
   }
 
-  private Mail(Group group, Mesh mesh, Watch watch, Duration timeout) throws IOException {
+  private Mail(Group group, Mesh mesh, Watch watch, Duration timeout, List<Route> routes)
+      throws IOException {
     this.group = group;
     this.mesh = mesh;
     this.watch = watch;
     this.timeout = timeout.toNanos();
     selector = Selector.open();
+    try {
+      for (Route route : routes) {
+        add(route);
+      }
+    } catch (IOException | RuntimeException e) {
+      selector.close();
+      throw e;
+    }
+  }
+
+  private void add(Route route) throws IOException {
+    SocketChannel channel = route.channel();
+    channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+    channel.configureBlocking(false);
+    channel.register(selector, SelectionKey.OP_READ);
+    peers.put(route.peer(), new Peer(route.peer(), channel));
   }
 
   /**
@@ -142,15 +159,13 @@ public final class Mail implements AutoCloseable {
     Operation connecting = new Operation("mail", 0, "over " + group.name());
     long began = System.nanoTime();
     try {
-      Mail mail = new Mail(group, mesh, watch, timeout);
-      for (Route route : MailRoutes.open(communicator, host, timeout)) {
-        SocketChannel channel = route.channel();
-        channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
-        channel.configureBlocking(false);
-        channel.register(mail.selector, SelectionKey.OP_READ);
-        mail.peers.put(route.peer(), new Peer(route.peer(), channel));
+      List<Route> routes = MailRoutes.open(communicator, host, timeout);
+      try {
+        return new Mail(group, mesh, watch, timeout, routes);
+      } catch (IOException | RuntimeException e) {
+        MailRoutes.close(routes, e);
+        throw e;
       }
-      return mail;
     } catch (IOException e) {
       throw watch.explain(
           connecting, began, group.ranks(), new DistributedException(e.toString(), e));
@@ -177,7 +192,8 @@ public final class Mail implements AutoCloseable {
       while (frame.hasRemaining()) {
         if (peer.channel.write(frame) == 0) {
           readAll(); // the peer may be waiting to be read, too
-          requireAlive(List.of(number), began);
+          long now = System.nanoTime();
+          requireAlive(peer, Math.min(now - began, now - peer.heard));
           Thread.yield();
         }
       }
@@ -201,17 +217,18 @@ public final class Mail implements AutoCloseable {
    * @param from ranks in the group, one of which is to write
    * @param patience after so long there is none
    * @throws DistributedException naming who is to blame, if one of them has ended before its time,
-   *     or is silent for the world's timeout
+   *     or is silent for the world's timeout; or if this thread is interrupted
    */
   public Optional<Letter> receive(Collection<Integer> from, Duration patience) {
     long began = System.nanoTime();
+    boolean sleeps = false;
     try {
       while (true) {
         Optional<Letter> letter = poll();
         if (letter.isPresent()) {
           return letter;
         }
-        requireAlive(from, 0);
+        requireAlive(from);
         long waited = System.nanoTime() - began;
         if (waited > patience.toNanos()) {
           return Optional.empty();
@@ -219,7 +236,13 @@ public final class Mail implements AutoCloseable {
         if (waited < AWAKE_NANOS) {
           Thread.yield();
         } else {
-          watch.doing(Optional.of(waiting(from)));
+          if (Thread.currentThread().isInterrupted()) { // or select would return at once
+            throw new DistributedException("interrupted in " + waiting(from));
+          }
+          if (!sleeps) {
+            watch.doing(Optional.of(waiting(from)));
+            sleeps = true;
+          }
           long nanos = Math.min(patience.toNanos() - waited, timeout / 8);
           selector.select(_ -> {}, Math.max(1, nanos / 1_000_000));
         }
@@ -263,20 +286,25 @@ public final class Mail implements AutoCloseable {
     }
   }
 
-  /**
-   * Throws if one of these peers is not there any more, or has been silent for too long since
-   * {@code began}.
-   */
-  private void requireAlive(Collection<Integer> from, long began) {
+  /** Throws if one of these peers is not there any more, or has been silent for too long. */
+  private void requireAlive(Collection<Integer> from) {
     for (int number : from) {
       Peer peer = peer(number);
-      if (peer.broken.isPresent()) {
-        throw explain(number, System.nanoTime(), peer.broken.get());
-      }
-      long silent = System.nanoTime() - Math.max(began, peer.heard);
-      if (!peer.ended && silent > timeout) {
-        throw explain(number, System.nanoTime() - silent, new IOException("it is silent"));
-      }
+      requireAlive(peer, System.nanoTime() - peer.heard);
+    }
+  }
+
+  /**
+   * Throws if a peer is not there any more, or is silent for too long.
+   *
+   * @param silent for how long it is
+   */
+  private void requireAlive(Peer peer, long silent) {
+    if (peer.broken.isPresent()) {
+      throw explain(peer.number, System.nanoTime(), peer.broken.get());
+    }
+    if (!peer.ended && silent > timeout) {
+      throw explain(peer.number, System.nanoTime() - silent, new IOException("it is silent"));
     }
   }
 
@@ -299,7 +327,7 @@ public final class Mail implements AutoCloseable {
       readAll();
       arrived.clear();
       left = left.stream().filter(number -> !peer(number).ended).toList();
-      requireAlive(left, 0);
+      requireAlive(left);
       Thread.yield();
     }
   }

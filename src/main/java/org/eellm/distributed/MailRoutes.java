@@ -1,5 +1,6 @@
 package org.eellm.distributed;
 
+import java.io.Closeable;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
@@ -50,39 +51,72 @@ final class MailRoutes {
       int port = ((InetSocketAddress) listener.getLocalAddress()).getPort();
       String own = HexFormat.of().formatHex(secret) + " " + port + " " + host;
       List<byte[]> all = group.gatherBytes(own.getBytes(StandardCharsets.UTF_8));
-      List<Route> routes = new ArrayList<>();
-      for (int peer = 0; peer < group.rank(); peer++) {
-        routes.add(call(peer, new String(all.get(peer), StandardCharsets.UTF_8), group.rank()));
-      }
       long end = System.nanoTime() + timeout.toNanos();
-      while (routes.size() < group.size() - 1) {
-        accept(listener, secret, end).ifPresent(routes::add);
+      List<Route> routes = new ArrayList<>();
+      try {
+        for (int peer = 0; peer < group.rank(); peer++) {
+          String address = new String(all.get(peer), StandardCharsets.UTF_8);
+          routes.add(new Route(peer, call(address, group.rank(), end)));
+        }
+        while (routes.size() < group.size() - 1) {
+          accept(listener, secret, end).ifPresent(routes::add);
+        }
+      } catch (IOException | RuntimeException e) {
+        close(routes, e);
+        throw e;
       }
       return routes;
     }
   }
 
-  private static Route call(int peer, String address, int own) throws IOException {
+  /** Ends connections that are of no use, as something else has failed. */
+  static void close(List<Route> routes, Exception failure) {
+    for (Route route : routes) {
+      close(route.channel(), failure);
+    }
+  }
+
+  private static void close(Closeable connection, Exception failure) {
+    try {
+      connection.close();
+    } catch (IOException e) {
+      failure.addSuppressed(e);
+    }
+  }
+
+  private static SocketChannel call(String address, int own, long end) throws IOException {
     String[] parts = address.split(" ", 3);
-    SocketChannel channel =
-        SocketChannel.open(new InetSocketAddress(parts[2], Integer.parseInt(parts[1])));
-    DataOutputStream out = new DataOutputStream(channel.socket().getOutputStream());
-    out.write(HexFormat.of().parseHex(parts[0]));
-    out.writeInt(own);
-    return new Route(peer, channel);
+    SocketChannel channel = SocketChannel.open();
+    try {
+      Socket socket = channel.socket();
+      socket.connect(
+          new InetSocketAddress(parts[2], Integer.parseInt(parts[1])),
+          millisUntil(end, "does not answer"));
+      DataOutputStream out = new DataOutputStream(socket.getOutputStream());
+      out.write(HexFormat.of().parseHex(parts[0]));
+      out.writeInt(own);
+    } catch (IOException | RuntimeException e) {
+      close(channel, e);
+      throw e;
+    }
+    return channel;
+  }
+
+  private static int millisUntil(long end, String otherwise) throws SocketTimeoutException {
+    long left = (end - System.nanoTime()) / 1_000_000;
+    if (left <= 0) {
+      throw new SocketTimeoutException(otherwise);
+    }
+    return Math.toIntExact(Math.min(left, Integer.MAX_VALUE));
   }
 
   private static Optional<Route> accept(ServerSocketChannel listener, byte[] secret, long end)
       throws IOException {
-    long left = (end - System.nanoTime()) / 1_000_000;
-    if (left <= 0) {
-      throw new SocketTimeoutException("nobody has called");
-    }
-    listener.socket().setSoTimeout(Math.toIntExact(Math.min(left, Integer.MAX_VALUE)));
+    listener.socket().setSoTimeout(millisUntil(end, "nobody has called"));
     Socket socket = listener.socket().accept();
-    socket.setSoTimeout(HELLO_MILLIS);
     byte[] shown = new byte[SECRET_BYTES];
     try {
+      socket.setSoTimeout(HELLO_MILLIS);
       DataInputStream in = new DataInputStream(socket.getInputStream());
       in.readFully(shown);
       if (MessageDigest.isEqual(shown, secret)) {

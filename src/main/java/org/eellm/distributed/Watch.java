@@ -1,6 +1,7 @@
 package org.eellm.distributed;
 
 import java.time.Duration;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -37,7 +38,7 @@ final class Watch implements AutoCloseable {
   private final List<Heard> heard = Collections.synchronizedList(new ArrayList<>());
   private final Thread thread;
   private final AtomicLong beats = new AtomicLong();
-  private volatile Status own = new Working("starting");
+  private volatile Optional<Status> ended = Optional.empty(); // how, once it has
   private volatile Optional<Operation> operation = Optional.empty();
   private volatile long operationChanged = System.nanoTime();
   private volatile boolean boardIsLost;
@@ -107,7 +108,7 @@ final class Watch implements AutoCloseable {
             "%s: not here within %s; start all %d ranks of the mesh %s, and look at their logs"
                 .formatted(names(missing), Durations.text(timeout), mesh.size(), mesh));
       }
-      LockSupport.parkNanos(10_000_000);
+      pause(Duration.ofMillis(10));
     }
     for (int other = 0; other < mesh.size(); other++) {
       String its = board.get("mesh/" + other);
@@ -133,13 +134,13 @@ final class Watch implements AutoCloseable {
 
   /** Lets the others know that this rank will be silent from now on. */
   void leave() {
-    if (!(own instanceof Failed)) {
+    if (ended.isEmpty()) {
       end(new Left());
     }
   }
 
   private synchronized void end(Status status) {
-    own = status;
+    ended = Optional.of(status);
     reach(this::publish); // If that fails, rank 0 has ended before: it need not know.
   }
 
@@ -163,13 +164,36 @@ final class Watch implements AutoCloseable {
                     boardIsLost = true;
                   }
                 });
+    if (!ends(worker, patience)) {
+      boardIsLost = true;
+      boardHangs = true;
+    }
+  }
+
+  /** Waits for a thread's end, interrupted or not; whether it has come. */
+  private static boolean ends(Thread worker, Duration limit) {
+    long start = System.nanoTime();
+    boolean interrupted = false;
     try {
-      if (!worker.join(patience)) {
-        boardIsLost = true;
-        boardHangs = true;
+      while (true) {
+        try {
+          return worker.join(limit.minus(Durations.sinceNanos(start)));
+        } catch (InterruptedException _) {
+          interrupted = true;
+        }
       }
-    } catch (InterruptedException _) {
-      boardHangs = worker.isAlive(); // or as if it did: nobody waits for it any more
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  /** Sleeps for a while; one who is interrupted, too, is not to ask the board without a pause. */
+  private static void pause(Duration time) {
+    boolean interrupted = Thread.interrupted();
+    LockSupport.parkNanos(time.toNanos());
+    if (interrupted) {
       Thread.currentThread().interrupt();
     }
   }
@@ -181,7 +205,7 @@ final class Watch implements AutoCloseable {
         && others().anyMatch(other -> !hasEnded(other) && !isSilent(other))
         && Durations.sinceNanos(start).compareTo(limit) < 0) {
       look();
-      LockSupport.parkNanos(interval.toNanos() / 10);
+      pause(interval.dividedBy(10));
     }
   }
 
@@ -203,7 +227,7 @@ final class Watch implements AutoCloseable {
       if (culprit.isPresent()) {
         return new DistributedException(culprit.get().formatted("(in " + failed + ")"), cause);
       }
-      LockSupport.parkNanos(interval.toNanos() / 4);
+      pause(interval.dividedBy(4));
     } while (!late && Durations.sinceNanos(start).compareTo(patience) < 0);
     List<Integer> suspects = peers.stream().filter(peer -> peer != rank).toList();
     List<Integer> ended = suspects.stream().filter(this::hasEnded).toList();
@@ -301,13 +325,10 @@ final class Watch implements AutoCloseable {
 
   private void publish() {
     String since = Durations.text(Durations.sinceNanos(operationChanged));
+    String at = operation.map(Operation::toString).orElse("none of these operations");
     String status =
-        switch (own) {
-          case Working _ ->
-              "working "
-                  + operation
-                      .map(now -> "in " + now + " for " + since)
-                      .orElse("in none of these operations for " + since);
+        switch (ended.orElseGet(() -> new Working("in " + at + " for " + since))) {
+          case Working(String what) -> "working " + what;
           case Failed(String reason) -> "failed " + reason;
           case Left() -> "left ";
         };
@@ -338,11 +359,7 @@ final class Watch implements AutoCloseable {
   public void close() {
     closed = true;
     LockSupport.unpark(thread);
-    try {
-      thread.join();
-    } catch (InterruptedException _) {
-      Thread.currentThread().interrupt();
-    }
+    ends(thread, ChronoUnit.FOREVER.getDuration()); // for it may be at the board
     if (!boardHangs) { // Closing would wait, too.
       board.close();
     }

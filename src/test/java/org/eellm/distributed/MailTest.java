@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -14,6 +15,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.eellm.distributed.Mail.Letter;
@@ -151,30 +153,120 @@ final class MailTest {
   }
 
   @Test
-  void open_aStrangerCalls_isTurnedAway() {
+  void receive_aThreadThatIsInterrupted_endsAtOnce() {
     onRanks(
         2,
         LONG,
         world -> {
+          try (Mail mail = world.stageMail()) {
+            Thread.currentThread().interrupt();
+            assertThatThrownBy(() -> mail.receive(others(world), LONG))
+                .isInstanceOf(DistributedException.class)
+                .hasMessageStartingWith("interrupted in mail from rank ");
+            assertThat(Thread.interrupted()).isTrue();
+            mail.end();
+            return true;
+          }
+        });
+  }
+
+  @Test
+  void receive_aRankEndsWhileThisOneIsInterrupted_isNamedAndTheInterruptKept() {
+    List<Boolean> interrupted = new CopyOnWriteArrayList<>();
+    assertThatThrownBy(
+            () ->
+                onRanks(
+                    2,
+                    LONG,
+                    world -> {
+                      try (Mail mail = world.stageMail()) {
+                        if (world.rank() == 1) {
+                          throw new IllegalStateException("out of sorts");
+                        }
+                        Thread.currentThread().interrupt();
+                        try {
+                          while (true) {
+                            mail.send(1, new byte[1_000_000]);
+                          }
+                        } catch (DistributedException e) {
+                          interrupted.add(Thread.interrupted());
+                          assertThat(e).hasMessageContaining("rank 1 (tp 0, dp 0, pp 1)");
+                          throw e;
+                        }
+                      }
+                    }))
+        .isInstanceOf(DistributedException.class)
+        .hasMessage("rank 1 (tp 0, dp 0, pp 1): out of sorts");
+
+    assertThat(interrupted).containsExactly(true);
+  }
+
+  /** Where another listens, and what shows it that one is a member. */
+  private record Address(String host, int port, byte[] secret) {
+    static Address ofFirst(World world) {
+      byte[] told = world.pp().gatherBytes(new byte[0]).getFirst();
+      String[] parts = new String(told, StandardCharsets.UTF_8).split(" ", 3);
+      return new Address(parts[2], Integer.parseInt(parts[1]), HexFormat.of().parseHex(parts[0]));
+    }
+
+    Socket call() throws IOException {
+      return new Socket(host, port);
+    }
+  }
+
+  @Test
+  void open_aStrangerCalls_isTurnedAway() {
+    List<Integer> read =
+        onRanks(
+            2,
+            LONG,
+            world -> {
+              try {
+                if (world.rank() == 0) {
+                  List<Route> routes = MailRoutes.open(world.pp(), "127.0.0.1", LONG);
+                  assertThat(routes.stream().map(Route::peer)).containsExactly(1);
+                  return routes.getFirst().channel().socket().getInputStream().read();
+                }
+                Address first = Address.ofFirst(world);
+                try (Socket stranger = first.call()) {
+                  stranger.getOutputStream().write(new byte[first.secret().length + Integer.BYTES]);
+                  assertThat(closed(stranger)).isTrue();
+                }
+                try (Socket member = first.call()) {
+                  member.getOutputStream().write(first.secret());
+                  member.getOutputStream().write(new byte[] {0, 0, 0, 1, 42});
+                }
+                return 0;
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+            });
+
+    assertThat(read).containsExactly(42, 0);
+  }
+
+  @Test
+  void open_aMemberDoesNotCome_endsTheConnectionsThatAreThere() {
+    onRanks(
+        3,
+        LONG,
+        world -> {
           try {
             if (world.rank() == 0) {
-              List<Route> routes = MailRoutes.open(world.pp(), "127.0.0.1", LONG);
-              assertThat(routes.stream().map(Route::peer)).containsExactly(1);
-              return routes.getFirst().channel().socket().getInputStream().read();
+              assertThatThrownBy(() -> MailRoutes.open(world.pp(), "127.0.0.1", SHORT))
+                  .isInstanceOf(SocketTimeoutException.class);
+              return true;
             }
-            byte[] told = world.pp().gatherBytes(new byte[0]).getFirst();
-            String[] address = new String(told, StandardCharsets.UTF_8).split(" ", 3);
-            byte[] secret = HexFormat.of().parseHex(address[0]);
-            int port = Integer.parseInt(address[1]);
-            try (Socket stranger = new Socket(address[2], port)) {
-              stranger.getOutputStream().write(new byte[secret.length + Integer.BYTES]);
-              assertThat(closed(stranger)).isTrue();
+            Address first = Address.ofFirst(world);
+            if (world.rank() == 1) {
+              try (Socket member = first.call()) {
+                member.setSoTimeout((int) LONG.toMillis());
+                member.getOutputStream().write(first.secret());
+                member.getOutputStream().write(new byte[] {0, 0, 0, 1});
+                assertThat(member.getInputStream().read()).isNegative();
+              }
             }
-            try (Socket member = new Socket(address[2], port)) {
-              member.getOutputStream().write(secret);
-              member.getOutputStream().write(new byte[] {0, 0, 0, 1, 42});
-            }
-            return 0;
+            return true;
           } catch (IOException e) {
             throw new UncheckedIOException(e);
           }

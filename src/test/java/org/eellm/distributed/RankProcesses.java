@@ -31,6 +31,17 @@ public final class RankProcesses implements AutoCloseable {
       port = socket.getLocalPort();
     }
     RankProcesses all = new RankProcesses();
+    try {
+      all.startAll(main, ranks, arguments, port);
+    } catch (IOException | RuntimeException | Error e) {
+      all.close();
+      throw e;
+    }
+    return all;
+  }
+
+  private void startAll(Class<?> main, int ranks, List<String> arguments, int port)
+      throws IOException {
     List<String> command = LocalLauncher.sameProgram(main.getName(), arguments, ranks);
     command.add(1, "-XX:TieredStopAtLevel=1"); // ready sooner
     for (int rank = 0; rank < ranks; rank++) {
@@ -45,13 +56,12 @@ public final class RankProcesses implements AutoCloseable {
                   "MASTER_PORT", Integer.toString(port),
                   "OMP_NUM_THREADS", "1"));
       builder.redirectInput(new File("/dev/null")).redirectError(ProcessBuilder.Redirect.DISCARD);
-      all.processes.add(builder.start());
-      all.outputs.add(all.processes.getLast().inputReader());
+      processes.add(builder.start());
+      outputs.add(processes.getLast().inputReader());
     }
-    for (BufferedReader output : all.outputs) {
+    for (BufferedReader output : outputs) {
       assertThat(output.readLine()).isEqualTo("ready");
     }
-    return all;
   }
 
   /** Sends a signal, such as {@code KILL}. */
