@@ -107,7 +107,13 @@ public record Calibration(
 
   private static SortedMap<Integer, Double> byLayer(JsonNode root, String key, Path file) {
     SortedMap<Integer, Double> numbers = new TreeMap<>();
-    for (Map.Entry<String, JsonNode> entry : root.path(key).properties()) {
+    JsonNode byLayer = root.path(key);
+    if (!byLayer.isMissingNode() && !byLayer.isObject()) {
+      throw new ConfigException(
+          "%s: %s: %s does not say for which layers; write {\"2\": 0.8}"
+              .formatted(file, key, byLayer));
+    }
+    for (Map.Entry<String, JsonNode> entry : byLayer.properties()) {
       if (!entry.getKey().matches("[1-9][0-9]{0,5}") || !entry.getValue().isNumber()) {
         throw new ConfigException(
             "%s: %s: \"%s\": %s is no layer and number; write \"2\": 0.8"

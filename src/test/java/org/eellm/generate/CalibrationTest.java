@@ -97,6 +97,10 @@ final class CalibrationTest {
         "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": {\"4\": 1}} |"
             + " temperatures: \"4\": 1.0 is no positive number for an exit with a threshold; leave"
             + " it out",
+        "{\"policy\": \"margin\", \"thresholds\": 0.8} | thresholds: 0.8 does not say for which"
+            + " layers; write {\"2\": 0.8}",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": [0.6]} |"
+            + " temperatures: [0.6] does not say for which layers; write {\"2\": 0.8}",
       })
   void read_anotherForm_isRefusedWithTheFilesName(String text, String message) throws IOException {
     Path file = folder.resolve("thresholds.json");
