@@ -18,7 +18,7 @@ import org.eellm.distributed.World;
 
 /**
  * What the later stages of a pipeline tell the first, in the order it comes. Where the first stage
- * is several ranks, one of them listens and tells the others, so that all do the same.
+ * is several ranks, one of them is told and tells the others, so that all do the same.
  */
 final class Answers {
   private final Mail mail;
@@ -45,7 +45,8 @@ final class Answers {
    * @throws org.eellm.distributed.DistributedException if a stage has failed or does not answer
    */
   List<AnswerMessage> next(boolean wait) {
-    List<byte[]> heard = tp.rank() == 0 ? heard(wait) : List.of();
+    // Nobody writes to the others; but those above them hear by this that they are alive.
+    List<byte[]> heard = heard(wait && tp.rank() == 0);
     if (tp.size() > 1) {
       heard = split(tp.gatherBytes(join(heard)).getFirst());
     }

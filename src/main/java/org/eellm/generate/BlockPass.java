@@ -22,9 +22,10 @@ import org.eellm.tensor.Tensors;
  *
  * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
  * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
- * them drops out of the block, and its rows wait at that tap; a sequence that goes on takes along
- * what waits there, in front of its rows. So a position passes every segment once, with all before
- * it, and a token that needs the upper layers finds their keys and values complete.
+ * them drops out of the block, and its rows wait at that tap; but where the layers above are
+ * elsewhere they go on, for there they delay nobody here. A sequence that goes on takes along what
+ * waits there, in front of its rows. So a position passes every segment once, with all before it,
+ * and a token that needs the upper layers finds their keys and values complete.
  *
  * <p>What a token is does not depend on what waits where: neither on the bound on waiting rows nor
  * on the other sequences of the batch.

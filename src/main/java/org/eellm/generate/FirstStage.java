@@ -115,9 +115,18 @@ final class FirstStage implements AutoCloseable {
       for (Part part : above) {
         LeadingSequence sequence = (LeadingSequence) part.span().sequence();
         if (sequence.asking()) {
-          sequence.ask();
+          ask(sequence);
         }
       }
+    }
+  }
+
+  /** What a sequence's sampler throws is that sequence's failure. */
+  private static void ask(LeadingSequence sequence) {
+    try {
+      sequence.ask();
+    } catch (RuntimeException e) {
+      sequence.fail(e);
     }
   }
 

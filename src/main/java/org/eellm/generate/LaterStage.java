@@ -52,34 +52,43 @@ final class LaterStage implements AutoCloseable {
   /** Works until the first stage has no more to do. */
   void run() {
     while (open) {
-      take()
-          .ifPresent(
-              message -> {
-                message.finished().forEach(this::forget);
-                advance(message);
-              });
+      byte[] letter = await();
+      if (isEnd(letter)) {
+        open = false;
+      } else {
+        RowsMessage message = withFurther(RowsMessage.decode(letter));
+        message.finished().forEach(this::forget);
+        advance(message);
+      }
     }
     next.end();
   }
 
   /**
-   * Waits for what comes from below. Where no token is asked for in it, further messages that are
-   * there already come along, for a block of several rows takes little longer than one.
+   * Lets further messages that are there already come along with one in which no token is asked
+   * for, for a block of several rows takes little longer than one; until a token is asked for, or
+   * there are as many rows as a step takes of prompts.
    */
-  private Optional<RowsMessage> take() {
-    Optional<RowsMessage> taken = decode(await());
+  private RowsMessage withFurther(RowsMessage message) {
+    RowsMessage all = message;
     // Ranks that share these layers have to take the same, whenever their mail arrives.
     boolean alone = world.tp().size() == 1;
-    while (alone && taken.isPresent() && !taken.get().asks()) {
-      Optional<RowsMessage> further = mail.poll().map(Letter::bytes).flatMap(this::decode);
+    while (alone && open && !all.asks() && all.rows() < Batch.PROMPT_ROWS) {
+      Optional<Letter> further = mail.poll();
       if (further.isEmpty()) {
         break;
       }
-      taken = Optional.of(taken.get().and(further.get()));
+      byte[] letter = further.get().bytes();
+      if (isEnd(letter)) {
+        open = false;
+      } else {
+        all = all.and(RowsMessage.decode(letter));
+      }
     }
-    return taken;
+    return all;
   }
 
+  /** Waits for what comes from below. */
   private byte[] await() {
     List<Integer> below = List.of(world.pp().rank() - 1);
     while (true) {
@@ -90,12 +99,8 @@ final class LaterStage implements AutoCloseable {
     }
   }
 
-  private Optional<RowsMessage> decode(byte[] letter) {
-    if (letter.length == RowsMessage.NONE_FURTHER.length) {
-      open = false;
-      return Optional.empty();
-    }
-    return Optional.of(RowsMessage.decode(letter));
+  private static boolean isEnd(byte[] letter) {
+    return letter.length == RowsMessage.NONE_FURTHER.length;
   }
 
   private void forget(int number) {

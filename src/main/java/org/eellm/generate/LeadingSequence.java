@@ -21,7 +21,6 @@ final class LeadingSequence extends PipelineSequence {
   private final List<Coming> coming = new ArrayList<>(); // from position certain on
   private final int most; // tokens that later stages may be asked for at once
   private int certain; // tokens that will not be taken back
-  private int attempt;
   private double held = 1; // share of guesses that held
 
   /** A token that has not been handed out. */
@@ -49,11 +48,6 @@ final class LeadingSequence extends PipelineSequence {
     certain = tokens().size();
   }
 
-  @Override
-  int attempt() {
-    return attempt;
-  }
-
   /** Whether nothing of it can be taken back. */
   boolean isCertain() {
     return coming.isEmpty();
@@ -74,7 +68,7 @@ final class LeadingSequence extends PipelineSequence {
   /** Tells that the token of this step is asked of later stages. */
   void ask() {
     int guess = said().isEmpty() ? -1 : request().sampler().next(said().getLast());
-    coming.add(new Coming.Asked(attempt, guess));
+    coming.add(new Coming.Asked(attempt(), guess));
   }
 
   /** Goes on with a guess, if that is worth it; {@link #waiting} tells. */
@@ -120,7 +114,7 @@ final class LeadingSequence extends PipelineSequence {
       tokens().truncate(answer.position());
       tokens().append(id);
       coming.subList(index + 1, coming.size()).clear();
-      attempt++;
+      startAttempt(attempt() + 1);
       rollBack();
     }
     while (!finished()

@@ -10,6 +10,7 @@ package org.eellm.generate;
 abstract sealed class PipelineSequence extends ExitingSequence
     permits LeadingSequence, StageSequence {
   private final int number;
+  private int attempt;
 
   /**
    * @param number of the request, by which the ranks know it
@@ -24,5 +25,12 @@ abstract sealed class PipelineSequence extends ExitingSequence
   }
 
   /** How often tokens have been taken back so far. */
-  abstract int attempt();
+  int attempt() {
+    return attempt;
+  }
+
+  /** Tells how often tokens have been taken back, now that some have. */
+  void startAttempt(int later) {
+    attempt = later;
+  }
 }

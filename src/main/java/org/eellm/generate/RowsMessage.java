@@ -67,6 +67,11 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
     return parts.stream().anyMatch(PartMessage::asks);
   }
 
+  /** Number of rows, of all sequences. */
+  int rows() {
+    return parts.stream().mapToInt(part -> part.ids().size()).sum();
+  }
+
   /** This message, in which no token is asked for, and the one that follows it. */
   RowsMessage and(RowsMessage later) {
     List<Integer> done = new ArrayList<>(finished);
@@ -79,7 +84,8 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
   }
 
   byte[] encode() {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream(1024);
+    int hidden = parts.stream().mapToInt(part -> part.hidden().length).sum();
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream(hidden + 1024);
     try (DataOutputStream out = new DataOutputStream(bytes)) {
       writeInts(out, finished);
       out.writeInt(parts.size());

@@ -4,7 +4,10 @@ package org.eellm.generate;
 @FunctionalInterface
 public interface Sampler {
 
-  /** The id of the token at {@link Prediction#position}. */
+  /**
+   * The id of the token at {@link Prediction#position}. The answer depends on the prediction alone:
+   * a pipeline also asks, as a guess, for tokens that are never handed out.
+   */
   int next(Prediction prediction);
 
   /**

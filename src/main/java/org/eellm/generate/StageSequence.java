@@ -11,7 +11,6 @@ import org.eellm.generate.RowsMessage.PartMessage;
  */
 final class StageSequence extends PipelineSequence {
   private final Consumer<AnswerMessage> answer;
-  private int attempt;
   private int received; // rows that have come
   private int answered; // position of the last token that left here
   private int answeredId;
@@ -26,11 +25,6 @@ final class StageSequence extends PipelineSequence {
     this.answer = answer;
   }
 
-  @Override
-  int attempt() {
-    return attempt;
-  }
-
   /**
    * Starts a step with rows that come from the stage below.
    *
@@ -38,8 +32,8 @@ final class StageSequence extends PipelineSequence {
    * @return nothing if the rows follow a guess that is known to be wrong
    */
   Optional<Span> arrive(PartMessage part, List<Prediction> earlier) {
-    if (part.attempt() > attempt) {
-      attempt = part.attempt();
+    if (part.attempt() > attempt()) {
+      startAttempt(part.attempt());
       takeBack(part.first());
     }
     if (part.first() != received || contradicts(part)) {
@@ -75,6 +69,6 @@ final class StageSequence extends PipelineSequence {
     GeneratedToken token = token(said, request().sampler().next(said), false);
     answered = tokens().size();
     answeredId = token.id();
-    answer.accept(new AnswerMessage(number(), attempt, answered, token));
+    answer.accept(new AnswerMessage(number(), attempt(), answered, token));
   }
 }

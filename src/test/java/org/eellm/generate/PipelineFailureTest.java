@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import org.eellm.distributed.RankProcesses;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -34,25 +35,21 @@ final class PipelineFailureTest {
       Map<Integer, String> verdicts = ranks.verdicts(killed);
 
       assertThat(verdicts).hasSize(tp * pp - 1);
-      assertThat(verdicts.values()).allSatisfy(line -> assertThat(line).startsWith(verdict));
+      // One that is late to notice may first hear of another that has failed, and why.
+      assertThat(verdicts.values()).allSatisfy(line -> assertThat(line).contains(verdict));
       assertThat(Duration.ofNanos(System.nanoTime() - began)).isLessThan(Duration.ofSeconds(30));
     }
   }
 
-  @ParameterizedTest
-  @CsvSource("1, 2, 1")
-  void generate_aRankHangs_theOthersNameItWithinTheTimeout(int tp, int pp, int hung)
-      throws Exception {
+  @Test
+  void generate_aRankHangs_theOthersNameItWithinTheTimeout() throws Exception {
     Duration timeout = Duration.ofSeconds(20); // Starting has to fit as well.
-    try (RankProcesses ranks = start(timeout, tp, pp)) {
+    try (RankProcesses ranks = start(timeout, 1, 2)) {
       long began = System.nanoTime();
-      ranks.signal(hung, "STOP");
-      Map<Integer, String> verdicts = ranks.verdicts(hung);
+      ranks.signal(1, "STOP");
+      Map<Integer, String> verdicts = ranks.verdicts(1);
 
-      assertThat(verdicts.values())
-          .singleElement()
-          .asString()
-          .startsWith("rank %d (tp ".formatted(hung));
+      assertThat(verdicts.values()).singleElement().asString().startsWith("rank 1 (tp ");
       assertThat(Duration.ofNanos(System.nanoTime() - began)).isLessThan(timeout.plusSeconds(10));
     }
   }

@@ -9,8 +9,10 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -18,14 +20,17 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Quantization;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mail;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
+import org.eellm.generate.PipelineBenchmark.Measured;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.golden.GoldenCase;
@@ -96,10 +101,15 @@ final class PipelineGeneratorTest {
   /** What each rank's work returns, done with its part of that model. */
   private static <T> List<T> onRanks(
       Architecture architecture, Mesh mesh, BiFunction<Decoder, World, T> work) {
+    return onRanks(architecture, mesh, Duration.ofSeconds(30), work);
+  }
+
+  private static <T> List<T> onRanks(
+      Architecture architecture, Mesh mesh, Duration timeout, BiFunction<Decoder, World, T> work) {
     return InProcess.run(
         mesh,
         1,
-        Duration.ofSeconds(30),
+        timeout,
         world -> {
           try (Decoder model = part(architecture, world)) {
             model.initialize(7);
@@ -472,6 +482,148 @@ final class PipelineGeneratorTest {
                   TokenListener.none())
               .getFirst(),
           expected);
+    }
+  }
+
+  @Test
+  void generate_aPromptOfManySteps_isWhatOneRankSays() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+    try (Decoder whole = SmallModel.withContext(exits, 2048)) {
+      List<Request> requests =
+          List.of(
+              request(prompt(1500, 1), ExitPolicies.full(), greedy()),
+              request(prompt(700, 2), ExitPolicies.fixed(2), greedy()));
+      List<Result> expected =
+          Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
+
+      assertSame(
+          generate(
+                  whole.architecture(),
+                  new Mesh(1, 1, 3),
+                  limits -> limits,
+                  requests,
+                  TokenListener.none())
+              .getFirst(),
+          expected);
+    }
+  }
+
+  /** With tokens that all leave on the first stage, whose second rank has nothing to say. */
+  @Test
+  void generate_laterStagesHearNothingForLong_holdNobodyForDead() {
+    try (Decoder whole = SmallModel.plain()) {
+      List<Request> requests =
+          List.of(request(prompt(3, 1), ExitPolicies.fixed(1), Sampler.greedy()));
+      List<List<Result>> results =
+          onRanks(
+              whole.architecture(),
+              new Mesh(2, 1, 2),
+              Duration.ofSeconds(3),
+              (model, world) ->
+                  PipelineGenerator.generate(
+                      model,
+                      world,
+                      Limits.of(model),
+                      requests,
+                      (_, _) -> {
+                        LockSupport.parkNanos(250_000_000);
+                        return Reaction.CONTINUE;
+                      }));
+
+      assertThat(results.getFirst().getFirst().ids()).hasSize(20);
+    }
+  }
+
+  /** A request's listener that keeps what the request comes to. */
+  private static RequestListener into(List<String> outcomes) {
+    return new RequestListener() {
+      @Override
+      public Reaction onToken(GeneratedToken token) {
+        return Reaction.CONTINUE;
+      }
+
+      @Override
+      public void onEnd(Result result) {
+        outcomes.add(result.ids().size() + " tokens");
+      }
+
+      @Override
+      public void onFailure(RuntimeException cause) {
+        outcomes.add(String.valueOf(cause.getMessage()));
+      }
+    };
+  }
+
+  @Test
+  void run_aSamplerThatThrowsAtAGuess_isThatSequencesFailure() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy never = _ -> false;
+      Sampler faulty =
+          said -> {
+            if (!said.head().name().equals("final")) {
+              throw new GenerateException("not of " + said.head().name());
+            }
+            return said.best();
+          };
+      List<List<String>> outcomes =
+          onRanks(
+              whole.architecture(),
+              new Mesh(1, 1, 2),
+              (model, world) -> {
+                List<String> ours = new ArrayList<>();
+                List<Job> jobs =
+                    Stream.of(faulty, greedy())
+                        .map(sampler -> request(prompt(3, 1), never, sampler))
+                        .map(request -> Job.of(model, request, "prompt", into(ours)))
+                        .toList();
+                Limits limits = Limits.of(model);
+                try (Mail mail = world.stageMail()) {
+                  if (world.pp().rank() == 0) {
+                    try (FirstStage stage = new FirstStage(model, world, mail, limits, jobs)) {
+                      stage.run();
+                    }
+                  } else {
+                    try (LaterStage stage = new LaterStage(model, world, mail, limits, jobs)) {
+                      stage.run();
+                    }
+                  }
+                  mail.end();
+                }
+                return ours;
+              });
+
+      assertThat(outcomes.getFirst()).containsExactly("not of exit_2", "20 tokens");
+    }
+  }
+
+  @Test
+  void benchmark_twoStages_measuresBothAndFindsTheSameIds() {
+    try (Decoder whole = SmallModel.plain()) {
+      List<Request> requests =
+          List.of(
+              request(prompt(3, 1), ExitPolicies.maxProbability(Threshold.of(0.15)), greedy()),
+              request(prompt(9, 2), ExitPolicies.fixed(2), greedy()));
+      List<Optional<Measured>> measured =
+          onRanks(
+              whole.architecture(),
+              new Mesh(1, 1, 2),
+              (model, world) ->
+                  PipelineBenchmark.run(
+                      world.rank() == 0 ? Optional.of(whole) : Optional.empty(),
+                      model,
+                      world,
+                      requests,
+                      3));
+
+      assertThat(measured.get(1)).isEmpty();
+      Measured row = measured.getFirst().orElseThrow();
+      assertThat(row.same()).isTrue();
+      assertThat(row.alone()).isPositive();
+      assertThat(row.staged()).isPositive();
+      assertThat(row.ratio()).isPositive();
+      assertThat(row.left()).hasSize(4).allSatisfy(share -> assertThat(share).isBetween(0.0, 1.0));
+      assertThat(row.left().get(1)).isGreaterThanOrEqualTo(0.5); // all of the second text
+      assertThat(row.left().stream().mapToDouble(share -> share).sum()).isCloseTo(1, within(1e-9));
     }
   }
 
