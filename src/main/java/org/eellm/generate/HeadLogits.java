@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -11,6 +12,7 @@ import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.LogitRows;
 
 /**
  * A head's logits for one token of each of some sequences, and figures of them, each computed for
@@ -25,7 +27,7 @@ final class HeadLogits implements HeadOutput {
   private final Tensor logits;
   private final double temperature;
   private final Map<Double, HeadLogits> tempered = new HashMap<>();
-  private long[] best = {};
+  private int[] best = {};
   private float[] largest = UNKNOWN;
   private float[] second = UNKNOWN;
   private float[] normalizer = UNKNOWN;
@@ -70,7 +72,7 @@ final class HeadLogits implements HeadOutput {
   @Override
   public int best(int row) {
     findLargest();
-    return Math.toIntExact(best[row]);
+    return best[row];
   }
 
   @Override
@@ -136,11 +138,15 @@ final class HeadLogits implements HeadOutput {
   }
 
   private void findLargest() {
-    if (largest == UNKNOWN) {
+    if (largest == UNKNOWN && LogitRows.fits(logits)) {
+      LogitRows.Largest found = LogitRows.largest(logits);
+      largest = found.values();
+      best = found.places();
+    } else if (largest == UNKNOWN) {
       try (Scope scope = Scope.open()) {
         T_TensorTensor_T found = torch.max(logits, 1);
         largest = Tensors.toFloats(found.get0());
-        best = Tensors.toLongs(found.get1());
+        best = LongStream.of(Tensors.toLongs(found.get1())).mapToInt(Math::toIntExact).toArray();
       }
     }
   }
@@ -150,7 +156,10 @@ final class HeadLogits implements HeadOutput {
   }
 
   private double logProbability(float logit, int row) {
-    if (normalizer == UNKNOWN) {
+    if (normalizer == UNKNOWN && LogitRows.fits(logits)) {
+      findLargest();
+      normalizer = LogitRows.logSumExp(logits, largest, temperature);
+    } else if (normalizer == UNKNOWN) {
       try (Scope scope = Scope.open()) {
         normalizer = Tensors.toFloats(torch.logsumexp(atTemperature(), LAST));
       }

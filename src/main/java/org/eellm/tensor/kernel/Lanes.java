@@ -132,7 +132,7 @@ final class Lanes {
   }
 
   /** A float32 number. */
-  private static float getFloat(long address) {
+  static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
   }
 

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.eellm.tensor.Torch.cpu;
 
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
@@ -37,6 +38,43 @@ final class KernelsTest {
   @AfterEach
   void free() {
     scope.close();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 1024, 1.0", "3, 1003, 0.7", "5, 7, 2.0", "40, 1, 1.0"})
+  void logitRows_figures_equalLibtorch(int rows, int width, double temperature) {
+    Tensor logits = torch.randn(rows, width + 5).mul(new Scalar(4)).narrow(1, 0, width);
+
+    LogitRows.Largest largest = LogitRows.largest(logits);
+    float[] normalizers = LogitRows.logSumExp(logits, largest.values(), temperature);
+
+    assertThat(LogitRows.fits(logits)).isTrue();
+    assertThat(largest.values()).isEqualTo(Tensors.toFloats(torch.max(logits, 1).get0()));
+    assertThat(IntStream.of(largest.places()).asLongStream().toArray())
+        .isEqualTo(Tensors.toLongs(torch.max(logits, 1).get1()));
+    assertThat(normalizers)
+        .containsExactly(
+            Tensors.toFloats(torch.logsumexp(logits.div(new Scalar(temperature)), new long[] {-1})),
+            within(1e-5f));
+  }
+
+  @Test
+  void logitRows_equalLogits_firstIsLargest() {
+    Tensor logits = torch.zeros(1, 50);
+    logits.narrow(1, 21, 29).add_(new Scalar(1));
+
+    assertThat(LogitRows.largest(logits).places()).containsExactly(21);
+  }
+
+  @Test
+  void logitRows_notANumber_isSaid() {
+    Tensor logits = torch.zeros(1, 50);
+    logits.narrow(1, 21, 1).fill_(new Scalar(Double.NaN));
+
+    float[] largest = LogitRows.largest(logits).values();
+
+    assertThat(largest).containsExactly(Float.NaN);
+    assertThat(LogitRows.logSumExp(logits, largest, 1)).containsExactly(Float.NaN);
   }
 
   @Test
