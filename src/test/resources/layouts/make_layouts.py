@@ -91,7 +91,7 @@ def gpt2():
 
 
 # ---------------------------------------------------------------- GPT-NeoX, two shards
-def gpt_neox():
+def gpt_neox(name, parallel):
     h, layers, heads, vocab, share = 32, 2, 4, 64, 0.25
     d = h // heads
     P = {"gpt_neox.embed_in.weight": draw(vocab, h), "embed_out.weight": draw(vocab, h),
@@ -112,12 +112,16 @@ def gpt_neox():
         fused = linear("attention.query_key_value", layer_norm(D, p + "input_layernorm", x)).view(-1, heads, 3, d)
         q, k, v = (fused[:, :, j].transpose(0, 1) for j in range(3))
         q, k = (rotate_half(t, 10000.0, int(d * share)) for t in (q, k))
-        x = x + linear("attention.dense", causal(q, k, v))
-        x = x + linear("mlp.dense_4h_to_h", F.gelu(linear("mlp.dense_h_to_4h", layer_norm(D, p + "post_attention_layernorm", x))))
+        attention = linear("attention.dense", causal(q, k, v))
+        read = x if parallel else x + attention
+        mlp = linear("mlp.dense_4h_to_h", F.gelu(linear("mlp.dense_h_to_4h", layer_norm(D, p + "post_attention_layernorm", read))))
+        x = x + attention + mlp
     config = dict(architectures=["GPTNeoXForCausalLM"], model_type="gpt_neox", bos_token_id=0, eos_token_id=0, hidden_act="gelu",
                   hidden_size=h, initializer_range=0.02, intermediate_size=4 * h, layer_norm_eps=1e-5,
                   max_position_embeddings=16, num_attention_heads=heads, num_hidden_layers=layers, rotary_emb_base=10000,
                   rotary_pct=share, tie_word_embeddings=False, torch_dtype="float32", use_parallel_residual=False, vocab_size=vocab)
+    if parallel:
+        del config["use_parallel_residual"]  # where it is absent it is true
 
     def save(weights, folder):
         names = sorted(weights)
@@ -127,7 +131,7 @@ def gpt_neox():
         index = dict(metadata={}, weight_map={k: file for file, own in shards.items() for k in own})
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
-    write("gpt_neox", config, P, {"final": layer_norm(D, "gpt_neox.final_layer_norm", x) @ D["embed_out.weight"].T}, save)
+    write(name, config, P, {"final": layer_norm(D, "gpt_neox.final_layer_norm", x) @ D["embed_out.weight"].T}, save)
 
 
 # ---------------------------------------------------------------- EE-LLM on Megatron-LM
@@ -322,6 +326,7 @@ def tensors():
 
 
 gpt2()
-gpt_neox()
+gpt_neox("gpt_neox", False)
 megatron()
 tensors()
+gpt_neox("gpt_neox_parallel", True)

@@ -12,11 +12,15 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.ConversionFile.Place;
 import org.eellm.checkpoint.ModelWriter.Listener;
 import org.eellm.checkpoint.ModelWriter.Options;
 import org.eellm.checkpoint.ModelWriter.Outcome;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -164,8 +168,11 @@ public final class GgufWriter {
         if (Gpt2Layout.fits(model) && model.activation() == ModelConfig.Activation.GELU_TANH) {
           yield "gpt2";
         }
+        if (GptNeoxLayout.fits(model)) {
+          yield "gptneox";
+        }
         throw new CheckpointException(
-            "%s: llama.cpp has no model of this shape (model_type %s); llama, mistral, qwen2, qwen3 and gpt2 are exported"
+            "%s: llama.cpp has no model of this shape (model_type %s); llama, mistral, qwen2, qwen3, gpt2 and gpt_neox are exported"
                 .formatted(trunk.folder(), type));
       }
     };
@@ -191,18 +198,24 @@ public final class GgufWriter {
     out.number(family + ".feed_forward_length", model.ffnHiddenSize());
     out.number(family + ".attention.head_count", model.numHeads());
     out.number(family + ".attention.head_count_kv", model.numKeyValueHeads());
-    if (family.equals("gpt2")) {
-      out.real(family + ".attention.layer_norm_epsilon", model.normEpsilon());
-    } else {
+    out.real(
+        family
+            + (model.normalization() == Normalization.LAYERNORM
+                ? ".attention.layer_norm_epsilon"
+                : ".attention.layer_norm_rms_epsilon"),
+        model.normEpsilon());
+    if (model.positionEmbedding() == PositionEmbedding.ROPE) {
       out.number(family + ".attention.key_length", model.headDim());
       out.number(family + ".attention.value_length", model.headDim());
-      out.number(family + ".rope.dimension_count", model.headDim());
+      out.number(family + ".rope.dimension_count", model.rotaryDim());
       out.real(family + ".rope.freq_base", model.ropeTheta());
-      out.real(family + ".attention.layer_norm_rms_epsilon", model.normEpsilon());
       if (model.ropeScaling() instanceof RopeScaling.Linear(double factor)) {
         out.text(family + ".rope.scaling.type", "linear");
         out.real(family + ".rope.scaling.factor", factor);
       }
+    }
+    if (family.equals("gptneox")) {
+      out.flag(family + ".use_parallel_residual", model.residual() == Residual.PARALLEL);
     }
     out.tokenizer(trunk.config(), tokenizer);
     return out.finish();
@@ -333,15 +346,15 @@ public final class GgufWriter {
 
   private static List<ModelTensor> tensors(SourceModel trunk, String family) {
     ModelConfig model = trunk.architecture().model();
+    boolean fused = family.startsWith("gpt");
     List<ModelTensor> tensors = new ArrayList<>();
     for (ModelTensor tensor : trunk.tensors()) {
       Optional<String> name = name(tensor.name());
-      if (name.isPresent()
-          && !(family.equals("gpt2") && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
+      if (name.isPresent() && !(fused && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
         tensors.add(interleaved(tensor, family, model).named(name.get()));
       }
     }
-    if (family.equals("gpt2")) {
+    if (fused) {
       for (int layer = 0; layer < model.numLayers(); layer++) {
         for (String part : List.of("weight", "bias")) {
           String from = "model.layers." + layer + ".self_attn.";
@@ -354,7 +367,15 @@ public final class GgufWriter {
           shape.set(0, 3 * shape.getFirst());
           tensors.add(
               ModelTensor.combined(
-                  "blk." + layer + ".attn_qkv." + part, shape, parts, Tensors::stack));
+                  "blk." + layer + ".attn_qkv." + part,
+                  shape,
+                  parts,
+                  all ->
+                      Tensors.stack(
+                          List.of(
+                              rotatedFirst(all.get(0), model),
+                              rotatedFirst(all.get(1), model),
+                              all.get(2)))));
         }
       }
     }
@@ -406,6 +427,14 @@ public final class GgufWriter {
                 .view(-1, 2, half, shape.get(1))
                 .transpose(1, 2)
                 .reshape(shape.get(0), shape.get(1)));
+  }
+
+  /** llama.cpp's GPT-NeoX rotates the first dimensions of a head. */
+  private static Tensor rotatedFirst(Tensor rows, ModelConfig model) {
+    return model.positionEmbedding() == PositionEmbedding.ROPE
+        ? ForeignLayout.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
+            .reshape(rows.sizes())
+        : rows;
   }
 
   /** What Llama 3's scaling divides each pair's frequency by. */

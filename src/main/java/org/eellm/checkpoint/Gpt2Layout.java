@@ -12,6 +12,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.tensor.Tensors;
 
@@ -40,6 +41,7 @@ final class Gpt2Layout implements ForeignLayout {
             fields.positive("n_positions"),
             Normalization.LAYERNORM,
             fields.number("layer_norm_epsilon", 1e-5),
+            Residual.SEQUENTIAL,
             PositionEmbedding.LEARNED,
             10_000,
             new RopeScaling.None(),
@@ -136,6 +138,7 @@ final class Gpt2Layout implements ForeignLayout {
   /** Whether a trunk is one of this family. */
   static boolean fits(ModelConfig model) {
     return model.normalization() == Normalization.LAYERNORM
+        && model.residual() == Residual.SEQUENTIAL
         && model.positionEmbedding() == PositionEmbedding.LEARNED
         && model.activation() != Activation.SWIGLU
         && model.linearBias()

@@ -16,18 +16,18 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 
 /**
- * GPT-NeoX with sequential residuals: LayerNorm, biases, rope over a part of each head, and one
- * matrix for queries, keys and values, head by head. Its parallel residual (which Pythia has) is no
- * chain of branches, so it is refused.
+ * GPT-NeoX, of which Pythia is one: LayerNorm, biases, rope over a part of each head, residuals
+ * parallel unless the configuration says otherwise, and one matrix for queries, keys and values,
+ * head by head.
  */
 final class GptNeoxLayout implements ForeignLayout {
 
   @Override
   public HuggingFaceConfig config(JsonFields fields) {
-    ForeignLayout.require(fields, "use_parallel_residual", false, true);
     ForeignLayout.require(fields, "attention_bias", true, true);
     if (fields.has("rope_scaling")) {
       throw new CheckpointException(
@@ -49,6 +49,9 @@ final class GptNeoxLayout implements ForeignLayout {
             fields.positive("max_position_embeddings"),
             Normalization.LAYERNORM,
             fields.number("layer_norm_eps", 1e-5),
+            fields.optionalBool("use_parallel_residual").orElse(true)
+                ? Residual.PARALLEL
+                : Residual.SEQUENTIAL,
             PositionEmbedding.ROPE,
             rope.map(inner -> inner.number("rope_theta", base)).orElse(base),
             new RopeScaling.None(),
@@ -163,7 +166,7 @@ final class GptNeoxLayout implements ForeignLayout {
     node.put("rotary_pct", model.rotaryFraction());
     node.put("attention_bias", true);
     node.put("attention_dropout", model.attentionDropout());
-    node.put("use_parallel_residual", false);
+    node.put("use_parallel_residual", model.residual() == Residual.PARALLEL);
     node.put("tie_word_embeddings", model.tieEmbeddings());
     ForeignLayout.copyCommon(trunk, node);
     return node;

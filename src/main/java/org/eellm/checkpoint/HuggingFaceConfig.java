@@ -15,6 +15,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 
 /**
@@ -24,10 +25,11 @@ import org.eellm.config.RopeScaling;
  * <p>A model whose backbone is exactly Llama's, Qwen2's or Qwen3's has that {@code model_type} and
  * only that family's fields, so that other tools open it; any other has {@code model_type} {@code
  * eellm} and the further fields {@code normalization} ({@code rmsnorm}, {@code layernorm}), {@code
- * position_embedding} ({@code rope}, {@code learned}), {@code linear_bias}, {@code qkv_bias},
- * {@code qk_norm} and {@code rotary_fraction}. Exits are in {@code early_exit}: {@code layers}
- * (counted from 1), {@code norm}, {@code mlp}, {@code block}, {@code tie_output}; or the same
- * object is in {@code exits.json}, where exits lie beside the trunk.
+ * residual} ({@code sequential}, {@code parallel}), {@code position_embedding} ({@code rope},
+ * {@code learned}), {@code linear_bias}, {@code qkv_bias}, {@code qk_norm} and {@code
+ * rotary_fraction}. Exits are in {@code early_exit}: {@code layers} (counted from 1), {@code norm},
+ * {@code mlp}, {@code block}, {@code tie_output}; or the same object is in {@code exits.json},
+ * where exits lie beside the trunk.
  *
  * @param architecture the model's shape; {@code hiddenDropout} is a matter of training and not in
  *     the files, so it is read as 0
@@ -77,6 +79,7 @@ public record HuggingFaceConfig(
     static Family of(ModelConfig model) {
       boolean gated =
           model.normalization() == Normalization.RMSNORM
+              && model.residual() == Residual.SEQUENTIAL
               && model.positionEmbedding() == PositionEmbedding.ROPE
               && model.activation() == Activation.SWIGLU
               && model.rotaryFraction() == 1;
@@ -119,6 +122,7 @@ public record HuggingFaceConfig(
       node.put("mlp_bias", model.linearBias());
     } else if (family.equals(Family.EELLM)) {
       node.put("normalization", model.normalization().name().toLowerCase(Locale.ROOT));
+      node.put("residual", model.residual().name().toLowerCase(Locale.ROOT));
       node.put("position_embedding", model.positionEmbedding().name().toLowerCase(Locale.ROOT));
       node.put("linear_bias", model.linearBias());
       node.put("qkv_bias", model.qkvBias());

@@ -16,6 +16,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -157,6 +158,7 @@ final class HuggingFaceConfigReader {
         fields.positive("max_position_embeddings"),
         normalization(llama),
         fields.number("rms_norm_eps"),
+        residual(llama),
         positionEmbedding(llama),
         ropeTheta(),
         ropeScaling(),
@@ -176,6 +178,12 @@ final class HuggingFaceConfigReader {
     return oneOf("normalization", "rmsnorm", "layernorm", llama).equals("rmsnorm")
         ? Normalization.RMSNORM
         : Normalization.LAYERNORM;
+  }
+
+  private Residual residual(boolean llama) {
+    return oneOf("residual", "sequential", "parallel", llama).equals("sequential")
+        ? Residual.SEQUENTIAL
+        : Residual.PARALLEL;
   }
 
   private PositionEmbedding positionEmbedding(boolean llama) {

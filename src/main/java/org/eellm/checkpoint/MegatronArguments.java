@@ -18,6 +18,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 
 /**
@@ -68,6 +69,7 @@ record MegatronArguments(String place, Dict arguments) {
         number("max_position_embeddings"),
         normalization(),
         real("norm_epsilon", real("layernorm_epsilon", 1e-5)),
+        Residual.SEQUENTIAL,
         rope ? PositionEmbedding.ROPE : PositionEmbedding.LEARNED,
         real("rotary_base", 10_000),
         interpolation == 1 ? new RopeScaling.None() : new RopeScaling.Linear(interpolation),

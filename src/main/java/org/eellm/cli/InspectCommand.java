@@ -18,6 +18,7 @@ import org.eellm.checkpoint.SourceModel;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Residual;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -157,11 +158,12 @@ final class InspectCommand implements Callable<Integer> {
     line(
         out,
         "parts",
-        "%s, %s, %s%s%s%s%s"
+        "%s, %s, %s%s%s%s%s%s"
             .formatted(
                 name(model.normalization()),
                 name(model.positionEmbedding()),
                 name(model.activation()),
+                model.residual() == Residual.PARALLEL ? ", parallel residuals" : "",
                 model.linearBias() ? ", biases" : "",
                 model.qkvBias() ? ", biases of queries, keys and values" : "",
                 model.qkNorm() ? ", norms of queries and keys" : "",

@@ -18,6 +18,7 @@ import static org.eellm.config.ConfigException.require;
  * @param maxPositions longest sequence the model is made for, and rows of the learned position
  *     table
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
+ * @param residual what a layer's MLP reads
  * @param ropeTheta base of the rotary frequencies
  * @param rotaryFraction share of each head's width that rope rotates
  * @param linearBias biases on the linear maps of attention and MLP
@@ -43,6 +44,7 @@ public record ModelConfig(
     int maxPositions,
     Normalization normalization,
     double normEpsilon,
+    Residual residual,
     PositionEmbedding positionEmbedding,
     double ropeTheta,
     RopeScaling ropeScaling,
@@ -60,6 +62,15 @@ public record ModelConfig(
   public enum Normalization {
     RMSNORM,
     LAYERNORM
+  }
+
+  /**
+   * SEQUENTIAL: {@code u = x + attention(norm(x))}, then {@code u + mlp(norm(u))}. PARALLEL: {@code
+   * x + attention(norm1(x)) + mlp(norm2(x))} (GPT-NeoX, arXiv 2204.06745, section 2.1).
+   */
+  public enum Residual {
+    SEQUENTIAL,
+    PARALLEL
   }
 
   public enum PositionEmbedding {
@@ -182,6 +193,7 @@ public record ModelConfig(
         maxPositions,
         normalization,
         normEpsilon,
+        residual,
         positionEmbedding,
         ropeTheta,
         ropeScaling,
@@ -214,6 +226,7 @@ public record ModelConfig(
         maxPositions,
         normalization,
         normEpsilon,
+        residual,
         positionEmbedding,
         ropeTheta,
         ropeScaling,

@@ -8,14 +8,15 @@ import org.eellm.tensor.Tensors;
 /**
  * The hidden states of some sequences' rows, one sequence after the other.
  *
- * @param x [n, hidden]
+ * @param x [n, hidden], or [n, 2 hidden] between parallel branches ({@link
+ *     org.eellm.model.ResidualPath})
  */
 record Block(List<Span> spans, Tensor x) {
 
   /**
    * One sequence's part of a block.
    *
-   * @param rows [span.count(), hidden]
+   * @param rows [span.count(), width of x]
    */
   record Part(Span span, Tensor rows) {
 

@@ -13,6 +13,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.model.HeadLayers;
 import org.eellm.model.Rows;
+import org.eellm.tensor.Carried;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -78,7 +79,7 @@ final class BlockPass {
     Block here = block;
     int below = first;
     for (int tap : taps(block.spans())) {
-      run(model.trunk().subList(below - first, tap - first), here);
+      here = run(model.trunk().subList(below - first, tap - first), here);
       for (HeadLayers head : model.heads()) {
         if (head.tap() == tap) {
           ask(head, here);
@@ -129,26 +130,29 @@ final class BlockPass {
     return Tensors.ofLongs(values, model.device(), values.length);
   }
 
-  /** Adds the branches' outputs to the block's rows, in place. */
-  private void run(List<Branch> branches, Block block) {
+  /** The block's rows behind branches. */
+  private Block run(List<Branch> branches, Block block) {
     if (branches.isEmpty()) {
-      return;
+      return block;
     }
+    List<Tensor> all = new ArrayList<>();
     long row = 0;
     for (List<Span> spans : Span.chunks(block.spans(), MAX_ROWS)) {
-      try (Scope _ = Scope.open()) {
-        long[] positions = Block.positions(spans);
+      long[] positions = Block.positions(spans);
+      try (Scope scope = Scope.open();
+          Carried x = new Carried(block.x().narrow(0, row, positions.length))) {
         Rows rows = model.rows(onDevice(positions));
         BlockAttention attention = new BlockAttention(spans, cacheFormat, model);
-        Tensor x = block.x().narrow(0, row, rows.count());
         for (Branch branch : branches) {
           try (Scope _ = Scope.open()) {
-            x.add_(branch.generate(x, rows, attention));
+            x.set(branch.path().add(x.get(), branch.generate(x.get(), rows, attention)));
           }
         }
-        row += rows.count();
+        all.add(scope.pass(x.get()));
+        row += positions.length;
       }
     }
+    return new Block(block.spans(), Tensors.stack(all));
   }
 
   /** Lets a head speak of the sequences that ask it. */
@@ -172,11 +176,7 @@ final class BlockPass {
     if (asking.isEmpty()) {
       return;
     }
-    Block asked = Block.of(asking);
-    if (!layers.branches().isEmpty()) {
-      asked = new Block(asked.spans(), asked.x().clone()); // the trunk goes on with its own rows
-      run(layers.branches(), asked);
-    }
+    Block asked = run(layers.branches(), Block.of(asking));
     Tensor logits = // [sum of counts, vocabulary]
         layers.logits(asked.lastRows(counts)).narrow(1, 0, vocabSize).to(ScalarType.Float);
     HeadOutput output = new HeadLogits(head, logits);

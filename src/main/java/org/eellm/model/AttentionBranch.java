@@ -28,6 +28,7 @@ record AttentionBranch(
     Optional<HeadNorms> headNorms,
     Linear output,
     ModelConfig model,
+    ResidualPath path,
     int slot)
     implements Branch {
 
@@ -61,6 +62,7 @@ record AttentionBranch(
         HeadNorms.of(shard, parameters, layer + ".self_attn"),
         Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
         shard,
+        ResidualPath.ofAttention(model),
         slot);
   }
 
@@ -73,8 +75,9 @@ record AttentionBranch(
   }
 
   @Override
-  public Output forward(Tensor x, Pass pass, Kept kept) {
+  public Output forward(Tensor stream, Pass pass, Kept kept) {
     try (Scope scope = Scope.open()) {
+      Tensor x = path.input(stream);
       long b = pass.batch();
       long s = pass.sequence();
       Tensor normed = norm.forward(x);
@@ -123,7 +126,8 @@ record AttentionBranch(
       long b = pass.batch();
       long s = pass.sequence();
       long d = model.headDim();
-      Tensor g = hiddenMask(gradient, pass).map(gradient::mul).orElse(gradient);
+      Tensor out = path.outputGradient(gradient);
+      Tensor g = hiddenMask(out, pass).map(out::mul).orElse(out);
       Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
       CausalAttention.Result result =
           attention(pass)
@@ -161,12 +165,12 @@ record AttentionBranch(
   }
 
   @Override
-  public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
+  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
       long heads = model.numHeads();
       Tensor fused =
           queryKeyValue
-              .forward(norm.forward(x))
+              .forward(norm.forward(path.input(stream)))
               .view(rows.count(), heads + 2 * keyValueHeads(), model.headDim());
       Tensor placed = rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
       Tensor query = placed.narrow(1, 0, heads);

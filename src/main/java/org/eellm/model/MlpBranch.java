@@ -15,7 +15,8 @@ import org.eellm.tensor.kernel.SwiGlu;
  * @param model with this rank's part of the inner width
  * @param site tells its dropout apart
  */
-record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site) implements Branch {
+record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, ResidualPath path, int site)
+    implements Branch {
   private static final String TANH = "tanh";
 
   /**
@@ -41,12 +42,14 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
         Linear.column(parameters, mlp + first),
         Linear.row(parameters, mlp + ".down_proj.weight"),
         model.shard(parameters.tensorParallel().size()),
+        ResidualPath.ofMlp(model),
         site);
   }
 
   @Override
-  public Output forward(Tensor x, Pass pass, Kept kept) {
+  public Output forward(Tensor stream, Pass pass, Kept kept) {
     try (Scope scope = Scope.open()) {
+      Tensor x = path.input(stream);
       Tensor normed = norm.forward(x);
       Tensor inner = up.forward(normed);
       Tensor active = activate(inner);
@@ -82,15 +85,16 @@ record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, int site)
 
   /** The gradient of what {@code up} gives, from that of the output. */
   private Tensor innerBackward(Saved saved, Tensor gradient, Pass pass, Gradients gradients) {
-    Tensor g = mask(gradient, pass).map(gradient::mul).orElse(gradient);
+    Tensor out = path.outputGradient(gradient);
+    Tensor g = mask(out, pass).map(out::mul).orElse(out);
     Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }
 
   @Override
-  public Tensor generate(Tensor x, Rows rows, KeyValues cache) {
+  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
-      Tensor inner = up.forward(norm.forward(x));
+      Tensor inner = up.forward(norm.forward(path.input(stream)));
       return scope.pass(down.forward(activate(inner)));
     }
   }

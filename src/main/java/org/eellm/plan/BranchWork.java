@@ -2,6 +2,7 @@ package org.eellm.plan;
 
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
@@ -73,7 +74,8 @@ final class BranchWork {
             .plus(scores(1, shape.fused() ? 2 : 4))
             .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * shape.blocks()))
             .plus(product(shape.query(), shape.hidden()))
-            .plus(residual());
+            .plus(residual())
+            .plus(besides(4));
     return work.plus(gather()).plus(reduce());
   }
 
@@ -86,7 +88,8 @@ final class BranchWork {
             .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 4))
             .plus(productBackward(shape.hidden(), wide))
             .plus(normBackward())
-            .plus(residual());
+            .plus(residual())
+            .plus(besides(5));
     if (recompute == Recompute.SELECTIVE) {
       work = work.plus(scores(0.5, shape.fused() ? 2 : 4));
     }
@@ -99,7 +102,8 @@ final class BranchWork {
             .plus(product(shape.hidden(), shape.inner()))
             .plus(activation(shape.fused() ? 0 : 2))
             .plus(product(shape.active(), shape.hidden()))
-            .plus(residual());
+            .plus(residual())
+            .plus(besides(2));
     return work.plus(gather()).plus(reduce());
   }
 
@@ -109,7 +113,8 @@ final class BranchWork {
             .plus(activation(shape.fused() ? 2 : 8))
             .plus(productBackward(shape.hidden(), shape.inner()))
             .plus(normBackward())
-            .plus(residual());
+            .plus(residual())
+            .plus(besides(4));
     return work.plus(gather()).plus(gather()).plus(reduce());
   }
 
@@ -196,6 +201,17 @@ final class BranchWork {
 
   private Work residual() {
     return elementwise((hiddenDropout ? 6 : 3) * shape.rows() * shape.hidden(), 1);
+  }
+
+  /**
+   * Carrying a parallel layer's input past its attention, or its gradient back.
+   *
+   * @param passes reads and writes of a stream's element
+   */
+  private Work besides(int passes) {
+    return architecture.model().residual() == Residual.PARALLEL
+        ? elementwise(passes * shape.rows() * shape.hidden(), 1)
+        : Work.NONE;
   }
 
   private Work elementwise(long elements, long operations) {

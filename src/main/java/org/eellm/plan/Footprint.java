@@ -7,6 +7,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.ParameterCount;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.RunConfig;
@@ -164,11 +165,19 @@ final class Footprint {
   }
 
   private long mlpTape() {
-    return full ? shape.ofRows(shape.hidden()) : wholeMlpTape();
+    return full ? streamBetweenHalves() : wholeMlpTape();
   }
 
   private long wholeMlpTape() {
-    return 2 * shape.ofRows(shape.hidden()) + shape.ofTokens(shape.inner() + shape.active());
+    return streamBetweenHalves()
+        + shape.ofRows(shape.hidden())
+        + shape.ofTokens(shape.inner() + shape.active());
+  }
+
+  /** Between a layer's attention and MLP, where it has both of what parallel residuals add up. */
+  private long streamBetweenHalves() {
+    boolean parallel = architecture.model().residual() == Residual.PARALLEL;
+    return shape.ofRows(parallel ? 2 * shape.hidden() : shape.hidden());
   }
 
   /** The fullest moment of a microbatch's way back through a slice. */
@@ -179,7 +188,7 @@ final class Footprint {
       tapes.add(mlpTape());
     }
     tapes.add(ofEnd());
-    long gradient = shape.ofRows(shape.hidden());
+    long gradient = streamBetweenHalves();
     long kept = 0;
     Moment fullest = new Moment(0, 0, 0, 0);
     for (int i = 0; i < tapes.size(); i++) {
@@ -255,7 +264,7 @@ final class Footprint {
   }
 
   private long mlpTemporary() {
-    long again = full ? wholeMlpTape() - shape.ofRows(shape.hidden()) : 0;
+    long again = full ? wholeMlpTape() - streamBetweenHalves() : 0;
     long gathered = shape.sharesRows() ? 2 * shape.ofTokens(shape.hidden()) : 0;
     return again
         + gathered

@@ -16,6 +16,7 @@ import org.eellm.model.Dropout;
 import org.eellm.model.Gradients;
 import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
+import org.eellm.model.ResidualPath;
 import org.eellm.model.Stage;
 import org.eellm.tensor.Carried;
 import org.eellm.tensor.Kept;
@@ -311,16 +312,18 @@ public final class Chain {
         Kept kept = new Kept();
         Tensor x = kept.keep(stream.get());
         if (partOf(i) instanceof Part.None) {
+          stream.set(path(i).add(x, nothing(x.size(0))));
           return new Stop(x, kept, Optional.empty());
         }
         if (recompute == Recompute.FULL) {
           try (Kept forgotten = new Kept()) {
-            stream.set(addDelta(i, x, run(i, x, forgotten).delta()));
+            Tensor delta = run(i, x, forgotten).delta();
+            stream.set(path(i).add(x, spread(i, delta, x.size(0))));
           }
           return new Stop(x, kept, Optional.empty());
         }
         Branch.Output output = run(i, x, kept);
-        stream.set(addDelta(i, x, output.delta()));
+        stream.set(path(i).add(x, spread(i, output.delta(), x.size(0))));
         return new Stop(x, kept, Optional.of(output.tape()));
       }
     }
@@ -333,16 +336,20 @@ public final class Chain {
     private Tensor backward(int position, Tensor g, Gradients gradients) {
       int i = position - stage.firstPosition();
       stops.get(i + 1).kept().close();
-      if (partOf(i) instanceof Part.None) {
-        return g;
-      }
       try (Scope scope = Scope.open();
           Kept again = new Kept()) {
+        if (partOf(i) instanceof Part.None) {
+          return scope.pass(path(i).gradient(g, nothing(g.size(0))));
+        }
         Stop stop = stops.get(i);
         Branch.Tape tape = stop.tape().orElseGet(() -> run(i, stop.stream(), again).tape());
-        Tensor delta = stage.trunk().get(i).backward(tape, select(i, g), passOf(i), gradients);
-        return scope.pass(addDelta(i, g, delta));
+        Tensor input = stage.trunk().get(i).backward(tape, select(i, g), passOf(i), gradients);
+        return scope.pass(path(i).gradient(g, spread(i, input, g.size(0))));
       }
+    }
+
+    private ResidualPath path(int i) {
+      return stage.trunk().get(i).path();
     }
 
     private Pass passOf(int i) {
@@ -356,13 +363,19 @@ public final class Chain {
           : x;
     }
 
-    /** {@code x} plus the output of branch i for the sequences that went through it. */
-    private Tensor addDelta(int i, Tensor x, Tensor delta) {
+    /** Rows of the sequences that went through branch i among all rows, the others' zero. */
+    private Tensor spread(int i, Tensor own, long rows) {
       return partOf(i) instanceof Part.Some some
-          ? bySequence(x)
-              .index_add(0, some.index(), delta.view(some.count(), -1))
-              .view(-1, x.size(1))
-          : delta.add_(x);
+          ? bySequence(nothing(rows))
+              .index_add_(0, some.index(), own.view(some.count(), -1))
+              .view(rows, -1)
+          : own;
+    }
+
+    /** What a branch that nothing goes through adds to the stream. */
+    private Tensor nothing(long rows) {
+      long hidden = model.architecture().model().hiddenSize();
+      return Tensors.zeros(model.scalarType(), model.device(), rows, hidden);
     }
 
     private Tensor bySequence(Tensor x) {

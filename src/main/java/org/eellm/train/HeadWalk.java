@@ -17,7 +17,8 @@ import org.eellm.train.Chain.HeadScore;
 /**
  * Through a head and back.
  *
- * @param stream where the head taps it, [local rows, hidden]
+ * @param stream where the head taps it, [local rows, hidden], or twice as wide between parallel
+ *     branches
  */
 record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
 
@@ -76,7 +77,7 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
     for (Branch branch : head.branches()) {
       Branch.Output output = branch.forward(x, pass, kept);
       tapes.add(output.tape());
-      x = output.delta().add_(x);
+      x = branch.path().add(x, output.delta());
     }
     return new Up(tapes, x, head.normed(x), Optional.empty());
   }
@@ -122,7 +123,8 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
 
   /** Through a branch and the residual beside it. */
   private Tensor backward(int i, Passed passed, Tensor g, Gradients gradients) {
-    return head.branches().get(i).backward(passed.tapes().get(i), g, pass, gradients).add_(g);
+    Branch branch = head.branches().get(i);
+    return branch.path().gradient(g, branch.backward(passed.tapes().get(i), g, pass, gradients));
   }
 
   /** The result that a loss summed over the mask stands for. */
@@ -157,7 +159,8 @@ record HeadWalk(HeadLayers head, Tensor stream, Pass pass, DeviceBatch batch) {
   static void advance(Carried stream, Branch branch, Pass pass) {
     try (Scope scope = Scope.open();
         Kept forgotten = new Kept()) {
-      stream.set(branch.forward(stream.get(), pass, forgotten).delta().add_(stream.get()));
+      Tensor delta = branch.forward(stream.get(), pass, forgotten).delta();
+      stream.set(branch.path().add(stream.get(), delta));
     }
   }
 }

@@ -19,6 +19,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -57,6 +58,7 @@ class HuggingFaceConfigTest {
                         128,
                         Normalization.RMSNORM,
                         1e-6,
+                        Residual.SEQUENTIAL,
                         PositionEmbedding.ROPE,
                         10_000,
                         new RopeScaling.None(),
@@ -103,6 +105,7 @@ class HuggingFaceConfigTest {
                         128,
                         Normalization.RMSNORM,
                         1e-6,
+                        Residual.SEQUENTIAL,
                         PositionEmbedding.ROPE,
                         500_000,
                         new RopeScaling.None(),
@@ -289,6 +292,7 @@ class HuggingFaceConfigTest {
                               77,
                               normalization,
                               1e-5,
+                              bias ? Residual.SEQUENTIAL : Residual.PARALLEL,
                               positions,
                               12_345,
                               scaling,

@@ -104,6 +104,16 @@ public enum HuggingFaceFamily {
        "rotary_emb_base": 20000, "rotary_pct": 0.5, "tie_word_embeddings": false,
        "torch_dtype": "float16", "transformers_version": "4.24.0", "use_cache": true,
        "use_parallel_residual": false, "vocab_size": 264}
+      """),
+  PYTHIA(
+      """
+      {"architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 1, "eos_token_id": 2,
+       "hidden_act": "gelu", "hidden_size": 64, "initializer_range": 0.02,
+       "intermediate_size": 256, "layer_norm_eps": 1e-05, "max_position_embeddings": 96,
+       "model_type": "gpt_neox", "num_attention_heads": 4, "num_hidden_layers": 5,
+       "rotary_emb_base": 10000, "rotary_pct": 0.25, "tie_word_embeddings": false,
+       "torch_dtype": "float16", "transformers_version": "4.24.0", "use_cache": true,
+       "use_parallel_residual": true, "vocab_size": 264}
       """);
 
   private static final JsonMapper JSON = new JsonMapper();
@@ -160,7 +170,7 @@ public enum HuggingFaceFamily {
     Map<String, List<Long>> shapes = new LinkedHashMap<>();
     switch (this) {
       case GPT2 -> gpt2(shapes, size("n_embd"));
-      case GPT_NEOX -> neox(shapes, size("hidden_size"), size("intermediate_size"));
+      case GPT_NEOX, PYTHIA -> neox(shapes, size("hidden_size"), size("intermediate_size"));
       default -> llama(shapes, size("hidden_size"), size("intermediate_size"));
     }
     return shapes;

@@ -60,15 +60,16 @@ final class Layouts {
       for (int below = 0; below <= model.trunk().size(); below++) {
         for (HeadLayers head : model.heads()) {
           if (head.tap() == below) {
-            Tensor own = x.clone();
+            Tensor own = x;
             for (Branch branch : head.branches()) {
-              own.add_(branch.forward(own, pass, kept).delta());
+              own = branch.path().add(own, branch.forward(own, pass, kept).delta());
             }
             logits.put(head.name(), Tensors.toFloats(head.logits(own)));
           }
         }
         if (below < model.trunk().size()) {
-          x.add_(model.trunk().get(below).forward(x.clone(), pass, kept).delta());
+          Branch branch = model.trunk().get(below);
+          x = branch.path().add(x, branch.forward(x, pass, kept).delta());
         }
       }
     }

@@ -53,7 +53,8 @@ final class ModelReaderTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"gpt2", "gpt_neox", "megatron_tp2_pp2", "megatron_tp1_pp2"})
+  @ValueSource(
+      strings = {"gpt2", "gpt_neox", "gpt_neox_parallel", "megatron_tp2_pp2", "megatron_tp1_pp2"})
   void convert_otherLayout_computesWhatPyTorchComputes(String name) {
     convert(Layouts.folder(name), "model");
     Layouts.assertLogits(folder.resolve("model"), Layouts.folder(name));
@@ -401,8 +402,6 @@ final class ModelReaderTest {
           gpt2     | {'n_embd':16}                            | tensor wte.weight has shape [64, 32], but [64, 16] follows
           gpt2     | {'n_layer':3}                            | the weights lack h.2.ln_1.weight
           gpt2     | {'n_layer':1}                            | the weights have h.1.
-          gpt_neox | {'use_parallel_residual':true}           | use_parallel_residual: true is not supported; false is
-          gpt_neox | {'use_parallel_residual':null}           | use_parallel_residual: true is not supported; false is
           gpt_neox | {'rotary_pct':0.4}                       | rope rotates pairs; choose an even number
           gpt_neox | {'rope_scaling':{'type':'linear'}}       | rope_scaling is not supported
           gpt_neox | {'attention_bias':false}                 | attention_bias: false is not supported

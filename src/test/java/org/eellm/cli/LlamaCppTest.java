@@ -119,7 +119,7 @@ final class LlamaCppTest {
   }
 
   @ParameterizedTest
-  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "GPT_NEOX")
+  @EnumSource
   void families_inLlamaCpp_sayWhatTheySayHere(HuggingFaceFamily family) throws IOException {
     NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
     Path theirs = folder.resolve("theirs");

@@ -18,6 +18,7 @@ import org.eellm.config.ExitsConfig.HeadPart;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Rampup;
@@ -48,6 +49,7 @@ final class ConfigFileTest {
           low_freq_factor: 1
           high_freq_factor: 4
           original_max_positions: 64
+        residual: parallel
         rotary_fraction: 0.5
         activation: gelu
         linear_bias: true
@@ -136,6 +138,7 @@ final class ConfigFileTest {
                     1024,
                     Normalization.RMSNORM,
                     1e-5,
+                    Residual.SEQUENTIAL,
                     PositionEmbedding.ROPE,
                     10000,
                     new RopeScaling.None(),
@@ -202,6 +205,7 @@ final class ConfigFileTest {
                     128,
                     Normalization.LAYERNORM,
                     1e-6,
+                    Residual.PARALLEL,
                     PositionEmbedding.ROPE,
                     500000,
                     new RopeScaling.Llama3(8, 1, 4, 64),

@@ -8,6 +8,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
@@ -50,6 +51,7 @@ public final class SmallModel {
             context,
             Normalization.RMSNORM,
             1e-5,
+            Residual.SEQUENTIAL,
             PositionEmbedding.ROPE,
             10000,
             new RopeScaling.None(),

@@ -43,7 +43,9 @@ public final class GoldenCase {
           "llama_mlp_block_gqa",
           "gpt_mlp_block_own",
           "qwen_block_norm",
-          "neox_norm_tied");
+          "neox_norm_tied",
+          "neox_parallel_mlp",
+          "neox_parallel_block");
 
   private final Path folder;
   private final JsonNode expected;
@@ -111,6 +113,7 @@ public final class GoldenCase {
             model.maxPositions(),
             model.normalization(),
             model.normEpsilon(),
+            model.residual(),
             model.positionEmbedding(),
             model.ropeTheta(),
             model.ropeScaling(),

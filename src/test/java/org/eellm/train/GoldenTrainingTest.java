@@ -81,7 +81,10 @@ final class GoldenTrainingTest {
     "llama_mlp_norm,SELECTIVE",
     "llama_mlp_norm,FULL",
     "gpt_norm_tied,SELECTIVE",
-    "gpt_norm_tied,FULL"
+    "gpt_norm_tied,FULL",
+    "neox_parallel_mlp,SELECTIVE",
+    "neox_parallel_mlp,FULL",
+    "neox_parallel_block,FULL"
   })
   void forwardBackward_recompute_equalsOracle(String name, Recompute recompute) {
     check(name, recompute);

@@ -127,10 +127,12 @@ final class PlannedMemoryTest {
         "train.recompute=selective",
         "train.recompute=full",
         "model.dtype=float32",
-        "model.num_key_value_heads=2"
+        "model.num_key_value_heads=2",
+        "model.residual=parallel model.normalization=layernorm",
+        "model.residual=parallel train.recompute=full"
       })
   void activations_ofAMicrobatch_areAsPlanned(String setting) {
-    RunConfig config = config(setting);
+    RunConfig config = config(setting.split(" "));
     long planned = planned(config).activations();
     try (RunState state = RunState.initial(config, World.alone())) {
       Chain chain = new Chain(state.model(), config.train().recompute(), new double[4]);

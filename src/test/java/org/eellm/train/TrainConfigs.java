@@ -11,6 +11,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.RopeScaling;
@@ -89,6 +90,7 @@ final class TrainConfigs {
             10,
             normalization,
             1e-5,
+            Residual.SEQUENTIAL,
             positions,
             10000,
             new RopeScaling.None(),
