@@ -48,8 +48,8 @@ final class BenchGenerateCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     RunConfig config = options.read(spec);
-    options.requireAtLeast(spec, "--batch-size", batch, 1);
-    options.requireAtLeast(spec, "--max-tokens", tokens, 2);
+    BenchOptions.requireAtLeast(spec, "--batch-size", batch, 1);
+    BenchOptions.requireAtLeast(spec, "--max-tokens", tokens, 2);
     int context = config.model().maxPositions();
     if (tokens + PROMPT_AND_MORE > context) {
       throw new ParameterException(

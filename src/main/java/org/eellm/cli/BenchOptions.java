@@ -63,7 +63,7 @@ final class BenchOptions {
     return rounds;
   }
 
-  void requireAtLeast(CommandSpec spec, String name, int value, int least) {
+  static void requireAtLeast(CommandSpec spec, String name, int value, int least) {
     if (value < least) {
       throw new ParameterException(
           spec.commandLine(), "%s: %d is below %d".formatted(name, value, least));

@@ -70,8 +70,8 @@ final class BenchPipelineCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    require("--max-tokens", maxTokens, 2);
-    require("--rounds", rounds, 1);
+    BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 2);
+    BenchOptions.requireAtLeast(spec, "--rounds", rounds, 1);
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
     if (meshOptions.isAlone()) {
       throw new ConfigException("there is one rank to measure; give --pp 2 --nproc 2, or --tp");
@@ -96,12 +96,6 @@ final class BenchPipelineCommand implements Callable<Integer> {
         });
   }
 
-  private static void require(String name, int value, int least) {
-    if (value < least) {
-      throw new ConfigException("%s: %d is below %d".formatted(name, value, least));
-    }
-  }
-
   private void run(Optional<LoadedModel> whole, LoadedModel part, World world) {
     PrintWriter out = spec.commandLine().getOut();
     boolean tells = world.rank() == 0 && !json.requested();
@@ -114,8 +108,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
     for (double threshold : thresholds) {
       ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(threshold));
       List<Request> requests = new ArrayList<>();
-      for (int i = 0; i < prompts.size(); i++) {
-        List<Integer> ids = part.prompt(prompts.get(i), "prompt " + (i + 1));
+      for (List<Integer> ids : part.prompts(prompts)) {
         requests.add(new Request(ids, maxTokens, Set.of(), policy, Sampler.greedy()));
       }
       Optional<Measured> measured =

@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalReport;
@@ -36,6 +35,7 @@ final class EvalCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
+  @Mixin private LimitOption limit;
 
   @Option(
       names = "--tasks",
@@ -60,12 +60,6 @@ final class EvalCommand implements Callable<Integer> {
           "Folder for results.json, results.md, report.html and what was answered to each item; a"
               + " run that was stopped goes on there.")
   private Path output;
-
-  @Option(
-      names = "--limit",
-      paramLabel = "N",
-      description = "Only the first N items of each task, or of each of its subtasks.")
-  private Optional<Integer> limit;
 
   @Option(
       names = "--num-fewshot",
@@ -104,13 +98,7 @@ final class EvalCommand implements Callable<Integer> {
       List<Integer> exits = exits(subject.exits());
       Evaluation evaluation =
           new Evaluation(
-              subject,
-              data,
-              limit.map(OptionalInt::of).orElse(OptionalInt.empty()),
-              exits,
-              decodingOptions.settings(),
-              seed,
-              output);
+              subject, data, limit.items(), exits, decodingOptions.settings(), seed, output);
       List<TaskResult> results = new ArrayList<>();
       try (WorkProgress progress = WorkProgress.onConsole()) {
         specs.forEach(task -> results.add(evaluation.run(task, progress::reportItems)));
@@ -139,12 +127,7 @@ final class EvalCommand implements Callable<Integer> {
             idle.get() + " has no effect: none of the tasks writes answers; leave it out");
       }
     }
-    limit
-        .filter(value -> value < 1)
-        .ifPresent(
-            value -> {
-              throw new ConfigException("--limit: " + value + " is below 1; use 1 or more");
-            });
+    limit.require();
   }
 
   private List<Integer> exits(List<Integer> all) {

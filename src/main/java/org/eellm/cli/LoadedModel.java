@@ -53,17 +53,26 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
   /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
   static LoadedModel load(
       ModelFolder files, Device device, Optional<DataType> dtype, Quantization quantization) {
-    return load(
-        files,
-        dtype,
-        architecture ->
-            Decoder.allocate(
-                architecture,
-                quantization,
-                switch (device) {
-                  case CPU -> Torch.cpu();
-                  case CUDA -> Torch.cuda();
-                }));
+    return load(files, dtype, allocation(device, quantization, false));
+  }
+
+  /** The same with the final head after every layer, in place of its exits. */
+  static LoadedModel lens(ModelFolder files, Device device, Optional<DataType> dtype) {
+    return load(files, dtype, allocation(device, Quantization.NONE, true));
+  }
+
+  private static Function<Architecture, Decoder> allocation(
+      Device device, Quantization quantization, boolean lens) {
+    return architecture -> {
+      var place =
+          switch (device) {
+            case CPU -> Torch.cpu();
+            case CUDA -> Torch.cuda();
+          };
+      return lens
+          ? Decoder.lens(architecture, place)
+          : Decoder.allocate(architecture, quantization, place);
+    };
   }
 
   /**
@@ -119,6 +128,15 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
       throw new GenerateException(name + " is empty; give it at least one character");
     }
     return ids;
+  }
+
+  /** The same of several; messages call them by their numbers. */
+  List<List<Integer>> prompts(List<String> texts) {
+    List<List<Integer>> prompts = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      prompts.add(prompt(texts.get(i), "prompt " + (i + 1)));
+    }
+    return prompts;
   }
 
   /** Turns tokens that follow a prompt into text. */

@@ -3,7 +3,6 @@ package org.eellm.cli;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.Function;
-import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
@@ -22,14 +21,6 @@ final class ModelOptions {
   private Path path;
 
   @Option(
-      names = "--heads",
-      paramLabel = "DIR",
-      description =
-          "Exits to use in place of the model's own, made for the same trunk: a folder of heads, or"
-              + " the output of eellm tune.")
-  private Optional<Path> heads = Optional.empty();
-
-  @Option(
       names = "--quantize",
       paramLabel = "TYPE",
       defaultValue = "none",
@@ -37,19 +28,25 @@ final class ModelOptions {
           "int8: keep the matrices in 8 bits, with a scale a row; ${DEFAULT-VALUE} by default.")
   private Quantization quantization;
 
+  @Mixin private HeadsOption headsOption;
   @Mixin private ComputeOptions compute;
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
     compute.useThreads();
     return LoadedModel.load(
-        ModelFolder.resolve(path, heads), compute.device(), compute.dtype(), quantization);
+        headsOption.resolve(path), compute.device(), compute.dtype(), quantization);
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
   LoadedModel load(Function<Architecture, Decoder> allocate) {
     compute.useThreads();
-    return LoadedModel.load(ModelFolder.resolve(path, heads), compute.dtype(), allocate);
+    return LoadedModel.load(headsOption.resolve(path), compute.dtype(), allocate);
+  }
+
+  /** In place of the model's own exits. */
+  Optional<Path> heads() {
+    return headsOption.heads();
   }
 
   Quantization quantization() {
