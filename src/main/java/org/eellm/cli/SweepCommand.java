@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalException;
@@ -23,6 +22,7 @@ import org.eellm.eval.SweepTasks;
 import org.eellm.eval.TaskFile;
 import org.eellm.eval.TaskSpec;
 import org.eellm.generate.DecodingMode;
+import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.Engine;
 import org.eellm.generate.Limits;
 import org.eellm.generate.PolicyName;
@@ -49,6 +49,7 @@ final class SweepCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private JsonOption json;
+  @Mixin private LimitOption limit;
 
   @Option(
       names = "--prompts",
@@ -152,12 +153,6 @@ final class SweepCommand implements Callable<Integer> {
   private Optional<Path> data;
 
   @Option(
-      names = "--limit",
-      paramLabel = "N",
-      description = "For --tasks: only the first N items of each.")
-  private Optional<Integer> limit;
-
-  @Option(
       names = "--min-agreement",
       paramLabel = "X",
       description = "Tell the fastest setting that agrees at least this much, as in 0.95.")
@@ -216,10 +211,7 @@ final class SweepCommand implements Callable<Integer> {
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
       List<SweepSetting> settings = grid(available).settings(available);
-      List<List<Integer>> texts = new ArrayList<>();
-      for (int i = 0; i < lines.size(); i++) {
-        texts.add(model.prompt(lines.get(i), "prompt " + (i + 1)));
-      }
+      List<List<Integer>> texts = model.prompts(lines);
       SweepTasks scored =
           specs.isEmpty()
               ? SweepTasks.none()
@@ -227,7 +219,7 @@ final class SweepCommand implements Callable<Integer> {
                   model.subject(engine),
                   specs,
                   data.orElseThrow(),
-                  limit.map(OptionalInt::of).orElse(OptionalInt.empty()),
+                  limit.items(),
                   EvalCommand.SEED,
                   output.resolve("tasks"),
                   progress::reportItems);
@@ -239,13 +231,26 @@ final class SweepCommand implements Callable<Integer> {
               settings,
               rounds,
               output.resolve("rows.jsonl"),
-              "%s, %s, quantization %s, %d threads"
-                  .formatted(model.folder(), dtype, modelOptions.quantization(), threads),
+              about(model.folder(), dtype, threads),
               scored,
               progress::reportItems);
       report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));
     }
     return ExitCode.OK;
+  }
+
+  private String about(Path folder, String dtype, int threads) {
+    return "%s, heads %s, %s, %s, quantization %s, %d threads, tasks %s of %s, limit %s"
+        .formatted(
+            folder,
+            modelOptions.heads().map(Path::toString).orElse("its own"),
+            modelOptions.device(),
+            dtype,
+            modelOptions.quantization(),
+            threads,
+            tasks,
+            data.map(Path::toString).orElse("nothing"),
+            limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"));
   }
 
   private void report(Report report) throws IOException {
@@ -280,14 +285,14 @@ final class SweepCommand implements Callable<Integer> {
     return new SweepGrid(
         modes,
         policies.isEmpty() ? List.of(PolicyName.MAX_PROBABILITY) : policies,
-        values("--thresholds", thresholds.orElse("1.0:0.0:0.05")),
-        patience.isEmpty() ? List.of(2) : patience,
+        values(thresholds.orElse("1.0:0.0:0.05")),
+        patience.isEmpty() ? List.of(DecodingSettings.PATIENCE) : patience,
         exits.isEmpty()
             ? List.of(List.of())
             : exits.stream().map(text -> LayerList.parse("--exits", text, available)).toList(),
         draftExits,
-        draftLengths.isEmpty() ? List.of(2, 4, 8) : draftLengths,
-        draftConfidences.isEmpty() ? List.of(0.2, 0.5) : draftConfidences);
+        draftLengths.isEmpty() ? SweepGrid.DRAFT_LENGTHS : draftLengths,
+        draftConfidences.isEmpty() ? SweepGrid.DRAFT_CONFIDENCES : draftConfidences);
   }
 
   private void requireSense() {
@@ -304,6 +309,13 @@ final class SweepCommand implements Callable<Integer> {
     refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
     refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
+    if (thresholds.isPresent()
+        && !policies.isEmpty()
+        && policies.stream().allMatch(policy -> policy.kind().isEmpty())) {
+      throw new ConfigException(
+          "--thresholds has no effect without one of max-probability, margin and entropy among"
+              + " --policies; leave it out");
+    }
     if (!patience.isEmpty() && !policies.contains(PolicyName.PATIENCE)) {
       throw new ConfigException(
           "--patience has no effect without --policies patience; leave it out");
@@ -314,12 +326,7 @@ final class SweepCommand implements Callable<Integer> {
     if (tasks.isEmpty() && (limit.isPresent() || minScore.isPresent())) {
       throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
     }
-    limit
-        .filter(value -> value < 1)
-        .ifPresent(
-            value -> {
-              throw new ConfigException("--limit: " + value + " is below 1; use 1 or more");
-            });
+    limit.require();
   }
 
   private static void refuse(boolean condition, String option, String modes) {
@@ -330,7 +337,7 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   /** Numbers as people list them: {@code 0.9,0.5} or {@code 1.0:0.0:0.05}. */
-  static List<Double> values(String option, String text) {
+  private static List<Double> values(String text) {
     try {
       String[] range = text.split(":", -1);
       if (range.length != 3) {
@@ -359,6 +366,6 @@ final class SweepCommand implements Callable<Integer> {
       // said below, for steps that lead nowhere alike
     }
     throw new ConfigException(
-        "%s: '%s' is no list of numbers; write 0.9,0.5 or 1.0:0.0:0.05".formatted(option, text));
+        "--thresholds: '%s' is no list of numbers; write 0.9,0.5 or 1.0:0.0:0.05".formatted(text));
   }
 }

@@ -122,16 +122,17 @@ public record Sweep(
     boolean drafts = rows.stream().anyMatch(row -> row.acceptance().isPresent());
     boolean own = fullPerplexity.isPresent();
     StringBuilder text = new StringBuilder();
-    line(
-        text,
+    List<String> figures =
         Stream.of(
-            Stream.of("", "setting", "tokens/s", "speed-up", "agreement", "mean layer"),
-            heads.stream().map(head -> head.replace('_', ' ')),
-            drafts ? Stream.of("accepted") : Stream.<String>empty(),
-            own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
-            tasks.stream()));
-    int figures = (int) text.chars().filter(c -> c == '|').count() - 3; // beside star and name
-    text.append("|---|---|").append("---:|".repeat(figures)).append('\n');
+                Stream.of("tokens/s", "speed-up", "agreement", "mean layer"),
+                heads.stream().map(head -> head.replace('_', ' ')),
+                drafts ? Stream.of("accepted") : Stream.<String>empty(),
+                own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
+                tasks.stream())
+            .flatMap(some -> some)
+            .toList();
+    line(text, Stream.of(Stream.of("", "setting"), figures.stream()));
+    text.append("|---|---|").append("---:|".repeat(figures.size())).append('\n');
     String last = heads.getLast();
     line(
         text,

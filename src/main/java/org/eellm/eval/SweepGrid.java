@@ -26,6 +26,11 @@ public record SweepGrid(
     List<Integer> draftExits,
     List<Integer> draftLengths,
     List<Double> draftConfidences) {
+  /** Most tokens of a draft, by default. */
+  public static final List<Integer> DRAFT_LENGTHS = List.of(2, 4, 8);
+
+  /** Where drafts end, by default. */
+  public static final List<Double> DRAFT_CONFIDENCES = List.of(0.2, 0.5);
 
   /**
    * The settings.

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.eellm.eval.Sweep.OwnTexts;
@@ -40,10 +41,7 @@ public final class SweepRun {
   private final List<Integer> exits;
   private final Set<Integer> endTokens;
   private final int maxTokens;
-  private final List<Text> texts = new ArrayList<>();
-
-  /** A prompt and the full model's continuation. */
-  private record Text(List<Integer> prompt, List<Integer> continuation) {}
+  private final List<OwnText> texts = new ArrayList<>();
 
   /** One way through all texts. */
   private record Pass(double seconds, List<Result> results, double agreement) {}
@@ -68,7 +66,7 @@ public final class SweepRun {
     this.maxTokens = maxTokens;
     List<Result> results = write(prompts, Decoding.full());
     for (int i = 0; i < prompts.size(); i++) {
-      texts.add(new Text(prompts.get(i), results.get(i).ids()));
+      texts.add(new OwnText(prompts.get(i), results.get(i).ids()));
     }
   }
 
@@ -170,12 +168,13 @@ public final class SweepRun {
   private String question(List<SweepSetting> settings, int rounds, String about) {
     CRC32C checksum = new CRC32C();
     checksum.update(Json.line(texts).getBytes(StandardCharsets.UTF_8));
-    return Json.line(
-        Map.of(
-            "about", about,
-            "settings", settings,
-            "rounds", rounds,
-            "texts", checksum.getValue()));
+    Map<String, Object> all = new TreeMap<>(); // in an order that is the same in every run
+    all.put("about", about);
+    all.put("settings", settings);
+    all.put("rounds", rounds);
+    all.put("max_tokens", maxTokens);
+    all.put("texts", checksum.getValue());
+    return Json.line(all);
   }
 
   private static double fullTokensPerSecond(List<Row> rows) {
@@ -183,11 +182,11 @@ public final class SweepRun {
   }
 
   /** Lets a setting write by itself, and asks the full model what it thinks of that. */
-  OwnTexts ownTexts(SweepSetting setting) {
-    List<Result> results = write(texts.stream().map(Text::prompt).toList(), decoding(setting));
-    List<Text> own = new ArrayList<>();
+  private OwnTexts ownTexts(SweepSetting setting) {
+    List<Result> results = write(texts.stream().map(OwnText::prompt).toList(), decoding(setting));
+    List<OwnText> own = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
-      own.add(new Text(texts.get(i).prompt(), results.get(i).ids()));
+      own.add(new OwnText(texts.get(i).prompt(), results.get(i).ids()));
     }
     long same = own.stream().filter(texts::contains).count();
     return new OwnTexts((double) same / own.size(), perplexity(own));
@@ -210,9 +209,9 @@ public final class SweepRun {
   }
 
   /** Of continuations to the full model, given their prompts. */
-  private double perplexity(List<Text> of) {
+  private double perplexity(List<OwnText> of) {
     List<Request> requests = new ArrayList<>();
-    for (Text text : of) {
+    for (OwnText text : of) {
       List<Integer> ids = new ArrayList<>(text.prompt());
       ids.addAll(text.continuation());
       requests.add(
@@ -268,10 +267,10 @@ public final class SweepRun {
 
   /** Goes on with the full model's token, whatever the head says, and counts where they agree. */
   private static final class Dictation implements Sampler {
-    private final Text text;
+    private final OwnText text;
     private int same;
 
-    Dictation(Text text) {
+    Dictation(OwnText text) {
       this.text = text;
     }
 

@@ -1,9 +1,9 @@
 package org.eellm.eval;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.generate.DecodingMode;
@@ -162,9 +162,9 @@ public record SweepSetting(
     return exits.stream().map(String::valueOf).collect(Collectors.joining(delimiter));
   }
 
-  /** With as many places as it has. */
+  /** With as many places as it has, and at least one. */
   private static String number(double value) {
-    String text = String.format(Locale.ROOT, "%.6f", value);
-    return text.replaceAll("0{1,5}$", "");
+    BigDecimal exact = BigDecimal.valueOf(value).stripTrailingZeros();
+    return exact.setScale(Math.max(1, exact.scale())).toPlainString();
   }
 }

@@ -6,8 +6,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SequencedMap;
-import org.eellm.config.ConfigException;
-import org.eellm.eval.TaskSpec.OutputType;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 
@@ -15,19 +13,7 @@ import org.eellm.generate.DecodingSettings;
 @FunctionalInterface
 public interface SweepTasks {
   /** The full model. */
-  DecodingSettings FULL =
-      new DecodingSettings(
-          Optional.of(DecodingMode.FULL),
-          Optional.empty(),
-          Optional.empty(),
-          Optional.empty(),
-          Optional.empty(),
-          Optional.empty(),
-          List.of(),
-          Optional.empty(),
-          Optional.empty(),
-          Optional.empty(),
-          Optional.empty());
+  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL, Optional.empty());
 
   /**
    * A way to decode gets a score for each task and metric.
@@ -48,7 +34,8 @@ public interface SweepTasks {
    * @param limit most items of each subtask
    * @param seed of examples, and of answers that are drawn
    * @param output folder; what was answered there is not asked again
-   * @throws ConfigException if a task asks for likelihoods, which are the same in all settings
+   * @throws org.eellm.config.ConfigException if a task asks for likelihoods, which are the same in
+   *     all settings
    */
   static SweepTasks of(
       Subject subject,
@@ -58,13 +45,7 @@ public interface SweepTasks {
       long seed,
       Path output,
       EvalProgress progress) {
-    for (TaskSpec spec : specs) {
-      if (spec.outputType() != OutputType.GENERATE_UNTIL) {
-        throw new ConfigException(
-            "--tasks: %s asks for likelihoods, which exits do not change; use tasks whose answers are written"
-                .formatted(spec.task()));
-      }
-    }
+    specs.forEach(spec -> spec.requireWritten("--tasks"));
     return (name, decoding) -> {
       SequencedMap<String, Double> scores = new LinkedHashMap<>();
       Evaluation evaluation =

@@ -128,6 +128,20 @@ public record TaskSpec(
     return type.name().toLowerCase(Locale.ROOT);
   }
 
+  /**
+   * Refuses a task that asks for likelihoods, which are the same in all ways to decode.
+   *
+   * @param option that names the task
+   */
+  void requireWritten(String option) {
+    require(
+        outputType == OutputType.GENERATE_UNTIL,
+        option,
+        task
+            + " asks for likelihoods, which exits do not change; use one whose answers are"
+            + " written");
+  }
+
   /** The same with another number of examples. */
   public TaskSpec withFewshot(int count) {
     return with(count, maxGenToks);

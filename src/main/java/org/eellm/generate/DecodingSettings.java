@@ -69,6 +69,22 @@ public record DecodingSettings(
     exits = List.copyOf(exits);
   }
 
+  /** A mode, with a calibration or with what it has by default. */
+  public static DecodingSettings of(DecodingMode mode, Optional<Calibration> calibration) {
+    return new DecodingSettings(
+        Optional.of(mode),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        calibration,
+        Optional.empty(),
+        List.of(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
   /**
    * The decoding for a model.
    *

@@ -97,6 +97,7 @@ final class SweepCommandTest {
         .isEqualTo(rows.get(2).path("agreement").asDouble());
     JsonNode drafted = rows.getLast();
     assertThat(drafted.path("agreement").asDouble()).isEqualTo(1);
+    assertThat(drafted.path("acceptance").isNumber()).isTrue();
     assertThat(drafted.path("acceptance").asDouble()).isBetween(0.0, 1.0);
 
     List<String> table = Files.readAllLines(folder.resolve("sweep/sweep.md")).subList(0, 10);
@@ -118,6 +119,10 @@ final class SweepCommandTest {
     Path file = folder.resolve("sweep/rows.jsonl");
     List<String> lines = Files.readAllLines(file);
     assertThat(lines).hasSize(22);
+    assertThat(new ObjectMapper().readTree(lines.getFirst()).fieldNames())
+        .as("in an order that another run has too")
+        .toIterable()
+        .containsExactly("about", "max_tokens", "rounds", "settings", "texts");
     Files.write(file, lines.subList(0, 11));
 
     assertThat(sweep(options)).as(err::toString).isZero();
@@ -185,9 +190,15 @@ final class SweepCommandTest {
 
     assertThat(code).as(err::toString).isZero();
     JsonNode sweep = report().path("sweep");
-    assertThat(sweep.path("rows").path(0).path("scores").path("ends f1").asDouble())
-        .isEqualTo(sweep.path("full_scores").path("ends f1").asDouble(-1));
+    JsonNode score = sweep.path("rows").path(0).path("scores").path("ends f1");
+    assertThat(score.isNumber()).isTrue();
+    assertThat(score.asDouble()).isEqualTo(sweep.path("full_scores").path("ends f1").asDouble(-1));
     assertThat(out.toString()).contains("scores of at least 0.0: --mode early-exit");
+
+    assertThat(sweep("--modes", "early-exit", "--thresholds", "1.0,0.0"))
+        .as("rows with scores are another sweep's")
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
   }
 
   @ParameterizedTest
@@ -200,13 +211,15 @@ final class SweepCommandTest {
         "--exits=3 | --exits: there is no exit after layer 3",
         "--thresholds=1:0:0 | --thresholds: '1:0:0' is no list of numbers",
         "--thresholds=high | --thresholds: 'high' is no list of numbers",
+        "--thresholds=0.5 --policies=patience,fixed --exits=1 | --thresholds has no effect without"
+            + " one of",
         "--patience=2 | --patience has no effect without --policies patience",
         "--min-score=0.5 | --limit, --min-score: no effect without --tasks",
         "--tasks=gsm8k | --tasks and --data go together",
         "--limit=2 | --limit, --min-score: no effect without --tasks",
       })
-  void sweep_wrongUse_isRefused(String option, String message) {
-    assertThat(sweep(option)).isEqualTo(2);
+  void sweep_wrongUse_isRefused(String options, String message) {
+    assertThat(sweep(options.split(" "))).isEqualTo(2);
     assertThat(err.toString()).contains(message);
   }
 }
