@@ -3,13 +3,11 @@ package org.eellm.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
@@ -19,9 +17,11 @@ import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.LearnThenTest;
 import org.eellm.eval.Metric;
+import org.eellm.eval.OwnText;
 import org.eellm.eval.ReliabilityPlot;
 import org.eellm.eval.Subject;
 import org.eellm.eval.TaskFile;
+import org.eellm.eval.TaskSpec;
 import org.eellm.eval.Temperatures;
 import org.eellm.eval.TextLosses;
 import org.eellm.generate.Calibration;
@@ -44,6 +44,8 @@ import picocli.CommandLine.Spec;
 final class CalibrateCommand implements Callable<Integer> {
   private static final String TOKENS = "tokens";
 
+  private static final int MAX_TOKENS = 64;
+
   /** Of thresholds, where tokens are compared; those of texts, which take long, are coarser. */
   private static final int STEPS = 100;
 
@@ -54,6 +56,7 @@ final class CalibrateCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
+  @Mixin private LimitOption limit;
 
   @Option(
       names = "--prompts",
@@ -87,9 +90,6 @@ final class CalibrateCommand implements Callable<Integer> {
 
   @Option(names = "--data", paramLabel = "DIR", description = "For --task: folder of the data set.")
   private Optional<Path> data;
-
-  @Option(names = "--limit", paramLabel = "N", description = "For --task: only the first N items.")
-  private Optional<Integer> limit;
 
   @Option(
       names = "--temperatures",
@@ -130,9 +130,8 @@ final class CalibrateCommand implements Callable<Integer> {
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      defaultValue = "64",
-      description = "Most tokens of each text; ${DEFAULT-VALUE} by default.")
-  private int maxTokens;
+      description = "Most tokens of each prompt's text; 64 by default.")
+  private Optional<Integer> maxTokens;
 
   @Option(
       names = "--splits",
@@ -143,12 +142,29 @@ final class CalibrateCommand implements Callable<Integer> {
               + " halves the promise was broken; ${DEFAULT-VALUE} by default.")
   private int splits;
 
+  /**
+   * What stays below delta.
+   *
+   * @param words for it
+   * @param steps of thresholds
+   */
+  private record Promise(String words, int steps, Losses losses) {}
+
+  /** Each text's loss at a threshold. */
+  @FunctionalInterface
+  private interface Losses {
+    DoubleFunction<double[]> of(
+        Subject subject,
+        List<OwnText> texts,
+        ExitTrace trace,
+        DoubleFunction<Calibration> calibrations);
+  }
+
   @Override
   public Integer call() throws IOException {
     requireSense();
-    boolean ofTokens = task.isEmpty() && loss.orElse(TOKENS).equals(TOKENS);
-    Optional<Metric> metric = ofTokens ? Optional.empty() : loss.map(CalibrateCommand::metric);
-    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, ofTokens ? STEPS : STEPS_OF_TEXTS);
+    Promise promise = promise();
+    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, promise.steps());
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     int fitted =
         fitsTemperatures && task.isEmpty() ? Math.ceilDiv(lines.size(), PART_FOR_TEMPERATURES) : 0;
@@ -162,50 +178,41 @@ final class CalibrateCommand implements Callable<Integer> {
         throw new EvalException(
             model.folder() + ": the model has no exits to calibrate; add some with add-exits");
       }
-      List<List<Integer>> texts = new ArrayList<>();
-      for (int i = 0; i < lines.size(); i++) {
-        texts.add(model.prompt(lines.get(i), "prompt " + (i + 1)));
-      }
       Subject subject = model.subject(engine);
+      List<OwnText> texts =
+          OwnText.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       SortedMap<Integer, Double> temperatures =
           fitsTemperatures
-              ? Temperatures.fit(
-                  subject, task.isPresent() ? texts : texts.subList(0, fitted), maxTokens)
+              ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
               : new TreeMap<>();
-      List<List<Integer>> others = texts.subList(fitted, texts.size());
-      ExitTrace plain = ExitTrace.of(subject, others, maxTokens, kind, Map.of());
+      List<OwnText> others = texts.subList(fitted, texts.size());
+      ExitTrace plain = ExitTrace.of(subject, others, kind, Map.of());
       ExitTrace trace =
-          fitsTemperatures ? ExitTrace.of(subject, others, maxTokens, kind, temperatures) : plain;
+          fitsTemperatures ? ExitTrace.of(subject, others, kind, temperatures) : plain;
       DoubleFunction<Calibration> calibrations =
           threshold -> {
             TreeMap<Integer, Double> thresholds = new TreeMap<>();
             exits.forEach(layer -> thresholds.put(layer, threshold));
             return new Calibration(kind, thresholds, temperatures);
           };
-      DoubleFunction<double[]> losses = trace::losses;
+      DoubleFunction<double[]> losses = promise.losses().of(subject, others, trace, calibrations);
       if (task.isPresent()) {
-        losses =
-            TextLosses.ofTask(
-                subject,
-                TaskFile.read(task.get()),
-                data.orElseThrow(),
-                limit.map(OptionalInt::of).orElse(OptionalInt.empty()),
-                EvalCommand.SEED,
-                calibrations);
         requireEnough(test, task.get(), losses.apply(test.thresholds().getFirst()).length);
-      } else if (metric.isPresent()) {
-        losses = TextLosses.ofPrompts(subject, others, maxTokens, metric.get(), calibrations);
       }
       reportExits(plain, trace, temperatures);
-      report(trace, test, losses, calibrations);
+      picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
+      report(promise, trace, test, losses, calibrations);
     }
     return ExitCode.OK;
   }
 
   private void reportExits(
       ExitTrace plain, ExitTrace trace, SortedMap<Integer, Double> temperatures) {
+    if (plain.tokens() == 0) {
+      return;
+    }
     PrintWriter out = spec.commandLine().getOut();
-    for (int i = 0; i < plain.exits().size() && plain.tokens() > 0; i++) {
+    for (int i = 0; i < plain.exits().size(); i++) {
       int layer = plain.exits().get(i);
       out.printf(
           "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
@@ -218,10 +225,10 @@ final class CalibrateCommand implements Callable<Integer> {
                   .formatted(trace.calibrationError(i), temperatures.get(layer))
               : "");
     }
-    picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
   }
 
   private void report(
+      Promise promise,
       ExitTrace trace,
       LearnThenTest test,
       DoubleFunction<double[]> losses,
@@ -240,7 +247,7 @@ final class CalibrateCommand implements Callable<Integer> {
     double[] found = losses.apply(chosen);
     out.printf(
         "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
-        chosen, 1 - epsilon, promised(), delta, mean(found), found.length);
+        chosen, 1 - epsilon, promise.words(), delta, mean(found), found.length);
     if (trace.tokens() > 0) {
       out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
@@ -254,14 +261,35 @@ final class CalibrateCommand implements Callable<Integer> {
     out.flush();
   }
 
-  /** What stays below delta. */
-  private String promised() {
-    return task.map(name -> "what an answer's score of " + name + " falls by")
-        .or(
-            () ->
-                loss.filter(name -> !name.equals(TOKENS))
-                    .map(name -> "1 less the %s of a text and the full model's".formatted(name)))
-        .orElse("the share of a text's tokens that differ");
+  private Promise promise() {
+    if (task.isPresent()) {
+      TaskSpec asked = TaskFile.read(task.get());
+      return new Promise(
+          "what an answer's score of " + task.get() + " falls by",
+          STEPS_OF_TEXTS,
+          (subject, texts, trace, calibrations) ->
+              TextLosses.ofTask(
+                  subject,
+                  asked,
+                  data.orElseThrow(),
+                  limit.items(),
+                  EvalCommand.SEED,
+                  calibrations));
+    }
+    String name = loss.orElse(TOKENS);
+    if (name.equals(TOKENS)) {
+      return new Promise(
+          "the share of a text's tokens that differ",
+          STEPS,
+          (subject, texts, trace, calibrations) -> trace::losses);
+    }
+    Metric metric = metric(name);
+    return new Promise(
+        "1 less the %s of a text and the full model's".formatted(name),
+        STEPS_OF_TEXTS,
+        (subject, texts, trace, calibrations) ->
+            TextLosses.ofPrompts(
+                subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
   }
 
   private void requireSense() {
@@ -269,10 +297,10 @@ final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--policy: entropy has no upper bound to begin at; use max-probability or margin");
     }
-    if (maxTokens < 1 || splits < 0) {
+    if (maxTokens.orElse(MAX_TOKENS) < 1 || splits < 0) {
       throw new ConfigException(
           "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
-              .formatted(maxTokens, splits));
+              .formatted(maxTokens.orElse(MAX_TOKENS), splits));
     }
     if (task.isPresent() != data.isPresent()) {
       throw new ConfigException("--task and --data go together; give both or neither");
@@ -281,8 +309,13 @@ final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--loss has no effect with --task, whose metric it is; leave it out");
     }
-    if (limit.isPresent() && (task.isEmpty() || limit.get() < 1)) {
-      throw new ConfigException("--limit is for --task, and at least 1");
+    if (limit.isPresent() && task.isEmpty()) {
+      throw new ConfigException("--limit is for --task; leave it out");
+    }
+    limit.require();
+    if (prompts.isEmpty() && task.isPresent() && maxTokens.isPresent()) {
+      throw new ConfigException(
+          "--max-tokens has no effect without --prompts: a task has its own; leave it out");
     }
     if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || picture.isPresent())) {
       throw new ConfigException(

@@ -15,6 +15,8 @@ import org.eellm.config.Quantization;
 import org.eellm.eval.DecodingCosts;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
 import org.eellm.eval.Suitability;
 import org.eellm.eval.Suitability.Forecast;
 import org.eellm.eval.Suitability.Layer;
@@ -25,8 +27,6 @@ import org.eellm.generate.Limits;
 import org.eellm.generate.RandomSampler;
 import org.eellm.generate.Request;
 import org.eellm.generate.ThresholdKind;
-import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -46,6 +46,7 @@ final class SuitabilityCommand implements Callable<Integer> {
   private static final int SAMPLED_TOKENS = 16;
 
   @Spec private CommandSpec spec;
+  @Mixin private HeadsOption heads;
   @Mixin private ComputeOptions compute;
   @Mixin private JsonOption json;
 
@@ -54,14 +55,6 @@ final class SuitabilityCommand implements Callable<Integer> {
       description =
           "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
-
-  @Option(
-      names = "--heads",
-      paramLabel = "DIR",
-      description =
-          "Exits to use in place of the model's own, made for the same trunk: a folder of heads, or"
-              + " the output of eellm tune.")
-  private Optional<Path> heads = Optional.empty();
 
   @Option(
       names = "--prompts",
@@ -81,9 +74,8 @@ final class SuitabilityCommand implements Callable<Integer> {
   @Option(
       names = "--seed",
       paramLabel = "N",
-      defaultValue = "1",
-      description = "Of beginnings that are sampled; ${DEFAULT-VALUE} by default.")
-  private long seed;
+      description = "Of beginnings that are sampled; 1 by default.")
+  private Optional<Long> seed;
 
   /** What {@code --json} prints. */
   private record Report(String model, String verdict, String reason, Suitability figures) {}
@@ -96,27 +88,21 @@ final class SuitabilityCommand implements Callable<Integer> {
     if (maxTokens < 2) {
       throw new ConfigException("--max-tokens: " + maxTokens + " is below 2; use 2 or more");
     }
+    if (prompts.isPresent() && seed.isPresent()) {
+      throw new ConfigException(
+          "--seed has no effect with --prompts, which are not sampled; leave it out");
+    }
     compute.useThreads();
     Optional<List<String>> lines =
         prompts.isPresent() ? Optional.of(PromptFile.lines(prompts.get())) : Optional.empty();
-    ModelFolder files = ModelFolder.resolve(path, heads);
+    ModelFolder files = heads.resolve(path);
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
     List<List<Integer>> texts;
     Measured lens;
-    try (LoadedModel model =
-        LoadedModel.load(
-            files,
-            compute.dtype(),
-            architecture ->
-                Decoder.lens(
-                    architecture,
-                    switch (compute.device()) {
-                      case CPU -> Torch.cpu();
-                      case CUDA -> Torch.cuda();
-                    }))) {
-      texts = lines.map(given -> encoded(model, given)).orElseGet(() -> sampled(model));
+    try (LoadedModel model = LoadedModel.lens(files, compute.device(), compute.dtype())) {
+      texts = lines.map(model::prompts).orElseGet(() -> sampled(model));
       lens = measure(model, texts);
     }
     Suitability result;
@@ -140,14 +126,6 @@ final class SuitabilityCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
-  private static List<List<Integer>> encoded(LoadedModel model, List<String> lines) {
-    List<List<Integer>> texts = new ArrayList<>();
-    for (int i = 0; i < lines.size(); i++) {
-      texts.add(model.prompt(lines.get(i), "prompt " + (i + 1)));
-    }
-    return texts;
-  }
-
   /** Beginnings of texts as the model writes them, each drawn anew. */
   private List<List<Integer>> sampled(LoadedModel model) {
     int first = model.tokenizer().beginningOfSequence().orElse(model.tokenizer().endOfDocument());
@@ -159,7 +137,7 @@ final class SuitabilityCommand implements Callable<Integer> {
               SAMPLED_TOKENS,
               model.endTokens(),
               Decoding.full(),
-              new RandomSampler(1, 0, 1, 1, seed + i)));
+              new RandomSampler(1, 0, 1, 1, seed.orElse(1L) + i)));
     }
     return model.generate(requests).stream()
         .map(
@@ -174,9 +152,13 @@ final class SuitabilityCommand implements Callable<Integer> {
   private Measured measure(LoadedModel model, List<List<Integer>> texts) {
     ExitTrace trace;
     try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      Subject subject = model.subject(engine);
       trace =
           ExitTrace.of(
-              model.subject(engine), texts, maxTokens, ThresholdKind.MAX_PROBABILITY, Map.of());
+              subject,
+              OwnText.write(subject, texts, maxTokens),
+              ThresholdKind.MAX_PROBABILITY,
+              Map.of());
     }
     return new Measured(
         trace,
@@ -222,17 +204,21 @@ final class SuitabilityCommand implements Callable<Integer> {
   /** Speed-up of both modes by threshold. */
   private static void thresholds(PrintWriter out, Suitability result) {
     out.println("\nthreshold  early-exit  recompute  agreement");
-    List<Forecast> leaving =
-        result.forecasts().stream()
-            .filter(forecast -> forecast.setting().threshold().isPresent())
-            .toList();
-    for (int i = 0; i < leaving.size(); i += 2) { // early-exit and recompute in turn
+    List<Forecast> leaving = of(result, DecodingMode.EARLY_EXIT);
+    List<Forecast> recomputing = of(result, DecodingMode.RECOMPUTE); // at the same thresholds
+    for (int i = 0; i < leaving.size(); i++) {
       out.printf(
           "%9.2f %11.2f %10.2f %8.1f %%%n",
           leaving.get(i).setting().threshold().orElseThrow(),
           leaving.get(i).speedUp(),
-          leaving.get(i + 1).speedUp(),
+          recomputing.get(i).speedUp(),
           100 * leaving.get(i).agreement());
     }
+  }
+
+  private static List<Forecast> of(Suitability result, DecodingMode mode) {
+    return result.forecasts().stream()
+        .filter(forecast -> forecast.setting().mode() == mode)
+        .toList();
   }
 }

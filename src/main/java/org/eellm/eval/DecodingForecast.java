@@ -105,17 +105,18 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
         int most = Math.min(length, count - next - 1);
         int drafts = 0;
         int right = 0;
-        boolean goesOn = true;
-        while (goesOn) {
+        while (true) {
           seconds += costs.step() + layer * costs.layer(1);
-          goesOn = drafts < most;
-          if (goesOn) {
-            seconds += costs.head();
-            Saying said = text.tokens().get(next + drafts).get(exit);
-            goesOn = said.figure() >= confidence;
-            right += goesOn && right == drafts && said.agrees() ? 1 : 0;
-            drafts += goesOn ? 1 : 0;
+          if (drafts == most) {
+            break;
           }
+          seconds += costs.head();
+          Saying said = text.tokens().get(next + drafts).get(exit);
+          if (said.figure() < confidence) {
+            break;
+          }
+          right += right == drafts && said.agrees() ? 1 : 0;
+          drafts++;
         }
         int rows = drafts + 1;
         seconds += (trace.layers() - layer) * costs.layer(rows) + costs.head(rows);

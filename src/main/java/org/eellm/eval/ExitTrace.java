@@ -43,19 +43,15 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   public record Bin(int tokens, double figure, double agreement) {}
 
   /**
-   * Lets the full model continue prompts greedily, and asks the exits.
+   * Asks the exits.
    *
+   * @param all texts of the full model's
    * @param kind a figure that is higher the surer an exit is
    * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
    */
   public static ExitTrace of(
-      Subject subject,
-      List<List<Integer>> prompts,
-      int maxTokens,
-      ThresholdKind kind,
-      Map<Integer, Double> temperatures) {
+      Subject subject, List<OwnText> all, ThresholdKind kind, Map<Integer, Double> temperatures) {
     List<Text> texts = new ArrayList<>();
-    List<OwnText> all = OwnText.write(subject, prompts, maxTokens);
     for (OwnText text : all) {
       List<List<Saying>> tokens = new ArrayList<>();
       text.continuation().forEach(id -> tokens.add(new ArrayList<>()));

@@ -29,7 +29,7 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
     requireShare("epsilon", epsilon);
   }
 
-  /** With thresholds from 1 down to 0. */
+  /** With thresholds in equal steps, from just below 1 down to 0. */
   public static LearnThenTest inSteps(double delta, double epsilon, int steps) {
     return new LearnThenTest(
         delta,

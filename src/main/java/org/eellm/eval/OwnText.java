@@ -9,8 +9,8 @@ import org.eellm.generate.Request;
 import org.eellm.generate.Result;
 import org.eellm.generate.Sampler;
 
-/** A prompt, and how the full model goes on with it greedily. */
-record OwnText(List<Integer> prompt, List<Integer> continuation) {
+/** A prompt, and how a model, the full one unless it is said, goes on with it greedily. */
+public record OwnText(List<Integer> prompt, List<Integer> continuation) {
 
   /** Hears what an exit says of a token. */
   @FunctionalInterface
@@ -22,8 +22,19 @@ record OwnText(List<Integer> prompt, List<Integer> continuation) {
     void hear(int text, int position, Prediction said);
   }
 
+  public OwnText {
+    prompt = List.copyOf(prompt);
+    continuation = List.copyOf(continuation);
+  }
+
   /** Lets the full model write. */
-  static List<OwnText> write(Subject subject, List<List<Integer>> prompts, int maxTokens) {
+  public static List<OwnText> write(Subject subject, List<List<Integer>> prompts, int maxTokens) {
+    return write(subject, prompts, maxTokens, Decoding.full());
+  }
+
+  /** Goes on with prompts greedily in a way that may not be the full model's. */
+  static List<OwnText> write(
+      Subject subject, List<List<Integer>> prompts, int maxTokens, Decoding decoding) {
     List<Result> results =
         subject.run(
             prompts.stream()
@@ -34,7 +45,7 @@ record OwnText(List<Integer> prompt, List<Integer> continuation) {
                                 prompt,
                                 maxTokens,
                                 subject.endTokens(),
-                                Decoding.full(),
+                                decoding,
                                 Sampler.greedy())))
                 .toList());
     List<OwnText> texts = new ArrayList<>();

@@ -17,7 +17,7 @@ import org.eellm.generate.PolicyName;
  * @param layers what the final head says at every layer
  * @param meanDepth layer at which a token is settled, on average
  * @param oracle speed-up of leaving just there, knowing where: what no exits surpass
- * @param costs that speeds follow from
+ * @param costs of the lens, which the oracle's speed follows from
  * @param trained whether forecasts are of exits of the model's own, and not of a copied final head
  * @param forecasts what settings would gain and change
  */
@@ -171,8 +171,8 @@ public record Suitability(
     DecodingForecast forecast = new DecodingForecast(trace, costs);
     double full = forecast.full();
     List<Forecast> forecasts = new ArrayList<>();
-    for (int length : List.of(2, 4, 8)) {
-      for (double confidence : List.of(0.2, 0.5)) {
+    for (int length : SweepGrid.DRAFT_LENGTHS) {
+      for (double confidence : SweepGrid.DRAFT_CONFIDENCES) {
         forecasts.add(
             new Forecast(
                 SweepSetting.speculative(trace.exits().get(exit), length, confidence),

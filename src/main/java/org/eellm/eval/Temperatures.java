@@ -18,13 +18,12 @@ public final class Temperatures {
   private Temperatures() {}
 
   /**
-   * Lets the full model continue prompts greedily, and fits each exit's temperature.
+   * Fits each exit's temperature.
    *
+   * @param texts of the full model's
    * @return by the exits' layers
    */
-  public static SortedMap<Integer, Double> fit(
-      Subject subject, List<List<Integer>> prompts, int maxTokens) {
-    List<OwnText> texts = OwnText.write(subject, prompts, maxTokens);
+  public static SortedMap<Integer, Double> fit(Subject subject, List<OwnText> texts) {
     double[] candidates =
         IntStream.rangeClosed(0, STEPS)
             .mapToDouble(i -> SMALLEST * Math.pow(LARGEST / SMALLEST, (double) i / STEPS))

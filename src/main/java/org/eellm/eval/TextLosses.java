@@ -1,7 +1,6 @@
 package org.eellm.eval;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -11,16 +10,12 @@ import java.util.OptionalInt;
 import java.util.function.DoubleFunction;
 import java.util.function.Function;
 import org.eellm.config.ConfigException;
-import org.eellm.eval.Subject.Work;
 import org.eellm.eval.TaskSpec.OutputType;
 import org.eellm.generate.Calibration;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.Detokenizer;
-import org.eellm.generate.Request;
-import org.eellm.generate.Result;
-import org.eellm.generate.Sampler;
 
 /**
  * Losses of whole texts that early exits write by themselves (CALM, arXiv 2207.07061, section 4.1),
@@ -41,19 +36,22 @@ public final class TextLosses implements DoubleFunction<double[]> {
    * Textual consistency: how far a text is from the full model's, which is 1 less a metric of the
    * two.
    *
+   * @param own the full model's
    * @param calibrations what a threshold means
    */
   public static TextLosses ofPrompts(
       Subject subject,
-      List<List<Integer>> prompts,
+      List<OwnText> own,
       int maxTokens,
       Metric metric,
       DoubleFunction<Calibration> calibrations) {
     requireTexts(metric);
-    List<String> full = write(subject, prompts, maxTokens, SweepTasks.FULL);
+    List<List<Integer>> prompts = own.stream().map(OwnText::prompt).toList();
+    List<String> full = texts(subject, own);
     return new TextLosses(
         settings -> {
-          List<String> early = write(subject, prompts, maxTokens, settings);
+          Decoding decoding = settings.decoding(subject.exits(), maxTokens, name -> "--" + name);
+          List<String> early = texts(subject, OwnText.write(subject, prompts, maxTokens, decoding));
           double[] far = new double[full.size()];
           Arrays.setAll(
               far,
@@ -77,11 +75,7 @@ public final class TextLosses implements DoubleFunction<double[]> {
       OptionalInt limit,
       long seed,
       DoubleFunction<Calibration> calibrations) {
-    if (spec.outputType() != OutputType.GENERATE_UNTIL) {
-      throw new ConfigException(
-          "--task: %s asks for likelihoods, which exits do not change; use a task whose answers are written"
-              .formatted(spec.task()));
-    }
+    spec.requireWritten("--task");
     Metric metric = spec.metrics().getFirst();
     List<Item> items = TaskItems.read(spec, data, limit, seed);
     Function<DecodingSettings, double[]> scores =
@@ -111,47 +105,22 @@ public final class TextLosses implements DoubleFunction<double[]> {
   /** Of each text. */
   @Override
   public double[] apply(double threshold) {
-    return known.computeIfAbsent(threshold, t -> losses.apply(settings(calibrations.apply(t))));
+    return known.computeIfAbsent(
+        threshold,
+        t ->
+            losses.apply(
+                DecodingSettings.of(DecodingMode.EARLY_EXIT, Optional.of(calibrations.apply(t)))));
   }
 
-  private static DecodingSettings settings(Calibration calibration) {
-    return new DecodingSettings(
-        Optional.of(DecodingMode.EARLY_EXIT),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.of(calibration),
-        Optional.empty(),
-        List.of(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
-  }
-
-  private static List<String> write(
-      Subject subject, List<List<Integer>> prompts, int maxTokens, DecodingSettings settings) {
-    Decoding decoding = settings.decoding(subject.exits(), maxTokens, name -> "--" + name);
-    List<Result> results =
-        subject.run(
-            prompts.stream()
-                .map(
-                    prompt ->
-                        Work.silent(
-                            new Request(
-                                prompt,
-                                maxTokens,
-                                subject.endTokens(),
-                                decoding,
-                                Sampler.greedy())))
-                .toList());
-    List<String> texts = new ArrayList<>();
-    for (int i = 0; i < prompts.size(); i++) {
-      Detokenizer detokenizer = subject.detokenizers().apply(prompts.get(i));
-      StringBuilder text = new StringBuilder();
-      results.get(i).ids().forEach(id -> text.append(detokenizer.append(id)));
-      texts.add(text.append(detokenizer.finish()).toString());
-    }
-    return texts;
+  private static List<String> texts(Subject subject, List<OwnText> written) {
+    return written.stream()
+        .map(
+            text -> {
+              Detokenizer detokenizer = subject.detokenizers().apply(text.prompt());
+              StringBuilder joined = new StringBuilder();
+              text.continuation().forEach(id -> joined.append(detokenizer.append(id)));
+              return joined.append(detokenizer.finish()).toString();
+            })
+        .toList();
   }
 }

@@ -159,12 +159,33 @@ final class CalibrateCommandTest {
         "--loss=acc | --loss: acc is not of texts; use rouge1",
         "--task=gsm8k | --task and --data go together",
         "--limit=3 | --limit is for --task",
+        "--task=gsm8k --data=nowhere --limit=0 | --limit: 0 is below 1",
       })
-  void calibrate_wrongUse_isRefused(String option, String message) throws IOException {
-    Outcome outcome = calibrate(100, option);
+  void calibrate_wrongUse_isRefused(String options, String message) throws IOException {
+    Outcome outcome = calibrate(100, options.split(" "));
 
     assertThat(outcome.code()).isEqualTo(2);
     assertThat(outcome.err()).contains(message);
+  }
+
+  @Test
+  void calibrate_lengthOfNoPrompts_isRefused() {
+    Outcome outcome =
+        run(
+            "calibrate",
+            "--model",
+            "nowhere",
+            "--task",
+            "gsm8k",
+            "--data",
+            "nowhere",
+            "--output",
+            "nowhere.json",
+            "--max-tokens",
+            "4");
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).contains("--max-tokens has no effect without --prompts");
   }
 
   @Test

@@ -25,6 +25,8 @@ import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.eval.ExitTrace;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
 import org.eellm.generate.Engine;
 import org.eellm.generate.ExitPolicies;
 import org.eellm.generate.Generator;
@@ -33,8 +35,6 @@ import org.eellm.generate.Request;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.ThresholdKind;
 import org.eellm.generate.TokenListener;
-import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -119,16 +119,14 @@ final class StoriesTest {
             .readTree(STORIES.resolve("golden.json").toFile())
             .get("logitlens_per_layer_loss_acc");
     try (LoadedModel model =
-            LoadedModel.load(
-                ModelFolder.resolve(STORIES, Optional.empty()),
-                Optional.empty(),
-                architecture -> Decoder.lens(architecture, Torch.cpu()));
+            LoadedModel.lens(
+                ModelFolder.resolve(STORIES, Optional.empty()), Device.CPU, Optional.empty());
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
+      Subject subject = model.subject(engine);
       ExitTrace trace =
           ExitTrace.of(
-              model.subject(engine),
-              List.of(known.subList(0, 1)),
-              known.size() - 1,
+              subject,
+              OwnText.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
               ThresholdKind.MAX_PROBABILITY,
               Map.of());
 

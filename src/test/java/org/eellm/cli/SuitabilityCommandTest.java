@@ -127,6 +127,10 @@ final class SuitabilityCommandTest {
 
     assertThat(run("suitability", model.toString(), "--max-tokens", "1")).isEqualTo(2);
     assertThat(err.toString()).contains("--max-tokens: 1 is below 2");
+    String prompts = folder.resolve("prompts.txt").toString();
+    assertThat(run("suitability", model.toString(), "--prompts", prompts, "--seed", "2"))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("--seed has no effect with --prompts");
     assertThat(run("suitability", folder.resolve("nowhere").toString())).isEqualTo(1);
   }
 }
