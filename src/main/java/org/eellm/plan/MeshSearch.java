@@ -27,13 +27,14 @@ import org.eellm.schedule.Schedule;
  * Schedules are one-forward-one-backward, interleaved where there are chunks, without fills.
  *
  * <p>It looks at all candidates. What does not fit is told by its memory, and what cannot be the
- * quickest by a lower bound of its time, before anything is simulated; neither changes the result.
+ * quickest, or the quickest of its mesh, by a lower bound of its time, before anything is
+ * simulated; neither changes the result.
  */
 public final class MeshSearch {
-  private static final List<Integer> CHUNKS = List.of(1, 2, 4);
+  private static final List<Integer> CHUNKS = List.of(1, 2, 4, 8);
 
   /** Microbatches, a stage, from which on no more of them are alive at a time. */
-  private static final int FULL = 3;
+  static final int FULL = 3;
 
   /**
    * What came out.
@@ -58,12 +59,30 @@ public final class MeshSearch {
 
   private record Pipes(int stages, int chunks, int microbatches) {}
 
-  private record Sized(RunConfig config, long memory, double bound) {}
+  /** What a placement depends on. */
+  private record Split(int virtualStages, Balance balance, boolean preExit) {}
+
+  /**
+   * A candidate.
+   *
+   * @param memory bytes of the fullest rank
+   * @param bound seconds that a step takes at least
+   */
+  private record Sized(RunConfig config, Planner planner, long memory, double bound) {
+    String mesh() {
+      ParallelConfig parallel = config.parallel();
+      return parallel.tp() + " " + parallel.dp() + " " + parallel.pp();
+    }
+  }
+
+  /** A candidate that was simulated. */
+  private record Timed(Planner planner, double seconds) {}
 
   private final RunConfig config;
   private final Hardware hardware;
   private final int devices;
   private final Map<Pipes, Schedule> schedules = new HashMap<>();
+  private final Map<Split, Placement> placements = new HashMap<>();
   private final Map<String, Integer> impossible = new TreeMap<>();
 
   private MeshSearch(RunConfig config, Hardware hardware, int devices) {
@@ -89,47 +108,44 @@ public final class MeshSearch {
             .filter(candidate -> candidate.memory() <= hardware.memoryBytes())
             .sorted(Comparator.comparingDouble(Sized::bound))
             .toList();
-    Map<String, Plan> byMesh = new TreeMap<>();
+    Map<String, Timed> best = new TreeMap<>();
     for (Sized candidate : fitting) {
-      if (candidate.bound() >= limit(byMesh, count)) {
+      if (candidate.bound() >= limit(best, count)) {
         break; // The others' bounds are higher still.
       }
-      Plan plan = Planner.plan(candidate.config(), hardware);
-      byMesh.merge(mesh(candidate.config()), plan, MeshSearch::quicker);
+      Timed quickest = best.get(candidate.mesh());
+      if (quickest == null || candidate.bound() < quickest.seconds()) {
+        double seconds = candidate.planner().plan().time().total();
+        if (quickest == null || seconds < quickest.seconds()) {
+          best.put(candidate.mesh(), new Timed(candidate.planner(), seconds));
+        }
+      }
     }
     Optional<Plan> nearest =
         candidates.stream()
             .filter(candidate -> candidate.memory() > hardware.memoryBytes())
             .min(Comparator.comparingLong(Sized::memory))
-            .map(candidate -> Planner.plan(candidate.config(), hardware));
+            .map(candidate -> candidate.planner().plan());
     return new Result(
         candidates.size() + impossible.values().stream().mapToInt(Integer::intValue).sum(),
         impossible,
         candidates.size() - fitting.size(),
         nearest,
-        byMesh.values().stream()
-            .sorted(Comparator.comparingDouble(plan -> plan.time().total()))
+        best.values().stream()
+            .sorted(Comparator.comparingDouble(Timed::seconds))
             .limit(count)
+            .map(timed -> timed.planner().plan())
             .toList());
   }
 
   /** A step's time from which on a mesh would no longer be told. */
-  private static double limit(Map<String, Plan> byMesh, int count) {
-    return byMesh.values().stream()
-        .map(plan -> plan.time().total())
+  private static double limit(Map<String, Timed> best, int count) {
+    return best.values().stream()
+        .mapToDouble(Timed::seconds)
         .sorted()
         .skip(count - 1L)
         .findFirst()
         .orElse(Double.POSITIVE_INFINITY);
-  }
-
-  private static String mesh(RunConfig config) {
-    ParallelConfig parallel = config.parallel();
-    return parallel.tp() + " " + parallel.dp() + " " + parallel.pp();
-  }
-
-  private static Plan quicker(Plan a, Plan b) {
-    return b.time().total() < a.time().total() ? b : a;
   }
 
   private List<Sized> candidates() {
@@ -152,11 +168,13 @@ public final class MeshSearch {
   private Optional<Sized> size(ParallelConfig mesh, int micro, Recompute recompute) {
     try {
       RunConfig candidate = config.with(mesh, config.train().with(micro, recompute));
+      Planner planner = new Planner(new Pipeline(candidate, placement(mesh)), hardware);
       return Optional.of(
           new Sized(
               candidate,
-              Planner.fullestBytes(candidate, hardware, schedule(candidate)),
-              Planner.leastSeconds(candidate, hardware)));
+              planner,
+              planner.fullestBytes(schedule(candidate)),
+              planner.leastSeconds()));
     } catch (ConfigException e) {
       impossible.merge(String.valueOf(e.getMessage()).replaceFirst(":.*", ""), 1, Integer::sum);
       return Optional.empty();
@@ -169,7 +187,15 @@ public final class MeshSearch {
     int microbatches = count / (candidate.train().microBatchSize() * mesh.dp());
     return schedules.computeIfAbsent(
         new Pipes(mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
-        pipes -> Pipeline.of(candidate).schedule(pipes.microbatches()));
+        pipes -> new Pipeline(candidate, placement(mesh)).schedule(pipes.microbatches()));
+  }
+
+  private Placement placement(ParallelConfig mesh) {
+    return placements.computeIfAbsent(
+        new Split(mesh.pp() * mesh.chunks(), mesh.balance(), mesh.preExit()),
+        _ ->
+            Placement.of(
+                config.architecture(), mesh, config.data().sequenceLength(), Learning.EVERYTHING));
   }
 
   /** Divisors of {@code of}, up to a limit. */
@@ -202,8 +228,7 @@ public final class MeshSearch {
   /** Which layers and exits are where, or why that cannot be. */
   private Object split(ParallelConfig mesh) {
     try {
-      return Placement.of(
-          config.architecture(), mesh, config.data().sequenceLength(), Learning.EVERYTHING);
+      return placement(mesh);
     } catch (ConfigException e) {
       return String.valueOf(e.getMessage());
     }

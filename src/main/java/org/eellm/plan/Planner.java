@@ -33,11 +33,12 @@ public final class Planner {
   private final Pipeline pipeline;
   private final BranchWork work;
 
-  private Planner(RunConfig config, Hardware hardware) {
-    this.config = config;
+  /** A planner of a run that {@link #checked} has nothing against. */
+  Planner(Pipeline pipeline, Hardware hardware) {
+    this.config = pipeline.config();
     this.hardware = hardware;
     this.mesh = config.parallel();
-    this.pipeline = Pipeline.of(config);
+    this.pipeline = pipeline;
     this.work = new BranchWork(config, hardware);
   }
 
@@ -47,7 +48,7 @@ public final class Planner {
    * @throws ConfigException if the model's vocabulary is not known yet, or the run tunes exits
    */
   public static Plan plan(RunConfig config, Hardware hardware) {
-    return new Planner(checked(config), hardware).plan();
+    return new Planner(Pipeline.of(checked(config)), hardware).plan();
   }
 
   /** Refuses what no mesh would make a plan of. */
@@ -68,40 +69,49 @@ public final class Planner {
    * Memory of the fullest rank, without simulating a step.
    *
    * @param schedule of as many microbatches as fill the pipeline, or more
-   * @throws ConfigException as {@link #plan} does
    */
-  static long fullestBytes(RunConfig config, Hardware hardware, Schedule schedule) {
-    Planner planner = new Planner(checked(config), hardware);
+  long fullestBytes(Schedule schedule) {
     Footprint footprint = new Footprint(config, hardware);
     return IntStream.range(0, schedule.stages())
-        .mapToLong(stage -> footprint.of(stage, planner.slices(stage), schedule).total())
+        .mapToLong(stage -> footprint.of(stage, slices(stage), schedule).total())
         .max()
         .orElseThrow();
   }
 
   /**
-   * A lower bound of a step's seconds: the busiest stage's work.
-   *
-   * @throws ConfigException as {@link #plan} does
+   * A lower bound of a step's seconds without fills, without simulating it: a stage waits for the
+   * first microbatch, has its work to do, and then the last gradient goes back to the first stage,
+   * or the stage's sums follow.
    */
-  static double leastSeconds(RunConfig config, Hardware hardware) {
-    Planner planner = new Planner(checked(config), hardware);
-    Costs costs = planner.costs();
-    int stages = config.parallel().pp();
-    return planner.microbatches()
-        * IntStream.range(0, stages)
-            .mapToDouble(
-                stage ->
-                    IntStream.range(0, config.parallel().chunks())
-                        .map(chunk -> chunk * stages + stage)
-                        .mapToDouble(
-                            v ->
-                                costs.forward().get(v)
-                                    + costs.backward().get(v)
-                                    + costs.heads().get(v))
-                        .sum())
-            .max()
-            .orElseThrow();
+  double leastSeconds() {
+    Costs costs = costs();
+    double before = 0;
+    double behind = 0;
+    double least = 0;
+    double update = 0;
+    double gather = 0;
+    for (int stage = 0; stage < mesh.pp(); stage++) {
+      double busy = 0;
+      for (int chunk = 0; chunk < mesh.chunks(); chunk++) {
+        busy += seconds(costs, chunk * mesh.pp() + stage);
+      }
+      List<Slice> slices = slices(stage);
+      long parameters = held(slices);
+      double after = Math.max(behind, sums(stage, slices, parameters, costs));
+      least = Math.max(least, before + microbatches() * busy + after);
+      update = Math.max(update, update(parameters));
+      gather = Math.max(gather, gather(parameters));
+      before += costs.forward().get(stage) + costs.transfer();
+      behind += costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
+    }
+    return least + update + gather;
+  }
+
+  /** What a virtual stage does for a microbatch. */
+  private static double seconds(Costs costs, int virtualStage) {
+    return costs.forward().get(virtualStage)
+        + costs.backward().get(virtualStage)
+        + costs.heads().get(virtualStage);
   }
 
   /** Bytes that norm and update read and write for a parameter that computes in some format. */
@@ -109,23 +119,25 @@ public final class Planner {
     return UPDATE_BYTES + NORM_BYTES + (type == DataType.FLOAT32 ? 0 : type.bytes());
   }
 
-  private Plan plan() {
+  Plan plan() {
     Schedule schedule = pipeline.schedule(microbatches());
     Costs costs = costs();
     Timeline timeline = Timeline.of(schedule, costs);
+    double[] busy = new double[mesh.pp()];
+    double[] ends = new double[mesh.pp()];
+    for (Timeline.Span span : timeline.spans()) {
+      busy[span.stage()] += span.end() - span.start();
+      ends[span.stage()] = Math.max(ends[span.stage()], span.end());
+    }
     Footprint footprint = new Footprint(config, hardware);
-    Architecture architecture = config.architecture();
     List<StagePlan> stages = new ArrayList<>();
     for (int stage = 0; stage < mesh.pp(); stage++) {
       List<Slice> slices = slices(stage);
       stages.add(
           new StagePlan(
-              stage,
-              slices,
-              ParameterCount.held(architecture, slices, mesh.tp()),
-              footprint.of(stage, slices, schedule),
-              timeline.makespan() * (1 - timeline.idleShare(stage))));
+              stage, slices, held(slices), footprint.of(stage, slices, schedule), busy[stage]));
     }
+    Architecture architecture = config.architecture();
     ModelFlops flops = ModelFlops.perToken(architecture, config.data().sequenceLength());
     long tokens = (long) config.train().globalBatchSize() * config.data().sequenceLength();
     return new Plan(
@@ -135,7 +147,7 @@ public final class Planner {
         flops.total(config.exits().layers().size()) * tokens,
         stages,
         timeline,
-        time(timeline, costs, stages));
+        time(timeline.makespan(), ends, costs, stages));
   }
 
   private int microbatches() {
@@ -159,45 +171,57 @@ public final class Planner {
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
 
-  /** A stage sums its gradients as soon as it has them; the update waits for all of them. */
-  private StepTime time(Timeline timeline, Costs costs, List<StagePlan> stages) {
+  /**
+   * A stage sums its gradients as soon as it has them; the update waits for all of them.
+   *
+   * @param ends of the stages' last backward passes
+   */
+  private StepTime time(double makespan, double[] ends, Costs costs, List<StagePlan> stages) {
     double summed = 0;
     double update = 0;
     double gather = 0;
     for (StagePlan stage : stages) {
-      double end =
-          timeline.spans().stream()
-              .filter(span -> span.stage() == stage.stage())
-              .mapToDouble(Timeline.Span::end)
-              .max()
-              .orElse(0);
-      summed = Math.max(summed, end + sums(stage, costs));
-      double part = (double) stage.parameters() / mesh.dp();
-      double bandwidth = hardware.memoryGbPerSecond() * 1e9;
-      update = Math.max(update, part * updateBytes(config.model().dtype()) / bandwidth);
-      gather = Math.max(gather, replicaPart(stage.parameters() * config.model().dtype().bytes()));
+      double sums = sums(stage.stage(), stage.slices(), stage.parameters(), costs);
+      summed = Math.max(summed, ends[stage.stage()] + sums);
+      update = Math.max(update, update(stage.parameters()));
+      gather = Math.max(gather, gather(stage.parameters()));
     }
-    return new StepTime(
-        timeline.makespan(), Math.max(0, summed - timeline.makespan()), update, gather);
+    return new StepTime(makespan, Math.max(0, summed - makespan), update, gather);
+  }
+
+  /** The parameters of a rank with these slices. */
+  private long held(List<Slice> slices) {
+    return ParameterCount.held(config.architecture(), slices, mesh.tp());
+  }
+
+  /** Norm and update of a rank's part of so many parameters. */
+  private double update(long parameters) {
+    double part = (double) parameters / mesh.dp();
+    return part * updateBytes(config.model().dtype()) / (hardware.memoryGbPerSecond() * 1e9);
+  }
+
+  /** The gathering of so many updated weights over replicas. */
+  private double gather(long parameters) {
+    return replicaPart((double) parameters * config.model().dtype().bytes());
   }
 
   /**
    * What a stage's sums take after its last backward pass. Those over replicas go on beside it,
    * where the hardware can do that, but for the last bucket and the embedding.
    */
-  private double sums(StagePlan stage, Costs costs) {
+  private double sums(int stage, List<Slice> slices, long parameters, Costs costs) {
     ModelConfig model = config.model();
     double embedding = 4.0 * model.vocabSize() * model.hiddenSize() / mesh.tp();
     double seconds = 0;
     if (mesh.dp() > 1) {
-      double all = replicaPart(4.0 * stage.parameters());
-      boolean embeds = stage.slices().stream().anyMatch(Slice::embeds);
+      double all = replicaPart(4.0 * parameters);
+      boolean embeds = slices.stream().anyMatch(Slice::embeds);
       double bucket = mesh.bucketMegabytes() * (double) (1 << 20);
       double late = replicaPart(embeds ? embedding + bucket : bucket);
-      double hidden = hardware.overlaps() ? costs.backward().get(stage.stage()) : 0;
+      double hidden = hardware.overlaps() ? costs.backward().get(stage) : 0;
       seconds += Math.max(Math.min(late, all), all - hidden);
     }
-    if (isTied(stage.stage())) {
+    if (isTied(stage)) {
       seconds +=
           2
               * Collectives.part(
