@@ -33,7 +33,11 @@ final class PlanText {
         plan.config().train().microBatchSize(),
         plan.flops());
     out.println();
-    out.println("                        with exits" + (bare.isPresent() ? "    without" : ""));
+    out.printf(
+        "%24s%13s%s%n",
+        "",
+        bare.isPresent() ? "with exits" : "without exits",
+        bare.isPresent() ? "%13s".formatted("without") : "");
     row(out, "time of a step", plan, bare, p -> seconds(p.time().total()));
     row(out, "  pipeline", plan, bare, p -> seconds(p.time().pipeline()));
     row(out, "  sums of gradients", plan, bare, p -> seconds(p.time().gradients()));
@@ -126,8 +130,8 @@ final class PlanText {
 
   private static void row(PrintWriter out, String name, Plan plan, Optional<Plan> bare, Cell cell) {
     out.printf(
-        "%-24s%10s%s%n",
-        name, cell.of(plan), bare.map(other -> "%11s".formatted(cell.of(other))).orElse(""));
+        "%-24s%13s%s%n",
+        name, cell.of(plan), bare.map(other -> "%13s".formatted(cell.of(other))).orElse(""));
   }
 
   private static void line(
