@@ -3,6 +3,7 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.eellm.config.ParallelConfig.Balance;
 
@@ -54,6 +55,28 @@ public record Placement(List<Slice> slices) {
    */
   public static Placement of(
       Architecture architecture, ParallelConfig parallel, int sequenceLength, Learning learning) {
+    requirePossible(architecture, parallel, learning);
+    int layers = learning.layers(architecture);
+    int stages = parallel.pp() * parallel.chunks();
+    List<Integer> counts = parallel.layersPerStage();
+    if (counts.isEmpty()) {
+      counts =
+          parallel.balance() == Balance.EVEN
+              ? even(layers, stages)
+              : byCost(architecture, stages, parallel.preExit(), sequenceLength, learning);
+    }
+    List<Slice> slices = new ArrayList<>();
+    int first = 0;
+    for (int count : counts) {
+      slices.add(slice(architecture, first, first + count, parallel.preExit(), learning));
+      first += count;
+    }
+    return new Placement(slices);
+  }
+
+  /** What {@link #of} refuses, without dealing out anything. */
+  static void requirePossible(
+      Architecture architecture, ParallelConfig parallel, Learning learning) {
     int layers = learning.layers(architecture);
     int stages = parallel.pp() * parallel.chunks();
     require(
@@ -73,15 +96,9 @@ public record Placement(List<Slice> slices) {
         "an exit with a branch MLP (exits.head mlp) takes the place of its layer's MLP and cannot"
             + " leave its stage; remove one of them");
     List<Integer> counts = parallel.layersPerStage();
-    if (counts.isEmpty()) {
-      counts =
-          parallel.balance() == Balance.EVEN
-              ? even(layers, stages)
-              : byCost(architecture, stages, parallel.preExit(), sequenceLength, learning);
-    }
     int sum = counts.stream().mapToInt(Integer::intValue).sum();
     require(
-        sum == layers,
+        counts.isEmpty() || sum == layers,
         "parallel.layers_per_stage",
         "%s adds up to %d, but the %s has %d layers; give it %d, such as %s"
             .formatted(
@@ -91,13 +108,6 @@ public record Placement(List<Slice> slices) {
                 layers,
                 layers,
                 even(layers, stages)));
-    List<Slice> slices = new ArrayList<>();
-    int first = 0;
-    for (int count : counts) {
-      slices.add(slice(architecture, first, first + count, parallel.preExit(), learning));
-      first += count;
-    }
-    return new Placement(slices);
   }
 
   private static Slice slice(
@@ -105,14 +115,16 @@ public record Placement(List<Slice> slices) {
     int layers = learning.layers(architecture);
     List<Integer> exits =
         architecture.exits().layers().stream()
-            .filter(
-                layer ->
-                    preExit
-                        ? first <= layer && (layer < end || (layer == layers && end == layers))
-                        : first < layer && layer <= end)
+            .filter(exit -> first <= holder(exit, layers, preExit))
+            .filter(exit -> holder(exit, layers, preExit) < end)
             .toList();
     boolean concludes = end == layers && learning != Learning.EXITS;
     return new Slice(first, end, exits, first == 0, concludes);
+  }
+
+  /** The layer, counted from 0, on whose slice an exit is. */
+  private static int holder(int exit, int layers, boolean preExit) {
+    return preExit && exit < layers ? exit : exit - 1;
   }
 
   private static List<Integer> even(int layers, int stages) {
@@ -134,19 +146,25 @@ public record Placement(List<Slice> slices) {
       int sequenceLength,
       Learning learning) {
     int layers = learning.layers(architecture);
+    // before[n]: how many exits the first n layers hold.
+    int[] before = new int[layers + 1];
+    for (int exit : architecture.exits().layers()) {
+      before[holder(exit, layers, preExit) + 1]++;
+    }
+    Arrays.parallelPrefix(before, Integer::sum);
+    PartCosts parts = PartCosts.of(architecture, sequenceLength);
     // best[s][n]: the least possible cost of the dearest of s slices over the last n layers.
     double[][] best = new double[stages + 1][layers + 1];
     int[][] choice = new int[stages + 1][layers + 1];
-    for (int n = 0; n <= layers; n++) {
-      best[0][n] = n == 0 ? 0 : Double.POSITIVE_INFINITY;
-    }
+    Arrays.fill(best[0], 1, layers + 1, Double.POSITIVE_INFINITY);
     for (int s = 1; s <= stages; s++) {
       for (int n = 0; n <= layers; n++) {
         best[s][n] = Double.POSITIVE_INFINITY;
+        int first = layers - n;
         for (int count = n - s + 1; count >= 1; count--) {
-          int first = layers - n;
-          Slice slice = slice(architecture, first, first + count, preExit, learning);
-          double cost = Math.max(cost(architecture, slice, sequenceLength), best[s - 1][n - count]);
+          int exits = before[first + count] - before[first];
+          boolean concludes = count == n && learning != Learning.EXITS;
+          double cost = Math.max(parts.slice(count, exits, concludes), best[s - 1][n - count]);
           if (cost < best[s][n]) {
             best[s][n] = cost;
             choice[s][n] = count;
@@ -165,12 +183,24 @@ public record Placement(List<Slice> slices) {
 
   /** Forward work of a slice for a token, in multiply-adds; backward is twice that everywhere. */
   public static double cost(Architecture architecture, Slice slice, int sequenceLength) {
-    ModelConfig model = architecture.model();
-    ExitLayout exits = architecture.exits();
-    double layer = layerWork(model, sequenceLength);
-    double output = (double) model.vocabSize() * model.hiddenSize();
-    double exit = output + (exits.mlp() ? mlpWork(model) : 0) + (exits.block() ? layer : 0);
-    return slice.layers() * layer + slice.exits().size() * exit + (slice.concludes() ? output : 0);
+    return PartCosts.of(architecture, sequenceLength)
+        .slice(slice.layers(), slice.exits().size(), slice.concludes());
+  }
+
+  /** Forward work of a layer, an exit's head and the final head's matrix. */
+  private record PartCosts(double layer, double exit, double output) {
+    static PartCosts of(Architecture architecture, int sequenceLength) {
+      ModelConfig model = architecture.model();
+      ExitLayout exits = architecture.exits();
+      double layer = layerWork(model, sequenceLength);
+      double output = (double) model.vocabSize() * model.hiddenSize();
+      double exit = output + (exits.mlp() ? mlpWork(model) : 0) + (exits.block() ? layer : 0);
+      return new PartCosts(layer, exit, output);
+    }
+
+    double slice(int layers, int exits, boolean concludes) {
+      return layers * layer + exits * exit + (concludes ? output : 0);
+    }
   }
 
   private static double layerWork(ModelConfig model, int sequenceLength) {

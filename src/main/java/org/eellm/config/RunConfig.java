@@ -59,7 +59,7 @@ public record RunConfig(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
         "shares out tokens, but train.layer_dropout skips whole sequences; remove one of them");
-    Placement.of(architecture, parallel, data.sequenceLength(), learning);
+    Placement.requirePossible(architecture, parallel, learning);
     int unit = train.microBatchSize() * parallel.dp() * (parallel.chunks() > 1 ? parallel.pp() : 1);
     batch("train.global_batch_size", train.globalBatchSize(), unit, train, parallel);
     if (train.rampup().samples() > 0) {
