@@ -51,6 +51,9 @@ public record DecodingSettings(
   /** Exits in a row that agree by default. */
   public static final int PATIENCE = 2;
 
+  /** Nothing is said. */
+  public static final DecodingSettings NONE = of(Optional.empty(), Optional.empty());
+
   /** One threshold, or one for each exit in use. */
   public sealed interface ThresholdSetting {
 
@@ -71,8 +74,13 @@ public record DecodingSettings(
 
   /** A mode, with a calibration or with what it has by default. */
   public static DecodingSettings of(DecodingMode mode, Optional<Calibration> calibration) {
+    return of(Optional.of(mode), calibration);
+  }
+
+  private static DecodingSettings of(
+      Optional<DecodingMode> mode, Optional<Calibration> calibration) {
     return new DecodingSettings(
-        Optional.of(mode),
+        mode,
         Optional.empty(),
         Optional.empty(),
         Optional.empty(),

@@ -377,12 +377,15 @@ final class RequestReader {
   }
 
   private Decoding decoding(Optional<Fields> earlyExit, int maxTokens) {
+    // One that asks only to be told of each token says nothing of how to decode.
+    Optional<DecodingSettings> own =
+        earlyExit.map(this::settings).filter(given -> !given.equals(DecodingSettings.NONE));
     try {
-      return earlyExit.isEmpty()
+      return own.isEmpty()
           ? model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name)
-          : settings(earlyExit.get()).decoding(model.exits(), maxTokens, RequestReader::param);
+          : own.get().decoding(model.exits(), maxTokens, RequestReader::param);
     } catch (ConfigException e) {
-      throw earlyExit.isEmpty() ? e : wrongSetting(e);
+      throw own.isEmpty() ? e : wrongSetting(e);
     }
   }
 

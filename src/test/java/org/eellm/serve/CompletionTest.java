@@ -4,11 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.generate.Decoding;
+import org.eellm.generate.DecodingMode;
+import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.ExitPolicies;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.RandomSampler;
@@ -304,6 +309,32 @@ final class CompletionTest {
         .hasSize(server.served.prompt("the cat", "prompt").size());
     assertThat(first.path("finish_reason").asText()).isEqualTo("length");
     assertThat(reply.path("usage").path("completion_tokens").asInt()).isZero();
+  }
+
+  @Test
+  void completion_nothingSaidOfDecoding_isDecodedAsTheServerSays() {
+    assertThat(whereRecomputing("{}").decoding()).isInstanceOf(Decoding.Recompute.class);
+    TextRequest told = whereRecomputing("{\"per_token\": true}");
+    assertThat(told.perToken()).isTrue();
+    assertThat(told.decoding()).isInstanceOf(Decoding.Recompute.class);
+    assertThat(whereRecomputing("{\"threshold\": 0.5}").decoding())
+        .isInstanceOf(Decoding.EarlyExit.class);
+  }
+
+  /** A request with this for {@code early_exit}, where the server's mode is recompute. */
+  private static TextRequest whereRecomputing(String earlyExit) {
+    ServedModel served =
+        new ServedModel(
+            TestServer.MODEL,
+            server.decoder.architecture(),
+            server.engine,
+            server.tokenizer,
+            Set.of(),
+            ChatTemplate.read(folder, server.tokenizer),
+            DecodingSettings.of(DecodingMode.RECOMPUTE, Optional.empty()));
+    ObjectNode body = Json.object().put("prompt", "the cat");
+    body.set("early_exit", TestServer.json(earlyExit));
+    return new RequestReader(served, new Fields(body, "")).completion();
   }
 
   @Test

@@ -16,7 +16,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.eellm.data.BytePairTrainer;
@@ -63,7 +62,7 @@ final class TestServer implements AutoCloseable {
             tokenizer,
             Set.of(tokenizer.endOfDocument()),
             ChatTemplate.read(folder, tokenizer),
-            defaults());
+            DecodingSettings.NONE);
     if (serves) {
       server.serve(served);
     }
@@ -113,21 +112,6 @@ final class TestServer implements AutoCloseable {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-  }
-
-  static DecodingSettings defaults() {
-    return new DecodingSettings(
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        List.of(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
   }
 
   String base() {
