@@ -68,8 +68,14 @@ class NativeMemoryTest {
       long pointers = Pointer.totalCount();
       long bytes = allocated();
       train(runner, evaluator, 51, 550);
+      long grown = allocated() - bytes;
+      // What Java's compilers hold while they are at a large method passes; a leak grows on.
+      for (long last = 550; grown >= LEAK_OF_AN_ACTIVATION && last < 1050; last += 50) {
+        train(runner, evaluator, last + 1, last + 50);
+        grown = allocated() - bytes;
+      }
       assertThat(Pointer.totalCount()).isLessThanOrEqualTo(pointers);
-      assertThat(allocated() - bytes).isLessThan(LEAK_OF_AN_ACTIVATION);
+      assertThat(grown).isLessThan(LEAK_OF_AN_ACTIVATION);
     }
   }
 
