@@ -34,8 +34,8 @@ public final class ExitEditor {
    *
    * @param added which, and what their heads are made of
    * @param seed of random values
-   * @throws ConfigException if an exit is there already or beyond the model, if the model's exits
-   *     are of another kind, or if the heads are to share an output matrix the model does not have
+   * @throws ConfigException if an exit is there already or beyond the model, or if the model's
+   *     exits are of another kind
    */
   public static SourceModel add(SourceModel model, ExitLayout added, Start start, long seed) {
     Architecture architecture = model.architecture();
@@ -51,11 +51,6 @@ public final class ExitEditor {
       throw new ConfigException(
           "head: the model's exits are %s, and all exits of a model are alike; ask for the same or remove them"
               .formatted(kind(present)));
-    }
-    if (added.tieOutput() && !architecture.model().tieEmbeddings()) {
-      throw new ConfigException(
-          "tie: the model's output matrix is not its embedding, so exits cannot share it; leave it"
-              + " out, and each exit gets a copy");
     }
     Set<Integer> layers = new TreeSet<>(present.layers());
     layers.addAll(added.layers());

@@ -121,7 +121,11 @@ record MegatronArguments(String place, Dict arguments) {
         flag("use_exit_norm", false),
         flag("use_exit_mlp", false),
         flag("use_exit_block", false),
-        !flag("untie_exit_output_weights", false));
+        exitsShareEmbedding() && !flag("untie_embeddings_and_output_weights", false));
+  }
+
+  boolean exitsShareEmbedding() {
+    return !flag("untie_exit_output_weights", false);
   }
 
   /** The exits' layers as the training named them, ascending. */

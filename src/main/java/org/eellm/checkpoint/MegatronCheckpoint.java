@@ -273,7 +273,9 @@ final class MegatronCheckpoint {
     if (exits.norm()) {
       norm(stage, from + "exit_norm", to + "norm");
     }
-    if (!exits.tieOutput()) {
+    if (arguments.exitsShareEmbedding() && !exits.tieOutput()) {
+      add(0, EMBEDDING, to + "lm_head.weight", this::rows, vocabulary());
+    } else if (!exits.tieOutput()) {
       add(
           stage,
           "exit_output_layer." + index + ".weight",

@@ -121,16 +121,17 @@ public final class ModelReader {
     return tensors;
   }
 
-  /** Whether an output matrix is stored though it is the embedding. */
+  /** Whether an output matrix is stored though it is another. */
   private static boolean isTied(
       String name, StoredWeights weights, HuggingFaceConfig config, ModelConfig model) {
-    StoredTensor embedding = weights.tensors().get("model.embed_tokens.weight");
+    String shared = model.tieEmbeddings() ? "model.embed_tokens.weight" : "lm_head.weight";
+    StoredTensor other = weights.tensors().get(shared);
     boolean tied =
         name.equals("lm_head.weight")
             ? model.tieEmbeddings()
             : name.matches("exits\\.\\d+\\.lm_head\\.weight")
                 && config.architecture().exits().tieOutput();
     StoredTensor output = weights.tensors().get(name);
-    return tied && embedding != null && output != null && ModelTensor.equalBytes(output, embedding);
+    return tied && other != null && output != null && ModelTensor.equalBytes(output, other);
   }
 }

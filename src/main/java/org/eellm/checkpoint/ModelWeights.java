@@ -35,7 +35,8 @@ import org.eellm.tensor.Torch;
  */
 public final class ModelWeights {
   private static final String EMBEDDING = "model.embed_tokens.weight";
-  private static final Pattern OUTPUT = Pattern.compile("(exits\\.\\d+\\.)?lm_head\\.weight");
+  private static final String OUTPUT = "lm_head.weight";
+  private static final Pattern OUTPUTS = Pattern.compile("(exits\\.\\d+\\.)?lm_head\\.weight");
 
   /** Tables that old exports carry along; they follow from the configuration. */
   private static final Pattern DERIVED = Pattern.compile(".*\\.rotary_emb\\.inv_freq");
@@ -95,7 +96,7 @@ public final class ModelWeights {
         folder,
         "have, beyond config.json's model,",
         difference(stored, known).stream()
-            .filter(name -> !DERIVED.matcher(name).matches() && !isEmbedding(name, weights))
+            .filter(name -> !DERIVED.matcher(name).matches() && !isTied(name, weights))
             .toList());
     // In the files' order: a cold disk reads them from front to back.
     for (String name : stored) {
@@ -110,14 +111,15 @@ public final class ModelWeights {
     return names.stream().filter(name -> !others.contains(name)).sorted().toList();
   }
 
-  /** Whether a surplus matrix is an output matrix, stored though it is the embedding. */
-  private static boolean isEmbedding(String name, WeightFiles weights) {
-    StoredTensor embedding = weights.tensor(EMBEDDING);
+  /** Whether a surplus matrix is an output matrix, stored though it is the model's or embedding. */
+  private static boolean isTied(String name, WeightFiles weights) {
+    boolean ofExit = !name.equals(OUTPUT) && weights.tensors().containsKey(OUTPUT);
+    StoredTensor shared = weights.tensor(ofExit ? OUTPUT : EMBEDDING);
     StoredTensor output = weights.tensor(name);
-    return OUTPUT.matcher(name).matches()
-        && output.type() == embedding.type()
-        && output.shape().equals(embedding.shape())
-        && output.bytes().mismatch(embedding.bytes()) == -1;
+    return OUTPUTS.matcher(name).matches()
+        && output.type() == shared.type()
+        && output.shape().equals(shared.shape())
+        && output.bytes().mismatch(shared.bytes()) == -1;
   }
 
   private static void refuse(Path folder, String verb, List<String> names) {

@@ -62,8 +62,8 @@ final class AddExitsCommand implements Callable<Integer> {
   @Option(
       names = "--tie",
       description =
-          "The exits share the model's output matrix, which must be its embedding. By default each"
-              + " has its own, or as the model's other exits.")
+          "The exits share the model's output matrix. By default each has its own, or as the"
+              + " model's other exits.")
   private boolean tie;
 
   @Option(

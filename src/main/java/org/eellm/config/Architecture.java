@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.config.Placement.Slice;
 
 /** A model's shape: what a checkpoint's {@code config.json} says. */
 public record Architecture(ModelConfig model, ExitLayout exits) {
@@ -21,6 +22,16 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
               + " layers; use 1.."
               + model.numLayers());
     }
+  }
+
+  /** Whether a slice multiplies with the model's output matrix, which may be the embedding. */
+  public boolean usesOutputMatrix(Slice slice) {
+    return slice.concludes() || (exits.tieOutput() && !slice.exits().isEmpty());
+  }
+
+  /** Whether a slice has the embedding: to look ids up, or as the output matrix tied to it. */
+  public boolean holdsEmbedding(Slice slice) {
+    return slice.embeds() || (model.tieEmbeddings() && usesOutputMatrix(slice));
   }
 
   /**

@@ -12,7 +12,7 @@ import java.util.List;
  * @param norm a norm before the output matrix
  * @param mlp a branch MLP in place of the layer's own on the exit's path
  * @param block a complete layer on the exit's path
- * @param tieOutput the output matrix is the embedding
+ * @param tieOutput the output matrix is the final head's, be that the embedding or not
  */
 public record ExitLayout(
     List<Integer> layers, boolean norm, boolean mlp, boolean block, boolean tieOutput) {

@@ -12,7 +12,7 @@ import java.util.Set;
  *
  * @param layers the layers, from 1, whose output the exits read; ascending
  * @param head parts of every exit's head beside the output matrix
- * @param tieOutput the exits' output matrices are the embedding
+ * @param tieOutput the exits' output matrices are the final head's
  * @param weights target loss weight of each exit; empty means 1 for each
  * @param curriculum how the weights come to their targets
  * @param initialWeights where linear, cosine and step curricula start; empty means 0 for each

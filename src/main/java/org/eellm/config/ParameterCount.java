@@ -7,7 +7,7 @@ import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.Placement.Slice;
 
 /**
- * How many parameters a model has, by part; a tied matrix counts once, with the embeddings.
+ * How many parameters a model has, by part; a matrix that several share counts once.
  *
  * @param embeddings token embedding and learned positions
  * @param trunk the layers
@@ -36,17 +36,18 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
    */
   public static long held(Architecture architecture, List<Slice> slices, int ranks) {
     ModelConfig model = architecture.model();
-    ExitLayout layout = architecture.exits();
     boolean embeds = slices.stream().anyMatch(Slice::embeds);
     boolean concludes = slices.stream().anyMatch(Slice::concludes);
     int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
     long matrix = vocabularyMatrix(model) / ranks;
-    boolean hasEmbedding =
-        embeds || (concludes && model.tieEmbeddings()) || (exits > 0 && layout.tieOutput());
+    boolean hasEmbedding = slices.stream().anyMatch(architecture::holdsEmbedding);
+    boolean hasOutput =
+        !model.tieEmbeddings() && slices.stream().anyMatch(architecture::usesOutputMatrix);
     return (hasEmbedding ? matrix : 0)
         + (embeds ? positions(model) : 0)
         + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
-        + (concludes ? norm(model) + (model.tieEmbeddings() ? 0 : matrix) : 0)
+        + (concludes ? norm(model) : 0)
+        + (hasOutput ? matrix : 0)
         + exits * exit(architecture, ranks);
   }
 

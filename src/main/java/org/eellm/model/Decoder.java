@@ -35,6 +35,7 @@ import org.eellm.tensor.Tensors;
  */
 public final class Decoder implements AutoCloseable {
   private static final String EMBEDDING = "model.embed_tokens.weight";
+  private static final String OUTPUT = "lm_head.weight";
   private static final String EXITS = "exits.";
   private static final long EMBEDDING_SITE = 0;
 
@@ -233,8 +234,12 @@ public final class Decoder implements AutoCloseable {
         allHeads.getLast(),
         List.of(),
         Optional.of(Norm.of(model, parameters, "model.norm")),
-        model.tieEmbeddings() ? tokens() : parameters.weight("lm_head.weight"),
+        outputMatrix(),
         parallel);
+  }
+
+  private Weight outputMatrix() {
+    return architecture.model().tieEmbeddings() ? tokens() : parameters.weight(OUTPUT);
   }
 
   private List<Branch> layer(String name, int slot) {
@@ -267,7 +272,7 @@ public final class Decoder implements AutoCloseable {
         head,
         List.copyOf(branches),
         exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
-        exits.tieOutput() ? tokens() : parameters.weight(name + ".lm_head.weight"),
+        exits.tieOutput() ? outputMatrix() : parameters.weight(name + ".lm_head.weight"),
         parallel);
   }
 
@@ -318,10 +323,19 @@ public final class Decoder implements AutoCloseable {
 
   /**
    * Whether this stage of the pipeline is the one to count a parameter, or store it, of those that
-   * have it: a tied embedding stands where the model begins.
+   * have it: a tied embedding stands where the model begins, an output matrix where it ends.
    */
   public boolean standsFor(String name) {
-    return !name.equals(EMBEDDING) || stages.stream().anyMatch(stage -> stage.slice().embeds());
+    return switch (name) {
+      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().embeds());
+      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().concludes());
+      default -> true;
+    };
+  }
+
+  /** The parameter that several stages may multiply with: the embedding or the output matrix. */
+  public String shared() {
+    return architecture.model().tieEmbeddings() ? EMBEDDING : OUTPUT;
   }
 
   /**

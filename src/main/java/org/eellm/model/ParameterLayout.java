@@ -38,7 +38,8 @@ final class ParameterLayout {
     boolean finalHead =
         slices.stream().anyMatch(Slice::concludes)
             || (hasExits && learning == Learning.EXITS_FROM_FINAL_HEAD);
-    if (embeds || (finalHead && model.tieEmbeddings()) || (hasExits && exits.tieOutput())) {
+    boolean outputMatrix = finalHead || (hasExits && exits.tieOutput());
+    if (embeds || (outputMatrix && model.tieEmbeddings())) {
       layout.vocabulary("model.embed_tokens");
     }
     if (embeds && model.positionEmbedding() == PositionEmbedding.LEARNED) {
@@ -57,9 +58,9 @@ final class ParameterLayout {
     }
     if (finalHead) {
       layout.norm("model.norm");
-      if (!model.tieEmbeddings()) {
-        layout.vocabulary("lm_head");
-      }
+    }
+    if (outputMatrix && !model.tieEmbeddings()) {
+      layout.vocabulary("lm_head");
     }
     slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
     return layout.groups;

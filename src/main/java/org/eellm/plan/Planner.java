@@ -230,19 +230,19 @@ public final class Planner {
     return seconds;
   }
 
-  /** Whether the stage multiplies with the embedding, and another stage does so, too. */
+  /** Whether the stage has the matrix that exits and final head share, and another has it, too. */
   private boolean isTied(int stage) {
-    return hasEmbedding(stage)
-        && IntStream.range(0, mesh.pp()).anyMatch(other -> other != stage && hasEmbedding(other));
+    return hasShared(stage)
+        && IntStream.range(0, mesh.pp()).anyMatch(other -> other != stage && hasShared(other));
   }
 
-  private boolean hasEmbedding(int stage) {
+  private boolean hasShared(int stage) {
+    Architecture architecture = config.architecture();
     return slices(stage).stream()
         .anyMatch(
-            slice ->
-                slice.embeds()
-                    || (slice.concludes() && config.model().tieEmbeddings())
-                    || (!slice.exits().isEmpty() && config.exits().tieOutput()));
+            architecture.model().tieEmbeddings()
+                ? architecture::holdsEmbedding
+                : architecture::usesOutputMatrix);
   }
 
   /** A reduce-scatter or all-gather over replicas of so many bytes in all. */

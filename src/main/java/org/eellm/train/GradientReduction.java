@@ -8,6 +8,7 @@ import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.Placement;
 import org.eellm.distributed.Communicator;
@@ -34,7 +35,6 @@ import org.eellm.tensor.Tensors;
  * what every tensor-parallel rank holds whole but saw only its tokens or heads for.
  */
 final class GradientReduction implements AutoCloseable {
-  private static final String EMBEDDING = "model.embed_tokens.weight";
   private static final Pattern HEAD_NORM = Pattern.compile(".*\\.self_attn\\.[qk]_norm\\.weight");
 
   private final Kept kept = new Kept();
@@ -88,23 +88,23 @@ final class GradientReduction implements AutoCloseable {
   }
 
   /**
-   * The ranks of the stages that multiply with the embedding, if there are others and this is one.
+   * The ranks of the stages that have {@link Decoder#shared}, if there are others and this is one.
    */
   private Optional<Communicator> tied(Placement placement) {
     if (model.learning() != Learning.EVERYTHING) {
-      return Optional.empty(); // the embedding stays as it is
+      return Optional.empty(); // it stays as it is
     }
     int stages = world.mesh().pp();
-    boolean tiedFinal = model.architecture().model().tieEmbeddings();
-    boolean tiedExits = model.architecture().exits().tieOutput();
+    Architecture architecture = model.architecture();
+    boolean tied = architecture.model().tieEmbeddings();
     List<Integer> holders =
         IntStream.range(0, placement.slices().size())
             .filter(
                 v -> {
                   Placement.Slice slice = placement.slices().get(v);
-                  return slice.embeds()
-                      || (slice.concludes() && tiedFinal)
-                      || (!slice.exits().isEmpty() && tiedExits);
+                  return tied
+                      ? architecture.holdsEmbedding(slice)
+                      : architecture.usesOutputMatrix(slice);
                 })
             .map(v -> v % stages)
             .distinct()
@@ -186,7 +186,16 @@ final class GradientReduction implements AutoCloseable {
       int layer = Integer.parseInt(name.split("\\.", -1)[1]);
       return model.architecture().exits().mlp() ? 2 * layer - 1 : 2 * layer;
     }
-    return name.startsWith("model.embed_") ? -1 : 2 * model.architecture().model().numLayers();
+    return name.startsWith("model.embed_") || (name.equals(model.shared()) && servesSeveral())
+        ? -1
+        : 2 * model.architecture().model().numLayers();
+  }
+
+  /** Whether heads or stages share {@link Decoder#shared}. */
+  private boolean servesSeveral() {
+    long heads =
+        model.heads().stream().filter(head -> head.output().name().equals(model.shared())).count();
+    return tied.isPresent() || heads > 1;
   }
 
   private void launchComplete() {
@@ -215,7 +224,7 @@ final class GradientReduction implements AutoCloseable {
         group -> {
           Weight weight =
               model.parameters().weights().stream()
-                  .filter(candidate -> candidate.name().equals(EMBEDDING))
+                  .filter(candidate -> candidate.name().equals(model.shared()))
                   .findFirst()
                   .orElseThrow();
           Piece piece = new Piece(weight.offset(), weight.value().numel());

@@ -75,6 +75,22 @@ final class MegatronCheckpointTest {
     }
   }
 
+  @ParameterizedTest
+  @CsvSource({"1,2", "2,2"})
+  void open_exitsThatShareTheEmbeddingAsTheFinalHeadDoesNot_haveCopies(int tp, int pp)
+      throws IOException {
+    try (SourceModel golden = ModelReader.open(GoldenCase.named("llama_norm_shared").folder())) {
+      MegatronWriter.write(golden, tp, pp, false, folder);
+    }
+    try (SourceModel merged = ModelReader.open(folder)) {
+      assertThat(merged.architecture().exits().tieOutput()).isFalse();
+      for (int layer : merged.architecture().exits().layers()) {
+        assertThat(merged.tensor("exits." + layer + ".lm_head.weight").sha256())
+            .isEqualTo(merged.tensor("model.embed_tokens.weight").sha256());
+      }
+    }
+  }
+
   @Test
   void open_missingRank_isNamed() throws IOException {
     ModelReaderTest.copy(Layouts.folder("megatron_tp2_pp2"), folder.resolve("model"));

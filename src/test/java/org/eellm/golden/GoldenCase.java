@@ -44,6 +44,7 @@ public final class GoldenCase {
           "gpt_mlp_block_own",
           "qwen_block_norm",
           "neox_norm_tied",
+          "llama_norm_shared",
           "neox_parallel_mlp",
           "neox_parallel_block");
 

@@ -66,8 +66,8 @@ final class ReshardTest {
       strings = {
         "model.dtype=float32",
         "model.dtype=bfloat16",
-        "model.tie_embeddings=true",
-        "exits.tie_output=true",
+        "model.tie_embeddings=false",
+        "exits.tie_output=false",
       })
   void state_passedFromMeshToMesh_staysAsItWas(String setting) {
     RunConfig alone = config(List.of(), setting);
