@@ -76,7 +76,7 @@ final class ExitOptions {
       description =
           "Hidden states that may wait at an exit before they go through the layers above; "
               + Limits.MAX_PENDING
-              + " by default. Changes speed, but no text.")
+              + " by default. Changes speed; no text but by rounding.")
   private Optional<Integer> maxPending;
 
   /** The first of these options that was given. */

@@ -80,7 +80,7 @@ final class GenerateCommand implements Callable<Integer> {
       description =
           "Texts in work at once; "
               + Limits.BATCH_SIZE
-              + " by default. Changes speed, but no text.")
+              + " by default. Changes speed; no text but by rounding.")
   private Optional<Integer> batchSize;
 
   @Option(

@@ -102,6 +102,9 @@ final class PageTest {
     assertThat(full.path("colours").asInt()).isEqualTo(1);
     assertThat(seen.path("shallow").path("histogram").asText())
         .isEqualTo("Tokens by exit: exit 1 %d, exit 2 0, exit 4 0, final head 0".formatted(TOKENS));
+    assertThat(seen.path("own").path("histogram").asText()) // no exit is as sure as it asks for
+        .isEqualTo("Tokens by exit: exit 1 0, exit 2 0, exit 4 0, final head " + TOKENS);
+    assertThat(seen.path("thresholdRests").asBoolean()).isTrue();
   }
 
   private static String name(String head) {

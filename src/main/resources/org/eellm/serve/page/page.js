@@ -57,6 +57,7 @@ async function describe() {
     : `${model.id}: ${layers} layers, no early exits`;
   $('threshold-control').hidden = !exits.length;
   $('compare').parentElement.hidden = !exits.length;
+  $('own').parentElement.hidden = !exits.length;
   $('compare').checked &&= exits.length > 0;
   $('tokens').max = model.max_model_len;
   showLegend();
@@ -326,6 +327,13 @@ function compare(early, full) {
       : `${Math.round(100 * agreeing / longer)} % of the tokens agree; the texts part at token ${same + 1}.`);
 }
 
+/** By the page's threshold, or by the options and the calibration that the server was started with. */
+function howTokensLeave() {
+  return $('own').checked
+    ? {}
+    : { policy: 'max-probability', threshold: Number($('threshold').value) };
+}
+
 async function go() {
   running = new AbortController();
   const { signal } = running;
@@ -340,7 +348,7 @@ async function go() {
   const early = newRun(
     exits ? 'early' : 'full',
     exits
-      ? { policy: 'max-probability', threshold: Number($('threshold').value) }
+      ? howTokensLeave()
       : { mode: 'full' },
     seed);
   try {
@@ -385,11 +393,14 @@ $('compare').addEventListener('change', arrange);
 $('threshold').addEventListener('input', () => {
   $('threshold-shown').textContent = Number($('threshold').value).toFixed(2);
 });
-$('threshold').addEventListener('change', () => {
-  if (!running && model && document.querySelector('#early .token')) {
-    go(); // compare the new threshold at once
-  }
-});
+for (const control of ['threshold', 'own']) {
+  $(control).addEventListener('change', () => {
+    $('threshold').disabled = $('own').checked;
+    if (!running && model && document.querySelector('#early .token')) {
+      go(); // compare at once
+    }
+  });
+}
 $('prompt').addEventListener('keydown', event => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
     form.requestSubmit();

@@ -70,6 +70,16 @@ await page.waitForFunction(() => !document.querySelector('#verdict').textContent
 await whole(page);
 seen.shallow = await pane(page, 'early');
 
+// The server's own settings in place of the page's threshold write anew, too.
+await page.check('#own');
+await page.waitForFunction(() => !document.querySelector('#verdict').textContent);
+await whole(page);
+seen.own = await pane(page, 'early');
+seen.thresholdRests = await page.isDisabled('#threshold');
+await page.uncheck('#own');
+await page.waitForFunction(() => !document.querySelector('#verdict').textContent);
+await whole(page);
+
 // A wrong value is told in the server's words.
 await page.$eval('#tokens', field => field.removeAttribute('max'));
 await page.fill('#tokens', '4000');
