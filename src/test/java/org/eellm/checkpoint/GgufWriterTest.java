@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -130,6 +131,37 @@ final class GgufWriterTest {
       float[] key = values(model, "model.layers.0.self_attn.k_proj.weight");
       float[] fused = gguf.tensor("blk.0.attn_qkv.weight").values();
       assertThat(Arrays.copyOfRange(fused, 32 * 32, 64 * 32)).containsExactly(key);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"gpt_neox,false", "gpt_neox_parallel,true"})
+  void write_gptNeox_dividesWhatWasFusedByHeads(String name, boolean parallel) throws IOException {
+    Path tokenizer = Files.createDirectories(folder.resolve("pairs"));
+    Files.writeString(tokenizer.resolve("vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}");
+    Files.writeString(tokenizer.resolve("merges.txt"), "#version: 0.2\na b\n");
+    Gguf gguf = write(Layouts.folder(name), Quantization.F32, Optional.of(tokenizer));
+    assertThat(gguf.metadata())
+        .containsEntry("general.architecture", "gptneox")
+        .containsEntry("gptneox.use_parallel_residual", parallel)
+        .containsEntry("gptneox.rope.dimension_count", 2)
+        .containsEntry("gptneox.attention.layer_norm_epsilon", 1e-5f);
+    float[] ours = gguf.tensor("blk.1.attn_qkv.weight").values(); // queries, keys, values by heads
+    try (WeightFiles files = WeightFiles.open(Layouts.folder(name))) {
+      float[] theirs = // heads of query, key and value
+          files
+              .tensor("gpt_neox.layers.1.attention.query_key_value.weight")
+              .bytes()
+              .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+      int size = 8 * 32;
+      for (int head = 0; head < 4; head++) {
+        for (int part = 0; part < 3; part++) {
+          int to = (part * 4 + head) * size;
+          int from = (head * 3 + part) * size;
+          assertThat(Arrays.copyOfRange(ours, to, to + size))
+              .containsExactly(Arrays.copyOfRange(theirs, from, from + size));
+        }
+      }
     }
   }
 

@@ -251,7 +251,13 @@ final class GoldenTrainingTest {
    * on: the masks depend on the key alone, so the objective is one smooth function of the weights.
    */
   @ParameterizedTest
-  @CsvSource({"llama_mlp_norm,NONE", "gpt_norm_tied,SELECTIVE", "llama_mlp_block_gqa,FULL"})
+  @CsvSource({
+    "llama_mlp_norm,NONE",
+    "gpt_norm_tied,SELECTIVE",
+    "llama_mlp_block_gqa,FULL",
+    "neox_parallel_mlp,NONE",
+    "neox_parallel_block,FULL"
+  })
   void forwardBackward_dropout_gradientIsTheSlope(String name, Recompute recompute) {
     GoldenCase golden = GoldenCase.named(name);
     Microbatch batch = golden.inputs().getFirst();

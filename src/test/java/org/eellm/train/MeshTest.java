@@ -258,7 +258,7 @@ final class MeshTest {
   }
 
   static final List<String> DROPOUT_CASES =
-      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied");
+      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
 
   @ParameterizedTest
   @FieldSource("DROPOUT_CASES")
