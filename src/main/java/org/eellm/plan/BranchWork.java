@@ -19,7 +19,7 @@ final class BranchWork {
   private final Recompute recompute;
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
-  private final Hardware.Link link;
+  private final Hardware.Connection connection;
 
   BranchWork(RunConfig config, Hardware hardware) {
     this.shape = Shape.of(config, hardware.device());
@@ -28,7 +28,7 @@ final class BranchWork {
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
     this.hiddenDropout = config.model().hiddenDropout() > 0;
-    this.link = hardware.connection(config.parallel().tp()).collective();
+    this.connection = hardware.connection(config.parallel().tp());
   }
 
   /** A slice's layers forward, and its embedding. */
@@ -137,8 +137,7 @@ final class BranchWork {
                 + 6.0 * shape.ofTokens(shape.hidden()),
             15 * chunks,
             0);
-    double sums = shape.ranks() == 1 ? 0 : 4 * chunks * allReduce(4 * shape.headTokens());
-    return work.plus(exchange(sums)).plus(gather()).plus(reduce());
+    return work.plus(exchange(chunks * lossSums())).plus(gather()).plus(reduce());
   }
 
   private Work embedding() {
@@ -232,12 +231,20 @@ final class BranchWork {
 
   /** An all-gather or a reduce-scatter of so many bytes in all. */
   private double part(double bytes) {
-    int ranks = shape.ranks();
-    return Collectives.part(link, ranks, bytes);
+    return Collectives.part(connection.collective(), shape.ranks(), bytes);
   }
 
   private double allReduce(double bytes) {
-    return 2 * Collectives.part(link, shape.ranks(), bytes);
+    return 2 * part(bytes);
+  }
+
+  /**
+   * The four all-reduces of a chunk's cross entropy, of a figure of each token: one that waits for
+   * the slowest rank's logits, and three that find all ranks there.
+   */
+  private double lossSums() {
+    double bytes = 4 * shape.headTokens();
+    return allReduce(bytes) + 3 * 2 * Collectives.part(connection.message(), shape.ranks(), bytes);
   }
 
   private static Work exchange(double seconds) {
