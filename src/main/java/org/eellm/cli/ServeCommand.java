@@ -31,6 +31,7 @@ import picocli.CommandLine.Spec;
     })
 final class ServeCommand implements Callable<Integer> {
   private static final String KEY_VARIABLE = "EELLM_API_KEY";
+  private static final Duration WARM_UP = Duration.ofSeconds(3);
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -145,6 +146,7 @@ final class ServeCommand implements Callable<Integer> {
       try (LoadedModel model = modelOptions.load();
           Engine engine = Engine.start(model.decoder(), limits(model))) {
         ServedModel served = served(model, engine);
+        engine.warmUp(WARM_UP);
         server.serve(served);
         err.printf(
             "serving %s at http://%s:%d/%nchat template: %s%n",

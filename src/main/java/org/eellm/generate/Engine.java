@@ -1,8 +1,12 @@
 package org.eellm.generate;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.eellm.generate.TokenListener.Reaction;
@@ -29,7 +33,9 @@ import org.slf4j.LoggerFactory;
  */
 public final class Engine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
+  private static final int WARM_UP_TOKENS = 64;
 
+  private final Decoder model;
   private final Batch batch;
   private final int maxQueued;
   private final Thread thread;
@@ -79,6 +85,7 @@ public final class Engine implements AutoCloseable {
   }
 
   private Engine(Decoder model, Limits limits) {
+    this.model = model;
     batch = new Batch(model, limits);
     maxQueued = limits.maxQueued();
     status = now();
@@ -124,6 +131,52 @@ public final class Engine implements AutoCloseable {
       return Optional.of(job);
     } finally {
       lock.unlock();
+    }
+  }
+
+  /**
+   * Generates a text that nobody hears, asking all exits, and waits for it: the first tokens of a
+   * process are slow, until the JVM has compiled what makes them.
+   *
+   * @param limit no further token is begun after so long
+   * @throws GenerateException if the model's logits are not numbers
+   */
+  public void warmUp(Duration limit) {
+    int context = Math.min(model.architecture().model().maxPositions(), status.cacheTokens());
+    Request request =
+        new Request(
+            List.of(0),
+            Math.clamp(context - 1, 1, WARM_UP_TOKENS),
+            Set.of(),
+            ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
+            Sampler.greedy());
+    CompletableFuture<Result> end = new CompletableFuture<>();
+    long start = System.nanoTime();
+    RequestListener unheard =
+        new RequestListener() {
+          @Override
+          public Reaction onToken(GeneratedToken token) {
+            boolean late = System.nanoTime() - start > limit.toNanos();
+            return late ? Reaction.STOP : Reaction.CONTINUE;
+          }
+
+          @Override
+          public void onEnd(Result result) {
+            end.complete(result);
+          }
+
+          @Override
+          public void onFailure(RuntimeException cause) {
+            end.completeExceptionally(cause);
+          }
+        };
+    if (submit(request, unheard).isEmpty()) {
+      return; // those who wait warm it up
+    }
+    try {
+      end.join();
+    } catch (CompletionException e) {
+      throw e.getCause() instanceof RuntimeException cause ? cause : e;
     }
   }
 

@@ -3,6 +3,7 @@ package org.eellm.generate;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -129,6 +130,25 @@ final class EngineTest {
       }
       awaitIdle(engine);
       assertThat(engine.status()).isEqualTo(new Status(0, 0, 320, 0));
+    }
+  }
+
+  @Test
+  void warmUp_beforeARequest_leavesItAsItIs() throws InterruptedException {
+    Request request = request(3, 4, 12);
+    Heard heard = new Heard();
+    try (Engine engine = Engine.start(model, Limits.of(model).withCacheTokens(64))) {
+      engine.warmUp(Duration.ofSeconds(30));
+      engine.warmUp(Duration.ZERO);
+      engine.submit(request, heard);
+
+      assertThat(heard.result().ids())
+          .isEqualTo(
+              Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none())
+                  .getFirst()
+                  .ids());
+      awaitIdle(engine);
+      assertThat(engine.status()).isEqualTo(new Status(0, 0, 64, 0));
     }
   }
 
