@@ -262,8 +262,7 @@ public final class CheckpointStore {
    */
   public static Path resolveModel(Path path) {
     if (!Files.isDirectory(path)) {
-      throw new CheckpointException(
-          path + ": no such folder; give a model folder or a run's output");
+      throw new CheckpointException(path + ": is no folder; give a model folder or a run's output");
     }
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
       return path;
@@ -287,6 +286,7 @@ public final class CheckpointStore {
    * @throws CheckpointException if {@code path} is neither
    */
   static Path resolveHeads(Path path) {
+    requireFolder(path, "a folder of heads, or the output of eellm tune");
     return HeadFiles.isIn(path)
         ? path
         : new CheckpointStore(path, 0)
@@ -298,6 +298,14 @@ public final class CheckpointStore {
                     new CheckpointException(
                         "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
                             .formatted(path)));
+  }
+
+  private static void requireFolder(Path path, String remedy) {
+    if (!Files.isDirectory(path)) {
+      throw new CheckpointException(
+          "%s: %s; give %s"
+              .formatted(path, Files.exists(path) ? "is a file" : "no such folder", remedy));
+    }
   }
 
   private List<Path> children() {

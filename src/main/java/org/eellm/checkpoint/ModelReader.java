@@ -80,15 +80,27 @@ public final class ModelReader {
     try {
       OriginTable stored = new OriginTable(folder, weights.tensors(), DERIVED);
       List<ModelTensor> tensors = layout.tensors(stored, config.architecture().model());
+      List<ModelTensor> heads = new ArrayList<>();
+      if (HeadFiles.isIn(folder)) { // Exits beside a trunk have our names whatever the trunk has.
+        for (Origin origin : stored.takeAll(HeadFiles.PREFIX)) {
+          heads.add(ModelTensor.copy(origin.name(), origin));
+        }
+      }
       stored.requireAllTaken();
-      return new SourceModel(
-          "Hugging Face folder, model_type " + modelType,
-          folder,
-          config,
-          config.config(),
-          false,
-          tensors,
-          List.of(weights));
+      SourceModel trunk =
+          new SourceModel(
+              "Hugging Face folder, model_type " + modelType,
+              folder,
+              config,
+              config.config(),
+              false,
+              tensors,
+              List.of(weights));
+      if (heads.isEmpty()) {
+        return trunk;
+      }
+      heads.addAll(0, tensors);
+      return trunk.withExits(HeadFiles.read(folder).exits(), heads);
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;

@@ -1,6 +1,7 @@
 package org.eellm.checkpoint;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -51,6 +52,18 @@ final class OriginTable {
     return new Origin(name, tensor);
   }
 
+  /** All stored tensors whose names begin so. */
+  List<Origin> takeAll(String prefix) {
+    List<Origin> taken = new ArrayList<>();
+    for (Map.Entry<String, StoredTensor> entry : stored.entrySet()) {
+      if (entry.getKey().startsWith(prefix)) {
+        left.remove(entry.getKey());
+        taken.add(new Origin(entry.getKey(), entry.getValue()));
+      }
+    }
+    return taken;
+  }
+
   /** Forgets an output matrix that is stored though it is the embedding. */
   void dropIfEqual(String output, String embedding) {
     StoredTensor a = stored.get(output);
@@ -66,7 +79,7 @@ final class OriginTable {
   void requireAllTaken() {
     if (!left.isEmpty()) {
       throw new CheckpointException(
-          "%s: the weights have %s%s, which this version does not compute with"
+          "%s: the weights have %s%s, which this version does not compute with; remove them, or use a model of a family it knows"
               .formatted(
                   folder,
                   left.iterator().next(),

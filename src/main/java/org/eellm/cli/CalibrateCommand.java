@@ -166,10 +166,13 @@ final class CalibrateCommand implements Callable<Integer> {
     Promise promise = promise();
     LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, promise.steps());
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
-    int fitted =
-        fitsTemperatures && task.isEmpty() ? Math.ceilDiv(lines.size(), PART_FOR_TEMPERATURES) : 0;
+    int fitted = forTemperatures(lines.size());
     if (task.isEmpty()) {
-      requireEnough(test, prompts.orElseThrow().toString(), lines.size() - fitted);
+      int fewest = test.fewest();
+      while (fewest - forTemperatures(fewest) < test.fewest()) {
+        fewest++;
+      }
+      requireEnough(prompts.orElseThrow().toString(), lines.size(), fewest);
     }
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
@@ -197,7 +200,7 @@ final class CalibrateCommand implements Callable<Integer> {
           };
       DoubleFunction<double[]> losses = promise.losses().of(subject, others, trace, calibrations);
       if (task.isPresent()) {
-        requireEnough(test, task.get(), losses.apply(test.thresholds().getFirst()).length);
+        requireEnough(task.get(), losses.apply(test.thresholds().getFirst()).length, test.fewest());
       }
       reportExits(plain, trace, temperatures);
       picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
@@ -338,11 +341,16 @@ final class CalibrateCommand implements Callable<Integer> {
                         .formatted(name)));
   }
 
-  private static void requireEnough(LearnThenTest test, String source, int texts) {
-    if (texts < test.fewest()) {
+  /** How many of so many prompts are kept from the promise, for the temperatures. */
+  private int forTemperatures(int prompts) {
+    return fitsTemperatures && task.isEmpty() ? Math.ceilDiv(prompts, PART_FOR_TEMPERATURES) : 0;
+  }
+
+  private static void requireEnough(String source, int texts, int fewest) {
+    if (texts < fewest) {
       throw new EvalException(
           "%s: %d prompts cannot support the promise, even without any loss; give at least %d, or a larger --delta or --epsilon"
-              .formatted(source, texts, test.fewest()));
+              .formatted(source, texts, fewest));
     }
   }
 

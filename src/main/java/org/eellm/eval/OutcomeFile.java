@@ -1,6 +1,7 @@
 package org.eellm.eval;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -9,6 +10,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.eellm.config.ConfigException;
 
 /**
@@ -37,8 +39,8 @@ final class OutcomeFile<T> {
       List<String> lines = whole.lines().toList();
       if (!lines.isEmpty() && !lines.getFirst().equals(question)) {
         throw new ConfigException(
-            "%s: has outcomes of another model, task or setting; give another --output, or remove it"
-                .formatted(file));
+            "%s: has outcomes of another model, task or setting (%s); give another --output, or remove it"
+                .formatted(file, difference(lines.getFirst(), question)));
       }
       for (int i = 1; i < lines.size(); i++) {
         outcomes.add(parse(lines.get(i), i + 1));
@@ -47,6 +49,28 @@ final class OutcomeFile<T> {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  /** The first key of a question that has another value. */
+  private static String difference(String before, String now) {
+    try {
+      JsonNode old = Json.MAPPER.readTree(before);
+      for (Map.Entry<String, JsonNode> entry : Json.MAPPER.readTree(now).properties()) {
+        JsonNode value = old.path(entry.getKey());
+        if (!value.equals(entry.getValue())) {
+          return "%s was %s and is %s"
+              .formatted(entry.getKey(), brief(value), brief(entry.getValue()));
+        }
+      }
+      return "it has other keys";
+    } catch (JsonProcessingException _) {
+      return "its first line is not JSON";
+    }
+  }
+
+  private static String brief(JsonNode value) {
+    String text = value.toString();
+    return text.length() > 60 ? text.substring(0, 60) + "..." : text;
   }
 
   private T parse(String line, int number) {

@@ -214,12 +214,23 @@ public record DecodingSettings(
 
     private Threshold threshold(PolicyName chosen, List<Integer> used) {
       return switch (threshold.orElse(new ThresholdSetting.Same(chosen.defaultThreshold()))) {
-        case ThresholdSetting.Same(double value) -> Threshold.of(value);
+        case ThresholdSetting.Same(double value) -> {
+          requireSense(value);
+          yield Threshold.of(value);
+        }
         case ThresholdSetting.PerLayer(Map<Integer, Double> byLayer) -> {
           requireOneForEach(used, new TreeMap<>(byLayer));
+          byLayer.values().forEach(this::requireSense);
           yield Threshold.perLayer(byLayer);
         }
       };
+    }
+
+    private void requireSense(double value) {
+      if (!(value >= 0 && Double.isFinite(value))) {
+        throw new ConfigException(
+            "%s: %s is no threshold; use 0 or more".formatted(names.apply("threshold"), value));
+      }
     }
 
     private void requireOneForEach(List<Integer> used, TreeMap<Integer, Double> byLayer) {

@@ -102,6 +102,22 @@ final class ModelReaderTest {
         .isEqualTo(json(golden.resolve("config.json")));
   }
 
+  @ParameterizedTest
+  @CsvSource({"neox_parallel_mlp, gpt_neox", "gpt_mlp_block_own, gpt2"})
+  void huggingFace_gptWithExits_comesBackWhole(String name, String modelType) throws IOException {
+    Path golden = GoldenCase.named(name).folder();
+    exportHuggingFace(golden, "exported");
+    assertThat(json(folder.resolve("exported/config.json")).path("model_type").asText())
+        .isEqualTo(modelType);
+
+    convert(folder.resolve("exported"), "back");
+
+    assertSameTensors(
+        golden.resolve("model.safetensors"), folder.resolve("back/model.safetensors"));
+    assertThat(HuggingFaceConfig.read(folder.resolve("back")).architecture().exits())
+        .isEqualTo(HuggingFaceConfig.read(golden).architecture().exits());
+  }
+
   @Test
   void huggingFace_gpt2ThereAndBack_isTheSameBitForBit() throws IOException {
     convert(Layouts.folder("gpt2"), "model");

@@ -194,6 +194,8 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).isEqualTo(1);
     assertThat(outcome.err()).contains("5 prompts cannot support the promise", "at least 59");
+    Outcome withTemperatures = calibrate(78, "--temperatures"); // a quarter of them for these
+    assertThat(withTemperatures.err()).contains("78 prompts cannot", "at least 79");
     assertThat(folder.resolve("thresholds.json")).doesNotExist();
   }
 

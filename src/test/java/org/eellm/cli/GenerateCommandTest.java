@@ -300,6 +300,8 @@ final class GenerateCommandTest {
             + " or 2=0.8,4=0.9",
         "--temperature -1 | temperature: -1.0 is negative; use 0 for the best token always, or"
             + " more",
+        "--threshold -0.5 | --threshold: -0.5 is no threshold; use 0 or more",
+        "--threshold 1=0.5,2=-1,4=0 | --threshold: -1.0 is no threshold; use 0 or more",
         "--max-pending 0 | max-pending: 0 is below 1; use 1 or more",
         "--batch-size 0 | batch-size: 0 is below 1; use 1 or more",
         "--mode full --exits 2 | --exits has no effect in the mode full; leave it out",
