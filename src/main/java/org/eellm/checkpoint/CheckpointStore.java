@@ -261,9 +261,7 @@ public final class CheckpointStore {
    * @throws CheckpointException if {@code path} is none of these
    */
   public static Path resolveModel(Path path) {
-    if (!Files.isDirectory(path)) {
-      throw new CheckpointException(path + ": is no folder; give a model folder or a run's output");
-    }
+    requireFolder(path, "a model folder or a run's output");
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
       return path;
     }
