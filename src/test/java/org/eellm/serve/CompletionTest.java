@@ -144,7 +144,7 @@ final class CompletionTest {
         "{\"mode\": \"early-exit\", \"policy\": \"full\"}",
         "{\"mode\": \"recompute\", \"threshold\": 1.5}",
         "{\"policy\": \"margin\", \"threshold\": {\"1\": 2, \"2\": 2, \"4\": 2}}",
-        "{\"policy\": \"entropy\", \"threshold\": -1}",
+        "{\"policy\": \"entropy\", \"threshold\": 0}",
         "{\"policy\": \"patience\", \"patience\": 9}",
         "{\"policy\": \"max-probability\", \"threshold\": 2, \"threshold_decay\": 0.0}",
       })
