@@ -69,7 +69,7 @@ final class OutcomeFile<T> {
   }
 
   private static String brief(JsonNode value) {
-    String text = value.toString();
+    String text = value.isMissingNode() ? "not told" : value.toString();
     return text.length() > 60 ? text.substring(0, 60) + "..." : text;
   }
 

@@ -4,16 +4,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.function.Function;
 import org.eellm.config.Architecture;
 import org.eellm.data.Tokenizer;
+import org.eellm.generate.Awaited;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.Engine;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Request;
-import org.eellm.generate.RequestListener;
 import org.eellm.generate.Result;
 import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
@@ -91,43 +89,21 @@ public record Subject(
    * @return results in order
    */
   List<Result> run(List<Work> all) {
-    List<CompletableFuture<Result>> results = new ArrayList<>();
+    List<Awaited> results = new ArrayList<>();
     List<Ticket> tickets = new ArrayList<>();
     try {
       for (Work work : all) {
-        CompletableFuture<Result> result = new CompletableFuture<>();
+        Awaited result = new Awaited(work.listener());
         tickets.add(
             engine
-                .submit(work.request(), new Hearing(work.listener(), result))
+                .submit(work.request(), result)
                 .orElseThrow(() -> new IllegalStateException("the engine's queue is too short")));
         results.add(result);
       }
-      return results.stream().map(CompletableFuture::join).toList();
-    } catch (CompletionException e) {
+      return results.stream().map(Awaited::await).toList();
+    } catch (RuntimeException e) {
       tickets.forEach(Ticket::cancel);
-      if (e.getCause() instanceof RuntimeException cause) {
-        throw cause;
-      }
       throw e;
-    }
-  }
-
-  private record Hearing(
-      Function<GeneratedToken, Reaction> listener, CompletableFuture<Result> result)
-      implements RequestListener {
-    @Override
-    public Reaction onToken(GeneratedToken token) {
-      return listener.apply(token);
-    }
-
-    @Override
-    public void onEnd(Result ended) {
-      result.complete(ended);
-    }
-
-    @Override
-    public void onFailure(RuntimeException cause) {
-      result.completeExceptionally(cause);
     }
   }
 }

@@ -5,8 +5,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.eellm.generate.TokenListener.Reaction;
@@ -150,33 +148,15 @@ public final class Engine implements AutoCloseable {
             Set.of(),
             ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
             Sampler.greedy());
-    CompletableFuture<Result> end = new CompletableFuture<>();
     long start = System.nanoTime();
-    RequestListener unheard =
-        new RequestListener() {
-          @Override
-          public Reaction onToken(GeneratedToken token) {
-            boolean late = System.nanoTime() - start > limit.toNanos();
-            return late ? Reaction.STOP : Reaction.CONTINUE;
-          }
-
-          @Override
-          public void onEnd(Result result) {
-            end.complete(result);
-          }
-
-          @Override
-          public void onFailure(RuntimeException cause) {
-            end.completeExceptionally(cause);
-          }
-        };
-    if (submit(request, unheard).isEmpty()) {
-      return; // those who wait warm it up
-    }
-    try {
-      end.join();
-    } catch (CompletionException e) {
-      throw e.getCause() instanceof RuntimeException cause ? cause : e;
+    Awaited unheard =
+        new Awaited(
+            _ -> {
+              boolean late = System.nanoTime() - start > limit.toNanos();
+              return late ? Reaction.STOP : Reaction.CONTINUE;
+            });
+    if (submit(request, unheard).isPresent()) { // or those who wait warm it up
+      unheard.await();
     }
   }
 

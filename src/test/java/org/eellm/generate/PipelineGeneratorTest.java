@@ -143,6 +143,16 @@ final class PipelineGeneratorTest {
             new RandomSampler(1.2, 50, 1, 1, 7)));
   }
 
+  /** That a mesh's first rank says what one rank says that has the whole model. */
+  private static void assertLikeOneRank(
+      Decoder whole, Mesh mesh, Function<Limits, Limits> limits, List<Request> requests) {
+    List<Result> expected =
+        Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
+    List<List<Result>> results =
+        generate(whole.architecture(), mesh, limits, requests, TokenListener.none());
+    assertSame(results.getFirst(), expected);
+  }
+
   private static void assertSame(List<Result> results, List<Result> expected) {
     assertThat(results).hasSameSizeAs(expected);
     for (int i = 0; i < results.size(); i++) {
@@ -209,18 +219,7 @@ final class PipelineGeneratorTest {
   @FieldSource("MESHES")
   void generate_headsWithMlpsAndBlocks_isWhatOneRankSays(Mesh mesh) {
     try (Decoder whole = SmallModel.withBlocks()) {
-      List<Result> expected =
-          Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
-
-      assertSame(
-          generate(
-                  whole.architecture(),
-                  mesh,
-                  limits -> limits.withMaxPending(3),
-                  requests(),
-                  TokenListener.none())
-              .getFirst(),
-          expected);
+      assertLikeOneRank(whole, mesh, limits -> limits.withMaxPending(3), requests());
     }
   }
 
@@ -448,18 +447,7 @@ final class PipelineGeneratorTest {
                       new Request(prompt(3, 1), 20, Set.of(), decoding, Sampler.greedy())
                           .withAlternatives(2))
               .toList();
-      List<Result> expected =
-          Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
-
-      assertSame(
-          generate(
-                  whole.architecture(),
-                  new Mesh(2, 1, 1),
-                  limits -> limits,
-                  requests,
-                  TokenListener.none())
-              .getFirst(),
-          expected);
+      assertLikeOneRank(whole, new Mesh(2, 1, 1), limits -> limits, requests);
     }
   }
 
@@ -470,18 +458,7 @@ final class PipelineGeneratorTest {
           IntStream.range(0, 20)
               .mapToObj(i -> request(prompt(1 + 7 * i % 70, i), ExitPolicies.full(), greedy()))
               .toList();
-      List<Result> expected =
-          Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
-
-      assertSame(
-          generate(
-                  whole.architecture(),
-                  new Mesh(1, 1, 2),
-                  limits -> limits.withBatchSize(7),
-                  requests,
-                  TokenListener.none())
-              .getFirst(),
-          expected);
+      assertLikeOneRank(whole, new Mesh(1, 1, 2), limits -> limits.withBatchSize(7), requests);
     }
   }
 
@@ -493,18 +470,7 @@ final class PipelineGeneratorTest {
           List.of(
               request(prompt(1500, 1), ExitPolicies.full(), greedy()),
               request(prompt(700, 2), ExitPolicies.fixed(2), greedy()));
-      List<Result> expected =
-          Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
-
-      assertSame(
-          generate(
-                  whole.architecture(),
-                  new Mesh(1, 1, 3),
-                  limits -> limits,
-                  requests,
-                  TokenListener.none())
-              .getFirst(),
-          expected);
+      assertLikeOneRank(whole, new Mesh(1, 1, 3), limits -> limits, requests);
     }
   }
 
