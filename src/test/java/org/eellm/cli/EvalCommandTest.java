@@ -221,7 +221,8 @@ final class EvalCommandTest {
     Files.writeString(folder.resolve("lambada_test.jsonl"), "{\"text\": \"another text\"}\n");
     Outcome refused = run(other);
     assertThat(refused.code()).isEqualTo(2);
-    assertThat(refused.err()).contains("has outcomes of another model, task or setting (items was ");
+    assertThat(refused.err())
+        .contains("has outcomes of another model, task or setting (items was ");
   }
 
   @Test
