@@ -14,6 +14,7 @@ import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
@@ -140,13 +141,18 @@ final class PlannedMemoryTest {
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Optional.empty(), Optional.empty()).close();
       }
-      long before = allocated();
-      try (Scope scope = Scope.open();
-          Walk walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
-        double more = allocated() - before;
-        assertThat(walk.output().size(0)).isEqualTo(1024);
-        assertThat(more).isCloseTo(planned, within(0.05 * planned));
+      // The JVM's compiler allocates meanwhile, and frees: most passes are without it.
+      long[] more = new long[9];
+      for (int pass = 0; pass < more.length; pass++) {
+        long before = allocated();
+        try (Scope scope = Scope.open();
+            Walk walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
+          more[pass] = allocated() - before;
+          assertThat(walk.output().size(0)).isEqualTo(1024);
+        }
       }
+      Arrays.sort(more);
+      assertThat((double) more[more.length / 2]).isCloseTo(planned, within(0.01 * planned));
     }
   }
 }
