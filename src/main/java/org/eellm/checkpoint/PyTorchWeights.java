@@ -2,11 +2,14 @@ package org.eellm.checkpoint;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Consumer;
 
 /**
  * The weights of a model folder that {@code torch.save} wrote: {@code pytorch_model.bin}, or the
@@ -38,33 +41,32 @@ final class PyTorchWeights implements StoredWeights {
    * @throws CheckpointException if one is missing or malformed
    */
   static PyTorchWeights open(Path folder) {
-    return ModelFiles.has(folder, SINGLE) ? openSingle(folder) : openShards(folder);
-  }
-
-  private static PyTorchWeights openSingle(Path folder) {
-    SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
-    List<PyTorchFile> files = new ArrayList<>();
-    add(ModelFiles.file(folder, SINGLE), files, tensors);
-    return new PyTorchWeights(folder, files, tensors);
-  }
-
-  private static PyTorchWeights openShards(Path folder) {
-    ShardIndex index = ShardIndex.read(folder, INDEX);
-    List<PyTorchFile> files = new ArrayList<>();
-    SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
-    for (Path shard : index.namesByShard().keySet()) {
-      add(shard, files, tensors);
+    if (ModelFiles.has(folder, SINGLE)) {
+      return open(folder, List.of(ModelFiles.file(folder, SINGLE)), names -> {});
     }
-    index.namesByShard().keySet().forEach(shard -> index.requireTensors(shard, tensors.keySet()));
-    return new PyTorchWeights(folder, files, tensors);
+    ShardIndex index = ShardIndex.read(folder, INDEX);
+    Set<Path> shards = index.namesByShard().keySet();
+    return open(
+        folder, shards, names -> shards.forEach(shard -> index.requireTensors(shard, names)));
   }
 
-  /** Opens a file and adds its tensors; closes all files if that fails. */
-  private static void add(Path path, List<PyTorchFile> files, Map<String, StoredTensor> tensors) {
+  /**
+   * Maps files; if they are not what they should be, none stays open.
+   *
+   * @param check of the names that they have together
+   */
+  private static PyTorchWeights open(
+      Path folder, Collection<Path> paths, Consumer<Set<String>> check) {
+    List<PyTorchFile> files = new ArrayList<>();
+    SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
     try {
-      PyTorchFile file = PyTorchFile.open(path);
-      files.add(file);
-      add(file, tensors);
+      for (Path path : paths) {
+        PyTorchFile file = PyTorchFile.open(path);
+        files.add(file);
+        add(file, tensors);
+      }
+      check.accept(tensors.keySet());
+      return new PyTorchWeights(folder, files, tensors);
     } catch (RuntimeException failure) {
       files.forEach(PyTorchFile::close);
       throw failure;

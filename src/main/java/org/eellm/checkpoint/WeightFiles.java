@@ -76,18 +76,18 @@ public final class WeightFiles implements StoredWeights {
     if (heads.isEmpty() && !beside) {
       return own;
     }
+    List<SafetensorsFile> files = new ArrayList<>(own.files);
     try {
       WeightFiles exits = openPart(heads.orElse(folder), Learning.EXITS);
+      files.addAll(exits.files);
       SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(own.tensors);
       if (heads.isPresent()) {
         all.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
       }
-      List<SafetensorsFile> files = new ArrayList<>(own.files);
-      files.addAll(exits.files);
       addAll(exits.folder, exits.tensors, all);
       return new WeightFiles(folder, files, all);
     } catch (RuntimeException failure) {
-      own.close();
+      files.forEach(SafetensorsFile::close);
       throw failure;
     }
   }

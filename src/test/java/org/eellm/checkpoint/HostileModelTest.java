@@ -40,6 +40,7 @@ final class HostileModelTest {
         .message()
         .doesNotContain("\n")
         .hasSizeLessThan(400);
+    Mapped.assertNothingOf(folder);
   }
 
   @ParameterizedTest

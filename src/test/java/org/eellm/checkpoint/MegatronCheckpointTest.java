@@ -178,5 +178,6 @@ final class MegatronCheckpointTest {
         .hasMessageContaining(message)
         .message()
         .doesNotContain("\n");
+    Mapped.assertNothingOf(path);
   }
 }

@@ -82,6 +82,7 @@ final class ModelFuzzTest {
       }
       Files.write(file, whole);
     }
+    Mapped.assertNothingOf(model);
     assertThat(refused).isGreaterThan(20);
     assertThatCode(() -> ModelReader.open(model).close()).doesNotThrowAnyException();
     assertThat(opened + refused).isGreaterThan(50);

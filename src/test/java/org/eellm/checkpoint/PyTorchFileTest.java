@@ -13,10 +13,12 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,6 +27,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Files that PyTorch wrote, and such as no PyTorch would write. */
 final class PyTorchFileTest {
+  private static final StoredTensor ONE =
+      new StoredTensor(SafetensorsType.F32, List.of(1L), MemorySegment.ofArray(new byte[4]));
+
   @TempDir private Path folder;
 
   @Test
@@ -166,6 +171,30 @@ final class PyTorchFileTest {
     assertRefused(zip("archive/other", new byte[] {1}), "has no data.pkl");
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "a,b,has no tensor 'c'",
+    "a,a,tensor 'a' is in another shard too",
+    "a,,y.bin: is no file of torch.save",
+  })
+  void weights_shardsThatAreNotWhatTheIndexSays_areRefusedAndClosed(
+      String first, @Nullable String second, String message) throws IOException {
+    PickleWriter.save(folder.resolve("x.bin"), Map.of(first, ONE));
+    if (second == null) {
+      Files.writeString(folder.resolve("y.bin"), "nothing");
+    } else {
+      PickleWriter.save(folder.resolve("y.bin"), Map.of(second, ONE));
+    }
+    Files.writeString(
+        folder.resolve("pytorch_model.bin.index.json"),
+        "{\"weight_map\": {\"a\": \"x.bin\", \"c\": \"y.bin\"}}");
+
+    assertThatThrownBy(() -> PyTorchWeights.open(folder).close())
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining(message);
+    Mapped.assertNothingOf(folder);
+  }
+
   private Path pickle(String hex) throws IOException {
     return zip("archive/data.pkl", HexFormat.of().parseHex(hex));
   }
@@ -194,6 +223,7 @@ final class PyTorchFileTest {
         .hasMessageContaining(message)
         .message()
         .doesNotContain("\n");
+    Mapped.assertNothingOf(path);
   }
 
   private static StoredTensor tensor(PyTorchFile file, String name) {

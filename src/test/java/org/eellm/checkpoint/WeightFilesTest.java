@@ -86,6 +86,21 @@ class WeightFilesTest {
     assertRefused("y.safetensors: tensor 'b' is in another shard too");
   }
 
+  @Test
+  void open_shardThatIsNoFileOfTensors_isRefused() throws IOException {
+    write("x.safetensors", "a");
+    Files.writeString(folder.resolve("y.safetensors"), "nothing");
+    index("{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"y.safetensors\"}}");
+    assertRefused("y.safetensors: has 7 bytes");
+  }
+
+  @Test
+  void open_tensorBesideTheTrunkAndInIt_isRefused() {
+    write("model.safetensors", "a", "b");
+    write("exits.safetensors", "b");
+    assertRefused("tensor 'b' is in another shard too");
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -119,6 +134,7 @@ class WeightFilesTest {
         .hasMessageContaining(message)
         .message()
         .doesNotContain("\n");
+    Mapped.assertNothingOf(folder);
   }
 
   private void index(String json) throws IOException {
