@@ -16,15 +16,16 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import org.eellm.tensor.Torch;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Clients that were written for OpenAI's own server. */
+@ExtendWith(OneThread.class)
 final class ClientsTest {
-  private static final int THREADS = Torch.threads();
   private static final Map<String, Object> FULL = Map.of("early_exit", Map.of("mode", "full"));
   private static final String DIALOGUE = "User: the cat\nAssistant:";
 
@@ -33,14 +34,12 @@ final class ClientsTest {
 
   @BeforeAll
   static void start() {
-    Torch.setThreads(1); // the model is tiny
     server = TestServer.start(folder);
   }
 
   @AfterAll
   static void stop() {
     server.close();
-    Torch.setThreads(THREADS);
   }
 
   private static OpenAiChatModelBuilder chatModel() {

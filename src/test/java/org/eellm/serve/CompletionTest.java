@@ -21,17 +21,18 @@ import org.eellm.generate.Result;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.Scorer;
 import org.eellm.generate.Threshold;
-import org.eellm.tensor.Torch;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Completions, each compared with what the generator makes of the same by itself. */
+@ExtendWith(OneThread.class)
 final class CompletionTest {
-  private static final int THREADS = Torch.threads();
   private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
 
   @TempDir private static Path folder;
@@ -39,14 +40,12 @@ final class CompletionTest {
 
   @BeforeAll
   static void start() {
-    Torch.setThreads(1); // the model is tiny
     server = TestServer.start(folder);
   }
 
   @AfterAll
   static void stop() {
     server.close();
-    Torch.setThreads(THREADS);
   }
 
   private static List<String> texts(JsonNode reply) {

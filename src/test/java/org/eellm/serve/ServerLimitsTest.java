@@ -22,26 +22,15 @@ import org.eellm.generate.Request;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What a server does when it is asked for too much, for too long, or to stop. */
+@ExtendWith(OneThread.class)
 final class ServerLimitsTest {
-  private static final int THREADS = Torch.threads();
   @TempDir private Path folder;
-
-  @BeforeAll
-  static void useOneThread() {
-    Torch.setThreads(1); // the models are tiny
-  }
-
-  @AfterAll
-  static void useThreads() {
-    Torch.setThreads(THREADS);
-  }
 
   private TestServer start(UnaryOperator<Limits> limits, ServerOptions options) {
     return TestServer.start(folder, limits, options);
@@ -79,11 +68,7 @@ final class ServerLimitsTest {
       if (System.nanoTime() > end) {
         throw new AssertionError("it did not come to this in 20 seconds");
       }
-      try {
-        Thread.sleep(5);
-      } catch (InterruptedException e) {
-        throw new IllegalStateException(e);
-      }
+      Wire.sleep(5);
     }
   }
 
@@ -194,7 +179,7 @@ final class ServerLimitsTest {
             while (metric(server, "eellm_generated_tokens_total{head=\"final\"}") < tokens + 3) {
               brake.steps().release();
               steps++;
-              sleep(5);
+              Wire.sleep(5);
             }
             if (body.equals(Wire.STREAM)) {
               assertThat(Wire.firstLine(socket)).isEqualTo("HTTP/1.1 200 OK");
@@ -208,14 +193,6 @@ final class ServerLimitsTest {
       server.awaitIdle();
       assertThat(metric(server, "eellm_generated_tokens_total{head=\"final\"}"))
           .isLessThanOrEqualTo(steps + 4);
-    }
-  }
-
-  private static void sleep(int millis) {
-    try {
-      Thread.sleep(millis);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
     }
   }
 

@@ -15,15 +15,16 @@ import org.eellm.generate.RandomSampler;
 import org.eellm.generate.Result;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.Threshold;
-import org.eellm.tensor.Torch;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** A server's other endpoints. */
+@ExtendWith(OneThread.class)
 final class ServerTest {
-  private static final int THREADS = Torch.threads();
   private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
 
   @TempDir private static Path folder;
@@ -31,14 +32,12 @@ final class ServerTest {
 
   @BeforeAll
   static void start() {
-    Torch.setThreads(1); // the model is tiny
     server = TestServer.start(folder);
   }
 
   @AfterAll
   static void stop() {
     server.close();
-    Torch.setThreads(THREADS);
   }
 
   @Test

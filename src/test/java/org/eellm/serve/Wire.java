@@ -52,4 +52,12 @@ final class Wire {
         .withTimeouts(
             Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain));
   }
+
+  static void sleep(int millis) {
+    try {
+      Thread.sleep(millis);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
 }

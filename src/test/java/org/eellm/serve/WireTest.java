@@ -9,27 +9,15 @@ import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Requests as bytes: bodies, chunks, framing, and what is no HTTP at all. */
+@ExtendWith(OneThread.class)
 final class WireTest {
-  private static final int THREADS = Torch.threads();
-
   @TempDir private Path folder;
-
-  @BeforeAll
-  static void useOneThread() {
-    Torch.setThreads(1); // the models are tiny
-  }
-
-  @AfterAll
-  static void useThreads() {
-    Torch.setThreads(THREADS);
-  }
 
   private TestServer start(ServerOptions options) {
     return TestServer.start(folder, limits -> limits, options);
@@ -51,7 +39,7 @@ final class WireTest {
         Socket socket = Wire.connect(server)) {
       Wire.write(socket, Wire.post("{", "Content-Length: 100\r\n"));
       while (socket.getInputStream().available() == 0) {
-        sleep(100);
+        Wire.sleep(100);
         Wire.write(socket, " ");
       }
 
@@ -190,14 +178,6 @@ final class WireTest {
         }
       }
       assertThat(server.get("/health").statusCode()).isEqualTo(200);
-    }
-  }
-
-  private static void sleep(int millis) {
-    try {
-      Thread.sleep(millis);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
     }
   }
 }
