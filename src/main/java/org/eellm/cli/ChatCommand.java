@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import org.eellm.config.ConfigException;
 import org.eellm.generate.Engine;
 import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
@@ -17,6 +18,7 @@ import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
 import org.eellm.generate.RequestListener;
 import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
 import org.eellm.generate.TextStream;
 import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
@@ -60,21 +62,25 @@ final class ChatCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    Sampler sampler = samplingOptions.sampler();
+    if (maxTokens < 1) {
+      throw new ConfigException("--max-tokens: " + maxTokens + " is below 1; use 1 or more");
+    }
     try (LoadedModel model = modelOptions.load()) {
       Limits limits =
           Limits.of(model.decoder())
               .withVocabSize(model.tokenizer().vocabSize())
               .withMaxPending(decodingOptions.maxPending());
-      List<Integer> exits = model.architecture().exits().layers();
-      decodingOptions.decoding(exits, maxTokens); // says what is wrong before the first message
+      decodingOptions.require(
+          model.decoder(), maxTokens); // says what is wrong before the first message
       try (Engine engine = Engine.start(model.decoder(), limits)) {
-        talk(model, engine);
+        talk(model, engine, sampler);
       }
     }
     return ExitCode.OK;
   }
 
-  private void talk(LoadedModel model, Engine engine) throws IOException {
+  private void talk(LoadedModel model, Engine engine, Sampler sampler) throws IOException {
     PrintWriter err = spec.commandLine().getErr();
     List<Integer> exits = model.architecture().exits().layers();
     ExitColors colors = new ExitColors(exits, Ansi.AUTO);
@@ -95,7 +101,7 @@ final class ChatCommand implements Callable<Integer> {
         dialogue.clear();
       } else if (!line.isBlank()) {
         try {
-          answer(line.strip(), dialogue, model, engine, colors);
+          answer(line.strip(), dialogue, model, engine, sampler, colors);
         } catch (GenerateException e) {
           err.println("eellm: " + e.getMessage());
         }
@@ -104,7 +110,12 @@ final class ChatCommand implements Callable<Integer> {
   }
 
   private void answer(
-      String message, Dialogue dialogue, LoadedModel model, Engine engine, ExitColors colors) {
+      String message,
+      Dialogue dialogue,
+      LoadedModel model,
+      Engine engine,
+      Sampler sampler,
+      ExitColors colors) {
     List<Integer> ids = model.prompt(dialogue.prompt(message), "the dialogue");
     while (ids.size() + maxTokens > model.context() && dialogue.forgetOldest()) {
       ids = model.prompt(dialogue.prompt(message), "the dialogue");
@@ -115,7 +126,7 @@ final class ChatCommand implements Callable<Integer> {
             maxTokens,
             model.endTokens(),
             decodingOptions.decoding(model.architecture().exits().layers(), maxTokens),
-            samplingOptions.sampler());
+            sampler);
     PrintWriter out = spec.commandLine().getOut();
     Answer answer = new Answer(new TextStream(model.detokenizer(ids), Dialogue.STOPS), out, colors);
     long start = System.nanoTime();

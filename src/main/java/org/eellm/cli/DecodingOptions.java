@@ -6,6 +6,8 @@ import org.eellm.config.ConfigException;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
+import org.eellm.generate.DraftLength;
+import org.eellm.model.Decoder;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -33,7 +35,9 @@ final class DecodingOptions {
       names = "--draft-length",
       paramLabel = "N",
       description =
-          "For the mode speculative: most tokens of a draft; "
+          "For the mode speculative: most tokens of a draft, up to "
+              + DraftLength.MOST
+              + "; "
               + DecodingSettings.DRAFT_LENGTH
               + " by default.")
   private Optional<Integer> draftLength;
@@ -64,7 +68,21 @@ final class DecodingOptions {
    * @throws ConfigException if an option has no effect, or the mode is not for the model
    */
   Decoding decoding(List<Integer> available, int maxTokens) {
-    return settings().decoding(available, maxTokens, name -> "--" + name);
+    return settings().decoding(available, maxTokens, DecodingOptions::option);
+  }
+
+  /**
+   * Says what is wrong with these options before there is a text to decode.
+   *
+   * @throws ConfigException as {@link #decoding}
+   */
+  void require(Decoder model, int maxTokens) {
+    decoding(model.architecture().exits().layers(), maxTokens).heads(model.allHeads());
+  }
+
+  /** What users of the command line call a setting. */
+  static String option(String setting) {
+    return "--" + setting;
   }
 
   /** What was given. */

@@ -89,13 +89,19 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    requireNumbers();
     List<TaskSpec> specs = tasks.stream().map(this::task).toList();
-    requireEffect(specs);
+    boolean writes =
+        specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
+    requireEffect(writes);
     long start = System.nanoTime();
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
       Subject subject = model.subject(engine);
       List<Integer> exits = exits(subject.exits());
+      if (writes) {
+        decodingOptions.require(model.decoder(), 1); // says what is wrong before the first answer
+      }
       Evaluation evaluation =
           new Evaluation(
               subject, data, limit.items(), exits, decodingOptions.settings(), seed, output);
@@ -111,15 +117,23 @@ final class EvalCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
+  private void requireNumbers() {
+    if (fewshot.orElse(0) < 0) {
+      throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
+    }
+    if (maxTokens.orElse(1) < 1) {
+      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
+    }
+    limit.require();
+  }
+
   private TaskSpec task(String name) {
     TaskSpec task = TaskFile.read(name);
     task = fewshot.map(task::withFewshot).orElse(task);
     return maxTokens.map(task::withMaxGenToks).orElse(task);
   }
 
-  private void requireEffect(List<TaskSpec> specs) {
-    boolean writes =
-        specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
+  private void requireEffect(boolean writes) {
     if (!writes) {
       Optional<String> idle = maxTokens.map(value -> "--max-tokens").or(decodingOptions::given);
       if (idle.isPresent() && !idle.get().equals("--exits")) {
@@ -127,7 +141,6 @@ final class EvalCommand implements Callable<Integer> {
             idle.get() + " has no effect: none of the tasks writes answers; leave it out");
       }
     }
-    limit.require();
   }
 
   private List<Integer> exits(List<Integer> all) {

@@ -9,6 +9,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.distributed.MeshSizeException;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
@@ -62,6 +63,7 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
     }
     String text = firstLine(error);
     return switch (error) {
+      case SettingException setting -> firstLine(setting.named(DecodingOptions::option));
       case NoSuchFileException _ -> text + ": no such file or folder";
       case AccessDeniedException _ -> text + ": permission denied";
       case FileAlreadyExistsException _ -> text + ": exists already";

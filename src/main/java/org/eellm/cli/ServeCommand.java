@@ -3,7 +3,6 @@ package org.eellm.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
@@ -170,8 +169,8 @@ final class ServeCommand implements Callable<Integer> {
   }
 
   private ServedModel served(LoadedModel model, Engine engine) {
-    List<Integer> exits = model.architecture().exits().layers();
-    decodingOptions.decoding(exits, model.context()); // says what is wrong before the first request
+    decodingOptions.require(
+        model.decoder(), model.context()); // says what is wrong before the first request
     return new ServedModel(
         modelName.orElseGet(() -> name(model.folder())),
         model.architecture(),

@@ -4,7 +4,7 @@ package org.eellm.config;
  * A setting that cannot be honoured. The one-line message names the key, its value, the allowed
  * range and the remedy.
  */
-public final class ConfigException extends RuntimeException {
+public sealed class ConfigException extends RuntimeException permits SettingException {
   private static final long serialVersionUID = 1L;
 
   public ConfigException(String message) {

@@ -10,7 +10,7 @@ import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.function.DoubleFunction;
 import java.util.stream.IntStream;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * Chooses a threshold whose expected loss is at most {@code delta}, with probability at least
@@ -39,7 +39,7 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
 
   private static void requireShare(String name, double value) {
     if (!(value > 0 && value < 1)) {
-      throw new ConfigException("%s: %s is outside (0, 1)".formatted(name, value));
+      throw new SettingException(name, value + " is outside (0, 1); use a share such as 0.05");
     }
   }
 

@@ -50,9 +50,18 @@ public record SweepGrid(
       }
     }
     for (SweepSetting setting : settings) {
-      setting.decoding().decoding(available, 1, name -> "--" + name);
+      setting.decoding().decoding(available, 1, SweepGrid::option);
     }
     return List.copyOf(settings);
+  }
+
+  /** The option that lists the values of a setting. */
+  private static String option(String setting) {
+    return switch (setting) {
+      case "policy" -> "--policies";
+      case "exits", "patience" -> "--" + setting;
+      default -> "--" + setting + "s";
+    };
   }
 
   private void add(List<SweepSetting> settings, DecodingMode mode, PolicyName policy) {

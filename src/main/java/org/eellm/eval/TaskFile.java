@@ -45,7 +45,7 @@ public final class TaskFile {
     }
     if (!NAMES.contains(name)) {
       throw new ConfigException(
-          "task: '%s' is none of %s; use one of these, or the path of your own YAML file"
+          "task '%s' is none of %s; use one of these, or the path of your own YAML file"
               .formatted(name, String.join(", ", NAMES)));
     }
     String resource = "tasks/" + name + ".yaml";

@@ -5,7 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
@@ -28,10 +28,10 @@ public record BeamSearch(int beams, double lengthPenalty) {
 
   public BeamSearch {
     if (beams < 1) {
-      throw new ConfigException("beams: " + beams + " is below 1; use 1 or more");
+      throw new SettingException("beams", beams + " is below 1; use 1 or more");
     }
     if (!Double.isFinite(lengthPenalty)) {
-      throw new ConfigException("length-penalty: " + lengthPenalty + " is no finite number; use 1");
+      throw new SettingException("length-penalty", lengthPenalty + " is no finite number; use 1");
     }
   }
 

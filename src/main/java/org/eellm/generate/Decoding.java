@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.model.Head;
 
 /** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
@@ -44,8 +45,9 @@ public sealed interface Decoding {
     public List<Head> heads(List<Head> all) {
       Head full = all.getLast();
       if (layer == full.layer()) {
-        throw new ConfigException(
-            "draft-exit: layer %d is the model's last, which drafts no faster than the full model; use an exit below"
+        throw new SettingException(
+            "draft-exit",
+            "layer %d is the model's last, which drafts no faster than the full model; use an exit below"
                 .formatted(layer));
       }
       return List.of(ExitPolicies.exits(all, List.of(layer)).getFirst(), full);

@@ -10,6 +10,7 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * How a text is to be decoded, in the words of options and requests; what was not said is absent.
@@ -26,7 +27,7 @@ import org.eellm.config.ConfigException;
  * @param maxPending of {@link Limits}, to which it belongs: here it is only refused where nothing
  *     waits
  * @param draftExit layer of the exit that drafts, the shallowest if absent
- * @param draftLength most tokens of a draft
+ * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MOST}
  * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
  */
 public record DecodingSettings(
@@ -102,7 +103,11 @@ public record DecodingSettings(
    * @throws ConfigException if a setting has no effect beside the others, or is not for the model
    */
   public Decoding decoding(List<Integer> available, int maxTokens, UnaryOperator<String> names) {
-    return new Reading(available, maxTokens, names).decoding();
+    try {
+      return new Reading(available, maxTokens, names).decoding();
+    } catch (SettingException e) {
+      throw e.named(names);
+    }
   }
 
   /** The settings with what their meaning depends on. */
@@ -209,6 +214,7 @@ public record DecodingSettings(
           thresholdDecay.isPresent() && read.kind() == ThresholdKind.ENTROPY,
           "threshold-decay",
           "with the policy entropy");
+      read.thresholds().keySet().forEach(layer -> requireExit("calibration", layer));
       return read.policy(this::decaying);
     }
 
@@ -279,8 +285,13 @@ public record DecodingSettings(
     private void requireExit(String name, int layer) {
       if (!available.contains(layer)) {
         throw new ConfigException(
-            "%s: there is no exit after layer %d; this model has exits after %s"
-                .formatted(names.apply(name), layer, listed(available)));
+            "%s: there is no exit after layer %d; %s"
+                .formatted(
+                    names.apply(name),
+                    layer,
+                    available.isEmpty()
+                        ? "this model has none at all, use full"
+                        : "this model has exits after " + listed(available)));
       }
     }
 

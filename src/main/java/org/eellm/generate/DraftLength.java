@@ -1,11 +1,14 @@
 package org.eellm.generate;
 
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /** How many tokens an exit drafts before the full model judges them. */
 public sealed interface DraftLength {
 
-  /** Tokens of a draft, at least one. */
+  /** Most tokens that a draft may have: what the full model judges at once is computed at once. */
+  int MOST = 64;
+
+  /** Tokens of a draft, from 1 to {@link #MOST}. */
   int most();
 
   /** Whether what the exit says of the next token belongs to the draft. */
@@ -14,7 +17,7 @@ public sealed interface DraftLength {
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
     public Fixed {
-      requirePositive(most);
+      requireBounded(most);
     }
 
     @Override
@@ -30,10 +33,10 @@ public sealed interface DraftLength {
    */
   record Adaptive(int most, double confidence) implements DraftLength {
     public Adaptive {
-      requirePositive(most);
+      requireBounded(most);
       if (!(confidence >= 0 && confidence <= 1)) {
-        throw new ConfigException(
-            "draft-confidence: " + confidence + " is outside [0, 1]; use a probability");
+        throw new SettingException(
+            "draft-confidence", confidence + " is outside [0, 1]; use a probability");
       }
     }
 
@@ -43,9 +46,10 @@ public sealed interface DraftLength {
     }
   }
 
-  private static void requirePositive(int most) {
-    if (most < 1) {
-      throw new ConfigException("draft-length: " + most + " is below 1; use 1 or more");
+  private static void requireBounded(int most) {
+    if (most < 1 || most > MOST) {
+      throw new SettingException(
+          "draft-length", "%d is not a whole number in 1..%d".formatted(most, MOST));
     }
   }
 }

@@ -8,6 +8,7 @@ import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.DoublePredicate;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.model.Head;
 
 /** The usual exit policies. */
@@ -67,7 +68,7 @@ public final class ExitPolicies {
    */
   public static ExitPolicy patience(int count) {
     if (count < 1) {
-      throw new ConfigException("patience: " + count + " is below 1; use 1 or more exits");
+      throw new SettingException("patience", count + " is below 1; use 1 or more exits");
     }
     return said -> {
       List<Prediction> earlier = said.earlier();

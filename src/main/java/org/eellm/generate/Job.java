@@ -50,7 +50,7 @@ final class Job implements Ticket {
     }
     if (length + request.maxTokens() > context) {
       throw new GenerateException(
-          "%s has %d tokens and up to %d are to follow, but the model's context is %d; use max-tokens %d or less, or a shorter prompt"
+          "%s has %d tokens and up to %d are to follow, but the model's context is %d; let %d or fewer follow, or shorten the prompt"
               .formatted(name, length, request.maxTokens(), context, context - length));
     }
     for (int id : request.prompt()) {
@@ -71,7 +71,7 @@ final class Job implements Ticket {
   void requireRoom(String name, int pages) {
     if (PagePool.pages(positions()) > pages) {
       throw new GenerateException(
-          "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; use a smaller max-tokens, a shorter prompt, or a larger cache"
+          "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; let fewer follow, shorten the prompt, or use a larger cache"
               .formatted(
                   name, request.prompt().size(), request.maxTokens(), pages * PagePool.PAGE));
     }

@@ -1,7 +1,7 @@
 package org.eellm.generate;
 
-import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.SettingException;
 import org.eellm.model.Decoder;
 
 /**
@@ -45,7 +45,7 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
 
   private static void require(boolean condition, String name, int value) {
     if (!condition) {
-      throw new ConfigException(name + ": " + value + " is below 1; use 1 or more");
+      throw new SettingException(name, value + " is below 1; use 1 or more");
     }
   }
 

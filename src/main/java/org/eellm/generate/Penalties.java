@@ -1,6 +1,6 @@
 package org.eellm.generate;
 
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * Makes ids less probable that were there before.
@@ -16,8 +16,7 @@ public record Penalties(double repetition, double presence, double frequency) {
 
   public Penalties {
     if (!(repetition > 0 && Double.isFinite(repetition))) {
-      throw new ConfigException(
-          "repetition-penalty: " + repetition + " is not positive; 1 is none");
+      throw new SettingException("repetition-penalty", repetition + " is not positive; 1 is none");
     }
     requireFinite("presence-penalty", presence);
     requireFinite("frequency-penalty", frequency);
@@ -25,7 +24,7 @@ public record Penalties(double repetition, double presence, double frequency) {
 
   private static void requireFinite(String name, double value) {
     if (!Double.isFinite(value)) {
-      throw new ConfigException(name + ": " + value + " is no finite number; 0 is none");
+      throw new SettingException(name, value + " is no finite number; 0 is none");
     }
   }
 

@@ -2,7 +2,7 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -27,7 +27,7 @@ public final class PipelineGenerator {
    *     each
    * @return a result for each request, in order, on the ranks of the first stage; elsewhere nothing
    * @throws GenerateException if a prompt does not fit the model; nothing is generated then
-   * @throws ConfigException if a decoding does not go with several stages
+   * @throws SettingException if a decoding does not go with several stages
    * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
    */
   public static List<Result> generate(
@@ -67,8 +67,9 @@ public final class PipelineGenerator {
     if (request.decoding() instanceof Decoding.EarlyExit(ExitPolicy policy)) {
       return policy;
     }
-    throw new ConfigException(
-        "mode: several pipeline stages fill in keys and values behind tokens that leave early, and know no %s; use early-exit or full, or tensor parallelism alone"
+    throw new SettingException(
+        "mode",
+        "several pipeline stages fill in keys and values behind tokens that leave early, and know no %s; use early-exit or full, or tensor parallelism alone"
             .formatted(
                 switch (request.decoding()) {
                   case Decoding.Speculative _ -> "drafts";

@@ -2,7 +2,7 @@ package org.eellm.generate;
 
 import java.util.Map;
 import java.util.SplittableRandom;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * Draws the next token, in this order: logits are changed by {@code logitBias} and {@code
@@ -40,15 +40,16 @@ public record RandomSampler(
     logitBias = Map.copyOf(logitBias);
     require(
         temperature >= 0 && Double.isFinite(temperature),
-        "temperature: %s is negative; use 0 for the best token always, or more",
+        "temperature",
+        "%s is negative; use 0 for the best token always, or more",
         temperature);
-    require(topK >= 0, "top-k: %s is negative; use 0 for no limit", topK);
-    require(topP > 0 && topP <= 1, "top-p: %s is outside (0, 1]; 1 is no limit", topP);
-    require(minP >= 0 && minP <= 1, "min-p: %s is outside [0, 1]; 0 is no limit", minP);
+    require(topK >= 0, "top-k", "%s is negative; use 0 for no limit", topK);
+    require(topP > 0 && topP <= 1, "top-p", "%s is outside (0, 1]; 1 is no limit", topP);
+    require(minP >= 0 && minP <= 1, "min-p", "%s is outside [0, 1]; 0 is no limit", minP);
     logitBias.forEach(
         (id, bias) -> {
-          require(id >= 0, "logit-bias: %s is no token id; use 0 or more", id);
-          require(Double.isFinite(bias), "logit-bias: %s is no finite number", bias);
+          require(id >= 0, "logit-bias", "%s is no token id; use 0 or more", id);
+          require(Double.isFinite(bias), "logit-bias", "%s is no finite number", bias);
         });
   }
 
@@ -62,9 +63,9 @@ public record RandomSampler(
     this(temperature, topK, topP, 0, new Penalties(repetitionPenalty, 0, 0), Map.of(), seed);
   }
 
-  private static void require(boolean condition, String message, Object value) {
+  private static void require(boolean condition, String name, String message, Object value) {
     if (!condition) {
-      throw new ConfigException(message.formatted(value));
+      throw new SettingException(name, message.formatted(value));
     }
   }
 

@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import java.util.List;
 import java.util.Set;
+import org.eellm.config.SettingException;
 
 /**
  * A text to be continued.
@@ -26,10 +27,10 @@ public record Request(
       throw new GenerateException("the prompt is empty; give at least one token");
     }
     if (maxTokens < 1) {
-      throw new GenerateException("max-tokens: " + maxTokens + " is below 1; use 1 or more");
+      throw new SettingException("max-tokens", maxTokens + " is below 1; use 1 or more");
     }
     if (alternatives < 0) {
-      throw new GenerateException("alternatives: " + alternatives + " is negative; use 0 for none");
+      throw new SettingException("alternatives", alternatives + " is negative; use 0 for none");
     }
   }
 

@@ -1,7 +1,7 @@
 package org.eellm.generate;
 
 import java.util.List;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * One sequence's text as its tokens come, cut off before the first stop string. What may be the
@@ -20,7 +20,7 @@ public final class TextStream {
     this.detokenizer = detokenizer;
     this.stops = stops.stream().map(Match::new).toList();
     if (stops.contains("")) {
-      throw new ConfigException("stop: is empty; give the text at which to stop");
+      throw new SettingException("stop", "is empty; give the text at which to stop");
     }
   }
 

@@ -5,6 +5,7 @@ import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.function.IntToDoubleFunction;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /** What a policy compares a figure with; it may differ by exit and step. */
 @FunctionalInterface
@@ -73,8 +74,8 @@ public interface Threshold {
    */
   static Threshold decaying(Threshold base, double decay, int length) {
     if (!(decay >= 0 && Double.isFinite(decay))) {
-      throw new ConfigException(
-          "threshold-decay: " + decay + " is negative; use 0 or more; CALM takes 4");
+      throw new SettingException(
+          "threshold-decay", decay + " is negative; use 0 or more; CALM takes 4");
     }
     return (layer, step) ->
         Math.clamp(0.9 * base.at(layer, step) + 0.1 * Math.exp(-decay * step / length), 0, 1);

@@ -13,6 +13,7 @@ import org.eellm.generate.Decoding;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.DecodingSettings.ThresholdSetting;
+import org.eellm.generate.DraftLength;
 import org.eellm.generate.Penalties;
 import org.eellm.generate.PolicyName;
 import org.eellm.generate.RandomSampler;
@@ -389,7 +390,8 @@ final class RequestReader {
     }
   }
 
-  private static String param(String setting) {
+  /** The field of a setting of decoding. */
+  static String param(String setting) {
     return "early_exit." + setting.replace('-', '_');
   }
 
@@ -398,8 +400,7 @@ final class RequestReader {
     String message = String.valueOf(e.getMessage());
     int end = message.indexOf(' ');
     String first = message.substring(0, end);
-    String name = first.endsWith(":") ? first.substring(0, first.length() - 1) : first;
-    String param = name.startsWith("early_exit.") ? name : param(name);
+    String param = first.endsWith(":") ? first.substring(0, first.length() - 1) : first;
     return ApiException.badField(param, message.substring(end + 1));
   }
 
@@ -417,7 +418,7 @@ final class RequestReader {
                 .orElse(List.of()),
             Optional.empty(),
             fields.integer("draft_exit", 1, Integer.MAX_VALUE),
-            fields.integer("draft_length", 1, 64),
+            fields.integer("draft_length", 1, DraftLength.MOST),
             fields.number("draft_confidence", 0, 1));
     fields.requireNoOthers();
     return settings;

@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import org.eellm.config.SettingException;
 import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Request;
@@ -111,6 +112,9 @@ final class Run implements AutoCloseable {
     } catch (GenerateException e) {
       close();
       throw ApiException.badField(whole.promptParam(), String.valueOf(e.getMessage()));
+    } catch (SettingException e) {
+      close();
+      throw ApiException.badField(RequestReader.param(e.setting()), e.problem());
     } catch (RuntimeException e) {
       close();
       throw e;

@@ -2,7 +2,7 @@ package org.eellm.serve;
 
 import java.time.Duration;
 import java.util.Optional;
-import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 
 /**
  * Where a server listens, and its bounds.
@@ -33,25 +33,24 @@ public record ServerOptions(
 
   public ServerOptions {
     if (port < 0 || port > 65535) {
-      throw new ConfigException(
-          "port: " + port + " is outside 0..65535; use 0 for any that is free");
+      throw new SettingException("port", port + " is outside 0..65535; use 0 for any that is free");
     }
     if (apiKey.isPresent() && apiKey.get().isBlank()) {
-      throw new ConfigException("api-key: is blank; give a key, or none at all");
+      throw new SettingException("api-key", "is blank; give a key, or none at all");
     }
     requirePositive("max-body-bytes", maxBodyBytes);
     requirePositive("read-timeout", readTimeout.toMillis());
     requirePositive("request-timeout", requestTimeout.toMillis());
     requirePositive("max-connections", maxConnections);
     if (drainTimeout.isNegative()) {
-      throw new ConfigException(
-          "drain-timeout: " + drainTimeout.toSeconds() + " is negative; use 0 or more seconds");
+      throw new SettingException(
+          "drain-timeout", drainTimeout.toSeconds() + " is negative; use 0 or more seconds");
     }
   }
 
   private static void requirePositive(String name, long value) {
     if (value < 1) {
-      throw new ConfigException(name + ": " + value + " is below 1; use 1 or more");
+      throw new SettingException(name, value + " is below 1; use 1 or more");
     }
   }
 

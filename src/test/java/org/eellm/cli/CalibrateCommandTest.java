@@ -158,6 +158,8 @@ final class CalibrateCommandTest {
         "--loss=speed | --loss: 'speed' is unknown; use tokens, or a metric",
         "--loss=acc | --loss: acc is not of texts; use rouge1",
         "--task=gsm8k | --task and --data go together",
+        "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
+        "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",
         "--limit=3 | --limit is for --task",
         "--task=gsm8k --data=nowhere --limit=0 | --limit: 0 is below 1",
       })

@@ -19,6 +19,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import picocli.CommandLine;
 
 /** The command on a random model, which does not know how to talk. */
@@ -97,6 +99,20 @@ final class ChatCommandTest {
 
     assertThat(err.toString())
         .isEqualTo("eellm: --threshold has no effect in the mode full; leave it out\n");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--temperature=-1 | --temperature: -1.0 is negative",
+        "--max-tokens=0 | --max-tokens: 0 is below 1; use 1 or more",
+        "--mode=speculative --draft-length=65 | --draft-length: 65 is not a whole number in 1..64",
+      })
+  void chat_valueThatCannotBe_isRefusedBeforeTheFirstMessage(String options, String message) {
+    assertThat(chat("the cat\n", options.split(" "))).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: " + message);
   }
 
   @Test

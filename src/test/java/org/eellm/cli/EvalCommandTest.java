@@ -23,6 +23,8 @@ import org.eellm.generate.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.tukaani.xz.XZInputStream;
 import picocli.CommandLine;
 
@@ -306,6 +308,29 @@ final class EvalCommandTest {
       assertThat(folder.resolve("out/items/" + task + ".jsonl")).isNotEmptyFile();
     }
     assertThat(all.get("mmlu_world_religions").get("acc,exit_2").isNumber()).isTrue();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--batch-size=0 | --batch-size: 0 is below 1; use 1 or more",
+        "--num-fewshot=-1 | --num-fewshot: -1 is negative; use 0 or more",
+        "--max-tokens=0 | --max-tokens: 0 is below 1; use 1 or more",
+        "--mode=speculative --draft-length=65 | --draft-length: 65 is not a whole number in 1..64",
+      })
+  void valuesThatCannotBe_areRefusedByTheirOptions(String options, String message)
+      throws IOException {
+    List<String> args = new ArrayList<>();
+    args.addAll(List.of("eval", "--model", smallModel().toString(), "--tasks", "gsm8k"));
+    args.addAll(List.of("--data", folder.toString()));
+    args.addAll(List.of("--output", folder.resolve("out").toString()));
+    args.addAll(List.of(options.split(" ")));
+
+    Outcome outcome = run(args.toArray(String[]::new));
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).startsWith("eellm: " + message);
   }
 
   @Test

@@ -298,19 +298,34 @@ final class GenerateCommandTest {
             + " threshold for each of layer 2",
         "--threshold 2=0.8,x=1 | --threshold: '2=0.8,x=1' is no number or list of them; write 0.9,"
             + " or 2=0.8,4=0.9",
-        "--temperature -1 | temperature: -1.0 is negative; use 0 for the best token always, or"
+        "--temperature -1 | --temperature: -1.0 is negative; use 0 for the best token always, or"
             + " more",
         "--threshold -0.5 | --threshold: -0.5 is no threshold; use 0 or more",
         "--threshold 1=0.5,2=-1,4=0 | --threshold: -1.0 is no threshold; use 0 or more",
-        "--max-pending 0 | max-pending: 0 is below 1; use 1 or more",
-        "--batch-size 0 | batch-size: 0 is below 1; use 1 or more",
+        "--max-pending 0 | --max-pending: 0 is below 1; use 1 or more",
+        "--batch-size 0 | --batch-size: 0 is below 1; use 1 or more",
         "--mode full --exits 2 | --exits has no effect in the mode full; leave it out",
         "--mode speculative --threshold 0.5 | --threshold has no effect in the mode speculative;"
             + " leave it out",
         "--draft-length 3 | --draft-length has no effect in the mode early-exit; leave it out",
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
-        "--mode speculative --draft-length 0 | draft-length: 0 is below 1; use 1 or more",
+        "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
+        "--mode speculative --draft-length 65 | --draft-length: 65 is not a whole number in 1..64",
+        "--mode speculative --draft-confidence 1.5 | --draft-confidence: 1.5 is outside [0, 1]; use"
+            + " a probability",
+        "--policy patience --patience 0 | --patience: 0 is below 1; use 1 or more exits",
+        "--threshold-decay -1 | --threshold-decay: -1.0 is negative; use 0 or more; CALM takes 4",
+        "--max-tokens 0 | --max-tokens: 0 is below 1; use 1 or more",
+        "--json --alternatives -1 | --alternatives: -1 is negative; use 0 for none",
+        "--beams 0 | --beams: 0 is below 1; use 1 or more",
+        "--beams 2 --length-penalty NaN | --length-penalty: NaN is no finite number; use 1",
+        "--repetition-penalty 0 | --repetition-penalty: 0.0 is not positive; 1 is none",
+        "--presence-penalty NaN | --presence-penalty: NaN is no finite number; 0 is none",
+        "--top-k -1 | --top-k: -1 is negative; use 0 for no limit",
+        "--top-p 2 | --top-p: 2.0 is outside (0, 1]; 1 is no limit",
+        "--logit-bias -1=3 | --logit-bias: -1 is no token id; use 0 or more",
+        "--stop= | --stop: is empty; give the text at which to stop",
         "--policy entropy --threshold-decay 4 | --threshold-decay has no effect with the policy"
             + " entropy; leave it out",
         "--beams 2 --temperature 1 | sampling has no effect with --beams, which searches in the"
@@ -318,13 +333,38 @@ final class GenerateCommandTest {
         "--beams 2 --threshold 0.5 | --threshold has no effect with --beams, which searches in"
             + " the full model; leave it out",
         "--length-penalty 2 | --length-penalty has no effect without --beams; leave it out",
-        "--min-p 2 | min-p: 2.0 is outside [0, 1]; 0 is no limit",
+        "--min-p 2 | --min-p: 2.0 is outside [0, 1]; 0 is no limit",
         "--threads 0 | --threads: 0 is below 1; use 1 or more",
       })
   void generate_optionThatCannotBeHonoured_isWrongUse(String options, String message) {
     assertThat(generate(concat(options.split(" "), "--prompt", "the cat"))).isEqualTo(2);
     assertThat(err.toString()).isEqualTo("eellm: " + message + "\n");
     assertThat(out.toString()).isEmpty();
+  }
+
+  @Test
+  void generate_calibrationOfAnotherModelsExits_isRefusedByItsOption() throws IOException {
+    Path file = folder.resolve("other.json");
+    Files.writeString(file, "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.5, \"3\": 0.5}}");
+
+    assertThat(generate("--prompt", "the cat", "--calibration", file.toString())).isEqualTo(2);
+
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: --calibration: there is no exit after layer 3; this model has exits after layer"
+                + " 1, layer 2, layer 4\n");
+  }
+
+  @Test
+  void generate_draftAtTheLastLayer_isRefusedByItsOption() throws IOException {
+    try (Decoder model =
+        SmallModel.of(new ExitLayout(List.of(5), true, false, false, false), DataType.FLOAT32)) {
+      SmallModelFolder.write(folder.resolve("last"), model);
+    }
+
+    assertThat(generateFrom("last", "--prompt", "the cat", "--mode", "speculative")).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: --draft-exit: layer 5 is the model's last");
   }
 
   @Test
@@ -380,7 +420,7 @@ final class GenerateCommandTest {
     assertThat(err.toString())
         .isEqualTo(
             "eellm: prompt 1 has 90 tokens and up to 7 are to follow, but the model's context is"
-                + " 96; use max-tokens 6 or less, or a shorter prompt\n");
+                + " 96; let 6 or fewer follow, or shorten the prompt\n");
 
     Path file = folder.resolve("latin1.txt");
     Files.write(file, new byte[] {'a', (byte) 0xe9, '\n'});
@@ -451,7 +491,8 @@ final class GenerateCommandTest {
     assertThat(generate("--prompt", "the cat", "--nproc", "2", "--pp", "2", "--mode", "recompute"))
         .isEqualTo(2);
     assertThat(out.toString()).isEmpty();
-    assertThat(err.toString()).contains("several pipeline stages", "use early-exit or full");
+    assertThat(err.toString())
+        .contains("eellm: --mode: several pipeline stages", "use early-exit or full");
   }
 
   @ParameterizedTest

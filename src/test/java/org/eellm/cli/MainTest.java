@@ -77,6 +77,18 @@ final class MainTest {
   }
 
   @Test
+  void run_settingOfARoom_isNamedAsTheOption() {
+    assertThat(run("serve", "--model", "nowhere", "--port", "65536")).isEqualTo(2);
+    assertThat(run("serve", "--model", "nowhere", "--read-timeout", "0")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo(
+            """
+            eellm: --port: 65536 is outside 0..65535; use 0 for any that is free
+            eellm: --read-timeout: 0 is below 1; use 1 or more
+            """);
+  }
+
+  @Test
   void run_exceptionOfARoom_isFailureInOneLine() {
     assertThat(run(failing(new TensorException("cuda: not available")), "fail")).isEqualTo(1);
     assertThat(err.toString()).isEqualTo("eellm: cuda: not available\n");

@@ -213,6 +213,12 @@ final class SweepCommandTest {
         "--thresholds=high | --thresholds: 'high' is no list of numbers",
         "--thresholds=0.5 --policies=patience,fixed --exits=1 | --thresholds has no effect without"
             + " one of",
+        "--thresholds=-1 --modes=early-exit | --thresholds: -1.0 is no threshold; use 0 or more",
+        "--draft-exits=3 | --draft-exits: there is no exit after layer 3",
+        "--draft-lengths=65 | --draft-lengths: 65 is not a whole number in 1..64",
+        "--draft-confidences=2 | --draft-confidences: 2.0 is outside [0, 1]",
+        "--policies=patience --patience=0 | --patience: 0 is below 1",
+        "--tasks=lambda --data=x | task 'lambda' is none of arc_challenge",
         "--patience=2 | --patience has no effect without --policies patience",
         "--min-score=0.5 | --limit, --min-score: no effect without --tasks",
         "--tasks=gsm8k | --tasks and --data go together",

@@ -116,6 +116,6 @@ final class LearnThenTestTest {
   void promise_outsideZeroToOne_isRefused() {
     assertThatThrownBy(() -> LearnThenTest.inSteps(0, 0.05, 100))
         .isInstanceOf(ConfigException.class)
-        .hasMessage("delta: 0.0 is outside (0, 1)");
+        .hasMessage("delta: 0.0 is outside (0, 1); use a share such as 0.05");
   }
 }

@@ -63,7 +63,7 @@ final class TaskFileTest {
   void read_unknownName_isRefusedWithTheKnownOnes() {
     assertThatThrownBy(() -> TaskFile.read("lambda"))
         .isInstanceOf(ConfigException.class)
-        .hasMessageStartingWith("task: 'lambda' is none of arc_challenge, arc_easy, blimp");
+        .hasMessageStartingWith("task 'lambda' is none of arc_challenge, arc_easy, blimp");
   }
 
   @Test

@@ -226,7 +226,7 @@ final class EngineTest {
           .isInstanceOf(GenerateException.class)
           .hasMessage(
               "the prompt has 40 tokens and up to 40 are to follow, but there is memory for keys"
-                  + " and values of 64; use a smaller max-tokens, a shorter prompt, or a larger"
+                  + " and values of 64; let fewer follow, shorten the prompt, or use a larger"
                   + " cache");
     }
   }

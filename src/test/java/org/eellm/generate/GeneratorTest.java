@@ -223,8 +223,8 @@ final class GeneratorTest {
     assertThatThrownBy(() -> generate(request(prompt(90, 1), sometimes(), Sampler.greedy())))
         .isInstanceOf(GenerateException.class)
         .hasMessage(
-            "prompt 1 has 90 tokens and up to 20 are to follow, but the model's context is 96; use"
-                + " max-tokens 6 or less, or a shorter prompt");
+            "prompt 1 has 90 tokens and up to 20 are to follow, but the model's context is 96; let"
+                + " 6 or fewer follow, or shorten the prompt");
     assertThatThrownBy(() -> generate(request(List.of(3, 264), sometimes(), Sampler.greedy())))
         .isInstanceOf(GenerateException.class)
         .hasMessage(

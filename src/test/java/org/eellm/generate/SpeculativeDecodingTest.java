@@ -215,7 +215,7 @@ final class SpeculativeDecodingTest {
   void constructors_impossibleSettings_areRefusedByName() {
     assertThatThrownBy(() -> new DraftLength.Fixed(0))
         .isInstanceOf(ConfigException.class)
-        .hasMessage("draft-length: 0 is below 1; use 1 or more");
+        .hasMessage("draft-length: 0 is not a whole number in 1..64");
     assertThatThrownBy(() -> new DraftLength.Adaptive(2, 1.5))
         .isInstanceOf(ConfigException.class)
         .hasMessage("draft-confidence: 1.5 is outside [0, 1]; use a probability");

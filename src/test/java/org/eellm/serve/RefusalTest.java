@@ -1,37 +1,39 @@
 package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.config.DataType.FLOAT32;
 import static org.eellm.serve.TestServer.json;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
-import org.eellm.tensor.Torch;
+import java.util.List;
+import org.eellm.config.ExitLayout;
+import org.eellm.generate.SmallModel;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Requests that a server refuses, and what it says of them. */
+@ExtendWith(OneThread.class)
 final class RefusalTest {
-  private static final int THREADS = Torch.threads();
-
   @TempDir private static Path folder;
   private static TestServer server;
 
   @BeforeAll
   static void start() {
-    Torch.setThreads(1); // the model is tiny
     server = TestServer.start(folder);
   }
 
   @AfterAll
   static void stop() {
     server.close();
-    Torch.setThreads(THREADS);
   }
 
   @ParameterizedTest
@@ -236,6 +238,35 @@ final class RefusalTest {
   }
 
   /** A 400 that names the field. */
+  @ParameterizedTest
+  @CsvSource({"draft_length, 0", "draft_length, 65"})
+  void completion_draftLengthBeyondItsBounds_isRefusedWithThem(String field, int value) {
+    HttpResponse<String> response =
+        server.post(
+            "/v1/completions",
+            "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"speculative\", \"%s\": %d}}"
+                .formatted(field, value));
+
+    assertRefused(response, "early_exit." + field);
+    assertThat(json(response).path("error").path("message").asText())
+        .isEqualTo("early_exit.%s: %d is not a whole number in 1..64".formatted(field, value));
+  }
+
+  @Test
+  void completion_draftAtTheLastLayer_isRefusedByName() {
+    try (TestServer deep =
+        TestServer.start(
+            folder,
+            SmallModel.of(new ExitLayout(List.of(5), true, false, false, false), FLOAT32))) {
+      HttpResponse<String> response =
+          deep.post(
+              "/v1/completions",
+              "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"speculative\"}}");
+
+      assertRefused(response, "early_exit.draft_exit");
+    }
+  }
+
   private static void assertRefused(HttpResponse<String> response, String param) {
     assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
     assertThat(json(response).path("error").path("param").asText())

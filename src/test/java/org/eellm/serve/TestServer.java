@@ -40,7 +40,7 @@ final class TestServer implements AutoCloseable {
   static final String MODEL = "small";
   private static final ObjectMapper JSON = new ObjectMapper();
 
-  final Decoder decoder = SmallModel.plain();
+  final Decoder decoder;
   final Limits limits;
   final Tokenizer tokenizer;
   final Engine engine;
@@ -49,7 +49,12 @@ final class TestServer implements AutoCloseable {
   final HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(5)).build();
 
   private TestServer(
-      Path folder, UnaryOperator<Limits> change, ServerOptions options, boolean serves) {
+      Path folder,
+      Decoder model,
+      UnaryOperator<Limits> change,
+      ServerOptions options,
+      boolean serves) {
+    decoder = model;
     tokenizer = tokenizer(folder);
     limits = change.apply(Limits.of(decoder).withVocabSize(tokenizer.vocabSize()));
     engine = Engine.start(decoder, limits);
@@ -73,7 +78,12 @@ final class TestServer implements AutoCloseable {
   }
 
   static TestServer start(Path folder, UnaryOperator<Limits> change, ServerOptions options) {
-    return new TestServer(folder, change, options, true);
+    return new TestServer(folder, SmallModel.plain(), change, options, true);
+  }
+
+  /** With another model, which is closed with the server. */
+  static TestServer start(Path folder, Decoder model) {
+    return new TestServer(folder, model, limits -> limits, ServerOptions.of(0), true);
   }
 
   /** The answer to a completion that is not refused. */
@@ -93,7 +103,7 @@ final class TestServer implements AutoCloseable {
 
   /** Without a model. */
   static TestServer loading(Path folder) {
-    return new TestServer(folder, limits -> limits, ServerOptions.of(0), false);
+    return new TestServer(folder, SmallModel.plain(), limits -> limits, ServerOptions.of(0), false);
   }
 
   /** Tokens for every byte, and a few more. */
@@ -211,11 +221,7 @@ final class TestServer implements AutoCloseable {
       if (status.running() == 0 && status.queued() == 0 && status.cacheTokensInUse() == 0) {
         return;
       }
-      try {
-        Thread.sleep(10);
-      } catch (InterruptedException e) {
-        throw new IllegalStateException(e);
-      }
+      Wire.sleep(10);
     }
     throw new AssertionError("still at work: " + engine.status());
   }
