@@ -16,11 +16,19 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Making tensors from Java values and reading them back. */
 public final class Tensors {
+  private static final MemoryFormatOptional ANY_LAYOUT = anyLayout();
+
   private Tensors() {}
+
+  private static MemoryFormatOptional anyLayout() {
+    try (Scope _ = Scope.open()) {
+      return new MemoryFormatOptional().retainReference();
+    }
+  }
 
   /** Uninitialised tensor. */
   public static Tensor empty(ScalarType type, Device device, long... shape) {
-    return torch.empty(shape, Torch.options(type, device), new MemoryFormatOptional());
+    return torch.empty(shape, Torch.options(type, device), ANY_LAYOUT);
   }
 
   /** Tensor of zeros. */

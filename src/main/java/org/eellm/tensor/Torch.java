@@ -4,11 +4,14 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DeviceOptional;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -16,6 +19,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 /** Start-up of libtorch, its threads, its devices and its error messages. */
 public final class Torch {
   private static final int MAX_MESSAGE = 300;
+
+  /** By type, never freed: making them anew takes longer than making a small tensor. */
+  private static final Map<ScalarType, TensorOptions> CPU_OPTIONS = new ConcurrentHashMap<>();
 
   static {
     Loader.load(torch.class);
@@ -89,8 +95,20 @@ public final class Torch {
 
   /** Options for creating tensors of {@code type} on {@code device}. */
   public static TensorOptions options(ScalarType type, Device device) {
+    return device.is_cpu()
+        ? CPU_OPTIONS.computeIfAbsent(type.intern(), Torch::cpuOptions)
+        : newOptions(type, device);
+  }
+
+  private static TensorOptions cpuOptions(ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      return newOptions(type, cpu()).retainReference();
+    }
+  }
+
+  private static TensorOptions newOptions(ScalarType type, Device device) {
     return new TensorOptions()
-        .dtype(new org.bytedeco.pytorch.ScalarTypeOptional(type))
+        .dtype(new ScalarTypeOptional(type))
         .device(new DeviceOptional(device));
   }
 
