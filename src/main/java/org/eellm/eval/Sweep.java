@@ -168,8 +168,8 @@ public record Sweep(
     return text.append(
             """
 
-            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; the fastest of %d rounds in
-            which settings and full model took turns. A setting agrees where its token, given the full model's text before
+            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time of
+            %d rounds in which settings and full model took turns. A setting agrees where its token, given the full model's text before
             it, is the full model's. A star: no other setting is faster and agrees no less.
             """
                 .formatted(tokens, prompts, rounds))

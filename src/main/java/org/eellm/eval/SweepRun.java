@@ -30,8 +30,8 @@ import org.eellm.generate.ScoreListener;
  * same texts, one at a time: it says its own next token, which counts as agreement if it is the
  * full model's, and is then given the full model's. So all do the same work on the same text, and
  * one early slip does not count again and again. Speculation, whose text is the full model's
- * anyway, writes by itself. Speeds are the fastest of rounds in which all settings take turns with
- * the full model, with the prompts' own tokens in the time.
+ * anyway, writes by itself. A text's time is the shortest of rounds in which all settings take
+ * turns with the full model, with the prompt's own tokens in it.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -44,7 +44,7 @@ public final class SweepRun {
   private final List<OwnText> texts = new ArrayList<>();
 
   /** One way through all texts. */
-  private record Pass(double seconds, List<Result> results, double agreement) {}
+  private record Pass(List<Result> results, double agreement) {}
 
   /**
    * Lets the full model write.
@@ -95,16 +95,19 @@ public final class SweepRun {
     List<Decoding> decodings = new ArrayList<>(List.of(Decoding.full()));
     settings.forEach(setting -> decodings.add(decoding(setting)));
     List<Pass> passes = decodings.stream().map(this::pass).toList();
-    double[][] seconds = new double[decodings.size()][rounds];
+    double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
+    for (double[] each : shortest) {
+      Arrays.fill(each, Double.POSITIVE_INFINITY);
+    }
     for (int round = 0; round < rounds; round++) {
       for (int i = 0; i < decodings.size(); i++) {
-        seconds[i][round] = pass(decodings.get(i)).seconds();
+        shorten(shortest[i], pass(decodings.get(i)).results());
       }
     }
-    double full = fastest(seconds[0]);
+    double full = Arrays.stream(shortest[0]).sum();
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = fastest(seconds[i + 1]);
+      double time = Arrays.stream(shortest[i + 1]).sum();
       Pass pass = passes.get(i + 1);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -192,9 +195,11 @@ public final class SweepRun {
     return new OwnTexts((double) same / own.size(), perplexity(own));
   }
 
-  /** Every round does the same work, and a shared machine only ever slows it. */
-  private static double fastest(double[] seconds) {
-    return Arrays.stream(seconds).min().orElseThrow();
+  /** Every round does the same work on a text, and a shared machine only ever slows it. */
+  private static void shorten(double[] shortest, List<Result> results) {
+    for (int i = 0; i < shortest.length; i++) {
+      shortest[i] = Math.min(shortest[i], results.get(i).seconds());
+    }
   }
 
   private Decoding decoding(SweepSetting setting) {
@@ -240,14 +245,12 @@ public final class SweepRun {
                         decoding,
                         own ? Sampler.greedy() : dictation))
             .toList();
-    long start = System.nanoTime();
     List<Result> results = generator.apply(requests);
-    double seconds = (System.nanoTime() - start) / 1e9;
     int same = 0;
     for (int i = 0; i < results.size(); i++) {
       same += own ? dictations.get(i).same(results.get(i).ids()) : dictations.get(i).same;
     }
-    return new Pass(seconds, results, (double) same / tokens());
+    return new Pass(results, (double) same / tokens());
   }
 
   private SequencedMap<String, Double> shares(List<GeneratedToken> tokens) {
