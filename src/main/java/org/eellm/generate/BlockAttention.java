@@ -12,11 +12,12 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
-import org.eellm.generate.SequenceCache.Run;
 import org.eellm.model.Decoder;
 import org.eellm.model.KeyValues;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.CachedAttention;
+import org.eellm.tensor.kernel.CachedAttention.Run;
 
 /**
  * Attention of a block: each sequence's rows over that sequence's own cache, which they are written
@@ -29,6 +30,7 @@ import org.eellm.tensor.Torch;
 final class BlockAttention implements KeyValues {
   private final List<Span> spans;
   private final List<Optional<Tensor>> masks = new ArrayList<>(); // [G n, L] each, or nothing
+  private final boolean[] isShort; // by span: the kernel's
   private final List<List<Run>> runs = new ArrayList<>(); // of each span's L positions
   private final TensorOptional noMask = new TensorOptional();
   private final DoubleOptional scaledAlready = new DoubleOptional(1.0);
@@ -41,9 +43,17 @@ final class BlockAttention implements KeyValues {
     this.spans = spans;
     this.format = format;
     ModelConfig shape = model.architecture().model();
-    for (Span span : spans) {
+    boolean fits =
+        CachedAttention.fits(model.device(), model.scalarType(), format, shape.headDim());
+    isShort = new boolean[spans.size()];
+    for (int i = 0; i < spans.size(); i++) {
+      Span span = spans.get(i);
+      isShort[i] =
+          fits
+              && CachedAttention.isFaster(
+                  span.count(), span.end(), shape.numHeads() * shape.headDim());
       masks.add(
-          span.count() == 1
+          span.count() == 1 || isShort[i]
               ? Optional.empty()
               : Optional.of(
                   causal(span, Torch.options(format, model.device()))
@@ -61,33 +71,54 @@ final class BlockAttention implements KeyValues {
 
   @Override
   public Tensor attend(int slot, Tensor query, Tensor keyValue) {
-    return attendAll(slot, query.to(format), keyValue).to(query.scalar_type());
-  }
-
-  private Tensor attendAll(int slot, Tensor query, Tensor keyValue) {
-    if (spans.size() == 1) {
+    if (spans.size() == 1 && !isShort[0]) {
       return attend(slot, 0, query, keyValue);
     }
-    List<Tensor> outputs = new ArrayList<>();
-    long row = 0;
+    Tensor out =
+        Tensors.empty(
+            query.scalar_type(), query.device(), query.size(0), query.size(1) * query.size(2));
+    int row = 0;
     for (int i = 0; i < spans.size(); i++) {
       int n = spans.get(i).count();
-      outputs.add(attend(slot, i, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
+      if (isShort[i]) {
+        attendShort(slot, i, query, keyValue, row, out);
+      } else {
+        out.narrow(0, row, n)
+            .copy_(attend(slot, i, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
+      }
       row += n;
     }
-    return Tensors.stack(outputs);
+    return out;
   }
 
-  private Tensor attend(int slot, int index, Tensor query, Tensor keyValue) {
+  /**
+   * @param row of query, keyValue and out that the span begins with
+   */
+  private void attendShort(
+      int slot, int index, Tensor query, Tensor keyValue, int row, Tensor out) {
+    Span span = spans.get(index);
+    SequenceCache cache = span.sequence().cache();
+    Tensor memory = cache.memory(slot, keyValue);
+    for (int i = 0; i < span.count(); i++) {
+      CachedAttention.write(keyValue, row + i, memory, cache.row(span.first() + i));
+    }
+    CachedAttention.attend(query, row, span.count(), memory, runs.get(index), out);
+  }
+
+  /** One sequence's, [n, H D], by libtorch's operations. */
+  private Tensor attend(int slot, int index, Tensor rows, Tensor keyValue) {
     Span span = spans.get(index);
     span.sequence().cache().write(slot, span.first(), keyValue);
+    Tensor query = rows.to(format);
     long n = span.count();
     long heads = query.size(1);
     long d = query.size(2);
     long groups = keyValue.size(1) / 2;
     long group = heads / groups;
     if (n == 1) {
-      return attention(slot, index, query.view(1, groups, group, d)).view(1, heads * d);
+      return attention(slot, index, query.view(1, groups, group, d))
+          .view(1, heads * d)
+          .to(rows.scalar_type());
     }
     Tensor stacked =
         query
@@ -97,7 +128,8 @@ final class BlockAttention implements KeyValues {
     return attention(slot, index, stacked)
         .view(groups, group, n, d)
         .permute(2, 0, 1, 3)
-        .reshape(n, heads * d);
+        .reshape(n, heads * d)
+        .to(rows.scalar_type());
   }
 
   /**

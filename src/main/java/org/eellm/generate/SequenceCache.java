@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.tensor.kernel.CachedAttention.Run;
 
 /**
  * The keys and values of a sequence: which pages of the pool they lie in. Attentions are numbered
@@ -13,19 +14,6 @@ final class SequenceCache implements AutoCloseable {
   private final PagePool pool;
   private final int[] pages;
   private final List<Run> runs;
-
-  /**
-   * Positions that follow each other in memory too.
-   *
-   * @param position the first
-   * @param row of the pool where it lies
-   */
-  record Run(int position, int row, int count) {
-
-    int end() {
-      return position + count;
-    }
-  }
 
   /**
    * @param pages in order of positions; this is a user of each, and lets go of them on closing
@@ -93,7 +81,7 @@ final class SequenceCache implements AutoCloseable {
    * @param keyValue keys of all heads, then values, [n, 2 K, D]
    */
   void write(int slot, int first, Tensor keyValue) {
-    Tensor all = pool.slot(slot, keyValue).all();
+    Tensor all = memory(slot, keyValue);
     int count = (int) keyValue.size(0);
     Tensor byHead = keyValue.transpose(0, 1); // [2 K, n, D]
     for (Run run : runs(first, first + count)) {
@@ -101,6 +89,20 @@ final class SequenceCache implements AutoCloseable {
           run.count() == count ? byHead : byHead.narrow(1, run.position() - first, run.count());
       all.narrow(1, run.row(), run.count()).copy_(part);
     }
+  }
+
+  /** Where a position lies. */
+  int row(int position) {
+    return pages[position / PagePool.PAGE] * PagePool.PAGE + position % PagePool.PAGE;
+  }
+
+  /**
+   * Where all keys and values of an attention lie, [2 K, rows, D].
+   *
+   * @param keyValue what is to be stored there, [n, 2 K, D]
+   */
+  Tensor memory(int slot, Tensor keyValue) {
+    return pool.slot(slot, keyValue).all();
   }
 
   /** The keys of a run, [1, K, count, D]. */

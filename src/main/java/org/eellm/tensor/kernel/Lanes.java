@@ -216,7 +216,17 @@ final class Lanes {
     put(sums.lane(WIDTH / 2 + WIDTH / 4), address + 6);
   }
 
-  /** The same, each times one of four float32 numbers. */
+  /** Stores the sums of four vectors' numbers as four float32 numbers, summed as above. */
+  static void putSums(
+      FloatVector a, FloatVector b, FloatVector c, FloatVector d, float[] out, int at) {
+    FloatVector sums = sums(a, b, c, d);
+    out[at] = sums.lane(0);
+    out[at + 1] = sums.lane(WIDTH / 4);
+    out[at + 2] = sums.lane(WIDTH / 2);
+    out[at + 3] = sums.lane(WIDTH / 2 + WIDTH / 4);
+  }
+
+  /** The same as bfloat16, each times one of four float32 numbers. */
   static void putSums(
       FloatVector a, FloatVector b, FloatVector c, FloatVector d, long factors, long address) {
     FloatVector sums = sums(a, b, c, d);

@@ -15,7 +15,7 @@ import org.eellm.tensor.Tensors;
  */
 public final class SkinnyProduct {
   /** With more rows libtorch's products are faster. */
-  private static final int MAX_ROWS = 3;
+  private static final int MAX_ROWS = 4;
 
   /** The same where the alternative is to make a matrix of other numbers first. */
   private static final int MAX_ROWS_INT8 = 32;
