@@ -89,7 +89,7 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    requireNumbers();
+    requireSense();
     List<TaskSpec> specs = tasks.stream().map(this::task).toList();
     boolean writes =
         specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
@@ -104,7 +104,14 @@ final class EvalCommand implements Callable<Integer> {
       }
       Evaluation evaluation =
           new Evaluation(
-              subject, data, limit.items(), exits, decodingOptions.settings(), seed, output);
+              subject,
+              data,
+              limit.items(),
+              exits,
+              decodingOptions.settings(),
+              seed,
+              modelOptions.variant(),
+              output);
       List<TaskResult> results = new ArrayList<>();
       try (WorkProgress progress = WorkProgress.onConsole()) {
         specs.forEach(task -> results.add(evaluation.run(task, progress::reportItems)));
@@ -117,7 +124,7 @@ final class EvalCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
-  private void requireNumbers() {
+  private void requireSense() {
     if (fewshot.orElse(0) < 0) {
       throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
     }
@@ -125,6 +132,7 @@ final class EvalCommand implements Callable<Integer> {
       throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
     }
     limit.require();
+    OutputPath.requireFolder("--output", output);
   }
 
   private TaskSpec task(String name) {
@@ -148,8 +156,8 @@ final class EvalCommand implements Callable<Integer> {
     for (int layer : asked) {
       if (!all.contains(layer)) {
         throw new ConfigException(
-            "--exits: there is no exit after layer %d; the model has them after %s"
-                .formatted(layer, all));
+            "--exits: there is no exit after layer %d; the model has %s"
+                .formatted(layer, all.isEmpty() ? "none" : "them after " + all));
       }
     }
     return asked.isEmpty() ? all : asked.stream().sorted().toList();

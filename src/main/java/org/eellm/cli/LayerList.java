@@ -22,6 +22,9 @@ final class LayerList {
    */
   static List<Integer> parse(String option, String text, List<Integer> all) {
     if (text.equals("all")) {
+      if (all.isEmpty()) {
+        throw new ConfigException(option + ": all: there are none; leave it out");
+      }
       return all;
     }
     List<Integer> layers = new ArrayList<>();
@@ -33,6 +36,11 @@ final class LayerList {
       }
       int first = Integer.parseInt(matcher.group(1));
       int last = matcher.group(2) == null ? first : Integer.parseInt(matcher.group(2));
+      if (first > last) {
+        throw new ConfigException(
+            "%s: '%s' ends before it begins; write the lower layer first"
+                .formatted(option, part.strip()));
+      }
       IntStream.rangeClosed(first, last).forEach(layers::add);
     }
     return layers.stream().sorted().distinct().toList();

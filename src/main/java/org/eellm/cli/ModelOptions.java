@@ -49,6 +49,12 @@ final class ModelOptions {
     return headsOption.heads();
   }
 
+  /** What beside the model's folder decides what the model says. */
+  String variant() {
+    return "heads %s, quantization %s"
+        .formatted(heads().map(Path::toString).orElse("its own"), quantization);
+  }
+
   Quantization quantization() {
     return quantization;
   }

@@ -221,6 +221,7 @@ final class SweepCommand implements Callable<Integer> {
                   data.orElseThrow(),
                   limit.items(),
                   EvalCommand.SEED,
+                  modelOptions.variant(),
                   output.resolve("tasks"),
                   progress::reportItems);
       SweepRun run = new SweepRun(model::generate, available, model.endTokens(), texts, maxTokens);
@@ -240,13 +241,12 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, heads %s, %s, %s, quantization %s, %d threads, tasks %s of %s, limit %s"
+    return "%s, %s, %s, %s, %d threads, tasks %s of %s, limit %s"
         .formatted(
             folder,
-            modelOptions.heads().map(Path::toString).orElse("its own"),
+            modelOptions.variant(),
             modelOptions.device(),
             dtype,
-            modelOptions.quantization(),
             threads,
             tasks,
             data.map(Path::toString).orElse("nothing"),
@@ -300,6 +300,10 @@ final class SweepCommand implements Callable<Integer> {
       throw new ConfigException(
           "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));
     }
+    OutputPath.requireFolder("--output", output);
+    requireWish("--min-agreement", minAgreement, 1);
+    requireWish("--min-score", minScore, Double.MAX_VALUE);
+    requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
     boolean leaves =
         modes.contains(DecodingMode.EARLY_EXIT) || modes.contains(DecodingMode.RECOMPUTE);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
@@ -327,6 +331,14 @@ final class SweepCommand implements Callable<Integer> {
       throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
     }
     limit.require();
+  }
+
+  private static void requireWish(String option, Optional<Double> least, double most) {
+    if (least.isPresent() && !(least.get() >= 0 && least.get() <= most)) {
+      throw new ConfigException(
+          "%s: %s is outside [0, %s; use a number that can be reached"
+              .formatted(option, least.get(), most == 1 ? "1]" : "infinity)"));
+    }
   }
 
   private static void refuse(boolean condition, String option, String modes) {
@@ -362,7 +374,7 @@ final class SweepCommand implements Callable<Integer> {
         }
         return values;
       }
-    } catch (NumberFormatException expected) {
+    } catch (NumberFormatException | ArithmeticException expected) {
       // said below, for steps that lead nowhere alike
     }
     throw new ConfigException(

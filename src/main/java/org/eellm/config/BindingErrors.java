@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * Says in one line why a tree could not be bound: the place, the key, the value, and the remedy.
  *
  * @param tree what was bound
- * @param places where the values at dotted paths were written
+ * @param places where the values at dotted paths were written; at the empty one, where all were
  * @param defaults the tree of all keys, to suggest from
  */
 record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode defaults) {
@@ -63,7 +63,8 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         return place + ": ";
       }
     }
-    return "";
+    String whole = places.get("");
+    return whole == null ? "" : whole + ": ";
   }
 
   private String valueMessage(String path, @Nullable Class<?> wanted) {

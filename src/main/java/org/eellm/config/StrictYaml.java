@@ -76,6 +76,7 @@ public final class StrictYaml {
   public static <T> T parse(String yaml, String name, Class<T> type) {
     Map<String, String> places = new HashMap<>();
     ObjectNode tree = mapping(yaml, name, "key, as in name: ...", places);
+    places.put("", name);
     return bind(tree, type, places, MAPPER.createObjectNode());
   }
 
@@ -90,6 +91,7 @@ public final class StrictYaml {
     ObjectNode usual = mapping(defaults, "defaults", "key", new HashMap<>());
     ObjectNode tree = usual.deepCopy();
     tree.setAll(given);
+    places.put("", name);
     return bind(tree, type, places, usual);
   }
 
@@ -142,7 +144,15 @@ public final class StrictYaml {
     return MAPPER.valueToTree(value);
   }
 
-  static String textOf(Path file) {
+  /**
+   * A file's text.
+   *
+   * @throws ConfigException if it cannot be read
+   */
+  public static String textOf(Path file) {
+    if (Files.isDirectory(file)) {
+      throw new ConfigException(file + ": is a folder; give a file");
+    }
     try {
       return Files.readString(file);
     } catch (NoSuchFileException e) {

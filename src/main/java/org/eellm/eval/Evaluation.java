@@ -17,6 +17,7 @@ import org.eellm.generate.DecodingSettings;
  * @param exits layers of the exits that likelihoods are asked of, beside the final head
  * @param decoding how answers are written
  * @param seed of examples, and of answers that are drawn
+ * @param variant what beside the model's folder and number format decides its answers
  * @param output folder; an evaluation that was stopped goes on there
  */
 public record Evaluation(
@@ -26,6 +27,7 @@ public record Evaluation(
     List<Integer> exits,
     DecodingSettings decoding,
     long seed,
+    String variant,
     Path output) {
   /** Items that are asked together, so that what is lost by stopping is little. */
   private static final int CHUNK = 16;
@@ -69,6 +71,7 @@ public record Evaluation(
     all.put("exits", exits);
     all.put("decoding", decoding.toString());
     all.put("seed", seed);
+    all.put("variant", variant);
     return Json.line(all);
   }
 }

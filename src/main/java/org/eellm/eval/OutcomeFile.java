@@ -4,13 +4,14 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
+import java.util.TreeSet;
 import org.eellm.config.ConfigException;
 
 /**
@@ -34,9 +35,9 @@ final class OutcomeFile<T> {
     this.type = type;
     try {
       Files.createDirectories(file.toAbsolutePath().getParent());
-      String text = Files.exists(file) ? Files.readString(file) : "";
-      String whole = text.substring(0, text.lastIndexOf('\n') + 1);
-      List<String> lines = whole.lines().toList();
+      byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
+      int whole = wholeLines(bytes); // what was cut short may end within a letter
+      List<String> lines = new String(bytes, 0, whole, StandardCharsets.UTF_8).lines().toList();
       if (!lines.isEmpty() && !lines.getFirst().equals(question)) {
         throw new ConfigException(
             "%s: has outcomes of another model, task or setting (%s); give another --output, or remove it"
@@ -45,32 +46,76 @@ final class OutcomeFile<T> {
       for (int i = 1; i < lines.size(); i++) {
         outcomes.add(parse(lines.get(i), i + 1));
       }
-      Files.writeString(file, lines.isEmpty() ? question + "\n" : whole);
+      if (lines.isEmpty()) {
+        Files.writeString(file, question + "\n");
+      } else if (whole < bytes.length) {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+          channel.truncate(whole);
+        }
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  /** The first key of a question that has another value. */
+  /** Bytes of the lines that have an end. */
+  private static int wholeLines(byte[] bytes) {
+    int end = bytes.length;
+    while (end > 0 && bytes[end - 1] != '\n') {
+      end--;
+    }
+    return end;
+  }
+
+  /** The first value of a question that is another. */
   private static String difference(String before, String now) {
     try {
-      JsonNode old = Json.MAPPER.readTree(before);
-      for (Map.Entry<String, JsonNode> entry : Json.MAPPER.readTree(now).properties()) {
-        JsonNode value = old.path(entry.getKey());
-        if (!value.equals(entry.getValue())) {
-          return "%s was %s and is %s"
-              .formatted(entry.getKey(), brief(value), brief(entry.getValue()));
-        }
-      }
-      return "it has other keys";
+      return difference("", Json.MAPPER.readTree(before), Json.MAPPER.readTree(now));
     } catch (JsonProcessingException _) {
       return "its first line is not JSON";
     }
   }
 
-  private static String brief(JsonNode value) {
-    String text = value.isMissingNode() ? "not told" : value.toString();
-    return text.length() > 60 ? text.substring(0, 60) + "..." : text;
+  private static String difference(String name, JsonNode before, JsonNode now) {
+    if (before.isObject() && now.isObject()) {
+      TreeSet<String> keys = new TreeSet<>();
+      before.fieldNames().forEachRemaining(keys::add);
+      now.fieldNames().forEachRemaining(keys::add);
+      for (String key : keys) {
+        if (!before.path(key).equals(now.path(key))) {
+          String path = name.isEmpty() ? key : name + "." + key;
+          return difference(path, before.path(key), now.path(key));
+        }
+      }
+    }
+    if (before.isArray() && now.isArray()) {
+      int index = 0;
+      while (before.path(index).equals(now.path(index))) {
+        index++;
+      }
+      return difference("%s[%d]".formatted(name, index), before.path(index), now.path(index));
+    }
+    String old = text(before);
+    String other = text(now);
+    int from = Math.max(0, mismatch(old, other) - 20);
+    return "%s was %s and is %s".formatted(name, brief(old, from), brief(other, from));
+  }
+
+  private static String text(JsonNode value) {
+    return value.isMissingNode() ? "not there" : value.toString();
+  }
+
+  private static int mismatch(String a, String b) {
+    int at = 0;
+    while (at < Math.min(a.length(), b.length()) && a.charAt(at) == b.charAt(at)) {
+      at++;
+    }
+    return at;
+  }
+
+  private static String brief(String text, int from) {
+    String rest = from > 0 ? "..." + text.substring(from) : text;
+    return rest.length() > 60 ? rest.substring(0, 60) + "..." : rest;
   }
 
   private T parse(String line, int number) {

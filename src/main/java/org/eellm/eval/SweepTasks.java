@@ -33,6 +33,7 @@ public interface SweepTasks {
    * @param data folder of the data sets
    * @param limit most items of each subtask
    * @param seed of examples, and of answers that are drawn
+   * @param variant of {@link Evaluation}
    * @param output folder; what was answered there is not asked again
    * @throws org.eellm.config.ConfigException if a task asks for likelihoods, which are the same in
    *     all settings
@@ -43,13 +44,15 @@ public interface SweepTasks {
       Path data,
       OptionalInt limit,
       long seed,
+      String variant,
       Path output,
       EvalProgress progress) {
     specs.forEach(spec -> spec.requireWritten("--tasks"));
     return (name, decoding) -> {
       SequencedMap<String, Double> scores = new LinkedHashMap<>();
       Evaluation evaluation =
-          new Evaluation(subject, data, limit, List.of(), decoding, seed, output.resolve(name));
+          new Evaluation(
+              subject, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {

@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.eellm.config.ConfigException;
@@ -41,7 +40,7 @@ public final class TaskFile {
    */
   public static TaskSpec read(String name) {
     if (name.endsWith(".yaml")) {
-      return parse(text(Path.of(name)), name);
+      return parse(StrictYaml.textOf(Path.of(name)), name);
     }
     if (!NAMES.contains(name)) {
       throw new ConfigException(
@@ -54,14 +53,6 @@ public final class TaskFile {
 
   private static TaskSpec parse(String yaml, String name) {
     return StrictYaml.parse(yaml, name, resource("task-defaults.yaml"), TaskSpec.class);
-  }
-
-  private static String text(Path file) {
-    try {
-      return Files.readString(file);
-    } catch (IOException e) {
-      throw new ConfigException(file + ": cannot be read: " + e.getMessage(), e);
-    }
   }
 
   private static String resource(String name) {

@@ -62,6 +62,9 @@ public record Calibration(
    * @throws IOException if it cannot be read
    */
   public static Calibration read(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      throw new ConfigException(file + " is a folder; give a file that calibrate wrote");
+    }
     JsonNode root;
     try {
       root = MAPPER.readTree(Files.readString(file));

@@ -225,6 +225,14 @@ final class EvalCommandTest {
     assertThat(refused.code()).isEqualTo(2);
     assertThat(refused.err())
         .contains("has outcomes of another model, task or setting (items was ");
+    List<String> more = new ArrayList<>(List.of(command));
+    more.addAll(List.of("--quantize", "int8"));
+    assertThat(run(more.toArray(String[]::new)).err())
+        .contains("(variant was ...s own, quantization NONE\" and is ");
+    more.set(more.size() - 2, "--num-fewshot");
+    more.set(more.size() - 1, "0");
+    more.addAll(List.of("--exits", "1,2"));
+    assertThat(run(more.toArray(String[]::new)).err()).contains("exits=[], ", "exits=[1, 2], ");
   }
 
   @Test
@@ -314,6 +322,10 @@ final class EvalCommandTest {
   @CsvSource(
       delimiter = '|',
       value = {
+        "--output=MODEL/config.json/out | --output MODEL/config.json/out: MODEL/config.json is a"
+            + " file; give another folder",
+        "--calibration=MODEL | MODEL is a folder; give a file that calibrate wrote",
+        "--tasks=nowhere.yaml | nowhere.yaml: no such file",
         "--batch-size=0 | --batch-size: 0 is below 1; use 1 or more",
         "--num-fewshot=-1 | --num-fewshot: -1 is negative; use 0 or more",
         "--max-tokens=0 | --max-tokens: 0 is below 1; use 1 or more",
@@ -321,16 +333,21 @@ final class EvalCommandTest {
       })
   void valuesThatCannotBe_areRefusedByTheirOptions(String options, String message)
       throws IOException {
+    String model = smallModel().toRealPath().toString();
     List<String> args = new ArrayList<>();
-    args.addAll(List.of("eval", "--model", smallModel().toString(), "--tasks", "gsm8k"));
-    args.addAll(List.of("--data", folder.toString()));
-    args.addAll(List.of("--output", folder.resolve("out").toString()));
-    args.addAll(List.of(options.split(" ")));
+    args.addAll(List.of("eval", "--model", model, "--data", folder.toString()));
+    if (!options.startsWith("--tasks")) {
+      args.addAll(List.of("--tasks", "gsm8k"));
+    }
+    if (!options.startsWith("--output")) {
+      args.addAll(List.of("--output", folder.resolve("out").toString()));
+    }
+    args.addAll(List.of(options.replace("MODEL", model).split(" ")));
 
     Outcome outcome = run(args.toArray(String[]::new));
 
     assertThat(outcome.code()).isEqualTo(2);
-    assertThat(outcome.err()).startsWith("eellm: " + message);
+    assertThat(outcome.err()).startsWith("eellm: " + message.replace("MODEL", model));
   }
 
   @Test

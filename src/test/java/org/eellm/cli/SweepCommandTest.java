@@ -214,6 +214,10 @@ final class SweepCommandTest {
         "--thresholds=0.5 --policies=patience,fixed --exits=1 | --thresholds has no effect without"
             + " one of",
         "--thresholds=-1 --modes=early-exit | --thresholds: -1.0 is no threshold; use 0 or more",
+        "--thresholds=1e999999999:0:1 | --thresholds: '1e999999999:0:1' is no list of numbers",
+        "--exits=2-1 | --exits: '2-1' ends before it begins",
+        "--min-agreement=7 | --min-agreement: 7.0 is outside [0, 1]; use a number that can be",
+        "--min-speedup=NaN | --min-speedup: NaN is outside [0, infinity); use a number that can",
         "--draft-exits=3 | --draft-exits: there is no exit after layer 3",
         "--draft-lengths=65 | --draft-lengths: 65 is not a whole number in 1..64",
         "--draft-confidences=2 | --draft-confidences: 2.0 is outside [0, 1]",

@@ -218,7 +218,7 @@ final class ConfigRefusalTest {
         .hasMessage(file + ": no such file");
     assertThatThrownBy(() -> ConfigFile.read(folder, List.of()))
         .isInstanceOf(ConfigException.class)
-        .hasMessageStartingWith(folder + ": cannot be read");
+        .hasMessageStartingWith(folder + ": is a folder; give a file");
   }
 
   @Test

@@ -34,7 +34,7 @@ final class TaskFileTest {
   static List<Arguments> refused() {
     String name = "task: x\n";
     return List.of(
-        arguments("tasks: x", "task: is missing; give it"),
+        arguments("tasks: x", "mine.yaml: task: is missing; give it"),
         arguments(
             name + "output_type: guess",
             "mine.yaml:2: output_type: \"guess\" is not one of loglikelihood, multiple_choice,"
