@@ -12,6 +12,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.SettingException;
 import org.eellm.model.ParameterSpec;
 
 /** Gives models exits and takes them away (EE-Tuning, arXiv 2402.00518, section 3.1). */
@@ -42,14 +43,16 @@ public final class ExitEditor {
     ExitLayout present = architecture.exits();
     for (int layer : added.layers()) {
       if (present.layers().contains(layer)) {
-        throw new ConfigException(
-            "exits: the model has an exit after layer %d already; leave it out or remove it first"
+        throw new SettingException(
+            "exits",
+            "the model has an exit after layer %d already; leave it out or remove it first"
                 .formatted(layer));
       }
     }
     if (!present.layers().isEmpty() && !sameKind(present, added)) {
-      throw new ConfigException(
-          "head: the model's exits are %s, and all exits of a model are alike; ask for the same or remove them"
+      throw new SettingException(
+          "head",
+          "the model's exits are %s, and all exits of a model are alike; ask for the same or remove them"
               .formatted(kind(present)));
     }
     Set<Integer> layers = new TreeSet<>(present.layers());
@@ -81,9 +84,10 @@ public final class ExitEditor {
     ExitLayout present = model.architecture().exits();
     for (int layer : layers) {
       if (!present.layers().contains(layer)) {
-        throw new ConfigException(
-            "remove: the model has no exit after layer %d; it has %s"
-                .formatted(layer, present.layers()));
+        throw new SettingException(
+            "remove",
+            "the model has no exit after layer %d; it has %s"
+                .formatted(layer, present.layers().isEmpty() ? "none" : present.layers()));
       }
     }
     List<Integer> kept = present.layers().stream().filter(n -> !layers.contains(n)).toList();

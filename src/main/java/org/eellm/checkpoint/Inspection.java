@@ -14,6 +14,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.SettingException;
 import org.eellm.model.ParameterSpec;
 
 /**
@@ -128,9 +129,9 @@ public record Inspection(
     shared.forEach(
         (what, count) -> {
           if (count % tp != 0) {
-            throw new ConfigException(
-                "tp: %d does not divide the model's %d %s; use a divisor"
-                    .formatted(tp, count, what));
+            throw new SettingException(
+                "tp",
+                "%d does not divide the model's %d %s; use a divisor".formatted(tp, count, what));
           }
         });
     List<Slice> slices =

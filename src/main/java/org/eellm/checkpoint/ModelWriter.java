@@ -26,6 +26,10 @@ public final class ModelWriter {
   static final String CONVERSION = "conversion.json";
   private static final String CONVERTING = ".converting-";
 
+  /** Any of these is a tokenizer, or a part of one. */
+  private static final List<String> TOKENIZERS =
+      List.of("tokenizer.json", "vocab.json", "tokenizer.model");
+
   /** Files that are copied as they are, if they are there. */
   private static final List<String> COMPANIONS =
       List.of(
@@ -168,6 +172,7 @@ public final class ModelWriter {
       Options options,
       Listener listener) {
     Path temporary = temporary(output);
+    options.tokenizer().ifPresent(ModelWriter::requireTokenizer);
     List<TensorRecord> records = new ArrayList<>();
     long total =
         files.values().stream().flatMap(List::stream).mapToLong(ModelTensor::byteSize).sum();
@@ -207,11 +212,24 @@ public final class ModelWriter {
     return new Outcome(output, records, copies, total);
   }
 
+  private static void requireTokenizer(Path folder) {
+    if (TOKENIZERS.stream().noneMatch(name -> ModelFiles.has(folder, name))) {
+      throw new CheckpointException(
+          "%s: has no tokenizer, none of %s; name a folder that has with --tokenizer"
+              .formatted(folder, String.join(", ", TOKENIZERS)));
+    }
+  }
+
   /** Where an output is made. */
   static Path temporary(Path output) {
     Path absolute = output.toAbsolutePath().normalize();
     if (Files.exists(absolute)) {
       throw new CheckpointException(output + ": exists already; remove it or name another");
+    }
+    Path place = existing(absolute);
+    if (!Files.isDirectory(place)) {
+      throw new CheckpointException(
+          "%s: %s is a file; name another place".formatted(output, place));
     }
     return absolute.resolveSibling(CONVERTING + absolute.getFileName());
   }
@@ -237,6 +255,7 @@ public final class ModelWriter {
     }
   }
 
+  /** The nearest folder above that is there. */
   private static Path existing(Path output) {
     Path path = output.toAbsolutePath();
     while (!Files.exists(path) && path.getParent() != null) {

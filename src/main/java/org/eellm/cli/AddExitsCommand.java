@@ -146,6 +146,15 @@ final class AddExitsCommand implements Callable<Integer> {
     List<Integer> all =
         IntStream.range(1, model.architecture().model().numLayers()).boxed().toList();
     List<Integer> layers = LayerList.parse("--exits", list, all);
+    int last = model.architecture().model().numLayers();
+    layers.stream()
+        .filter(layer -> layer < 1 || layer > last)
+        .findFirst()
+        .ifPresent(
+            layer -> {
+              throw new ConfigException(
+                  "--exits: the model has no layer %d; use 1..%d".formatted(layer, last));
+            });
     boolean alike = !present.layers().isEmpty();
     if (head.isEmpty() && alike) {
       return new ExitLayout(
@@ -173,7 +182,7 @@ final class AddExitsCommand implements Callable<Integer> {
                 "--head: '%s' is unknown; use norm, mlp, block or embedding".formatted(name));
       }
     }
-    if (head.contains("embedding") && !parts.isEmpty()) {
+    if (head.stream().anyMatch("embedding"::equalsIgnoreCase) && !parts.isEmpty()) {
       throw new ConfigException(
           "--head: embedding means the output matrix alone; leave it out beside other parts");
     }

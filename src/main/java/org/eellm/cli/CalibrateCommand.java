@@ -296,6 +296,8 @@ final class CalibrateCommand implements Callable<Integer> {
   }
 
   private void requireSense() {
+    OutputPath.requireFile("--output", output);
+    picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
     if (kind == ThresholdKind.ENTROPY) {
       throw new ConfigException(
           "--policy: entropy has no upper bound to begin at; use max-probability or margin");

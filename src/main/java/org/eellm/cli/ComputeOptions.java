@@ -3,6 +3,7 @@ package org.eellm.cli;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.tensor.Torch;
 import picocli.CommandLine.Option;
@@ -39,8 +40,10 @@ final class ComputeOptions {
   /** The calling thread computes with the threads asked for from here on. */
   void useThreads() {
     if (threads.isPresent()) {
-      if (threads.get() < 1) {
-        throw new ConfigException("--threads: " + threads.get() + " is below 1; use 1 or more");
+      if (threads.get() < 1 || threads.get() > TrainConfig.MAX_THREADS) {
+        throw new ConfigException(
+            "--threads: %d is outside 1..%d; use as many as there are cores, or fewer"
+                .formatted(threads.get(), TrainConfig.MAX_THREADS));
       }
       Torch.setThreads(threads.get());
     }

@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
@@ -68,7 +69,7 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
       case AccessDeniedException _ -> text + ": permission denied";
       case FileAlreadyExistsException _ -> text + ": exists already";
       case NotDirectoryException _ -> text + ": is not a folder";
-      case FileSystemException _ -> text;
+      case FileSystemException _, FileNotFoundException _ -> text;
       case OutOfMemoryError _ ->
           "out of memory: " + text + "; give Java more with EELLM_JAVA_OPTS=-Xmx8g";
       case Throwable _ when isOurs(error) -> text;

@@ -99,6 +99,12 @@ final class InspectCommand implements Callable<Integer> {
     }
     PrintWriter out = spec.commandLine().getOut();
     try (SourceModel model = ModelReader.open(path)) {
+      int layers = model.architecture().model().numLayers();
+      if (pp > layers) {
+        throw new ConfigException(
+            "--pp: %d stages are more than the model's %d layers; use at most %d"
+                .formatted(pp, layers, layers));
+      }
       Inspection inspection = Inspection.of(model);
       List<StageMemory> training = inspection.training(tp, dp, pp);
       Optional<List<TensorCheck>> tensors =

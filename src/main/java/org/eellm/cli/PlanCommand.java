@@ -192,7 +192,11 @@ final class PlanCommand implements Callable<Integer> {
     ParallelConfig mesh = run.parallel();
     int unit = mesh.tp() * mesh.pp();
     int count = devices.get();
-    if (count < 1 || count % unit != 0) {
+    if (count < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--devices: %d is below 1; use 1 or more".formatted(count));
+    }
+    if (count % unit != 0) {
       throw new ParameterException(
           spec.commandLine(),
           "--devices: %d is not a multiple of %d (parallel.tp %d x parallel.pp %d); use %d or %d"

@@ -21,9 +21,12 @@ final class PromptFile {
   /**
    * The lines that are not blank.
    *
-   * @throws GenerateException if there are none, or the file is not UTF-8
+   * @throws GenerateException if there are none, or the file is a folder or not UTF-8
    */
   static List<String> lines(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      throw new GenerateException(file + " is a folder; give a file with prompts, one a line");
+    }
     try (Reader reader =
         isStandardInput(file)
             ? new InputStreamReader(System.in, StandardCharsets.UTF_8.newDecoder())

@@ -21,10 +21,12 @@ public record ExitLayout(
     for (int i = 0; i < layers.size(); i++) {
       require(
           layers.get(i) >= 1, "exits.layers", layers.get(i) + " is below 1; layers count from 1");
-      require(
-          i == 0 || layers.get(i - 1) < layers.get(i),
-          "exits.layers",
-          layers + " is not strictly ascending; name each layer once, in order");
+      if (i > 0 && layers.get(i - 1) >= layers.get(i)) { // told of a list that may be long
+        throw new ConfigException(
+            "exits.layers: "
+                + layers
+                + " is not strictly ascending; name each layer once, in order");
+      }
     }
   }
 

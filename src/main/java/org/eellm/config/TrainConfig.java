@@ -20,7 +20,7 @@ import static org.eellm.config.ConfigException.require;
  * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
  *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
  * @param spikeWindow steps the spike guard looks back on
- * @param threads CPU threads; 0 means all cores
+ * @param threads CPU threads, at most {@link #MAX_THREADS}; 0 means all cores
  * @param device where tensors live
  */
 public record TrainConfig(
@@ -38,6 +38,8 @@ public record TrainConfig(
     int spikeWindow,
     int threads,
     Device device) {
+  /** More threads than any machine has cores; a process that starts many more dies. */
+  public static final int MAX_THREADS = 1024;
 
   /**
    * NONE keeps all activations; SELECTIVE recomputes core attention; FULL keeps only each branch's
@@ -117,7 +119,10 @@ public record TrainConfig(
         "train.spike_threshold",
         spikeThreshold + " is negative; 0 switches the guard off");
     require(spikeWindow >= 8, "train.spike_window", spikeWindow + " is below 8; use 8 or more");
-    require(threads >= 0, "train.threads", threads + " is negative; 0 means all cores");
+    require(
+        threads >= 0 && threads <= MAX_THREADS,
+        "train.threads",
+        "%d is outside 0..%d; 0 means all cores".formatted(threads, MAX_THREADS));
   }
 
   /** This run with other microbatches and another recomputation. */

@@ -170,6 +170,25 @@ final class CalibrateCommandTest {
     assertThat(outcome.err()).contains(message);
   }
 
+  /** Before the work whose result would be lost. */
+  @Test
+  void calibrate_placeThatCannotBeWritten_isRefusedAtOnce() {
+    String prompts = folder.resolve("nowhere.txt").toString();
+    String[] args = {
+      "calibrate", "--model", "nowhere", "--prompts", prompts, "--output", folder.toString()
+    };
+    assertThat(run(args).err()).contains("--output " + folder + ": is a folder; give a file");
+
+    args[6] = folder.resolve("none/t.json").toString();
+    assertThat(run(args).err()).contains("there is no folder " + folder.resolve("none"));
+
+    args[6] = folder.resolve("t.json").toString();
+    args[4] = folder.toString();
+    Outcome outcome = run(args);
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains(folder + " is a folder; give a file with prompts");
+  }
+
   @Test
   void calibrate_lengthOfNoPrompts_isRefused() {
     Outcome outcome =

@@ -334,7 +334,9 @@ final class GenerateCommandTest {
             + " the full model; leave it out",
         "--length-penalty 2 | --length-penalty has no effect without --beams; leave it out",
         "--min-p 2 | --min-p: 2.0 is outside [0, 1]; 0 is no limit",
-        "--threads 0 | --threads: 0 is below 1; use 1 or more",
+        "--threads 0 | --threads: 0 is outside 1..1024; use as many as there are cores, or fewer",
+        "--threads 100000 | --threads: 100000 is outside 1..1024; use as many as there are cores,"
+            + " or fewer",
       })
   void generate_optionThatCannotBeHonoured_isWrongUse(String options, String message) {
     assertThat(generate(concat(options.split(" "), "--prompt", "the cat"))).isEqualTo(2);

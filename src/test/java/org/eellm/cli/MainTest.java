@@ -2,6 +2,7 @@ package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -89,6 +90,12 @@ final class MainTest {
   }
 
   @Test
+  void run_emptyPath_isNotTheFolderWeAreIn() {
+    assertThat(run("inspect", "")).isEqualTo(2);
+    assertThat(err.toString()).contains("is empty; give a path");
+  }
+
+  @Test
   void run_exceptionOfARoom_isFailureInOneLine() {
     assertThat(run(failing(new TensorException("cuda: not available")), "fail")).isEqualTo(1);
     assertThat(err.toString()).isEqualTo("eellm: cuda: not available\n");
@@ -115,12 +122,14 @@ final class MainTest {
   void run_fileProblems_areNamed() {
     run(failing(new NoSuchFileException("corpus.txt")), "fail");
     run(failing(new UncheckedIOException(new AccessDeniedException("out"))), "fail");
+    run(failing(new FileNotFoundException("out.png (Is a directory)")), "fail");
     run(failing(new IOException("odd")), "fail");
     assertThat(err.toString())
         .isEqualTo(
             """
             eellm: corpus.txt: no such file or folder
             eellm: out: permission denied
+            eellm: out.png (Is a directory)
             eellm: unexpected IOException: odd (--debug shows where)
             """);
   }

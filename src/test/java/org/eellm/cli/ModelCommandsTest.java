@@ -179,7 +179,16 @@ final class ModelCommandsTest {
           add-exits --model MODEL --heads MODEL --exits 2 --output OUT | --heads: says all of the exits
           add-exits --model MODEL --exits 2 --head norm --output OUT | all exits of a model are alike
           add-exits --model MODEL --exits 2 --head lstm --output OUT | 'lstm' is unknown
-          add-exits --model MODEL --exits 9 --output OUT | 9
+          add-exits --model MODEL --exits 9 --output OUT | --exits: the model has no layer 9; use 1..4
+          add-exits --model MODEL --exits 0 --output OUT | --exits: the model has no layer 0; use 1..4
+          add-exits --model MODEL --exits 1-999999 --output OUT | --exits: the model has no layer 5; use 1..4
+          add-exits --model MODEL --exits 3-2 --output OUT | --exits: '3-2' ends before it begins
+          add-exits --model MODEL --exits 1 --output OUT | --exits: the model has an exit after layer 1 already
+          add-exits --model MODEL --exits 2 --head EMBEDDING,norm --output OUT | --head: embedding means
+          add-exits --model MODEL --remove 2 --output OUT | --remove: the model has no exit after layer 2; it has [1, 3]
+          add-exits --model PLAIN --remove all --output OUT | --remove: all: there are none
+          inspect MODEL --tp 3 | --tp: 3 does not divide
+          inspect MODEL --pp 5 | --pp: 5 stages are more than the model's 4 layers; use at most 4
           export --model MODEL --format hf --dtype q8_0 --output OUT | q8_0 is a format of gguf
           export --model MODEL --format gguf --dtype float16 --output OUT | float16 is not written to gguf
           export --model MODEL --format onnx --output OUT | --format
@@ -189,10 +198,34 @@ final class ModelCommandsTest {
         run(
             command
                 .replace("MODEL", GOLDEN.folder().toString())
+                .replace("PLAIN", Path.of("src/test/resources/layouts/gpt2").toString())
                 .replace("OUT", folder.resolve("out").toString()));
 
     assertThat(outcome.code()).as(outcome.err()).isEqualTo(2);
     assertThat(outcome.err()).contains(message);
     assertThat(folder).isEmptyDirectory();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "convert --model MODEL --output OUT --tokenizer FOLDER | has no tokenizer, none of",
+        "convert --model MODEL --output FOLDER/file/out | file is a file; name another place",
+        "export --model MODEL --format hf --output FOLDER/file/x | file is a file; name another",
+      })
+  void folderThatIsNotWhatItShouldBe_isRefused(String command, String message) throws IOException {
+    Files.writeString(folder.resolve("file"), "");
+
+    Outcome outcome =
+        run(
+            command
+                .replace("MODEL", GOLDEN.folder().toString())
+                .replace("FOLDER", folder.toString())
+                .replace("OUT", folder.resolve("out").toString()));
+
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains(message);
+    assertThat(folder).isDirectoryNotContaining("glob:**/*out*");
   }
 }

@@ -132,6 +132,14 @@ final class PlanCommandTest {
   }
 
   @Test
+  void plan_onFewerThanOneDevice_isRefused() {
+    Outcome outcome = plan("--hardware", "a100-80gb", "--devices", "-1");
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).startsWith("eellm: --devices: -1 is below 1; use 1 or more");
+  }
+
+  @Test
   void plan_unknownHardware_isRefused() {
     Outcome outcome = plan("--hardware", "a100", "--devices", "1");
 
