@@ -127,7 +127,7 @@ public record Calibration(
     return numbers;
   }
 
-  /** Writes a file. */
+  /** Writes a file, and makes the folder that it is to be in. */
   public void write(Path file) throws IOException {
     ObjectNode root = MAPPER.createObjectNode().put("policy", kind.toString());
     ObjectNode byLayer = root.putObject("thresholds");
@@ -136,6 +136,7 @@ public record Calibration(
       ObjectNode divisors = root.putObject("temperatures");
       temperatures.forEach((layer, value) -> divisors.put(layer.toString(), value));
     }
+    Files.createDirectories(file.toAbsolutePath().resolveSibling(""));
     Files.writeString(
         file, MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(root) + "\n");
   }

@@ -56,7 +56,7 @@ final class CalibrateCommandTest {
       "--prompts",
       file.toString(),
       "--output",
-      folder.resolve("thresholds.json").toString(),
+      folder.resolve("found/thresholds.json").toString(),
       "--max-tokens",
       "4"
     };
@@ -72,7 +72,7 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).contains("expected calibration error", "100 random halves");
-    Path written = folder.resolve("thresholds.json");
+    Path written = folder.resolve("found/thresholds.json");
     assertThat(Calibration.read(written).thresholds()).containsOnlyKeys(1, 2, 4);
     Outcome generated =
         run(
@@ -104,7 +104,7 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).containsPattern("exit 1: agrees on .* at temperature \\d");
-    assertThat(Calibration.read(folder.resolve("thresholds.json")).temperatures())
+    assertThat(Calibration.read(folder.resolve("found/thresholds.json")).temperatures())
         .containsOnlyKeys(1, 2, 4)
         .allSatisfy((layer, value) -> assertThat(value).isBetween(0.1, 10.0));
     assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(760);
@@ -172,15 +172,16 @@ final class CalibrateCommandTest {
 
   /** Before the work whose result would be lost. */
   @Test
-  void calibrate_placeThatCannotBeWritten_isRefusedAtOnce() {
+  void calibrate_placeThatCannotBeWritten_isRefusedAtOnce() throws IOException {
     String prompts = folder.resolve("nowhere.txt").toString();
     String[] args = {
       "calibrate", "--model", "nowhere", "--prompts", prompts, "--output", folder.toString()
     };
     assertThat(run(args).err()).contains("--output " + folder + ": is a folder; give a file");
 
-    args[6] = folder.resolve("none/t.json").toString();
-    assertThat(run(args).err()).contains("there is no folder " + folder.resolve("none"));
+    Path file = Files.writeString(folder.resolve("file"), "");
+    args[6] = file.resolve("t.json").toString();
+    assertThat(run(args).err()).contains("t.json: " + file + " is a file; give another place");
 
     args[6] = folder.resolve("t.json").toString();
     args[4] = folder.toString();
@@ -217,7 +218,7 @@ final class CalibrateCommandTest {
     assertThat(outcome.err()).contains("5 prompts cannot support the promise", "at least 59");
     Outcome withTemperatures = calibrate(78, "--temperatures"); // a quarter of them for these
     assertThat(withTemperatures.err()).contains("78 prompts cannot", "at least 79");
-    assertThat(folder.resolve("thresholds.json")).doesNotExist();
+    assertThat(folder.resolve("found/thresholds.json")).doesNotExist();
   }
 
   @Test
