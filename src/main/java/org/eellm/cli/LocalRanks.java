@@ -33,9 +33,14 @@ final class LocalRanks {
    * How many ranks this process is to start; empty if it is a rank itself, or alone.
    *
    * @param count of {@code --nproc}
-   * @throws ParameterException if this process is a rank of another launcher
+   * @throws ParameterException if there are none to start, or this process is a rank of another
+   *     launcher
    */
   static Optional<Integer> toLaunch(CommandSpec spec, Optional<Integer> count) {
+    if (count.orElse(1) < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--nproc: %d is below 1; use 1 or more".formatted(count.get()));
+    }
     if (isLaunched() || count.isEmpty()) {
       return Optional.empty();
     }

@@ -55,6 +55,7 @@ final class RunOptions {
    * @return the exit code
    */
   int run(CommandSpec spec, RunConfig given) {
+    OutputPath.requireFolder("--output", output);
     ParallelConfig parallel = given.parallel();
     Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
     Optional<Integer> toLaunch = ranks.toLaunch(spec);

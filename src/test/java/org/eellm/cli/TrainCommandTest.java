@@ -140,6 +140,23 @@ final class TrainCommandTest {
   }
 
   @Test
+  void train_outputThatIsAFile_isWrongUse() throws Exception {
+    Path file = Files.createFile(folder.resolve("thesis"));
+
+    assertThat(train("--output", file.resolve("run").toString())).isEqualTo(2);
+
+    assertThat(err.toString())
+        .isEqualTo("eellm: --output %s/run: %s is a file; give another folder\n", file, file);
+  }
+
+  @Test
+  void train_onNoRanks_isWrongUse() throws Exception {
+    assertThat(train("--output", folder.resolve("run").toString(), "--nproc", "0")).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: --nproc: 0 is below 1; use 1 or more");
+  }
+
+  @Test
   void train_outputNotEmpty_isWrongUse() throws Exception {
     Files.createFile(folder.resolve("thesis"));
     assertThat(train("--output", folder.toString())).isEqualTo(2);
