@@ -226,11 +226,7 @@ final class GenerateCommand implements Callable<Integer> {
     Optional<String> ignored =
         decodingOptions
             .given()
-            .or(
-                () ->
-                    samplingOptions.sampler().equals(SamplingOptions.GREEDY)
-                        ? Optional.empty()
-                        : Optional.of("sampling"))
+            .or(samplingOptions::given)
             .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
             .or(() -> batchSize.map(value -> "--batch-size"))
             .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))

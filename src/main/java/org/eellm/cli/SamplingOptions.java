@@ -1,6 +1,9 @@
 package org.eellm.cli;
 
+import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
 import org.eellm.generate.Penalties;
 import org.eellm.generate.RandomSampler;
 import org.eellm.generate.Sampler;
@@ -8,9 +11,6 @@ import picocli.CommandLine.Option;
 
 /** How tokens are drawn, as a mixin. */
 final class SamplingOptions {
-  /** What comes of the defaults. */
-  static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
-
   @Option(
       names = "--temperature",
       paramLabel = "T",
@@ -76,6 +76,24 @@ final class SamplingOptions {
       defaultValue = "0",
       description = "Of the random draws; the same seed gives the same text. 0 by default.")
   private long seed;
+
+  /** The first of these options that changes something. */
+  Optional<String> given() {
+    SequencedMap<String, Boolean> changed = new LinkedHashMap<>();
+    changed.put("--temperature", temperature != 0);
+    changed.put("--top-k", topK != 0);
+    changed.put("--top-p", topP != 1);
+    changed.put("--min-p", minP != 0);
+    changed.put("--repetition-penalty", repetitionPenalty != 1);
+    changed.put("--presence-penalty", presencePenalty != 0);
+    changed.put("--frequency-penalty", frequencyPenalty != 0);
+    changed.put("--logit-bias", !logitBias.isEmpty());
+    changed.put("--seed", seed != 0);
+    return changed.entrySet().stream()
+        .filter(Map.Entry::getValue)
+        .map(Map.Entry::getKey)
+        .findFirst();
+  }
 
   Sampler sampler() {
     Penalties penalties = new Penalties(repetitionPenalty, presencePenalty, frequencyPenalty);

@@ -328,8 +328,10 @@ final class GenerateCommandTest {
         "--stop= | --stop: is empty; give the text at which to stop",
         "--policy entropy --threshold-decay 4 | --threshold-decay has no effect with the policy"
             + " entropy; leave it out",
-        "--beams 2 --temperature 1 | sampling has no effect with --beams, which searches in the"
-            + " full model; leave it out",
+        "--beams 2 --temperature 1 | --temperature has no effect with --beams, which searches in"
+            + " the full model; leave it out",
+        "--beams 2 --seed 3 | --seed has no effect with --beams, which searches in the full model;"
+            + " leave it out",
         "--beams 2 --threshold 0.5 | --threshold has no effect with --beams, which searches in"
             + " the full model; leave it out",
         "--length-penalty 2 | --length-penalty has no effect without --beams; leave it out",
