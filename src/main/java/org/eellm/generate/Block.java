@@ -86,7 +86,7 @@ record Block(List<Span> spans, Tensor x) {
 
   /** Positions in order; int64 for every row. */
   static long[] positions(List<Span> spans) {
-    long[] positions = new long[spans.stream().mapToInt(Span::count).sum()];
+    long[] positions = new long[Span.rows(spans)];
     int row = 0;
     for (Span span : spans) {
       for (int i = 0; i < span.count(); i++) {

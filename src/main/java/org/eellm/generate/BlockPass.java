@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import org.bytedeco.pytorch.InferenceMode;
@@ -77,9 +78,17 @@ final class BlockPass {
    */
   List<Part> through(Block block) {
     Block here = block;
+    Optional<Places> known = Optional.empty();
     int below = first;
     for (int tap : taps(block.spans())) {
-      here = run(model.trunk().subList(below - first, tap - first), here);
+      List<Span> spans = here.spans();
+      Optional<Places> places = known.filter(last -> last.spans().equals(spans));
+      List<Branch> branches = model.trunk().subList(below - first, tap - first);
+      if (!branches.isEmpty() && places.isEmpty() && Span.rows(spans) <= MAX_ROWS) {
+        places = Optional.of(places(spans));
+      }
+      known = places;
+      here = run(branches, here, places);
       for (HeadLayers head : model.heads()) {
         if (head.tap() == tap) {
           ask(head, here);
@@ -130,26 +139,43 @@ final class BlockPass {
     return Tensors.ofLongs(values, model.device(), values.length);
   }
 
-  /** The block's rows behind branches. */
-  private Block run(List<Branch> branches, Block block) {
+  /**
+   * What the branches need to know of rows. Segment after segment the same block goes through has
+   * the same.
+   */
+  private record Places(List<Span> spans, Rows rows, BlockAttention attention) {}
+
+  private Places places(List<Span> spans) {
+    return new Places(
+        spans,
+        model.rows(onDevice(Block.positions(spans))),
+        new BlockAttention(spans, cacheFormat, model));
+  }
+
+  /**
+   * The block's rows behind branches.
+   *
+   * @param known the whole block's places, if they have been made
+   */
+  private Block run(List<Branch> branches, Block block, Optional<Places> known) {
     if (branches.isEmpty()) {
       return block;
     }
     List<Tensor> all = new ArrayList<>();
     long row = 0;
     for (List<Span> spans : Span.chunks(block.spans(), MAX_ROWS)) {
-      long[] positions = Block.positions(spans);
+      int count = Span.rows(spans);
       try (Scope scope = Scope.open();
-          Carried x = new Carried(block.x().narrow(0, row, positions.length))) {
-        Rows rows = model.rows(onDevice(positions));
-        BlockAttention attention = new BlockAttention(spans, cacheFormat, model);
+          Carried x = new Carried(block.x().narrow(0, row, count))) {
+        Places places = known.orElseGet(() -> places(spans));
         for (Branch branch : branches) {
           try (Scope _ = Scope.open()) {
-            x.set(branch.path().add(x.get(), branch.generate(x.get(), rows, attention)));
+            Tensor delta = branch.generate(x.get(), places.rows(), places.attention());
+            x.set(branch.path().add(x.get(), delta));
           }
         }
         all.add(scope.pass(x.get()));
-        row += positions.length;
+        row += count;
       }
     }
     return new Block(block.spans(), Tensors.stack(all));
@@ -176,7 +202,7 @@ final class BlockPass {
     if (asking.isEmpty()) {
       return;
     }
-    Block asked = run(layers.branches(), Block.of(asking));
+    Block asked = run(layers.branches(), Block.of(asking), Optional.empty());
     Tensor logits = // [sum of counts, vocabulary]
         layers.logits(asked.lastRows(counts)).narrow(1, 0, vocabSize).to(ScalarType.Float);
     HeadOutput output = new HeadLogits(head, logits);

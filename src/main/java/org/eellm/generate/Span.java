@@ -16,9 +16,14 @@ record Span(Sequence sequence, int first, int count) {
     return first + count;
   }
 
+  /** Rows of all spans. */
+  static int rows(List<Span> spans) {
+    return spans.stream().mapToInt(Span::count).sum();
+  }
+
   /** Spans cut and grouped in order, so that no group has more than {@code maxRows} rows. */
   static List<List<Span>> chunks(List<Span> spans, int maxRows) {
-    if (spans.stream().mapToInt(Span::count).sum() <= maxRows) {
+    if (rows(spans) <= maxRows) {
       return List.of(spans);
     }
     List<List<Span>> chunks = new ArrayList<>();
