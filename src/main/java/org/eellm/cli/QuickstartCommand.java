@@ -64,7 +64,7 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final double RATE_SECONDS = 0.2;
 
   private static final List<Double> THRESHOLDS =
-      List.of(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2);
+      List.of(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1);
 
   /** Of a definition; most are shorter. */
   private static final int MAX_TOKENS = 40;

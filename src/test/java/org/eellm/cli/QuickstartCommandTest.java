@@ -89,7 +89,7 @@ final class QuickstartCommandTest {
     List<JsonNode> rows = StreamSupport.stream(sweep.path("rows").spliterator(), false).toList();
     assertThat(rows)
         .extracting(row -> row.path("setting").path("threshold").asDouble())
-        .containsExactly(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2);
+        .containsExactly(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1);
     for (JsonNode row : rows) {
       JsonNode shares = row.path("shares");
       double sum =
