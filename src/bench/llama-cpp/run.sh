@@ -11,7 +11,7 @@ cp src/bench/llama-cpp/decode.mjs "$work"
 [ -d "$work/node_modules/node-llama-cpp" ] ||
   (cd "$work" && npm init -y && npm install --no-audit --no-fund node-llama-cpp) >"$work/npm.log" 2>&1
 if [ ! -f "$work/q8_0.gguf" ]; then
-  printf 'Some text that a tokenizer can be made of, and a step be trained on.\n%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 >"$work/text.txt"
+  yes 'Some text that a tokenizer can be made of, and a step be trained on.' | head -n 200 >"$work/text.txt"
   ./eellm prepare --input "$work/text.txt" --output "$work/text" --vocab-size 264 >&2
   ./eellm train --config configs/134m.yaml --output "$work/run" --set "data.sources=[$work/text]" \
     --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 --set train.steps=1 \
