@@ -36,6 +36,9 @@ final class BlockPass {
   /** Rows that go through a segment at once; bounds the memory that long blocks take. */
   private static final int MAX_ROWS = 256;
 
+  /** The same where what is made for them is kept for the next segment. */
+  private static final int MAX_KEPT_ROWS = 16;
+
   private final Decoder model;
   private final int first; // trunk branches below those here
   private final int vocabSize;
@@ -84,7 +87,7 @@ final class BlockPass {
       List<Span> spans = here.spans();
       Optional<Places> places = known.filter(last -> last.spans().equals(spans));
       List<Branch> branches = model.trunk().subList(below - first, tap - first);
-      if (!branches.isEmpty() && places.isEmpty() && Span.rows(spans) <= MAX_ROWS) {
+      if (!branches.isEmpty() && places.isEmpty() && Span.rows(spans) <= MAX_KEPT_ROWS) {
         places = Optional.of(places(spans));
       }
       known = places;

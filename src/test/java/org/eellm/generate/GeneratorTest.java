@@ -11,6 +11,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -18,6 +19,7 @@ import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.CachedAttention;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -162,6 +164,43 @@ final class GeneratorTest {
       GeneratedToken exact = generate(request).getFirst().tokens().getFirst();
 
       assertThat(ours.confidence()).isCloseTo(exact.confidence(), within(0.1));
+    }
+  }
+
+  /** Such heads are decoded by kernels of our own. */
+  @Test
+  void generate_bfloat16WithWideHeads_saysOfGivenTextsWhatFloat32Says() {
+    ExitPolicy threeOfFour = said -> said.head().layer() == 2 && said.step() % 4 > 0;
+    List<Request> requests = new ArrayList<>();
+    for (int i = 0; i < 7; i++) {
+      List<Integer> text = prompt(80, 10 + i);
+      List<Integer> prompt = text.subList(0, 3 + 5 * i % 17);
+      requests.add(
+          new Request(
+              prompt,
+              20 + 13 * i % 40,
+              Set.of(),
+              i == 6 ? ExitPolicies.full() : threeOfFour,
+              said -> text.get(said.position())));
+    }
+    try (Decoder half = SmallModel.withWideHeads(DataType.BFLOAT16);
+        Decoder exact = SmallModel.withWideHeads(DataType.FLOAT32)) {
+      assertThat(CachedAttention.fits(half.device(), half.scalarType(), ScalarType.Float, 64))
+          .isTrue();
+      Limits three = Limits.of(half).withBatchSize(3);
+      List<Result> ours = Generator.generate(half, three, requests, TokenListener.none());
+      List<Result> expected = generate(exact, requests);
+      double worst = 0;
+      for (int i = 0; i < requests.size(); i++) {
+        assertThat(ours.get(i).ids()).isEqualTo(expected.get(i).ids());
+        for (int j = 0; j < ours.get(i).tokens().size(); j++) {
+          GeneratedToken token = ours.get(i).tokens().get(j);
+          GeneratedToken other = expected.get(i).tokens().get(j);
+          assertThat(token.head()).isEqualTo(other.head());
+          worst = Math.max(worst, Math.abs(token.logProbability() - other.logProbability()));
+        }
+      }
+      assertThat(worst).isLessThan(0.1);
     }
   }
 

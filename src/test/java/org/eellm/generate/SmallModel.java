@@ -37,12 +37,23 @@ public final class SmallModel {
     return of(exits, DataType.FLOAT32, context);
   }
 
+  /** With heads of width 64, which the kernels for bfloat16 take. */
+  static Decoder withWideHeads(DataType type) {
+    return of(
+        new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
+  }
+
   private static Decoder of(ExitLayout exits, DataType type, int context) {
+    return of(exits, type, context, 32, 0.3);
+  }
+
+  private static Decoder of(
+      ExitLayout exits, DataType type, int context, int hidden, double deviation) {
     ModelConfig model =
         new ModelConfig(
             VOCABULARY,
             1,
-            32,
+            hidden,
             5,
             4,
             2,
@@ -63,7 +74,7 @@ public final class SmallModel {
             false,
             0,
             0,
-            0.3,
+            deviation,
             type);
     Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
     decoder.initialize(7);

@@ -74,7 +74,7 @@ public final class CachedAttention {
   public static void write(Tensor keyValue, int row, Tensor cache, int to) {
     long width = keyValue.size(2);
     long from = keyValue.data_ptr().address() + 2 * row * keyValue.stride(0);
-    long into = cache.data_ptr().address() + 4 * to * width;
+    long into = cache.data_ptr().address() + 4L * to * width;
     for (int head = 0; head < keyValue.size(1); head++) {
       widen(from + 2 * head * width, into + 4 * head * cache.stride(0), width);
     }
