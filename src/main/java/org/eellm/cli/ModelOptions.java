@@ -52,7 +52,9 @@ final class ModelOptions {
   /** What beside the model's folder decides what the model says. */
   String variant() {
     return "heads %s, quantization %s"
-        .formatted(heads().map(Path::toString).orElse("its own"), quantization);
+        .formatted(
+            heads().map(path -> path.toAbsolutePath().normalize().toString()).orElse("its own"),
+            quantization);
   }
 
   Quantization quantization() {

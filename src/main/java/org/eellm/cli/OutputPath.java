@@ -27,7 +27,7 @@ final class OutputPath {
 
   private static void require(String option, Path given, Path folder, String remedy) {
     Path existing = folder.toAbsolutePath().normalize();
-    while (Files.notExists(existing) && existing.getParent() != null) {
+    while (!Files.exists(existing) && existing.getParent() != null) {
       existing = existing.getParent();
     }
     if (!Files.isDirectory(existing)) {

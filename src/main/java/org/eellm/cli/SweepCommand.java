@@ -210,7 +210,7 @@ final class SweepCommand implements Callable<Integer> {
         throw new EvalException(
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
-      List<SweepSetting> settings = grid(available).settings(available);
+      List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
       List<List<Integer>> texts = model.prompts(lines);
       SweepTasks scored =
           specs.isEmpty()

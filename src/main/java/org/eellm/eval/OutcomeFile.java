@@ -4,7 +4,9 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -37,7 +39,7 @@ final class OutcomeFile<T> {
       Files.createDirectories(file.toAbsolutePath().getParent());
       byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
       int whole = wholeLines(bytes); // what was cut short may end within a letter
-      List<String> lines = new String(bytes, 0, whole, StandardCharsets.UTF_8).lines().toList();
+      List<String> lines = text(bytes, whole).lines().toList();
       if (!lines.isEmpty() && !lines.getFirst().equals(question)) {
         throw new ConfigException(
             "%s: has outcomes of another model, task or setting (%s); give another --output, or remove it"
@@ -55,6 +57,17 @@ final class OutcomeFile<T> {
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  private String text(byte[] bytes, int count) {
+    try {
+      return StandardCharsets.UTF_8
+          .newDecoder()
+          .decode(ByteBuffer.wrap(bytes, 0, count))
+          .toString();
+    } catch (CharacterCodingException e) {
+      throw new EvalException(file + ": is damaged, it is not in UTF-8; remove the file", e);
     }
   }
 

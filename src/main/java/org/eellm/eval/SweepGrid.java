@@ -3,8 +3,10 @@ package org.eellm.eval;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.PolicyName;
+import org.eellm.model.Head;
 
 /**
  * All settings that come of some values for each. Values that have no part in any setting are left
@@ -35,10 +37,13 @@ public record SweepGrid(
   /**
    * The settings.
    *
-   * @param available layers of the model's exits
-   * @throws ConfigException if one is not for the model
+   * @param heads of the model
+   * @throws ConfigException if one is not for the model, or there is none
    */
-  public List<SweepSetting> settings(List<Integer> available) {
+  public List<SweepSetting> settings(List<Head> heads) {
+    List<Integer> available = heads.stream().filter(Head::isExit).map(Head::layer).toList();
+    List<Integer> below = // what drafts at the last layer would draft as slowly as the full model
+        available.stream().filter(layer -> layer < heads.getLast().layer()).toList();
     List<SweepSetting> settings = new ArrayList<>();
     for (DecodingMode mode : modes) {
       switch (mode) {
@@ -46,13 +51,25 @@ public record SweepGrid(
             throw new ConfigException(
                 "--modes: full is what all others are measured beside; leave it out");
         case EARLY_EXIT, RECOMPUTE -> policies.forEach(policy -> add(settings, mode, policy));
-        case SPECULATIVE -> drafts(settings, draftExits.isEmpty() ? available : draftExits);
+        case SPECULATIVE -> drafts(settings, draftExits.isEmpty() ? below : draftExits);
       }
     }
     for (SweepSetting setting : settings) {
-      setting.decoding().decoding(available, 1, SweepGrid::option);
+      require(setting, heads, available);
+    }
+    if (settings.isEmpty()) {
+      throw new ConfigException(
+          "--modes: no setting comes of %s with exits %s; give others".formatted(modes, available));
     }
     return List.copyOf(settings);
+  }
+
+  private static void require(SweepSetting setting, List<Head> heads, List<Integer> available) {
+    try {
+      setting.decoding().decoding(available, 1, SweepGrid::option).heads(heads);
+    } catch (SettingException e) {
+      throw e.named(SweepGrid::option);
+    }
   }
 
   /** The option that lists the values of a setting. */

@@ -7,6 +7,8 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import org.eellm.config.ConfigException;
@@ -61,11 +63,24 @@ final class OutcomeFileTest {
   @Test
   void open_nothingToCut_leavesTheFileAsItIs() throws IOException {
     open(QUESTION).add(List.of(new Said("ja")));
+    Files.setLastModifiedTime(file, FileTime.from(Instant.EPOCH));
     var before = Files.readAttributes(file, "lastModifiedTime,fileKey");
 
     assertThat(open(QUESTION).outcomes()).hasSize(1);
 
     assertThat(Files.readAttributes(file, "lastModifiedTime,fileKey")).isEqualTo(before);
+  }
+
+  @Test
+  void open_damageWithinALetter_isRefused() throws IOException {
+    open(QUESTION).add(List.of(new Said("süß")));
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[bytes.length - 5] = 'x'; // the second half of the last letter
+    Files.write(file, bytes);
+
+    assertThatThrownBy(() -> open(QUESTION))
+        .isInstanceOf(EvalException.class)
+        .hasMessage(file + ": is damaged, it is not in UTF-8; remove the file");
   }
 
   @ParameterizedTest
