@@ -36,7 +36,7 @@ final class BlockPass {
   /** Rows that go through a segment at once; bounds the memory that long blocks take. */
   private static final int MAX_ROWS = 256;
 
-  /** The same where what is made for them is kept for the next segment. */
+  /** Rows of a block whose {@link Places} are kept for the next segment; bounds their masks. */
   private static final int MAX_KEPT_ROWS = 16;
 
   private final Decoder model;
