@@ -39,7 +39,8 @@ final class ArchitectureTest {
                   "distributed",
                   "tensor",
                   "config")),
-          entry("generate", Set.of("model", "distributed", "tensor", "config")),
+          entry("generate", Set.of("decode", "model", "distributed", "tensor", "config")),
+          entry("decode", Set.of("kernel", "model", "distributed", "tensor", "config")),
           entry("plan", Set.of("schedule", "config")),
           entry("checkpoint", Set.of("model", "tensor", "config")),
           entry("model", Set.of("distributed", "tensor", "config")),
@@ -47,11 +48,12 @@ final class ArchitectureTest {
           entry("schedule", NOTHING),
           entry("config", NOTHING),
           entry("data", NOTHING),
-          entry("tensor", NOTHING));
+          entry("tensor", Set.of("kernel")),
+          entry("kernel", NOTHING));
 
   /** Rooms that may use libtorch; all the others are pure Java. */
   private static final Set<String> TENSOR_ROOMS =
-      Set.of("tensor", "distributed", "model", "train", "generate", "checkpoint");
+      Set.of("tensor", "distributed", "model", "train", "decode", "generate", "checkpoint");
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

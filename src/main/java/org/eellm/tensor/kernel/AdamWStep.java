@@ -5,6 +5,7 @@ import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.Lanes;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 

@@ -6,6 +6,7 @@ import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.Lanes;
 
 /**
  * Attention of a few rows of a sequence over keys and values in float32, as decoding has it: what

@@ -3,6 +3,7 @@ package org.eellm.tensor.kernel;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.kernel.Lanes;
 
 /**
  * Softmax of attention scores that causality limits, and its gradient, in place.

@@ -3,6 +3,7 @@ package org.eellm.tensor.kernel;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.kernel.Lanes;
 import org.eellm.tensor.Tensors;
 
 /** Rotates heads by their positions from one layout to another, in one pass. */

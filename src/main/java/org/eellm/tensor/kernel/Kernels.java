@@ -2,6 +2,7 @@ package org.eellm.tensor.kernel;
 
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.Lanes;
 import org.eellm.tensor.Tensors;
 
 /** Which tensors the kernels take; libtorch's operations take all others. */

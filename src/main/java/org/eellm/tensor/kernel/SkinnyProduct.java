@@ -3,6 +3,7 @@ package org.eellm.tensor.kernel;
 import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.Lanes;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 

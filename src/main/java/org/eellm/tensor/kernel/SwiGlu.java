@@ -3,6 +3,7 @@ package org.eellm.tensor.kernel;
 import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.eellm.kernel.Lanes;
 import org.eellm.tensor.Tensors;
 
 /** {@code silu(gate) * up} of rows that hold both, and its gradient, in one pass each. */

@@ -1,4 +1,4 @@
-package org.eellm.tensor.kernel;
+package org.eellm.kernel;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -19,24 +19,24 @@ import jdk.incubator.vector.VectorSpecies;
  * <p>A method that uses these holds one short loop. Beyond some forty vector operations the JVM's
  * compiler inlines no more of these methods into it, and every call then allocates its vectors.
  */
-final class Lanes {
-  static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+public final class Lanes {
+  public static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
 
   /** Numbers of a vector. */
-  static final int WIDTH = FLOATS.length();
+  public static final int WIDTH = FLOATS.length();
 
-  private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
+  static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-  private static final VectorSpecies<Byte> BYTES =
+  private static final VectorSpecies<Byte> INT8 =
       VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4));
-  private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+  static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
   /**
    * All native memory. With one constant segment the compiler sees that no access needs a check;
    * kernels check their tensors' shapes once instead.
    */
-  private static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
+  static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
   private static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
   private static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
@@ -64,6 +64,12 @@ final class Lanes {
   private static final FloatVector C6 = broadcast(1.3981999507e-3f);
   private static final FloatVector C7 = broadcast(1.9875691500e-4f);
 
+  /** Bytes of a vector. */
+  static final int BYTES = FLOATS.vectorByteSize();
+
+  /** What native memory that vectors are read from begins at a multiple of, in bytes. */
+  static final int ALIGNMENT = 64;
+
   private static final int CACHE_LINE = 64; // bytes
 
   /** Nobody wants to know, but the compiler must think so. */
@@ -86,7 +92,7 @@ final class Lanes {
   }
 
   /** {@link #WIDTH} bfloat16 numbers. */
-  static FloatVector load(long address) {
+  public static FloatVector load(long address) {
     return ((IntVector)
             ShortVector.fromMemorySegment(SHORTS, MEMORY, address, ORDER)
                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0))
@@ -95,14 +101,14 @@ final class Lanes {
   }
 
   /** Those at even places of twice {@link #WIDTH} bfloat16 numbers. */
-  static FloatVector loadEven(long address) {
+  public static FloatVector loadEven(long address) {
     return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
         .lanewise(VectorOperators.LSHL, 16)
         .reinterpretAsFloats();
   }
 
   /** Those at odd places of twice {@link #WIDTH} bfloat16 numbers. */
-  static FloatVector loadOdd(long address) {
+  public static FloatVector loadOdd(long address) {
     return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
         .lanewise(VectorOperators.AND, 0xFFFF0000)
         .reinterpretAsFloats();
@@ -111,7 +117,7 @@ final class Lanes {
   /**
    * Stores as bfloat16, rounded to nearest, ties to even. A NaN that arithmetic makes stays one.
    */
-  static void store(FloatVector x, long address) {
+  public static void store(FloatVector x, long address) {
     IntVector bits = x.reinterpretAsInts();
     IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
     ((ShortVector)
@@ -122,22 +128,36 @@ final class Lanes {
         .intoMemorySegment(MEMORY, address, ORDER);
   }
 
+  /** The same numbers rounded to bfloat16. */
+  static FloatVector rounded(FloatVector x) {
+    IntVector bits = x.reinterpretAsInts();
+    IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
+    return bits.add(0x7FFF).add(odd).and(0xFFFF0000).reinterpretAsFloats();
+  }
+
   /** A bfloat16 number. */
-  static float get(long address) {
+  public static float get(long address) {
     return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);
   }
 
   /** Stores a number as bfloat16, rounded as {@link #store} does. */
-  static void put(float x, long address) {
+  public static void put(float x, long address) {
+    MEMORY.set(ValueLayout.JAVA_SHORT_UNALIGNED, address, bfloat16(x));
+  }
+
+  /** The bits of a number as bfloat16, rounded as {@link #store} does. */
+  static short bfloat16(float x) {
     int bits = Float.floatToRawIntBits(x);
-    MEMORY.set(
-        ValueLayout.JAVA_SHORT_UNALIGNED,
-        address,
-        (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16));
+    return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
+  }
+
+  /** Stores a float32 number. */
+  public static void putFloat(float x, long address) {
+    MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
   }
 
   /** Brings memory into the nearest cache. */
-  static void fetch(long address, int bytes) {
+  public static void fetch(long address, int bytes) {
     int all = 0;
     for (int i = 0; i < bytes; i += CACHE_LINE) {
       all |= MEMORY.get(ValueLayout.JAVA_INT_UNALIGNED, address + i);
@@ -146,37 +166,37 @@ final class Lanes {
   }
 
   /** A float32 number. */
-  static float getFloat(long address) {
+  public static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
   }
 
   /** {@link #WIDTH} int8 numbers. */
-  static FloatVector loadBytes(long address) {
+  public static FloatVector loadBytes(long address) {
     return (FloatVector)
-        ByteVector.fromMemorySegment(BYTES, MEMORY, address, ORDER)
+        ByteVector.fromMemorySegment(INT8, MEMORY, address, ORDER)
             .convertShape(VectorOperators.B2F, FLOATS, 0);
   }
 
   /** {@link #WIDTH} float32 numbers. */
-  static FloatVector loadFloats(long address) {
+  public static FloatVector loadFloats(long address) {
     return FloatVector.fromMemorySegment(FLOATS, MEMORY, address, ORDER);
   }
 
-  static void storeFloats(FloatVector x, long address) {
+  public static void storeFloats(FloatVector x, long address) {
     x.intoMemorySegment(MEMORY, address, ORDER);
   }
 
   /**
    * {@code e^x} within 2 units in the last place; at least 1e-38 and at most 1e38. NaN stays NaN.
    */
-  static FloatVector exp(FloatVector x) {
+  public static FloatVector exp(FloatVector x) {
     return boundedExp(
         x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST))
             .blend(HIGHEST, x.compare(VectorOperators.GT, HIGHEST)));
   }
 
   /** The same for {@code x <= 0}. */
-  static FloatVector expOfNegative(FloatVector x) {
+  public static FloatVector expOfNegative(FloatVector x) {
     return boundedExp(x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST)));
   }
 
@@ -199,7 +219,7 @@ final class Lanes {
   }
 
   /** {@code 1 / (1 + e^-x)}. */
-  static FloatVector sigmoid(FloatVector x) {
+  public static FloatVector sigmoid(FloatVector x) {
     return ONE.div(exp(x.neg()).add(ONE));
   }
 
@@ -207,7 +227,7 @@ final class Lanes {
    * The sum of all numbers. Its order is fixed, unlike that of {@code reduceLanes}, so that results
    * do not change when the JVM compiles a kernel.
    */
-  static float sum(FloatVector x) {
+  public static float sum(FloatVector x) {
     FloatVector sums = x.add(x.rearrange(TURN_1));
     sums = sums.add(sums.rearrange(TURN_2));
     if (WIDTH > 4) {
@@ -222,7 +242,8 @@ final class Lanes {
   /**
    * Stores the sums of four vectors' numbers as four bfloat16 numbers. Their order is fixed, too.
    */
-  static void putSums(FloatVector a, FloatVector b, FloatVector c, FloatVector d, long address) {
+  public static void putSums(
+      FloatVector a, FloatVector b, FloatVector c, FloatVector d, long address) {
     FloatVector sums = sums(a, b, c, d);
     put(sums.lane(0), address);
     put(sums.lane(WIDTH / 4), address + 2);
@@ -231,7 +252,7 @@ final class Lanes {
   }
 
   /** Stores the sums of four vectors' numbers as four float32 numbers, summed as above. */
-  static void putSums(
+  public static void putSums(
       FloatVector a, FloatVector b, FloatVector c, FloatVector d, float[] out, int at) {
     FloatVector sums = sums(a, b, c, d);
     out[at] = sums.lane(0);
@@ -241,7 +262,7 @@ final class Lanes {
   }
 
   /** The same as bfloat16, each times one of four float32 numbers. */
-  static void putSums(
+  public static void putSums(
       FloatVector a, FloatVector b, FloatVector c, FloatVector d, long factors, long address) {
     FloatVector sums = sums(a, b, c, d);
     put(sums.lane(0) * getFloat(factors), address);
@@ -270,7 +291,7 @@ final class Lanes {
     return a.blend(b, mask).add(b.blend(a, mask).rearrange(swap));
   }
 
-  static FloatVector broadcast(float value) {
+  public static FloatVector broadcast(float value) {
     return FloatVector.broadcast(FLOATS, value);
   }
 }

@@ -1,0 +1,42 @@
+package org.eellm.decode.engine;
+
+import java.util.List;
+import org.eellm.model.Head;
+
+/** What a head predicts for some rows. Valid until the head is asked again. */
+public interface HeadOutput {
+
+  /**
+   * An id and how probable it is.
+   *
+   * @param logProbability natural logarithm
+   */
+  record TokenScore(int id, double logProbability) {}
+
+  /** The head. */
+  Head head();
+
+  /** The most probable id, the lowest among equals. */
+  int best(int row);
+
+  /** The probability of {@link #best}; NaN where logits are not numbers. */
+  double maxProbability(int row);
+
+  /** How far the probability of {@link #best} is above the next one's. */
+  double margin(int row);
+
+  /** The entropy of the distribution, in nats. */
+  double entropy(int row);
+
+  /** The natural logarithm of an id's probability. */
+  double logProbability(int row, int id);
+
+  /** The most probable ids, best first; at most {@code count}. */
+  List<TokenScore> top(int row, int count);
+
+  /** A copy of the logits, [vocabulary]. */
+  float[] logits(int row);
+
+  /** The same with all logits divided by a temperature above 0. */
+  HeadOutput tempered(double by);
+}

@@ -1,0 +1,81 @@
+package org.eellm.decode.engine;
+
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+
+/**
+ * Takes blocks of rows through a model, or the part of it that is on this rank. Hidden states lie
+ * in numbered slots and stay there between passes: a row that waits at an exit is a slot that
+ * somebody remembers. Keys and values lie in numbered pages of {@link #PAGE} positions; a page is
+ * one number for all attentions of the model, and who uses which is the caller's to say.
+ *
+ * <p>For one thread at a time.
+ */
+public interface ModelRunner extends AutoCloseable {
+  /** Positions of a page of keys and values. */
+  int PAGE = 16;
+
+  /** The model, whose parameters must not change meanwhile. */
+  Decoder model();
+
+  /** Number of pages. */
+  int pages();
+
+  /** A free slot for a row's hidden state. */
+  int take();
+
+  /** Gives a slot back. */
+  void release(int slot);
+
+  /** Copies a hidden state. */
+  void copy(int from, int to);
+
+  /** Bytes of a hidden state as other ranks are sent it. */
+  int hiddenBytes();
+
+  /** Reads a hidden state to send it. */
+  void read(int slot, byte[] to, int at);
+
+  /** Writes a hidden state that another rank has sent. */
+  void write(int slot, byte[] from, int at);
+
+  /** Copies what all attentions keep in a page. */
+  void copyPage(int from, int to);
+
+  /**
+   * Writes the hidden states before the first layer.
+   *
+   * @param ids of the rows' tokens
+   */
+  void embed(RowBlock rows, int[] ids);
+
+  /**
+   * Takes rows through branches of the trunk, by their numbers in the whole model: attention and
+   * MLP of layer 1, of layer 2, and so on. A sequence's earlier positions have passed them before.
+   *
+   * @param from the first branch
+   * @param to the branch after the last
+   */
+  void run(int from, int to, RowBlock rows);
+
+  /**
+   * What a head here predicts. The hidden states stay as they are.
+   *
+   * @param rows all that the head has not seen so far, where it has attention; else any
+   * @param asked indices of the rows to predict for, ascending
+   * @param count how many of {@code asked} count
+   * @return an output whose row i is {@code asked[i]}
+   */
+  HeadOutput predict(Head head, RowBlock rows, int[] asked, int count);
+
+  /**
+   * The keys and values of a position, for tests: keys of all heads, then values, [2 K, D].
+   *
+   * @param attention 0-based layer, or {@code numLayers + exit} for the block of the exit with that
+   *     0-based index
+   */
+  float[] keysAndValues(int attention, int page, int offset);
+
+  @Override
+  void close();
+}

@@ -1,0 +1,137 @@
+package org.eellm.kernel;
+
+import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
+
+/**
+ * Rows x [rows, in] in the form that a {@link ProductKernel} multiplies. After {@link #begin} the
+ * numbers are put, in any order and by any thread. With weights in bfloat16 they are rounded to
+ * that format, too.
+ */
+public final class Activations implements AutoCloseable {
+  private final ProductKernel kernel;
+  private final int capacity;
+  private final int in;
+  private final int padded; // in, in whole groups
+  private final float[] interleaved; // input i of row r of a group of n rows at i n + r
+  private final Optional<NativeBuffer> pairs; // bfloat16, [rows, padded]
+  private int rows;
+  private boolean vectors;
+
+  Activations(ProductKernel kernel, int capacity, int in) {
+    this.kernel = kernel;
+    this.capacity = capacity;
+    this.in = in;
+    int together = kernel.format().inputsTogether();
+    padded = Math.ceilDiv(in, together) * together;
+    int most = Math.min(kernel.mostVectorRows(), capacity);
+    int group = kernel.vectorGroup();
+    interleaved = new float[Math.ceilDiv(most, group) * group * padded];
+    pairs =
+        most < capacity
+            ? Optional.of(
+                NativeBuffer.allocate(2L * (capacity + ProductKernel.ROWS_BEYOND) * padded))
+            : Optional.empty();
+  }
+
+  /** Numbers of a row. */
+  public int in() {
+    return in;
+  }
+
+  /** How many rows there are, of those that there is room for. */
+  public int rows() {
+    return rows;
+  }
+
+  /** Begins anew, with so many rows. */
+  public void begin(int count) {
+    if (count > capacity) {
+      throw new IllegalArgumentException(count + " rows do not fit a block of " + capacity);
+    }
+    rows = count;
+    vectors = count <= kernel.mostVectorRows();
+  }
+
+  /** Whether the rows are for the Vector API. */
+  boolean vectors() {
+    return vectors;
+  }
+
+  /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
+  public int groupRows() {
+    return vectors ? kernel.vectorGroup() : ProductKernel.MICRO_KERNEL_ROWS;
+  }
+
+  float[] interleaved() {
+    return interleaved;
+  }
+
+  /** Where the rows of a group begin among the interleaved. */
+  int start(int firstRow) {
+    return firstRow * padded;
+  }
+
+  /** Address of a row in bfloat16. */
+  long pairs(int row) {
+    return pairs.orElseThrow().address() + 2L * row * padded;
+  }
+
+  int padded() {
+    return padded;
+  }
+
+  /**
+   * Writes numbers of a row.
+   *
+   * @param column of the first
+   */
+  public void put(int row, int column, float[] values, int from, int count) {
+    if (!vectors) {
+      putPairs(pairs(row) + 2L * column, values, from, count);
+      return;
+    }
+    int group = kernel.vectorGroup();
+    int first = row / group * group;
+    int width = Math.min(group, rows - first);
+    int to = start(first) + row - first;
+    if (kernel.format() == WeightFormat.BFLOAT16) {
+      putRounded(values, from, count, to + column * width, width);
+    } else if (width == 1) {
+      System.arraycopy(values, from, interleaved, to + column, count);
+    } else {
+      for (int i = 0; i < count; i++) {
+        interleaved[to + (column + i) * width] = values[from + i];
+      }
+    }
+    for (int i = in; i < padded && column + count == in; i++) {
+      interleaved[to + i * width] = 0;
+    }
+  }
+
+  private void putRounded(float[] values, int from, int count, int to, int width) {
+    int whole = width == 1 ? Lanes.FLOATS.loopBound(count) : 0;
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      Lanes.rounded(FloatVector.fromArray(Lanes.FLOATS, values, from + i))
+          .intoArray(interleaved, to + i);
+    }
+    for (int i = whole; i < count; i++) {
+      interleaved[to + i * width] = Float.intBitsToFloat(Lanes.bfloat16(values[from + i]) << 16);
+    }
+  }
+
+  private static void putPairs(long to, float[] values, int from, int count) {
+    int whole = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, from + i), to + 2L * i);
+    }
+    for (int i = whole; i < count; i++) {
+      Lanes.put(values[from + i], to + 2L * i);
+    }
+  }
+
+  @Override
+  public void close() {
+    pairs.ifPresent(NativeBuffer::close);
+  }
+}

@@ -1,0 +1,113 @@
+package org.eellm.kernel;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+import static org.eellm.kernel.Lanes.MEMORY;
+
+import java.util.Optional;
+
+/**
+ * A matrix W [out, in] laid out for products {@code x W^T}: in blocks of {@link #BLOCK} outputs,
+ * and in a block the inputs one after the other in groups of 32 bits, {@code [out / 64][in /
+ * g][64][g]} with g = 1 (float32), 2 (bfloat16) or 4 (int8). A vector then holds one group of
+ * inputs of many outputs: sums stay in registers, and no sum is taken across a vector. oneDNN's
+ * micro-kernels read the same layout. Outputs and inputs are filled up with zeros.
+ *
+ * @param address of the first block, a multiple of 64
+ * @param scales a factor for each output of all blocks, with int8
+ */
+public record PackedMatrix(
+    WeightFormat format, int out, int in, long address, Optional<float[]> scales) {
+  /** Outputs of a block. */
+  public static final int BLOCK = 64;
+
+  /** Steps of a block that are packed together, so that cache lines of the source are read once. */
+  private static final int TILE = 16;
+
+  /** Bytes that a matrix takes. */
+  public static long bytes(WeightFormat format, int out, int in) {
+    return (long) Math.ceilDiv(out, BLOCK) * blockBytes(format, in);
+  }
+
+  private static long blockBytes(WeightFormat format, int in) {
+    return (long) steps(format, in) * BLOCK * Integer.BYTES;
+  }
+
+  private static int steps(WeightFormat format, int in) {
+    return Math.ceilDiv(in, format.inputsTogether());
+  }
+
+  /** Number of blocks. */
+  public int blocks() {
+    return Math.ceilDiv(out, BLOCK);
+  }
+
+  /** Groups of inputs. */
+  public int steps() {
+    return steps(format, in);
+  }
+
+  public long blockBytes() {
+    return blockBytes(format, in);
+  }
+
+  /** Address of a block. */
+  public long block(int index) {
+    return address + index * blockBytes();
+  }
+
+  /** Bytes of the whole. */
+  public long bytes() {
+    return bytes(format, out, in);
+  }
+
+  /**
+   * Fills a block from rows of a matrix [.., in] in row-major order.
+   *
+   * @param source address of the block's first row
+   * @param rows of the source; outputs beyond become 0
+   */
+  public void pack(int block, long source, int rows) {
+    long row = (long) in * format.bytes();
+    int group = format.inputsTogether();
+    int whole = in / group;
+    long to = block(block);
+    for (int first = 0; first < whole; first += TILE) {
+      int end = Math.min(whole, first + TILE);
+      for (int o = 0; o < rows; o++) {
+        packRow(source + o * row, first, end, to + 4L * o);
+      }
+    }
+    if (whole < steps()) {
+      for (int o = 0; o < rows; o++) {
+        MEMORY.set(
+            JAVA_INT_UNALIGNED,
+            to + 4L * ((long) whole * BLOCK + o),
+            rest(source + o * row, whole * group));
+      }
+    }
+  }
+
+  private static void packRow(long source, int first, int end, long to) {
+    for (int k = first; k < end; k++) {
+      int together = MEMORY.get(JAVA_INT_UNALIGNED, source + 4L * k);
+      MEMORY.set(JAVA_INT_UNALIGNED, to + 4L * BLOCK * k, together);
+    }
+  }
+
+  /** The inputs of an incomplete group. */
+  private int rest(long row, int first) {
+    int together = 0;
+    for (int i = first; i < in; i++) {
+      int bits =
+          switch (format) {
+            case FLOAT32 -> throw new IllegalStateException("float32 has no groups");
+            case BFLOAT16 -> MEMORY.get(JAVA_SHORT_UNALIGNED, row + 2L * i) & 0xFFFF;
+            case INT8 -> MEMORY.get(JAVA_BYTE, row + i) & 0xFF;
+          };
+      together |= bits << 8 * format.bytes() * (i - first);
+    }
+    return together;
+  }
+}

@@ -1,0 +1,114 @@
+package org.eellm.kernel;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+import static org.eellm.kernel.Lanes.MEMORY;
+
+/**
+ * How a head's keys and values of {@link #POSITIONS} positions lie in memory: as packed matrices.
+ * Keys [width / g][16][g], so that a query meets 16 positions at once; values [16 / g][width][g].
+ * Pages need not follow each other.
+ *
+ * @param format float32 or bfloat16
+ * @param width of a head
+ */
+public record PageLayout(WeightFormat format, int width) {
+  /** Positions of a page. */
+  public static final int POSITIONS = 16;
+
+  public PageLayout {
+    if (format == WeightFormat.INT8) {
+      throw new IllegalArgumentException("keys and values are float32 or bfloat16");
+    }
+  }
+
+  /** Groups of a key's numbers. */
+  int keySteps() {
+    return Math.ceilDiv(width, format.inputsTogether());
+  }
+
+  /** Numbers of a value in memory: whole vectors. */
+  int valueWidth() {
+    return Math.ceilDiv(width, POSITIONS) * POSITIONS;
+  }
+
+  /** From a group of positions' values to the next, in bytes. */
+  long valueStepBytes() {
+    return 4L * valueWidth();
+  }
+
+  /** From the keys of a page to its values, in bytes. */
+  long keyBytes() {
+    return 4L * POSITIONS * keySteps();
+  }
+
+  /** Bytes of a page: keys, then values. */
+  public long bytes() {
+    return keyBytes() + POSITIONS / format.inputsTogether() * valueStepBytes();
+  }
+
+  /**
+   * Writes a position's key and value. Positions are written in order.
+   *
+   * @param page address
+   * @param offset of the position in it
+   */
+  public void write(long page, int offset, float[] key, int keyFrom, long value) {
+    long keys = page + 4L * offset;
+    switch (format) {
+      case FLOAT32 -> {
+        for (int i = 0; i < width; i++) {
+          Lanes.putFloat(key[keyFrom + i], keys + 4L * POSITIONS * i);
+        }
+        long values = page + keyBytes() + offset * valueStepBytes();
+        for (int i = 0; i < width; i++) {
+          Lanes.putFloat(Lanes.getFloat(value + 4L * i), values + 4L * i);
+        }
+      }
+      case BFLOAT16 -> {
+        for (int i = 0; i < width; i += 2) {
+          int second = i + 1 < width ? Lanes.bfloat16(key[keyFrom + i + 1]) << 16 : 0;
+          MEMORY.set(
+              JAVA_INT_UNALIGNED,
+              keys + 2L * POSITIONS * i,
+              Lanes.bfloat16(key[keyFrom + i]) & 0xFFFF | second);
+        }
+        long values = page + keyBytes() + offset / 2 * valueStepBytes();
+        writeValues(value, values, offset % 2);
+      }
+      case INT8 -> throw new IllegalStateException();
+    }
+  }
+
+  private void writeValues(long value, long values, int which) {
+    for (int i = 0; i < width; i++) {
+      int bits = Lanes.bfloat16(Lanes.getFloat(value + 4L * i)) & 0xFFFF;
+      if (which == 0) { // nothing that was there before may meet a weight of 0: it might be a NaN
+        MEMORY.set(JAVA_INT_UNALIGNED, values + 4L * i, bits);
+      } else {
+        MEMORY.set(JAVA_SHORT_UNALIGNED, values + 4L * i + 2, (short) bits);
+      }
+    }
+  }
+
+  /** Reads what was written of a position's key, for tests. */
+  public void readKey(long page, int offset, float[] out) {
+    for (int i = 0; i < width; i++) {
+      out[i] =
+          format == WeightFormat.FLOAT32
+              ? Lanes.getFloat(page + 4L * (POSITIONS * i + offset))
+              : Lanes.get(page + 4L * (i / 2 * POSITIONS + offset) + 2 * (i % 2));
+    }
+  }
+
+  /** Reads what was written of a position's value, for tests. */
+  public void readValue(long page, int offset, float[] out) {
+    long values = page + keyBytes();
+    for (int i = 0; i < width; i++) {
+      out[i] =
+          format == WeightFormat.FLOAT32
+              ? Lanes.getFloat(values + offset * valueStepBytes() + 4L * i)
+              : Lanes.get(values + offset / 2 * valueStepBytes() + 4L * i + 2 * (offset % 2));
+    }
+  }
+}

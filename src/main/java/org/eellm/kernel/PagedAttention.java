@@ -1,0 +1,224 @@
+package org.eellm.kernel;
+
+import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.TileKernels.Variant;
+
+/**
+ * Attention of some rows of a sequence over its pages of keys and values: a few pages at a time,
+ * with a running maximum and sum in place of a matrix of scores. What a row gives depends neither
+ * on the rows beside it nor on where pages lie.
+ *
+ * <p>Belongs to one thread.
+ */
+public final class PagedAttention implements AutoCloseable {
+  private static final int VECTORS = 4; // of scores, and of a value, worked on together
+  private static final int GROUP = VECTORS * Lanes.WIDTH; // positions worked on together
+  private static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
+  private static final int TILE = ProductKernel.SUMS / VECTORS; // rows
+
+  private final PageLayout layout;
+  private final float[] query;
+  private final float[] weights = new float[TILE * GROUP];
+  private final float[] largest = new float[TILE];
+  private final float[] totals = new float[TILE * Lanes.WIDTH];
+  private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
+  private final NativeBuffer sums;
+  private final TileKernel[] products = new TileKernel[TILE + 1]; // by rows
+  private final TileKernel[] mixtures = new TileKernel[TILE + 1];
+  private final int valueVectors;
+
+  /** Attention over pages of this layout. */
+  public PagedAttention(PageLayout layout) {
+    this.layout = layout;
+    int inputs = layout.keySteps() * layout.format().inputsTogether();
+    query = new float[TILE * inputs];
+    sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
+    int vectors = layout.valueWidth() / Lanes.WIDTH;
+    valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
+    for (int rows = 1; rows <= TILE; rows++) {
+      products[rows] =
+          TileKernels.of(new Variant(layout.format(), rows, PAGES, VECTORS / PAGES, false));
+      mixtures[rows] = TileKernels.of(new Variant(layout.format(), rows, 1, valueVectors, true));
+    }
+  }
+
+  /**
+   * Lets rows attend, each to the first so many positions.
+   *
+   * @param pages of the sequence
+   * @param first address of page 0
+   * @param pageBytes from a page to the next
+   * @param queries scaled, [rows, width]
+   * @param limits how many positions each row sees, ascending
+   * @param out [rows, width]
+   */
+  public void attend(
+      int[] pages,
+      long first,
+      long pageBytes,
+      float[] queries,
+      int rows,
+      int[] limits,
+      float[] out) {
+    for (int from = 0; from < rows; from += TILE) {
+      int count = Math.min(TILE, rows - from);
+      load(queries, from, count);
+      int end = limits[from + count - 1];
+      for (int position = 0; position < end; position += GROUP) {
+        score(pages, first, pageBytes, position, end, count);
+        for (int row = 0; row < count; row++) {
+          weigh(row, count, limits[from + row] - position);
+        }
+        mix(pages, first, pageBytes, position, end, count);
+      }
+      store(out, from, count);
+    }
+  }
+
+  private void load(float[] queries, int from, int count) {
+    int width = layout.width();
+    for (int row = 0; row < count; row++) {
+      for (int i = 0; i < width; i++) {
+        query[i * count + row] = queries[(from + row) * width + i];
+      }
+      for (int i = width * count + row;
+          i < layout.keySteps() * layout.format().inputsTogether() * count;
+          i += count) {
+        query[i] = 0;
+      }
+    }
+    Arrays.fill(largest, Float.NEGATIVE_INFINITY);
+    Arrays.fill(totals, 0);
+    for (int i = 0; i < count * layout.valueWidth(); i += Lanes.WIDTH) {
+      Lanes.storeFloats(FloatVector.zero(Lanes.FLOATS), sums.address() + 4L * i);
+    }
+  }
+
+  /** Queries times the keys of a group of positions, [count, GROUP]. */
+  private void score(int[] pages, long first, long pageBytes, int position, int end, int count) {
+    int page = position / PageLayout.POSITIONS;
+    int last = (end - 1) / PageLayout.POSITIONS;
+    long within = 4L * (position % PageLayout.POSITIONS);
+    products[count].run(
+        first + pageBytes * pages[page] + within,
+        first + pageBytes * pages[Math.min(page + 1, last)],
+        first + pageBytes * pages[Math.min(page + 2, last)],
+        first + pageBytes * pages[Math.min(page + 3, last)],
+        4L * PageLayout.POSITIONS,
+        layout.keySteps(),
+        query,
+        0,
+        scores.address(),
+        4L * GROUP);
+  }
+
+  /**
+   * Makes a row's scores exponentials of what they are below its largest so far.
+   *
+   * @param visible how many positions of the group the row sees; may be none, or more than all
+   */
+  private void weigh(int row, int count, int visible) {
+    long at = scores.address() + 4L * GROUP * row;
+    for (int i = Math.max(0, visible); i < GROUP; i++) {
+      Lanes.putFloat(Float.NEGATIVE_INFINITY, at + 4L * i);
+    }
+    float max = Math.max(largest[row], max(at));
+    if (max > largest[row]) {
+      if (largest[row] != Float.NEGATIVE_INFINITY) {
+        rescale(row, (float) Math.exp(largest[row] - max));
+      }
+      largest[row] = max;
+    }
+    exponentials(at, max, row);
+    for (int i = 0; i < Math.min(GROUP, visible); i++) {
+      weights[i * count + row] = Lanes.getFloat(at + 4L * i);
+    }
+    for (int i = Math.max(0, visible); i < GROUP; i++) {
+      weights[i * count + row] = 0;
+    }
+  }
+
+  private static float max(long at) {
+    FloatVector max = Lanes.loadFloats(at);
+    for (int i = 1; i < VECTORS; i++) {
+      max = max.max(Lanes.loadFloats(at + (long) i * Lanes.BYTES));
+    }
+    return max.reduceLanes(VectorOperators.MAX);
+  }
+
+  private void rescale(int row, float factor) {
+    long at = sums.address() + 4L * layout.valueWidth() * row;
+    for (int i = 0; i < layout.valueWidth(); i += Lanes.WIDTH) {
+      Lanes.storeFloats(Lanes.loadFloats(at + 4L * i).mul(factor), at + 4L * i);
+    }
+    FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH)
+        .mul(factor)
+        .intoArray(totals, row * Lanes.WIDTH);
+  }
+
+  private void exponentials(long at, float max, int row) {
+    FloatVector total = FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH);
+    for (int i = 0; i < VECTORS; i++) {
+      FloatVector score = Lanes.loadFloats(at + (long) i * Lanes.BYTES);
+      FloatVector weight = Lanes.expOfNegative(score.sub(max));
+      weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
+      Lanes.storeFloats(weight, at + (long) i * Lanes.BYTES);
+      total = total.add(weight);
+    }
+    total.intoArray(totals, row * Lanes.WIDTH);
+  }
+
+  /** Adds the group's values times their weights. */
+  private void mix(int[] pages, long first, long pageBytes, int position, int end, int count) {
+    int together = layout.format().inputsTogether();
+    int groupEnd = Math.min(end, position + GROUP);
+    int width = layout.valueWidth();
+    for (int from = position; from < groupEnd; ) {
+      int offset = from % PageLayout.POSITIONS;
+      int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
+      long values =
+          first
+              + pageBytes * pages[from / PageLayout.POSITIONS]
+              + layout.keyBytes()
+              + offset / together * layout.valueStepBytes();
+      for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
+        mixtures[count].run(
+            values + (long) v * Lanes.BYTES,
+            0,
+            0,
+            0,
+            layout.valueStepBytes(),
+            Math.ceilDiv(to - from, together),
+            weights,
+            (from - position) * count,
+            sums.address() + (long) v * Lanes.BYTES,
+            4L * width);
+      }
+      from = to;
+    }
+  }
+
+  private void store(float[] out, int from, int count) {
+    int width = layout.width();
+    for (int row = 0; row < count; row++) {
+      float total = Lanes.sum(FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH));
+      long at = sums.address() + 4L * layout.valueWidth() * row;
+      int to = (from + row) * width;
+      int whole = Lanes.FLOATS.loopBound(width);
+      for (int i = 0; i < whole; i += Lanes.WIDTH) {
+        Lanes.loadFloats(at + 4L * i).div(total).intoArray(out, to + i);
+      }
+      for (int i = whole; i < width; i++) {
+        out[to + i] = Lanes.getFloat(at + 4L * i) / total;
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    scores.close();
+    sums.close();
+  }
+}

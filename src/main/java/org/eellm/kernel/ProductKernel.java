@@ -1,0 +1,171 @@
+package org.eellm.kernel;
+
+import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
+import org.eellm.kernel.TileKernels.Variant;
+
+/**
+ * Multiplies rows with packed matrices: {@code y = x W^T}, sums in float32. A row's result is the
+ * same to the bit whatever rows are beside it, so batches, blocks and drafts are exact.
+ *
+ * <p>That holds across the two ways there are. The Vector API takes up to 8 rows at once on any
+ * processor, and reads a single row's weights at the memory's rate. oneDNN's micro-kernels multiply
+ * bfloat16 twice as fast where the processor has instructions for it. Both add up one chain of
+ * fused multiplications an output, of each pair the second input first: as the instruction {@code
+ * vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0, aside.)
+ *
+ * @param micro to be used for bfloat16 beyond {@code mostVectorRows} rows
+ * @param mostVectorRows rows that the Vector API takes
+ */
+public record ProductKernel(WeightFormat format, Optional<MicroKernels> micro, int mostVectorRows) {
+  /** Rows beyond those asked for that a result needs memory for. */
+  public static final int ROWS_BEYOND = 8;
+
+  static final int MICRO_KERNEL_ROWS = 64;
+
+  /** With more rows the micro-kernel is made for multiples of this number: so there are few. */
+  private static final int EXACT_ROWS = 8;
+
+  /** Vectors of sums that leave registers for weights. */
+  static final int SUMS =
+      Lanes.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
+
+  private static final int VECTORS = PackedMatrix.BLOCK / Lanes.WIDTH;
+  private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
+
+  /** With the Vector API alone. */
+  public static ProductKernel vectors(WeightFormat format) {
+    return new ProductKernel(format, Optional.empty(), Integer.MAX_VALUE);
+  }
+
+  /**
+   * The fastest.
+   *
+   * @param micro what there is of micro-kernels
+   * @param beyondCache whether the weights come from memory in every pass: then the micro-kernel
+   *     for two rows, which has too few loads under way, is left out
+   */
+  public static ProductKernel fastest(
+      WeightFormat format, MicroKernels.Availability micro, boolean beyondCache) {
+    return format == WeightFormat.BFLOAT16
+            && micro instanceof MicroKernels.Availability.Present(MicroKernels present)
+        ? new ProductKernel(format, Optional.of(present), beyondCache ? 2 : 1)
+        : vectors(format);
+  }
+
+  /** Room for rows in this kernel's form. */
+  public Activations allocate(int rows, int in) {
+    return new Activations(this, rows, in);
+  }
+
+  /** Rows that pass the weights at once with the Vector API. */
+  int vectorGroup() {
+    return format == WeightFormat.INT8 ? 3 : 8; // int8 needs registers to be widened in
+  }
+
+  /**
+   * Writes some blocks of outputs of a group of rows.
+   *
+   * @param x of this kernel
+   * @param firstRow the group's, a multiple of {@link Activations#groupRows}
+   * @param y address of the first row's first output; there is room for {@link #ROWS_BEYOND} more
+   *     rows than there are
+   * @param rowBytes from a row of y to the next
+   */
+  public void multiply(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      long y,
+      long rowBytes) {
+    if (w.format() != format || w.in() != x.in()) {
+      throw new IllegalArgumentException(
+          "%s weights of %d inputs are multiplied with %s activations of %d"
+              .formatted(w.format(), w.in(), format, x.in()));
+    }
+    int rows = Math.min(x.groupRows(), x.rows() - firstRow);
+    if (x.vectors()) {
+      multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
+    } else {
+      long count = rows <= EXACT_ROWS ? rows : Math.ceilDiv(rows, EXACT_ROWS) * EXACT_ROWS;
+      for (int i = 0; i < blocks; i++) {
+        MicroKernels.multiply(
+            count,
+            x.padded(),
+            x.pairs(firstRow),
+            w.block(firstBlock + i),
+            y + (long) i * BLOCK_BYTES,
+            rowBytes / Float.BYTES);
+      }
+    }
+  }
+
+  private void multiplyVectors(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      int rows,
+      long y,
+      long rowBytes) {
+    int at = x.start(firstRow);
+    int block = 0;
+    if (rows == 1 && VECTORS < 8) { // two blocks at once: else few sums would wait for each other
+      TileKernel pair = TileKernels.of(new Variant(format, 1, 2, VECTORS, false));
+      for (; block + 1 < blocks; block += 2) {
+        run(pair, w, firstBlock + block, 0, x, at, y + (long) block * BLOCK_BYTES, rowBytes);
+      }
+    }
+    int vectors = Math.min(VECTORS, Integer.highestOneBit(Math.max(1, SUMS / rows)));
+    TileKernel kernel = TileKernels.of(new Variant(format, rows, 1, vectors, false));
+    for (; block < blocks; block++) {
+      for (int v = 0; v < VECTORS; v += vectors) {
+        int offset = v * Lanes.BYTES;
+        long to = y + (long) block * BLOCK_BYTES + offset;
+        run(kernel, w, firstBlock + block, offset, x, at, to, rowBytes);
+      }
+    }
+    if (w.scales().isPresent()) {
+      scale(w.scales().get(), firstBlock, blocks, rows, y, rowBytes);
+    }
+  }
+
+  private static void run(
+      TileKernel kernel,
+      PackedMatrix w,
+      int block,
+      int offset,
+      Activations x,
+      int at,
+      long y,
+      long rowBytes) {
+    long first = w.block(block) + offset;
+    long stepBytes = (long) PackedMatrix.BLOCK * Integer.BYTES;
+    kernel.run(
+        first,
+        first + w.blockBytes(),
+        0,
+        0,
+        stepBytes,
+        w.steps(),
+        x.interleaved(),
+        at,
+        y,
+        rowBytes);
+  }
+
+  private static void scale(
+      float[] scales, int firstBlock, int blocks, int rows, long y, long rowBytes) {
+    int from = firstBlock * PackedMatrix.BLOCK;
+    for (int row = 0; row < rows; row++) {
+      for (int i = 0; i < blocks * PackedMatrix.BLOCK; i += Lanes.WIDTH) {
+        long to = y + row * rowBytes + 4L * i;
+        Lanes.storeFloats(
+            Lanes.loadFloats(to).mul(FloatVector.fromArray(Lanes.FLOATS, scales, from + i)), to);
+      }
+    }
+  }
+}

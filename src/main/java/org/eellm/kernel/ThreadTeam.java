@@ -1,0 +1,286 @@
+package org.eellm.kernel;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * Threads that go through the same program in step: a region is a sequence of phases, and a phase a
+ * number of items, which the members share out between them. A member begins with its own part, and
+ * helps the others when it is done. A phase ends when its items are done, not when all members have
+ * come: one whose core another program has taken delays the others by the item it is at, if any,
+ * and catches up later.
+ *
+ * <p>Who waits spins for some microseconds, then yields, then sleeps. One thread at a time runs
+ * regions; it is the first member.
+ */
+public final class ThreadTeam implements AutoCloseable {
+  private static final long SPIN_NANOS = 30_000;
+  private static final long YIELD_NANOS = 300_000;
+  private static final long NAP_NANOS = 50_000;
+  private static final int SPINS_BETWEEN_LOOKS = 32;
+
+  /** Numbers between those of two members, so that they do not share a cache line. */
+  private static final int APART = 16;
+
+  private static final int ITEM_BITS = 24;
+  private static final Throwable NONE = new Throwable();
+
+  private final List<Member> members = new ArrayList<>();
+  private final AtomicLongArray claimed; // phase and items, by member
+  private final AtomicLong done = new AtomicLong(); // items of this region
+  private final AtomicInteger left = new AtomicInteger(); // members that have left the region
+  private volatile Program program = member -> {};
+  private long regions; // so far
+  private volatile long region;
+  private volatile long firstPhase;
+  private volatile Throwable failure = NONE;
+  private volatile boolean closed;
+  private final Condition allLeft;
+
+  /** What every member does; all begin the same phases in the same order. */
+  @FunctionalInterface
+  public interface Program {
+    /** Runs as a member. */
+    void run(Member member);
+  }
+
+  /** Ends a program whose phase cannot end, since another member has failed. */
+  private static final class Abandoned extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    Abandoned() {
+      super("another member failed", null, false, false);
+    }
+  }
+
+  /** Starts a team of the calling threads and {@code size - 1} others. */
+  public ThreadTeam(int size) {
+    if (size < 1) {
+      throw new IllegalArgumentException("a team of " + size);
+    }
+    claimed = new AtomicLongArray(size * APART);
+    allLeft = () -> left.get() == size;
+    for (int i = 0; i < size; i++) {
+      members.add(new Member(i));
+    }
+    for (Member member : members.subList(1, size)) {
+      Thread thread =
+          Thread.ofPlatform().daemon().name("eellm-kernel-" + member.index).unstarted(member::work);
+      member.thread = thread;
+      thread.start();
+    }
+  }
+
+  /** Number of members. */
+  public int size() {
+    return members.size();
+  }
+
+  /** Runs a program on all members, the calling thread among them, and waits for its end. */
+  public void run(Program work) {
+    if (closed) {
+      throw new IllegalStateException("the team is closed");
+    }
+    Member first = members.getFirst();
+    if (members.size() == 1) {
+      first.begin(firstPhase);
+      work.run(first);
+      firstPhase = first.phase;
+      return;
+    }
+    done.set(0);
+    left.set(0);
+    program = work;
+    regions++;
+    region = regions;
+    for (int i = 1; i < members.size(); i++) {
+      if (members.get(i).asleep) {
+        LockSupport.unpark(members.get(i).thread);
+      }
+    }
+    first.take(work);
+    first.await(allLeft, false);
+    for (int i = 0; i < members.size(); i++) {
+      firstPhase = Math.max(firstPhase, members.get(i).phase);
+    }
+    if (failure != NONE) {
+      Throwable thrown = failure;
+      failure = NONE;
+      switch (thrown) {
+        case RuntimeException e -> throw e;
+        case Error e -> throw e;
+        default -> throw new IllegalStateException(thrown);
+      }
+    }
+  }
+
+  /** Ends the other threads. */
+  @Override
+  public void close() {
+    closed = true;
+    for (Member member : members.subList(1, members.size())) {
+      LockSupport.unpark(member.thread);
+    }
+  }
+
+  @FunctionalInterface
+  private interface Condition {
+    boolean holds();
+  }
+
+  /** One of the threads, as the program sees it. */
+  public final class Member {
+    private final int index;
+    private volatile Thread thread = Thread.currentThread();
+    private volatile boolean asleep;
+    private long seen; // region
+    private long phase;
+    private int items;
+    private int owner; // whose items are taken
+    private int taken;
+    private long target; // items of this region up to this phase
+    private final Condition phaseEnds = () -> done.get() >= target || failure != NONE;
+    private final Condition regionBegins = () -> region != seen || closed;
+
+    private Member(int index) {
+      this.index = index;
+    }
+
+    /** From 0, below {@link ThreadTeam#size}. */
+    public int index() {
+      return index;
+    }
+
+    /** Begins a phase of so many items. */
+    public void begin(int count) {
+      phase++;
+      items = count;
+      owner = 0;
+      taken = 0;
+      target += count;
+    }
+
+    /** The next item to do, or -1 where none is left; then {@link #end} is called. */
+    public int next() {
+      int size = members.size();
+      for (; owner < size; owner++) {
+        int of = (index + owner) % size;
+        int from = (int) ((long) items * of / size);
+        int count = (int) ((long) items * (of + 1) / size) - from;
+        int item = count == 0 ? -1 : claim(of * APART, count);
+        if (item >= 0) {
+          taken++;
+          return from + item;
+        }
+      }
+      return -1;
+    }
+
+    private int claim(int at, int count) {
+      if (members.size() == 1) {
+        return taken < count ? taken : -1;
+      }
+      while (true) {
+        long now = claimed.get(at);
+        long known = now >>> ITEM_BITS;
+        if (known > phase) {
+          return -1; // the others have gone on
+        }
+        int item = known == phase ? (int) (now & (1L << ITEM_BITS) - 1) : 0;
+        if (item >= count) {
+          return -1;
+        }
+        if (claimed.compareAndSet(at, now, phase << ITEM_BITS | item + 1)) {
+          return item;
+        }
+      }
+    }
+
+    /** Ends the phase: waits until all of its items are done. */
+    public void end() {
+      if (members.size() == 1) {
+        return;
+      }
+      if (taken > 0) {
+        done.addAndGet(taken);
+      }
+      if (done.get() < target) {
+        awaitPhase();
+      }
+    }
+
+    private void awaitPhase() {
+      await(phaseEnds, false);
+      if (failure != NONE) {
+        throw new Abandoned();
+      }
+    }
+
+    private void begin(long first) {
+      phase = first;
+      target = 0;
+    }
+
+    private void take(Program work) {
+      begin(firstPhase);
+      try {
+        work.run(this);
+      } catch (Abandoned e) {
+        // The one that failed tells why.
+      } catch (Throwable e) {
+        failure = e;
+      } finally {
+        left.incrementAndGet();
+      }
+    }
+
+    private void work() {
+      while (true) {
+        await(regionBegins, true);
+        if (closed) {
+          return;
+        }
+        seen = region;
+        take(program);
+      }
+    }
+
+    /**
+     * Waits.
+     *
+     * @param idle whether for the next region, which may come late or never
+     */
+    private void await(Condition condition, boolean idle) {
+      long start = 0;
+      for (int spins = 1; !condition.holds(); spins++) {
+        Thread.onSpinWait();
+        if (spins % SPINS_BETWEEN_LOOKS == 0) {
+          long now = System.nanoTime();
+          if (start == 0) {
+            start = now;
+          } else if (now - start > YIELD_NANOS) {
+            sleep(condition, idle);
+          } else if (now - start > SPIN_NANOS) {
+            Thread.yield();
+          }
+        }
+      }
+    }
+
+    private void sleep(Condition condition, boolean idle) {
+      if (!idle) {
+        LockSupport.parkNanos(NAP_NANOS);
+        return;
+      }
+      asleep = true;
+      while (!condition.holds()) {
+        LockSupport.park();
+      }
+      asleep = false;
+    }
+  }
+}
