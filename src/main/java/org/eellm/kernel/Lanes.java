@@ -165,6 +165,11 @@ public final class Lanes {
     fetched = all;
   }
 
+  /** An int8 number. */
+  public static byte getByte(long address) {
+    return MEMORY.get(ValueLayout.JAVA_BYTE, address);
+  }
+
   /** A float32 number. */
   public static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);

@@ -38,6 +38,11 @@ public record PackedMatrix(
     return Math.ceilDiv(in, format.inputsTogether());
   }
 
+  /** The matrix with its first outputs alone. */
+  public PackedMatrix first(int outputs) {
+    return new PackedMatrix(format, Math.min(out, outputs), in, address, scales);
+  }
+
   /** Number of blocks. */
   public int blocks() {
     return Math.ceilDiv(out, BLOCK);

@@ -22,7 +22,7 @@ import org.eellm.tensor.Tensors;
  * @param model with this rank's numbers of heads
  * @param slot which attention, see {@link KeyValues#attend}
  */
-record AttentionBranch(
+public record AttentionBranch(
     Norm norm,
     Linear queryKeyValue,
     Optional<HeadNorms> headNorms,

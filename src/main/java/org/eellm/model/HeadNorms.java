@@ -12,7 +12,7 @@ import org.eellm.tensor.Scope;
  *
  * <p>Shapes: H query heads, K key/value heads, D head dimension; fused heads are [..., H + 2 K, D].
  */
-record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads) {
+public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads) {
 
   /**
    * The norms of an attention whose parameters begin with {@code name}, if the model has them.

@@ -10,7 +10,13 @@ import org.bytedeco.pytorch.global.torch;
  * and a row-parallel map need one collective in front and one behind (Megatron-LM, arXiv
  * 1909.08053).
  */
-sealed interface Linear {
+public sealed interface Linear {
+
+  /** W, [out, in], or this rank's part of it. */
+  Weight weight();
+
+  /** b, [out], or this rank's part of it. */
+  Optional<Weight> bias();
 
   /** x to x W^T + b. */
   Tensor forward(Tensor x);

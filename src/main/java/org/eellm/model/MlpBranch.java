@@ -15,7 +15,8 @@ import org.eellm.tensor.kernel.SwiGlu;
  * @param model with this rank's part of the inner width
  * @param site tells its dropout apart
  */
-record MlpBranch(Norm norm, Linear up, Linear down, ModelConfig model, ResidualPath path, int site)
+public record MlpBranch(
+    Norm norm, Linear up, Linear down, ModelConfig model, ResidualPath path, int site)
     implements Branch {
   private static final String TANH = "tanh";
 

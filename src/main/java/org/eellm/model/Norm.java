@@ -16,7 +16,7 @@ import org.eellm.tensor.Tensors;
 import org.eellm.tensor.kernel.RmsNormalization;
 
 /** Normalisation over the hidden dimension; statistics in float32. */
-sealed interface Norm {
+public sealed interface Norm {
 
   /** x [n, hidden] to the same shape and format. */
   Tensor forward(Tensor x);

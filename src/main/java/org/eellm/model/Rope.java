@@ -16,7 +16,7 @@ import org.eellm.tensor.kernel.HeadRotation;
  * Rotary position embedding in Hugging Face's convention: elements j and j + D/2 of a head are a
  * pair rotated by {@code position * frequency_j}.
  */
-final class Rope implements AutoCloseable {
+public final class Rope implements AutoCloseable {
   private final Kept kept = new Kept();
   private final Tensor cos; // [positions, D/2]
   private final Tensor sin;
@@ -70,7 +70,7 @@ final class Rope implements AutoCloseable {
    * Radians per position of each pair of a head, with the model's scaling; 0 for the pairs beyond
    * the model's rotary fraction.
    */
-  static double[] frequencies(ModelConfig model) {
+  public static double[] frequencies(ModelConfig model) {
     int rotated = model.rotaryDim() / 2;
     double[] frequencies = new double[model.headDim() / 2];
     for (int j = 0; j < rotated; j++) {

@@ -1,0 +1,14 @@
+package org.eellm.decode.engine;
+
+import java.util.List;
+import org.eellm.kernel.PackedMatrix;
+
+/**
+ * An output head of a {@link KernelRunner}.
+ *
+ * @param branches before the norm
+ * @param output the output matrix, or this rank's rows of it
+ * @param logits of the rows that were asked for last
+ */
+record KernelHead(
+    List<KernelBranch> branches, RowNorm norm, PackedMatrix output, KernelLogits logits) {}

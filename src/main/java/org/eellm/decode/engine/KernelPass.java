@@ -1,0 +1,409 @@
+package org.eellm.decode.engine;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.decode.engine.PassClock.Part;
+import org.eellm.distributed.Reduction;
+import org.eellm.kernel.Activations;
+import org.eellm.kernel.PackedMatrix;
+import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.RowArithmetic;
+import org.eellm.kernel.ThreadTeam;
+import org.eellm.kernel.ThreadTeam.Member;
+import org.eellm.model.TensorParallel;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Some rows of a block on their way through branches: what the branches share, and the phases that
+ * they are made of. Rows count from the first of this pass.
+ */
+final class KernelPass {
+  private final ThreadTeam team;
+  private final ProductKernel kernel;
+  private final Workspace workspace;
+  private final HiddenStates states;
+  private final PageMemory memory;
+  private final Rotation rotation;
+  private final TensorParallel parallel;
+  private final int hidden;
+  private final PassClock clock = new PassClock();
+  private final ThreadTeam.Program program = this::run;
+
+  private final ThreadTeam.Program prediction = this::predict;
+
+  private List<KernelBranch> branches = List.of();
+  private int from;
+  private int to;
+  private Optional<KernelHead> head = Optional.empty();
+  private int firstLogits;
+  private int[] slots = new int[Workspace.MAX_ROWS];
+  private int[] positions = new int[Workspace.MAX_ROWS];
+  private int[] spanOf = new int[Workspace.MAX_ROWS];
+  private int rows;
+  private int[] starts = new int[Workspace.MAX_ROWS + 1]; // of spans
+  private int[][] pages = new int[Workspace.MAX_ROWS][];
+  private int spans;
+  private int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
+  private int tiles;
+
+  /** Where the outputs of an item go. */
+  @FunctionalInterface
+  interface Sink {
+    /**
+     * Takes outputs from a member's tile.
+     *
+     * @param block the first block of outputs
+     * @param firstRow the first row
+     * @param rowBytes from a row of the tile to the next
+     */
+    void take(Workspace.Own own, int block, int blocks, int firstRow, int rows, long rowBytes);
+  }
+
+  KernelPass(
+      ThreadTeam team,
+      ProductKernel kernel,
+      Workspace workspace,
+      HiddenStates states,
+      PageMemory memory,
+      Rotation rotation,
+      TensorParallel parallel,
+      int hidden) {
+    this.team = team;
+    this.kernel = kernel;
+    this.workspace = workspace;
+    this.states = states;
+    this.memory = memory;
+    this.rotation = rotation;
+    this.parallel = parallel;
+    this.hidden = hidden;
+  }
+
+  PassClock clock() {
+    return clock;
+  }
+
+  Workspace workspace() {
+    return workspace;
+  }
+
+  PageMemory memory() {
+    return memory;
+  }
+
+  Rotation rotation() {
+    return rotation;
+  }
+
+  int rows() {
+    return rows;
+  }
+
+  int spans() {
+    return spans;
+  }
+
+  int start(int span) {
+    return starts[span];
+  }
+
+  int end(int span) {
+    return starts[span + 1];
+  }
+
+  /** Rows that attend together: parts of spans. */
+  int tiles() {
+    return tiles;
+  }
+
+  int tileStart(int tile) {
+    return tileStarts[tile];
+  }
+
+  int tileEnd(int tile) {
+    return Math.min(
+        Math.min(tileStarts[tile] + Workspace.ATTENTION_ROWS, rows), end(spanOf[tileStarts[tile]]));
+  }
+
+  /** Whether a span has several tiles, so that all its keys are to be written first. */
+  boolean attendsInParts() {
+    return tiles > spans;
+  }
+
+  int position(int row) {
+    return positions[row];
+  }
+
+  /** The pages of a row's sequence. */
+  int[] pages(int row) {
+    return pages[spanOf[row]];
+  }
+
+  /**
+   * Takes rows of a block, as many as a pass has room for.
+   *
+   * @param first row of the block
+   * @return the row after the last of those
+   */
+  int load(RowBlock block, int first) {
+    rows = 0;
+    spans = 0;
+    tiles = 0;
+    int longest = 0;
+    int end = Math.min(block.rows(), first + Workspace.MAX_ROWS);
+    for (int span = 0; span < block.spans(); span++) {
+      int from = Math.max(first, block.start(span));
+      int to = Math.min(end, block.end(span));
+      if (from >= to) {
+        continue;
+      }
+      pages[spans] = block.pages(span);
+      starts[spans] = rows;
+      for (int row = from; row < to; row++) {
+        if ((row - from) % Workspace.ATTENTION_ROWS == 0) {
+          tileStarts[tiles++] = rows;
+        }
+        slots[rows] = block.slot(row);
+        positions[rows] = block.position(row);
+        spanOf[rows] = spans;
+        rows++;
+      }
+      longest = Math.max(longest, positions[rows - 1] + 1);
+      spans++;
+      starts[spans] = rows;
+    }
+    rotation.require(longest);
+    return end;
+  }
+
+  /**
+   * Takes the loaded rows through branches, on all threads.
+   *
+   * @param first of the branches
+   * @param end the branch after the last
+   */
+  void run(List<KernelBranch> through, int first, int end) {
+    branches = through;
+    from = first;
+    to = end;
+    for (int i = first; i < end; i++) {
+      if (through.get(i) instanceof KernelBranch.Attention attention) {
+        memory.require(attention.slot());
+      }
+    }
+    workspace.normed.begin(rows);
+    workspace.mixed.begin(rows);
+    workspace.active.begin(rows);
+    clock.start();
+    team.run(program);
+    clock.mark(Part.HAND_OVER);
+  }
+
+  private void run(Member member) {
+    for (int i = from; i < to; i++) {
+      branches.get(i).run(member, this);
+    }
+  }
+
+  /**
+   * Computes a head's logits, and figures of them, for the loaded rows.
+   *
+   * @param at the first row of the logits
+   */
+  void predict(KernelHead of, int at) {
+    head = Optional.of(of);
+    firstLogits = at;
+    workspace.normed.begin(rows);
+    clock.start();
+    team.run(prediction);
+    of.logits().conclude(at, at + rows);
+    clock.mark(Part.HAND_OVER);
+  }
+
+  private void predict(Member member) {
+    KernelHead of = head.orElseThrow();
+    KernelLogits logits = of.logits();
+    Activations normed = normed(member, of.norm(), 0);
+    if (parallel.size() == 1) {
+      product(member, of.output(), normed, logits.row(firstLogits), logits.width());
+      clock.mark(member, Part.HEAD_PRODUCTS);
+    } else {
+      product(member, of.output(), normed, logits.part(), logits.partWidth());
+      member.begin(1);
+      for (int i = member.next(); i >= 0; i = member.next()) {
+        logits.join(parallel, firstLogits, rows);
+      }
+      member.end();
+      clock.mark(member, Part.HEAD_PRODUCTS);
+    }
+    int first = logits.items(firstLogits);
+    member.begin(logits.items(rows));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      logits.findLargest(first + i);
+    }
+    member.end();
+    member.begin(logits.items(rows));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      logits.sum(first + i);
+    }
+    member.end();
+    clock.mark(member, Part.LOGITS);
+  }
+
+  /** Address of a row of the stream. */
+  private long stream(int row) {
+    return states.address(slots[row]);
+  }
+
+  /**
+   * Rows normed for a product.
+   *
+   * @param half which half of a wide stream is read
+   */
+  Activations normed(Member member, RowNorm norm, int half) {
+    Workspace.Own own = workspace.own(member.index());
+    long offset = 4L * half * hidden;
+    if (rows <= Workspace.OWN_ROWS) {
+      own.normed.begin(rows);
+      for (int row = 0; row < rows; row++) {
+        norm.apply(stream(row) + offset, own.row);
+        own.normed.put(row, 0, own.row, 0, hidden);
+      }
+      clock.mark(member, Part.NORMS);
+      return own.normed;
+    }
+    member.begin(Math.ceilDiv(rows, Workspace.OWN_ROWS));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int end = Math.min(rows, (i + 1) * Workspace.OWN_ROWS);
+      for (int row = i * Workspace.OWN_ROWS; row < end; row++) {
+        norm.apply(stream(row) + offset, own.row);
+        workspace.normed.put(row, 0, own.row, 0, hidden);
+      }
+    }
+    member.end();
+    clock.mark(member, Part.NORMS);
+    return workspace.normed;
+  }
+
+  /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
+  void keepInput(Member member) {
+    member.begin(rows);
+    for (int row = member.next(); row >= 0; row = member.next()) {
+      MemorySegment both =
+          MemorySegment.ofAddress(stream(row)).reinterpret(2L * hidden * Float.BYTES);
+      MemorySegment.copy(both, 0, both, 4L * hidden, 4L * hidden);
+    }
+    member.end();
+  }
+
+  /**
+   * A product straight to memory, float32, [rows, width].
+   *
+   * @param width a multiple of a block, with room for all outputs
+   */
+  void product(Member member, PackedMatrix w, Activations x, long y, int width) {
+    int each = itemBlocks(w, 1);
+    long rowBytes = 4L * width;
+    member.begin(Math.ceilDiv(w.blocks(), each));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int block = i * each;
+      int blocks = Math.min(each, w.blocks() - block);
+      long to = y + 4L * block * PackedMatrix.BLOCK;
+      for (int row = 0; row < rows; row += x.groupRows()) {
+        kernel.multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
+      }
+    }
+    member.end();
+  }
+
+  /**
+   * A product by way of the members' tiles.
+   *
+   * @param multiple of so many blocks each item is
+   */
+  void product(Member member, PackedMatrix w, Activations x, int multiple, Sink sink) {
+    Workspace.Own own = workspace.own(member.index());
+    int each = itemBlocks(w, multiple);
+    long rowBytes = 4L * each * PackedMatrix.BLOCK;
+    member.begin(Math.ceilDiv(w.blocks(), each));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int block = i * each;
+      int blocks = Math.min(each, w.blocks() - block);
+      int group = x.groupRows();
+      for (int row = 0; row < rows; row += group) {
+        kernel.multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
+        sink.take(own, block, blocks, row, Math.min(group, rows - row), rowBytes);
+      }
+    }
+    member.end();
+  }
+
+  /** Blocks of an item: as many as take a few microseconds, but enough items for all members. */
+  private int itemBlocks(PackedMatrix w, int multiple) {
+    int worth = (int) Math.clamp(ITEM_BYTES / w.blockBytes(), 1, Workspace.ITEM_BLOCKS);
+    int shared = Math.max(1, w.blocks() / (2 * team.size()));
+    return Math.ceilDiv(Math.min(worth, shared), multiple) * multiple;
+  }
+
+  private static final long ITEM_BYTES = 96 << 10;
+
+  /** Adds a product, and a bias, to the stream. */
+  void addProduct(Member member, PackedMatrix w, Activations x, Optional<float[]> bias) {
+    if (parallel.size() > 1) {
+      product(member, w, x, workspace.partial.address(), workspace.partialWidth);
+      sumOverRanks(member);
+      member.begin(rows);
+      for (int row = member.next(); row >= 0; row = member.next()) {
+        long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
+        add(from, row, 0, hidden, bias);
+      }
+      member.end();
+      return;
+    }
+    product(
+        member,
+        w,
+        x,
+        1,
+        (own, block, blocks, firstRow, count, rowBytes) -> {
+          int column = block * PackedMatrix.BLOCK;
+          int width = Math.min(blocks * PackedMatrix.BLOCK, hidden - column);
+          for (int row = 0; row < count; row++) {
+            add(own.tile.address() + row * rowBytes, firstRow + row, column, width, bias);
+          }
+        });
+  }
+
+  private void add(long from, int row, int column, int width, Optional<float[]> bias) {
+    long to = stream(row) + 4L * column;
+    RowArithmetic.add(from, to, width);
+    if (bias.isPresent()) {
+      RowArithmetic.add(bias.get(), column, to, width);
+    }
+  }
+
+  /** Replaces partial sums with the sums over the ranks that share the inputs. */
+  private void sumOverRanks(Member member) {
+    member.begin(1);
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      sum(parallel, workspace.partial.address(), (long) rows * workspace.partialWidth);
+    }
+    member.end();
+  }
+
+  /** Sums float32 numbers over ranks, in place. */
+  static void sum(TensorParallel parallel, long address, long count) {
+    try (Scope _ = Scope.open()) {
+      parallel.group().allReduce(tensor(address, count), Reduction.SUM).await();
+    }
+  }
+
+  /** Memory as libtorch's collectives see it. */
+  static Tensor tensor(long address, long count) {
+    return Tensors.view(
+        MemorySegment.ofAddress(address).reinterpret(4 * count), ScalarType.Float, count);
+  }
+}

@@ -1,0 +1,257 @@
+package org.eellm.decode.engine;
+
+import java.util.Optional;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.kernel.Lanes;
+import org.eellm.kernel.MicroKernels;
+import org.eellm.kernel.NativeBuffer;
+import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.ProcessorCache;
+import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.ThreadTeam;
+import org.eellm.kernel.WeightFormat;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.eellm.model.TensorParallel;
+
+/**
+ * Passes on CPUs with kernels of our own: weights packed once, buffers made once, threads in step
+ * through all layers between two exits. No operation of libtorch runs in a pass; tensor-parallel
+ * ranks exchange sums by its collectives.
+ *
+ * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
+ * keys and values have the model's format (with int8 weights, activations are float32).
+ */
+public final class KernelRunner implements ModelRunner {
+  private final Decoder model;
+  private final TensorParallel parallel;
+  private final int hidden;
+  private final int firstBranch; // of those here, in the whole model
+  private final ThreadTeam team;
+  private final PackedModel packed;
+  private final ProductKernel kernel;
+  private final Workspace workspace;
+  private final HiddenStates states;
+  private final PageMemory memory;
+  private final KernelPass pass;
+  private final float[] row;
+  private final float[] position;
+  private final NativeBuffer embedded; // [MAX_ROWS, hidden]
+  private final RowBlock headRows = new RowBlock();
+  private final RowBlock askedRows = new RowBlock();
+
+  /**
+   * Packs a model's weights.
+   *
+   * @param vocabSize ids that may be predicted: those below
+   * @param pages of keys and values
+   * @param threads to compute with
+   * @param choice of kernels
+   */
+  public KernelRunner(Decoder model, int vocabSize, int pages, int threads, KernelChoice choice) {
+    this.model = model;
+    parallel = model.parallel();
+    ModelConfig shape = model.architecture().model();
+    ModelConfig shard = shape.shard(parallel.size());
+    hidden = shape.hiddenSize();
+    firstBranch = model.stages().getFirst().firstPosition();
+    team = new ThreadTeam(threads);
+    packed = PackedModel.of(model, vocabSize, team);
+    WeightFormat format = packed.format();
+    boolean beyondCache = packed.memory().bytes() > ProcessorCache.bytes();
+    kernel =
+        switch (choice) {
+          case FASTEST -> ProductKernel.fastest(format, MicroKernels.find(), beyondCache);
+          case VECTORS -> ProductKernel.vectors(format);
+        };
+    PageLayout layout =
+        new PageLayout(
+            switch (shape.dtype()) {
+              case FLOAT32 -> WeightFormat.FLOAT32;
+              case BFLOAT16 -> WeightFormat.BFLOAT16;
+            },
+            shape.headDim());
+    workspace = new Workspace(threads, kernel, shard, layout);
+    int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
+    states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
+    int attentions = shape.numLayers() + model.architecture().exits().layers().size();
+    memory = new PageMemory(layout, shard.numKeyValueHeads(), pages, attentions);
+    pass =
+        new KernelPass(
+            team, kernel, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    row = new float[hidden];
+    position = new float[hidden];
+    embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+  }
+
+  @Override
+  public Decoder model() {
+    return model;
+  }
+
+  /** The kernel that multiplies. */
+  public ProductKernel kernel() {
+    return kernel;
+  }
+
+  @Override
+  public int pages() {
+    return memory.pages();
+  }
+
+  @Override
+  public int take() {
+    return states.take();
+  }
+
+  @Override
+  public void release(int slot) {
+    states.release(slot);
+  }
+
+  @Override
+  public void copy(int from, int to) {
+    states.copy(from, to);
+  }
+
+  @Override
+  public int hiddenBytes() {
+    return states.rowBytes();
+  }
+
+  @Override
+  public void read(int slot, byte[] to, int at) {
+    states.read(slot, to, at);
+  }
+
+  @Override
+  public void write(int slot, byte[] from, int at) {
+    states.write(slot, from, at);
+  }
+
+  @Override
+  public void copyPage(int from, int to) {
+    memory.copy(from, to);
+  }
+
+  /** Where the time of passes goes. */
+  public PassClock clock() {
+    return pass.clock();
+  }
+
+  @Override
+  public void embed(RowBlock rows, int[] ids) {
+    pass.clock().start();
+    EmbeddingTable tokens = packed.tokens().orElseThrow();
+    for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
+      int count = Math.min(Workspace.MAX_ROWS, rows.rows() - first);
+      for (int i = 0; i < count; i++) {
+        tokens.read(ids[first + i], row);
+        write(row, embedded.address() + 4L * i * hidden);
+      }
+      if (parallel.size() > 1) {
+        KernelPass.sum(parallel, embedded.address(), (long) count * hidden);
+      }
+      for (int i = 0; i < count; i++) {
+        embed(embedded.address() + 4L * i * hidden, rows, first + i);
+      }
+    }
+    pass.clock().mark(PassClock.Part.EMBEDDING);
+  }
+
+  private void embed(long from, RowBlock rows, int index) {
+    for (int i = 0; i < hidden; i++) {
+      row[i] = Lanes.getFloat(from + 4L * i);
+    }
+    Optional<EmbeddingTable> positions = packed.positions();
+    if (positions.isPresent()) {
+      positions.get().read(rows.position(index), position);
+      for (int i = 0; i < hidden; i++) {
+        row[i] += position[i];
+      }
+    }
+    write(row, states.address(rows.slot(index)));
+  }
+
+  private static void write(float[] values, long to) {
+    for (int i = 0; i < values.length; i++) {
+      Lanes.putFloat(values[i], to + 4L * i);
+    }
+  }
+
+  @Override
+  public void run(int from, int to, RowBlock rows) {
+    for (int row = 0; row < rows.rows(); ) {
+      row = pass.load(rows, row);
+      pass.run(packed.trunk(), from - firstBranch, to - firstBranch);
+    }
+  }
+
+  @Override
+  public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+    KernelHead layers = head(head);
+    RowBlock read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
+    askedRows.clear();
+    for (int i = 0; i < count; i++) {
+      askedRows.begin(NO_PAGES);
+      askedRows.add(read.slot(asked[i]), read.position(asked[i]));
+    }
+    layers.logits().begin(count);
+    for (int row = 0; row < count; ) {
+      int first = row;
+      row = pass.load(askedRows, row);
+      pass.predict(layers, first);
+    }
+    if (read == headRows) {
+      for (int row = 0; row < headRows.rows(); row++) {
+        states.release(headRows.slot(row));
+      }
+    }
+    return layers.logits();
+  }
+
+  private static final int[] NO_PAGES = {};
+
+  private KernelHead head(Head head) {
+    for (int i = 0; i < packed.heads().size(); i++) {
+      if (packed.heads().get(i).logits().head().index() == head.index()) {
+        return packed.heads().get(i);
+      }
+    }
+    throw new IllegalArgumentException(head.name() + " is not on this rank");
+  }
+
+  /** Copies of rows that have passed a head's branches. */
+  private RowBlock throughBranches(KernelHead layers, RowBlock rows) {
+    headRows.clear();
+    for (int span = 0; span < rows.spans(); span++) {
+      headRows.begin(rows.pages(span));
+      for (int row = rows.start(span); row < rows.end(span); row++) {
+        int slot = states.take();
+        states.copy(rows.slot(row), slot);
+        headRows.add(slot, rows.position(row));
+      }
+    }
+    for (int row = 0; row < headRows.rows(); ) {
+      row = pass.load(headRows, row);
+      pass.run(layers.branches(), 0, layers.branches().size());
+    }
+    return headRows;
+  }
+
+  @Override
+  public float[] keysAndValues(int attention, int page, int offset) {
+    return memory.read(attention, page, offset);
+  }
+
+  @Override
+  public void close() {
+    team.close();
+    workspace.close();
+    states.close();
+    memory.close();
+    embedded.close();
+    packed.close();
+  }
+}
