@@ -16,11 +16,11 @@ import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
+import org.eellm.generate.RequestHandle;
 import org.eellm.generate.RequestListener;
 import org.eellm.generate.Result;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.TextStream;
-import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
 import org.jline.utils.Signals;
 import picocli.CommandLine.Command;
@@ -130,8 +130,8 @@ final class ChatCommand implements Callable<Integer> {
     PrintWriter out = spec.commandLine().getOut();
     Answer answer = new Answer(new TextStream(model.detokenizer(ids), Dialogue.STOPS), out, colors);
     long start = System.nanoTime();
-    Optional<Ticket> ticket = engine.submit(request, answer);
-    Result result = answer.await(ticket.orElseThrow());
+    Optional<RequestHandle> handle = engine.submit(request, answer);
+    Result result = answer.await(handle.orElseThrow());
     double seconds = (System.nanoTime() - start) / 1e9;
     out.println();
     out.flush();
@@ -181,8 +181,8 @@ final class ChatCommand implements Callable<Integer> {
     }
 
     /** Waits for the end, which Ctrl-C brings about. */
-    Result await(Ticket ticket) {
-      Object before = Signals.register("INT", ticket::cancel);
+    Result await(RequestHandle handle) {
+      Object before = Signals.register("INT", handle::cancel);
       try {
         return end.join();
       } catch (CompletionException e) {

@@ -7,13 +7,13 @@ import java.util.Set;
 import java.util.function.Function;
 import org.eellm.config.Architecture;
 import org.eellm.data.Tokenizer;
-import org.eellm.generate.Awaited;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.Engine;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Request;
+import org.eellm.generate.RequestHandle;
 import org.eellm.generate.Result;
-import org.eellm.generate.Ticket;
+import org.eellm.generate.ResultFuture;
 import org.eellm.generate.TokenListener.Reaction;
 
 /**
@@ -89,20 +89,20 @@ public record Subject(
    * @return results in order
    */
   List<Result> run(List<Work> all) {
-    List<Awaited> results = new ArrayList<>();
-    List<Ticket> tickets = new ArrayList<>();
+    List<ResultFuture> results = new ArrayList<>();
+    List<RequestHandle> handles = new ArrayList<>();
     try {
       for (Work work : all) {
-        Awaited result = new Awaited(work.listener());
-        tickets.add(
+        ResultFuture result = new ResultFuture(work.listener());
+        handles.add(
             engine
                 .submit(work.request(), result)
                 .orElseThrow(() -> new IllegalStateException("the engine's queue is too short")));
         results.add(result);
       }
-      return results.stream().map(Awaited::await).toList();
+      return results.stream().map(ResultFuture::await).toList();
     } catch (RuntimeException e) {
-      tickets.forEach(Ticket::cancel);
+      handles.forEach(RequestHandle::cancel);
       throw e;
     }
   }

@@ -6,7 +6,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
@@ -22,21 +22,37 @@ final class Batch implements AutoCloseable {
   /** Rows of prompts that a step takes at most; bounds how long the others wait for a prompt. */
   static final int PROMPT_ROWS = 256;
 
-  private final Decoder model;
+  private final ModelRunner runner;
   private final Limits limits;
-  private final BlockPass pass;
+  private final DecodeStep step;
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final Deque<Job> queue = new ArrayDeque<>();
-  private final List<Sequence> active = new ArrayList<>();
+  private final List<Active> active = new ArrayList<>();
+  private final List<Sequence> moving = new ArrayList<>(); // of the step in work
+  private final List<Sequence> ended = new ArrayList<>();
+
+  /** A sequence in work, and how far its pages are known. */
+  private record Active(Sequence sequence, PrefixCache.Path path) {}
 
   Batch(Decoder model, Limits limits) {
-    this.model = model;
+    this(ModelRunner.of(model, limits.vocabSize(), PagePool.pages(limits.cacheTokens())), limits);
+  }
+
+  /**
+   * @param runner with a page for every so many positions of {@code limits}; closed with this
+   */
+  Batch(ModelRunner runner, Limits limits) {
+    this.runner = runner;
     this.limits = limits;
-    ScalarType format = PagePool.format(model);
-    pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), format);
-    pool = new PagePool(PagePool.pages(limits.cacheTokens()), format);
+    step = new DecodeStep(runner, limits.maxPending());
+    pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
+  }
+
+  /** What computes, for tests. */
+  ModelRunner runner() {
+    return runner;
   }
 
   /**
@@ -46,7 +62,7 @@ final class Batch implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   Job job(Request request, String name, RequestListener listener) {
-    Job job = Job.of(model, request, name, listener);
+    Job job = Job.of(runner.model(), request, name, listener);
     job.requireRoom(name, pool.size());
     return job;
   }
@@ -81,7 +97,7 @@ final class Batch implements AutoCloseable {
 
   /** Sequences in work, for tests. */
   List<Sequence> active() {
-    return List.copyOf(active);
+    return active.stream().map(Active::sequence).toList();
   }
 
   /** Takes out what is cancelled, takes in what there is room for, and does one block. */
@@ -98,13 +114,13 @@ final class Batch implements AutoCloseable {
 
   /** Does one block for all in work. */
   void advance() {
-    List<Span> rows = nextRows();
-    if (rows.isEmpty()) {
+    nextRows();
+    if (moving.isEmpty()) {
       return;
     }
-    pass.run(rows);
-    for (Span span : rows) {
-      remember(span.sequence());
+    step.run(moving);
+    for (int i = 0; i < active.size(); i++) {
+      remember(active.get(i));
     }
     leaveFinished();
   }
@@ -117,9 +133,10 @@ final class Batch implements AutoCloseable {
           }
           return job.cancelled();
         });
-    for (Sequence sequence : active) {
+    for (int i = 0; i < active.size(); i++) {
+      Sequence sequence = active.get(i).sequence();
       if (sequence.job().cancelled()) {
-        sequence.finish(FinishReason.CANCELLED);
+        sequence.delivery().finish(FinishReason.CANCELLED);
       }
     }
     leaveFinished();
@@ -134,11 +151,11 @@ final class Batch implements AutoCloseable {
               .filter(Head::hasAttention)
               .map(Head::name)
               .collect(Collectors.toUnmodifiableSet());
-      int unheard = // a prediction of the first token to hear of takes the one before it
+      int unasked = // what is predicted first takes the one before it
           job.request().decoding() instanceof Decoding.Score score
               ? score.from() - 1
               : prompt.size() - 1;
-      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unheard, heads);
+      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
       known.forEach(pool::share);
       int further = PagePool.pages(job.positions()) - known.size();
       prefixes.makeRoom(further);
@@ -153,61 +170,75 @@ final class Batch implements AutoCloseable {
       }
       System.arraycopy(pool.take(further), 0, pages, known.size(), further);
       SequenceCache cache = new SequenceCache(pool, pages);
-      active.add(Sequence.of(job, cache, known.size() * PagePool.PAGE));
+      Strategy strategy = Strategy.of(job.request().decoding());
+      int reused = known.size() * ModelRunner.PAGE;
+      Sequence sequence = new Sequence(job, runner, cache, reused, strategy);
+      active.add(new Active(sequence, prefixes.path(heads)));
     }
   }
 
   /** The newest token of each sequence, and of prompts as much as a step takes. */
-  private List<Span> nextRows() {
-    List<Span> rows = new ArrayList<>();
+  private void nextRows() {
+    moving.clear();
     int left = PROMPT_ROWS;
-    for (Sequence sequence : active) {
-      if (!sequence.inPrompt()) {
-        rows.add(sequence.next(sequence.waiting()));
-      } else if (left > 0) {
-        Span span = sequence.next(Math.min(left, sequence.waiting()));
-        left -= span.count();
-        rows.add(span);
+    for (int i = 0; i < active.size(); i++) {
+      Sequence sequence = active.get(i).sequence();
+      int count = sequence.waiting();
+      if (sequence.inPrompt()) {
+        count = Math.min(left, count);
+        left -= count;
+      }
+      if (count > 0) {
+        sequence.next(count);
+        moving.add(sequence);
       }
     }
-    return rows;
   }
 
   /** Lets others go on with pages that have just become complete. */
-  private void remember(Sequence sequence) {
-    if (sequence.hasNewPages()) {
-      prefixes.add(
-          sequence.tokens(),
-          sequence.complete(),
-          sequence.cache().pages(),
-          sequence.headsWithAttention());
-    }
+  private void remember(Active one) {
+    Sequence sequence = one.sequence();
+    prefixes.add(
+        one.path(), sequence.tokens(), sequence.frontier().complete(), sequence.cache().pages());
   }
 
   private void leaveFinished() {
-    List<Sequence> finished = active.stream().filter(Sequence::finished).toList();
-    active.removeAll(finished);
-    finished.forEach(Sequence::close);
-    finished.forEach(Sequence::report);
+    int kept = 0;
+    for (int i = 0; i < active.size(); i++) {
+      Active one = active.get(i);
+      if (one.sequence().delivery().finished()) {
+        ended.add(one.sequence());
+      } else {
+        active.set(kept++, one);
+      }
+    }
+    if (ended.isEmpty()) {
+      return;
+    }
+    active.subList(kept, active.size()).clear();
+    List<Sequence> gone = List.copyOf(ended);
+    ended.clear();
+    gone.forEach(Sequence::close);
+    gone.forEach(sequence -> sequence.delivery().report());
   }
 
   /** Fails everything in work; what waits goes on waiting. */
   void fail(RuntimeException cause) {
-    active.forEach(sequence -> sequence.fail(cause));
+    active.forEach(one -> one.sequence().delivery().fail(cause));
     leaveFinished();
   }
 
   /** Cancels everything. */
   void cancelAll() {
     queue.forEach(Job::cancel);
-    active.forEach(sequence -> sequence.job().cancel());
+    active.forEach(one -> one.sequence().job().cancel());
     leaveCancelled();
   }
 
   @Override
   public void close() {
-    active.forEach(Sequence::close);
+    active.forEach(one -> one.sequence().close());
     active.clear();
-    pool.close();
+    runner.close();
   }
 }

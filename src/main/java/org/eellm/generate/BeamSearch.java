@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.SettingException;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
@@ -52,7 +52,11 @@ public record BeamSearch(int beams, double lengthPenalty) {
   }
 
   /** A beginning: what has been chosen, and the sequence that is to go on. */
-  private record Beam(BeamSequence sequence, List<GeneratedToken> tokens, double logProbability) {}
+  private record Beam(
+      Sequence sequence,
+      BeamStrategy strategy,
+      List<GeneratedToken> tokens,
+      double logProbability) {}
 
   /** A way in which a beginning may go on. */
   private record Step(Beam beam, Alternative token, double logProbability) {}
@@ -70,24 +74,27 @@ public record BeamSearch(int beams, double lengthPenalty) {
       Decoder model, Limits limits, List<Integer> prompt, int maxTokens, Set<Integer> endTokens) {
     Request request = new Request(prompt, maxTokens, endTokens, Decoding.full(), Sampler.greedy());
     Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
-    ScalarType format = PagePool.format(model);
     int pages = PagePool.pages(job.positions());
-    try (PagePool pool = new PagePool(2 * beams * pages, format)) { // of two generations
-      BlockPass pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), format);
+    PagePool pool = new PagePool(2 * beams * pages); // of two generations
+    try (ModelRunner runner = ModelRunner.of(model, limits.vocabSize(), pool.size())) {
+      BeamStrategy strategy = new BeamStrategy(2 * beams);
       SequenceCache cache = new SequenceCache(pool, pool.take(pages));
-      Beam first = new Beam(new BeamSequence(job, cache, 0, 2 * beams), List.of(), 0);
-      return new Search(pass, job).from(first);
+      Sequence sequence = new Sequence(job, runner, cache, 0, strategy);
+      return new Search(runner, job, limits.maxPending())
+          .from(new Beam(sequence, strategy, List.of(), 0));
     }
   }
 
   private final class Search {
-    private final BlockPass pass;
+    private final ModelRunner runner;
+    private final DecodeStep step;
     private final Job job;
     private final List<Hypothesis> found = new ArrayList<>();
     private List<Beam> going = List.of();
 
-    Search(BlockPass pass, Job job) {
-      this.pass = pass;
+    Search(ModelRunner runner, Job job, int maxPending) {
+      this.runner = runner;
+      step = new DecodeStep(runner, maxPending);
       this.job = job;
     }
 
@@ -110,14 +117,13 @@ public record BeamSearch(int beams, double lengthPenalty) {
     /** Lets each beginning's newest token go in; at first the prompt, in parts. */
     private void advance() {
       while (going.getFirst().sequence().waiting() > 0) {
-        List<Span> rows = new ArrayList<>();
         for (Beam beam : going) {
-          BeamSequence sequence = beam.sequence();
-          rows.add(sequence.next(Math.min(Batch.PROMPT_ROWS, sequence.waiting())));
+          Sequence sequence = beam.sequence();
+          sequence.next(Math.min(Batch.PROMPT_ROWS, sequence.waiting()));
         }
-        pass.run(rows);
+        step.run(going.stream().map(Beam::sequence).toList());
         for (Beam beam : going) {
-          beam.sequence().failure().ifPresent(cause -> rethrow(cause));
+          beam.sequence().delivery().failure().ifPresent(Search::rethrow);
         }
       }
     }
@@ -131,7 +137,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
       return going.stream()
           .flatMap(
               beam ->
-                  beam.sequence().next().stream()
+                  beam.strategy().next().stream()
                       .map(
                           token ->
                               new Step(
@@ -195,7 +201,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
               step.token().id(),
               head.name(),
               head.layer(),
-              step.beam().sequence().confidence(),
+              step.beam().strategy().confidence(),
               step.token().logProbability(),
               false,
               List.of()));
@@ -203,13 +209,16 @@ public record BeamSearch(int beams, double lengthPenalty) {
     }
 
     private Beam fork(Step step) {
-      BeamSequence parent = step.beam().sequence();
+      Sequence parent = step.beam().sequence();
       int length = parent.tokens().size();
       List<Integer> ids = new ArrayList<>(parent.tokens().range(0, length));
       ids.add(step.token().id());
       Job later = job.after(ids, job.request().maxTokens() - step.beam().tokens().size() - 1);
+      BeamStrategy strategy = new BeamStrategy(2 * beams);
+      SequenceCache cache = parent.cache().fork(length, runner);
       return new Beam(
-          new BeamSequence(later, parent.cache().fork(length), length, 2 * beams),
+          new Sequence(later, runner, cache, length, strategy),
+          strategy,
           tokens(step),
           step.logProbability());
     }

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
@@ -19,7 +20,7 @@ import org.slf4j.LoggerFactory;
  *
  * <pre>{@code
  * try (Engine engine = Engine.start(model, Limits.of(model))) {
- *   Optional<Ticket> ticket =
+ *   Optional<RequestHandle> handle =
  *       engine.submit(
  *           new Request(ids, 64, Set.of(end), Decoding.full(), Sampler.greedy()),
  *           token -> print(token) ? Reaction.CONTINUE : Reaction.STOP);
@@ -114,7 +115,7 @@ public final class Engine implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    * @throws IllegalStateException if this is closed
    */
-  public Optional<Ticket> submit(Request request, RequestListener listener) {
+  public Optional<RequestHandle> submit(Request request, RequestListener listener) {
     Job job = batch.job(request, "the prompt", new Guarded(listener));
     lock.lock();
     try {
@@ -149,8 +150,8 @@ public final class Engine implements AutoCloseable {
             ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
             Sampler.greedy());
     long start = System.nanoTime();
-    Awaited unheard =
-        new Awaited(
+    ResultFuture unheard =
+        new ResultFuture(
             _ -> {
               boolean late = System.nanoTime() - start > limit.toNanos();
               return late ? Reaction.STOP : Reaction.CONTINUE;
@@ -242,8 +243,8 @@ public final class Engine implements AutoCloseable {
     return new Status(
         batch.queued(),
         batch.running(),
-        batch.pages() * PagePool.PAGE,
-        batch.usedPages() * PagePool.PAGE);
+        batch.pages() * ModelRunner.PAGE,
+        batch.usedPages() * ModelRunner.PAGE);
   }
 
   /** Cancels everything, and waits until all listeners have heard. */

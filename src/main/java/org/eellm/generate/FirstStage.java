@@ -4,12 +4,10 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
-import org.bytedeco.pytorch.InferenceMode;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
-import org.eellm.generate.Block.Part;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Scope;
 
 /**
  * The first stage of a pipeline, which takes requests in work, embeds, and hands tokens out. A
@@ -19,14 +17,35 @@ import org.eellm.tensor.Scope;
 final class FirstStage implements AutoCloseable {
   private final Limits limits;
   private final int stages;
-  private final BlockPass pass;
+  private final ModelRunner runner;
+  private final DecodeStep step;
   private final PagePool pool;
   private final NextStage next;
   private final Answers answers;
-  private final Deque<LeadingSequence> active = new ArrayDeque<>(); // who waits longest in front
+  private final Deque<Leading> active = new ArrayDeque<>(); // who waits longest in front
   private final List<Integer> finished = new ArrayList<>(); // which later stages have yet to hear
   private final List<Job> jobs;
   private int admitted;
+
+  /**
+   * A sequence in work.
+   *
+   * @param number of its request
+   */
+  private record Leading(int number, Sequence sequence, LeadingStrategy strategy) {
+
+    boolean isFinished() {
+      return sequence.delivery().finished();
+    }
+
+    int ready() {
+      return strategy.ready(sequence);
+    }
+
+    NextStage.Outgoing outgoing() {
+      return new NextStage.Outgoing(sequence, number, strategy.attempt(), strategy.question());
+    }
+  }
 
   /**
    * @param jobs all requests; their numbers are their places
@@ -35,9 +54,11 @@ final class FirstStage implements AutoCloseable {
     this.limits = limits;
     this.stages = world.pp().size();
     this.jobs = jobs;
-    pass = new BlockPass(model, limits.vocabSize(), limits.maxPending(), PagePool.format(model));
-    pool = new PagePool(PagePool.pages(limits.cacheTokens()), PagePool.format(model));
-    next = new NextStage(mail, world.pp());
+    int pages = PagePool.pages(limits.cacheTokens());
+    runner = ModelRunner.of(model, limits.vocabSize(), pages);
+    step = new DecodeStep(runner, limits.maxPending());
+    pool = new PagePool(pages);
+    next = new NextStage(runner, mail, world.pp());
     answers = new Answers(mail, world);
   }
 
@@ -45,9 +66,9 @@ final class FirstStage implements AutoCloseable {
   void run() {
     admit();
     while (!active.isEmpty()) {
-      active.forEach(LeadingSequence::guess);
-      boolean idle = active.stream().noneMatch(sequence -> sequence.ready() > 0);
-      answers.next(idle).forEach(this::hear);
+      active.forEach(leading -> leading.strategy().guess(leading.sequence()));
+      boolean idle = active.stream().noneMatch(leading -> leading.ready() > 0);
+      answers.next(idle).forEach(this::onAnswer);
       advance(nextRows());
       leaveFinished();
       admit();
@@ -63,18 +84,19 @@ final class FirstStage implements AutoCloseable {
         return;
       }
       SequenceCache cache = new SequenceCache(pool, pool.take(pages));
-      active.add(
-          new LeadingSequence(
-              admitted, job, cache, PipelineGenerator.policy(job.request()), stages));
+      LeadingStrategy strategy =
+          new LeadingStrategy(
+              PipelineGenerator.policy(job.request()), job.request().prompt().size(), stages);
+      active.add(new Leading(admitted, new Sequence(job, runner, cache, 0, strategy), strategy));
       admitted++;
     }
   }
 
-  private void hear(AnswerMessage answer) {
+  private void onAnswer(AnswerMessage answer) {
     active.stream()
-        .filter(sequence -> sequence.number() == answer.number())
+        .filter(leading -> leading.number() == answer.number())
         .findFirst()
-        .ifPresent(sequence -> sequence.hear(answer));
+        .ifPresent(leading -> leading.strategy().onAnswer(leading.sequence(), answer));
   }
 
   /**
@@ -82,68 +104,72 @@ final class FirstStage implements AutoCloseable {
    * sequences as there are stages, so that all stages have something to do. Guesses have their turn
    * where there is nothing else.
    */
-  private List<Span> nextRows() {
-    List<Span> rows = nextRows(active.stream().filter(LeadingSequence::isCertain).toList());
-    return rows.isEmpty() ? nextRows(List.copyOf(active)) : rows;
+  private List<Leading> nextRows() {
+    List<Leading> next =
+        nextRows(active.stream().filter(leading -> leading.strategy().isCertain()).toList());
+    return next.isEmpty() ? nextRows(List.copyOf(active)) : next;
   }
 
-  private List<Span> nextRows(List<LeadingSequence> sequences) {
-    List<Span> rows = new ArrayList<>();
+  private List<Leading> nextRows(List<Leading> candidates) {
+    List<Leading> next = new ArrayList<>();
     int most = Math.ceilDiv(active.size(), stages);
     int left = Batch.PROMPT_ROWS;
-    for (LeadingSequence sequence : sequences) {
-      int count = Math.min(left, sequence.ready());
-      if (count > 0 && rows.size() < most && !sequence.finished()) {
+    for (Leading leading : candidates) {
+      int count = Math.min(left, leading.ready());
+      if (count > 0 && next.size() < most && !leading.isFinished()) {
         left -= count;
-        rows.add(sequence.next(count));
-        active.remove(sequence);
-        active.add(sequence);
+        leading.sequence().next(count);
+        next.add(leading);
+        active.remove(leading);
+        active.add(leading);
       }
     }
-    return rows;
+    return next;
   }
 
-  private void advance(List<Span> rows) {
+  private void advance(List<Leading> rows) {
     if (rows.isEmpty()) {
       return;
     }
-    try (Scope _ = Scope.open();
-        InferenceMode _ = new InferenceMode()) {
-      List<Part> above = pass.through(pass.embed(rows));
-      next.send(List.copyOf(finished), above);
-      finished.clear();
-      for (Part part : above) {
-        LeadingSequence sequence = (LeadingSequence) part.span().sequence();
-        if (sequence.asking()) {
-          ask(sequence);
-        }
+    step.run(rows.stream().map(Leading::sequence).toList());
+    List<Leading> above = rows.stream().filter(FirstStage::isMoving).toList();
+    next.send(List.copyOf(finished), above.stream().map(Leading::outgoing).toList());
+    finished.clear();
+    for (Leading leading : above) {
+      leading.sequence().frontier().leave();
+      if (leading.strategy().question().isOpen()) {
+        ask(leading);
       }
     }
   }
 
+  private static boolean isMoving(Leading leading) {
+    return leading.sequence().frontier().moving().count() > 0;
+  }
+
   /** What a sequence's sampler throws is that sequence's failure. */
-  private static void ask(LeadingSequence sequence) {
+  private static void ask(Leading leading) {
     try {
-      sequence.ask();
+      leading.strategy().ask(leading.sequence());
     } catch (RuntimeException e) {
-      sequence.fail(e);
+      leading.sequence().delivery().fail(e);
     }
   }
 
   private void leaveFinished() {
-    List<LeadingSequence> done = active.stream().filter(Sequence::finished).toList();
+    List<Leading> done = active.stream().filter(Leading::isFinished).toList();
     active.removeAll(done);
-    for (LeadingSequence sequence : done) {
-      finished.add(sequence.number());
-      sequence.close();
-      sequence.report();
+    for (Leading leading : done) {
+      finished.add(leading.number());
+      leading.sequence().close();
+      leading.sequence().delivery().report();
     }
   }
 
   @Override
   public void close() {
-    active.forEach(Sequence::close);
+    active.forEach(leading -> leading.sequence().close());
     active.clear();
-    pool.close();
+    runner.close();
   }
 }

@@ -3,6 +3,7 @@ package org.eellm.generate;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.model.Decoder;
 
 /**
@@ -31,18 +32,18 @@ public final class Generator {
   public static List<Result> generate(
       Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
     try (Batch batch = new Batch(model, needed(limits, requests))) {
-      List<Hearing> hearings = new ArrayList<>();
+      List<IndexedListener> listeners = new ArrayList<>();
       List<Job> jobs = new ArrayList<>();
       for (int i = 0; i < requests.size(); i++) {
-        Hearing hearing = new Hearing(i, listener);
-        hearings.add(hearing);
-        jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), hearing));
+        IndexedListener indexed = new IndexedListener(i, listener);
+        listeners.add(indexed);
+        jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), indexed));
       }
       jobs.forEach(batch::add);
       while (!batch.isIdle()) {
         batch.step();
       }
-      return hearings.stream().map(Hearing::result).toList();
+      return listeners.stream().map(IndexedListener::result).toList();
     }
   }
 
@@ -59,7 +60,7 @@ public final class Generator {
             .map(request -> PagePool.pages(request.prompt().size() + request.maxTokens()))
             .sorted(Comparator.reverseOrder())
             .limit(batchSize)
-            .mapToInt(pages -> pages * PagePool.PAGE)
+            .mapToInt(pages -> pages * ModelRunner.PAGE)
             .sum();
     return Math.max(1, tokens);
   }

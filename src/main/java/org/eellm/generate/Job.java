@@ -2,16 +2,18 @@ package org.eellm.generate;
 
 import java.util.List;
 import org.eellm.config.ModelConfig;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.Result.Usage;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 
 /** A request on its way: waiting, or in work as a {@link Sequence}. */
-final class Job implements Ticket {
+final class Job implements RequestHandle {
   private final Request request;
   private final List<Head> heads;
   private final RequestListener listener;
+  private final int[] endTokens;
   private final long submitted = System.nanoTime();
   private volatile boolean cancelled;
 
@@ -19,6 +21,7 @@ final class Job implements Ticket {
     this.request = request;
     this.heads = List.copyOf(heads);
     this.listener = listener;
+    endTokens = request.endTokens().stream().mapToInt(Integer::intValue).toArray();
   }
 
   /**
@@ -73,7 +76,7 @@ final class Job implements Ticket {
       throw new GenerateException(
           "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; let fewer follow, shorten the prompt, or use a larger cache"
               .formatted(
-                  name, request.prompt().size(), request.maxTokens(), pages * PagePool.PAGE));
+                  name, request.prompt().size(), request.maxTokens(), pages * ModelRunner.PAGE));
     }
   }
 
@@ -100,6 +103,16 @@ final class Job implements Ticket {
 
   RequestListener listener() {
     return listener;
+  }
+
+  /** Whether an id ends the text. */
+  boolean ends(int id) {
+    for (int end : endTokens) {
+      if (end == id) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** {@link System#nanoTime} of the request. */

@@ -1,22 +1,18 @@
 package org.eellm.generate;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.bytedeco.pytorch.InferenceMode;
-import org.bytedeco.pytorch.Tensor;
+import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.distributed.Mail;
 import org.eellm.distributed.Mail.Letter;
 import org.eellm.distributed.World;
-import org.eellm.generate.Block.Part;
 import org.eellm.generate.RowsMessage.PartMessage;
-import org.eellm.generate.RowsMessage.Said;
+import org.eellm.generate.RowsMessage.Predicted;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
 /**
  * A stage of a pipeline that is not the first: takes what comes from below through its layers, in
@@ -30,11 +26,28 @@ final class LaterStage implements AutoCloseable {
   private final World world;
   private final Mail mail;
   private final List<Job> jobs;
-  private final BlockPass pass;
+  private final ModelRunner runner;
+  private final DecodeStep step;
   private final PagePool pool;
   private final NextStage next;
-  private final Map<Integer, StageSequence> sequences = new HashMap<>();
+  private final Map<Integer, Staged> sequences = new HashMap<>();
   private boolean open = true;
+
+  /**
+   * A sequence in work.
+   *
+   * @param number of its request
+   */
+  private record Staged(int number, Sequence sequence, StageStrategy strategy) {
+
+    boolean isMoving() {
+      return sequence.frontier().moving().count() > 0;
+    }
+
+    NextStage.Outgoing outgoing() {
+      return new NextStage.Outgoing(sequence, number, strategy.attempt(), strategy.question());
+    }
+  }
 
   /**
    * @param jobs all requests; their numbers are their places
@@ -44,9 +57,11 @@ final class LaterStage implements AutoCloseable {
     this.world = world;
     this.mail = mail;
     this.jobs = jobs;
-    pass = new BlockPass(model, limits.vocabSize(), MAX_PENDING, PagePool.format(model));
-    pool = new PagePool(PagePool.pages(limits.cacheTokens()), PagePool.format(model));
-    next = new NextStage(mail, world.pp());
+    int pages = PagePool.pages(limits.cacheTokens());
+    runner = ModelRunner.of(model, limits.vocabSize(), pages);
+    step = new DecodeStep(runner, MAX_PENDING);
+    pool = new PagePool(pages);
+    next = new NextStage(runner, mail, world.pp());
   }
 
   /** Works until the first stage has no more to do. */
@@ -104,52 +119,63 @@ final class LaterStage implements AutoCloseable {
   }
 
   private void forget(int number) {
-    StageSequence sequence = sequences.remove(number);
-    if (sequence != null) { // all its tokens may have left below
-      sequence.close();
+    Staged staged = sequences.remove(number);
+    if (staged != null) { // all its tokens may have left below
+      staged.sequence().close();
     }
   }
 
   private void advance(RowsMessage message) {
-    try (Scope _ = Scope.open();
-        InferenceMode _ = new InferenceMode()) {
-      List<Part> parts = message.parts().stream().flatMap(part -> arrive(part).stream()).toList();
-      List<Part> above = parts.isEmpty() ? List.of() : pass.through(Block.of(parts));
-      for (Part part : parts) {
-        part.span()
-            .sequence()
-            .failure()
-            .ifPresent(
-                cause -> {
-                  throw cause;
-                });
+    List<Staged> moving = new ArrayList<>();
+    for (PartMessage part : message.parts()) {
+      Staged staged = sequences.computeIfAbsent(part.number(), this::begin);
+      if (arrives(staged, part)) {
+        moving.add(staged);
       }
-      next.send(message.finished(), above);
     }
+    step.through(moving.stream().map(Staged::sequence).toList());
+    for (Staged staged : moving) {
+      staged
+          .sequence()
+          .delivery()
+          .failure()
+          .ifPresent(
+              cause -> {
+                throw cause;
+              });
+    }
+    List<Staged> above = moving.stream().filter(Staged::isMoving).toList();
+    next.send(message.finished(), above.stream().map(Staged::outgoing).toList());
+    above.forEach(staged -> staged.sequence().frontier().leave());
   }
 
-  private Optional<Part> arrive(PartMessage part) {
-    StageSequence sequence = sequences.computeIfAbsent(part.number(), this::begin);
+  /** Lets rows that have come move, if they are to take part. */
+  private boolean arrives(Staged staged, PartMessage part) {
+    Sequence sequence = staged.sequence();
     List<Prediction> earlier = new ArrayList<>();
-    for (Said said : part.said()) {
-      HeadOutput told =
-          new ToldOutput(model.allHeads().get(said.head()), said.best(), said.probability());
-      earlier.add(new Prediction(told, 0, sequence.tokens(), earlier));
+    for (Predicted predicted : part.earlier()) {
+      HeadOutput output =
+          new RemoteHeadOutput(
+              model.allHeads().get(predicted.head()), predicted.best(), predicted.probability());
+      earlier.add(new Prediction(output, 0, sequence.tokens(), earlier));
     }
-    return sequence
-        .arrive(part, earlier)
-        .map(span -> new Part(span, rows(span.count(), part.hidden())));
+    if (!staged.strategy().arrive(sequence, part, earlier)) {
+      return false;
+    }
+    HiddenRows rows = sequence.frontier().moving();
+    for (int row = 0; row < rows.count(); row++) {
+      runner.write(rows.slot(row), part.hidden(), row * runner.hiddenBytes());
+    }
+    return true;
   }
 
-  private StageSequence begin(int number) {
+  private Staged begin(int number) {
     Job job = jobs.get(number);
     int[] pages = pool.take(PagePool.pages(job.positions()));
-    return new StageSequence(
-        number,
-        job,
-        new SequenceCache(pool, pages),
-        PipelineGenerator.policy(job.request()),
-        this::answer);
+    StageStrategy strategy =
+        new StageStrategy(number, PipelineGenerator.policy(job.request()), this::answer);
+    SequenceCache cache = new SequenceCache(pool, pages);
+    return new Staged(number, new Sequence(job, runner, cache, 0, strategy), strategy);
   }
 
   /** Tells the first stage of a token; where this stage is several ranks, one of them does. */
@@ -159,17 +185,9 @@ final class LaterStage implements AutoCloseable {
     }
   }
 
-  /** Rows from their bytes, [count, hidden]; of the scope that is open. */
-  private Tensor rows(int count, byte[] bytes) {
-    long hidden = model.architecture().model().hiddenSize();
-    Tensor rows = Tensors.empty(model.scalarType(), model.device(), count, hidden);
-    Tensors.bytes(rows).copyFrom(MemorySegment.ofArray(bytes));
-    return rows;
-  }
-
   @Override
   public void close() {
-    sequences.values().forEach(Sequence::close);
-    pool.close();
+    sequences.values().forEach(staged -> staged.sequence().close());
+    runner.close();
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.model.Decoder;
 
 /**
@@ -61,7 +62,7 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
 
   private static int cacheTokens(Decoder model) {
     ModelConfig shape = model.architecture().model();
-    int context = Math.ceilDiv(shape.maxPositions(), PagePool.PAGE) * PagePool.PAGE;
+    int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
     long layers = shape.numLayers() + model.architecture().exits().layers().size();
     long bytes = 2L * Float.BYTES * layers * shape.numKeyValueHeads() * shape.headDim();
     return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));

@@ -1,56 +1,72 @@
 package org.eellm.generate;
 
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Mail;
-import org.eellm.generate.Block.Part;
 import org.eellm.generate.RowsMessage.PartMessage;
-import org.eellm.generate.RowsMessage.Said;
-import org.eellm.tensor.Tensors;
+import org.eellm.generate.RowsMessage.Predicted;
 
 /** The way from a stage of a pipeline to the next one, if there is one. */
 final class NextStage {
+  private final ModelRunner runner;
   private final Mail mail;
   private final int number;
   private final boolean exists;
 
-  NextStage(Mail mail, Communicator stages) {
+  /**
+   * A sequence whose moving rows go on.
+   *
+   * @param number of its request, by which the ranks know it
+   * @param attempt how often tokens have been taken back so far
+   * @param question where its token in the making leaves
+   */
+  record Outgoing(Sequence sequence, int number, int attempt, ExitQuestion question) {}
+
+  NextStage(ModelRunner runner, Mail mail, Communicator stages) {
+    this.runner = runner;
     this.mail = mail;
     number = stages.rank() + 1;
     exists = number < stages.size();
   }
 
   /**
-   * Sends rows, if there are any, and tells of requests that are done.
+   * Sends the moving rows of sequences, if there are any, and tells of requests that are done.
    *
-   * @param parts of {@link PipelineSequence}s, from the stream
+   * @param finished numbers of these
    */
-  void send(List<Integer> finished, List<Part> parts) {
-    if (exists && !(finished.isEmpty() && parts.isEmpty())) {
-      List<PartMessage> messages = parts.stream().map(NextStage::message).toList();
+  void send(List<Integer> finished, List<Outgoing> rows) {
+    if (exists && !(finished.isEmpty() && rows.isEmpty())) {
+      List<PartMessage> messages = rows.stream().map(this::message).toList();
       mail.send(number, new RowsMessage(finished, messages).encode());
     }
   }
 
-  private static PartMessage message(Part part) {
-    Span span = part.span();
-    PipelineSequence sequence = (PipelineSequence) span.sequence();
+  private PartMessage message(Outgoing outgoing) {
+    Sequence sequence = outgoing.sequence();
+    HiddenRows rows = sequence.frontier().moving();
+    int bytes = runner.hiddenBytes();
+    byte[] hidden = new byte[rows.count() * bytes];
+    for (int row = 0; row < rows.count(); row++) {
+      runner.read(rows.slot(row), hidden, row * bytes);
+    }
+    boolean asks = outgoing.question().isOpen();
     return new PartMessage(
-        sequence.number(),
-        sequence.attempt(),
-        span.first(),
-        sequence.tokens().range(span.first(), span.end()),
-        sequence.asking(),
-        sequence.asking() ? said(sequence) : List.of(),
-        Tensors.bytes(part.rows().contiguous()).toArray(ValueLayout.JAVA_BYTE));
+        outgoing.number(),
+        outgoing.attempt(),
+        rows.first(),
+        sequence.tokens().range(rows.first(), rows.end()),
+        asks,
+        asks ? predicted(outgoing.question()) : List.of(),
+        hidden);
   }
 
-  private static List<Said> said(PipelineSequence sequence) {
-    List<Said> all = new ArrayList<>();
-    for (Prediction prediction : sequence.said()) {
-      all.add(new Said(prediction.head().index(), prediction.best(), prediction.maxProbability()));
+  private static List<Predicted> predicted(ExitQuestion question) {
+    List<Predicted> all = new ArrayList<>();
+    for (Prediction prediction : question.earlier()) {
+      all.add(
+          new Predicted(prediction.head().index(), prediction.best(), prediction.maxProbability()));
     }
     return all;
   }

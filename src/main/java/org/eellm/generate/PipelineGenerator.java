@@ -36,14 +36,14 @@ public final class PipelineGenerator {
       return Generator.generate(model, limits, requests, listener);
     }
     Limits needed = Generator.needed(limits, requests);
-    List<Hearing> hearings = new ArrayList<>();
+    List<IndexedListener> listeners = new ArrayList<>();
     List<Job> jobs = new ArrayList<>();
     for (int i = 0; i < requests.size(); i++) {
       policy(requests.get(i));
-      Hearing hearing = new Hearing(i, listener);
-      hearings.add(hearing);
+      IndexedListener indexed = new IndexedListener(i, listener);
+      listeners.add(indexed);
       String name = "prompt " + (i + 1);
-      Job job = Job.of(model, requests.get(i), name, hearing);
+      Job job = Job.of(model, requests.get(i), name, indexed);
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }
@@ -59,7 +59,9 @@ public final class PipelineGenerator {
       }
       mail.end();
     }
-    return world.pp().rank() == 0 ? hearings.stream().map(Hearing::result).toList() : List.of();
+    return world.pp().rank() == 0
+        ? listeners.stream().map(IndexedListener::result).toList()
+        : List.of();
   }
 
   /** Where a request's tokens leave. */

@@ -1,27 +1,39 @@
 package org.eellm.generate;
 
+import java.util.ArrayList;
 import java.util.List;
+import org.eellm.decode.engine.HeadOutput;
 import org.eellm.model.Head;
 
 /**
- * What a head says of a sequence's next token. Each figure is computed when first asked for, for
- * all sequences of the batch at once. Valid while the policy, or the sampler, that it was given to
- * runs.
+ * What a head predicts of a sequence's next token. Each figure is computed when first asked for,
+ * for all sequences of the batch at once. Valid while the policy, or the sampler, that it was given
+ * to runs.
  */
 public final class Prediction {
   private final HeadOutput output;
   private final int row;
   private final Tokens tokens;
-  private final List<Prediction> earlier;
+  private final List<Prediction> earlier; // and later ones, as they come
+  private final int earlierCount;
 
+  /**
+   * @param earlier of the same token; those to come may be added to it
+   */
   Prediction(HeadOutput output, int row, Tokens tokens, List<Prediction> earlier) {
+    this(output, row, tokens, earlier, earlier.size());
+  }
+
+  private Prediction(
+      HeadOutput output, int row, Tokens tokens, List<Prediction> earlier, int earlierCount) {
     this.output = output;
     this.row = row;
     this.tokens = tokens;
-    this.earlier = List.copyOf(earlier);
+    this.earlier = earlier;
+    this.earlierCount = earlierCount;
   }
 
-  /** Who says it. */
+  /** Who predicts it. */
   public Head head() {
     return output.head();
   }
@@ -42,11 +54,11 @@ public final class Prediction {
   }
 
   /**
-   * What the shallower heads that were asked say of the same token, shallowest first. Of those on
-   * other stages of a pipeline, {@link #best} and {@link #maxProbability} are known.
+   * What the shallower heads that were asked predict of the same token, shallowest first. Of those
+   * on other stages of a pipeline, {@link #best} and {@link #maxProbability} are known.
    */
   public List<Prediction> earlier() {
-    return earlier;
+    return List.copyOf(earlier.subList(0, earlierCount));
   }
 
   /** The most probable id. */
@@ -76,7 +88,14 @@ public final class Prediction {
 
   /** The most probable ids, best first; as many as there are, at most {@code count}. */
   public List<GeneratedToken.Alternative> top(int count) {
-    return count == 0 ? List.of() : output.top(row, count);
+    if (count == 0) {
+      return List.of();
+    }
+    List<GeneratedToken.Alternative> top = new ArrayList<>(count);
+    for (HeadOutput.TokenScore score : output.top(row, count)) {
+      top.add(new GeneratedToken.Alternative(score.id(), score.logProbability()));
+    }
+    return top;
   }
 
   /** A copy of the logits, [vocabulary]. */
@@ -88,6 +107,6 @@ public final class Prediction {
   public Prediction tempered(double temperature) {
     return temperature == 1
         ? this
-        : new Prediction(output.tempered(temperature), row, tokens, earlier);
+        : new Prediction(output.tempered(temperature), row, tokens, earlier, earlierCount);
   }
 }

@@ -1,6 +1,7 @@
 package org.eellm.generate;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -8,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.eellm.decode.engine.ModelRunner;
 
 /**
  * Pages whose keys and values are complete at all layers, found again by the tokens they stand for
@@ -18,24 +20,60 @@ import java.util.Set;
  * first, and leaves before what is in front of them.
  */
 final class PrefixCache {
+  private static final int NO_PAGE = -1;
+
   private final PagePool pool;
-  private final Map<List<Integer>, Node> first = new HashMap<>();
+  private final Node root = new Node(Optional.empty(), new Key(new int[0]), NO_PAGE, Set.of());
   private final Set<Node> all = new HashSet<>();
   private long clock;
 
+  /** A page's ids. */
+  private static final class Key {
+    private final int[] ids;
+    private final int hash;
+
+    Key(int[] ids) {
+      this.ids = ids;
+      hash = Arrays.hashCode(ids);
+    }
+
+    @Override
+    public int hashCode() {
+      return hash;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Key key && Arrays.equals(ids, key.ids);
+    }
+  }
+
   private static final class Node {
-    private final Map<List<Integer>, Node> siblings; // the map that this is in
-    private final List<Integer> tokens;
-    private final Map<List<Integer>, Node> next = new HashMap<>();
+    private final Optional<Node> before; // absent for the root
+    private final Key tokens;
+    private final Map<Key, Node> next = new HashMap<>();
     private int page;
     private Set<String> heads;
     private long used;
+    private boolean isForgotten;
 
-    Node(Map<List<Integer>, Node> siblings, List<Integer> tokens, int page, Set<String> heads) {
-      this.siblings = siblings;
+    Node(Optional<Node> before, Key tokens, int page, Set<String> heads) {
+      this.before = before;
       this.tokens = tokens;
       this.page = page;
       this.heads = heads;
+    }
+  }
+
+  /** How far a sequence's pages are known. */
+  static final class Path {
+    private final Set<String> heads; // names of those with attention in use
+    private Node last;
+    private int pages;
+
+    private Path(Set<String> heads, Node last) {
+      this.heads = heads;
+      this.last = last;
     }
   }
 
@@ -51,45 +89,66 @@ final class PrefixCache {
    */
   List<Integer> find(Tokens tokens, int length, Set<String> heads) {
     List<Integer> pages = new ArrayList<>();
-    Map<List<Integer>, Node> next = first;
-    for (int end = PagePool.PAGE; end <= length; end += PagePool.PAGE) {
-      Node node = next.get(tokens.range(end - PagePool.PAGE, end));
+    Node last = root;
+    for (int end = ModelRunner.PAGE; end <= length; end += ModelRunner.PAGE) {
+      Node node = last.next.get(key(tokens, end - ModelRunner.PAGE));
       if (node == null || !node.heads.containsAll(heads)) {
         break;
       }
       node.used = ++clock;
       pages.add(node.page);
-      next = node.next;
+      last = node;
     }
     return pages;
   }
 
+  private static Key key(Tokens tokens, int first) {
+    return new Key(tokens.ids(first, first + ModelRunner.PAGE));
+  }
+
   /**
-   * Makes pages known.
+   * A sequence none of whose pages are known.
+   *
+   * @param heads names of the heads with attention for which its pages will be complete too
+   */
+  Path path(Set<String> heads) {
+    return new Path(heads, root);
+  }
+
+  /**
+   * Makes pages known that have become complete.
    *
    * @param length positions that are complete; what is beyond the last whole page does not count
    * @param pages those of the positions, in order
-   * @param heads names of the heads with attention for which they are complete too
    */
-  void add(Tokens tokens, int length, int[] pages, Set<String> heads) {
-    Map<List<Integer>, Node> next = first;
-    for (int i = 0; (i + 1) * PagePool.PAGE <= length; i++) {
-      List<Integer> key = tokens.range(i * PagePool.PAGE, (i + 1) * PagePool.PAGE);
-      Node node = next.get(key);
-      if (node == null) {
-        node = new Node(next, key, pages[i], heads);
-        next.put(key, node);
-        all.add(node);
-        pool.keep(node.page);
-      } else if (!node.heads.containsAll(heads)) {
-        pool.forget(node.page);
-        pool.keep(pages[i]);
-        node.page = pages[i];
-        node.heads = heads;
-      }
-      node.used = ++clock;
-      next = node.next;
+  void add(Path path, Tokens tokens, int length, int[] pages) {
+    int whole = length / ModelRunner.PAGE;
+    if (path.pages < whole && path.last.isForgotten) {
+      path.last = root;
+      path.pages = 0;
     }
+    while (path.pages < whole) {
+      Key key = key(tokens, path.pages * ModelRunner.PAGE);
+      path.last = node(path.last, key, pages[path.pages], path.heads);
+      path.pages++;
+    }
+  }
+
+  private Node node(Node last, Key key, int page, Set<String> heads) {
+    Node node = last.next.get(key);
+    if (node == null) {
+      node = new Node(Optional.of(last), key, page, heads);
+      last.next.put(key, node);
+      all.add(node);
+      pool.keep(page);
+    } else if (!node.heads.containsAll(heads)) {
+      pool.forget(node.page);
+      pool.keep(page);
+      node.page = page;
+      node.heads = heads;
+    }
+    node.used = ++clock;
+    return node;
   }
 
   /** Forgets unused pages until the pool has {@code count} free ones, or none is left to forget. */
@@ -103,7 +162,8 @@ final class PrefixCache {
         return;
       }
       Node node = oldest.get();
-      node.siblings.remove(node.tokens);
+      node.before.ifPresent(last -> last.next.remove(node.tokens));
+      node.isForgotten = true;
       all.remove(node);
       pool.forget(node.page);
     }

@@ -30,8 +30,8 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
    * @param first position of the first row
    * @param ids of the rows' tokens
    * @param asks whether a next token is to come out
-   * @param said what the heads that were asked so far say of it
-   * @param hidden the rows, one after the other
+   * @param earlier what the heads that were asked so far predict of it
+   * @param hidden the rows' hidden states, one after the other
    */
   record PartMessage(
       int number,
@@ -39,7 +39,7 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
       int first,
       List<Integer> ids,
       boolean asks,
-      List<Said> said,
+      List<Predicted> earlier,
       byte[] hidden) {
 
     /** These rows, of which no token is asked, and those that follow or replace them. */
@@ -51,16 +51,18 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
       byte[] rows = Arrays.copyOf(hidden, bytes + later.hidden.length);
       System.arraycopy(later.hidden, 0, rows, bytes, later.hidden.length);
       return new PartMessage(
-          number, later.attempt, later.first - kept, all, later.asks, later.said, rows);
+          number, later.attempt, later.first - kept, all, later.asks, later.earlier, rows);
     }
   }
 
   /**
+   * What a head predicts of a token.
+   *
    * @param head its index among the model's
    * @param best the most probable id
    * @param probability of that
    */
-  record Said(int head, int best, double probability) {}
+  record Predicted(int head, int best, double probability) {}
 
   /** Whether a next token is to come out for any of the sequences. */
   boolean asks() {
@@ -95,11 +97,11 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
         out.writeInt(part.first());
         writeInts(out, part.ids());
         out.writeBoolean(part.asks());
-        out.writeInt(part.said().size());
-        for (Said said : part.said()) {
-          out.writeInt(said.head());
-          out.writeInt(said.best());
-          out.writeDouble(said.probability());
+        out.writeInt(part.earlier().size());
+        for (Predicted predicted : part.earlier()) {
+          out.writeInt(predicted.head());
+          out.writeInt(predicted.best());
+          out.writeDouble(predicted.probability());
         }
         out.writeInt(part.hidden().length);
         out.write(part.hidden());
@@ -120,12 +122,12 @@ record RowsMessage(List<Integer> finished, List<PartMessage> parts) {
         int first = in.readInt();
         List<Integer> ids = readInts(in);
         boolean asks = in.readBoolean();
-        List<Said> said = new ArrayList<>();
+        List<Predicted> earlier = new ArrayList<>();
         for (int more = in.readInt(); more > 0; more--) {
-          said.add(new Said(in.readInt(), in.readInt(), in.readDouble()));
+          earlier.add(new Predicted(in.readInt(), in.readInt(), in.readDouble()));
         }
         byte[] hidden = in.readNBytes(in.readInt());
-        parts.add(new PartMessage(number, attempt, first, ids, asks, said, hidden));
+        parts.add(new PartMessage(number, attempt, first, ids, asks, earlier, hidden));
       }
       return new RowsMessage(finished, parts);
     } catch (IOException impossible) {

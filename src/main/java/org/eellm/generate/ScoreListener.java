@@ -1,19 +1,19 @@
 package org.eellm.generate;
 
-/** Hears what heads say of a text that is there already; see {@link Decoding.Score}. */
+/** Is told what heads predict of a text that is there already; see {@link Decoding.Score}. */
 @FunctionalInterface
 public interface ScoreListener {
 
   /**
-   * A head has spoken, on the thread that computes.
+   * A head has predicted, on the thread that computes.
    *
-   * @param said valid during the call
+   * @param prediction valid during the call
    * @param id the token that stands there
    */
-  void hear(Prediction said, int id);
+  void onPrediction(Prediction prediction, int id);
 
-  /** Hears nothing. */
+  /** Takes no notice. */
   static ScoreListener none() {
-    return (said, id) -> {};
+    return (prediction, id) -> {};
   }
 }

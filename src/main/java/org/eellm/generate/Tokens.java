@@ -40,6 +40,11 @@ public final class Tokens {
     return Arrays.stream(ids, first, end).boxed().toList();
   }
 
+  /** The same as an array. */
+  int[] ids(int first, int end) {
+    return Arrays.copyOfRange(ids, first, end);
+  }
+
   /** Number of ids of the prompt, with which these begin. */
   public int promptSize() {
     return promptSize;

@@ -10,11 +10,11 @@ import org.eellm.config.SettingException;
 import org.eellm.generate.GenerateException;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Request;
+import org.eellm.generate.RequestHandle;
 import org.eellm.generate.RequestListener;
 import org.eellm.generate.Result;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TextStream;
-import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
 
 /**
@@ -23,7 +23,7 @@ import org.eellm.generate.TokenListener.Reaction;
  */
 final class Run implements AutoCloseable {
   private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
-  private final List<Ticket> tickets = new ArrayList<>();
+  private final List<RequestHandle> handles = new ArrayList<>();
   private final Metrics metrics;
   private final long start;
   private int running;
@@ -106,9 +106,9 @@ final class Run implements AutoCloseable {
 
   private void submit(
       ServedModel model, Request request, TextRequest whole, RequestListener listener) {
-    Optional<Ticket> ticket;
+    Optional<RequestHandle> handle;
     try {
-      ticket = model.engine().submit(request, listener);
+      handle = model.engine().submit(request, listener);
     } catch (GenerateException e) {
       close();
       throw ApiException.badField(whole.promptParam(), String.valueOf(e.getMessage()));
@@ -119,12 +119,12 @@ final class Run implements AutoCloseable {
       close();
       throw e;
     }
-    if (ticket.isEmpty()) {
+    if (handle.isEmpty()) {
       close();
       throw ApiException.busy(
           429, "queue_full", "as many texts wait as may; try again in a second", 1);
     }
-    tickets.add(ticket.get());
+    handles.add(handle.get());
     running++;
   }
 
@@ -151,7 +151,7 @@ final class Run implements AutoCloseable {
 
   @Override
   public void close() {
-    tickets.forEach(Ticket::cancel);
+    handles.forEach(RequestHandle::cancel);
   }
 
   /** Hears of a continuation, on the engine's thread. */

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ExitLayout;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
@@ -58,7 +59,7 @@ final class BatchTest {
 
   @Test
   void step_sequenceOverGapsInMemory_isTheSame() {
-    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * PagePool.PAGE))) {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * ModelRunner.PAGE))) {
       Job first = add(batch, request(1, 10, 20), new ArrayList<>());
       add(batch, request(2, 10, 20), new ArrayList<>());
       Job third = add(batch, request(3, 10, 20), new ArrayList<>());
@@ -71,7 +72,8 @@ final class BatchTest {
       batch.step();
 
       assertThat(batch.running()).isEqualTo(2);
-      assertThat(batch.active().getLast().cache().runs(60)).hasSize(2);
+      int[] pages = batch.active().getLast().cache().pages();
+      assertThat(pages[pages.length - 1] - pages[0]).isGreaterThan(pages.length - 1);
       while (!batch.isIdle()) {
         batch.step();
       }
@@ -81,7 +83,7 @@ final class BatchTest {
 
   @Test
   void step_noMemoryForANextRequest_letsItWait() {
-    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(3 * PagePool.PAGE))) {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(3 * ModelRunner.PAGE))) {
       List<Integer> first = new ArrayList<>();
       List<Integer> second = new ArrayList<>();
       add(batch, request(1, 10, 20), first);
@@ -129,7 +131,7 @@ final class BatchTest {
 
   @Test
   void step_knownBeginnings_areForgottenWhenTheirMemoryIsWanted() {
-    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * PagePool.PAGE))) {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * ModelRunner.PAGE))) {
       for (int seed = 0; seed < 12; seed++) {
         Request request = request(seed % 4, 40, 30);
         List<Integer> ids = new ArrayList<>();

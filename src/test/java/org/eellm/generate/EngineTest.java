@@ -157,10 +157,10 @@ final class EngineTest {
     Heard working = new Heard();
     Heard waiting = new Heard();
     try (Engine engine = Engine.start(model, Limits.of(model).withBatchSize(1))) {
-      Ticket first = engine.submit(request(1, 4, 80), endless(working)).orElseThrow();
+      RequestHandle first = engine.submit(request(1, 4, 80), endless(working)).orElseThrow();
       working.first.await();
       assertThat(engine.status().cacheTokensInUse()).isEqualTo(96);
-      Ticket second = engine.submit(request(2, 4, 80), endless(waiting)).orElseThrow();
+      RequestHandle second = engine.submit(request(2, 4, 80), endless(waiting)).orElseThrow();
 
       second.cancel();
       assertThat(waiting.result().reason()).isEqualTo(FinishReason.CANCELLED);
@@ -180,7 +180,7 @@ final class EngineTest {
     Heard waiting = new Heard();
     Limits limits = Limits.of(model).withBatchSize(1).withMaxQueued(1);
     try (Engine engine = Engine.start(model, limits)) {
-      Ticket first = engine.submit(request(1, 4, 80), endless(working)).orElseThrow();
+      RequestHandle first = engine.submit(request(1, 4, 80), endless(working)).orElseThrow();
       working.first.await();
 
       assertThat(engine.submit(request(2, 4, 3), waiting)).isPresent();

@@ -11,6 +11,7 @@ import static org.eellm.generate.HeadOutputs.prediction;
 import java.util.List;
 import java.util.Map;
 import org.eellm.config.ConfigException;
+import org.eellm.decode.engine.HeadOutput;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.junit.jupiter.api.AfterEach;

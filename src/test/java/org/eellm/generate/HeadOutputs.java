@@ -1,9 +1,9 @@
 package org.eellm.generate;
 
 import java.util.List;
+import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.engine.TorchOutputs;
 import org.eellm.model.Head;
-import org.eellm.tensor.Tensors;
-import org.eellm.tensor.Torch;
 
 /** Predictions made of given logits; of the scope they are made in. */
 final class HeadOutputs {
@@ -18,11 +18,7 @@ final class HeadOutputs {
   }
 
   static HeadOutput output(float[]... rows) {
-    float[] all = new float[rows.length * rows[0].length];
-    for (int row = 0; row < rows.length; row++) {
-      System.arraycopy(rows[row], 0, all, row * rows[0].length, rows[0].length);
-    }
-    return new HeadLogits(exit(2), Tensors.ofFloats(all, Torch.cpu(), rows.length, rows[0].length));
+    return TorchOutputs.of(exit(2), rows);
   }
 
   static Head exit(int layer) {

@@ -19,8 +19,8 @@ import java.util.function.UnaryOperator;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
+import org.eellm.generate.RequestHandle;
 import org.eellm.generate.Sampler;
-import org.eellm.generate.Ticket;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;
@@ -37,11 +37,11 @@ final class ServerLimitsTest {
   }
 
   /** A text in the engine that takes each step only when allowed; holds all others up. */
-  private record Brake(Semaphore steps, Ticket ticket) implements AutoCloseable {
+  private record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
     static Brake on(TestServer server) {
       Semaphore steps = new Semaphore(0);
       Request request = new Request(List.of(1, 2), 90, Set.of(), Decoding.full(), Sampler.greedy());
-      Ticket ticket =
+      RequestHandle handle =
           server
               .engine
               .submit(
@@ -52,12 +52,12 @@ final class ServerLimitsTest {
                   })
               .orElseThrow();
       until(() -> server.engine.status().running() == 1);
-      return new Brake(steps, ticket);
+      return new Brake(steps, handle);
     }
 
     @Override
     public void close() {
-      ticket.cancel();
+      handle.cancel();
       steps.release(1000);
     }
   }

@@ -15,6 +15,17 @@ public interface ModelRunner extends AutoCloseable {
   /** Positions of a page of keys and values. */
   int PAGE = 16;
 
+  /**
+   * A runner for a model, where the model is.
+   *
+   * @param model whole, or one stage of a pipeline
+   * @param vocabSize ids to predict: those below
+   * @param pages of keys and values
+   */
+  static ModelRunner of(Decoder model, int vocabSize, int pages) {
+    return new TorchRunner(model, vocabSize, pages);
+  }
+
   /** The model, whose parameters must not change meanwhile. */
   Decoder model();
 

@@ -6,14 +6,14 @@ import java.util.function.Function;
 import org.eellm.generate.TokenListener.Reaction;
 
 /** Lets another thread wait for the end of a request. */
-public final class Awaited implements RequestListener {
+public final class ResultFuture implements RequestListener {
   private final Function<GeneratedToken, Reaction> tokens;
   private final CompletableFuture<Result> end = new CompletableFuture<>();
 
   /**
    * @param tokens hears of each token, and says whether the text is to go on
    */
-  public Awaited(Function<GeneratedToken, Reaction> tokens) {
+  public ResultFuture(Function<GeneratedToken, Reaction> tokens) {
     this.tokens = tokens;
   }
 

@@ -1,7 +1,7 @@
 package org.eellm.generate;
 
 /** A request that an {@link Engine} has taken. */
-public interface Ticket {
+public interface RequestHandle {
 
   /**
    * Ends the request before the engine's next step, if it has not ended by then; its listener hears

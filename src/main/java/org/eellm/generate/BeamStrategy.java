@@ -5,9 +5,9 @@ import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.model.Head;
 
 /**
- * A beginning that a beam search goes on with: it hands nothing out, but tells how it may go on.
+ * A beginning that a beam search goes on with: nothing is handed out, but how it may go on is told.
  */
-final class BeamSequence extends Sequence {
+final class BeamStrategy implements Strategy {
   private final int width;
   private List<Alternative> next = List.of();
   private double confidence;
@@ -16,30 +16,29 @@ final class BeamSequence extends Sequence {
   /**
    * @param width how many continuations to tell
    */
-  BeamSequence(Job job, SequenceCache cache, int reused, int width) {
-    super(job, cache, reused);
+  BeamStrategy(int width) {
     this.width = width;
   }
 
   @Override
-  void begin(Span rows) {
-    asking = hasNewest(rows);
+  public void begin(Sequence sequence) {
+    asking = sequence.movesNewest();
   }
 
   @Override
-  int rowsFor(Head head) {
+  public int asked(Sequence sequence, Head head) {
     return asking ? 1 : 0;
   }
 
   @Override
-  void hear(List<Prediction> said) {
-    next = said.getLast().top(width);
-    confidence = said.getLast().maxProbability();
+  public void onPredictions(Sequence sequence, List<Prediction> predictions) {
+    next = predictions.getLast().top(width);
+    confidence = predictions.getLast().maxProbability();
   }
 
   @Override
-  boolean stop(int rows, int maxPending) {
-    return false;
+  public Course atTap(Sequence sequence, int rows, int maxPending) {
+    return Course.GO_ON;
   }
 
   /** The most probable next ids, best first; none before the newest token has gone in. */

@@ -4,12 +4,12 @@ import java.util.Optional;
 import org.eellm.generate.TokenListener.Reaction;
 
 /** Hands on what is heard of one request of many. */
-final class Hearing implements RequestListener {
+final class IndexedListener implements RequestListener {
   private final int index;
   private final TokenListener listener;
   private Optional<Result> result = Optional.empty();
 
-  Hearing(int index, TokenListener listener) {
+  IndexedListener(int index, TokenListener listener) {
     this.index = index;
     this.listener = listener;
   }

@@ -1,4 +1,4 @@
-package org.eellm.generate;
+package org.eellm.decode.engine;
 
 import java.util.HashMap;
 import java.util.List;
@@ -8,25 +8,23 @@ import java.util.stream.LongStream;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.eellm.tensor.kernel.LogitRows;
 
 /**
  * A head's logits for one token of each of some sequences, and figures of them, each computed for
  * all rows when first asked for. The vocabulary stays where the model is; only the figures come to
  * Java.
  */
-final class HeadLogits implements HeadOutput {
+final class TorchLogits implements HeadOutput {
   private static final long[] LAST = {-1};
   private static final float[] UNKNOWN = {};
 
   private final Head head;
   private final Tensor logits;
   private final double temperature;
-  private final Map<Double, HeadLogits> tempered = new HashMap<>();
+  private final Map<Double, TorchLogits> tempered = new HashMap<>();
   private int[] best = {};
   private float[] largest = UNKNOWN;
   private float[] second = UNKNOWN;
@@ -36,23 +34,23 @@ final class HeadLogits implements HeadOutput {
   /**
    * @param logits float32, [rows, vocabulary]; lives as long as this is used
    */
-  HeadLogits(Head head, Tensor logits) {
+  TorchLogits(Head head, Tensor logits) {
     this(head, logits, 1);
   }
 
-  private HeadLogits(Head head, Tensor logits, double temperature) {
+  private TorchLogits(Head head, Tensor logits, double temperature) {
     this.head = head;
     this.logits = logits;
     this.temperature = temperature;
   }
 
   @Override
-  public HeadLogits tempered(double by) {
+  public TorchLogits tempered(double by) {
     return tempered.computeIfAbsent(
         by,
         divisor -> {
           findLargest();
-          HeadLogits other = new HeadLogits(head, logits, temperature * divisor);
+          TorchLogits other = new TorchLogits(head, logits, temperature * divisor);
           other.largest = largest;
           other.best = best;
           return other;
@@ -119,13 +117,13 @@ final class HeadLogits implements HeadOutput {
   }
 
   @Override
-  public List<Alternative> top(int row, int count) {
+  public List<TokenScore> top(int row, int count) {
     try (Scope _ = Scope.open()) {
       T_TensorTensor_T found = torch.topk(logits.select(0, row), Math.min(count, logits.size(1)));
       float[] values = Tensors.toFloats(found.get0());
       long[] ids = Tensors.toLongs(found.get1());
       return IntStream.range(0, ids.length)
-          .mapToObj(i -> new Alternative(Math.toIntExact(ids[i]), logProbability(values[i], row)))
+          .mapToObj(i -> new TokenScore(Math.toIntExact(ids[i]), logProbability(values[i], row)))
           .toList();
     }
   }
@@ -138,11 +136,7 @@ final class HeadLogits implements HeadOutput {
   }
 
   private void findLargest() {
-    if (largest == UNKNOWN && LogitRows.fits(logits)) {
-      LogitRows.Largest found = LogitRows.largest(logits);
-      largest = found.values();
-      best = found.places();
-    } else if (largest == UNKNOWN) {
+    if (largest == UNKNOWN) {
       try (Scope scope = Scope.open()) {
         T_TensorTensor_T found = torch.max(logits, 1);
         largest = Tensors.toFloats(found.get0());
@@ -156,10 +150,7 @@ final class HeadLogits implements HeadOutput {
   }
 
   private double logProbability(float logit, int row) {
-    if (normalizer == UNKNOWN && LogitRows.fits(logits)) {
-      findLargest();
-      normalizer = LogitRows.logSumExp(logits, largest, temperature);
-    } else if (normalizer == UNKNOWN) {
+    if (normalizer == UNKNOWN) {
       try (Scope scope = Scope.open()) {
         normalizer = Tensors.toFloats(torch.logsumexp(atTemperature(), LAST));
       }

@@ -1,0 +1,185 @@
+package org.eellm.decode.engine;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
+import org.eellm.model.Decoder;
+import org.eellm.model.KeyValues;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/**
+ * Attention of a block by libtorch's operations: each sequence's rows over that sequence's own
+ * pages, which they are written to first. The query heads of a group are stacked as if they were
+ * more queries, so that keys and values are never repeated.
+ *
+ * <p>Shapes: n rows of a sequence, L positions up to the last of them, H query heads, K key/value
+ * heads, G = H / K, D head dimension. Lives in the scope it is made in.
+ */
+final class TorchAttention implements KeyValues {
+
+  /**
+   * A sequence's rows.
+   *
+   * @param count n
+   * @param here where these rows lie in the cache
+   * @param all where all positions up to the last of them lie
+   * @param mask minus infinity where a row would look ahead, else 0, [G n, L]; absent for one row
+   */
+  private record Span(int count, List<PageRun> here, List<PageRun> all, Optional<Tensor> mask) {}
+
+  private final TorchCache cache;
+  private final List<Span> spans = new ArrayList<>();
+  private final TensorOptional noMask = new TensorOptional();
+  private final DoubleOptional scaledAlready = new DoubleOptional(1.0);
+
+  /**
+   * @param from the first row of the block that takes part
+   * @param to the row after the last
+   */
+  TorchAttention(TorchCache cache, RowBlock rows, int from, int to, Decoder model) {
+    this.cache = cache;
+    ModelConfig shape = model.architecture().model();
+    int group = shape.numHeads() / shape.numKeyValueHeads();
+    TensorOptions options = Torch.options(cache.format(), model.device());
+    for (int i = 0; i < rows.spans(); i++) {
+      int start = Math.max(from, rows.start(i));
+      int count = Math.min(to, rows.end(i)) - start;
+      if (count > 0) {
+        int first = rows.position(start);
+        int length = first + count;
+        spans.add(
+            new Span(
+                count,
+                PageRun.of(rows.pages(i), first, length),
+                PageRun.of(rows.pages(i), 0, length),
+                count == 1
+                    ? Optional.empty()
+                    : Optional.of(causal(first, count, options).repeat(group, 1))));
+      }
+    }
+  }
+
+  private static Tensor causal(int first, int count, TensorOptions options) {
+    return torch
+        .full(
+            new long[] {count, first + (long) count}, new Scalar(Double.NEGATIVE_INFINITY), options)
+        .triu_(first + 1L);
+  }
+
+  @Override
+  public Tensor attend(int slot, Tensor query, Tensor keyValue) {
+    Tensor memory = cache.memory(slot, keyValue);
+    if (spans.size() == 1) {
+      return attend(memory, spans.getFirst(), query, keyValue);
+    }
+    Tensor out =
+        Tensors.empty(
+            query.scalar_type(), query.device(), query.size(0), query.size(1) * query.size(2));
+    int row = 0;
+    for (Span span : spans) {
+      int n = span.count();
+      out.narrow(0, row, n)
+          .copy_(attend(memory, span, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
+      row += n;
+    }
+    return out;
+  }
+
+  /** One sequence's, [n, H D]. */
+  private Tensor attend(Tensor memory, Span span, Tensor rows, Tensor keyValue) {
+    write(memory, span, keyValue);
+    Tensor query = rows.to(cache.format());
+    long n = span.count();
+    long heads = query.size(1);
+    long d = query.size(2);
+    long groups = keyValue.size(1) / 2;
+    long group = heads / groups;
+    if (n == 1) {
+      return attention(memory, span, query.view(1, groups, group, d))
+          .view(1, heads * d)
+          .to(rows.scalar_type());
+    }
+    Tensor stacked =
+        query
+            .view(n, groups, group, d)
+            .permute(1, 2, 0, 3)
+            .reshape(1, groups, group * n, d); // [1, K, G n, D]
+    return attention(memory, span, stacked)
+        .view(groups, group, n, d)
+        .permute(2, 0, 1, 3)
+        .reshape(n, heads * d)
+        .to(rows.scalar_type());
+  }
+
+  private static void write(Tensor memory, Span span, Tensor keyValue) {
+    Tensor byHead = keyValue.transpose(0, 1); // [2 K, n, D]
+    int from = 0;
+    for (PageRun run : span.here()) {
+      memory
+          .narrow(1, run.row(), run.count())
+          .copy_(span.here().size() == 1 ? byHead : byHead.narrow(1, from, run.count()));
+      from += run.count();
+    }
+  }
+
+  /**
+   * @param query scaled, [1, K, q, D]
+   * @return [1, K, q, D]
+   */
+  private Tensor attention(Tensor memory, Span span, Tensor query) {
+    if (span.all().size() > 1) {
+      return attentionOverRuns(memory, span, query);
+    }
+    PageRun all = span.all().getFirst();
+    return torch.scaled_dot_product_attention(
+        query,
+        keys(memory, all),
+        values(memory, all),
+        span.mask().map(TensorOptional::new).orElse(noMask),
+        0.0,
+        false,
+        scaledAlready,
+        false);
+  }
+
+  /** The same where memory has gaps: scores run by run, one softmax, sums run by run. */
+  private static Tensor attentionOverRuns(Tensor memory, Span span, Tensor query) {
+    TensorVector scores = new TensorVector();
+    for (PageRun run : span.all()) {
+      scores.push_back(torch.matmul(query, keys(memory, run).transpose(2, 3)));
+    }
+    Tensor all = torch.cat(scores, 3); // [1, K, q, L]
+    span.mask().ifPresent(all::add_);
+    Tensor probabilities = torch.softmax(all, 3);
+    Tensor output = torch.zeros_like(query);
+    for (PageRun run : span.all()) {
+      output.add_(
+          torch.matmul(probabilities.narrow(3, run.position(), run.count()), values(memory, run)));
+    }
+    return output;
+  }
+
+  /** [1, K, count, D]. */
+  private static Tensor keys(Tensor memory, PageRun run) {
+    return half(memory, 0, run);
+  }
+
+  /** [1, K, count, D]. */
+  private static Tensor values(Tensor memory, PageRun run) {
+    return half(memory, 1, run);
+  }
+
+  private static Tensor half(Tensor memory, int which, PageRun run) {
+    long heads = memory.size(0) / 2;
+    return memory.narrow(0, which * heads, heads).narrow(1, run.row(), run.count()).unsqueeze(0);
+  }
+}

@@ -1,0 +1,66 @@
+package org.eellm.generate;
+
+import java.util.List;
+import org.eellm.model.Head;
+
+/**
+ * How the tokens of one sequence come about: which heads are asked, what becomes of what they
+ * predict, and whether rows stop at a tap. Knows of the token in the making; what the text is so
+ * far, the {@link Sequence} knows.
+ */
+sealed interface Strategy
+    permits BeamStrategy,
+        ExitStrategy,
+        LeadingStrategy,
+        RecomputeStrategy,
+        ScoreStrategy,
+        SpeculativeStrategy,
+        StageStrategy {
+
+  /** What becomes of rows at a tap. */
+  enum Course {
+    /** They go on, behind all that waits there. */
+    GO_ON,
+    /** They wait. */
+    WAIT,
+    /** They leave, to go in again from layer 1. */
+    START_ANEW
+  }
+
+  /** The strategy of a request that a single rank decodes. */
+  static Strategy of(Decoding decoding) {
+    return switch (decoding) {
+      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy());
+      case Decoding.Recompute anew -> new RecomputeStrategy(anew.policy());
+      case Decoding.Speculative draft -> new SpeculativeStrategy(draft.length());
+      case Decoding.Score score -> new ScoreStrategy(score);
+    };
+  }
+
+  /** Starts a step, in which the sequence's moving rows go in. */
+  void begin(Sequence sequence);
+
+  /** Of how many of the last moving rows a head is to predict: none, where it is not asked. */
+  int asked(Sequence sequence, Head head);
+
+  /** What was predicted of the token in the making so far, shallowest head first; changes. */
+  default List<Prediction> earlier() {
+    return List.of();
+  }
+
+  /**
+   * Takes what a head predicts.
+   *
+   * @param predictions of as many of the last moving rows as were asked for, in order of positions;
+   *     valid during the call
+   */
+  void onPredictions(Sequence sequence, List<Prediction> predictions);
+
+  /**
+   * What becomes of the moving rows at a tap of a head in use that is not the last.
+   *
+   * @param rows how many would wait there then
+   * @param maxPending how many may
+   */
+  Course atTap(Sequence sequence, int rows, int maxPending);
+}
