@@ -1,9 +1,41 @@
 package org.eellm.decode.engine;
 
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.Collectors;
+import org.eellm.config.SettingException;
+
 /** Which kernels multiply on CPUs. */
 public enum KernelChoice {
   /** The fastest that the processor has. */
   FASTEST,
   /** The Vector API's alone, as on a processor that has nothing else. */
-  VECTORS
+  VECTORS;
+
+  /** The system property that chooses. */
+  public static final String PROPERTY = "eellm.kernel";
+
+  /**
+   * What {@value #PROPERTY} says; the fastest where it says nothing.
+   *
+   * @throws SettingException if it says something else
+   */
+  public static KernelChoice configured() {
+    String value = System.getProperty(PROPERTY, "fastest");
+    for (KernelChoice choice : values()) {
+      if (choice.text().equals(value)) {
+        return choice;
+      }
+    }
+    throw new SettingException(
+        PROPERTY,
+        "'%s' is no choice of kernels; use one of %s"
+            .formatted(
+                value,
+                Arrays.stream(values()).map(KernelChoice::text).collect(Collectors.joining(", "))));
+  }
+
+  private String text() {
+    return name().toLowerCase(Locale.ROOT);
+  }
 }

@@ -2,6 +2,8 @@ package org.eellm.decode.engine;
 
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
 
 /**
  * Takes blocks of rows through a model, or the part of it that is on this rank. Hidden states lie
@@ -23,7 +25,11 @@ public interface ModelRunner extends AutoCloseable {
    * @param pages of keys and values
    */
   static ModelRunner of(Decoder model, int vocabSize, int pages) {
-    return new TorchRunner(model, vocabSize, pages);
+    try (Scope _ = Scope.open()) {
+      return model.device().is_cpu()
+          ? new KernelRunner(model, vocabSize, pages, Torch.threads(), KernelChoice.configured())
+          : new TorchRunner(model, vocabSize, pages);
+    }
   }
 
   /** The model, whose parameters must not change meanwhile. */
