@@ -135,6 +135,22 @@ public final class Lanes {
     return bits.add(0x7FFF).add(odd).and(0xFFFF0000).reinterpretAsFloats();
   }
 
+  /**
+   * Stores as bfloat16, each number in one half of 32 bits: in the first half, with the second one
+   * cleared, so that nothing that was there before may meet a factor of 0 (it might be a NaN); or
+   * in the second, with the first one as it was.
+   *
+   * @param which half, 0 or 1
+   */
+  static void storeHalf(FloatVector x, int which, long address) {
+    IntVector bits = rounded(x).reinterpretAsInts();
+    IntVector both =
+        which == 0
+            ? bits.lanewise(VectorOperators.LSHR, 16)
+            : IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER).and(0xFFFF).or(bits);
+    both.intoMemorySegment(MEMORY, address, ORDER);
+  }
+
   /** A bfloat16 number. */
   public static float get(long address) {
     return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);

@@ -1,7 +1,6 @@
 package org.eellm.kernel;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.eellm.kernel.Lanes.MEMORY;
 
 /**
@@ -52,42 +51,47 @@ public record PageLayout(WeightFormat format, int width) {
    *
    * @param page address
    * @param offset of the position in it
+   * @param key [width]; changed
+   * @param value address, float32
    */
-  public void write(long page, int offset, float[] key, int keyFrom, long value) {
+  public void write(long page, int offset, float[] key, long value) {
     long keys = page + 4L * offset;
+    long values = page + keyBytes() + offset / format.inputsTogether() * valueStepBytes();
     switch (format) {
       case FLOAT32 -> {
         for (int i = 0; i < width; i++) {
-          Lanes.putFloat(key[keyFrom + i], keys + 4L * POSITIONS * i);
+          Lanes.putFloat(key[i], keys + 4L * POSITIONS * i);
         }
-        long values = page + keyBytes() + offset * valueStepBytes();
-        for (int i = 0; i < width; i++) {
-          Lanes.putFloat(Lanes.getFloat(value + 4L * i), values + 4L * i);
-        }
+        RowArithmetic.copy(value, values, width);
       }
       case BFLOAT16 -> {
-        for (int i = 0; i < width; i += 2) {
-          int second = i + 1 < width ? Lanes.bfloat16(key[keyFrom + i + 1]) << 16 : 0;
-          MEMORY.set(
-              JAVA_INT_UNALIGNED,
-              keys + 2L * POSITIONS * i,
-              Lanes.bfloat16(key[keyFrom + i]) & 0xFFFF | second);
-        }
-        long values = page + keyBytes() + offset / 2 * valueStepBytes();
+        writePairs(key, keys);
         writeValues(value, values, offset % 2);
       }
       case INT8 -> throw new IllegalStateException();
     }
   }
 
+  private void writePairs(float[] key, long keys) {
+    for (int i = 0; i + 1 < width; i += 2) {
+      int pair = Lanes.bfloat16(key[i]) & 0xFFFF | Lanes.bfloat16(key[i + 1]) << 16;
+      MEMORY.set(JAVA_INT_UNALIGNED, keys + 2L * POSITIONS * i, pair);
+    }
+    if (width % 2 == 1) {
+      int last = Lanes.bfloat16(key[width - 1]) & 0xFFFF;
+      MEMORY.set(JAVA_INT_UNALIGNED, keys + 2L * POSITIONS * (width - 1), last);
+    }
+  }
+
   private void writeValues(long value, long values, int which) {
-    for (int i = 0; i < width; i++) {
+    int whole = Lanes.FLOATS.loopBound(width);
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      Lanes.storeHalf(Lanes.loadFloats(value + 4L * i), which, values + 4L * i);
+    }
+    for (int i = whole; i < width; i++) {
       int bits = Lanes.bfloat16(Lanes.getFloat(value + 4L * i)) & 0xFFFF;
-      if (which == 0) { // nothing that was there before may meet a weight of 0: it might be a NaN
-        MEMORY.set(JAVA_INT_UNALIGNED, values + 4L * i, bits);
-      } else {
-        MEMORY.set(JAVA_SHORT_UNALIGNED, values + 4L * i + 2, (short) bits);
-      }
+      int first = which == 0 ? 0 : MEMORY.get(JAVA_INT_UNALIGNED, values + 4L * i) & 0xFFFF;
+      MEMORY.set(JAVA_INT_UNALIGNED, values + 4L * i, which == 0 ? bits : first | bits << 16);
     }
   }
 

@@ -21,6 +21,7 @@ public final class PagedAttention implements AutoCloseable {
   private final PageLayout layout;
   private final float[] query;
   private final float[] weights = new float[TILE * GROUP];
+  private final float[] rowWeights = new float[GROUP];
   private final float[] largest = new float[TILE];
   private final float[] totals = new float[TILE * Lanes.WIDTH];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
@@ -131,12 +132,15 @@ public final class PagedAttention implements AutoCloseable {
       }
       largest[row] = max;
     }
-    exponentials(at, max, row);
-    for (int i = 0; i < Math.min(GROUP, visible); i++) {
-      weights[i * count + row] = Lanes.getFloat(at + 4L * i);
+    float[] to = count == 1 ? weights : rowWeights;
+    exponentials(at, max, row, to);
+    if (visible < GROUP) {
+      Arrays.fill(to, Math.max(0, visible), GROUP, 0);
     }
-    for (int i = Math.max(0, visible); i < GROUP; i++) {
-      weights[i * count + row] = 0;
+    if (count > 1) {
+      for (int i = 0; i < GROUP; i++) {
+        weights[i * count + row] = rowWeights[i];
+      }
     }
   }
 
@@ -158,13 +162,13 @@ public final class PagedAttention implements AutoCloseable {
         .intoArray(totals, row * Lanes.WIDTH);
   }
 
-  private void exponentials(long at, float max, int row) {
+  private void exponentials(long at, float max, int row, float[] to) {
     FloatVector total = FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH);
     for (int i = 0; i < VECTORS; i++) {
       FloatVector score = Lanes.loadFloats(at + (long) i * Lanes.BYTES);
       FloatVector weight = Lanes.expOfNegative(score.sub(max));
       weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
-      Lanes.storeFloats(weight, at + (long) i * Lanes.BYTES);
+      weight.intoArray(to, i * Lanes.WIDTH);
       total = total.add(weight);
     }
     total.intoArray(totals, row * Lanes.WIDTH);

@@ -12,6 +12,50 @@ public final class RowArithmetic {
 
   private RowArithmetic() {}
 
+  /** Copies float32 numbers. */
+  static void copy(long x, long to, int count) {
+    int whole = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      Lanes.storeFloats(Lanes.loadFloats(x + 4L * i), to + 4L * i);
+    }
+    for (int i = whole; i < count; i++) {
+      Lanes.putFloat(Lanes.getFloat(x + 4L * i), to + 4L * i);
+    }
+  }
+
+  /** Reads float32 numbers into an array. */
+  public static void read(long x, float[] to, int at, int count) {
+    int whole = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      Lanes.loadFloats(x + 4L * i).intoArray(to, at + i);
+    }
+    for (int i = whole; i < count; i++) {
+      to[at + i] = Lanes.getFloat(x + 4L * i);
+    }
+  }
+
+  /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
+  public static void turn(
+      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
+    int whole = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < whole; i += Lanes.WIDTH) {
+      FloatVector cos = FloatVector.fromArray(Lanes.FLOATS, cosines, from + i);
+      FloatVector sin = FloatVector.fromArray(Lanes.FLOATS, sines, from + i);
+      FloatVector a = FloatVector.fromArray(Lanes.FLOATS, x, first + i);
+      FloatVector b = FloatVector.fromArray(Lanes.FLOATS, x, second + i);
+      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i);
+      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i);
+    }
+    for (int i = whole; i < count; i++) {
+      float cos = cosines[from + i];
+      float sin = sines[from + i];
+      float a = x[first + i];
+      float b = x[second + i];
+      x[first + i] = a * cos - b * sin;
+      x[second + i] = b * cos + a * sin;
+    }
+  }
+
   /** Adds float32 numbers to others. */
   public static void add(long x, long to, int count) {
     int whole = Lanes.FLOATS.loopBound(count);

@@ -5,7 +5,6 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.decode.engine.PassClock.Part;
 import org.eellm.kernel.Activations;
-import org.eellm.kernel.Lanes;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.RowArithmetic;
@@ -124,7 +123,6 @@ sealed interface KernelBranch {
             first + page * pass.memory().pageBytes(),
             position % PageLayout.POSITIONS,
             own.key,
-            0,
             fusedRow + 4L * valueAt);
       }
     }
@@ -132,9 +130,7 @@ sealed interface KernelBranch {
     /** Copies a head, with its bias. */
     private void take(long fusedRow, int at, float[] to, int toAt) {
       int width = shard.headDim();
-      for (int i = 0; i < width; i++) {
-        to[toAt + i] = Lanes.getFloat(fusedRow + 4L * (at + i));
-      }
+      RowArithmetic.read(fusedRow + 4L * at, to, toAt, width);
       if (bias.isPresent()) {
         float[] added = bias.get();
         for (int i = 0; i < width; i++) {

@@ -9,6 +9,7 @@ import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.ProcessorCache;
 import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
 import org.eellm.model.Decoder;
@@ -161,9 +162,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private void embed(long from, RowBlock rows, int index) {
-    for (int i = 0; i < hidden; i++) {
-      row[i] = Lanes.getFloat(from + 4L * i);
-    }
+    RowArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.positions();
     if (positions.isPresent()) {
       positions.get().read(rows.position(index), position);

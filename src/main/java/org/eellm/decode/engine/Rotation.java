@@ -3,6 +3,7 @@ package org.eellm.decode.engine;
 import java.util.Arrays;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.kernel.RowArithmetic;
 import org.eellm.model.Rope;
 
 /**
@@ -45,13 +46,6 @@ final class Rotation {
   /** Turns a head. */
   void turn(float[] head, int from, int position) {
     int pairs = frequencies.length;
-    for (int j = 0; j < pairs; j++) {
-      float cos = cosines[position * pairs + j];
-      float sin = sines[position * pairs + j];
-      float a = head[from + j];
-      float b = head[from + half + j];
-      head[from + j] = a * cos - b * sin;
-      head[from + half + j] = b * cos + a * sin;
-    }
+    RowArithmetic.turn(head, from, from + half, cosines, sines, position * pairs, pairs);
   }
 }
