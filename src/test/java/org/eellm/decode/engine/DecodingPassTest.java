@@ -1,0 +1,102 @@
+package org.eellm.decode.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.management.ThreadMXBean;
+import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.generate.BeamSearch;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.DraftLength;
+import org.eellm.generate.ExitPolicies;
+import org.eellm.generate.Generator;
+import org.eellm.generate.Limits;
+import org.eellm.generate.Request;
+import org.eellm.generate.Sampler;
+import org.eellm.generate.Scorer;
+import org.eellm.generate.SmallModel;
+import org.eellm.generate.Threshold;
+import org.eellm.generate.TokenListener;
+import org.eellm.generate.TokenListener.Reaction;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
+
+/** What decoding on a CPU does without: libtorch's operators, and new objects. */
+final class DecodingPassTest {
+  private static final ExitLayout EXITS =
+      new ExitLayout(List.of(1, 2, 4), true, false, false, false);
+
+  private static Request request(int seed, int maxTokens, Decoding decoding) {
+    List<Integer> prompt = new Random(seed).ints(8, 0, SmallModel.VOCABULARY).boxed().toList();
+    return new Request(prompt, maxTokens, Set.of(), decoding, Sampler.greedy());
+  }
+
+  private static Decoding sometimes() {
+    return new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.1)));
+  }
+
+  @Test
+  @EnabledIfSystemProperty(named = "os.arch", matches = "amd64")
+  void generate_onCpu_callsNoOperatorOfLibtorch() {
+    ExitLayout everything = new ExitLayout(List.of(1, 2, 4), true, true, true, false);
+    for (DataType type : DataType.values()) {
+      try (Decoder model = SmallModel.of(everything, type);
+          OperatorCounter operators = new OperatorCounter()) {
+        try (Scope _ = Scope.open()) {
+          var _ = torch.zeros(2, 2);
+        }
+        assertThat(operators.count()).isPositive();
+        long before = operators.count();
+        Limits limits = Limits.of(model);
+        List<Request> requests = new ArrayList<>();
+        requests.add(request(1, 30, sometimes()));
+        requests.add(request(2, 30, new Decoding.Recompute(ExitPolicies.fixed(2))));
+        requests.add(request(3, 30, new Decoding.Speculative(2, new DraftLength.Fixed(3))));
+        requests.add(request(4, 30, Decoding.full()));
+
+        Generator.generate(model, limits, requests, TokenListener.none());
+        Scorer.score(model, limits, List.of(List.of(1, 2, 3, 4)), "exit_2", 3);
+        new BeamSearch(3, 1).search(model, limits, List.of(5, 6), 8, Set.of());
+
+        assertThat(operators.count()).isEqualTo(before);
+      }
+    }
+  }
+
+  @Test
+  void generate_greedily_allocatesLittleMoreThanTokens() {
+    try (Decoder model = SmallModel.of(EXITS, DataType.BFLOAT16)) {
+      for (int round = 0; round < 20; round++) {
+        bytesOfTokens(model, 80);
+      }
+
+      long bytes = bytesOfTokens(model, 80) - bytesOfTokens(model, 16);
+
+      assertThat(bytes / 64).isLessThanOrEqualTo(200);
+    }
+  }
+
+  /** What the threads that decode allocate for a text. */
+  private static long bytesOfTokens(Decoder model, int count) {
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    long[] bytes = new long[2];
+    long self = Thread.currentThread().threadId();
+    Generator.generate(
+        model,
+        Limits.of(model),
+        List.of(request(1, count, sometimes())),
+        (prompt, token) -> {
+          bytes[bytes[0] == 0 ? 0 : 1] = threads.getThreadAllocatedBytes(self);
+          return Reaction.CONTINUE;
+        });
+    return bytes[1] - bytes[0];
+  }
+}
