@@ -19,7 +19,7 @@ import java.util.concurrent.locks.LockSupport;
  * first member.
  */
 public final class ThreadTeam implements AutoCloseable {
-  private static final long SPIN_NANOS = 50_000;
+  private static final long SPIN_NANOS = 30_000;
 
   /** How long a member is ready for the next region, between which a program does other things. */
   private static final long READY_NANOS = 300_000;
@@ -222,10 +222,10 @@ public final class ThreadTeam implements AutoCloseable {
       if (members.size() == 1) {
         return;
       }
-      // Nobody passes a phase before its items are done. So what is done belongs to phases up to
-      // the
-      // earliest unfinished one, and a number suffices to tell that it ends. A member that comes
-      // late finds nothing to take in old phases, and their numbers reached.
+      // Nobody passes a phase before its items are done, so `done` counts no item of a later phase.
+      // A member that comes late takes nothing in phases that have ended, and passes them. What
+      // items have written is visible then: each member adds to `done` after its items, and all
+      // read it before they go on.
       if (taken > 0 && done.addAndGet(taken) >= target) {
         wakeOthers(this);
       }
@@ -266,7 +266,7 @@ public final class ThreadTeam implements AutoCloseable {
         if (region == seen) {
           return; // closed
         }
-        seen = region;
+        seen = region; // which stays until all have left it, this member too
         take(program);
       }
     }
