@@ -28,8 +28,6 @@ public final class Lanes {
   static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-  private static final VectorSpecies<Byte> INT8 =
-      VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4));
   static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
   /**
@@ -191,11 +189,17 @@ public final class Lanes {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
   }
 
-  /** {@link #WIDTH} int8 numbers. */
+  /** {@link #WIDTH} int8 numbers; not with vectors of 128 bits. */
   public static FloatVector loadBytes(long address) {
     return (FloatVector)
-        ByteVector.fromMemorySegment(INT8, MEMORY, address, ORDER)
+        ByteVector.fromMemorySegment(Quarter.INT8, MEMORY, address, ORDER)
             .convertShape(VectorOperators.B2F, FLOATS, 0);
+  }
+
+  /** Apart, since there is no such vector where vectors are of 128 bits. */
+  private static final class Quarter {
+    static final VectorSpecies<Byte> INT8 =
+        VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4));
   }
 
   /** {@link #WIDTH} float32 numbers. */

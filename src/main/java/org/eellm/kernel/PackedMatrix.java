@@ -2,6 +2,7 @@ package org.eellm.kernel;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.eellm.kernel.Lanes.MEMORY;
 
@@ -24,6 +25,11 @@ public record PackedMatrix(
 
   /** Steps of a block that are packed together, so that cache lines of the source are read once. */
   private static final int TILE = 16;
+
+  /** From a group of inputs to the next. */
+  private static final long STEP_BYTES = 4L * BLOCK;
+
+  private static final long FIRST = 0xFFFF_FFFFL; // of two groups
 
   /** Bytes that a matrix takes. */
   public static long bytes(WeightFormat format, int out, int in) {
@@ -79,10 +85,8 @@ public record PackedMatrix(
     int whole = in / group;
     long to = block(block);
     for (int first = 0; first < whole; first += TILE) {
-      int end = Math.min(whole, first + TILE);
-      for (int o = 0; o < rows; o++) {
-        packRow(source + o * row, first, end, to + 4L * o);
-      }
+      int count = Math.min(TILE, whole - first);
+      packTile(source + 4L * first, row, rows, count, to + STEP_BYTES * first);
     }
     if (whole < steps()) {
       for (int o = 0; o < rows; o++) {
@@ -94,10 +98,31 @@ public record PackedMatrix(
     }
   }
 
-  private static void packRow(long source, int first, int end, long to) {
-    for (int k = first; k < end; k++) {
-      int together = MEMORY.get(JAVA_INT_UNALIGNED, source + 4L * k);
-      MEMORY.set(JAVA_INT_UNALIGNED, to + 4L * BLOCK * k, together);
+  /** Packs some groups of all rows: two groups of two rows at once, then what is left. */
+  private static void packTile(long source, long row, int rows, int count, long to) {
+    int evenRows = rows & ~1;
+    int evenCount = count & ~1;
+    for (int o = 0; o < evenRows; o += 2) {
+      long from = source + o * row;
+      for (int k = 0; k < evenCount; k += 2) {
+        long a = MEMORY.get(JAVA_LONG_UNALIGNED, from + 4L * k);
+        long b = MEMORY.get(JAVA_LONG_UNALIGNED, from + row + 4L * k);
+        long at = to + STEP_BYTES * k + 4L * o;
+        MEMORY.set(JAVA_LONG_UNALIGNED, at, a & FIRST | b << 32);
+        MEMORY.set(JAVA_LONG_UNALIGNED, at + STEP_BYTES, a >>> 32 | b & ~FIRST);
+      }
+    }
+    packOneByOne(source, row, 0, evenRows, evenCount, count, to);
+    packOneByOne(source, row, evenRows, rows, 0, count, to);
+  }
+
+  private static void packOneByOne(
+      long source, long row, int firstRow, int rows, int first, int count, long to) {
+    for (int o = firstRow; o < rows; o++) {
+      for (int k = first; k < count; k++) {
+        int together = MEMORY.get(JAVA_INT_UNALIGNED, source + o * row + 4L * k);
+        MEMORY.set(JAVA_INT_UNALIGNED, to + STEP_BYTES * k + 4L * o, together);
+      }
     }
   }
 

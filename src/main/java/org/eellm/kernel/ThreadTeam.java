@@ -14,13 +14,16 @@ import java.util.concurrent.locks.LockSupport;
  * come: one whose core another program has taken delays the others by the item it is at, if any,
  * and catches up later.
  *
- * <p>Who waits spins for some microseconds, then yields, then sleeps. One thread at a time runs
- * regions; it is the first member.
+ * <p>Who waits spins for some microseconds, then sleeps until woken: a core that is left idle soon
+ * gets a member that waits behind another program. One thread at a time runs regions; it is the
+ * first member.
  */
 public final class ThreadTeam implements AutoCloseable {
   private static final long SPIN_NANOS = 30_000;
-  private static final long YIELD_NANOS = 300_000;
-  private static final long NAP_NANOS = 50_000;
+
+  /** How long a member is ready for the next region, between which a program does other things. */
+  private static final long READY_NANOS = 300_000;
+
   private static final int SPINS_BETWEEN_LOOKS = 32;
 
   /** Numbers between those of two members, so that they do not share a cache line. */
@@ -97,13 +100,10 @@ public final class ThreadTeam implements AutoCloseable {
     program = work;
     regions++;
     region = regions;
-    for (int i = 1; i < members.size(); i++) {
-      if (members.get(i).asleep) {
-        LockSupport.unpark(members.get(i).thread);
-      }
-    }
+    first.thread = Thread.currentThread();
+    wakeOthers(first);
     first.take(work);
-    first.await(allLeft, false);
+    first.await(allLeft, SPIN_NANOS);
     for (int i = 0; i < members.size(); i++) {
       firstPhase = Math.max(firstPhase, members.get(i).phase);
     }
@@ -114,6 +114,20 @@ public final class ThreadTeam implements AutoCloseable {
         case RuntimeException e -> throw e;
         case Error e -> throw e;
         default -> throw new IllegalStateException(thrown);
+      }
+    }
+  }
+
+  /**
+   * Wakes who sleeps, after something has changed that others may wait for. No wake-up is lost: a
+   * member says that it sleeps before it looks a last time, and who changes something does so
+   * before looking who sleeps. All of that is volatile, so one of the two sees the other.
+   */
+  private void wakeOthers(Member self) {
+    for (int i = 0; i < members.size(); i++) {
+      Member member = members.get(i);
+      if (member.asleep && member != self) {
+        LockSupport.unpark(member.thread);
       }
     }
   }
@@ -157,6 +171,9 @@ public final class ThreadTeam implements AutoCloseable {
 
     /** Begins a phase of so many items. */
     public void begin(int count) {
+      if (count >= 1 << ITEM_BITS) {
+        throw new IllegalArgumentException(count + " items are too many for a phase");
+      }
       phase++;
       items = count;
       owner = 0;
@@ -205,8 +222,12 @@ public final class ThreadTeam implements AutoCloseable {
       if (members.size() == 1) {
         return;
       }
-      if (taken > 0) {
-        done.addAndGet(taken);
+      // Nobody passes a phase before its items are done, so `done` counts no item of a later phase.
+      // A member that comes late takes nothing in phases that have ended, and passes them. What
+      // items have written is visible then: each member adds to `done` after its items, and all
+      // read it before they go on.
+      if (taken > 0 && done.addAndGet(taken) >= target) {
+        wakeOthers(this);
       }
       if (done.get() < target) {
         awaitPhase();
@@ -214,7 +235,7 @@ public final class ThreadTeam implements AutoCloseable {
     }
 
     private void awaitPhase() {
-      await(phaseEnds, false);
+      await(phaseEnds, SPIN_NANOS);
       if (failure != NONE) {
         throw new Abandoned();
       }
@@ -235,26 +256,23 @@ public final class ThreadTeam implements AutoCloseable {
         failure = e;
       } finally {
         left.incrementAndGet();
+        wakeOthers(this);
       }
     }
 
     private void work() {
       while (true) {
-        await(regionBegins, true);
-        if (closed) {
-          return;
+        await(regionBegins, READY_NANOS);
+        if (region == seen) {
+          return; // closed
         }
-        seen = region;
+        seen = region; // which stays until all have left it, this member too
         take(program);
       }
     }
 
-    /**
-     * Waits.
-     *
-     * @param idle whether for the next region, which may come late or never
-     */
-    private void await(Condition condition, boolean idle) {
+    /** Waits: spins, then yields for up to so long, then sleeps. */
+    private void await(Condition condition, long awakeNanos) {
       long start = 0;
       for (int spins = 1; !condition.holds(); spins++) {
         Thread.onSpinWait();
@@ -262,8 +280,8 @@ public final class ThreadTeam implements AutoCloseable {
           long now = System.nanoTime();
           if (start == 0) {
             start = now;
-          } else if (now - start > YIELD_NANOS) {
-            sleep(condition, idle);
+          } else if (now - start > awakeNanos) {
+            sleep(condition);
           } else if (now - start > SPIN_NANOS) {
             Thread.yield();
           }
@@ -271,11 +289,7 @@ public final class ThreadTeam implements AutoCloseable {
       }
     }
 
-    private void sleep(Condition condition, boolean idle) {
-      if (!idle) {
-        LockSupport.parkNanos(NAP_NANOS);
-        return;
-      }
+    private void sleep(Condition condition) {
       asleep = true;
       while (!condition.holds()) {
         LockSupport.park();

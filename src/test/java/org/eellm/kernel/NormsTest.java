@@ -1,0 +1,90 @@
+package org.eellm.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+final class NormsTest {
+  private static final double EPSILON = 1e-5;
+
+  static IntStream widths() {
+    return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(768, 1001));
+  }
+
+  @ParameterizedTest
+  @MethodSource("widths")
+  void rms_anyWidth_agreesWithFloat64(int width) {
+    float[] x = random(width, 1);
+    float[] weight = random(width, 2);
+    double[] expected = rms(x, weight);
+    float[] out = new float[width];
+    try (NativeFloats memory = NativeFloats.of(x)) {
+      Norms.rms(memory.address(), weight, EPSILON, out);
+    }
+    assertClose(out, expected);
+  }
+
+  @ParameterizedTest
+  @MethodSource("widths")
+  void rms_partOfAnArray_changesThatPartOnly(int width) {
+    float[] x = random(width, 1);
+    float[] weight = random(width, 2);
+    float[] array = new float[width + 5];
+    Arrays.fill(array, 7);
+    System.arraycopy(x, 0, array, 3, width);
+    Norms.rms(array, 3, weight, EPSILON);
+    assertClose(Arrays.copyOfRange(array, 3, 3 + width), rms(x, weight));
+    assertThat(Arrays.copyOf(array, 3)).containsOnly(7);
+    assertThat(Arrays.copyOfRange(array, 3 + width, array.length)).containsOnly(7);
+  }
+
+  @ParameterizedTest
+  @MethodSource("widths")
+  void layer_anyWidth_agreesWithFloat64(int width) {
+    float[] x = random(width, 1);
+    float[] weight = random(width, 2);
+    float[] bias = random(width, 3);
+    double mean = IntStream.range(0, width).mapToDouble(i -> x[i]).average().orElseThrow();
+    double variance =
+        IntStream.range(0, width)
+            .mapToDouble(i -> (x[i] - mean) * (x[i] - mean))
+            .average()
+            .orElseThrow();
+    double[] expected = new double[width];
+    for (int i = 0; i < width; i++) {
+      expected[i] = (x[i] - mean) / Math.sqrt(variance + EPSILON) * weight[i] + bias[i];
+    }
+    float[] out = new float[width];
+    try (NativeFloats memory = NativeFloats.of(x)) {
+      Norms.layer(memory.address(), weight, bias, EPSILON, out);
+    }
+    assertClose(out, expected);
+  }
+
+  private static double[] rms(float[] x, float[] weight) {
+    double mean =
+        IntStream.range(0, x.length).mapToDouble(i -> (double) x[i] * x[i]).average().orElseThrow();
+    double[] expected = new double[x.length];
+    for (int i = 0; i < x.length; i++) {
+      expected[i] = x[i] / Math.sqrt(mean + EPSILON) * weight[i];
+    }
+    return expected;
+  }
+
+  private static float[] random(int width, int seed) {
+    return RandomMatrix.rows(1, width, new Random(seed))[0];
+  }
+
+  private static void assertClose(float[] actual, double[] expected) {
+    for (int i = 0; i < actual.length; i++) {
+      assertThat((double) actual[i])
+          .as("number %d of %d", i, actual.length)
+          .isCloseTo(expected[i], within(3e-6));
+    }
+  }
+}
