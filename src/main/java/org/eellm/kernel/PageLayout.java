@@ -51,7 +51,7 @@ public record PageLayout(WeightFormat format, int width) {
    *
    * @param page address
    * @param offset of the position in it
-   * @param key [width]; changed
+   * @param key [width]
    * @param value address, float32
    */
   public void write(long page, int offset, float[] key, long value) {

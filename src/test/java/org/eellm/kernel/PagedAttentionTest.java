@@ -169,7 +169,7 @@ final class PagedAttentionTest {
             Lanes.putFloat(values[position][i], value.address() + 4L * i);
           }
           layout.write(
-              page(position), position % PageLayout.POSITIONS, keys[position], 0, value.address());
+              page(position), position % PageLayout.POSITIONS, keys[position], value.address());
           if (layout.format() == WeightFormat.BFLOAT16) {
             round(keys[position]);
             round(values[position]);

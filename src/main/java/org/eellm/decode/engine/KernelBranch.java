@@ -40,7 +40,7 @@ sealed interface KernelBranch {
       Optional<RowNorm.Rms> queryNorm,
       Optional<RowNorm.Rms> keyNorm,
       PackedMatrix output,
-      Optional<float[]> outputBias,
+      KernelPass.Residual residual,
       ModelConfig shard,
       ResidualPath path,
       int slot)
@@ -55,7 +55,7 @@ sealed interface KernelBranch {
           branch.headNorms().map(HeadNorms::query).map(norm -> (RowNorm.Rms) RowNorm.of(norm)),
           branch.headNorms().map(HeadNorms::key).map(norm -> (RowNorm.Rms) RowNorm.of(norm)),
           output,
-          WeightReader.floats(branch.output().bias()),
+          new KernelPass.Residual(WeightReader.floats(branch.output().bias())),
           shard,
           branch.path(),
           branch.slot());
@@ -94,7 +94,7 @@ sealed interface KernelBranch {
       if (path == ResidualPath.PARALLEL_ATTENTION) {
         pass.keepInput(member); // the MLP reads what attention has read
       }
-      pass.addProduct(member, output, space.mixed, outputBias);
+      pass.addProduct(member, output, space.mixed, residual);
       pass.clock().mark(member, Part.OUTPUT_PRODUCTS);
     }
 
@@ -194,10 +194,10 @@ sealed interface KernelBranch {
       Optional<float[]> gateBias,
       Optional<float[]> upBias,
       PackedMatrix down,
-      Optional<float[]> downBias,
+      KernelPass.Residual residual,
       Activation activation,
       ResidualPath path)
-      implements KernelBranch {
+      implements KernelBranch, KernelPass.Sink {
 
     static Mlp of(MlpBranch branch, PackedMatrix up, PackedMatrix down) {
       Activation activation = branch.model().activation();
@@ -210,7 +210,7 @@ sealed interface KernelBranch {
           gated ? bias.map(all -> java.util.Arrays.copyOf(all, ffn)) : Optional.empty(),
           gated ? bias.map(all -> java.util.Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
           down,
-          WeightReader.floats(branch.down().bias()),
+          new KernelPass.Residual(WeightReader.floats(branch.down().bias())),
           activation,
           branch.path());
     }
@@ -222,30 +222,39 @@ sealed interface KernelBranch {
 
     @Override
     public void run(Member member, KernelPass pass) {
-      Activations active = pass.workspace().active;
-      boolean gated = activation == Activation.SWIGLU;
-      int each = gated ? 2 : 1;
       int input = path == ResidualPath.PARALLEL_MLP ? 1 : 0;
       Activations normed = pass.normed(member, norm, input);
-      pass.product(
-          member,
-          up,
-          normed,
-          each,
-          (own, block, blocks, firstRow, rows, rowBytes) -> {
-            for (int row = 0; row < rows; row++) {
-              for (int i = 0; i < blocks; i += each) {
-                long at = own.tile.address() + row * rowBytes + 4L * i * PackedMatrix.BLOCK;
-                int column = (block + i) / each * PackedMatrix.BLOCK;
-                int count = Math.min(PackedMatrix.BLOCK, active.in() - column);
-                activate(at, column, count, own.block);
-                active.put(firstRow + row, column, own.block, 0, count);
-              }
-            }
-          });
+      pass.product(member, up, normed, blocksEach(), this);
       pass.clock().mark(member, Part.MLP_PRODUCTS);
-      pass.addProduct(member, down, active, downBias);
+      pass.addProduct(member, down, pass.workspace().active, residual);
       pass.clock().mark(member, Part.DOWN_PRODUCTS);
+    }
+
+    /** Blocks that go together: gate and up, or up alone. */
+    private int blocksEach() {
+      return activation == Activation.SWIGLU ? 2 : 1;
+    }
+
+    @Override
+    public void take(
+        KernelPass pass,
+        Workspace.Own own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes) {
+      Activations active = pass.workspace().active;
+      int each = blocksEach();
+      for (int row = 0; row < rows; row++) {
+        for (int i = 0; i < blocks; i += each) {
+          long at = own.tile.address() + row * rowBytes + 4L * i * PackedMatrix.BLOCK;
+          int column = (block + i) / each * PackedMatrix.BLOCK;
+          int count = Math.min(PackedMatrix.BLOCK, active.in() - column);
+          activate(at, column, count, own.block);
+          active.put(firstRow + row, column, own.block, 0, count);
+        }
+      }
     }
 
     private void activate(long at, int column, int count, float[] out) {

@@ -33,12 +33,9 @@ final class KernelPass {
   private final PassClock clock = new PassClock();
   private final ThreadTeam.Program program = this::run;
 
-  private final ThreadTeam.Program prediction = this::predict;
-
   private List<KernelBranch> branches = List.of();
   private int from;
   private int to;
-  private Optional<KernelHead> head = Optional.empty();
   private int firstLogits;
   private int[] slots = new int[Workspace.MAX_ROWS];
   private int[] positions = new int[Workspace.MAX_ROWS];
@@ -60,7 +57,41 @@ final class KernelPass {
      * @param firstRow the first row
      * @param rowBytes from a row of the tile to the next
      */
-    void take(Workspace.Own own, int block, int blocks, int firstRow, int rows, long rowBytes);
+    void take(
+        KernelPass pass,
+        Workspace.Own own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes);
+  }
+
+  /** Adds outputs, and a bias, to the stream. */
+  record Residual(Optional<float[]> bias) implements Sink {
+    @Override
+    public void take(
+        KernelPass pass,
+        Workspace.Own own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes) {
+      int column = block * PackedMatrix.BLOCK;
+      int width = Math.min(blocks * PackedMatrix.BLOCK, pass.hidden - column);
+      for (int row = 0; row < rows; row++) {
+        add(pass, own.tile.address() + row * rowBytes, firstRow + row, column, width);
+      }
+    }
+
+    private void add(KernelPass pass, long from, int row, int column, int width) {
+      long to = pass.stream(row) + 4L * column;
+      RowArithmetic.add(from, to, width);
+      if (bias.isPresent()) {
+        RowArithmetic.add(bias.get(), column, to, width);
+      }
+    }
   }
 
   KernelPass(
@@ -211,20 +242,20 @@ final class KernelPass {
   /**
    * Computes a head's logits, and figures of them, for the loaded rows.
    *
+   * @param program that calls {@link #predict(Member, KernelHead)}
    * @param at the first row of the logits
    */
-  void predict(KernelHead of, int at) {
-    head = Optional.of(of);
+  void predict(KernelHead of, ThreadTeam.Program program, int at) {
     firstLogits = at;
     workspace.normed.begin(rows);
     clock.start();
-    team.run(prediction);
+    team.run(program);
     of.logits().conclude(at, at + rows);
     clock.mark(Part.HAND_OVER);
   }
 
-  private void predict(Member member) {
-    KernelHead of = head.orElseThrow();
+  /** The same as a member. */
+  void predict(Member member, KernelHead of) {
     KernelLogits logits = of.logits();
     Activations normed = normed(member, of.norm(), 0);
     if (parallel.size() == 1) {
@@ -335,7 +366,7 @@ final class KernelPass {
       int group = x.groupRows();
       for (int row = 0; row < rows; row += group) {
         kernel.multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
-        sink.take(own, block, blocks, row, Math.min(group, rows - row), rowBytes);
+        sink.take(this, own, block, blocks, row, Math.min(group, rows - row), rowBytes);
       }
     }
     member.end();
@@ -350,39 +381,20 @@ final class KernelPass {
 
   private static final long ITEM_BYTES = 96 << 10;
 
-  /** Adds a product, and a bias, to the stream. */
-  void addProduct(Member member, PackedMatrix w, Activations x, Optional<float[]> bias) {
-    if (parallel.size() > 1) {
-      product(member, w, x, workspace.partial.address(), workspace.partialWidth);
-      sumOverRanks(member);
-      member.begin(rows);
-      for (int row = member.next(); row >= 0; row = member.next()) {
-        long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
-        add(from, row, 0, hidden, bias);
-      }
-      member.end();
+  /** Adds a product to the stream. */
+  void addProduct(Member member, PackedMatrix w, Activations x, Residual residual) {
+    if (parallel.size() == 1) {
+      product(member, w, x, 1, residual);
       return;
     }
-    product(
-        member,
-        w,
-        x,
-        1,
-        (own, block, blocks, firstRow, count, rowBytes) -> {
-          int column = block * PackedMatrix.BLOCK;
-          int width = Math.min(blocks * PackedMatrix.BLOCK, hidden - column);
-          for (int row = 0; row < count; row++) {
-            add(own.tile.address() + row * rowBytes, firstRow + row, column, width, bias);
-          }
-        });
-  }
-
-  private void add(long from, int row, int column, int width, Optional<float[]> bias) {
-    long to = stream(row) + 4L * column;
-    RowArithmetic.add(from, to, width);
-    if (bias.isPresent()) {
-      RowArithmetic.add(bias.get(), column, to, width);
+    product(member, w, x, workspace.partial.address(), workspace.partialWidth);
+    sumOverRanks(member);
+    member.begin(rows);
+    for (int row = member.next(); row >= 0; row = member.next()) {
+      long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
+      residual.add(this, from, row, 0, hidden);
     }
+    member.end();
   }
 
   /** Replaces partial sums with the sums over the ranks that share the inputs. */

@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
@@ -39,6 +40,7 @@ public final class KernelRunner implements ModelRunner {
   private final float[] row;
   private final float[] position;
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
+  private final List<ThreadTeam.Program> predictions; // by head here
   private final RowBlock headRows = new RowBlock();
   private final RowBlock askedRows = new RowBlock();
 
@@ -81,6 +83,10 @@ public final class KernelRunner implements ModelRunner {
     pass =
         new KernelPass(
             team, kernel, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    predictions =
+        packed.heads().stream()
+            .<ThreadTeam.Program>map(head -> member -> pass.predict(member, head))
+            .toList();
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
@@ -189,7 +195,8 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
-    KernelHead layers = head(head);
+    int index = indexHere(head);
+    KernelHead layers = packed.heads().get(index);
     RowBlock read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
     askedRows.clear();
     for (int i = 0; i < count; i++) {
@@ -200,7 +207,7 @@ public final class KernelRunner implements ModelRunner {
     for (int row = 0; row < count; ) {
       int first = row;
       row = pass.load(askedRows, row);
-      pass.predict(layers, first);
+      pass.predict(layers, predictions.get(index), first);
     }
     if (read == headRows) {
       for (int row = 0; row < headRows.rows(); row++) {
@@ -212,10 +219,10 @@ public final class KernelRunner implements ModelRunner {
 
   private static final int[] NO_PAGES = {};
 
-  private KernelHead head(Head head) {
+  private int indexHere(Head head) {
     for (int i = 0; i < packed.heads().size(); i++) {
       if (packed.heads().get(i).logits().head().index() == head.index()) {
-        return packed.heads().get(i);
+        return i;
       }
     }
     throw new IllegalArgumentException(head.name() + " is not on this rank");
