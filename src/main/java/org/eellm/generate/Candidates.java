@@ -7,10 +7,7 @@ import java.util.Arrays;
  * vocabulary is large, and the tokens of many sequences are drawn one after the other.
  */
 final class Candidates {
-  private static final float LOG2_E = 1.44269504f;
-  private static final float LN2_HIGH = 0.693359375f; // exact times every exponent
-  private static final float LN2_LOW = -2.12194440e-4f;
-  private static final float UNDERFLOW = -87; // e to this is almost the least normal number
+  private static final double UNDERFLOW = -110; // as a float, e to the power of this is 0
 
   private int[] ids = {}; // ascending
   private float[] weights = {}; // 0 for ids that cannot be drawn
@@ -34,20 +31,18 @@ final class Candidates {
   void fill(float[] logits, double temperature, int topK) {
     if (topK > 0 && topK < logits.length) {
       chooseBest(logits, topK);
+      for (int i = 0; i < count; i++) {
+        weights[i] = logits[ids[i]];
+      }
     } else {
       reserve(logits.length);
       for (int id = 0; id < logits.length; id++) {
         ids[id] = id;
       }
+      System.arraycopy(logits, 0, weights, 0, logits.length);
       count = logits.length;
     }
-    float largest = Float.NEGATIVE_INFINITY;
-    for (int i = 0; i < count; i++) {
-      largest = Math.max(largest, logits[ids[i]]);
-    }
-    for (int i = 0; i < count; i++) {
-      weights[i] = exponential((float) ((logits[ids[i]] - largest) / temperature));
-    }
+    exponentials(weights, count, 1 / temperature);
     sum();
   }
 
@@ -123,27 +118,47 @@ final class Candidates {
     order[at] = moved;
   }
 
-  /** e to the power of a number that is not positive, but for some units in the last place. */
-  private static float exponential(float x) {
-    if (!(x >= UNDERFLOW)) {
-      return 0;
+  /**
+   * Puts e to the power of {@code factor (x - largest)} in the place of each x. Java's compiler
+   * makes vectors of the loop, as it does not of {@link Math#exp}: e to the power of x is the 128th
+   * power of that of x / 128, for which a few terms are exact.
+   */
+  private static void exponentials(float[] values, int count, double factor) {
+    float largest = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < count; i++) {
+      largest = Math.max(largest, values[i]);
     }
-    int power = (int) (x * LOG2_E - 0.5f);
-    float r = x - power * LN2_HIGH - power * LN2_LOW; // at most half of ln 2 from 0
-    float sum = 1.9875691500e-4f; // Cephes' polynomial
-    sum = sum * r + 1.3981999507e-3f;
-    sum = sum * r + 8.3334519073e-3f;
-    sum = sum * r + 4.1665795894e-2f;
-    sum = sum * r + 1.6666665459e-1f;
-    sum = sum * r + 5.0000001201e-1f;
-    return (sum * r * r + r + 1) * Float.intBitsToFloat(power + 127 << 23);
+    for (int i = 0; i < count; i++) {
+      double x = Math.max((values[i] - largest) * factor, UNDERFLOW) * (1.0 / 128);
+      double power = 1.0 / 362880;
+      power = power * x + 1.0 / 40320;
+      power = power * x + 1.0 / 5040;
+      power = power * x + 1.0 / 720;
+      power = power * x + 1.0 / 120;
+      power = power * x + 1.0 / 24;
+      power = power * x + 1.0 / 6;
+      power = power * x + 1.0 / 2;
+      power = power * x + 1;
+      power = power * x + 1;
+      power *= power; // 2
+      power *= power;
+      power *= power; // 8
+      power *= power;
+      power *= power; // 32
+      power *= power;
+      power *= power; // 128
+      values[i] = (float) power;
+    }
   }
 
   private void sum() {
-    total = 0;
-    for (int i = 0; i < count; i++) {
-      total += weights[i];
+    double even = 0; // two sums, for each addition waits for the one before
+    double odd = 0;
+    for (int i = 0; i + 1 < count; i += 2) {
+      even += weights[i];
+      odd += weights[i + 1];
     }
+    total = even + odd + (count % 2 == 1 ? weights[count - 1] : 0);
   }
 
   /** The id of the largest logit, the lowest among equals. */
