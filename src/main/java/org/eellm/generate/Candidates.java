@@ -1,31 +1,164 @@
 package org.eellm.generate;
 
 import java.util.Arrays;
-import java.util.function.IntPredicate;
-import java.util.stream.IntStream;
 
-/** A distribution over ids to draw from. */
+/**
+ * A distribution over ids to draw from. It is filled anew for each token, in the same memory: a
+ * vocabulary is large, and the tokens of many sequences are drawn one after the other.
+ */
 final class Candidates {
-  private final double[] weights; // 0 for ids that cannot be drawn
-  private final double total;
+  private static final double UNDERFLOW = -110; // as a float, e to the power of this is 0
 
-  private Candidates(double[] weights) {
-    this.weights = weights;
-    total = Arrays.stream(weights).sum();
+  private int[] ids = {}; // ascending
+  private float[] weights = {}; // 0 for ids that cannot be drawn
+  private long[] order = {}; // of some ids, for a choice among them
+  private int count;
+  private double total;
+
+  /**
+   * The softmax of {@code logits / temperature} over the most probable ids.
+   *
+   * @param temperature above 0
+   * @param topK how many ids, the lower ones among equals; 0 for all
+   */
+  static Candidates of(float[] logits, double temperature, int topK) {
+    Candidates candidates = new Candidates();
+    candidates.fill(logits, temperature, topK);
+    return candidates;
+  }
+
+  /** Becomes {@link #of}. */
+  void fill(float[] logits, double temperature, int topK) {
+    if (topK > 0 && topK < logits.length) {
+      chooseBest(logits, topK);
+      for (int i = 0; i < count; i++) {
+        weights[i] = logits[ids[i]];
+      }
+    } else {
+      reserve(logits.length);
+      for (int id = 0; id < logits.length; id++) {
+        ids[id] = id;
+      }
+      System.arraycopy(logits, 0, weights, 0, logits.length);
+      count = logits.length;
+    }
+    exponentials(weights, count, 1 / temperature);
+    sum();
+  }
+
+  private void reserve(int size) {
+    if (ids.length < size) {
+      ids = new int[size];
+      weights = new float[size];
+    }
+  }
+
+  /** The ids of the largest logits, the lower ones among equals. */
+  private void chooseBest(float[] logits, int wanted) {
+    reserveOrder(wanted);
+    for (int id = 0; id < wanted; id++) {
+      order[id] = packed(logits[id], id);
+    }
+    for (int i = wanted / 2 - 1; i >= 0; i--) {
+      siftDown(i, wanted);
+    }
+    float least = value(order[0]);
+    for (int id = wanted; id < logits.length; id++) {
+      if (logits[id] > least) { // among equals the lower ids are there already
+        order[0] = packed(logits[id], id);
+        siftDown(0, wanted);
+        least = value(order[0]);
+      }
+    }
+    reserve(wanted);
+    for (int i = 0; i < wanted; i++) {
+      ids[i] = id(order[i]);
+    }
+    Arrays.sort(ids, 0, wanted);
+    count = wanted;
+  }
+
+  private void reserveOrder(int size) {
+    if (order.length < size) {
+      order = new long[size];
+    }
+  }
+
+  /** Numbers that are ordered as values are, and the higher id first among equals. */
+  private static long packed(float value, int id) {
+    int bits = Float.floatToIntBits(value + 0.0f); // of two zeros one
+    int ordered = bits ^ (bits >> 31 & Integer.MAX_VALUE);
+    return (long) ordered << 32 | Integer.MAX_VALUE - id;
+  }
+
+  private static float value(long packed) {
+    int ordered = (int) (packed >> 32);
+    return Float.intBitsToFloat(ordered ^ (ordered >> 31 & Integer.MAX_VALUE));
+  }
+
+  private static int id(long packed) {
+    return Integer.MAX_VALUE - (int) packed;
+  }
+
+  /** Restores a heap whose least number is first, below one of its places. */
+  private void siftDown(int place, int size) {
+    long moved = order[place];
+    int at = place;
+    while (2 * at + 1 < size) {
+      int child = 2 * at + 1;
+      if (child + 1 < size && order[child + 1] < order[child]) {
+        child++;
+      }
+      if (order[child] >= moved) {
+        break;
+      }
+      order[at] = order[child];
+      at = child;
+    }
+    order[at] = moved;
   }
 
   /**
-   * The softmax of {@code logits / temperature}.
-   *
-   * @param temperature above 0
+   * Puts e to the power of {@code factor (x - largest)} in the place of each x. Java's compiler
+   * makes vectors of the loop, as it does not of {@link Math#exp}: e to the power of x is the 128th
+   * power of that of x / 128, for which a few terms are exact.
    */
-  static Candidates of(float[] logits, double temperature) {
-    double largest = logits[best(logits)];
-    double[] weights = new double[logits.length];
-    for (int id = 0; id < logits.length; id++) {
-      weights[id] = Math.exp((logits[id] - largest) / temperature);
+  private static void exponentials(float[] values, int count, double factor) {
+    float largest = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < count; i++) {
+      largest = Math.max(largest, values[i]);
     }
-    return new Candidates(weights);
+    for (int i = 0; i < count; i++) {
+      double x = Math.max((values[i] - largest) * factor, UNDERFLOW) * (1.0 / 128);
+      double power = 1.0 / 362880;
+      power = power * x + 1.0 / 40320;
+      power = power * x + 1.0 / 5040;
+      power = power * x + 1.0 / 720;
+      power = power * x + 1.0 / 120;
+      power = power * x + 1.0 / 24;
+      power = power * x + 1.0 / 6;
+      power = power * x + 1.0 / 2;
+      power = power * x + 1;
+      power = power * x + 1;
+      power *= power; // 2
+      power *= power;
+      power *= power; // 8
+      power *= power;
+      power *= power; // 32
+      power *= power;
+      power *= power; // 128
+      values[i] = (float) power;
+    }
+  }
+
+  private void sum() {
+    double even = 0; // two sums, for each addition waits for the one before
+    double odd = 0;
+    for (int i = 0; i + 1 < count; i += 2) {
+      even += weights[i];
+      odd += weights[i + 1];
+    }
+    total = even + odd + (count % 2 == 1 ? weights[count - 1] : 0);
   }
 
   /** The id of the largest logit, the lowest among equals. */
@@ -39,80 +172,88 @@ final class Candidates {
     return best;
   }
 
-  /** The most probable {@code count} ids, the lower ones among equals; 0 for all. */
-  Candidates topK(int count) {
-    if (count == 0 || count >= weights.length) {
-      return this;
-    }
-    int[] ordered = bestFirst(id -> weights[id] > 0);
-    return only(ordered, Math.min(count, ordered.length));
-  }
-
-  /** The fewest most probable ids whose probabilities sum to {@code share}; 1 for all. */
+  /** Keeps the fewest most probable ids whose probabilities sum to {@code share}; 1 for all. */
   Candidates topP(double share) {
     if (share == 1) {
       return this;
     }
     // All ids below this weight together have less than the rest: none of them is among the best.
-    double negligible = (1 - share) * total / weights.length;
-    int[] ordered = bestFirst(id -> weights[id] > 0 && weights[id] >= negligible);
-    double cumulated = 0;
-    int count = 0;
-    while (count < ordered.length && (count == 0 || cumulated < share * total)) {
-      cumulated += weights[ordered[count++]];
+    double negligible = (1 - share) * total / count;
+    reserveOrder(count);
+    int size = 0;
+    for (int i = 0; i < count; i++) {
+      if (weights[i] > 0 && weights[i] >= negligible) {
+        order[size++] = ~packed(weights[i], i); // the best first
+      }
     }
-    return only(ordered, count);
+    for (int i = size / 2 - 1; i >= 0; i--) {
+      siftDown(i, size);
+    }
+    double cumulated = 0;
+    int left = size;
+    while (left > 0 && (left == size || cumulated < share * total)) {
+      long best = order[0];
+      cumulated += value(~best);
+      left--;
+      order[0] = order[left];
+      siftDown(0, left);
+      order[left] = id(~best); // behind the heap
+    }
+    Arrays.sort(order, left, size);
+    for (int i = left; i < size; i++) {
+      keep(i - left, (int) order[i]);
+    }
+    count = size - left;
+    sum();
+    return this;
   }
 
-  /** The ids that are at least {@code share} as probable as the best one; 0 for all. */
+  /** Keeps the ids that are at least {@code share} as probable as the best one; 0 for all. */
   Candidates minP(double share) {
     if (share == 0) {
       return this;
     }
-    double least = share * Arrays.stream(weights).max().orElseThrow();
-    return new Candidates(
-        Arrays.stream(weights).map(weight -> weight >= least ? weight : 0).toArray());
-  }
-
-  private Candidates only(int[] ids, int count) {
-    double[] kept = new double[weights.length];
+    float largest = 0;
     for (int i = 0; i < count; i++) {
-      kept[ids[i]] = weights[ids[i]];
+      largest = Math.max(largest, weights[i]);
     }
-    return new Candidates(kept);
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+      if (weights[i] >= share * largest) {
+        keep(kept++, i);
+      }
+    }
+    count = kept;
+    sum();
+    return this;
   }
 
-  /**
-   * Ids by falling weight, the lower first among equals. They are packed with their weights into
-   * longs of that order, which are sorted without comparing objects.
-   */
-  private int[] bestFirst(IntPredicate choice) {
-    long[] packed =
-        IntStream.range(0, weights.length)
-            .filter(choice)
-            // The bits of floats that are not negative are ordered as the floats are.
-            .mapToLong(
-                id ->
-                    ((long) (Integer.MAX_VALUE - Float.floatToIntBits((float) weights[id])) << 32)
-                        | id)
-            .sorted()
-            .toArray();
-    return Arrays.stream(packed).mapToInt(pair -> (int) pair).toArray();
+  private void keep(int to, int from) {
+    ids[to] = ids[from];
+    weights[to] = weights[from];
   }
 
   double probability(int id) {
-    return weights[id] / total;
+    int found = Arrays.binarySearch(ids, 0, count, id);
+    return found < 0 ? 0 : weights[found] / total;
   }
 
   /**
-   * What these have beyond others: the positive part of the difference of the probabilities. Where
-   * the two are equal but for rounding, these.
+   * Keeps what these have beyond others: the positive part of the difference of the probabilities.
+   * Where the two are equal but for rounding, these stay.
    */
   Candidates beyond(Candidates others) {
-    double[] rest = new double[weights.length];
-    Arrays.setAll(rest, id -> Math.max(0, probability(id) - others.probability(id)));
-    Candidates beyond = new Candidates(rest);
-    return beyond.total > 0 ? beyond : this;
+    double rest = 0;
+    for (int i = 0; i < count; i++) {
+      rest += Math.max(0, weights[i] / total - others.probability(ids[i]));
+    }
+    if (rest > 0) {
+      for (int i = 0; i < count; i++) {
+        weights[i] = (float) Math.max(0, weights[i] / total - others.probability(ids[i]));
+      }
+      sum();
+    }
+    return this;
   }
 
   /**
@@ -124,15 +265,15 @@ final class Candidates {
     double target = point * total;
     double cumulated = 0;
     int last = 0;
-    for (int id = 0; id < weights.length; id++) {
-      if (weights[id] > 0) {
-        last = id;
-        cumulated += weights[id];
+    for (int i = 0; i < count; i++) {
+      if (weights[i] > 0) {
+        last = i;
+        cumulated += weights[i];
         if (cumulated > target) {
-          return id;
+          return ids[i];
         }
       }
     }
-    return last; // reached by rounding only
+    return ids[last]; // reached by rounding only
   }
 }

@@ -12,7 +12,7 @@ public sealed interface DraftLength {
   int most();
 
   /** Whether what the exit says of the next token belongs to the draft. */
-  boolean goesOn(Prediction said);
+  boolean goesOn(Prediction prediction);
 
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
@@ -21,7 +21,7 @@ public sealed interface DraftLength {
     }
 
     @Override
-    public boolean goesOn(Prediction said) {
+    public boolean goesOn(Prediction prediction) {
       return true;
     }
   }
@@ -41,8 +41,8 @@ public sealed interface DraftLength {
     }
 
     @Override
-    public boolean goesOn(Prediction said) {
-      return said.maxProbability() >= confidence;
+    public boolean goesOn(Prediction prediction) {
+      return prediction.maxProbability() >= confidence;
     }
   }
 

@@ -21,7 +21,7 @@ public final class ExitPolicies {
    */
   public static ExitPolicy maxProbability(Threshold atLeast) {
     return new Choice(
-        said -> said.maxProbability() >= threshold(atLeast, said),
+        prediction -> prediction.maxProbability() >= threshold(atLeast, prediction),
         all -> within(all, atLeast, value -> value < 1));
   }
 
@@ -31,7 +31,7 @@ public final class ExitPolicies {
    */
   public static ExitPolicy margin(Threshold atLeast) {
     return new Choice(
-        said -> said.margin() >= threshold(atLeast, said),
+        prediction -> prediction.margin() >= threshold(atLeast, prediction),
         all -> within(all, atLeast, value -> value < 1));
   }
 
@@ -41,7 +41,7 @@ public final class ExitPolicies {
    */
   public static ExitPolicy entropy(Threshold atMost) {
     return new Choice(
-        said -> said.entropy() <= threshold(atMost, said),
+        prediction -> prediction.entropy() <= threshold(atMost, prediction),
         all -> within(all, atMost, value -> value > 0));
   }
 
@@ -58,8 +58,8 @@ public final class ExitPolicies {
     return some;
   }
 
-  private static double threshold(Threshold threshold, Prediction said) {
-    return threshold.at(said.head().layer(), said.step());
+  private static double threshold(Threshold threshold, Prediction prediction) {
+    return threshold.at(prediction.head().layer(), prediction.step());
   }
 
   /**
@@ -70,23 +70,23 @@ public final class ExitPolicies {
     if (count < 1) {
       throw new SettingException("patience", count + " is below 1; use 1 or more exits");
     }
-    return said -> {
-      List<Prediction> earlier = said.earlier();
+    return prediction -> {
+      List<Prediction> earlier = prediction.earlier();
       int others = count - 1;
       return earlier.size() >= others
           && earlier.subList(earlier.size() - others, earlier.size()).stream()
-              .allMatch(other -> other.best() == said.best());
+              .allMatch(other -> other.best() == prediction.best());
     };
   }
 
   /** Every token leaves at the exit after {@code layer}; nothing above it is computed. */
   public static ExitPolicy fixed(int layer) {
-    return new Choice(said -> true, all -> exits(all, List.of(layer)));
+    return new Choice(prediction -> true, all -> exits(all, List.of(layer)));
   }
 
   /** No token leaves early: the full model, whose exits are not computed. */
   public static ExitPolicy full() {
-    return new Choice(said -> true, all -> List.of(all.getLast()));
+    return new Choice(prediction -> true, all -> List.of(all.getLast()));
   }
 
   /**
@@ -112,7 +112,8 @@ public final class ExitPolicies {
   public static ExitPolicy tempered(Map<Integer, Double> byLayer, ExitPolicy policy) {
     Map<Integer, Double> known = Map.copyOf(byLayer);
     return new Choice(
-        said -> policy.leaves(said.tempered(known.getOrDefault(said.head().layer(), 1.0))),
+        prediction ->
+            policy.leaves(prediction.tempered(known.getOrDefault(prediction.head().layer(), 1.0))),
         policy::heads);
   }
 

@@ -31,6 +31,9 @@ public final class Generator {
    */
   public static List<Result> generate(
       Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
+    if (requests.isEmpty()) {
+      return List.of();
+    }
     try (Batch batch = new Batch(model, needed(limits, requests))) {
       List<IndexedListener> listeners = new ArrayList<>();
       List<Job> jobs = new ArrayList<>();

@@ -1,5 +1,6 @@
 package org.eellm.generate;
 
+import java.util.Arrays;
 import org.eellm.config.SettingException;
 
 /**
@@ -30,20 +31,38 @@ public record Penalties(double repetition, double presence, double frequency) {
 
   void apply(float[] logits, Tokens tokens) {
     if (repetition != 1) {
-      int[] counts = tokens.counts(0, logits.length);
-      for (int id = 0; id < logits.length; id++) {
-        if (counts[id] > 0) {
+      int[] ids = sorted(tokens, 0);
+      for (int i = 0; i < ids.length; i = endOfRun(ids, i)) {
+        int id = ids[i];
+        if (id < logits.length) {
           logits[id] *= (float) (logits[id] > 0 ? 1 / repetition : repetition);
         }
       }
     }
     if (presence != 0 || frequency != 0) {
-      int[] counts = tokens.counts(tokens.promptSize(), logits.length);
-      for (int id = 0; id < logits.length; id++) {
-        if (counts[id] > 0) {
-          logits[id] -= (float) (presence + frequency * counts[id]);
+      int[] ids = sorted(tokens, tokens.promptSize());
+      for (int i = 0; i < ids.length; ) {
+        int end = endOfRun(ids, i);
+        if (ids[i] < logits.length) {
+          logits[ids[i]] -= (float) (presence + frequency * (end - i));
         }
+        i = end;
       }
     }
+  }
+
+  /** The ids from a position on; a text is shorter than the vocabulary. */
+  private static int[] sorted(Tokens tokens, int first) {
+    int[] ids = tokens.ids(first, tokens.size());
+    Arrays.sort(ids);
+    return ids;
+  }
+
+  private static int endOfRun(int[] ids, int first) {
+    int end = first + 1;
+    while (end < ids.length && ids[end] == ids[first]) {
+      end++;
+    }
+    return end;
   }
 }

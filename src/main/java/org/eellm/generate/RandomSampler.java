@@ -29,6 +29,8 @@ public record RandomSampler(
     long seed)
     implements Sampler {
 
+  private static final ThreadLocal<Candidates> SCRATCH = ThreadLocal.withInitial(Candidates::new);
+
   /** What a random number is for; each has numbers of its own. */
   private enum Purpose {
     TOKEN,
@@ -73,7 +75,7 @@ public record RandomSampler(
   public int next(Prediction prediction) {
     return temperature == 0
         ? best(prediction)
-        : candidates(prediction).draw(uniform(Purpose.TOKEN, prediction.position()));
+        : candidates(prediction, SCRATCH.get()).draw(uniform(Purpose.TOKEN, prediction.position()));
   }
 
   private int best(Prediction prediction) {
@@ -88,25 +90,26 @@ public record RandomSampler(
    * beyond q. So the token is distributed as p says (arXiv 2211.17192, section 2.3).
    */
   @Override
-  public Draft draft(Prediction said) {
+  public Draft draft(Prediction prediction) {
     if (temperature == 0) {
-      return Sampler.super.draft(said);
+      return Sampler.super.draft(prediction);
     }
-    Candidates proposed = candidates(said);
-    int id = proposed.draw(uniform(Purpose.TOKEN, said.position()));
+    Candidates proposed = candidates(prediction, new Candidates()); // kept for the judgement
+    int id = proposed.draw(uniform(Purpose.TOKEN, prediction.position()));
     return new Draft(id, full -> judge(id, proposed, full));
   }
 
   private int judge(int id, Candidates proposed, Prediction full) {
-    Candidates wanted = candidates(full);
+    Candidates wanted = candidates(full, SCRATCH.get());
     double point = uniform(Purpose.JUDGEMENT, full.position());
     return point * proposed.probability(id) < wanted.probability(id)
         ? id
         : wanted.beyond(proposed).draw(uniform(Purpose.REPLACEMENT, full.position()));
   }
 
-  private Candidates candidates(Prediction prediction) {
-    return Candidates.of(logits(prediction), temperature).topK(topK).topP(topP).minP(minP);
+  private Candidates candidates(Prediction prediction, Candidates memory) {
+    memory.fill(logits(prediction), temperature, topK);
+    return memory.topP(topP).minP(minP);
   }
 
   private float[] logits(Prediction prediction) {

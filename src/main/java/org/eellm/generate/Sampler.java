@@ -22,8 +22,8 @@ public interface Sampler {
    * Proposes a token from what an exit says. Here the proposal holds if this sampler chooses the
    * same from what the full model says; so whatever the exit says, the text is the full model's.
    */
-  default Draft draft(Prediction said) {
-    return new Draft(next(said), this);
+  default Draft draft(Prediction prediction) {
+    return new Draft(next(prediction), this);
   }
 
   /** The most probable id. */

@@ -1,6 +1,7 @@
 package org.eellm.generate;
 
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import org.eellm.model.Decoder;
 
@@ -12,7 +13,7 @@ public final class Scorer {
   private Scorer() {}
 
   /**
-   * Scores texts, on the calling thread.
+   * Scores texts, as many at once as the limits say, on the calling thread.
    *
    * @param texts ids, at least one each
    * @param head name of the head that speaks: {@code final}, or {@code exit_6}
@@ -22,18 +23,17 @@ public final class Scorer {
    */
   public static List<List<GeneratedToken>> score(
       Decoder model, Limits limits, List<List<Integer>> texts, String head, int alternatives) {
+    List<Request> requests =
+        texts.stream()
+            .filter(text -> text.size() != 1)
+            .map(text -> Request.score(text, head, alternatives))
+            .toList();
+    Iterator<Result> results =
+        Generator.generate(model, limits, requests, TokenListener.none()).iterator();
     List<List<GeneratedToken>> scores = new ArrayList<>();
     for (List<Integer> text : texts) {
-      scores.add(text.size() == 1 ? List.of() : scoreText(model, limits, text, head, alternatives));
+      scores.add(text.size() == 1 ? List.of() : results.next().tokens());
     }
     return scores;
-  }
-
-  private static List<GeneratedToken> scoreText(
-      Decoder model, Limits limits, List<Integer> text, String head, int alternatives) {
-    Request request = Request.score(text, head, alternatives);
-    return Generator.generate(model, limits, List.of(request), TokenListener.none())
-        .getFirst()
-        .tokens();
   }
 }

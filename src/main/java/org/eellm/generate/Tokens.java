@@ -62,15 +62,4 @@ public final class Tokens {
     }
     return ids[position];
   }
-
-  /** How often each id below {@code vocabulary} comes from position {@code first} on. */
-  int[] counts(int first, int vocabulary) {
-    int[] counts = new int[vocabulary];
-    for (int i = first; i < size; i++) {
-      if (ids[i] < vocabulary) {
-        counts[ids[i]]++;
-      }
-    }
-    return counts;
-  }
 }

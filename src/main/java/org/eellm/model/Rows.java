@@ -3,7 +3,6 @@ package org.eellm.model;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.eellm.tensor.kernel.HeadRotation;
 
 /**
  * The tokens of a block in generation, as the branches see them: what position does to their fused
@@ -21,9 +20,6 @@ public record Rows(long count, Tensor factors, Optional<Tensor> rolledFactors) {
 
   /** {@code fused}, [n, H + 2 K, D], with queries scaled and rotated and keys rotated. */
   Tensor place(Tensor fused) {
-    if (rolledFactors.isPresent() && HeadRotation.fits(fused)) {
-      return HeadRotation.place(fused, factors, rolledFactors.get());
-    }
     Tensor placed = fused.mul(factors);
     rolledFactors.ifPresent(
         present ->

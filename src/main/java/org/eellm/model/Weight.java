@@ -6,7 +6,6 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
-import org.eellm.tensor.kernel.SkinnyProduct;
 
 /**
  * What one operation multiplies with: a parameter, or several that lie one after another and act as
@@ -32,12 +31,7 @@ public record Weight(
   /** {@code x W^T}, [n, out], of x [n, in]. */
   public Tensor times(Tensor x) {
     if (scales.isEmpty()) {
-      return SkinnyProduct.fits(x, value)
-          ? SkinnyProduct.forward(x, value)
-          : torch.linear(x, value);
-    }
-    if (SkinnyProduct.fitsInt8(x, value)) {
-      return SkinnyProduct.forward(x, value, scales.get());
+      return torch.linear(x, value);
     }
     try (Scope scope = Scope.open()) {
       Tensor factors = scales.get().to(x.scalar_type());
@@ -47,7 +41,7 @@ public record Weight(
 
   /** {@code x W^T + bias}, [n, out]. */
   Tensor times(Tensor x, Weight bias) {
-    return scales.isEmpty() && !SkinnyProduct.fits(x, value)
+    return scales.isEmpty()
         ? torch.linear(x, value, new TensorOptional(bias.value()))
         : times(x).add_(bias.value());
   }

@@ -67,6 +67,31 @@ final class ScorerTest {
   }
 
   @Test
+  void score_manyTexts_isThatOfEachAlone() {
+    Random random = new Random(3);
+    List<List<Integer>> texts = new ArrayList<>();
+    for (int length : new int[] {40, 1, 7, 300, 2, 33, 1, 40, 18, 5, 90}) {
+      texts.add(random.ints(length, 0, SmallModel.VOCABULARY).boxed().toList());
+    }
+    texts.add(texts.getFirst());
+
+    List<List<GeneratedToken>> scores =
+        Scorer.score(model, Limits.of(model).withBatchSize(4), texts, "exit_2", 1);
+
+    assertThat(scores).hasSameSizeAs(texts);
+    for (int i = 0; i < texts.size(); i++) {
+      List<GeneratedToken> alone =
+          Scorer.score(model, Limits.of(model), List.of(texts.get(i)), "exit_2", 1).getFirst();
+      assertThat(scores.get(i)).hasSize(texts.get(i).size() - 1).hasSameSizeAs(alone);
+      for (int j = 0; j < alone.size(); j++) {
+        assertThat(scores.get(i).get(j).id()).isEqualTo(texts.get(i).get(j + 1));
+        assertThat(scores.get(i).get(j).logProbability())
+            .isCloseTo(alone.get(j).logProbability(), within(1e-4));
+      }
+    }
+  }
+
+  @Test
   void score_oneToken_isEmptyAndNoneIsRefused() {
     Limits limits = Limits.of(model);
 

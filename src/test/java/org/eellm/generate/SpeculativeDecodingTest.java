@@ -166,7 +166,7 @@ final class SpeculativeDecodingTest {
             said -> {
               float[] logits = said.logits();
               new Penalties(1.1, 0, 0).apply(logits, said.tokens());
-              probability[0] = Candidates.of(logits, 1.3).topK(4).topP(0.97).probability(next);
+              probability[0] = Candidates.of(logits, 1.3, 4).topP(0.97).probability(next);
               return 0;
             };
         Generator.generate(

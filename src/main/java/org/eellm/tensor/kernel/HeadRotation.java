@@ -4,12 +4,9 @@ import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.kernel.Lanes;
-import org.eellm.tensor.Tensors;
 
 /** Rotates heads by their positions from one layout to another, in one pass. */
 public final class HeadRotation {
-  private static final int GRAIN = 64; // heads that are worth a member
-
   private HeadRotation() {}
 
   /** Whether the kernel takes {@code x} and {@code out}, [..., s, D], strided but for D. */
@@ -57,38 +54,6 @@ public final class HeadRotation {
             }
           }
         });
-  }
-
-  /** Whether {@link #place} takes {@code fused}, [n, heads, D]. */
-  public static boolean fits(Tensor fused) {
-    return Kernels.take(fused) && fused.size(2) / 2 % Lanes.WIDTH == 0;
-  }
-
-  /**
-   * {@code x * factors + roll(x) * rolled}, where roll exchanges the halves of a head.
-   *
-   * @param x [n, heads, D]
-   * @param factors contiguous, of the same shape
-   * @param rolled the same
-   */
-  public static Tensor place(Tensor x, Tensor factors, Tensor rolled) {
-    Tensor out = Tensors.empty(x.scalar_type(), x.device(), x.size(0), x.size(1), x.size(2));
-    long from = x.data_ptr().address();
-    long straight = factors.data_ptr().address();
-    long across = rolled.data_ptr().address();
-    long result = out.data_ptr().address();
-    long half = x.size(2); // bytes
-    Team.run(
-        Math.toIntExact(x.size(0) * x.size(1)),
-        GRAIN,
-        (member, begin, end) -> {
-          for (long i = 2 * half * begin; i < 2 * half * end; i += 2 * half) {
-            long j = i + half;
-            combine(from + i, straight + i, from + j, across + i, 1, result + i, half);
-            combine(from + j, straight + j, from + i, across + j, 1, result + j, half);
-          }
-        });
-    return out;
   }
 
   /** Writes a c + sign b d. */

@@ -1,0 +1,102 @@
+package org.eellm.generate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class CandidatesTest {
+  private static final int VOCABULARY = 700;
+
+  /** Logits many of which are equal, some of them very low. */
+  private static float[] logits(int seed) {
+    Random random = new Random(seed);
+    float[] logits = new float[VOCABULARY];
+    for (int id = 0; id < VOCABULARY; id++) {
+      logits[id] = random.nextInt(9) == 0 ? -300 : Math.round(random.nextGaussian() * 12) / 4f;
+    }
+    return logits;
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1.0, 0, 1.0, 0.0",
+    "0.7, 0, 1.0, 0.0",
+    "1.0, 1, 1.0, 0.0",
+    "1.0, 40, 1.0, 0.0",
+    "1.0, 699, 1.0, 0.0",
+    "1.3, 0, 0.9, 0.0",
+    "1.0, 0, 0.05, 0.0",
+    "1.0, 50, 0.6, 0.0",
+    "2.0, 0, 1.0, 0.1",
+    "1.5, 300, 0.95, 0.05"
+  })
+  void probability_limits_isThatOfTheDefinition(
+      double temperature, int topK, double topP, double minP) {
+    Candidates reused = new Candidates();
+    for (int seed = 0; seed < 10; seed++) {
+      float[] logits = logits(seed);
+      double[] expected = definition(logits, temperature, topK, topP, minP);
+
+      reused.fill(logits, temperature, topK);
+      reused.topP(topP).minP(minP);
+
+      for (int id = 0; id < VOCABULARY; id++) {
+        assertThat(reused.probability(id)).isCloseTo(expected[id], within(1e-5 * expected[id]));
+      }
+    }
+  }
+
+  /** By sorting all ids. */
+  private static double[] definition(
+      float[] logits, double temperature, int topK, double topP, double minP) {
+    double largest = logits[Candidates.best(logits)];
+    double[] weights = new double[VOCABULARY];
+    List<Integer> ids =
+        IntStream.range(0, VOCABULARY)
+            .boxed()
+            .sorted(Comparator.comparingDouble(id -> -logits[id]))
+            .limit(topK == 0 ? VOCABULARY : topK)
+            .toList();
+    ids.forEach(id -> weights[id] = Math.exp((logits[id] - largest) / temperature));
+    double total = IntStream.range(0, VOCABULARY).mapToDouble(id -> weights[id]).sum();
+    double cumulated = 0;
+    double kept = 0;
+    for (int id : ids) {
+      boolean stays = (cumulated < topP * total || topP == 1) && weights[id] >= minP;
+      cumulated += weights[id];
+      weights[id] = stays && weights[id] > 1e-37 ? weights[id] : 0;
+      kept += weights[id];
+    }
+    for (int id = 0; id < VOCABULARY; id++) {
+      weights[id] /= kept;
+    }
+    return weights;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0, 0", "0.2499, 0", "0.25, 2", "0.7499, 2", "0.75, 3", "0.9999999, 3"})
+  void draw_point_isTheIdWhoseShareItFallsInto(double point, int id) {
+    float[] logits = {1, -1000, 1 + (float) Math.log(2), 1};
+
+    assertThat(Candidates.of(logits, 1, 0).draw(point)).isEqualTo(id);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0.3, 1", "0.7, 2"})
+  void beyond_others_isThePositiveDifference(double point, int id) {
+    float[] wanted = HeadOutputs.logits(0.2, 0.4, 0.4);
+    float[] proposed = HeadOutputs.logits(0.6, 0.2, 0.2);
+
+    Candidates rest = Candidates.of(wanted, 1, 0).beyond(Candidates.of(proposed, 1, 0));
+
+    assertThat(rest.probability(0)).isZero();
+    assertThat(rest.probability(1)).isCloseTo(0.5, within(1e-6));
+    assertThat(rest.draw(point)).isEqualTo(id);
+  }
+}
