@@ -38,7 +38,13 @@ public final class MicroKernels {
   private static final Path LOADED_LIBRARIES = Path.of("/proc/self/maps");
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
-  private static final MicroKernels FOUND = new MicroKernels();
+  /** What a first look found; later ones find the same. */
+  private static final class Tried {
+    private static final Availability RESULT =
+        lookup().isPresent()
+            ? tried(new MicroKernels())
+            : new Availability.Absent("this libtorch does not export them");
+  }
 
   private MicroKernels() {}
 
@@ -61,11 +67,11 @@ public final class MicroKernels {
                     JAVA_LONG,
                     JAVA_BOOLEAN),
                 Linker.Option.critical(false));
+  }
 
-    static Optional<MemorySegment> lookup() {
-      return library()
-          .flatMap(path -> SymbolLookup.libraryLookup(path, Arena.global()).find(FUNCTION));
-    }
+  private static Optional<MemorySegment> lookup() {
+    return library()
+        .flatMap(path -> SymbolLookup.libraryLookup(path, Arena.global()).find(FUNCTION));
   }
 
   /** What can be had of them here. */
@@ -91,10 +97,7 @@ public final class MicroKernels {
     if (library().isEmpty()) {
       return new Availability.Absent("libtorch is not loaded");
     }
-    if (Function.lookup().isEmpty()) {
-      return new Availability.Absent("this libtorch does not export them");
-    }
-    return tried(FOUND);
+    return Tried.RESULT;
   }
 
   private static Set<String> processorFlags() {

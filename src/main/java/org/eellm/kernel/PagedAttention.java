@@ -3,6 +3,7 @@ package org.eellm.kernel;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.TileKernels.Variant;
 
 /**
@@ -17,6 +18,12 @@ public final class PagedAttention implements AutoCloseable {
   private static final int GROUP = VECTORS * Lanes.WIDTH; // positions worked on together
   private static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
   private static final int TILE = ProductKernel.SUMS / VECTORS; // rows
+
+  private static final float LOWEST = -87.3f;
+  private static final float LOG2_E = 1.44269504f;
+  private static final float ROUND = 12582912f;
+  private static final float LN_2_HIGH = -0.693359375f;
+  private static final float LN_2_LOW = 2.12194440e-4f;
 
   private final PageLayout layout;
   private final float[] query;
@@ -125,15 +132,13 @@ public final class PagedAttention implements AutoCloseable {
     for (int i = Math.max(0, visible); i < GROUP; i++) {
       Lanes.putFloat(Float.NEGATIVE_INFINITY, at + 4L * i);
     }
-    float max = Math.max(largest[row], max(at));
-    if (max > largest[row]) {
-      if (largest[row] != Float.NEGATIVE_INFINITY) {
-        rescale(row, (float) Math.exp(largest[row] - max));
-      }
+    float[] to = count == 1 ? weights : rowWeights;
+    float before = largest[row];
+    float max = exponentials(at, before, to, totals, row * Lanes.WIDTH);
+    if (max > before) {
+      rescale(row, factor(before, max));
       largest[row] = max;
     }
-    float[] to = count == 1 ? weights : rowWeights;
-    exponentials(at, max, row, to);
     if (visible < GROUP) {
       Arrays.fill(to, Math.max(0, visible), GROUP, 0);
     }
@@ -144,12 +149,9 @@ public final class PagedAttention implements AutoCloseable {
     }
   }
 
-  private static float max(long at) {
-    FloatVector max = Lanes.loadFloats(at);
-    for (int i = 1; i < VECTORS; i++) {
-      max = max.max(Lanes.loadFloats(at + (long) i * Lanes.BYTES));
-    }
-    return max.reduceLanes(VectorOperators.MAX);
+  /** What sums so far are multiplied with where a larger score has come; 0 before the first. */
+  private static float factor(float before, float max) {
+    return (float) Math.exp(before - max);
   }
 
   private void rescale(int row, float factor) {
@@ -157,21 +159,66 @@ public final class PagedAttention implements AutoCloseable {
     for (int i = 0; i < layout.valueWidth(); i += Lanes.WIDTH) {
       Lanes.storeFloats(Lanes.loadFloats(at + 4L * i).mul(factor), at + 4L * i);
     }
-    FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH)
-        .mul(factor)
-        .intoArray(totals, row * Lanes.WIDTH);
   }
 
-  private void exponentials(long at, float max, int row, float[] to) {
-    FloatVector total = FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH);
+  /**
+   * Writes {@code exp(score - max)} of a group, where max is the largest score so far, and adds
+   * them to a vector of totals.
+   *
+   * <p>Written out without a method of ours that works on vectors: so it is too long to become a
+   * part of its callers, where the compiler would leave the last vectors as objects (see {@link
+   * TileKernels}).
+   *
+   * @param before the largest score before this group
+   * @return max
+   */
+  private static float exponentials(long at, float before, float[] to, float[] totals, int row) {
+    VectorSpecies<Float> floats = Lanes.FLOATS;
+    FloatVector largest = FloatVector.broadcast(floats, before);
     for (int i = 0; i < VECTORS; i++) {
-      FloatVector score = Lanes.loadFloats(at + (long) i * Lanes.BYTES);
-      FloatVector weight = Lanes.expOfNegative(score.sub(max));
+      largest =
+          largest.max(
+              FloatVector.fromMemorySegment(
+                  floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER));
+    }
+    float max = largest.reduceLanes(VectorOperators.MAX);
+    FloatVector total = FloatVector.fromArray(floats, totals, row);
+    if (max > before) {
+      total = total.mul(factor(before, max));
+    }
+    for (int i = 0; i < VECTORS; i++) {
+      FloatVector score =
+          FloatVector.fromMemorySegment(
+              floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER);
+      FloatVector x = score.sub(max);
+      x = x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST));
+      // x = n ln 2 + r; adding 1.5 * 2^23 leaves n in the low bits (as in Lanes.exp).
+      FloatVector shifted =
+          x.fma(FloatVector.broadcast(floats, LOG2_E), FloatVector.broadcast(floats, ROUND));
+      FloatVector n = shifted.sub(ROUND);
+      FloatVector r =
+          n.fma(
+              FloatVector.broadcast(floats, LN_2_LOW),
+              n.fma(FloatVector.broadcast(floats, LN_2_HIGH), x));
+      FloatVector p = FloatVector.broadcast(floats, 1.9875691500e-4f);
+      p = p.fma(r, FloatVector.broadcast(floats, 1.3981999507e-3f));
+      p = p.fma(r, FloatVector.broadcast(floats, 8.3334519073e-3f));
+      p = p.fma(r, FloatVector.broadcast(floats, 4.1665795894e-2f));
+      p = p.fma(r, FloatVector.broadcast(floats, 1.6666665459e-1f));
+      p = p.fma(r, FloatVector.broadcast(floats, 5.0000001201e-1f));
+      FloatVector power =
+          shifted
+              .reinterpretAsInts()
+              .add(127 - 0x4B400000)
+              .lanewise(VectorOperators.LSHL, 23)
+              .reinterpretAsFloats();
+      FloatVector weight = p.fma(r.mul(r), r).add(1).mul(power);
       weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
       weight.intoArray(to, i * Lanes.WIDTH);
       total = total.add(weight);
     }
-    total.intoArray(totals, row * Lanes.WIDTH);
+    total.intoArray(totals, row);
+    return max;
   }
 
   /** Adds the group's values times their weights. */

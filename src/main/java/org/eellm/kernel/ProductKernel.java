@@ -13,11 +13,8 @@ import org.eellm.kernel.TileKernels.Variant;
  * bfloat16 twice as fast where the processor has instructions for it. Both add up one chain of
  * fused multiplications an output, of each pair the second input first: as the instruction {@code
  * vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0, aside.)
- *
- * @param micro to be used for bfloat16 beyond {@code mostVectorRows} rows
- * @param mostVectorRows rows that the Vector API takes
  */
-public record ProductKernel(WeightFormat format, Optional<MicroKernels> micro, int mostVectorRows) {
+public final class ProductKernel {
   /** Rows beyond those asked for that a result needs memory for. */
   public static final int ROWS_BEYOND = 8;
 
@@ -32,6 +29,49 @@ public record ProductKernel(WeightFormat format, Optional<MicroKernels> micro, i
 
   private static final int VECTORS = PackedMatrix.BLOCK / Lanes.WIDTH;
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
+
+  private final WeightFormat format;
+  private final Optional<MicroKernels> micro;
+  private final int mostVectorRows;
+  private final TileKernel[] tiles; // by rows
+  private final TileKernel pair; // of blocks, for one row
+
+  /**
+   * A kernel.
+   *
+   * @param micro to be used for bfloat16 beyond {@code mostVectorRows} rows
+   * @param mostVectorRows rows that the Vector API takes
+   */
+  ProductKernel(WeightFormat format, Optional<MicroKernels> micro, int mostVectorRows) {
+    this.format = format;
+    this.micro = micro;
+    this.mostVectorRows = mostVectorRows;
+    tiles = new TileKernel[vectorGroup() + 1];
+    for (int rows = 1; rows < tiles.length; rows++) {
+      tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false));
+    }
+    pair = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
+  }
+
+  /** Vectors of outputs that so many rows take at once. */
+  private static int vectors(int rows) {
+    return Math.min(VECTORS, Integer.highestOneBit(Math.max(1, SUMS / rows)));
+  }
+
+  /** The format of weights. */
+  public WeightFormat format() {
+    return format;
+  }
+
+  /** The micro-kernels that are used, if any are. */
+  public Optional<MicroKernels> micro() {
+    return micro;
+  }
+
+  /** Rows that the Vector API takes. */
+  public int mostVectorRows() {
+    return mostVectorRows;
+  }
 
   /** With the Vector API alone. */
   public static ProductKernel vectors(WeightFormat format) {
@@ -114,13 +154,12 @@ public record ProductKernel(WeightFormat format, Optional<MicroKernels> micro, i
     int at = x.start(firstRow);
     int block = 0;
     if (rows == 1 && VECTORS < 8) { // two blocks at once: else few sums would wait for each other
-      TileKernel pair = TileKernels.of(new Variant(format, 1, 2, VECTORS, false));
       for (; block + 1 < blocks; block += 2) {
         run(pair, w, firstBlock + block, 0, x, at, y + (long) block * BLOCK_BYTES, rowBytes);
       }
     }
-    int vectors = Math.min(VECTORS, Integer.highestOneBit(Math.max(1, SUMS / rows)));
-    TileKernel kernel = TileKernels.of(new Variant(format, rows, 1, vectors, false));
+    int vectors = vectors(rows);
+    TileKernel kernel = tiles[rows];
     for (; block < blocks; block++) {
       for (int v = 0; v < VECTORS; v += vectors) {
         int offset = v * Lanes.BYTES;
