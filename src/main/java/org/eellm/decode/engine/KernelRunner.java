@@ -1,14 +1,18 @@
 package org.eellm.decode.engine;
 
+import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.kernel.Lanes;
+import org.eellm.kernel.MemoryRead;
 import org.eellm.kernel.MicroKernels;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.ProcessorCache;
 import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.ProductRate;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
 import org.eellm.model.Decoder;
@@ -35,6 +39,7 @@ public final class KernelRunner implements ModelRunner {
   private final HiddenStates states;
   private final PageMemory memory;
   private final KernelPass pass;
+  private final Optional<PassClock> clock;
   private final float[] row;
   private final float[] position;
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
@@ -80,6 +85,7 @@ public final class KernelRunner implements ModelRunner {
     pass =
         new KernelPass(
             team, kernel, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    clock = Optional.of(pass.clock());
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
@@ -135,9 +141,66 @@ public final class KernelRunner implements ModelRunner {
     memory.copy(from, to);
   }
 
-  /** Where the time of passes goes. */
-  public PassClock clock() {
-    return pass.clock();
+  @Override
+  public Optional<PassClock> clock() {
+    return clock;
+  }
+
+  @Override
+  public OptionalDouble weightReadRate(double seconds) {
+    NativeBuffer weights = packed.memory();
+    return OptionalDouble.of(
+        MemoryRead.bytesPerSecond(team, weights.address(), weights.bytes(), seconds));
+  }
+
+  /**
+   * The rate at which its threads read memory beyond the caches, in bytes a second.
+   *
+   * @param seconds how long to measure
+   */
+  public double memoryReadRate(double seconds) {
+    try (NativeBuffer large =
+        NativeBuffer.allocate(Math.max(LEAST_READ, 4 * ProcessorCache.bytes()))) {
+      MemorySegment.ofAddress(large.address()).reinterpret(large.bytes()).fill((byte) 1);
+      return MemoryRead.bytesPerSecond(team, large.address(), large.bytes(), seconds);
+    }
+  }
+
+  private static final long LEAST_READ = 128L << 20;
+
+  /**
+   * The rate at which its threads multiply 64 rows with weights in the nearest caches, in
+   * operations a second: a multiplication and an addition are two.
+   *
+   * @param seconds how long to measure
+   */
+  public double productRate(double seconds) {
+    return ProductRate.operationsPerSecond(team, kernel, seconds);
+  }
+
+  /** Bytes of the packed weights of all branches of the trunk here. */
+  public long trunkBytes() {
+    return packed.trunk().stream().mapToLong(KernelBranch::bytes).sum();
+  }
+
+  /** Bytes of the packed weights of a head. */
+  public long headBytes(Head head) {
+    return head(head).bytes();
+  }
+
+  /** Bytes of all packed weights; what several heads share counts once. */
+  public long weightBytes() {
+    return packed.memory().bytes();
+  }
+
+  /** Bytes of a packed weight. */
+  public int bytesOfAWeight() {
+    return packed.format().bytes();
+  }
+
+  /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */
+  public long keyValueBytes(int positions) {
+    return Math.ceilDiv(positions, PAGE) * memory.pageBytes();
   }
 
   @Override
