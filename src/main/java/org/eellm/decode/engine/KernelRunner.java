@@ -193,6 +193,11 @@ public final class KernelRunner implements ModelRunner {
     return packed.memory().bytes();
   }
 
+  /** Whether all packed weights fit the processor's last cache. */
+  public boolean withinCache() {
+    return weightBytes() <= ProcessorCache.bytes();
+  }
+
   /** Bytes of a packed weight. */
   public int bytesOfAWeight() {
     return packed.format().bytes();

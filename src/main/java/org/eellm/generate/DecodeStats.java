@@ -1,0 +1,46 @@
+package org.eellm.generate;
+
+import java.util.List;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+
+/**
+ * Where the time of decoding went.
+ *
+ * @param tokens handed out
+ * @param seconds from the first step to the last, prompts among them
+ * @param firstTokenSeconds from the moment a text is taken in work to its first token, on average
+ * @param rowsPerPass rows that pass a layer at once, on average; this and what follows is absent
+ *     where libtorch computes
+ * @param weightBytes of the weights that blocks have passed
+ * @param readBytesPerSecond the rate at which the same threads read the same weights
+ * @param shareOfReadRate the weights' bytes a second, as a part of that
+ * @param parts which together are all of the time
+ */
+public record DecodeStats(
+    int tokens,
+    double seconds,
+    double firstTokenSeconds,
+    OptionalDouble rowsPerPass,
+    OptionalLong weightBytes,
+    OptionalDouble readBytesPerSecond,
+    OptionalDouble shareOfReadRate,
+    List<Part> parts) {
+
+  /**
+   * A part of the time.
+   *
+   * @param microseconds a token
+   * @param share of all
+   */
+  public record Part(String name, double microseconds, double share) {}
+
+  public DecodeStats {
+    parts = List.copyOf(parts);
+  }
+
+  /** Tokens a second, of all texts together. */
+  public double tokensPerSecond() {
+    return tokens / seconds;
+  }
+}
