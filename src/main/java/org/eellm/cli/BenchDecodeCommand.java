@@ -235,10 +235,9 @@ final class BenchDecodeCommand implements Callable<Integer> {
     out.println(
         "texts  us a step  driven directly  passes, %  policies, sampling  listeners   rest");
     for (EngineStep step : steps) {
-      List<DecodeStats.Part> parts = step.parts();
-      int passes = parts.size() - 3;
-      double inPasses =
-          parts.subList(0, passes).stream().mapToDouble(DecodeStats.Part::share).sum();
+      double choosing = step.share(DecodeStats.CHOOSING);
+      double listeners = step.share(DecodeStats.LISTENERS);
+      double rest = step.share(DecodeStats.REST);
       out.printf(
           "%5d %10.1f %16s %10.1f %19.1f %10.1f %6.1f%n",
           step.batch(),
@@ -246,10 +245,10 @@ final class BenchDecodeCommand implements Callable<Integer> {
           step.runnerMicroseconds().isPresent()
               ? "%.1f".formatted(step.runnerMicroseconds().getAsDouble())
               : "-",
-          100 * inPasses,
-          100 * parts.get(passes).share(),
-          100 * parts.get(passes + 1).share(),
-          100 * parts.get(passes + 2).share());
+          100 * (1 - choosing - listeners - rest),
+          100 * choosing,
+          100 * listeners,
+          100 * rest);
     }
   }
 }

@@ -3,7 +3,6 @@ package org.eellm.cli;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.function.Function;
 import org.eellm.decode.engine.StepShape.Owner;
 import org.eellm.generate.DecodeCosts;
@@ -59,9 +58,18 @@ final class DecodeCostsText {
           case SEQUENCE -> "consecutive rows of one sequence";
           case SEQUENCES -> "a row of each of several sequences";
         });
-    out.println(
-        "          rows        us  ratio   MB read     MFLOP   read us  multiply us  bound by   "
-            + " of the read rate");
+    out.printf(
+        "%-9s %4s %9s %6s %9s %9s %9s %12s  %-10s%18s%n",
+        "",
+        "rows",
+        "us",
+        "ratio",
+        "MB read",
+        "MFLOP",
+        "read us",
+        "multiply us",
+        "bound by",
+        "of the read rate");
     print("a layer", steps, Step::layer);
     for (int head = 0; head < steps.getFirst().heads().size(); head++) {
       int index = head;
@@ -75,25 +83,27 @@ final class DecodeCostsText {
   private void print(String name, List<Step> steps, Function<Step, Cost> figure) {
     for (Step step : steps) {
       Cost cost = figure.apply(step);
-      out.printf(
-          Locale.ROOT,
-          "%-9s %4d %9.1f %6.2f %9.2f %9.2f %9.1f %12.1f  %-10s",
-          step == steps.getFirst() ? name : "",
-          step.rows(),
-          cost.microseconds(),
-          cost.ratio(),
-          cost.bytes() / 1e6,
-          cost.operations() / 1e6,
-          cost.memoryMicroseconds(),
-          cost.arithmeticMicroseconds(),
-          cost.bound());
-      out.println(name.equals("step") ? "%6.2f".formatted(step.shareOfReadRate()) : "");
+      String share = name.equals("step") ? "%18.2f".formatted(step.shareOfReadRate()) : "";
+      String line =
+          "%-9s %4d %9.1f %6.2f %9.2f %9.2f %9.1f %12.1f  %-10s%s"
+              .formatted(
+                  step == steps.getFirst() ? name : "",
+                  step.rows(),
+                  cost.microseconds(),
+                  cost.ratio(),
+                  cost.bytes() / 1e6,
+                  cost.operations() / 1e6,
+                  cost.memoryMicroseconds(),
+                  cost.arithmeticMicroseconds(),
+                  cost.bound(),
+                  share);
+      out.println(line.stripTrailing());
     }
   }
 
   private void parts(List<Step> steps) {
     StringBuilder header =
-        new StringBuilder("%-38s".formatted("where a step's time goes, %; rows"));
+        new StringBuilder("%-40s".formatted("where a step's time goes, %; rows"));
     steps.forEach(step -> header.append("%7d".formatted(step.rows())));
     out.println(header);
     List<String> names = new ArrayList<>();
@@ -107,7 +117,7 @@ final class DecodeCostsText {
   }
 
   private void row(String name, List<Step> steps, Function<Step, Double> figure) {
-    StringBuilder line = new StringBuilder("%-38s".formatted(name));
+    StringBuilder line = new StringBuilder("%-40s".formatted(name));
     steps.forEach(step -> line.append("%7.1f".formatted(figure.apply(step))));
     out.println(line);
   }

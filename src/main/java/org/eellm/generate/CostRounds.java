@@ -45,32 +45,27 @@ final class CostRounds implements AutoCloseable {
     memory = runner.memoryReadRate(MEMORY_SECONDS);
   }
 
-  /** A round that does not count. */
-  void warmUp() {
-    rates(WARM_UP);
-    shapes.forEach(shape -> timer.time(shape, WARM_UP * STEP_SECONDS));
-  }
-
-  /** The rate at which weights were read in the last round, in bytes a second. */
-  double readRate() {
-    return reads.getLast();
-  }
-
-  /** A round. */
-  void round() {
-    rates(1);
-    for (StepShape shape : shapes) {
-      samples(shape).add(timer.time(shape, STEP_SECONDS));
-    }
-  }
-
-  private void rates(double times) {
+  /**
+   * A round.
+   *
+   * @param counts or else it warms up, and takes longer
+   * @return the rate at which weights are read, in bytes a second
+   */
+  double round(boolean counts) {
+    double times = counts ? 1 : WARM_UP;
     double read = runner.weightReadRate(times * RATE_SECONDS).orElseThrow();
     double product = runner.productRate(times * RATE_SECONDS);
-    if (times == 1) {
+    if (counts) {
       reads.add(read);
       products.add(product);
     }
+    for (StepShape shape : shapes) {
+      StepSample sample = timer.time(shape, times * STEP_SECONDS);
+      if (counts) {
+        samples(shape).add(sample);
+      }
+    }
+    return read;
   }
 
   /** What the rounds came to. */
@@ -79,7 +74,7 @@ final class CostRounds implements AutoCloseable {
     double product = Median.of(products);
     List<Step> steps = shapes.stream().map(shape -> step(shape, read, product)).toList();
     return new DecodeCosts(
-        runner.kernel().text(),
+        runner.kernelText(),
         runner.weightBytes(),
         runner.withinCache(),
         read,

@@ -82,7 +82,16 @@ public final class DecodeBenchmark {
       int batch,
       double microseconds,
       OptionalDouble runnerMicroseconds,
-      List<DecodeStats.Part> parts) {}
+      List<DecodeStats.Part> parts) {
+
+    /** A part's share of the time, by its name. */
+    public double share(String part) {
+      return parts.stream()
+          .filter(one -> one.name().equals(part))
+          .mapToDouble(DecodeStats.Part::share)
+          .sum();
+    }
+  }
 
   /**
    * What was measured.
@@ -151,15 +160,10 @@ public final class DecodeBenchmark {
     List<Double> reads = new ArrayList<>();
     for (int round = -WARM_UP_ROUNDS; round < plan.rounds(); round++) {
       boolean counts = round >= 0;
-      if (counts) {
-        costs.ifPresent(CostRounds::round);
-      } else {
-        costs.ifPresent(CostRounds::warmUp);
-      }
       double read =
-          costs.isEmpty()
-              ? Rates.memory(model.device(), MEMORY_SECONDS)
-              : counts ? costs.get().readRate() : 1;
+          costs.isPresent()
+              ? costs.get().round(counts)
+              : Rates.memory(model.device(), MEMORY_SECONDS);
       for (Way way : ways) {
         DecodeStats took =
             texts.run(way.head(), way.batch(), plan.tokens(), OptionalDouble.of(read));

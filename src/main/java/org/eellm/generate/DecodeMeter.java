@@ -65,9 +65,9 @@ final class DecodeMeter {
     long choosingNow = tally.choosingNanos() - choosing;
     long listeningNow = tally.listenerNanos() - listening;
     rest -= choosingNow + listeningNow;
-    parts.add(part("policies and sampling", choosingNow, count, end));
-    parts.add(part("listeners", listeningNow, count, end));
-    parts.add(part(clock.isPresent() ? "rest" : "passes, and rest", rest, count, end));
+    parts.add(part(DecodeStats.CHOOSING, choosingNow, count, end));
+    parts.add(part(DecodeStats.LISTENERS, listeningNow, count, end));
+    parts.add(part(DecodeStats.REST, rest, count, end));
     OptionalLong bytes =
         clock.map(PassClock::weightBytes).map(OptionalLong::of).orElse(OptionalLong.empty());
     OptionalDouble rows =

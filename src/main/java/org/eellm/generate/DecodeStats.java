@@ -26,6 +26,14 @@ public record DecodeStats(
     OptionalDouble readBytesPerSecond,
     OptionalDouble shareOfReadRate,
     List<Part> parts) {
+  /** The part of policies, penalties and samplers. */
+  public static final String CHOOSING = "policies and sampling";
+
+  /** The part of listeners, which make and show texts. */
+  public static final String LISTENERS = "listeners";
+
+  /** The part that no other tells; where libtorch computes, passes are in it. */
+  public static final String REST = "rest";
 
   /**
    * A part of the time.

@@ -101,6 +101,11 @@ public final class KernelRunner implements ModelRunner {
     return kernel;
   }
 
+  /** What multiplies, in words. */
+  public String kernelText() {
+    return kernel.text();
+  }
+
   @Override
   public int pages() {
     return memory.pages();
