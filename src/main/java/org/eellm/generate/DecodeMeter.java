@@ -76,7 +76,8 @@ final class DecodeMeter {
         bytes.isPresent() && readRate.isPresent()
             ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())
             : OptionalDouble.empty();
-    return new DecodeStats(count, seconds, firstTokenSeconds, rows, bytes, readRate, share, parts);
+    return new DecodeStats(
+        count, seconds, count / seconds, firstTokenSeconds, rows, bytes, readRate, share, parts);
   }
 
   private Part part(String name, long nanos, int count, long end) {

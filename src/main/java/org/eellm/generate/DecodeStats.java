@@ -9,6 +9,7 @@ import java.util.OptionalLong;
  *
  * @param tokens handed out
  * @param seconds from the first step to the last, prompts among them
+ * @param tokensPerSecond of all texts together
  * @param firstTokenSeconds from the moment a text is taken in work to its first token, on average
  * @param rowsPerPass rows that pass a layer at once, on average; this and what follows is absent
  *     where libtorch computes
@@ -20,6 +21,7 @@ import java.util.OptionalLong;
 public record DecodeStats(
     int tokens,
     double seconds,
+    double tokensPerSecond,
     double firstTokenSeconds,
     OptionalDouble rowsPerPass,
     OptionalLong weightBytes,
@@ -45,10 +47,5 @@ public record DecodeStats(
 
   public DecodeStats {
     parts = List.copyOf(parts);
-  }
-
-  /** Tokens a second, of all texts together. */
-  public double tokensPerSecond() {
-    return tokens / seconds;
   }
 }

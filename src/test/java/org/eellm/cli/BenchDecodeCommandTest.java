@@ -9,6 +9,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
@@ -46,6 +47,13 @@ final class BenchDecodeCommandTest {
     List<String> all = new ArrayList<>(List.of("bench", "decode"));
     all.addAll(TINY);
     all.addAll(List.of(args));
+    Map.of("--rounds", "2", "--max-tokens", "8")
+        .forEach(
+            (option, value) -> {
+              if (!all.contains(option)) {
+                all.addAll(List.of(option, value));
+              }
+            });
     return Main.run(
         RootCommand.commandLine()
             .setOut(new PrintWriter(out, true))
