@@ -25,7 +25,7 @@ llama() {
   (cd "$work" && node decode.mjs "$1.gguf" $threads $tokens $rounds)
 }
 eellm() {
-  ./eellm bench generate --config configs/134m.yaml --set exits.layers=[] --set exits.weights=[] \
+  ./eellm bench decode --config configs/134m.yaml --set exits.layers=[] --set exits.weights=[] \
     --set train.threads=$threads --max-tokens $tokens --rounds $rounds --quantize "$1" --json >"$work/eellm.json"
   sed -n 's/.*"tokens_per_second" *: *\([0-9.]*\).*/\1/p' "$work/eellm.json"
 }

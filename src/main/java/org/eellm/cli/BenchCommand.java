@@ -6,18 +6,18 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /**
- * {@code eellm bench}: how fast this machine trains and generates, beside what it can do at best,
- * and what a server bears.
+ * {@code eellm bench}: how fast this machine trains and decodes, beside what it can do at best, and
+ * what a server bears.
  */
 @Command(
     name = "bench",
     description =
-        "Measure training and generation beside what the machine can do at best, and load a"
+        "Measure training and decoding beside what the machine can do at best, and load a"
             + " server.",
     subcommands = {
       BenchTrainCommand.class,
       BenchTuneCommand.class,
-      BenchGenerateCommand.class,
+      BenchDecodeCommand.class,
       BenchPipelineCommand.class,
       BenchPlanCommand.class,
       BenchServeCommand.class
@@ -28,6 +28,6 @@ final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, tune, generate, pipeline, plan or serve");
+        spec.commandLine(), "say what to measure: train, tune, decode, pipeline, plan or serve");
   }
 }

@@ -14,9 +14,12 @@ import org.eellm.config.ConfigException;
 import org.eellm.distributed.World;
 import org.eellm.generate.BeamSearch;
 import org.eellm.generate.BeamSearch.Hypothesis;
+import org.eellm.generate.DecodeStats;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.GeneratedToken.Alternative;
+import org.eellm.generate.Generator;
+import org.eellm.generate.Generator.Measured;
 import org.eellm.generate.Limits;
 import org.eellm.generate.PipelineGenerator;
 import org.eellm.generate.Request;
@@ -106,6 +109,11 @@ final class GenerateCommand implements Callable<Integer> {
               + " by default.")
   private Optional<Double> lengthPenalty;
 
+  @Option(
+      names = "--stats",
+      description = "Tell afterwards where the time went, on stderr or as a last line of --json.")
+  private boolean stats;
+
   /** What {@code --json} prints for a prompt; the lists have an entry for each token. */
   private record Output(
       String text,
@@ -122,10 +130,17 @@ final class GenerateCommand implements Callable<Integer> {
       double firstTokenSeconds,
       double tokensPerSecond) {}
 
+  /** The last line of {@code --json} with {@code --stats}: of all prompts together. */
+  private record StatsOutput(DecodeStats stats) {}
+
+  /** What was generated, and where the time went, if that is asked for. */
+  private record Generated(List<Result> results, Optional<DecodeStats> stats) {}
+
   @Override
   public Integer call() throws IOException {
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
     refuseWithBeams();
+    refuseStatsOfStages();
     refuseStandardInputOfRanks();
     if (toLaunch.isPresent()) {
       return MeshOptions.launch(spec, toLaunch.get());
@@ -162,7 +177,7 @@ final class GenerateCommand implements Callable<Integer> {
       requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
       continuations.add(model.detokenizer(ids), stops);
     }
-    Supplier<List<Result>> work = () -> generate(model, world, limits, requests, continuations);
+    Supplier<Generated> work = () -> generate(model, world, limits, requests, continuations);
     if (world.rank() > 0) {
       generate(model, world, limits, requests, continuations);
     } else if (json.requested()) {
@@ -177,19 +192,27 @@ final class GenerateCommand implements Callable<Integer> {
     return maxTokens.orElse(Math.min(DEFAULT_MAX_TOKENS, room));
   }
 
-  private List<Result> generate(
+  private Generated generate(
       LoadedModel model,
       World world,
       Limits limits,
       List<Request> requests,
       Continuations continuations) {
-    List<Result> results =
-        beams.isPresent()
-            ? search(model, limits, requests, continuations)
-            : PipelineGenerator.generate(
-                model.decoder(), world, limits, requests, continuations::accept);
+    Generated generated;
+    if (stats) {
+      Measured measured =
+          Generator.measure(model.decoder(), limits, requests, continuations::accept);
+      generated = new Generated(measured.results(), Optional.of(measured.stats()));
+    } else if (beams.isPresent()) {
+      generated = new Generated(search(model, limits, requests, continuations), Optional.empty());
+    } else {
+      List<Result> results =
+          PipelineGenerator.generate(
+              model.decoder(), world, limits, requests, continuations::accept);
+      generated = new Generated(results, Optional.empty());
+    }
     continuations.finish();
-    return results;
+    return generated;
   }
 
   /** The best text of each prompt, one prompt after the other. */
@@ -230,6 +253,7 @@ final class GenerateCommand implements Callable<Integer> {
             .or(() -> stops.isEmpty() ? Optional.empty() : Optional.of("--stop"))
             .or(() -> batchSize.map(value -> "--batch-size"))
             .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))
+            .or(() -> stats ? Optional.of("--stats") : Optional.empty())
             .or(
                 () ->
                     meshOptions.isAlone()
@@ -243,6 +267,15 @@ final class GenerateCommand implements Callable<Integer> {
     }
   }
 
+  private void refuseStatsOfStages() {
+    if (stats && meshOptions.stages() > 1) {
+      throw new ConfigException(
+          "--stats: tells of one process, and --pp %d has a part of the layers on each of its"
+                  .formatted(meshOptions.stages())
+              + " ranks; leave it or --pp out");
+    }
+  }
+
   private void refuseStandardInputOfRanks() {
     if (meshOptions.startsRanks() && promptFile.filter(PromptFile::isStandardInput).isPresent()) {
       throw new ConfigException(
@@ -250,7 +283,8 @@ final class GenerateCommand implements Callable<Integer> {
     }
   }
 
-  private void printJson(Continuations continuations, List<Result> results) {
+  private void printJson(Continuations continuations, Generated generated) {
+    List<Result> results = generated.results();
     for (int i = 0; i < results.size(); i++) {
       Result result = results.get(i);
       List<GeneratedToken> tokens = result.tokens();
@@ -273,13 +307,16 @@ final class GenerateCommand implements Callable<Integer> {
               result.firstTokenSeconds(),
               tokens.size() / result.seconds()));
     }
+    generated
+        .stats()
+        .ifPresent(found -> JsonOption.print(spec.commandLine().getOut(), new StatsOutput(found)));
   }
 
   /**
    * @param alone whether there is one text, which is printed as it comes
    */
   private void printText(
-      LoadedModel model, Continuations continuations, boolean alone, Supplier<List<Result>> work) {
+      LoadedModel model, Continuations continuations, boolean alone, Supplier<Generated> work) {
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
     ExitColors colors = new ExitColors(model.architecture().exits().layers(), Ansi.AUTO);
@@ -295,18 +332,22 @@ final class GenerateCommand implements Callable<Integer> {
           });
     }
     long start = System.nanoTime();
-    List<Result> results = work.get();
-    double seconds = (System.nanoTime() - start) / 1e9;
+    Generated generated = work.get();
+    double seconds =
+        generated.stats().map(DecodeStats::seconds).orElse((System.nanoTime() - start) / 1e9);
     if (alone) {
       out.println();
     } else {
-      for (int i = 0; i < results.size(); i++) {
+      for (int i = 0; i < generated.results().size(); i++) {
         out.printf("==> prompt %d <==%n", i + 1);
         out.println(continuations.painted(i, colors));
       }
     }
     out.flush();
-    err.println(ExitSummary.of(results, seconds).line(model.architecture().model().numLayers()));
+    err.println(
+        ExitSummary.of(generated.results(), seconds)
+            .line(model.architecture().model().numLayers()));
+    generated.stats().ifPresent(found -> DecodeStatsText.print(err, found));
     err.flush();
   }
 

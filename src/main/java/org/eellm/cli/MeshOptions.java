@@ -52,6 +52,11 @@ final class MeshOptions {
     return tp == 1 && pp == 1 && count.isEmpty();
   }
 
+  /** Pipeline stages. */
+  int stages() {
+    return pp;
+  }
+
   /** Whether the ranks are started by this command, and so have no standard input. */
   boolean startsRanks() {
     return count.isPresent();

@@ -161,9 +161,7 @@ final class SuitabilityCommand implements Callable<Integer> {
               Map.of());
     }
     return new Measured(
-        trace,
-        DecodingCosts.measure(
-            model::generate, trace.exits(), trace.layers(), texts.getFirst().getFirst()));
+        trace, DecodingCosts.measure(model.decoder(), model.tokenizer().vocabSize()));
   }
 
   private void print(PrintWriter out, Suitability result) {
@@ -195,6 +193,7 @@ final class SuitabilityCommand implements Callable<Integer> {
     if (result.trained()) {
       thresholds(out, result);
     }
+    result.costs().limit().ifPresent(limit -> out.printf("%n%s%n", limit.text()));
     out.printf(
         "%nWorth the bother? %s: %s.%n",
         result.verdict().name().toLowerCase(Locale.ROOT), result.reason());

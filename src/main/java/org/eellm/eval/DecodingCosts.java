@@ -1,118 +1,128 @@
 package org.eellm.eval;
 
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
-import java.util.Set;
-import java.util.function.Function;
-import org.eellm.generate.Decoding;
-import org.eellm.generate.ExitPolicies;
-import org.eellm.generate.Request;
-import org.eellm.generate.Result;
-import org.eellm.generate.Sampler;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.SortedMap;
+import org.eellm.generate.Bound;
+import org.eellm.generate.StepCosts;
+import org.eellm.model.Decoder;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
  *
  * @param step whatever happens once in a step
- * @param layers a layer's, of as many rows as {@link #ROWS} has
- * @param head asking a head of one row
+ * @param rows of blocks that layers and the final head were measured with, ascending from 1
+ * @param layers a layer's, for each of these
+ * @param heads the final head's, for each of these
+ * @param exits each exit's of one row, by layer
+ * @param limit what a step can be no faster than; absent where it is not known
  */
-public record DecodingCosts(double step, List<Double> layers, double head) {
-  /** Rows of a block that layers are measured with. */
-  static final List<Integer> ROWS = List.of(1, 2, 4, 8, 16, 32, 64);
+public record DecodingCosts(
+    double step,
+    List<Integer> rows,
+    List<Double> layers,
+    List<Double> heads,
+    SortedMap<Integer, Double> exits,
+    Optional<Limit> limit) {
+  /** Times one row's step from which on further rows are dear. */
+  static final double DEAR = 1.2;
 
-  private static final int ROUNDS = 5;
-  private static final int TOKENS = 24;
+  /**
+   * What steps of the full model can be no faster than.
+   *
+   * @param bound with one row
+   * @param withinCache whether the weights fit the processor's last cache
+   * @param dearRows the fewest rows measured that take more than {@value #DEAR} times what one row
+   *     takes; absent where none do
+   * @param dearRatio what these take, in times of one row; that of the most rows measured where
+   *     none do
+   */
+  public record Limit(Bound bound, boolean withinCache, OptionalInt dearRows, double dearRatio) {
+
+    /** In a sentence. */
+    public String text() {
+      String place = withinCache ? ", and the weights fit the processor's cache" : "";
+      String further =
+          dearRows.isPresent()
+              ? "further rows are dear from %d on, which take %.2f times as long"
+                  .formatted(dearRows.getAsInt(), dearRatio)
+              : "no number of rows that was measured is dear: the most take %.2f times as long"
+                  .formatted(dearRatio);
+      return "A step of one row is bound by %s%s; %s.".formatted(bound, place, further);
+    }
+  }
 
   public DecodingCosts {
+    rows = List.copyOf(rows);
     layers = List.copyOf(layers);
+    heads = List.copyOf(heads);
   }
 
   /**
-   * Measures a model with exits, on the calling thread.
+   * Measures a whole model, on the calling thread.
    *
-   * @param generator continues texts one at a time
-   * @param exits layers of the model's exits
-   * @param numLayers of the model
-   * @param id any token
+   * @param vocabSize ids that may be generated: those below
    */
-  public static DecodingCosts measure(
-      Function<List<Request>, List<Result>> generator, List<Integer> exits, int numLayers, int id) {
-    List<Integer> depths = new ArrayList<>(exits);
-    List<Request> requests = new ArrayList<>();
-    for (int layer : exits) {
-      requests.add(request(1, id, TOKENS, new Decoding.EarlyExit(ExitPolicies.fixed(layer))));
-    }
-    depths.add(numLayers);
-    requests.add(request(1, id, TOKENS, Decoding.full()));
-    requests.add(request(1, id, TOKENS, new Decoding.EarlyExit(said -> false))); // asks all
-    ROWS.forEach(rows -> requests.add(request(rows, id, 1, Decoding.full())));
-    double[] seconds = fastest(generator, requests);
-
-    double[] perToken = Arrays.copyOf(seconds, depths.size());
-    double layer = slope(depths, perToken);
-    double full = perToken[depths.size() - 1];
-    double head = Math.max(0, seconds[depths.size()] - full) / exits.size();
-    double[] prompts = Arrays.copyOfRange(seconds, depths.size() + 1, seconds.length);
-    List<Double> layers = new ArrayList<>();
-    for (double prompt : prompts) {
-      layers.add(layer + Math.max(0, prompt - prompts[0]) / numLayers);
-    }
-    double mean = depths.stream().mapToInt(depth -> depth).average().orElseThrow();
-    double step = Arrays.stream(perToken).average().orElseThrow() - layer * mean - head;
-    return new DecodingCosts(Math.max(0, step), layers, head);
+  public static DecodingCosts measure(Decoder model, int vocabSize) {
+    return of(StepCosts.measure(model, vocabSize));
   }
 
-  private static Request request(int rows, int id, int tokens, Decoding decoding) {
-    return new Request(Collections.nCopies(rows, id), tokens, Set.of(), decoding, Sampler.greedy());
+  private static DecodingCosts of(StepCosts costs) {
+    return new DecodingCosts(
+        costs.overhead(),
+        costs.rows(),
+        costs.layers(),
+        costs.heads(),
+        costs.exits(),
+        costs.bound().map(bound -> limit(bound, costs)));
   }
 
-  /** Of rounds in which all take turns: seconds per token, of a single token with its prompt. */
-  private static double[] fastest(
-      Function<List<Request>, List<Result>> generator, List<Request> requests) {
-    double[] fastest = new double[requests.size()];
-    Arrays.fill(fastest, Double.MAX_VALUE);
-    for (int round = 0; round <= ROUNDS; round++) {
-      for (int i = 0; i < fastest.length; i++) {
-        Result result = generator.apply(List.of(requests.get(i))).getFirst();
-        int further = result.tokens().size() - 1;
-        double seconds =
-            further == 0
-                ? result.firstTokenSeconds()
-                : (result.seconds() - result.firstTokenSeconds()) / further;
-        fastest[i] = Math.min(fastest[i], seconds);
+  private static Limit limit(Bound bound, StepCosts costs) {
+    double one = costs.steps().getFirst();
+    boolean withinCache = costs.withinCache().orElse(false);
+    for (int i = 1; i < costs.steps().size(); i++) {
+      double ratio = costs.steps().get(i) / one;
+      if (ratio > DEAR) {
+        return new Limit(bound, withinCache, OptionalInt.of(costs.rows().get(i)), ratio);
       }
     }
-    return fastest;
-  }
-
-  /** Of the straight line with the least squares. */
-  private static double slope(List<Integer> x, double[] y) {
-    double meanX = x.stream().mapToInt(value -> value).average().orElseThrow();
-    double meanY = Arrays.stream(y).average().orElseThrow();
-    double products = 0;
-    double squares = 0;
-    for (int i = 0; i < y.length; i++) {
-      products += (x.get(i) - meanX) * (y[i] - meanY);
-      squares += (x.get(i) - meanX) * (x.get(i) - meanX);
-    }
-    return Math.max(0, products / squares);
+    return new Limit(bound, withinCache, OptionalInt.empty(), costs.steps().getLast() / one);
   }
 
   /** Of a layer and a block of rows; between and beyond those measured on straight lines. */
-  double layer(int rows) {
-    int above = 1;
-    while (above < ROWS.size() - 1 && ROWS.get(above) < rows) {
-      above++;
-    }
-    double share = (double) (rows - ROWS.get(above - 1)) / (ROWS.get(above) - ROWS.get(above - 1));
-    return layers.get(above - 1) + share * (layers.get(above) - layers.get(above - 1));
+  double layer(int count) {
+    return at(layers, count);
   }
 
-  /** Of a head that is asked of several rows, which grows as a layer does. */
-  double head(int rows) {
-    return head * layer(rows) / layer(1);
+  /** Of the final head that is asked of several rows, on the same lines. */
+  double head(int count) {
+    return at(heads, count);
+  }
+
+  /** Of the final head and one row. */
+  double head() {
+    return heads.getFirst();
+  }
+
+  /** Of an exit and one row. */
+  double exit(int layer) {
+    Double seconds = exits.get(layer);
+    if (seconds == null) {
+      throw new IllegalArgumentException("no exit was measured after layer " + layer);
+    }
+    return seconds;
+  }
+
+  private double at(List<Double> figures, int count) {
+    if (figures.size() == 1) {
+      return count * figures.getFirst();
+    }
+    int above = 1;
+    while (above < figures.size() - 1 && rows.get(above) < count) {
+      above++;
+    }
+    double share = (double) (count - rows.get(above - 1)) / (rows.get(above) - rows.get(above - 1));
+    return figures.get(above - 1) + share * (figures.get(above) - figures.get(above - 1));
   }
 }

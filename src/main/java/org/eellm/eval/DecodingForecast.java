@@ -54,7 +54,7 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
       seconds += (layer - below) * costs.layer(rows);
       below = layer;
       if (!left) {
-        seconds += costs.head();
+        seconds += costs.exit(layer);
         left = token.get(exit).figure() >= threshold;
       }
       rows += waiting[exit];
@@ -78,8 +78,11 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
         int asked = threshold < 1 ? exit.orElse(trace.exits().size() - 1) + 1 : 0;
         boolean stops = exit.isPresent() && rows < Limits.MAX_PENDING;
         int layers = stops ? trace.exits().get(exit.getAsInt()) : trace.layers();
-        int heads = asked + (exit.isPresent() ? 0 : 1);
-        seconds += costs.step() + layers * costs.layer(rows) + heads * costs.head();
+        seconds += costs.step() + layers * costs.layer(rows);
+        for (int place = 0; place < asked; place++) {
+          seconds += costs.exit(trace.exits().get(place));
+        }
+        seconds += exit.isPresent() ? 0 : costs.head();
         complete = stops ? complete : text.prompt() + i;
       }
     }
@@ -110,7 +113,7 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
           if (drafts == most) {
             break;
           }
-          seconds += costs.head();
+          seconds += costs.exit(layer);
           Saying said = text.tokens().get(next + drafts).get(exit);
           if (said.figure() < confidence) {
             break;
@@ -138,7 +141,8 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
       seconds += fullToken(text.prompt());
       for (List<Saying> token : text.tokens().subList(1, text.tokens().size())) {
         int depth = settled(token);
-        seconds += costs.step() + depth * costs.layer(1) + costs.head();
+        seconds += costs.step() + depth * costs.layer(1);
+        seconds += depth == trace.layers() ? costs.head() : costs.exit(depth);
         seconds += (trace.layers() - depth) * filling;
       }
     }

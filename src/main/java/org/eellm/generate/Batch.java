@@ -55,6 +55,11 @@ final class Batch implements AutoCloseable {
     return runner;
   }
 
+  /** Begins to measure. */
+  DecodeMeter meter() {
+    return new DecodeMeter(runner, step.tally());
+  }
+
   /**
    * A request that can be done.
    *

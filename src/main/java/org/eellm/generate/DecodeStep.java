@@ -41,6 +41,7 @@ final class DecodeStep {
   private int[] ids = new int[64];
   private int[] asked = new int[64]; // rows that a head predicts for
   private int askedCount;
+  private final DecodeTally tally = new DecodeTally();
 
   /**
    * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
@@ -54,6 +55,11 @@ final class DecodeStep {
     end = first + model.trunk().size();
     top = model.allHeads().getLast().tap();
     heads = model.heads().stream().map(HeadLayers::head).toArray(Head[]::new);
+  }
+
+  /** What it has come to so far. */
+  DecodeTally tally() {
+    return tally;
   }
 
   /**
@@ -188,6 +194,7 @@ final class DecodeStep {
    * @param row the first of them in the output
    */
   private void tell(Sequence sequence, HeadOutput output, int row, int count) {
+    tally.begin(sequence.delivery());
     try {
       predictions.clear();
       Strategy strategy = sequence.strategy();
@@ -202,6 +209,7 @@ final class DecodeStep {
     } catch (RuntimeException e) {
       sequence.delivery().fail(e);
     }
+    tally.end(sequence.delivery());
   }
 
   private static void requireNumbers(Prediction prediction) {

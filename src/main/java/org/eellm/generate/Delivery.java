@@ -15,6 +15,7 @@ final class Delivery {
   private final long start = System.nanoTime();
   private long firstToken = start;
   private long lastToken = start;
+  private long listenerNanos;
   private int drafted;
   private int confirmed;
   private Optional<FinishReason> finish = Optional.empty();
@@ -58,7 +59,14 @@ final class Delivery {
       firstToken = lastToken;
     }
     tokens.add(token);
-    return job.listener().onToken(token);
+    Reaction reaction = job.listener().onToken(token);
+    listenerNanos += System.nanoTime() - lastToken;
+    return reaction;
+  }
+
+  /** Nanoseconds that the listener has taken. */
+  long listenerNanos() {
+    return listenerNanos;
   }
 
   void finish(FinishReason reason) {

@@ -23,6 +23,9 @@ import org.eellm.model.Decoder;
 public final class Generator {
   private Generator() {}
 
+  /** Texts, and where the time went. */
+  public record Measured(List<Result> results, DecodeStats stats) {}
+
   /**
    * Continues all requests, as many at once as the limits say, on the calling thread.
    *
@@ -35,19 +38,34 @@ public final class Generator {
       return List.of();
     }
     try (Batch batch = new Batch(model, needed(limits, requests))) {
-      List<IndexedListener> listeners = new ArrayList<>();
-      List<Job> jobs = new ArrayList<>();
-      for (int i = 0; i < requests.size(); i++) {
-        IndexedListener indexed = new IndexedListener(i, listener);
-        listeners.add(indexed);
-        jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), indexed));
-      }
-      jobs.forEach(batch::add);
-      while (!batch.isIdle()) {
-        batch.step();
-      }
-      return listeners.stream().map(IndexedListener::result).toList();
+      return generate(batch, requests, listener);
     }
+  }
+
+  /** The same, and where its time went; measures the weights' read rate afterwards. */
+  public static Measured measure(
+      Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
+    try (Batch batch = new Batch(model, needed(limits, requests))) {
+      DecodeMeter meter = batch.meter();
+      List<Result> results = generate(batch, requests, listener);
+      return new Measured(results, meter.stats(results));
+    }
+  }
+
+  private static List<Result> generate(
+      Batch batch, List<Request> requests, TokenListener listener) {
+    List<IndexedListener> listeners = new ArrayList<>();
+    List<Job> jobs = new ArrayList<>();
+    for (int i = 0; i < requests.size(); i++) {
+      IndexedListener indexed = new IndexedListener(i, listener);
+      listeners.add(indexed);
+      jobs.add(batch.job(requests.get(i), "prompt " + (i + 1), indexed));
+    }
+    jobs.forEach(batch::add);
+    while (!batch.isIdle()) {
+      batch.step();
+    }
+    return listeners.stream().map(IndexedListener::result).toList();
   }
 
   /** The same limits with no more room than these requests need. */

@@ -64,9 +64,9 @@ public final class PipelineBenchmark {
     return Optional.of(
         new Measured(
             left(part, theirs),
-            GenerateBenchmark.median(alone),
-            GenerateBenchmark.median(staged),
-            GenerateBenchmark.median(ratios),
+            Median.of(alone),
+            Median.of(staged),
+            Median.of(ratios),
             ids(theirs).equals(ids(ours))));
   }
 

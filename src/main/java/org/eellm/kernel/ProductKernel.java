@@ -1,5 +1,6 @@
 package org.eellm.kernel;
 
+import java.util.Locale;
 import java.util.Optional;
 import jdk.incubator.vector.FloatVector;
 import org.eellm.kernel.TileKernels.Variant;
@@ -91,6 +92,16 @@ public final class ProductKernel {
             && micro instanceof MicroKernels.Availability.Present(MicroKernels present)
         ? new ProductKernel(format, Optional.of(present), beyondCache ? 2 : 1)
         : vectors(format);
+  }
+
+  /** What multiplies, in words. */
+  public String text() {
+    String vectors =
+        "Vector API, %d bits, %s"
+            .formatted(8 * Lanes.BYTES, format.name().toLowerCase(Locale.ROOT));
+    return micro.isEmpty()
+        ? vectors
+        : "%s; oneDNN's micro-kernels from %d rows on".formatted(vectors, mostVectorRows + 1);
   }
 
   /** Room for rows in this kernel's form. */

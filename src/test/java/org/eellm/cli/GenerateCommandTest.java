@@ -1,6 +1,7 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -383,6 +384,68 @@ final class GenerateCommandTest {
         .isEqualTo(exact);
     assertThat(generate(concat(text, "--quantize", "int4"))).isEqualTo(2);
     assertThat(err.toString()).contains("--quantize").contains("[NONE, INT8]");
+  }
+
+  @Test
+  void generate_stats_followTheText() {
+    String[] options = {"--prompt", "the cat", "--max-tokens", "12", "--threshold", "0.5"};
+    assertThat(generate(options)).isZero();
+    String text = out.toString();
+
+    assertThat(generate(concat(options, "--stats"))).isZero();
+
+    assertThat(out.toString()).isEqualTo(text);
+    assertThat(err.toString())
+        .contains("; left at ")
+        .containsPattern(
+            "\n\\d+ tokens in [\\d.]+ s, [\\d.]+ tokens/s; the first after [\\d.]+ ms\n")
+        .containsPattern("\n[\\d.]+ rows pass a layer at once, on average\n")
+        .containsPattern("\n[\\d.]+ MB of weights a token, \\d+ % of the rate")
+        .containsPattern("\nattention +[\\d.]+ +[\\d.]+\n")
+        .containsPattern("\npolicies and sampling +[\\d.]+ +[\\d.]+\n")
+        .containsPattern("\nrest +[\\d.]+ +[\\d.]+\n");
+  }
+
+  @Test
+  void generate_statsAsJson_areALastLineOfAllPrompts() throws IOException {
+    List<JsonNode> lines =
+        json("--prompt", "the cat", "--prompt", "the dog", "--max-tokens", "12", "--stats");
+
+    assertThat(lines).hasSize(3);
+    int tokens = lines.get(0).get("ids").size() + lines.get(1).get("ids").size();
+    JsonNode stats = lines.get(2).path("stats");
+    assertThat(stats.path("tokens").asInt()).isEqualTo(tokens);
+    for (String figure :
+        List.of(
+            "seconds",
+            "tokens_per_second",
+            "first_token_seconds",
+            "weight_bytes",
+            "read_bytes_per_second",
+            "share_of_read_rate")) {
+      assertThat(stats.path(figure).asDouble()).as(figure).isPositive();
+    }
+    assertThat(stats.path("rows_per_pass").asDouble()).isGreaterThan(1);
+    double shares = 0;
+    double microseconds = 0;
+    for (JsonNode part : stats.path("parts")) {
+      shares += part.path("share").asDouble();
+      microseconds += part.path("microseconds").asDouble();
+    }
+    assertThat(shares).isCloseTo(1, within(1e-6));
+    assertThat(microseconds * tokens / 1e6)
+        .isCloseTo(stats.path("seconds").asDouble(), within(1e-6));
+  }
+
+  @Test
+  void generate_statsWhereNoneAreKept_areRefused() {
+    assertThat(generate("--prompt", "a", "--stats", "--beams", "2")).isEqualTo(2);
+    assertThat(err.toString()).startsWith("eellm: --stats has no effect with --beams");
+    assertThat(generate("--prompt", "a", "--stats", "--pp", "2", "--nproc", "2")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: --stats: tells of one process, and --pp 2 has a part of the layers on each of"
+                + " its ranks; leave it or --pp out\n");
   }
 
   @Test

@@ -65,6 +65,14 @@ final class SuitabilityCommandTest {
     assertThat(agreements).hasSize(5).last().isEqualTo(1.0);
     assertThat(figures.path("trained").asBoolean()).isFalse();
     assertThat(figures.path("mean_depth").asDouble()).isBetween(1.0, 5.0);
+    JsonNode costs = figures.path("costs");
+    assertThat(costs.path("rows").toString()).isEqualTo("[1,2,4,8,16,32]"); // of 96 positions
+    assertThat(costs.path("layers")).hasSize(6);
+    assertThat(costs.path("heads")).hasSize(6);
+    assertThat(costs.path("exits")).hasSize(4);
+    costs.path("exits").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());
+    assertThat(costs.at("/limit/bound").asText()).isIn("memory", "arithmetic");
+    assertThat(costs.at("/limit/dear_ratio").asDouble()).isPositive();
 
     Path copies = folder.resolve("copies");
     assertThat(
@@ -118,6 +126,9 @@ final class SuitabilityCommandTest {
     assertThat(out.toString())
         .contains("layer  final head agrees  settled here", "Forecast with the model's exits")
         .contains("threshold  early-exit  recompute  agreement")
+        .containsPattern(
+            "\nA step of one row is bound by (memory|arithmetic), and the weights fit the"
+                + " processor's cache; (further rows are dear from \\d+ on|no number of rows)")
         .containsPattern("Worth the bother\\? (yes|maybe|no): ");
   }
 

@@ -4,16 +4,26 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 import org.eellm.eval.ExitTrace.Saying;
 import org.eellm.eval.ExitTrace.Text;
 import org.junit.jupiter.api.Test;
 
 /** Forecasts beside counts of layers and heads done by hand. */
 final class DecodingForecastTest {
-  /** A layer takes 1 for a row and 0.5 more for each further one; a head takes 0.25. */
+  private static final List<Integer> ROWS = List.of(1, 2, 4, 8);
+
+  /** A layer takes 1, a head 0.25 for a row, both half as much more for each further one. */
   private static final DecodingCosts COSTS =
       new DecodingCosts(
-          0, DecodingCosts.ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(), 0.25);
+          0,
+          ROWS,
+          ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(),
+          ROWS.stream().map(rows -> 0.25 + 0.125 * (rows - 1)).toList(),
+          new TreeMap<>(Map.of(2, 0.125)),
+          Optional.empty());
 
   /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
   private static final DecodingForecast FORECAST =
@@ -35,6 +45,7 @@ final class DecodingForecastTest {
     assertThat(COSTS.layer(1)).isEqualTo(1);
     assertThat(COSTS.layer(3)).isEqualTo(2);
     assertThat(COSTS.layer(100)).isCloseTo(50.5, within(1e-9));
+    assertThat(COSTS.head(3)).isEqualTo(0.5);
   }
 
   @Test
@@ -47,14 +58,14 @@ final class DecodingForecastTest {
    */
   @Test
   void earlyExit_takesWhatWaitsAlongWithTheTokenThatGoesOn() {
-    assertThat(FORECAST.earlyExit(0.5)).isEqualTo(2 * 2.25 + 2.25 + 2 * 2 + 0.25);
+    assertThat(FORECAST.earlyExit(0.5)).isEqualTo(2 * 2.125 + 2.125 + 2 * 2 + 0.25);
     assertThat(FORECAST.earlyExit(1)).isEqualTo(FORECAST.full());
   }
 
   /** Layers of 1, 2 and 3 rows; the last token passes them all. */
   @Test
   void recompute_beginsAnewWithAllThatLeft() {
-    assertThat(FORECAST.recompute(0.5)).isEqualTo(2.25 + 2 * 1.5 + 0.25 + 4 * 2 + 0.5);
+    assertThat(FORECAST.recompute(0.5)).isEqualTo(2.125 + 2 * 1.5 + 0.125 + 4 * 2 + 0.375);
     assertThat(FORECAST.recompute(1)).isEqualTo(FORECAST.full());
   }
 
@@ -64,7 +75,7 @@ final class DecodingForecastTest {
    */
   @Test
   void speculative_paysForWrongDrafts() {
-    double drafting = 2.25 + 2 + 2 * 1.5 + 0.25 * 1.5;
+    double drafting = 2.125 + 2 + 2 * 1.5 + 0.25 * 1.5;
     assertThat(FORECAST.speculative(0, 2, 0.5)).isEqualTo(4.25 + drafting + 4.25);
   }
 

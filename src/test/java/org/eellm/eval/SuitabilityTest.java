@@ -3,8 +3,13 @@ package org.eellm.eval;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+import org.eellm.eval.DecodingCosts.Limit;
 import org.eellm.eval.Suitability.Forecast;
 import org.eellm.eval.Suitability.Verdict;
+import org.eellm.generate.Bound;
 import org.eellm.generate.DecodingMode;
 import org.junit.jupiter.api.Test;
 
@@ -16,7 +21,7 @@ final class SuitabilityTest {
         List.of(),
         1,
         oracle,
-        new DecodingCosts(0, List.of(), 0),
+        new DecodingCosts(0, List.of(), List.of(), List.of(), new TreeMap<>(), Optional.empty()),
         trained,
         List.of(forecasts));
   }
@@ -61,6 +66,19 @@ final class SuitabilityTest {
     assertThat(copied.reason())
         .startsWith("copies of the final head gain 1.10")
         .contains("tuned exits may get some of that (eellm tune)");
+  }
+
+  @Test
+  void limit_text_saysWhatBindsAndFromWhereRowsAreDear() {
+    assertThat(new Limit(Bound.MEMORY, false, OptionalInt.of(8), 1.46).text())
+        .isEqualTo(
+            "A step of one row is bound by memory; further rows are dear from 8 on, which take 1.46"
+                + " times as long.");
+    assertThat(new Limit(Bound.ARITHMETIC, true, OptionalInt.empty(), 1.1).text())
+        .isEqualTo(
+            "A step of one row is bound by arithmetic, and the weights fit the processor's cache;"
+                + " no number of rows that was measured is dear: the most take 1.10 times as"
+                + " long.");
   }
 
   @Test

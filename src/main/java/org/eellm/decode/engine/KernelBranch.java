@@ -24,6 +24,9 @@ sealed interface KernelBranch {
   /** The format of its matrices. */
   WeightFormat format();
 
+  /** Bytes of its matrices. */
+  long bytes();
+
   /** Runs the branch as a member. */
   void run(Member member, KernelPass pass);
 
@@ -64,6 +67,11 @@ sealed interface KernelBranch {
     @Override
     public WeightFormat format() {
       return output.format();
+    }
+
+    @Override
+    public long bytes() {
+      return fused.bytes() + output.bytes();
     }
 
     @Override
@@ -218,6 +226,11 @@ sealed interface KernelBranch {
     @Override
     public WeightFormat format() {
       return down.format();
+    }
+
+    @Override
+    public long bytes() {
+      return up.bytes() + down.bytes();
     }
 
     @Override

@@ -11,4 +11,14 @@ import org.eellm.kernel.PackedMatrix;
  * @param logits of the rows that were asked for last
  */
 record KernelHead(
-    List<KernelBranch> branches, RowNorm norm, PackedMatrix output, KernelLogits logits) {}
+    List<KernelBranch> branches, RowNorm norm, PackedMatrix output, KernelLogits logits) {
+
+  /** Bytes of its matrices, those of its branches among them. */
+  long bytes() {
+    long bytes = output.bytes();
+    for (int i = 0; i < branches.size(); i++) {
+      bytes += branches.get(i).bytes();
+    }
+    return bytes;
+  }
+}

@@ -220,11 +220,14 @@ final class KernelPass {
     branches = through;
     from = first;
     to = end;
+    long bytes = 0;
     for (int i = first; i < end; i++) {
+      bytes += through.get(i).bytes();
       if (through.get(i) instanceof KernelBranch.Attention attention) {
         memory.require(attention.slot());
       }
     }
+    clock.count(end - first, rows, bytes);
     workspace.normed.begin(rows);
     workspace.mixed.begin(rows);
     workspace.active.begin(rows);
@@ -247,6 +250,7 @@ final class KernelPass {
    */
   void predict(KernelHead of, ThreadTeam.Program program, int at) {
     firstLogits = at;
+    clock.count(0, rows, of.output().bytes());
     workspace.normed.begin(rows);
     clock.start();
     team.run(program);

@@ -1,15 +1,19 @@
 package org.eellm.decode.engine;
 
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.kernel.Lanes;
+import org.eellm.kernel.MemoryRead;
 import org.eellm.kernel.MicroKernels;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.ProcessorCache;
 import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.ProductRate;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
@@ -37,6 +41,7 @@ public final class KernelRunner implements ModelRunner {
   private final HiddenStates states;
   private final PageMemory memory;
   private final KernelPass pass;
+  private final Optional<PassClock> clock;
   private final float[] row;
   private final float[] position;
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
@@ -87,6 +92,7 @@ public final class KernelRunner implements ModelRunner {
         packed.heads().stream()
             .<ThreadTeam.Program>map(head -> member -> pass.predict(member, head))
             .toList();
+    clock = Optional.of(pass.clock());
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
@@ -100,6 +106,11 @@ public final class KernelRunner implements ModelRunner {
   /** The kernel that multiplies. */
   public ProductKernel kernel() {
     return kernel;
+  }
+
+  /** What multiplies, in words. */
+  public String kernelText() {
+    return kernel.text();
   }
 
   @Override
@@ -142,9 +153,71 @@ public final class KernelRunner implements ModelRunner {
     memory.copy(from, to);
   }
 
-  /** Where the time of passes goes. */
-  public PassClock clock() {
-    return pass.clock();
+  @Override
+  public Optional<PassClock> clock() {
+    return clock;
+  }
+
+  @Override
+  public OptionalDouble weightReadRate(double seconds) {
+    NativeBuffer weights = packed.memory();
+    return OptionalDouble.of(
+        MemoryRead.bytesPerSecond(team, weights.address(), weights.bytes(), seconds));
+  }
+
+  /**
+   * The rate at which its threads read memory beyond the caches, in bytes a second.
+   *
+   * @param seconds how long to measure
+   */
+  public double memoryReadRate(double seconds) {
+    try (NativeBuffer large =
+        NativeBuffer.allocate(Math.max(LEAST_READ, 4 * ProcessorCache.bytes()))) {
+      MemorySegment.ofAddress(large.address()).reinterpret(large.bytes()).fill((byte) 1);
+      return MemoryRead.bytesPerSecond(team, large.address(), large.bytes(), seconds);
+    }
+  }
+
+  private static final long LEAST_READ = 128L << 20;
+
+  /**
+   * The rate at which its threads multiply 64 rows with weights in the nearest caches, in
+   * operations a second: a multiplication and an addition are two.
+   *
+   * @param seconds how long to measure
+   */
+  public double productRate(double seconds) {
+    return ProductRate.operationsPerSecond(team, kernel, seconds);
+  }
+
+  /** Bytes of the packed weights of all branches of the trunk here. */
+  public long trunkBytes() {
+    return packed.trunk().stream().mapToLong(KernelBranch::bytes).sum();
+  }
+
+  /** Bytes of the packed weights of a head. */
+  public long headBytes(Head head) {
+    return head(head).bytes();
+  }
+
+  /** Bytes of all packed weights; what several heads share counts once. */
+  public long weightBytes() {
+    return packed.memory().bytes();
+  }
+
+  /** Whether all packed weights fit the processor's last cache. */
+  public boolean withinCache() {
+    return weightBytes() <= ProcessorCache.bytes();
+  }
+
+  /** Bytes of a packed weight. */
+  public int bytesOfAWeight() {
+    return packed.format().bytes();
+  }
+
+  /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */
+  public long keyValueBytes(int positions) {
+    return Math.ceilDiv(positions, PAGE) * memory.pageBytes();
   }
 
   @Override

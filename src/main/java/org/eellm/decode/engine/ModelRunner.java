@@ -1,5 +1,7 @@
 package org.eellm.decode.engine;
 
+import java.util.Optional;
+import java.util.OptionalDouble;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
@@ -84,6 +86,21 @@ public interface ModelRunner extends AutoCloseable {
    * @return an output whose row i is {@code asked[i]}
    */
   HeadOutput predict(Head head, RowBlock rows, int[] asked, int count);
+
+  /** Where the time of its passes goes; absent where libtorch computes. */
+  default Optional<PassClock> clock() {
+    return Optional.empty();
+  }
+
+  /**
+   * The rate at which its threads read its packed weights, in bytes a second, measured now; absent
+   * where libtorch computes.
+   *
+   * @param seconds how long to measure
+   */
+  default OptionalDouble weightReadRate(double seconds) {
+    return OptionalDouble.empty();
+  }
 
   /**
    * The keys and values of a position, for tests: keys of all heads, then values, [2 K, D].

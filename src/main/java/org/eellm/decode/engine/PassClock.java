@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.Arrays;
 import org.eellm.kernel.ThreadTeam.Member;
 
 /**
@@ -36,6 +37,9 @@ public final class PassClock {
 
   private final long[] nanos = new long[Part.values().length];
   private long last;
+  private long branches; // that blocks have passed
+  private long rows; // that have passed them
+  private long weightBytes;
 
   /** Begins to count: what was before is nobody's. */
   void start() {
@@ -56,6 +60,29 @@ public final class PassClock {
     last = now;
   }
 
+  /**
+   * Counts what a block has passed.
+   *
+   * @param through branches
+   * @param count rows of the block
+   * @param bytes of the weights there, and of heads
+   */
+  void count(int through, int count, long bytes) {
+    branches += through;
+    rows += (long) through * count;
+    weightBytes += bytes;
+  }
+
+  /** Rows that pass a layer at once, on average over layers and passes so far; 0 without any. */
+  public double meanRows() {
+    return branches == 0 ? 0 : (double) rows / branches;
+  }
+
+  /** Bytes of weights that blocks have passed so far. */
+  public long weightBytes() {
+    return weightBytes;
+  }
+
   /** Nanoseconds of a part so far. */
   public long nanos(Part part) {
     return nanos[part.ordinal()];
@@ -72,6 +99,9 @@ public final class PassClock {
 
   /** Forgets everything. */
   public void reset() {
-    java.util.Arrays.fill(nanos, 0);
+    Arrays.fill(nanos, 0);
+    branches = 0;
+    rows = 0;
+    weightBytes = 0;
   }
 }
