@@ -78,12 +78,13 @@ get_llama_cpp() {
     git clone package/llama/gitRelease.bundle llama.cpp
     cmake -S llama.cpp -B llama.cpp/build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF \
       -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF
-    cmake --build llama.cpp/build --parallel \
+    cmake --build llama.cpp/build --parallel "$(getconf _NPROCESSORS_ONLN)" \
       --target llama-bench llama-batched-bench llama-server
   ) >"$work/build.log" 2>&1 || fail "llama.cpp cannot be built; see $work/build.log"
 }
 
-# Random words, so many that a tokenizer finds 32,000 tokens in them, and a model of one step.
+# Random words, so many that a tokenizer finds 32,000 tokens in them. A model of twenty steps says
+# none of the broken characters that llama.cpp's server ends a text at.
 make_model() {
   [ ! -f "$work/float32.gguf" ] || return 0
   awk 'BEGIN {
@@ -98,12 +99,13 @@ make_model() {
       print ""
     }
   }' >"$work/text.txt"
-  rm -rf "$work/run"
+  rm -rf "$work/run" "$work/new.gguf"
   eellm prepare --input "$work/text.txt" --output "$work/text" --vocab-size 32000 >&2
   # shellcheck disable=SC2086 # several words
   eellm train $model --output "$work/run" --set "data.sources=[$work/text]" \
     --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 \
-    --set train.steps=1 --set train.micro_batch_size=1 --set train.global_batch_size=1 >&2
+    --set train.steps=20 --set train.micro_batch_size=1 --set train.global_batch_size=1 \
+    --set optimizer.learning_rate=1e-3 --set optimizer.warmup_steps=2 >&2
   for dtype in bfloat16 float32; do
     eellm export --model "$work/run" --format gguf --dtype $dtype --output "$work/new.gguf" >&2
     mv "$work/new.gguf" "$work/$dtype.gguf"
