@@ -1,46 +1,248 @@
 #!/bin/sh
-# Decodes with the same random Llama in llama.cpp and in eellm, in turns: src/bench/llama-cpp/run.sh [TURNS]
-# Needs node and npm; leaves its files under target/llama-cpp.
+# Runs the same random Llama in llama.cpp, built for this processor, and in eellm, in turns:
+#
+#   src/bench/llama-cpp/run.sh [--turns N] [decode|contexts|prompts|batches|server ...]
+#
+# does everything three times, unless told otherwise. It prints a table, and writes results.json
+# beside its other files in target/llama-cpp. llama.cpp is taken from the folder LLAMA_CPP, which
+# has build/bin in it, or else fetched and built here. Needs node; to fetch and build also npm, git,
+# cmake, a C++ compiler and the network.
 set -eu
-turns=${1:-3} threads=2 tokens=96 rounds=3
-cd "$(dirname "$0")/../../.."
-work=$PWD/target/llama-cpp
-mkdir -p "$work"
 
-cp src/bench/llama-cpp/decode.mjs "$work"
-[ -d "$work/node_modules/node-llama-cpp" ] ||
-  (cd "$work" && npm init -y && npm install --no-audit --no-fund node-llama-cpp) >"$work/npm.log" 2>&1
-if [ ! -f "$work/q8_0.gguf" ]; then
-  yes 'Some text that a tokenizer can be made of, and a step be trained on.' | head -n 200 >"$work/text.txt"
-  ./eellm prepare --input "$work/text.txt" --output "$work/text" --vocab-size 264 >&2
-  ./eellm train --config configs/134m.yaml --output "$work/run" --set "data.sources=[$work/text]" \
-    --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 --set train.steps=1 \
-    --set train.micro_batch_size=1 --set train.global_batch_size=1 >&2
-  for type in bfloat16 q8_0; do
-    ./eellm export --model "$work/run" --format gguf --dtype $type --output "$work/$type.gguf" >&2
-  done
-fi
-
-llama() {
-  (cd "$work" && node decode.mjs "$1.gguf" $threads $tokens $rounds)
+fail() {
+  echo "run.sh: $1" >&2
+  exit 1
 }
+
+turns=3
+parts=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --turns)
+      turns=${2:-}
+      case $turns in
+        '' | 0 | *[!0-9]*) fail "--turns: '$turns' is no number of turns; use 3" ;;
+      esac
+      shift
+      ;;
+    decode | contexts | prompts | batches | server) parts="$parts $1" ;;
+    *) fail "'$1' is nothing to measure; use --turns N, decode, contexts, prompts, batches, server" ;;
+  esac
+  shift
+done
+: "${parts:=decode contexts prompts batches server}"
+
+threads=2
+rounds=3   # within a turn, of which the median counts
+tokens=96  # of a text
+port=${PORT:-18080}
+here=$(CDPATH='' cd -- "$(dirname "$0")" && pwd -P)
+root=$(dirname "$(dirname "$(dirname "$here")")")
+work=$root/target/llama-cpp
+model="--config $root/configs/134m.yaml --set model.max_positions=4096
+  --set exits.layers=[] --set exits.weights=[]"
+server=
+trap 'stop_server' EXIT
+trap 'exit 1' INT TERM
+
 eellm() {
-  ./eellm bench decode --config configs/134m.yaml --set exits.layers=[] --set exits.weights=[] \
-    --set train.threads=$threads --max-tokens $tokens --rounds $rounds --quantize "$1" --json >"$work/eellm.json"
-  sed -n 's/.*"tokens_per_second" *: *\([0-9.]*\).*/\1/p' "$work/eellm.json"
-}
-row() { # format, llama.cpp's rate, eellm's
-  awk -v f="$1" -v l="$2" -v e="$3" 'BEGIN { printf "%-10s %9.1f %9.1f %6.2f\n", f, l, e, e / l }'
+  "$root/eellm" "$@" 2>>"$work/eellm.log"
 }
 
-echo "tokens/s   llama.cpp     eellm  ratio"
+# An expression of the JSON document on standard input, called all; a list gives a word for each.
+json() {
+  node -e '
+    const all = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
+    console.log([eval(process.argv[1])].flat().join(" "));' "$1"
+}
+
+# The lines of JSON on standard input as a list.
+lines() {
+  sed -n '/^{/p' | sed '1!s/^/,/; 1s/^/[/; $s/$/]/'
+}
+
+# What is measured
+
+get_llama_cpp() {
+  source=${LLAMA_CPP:-$work/llama.cpp}
+  bin=$source/build/bin
+  [ ! -x "$bin/llama-server" ] || return 0
+  [ -z "${LLAMA_CPP:-}" ] || fail "LLAMA_CPP: there is no build/bin/llama-server in '$LLAMA_CPP'"
+  echo "run.sh: building llama.cpp, some five minutes on two cores" >&2
+  (
+    cd "$work"
+    npm pack node-llama-cpp@3.21.1
+    tar -xzf node-llama-cpp-3.21.1.tgz package/llama/gitRelease.bundle
+    rm -rf llama.cpp
+    git clone package/llama/gitRelease.bundle llama.cpp
+    cmake -S llama.cpp -B llama.cpp/build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF \
+      -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF
+    cmake --build llama.cpp/build --parallel "$(getconf _NPROCESSORS_ONLN)" \
+      --target llama-bench llama-batched-bench llama-server
+  ) >"$work/build.log" 2>&1 || fail "llama.cpp cannot be built; see $work/build.log"
+}
+
+# Random words, so many that a tokenizer finds 32,000 tokens in them. A model of twenty steps says
+# none of the broken characters that llama.cpp's server ends a text at.
+make_model() {
+  [ ! -f "$work/float32.gguf" ] || return 0
+  awk 'BEGIN {
+    srand(1)
+    for (line = 0; line < 24000; line++) {
+      for (word = 0; word < 8; word++) {
+        for (letter = 3 + int(rand() * 6); letter > 0; letter--) {
+          printf "%c", 97 + int(rand() * 26)
+        }
+        printf " "
+      }
+      print ""
+    }
+  }' >"$work/text.txt"
+  rm -rf "$work/run" "$work/new.gguf"
+  eellm prepare --input "$work/text.txt" --output "$work/text" --vocab-size 32000 >&2
+  # shellcheck disable=SC2086 # several words
+  eellm train $model --output "$work/run" --set "data.sources=[$work/text]" \
+    --set "data.tokenizer=$work/text-tokenizer" --set data.sequence_length=32 \
+    --set train.steps=20 --set train.micro_batch_size=1 --set train.global_batch_size=1 \
+    --set optimizer.learning_rate=1e-3 --set optimizer.warmup_steps=2 >&2
+  for dtype in bfloat16 float32; do
+    eellm export --model "$work/run" --format gguf --dtype $dtype --output "$work/new.gguf" >&2
+    mv "$work/new.gguf" "$work/$dtype.gguf"
+  done
+}
+
+# llama.cpp, in tokens a second
+
+llama_bench() { # format, then options: a word for each test
+  gguf=$work/$1.gguf
+  shift
+  "$bin/llama-bench" -m "$gguf" -t $threads -r $rounds -o json "$@" 2>>"$work/llama.log" |
+    json 'all.map((test) => median(test.samples_ts))'
+}
+
+llama_batches() { # numbers of sequences, with commas
+  "$bin/llama-batched-bench" -m "$work/bfloat16.gguf" -t $threads -tb $threads -npp 16 \
+    -ntg $tokens -npl "1,$1" -c $((32 * (16 + tokens))) --output-format jsonl \
+    2>>"$work/llama.log" | lines | json 'all.slice(1).map((test) => test.speed_tg)'
+}
+
+# eellm, in tokens a second
+
+eellm_decode() { # format, sequences at once
+  # shellcheck disable=SC2086 # several words
+  eellm bench decode $model --set model.dtype="$1" --set train.threads=$threads \
+    --batch-size "$2" --max-tokens $tokens --rounds $rounds --json |
+    json 'all.modes.at(-1).tokens_per_second'
+}
+
+# Prompts of about so many tokens, one to warm up, then the rate after the first token. To be
+# replaced with eellm bench decode --context.
+eellm_context() { # positions before the first token, tokens
+  bytes=$(($1 * 256 / 100))
+  tr '\n' ' ' <"$work/text.txt" | fold -w "$bytes" | head -n $((rounds + 1)) >"$work/prompts.txt"
+  eellm generate --model "$work/run" --prompt-file "$work/prompts.txt" --threads $threads \
+    --batch-size 1 --max-tokens "$2" --json | lines |
+    json 'median(all.slice(1).map(({ids, tokens_per_second, first_token_seconds}) =>
+      (ids.length - 1) / (ids.length / tokens_per_second - first_token_seconds)))'
+}
+
+eellm_prompts() { # lengths, with commas
+  # shellcheck disable=SC2086 # several words
+  eellm bench prompt $model --set train.threads=$threads --lengths "$1" --rounds $rounds --json |
+    json 'all.prompts.map((prompt) => prompt.tokens_per_second)'
+}
+
+# Servers
+
+start_server() { # a command, for ten minutes at most
+  timeout 600 "$@" >>"$work/server.log" 2>&1 &
+  server=$!
+}
+
+stop_server() {
+  if [ -n "$server" ]; then
+    kill "$server" 2>>"$work/server.log" || true
+    wait "$server" || true
+    server=
+  fi
+}
+
+# Sets loaded: the rate with 1 client and with 16.
+load() {
+  loaded=$(node "$here/load.mjs" "http://127.0.0.1:$port" $tokens 1:8 16:4)
+  stop_server
+}
+
+llama_server() {
+  start_server "$bin/llama-server" -m "$work/bfloat16.gguf" -t $threads -tb $threads -np 16 \
+    -c $((16 * 256)) --host 127.0.0.1 --port "$port"
+  load
+}
+
+eellm_server() {
+  start_server "$root/eellm" serve --model "$work/run" --threads $threads --batch-size 16 \
+    --port "$port"
+  load
+}
+
+# Turns
+
+rows() { # what, with semicolons between; llama.cpp's rates; eellm's
+  awk -v what="$1" -v theirs="$2" -v ours="$3" 'BEGIN {
+    count = split(what, w, ";")
+    split(theirs, t, " ")
+    split(ours, o, " ")
+    for (i = 1; i <= count; i++) {
+      printf "{\"what\": \"%s\", \"llama_cpp\": %s, \"eellm\": %s}\n", w[i], t[i], o[i]
+    }
+  }' | tee -a "$work/turns.jsonl" >&2
+}
+
+measure_decode() {
+  for dtype in bfloat16 float32; do
+    theirs=$(llama_bench $dtype -p 0 -n $tokens)
+    ours=$(eellm_decode $dtype 1)
+    rows "one text, $dtype" "$theirs" "$ours"
+  done
+}
+
+measure_contexts() {
+  theirs=$(llama_bench bfloat16 -p 0 -n 64 -d 1000,3800)
+  ours="$(eellm_context 1000 64) $(eellm_context 3800 64)"
+  rows "one text after 1000 positions;one text after 3800 positions" "$theirs" "$ours"
+}
+
+measure_prompts() {
+  theirs=$(llama_bench bfloat16 -p 128,512 -n 0)
+  ours=$(eellm_prompts 128,512)
+  rows "prompt of 128;prompt of 512" "$theirs" "$ours"
+}
+
+measure_batches() {
+  theirs=$(llama_batches 8,32)
+  ours="$(eellm_decode bfloat16 8) $(eellm_decode bfloat16 32)"
+  rows "8 texts at once;32 texts at once" "$theirs" "$ours"
+}
+
+measure_server() {
+  llama_server
+  theirs=$loaded
+  eellm_server
+  rows "server, 1 client;server, 16 clients" "$theirs" "$loaded"
+}
+
+mkdir -p "$work"
+get_llama_cpp
+make_model
+: >"$work/turns.jsonl"
 turn=0
 while [ $turn -lt "$turns" ]; do
-  theirs=$(llama bfloat16)
-  ours=$(eellm none)
-  row bfloat16 "$theirs" "$ours"
-  theirs=$(llama q8_0)
-  ours=$(eellm int8)
-  row int8 "$theirs" "$ours"
+  for part in $parts; do
+    "measure_$part"
+  done
   turn=$((turn + 1))
 done
+version=$("$bin/llama-server" --version 2>&1 | sed -n 's/^version: //p')
+commit=$(git -C "$root" describe --always --dirty)
+node "$here/report.mjs" "$work/turns.jsonl" "$work/results.json" "$version" "$commit" $threads

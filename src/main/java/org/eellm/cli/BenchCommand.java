@@ -18,6 +18,7 @@ import picocli.CommandLine.Spec;
       BenchTrainCommand.class,
       BenchTuneCommand.class,
       BenchDecodeCommand.class,
+      BenchPromptCommand.class,
       BenchPipelineCommand.class,
       BenchPlanCommand.class,
       BenchServeCommand.class
@@ -28,6 +29,7 @@ final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "say what to measure: train, tune, decode, pipeline, plan or serve");
+        spec.commandLine(),
+        "say what to measure: train, tune, decode, prompt, pipeline, plan or serve");
   }
 }

@@ -12,6 +12,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.config.StrictYaml;
+import org.eellm.decode.engine.KernelChoice;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.RankPlace;
 import org.eellm.distributed.Transport;
@@ -54,7 +55,8 @@ final class DoctorCommand implements Callable<Integer> {
   @Mixin private RankOptions ranks;
 
   /** The report of {@code --json}; rates are in FLOP/s and bytes/s. */
-  private record Report(String eellm, String java, Machine machine, List<Trap> traps) {}
+  private record Report(
+      String eellm, String java, Machine machine, DecodingKernels decoding, List<Trap> traps) {}
 
   @Override
   public Integer call() throws IOException {
@@ -68,10 +70,15 @@ final class DoctorCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
     }
+    KernelChoice choice = KernelChoice.configured(); // what is wrong is said at once
     Machine machine = Machine.inspect(seconds);
     Report report =
         new Report(
-            RootCommand.Version.number(), Runtime.version().toString(), machine, Trap.of(machine));
+            RootCommand.Version.number(),
+            Runtime.version().toString(),
+            machine,
+            DecodingKernels.find(choice),
+            Trap.of(machine));
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);
@@ -157,6 +164,11 @@ final class DoctorCommand implements Callable<Integer> {
     out.printf("GPU        %s%n", machine.cudaDevices() == 0 ? "none" : machine.cudaDevices());
     print("CPU", machine.cpu(), out);
     machine.cuda().ifPresent(rates -> print("GPU", rates, out));
+    String name = "decoding";
+    for (String line : report.decoding().lines()) {
+      out.printf("%-10s %s%n", name, line);
+      name = "";
+    }
     out.println();
     for (Trap trap : report.traps()) {
       out.println(AUTO.string("@|yellow warning:|@ ") + trap.problem());

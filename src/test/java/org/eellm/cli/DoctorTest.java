@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.eellm.decode.engine.KernelChoice;
 import org.eellm.tensor.Rates;
 import org.junit.jupiter.api.Test;
 
@@ -28,13 +29,81 @@ final class DoctorTest {
     assertThat(machine.path("cpu").path("float32").doubleValue()).isGreaterThan(1e8);
     assertThat(machine.path("cpu").path("bfloat16").doubleValue()).isGreaterThan(1e8);
     assertThat(machine.path("cpu").path("memory").doubleValue()).isGreaterThan(1e8);
+    JsonNode decoding = report.path("decoding");
+    assertThat(decoding.path("choice").textValue())
+        .isEqualTo(System.getProperty(KernelChoice.PROPERTY, "fastest"));
+    assertThat(decoding.path("vector_bits").intValue()).isIn(128, 256, 512);
+    assertThat(decoding.path("last_cache_bytes").longValue()).isPositive();
+    assertThat(decoding.path("micro_kernels").booleanValue())
+        .isEqualTo(decoding.path("reason").isNull());
     assertThat(report.path("traps").isArray()).isTrue();
   }
 
   @Test
   void doctor_forPeople_namesWhatItFound() {
     assertThat(run("doctor", "--seconds", "0.02"))
-        .contains("libtorch ", "processor ", "memory ", "CPU rates ", "GFLOP/s");
+        .contains("libtorch ", "processor ", "memory ", "CPU rates ", "GFLOP/s")
+        .contains("decoding ", "the Vector API", "last cache ", "huge pages");
+  }
+
+  @Test
+  void doctor_unknownKernel_isRefusedInALine() {
+    StringWriter err = new StringWriter();
+    Optional<String> before = Optional.ofNullable(System.getProperty(KernelChoice.PROPERTY));
+    System.setProperty(KernelChoice.PROPERTY, "fast");
+    try {
+      assertThat(
+              Main.run(RootCommand.commandLine().setErr(new PrintWriter(err)), "doctor", "--json"))
+          .isEqualTo(2);
+    } finally {
+      System.clearProperty(KernelChoice.PROPERTY);
+      before.ifPresent(value -> System.setProperty(KernelChoice.PROPERTY, value));
+    }
+
+    assertThat(err.toString().lines())
+        .containsExactly(
+            "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
+                + " EELLM_JAVA_OPTS");
+  }
+
+  @Test
+  void decoding_withMicroKernels_saysWhatMultipliesAndHowToDoWithout() {
+    assertThat(kernels(KernelChoice.FASTEST, Optional.empty(), "madvise").lines())
+        .containsExactly(
+            "bfloat16 products: oneDNN's micro-kernels beyond 1 row, the Vector API for one (for"
+                + " two as well, where weights exceed the cache)",
+            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "last cache 32768 KiB, huge pages for weights",
+            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
+  }
+
+  @Test
+  void decoding_withoutMicroKernels_saysWhy() {
+    Optional<String> reason = Optional.of("the processor has no bfloat16 instructions");
+
+    assertThat(kernels(KernelChoice.FASTEST, reason, "never").lines())
+        .containsExactly(
+            "the Vector API, 512 bits: the processor has no bfloat16 instructions",
+            "last cache 32768 KiB, no huge pages, which slows reading weights");
+  }
+
+  @Test
+  void decoding_vectorsChosen_saysSo() {
+    assertThat(kernels(KernelChoice.VECTORS, Optional.empty(), "always").lines())
+        .first()
+        .isEqualTo("the Vector API, 512 bits, since eellm.kernel says so");
+  }
+
+  @Test
+  void hugePages_areTheWordInBrackets() {
+    assertThat(DecodingKernels.chosen("always [madvise] never\n")).contains("madvise");
+    assertThat(DecodingKernels.chosen("")).isEmpty();
+  }
+
+  private static DecodingKernels kernels(
+      KernelChoice choice, Optional<String> reason, String hugePages) {
+    return new DecodingKernels(
+        choice, reason.isEmpty(), reason, 512, 32L << 20, Optional.of(hugePages));
   }
 
   @Test

@@ -3,7 +3,7 @@ package org.eellm.decode.engine;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
-import org.eellm.config.SettingException;
+import org.eellm.config.ConfigException;
 
 /** Which kernels multiply on CPUs. */
 public enum KernelChoice {
@@ -18,7 +18,7 @@ public enum KernelChoice {
   /**
    * What {@value #PROPERTY} says; the fastest where it says nothing.
    *
-   * @throws SettingException if it says something else
+   * @throws ConfigException if it says something else
    */
   public static KernelChoice configured() {
     String value = System.getProperty(PROPERTY, "fastest");
@@ -27,10 +27,10 @@ public enum KernelChoice {
         return choice;
       }
     }
-    throw new SettingException(
-        PROPERTY,
-        "'%s' is no choice of kernels; use one of %s"
+    throw new ConfigException(
+        "-D%s: '%s' is no choice of kernels; use one of %s in EELLM_JAVA_OPTS"
             .formatted(
+                PROPERTY,
                 value,
                 Arrays.stream(values()).map(KernelChoice::text).collect(Collectors.joining(", "))));
   }

@@ -197,7 +197,7 @@ public final class KernelRunner implements ModelRunner {
 
   /** Bytes of the packed weights of a head. */
   public long headBytes(Head head) {
-    return head(head).bytes();
+    return packed.heads().get(indexHere(head)).bytes();
   }
 
   /** Bytes of all packed weights; what several heads share counts once. */

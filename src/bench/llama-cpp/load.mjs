@@ -1,0 +1,86 @@
+// Clients at a server with OpenAI's API: node load.mjs URL TOKENS CLIENTS:TEXTS ...
+//
+// Waits for the server. Then, for each CLIENTS:TEXTS, so many clients stream that many texts each,
+// greedily and one after the other, after a text each to warm up. Prints the tokens per second of
+// all clients together, a word for each. Prompts are 16 random ids, so that none goes on from another.
+import {setTimeout as sleep} from "node:timers/promises";
+
+const [url, tokens] = [process.argv[2], Number(process.argv[3])];
+const loads = process.argv.slice(4).map((load) => load.split(":").map(Number));
+let state = 1;
+
+function randomId() {
+  state = (state * 48271) % 2147483647;
+  return 300 + (state % 30000);
+}
+
+async function awaitServer() {
+  for (let tries = 0; tries < 240; tries++) {
+    const answer = await fetch(`${url}/health`).catch(() => undefined);
+    if (answer?.ok) {
+      return;
+    }
+    await sleep(250);
+  }
+  throw new Error(`${url} does not answer`);
+}
+
+// Streams a text; how many tokens it has, by the server's count.
+async function text() {
+  const body = {
+    prompt: Array.from({length: 16}, randomId),
+    max_tokens: tokens,
+    temperature: 0,
+    stream: true,
+    stream_options: {include_usage: true},
+  };
+  const answer = await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: {"Content-Type": "application/json"},
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) {
+    throw new Error(`status ${answer.status}: ${await answer.text()}`);
+  }
+  let received = "";
+  for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
+    received += part;
+  }
+  const events = received
+    .split("\n")
+    .filter((line) => line.startsWith("data: {"))
+    .map((line) => JSON.parse(line.slice("data: ".length)));
+  const usage = events.map((event) => event.usage).findLast((found) => found);
+  if (!usage) {
+    throw new Error(`a text that has not ended: ${received.slice(-200)}`);
+  }
+  return usage.completion_tokens;
+}
+
+async function client(texts) {
+  let count = 0;
+  for (let i = 0; i < texts; i++) {
+    count += await text();
+  }
+  return count;
+}
+
+// The tokens of all clients' texts.
+async function clients(count, texts) {
+  const counts = await Promise.all(Array.from({length: count}, () => client(texts)));
+  const sum = counts.reduce((a, b) => a + b);
+  if (sum < 0.9 * count * texts * tokens) {
+    throw new Error(`${count * texts} texts of ${sum} tokens together: they have ended too early`);
+  }
+  return sum;
+}
+
+await awaitServer();
+const rates = [];
+for (const [count, texts] of loads) {
+  await clients(count, 1);
+  const start = performance.now();
+  const made = await clients(count, texts);
+  rates.push((1000 * made) / (performance.now() - start));
+}
+console.log(rates.map((rate) => rate.toFixed(1)).join(" "));

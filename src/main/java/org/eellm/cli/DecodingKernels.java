@@ -1,0 +1,87 @@
+package org.eellm.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.eellm.decode.engine.KernelChoice;
+import org.eellm.kernel.Lanes;
+import org.eellm.kernel.MicroKernels;
+import org.eellm.kernel.MicroKernels.Availability;
+import org.eellm.kernel.ProcessorCache;
+
+/**
+ * What multiplies when a CPU decodes, and what it finds here.
+ *
+ * @param choice the user's, by {@value KernelChoice#PROPERTY}
+ * @param microKernels whether oneDNN's micro-kernels can be used
+ * @param reason why they cannot
+ * @param vectorBits of the Vector API's vectors
+ * @param lastCacheBytes of the processor's last cache
+ * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
+ *     where it does not tell
+ */
+record DecodingKernels(
+    KernelChoice choice,
+    boolean microKernels,
+    Optional<String> reason,
+    int vectorBits,
+    long lastCacheBytes,
+    Optional<String> hugePages) {
+  private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
+  private static final Pattern CHOSEN = Pattern.compile("\\[(\\w+)]");
+
+  /**
+   * Looks for them. libtorch has to be loaded.
+   *
+   * @param choice the user's
+   */
+  static DecodingKernels find(KernelChoice choice) throws IOException {
+    Availability micro = MicroKernels.find();
+    return new DecodingKernels(
+        choice,
+        micro instanceof Availability.Present,
+        micro instanceof Availability.Absent(String reason)
+            ? Optional.of(reason)
+            : Optional.empty(),
+        Lanes.FLOATS.vectorBitSize(),
+        ProcessorCache.bytes(),
+        Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());
+  }
+
+  /** The word in brackets, as in {@code always [madvise] never}. */
+  static Optional<String> chosen(String words) {
+    Matcher matcher = CHOSEN.matcher(words);
+    return matcher.find() ? Optional.of(matcher.group(1)) : Optional.empty();
+  }
+
+  /** What is said to people, line by line. */
+  List<String> lines() {
+    String vectors = "the Vector API, " + vectorBits + " bits";
+    return switch (choice) {
+      case VECTORS -> List.of(vectors + ", since eellm.kernel says so", memory());
+      case FASTEST ->
+          microKernels
+              ? List.of(
+                  "bfloat16 products: oneDNN's micro-kernels beyond 1 row, the Vector API for one"
+                      + " (for two as well, where weights exceed the cache)",
+                  "float32 and int8 products, all else: " + vectors,
+                  memory(),
+                  "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone")
+              : List.of(vectors + ": " + reason.orElseThrow(), memory());
+    };
+  }
+
+  private String memory() {
+    String pages =
+        switch (hugePages.orElse("")) {
+          case "always", "madvise" -> "huge pages for weights";
+          case "never" -> "no huge pages, which slows reading weights";
+          default -> "huge pages unknown";
+        };
+    return "last cache %d KiB, %s".formatted(lastCacheBytes >> 10, pages);
+  }
+}
