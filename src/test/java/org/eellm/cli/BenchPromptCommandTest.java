@@ -62,15 +62,17 @@ final class BenchPromptCommandTest {
     List<String> all = new ArrayList<>(List.of("bench", "prompt"));
     for (String setting :
         List.of(
-            "hidden_size=32",
-            "num_layers=2",
-            "num_heads=2",
-            "ffn_hidden_size=64",
-            "vocab_size=100",
-            "max_positions=64")) {
-      all.addAll(List.of("--set", "model." + setting));
+            "model.hidden_size=32",
+            "model.num_layers=2",
+            "model.num_heads=2",
+            "model.ffn_hidden_size=64",
+            "model.vocab_size=100",
+            "model.max_positions=64",
+            "data.sequence_length=32",
+            "exits.layers=[]",
+            "exits.weights=[]")) {
+      all.addAll(List.of("--set", setting));
     }
-    all.addAll(List.of("--set", "exits.layers=[]", "--set", "exits.weights=[]"));
     all.addAll(List.of(options));
     return Main.run(
         RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)),
