@@ -61,7 +61,11 @@ measure() {
   name=$1
   shift
   (cd "$here" && "$work/$name/eellm" bench decode --batch-size 1,8 --rows 1,8 --json "$@") \
-    >"$work/$name-$turn.json"
+    >"$work/$name-$turn.json" ||
+    {
+      echo "compare.sh: 'eellm bench decode' failed with the $name commit; what it says is above" >&2
+      exit 1
+    }
 }
 
 # Prints figures of the result $1: a name, whether more is better, a value.
