@@ -131,20 +131,17 @@ llama_batches() { # numbers of sequences, with commas
 
 eellm_decode() { # format, sequences at once
   # shellcheck disable=SC2086 # several words
-  eellm bench decode $model --set model.dtype="$1" --set train.threads=$threads \
+  eellm bench decode $model --set model.dtype="$1" --set train.threads=$threads --rows 1 \
     --batch-size "$2" --max-tokens $tokens --rounds $rounds --json |
-    json 'all.modes.at(-1).tokens_per_second'
+    json 'all.report.modes.at(-1).tokens_per_second'
 }
 
-# Prompts of about so many tokens, one to warm up, then the rate after the first token. To be
-# replaced with eellm bench decode --context.
-eellm_context() { # positions before the first token, tokens
-  bytes=$(($1 * 256 / 100))
-  tr '\n' ' ' <"$work/text.txt" | fold -w "$bytes" | head -n $((rounds + 1)) >"$work/prompts.txt"
-  eellm generate --model "$work/run" --prompt-file "$work/prompts.txt" --threads $threads \
-    --batch-size 1 --max-tokens "$2" --json | lines |
-    json 'median(all.slice(1).map(({ids, tokens_per_second, first_token_seconds}) =>
-      (ids.length - 1) / (ids.length / tokens_per_second - first_token_seconds)))'
+eellm_contexts() { # positions before the token, with commas
+  # shellcheck disable=SC2086 # several words
+  eellm bench decode $model --set train.threads=$threads --rows 1 --context "$1" \
+    --max-tokens $tokens --rounds $rounds --json |
+    json 'all.report.costs.steps.filter((step) => step.rows === 1)
+      .map((step) => 1e6 / step.step.microseconds)'
 }
 
 eellm_prompts() { # lengths, with commas
@@ -209,7 +206,7 @@ measure_decode() {
 
 measure_contexts() {
   theirs=$(llama_bench bfloat16 -p 0 -n 64 -d 1000,3800)
-  ours="$(eellm_context 1000 64) $(eellm_context 3800 64)"
+  ours=$(eellm_contexts 1000,3800)
   rows "one text after 1000 positions;one text after 3800 positions" "$theirs" "$ours"
 }
 
