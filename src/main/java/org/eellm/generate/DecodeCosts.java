@@ -70,7 +70,8 @@ public record DecodeCosts(
    * @param bound what the step can be no faster than
    * @param shareOfReadRate bytes of the step's weights a second, as a part of the rate at which
    *     weights are read
-   * @param parts of the step: the runner's, and what is outside it
+   * @param parts of the step: the runner's, and what is outside it; of the round whose share
+   *     outside is the middle one
    * @param partsShare the runner's parts together, as a share of the step
    */
   public record Step(

@@ -26,10 +26,14 @@ public record StepSample(
     return step - parts.stream().mapToDouble(part -> part).sum();
   }
 
-  /** The sample whose step is the middle one; of an even number, the upper of the two. */
+  /**
+   * The sample whose share outside the runner is the middle one; of an even number, the upper of
+   * the two. Another program that takes the processor for a moment changes one round's shares, not
+   * these.
+   */
   public static StepSample middle(List<StepSample> samples) {
     return samples.stream()
-        .sorted(Comparator.comparingDouble(StepSample::step))
+        .sorted(Comparator.comparingDouble(sample -> sample.outside() / sample.step()))
         .toList()
         .get(samples.size() / 2);
   }
