@@ -45,7 +45,7 @@ final class BenchDecodeCommandTest {
     List<String> all = new ArrayList<>(List.of("bench", "decode"));
     all.addAll(TINY);
     all.addAll(List.of(args));
-    Map.of("--rounds", "5", "--max-tokens", "8")
+    Map.of("--rounds", "9", "--max-tokens", "8")
         .forEach(
             (option, value) -> {
               if (!all.contains(option)) {
@@ -157,7 +157,7 @@ final class BenchDecodeCommandTest {
         .isZero();
 
     assertThat(out.toString())
-        .startsWith("int8, 1 threads, median of 5 rounds\n")
+        .startsWith("int8, 1 threads, median of 9 rounds\n")
         .contains("context 48, consecutive rows of one sequence\n")
         .contains("bound by    of the read rate\n")
         .containsPattern("\na layer +1 ")
