@@ -64,7 +64,12 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
     ModelConfig shape = model.architecture().model();
     int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
     long layers = shape.numLayers() + model.architecture().exits().layers().size();
-    long bytes = 2L * Float.BYTES * layers * shape.numKeyValueHeads() * shape.headDim();
+    int width =
+        switch (shape.dtype()) {
+          case FLOAT32 -> Float.BYTES;
+          case BFLOAT16 -> Short.BYTES;
+        };
+    long bytes = 2L * width * layers * shape.numKeyValueHeads() * shape.headDim();
     return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));
   }
 

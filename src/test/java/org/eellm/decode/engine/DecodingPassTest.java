@@ -14,10 +14,12 @@ import org.eellm.config.ExitLayout;
 import org.eellm.generate.BeamSearch;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.DraftLength;
+import org.eellm.generate.Engine;
 import org.eellm.generate.ExitPolicies;
 import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
+import org.eellm.generate.ResultFuture;
 import org.eellm.generate.Sampler;
 import org.eellm.generate.Scorer;
 import org.eellm.generate.SmallModel;
@@ -26,6 +28,7 @@ import org.eellm.generate.TokenListener;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
@@ -86,6 +89,41 @@ final class DecodingPassTest {
       }
 
       assertThat(least).isBetween(1L, MOST_BYTES);
+    }
+  }
+
+  /** As many tokens as the system property {@code eellm.tokens} says, such as a million. */
+  @Test
+  void engine_afterManyTokens_takesNoMoreMemoryAndSaysTheSame() {
+    int texts = Integer.getInteger("eellm.tokens", 40_000) / 80;
+    try (Decoder model = SmallModel.of(EXITS, DataType.BFLOAT16)) {
+      long early = 0;
+      List<Integer> last = List.of();
+      try (Engine engine = Engine.start(model, Limits.of(model).withBatchSize(4))) {
+        for (int i = 0; i < texts; i += 4) {
+          if (i >= texts / 4 && early == 0) {
+            early = Torch.residentBytes();
+          }
+          List<ResultFuture> futures = new ArrayList<>();
+          for (int j = 0; j < 4; j++) {
+            ResultFuture future = new ResultFuture(token -> Reaction.CONTINUE);
+            assertThat(engine.submit(request(j, 80, sometimes()), future)).isPresent();
+            futures.add(future);
+          }
+          last = futures.stream().map(ResultFuture::await).toList().getLast().ids();
+        }
+      }
+      assertThat(Torch.residentBytes() - early).isLessThan(48L << 20); // of Java's heap
+
+      assertThat(last)
+          .isEqualTo(
+              Generator.generate(
+                      model,
+                      Limits.of(model),
+                      List.of(request(3, 80, sometimes())),
+                      TokenListener.none())
+                  .getFirst()
+                  .ids());
     }
   }
 
