@@ -29,6 +29,7 @@ final class WeightPacker {
     private final int[] firstRows; // in the source, by block
     private final int[] rows; // of the source, by block
     private final int out;
+    private final long source; // address
     private final long offset;
 
     private Plan(Weight weight, int[] firstRows, int[] rows, int out) {
@@ -36,6 +37,7 @@ final class WeightPacker {
       this.firstRows = firstRows;
       this.rows = rows;
       this.out = out;
+      source = weight.value().data_ptr().address();
       offset = bytes;
       bytes += PackedMatrix.bytes(format(), firstRows.length * BLOCK, inputs());
       ordered.add(this);
@@ -69,7 +71,6 @@ final class WeightPacker {
 
     private void pack(PackedMatrix matrix, int block) {
       long row = (long) inputs() * format().bytes();
-      long source = weight.value().data_ptr().address();
       matrix.pack(block, source + firstRows[block] * row, rows[block]);
     }
   }

@@ -16,6 +16,7 @@ import org.eellm.generate.Decoding;
 import org.eellm.generate.DraftLength;
 import org.eellm.generate.Engine;
 import org.eellm.generate.ExitPolicies;
+import org.eellm.generate.ExitPolicy;
 import org.eellm.generate.Generator;
 import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
@@ -48,6 +49,11 @@ final class DecodingPassTest {
 
   private static Decoding sometimes() {
     return new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.1)));
+  }
+
+  private static Decoding oneExit() {
+    ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(0.1));
+    return new Decoding.EarlyExit(ExitPolicies.among(List.of(2), policy));
   }
 
   @Test
@@ -135,7 +141,7 @@ final class DecodingPassTest {
     Generator.generate(
         model,
         Limits.of(model),
-        List.of(request(1, count, sometimes())),
+        List.of(request(1, count, oneExit())),
         (prompt, token) -> {
           bytes[bytes[0] == 0 ? 0 : 1] = threads.getThreadAllocatedBytes(self);
           return Reaction.CONTINUE;

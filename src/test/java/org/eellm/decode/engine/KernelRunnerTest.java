@@ -320,7 +320,9 @@ final class KernelRunnerTest {
     try {
       assertThatThrownBy(KernelChoice::configured)
           .isInstanceOf(ConfigException.class)
-          .hasMessage("eellm.kernel: 'quick' is no choice of kernels; use one of fastest, vectors");
+          .hasMessage(
+              "-Deellm.kernel: 'quick' is no choice of kernels; use one of fastest, vectors in"
+                  + " EELLM_JAVA_OPTS");
     } finally {
       System.clearProperty(KernelChoice.PROPERTY);
     }
