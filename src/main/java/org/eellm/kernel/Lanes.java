@@ -3,11 +3,9 @@ package org.eellm.kernel;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorShuffle;
@@ -41,13 +39,6 @@ public final class Lanes {
   private static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
   private static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
 
-  private static final VectorShuffle<Float> SWAP_HALVES = swap(WIDTH / 2);
-  private static final VectorShuffle<Float> SWAP_QUARTERS = swap(WIDTH / 4);
-  private static final VectorShuffle<Float> SWAP_2 = swap(2);
-  private static final VectorShuffle<Float> SWAP_1 = swap(1);
-  private static final VectorMask<Float> HALVES = second(WIDTH / 2);
-  private static final VectorMask<Float> QUARTERS = second(WIDTH / 4);
-
   private static final FloatVector LOWEST = broadcast(-87.3f);
   private static final FloatVector HIGHEST = broadcast(88.3f);
   private static final FloatVector ONE = broadcast(1);
@@ -68,26 +59,7 @@ public final class Lanes {
   /** What native memory that vectors are read from begins at a multiple of, in bytes. */
   static final int ALIGNMENT = 64;
 
-  private static final int CACHE_LINE = 64; // bytes
-
-  /** Nobody wants to know, but the compiler must think so. */
-  static int fetched;
-
   private Lanes() {}
-
-  /** Takes lane {@code i} from the other one of its pair of blocks. */
-  private static VectorShuffle<Float> swap(int block) {
-    return VectorShuffle.fromOp(FLOATS, i -> i ^ block);
-  }
-
-  /** Set in the second of each pair of blocks of lanes. */
-  private static VectorMask<Float> second(int block) {
-    boolean[] set = new boolean[WIDTH];
-    for (int i = 0; i < WIDTH; i++) {
-      set[i] = (i & block) != 0;
-    }
-    return VectorMask.fromArray(FLOATS, set, 0);
-  }
 
   /** {@link #WIDTH} bfloat16 numbers. */
   public static FloatVector load(long address) {
@@ -95,20 +67,6 @@ public final class Lanes {
             ShortVector.fromMemorySegment(SHORTS, MEMORY, address, ORDER)
                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0))
         .lanewise(VectorOperators.LSHL, 16)
-        .reinterpretAsFloats();
-  }
-
-  /** Those at even places of twice {@link #WIDTH} bfloat16 numbers. */
-  public static FloatVector loadEven(long address) {
-    return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
-        .lanewise(VectorOperators.LSHL, 16)
-        .reinterpretAsFloats();
-  }
-
-  /** Those at odd places of twice {@link #WIDTH} bfloat16 numbers. */
-  public static FloatVector loadOdd(long address) {
-    return IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER)
-        .lanewise(VectorOperators.AND, 0xFFFF0000)
         .reinterpretAsFloats();
   }
 
@@ -170,15 +128,6 @@ public final class Lanes {
     MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
   }
 
-  /** Brings memory into the nearest cache. */
-  public static void fetch(long address, int bytes) {
-    int all = 0;
-    for (int i = 0; i < bytes; i += CACHE_LINE) {
-      all |= MEMORY.get(ValueLayout.JAVA_INT_UNALIGNED, address + i);
-    }
-    fetched = all;
-  }
-
   /** An int8 number. */
   public static byte getByte(long address) {
     return MEMORY.get(ValueLayout.JAVA_BYTE, address);
@@ -187,19 +136,6 @@ public final class Lanes {
   /** A float32 number. */
   public static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
-  }
-
-  /** {@link #WIDTH} int8 numbers; not with vectors of 128 bits. */
-  public static FloatVector loadBytes(long address) {
-    return (FloatVector)
-        ByteVector.fromMemorySegment(Quarter.INT8, MEMORY, address, ORDER)
-            .convertShape(VectorOperators.B2F, FLOATS, 0);
-  }
-
-  /** Apart, since there is no such vector where vectors are of 128 bits. */
-  private static final class Quarter {
-    static final VectorSpecies<Byte> INT8 =
-        VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4));
   }
 
   /** {@link #WIDTH} float32 numbers. */
@@ -262,58 +198,6 @@ public final class Lanes {
       sums = sums.add(sums.rearrange(TURN_8));
     }
     return sums.lane(0);
-  }
-
-  /**
-   * Stores the sums of four vectors' numbers as four bfloat16 numbers. Their order is fixed, too.
-   */
-  public static void putSums(
-      FloatVector a, FloatVector b, FloatVector c, FloatVector d, long address) {
-    FloatVector sums = sums(a, b, c, d);
-    put(sums.lane(0), address);
-    put(sums.lane(WIDTH / 4), address + 2);
-    put(sums.lane(WIDTH / 2), address + 4);
-    put(sums.lane(WIDTH / 2 + WIDTH / 4), address + 6);
-  }
-
-  /** Stores the sums of four vectors' numbers as four float32 numbers, summed as above. */
-  public static void putSums(
-      FloatVector a, FloatVector b, FloatVector c, FloatVector d, float[] out, int at) {
-    FloatVector sums = sums(a, b, c, d);
-    out[at] = sums.lane(0);
-    out[at + 1] = sums.lane(WIDTH / 4);
-    out[at + 2] = sums.lane(WIDTH / 2);
-    out[at + 3] = sums.lane(WIDTH / 2 + WIDTH / 4);
-  }
-
-  /** The same as bfloat16, each times one of four float32 numbers. */
-  public static void putSums(
-      FloatVector a, FloatVector b, FloatVector c, FloatVector d, long factors, long address) {
-    FloatVector sums = sums(a, b, c, d);
-    put(sums.lane(0) * getFloat(factors), address);
-    put(sums.lane(WIDTH / 4) * getFloat(factors + 4), address + 2);
-    put(sums.lane(WIDTH / 2) * getFloat(factors + 8), address + 4);
-    put(sums.lane(WIDTH / 2 + WIDTH / 4) * getFloat(factors + 12), address + 6);
-  }
-
-  /** The sums of four vectors' numbers, each in every lane of a quarter. */
-  private static FloatVector sums(FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
-    FloatVector sums =
-        fold(
-            fold(a, c, HALVES, SWAP_HALVES),
-            fold(b, d, HALVES, SWAP_HALVES),
-            QUARTERS,
-            SWAP_QUARTERS);
-    if (WIDTH > 8) {
-      sums = sums.add(sums.rearrange(SWAP_2));
-    }
-    return WIDTH > 4 ? sums.add(sums.rearrange(SWAP_1)) : sums;
-  }
-
-  /** Sums of pairs of a's numbers where the mask is not set, and of b's where it is. */
-  private static FloatVector fold(
-      FloatVector a, FloatVector b, VectorMask<Float> mask, VectorShuffle<Float> swap) {
-    return a.blend(b, mask).add(b.blend(a, mask).rearrange(swap));
   }
 
   public static FloatVector broadcast(float value) {
