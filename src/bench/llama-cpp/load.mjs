@@ -25,6 +25,22 @@ async function awaitServer() {
   throw new Error(`${url} does not answer`);
 }
 
+// Asks again where the server has closed a connection that was kept open for this.
+async function ask(body, tries = 3) {
+  try {
+    return await fetch(`${url}/v1/completions`, {
+      method: "POST",
+      headers: {"Content-Type": "application/json"},
+      body: JSON.stringify(body),
+    });
+  } catch (error) {
+    if (tries === 1) {
+      throw error;
+    }
+    return ask(body, tries - 1);
+  }
+}
+
 // Streams a text; how many tokens it has, by the server's count. llama.cpp's server breaks a stream
 // off at bytes that are no UTF-8, which a random model says now and then: the events so far count.
 async function text() {
@@ -35,11 +51,7 @@ async function text() {
     stream: true,
     stream_options: {include_usage: true},
   };
-  const answer = await fetch(`${url}/v1/completions`, {
-    method: "POST",
-    headers: {"Content-Type": "application/json"},
-    body: JSON.stringify(body),
-  });
+  const answer = await ask(body);
   if (!answer.ok) {
     throw new Error(`status ${answer.status}: ${await answer.text()}`);
   }
