@@ -1,6 +1,7 @@
 package org.eellm.kernel;
 
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
 
 /** Residuals, biases and activation functions on a few numbers of a row. */
 public final class RowArithmetic {
@@ -114,7 +115,7 @@ public final class RowArithmetic {
             .fma(t, Lanes.broadcast(0.254829592f))
             .mul(t);
     FloatVector positive = ONE.sub(p.mul(Lanes.expOfNegative(size.mul(size).neg())));
-    return positive.blend(positive.neg(), x.compare(jdk.incubator.vector.VectorOperators.LT, 0));
+    return positive.blend(positive.neg(), x.compare(VectorOperators.LT, 0));
   }
 
   /** {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}. */

@@ -17,6 +17,7 @@ import java.lang.constant.ClassDesc;
 import java.lang.constant.MethodTypeDesc;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -118,9 +119,8 @@ final class TileKernels {
       MethodHandles.Lookup kernel = MethodHandles.lookup().defineHiddenClass(bytes, true);
       return (TileKernel)
           kernel
-              .findConstructor(
-                  kernel.lookupClass(), java.lang.invoke.MethodType.methodType(void.class))
-              .asType(java.lang.invoke.MethodType.methodType(TileKernel.class))
+              .findConstructor(kernel.lookupClass(), MethodType.methodType(void.class))
+              .asType(MethodType.methodType(TileKernel.class))
               .invokeExact();
     } catch (RuntimeException | Error e) {
       throw e;

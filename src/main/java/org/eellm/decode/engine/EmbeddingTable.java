@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.kernel.WeightFormat;
 import org.eellm.model.Weight;
@@ -30,7 +31,7 @@ record EmbeddingTable(
   void read(int id, float[] to) {
     int row = id - first;
     if (row < 0 || row >= rows) {
-      java.util.Arrays.fill(to, 0, width, 0);
+      Arrays.fill(to, 0, width, 0);
       return;
     }
     float scale = scales.isPresent() ? scales.get()[row] : 1;

@@ -2,7 +2,6 @@ package org.eellm.decode.engine;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import org.eellm.kernel.NativeBuffer;
 
 /** Hidden states in numbered slots, float32, [slots, width]; more are made when all are taken. */
@@ -45,11 +44,6 @@ final class HiddenStates implements AutoCloseable {
     free[freeCount++] = slot;
   }
 
-  /** How many are taken. */
-  int taken() {
-    return free.length - freeCount;
-  }
-
   /** Address of a hidden state. */
   long address(int slot) {
     return memory.address() + (long) slot * rowBytes;
@@ -84,6 +78,5 @@ final class HiddenStates implements AutoCloseable {
   @Override
   public void close() {
     memory.close();
-    Arrays.fill(free, 0);
   }
 }

@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -215,8 +216,8 @@ sealed interface KernelBranch {
       return new Mlp(
           RowNorm.of(branch.norm()),
           up,
-          gated ? bias.map(all -> java.util.Arrays.copyOf(all, ffn)) : Optional.empty(),
-          gated ? bias.map(all -> java.util.Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
+          gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
+          gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
           down,
           new KernelPass.Residual(WeightReader.floats(branch.down().bias())),
           activation,

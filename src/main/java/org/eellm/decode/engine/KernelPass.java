@@ -37,14 +37,14 @@ final class KernelPass {
   private int from;
   private int to;
   private int firstLogits;
-  private int[] slots = new int[Workspace.MAX_ROWS];
-  private int[] positions = new int[Workspace.MAX_ROWS];
-  private int[] spanOf = new int[Workspace.MAX_ROWS];
+  private final int[] slots = new int[Workspace.MAX_ROWS];
+  private final int[] positions = new int[Workspace.MAX_ROWS];
+  private final int[] spanOf = new int[Workspace.MAX_ROWS];
   private int rows;
-  private int[] starts = new int[Workspace.MAX_ROWS + 1]; // of spans
-  private int[][] pages = new int[Workspace.MAX_ROWS][];
+  private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of spans
+  private final int[][] pages = new int[Workspace.MAX_ROWS][];
   private int spans;
-  private int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
+  private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
   private int tiles;
 
   /** Where the outputs of an item go. */
@@ -127,10 +127,6 @@ final class KernelPass {
 
   Rotation rotation() {
     return rotation;
-  }
-
-  int rows() {
-    return rows;
   }
 
   int spans() {

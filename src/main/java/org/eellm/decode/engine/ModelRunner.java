@@ -2,6 +2,7 @@ package org.eellm.decode.engine;
 
 import java.util.Optional;
 import java.util.OptionalDouble;
+import org.eellm.kernel.PageLayout;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
@@ -17,7 +18,7 @@ import org.eellm.tensor.Torch;
  */
 public interface ModelRunner extends AutoCloseable {
   /** Positions of a page of keys and values. */
-  int PAGE = 16;
+  int PAGE = PageLayout.POSITIONS;
 
   /**
    * A runner for a model, where the model is.

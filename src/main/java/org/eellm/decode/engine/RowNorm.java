@@ -1,6 +1,7 @@
 package org.eellm.decode.engine;
 
 import org.eellm.kernel.Norms;
+import org.eellm.kernel.RowArithmetic;
 import org.eellm.model.Norm;
 
 /** A norm over rows of float32 numbers. */
@@ -47,9 +48,7 @@ sealed interface RowNorm {
   record None(int width) implements RowNorm {
     @Override
     public void apply(long x, float[] out) {
-      for (int i = 0; i < width; i++) {
-        out[i] = org.eellm.kernel.Lanes.getFloat(x + 4L * i);
-      }
+      RowArithmetic.read(x, out, 0, width);
     }
   }
 }
