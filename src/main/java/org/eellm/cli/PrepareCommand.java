@@ -37,7 +37,8 @@ final class PrepareCommand implements Callable<Integer> {
       arity = "1..*",
       paramLabel = "PATH",
       description =
-          "Files, folders or globs of .txt and .jsonl, plain or with .gz, .xz or .zst at the end.")
+          "Files, folders or globs of .txt and .jsonl, plain or with .gz, .xz or .zst at the end,"
+              + " and of .jar with Java sources.")
   private List<String> inputs;
 
   @Option(

@@ -5,17 +5,19 @@ import static java.util.function.Predicate.not;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Random;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
@@ -27,13 +29,15 @@ import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.BytePairTrainer;
 import org.eellm.data.Corpus;
+import org.eellm.data.JavaSources;
 import org.eellm.data.Preparation;
 import org.eellm.data.Tokenizer;
-import org.eellm.data.WordNetCorpus;
+import org.eellm.eval.JavaMethods;
 import org.eellm.eval.Sweep;
 import org.eellm.eval.SweepPlot;
 import org.eellm.eval.SweepRun;
 import org.eellm.eval.SweepSetting;
+import org.eellm.generate.Decoding;
 import org.eellm.tensor.Rates;
 import org.eellm.tensor.Torch;
 import org.eellm.train.RunFolder;
@@ -49,25 +53,30 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /**
- * {@code eellm quickstart}: the whole way from text to early exits, in minutes. WordNet's
- * definitions become tokens, a small model with two exits learns to write such definitions, writes
- * some, and is measured at several thresholds.
+ * {@code eellm quickstart}: the whole way from text to early exits, in minutes. Java sources of
+ * well-known libraries become tokens, a small model with two exits learns to write such code,
+ * completes methods of a library that it never saw, and is measured.
  */
 @Command(
     name = "quickstart",
     description =
-        "Train a small model with early exits on WordNet's definitions, let it write some, and"
-            + " measure what the exits gain. Takes five minutes on two cores.")
+        "Train a small model with early exits on Java sources, let it complete methods of a library"
+            + " it never saw, and measure what the exits gain. Takes five minutes on two cores.")
 final class QuickstartCommand implements Callable<Integer> {
   private static final String REPORT = "quickstart.json";
-  private static final int VOCAB_SIZE = 1024;
+  private static final int VOCAB_SIZE = 4096;
   private static final double RATE_SECONDS = 0.2;
 
   private static final List<Double> THRESHOLDS =
       List.of(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1);
 
-  /** Of a definition; most are shorter. */
-  private static final int MAX_TOKENS = 40;
+  /** Of a completion. */
+  private static final int MAX_TOKENS = 64;
+
+  private static final int SHOWN_METHODS = 4;
+
+  /** Of a body, with its closing brace. */
+  private static final int LEAST_LINES = 3;
 
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
@@ -86,11 +95,11 @@ final class QuickstartCommand implements Callable<Integer> {
   private List<String> overrides = List.of();
 
   @Option(
-      names = "--words",
+      names = "--methods",
       paramLabel = "N",
       defaultValue = "24",
-      description = "Held-out words to measure thresholds on (default: ${DEFAULT-VALUE}).")
-  private int words;
+      description = "Methods of the held-out library to measure on (default: ${DEFAULT-VALUE}).")
+  private int methodCount;
 
   @Option(
       names = "--rounds",
@@ -106,19 +115,19 @@ final class QuickstartCommand implements Callable<Integer> {
       int threads,
       double seconds,
       SequencedMap<String, Object> evaluation,
-      List<WrittenDefinitions.Definition> definitions,
+      List<CompletedMethods.Completed> methods,
       Sweep sweep) {}
 
   @Override
   public Integer call() throws IOException {
     long start = System.nanoTime();
-    requirePositive("--words", words);
+    requirePositive("--methods", methodCount);
     requirePositive("--rounds", rounds);
     Optional<RunConfig> unfinished = unfinished();
     RunConfig config = config(unfinished.map(run -> run.model().dtype()));
-    stage(1, "WordNet 3.1 becomes tokens");
-    Corpus corpus = WordNetCorpus.load();
-    prepare(corpus);
+    stage(1, "Java sources become tokens");
+    JavaSources sources = JavaSources.in(sources());
+    prepare(sources);
     stage(2, unfinished.isPresent() ? "training goes on" : "training");
     Outcome outcome = train(config, unfinished.isPresent());
     if (!outcome.finished()) {
@@ -126,18 +135,27 @@ final class QuickstartCommand implements Callable<Integer> {
       return ExitCode.OK;
     }
     try (LoadedModel model = LoadedModel.load(output, config.train().device())) {
-      stage(3, "writing definitions");
-      WrittenDefinitions definitions = WrittenDefinitions.by(model, MAX_TOKENS);
+      stage(3, "completing methods of a library that the model never saw");
+      List<JavaMethods.Method> methods = methods(sources);
+      CompletedMethods completed =
+          CompletedMethods.by(
+              model,
+              methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
+              Decoding.full(),
+              promptTokens(config),
+              MAX_TOKENS);
       if (!json.requested()) {
-        definitions.print(spec.commandLine().getOut());
+        completed.print(spec.commandLine().getOut());
       }
-      stage(4, "measuring thresholds");
+      stage(4, "measuring what exits gain");
       SweepRun run =
           new SweepRun(
               model::generate,
               model.architecture().exits().layers(),
               model.endTokens(),
-              heldOut(corpus).stream().map(prompt -> model.prompt(prompt, prompt)).toList(),
+              methods.stream()
+                  .map(method -> CompletedMethods.prompt(model, method, promptTokens(config)))
+                  .toList(),
               MAX_TOKENS);
       Sweep sweep =
           run.measure(THRESHOLDS.stream().map(SweepSetting::atThreshold).toList(), rounds);
@@ -149,7 +167,7 @@ final class QuickstartCommand implements Callable<Integer> {
               Torch.threads(),
               (System.nanoTime() - start) / 1e9,
               outcome.evaluation().map(Evaluation::values).orElseGet(LinkedHashMap::new),
-              definitions.list(),
+              completed.list(),
               sweep);
       StringWriter text = new StringWriter();
       JsonOption.print(new PrintWriter(text), report);
@@ -239,16 +257,17 @@ final class QuickstartCommand implements Callable<Integer> {
   }
 
   private Path dataset() {
-    return RunFolder.data(output).resolve("wordnet");
+    return RunFolder.data(output).resolve("java");
   }
 
   /** Makes the dataset and its tokenizer, unless they are there. */
-  private void prepare(Corpus corpus) throws IOException {
-    if (Files.exists(dataset().resolveSibling("wordnet.idx"))) {
+  private void prepare(JavaSources sources) throws IOException {
+    if (Files.exists(dataset().resolveSibling("java.idx"))) {
       return;
     }
     Files.createDirectories(RunFolder.data(output));
     int threads = Runtime.getRuntime().availableProcessors();
+    Corpus corpus = sources.corpus();
     try (WorkProgress progress = WorkProgress.onConsole()) {
       Tokenizer tokenizer = BytePairTrainer.train(corpus, VOCAB_SIZE, threads, progress);
       Preparation.run(corpus, tokenizer, dataset(), threads, progress);
@@ -262,18 +281,30 @@ final class QuickstartCommand implements Callable<Integer> {
     }
   }
 
-  /** Beginnings of definitions of the corpus' end, which is validation text. */
-  private List<String> heldOut(Corpus corpus) {
-    Deque<String> last = new ArrayDeque<>();
-    try (Corpus.Pass pass = corpus.open()) {
-      for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
-        last.add(piece.get().text());
-        if (last.size() > words) {
-          last.remove();
-        }
-      }
+  /** Where the build puts the sources: beside the classes. */
+  private static Path sources() {
+    try {
+      var classes = QuickstartCommand.class.getProtectionDomain().getCodeSource().getLocation();
+      return Path.of(classes.toURI()).resolveSibling("java-sources");
+    } catch (URISyntaxException e) {
+      throw new IllegalStateException("the place of eellm's classes is no path", e);
     }
-    return last.stream().map(text -> text.substring(0, text.indexOf("):") + 2)).toList();
+  }
+
+  /** Methods of the held-out library, long enough to complete; always the same ones. */
+  private List<JavaMethods.Method> methods(JavaSources sources) {
+    List<JavaMethods.Method> methods =
+        sources.heldOutFiles().stream()
+            .flatMap(file -> JavaMethods.of(file).stream())
+            .filter(method -> method.body().lines().count() > LEAST_LINES)
+            .collect(Collectors.toCollection(ArrayList::new));
+    Collections.shuffle(methods, new Random(0));
+    return methods.subList(0, Math.min(methodCount, methods.size()));
+  }
+
+  /** What is left of the model's positions for a prompt. */
+  private static int promptTokens(RunConfig config) {
+    return config.model().maxPositions() - MAX_TOKENS;
   }
 
   private void print(Report report) {
@@ -290,8 +321,8 @@ final class QuickstartCommand implements Callable<Integer> {
 
         In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png, tradeoff.png
         Took %.0f s. Next, for example:
-          ./eellm generate --model %s --prompt "lighthouse (noun):" --threshold 0.4
-          ./eellm generate --model %s --prompt "poet (noun):" --temperature 0.8 --seed 2
+          ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
+          ./eellm generate --model %s --prompt "public class Circle {" --temperature 0.8 --seed 2
           ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
         """,
         output, REPORT, report.seconds(), folder, folder, folder, longer);

@@ -16,14 +16,20 @@ import java.util.stream.Stream;
 
 /** Finds the files that an input names, and knows their kinds by their names. */
 final class CorpusFiles {
-  private static final Pattern SUPPORTED = Pattern.compile(".*\\.(txt|jsonl)(\\.(gz|xz|zst))?");
+  private static final Pattern SUPPORTED =
+      Pattern.compile(".*\\.((txt|jsonl)(\\.(gz|xz|zst))?|jar)");
   private static final Pattern GLOB_CHARACTER = Pattern.compile("[*?\\[{]");
-  private static final String KINDS = ".txt or .jsonl, plain or with .gz, .xz or .zst";
+  private static final String KINDS =
+      ".txt or .jsonl, plain or with .gz, .xz or .zst, or .jar with Java sources";
 
   private CorpusFiles() {}
 
   static boolean isJsonLines(String name) {
     return name.matches(".*\\.jsonl(\\.\\w+)?");
+  }
+
+  static boolean isJar(String name) {
+    return name.endsWith(".jar");
   }
 
   static boolean isCompressed(String name) {

@@ -10,12 +10,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard.
+ * Documents in text files and JSON lines, plain or compressed with gzip, xz or Zstandard, and in
+ * jars of Java sources.
  *
  * <p>A {@code .txt} file holds documents divided by a separator line, or is one document; a {@code
- * .jsonl} file holds an object a line, whose text is under a key. Text is UTF-8. Memory is bounded
- * however long a text file, and any document in it, is; a document much longer than {@value
- * #PIECE_LENGTH} characters comes in pieces, cut at line ends where there are any.
+ * .jsonl} file holds an object a line, whose text is under a key; every source file of a {@code
+ * .jar} is a document. Text is UTF-8. Memory is bounded however long a text file, and any document
+ * in it, is; a document much longer than {@value #PIECE_LENGTH} characters comes in pieces, cut at
+ * line ends where there are any.
  */
 public final class TextCorpus implements Corpus {
   static final int PIECE_LENGTH = 1 << 16;
@@ -149,12 +151,7 @@ public final class TextCorpus implements Corpus {
       try {
         CountedStream bytes = new CountedStream(Files.newInputStream(path));
         try {
-          LineReader lines = new LineReader(Decompression.of(name, bytes), name, PIECE_LENGTH);
-          Documents documents =
-              CorpusFiles.isJsonLines(name)
-                  ? new JsonDocuments(lines, name, format)
-                  : new TextDocuments(lines, format);
-          return new OpenFile(path, bytes, documents);
+          return new OpenFile(path, bytes, documents(bytes, name, format));
         } catch (IOException e) {
           bytes.close();
           throw e;
@@ -162,6 +159,17 @@ public final class TextCorpus implements Corpus {
       } catch (IOException e) {
         throw unreadable(path, e);
       }
+    }
+
+    private static Documents documents(InputStream bytes, String name, Format format)
+        throws IOException {
+      if (CorpusFiles.isJar(name)) {
+        return new JavaDocuments(bytes, name);
+      }
+      LineReader lines = new LineReader(Decompression.of(name, bytes), name, PIECE_LENGTH);
+      return CorpusFiles.isJsonLines(name)
+          ? new JsonDocuments(lines, name, format)
+          : new TextDocuments(lines, format);
     }
 
     void close() {

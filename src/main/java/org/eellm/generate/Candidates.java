@@ -239,41 +239,30 @@ final class Candidates {
   }
 
   /**
-   * Keeps what these have beyond others: the positive part of the difference of the probabilities.
-   * Where the two are equal but for rounding, these stay.
-   */
-  Candidates beyond(Candidates others) {
-    double rest = 0;
-    for (int i = 0; i < count; i++) {
-      rest += Math.max(0, weights[i] / total - others.probability(ids[i]));
-    }
-    if (rest > 0) {
-      for (int i = 0; i < count; i++) {
-        weights[i] = (float) Math.max(0, weights[i] / total - others.probability(ids[i]));
-      }
-      sum();
-    }
-    return this;
-  }
-
-  /**
-   * The id at a point of the distribution.
+   * The id whose turn comes first, where an id of probability p waits for a time that is
+   * exponential with mean 1 / p: each id is the first with its probability.
    *
-   * @param point in [0, 1), uniform if the id is to be random
+   * @param noise of the token
    */
-  int draw(double point) {
-    double target = point * total;
-    double cumulated = 0;
-    int last = 0;
+  int first(Noise noise) {
+    int likeliest = 0;
+    for (int i = 1; i < count; i++) {
+      if (weights[i] > weights[likeliest]) {
+        likeliest = i;
+      }
+    }
+    int first = likeliest;
+    double least = noise.waiting(ids[first]) / weights[first];
     for (int i = 0; i < count; i++) {
-      if (weights[i] > 0) {
-        last = i;
-        cumulated += weights[i];
-        if (cumulated > target) {
-          return ids[i];
+      // A time is at least the number that it is made from: few logarithms are needed.
+      if (noise.uniform(ids[i]) < least * weights[i] && weights[i] > 0) {
+        double time = noise.waiting(ids[i]) / weights[i];
+        if (time < least) {
+          least = time;
+          first = i;
         }
       }
     }
-    return ids[last]; // reached by rounding only
+    return ids[first];
   }
 }

@@ -1,7 +1,6 @@
 package org.eellm.generate;
 
 import java.util.Map;
-import java.util.SplittableRandom;
 import org.eellm.config.SettingException;
 
 /**
@@ -10,8 +9,11 @@ import org.eellm.config.SettingException;
  * best whose probabilities sum to {@code topP}, of these those that are at least {@code minP} as
  * probable as the best.
  *
- * <p>The random numbers of a token depend on the seed and the token's position alone, so a prompt's
- * text does not depend on the other prompts of a batch.
+ * <p>Chance is drawn for each id, from the seed and the token's position alone, and the best of all
+ * ids wins ({@link Noise}). So a text does not depend on the other texts of a batch; and where an
+ * exit and the full model are asked for the same token, they mostly choose the same, but what the
+ * full model chooses never depends on what the exit did: with the same seed, a text with drafts is
+ * the text without (arXiv 2408.07978).
  *
  * @param temperature 0 takes the best id always
  * @param topK 0 for no limit
@@ -30,13 +32,6 @@ public record RandomSampler(
     implements Sampler {
 
   private static final ThreadLocal<Candidates> SCRATCH = ThreadLocal.withInitial(Candidates::new);
-
-  /** What a random number is for; each has numbers of its own. */
-  private enum Purpose {
-    TOKEN,
-    JUDGEMENT,
-    REPLACEMENT
-  }
 
   public RandomSampler {
     logitBias = Map.copyOf(logitBias);
@@ -75,7 +70,7 @@ public record RandomSampler(
   public int next(Prediction prediction) {
     return temperature == 0
         ? best(prediction)
-        : candidates(prediction, SCRATCH.get()).draw(uniform(Purpose.TOKEN, prediction.position()));
+        : candidates(prediction).first(Noise.at(seed, prediction.position()));
   }
 
   private int best(Prediction prediction) {
@@ -84,30 +79,8 @@ public record RandomSampler(
         : Candidates.best(logits(prediction));
   }
 
-  /**
-   * Proposes a token from an exit's distribution q. With the full model's distribution p it holds
-   * with probability {@code min(1, p / q)}; if it does not, the token is drawn from what p has
-   * beyond q. So the token is distributed as p says (arXiv 2211.17192, section 2.3).
-   */
-  @Override
-  public Draft draft(Prediction prediction) {
-    if (temperature == 0) {
-      return Sampler.super.draft(prediction);
-    }
-    Candidates proposed = candidates(prediction, new Candidates()); // kept for the judgement
-    int id = proposed.draw(uniform(Purpose.TOKEN, prediction.position()));
-    return new Draft(id, full -> judge(id, proposed, full));
-  }
-
-  private int judge(int id, Candidates proposed, Prediction full) {
-    Candidates wanted = candidates(full, SCRATCH.get());
-    double point = uniform(Purpose.JUDGEMENT, full.position());
-    return point * proposed.probability(id) < wanted.probability(id)
-        ? id
-        : wanted.beyond(proposed).draw(uniform(Purpose.REPLACEMENT, full.position()));
-  }
-
-  private Candidates candidates(Prediction prediction, Candidates memory) {
+  private Candidates candidates(Prediction prediction) {
+    Candidates memory = SCRATCH.get();
     memory.fill(logits(prediction), temperature, topK);
     return memory.topP(topP).minP(minP);
   }
@@ -122,15 +95,5 @@ public record RandomSampler(
         });
     penalties.apply(logits, prediction.tokens());
     return logits;
-  }
-
-  /** A number in [0, 1). */
-  private double uniform(Purpose purpose, int position) {
-    SplittableRandom streams = new SplittableRandom(seed);
-    long stream = streams.nextLong();
-    for (int i = 0; i < purpose.ordinal(); i++) {
-      stream = streams.nextLong();
-    }
-    return new SplittableRandom(stream + position).nextDouble();
   }
 }

@@ -2,7 +2,6 @@ package org.eellm.generate;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.generate.Sampler.Draft;
 import org.eellm.model.Head;
 
 /**
@@ -14,7 +13,7 @@ import org.eellm.model.Head;
  */
 final class SpeculativeStrategy implements Strategy {
   private final DraftLength length;
-  private final List<Draft> drafts = new ArrayList<>();
+  private final List<Integer> drafts = new ArrayList<>();
   private boolean asking;
   private boolean drafted; // in this step
 
@@ -49,9 +48,9 @@ final class SpeculativeStrategy implements Strategy {
     if (sequence.isLast(first.head())) {
       judge(sequence, predictions);
     } else if (length.goesOn(first)) {
-      Draft draft = sequence.request().sampler().draft(first);
+      int draft = sequence.request().sampler().next(first);
       drafts.add(draft);
-      sequence.tokens().append(draft.id());
+      sequence.tokens().append(draft);
       drafted = true;
     }
   }
@@ -63,14 +62,9 @@ final class SpeculativeStrategy implements Strategy {
     boolean holds = true;
     for (int i = 0; i < predictions.size() && holds && !sequence.delivery().finished(); i++) {
       Prediction prediction = predictions.get(i);
-      if (i < drafts.size()) {
-        Draft draft = drafts.get(i);
-        int id = draft.verdict().next(prediction);
-        holds = id == draft.id();
-        sequence.emit(prediction, id, holds);
-      } else {
-        sequence.emit(prediction, sequence.request().sampler().next(prediction), false);
-      }
+      int id = sequence.request().sampler().next(prediction);
+      holds = i < drafts.size() && id == drafts.get(i);
+      sequence.emit(prediction, id, holds);
     }
     drafts.clear();
     sequence.rollBack();

@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -140,31 +139,6 @@ final class PreparationTest {
           reports.add(done);
         });
     assertThat(reports).isSorted().endsWith(corpus.size());
-  }
-
-  @Test
-  void wordNet_documents_areDefinitionsInAFixedOrder() {
-    List<String> documents = new ArrayList<>();
-    try (Corpus.Pass pass = WordNetCorpus.load().open()) {
-      for (Optional<Corpus.Piece> piece = pass.next(); piece.isPresent(); piece = pass.next()) {
-        documents.add(piece.get().text());
-      }
-    }
-    assertThat(documents).hasSize(117_791);
-    assertThat(documents)
-        .contains(
-            "entity (noun): that which is perceived or known or inferred to have its own distinct"
-                + " existence (living or nonliving)",
-            "acroscopic (adjective): facing or on the side toward the apex")
-        .anyMatch(document -> document.startsWith("physical entity (noun): "))
-        .anyMatch(document -> document.contains("(verb): draw air into"))
-        .allMatch(
-            document -> document.matches("\\S[^_]* \\((noun|verb|adjective|adverb)\\): .*\\S"));
-    try (Corpus.Pass pass = WordNetCorpus.load().open()) {
-      for (String document : documents.subList(0, 1000)) {
-        assertThat(pass.next().orElseThrow().text()).isEqualTo(document);
-      }
-    }
   }
 
   private Preparation.Summary prepare(Corpus corpus, String name, int threads) {

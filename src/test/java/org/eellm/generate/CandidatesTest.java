@@ -7,6 +7,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -79,24 +80,46 @@ final class CandidatesTest {
     return weights;
   }
 
-  @ParameterizedTest
-  @CsvSource({"0, 0", "0.2499, 0", "0.25, 2", "0.7499, 2", "0.75, 3", "0.9999999, 3"})
-  void draw_point_isTheIdWhoseShareItFallsInto(double point, int id) {
-    float[] logits = {1, -1000, 1 + (float) Math.log(2), 1};
+  @Test
+  void first_manyTokens_comesAsOftenAsItIsProbable() {
+    float[] logits = HeadOutputs.logits(0.5, 0.3, 0.15, 0.05);
+    int draws = 100_000;
+    int[] counts = new int[4];
 
-    assertThat(Candidates.of(logits, 1, 0).draw(point)).isEqualTo(id);
+    for (int position = 0; position < draws; position++) {
+      counts[Candidates.of(logits, 1, 0).first(Noise.at(7, position))]++;
+    }
+
+    double chiSquare = 0;
+    for (int id = 0; id < 4; id++) {
+      double expected = draws * Candidates.of(logits, 1, 0).probability(id);
+      chiSquare += (counts[id] - expected) * (counts[id] - expected) / expected;
+    }
+    assertThat(chiSquare).isLessThan(16.27); // once in a thousand times, three degrees of freedom
   }
 
-  @ParameterizedTest
-  @CsvSource({"0.3, 1", "0.7, 2"})
-  void beyond_others_isThePositiveDifference(double point, int id) {
-    float[] wanted = HeadOutputs.logits(0.2, 0.4, 0.4);
-    float[] proposed = HeadOutputs.logits(0.6, 0.2, 0.2);
+  @Test
+  void first_impossibleIds_neverCome() {
+    float[] logits = {-1000, 1, -1000, 1};
 
-    Candidates rest = Candidates.of(wanted, 1, 0).beyond(Candidates.of(proposed, 1, 0));
+    for (int position = 0; position < 1000; position++) {
+      assertThat(Candidates.of(logits, 1, 0).first(Noise.at(7, position))).isIn(1, 3);
+    }
+  }
 
-    assertThat(rest.probability(0)).isZero();
-    assertThat(rest.probability(1)).isCloseTo(0.5, within(1e-6));
-    assertThat(rest.draw(point)).isEqualTo(id);
+  @Test
+  void first_alikeDistributions_mostlyAgree() {
+    float[] one = HeadOutputs.logits(0.5, 0.3, 0.15, 0.05);
+    float[] other = HeadOutputs.logits(0.45, 0.35, 0.15, 0.05);
+    int same = 0;
+
+    for (int position = 0; position < 10_000; position++) {
+      Noise noise = Noise.at(7, position);
+      same +=
+          Candidates.of(one, 1, 0).first(noise) == Candidates.of(other, 1, 0).first(noise) ? 1 : 0;
+    }
+
+    // They differ by 0.05: at least (1 - 0.05) / (1 + 0.05) agree.
+    assertThat(same).isBetween(9_048, 9_600);
   }
 }

@@ -128,6 +128,29 @@ final class SpeculativeDecodingTest {
     }
   }
 
+  @Test
+  void generate_sampled_isTheFullModelsTextOfTheSameSeed() {
+    List<Integer> full = new ArrayList<>();
+    List<Integer> drafting = new ArrayList<>();
+    int confirmed = 0;
+    for (int seed = 0; seed < 20; seed++) {
+      full.addAll(sampled(seed, Decoding.full()).ids());
+      Result drafted = sampled(seed, new Decoding.Speculative(2, new DraftLength.Fixed(3)));
+      drafting.addAll(drafted.ids());
+      confirmed += drafted.usage().confirmedTokens();
+    }
+
+    assertThat(drafting).isEqualTo(full);
+    assertThat(confirmed).isPositive();
+  }
+
+  private Result sampled(int seed, Decoding decoding) {
+    Request request =
+        new Request(PROMPT, 12, Set.of(), decoding, new RandomSampler(0.8, 0, 0.95, 1.1, seed));
+    return Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none())
+        .getFirst();
+  }
+
   private static final List<Integer> PROMPT = List.of(3, 1, 4, 1);
 
   /** How often each text of three tokens comes. */
