@@ -92,10 +92,8 @@ final class CompletedMethods {
     for (int i = 0; i < methods.size(); i++) {
       Method method = methods.get(i);
       out.println();
-      out.println(declaration(method));
-      out.println(continuations.painted(i, colors));
-      out.println("  really:");
-      out.println(method.body());
+      out.println(declaration(method) + continuations.painted(i, colors));
+      out.println("  really:" + method.body());
     }
     out.println();
     out.println(ExitSummary.of(results, seconds).line(model.architecture().model().numLayers()));

@@ -75,8 +75,8 @@ final class QuickstartCommand implements Callable<Integer> {
 
   private static final int SHOWN_METHODS = 4;
 
-  /** Of a body, with its closing brace. */
-  private static final int LEAST_LINES = 3;
+  /** Of a body, from the opening brace to the closing one. */
+  private static final int LEAST_LINES = 4;
 
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;

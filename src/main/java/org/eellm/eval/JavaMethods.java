@@ -27,8 +27,10 @@ public final class JavaMethods {
   /**
    * A method with a body.
    *
-   * @param before the file up to and including the line of the body's opening brace
-   * @param body what follows, up to and including the closing brace
+   * @param before the file up to and including the body's opening brace: tokens go from a line end
+   *     into the next line's indentation, and a text that ends in between has a token there that no
+   *     file has
+   * @param body what follows, from that line end up to and including the closing brace
    */
   public record Method(String before, String body) {}
 
@@ -55,7 +57,7 @@ public final class JavaMethods {
           long start = body == null ? -1 : parsed.positions().getStartPosition(parsed.unit(), body);
           long end = body == null ? -1 : parsed.positions().getEndPosition(parsed.unit(), body);
           if (start >= 0 && source.startsWith("{\n", (int) start)) {
-            int from = (int) start + "{\n".length();
+            int from = (int) start + "{".length();
             methods.add(new Method(source.substring(0, from), source.substring(from, (int) end)));
           }
           return super.visitMethod(method, nothing);

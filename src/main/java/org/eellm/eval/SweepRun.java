@@ -233,7 +233,8 @@ public final class SweepRun {
 
   private Pass pass(Decoding decoding) {
     List<Dictation> dictations = texts.stream().map(Dictation::new).toList();
-    boolean own = decoding instanceof Decoding.Speculative;
+    boolean own =
+        decoding instanceof Decoding.Speculative || decoding instanceof Decoding.AdaptiveDrafts;
     List<Request> requests =
         dictations.stream()
             .map(

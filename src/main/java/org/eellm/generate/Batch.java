@@ -25,6 +25,7 @@ final class Batch implements AutoCloseable {
   private final ModelRunner runner;
   private final Limits limits;
   private final DecodeStep step;
+  private final DraftPlanner planner;
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final Deque<Job> queue = new ArrayDeque<>();
@@ -36,7 +37,7 @@ final class Batch implements AutoCloseable {
   private record Active(Sequence sequence, PrefixCache.Path path) {}
 
   Batch(Decoder model, Limits limits) {
-    this(ModelRunner.of(model, limits.vocabSize(), PagePool.pages(limits.cacheTokens())), limits);
+    this(ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens())), limits);
   }
 
   /**
@@ -46,6 +47,7 @@ final class Batch implements AutoCloseable {
     this.runner = runner;
     this.limits = limits;
     step = new DecodeStep(runner, limits.maxPending());
+    planner = new DraftPlanner(runner.model(), step.costs());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
   }
@@ -175,7 +177,7 @@ final class Batch implements AutoCloseable {
       }
       System.arraycopy(pool.take(further), 0, pages, known.size(), further);
       SequenceCache cache = new SequenceCache(pool, pages);
-      Strategy strategy = Strategy.of(job.request().decoding());
+      Strategy strategy = Strategy.of(job.request().decoding(), planner);
       int reused = known.size() * ModelRunner.PAGE;
       Sequence sequence = new Sequence(job, runner, cache, reused, strategy);
       active.add(new Active(sequence, prefixes.path(heads)));
@@ -185,6 +187,7 @@ final class Batch implements AutoCloseable {
   /** The newest token of each sequence, and of prompts as much as a step takes. */
   private void nextRows() {
     moving.clear();
+    planner.begin(active.size());
     int left = PROMPT_ROWS;
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();

@@ -76,7 +76,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
     Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
     int pages = PagePool.pages(job.positions());
     PagePool pool = new PagePool(2 * beams * pages); // of two generations
-    try (ModelRunner runner = ModelRunner.of(model, limits.vocabSize(), pool.size())) {
+    try (ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pool.size())) {
       BeamStrategy strategy = new BeamStrategy(2 * beams);
       SequenceCache cache = new SequenceCache(pool, pool.take(pages));
       Sequence sequence = new Sequence(job, runner, cache, 0, strategy);

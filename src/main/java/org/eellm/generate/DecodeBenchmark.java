@@ -132,7 +132,7 @@ public final class DecodeBenchmark {
       int pages =
           Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
       Limits limits = Limits.of(model).withBatchSize(most);
-      ModelRunner runner = ModelRunner.of(model, limits.vocabSize(), pages);
+      ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
       try (Batch batch = new Batch(runner, limits)) {
         ForcedDecoding texts = new ForcedDecoding(model, batch, train.seed());
         String dtype = dtype(config, quantization);

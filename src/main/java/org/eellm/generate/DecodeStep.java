@@ -42,6 +42,7 @@ final class DecodeStep {
   private int[] asked = new int[64]; // rows that a head predicts for
   private int askedCount;
   private final DecodeTally tally = new DecodeTally();
+  private final RowCosts costs;
 
   /**
    * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
@@ -54,12 +55,18 @@ final class DecodeStep {
     first = model.stages().getFirst().firstPosition();
     end = first + model.trunk().size();
     top = model.allHeads().getLast().tap();
+    costs = new RowCosts(model.allHeads().size());
     heads = model.heads().stream().map(HeadLayers::head).toArray(Head[]::new);
   }
 
   /** What it has come to so far. */
   DecodeTally tally() {
     return tally;
+  }
+
+  /** What its steps cost. */
+  RowCosts costs() {
+    return costs;
   }
 
   /**
@@ -70,6 +77,7 @@ final class DecodeStep {
    *     next step
    */
   List<Sequence> run(List<Sequence> sequences) {
+    long start = System.nanoTime();
     fill(sequences);
     if (ids.length < block.rows()) {
       ids = new int[2 * block.rows()];
@@ -83,7 +91,9 @@ final class DecodeStep {
       }
     }
     runner.embed(block, ids);
-    return through(sequences);
+    List<Sequence> going = through(sequences);
+    costs.addStep(seconds(start));
+    return going;
   }
 
   /**
@@ -99,10 +109,13 @@ final class DecodeStep {
     while (!moving.isEmpty() && below < end) {
       int tap = nextTap(below);
       fill(moving);
+      long start = System.nanoTime();
       runner.run(below, tap, block);
+      costs.addBranches(tap - below, block.rows(), seconds(start));
       for (Head head : heads) {
         if (head.tap() == tap) {
-          ask(head);
+          ask(head, false);
+          ask(head, true);
         }
       }
       goOn(tap);
@@ -129,14 +142,20 @@ final class DecodeStep {
     return next;
   }
 
-  /** Lets a head predict for the sequences that ask it. */
-  private void ask(Head head) {
+  /**
+   * Lets a head predict for the sequences that ask it.
+   *
+   * @param drafts for those that ask for drafts, or for the others
+   */
+  private void ask(Head head, boolean drafts) {
     block.clear();
     asking.clear();
     askedCount = 0;
     for (int i = 0; i < moving.size(); i++) {
       Sequence sequence = moving.get(i);
-      if (sequence.uses(head) && !sequence.delivery().finished()) {
+      if (sequence.uses(head)
+          && !sequence.delivery().finished()
+          && sequence.strategy().drafts(sequence, head) == drafts) {
         int count = sequence.strategy().asked(sequence, head);
         if (count > 0) {
           add(sequence, head, count);
@@ -148,7 +167,12 @@ final class DecodeStep {
     if (asking.isEmpty()) {
       return;
     }
-    HeadOutput output = runner.predict(head, block, asked, askedCount);
+    long start = System.nanoTime();
+    HeadOutput output =
+        drafts
+            ? runner.draft(head, block, asked, askedCount)
+            : runner.predict(head, block, asked, askedCount);
+    costs.addHead(head.index(), drafts, askedCount, seconds(start));
     int row = 0;
     for (int i = 0; i < asking.size(); i++) {
       Sequence sequence = asking.get(i);
@@ -159,6 +183,10 @@ final class DecodeStep {
       tell(sequence, output, row, count);
       row += count;
     }
+  }
+
+  private static double seconds(long start) {
+    return (System.nanoTime() - start) / 1e9;
   }
 
   /** Adds to the block what a head is to see of a sequence that asks it. */

@@ -55,6 +55,17 @@ public sealed interface Decoding {
   }
 
   /**
+   * The same with the exit and the length of each draft chosen while the text is written, from what
+   * steps cost and how often drafts were confirmed; the full model alone where nothing gains.
+   */
+  record AdaptiveDrafts() implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return all;
+    }
+  }
+
+  /**
    * Nothing is generated: the tokens handed out are those of a text that is there already, each
    * with what a head says of it; all heads go through the same layers once.
    *

@@ -123,7 +123,7 @@ public record DecodingSettings(
     }
 
     Decoding decoding() {
-      DecodingMode chosen = mode.orElse(DecodingMode.EARLY_EXIT);
+      DecodingMode chosen = mode.orElseGet(this::byDefault);
       String place = "in the mode " + chosen;
       if (chosen != DecodingMode.SPECULATIVE) {
         refuse(draftExit.isPresent(), "draft-exit", place);
@@ -142,8 +142,19 @@ public record DecodingSettings(
         case FULL -> Decoding.full();
         case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
         case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
-        case SPECULATIVE -> new Decoding.Speculative(draftingLayer(), length());
+        case SPECULATIVE ->
+            draftExit.isEmpty() && draftLength.isEmpty() && draftConfidence.isEmpty()
+                ? new Decoding.AdaptiveDrafts()
+                : new Decoding.Speculative(draftingLayer(), length());
       };
+    }
+
+    /** What loses nothing and gains most, unless more is said. */
+    private DecodingMode byDefault() {
+      if (givenOfPolicy().findAny().isPresent()) {
+        return DecodingMode.EARLY_EXIT;
+      }
+      return available.isEmpty() ? DecodingMode.FULL : DecodingMode.SPECULATIVE;
     }
 
     private Stream<String> givenOfPolicy() {

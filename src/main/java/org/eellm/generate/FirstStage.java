@@ -55,7 +55,7 @@ final class FirstStage implements AutoCloseable {
     this.stages = world.pp().size();
     this.jobs = jobs;
     int pages = PagePool.pages(limits.cacheTokens());
-    runner = ModelRunner.of(model, limits.vocabSize(), pages);
+    runner = ModelRunner.of(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, limits.maxPending());
     pool = new PagePool(pages);
     next = new NextStage(runner, mail, world.pp());

@@ -58,7 +58,7 @@ final class LaterStage implements AutoCloseable {
     this.mail = mail;
     this.jobs = jobs;
     int pages = PagePool.pages(limits.cacheTokens());
-    runner = ModelRunner.of(model, limits.vocabSize(), pages);
+    runner = ModelRunner.of(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, MAX_PENDING);
     pool = new PagePool(pages);
     next = new NextStage(runner, mail, world.pp());

@@ -3,13 +3,13 @@ package org.eellm.generate;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.model.Decoder;
 
 /**
- * Bounds of generation that change speed and memory, but no text; apart from {@code vocabSize}.
+ * Bounds of generation that change speed and memory, but no text; apart from the vocabulary's size.
  *
- * @param vocabSize ids that may be generated: those below. A model's vocabulary is often padded
- *     beyond its tokenizer's
+ * @param vocabulary ids that may be generated, and those that exits draft from
  * @param batchSize sequences in work at once; further requests wait until one is done
  * @param maxPending how many hidden states of a sequence may wait at an exit for the layers above,
  *     before they go on though nobody needs them yet
@@ -17,7 +17,8 @@ import org.eellm.model.Decoder;
  *     requests wait
  * @param maxQueued requests that may wait; an {@link Engine} refuses more
  */
-public record Limits(int vocabSize, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
+public record Limits(
+    Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
   /** Sequences in work at once by default. */
   public static final int BATCH_SIZE = 8;
 
@@ -37,7 +38,6 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
   private static final long CACHE_BYTES = 4L << 30;
 
   public Limits {
-    require(vocabSize >= 1, "vocab-size", vocabSize);
     require(batchSize >= 1, "batch-size", batchSize);
     require(maxPending >= 1, "max-pending", maxPending);
     require(cacheTokens >= 1, "cache-tokens", cacheTokens);
@@ -57,7 +57,8 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
    */
   public static Limits of(Decoder model) {
     ModelConfig shape = model.architecture().model();
-    return new Limits(shape.vocabSize(), BATCH_SIZE, MAX_PENDING, cacheTokens(model), MAX_QUEUED);
+    return new Limits(
+        Vocabulary.of(shape.vocabSize()), BATCH_SIZE, MAX_PENDING, cacheTokens(model), MAX_QUEUED);
   }
 
   private static int cacheTokens(Decoder model) {
@@ -73,28 +74,38 @@ public record Limits(int vocabSize, int batchSize, int maxPending, int cacheToke
     return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));
   }
 
-  /** The same with another vocabulary. */
+  /** Ids that may be generated: those below. */
+  public int vocabSize() {
+    return vocabulary.size();
+  }
+
+  /** The same with another vocabulary, all of which exits draft from. */
   public Limits withVocabSize(int size) {
-    return new Limits(size, batchSize, maxPending, cacheTokens, maxQueued);
+    return withVocabulary(Vocabulary.of(size));
+  }
+
+  /** The same with another vocabulary. */
+  public Limits withVocabulary(Vocabulary vocabulary) {
+    return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
   }
 
   /** The same with another batch size. */
   public Limits withBatchSize(int size) {
-    return new Limits(vocabSize, size, maxPending, cacheTokens, maxQueued);
+    return new Limits(vocabulary, size, maxPending, cacheTokens, maxQueued);
   }
 
   /** The same with another bound on waiting rows. */
   public Limits withMaxPending(int count) {
-    return new Limits(vocabSize, batchSize, count, cacheTokens, maxQueued);
+    return new Limits(vocabulary, batchSize, count, cacheTokens, maxQueued);
   }
 
   /** The same with room for another number of positions. */
   public Limits withCacheTokens(int count) {
-    return new Limits(vocabSize, batchSize, maxPending, count, maxQueued);
+    return new Limits(vocabulary, batchSize, maxPending, count, maxQueued);
   }
 
   /** The same with another bound on waiting requests. */
   public Limits withMaxQueued(int count) {
-    return new Limits(vocabSize, batchSize, maxPending, cacheTokens, count);
+    return new Limits(vocabulary, batchSize, maxPending, cacheTokens, count);
   }
 }

@@ -74,7 +74,7 @@ public final class PipelineGenerator {
         "several pipeline stages fill in keys and values behind tokens that leave early, and know no %s; use early-exit or full, or tensor parallelism alone"
             .formatted(
                 switch (request.decoding()) {
-                  case Decoding.Speculative _ -> "drafts";
+                  case Decoding.Speculative _, Decoding.AdaptiveDrafts _ -> "drafts";
                   case Decoding.Recompute _ -> "recomputation";
                   case Decoding.Score _, Decoding.EarlyExit _ -> "scores";
                 }));

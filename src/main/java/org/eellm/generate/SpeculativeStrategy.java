@@ -12,19 +12,22 @@ import org.eellm.model.Head;
  * <p>The prompt passes all layers, and the first token is the full model's.
  */
 final class SpeculativeStrategy implements Strategy {
-  private final DraftLength length;
+  private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
   private boolean asking;
   private boolean drafted; // in this step
 
-  SpeculativeStrategy(DraftLength length) {
-    this.length = length;
+  SpeculativeStrategy(DraftPlan plan) {
+    this.plan = plan;
   }
 
   @Override
   public void begin(Sequence sequence) {
     asking = sequence.movesNewest();
     drafted = false;
+    if (asking && drafts.isEmpty()) {
+      plan.begin();
+    }
   }
 
   @Override
@@ -32,14 +35,22 @@ final class SpeculativeStrategy implements Strategy {
     if (!asking) {
       return 0;
     }
-    return sequence.isLast(head) ? drafts.size() + 1 : mayDraft(sequence) ? 1 : 0;
+    if (sequence.isLast(head)) {
+      return drafts.size() + 1;
+    }
+    return mayDraft(sequence) && plan.asks(head, drafts.size()) ? 1 : 0;
+  }
+
+  @Override
+  public boolean drafts(Sequence sequence, Head head) {
+    return !sequence.isLast(head);
   }
 
   /** The full model adds a token of its own to those it confirms; all have to be asked for. */
   private boolean mayDraft(Sequence sequence) {
     int generated = sequence.delivery().count();
     int room = sequence.request().maxTokens() - generated - 1;
-    return generated > 0 && drafts.size() < Math.min(length.most(), room);
+    return generated > 0 && drafts.size() < room;
   }
 
   @Override
@@ -47,7 +58,7 @@ final class SpeculativeStrategy implements Strategy {
     Prediction first = predictions.getFirst();
     if (sequence.isLast(first.head())) {
       judge(sequence, predictions);
-    } else if (length.goesOn(first)) {
+    } else if (plan.goesOn(first)) {
       int draft = sequence.request().sampler().next(first);
       drafts.add(draft);
       sequence.tokens().append(draft);
@@ -59,12 +70,17 @@ final class SpeculativeStrategy implements Strategy {
   private void judge(Sequence sequence, List<Prediction> predictions) {
     sequence.delivery().countDrafted(drafts.size());
     sequence.tokens().truncate(sequence.tokens().size() - drafts.size());
+    int confirmed = 0;
     boolean holds = true;
     for (int i = 0; i < predictions.size() && holds && !sequence.delivery().finished(); i++) {
       Prediction prediction = predictions.get(i);
       int id = sequence.request().sampler().next(prediction);
       holds = i < drafts.size() && id == drafts.get(i);
+      confirmed += holds ? 1 : 0;
       sequence.emit(prediction, id, holds);
+    }
+    if (!drafts.isEmpty()) {
+      plan.judged(drafts.size(), confirmed);
     }
     drafts.clear();
     sequence.rollBack();

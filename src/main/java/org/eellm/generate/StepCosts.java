@@ -14,6 +14,7 @@ import org.eellm.decode.engine.StepSample;
 import org.eellm.decode.engine.StepShape;
 import org.eellm.decode.engine.StepShape.Owner;
 import org.eellm.decode.engine.StepTimer;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 
@@ -70,7 +71,7 @@ public record StepCosts(
             .toList();
     int tokens = Math.clamp(positions - ForcedDecoding.PROMPT - 1, 2, TOKENS);
     int pages = Math.max(StepTimer.pages(shapes), ForcedDecoding.pages(1, tokens));
-    ModelRunner runner = ModelRunner.of(model, vocabSize, pages);
+    ModelRunner runner = ModelRunner.of(model, Vocabulary.of(vocabSize), pages);
     Limits limits = Limits.of(model).withVocabSize(vocabSize).withBatchSize(1);
     try (Batch batch = new Batch(runner, limits);
         StepTimer timer = new StepTimer(runner, shapes)) {

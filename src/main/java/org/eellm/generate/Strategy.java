@@ -27,12 +27,18 @@ sealed interface Strategy
     START_ANEW
   }
 
-  /** The strategy of a request that a single rank decodes. */
-  static Strategy of(Decoding decoding) {
+  /**
+   * The strategy of a request that a single rank decodes.
+   *
+   * @param planner of drafts, where these are not fixed
+   */
+  static Strategy of(Decoding decoding, DraftPlanner planner) {
     return switch (decoding) {
       case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy());
       case Decoding.Recompute anew -> new RecomputeStrategy(anew.policy());
-      case Decoding.Speculative draft -> new SpeculativeStrategy(draft.length());
+      case Decoding.Speculative draft ->
+          new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
+      case Decoding.AdaptiveDrafts _ -> new SpeculativeStrategy(planner.plan());
       case Decoding.Score score -> new ScoreStrategy(score);
     };
   }
@@ -42,6 +48,11 @@ sealed interface Strategy
 
   /** Of how many of the last moving rows a head is to predict: none, where it is not asked. */
   int asked(Sequence sequence, Head head);
+
+  /** Whether a head is asked for a draft, of the ids that exits draft from, and not for a token. */
+  default boolean drafts(Sequence sequence, Head head) {
+    return false;
+  }
 
   /** What was predicted of the token in the making so far, shallowest head first; changes. */
   default List<Prediction> earlier() {

@@ -123,6 +123,11 @@ final class ScriptedRunner implements ModelRunner {
   }
 
   @Override
+  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+    return predict(exit, rows, asked, count);
+  }
+
+  @Override
   public float[] keysAndValues(int attention, int page, int offset) {
     throw new UnsupportedOperationException();
   }

@@ -46,18 +46,21 @@ public final class KernelRunner implements ModelRunner {
   private final float[] position;
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
   private final List<ThreadTeam.Program> predictions; // by head here
+  private final List<ThreadTeam.Program> draftPredictions; // the same
+  private final int[] draftIds;
+  private final int vocabSize;
   private final RowBlock headRows = new RowBlock();
   private final RowBlock askedRows = new RowBlock();
 
   /**
    * Packs a model's weights.
    *
-   * @param vocabSize ids that may be predicted: those below
    * @param pages of keys and values
    * @param threads to compute with
    * @param choice of kernels
    */
-  public KernelRunner(Decoder model, int vocabSize, int pages, int threads, KernelChoice choice) {
+  public KernelRunner(
+      Decoder model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
     this.model = model;
     parallel = model.parallel();
     ModelConfig shape = model.architecture().model();
@@ -65,7 +68,7 @@ public final class KernelRunner implements ModelRunner {
     hidden = shape.hiddenSize();
     firstBranch = model.stages().getFirst().firstPosition();
     team = new ThreadTeam(threads);
-    packed = PackedModel.of(model, vocabSize, team);
+    packed = PackedModel.of(model, vocabulary, team);
     WeightFormat format = packed.format();
     boolean beyondCache = packed.memory().bytes() > ProcessorCache.bytes();
     kernel =
@@ -88,14 +91,20 @@ public final class KernelRunner implements ModelRunner {
     pass =
         new KernelPass(
             team, kernel, workspace, states, memory, new Rotation(shape), parallel, hidden);
-    predictions =
-        packed.heads().stream()
-            .<ThreadTeam.Program>map(head -> member -> pass.predict(member, head))
-            .toList();
+    predictions = programs(packed.heads());
+    draftPredictions = programs(packed.draftHeads());
+    draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    vocabSize = vocabulary.size();
     clock = Optional.of(pass.clock());
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+  }
+
+  private List<ThreadTeam.Program> programs(List<KernelHead> heads) {
+    return heads.stream()
+        .<ThreadTeam.Program>map(head -> member -> pass.predict(member, head))
+        .toList();
   }
 
   @Override
@@ -269,7 +278,22 @@ public final class KernelRunner implements ModelRunner {
   @Override
   public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
     int index = indexHere(head);
-    KernelHead layers = packed.heads().get(index);
+    return predict(packed.heads().get(index), predictions.get(index), rows, asked, count);
+  }
+
+  @Override
+  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+    int index = indexHere(exit);
+    if (packed.draftHeads().isEmpty()) {
+      return predict(exit, rows, asked, count);
+    }
+    KernelHead layers = packed.draftHeads().get(index);
+    return new DraftOutput(
+        predict(layers, draftPredictions.get(index), rows, asked, count), draftIds, vocabSize);
+  }
+
+  private HeadOutput predict(
+      KernelHead layers, ThreadTeam.Program program, RowBlock rows, int[] asked, int count) {
     RowBlock read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
     askedRows.clear();
     for (int i = 0; i < count; i++) {
@@ -280,7 +304,7 @@ public final class KernelRunner implements ModelRunner {
     for (int row = 0; row < count; ) {
       int first = row;
       row = pass.load(askedRows, row);
-      pass.predict(layers, predictions.get(index), first);
+      pass.predict(layers, program, first);
     }
     if (read == headRows) {
       for (int row = 0; row < headRows.rows(); row++) {

@@ -24,14 +24,13 @@ public interface ModelRunner extends AutoCloseable {
    * A runner for a model, where the model is.
    *
    * @param model whole, or one stage of a pipeline
-   * @param vocabSize ids to predict: those below
    * @param pages of keys and values
    */
-  static ModelRunner of(Decoder model, int vocabSize, int pages) {
+  static ModelRunner of(Decoder model, Vocabulary vocabulary, int pages) {
     try (Scope _ = Scope.open()) {
       return model.device().is_cpu()
-          ? new KernelRunner(model, vocabSize, pages, Torch.threads(), KernelChoice.configured())
-          : new TorchRunner(model, vocabSize, pages);
+          ? new KernelRunner(model, vocabulary, pages, Torch.threads(), KernelChoice.configured())
+          : new TorchRunner(model, vocabulary, pages);
     }
   }
 
@@ -87,6 +86,13 @@ public interface ModelRunner extends AutoCloseable {
    * @return an output whose row i is {@code asked[i]}
    */
   HeadOutput predict(Head head, RowBlock rows, int[] asked, int count);
+
+  /**
+   * What an exit drafts: {@link #predict} for the ids of {@link Vocabulary#drafts} alone, where
+   * there are such and one rank has all of the output matrix. Valid until the exit is asked for
+   * drafts again.
+   */
+  HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count);
 
   /** Where the time of its passes goes; absent where libtorch computes. */
   default Optional<PassClock> clock() {

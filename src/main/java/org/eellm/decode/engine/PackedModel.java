@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.kernel.NativeBuffer;
@@ -16,6 +17,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.HeadLayers;
 import org.eellm.model.MlpBranch;
 import org.eellm.model.Weight;
+import org.eellm.tensor.Tensors;
 
 /**
  * The branches and heads of a model, or of a rank's part of one, with packed weights.
@@ -23,6 +25,8 @@ import org.eellm.model.Weight;
  * @param memory of the weights
  * @param trunk the branches here, in order
  * @param heads the heads here, in order of depth
+ * @param draftHeads the same for the ids that exits draft from; none where that is all of them, or
+ *     where ranks share the output matrices
  * @param tokens the embedding, where it is here
  * @param positions of learned positions
  */
@@ -30,28 +34,38 @@ record PackedModel(
     NativeBuffer memory,
     List<KernelBranch> trunk,
     List<KernelHead> heads,
+    List<KernelHead> draftHeads,
     Optional<EmbeddingTable> tokens,
     Optional<EmbeddingTable> positions)
     implements AutoCloseable {
 
-  /**
-   * Packs a model's weights.
-   *
-   * @param vocabSize ids that may be predicted: those below
-   */
-  static PackedModel of(Decoder model, int vocabSize, ThreadTeam team) {
+  /** Packs a model's weights. */
+  static PackedModel of(Decoder model, Vocabulary vocabulary, ThreadTeam team) {
     int ranks = model.parallel().size();
     ModelConfig shard = model.architecture().model().shard(ranks);
     WeightPacker packer = new WeightPacker();
     List<Function<NativeBuffer, KernelBranch>> trunk =
         model.trunk().stream().map(branch -> plan(packer, branch, shard)).toList();
     List<Function<NativeBuffer, KernelHead>> heads =
-        model.heads().stream().map(head -> plan(packer, head, shard, vocabSize, ranks)).toList();
+        model.heads().stream()
+            .map(head -> plan(packer, head, head.output(), shard, vocabulary.size(), ranks))
+            .toList();
+    List<Function<NativeBuffer, KernelHead>> draftHeads = List.of();
+    if (ranks == 1 && !vocabulary.drafts().isEmpty()) {
+      int count = vocabulary.drafts().size();
+      draftHeads =
+          model.heads().stream()
+              .map(
+                  head ->
+                      plan(packer, head, drafts(head.output(), vocabulary), shard, count, ranks))
+              .toList();
+    }
     NativeBuffer memory = packer.pack(team);
     return new PackedModel(
         memory,
         trunk.stream().map(made -> made.apply(memory)).toList(),
         heads.stream().map(made -> made.apply(memory)).toList(),
+        draftHeads.stream().map(made -> made.apply(memory)).toList(),
         model.tokenEmbedding().map(weight -> EmbeddingTable.of(weight, model.parallel().rank())),
         model.positionEmbedding().map(weight -> EmbeddingTable.of(weight, 0)));
   }
@@ -77,11 +91,30 @@ record PackedModel(
     };
   }
 
+  /** An output matrix' rows for the ids that exits draft from. */
+  private static Weight drafts(Weight output, Vocabulary vocabulary) {
+    int[] ids = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    Tensor rows = Tensors.ofInts(ids, output.value().device(), ids.length);
+    return new Weight(
+        output.name() + " of drafts",
+        output.index(),
+        output.split(),
+        false,
+        output.offset(),
+        output.value().index_select(0, rows),
+        output.scales().map(scales -> scales.index_select(0, rows)));
+  }
+
   private static Function<NativeBuffer, KernelHead> plan(
-      WeightPacker packer, HeadLayers head, ModelConfig shard, int vocabSize, int ranks) {
+      WeightPacker packer,
+      HeadLayers head,
+      Weight matrix,
+      ModelConfig shard,
+      int vocabSize,
+      int ranks) {
     List<Function<NativeBuffer, KernelBranch>> branches =
         head.branches().stream().map(branch -> plan(packer, branch, shard)).toList();
-    var output = packer.plan(head.output());
+    var output = packer.plan(matrix);
     RowNorm norm = head.norm().map(RowNorm::of).orElse(new RowNorm.None(shard.hiddenSize()));
     return memory -> {
       PackedMatrix whole = output.in(memory);
@@ -104,6 +137,7 @@ record PackedModel(
   @Override
   public void close() {
     heads.forEach(head -> head.logits().close());
+    draftHeads.forEach(head -> head.logits().close());
     memory.close();
   }
 }

@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -31,6 +32,7 @@ public final class TorchRunner implements ModelRunner {
 
   private final Decoder model;
   private final int vocabSize;
+  private final int[] draftIds;
   private final int first; // trunk branches below those here
   private final int hiddenSize;
   private final int width; // of a slot: between parallel branches the stream is twice as wide
@@ -44,12 +46,12 @@ public final class TorchRunner implements ModelRunner {
 
   /**
    * @param model whole, or one stage of a pipeline
-   * @param vocabSize ids to predict: those below
    * @param pages of keys and values
    */
-  public TorchRunner(Decoder model, int vocabSize, int pages) {
+  public TorchRunner(Decoder model, Vocabulary vocabulary, int pages) {
     this.model = model;
-    this.vocabSize = vocabSize;
+    vocabSize = vocabulary.size();
+    draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
     first = model.stages().getFirst().firstPosition();
     ModelConfig shape = model.architecture().model();
     hiddenSize = shape.hiddenSize();
@@ -189,6 +191,20 @@ public final class TorchRunner implements ModelRunner {
 
   @Override
   public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+    return new TorchLogits(head, logits(head, rows, asked, count, Optional.empty()));
+  }
+
+  @Override
+  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+    if (draftIds.length == 0) {
+      return predict(exit, rows, asked, count);
+    }
+    Tensor logits = logits(exit, rows, asked, count, Optional.of(draftIds));
+    return new DraftOutput(new TorchLogits(exit, logits), draftIds, vocabSize);
+  }
+
+  /** Logits of all ids, or of some; they live until the head is asked again. */
+  private Tensor logits(Head head, RowBlock rows, int[] asked, int count, Optional<int[]> ids) {
     HeadLayers layers = layers(head);
     Kept output = outputs[head.index()];
     output.close();
@@ -199,7 +215,9 @@ public final class TorchRunner implements ModelRunner {
               ? stream(askedSlots(rows, asked, count), head.tap())
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
       Tensor logits = layers.logits(x).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return new TorchLogits(head, output.keep(logits));
+      return output.keep(
+          ids.map(some -> logits.index_select(1, Tensors.ofInts(some, model.device(), some.length)))
+              .orElse(logits));
     }
   }
 

@@ -91,7 +91,7 @@ final class KernelRunnerTest {
   }
 
   private static KernelRunner runner(Decoder model, int threads, KernelChoice choice) {
-    return new KernelRunner(model, VOCABULARY, PAGES, threads, choice);
+    return new KernelRunner(model, Vocabulary.of(VOCABULARY), PAGES, threads, choice);
   }
 
   /** A text on its way through a runner, all heads asked about some of its rows. */
@@ -152,7 +152,7 @@ final class KernelRunnerTest {
   void logits_inFloat32_areLibtorchs(Family family) {
     try (Decoder model = family.decoder(DataType.FLOAT32);
         KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
-        TorchRunner theirs = new TorchRunner(model, VOCABULARY, PAGES)) {
+        TorchRunner theirs = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
       Text a = new Text(ours, 1, 60, 7, 2, 9, 0);
       Text b = new Text(theirs, 1, 60, 0, 1, 2, 3);
       for (int count : new int[] {1, 20, 2, 1, 17, 5}) {
@@ -268,7 +268,7 @@ final class KernelRunnerTest {
     try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
       model.initialize(3);
       try (KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
-          TorchRunner theirs = new TorchRunner(model, VOCABULARY, PAGES)) {
+          TorchRunner theirs = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
         Text a = new Text(ours, 1, 40, 0, 1, 2);
         Text b = new Text(theirs, 1, 40, 0, 1, 2);
         for (int count : new int[] {20, 1, 3}) {

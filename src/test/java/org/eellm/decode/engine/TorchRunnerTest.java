@@ -41,7 +41,7 @@ final class TorchRunnerTest {
   @Test
   void slots_manyTaken_keepWhatIsWrittenAndAreTakenAgain() {
     try (Decoder model = SmallModel.plain();
-        ModelRunner runner = new TorchRunner(model, VOCABULARY, PAGES)) {
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
       Random random = new Random(1);
       int[] slots = take(runner, 200);
       byte[][] written = new byte[slots.length][runner.hiddenBytes() + 8];
@@ -68,7 +68,7 @@ final class TorchRunnerTest {
   @Test
   void predict_rowsInPieces_isThatOfOneBlockAndLeavesTheStream() {
     try (Decoder model = SmallModel.plain();
-        ModelRunner runner = new TorchRunner(model, VOCABULARY, PAGES)) {
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
       int[] ids = new Random(2).ints(40, 0, SmallModel.VOCABULARY).toArray();
       Head last = model.allHeads().getLast();
       int[] whole = take(runner, ids.length);
@@ -106,7 +106,7 @@ final class TorchRunnerTest {
   @Test
   void keysAndValues_attentionThatHasNotRun_isRefused() {
     try (Decoder model = SmallModel.plain();
-        ModelRunner runner = new TorchRunner(model, VOCABULARY, PAGES)) {
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
       assertThatThrownBy(() -> runner.keysAndValues(2, 0, 0))
           .isInstanceOf(IllegalStateException.class)
           .hasMessage("attention 2 has not run");

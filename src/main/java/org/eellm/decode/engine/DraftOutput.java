@@ -1,0 +1,69 @@
+package org.eellm.decode.engine;
+
+import java.util.Arrays;
+import java.util.List;
+import org.eellm.model.Head;
+
+/**
+ * What an exit predicts when it is asked for a short list of ids only. Ids beyond the list have
+ * probability 0.
+ *
+ * @param listed a prediction whose id i is the list's i-th
+ * @param ids the list, ascending
+ * @param vocabSize all ids
+ */
+record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadOutput {
+  @Override
+  public Head head() {
+    return listed.head();
+  }
+
+  @Override
+  public int best(int row) {
+    return ids[listed.best(row)];
+  }
+
+  @Override
+  public double maxProbability(int row) {
+    return listed.maxProbability(row);
+  }
+
+  @Override
+  public double margin(int row) {
+    return listed.margin(row);
+  }
+
+  @Override
+  public double entropy(int row) {
+    return listed.entropy(row);
+  }
+
+  @Override
+  public double logProbability(int row, int id) {
+    int place = Arrays.binarySearch(ids, id);
+    return place < 0 ? Double.NEGATIVE_INFINITY : listed.logProbability(row, place);
+  }
+
+  @Override
+  public List<TokenScore> top(int row, int count) {
+    return listed.top(row, count).stream()
+        .map(score -> new TokenScore(ids[score.id()], score.logProbability()))
+        .toList();
+  }
+
+  @Override
+  public float[] logits(int row) {
+    float[] all = new float[vocabSize];
+    Arrays.fill(all, Float.NEGATIVE_INFINITY);
+    float[] some = listed.logits(row);
+    for (int i = 0; i < ids.length; i++) {
+      all[ids[i]] = some[i];
+    }
+    return all;
+  }
+
+  @Override
+  public HeadOutput tempered(double by) {
+    return new DraftOutput(listed.tempered(by), ids, vocabSize);
+  }
+}

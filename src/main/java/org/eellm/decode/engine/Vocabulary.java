@@ -1,0 +1,36 @@
+package org.eellm.decode.engine;
+
+import java.util.List;
+import org.eellm.config.SettingException;
+
+/**
+ * The ids that a model may predict.
+ *
+ * @param size ids that may be predicted: those below. A model's vocabulary is often padded beyond
+ *     its tokenizer's
+ * @param drafts ids that exits draft from, ascending; all if empty. A short list of frequent ids
+ *     makes a draft cheap, and changes no text, since the full model judges every draft (FR-Spec,
+ *     arXiv 2502.14856)
+ */
+public record Vocabulary(int size, List<Integer> drafts) {
+  public Vocabulary {
+    if (size < 1) {
+      throw new SettingException("vocab-size", size + " is below 1; use 1 or more");
+    }
+    drafts = List.copyOf(drafts);
+    int before = -1;
+    for (int id : drafts) {
+      if (id <= before || id >= size) {
+        throw new SettingException(
+            "draft-vocabulary",
+            "%d after %d: ids have to ascend, within 0..%d".formatted(id, before, size - 1));
+      }
+      before = id;
+    }
+  }
+
+  /** Exits draft from all ids. */
+  public static Vocabulary of(int size) {
+    return new Vocabulary(size, List.of());
+  }
+}

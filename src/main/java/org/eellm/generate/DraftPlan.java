@@ -1,0 +1,42 @@
+package org.eellm.generate;
+
+import org.eellm.model.Head;
+
+/** Which exit drafts how many tokens of a sequence before the full model judges them. */
+interface DraftPlan {
+  /** Starts a draft. */
+  void begin();
+
+  /**
+   * Whether a head is asked for the next token of the draft.
+   *
+   * @param exit a head that is not the last
+   * @param drafted tokens of the draft so far
+   */
+  boolean asks(Head exit, int drafted);
+
+  /** Whether what the exit predicts belongs to the draft. */
+  boolean goesOn(Prediction prediction);
+
+  /** Takes what the full model has confirmed of a draft that is not empty. */
+  void judged(int drafted, int confirmed);
+
+  /** Always the same exit. */
+  record Fixed(DraftLength length) implements DraftPlan {
+    @Override
+    public void begin() {}
+
+    @Override
+    public boolean asks(Head exit, int drafted) {
+      return drafted < length.most();
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      return length.goesOn(prediction);
+    }
+
+    @Override
+    public void judged(int drafted, int confirmed) {}
+  }
+}

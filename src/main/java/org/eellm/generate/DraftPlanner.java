@@ -1,0 +1,200 @@
+package org.eellm.generate;
+
+import java.util.List;
+import java.util.OptionalInt;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+
+/**
+ * Chooses exit and length of drafts while texts are written, from what steps cost here and how
+ * often drafts were confirmed lately (as DEL does, arXiv 2504.05598; EESD, arXiv 2406.03853).
+ *
+ * <p>With a the chance that a draft is confirmed, drafts of k tokens yield {@code E = (1 - a^(k+1))
+ * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none
+ * where the full model is faster. A single text's draft is as long as a further token is worth what
+ * it costs: as long as the chance that it counts, times the time that a token takes, is more than
+ * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
+ * upper layers gain only where all go through them at once.
+ *
+ * <p>What is chosen changes how long a text takes, and never the text.
+ */
+final class DraftPlanner {
+  /** Most tokens of a draft. */
+  static final int MOST = 12;
+
+  /** Cycles between two choices of the exit; at first there is one before each. */
+  private static final int CYCLES = 8;
+
+  private static final int FIRST_CYCLES = 64;
+
+  /** Times that an exit is asked before it is judged. */
+  private static final int LEAST_QUESTIONS = 6;
+
+  /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
+  private static final int TRIAL = 48;
+
+  private final RowCosts costs;
+  private final List<Head> heads; // the final head last
+  private final Acceptance[] acceptances; // by exit
+  private int sequences = 1;
+  private int cycles;
+  private int chosen; // an exit's index, or NONE
+  private int length; // of the drafts of a batch
+  private int step; // of a batch's cycle
+  private int nextTrial;
+  private double costOfToken;
+
+  private static final int NONE = -1;
+
+  DraftPlanner(Decoder model, RowCosts costs) {
+    this.costs = costs;
+    heads = model.allHeads();
+    acceptances = new Acceptance[heads.size() - 1];
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      acceptances[exit] = new Acceptance();
+    }
+    choose();
+  }
+
+  /**
+   * Starts a step.
+   *
+   * @param count sequences that move in it
+   */
+  void begin(int count) {
+    sequences = count;
+    if (count > 1) {
+      step++;
+      if (step > length) {
+        step = 0;
+        choose();
+      }
+    }
+  }
+
+  /** Makes a plan for a sequence. */
+  DraftPlan plan() {
+    return new Plan();
+  }
+
+  /** Chooses exit and length by the formula. */
+  private void choose() {
+    int top = heads.size() - 1;
+    int all = heads.get(top).tap();
+    chosen = NONE;
+    length = 0;
+    costOfToken =
+        (costs.branches(all, sequences) + costs.head(top, sequences) + costs.overhead())
+            / sequences;
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      double a = Math.min(acceptances[exit].mean(), 0.999);
+      for (int drafts = 1; drafts <= MOST; drafts++) {
+        double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
+        double cost =
+            (drafts + 1) * below(exit) + drafts * question(exit) + above(exit, drafts + 1);
+        if (cost < costOfToken * tokens) {
+          costOfToken = cost / tokens;
+          chosen = exit;
+          length = drafts;
+        }
+      }
+    }
+    if (sequences > 1) {
+      trial()
+          .ifPresent(
+              exit -> {
+                chosen = exit;
+                length = 1;
+              });
+    }
+  }
+
+  /** An exit that is to draft this time, whatever the formula says. */
+  private OptionalInt trial() {
+    cycles++;
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      if (acceptances[exit].questions() < LEAST_QUESTIONS) {
+        return OptionalInt.of(exit);
+      }
+    }
+    return cycles % TRIAL == 0 && acceptances.length > 0
+        ? OptionalInt.of(nextTrial++ % acceptances.length)
+        : OptionalInt.empty();
+  }
+
+  /** What a token costs in the layers below an exit; a batch shares them. */
+  private double below(int exit) {
+    return (costs.branches(heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
+  }
+
+  private double question(int exit) {
+    return costs.draft(exit, sequences) / sequences;
+  }
+
+  /** What a sequence's rows cost in the layers above an exit and in the final head. */
+  private double above(int exit, int rows) {
+    int top = heads.size() - 1;
+    int branches = heads.get(top).tap() - heads.get(exit).tap();
+    int all = rows * sequences;
+    return (costs.branches(branches, all) + costs.head(top, all)) / sequences;
+  }
+
+  /** What a further token of a draft costs. */
+  private double further(int exit, int drafted) {
+    return below(exit) + above(exit, drafted + 2) - above(exit, drafted + 1);
+  }
+
+  private final class Plan implements DraftPlan {
+    private final double[] confidences = new double[MOST];
+    private int exit;
+    private int drafted;
+    private double chance; // that the draft so far holds
+
+    @Override
+    public void begin() {
+      drafted = 0;
+      chance = 1;
+      if (sequences > 1) {
+        exit = chosen;
+        return;
+      }
+      if (cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
+        choose();
+      }
+      exit = trial().orElse(chosen);
+    }
+
+    @Override
+    public boolean asks(Head head, int drafted) {
+      if (head.index() != exit || drafted >= MOST) {
+        return false;
+      }
+      if (sequences > 1) {
+        return step < length;
+      }
+      double hope = chance * acceptances[exit].mean() * costOfToken;
+      return drafted == 0 || hope > further(exit, drafted) + question(exit);
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      double confidence = prediction.maxProbability();
+      Acceptance acceptance = acceptances[exit];
+      acceptance.addQuestion(confidence);
+      double next = chance * acceptance.of(confidence);
+      if (sequences == 1 && next * costOfToken < further(exit, drafted)) {
+        return false;
+      }
+      chance = next;
+      confidences[drafted++] = confidence;
+      return true;
+    }
+
+    @Override
+    public void judged(int drafts, int confirmed) {
+      for (int i = 0; i < Math.min(drafts, confirmed + 1); i++) {
+        acceptances[exit].addJudgement(confidences[i], i < confirmed);
+      }
+    }
+  }
+}
