@@ -1,7 +1,6 @@
 package org.eellm.kernel;
 
 import java.util.Optional;
-import jdk.incubator.vector.FloatVector;
 
 /**
  * Rows x [rows, in] in the form that a {@link ProductKernel} multiplies. After {@link #begin} the
@@ -88,45 +87,26 @@ public final class Activations implements AutoCloseable {
    */
   public void put(int row, int column, float[] values, int from, int count) {
     if (!vectors) {
-      putPairs(pairs(row) + 2L * column, values, from, count);
+      Rounding.store(values, from, count, pairs(row) + 2L * column);
       return;
     }
     int group = kernel.vectorGroup();
     int first = row / group * group;
     int width = Math.min(group, rows - first);
     int to = start(first) + row - first;
-    if (kernel.format() == WeightFormat.BFLOAT16) {
-      putRounded(values, from, count, to + column * width, width);
-    } else if (width == 1) {
-      System.arraycopy(values, from, interleaved, to + column, count);
-    } else {
+    boolean rounded = kernel.format() == WeightFormat.BFLOAT16;
+    if (width > 1) {
       for (int i = 0; i < count; i++) {
-        interleaved[to + (column + i) * width] = values[from + i];
+        float x = values[from + i];
+        interleaved[to + (column + i) * width] = rounded ? Rounding.rounded(x) : x;
       }
+    } else if (rounded) {
+      Rounding.round(values, from, count, interleaved, to + column);
+    } else {
+      System.arraycopy(values, from, interleaved, to + column, count);
     }
     for (int i = in; i < padded && column + count == in; i++) {
       interleaved[to + i * width] = 0;
-    }
-  }
-
-  private void putRounded(float[] values, int from, int count, int to, int width) {
-    int whole = width == 1 ? Lanes.FLOATS.loopBound(count) : 0;
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
-      Lanes.rounded(FloatVector.fromArray(Lanes.FLOATS, values, from + i))
-          .intoArray(interleaved, to + i);
-    }
-    for (int i = whole; i < count; i++) {
-      interleaved[to + i * width] = Float.intBitsToFloat(Lanes.bfloat16(values[from + i]) << 16);
-    }
-  }
-
-  private static void putPairs(long to, float[] values, int from, int count) {
-    int whole = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
-      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, from + i), to + 2L * i);
-    }
-    for (int i = whole; i < count; i++) {
-      Lanes.put(values[from + i], to + 2L * i);
     }
   }
 

@@ -16,15 +16,23 @@ import jdk.incubator.vector.VectorSpecies;
  *
  * <p>A method that uses these holds one short loop. Beyond some forty vector operations the JVM's
  * compiler inlines no more of these methods into it, and every call then allocates its vectors.
+ *
+ * <p>It may also inline such a method into one that has used up its budget, with the same effect:
+ * that depends on what else has been compiled by then. So what decoding runs for every token is
+ * written out, without a method of ours that takes or returns vectors, and so long that it is never
+ * inlined: beyond {@link #INLINED_BYTES} of bytecode, by unrolled loops. WrittenOutTest tells.
  */
 public final class Lanes {
   public static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+
+  /** Bytes of bytecode up to which the JVM inlines what runs often (its FreqInlineSize). */
+  static final int INLINED_BYTES = 325;
 
   /** Numbers of a vector. */
   public static final int WIDTH = FLOATS.length();
 
   static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
-  private static final VectorSpecies<Short> SHORTS =
+  static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
   static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
@@ -34,10 +42,10 @@ public final class Lanes {
    */
   static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
-  private static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
-  private static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
-  private static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
-  private static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
+  static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
+  static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
+  static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
+  static final VectorShuffle<Float> TURN_8 = VectorShuffle.iota(FLOATS, 8, 1, true);
 
   private static final FloatVector LOWEST = broadcast(-87.3f);
   private static final FloatVector HIGHEST = broadcast(88.3f);
@@ -82,29 +90,6 @@ public final class Lanes {
                 .lanewise(VectorOperators.LSHR, 16)
                 .convertShape(VectorOperators.I2S, SHORTS, 0))
         .intoMemorySegment(MEMORY, address, ORDER);
-  }
-
-  /** The same numbers rounded to bfloat16. */
-  static FloatVector rounded(FloatVector x) {
-    IntVector bits = x.reinterpretAsInts();
-    IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
-    return bits.add(0x7FFF).add(odd).and(0xFFFF0000).reinterpretAsFloats();
-  }
-
-  /**
-   * Stores as bfloat16, each number in one half of 32 bits: in the first half, with the second one
-   * cleared, so that nothing that was there before may meet a factor of 0 (it might be a NaN); or
-   * in the second, with the first one as it was.
-   *
-   * @param which half, 0 or 1
-   */
-  static void storeHalf(FloatVector x, int which, long address) {
-    IntVector bits = rounded(x).reinterpretAsInts();
-    IntVector both =
-        which == 0
-            ? bits.lanewise(VectorOperators.LSHR, 16)
-            : IntVector.fromMemorySegment(INTS, MEMORY, address, ORDER).and(0xFFFF).or(bits);
-    both.intoMemorySegment(MEMORY, address, ORDER);
   }
 
   /** A bfloat16 number. */

@@ -66,7 +66,7 @@ public record PageLayout(WeightFormat format, int width) {
       }
       case BFLOAT16 -> {
         writePairs(key, keys);
-        writeValues(value, values, offset % 2);
+        Rounding.storeHalves(value, width, offset % 2, values);
       }
       case INT8 -> throw new IllegalStateException();
     }
@@ -80,18 +80,6 @@ public record PageLayout(WeightFormat format, int width) {
     if (width % 2 == 1) {
       int last = Lanes.bfloat16(key[width - 1]) & 0xFFFF;
       MEMORY.set(JAVA_INT_UNALIGNED, keys + 2L * POSITIONS * (width - 1), last);
-    }
-  }
-
-  private void writeValues(long value, long values, int which) {
-    int whole = Lanes.FLOATS.loopBound(width);
-    for (int i = 0; i < whole; i += Lanes.WIDTH) {
-      Lanes.storeHalf(Lanes.loadFloats(value + 4L * i), which, values + 4L * i);
-    }
-    for (int i = whole; i < width; i++) {
-      int bits = Lanes.bfloat16(Lanes.getFloat(value + 4L * i)) & 0xFFFF;
-      int first = which == 0 ? 0 : MEMORY.get(JAVA_INT_UNALIGNED, values + 4L * i) & 0xFFFF;
-      MEMORY.set(JAVA_INT_UNALIGNED, values + 4L * i, which == 0 ? bits : first | bits << 16);
     }
   }
 

@@ -33,6 +33,7 @@ public final class PagedAttention implements AutoCloseable {
   private final float[] totals = new float[TILE * Lanes.WIDTH];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer sums;
+  private final float[] zeros;
   private final TileKernel[] products = new TileKernel[TILE + 1]; // by rows
   private final TileKernel[] mixtures = new TileKernel[TILE + 1];
   private final int valueVectors;
@@ -43,6 +44,7 @@ public final class PagedAttention implements AutoCloseable {
     int inputs = layout.keySteps() * layout.format().inputsTogether();
     query = new float[TILE * inputs];
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
+    zeros = new float[TILE * layout.valueWidth()];
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
     for (int rows = 1; rows <= TILE; rows++) {
@@ -99,9 +101,7 @@ public final class PagedAttention implements AutoCloseable {
     }
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
     Arrays.fill(totals, 0);
-    for (int i = 0; i < count * layout.valueWidth(); i += Lanes.WIDTH) {
-      Lanes.storeFloats(FloatVector.zero(Lanes.FLOATS), sums.address() + 4L * i);
-    }
+    RowArithmetic.write(zeros, 0, sums.address(), count * layout.valueWidth());
   }
 
   /** Queries times the keys of a group of positions, [count, GROUP]. */
@@ -134,11 +134,9 @@ public final class PagedAttention implements AutoCloseable {
     }
     float[] to = count == 1 ? weights : rowWeights;
     float before = largest[row];
-    float max = exponentials(at, before, to, totals, row * Lanes.WIDTH);
-    if (max > before) {
-      rescale(row, factor(before, max));
-      largest[row] = max;
-    }
+    long rowSums = sums.address() + 4L * layout.valueWidth() * row;
+    largest[row] =
+        exponentials(at, before, to, totals, row * Lanes.WIDTH, rowSums, layout.valueWidth());
     if (visible < GROUP) {
       Arrays.fill(to, Math.max(0, visible), GROUP, 0);
     }
@@ -154,25 +152,18 @@ public final class PagedAttention implements AutoCloseable {
     return (float) Math.exp(before - max);
   }
 
-  private void rescale(int row, float factor) {
-    long at = sums.address() + 4L * layout.valueWidth() * row;
-    for (int i = 0; i < layout.valueWidth(); i += Lanes.WIDTH) {
-      Lanes.storeFloats(Lanes.loadFloats(at + 4L * i).mul(factor), at + 4L * i);
-    }
-  }
-
   /**
    * Writes {@code exp(score - max)} of a group, where max is the largest score so far, and adds
-   * them to a vector of totals.
+   * them to a vector of totals. Where max has grown, totals and sums so far are made smaller.
    *
-   * <p>Written out without a method of ours that works on vectors: so it is too long to become a
-   * part of its callers, where the compiler would leave the last vectors as objects (see {@link
-   * TileKernels}).
+   * <p>Written out (see {@link Lanes}).
    *
    * @param before the largest score before this group
-   * @return max
+   * @param sums address
+   * @return max, or {@code before} where all is NaN
    */
-  private static float exponentials(long at, float before, float[] to, float[] totals, int row) {
+  private static float exponentials(
+      long at, float before, float[] to, float[] totals, int row, long sums, int width) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector largest = FloatVector.broadcast(floats, before);
     for (int i = 0; i < VECTORS; i++) {
@@ -184,7 +175,13 @@ public final class PagedAttention implements AutoCloseable {
     float max = largest.reduceLanes(VectorOperators.MAX);
     FloatVector total = FloatVector.fromArray(floats, totals, row);
     if (max > before) {
-      total = total.mul(factor(before, max));
+      float factor = factor(before, max);
+      total = total.mul(factor);
+      for (int i = 0; i < width; i += Lanes.WIDTH) {
+        FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
+            .mul(factor)
+            .intoMemorySegment(Lanes.MEMORY, sums + 4L * i, Lanes.ORDER);
+      }
     }
     for (int i = 0; i < VECTORS; i++) {
       FloatVector score =
@@ -218,7 +215,7 @@ public final class PagedAttention implements AutoCloseable {
       total = total.add(weight);
     }
     total.intoArray(totals, row);
-    return max;
+    return max > before ? max : before;
   }
 
   /** Adds the group's values times their weights. */
@@ -254,16 +251,48 @@ public final class PagedAttention implements AutoCloseable {
   private void store(float[] out, int from, int count) {
     int width = layout.width();
     for (int row = 0; row < count; row++) {
-      float total = Lanes.sum(FloatVector.fromArray(Lanes.FLOATS, totals, row * Lanes.WIDTH));
-      long at = sums.address() + 4L * layout.valueWidth() * row;
-      int to = (from + row) * width;
-      int whole = Lanes.FLOATS.loopBound(width);
-      for (int i = 0; i < whole; i += Lanes.WIDTH) {
-        Lanes.loadFloats(at + 4L * i).div(total).intoArray(out, to + i);
-      }
-      for (int i = whole; i < width; i++) {
-        out[to + i] = Lanes.getFloat(at + 4L * i) / total;
-      }
+      long rowSums = sums.address() + 4L * layout.valueWidth() * row;
+      divide(rowSums, totals, row * Lanes.WIDTH, out, (from + row) * width, width);
+    }
+  }
+
+  /** Writes sums over their total, which is a vector's. Written out (see {@link Lanes}). */
+  private static void divide(long sums, float[] totals, int row, float[] out, int to, int width) {
+    VectorSpecies<Float> floats = Lanes.FLOATS;
+    FloatVector total = FloatVector.fromArray(floats, totals, row);
+    total = total.add(total.rearrange(Lanes.TURN_1));
+    total = total.add(total.rearrange(Lanes.TURN_2));
+    if (Lanes.WIDTH > 4) {
+      total = total.add(total.rearrange(Lanes.TURN_4));
+    }
+    if (Lanes.WIDTH > 8) {
+      total = total.add(total.rearrange(Lanes.TURN_8));
+    }
+    float sum = total.lane(0);
+    int whole = width - width % Lanes.WIDTH;
+    int fours = width - width % (4 * Lanes.WIDTH);
+    for (int i = 0; i < fours; i += 4 * Lanes.WIDTH) {
+      long at = sums + 4L * i;
+      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at, Lanes.ORDER)
+          .div(sum)
+          .intoArray(out, to + i);
+      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + Lanes.BYTES, Lanes.ORDER)
+          .div(sum)
+          .intoArray(out, to + i + Lanes.WIDTH);
+      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + 2L * Lanes.BYTES, Lanes.ORDER)
+          .div(sum)
+          .intoArray(out, to + i + 2 * Lanes.WIDTH);
+      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + 3L * Lanes.BYTES, Lanes.ORDER)
+          .div(sum)
+          .intoArray(out, to + i + 3 * Lanes.WIDTH);
+    }
+    for (int i = fours; i < whole; i += Lanes.WIDTH) {
+      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
+          .div(sum)
+          .intoArray(out, to + i);
+    }
+    for (int i = whole; i < width; i++) {
+      out[to + i] = Lanes.getFloat(sums + 4L * i) / sum;
     }
   }
 

@@ -2,7 +2,6 @@ package org.eellm.kernel;
 
 import java.util.Locale;
 import java.util.Optional;
-import jdk.incubator.vector.FloatVector;
 import org.eellm.kernel.TileKernels.Variant;
 
 /**
@@ -211,11 +210,7 @@ public final class ProductKernel {
       float[] scales, int firstBlock, int blocks, int rows, long y, long rowBytes) {
     int from = firstBlock * PackedMatrix.BLOCK;
     for (int row = 0; row < rows; row++) {
-      for (int i = 0; i < blocks * PackedMatrix.BLOCK; i += Lanes.WIDTH) {
-        long to = y + row * rowBytes + 4L * i;
-        Lanes.storeFloats(
-            Lanes.loadFloats(to).mul(FloatVector.fromArray(Lanes.FLOATS, scales, from + i)), to);
-      }
+      RowArithmetic.scale(scales, from, y + row * rowBytes, blocks * PackedMatrix.BLOCK);
     }
   }
 }

@@ -2,7 +2,6 @@ package org.eellm.kernel;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.locks.LockSupport;
@@ -12,7 +11,8 @@ import java.util.concurrent.locks.LockSupport;
  * number of items, which the members share out between them. A member begins with its own part, and
  * helps the others when it is done. A phase ends when its items are done, not when all members have
  * come: one whose core another program has taken delays the others by the item it is at, if any,
- * and catches up later.
+ * and catches up later. So does a region: it ends when the calling thread has passed its last
+ * phase. Members that wait then, or have not come at all, never see the rest of it.
  *
  * <p>Who waits spins for some microseconds, then sleeps until woken: a core that is left idle soon
  * gets a member that waits behind another program. One thread at a time runs regions; it is the
@@ -26,6 +26,9 @@ public final class ThreadTeam implements AutoCloseable {
 
   private static final int SPINS_BETWEEN_LOOKS = 32;
 
+  /** How often a member looks for the end of a phase before it lets the region end without it. */
+  private static final int SPINS_INSIDE = 32;
+
   /** Numbers between those of two members, so that they do not share a cache line. */
   private static final int APART = 16;
 
@@ -35,28 +38,31 @@ public final class ThreadTeam implements AutoCloseable {
   private final List<Member> members = new ArrayList<>();
   private final AtomicLongArray claimed; // phase and items, by member
   private final AtomicLong done = new AtomicLong(); // items of this region
-  private final AtomicInteger left = new AtomicInteger(); // members that have left the region
   private volatile Program program = member -> {};
   private long regions; // so far
-  private volatile long region;
+  private volatile long open; // the region that members may be in; 0 between regions
   private volatile long firstPhase;
   private volatile Throwable failure = NONE;
   private volatile boolean closed;
-  private final Condition allLeft;
+  private final Condition allOutside = this::allOutside;
 
-  /** What every member does; all begin the same phases in the same order. */
+  /**
+   * What members do. All begin the same phases in the same order, and nothing that counts is done
+   * outside of items: a member other than the first may be late, and do none of it.
+   */
   @FunctionalInterface
   public interface Program {
     /** Runs as a member. */
     void run(Member member);
   }
 
-  /** Ends a program whose phase cannot end, since another member has failed. */
+  /** Ends a member's program: another member has failed, or all is done without this one. */
   private static final class Abandoned extends RuntimeException {
     private static final long serialVersionUID = 1L;
+    static final Abandoned INSTANCE = new Abandoned();
 
-    Abandoned() {
-      super("another member failed", null, false, false);
+    private Abandoned() {
+      super("the region is over", null, false, false);
     }
   }
 
@@ -66,7 +72,6 @@ public final class ThreadTeam implements AutoCloseable {
       throw new IllegalArgumentException("a team of " + size);
     }
     claimed = new AtomicLongArray(size * APART);
-    allLeft = () -> left.get() == size;
     for (int i = 0; i < size; i++) {
       members.add(new Member(i));
     }
@@ -83,7 +88,10 @@ public final class ThreadTeam implements AutoCloseable {
     return members.size();
   }
 
-  /** Runs a program on all members, the calling thread among them, and waits for its end. */
+  /**
+   * Runs a program on the calling thread and whichever other members are in time, and waits for its
+   * end.
+   */
   public void run(Program work) {
     if (closed) {
       throw new IllegalStateException("the team is closed");
@@ -96,14 +104,14 @@ public final class ThreadTeam implements AutoCloseable {
       return;
     }
     done.set(0);
-    left.set(0);
     program = work;
     regions++;
-    region = regions;
+    open = regions;
     first.thread = Thread.currentThread();
     wakeOthers(first);
     first.take(work);
-    first.await(allLeft, SPIN_NANOS);
+    open = 0;
+    first.await(allOutside, SPIN_NANOS);
     for (int i = 0; i < members.size(); i++) {
       firstPhase = Math.max(firstPhase, members.get(i).phase);
     }
@@ -116,6 +124,15 @@ public final class ThreadTeam implements AutoCloseable {
         default -> throw new IllegalStateException(thrown);
       }
     }
+  }
+
+  private boolean allOutside() {
+    for (int i = 1; i < members.size(); i++) {
+      if (members.get(i).inside) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /**
@@ -151,14 +168,15 @@ public final class ThreadTeam implements AutoCloseable {
     private final int index;
     private volatile Thread thread = Thread.currentThread();
     private volatile boolean asleep;
+    private volatile boolean inside; // may touch what the program touches
     private long seen; // region
     private long phase;
     private int items;
     private int owner; // whose items are taken
     private int taken;
     private long target; // items of this region up to this phase
-    private final Condition phaseEnds = () -> done.get() >= target || failure != NONE;
-    private final Condition regionBegins = () -> region != seen || closed;
+    private final Condition phaseEnds = this::phaseEnds;
+    private final Condition regionBegins = this::regionBegins;
 
     private Member(int index) {
       this.index = index;
@@ -229,16 +247,50 @@ public final class ThreadTeam implements AutoCloseable {
       if (taken > 0 && done.addAndGet(taken) >= target) {
         wakeOthers(this);
       }
-      if (done.get() < target) {
-        awaitPhase();
+      for (int spins = 0; done.get() < target && failure == NONE; spins++) {
+        if (spins == SPINS_INSIDE) {
+          awaitPhase();
+          return;
+        }
+        Thread.onSpinWait();
+      }
+      if (failure != NONE) {
+        throw Abandoned.INSTANCE;
       }
     }
 
     private void awaitPhase() {
-      await(phaseEnds, SPIN_NANOS);
-      if (failure != NONE) {
-        throw new Abandoned();
+      if (index == 0) {
+        await(phaseEnds, SPIN_NANOS);
+      } else {
+        inside = false; // from here on the region may end without this member
+        await(phaseEnds, SPIN_NANOS);
+        enter();
       }
+      if (failure != NONE) {
+        throw Abandoned.INSTANCE;
+      }
+    }
+
+    /**
+     * Enters the region that was seen last, unless it is over. Who ends it first says so, and then
+     * looks who is inside; a member says that it is before it looks whether the region is over. All
+     * of that is volatile, so one of the two sees the other.
+     */
+    private void enter() {
+      inside = true;
+      if (open != seen) {
+        throw Abandoned.INSTANCE;
+      }
+    }
+
+    private boolean phaseEnds() {
+      return done.get() >= target || failure != NONE || index > 0 && open != seen;
+    }
+
+    private boolean regionBegins() {
+      long now = open;
+      return now != 0 && now != seen || closed;
     }
 
     private void begin(long first) {
@@ -246,6 +298,7 @@ public final class ThreadTeam implements AutoCloseable {
       target = 0;
     }
 
+    /** Runs the first member's program. */
     private void take(Program work) {
       begin(firstPhase);
       try {
@@ -254,8 +307,19 @@ public final class ThreadTeam implements AutoCloseable {
         // The one that failed tells why.
       } catch (Throwable e) {
         failure = e;
+        wakeOthers(this);
+      }
+    }
+
+    /** Takes part in a region, if it is not over. */
+    private void take() {
+      try {
+        enter();
+        take(program);
+      } catch (Abandoned e) {
+        // All has been done meanwhile.
       } finally {
-        left.incrementAndGet();
+        inside = false;
         wakeOthers(this);
       }
     }
@@ -263,11 +327,14 @@ public final class ThreadTeam implements AutoCloseable {
     private void work() {
       while (true) {
         await(regionBegins, READY_NANOS);
-        if (region == seen) {
-          return; // closed
+        long now = open;
+        if (closed) {
+          return;
         }
-        seen = region; // which stays until all have left it, this member too
-        take(program);
+        if (now != 0) {
+          seen = now;
+          take();
+        }
       }
     }
 

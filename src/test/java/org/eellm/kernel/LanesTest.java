@@ -3,6 +3,7 @@ package org.eellm.kernel;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.math.BigDecimal;
+import java.util.Arrays;
 import java.util.Random;
 import jdk.incubator.vector.FloatVector;
 import org.junit.jupiter.api.Test;
@@ -95,7 +96,10 @@ final class LanesTest {
   }
 
   private static float[] vector(float x) {
-    return Lanes.rounded(Lanes.broadcast(x)).toArray();
+    float[] numbers = new float[5 * Lanes.WIDTH + 1]; // vectors together, one by one, and a rest
+    Arrays.fill(numbers, x);
+    Rounding.round(numbers, 0, numbers.length, numbers, 0);
+    return numbers;
   }
 
   private static float stored(float x) {

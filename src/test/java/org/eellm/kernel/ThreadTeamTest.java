@@ -6,9 +6,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.locks.LockSupport;
@@ -113,15 +116,17 @@ final class ThreadTeamTest {
 
   @Test
   void run_error_reachesTheCaller() {
+    CountDownLatch come = new CountDownLatch(1);
     try (ThreadTeam team = new ThreadTeam(2)) {
       assertThatThrownBy(
               () ->
                   team.run(
                       member -> {
                         if (member.index() == 1) {
+                          come.countDown();
                           throw new AssertionError("member 1");
                         }
-                        each(member, 0, item -> {});
+                        each(member, 1, item -> await(come));
                       }))
           .isInstanceOf(AssertionError.class)
           .hasMessage("member 1");
@@ -132,12 +137,39 @@ final class ThreadTeamTest {
   void run_afterLongIdleTimes_wakesTheMembers() {
     try (ThreadTeam team = new ThreadTeam(3)) {
       for (int i = 0; i < 20; i++) {
-        AtomicInteger members = new AtomicInteger();
-        team.run(member -> members.incrementAndGet());
-        assertThat(members).hasValue(3);
+        assertThat(meet(team)).hasSize(3);
         sleep(i % 4);
       }
     }
+  }
+
+  /** Too many members for any machine: there are always some that come late. */
+  @Test
+  void run_lateMembers_areNotWaitedForAndSeeNothingOfARegionThatIsOver() {
+    int regions = 3_000;
+    AtomicInteger come = new AtomicInteger();
+    AtomicInteger late = new AtomicInteger();
+    int size = 3 * Runtime.getRuntime().availableProcessors() + 5;
+    try (ThreadTeam team = new ThreadTeam(size)) {
+      for (int region = 0; region < regions; region++) {
+        int[] counts = {1, region % 5, 2 * size, 1};
+        Phases phases = new Phases(counts);
+        AtomicBoolean over = new AtomicBoolean();
+        team.run(
+            member -> {
+              come.incrementAndGet();
+              for (int phase = 0; phase < counts.length; phase++) {
+                late.addAndGet(over.get() ? 1 : 0);
+                phases.work(member, phase, false);
+                late.addAndGet(over.get() ? 1 : 0);
+              }
+            });
+        over.set(true);
+        phases.assertAllDone();
+      }
+    }
+    assertThat(late).hasValue(0);
+    assertThat(come.get()).isBetween(regions, regions * size - 1);
   }
 
   @Test
@@ -246,17 +278,34 @@ final class ThreadTeamTest {
 
   /** The members beyond the calling thread. */
   private static List<Thread> threadsOf(ThreadTeam team) {
-    List<Thread> threads = new ArrayList<>();
-    team.run(
-        member -> {
-          if (member.index() > 0) {
-            synchronized (threads) {
-              threads.add(Thread.currentThread());
-            }
-          }
-        });
-    assertThat(threads).hasSize(team.size() - 1);
+    List<Thread> threads = meet(team);
+    threads.remove(Thread.currentThread());
     return threads;
+  }
+
+  /** Has all members come, each of which begins with an item of its own. */
+  private static List<Thread> meet(ThreadTeam team) {
+    List<Thread> threads = Collections.synchronizedList(new ArrayList<>());
+    CountDownLatch come = new CountDownLatch(team.size());
+    team.run(
+        member ->
+            each(
+                member,
+                team.size(),
+                item -> {
+                  threads.add(Thread.currentThread());
+                  come.countDown();
+                  await(come);
+                }));
+    return threads;
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   private static long processorNanos(List<Thread> threads) {

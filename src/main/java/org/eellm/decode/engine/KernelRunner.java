@@ -6,7 +6,6 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
-import org.eellm.kernel.Lanes;
 import org.eellm.kernel.MemoryRead;
 import org.eellm.kernel.MicroKernels;
 import org.eellm.kernel.NativeBuffer;
@@ -262,9 +261,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private static void write(float[] values, long to) {
-    for (int i = 0; i < values.length; i++) {
-      Lanes.putFloat(values[i], to + 4L * i);
-    }
+    RowArithmetic.write(values, 0, to, values.length);
   }
 
   @Override

@@ -1,0 +1,138 @@
+package org.eellm.decode.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.management.ThreadMXBean;
+import java.lang.management.ManagementFactory;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eellm.config.DataType;
+import org.eellm.config.Quantization;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What a token's pass leaves on the Java heap, once the JVM has compiled it. */
+final class PassAllocationTest {
+  private static final int VOCABULARY = 150;
+  private static final int CONTEXT = 70;
+  private static final int THREADS = 2;
+  private static final int TOKENS = 600; // of a window
+  private static final int WINDOWS = 400; // until it is compiled, at most
+  private static final int STEADY = 3; // windows
+  private static final int MOST_BYTES = 200;
+
+  static Stream<Arguments> familiesAndFormats() {
+    return Stream.of(KernelRunnerTest.Family.values())
+        .flatMap(family -> Stream.of(DataType.values()).map(type -> Arguments.of(family, type)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("familiesAndFormats")
+  void pass_steadyState_allocatesNextToNothing(KernelRunnerTest.Family family, DataType type) {
+    try (Decoder model = family.decoder(type)) {
+      assertAllocatesLittle(model);
+    }
+  }
+
+  @Test
+  void pass_withInt8Weights_allocatesNextToNothing() {
+    var architecture = KernelRunnerTest.Family.LLAMA.architecture(DataType.FLOAT32);
+    try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
+      model.initialize(1);
+      assertAllocatesLittle(model);
+    }
+  }
+
+  /** Steps of one row, of a few as in speculation, and of more than attend together. */
+  private static void assertAllocatesLittle(Decoder model) {
+    try (KernelRunner runner =
+        new KernelRunner(model, VOCABULARY, 8, THREADS, KernelChoice.FASTEST)) {
+      Steps steps = new Steps(runner);
+      steps.fill();
+      for (int rows : new int[] {1, 3, 20}) {
+        double least = Double.MAX_VALUE;
+        int steady = 0;
+        for (int window = 0; window < WINDOWS && steady < STEADY; window++) {
+          double bytes = steps.bytesPerToken(rows);
+          least = Math.min(least, bytes);
+          steady = bytes < MOST_BYTES ? steady + 1 : 0;
+        }
+        assertThat(steady)
+            .as("windows below %d bytes a token with %d rows; least %.0f", MOST_BYTES, rows, least)
+            .isEqualTo(STEADY);
+      }
+    }
+  }
+
+  /** Steps of the last rows of a sequence, again and again. */
+  private static final class Steps {
+    private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+
+    private final KernelRunner runner;
+    private final RowBlock block = new RowBlock();
+    private final int[] pages = IntStream.range(0, 8).toArray();
+    private final int[] slots;
+    private final int[] ids = new int[CONTEXT];
+    private final int[] asked = IntStream.range(0, CONTEXT).toArray();
+    private final long[] team; // ids of its threads
+
+    Steps(KernelRunner runner) {
+      this.runner = runner;
+      slots = IntStream.range(0, CONTEXT).map(i -> runner.take()).toArray();
+      team =
+          Thread.getAllStackTraces().keySet().stream()
+              .filter(
+                  thread ->
+                      thread == Thread.currentThread()
+                          || thread.getName().startsWith("eellm-kernel"))
+              .mapToLong(Thread::threadId)
+              .toArray();
+    }
+
+    void fill() {
+      load(CONTEXT);
+      step(CONTEXT);
+    }
+
+    double bytesPerToken(int rows) {
+      load(rows);
+      int steps = TOKENS / rows;
+      long start = allocated();
+      for (int i = 0; i < steps; i++) {
+        step(rows);
+      }
+      return (double) (allocated() - start) / (steps * rows);
+    }
+
+    private void load(int rows) {
+      block.clear();
+      block.begin(pages);
+      for (int row = 0; row < rows; row++) {
+        block.add(slots[row], CONTEXT - rows + row);
+      }
+    }
+
+    private void step(int rows) {
+      runner.embed(block, ids);
+      int below = 0;
+      for (Head head : runner.model().allHeads()) {
+        runner.run(below, head.tap(), block);
+        below = head.tap();
+        runner.predict(head, block, asked, rows);
+      }
+    }
+
+    private long allocated() {
+      long sum = 0;
+      for (long id : team) {
+        sum += Math.max(0, THREADS.getThreadAllocatedBytes(id)); // -1 of one that has ended
+      }
+      return sum;
+    }
+  }
+}
