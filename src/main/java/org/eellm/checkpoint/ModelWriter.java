@@ -41,6 +41,7 @@ public final class ModelWriter {
           "merges.txt",
           "tokenizer.model",
           "chat_template.jinja",
+          "draft_vocabulary.json",
           "LICENSE");
 
   /**

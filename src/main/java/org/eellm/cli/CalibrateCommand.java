@@ -12,6 +12,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
+import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.config.ConfigException;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
@@ -134,6 +135,14 @@ final class CalibrateCommand implements Callable<Integer> {
   private Optional<Integer> maxTokens;
 
   @Option(
+      names = "--draft-vocabulary",
+      paramLabel = "N",
+      description =
+          "Also let exits draft from the N ids that the model writes most often after the prompts;"
+              + " draft_vocabulary.json in the model's folder keeps them.")
+  private Optional<Integer> draftVocabulary;
+
+  @Option(
       names = "--splits",
       paramLabel = "N",
       defaultValue = "100",
@@ -184,6 +193,9 @@ final class CalibrateCommand implements Callable<Integer> {
       Subject subject = model.subject(engine);
       List<OwnText> texts =
           OwnText.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
+      if (draftVocabulary.isPresent()) {
+        writeDraftVocabulary(model, texts);
+      }
       SortedMap<Integer, Double> temperatures =
           fitsTemperatures
               ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
@@ -207,6 +219,12 @@ final class CalibrateCommand implements Callable<Integer> {
       report(promise, trace, test, losses, calibrations);
     }
     return ExitCode.OK;
+  }
+
+  private void writeDraftVocabulary(LoadedModel model, List<OwnText> texts) throws IOException {
+    List<List<Integer>> written = texts.stream().map(OwnText::continuation).toList();
+    DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size())
+        .write(model.folder());
   }
 
   private void reportExits(
@@ -321,6 +339,14 @@ final class CalibrateCommand implements Callable<Integer> {
     if (prompts.isEmpty() && task.isPresent() && maxTokens.isPresent()) {
       throw new ConfigException(
           "--max-tokens has no effect without --prompts: a task has its own; leave it out");
+    }
+    if (draftVocabulary.orElse(1) < 1) {
+      throw new ConfigException(
+          "--draft-vocabulary: %d is below 1; use 1 or more".formatted(draftVocabulary.get()));
+    }
+    if (prompts.isEmpty() && draftVocabulary.isPresent()) {
+      throw new ConfigException(
+          "--draft-vocabulary needs --prompts, after which the model writes; give a file");
     }
     if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || picture.isPresent())) {
       throw new ConfigException(

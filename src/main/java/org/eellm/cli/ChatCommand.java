@@ -69,7 +69,7 @@ final class ChatCommand implements Callable<Integer> {
     try (LoadedModel model = modelOptions.load()) {
       Limits limits =
           Limits.of(model.decoder())
-              .withVocabSize(model.tokenizer().vocabSize())
+              .withVocabulary(model.vocabulary())
               .withMaxPending(decodingOptions.maxPending());
       decodingOptions.require(
           model.decoder(), maxTokens); // says what is wrong before the first message

@@ -7,7 +7,6 @@ import org.eellm.eval.JavaMethods.Method;
 import org.eellm.generate.Decoding;
 import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Generator;
-import org.eellm.generate.Limits;
 import org.eellm.generate.Request;
 import org.eellm.generate.Result;
 import org.eellm.generate.Sampler;
@@ -42,9 +41,8 @@ final class CompletedMethods {
       requests.add(new Request(ids, maxTokens, model.endTokens(), decoding, Sampler.greedy()));
       continuations.add(model.detokenizer(ids), List.of(end(method)));
     }
-    Limits limits = Limits.of(model.decoder()).withVocabSize(model.tokenizer().vocabSize());
     long start = System.nanoTime();
-    results = Generator.generate(model.decoder(), limits, requests, continuations::accept);
+    results = Generator.generate(model.decoder(), model.limits(), requests, continuations::accept);
     seconds = (System.nanoTime() - start) / 1e9;
     continuations.finish();
   }

@@ -66,8 +66,7 @@ record DecodingKernels(
       case FASTEST ->
           microKernels
               ? List.of(
-                  "bfloat16 products: oneDNN's micro-kernels beyond 1 row, the Vector API for one"
-                      + " (for two as well, where weights exceed the cache)",
+                  "bfloat16 products: oneDNN's micro-kernels beyond 2 rows, the Vector API up to 2",
                   "float32 and int8 products, all else: " + vectors,
                   memory(),
                   "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone")

@@ -17,10 +17,11 @@ final class DecodingOptions {
       names = "--mode",
       paramLabel = "MODE",
       description =
-          "early-exit, the default: tokens leave where the policy says, and keys and values left"
+          "speculative, the default of models with exits: exits draft and the full model judges;"
+              + " the text is the full model's. early-exit, the default where a policy or a"
+              + " threshold is given: tokens leave where the policy says, and keys and values left"
               + " out are filled in later. recompute: the same, but what is left out starts anew"
-              + " from layer 1. speculative: an exit drafts and the full model judges; the text is"
-              + " the full model's. full: the full model, without exits.")
+              + " from layer 1. full: the full model, without exits.")
   private Optional<DecodingMode> mode;
 
   @Mixin private ExitOptions exits;
@@ -28,7 +29,10 @@ final class DecodingOptions {
   @Option(
       names = "--draft-exit",
       paramLabel = "LAYER",
-      description = "For the mode speculative: the exit that drafts; the shallowest by default.")
+      description =
+          "For the mode speculative: the exit that drafts, the shallowest if just the length is"
+              + " given; without any of these three, exit and length adapt to the text and the"
+              + " machine.")
   private Optional<Integer> draftExit;
 
   @Option(
@@ -69,6 +73,11 @@ final class DecodingOptions {
    */
   Decoding decoding(List<Integer> available, int maxTokens) {
     return settings().decoding(available, maxTokens, DecodingOptions::option);
+  }
+
+  /** The same where several stages decode, which know no drafts. */
+  Decoding decodingInStages(List<Integer> available, int maxTokens) {
+    return given().isEmpty() ? Decoding.full() : decoding(available, maxTokens);
   }
 
   /**

@@ -165,7 +165,7 @@ final class GenerateCommand implements Callable<Integer> {
     Sampler sampler = samplingOptions.sampler();
     Limits limits =
         Limits.of(model.decoder())
-            .withVocabSize(model.tokenizer().vocabSize())
+            .withVocabulary(model.vocabulary())
             .withBatchSize(batchSize.orElse(Limits.BATCH_SIZE))
             .withMaxPending(decodingOptions.maxPending());
     List<Request> requests = new ArrayList<>();
@@ -173,7 +173,10 @@ final class GenerateCommand implements Callable<Integer> {
     for (int i = 0; i < texts.size(); i++) {
       List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
       int most = maxTokens(ids.size(), model);
-      Decoding decoding = decodingOptions.decoding(exits, most);
+      Decoding decoding =
+          meshOptions.stages() > 1
+              ? decodingOptions.decodingInStages(exits, most)
+              : decodingOptions.decoding(exits, most);
       requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
       continuations.add(model.detokenizer(ids), stops);
     }

@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import org.eellm.checkpoint.CheckpointException;
+import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
@@ -17,6 +18,7 @@ import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.eval.Subject;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.Engine;
@@ -33,8 +35,14 @@ import org.eellm.tensor.Torch;
  * A model folder in memory: the model, its tokenizer, and the tokens that end a text.
  *
  * @param folder the model folder itself, where a run's folder was given
+ * @param vocabulary ids that may be written, and those that exits draft from
  */
-record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Integer> endTokens)
+record LoadedModel(
+    Path folder,
+    Decoder decoder,
+    Tokenizer tokenizer,
+    Vocabulary vocabulary,
+    Set<Integer> endTokens)
     implements AutoCloseable {
 
   /** A vocabulary is often padded to a round number, but by no more than this. */
@@ -94,8 +102,15 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
     Architecture architecture =
         new Architecture(
             stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
+    Vocabulary vocabulary =
+        new Vocabulary(
+            tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
     return new LoadedModel(
-        folder, files.read(allocate.apply(architecture)), tokenizer, Set.copyOf(endTokens));
+        folder,
+        files.read(allocate.apply(architecture)),
+        tokenizer,
+        vocabulary,
+        Set.copyOf(endTokens));
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {
@@ -156,12 +171,16 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
     };
   }
 
+  /** The usual bounds of generation with this model. */
+  Limits limits() {
+    return Limits.of(decoder).withVocabulary(vocabulary);
+  }
+
   /** An engine for work that is all there from the beginning. */
   Engine engine(int batchSize, int maxPending) {
     return Engine.start(
         decoder,
-        Limits.of(decoder)
-            .withVocabSize(tokenizer.vocabSize())
+        limits()
             .withBatchSize(batchSize)
             .withMaxPending(maxPending)
             .withMaxQueued(Integer.MAX_VALUE));
@@ -169,8 +188,7 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
 
   /** Continues texts, one after the other, on the calling thread. */
   List<Result> generate(List<Request> requests) {
-    Limits limits = Limits.of(decoder).withVocabSize(tokenizer.vocabSize()).withBatchSize(1);
-    return Generator.generate(decoder, limits, requests, TokenListener.none());
+    return Generator.generate(decoder, limits().withBatchSize(1), requests, TokenListener.none());
   }
 
   /** What is evaluated, with an engine of this model. */

@@ -161,7 +161,7 @@ final class ServeCommand implements Callable<Integer> {
   private Limits limits(LoadedModel model) {
     Limits limits =
         Limits.of(model.decoder())
-            .withVocabSize(model.tokenizer().vocabSize())
+            .withVocabulary(model.vocabulary())
             .withBatchSize(batchSize)
             .withMaxPending(decodingOptions.maxPending())
             .withMaxQueued(maxQueued);

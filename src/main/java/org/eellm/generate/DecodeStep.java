@@ -55,7 +55,7 @@ final class DecodeStep {
     first = model.stages().getFirst().firstPosition();
     end = first + model.trunk().size();
     top = model.allHeads().getLast().tap();
-    costs = new RowCosts(model.allHeads().size());
+    costs = new RowCosts(model);
     heads = model.heads().stream().map(HeadLayers::head).toArray(Head[]::new);
   }
 

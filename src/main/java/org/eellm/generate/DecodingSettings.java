@@ -16,7 +16,8 @@ import org.eellm.config.SettingException;
  * How a text is to be decoded, in the words of options and requests; what was not said is absent.
  * What has no effect beside the rest is refused.
  *
- * @param mode {@link DecodingMode#EARLY_EXIT} if absent
+ * @param mode if absent {@link DecodingMode#EARLY_EXIT} where anything of a policy is said, else
+ *     {@link DecodingMode#SPECULATIVE}, or {@link DecodingMode#FULL} for a model without exits
  * @param policy {@link PolicyName#MAX_PROBABILITY} if absent, or {@link PolicyName#FULL} for a
  *     model without exits
  * @param threshold the policy's {@link PolicyName#defaultThreshold} if absent
@@ -26,7 +27,8 @@ import org.eellm.config.SettingException;
  * @param exits layers of the exits to ask, from 1; all if empty
  * @param maxPending of {@link Limits}, to which it belongs: here it is only refused where nothing
  *     waits
- * @param draftExit layer of the exit that drafts, the shallowest if absent
+ * @param draftExit layer of the exit that drafts; the shallowest if absent beside one of the other
+ *     two. Without all three, exit and length are chosen as the text is written
  * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MOST}
  * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
  */

@@ -1,6 +1,8 @@
 package org.eellm.generate;
 
 import java.util.Arrays;
+import org.eellm.config.ParameterCount;
+import org.eellm.model.Decoder;
 
 /**
  * What steps cost here, learned from the steps themselves, in units of a branch with one row. How
@@ -17,15 +19,17 @@ final class RowCosts {
   /** How far a sample may be off what was expected to say something about prices. */
   private static final double ORDINARY = 2;
 
+  /** How far prices move with a sample. */
+  private static final double STEP = 0.02;
+
   private final Median unit = new Median(0.1); // seconds of a branch with one row
   private final Median[] prices = new Median[MOST + 1]; // of a branch, by rows, in units
   private final Median[] heads; // with one row, in units
   private final Median[] drafts; // the same of the short list
   private final Median overhead = new Median(STEP); // of a step, in units
+  private final boolean learns;
+  private final double assumedHead; // in units
   private double spent; // seconds on branches and heads in this step
-
-  /** How far prices move with a sample. */
-  private static final double STEP = 0.02;
 
   /**
    * A running median: it moves by a part of itself towards each sample, so that a sample counts the
@@ -60,9 +64,15 @@ final class RowCosts {
   }
 
   /**
-   * @param headCount heads of the model
+   * The costs of a model, of which nothing is known yet. Ranks that share a layer have to choose
+   * alike, and so learn nothing from their clocks.
    */
-  RowCosts(int headCount) {
+  RowCosts(Decoder model) {
+    ParameterCount parameters = ParameterCount.of(model.architecture());
+    int headCount = model.allHeads().size();
+    learns = model.parallel().size() == 1;
+    assumedHead =
+        (double) parameters.finalHead() * model.allHeads().getLast().tap() / parameters.trunk();
     Arrays.setAll(prices, _ -> new Median(STEP));
     heads = new Median[headCount];
     drafts = new Median[headCount];
@@ -73,7 +83,7 @@ final class RowCosts {
   /** Takes the time of some branches. */
   void addBranches(int count, int rows, double seconds) {
     spent += seconds;
-    if (rows > MOST) {
+    if (rows > MOST || !learns) {
       return;
     }
     double each = seconds / count;
@@ -121,7 +131,7 @@ final class RowCosts {
     return known(drafts, exit) * price(rows);
   }
 
-  private static double known(Median[] medians, int index) {
+  private double known(Median[] medians, int index) {
     if (medians[index].isKnown()) {
       return medians[index].value;
     }
@@ -130,7 +140,7 @@ final class RowCosts {
         return other.value;
       }
     }
-    return 0;
+    return assumedHead;
   }
 
   /** What a branch costs with so many rows. */

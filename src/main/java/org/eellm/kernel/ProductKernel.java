@@ -23,6 +23,11 @@ public final class ProductKernel {
   /** With more rows the micro-kernel is made for multiples of this number: so there are few. */
   private static final int EXACT_ROWS = 8;
 
+  /**
+   * Rows for which the micro-kernel has too few loads under way, within the cache and beyond it.
+   */
+  private static final int VECTOR_ROWS = 2;
+
   /** Vectors of sums that leave registers for weights. */
   static final int SUMS =
       Lanes.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
@@ -82,14 +87,11 @@ public final class ProductKernel {
    * The fastest.
    *
    * @param micro what there is of micro-kernels
-   * @param beyondCache whether the weights come from memory in every pass: then the micro-kernel
-   *     for two rows, which has too few loads under way, is left out
    */
-  public static ProductKernel fastest(
-      WeightFormat format, MicroKernels.Availability micro, boolean beyondCache) {
+  public static ProductKernel fastest(WeightFormat format, MicroKernels.Availability micro) {
     return format == WeightFormat.BFLOAT16
             && micro instanceof MicroKernels.Availability.Present(MicroKernels present)
-        ? new ProductKernel(format, Optional.of(present), beyondCache ? 2 : 1)
+        ? new ProductKernel(format, Optional.of(present), VECTOR_ROWS)
         : vectors(format);
   }
 

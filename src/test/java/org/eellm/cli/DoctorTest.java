@@ -70,8 +70,7 @@ final class DoctorTest {
   void decoding_withMicroKernels_saysWhatMultipliesAndHowToDoWithout() {
     assertThat(kernels(KernelChoice.FASTEST, Optional.empty(), "madvise").lines())
         .containsExactly(
-            "bfloat16 products: oneDNN's micro-kernels beyond 1 row, the Vector API for one (for"
-                + " two as well, where weights exceed the cache)",
+            "bfloat16 products: oneDNN's micro-kernels beyond 2 rows, the Vector API up to 2",
             "float32 and int8 products, all else: the Vector API, 512 bits",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");

@@ -27,7 +27,7 @@ final class MeasuredRatesTest {
           .isPositive();
       assertThat(
               ProductRate.operationsPerSecond(
-                  two, ProductKernel.fastest(format, MicroKernels.find(), true), 0))
+                  two, ProductKernel.fastest(format, MicroKernels.find()), 0))
           .isPositive();
     }
   }

@@ -69,10 +69,9 @@ public final class KernelRunner implements ModelRunner {
     team = new ThreadTeam(threads);
     packed = PackedModel.of(model, vocabulary, team);
     WeightFormat format = packed.format();
-    boolean beyondCache = packed.memory().bytes() > ProcessorCache.bytes();
     kernel =
         switch (choice) {
-          case FASTEST -> ProductKernel.fastest(format, MicroKernels.find(), beyondCache);
+          case FASTEST -> ProductKernel.fastest(format, MicroKernels.find());
           case VECTORS -> ProductKernel.vectors(format);
         };
     PageLayout layout =

@@ -51,7 +51,7 @@ final class PassAllocationTest {
   /** Steps of one row, of a few as in speculation, and of more than attend together. */
   private static void assertAllocatesLittle(Decoder model) {
     try (KernelRunner runner =
-        new KernelRunner(model, VOCABULARY, 8, THREADS, KernelChoice.FASTEST)) {
+        new KernelRunner(model, Vocabulary.of(VOCABULARY), 8, THREADS, KernelChoice.FASTEST)) {
       Steps steps = new Steps(runner);
       steps.fill();
       for (int rows : new int[] {1, 3, 20}) {
