@@ -16,7 +16,7 @@ final class Continuations {
   /**
    * A bit of text.
    *
-   * @param head name of the head whose token made it certain
+   * @param head name of the head whose token made it certain, or {@link ExitColors#DRAFT}
    */
   private record Piece(String text, String head) {}
 
@@ -40,8 +40,13 @@ final class Continuations {
   /** Takes a request's next token; stops the request where a stop string has come. */
   Reaction accept(int request, GeneratedToken token) {
     TextStream stream = streams.get(request);
-    put(request, stream.append(token.id()), token.head());
+    put(request, stream.append(token.id()), source(token));
     return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+  }
+
+  /** Where a token came from: an exit that drafted it, or the head that it left at. */
+  private static String source(GeneratedToken token) {
+    return token.drafted() ? ExitColors.DRAFT : token.head();
   }
 
   /** Ends all texts. */

@@ -14,6 +14,11 @@ final class ExitColors {
   /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
   private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
 
+  /** In place of a head's name: an exit drafted the token, and the full model confirmed it. */
+  static final String DRAFT = "draft";
+
+  private static final String DRAFT_COLOR = "34";
+
   private static final Pattern CONTROL = Pattern.compile("[\\p{Cntrl}&&[^\\n\\t]]");
 
   private final boolean enabled;
@@ -42,7 +47,7 @@ final class ExitColors {
       return text;
     }
     String shown = CONTROL.matcher(text).replaceAll("\uFFFD");
-    IStyle style = styles.get(head);
+    IStyle style = head.equals(DRAFT) ? Style.fg(DRAFT_COLOR) : styles.get(head);
     return style == null ? shown : style.on() + shown + style.off();
   }
 

@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -119,6 +120,13 @@ record LoadedModel(
           "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
               .formatted(folder, tokenizer, model));
     }
+  }
+
+  /** The same, whose exits draft from a short list that is stored beside the model. */
+  LoadedModel withDrafts(DraftVocabulary drafts) throws IOException {
+    drafts.write(folder);
+    Vocabulary listed = new Vocabulary(vocabulary.size(), drafts.ids());
+    return new LoadedModel(folder, decoder, tokenizer, listed, endTokens);
   }
 
   Architecture architecture() {

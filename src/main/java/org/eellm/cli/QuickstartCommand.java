@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.DataConfig;
@@ -38,6 +38,11 @@ import org.eellm.eval.SweepPlot;
 import org.eellm.eval.SweepRun;
 import org.eellm.eval.SweepSetting;
 import org.eellm.generate.Decoding;
+import org.eellm.generate.Generator;
+import org.eellm.generate.Request;
+import org.eellm.generate.Result;
+import org.eellm.generate.Sampler;
+import org.eellm.generate.TokenListener;
 import org.eellm.tensor.Rates;
 import org.eellm.tensor.Torch;
 import org.eellm.train.RunFolder;
@@ -67,13 +72,23 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final int VOCAB_SIZE = 4096;
   private static final double RATE_SECONDS = 0.2;
 
-  private static final List<Double> THRESHOLDS =
-      List.of(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1);
+  private static final List<Double> THRESHOLDS = List.of(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
 
   /** Of a completion. */
   private static final int MAX_TOKENS = 64;
 
+  /** Of what is before a method's body; with the completion they fit the model's positions. */
+  private static final int PROMPT_TOKENS = 192;
+
+  /** Ids that exits draft from: a quarter of all. */
+  private static final int DRAFT_VOCABULARY = 1024;
+
+  /** Methods after whose beginnings the model writes what these ids are counted on. */
+  private static final int COUNTED_METHODS = 48;
+
   private static final int SHOWN_METHODS = 4;
+
+  private static final int METHODS_PER_FILE = 2;
 
   /** Of a body, from the opening brace to the closing one. */
   private static final int LEAST_LINES = 4;
@@ -134,15 +149,16 @@ final class QuickstartCommand implements Callable<Integer> {
       say("stopped after step %,d; the same command goes on".formatted(outcome.step()));
       return ExitCode.OK;
     }
-    try (LoadedModel model = LoadedModel.load(output, config.train().device())) {
+    try (LoadedModel loaded = LoadedModel.load(output, config.train().device())) {
+      LoadedModel model = withDraftVocabulary(loaded, sources);
       stage(3, "completing methods of a library that the model never saw");
-      List<JavaMethods.Method> methods = methods(sources);
+      List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =
           CompletedMethods.by(
               model,
               methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
-              Decoding.full(),
-              promptTokens(config),
+              Decoding.lossless(model.architecture().exits()),
+              PROMPT_TOKENS,
               MAX_TOKENS);
       if (!json.requested()) {
         completed.print(spec.commandLine().getOut());
@@ -153,12 +169,9 @@ final class QuickstartCommand implements Callable<Integer> {
               model::generate,
               model.architecture().exits().layers(),
               model.endTokens(),
-              methods.stream()
-                  .map(method -> CompletedMethods.prompt(model, method, promptTokens(config)))
-                  .toList(),
+              prompts(model, methods),
               MAX_TOKENS);
-      Sweep sweep =
-          run.measure(THRESHOLDS.stream().map(SweepSetting::atThreshold).toList(), rounds);
+      Sweep sweep = run.measure(settings(), rounds);
       SweepPlot.write(sweep, output.resolve("tradeoff.png"));
       Report report =
           new Report(
@@ -291,20 +304,54 @@ final class QuickstartCommand implements Callable<Integer> {
     }
   }
 
-  /** Methods of the held-out library, long enough to complete; always the same ones. */
-  private List<JavaMethods.Method> methods(JavaSources sources) {
-    List<JavaMethods.Method> methods =
-        sources.heldOutFiles().stream()
-            .flatMap(file -> JavaMethods.of(file).stream())
-            .filter(method -> method.body().lines().count() > LEAST_LINES)
-            .collect(Collectors.toCollection(ArrayList::new));
-    Collections.shuffle(methods, new Random(0));
-    return methods.subList(0, Math.min(methodCount, methods.size()));
+  /** Lets the exits draft from what the model writes most often. */
+  private static LoadedModel withDraftVocabulary(LoadedModel model, JavaSources sources)
+      throws IOException {
+    List<Request> requests =
+        prompts(model, methods(sources.trainingFiles(), COUNTED_METHODS)).stream()
+            .map(
+                prompt ->
+                    new Request(
+                        prompt, MAX_TOKENS, model.endTokens(), Decoding.full(), Sampler.greedy()))
+            .toList();
+    List<List<Integer>> written =
+        Generator.generate(model.decoder(), model.limits(), requests, TokenListener.none()).stream()
+            .map(Result::ids)
+            .toList();
+    int vocabSize = model.vocabulary().size();
+    int size = Math.min(DRAFT_VOCABULARY, vocabSize);
+    return model.withDrafts(DraftVocabulary.count(written, size, vocabSize));
   }
 
-  /** What is left of the model's positions for a prompt. */
-  private static int promptTokens(RunConfig config) {
-    return config.model().maxPositions() - MAX_TOKENS;
+  /** Some methods that are long enough to complete; always the same ones. */
+  private static List<JavaMethods.Method> methods(List<String> files, int count) {
+    List<String> mixed = new ArrayList<>(files);
+    Collections.shuffle(mixed, new Random(0));
+    List<JavaMethods.Method> methods = new ArrayList<>();
+    for (int i = 0; i < mixed.size() && methods.size() < count; i++) {
+      List<JavaMethods.Method> here =
+          JavaMethods.of(mixed.get(i)).stream()
+              .filter(method -> method.body().lines().count() >= LEAST_LINES)
+              .toList();
+      // A few of each file, from all over it.
+      for (int k = 0; k < Math.min(METHODS_PER_FILE, here.size()); k++) {
+        methods.add(here.get(k * here.size() / METHODS_PER_FILE));
+      }
+    }
+    return methods.subList(0, Math.min(count, methods.size()));
+  }
+
+  private static List<List<Integer>> prompts(LoadedModel model, List<JavaMethods.Method> methods) {
+    return methods.stream()
+        .map(method -> CompletedMethods.prompt(model, method, PROMPT_TOKENS))
+        .toList();
+  }
+
+  private static List<SweepSetting> settings() {
+    return Stream.concat(
+            Stream.of(SweepSetting.adaptiveDrafts()),
+            THRESHOLDS.stream().map(SweepSetting::atThreshold))
+        .toList();
   }
 
   private void print(Report report) {

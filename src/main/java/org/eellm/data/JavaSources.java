@@ -58,6 +58,11 @@ public record JavaSources(List<Path> training, Path heldOut) {
     return Corpus.of(documents);
   }
 
+  /** Files to learn from, library by library. */
+  public List<String> trainingFiles() {
+    return documents(training);
+  }
+
   /** The held-out library's files. */
   public List<String> heldOutFiles() {
     return documents(List.of(heldOut));

@@ -104,6 +104,7 @@ public record SweepGrid(
   }
 
   private void drafts(List<SweepSetting> settings, List<Integer> from) {
+    settings.add(SweepSetting.adaptiveDrafts());
     for (int exit : from) {
       for (int length : draftLengths) {
         draftConfidences.forEach(

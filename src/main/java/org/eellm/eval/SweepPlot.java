@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.eellm.eval.Sweep.Row;
+import org.eellm.generate.DecodingMode;
 import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
@@ -70,7 +71,7 @@ public final class SweepPlot {
             some.stream().mapToDouble(row -> 100 * row.agreement()).toArray(),
             some.stream().mapToDouble(Row::speedUp).toArray());
     series.setMarker(SeriesMarkers.CIRCLE);
-    boolean speculates = some.getFirst().setting().draftExit().isPresent();
+    boolean speculates = some.getFirst().setting().mode() == DecodingMode.SPECULATIVE;
     series.setXYSeriesRenderStyle(
         speculates ? XYSeriesRenderStyle.Scatter : XYSeriesRenderStyle.Line);
   }

@@ -79,6 +79,19 @@ public record SweepSetting(
         Optional.empty());
   }
 
+  /** Drafts whose exit and length adapt: the full model's text. */
+  public static SweepSetting adaptiveDrafts() {
+    return new SweepSetting(
+        DecodingMode.SPECULATIVE,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        List.of(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
   static SweepSetting speculative(int exit, int length, double confidence) {
     return new SweepSetting(
         DecodingMode.SPECULATIVE,
@@ -151,6 +164,9 @@ public record SweepSetting(
     patience.ifPresent(value -> words.add(value + " agree"));
     draftLength.ifPresent(value -> words.add(value + " tokens"));
     draftConfidence.ifPresent(value -> words.add(number(value)));
+    if (mode == DecodingMode.SPECULATIVE && draftExit.isEmpty()) {
+      words.add("adaptive");
+    }
     return String.join(", ", words);
   }
 

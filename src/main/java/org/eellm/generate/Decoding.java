@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.SettingException;
 import org.eellm.model.Head;
 
@@ -90,6 +91,11 @@ public sealed interface Decoding {
       }
       return all.stream().filter(head -> heads.contains(head.name())).toList();
     }
+  }
+
+  /** What gives the full model's text soonest: adaptive drafts, where there are exits. */
+  static Decoding lossless(ExitLayout exits) {
+    return exits.layers().isEmpty() ? full() : new AdaptiveDrafts();
   }
 
   /** The full model; its exits are not computed. */
