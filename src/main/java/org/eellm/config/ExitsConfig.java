@@ -19,6 +19,8 @@ import java.util.Set;
  * @param curriculumSteps steps over which the curriculum runs
  * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum
  *     probability
+ * @param distillation weight, beside an exit's cross entropy, of its divergence from the final head
+ * @param distillationStart steps before that counts
  * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
  */
 public record ExitsConfig(
@@ -30,6 +32,8 @@ public record ExitsConfig(
     List<Double> initialWeights,
     int curriculumSteps,
     boolean dynamicTokenWeights,
+    double distillation,
+    int distillationStart,
     List<Double> temperatures) {
 
   public enum HeadPart {
@@ -74,6 +78,14 @@ public record ExitsConfig(
           temperature + " is not positive; 1 changes nothing");
     }
     require(
+        distillation >= 0,
+        "exits.distillation",
+        distillation + " is negative; 0 switches it off, 0.5 to 1 is usual");
+    require(
+        distillationStart >= 0,
+        "exits.distillation_start",
+        distillationStart + " is negative; use 0 or more");
+    require(
         curriculumSteps >= 0,
         "exits.curriculum_steps",
         curriculumSteps + " is negative; use 0 or more");
@@ -99,7 +111,17 @@ public record ExitsConfig(
   /** No exits. */
   public static ExitsConfig none() {
     return new ExitsConfig(
-        List.of(), Set.of(), false, List.of(), Curriculum.CONSTANT, List.of(), 0, false, List.of());
+        List.of(),
+        Set.of(),
+        false,
+        List.of(),
+        Curriculum.CONSTANT,
+        List.of(),
+        0,
+        false,
+        0,
+        0,
+        List.of());
   }
 
   /** The architecture's part of this section. */

@@ -3,18 +3,21 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 /**
- * AdamW with decoupled decay, and its schedules.
+ * The optimizer, with decoupled decay, and its schedules.
  *
+ * @param algorithm what computes the update
  * @param learningRate peak rate
  * @param minLearningRate rate at the end of decay
  * @param schedule shape after warm-up
  * @param warmupSteps steps of linear warm-up from 0
  * @param decaySteps step at which decay ends; 0 means train.steps
  * @param stableShare WSD: share of the steps after warm-up at the peak rate before the decay
+ * @param muonMomentum Muon's exponential average of the gradient
  * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
  * @param clipNorm largest global L2 norm of the gradient; 0 switches clipping off
  */
 public record OptimizerConfig(
+    Algorithm algorithm,
     double learningRate,
     double minLearningRate,
     Schedule schedule,
@@ -24,8 +27,18 @@ public record OptimizerConfig(
     double beta1,
     double beta2,
     double epsilon,
+    double muonMomentum,
     double weightDecay,
     double clipNorm) {
+
+  /**
+   * MUON: the matrices between hidden states by orthogonalised momentum (Jordan 2024), the rest by
+   * ADAMW.
+   */
+  public enum Algorithm {
+    ADAMW,
+    MUON
+  }
 
   public enum Schedule {
     CONSTANT,
@@ -64,6 +77,10 @@ public record OptimizerConfig(
     require(
         beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
     require(epsilon > 0, "optimizer.epsilon", epsilon + " is not positive; 1e-8 is usual");
+    require(
+        muonMomentum >= 0 && muonMomentum < 1,
+        "optimizer.muon_momentum",
+        muonMomentum + " is outside [0, 1); 0.95 is usual");
     require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
     require(
         clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");

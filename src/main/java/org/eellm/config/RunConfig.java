@@ -31,6 +31,21 @@ public record RunConfig(
         "optimizer.warmup_steps",
         optimizer.warmupSteps() + " leaves no step after warm-up in train.steps " + train.steps());
     requireMesh(checked, data, train, parallel, tune.learning());
+    requireTeacher(exits, parallel);
+  }
+
+  /** In a pipeline the final head's hidden state comes to the exits, but not its matrix. */
+  private static void requireTeacher(ExitsConfig exits, ParallelConfig parallel) {
+    require(
+        exits.distillation() == 0 || parallel.pp() == 1 || exits.tieOutput(),
+        "exits.distillation",
+        "stages of parallel.pp %d have the final head's matrix with exits.tie_output: true alone; set that, or parallel.pp: 1"
+            .formatted(parallel.pp()));
+    require(
+        exits.distillation() == 0 || (parallel.fillWarmup() == 0 && parallel.fillCooldown() == 0),
+        "exits.distillation",
+        "fills (parallel.fill_warmup, fill_cooldown) do not reach the final head; remove one of"
+            + " them");
   }
 
   /** The mesh must be able to share out the model and the batch. */

@@ -27,6 +27,12 @@ final class SettingsInUse {
           rule("exits.tie_output", SettingsInUse::hasNoExits, "exits.layers: []"),
           rule("exits.curriculum", SettingsInUse::hasNoExits, "exits.layers: []"),
           rule("exits.dynamic_token_weights", SettingsInUse::hasNoExits, "exits.layers: []"),
+          rule("exits.distillation", SettingsInUse::hasNoExits, "exits.layers: []"),
+          rule("exits.distillation", SettingsInUse::tunes, "tune.model"),
+          rule(
+              "exits.distillation_start",
+              config -> config.exits().distillation() == 0,
+              "exits.distillation: 0"),
           rule(
               "exits.initial_weights",
               config -> config.exits().curriculum() == Curriculum.CONSTANT,
@@ -64,6 +70,10 @@ final class SettingsInUse {
               "optimizer.stable_share",
               config -> config.optimizer().schedule() != Schedule.WSD,
               "an optimizer.schedule other than wsd"),
+          rule(
+              "optimizer.muon_momentum",
+              config -> config.optimizer().algorithm() != OptimizerConfig.Algorithm.MUON,
+              "an optimizer.algorithm other than muon"),
           rule("parallel.balance", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
           rule("parallel.pre_exit", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
           rule("train.recompute", SettingsInUse::tunes, "tune.model"),

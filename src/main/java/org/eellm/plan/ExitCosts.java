@@ -70,6 +70,8 @@ public final class ExitCosts {
         List.of(),
         0,
         of.dynamicTokenWeights(),
+        of.distillation(),
+        of.distillationStart(),
         List.of());
   }
 

@@ -23,6 +23,7 @@ final class Footprint {
   private final RunConfig config;
   private final Architecture architecture;
   private final Hardware hardware;
+  private final Orthogonalization orthogonalization;
   private final Shape shape;
   private final boolean keepsProbabilities;
   private final boolean full;
@@ -31,6 +32,7 @@ final class Footprint {
     this.config = config;
     this.architecture = config.architecture();
     this.hardware = hardware;
+    this.orthogonalization = new Orthogonalization(config, hardware);
     this.shape = Shape.of(config, hardware.device());
     this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
     this.full = config.train().recompute() == Recompute.FULL;
@@ -58,11 +60,13 @@ final class Footprint {
     long padded = Math.ceilDiv(held, replicas) * replicas;
     boolean mixed = config.model().dtype() != DataType.FLOAT32;
     long part = padded / replicas;
+    long state = part * (mixed ? 3 * FLOAT : 2 * FLOAT); // Muon's matrices have one moment of two.
+    long spared = FLOAT * (orthogonalization.elements(slices) / replicas);
     Memory fixed =
         new Memory(
             padded * shape.bytes() + angles(),
             FLOAT * padded + (replicas > 1 ? FLOAT * part : 0),
-            part * (mixed ? 3 * FLOAT : 2 * FLOAT),
+            state - spared,
             0,
             0,
             0,
@@ -72,7 +76,8 @@ final class Footprint {
     // Gloo's sums over replicas receive every other replica's part beside the own.
     long received =
         replicas > 1 && hardware.device() == Device.CPU ? FLOAT * padded : part * shape.bytes();
-    Moment summing = new Moment(0, 0, 0, replicas > 1 ? received : 0);
+    Moment summing =
+        new Moment(0, 0, orthogonalization.temporary(slices, padded), replicas > 1 ? received : 0);
     return with(fixed, larger(computing, summing));
   }
 

@@ -32,6 +32,7 @@ public final class Planner {
   private final ParallelConfig mesh;
   private final Pipeline pipeline;
   private final BranchWork work;
+  private final Orthogonalization orthogonalization;
 
   /** A planner of a run that {@link #checked} has nothing against. */
   Planner(Pipeline pipeline, Hardware hardware) {
@@ -40,6 +41,7 @@ public final class Planner {
     this.mesh = config.parallel();
     this.pipeline = pipeline;
     this.work = new BranchWork(config, hardware);
+    this.orthogonalization = new Orthogonalization(config, hardware);
   }
 
   /**
@@ -99,7 +101,7 @@ public final class Planner {
       long parameters = held(slices);
       double after = Math.max(behind, sums(stage, slices, parameters, costs));
       least = Math.max(least, before + microbatches() * busy + after);
-      update = Math.max(update, update(parameters));
+      update = Math.max(update, update(slices, parameters));
       gather = Math.max(gather, gather(parameters));
       before += costs.forward().get(stage) + costs.transfer();
       behind += costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
@@ -183,7 +185,7 @@ public final class Planner {
     for (StagePlan stage : stages) {
       double sums = sums(stage.stage(), stage.slices(), stage.parameters(), costs);
       summed = Math.max(summed, ends[stage.stage()] + sums);
-      update = Math.max(update, update(stage.parameters()));
+      update = Math.max(update, update(stage.slices(), stage.parameters()));
       gather = Math.max(gather, gather(stage.parameters()));
     }
     return new StepTime(makespan, Math.max(0, summed - makespan), update, gather);
@@ -195,9 +197,10 @@ public final class Planner {
   }
 
   /** Norm and update of a rank's part of so many parameters. */
-  private double update(long parameters) {
+  private double update(List<Slice> slices, long parameters) {
     double part = (double) parameters / mesh.dp();
-    return part * updateBytes(config.model().dtype()) / (hardware.memoryGbPerSecond() * 1e9);
+    return part * updateBytes(config.model().dtype()) / (hardware.memoryGbPerSecond() * 1e9)
+        + orthogonalization.seconds(slices, parameters);
   }
 
   /** The gathering of so many updated weights over replicas. */

@@ -22,7 +22,7 @@ import org.eellm.tensor.kernel.AdamWStep;
  * then {@code p -= lr * mhat / (sqrt(vhat) + epsilon)}. The update goes by chunks that stay in the
  * processor's cache, so that each buffer comes from memory once.
  */
-public final class AdamW implements AutoCloseable {
+public final class AdamW implements Optimizer {
   /** Elements of a chunk: five float32 buffers of it are 10 MiB. */
   private static final long CHUNK = 512 * 1024;
 
@@ -74,6 +74,7 @@ public final class AdamW implements AutoCloseable {
    * The optimizer's state: {@code exp_avg}, {@code exp_avg_sq} and, where the parameters are not
    * float32 themselves, {@code master}.
    */
+  @Override
   public List<StatePiece> state() {
     return pieces.stream()
         .flatMap(
@@ -95,13 +96,7 @@ public final class AdamW implements AutoCloseable {
     return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
   }
 
-  /**
-   * Updates the parameters of this rank's pieces.
-   *
-   * @param gradients of each piece, finished, of this step
-   * @param gradientScale what the gradients are multiplied with: clipping
-   * @param step 1 at the first update
-   */
+  @Override
   public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
     long decayed = parameters.decayedCount();
     for (int i = 0; i < pieces.size(); i++) {
@@ -123,11 +118,6 @@ public final class AdamW implements AutoCloseable {
         start = end;
       }
     }
-  }
-
-  /** The same where one rank has all pieces. */
-  public void update(Gradients gradients, double gradientScale, double learningRate, long step) {
-    update(List.of(gradients.flat()), gradientScale, learningRate, step);
   }
 
   private void updateChunk(

@@ -18,6 +18,7 @@ import org.eellm.model.HeadLayers;
 import org.eellm.model.Pass;
 import org.eellm.model.ResidualPath;
 import org.eellm.model.Stage;
+import org.eellm.model.Weight;
 import org.eellm.tensor.Carried;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -83,7 +84,8 @@ public final class Chain {
    * What a backward pass found.
    *
    * @param heads the heads here whose weight is not 0, in order of depth
-   * @param gradient of the stage's input, [local rows, hidden]; absent where the stage embeds
+   * @param gradient of the stage's input, [local rows, hidden], with what the final head reads
+   *     below it where the objective distills; absent where the stage embeds
    */
   public record Returned(List<HeadResult> heads, Optional<Tensor> gradient) {}
 
@@ -124,7 +126,8 @@ public final class Chain {
    * next stage stands for.
    *
    * @param share of this microbatch in the step: 1 / number of microbatches
-   * @param gradient of the stage's output; absent where nothing comes after it
+   * @param above the gradient of the stage's output and, where the objective distills, below it
+   *     what the final head reads, [2 local rows, hidden]; absent where nothing comes after it
    * @param passed hears each position of the trunk that the walk has done with: the weights of the
    *     branch behind it and of the heads at it get nothing more from this microbatch
    */
@@ -132,14 +135,19 @@ public final class Chain {
       Walk walk,
       Objective objective,
       double share,
-      Optional<Tensor> gradient,
+      Optional<Tensor> above,
       Gradients gradients,
       IntConsumer passed) {
     try (Scope scope = Scope.open();
         Carried g =
-            new Carried(gradient.orElseGet(() -> zerosLike(walk.stream(stage.endPosition()))))) {
+            new Carried(
+                above
+                    .map(both -> both.narrow(0, 0, walk.output().size(0)))
+                    .orElseGet(() -> zerosLike(walk.output())))) {
       List<Tensor> losses = new ArrayList<>();
       List<HeadWalk> heads = new ArrayList<>();
+      Optional<Tensor> taught =
+          objective.distillation() > 0 ? Optional.of(teacher(walk, above)) : Optional.empty();
       for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
         if (position < stage.endPosition()) {
           try (Scope step = Scope.open()) {
@@ -153,12 +161,12 @@ public final class Chain {
           }
           try (Scope step = Scope.open()) {
             HeadWalk through = walk.through(head);
-            HeadLoss.Target text = new HeadLoss.Target.Text(walk.device.targets());
+            HeadLoss.Target target = target(walk, head, taught, objective);
             Optional<HeadWalk.Up> up = Optional.ofNullable(walk.ahead.get(head.index()));
             HeadLoss.Result result =
                 up.isPresent()
-                    ? through.learn(up.get(), text, weight * share, objective, gradients)
-                    : through.learn(text, weight * share, objective, gradients);
+                    ? through.learn(up.get(), target, weight * share, objective, gradients)
+                    : through.learn(target, weight * share, objective, gradients);
             g.get().add_(result.gradient());
             losses.add(scope.pass(result.loss()));
             heads.add(through);
@@ -170,7 +178,13 @@ public final class Chain {
       if (stage.slice().embeds()) {
         model.embedBackward(walk.device.inputs(), g.get(), walk.pass, gradients);
       } else {
-        below = Optional.of(scope.pass(g.get()));
+        Tensor gradientBelow = g.get();
+        below =
+            Optional.of(
+                scope.pass(
+                    taught
+                        .map(normed -> Tensors.stack(List.of(gradientBelow, normed)))
+                        .orElse(gradientBelow)));
       }
       List<HeadResult> results =
           IntStream.range(0, heads.size())
@@ -179,6 +193,28 @@ public final class Chain {
               .reversed();
       return new Returned(results, below);
     }
+  }
+
+  /** What the final head multiplies with its matrix, [local rows, hidden]. */
+  private Tensor teacher(Walk walk, Optional<Tensor> above) {
+    long rows = walk.output().size(0);
+    return above
+        .map(both -> both.narrow(0, rows, rows))
+        .orElseGet(() -> model.finalHead().orElseThrow().normed(walk.output()));
+  }
+
+  /**
+   * What a head learns from; on another stage than the final head the matrix is the exits', too.
+   */
+  private HeadLoss.Target target(
+      Walk walk, HeadLayers head, Optional<Tensor> taught, Objective objective) {
+    Tensor ids = walk.device.targets();
+    if (taught.isEmpty() || !head.head().isExit()) {
+      return new HeadLoss.Target.Text(ids);
+    }
+    Weight output = model.finalHead().map(HeadLayers::output).orElseGet(head::output);
+    return new HeadLoss.Target.Both(
+        ids, new HeadLoss.Target.Teacher(taught.get(), output), objective.distillation());
   }
 
   /**

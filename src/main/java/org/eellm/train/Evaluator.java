@@ -71,11 +71,16 @@ final class Evaluator {
       ScheduleExecutor.run(
           pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
           world.pp(),
-          ScheduleExecutor.Message.of(config, model),
+          ScheduleExecutor.Message.of(config, model, Objective.none()),
           work,
           trace);
       return evaluation(step, StepSums.sum(world, work.sums));
     }
+  }
+
+  /** Whether every head has the final one on its own stage. */
+  private boolean teacherIsHere() {
+    return world.mesh().pp() == 1 && config.tune().learning() == Learning.EVERYTHING;
   }
 
   private Evaluation evaluation(long step, double[] sums) {
@@ -83,7 +88,8 @@ final class Evaluator {
     List<String> names = new ArrayList<>();
     config.exits().layers().forEach(layer -> names.add(TrainEvent.exitName(layer)));
     names.add(TrainEvent.FINAL);
-    boolean compared = config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
+    boolean compared =
+        teacherIsHere() || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
     for (int head = 0; head < names.size(); head++) {
       double tokens = sums[FIGURES * head + 3];
       if (tokens > 0) {
@@ -135,9 +141,21 @@ final class Evaluator {
     @Override
     public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
       Microbatch batch = microbatch(id);
+      if (teacherIsHere()) {
+        return compare(id, chunk, batch);
+      }
       Chain.Scored scored = chains.get(chunk).score(batch, input);
       add(id, chunk, scored.heads(), batch);
       return scored.stream();
+    }
+
+    /** Forward and every head, each compared with the final one. */
+    private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
+      try (Scope scope = Scope.open();
+          Taps taps = headChains.get(chunk).forward(batch, Optional.empty())) {
+        add(id, chunk, taps.score(taps.output()), batch);
+        return scope.pass(taps.output());
+      }
     }
 
     @Override

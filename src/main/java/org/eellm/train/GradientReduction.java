@@ -240,15 +240,12 @@ final class GradientReduction implements AutoCloseable {
     }
   }
 
-  /** The pieces of the flat buffer that this rank updates, in its order. */
-  static List<Piece> pieces(Parameters parameters, World world, long bucketBytes) {
-    int dp = world.mesh().dp();
-    return ranges(parameters, dp, bucketBytes / Float.BYTES).stream()
-        .map(range -> range.share(world.coordinate().dp(), dp))
-        .toList();
+  /** The ranges of the flat buffer of each of which this rank updates its share, in order. */
+  static List<Piece> ranges(Parameters parameters, World world, long bucketBytes) {
+    return ranges(parameters, world.mesh().dp(), bucketBytes / Float.BYTES);
   }
 
-  /** The summed gradient of each of {@link #pieces}. */
+  /** The summed gradient of this rank's share of each of {@link #ranges}. */
   List<Tensor> sums() {
     return buckets.stream().map(Bucket::sum).toList();
   }

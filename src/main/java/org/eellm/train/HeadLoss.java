@@ -48,6 +48,12 @@ final class HeadLoss {
      * @param output its output matrix, split as the head's
      */
     record Teacher(Tensor normed, Weight output) implements Target {}
+
+    /**
+     * Both at once: the gradient is that of the cross entropy and {@code share} times the
+     * divergence. The loss is the cross entropy alone, which needs no further pass over the logits.
+     */
+    record Both(Tensor ids, Teacher teacher, double share) implements Target {}
   }
 
   /**
@@ -113,6 +119,13 @@ final class HeadLoss {
                     vocabulary.terms(logits, ids.narrow(0, start, count).unsqueeze(1));
                 case Target.Teacher teacher ->
                     divergence(vocabulary, logits, logits(teacher, start, count, 1 / temperature));
+                case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
+                    both(
+                        vocabulary,
+                        logits,
+                        logits(teacher, start, count, 1 / temperature),
+                        ids.narrow(0, start, count).unsqueeze(1),
+                        share);
               };
           if (dynamic) {
             weight = weight.mul(terms.likeliest());
@@ -146,9 +159,14 @@ final class HeadLoss {
   private static Target gathered(Target target, TensorParallel parallel) {
     return switch (target) {
       case Target.Text text -> text;
-      case Target.Teacher(Tensor normed, Weight output) ->
-          new Target.Teacher(parallel.gather(normed), output);
+      case Target.Teacher teacher -> gathered(teacher, parallel);
+      case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
+          new Target.Both(ids, gathered(teacher, parallel), share);
     };
+  }
+
+  private static Target.Teacher gathered(Target.Teacher teacher, TensorParallel parallel) {
+    return new Target.Teacher(parallel.gather(teacher.normed()), teacher.output());
   }
 
   /** Of consecutive tokens of all of a teacher's, scaled, [c, V] or this rank's columns. */
@@ -171,6 +189,20 @@ final class HeadLoss {
   }
 
   /**
+   * With p - onehot at hand, and q - onehot of the teacher likewise, {@code (p - onehot) + share (p
+   * - q)} is a sum of the two.
+   */
+  private static Terms both(
+      Vocabulary vocabulary, Tensor logits, Tensor teacher, Tensor target, double share) {
+    Terms text = vocabulary.terms(logits, target);
+    Tensor other = vocabulary.terms(teacher, target).gradient();
+    return new Terms(
+        text.loss(),
+        text.likeliest(),
+        text.gradient().mul_(new Scalar(1 + share)).add_(other, new Scalar(-share)));
+  }
+
+  /**
    * Loss and accuracy without gradients; shapes as above.
    *
    * @param targets int64 [n]
@@ -184,8 +216,7 @@ final class HeadLoss {
       TensorParallel parallel) {
     try (Scope scope = Scope.open()) {
       Tensor all = parallel.gather(hidden);
-      Optional<Target.Teacher> whole =
-          teacher.map(given -> new Target.Teacher(parallel.gather(given.normed()), given.output()));
+      Optional<Target.Teacher> whole = teacher.map(given -> gathered(given, parallel));
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       Tensor correct = Tensors.zeros(ScalarType.Float, all.device());
       Tensor agreed = Tensors.zeros(ScalarType.Float, all.device());

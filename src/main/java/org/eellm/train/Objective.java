@@ -11,11 +11,20 @@ import java.util.List;
  * @param temperatures each head's logits are divided by this in its loss
  * @param dynamicTokenWeights a token's loss at an exit is multiplied by that exit's maximum
  *     probability, a constant for the gradient; the final head's is not
+ * @param distillation weight, beside an exit's cross entropy, of its divergence from the final head
  */
 public record Objective(
-    List<Double> weights, List<Double> temperatures, boolean dynamicTokenWeights) {
+    List<Double> weights,
+    List<Double> temperatures,
+    boolean dynamicTokenWeights,
+    double distillation) {
   public Objective {
     weights = List.copyOf(weights);
     temperatures = List.copyOf(temperatures);
+  }
+
+  /** Of a pass from which nothing is learned. */
+  static Objective none() {
+    return new Objective(List.of(), List.of(), false, 0);
   }
 }

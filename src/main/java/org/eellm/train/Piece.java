@@ -25,6 +25,12 @@ public record Piece(long start, long length) {
     return from < end() && start < to;
   }
 
+  /** The elements that are in both, of length 0 where there are none. */
+  Piece common(Piece other) {
+    long from = Math.max(start, other.start());
+    return new Piece(from, Math.max(0, Math.min(end(), other.end()) - from));
+  }
+
   /** This range of a flat buffer, a view. */
   public Tensor of(Tensor flat) {
     return flat.narrow(0, start, length);

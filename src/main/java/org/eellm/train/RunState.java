@@ -27,7 +27,7 @@ final class RunState implements AutoCloseable {
   private final RunConfig config;
   private final World world;
   private final Decoder model;
-  private final AdamW optimizer;
+  private final Optimizer optimizer;
   private final StepGuard guard;
   private long step;
   private double seconds;
@@ -39,8 +39,8 @@ final class RunState implements AutoCloseable {
     this.config = config;
     this.world = world;
     this.model = model;
-    List<Piece> pieces = GradientReduction.pieces(model.parameters(), world, bucketBytes(config));
-    this.optimizer = new AdamW(model.parameters(), config.optimizer(), pieces);
+    List<Piece> ranges = GradientReduction.ranges(model.parameters(), world, bucketBytes(config));
+    this.optimizer = Optimizer.of(model.parameters(), config.optimizer(), ranges, world.dp());
     this.guard = new StepGuard(config.train(), position.guard());
     this.step = position.step();
     this.seconds = position.seconds();
@@ -155,7 +155,7 @@ final class RunState implements AutoCloseable {
     return model;
   }
 
-  AdamW optimizer() {
+  Optimizer optimizer() {
     return optimizer;
   }
 

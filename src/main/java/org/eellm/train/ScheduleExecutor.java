@@ -31,7 +31,10 @@ import org.eellm.tensor.Tensors;
  */
 final class ScheduleExecutor {
 
-  /** What the stage computes. Tensors are [local rows, hidden]. */
+  /**
+   * What the stage computes. Tensors are [local rows, hidden]; what comes back may be twice as
+   * high.
+   */
   interface Work {
     /** The output of a chunk; freed by the enclosing scope. */
     Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
@@ -53,17 +56,21 @@ final class ScheduleExecutor {
    * What goes over the wire.
    *
    * @param rows of the stream that a rank holds
+   * @param back rows of what comes back: as many, or twice that, where the final head teaches exits
+   *     on the way
    * @param width hidden size
    */
-  record Message(ScalarType type, Device device, long rows, long width) {
+  record Message(ScalarType type, Device device, long rows, long back, long width) {
 
     /** The stream of a microbatch, or its gradient. */
-    static Message of(RunConfig config, Decoder model) {
+    static Message of(RunConfig config, Decoder model, Objective objective) {
       long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
+      long rows = model.parallel().localRows(tokens);
       return new Message(
           model.scalarType(),
           model.device(),
-          model.parallel().localRows(tokens),
+          rows,
+          objective.distillation() > 0 ? 2 * rows : rows,
           config.model().hiddenSize());
     }
   }
@@ -129,8 +136,9 @@ final class ScheduleExecutor {
       int here = schedule.virtualStage(stage, chunk);
       switch (action) {
         case Action.ReceiveActivation receive ->
-            post(receive, activation(microbatch, here), here - 1);
-        case Action.ReceiveGradient receive -> post(receive, gradient(microbatch, here), here + 1);
+            post(receive, activation(microbatch, here), here - 1, message.rows());
+        case Action.ReceiveGradient receive ->
+            post(receive, gradient(microbatch, here), here + 1, message.back());
         case Action.SendActivation send -> send(send, activation(microbatch, here + 1), here + 1);
         case Action.SendGradient send -> send(send, gradient(microbatch, here - 1), here - 1);
         case Action.Forward _ -> {
@@ -179,12 +187,11 @@ final class ScheduleExecutor {
     return activation(microbatch, virtualStage) + 1;
   }
 
-  private void post(Receive receive, int tag, int from) {
+  private void post(Receive receive, int tag, int from, long rows) {
     try (Scope scope = Scope.open()) {
       Kept kept = new Kept();
       Tensor buffer =
-          kept.keep(
-              Tensors.empty(message.type(), message.device(), message.rows(), message.width()));
+          kept.keep(Tensors.empty(message.type(), message.device(), rows, message.width()));
       arrivals.put(
           receive,
           new Arrival(kept, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import org.eellm.config.ExitsConfig;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
@@ -109,7 +110,7 @@ final class StepRunner implements AutoCloseable {
     int microbatches = batchSize / (config.train().microBatchSize() * replicas);
     Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
     SequencedMap<String, Double> exitWeights = exitWeights(step);
-    Objective objective = objective(exitWeights);
+    Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
         StepWork work = work(schedule, input(step, firstSample, schedule), objective)) {
@@ -118,7 +119,7 @@ final class StepRunner implements AutoCloseable {
           ScheduleExecutor.run(
               schedule,
               world.pp(),
-              ScheduleExecutor.Message.of(config, state.model()),
+              ScheduleExecutor.Message.of(config, state.model(), objective),
               work,
               trace);
       try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
@@ -222,12 +223,14 @@ final class StepRunner implements AutoCloseable {
     return byName;
   }
 
-  private Objective objective(SequencedMap<String, Double> exitWeights) {
+  private Objective objective(long step, SequencedMap<String, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
     weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
-    return new Objective(weights, temperatures, config.exits().dynamicTokenWeights());
+    ExitsConfig exits = config.exits();
+    double distillation = step > exits.distillationStart() ? exits.distillation() : 0;
+    return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
   }
 
   private Optional<Dropout> dropout(long step, int microbatch) {

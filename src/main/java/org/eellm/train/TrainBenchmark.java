@@ -146,7 +146,7 @@ public final class TrainBenchmark {
     private final RunConfig config;
     private final Decoder model;
     private final Gradients gradients;
-    private final AdamW optimizer;
+    private final Optimizer optimizer;
     private final Chain chain;
     private final HeadChain headChain;
     private final Objective objective;
@@ -169,7 +169,7 @@ public final class TrainBenchmark {
               device);
       model.initialize(config.train().seed());
       gradients = new Gradients(model.parameters());
-      optimizer = new AdamW(model.parameters(), config.optimizer());
+      optimizer = Optimizer.of(model.parameters(), config.optimizer());
       TrainConfig train = config.train();
       int layers = architecture.model().numLayers();
       chain = new Chain(model, train.recompute(), LayerDropout.rates(0, layers));
@@ -178,7 +178,12 @@ public final class TrainBenchmark {
       List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
       weights.add(learning == Learning.EVERYTHING ? 1.0 : 0.0);
       List<Double> temperatures = Collections.nCopies(weights.size(), 1.0);
-      objective = new Objective(weights, temperatures, config.exits().dynamicTokenWeights());
+      objective =
+          new Objective(
+              weights,
+              temperatures,
+              config.exits().dynamicTokenWeights(),
+              config.exits().distillation());
       batch = randomTokens(config);
     }
 

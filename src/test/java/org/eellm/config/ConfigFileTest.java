@@ -19,6 +19,7 @@ import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Rampup;
@@ -69,6 +70,8 @@ final class ConfigFileTest {
         initial_weights: [0.1, 0.2]
         curriculum_steps: 20
         dynamic_token_weights: true
+        distillation: 0.5
+        distillation_start: 5
         temperatures: [1.5, 2]
       data:
         sources:
@@ -96,6 +99,7 @@ final class ConfigFileTest {
         threads: 2
         device: cuda
       optimizer:
+        algorithm: muon
         learning_rate: 1e-3
         min_learning_rate: 1e-4
         schedule: wsd
@@ -105,6 +109,7 @@ final class ConfigFileTest {
         beta1: 0.8
         beta2: 0.99
         epsilon: 1e-6
+        muon_momentum: 0.9
         weight_decay: 0.01
         clip_norm: 0.5
       parallel: {tp: 1, dp: 1, pp: 1}
@@ -161,6 +166,8 @@ final class ConfigFileTest {
                     List.of(),
                     0,
                     false,
+                    0,
+                    0,
                     List.of()),
                 new DataConfig(
                     List.of(), List.of(), Optional.empty(), List.of(990.0, 9.0, 1.0), 256),
@@ -179,7 +186,20 @@ final class ConfigFileTest {
                     64,
                     0,
                     Device.CPU),
-                new OptimizerConfig(3e-4, 0, Schedule.COSINE, 0, 0, 0.8, 0.9, 0.95, 1e-8, 0.1, 1),
+                new OptimizerConfig(
+                    Algorithm.ADAMW,
+                    3e-4,
+                    0,
+                    Schedule.COSINE,
+                    0,
+                    0,
+                    0.8,
+                    0.9,
+                    0.95,
+                    1e-8,
+                    0.95,
+                    0.1,
+                    1),
                 ParallelConfig.alone(),
                 new CheckpointConfig(0, 2, false),
                 new LoggingConfig(10, true),
@@ -228,6 +248,8 @@ final class ConfigFileTest {
                     List.of(0.1, 0.2),
                     20,
                     true,
+                    0.5,
+                    5,
                     List.of(1.5, 2.0)),
                 new DataConfig(
                     List.of(new Source("a", 0.7), new Source("b", 3), new Source("c", 1)),
@@ -251,7 +273,19 @@ final class ConfigFileTest {
                     2,
                     Device.CUDA),
                 new OptimizerConfig(
-                    1e-3, 1e-4, Schedule.WSD, 10, 400, 0.5, 0.8, 0.99, 1e-6, 0.01, 0.5),
+                    Algorithm.MUON,
+                    1e-3,
+                    1e-4,
+                    Schedule.WSD,
+                    10,
+                    400,
+                    0.5,
+                    0.8,
+                    0.99,
+                    1e-6,
+                    0.9,
+                    0.01,
+                    0.5),
                 ParallelConfig.alone(),
                 new CheckpointConfig(100, 5, true),
                 new LoggingConfig(1, false),

@@ -207,7 +207,8 @@ public final class GoldenCase {
     return new Objective(
         weights,
         weights.stream().map(weight -> 1.0).toList(),
-        training.get("dynamic_exit_weight").asBoolean());
+        training.get("dynamic_exit_weight").asBoolean(),
+        0);
   }
 
   /** The oracle's name of a head: {@code exit_2} is {@code exit.2}. */

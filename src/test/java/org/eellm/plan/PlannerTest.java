@@ -34,6 +34,32 @@ final class PlannerTest {
   }
 
   @Test
+  void plan_ofMuon_countsProductsAndSparesAMoment() {
+    Plan adamW = plan("ee-llm-7b", "parallel.pp=4");
+    Plan muon = plan("ee-llm-7b", "parallel.pp=4", "optimizer.algorithm=muon");
+
+    // Three polynomials of three products; h = 4096, f = 10880.
+    double square = 3 * (4.0 + 2) * Math.pow(4096, 3);
+    double wide = 3 * (4.0 * 4096 * 4096 * 10880 + 2 * Math.pow(4096, 3));
+    double seconds = 8 * (4 * square + 3 * wide) / (muon.hardware().bfloat16().product() * 1e12);
+    assertThat(muon.time().update() - adamW.time().update())
+        .isCloseTo(seconds, within(1e-9 * seconds));
+    long matrices = 8 * (4L * 4096 * 4096 + 3L * 4096 * 10880);
+    assertThat(muon.stages().get(2).memory().optimizer())
+        .isEqualTo(adamW.stages().get(2).memory().optimizer() - 4 * matrices);
+  }
+
+  @Test
+  void plan_ofMuonOnAMesh_takesLongerThanItsShareOfTheProducts() {
+    double alone = plan("ee-llm-7b", "optimizer.algorithm=muon").time().update();
+    double replicas =
+        plan("ee-llm-7b", "optimizer.algorithm=muon", "parallel.dp=8").time().update();
+    double parts = plan("ee-llm-7b", "optimizer.algorithm=muon", "parallel.tp=8").time().update();
+    assertThat(replicas).isBetween(alone / 8, alone * 1.2);
+    assertThat(parts).isBetween(alone / 2, alone * 1.2);
+  }
+
+  @Test
   void plan_exitsAndHead_computedByHand() {
     Plan plan =
         plan(

@@ -134,7 +134,7 @@ final class FillGradientTest {
           gradients.start();
           chain.forwardBackward(
               batches.get(id.index()),
-              new Objective(only, objective.temperatures(), objective.dynamicTokenWeights()),
+              new Objective(only, objective.temperatures(), objective.dynamicTokenWeights(), 0),
               1,
               Optional.empty(),
               gradients);
@@ -242,6 +242,7 @@ final class FillGradientTest {
             new ScheduleExecutor.Message(
                 model.scalarType(),
                 model.device(),
+                (long) batch.batch() * batch.sequence(),
                 (long) batch.batch() * batch.sequence(),
                 golden.architecture().model().hiddenSize());
         ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());

@@ -35,6 +35,7 @@ final class GoldenTrainingTest {
 
   private static OptimizerConfig optimizer(JsonNode training) {
     return new OptimizerConfig(
+        OptimizerConfig.Algorithm.ADAMW,
         training.get("lr").asDouble(),
         0,
         OptimizerConfig.Schedule.CONSTANT,
@@ -44,6 +45,7 @@ final class GoldenTrainingTest {
         training.get("beta1").asDouble(),
         training.get("beta2").asDouble(),
         training.get("eps").asDouble(),
+        0.95,
         training.get("weight_decay").asDouble(),
         training.get("clip_grad").asDouble());
   }
@@ -262,7 +264,7 @@ final class GoldenTrainingTest {
     GoldenCase golden = GoldenCase.named(name);
     Microbatch batch = golden.inputs().getFirst();
     List<Double> temperatures = golden.objective().weights().stream().map(w -> 1.5).toList();
-    Objective objective = new Objective(golden.objective().weights(), temperatures, false);
+    Objective objective = new Objective(golden.objective().weights(), temperatures, false, 0);
     Optional<Dropout> key = Optional.of(new Dropout(17));
     try (Scope scope = Scope.open();
         Decoder model = golden.withDropout(0.2);

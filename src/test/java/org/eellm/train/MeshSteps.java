@@ -43,9 +43,35 @@ import org.eellm.tensor.Tensors;
  * one rank.
  */
 final class MeshSteps {
-  private static final OptimizerConfig OPTIMIZER =
-      new OptimizerConfig(
-          1e-3, 0, OptimizerConfig.Schedule.CONSTANT, 0, 0, 0, 0.9, 0.95, 1e-8, 0.1, 0.5);
+
+  /** What a run's steps minimise and are made with, beside what the golden case says. */
+  record Learner(OptimizerConfig.Algorithm algorithm, double distillation) {
+    static final Learner USUAL = new Learner(OptimizerConfig.Algorithm.ADAMW, 0);
+
+    Objective objective(GoldenCase golden) {
+      Objective text = golden.objective();
+      return new Objective(
+          text.weights(), text.temperatures(), text.dynamicTokenWeights(), distillation);
+    }
+  }
+
+  /** How the three steps are made. */
+  private static OptimizerConfig optimizer(Learner learner) {
+    return new OptimizerConfig(
+        learner.algorithm(),
+        1e-3,
+        0,
+        OptimizerConfig.Schedule.CONSTANT,
+        0,
+        0,
+        0,
+        0.9,
+        0.95,
+        1e-8,
+        0.95,
+        0.1,
+        0.5);
+  }
 
   private MeshSteps() {}
 
@@ -104,15 +130,20 @@ final class MeshSteps {
 
   /** The control: one rank, one microbatch after the other, no schedule. */
   static Outcome alone(GoldenCase golden, Optional<Double> dropout) {
+    return alone(golden, dropout, Learner.USUAL);
+  }
+
+  static Outcome alone(GoldenCase golden, Optional<Double> dropout, Learner learner) {
+    OptimizerConfig config = optimizer(learner);
     List<Microbatch> batches = microbatches(golden);
-    Objective objective = golden.objective();
+    Objective objective = learner.objective(golden);
     List<double[]> losses = new ArrayList<>();
     List<Double> norms = new ArrayList<>();
     Map<String, float[]> first = new TreeMap<>();
     try (Scope scope = Scope.open();
         Decoder model = golden.load(architecture(golden, dropout));
         Gradients gradients = new Gradients(model.parameters());
-        AdamW optimizer = new AdamW(model.parameters(), OPTIMIZER)) {
+        Optimizer optimizer = Optimizer.of(model.parameters(), config)) {
       Chain chain = new Chain(model, Recompute.NONE, new double[4]);
       for (int step = 1; step <= 3; step++) {
         double[] sums = new double[objective.weights().size()];
@@ -132,8 +163,8 @@ final class MeshSteps {
               .all()
               .forEach(p -> first.put(p.name(), Tensors.toFloats(p.of(gradients.flat()))));
         }
-        double clip = AdamW.clipScale(norms.getLast(), OPTIMIZER.clipNorm());
-        optimizer.update(gradients, clip, OPTIMIZER.learningRate(), step);
+        double clip = AdamW.clipScale(norms.getLast(), config.clipNorm());
+        optimizer.update(gradients, clip, config.learningRate(), step);
       }
       Map<String, float[]> parameters = new TreeMap<>();
       model.parameters().all().forEach(p -> parameters.put(p.name(), Tensors.toFloats(p.value())));
@@ -147,13 +178,29 @@ final class MeshSteps {
       List<String> names,
       Optional<Double> dropout,
       HeadForward headForward) {
+    return onMesh(parallel, names, dropout, headForward, Learner.USUAL);
+  }
+
+  static Map<String, Outcome> onMesh(
+      ParallelConfig parallel,
+      List<String> names,
+      Optional<Double> dropout,
+      HeadForward headForward,
+      Learner learner) {
     List<List<Part>> byRank =
         InProcess.run(
             new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
             world ->
                 names.stream()
                     .map(
-                        name -> rank(GoldenCase.named(name), parallel, dropout, headForward, world))
+                        name ->
+                            rank(
+                                GoldenCase.named(name),
+                                parallel,
+                                dropout,
+                                headForward,
+                                learner,
+                                world))
                     .toList());
     Map<String, Outcome> outcomes = new HashMap<>();
     for (int i = 0; i < names.size(); i++) {
@@ -175,9 +222,11 @@ final class MeshSteps {
       ParallelConfig parallel,
       Optional<Double> dropout,
       HeadForward headForward,
+      Learner learner,
       World world) {
+    OptimizerConfig config = optimizer(learner);
     List<Microbatch> batches = microbatches(golden);
-    Objective objective = golden.objective();
+    Objective objective = learner.objective(golden);
     Architecture architecture = architecture(golden, dropout);
     Placement placement =
         Placement.of(architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
@@ -208,11 +257,12 @@ final class MeshSteps {
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
             new GradientReduction(model, world, placement, gradients, bucketBytes);
-        AdamW optimizer =
-            new AdamW(
+        Optimizer optimizer =
+            Optimizer.of(
                 model.parameters(),
-                OPTIMIZER,
-                GradientReduction.pieces(model.parameters(), world, bucketBytes))) {
+                config,
+                GradientReduction.ranges(model.parameters(), world, bucketBytes),
+                world.dp())) {
       model.parameters().all().forEach(p -> shards.put(p.name(), p));
       List<Chain> chains =
           model.stages().stream()
@@ -234,11 +284,13 @@ final class MeshSteps {
                 gradients,
                 reduction)) {
           Microbatch batch = batches.getFirst();
+          long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());
           ScheduleExecutor.Message message =
               new ScheduleExecutor.Message(
                   model.scalarType(),
                   model.device(),
-                  tensorParallel.localRows((long) batch.batch() * batch.sequence()),
+                  rows,
+                  learner.distillation() > 0 ? 2 * rows : rows,
                   architecture.model().hiddenSize());
           ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
           reduction.finish();
@@ -249,8 +301,8 @@ final class MeshSteps {
         if (step == 1) {
           first.putAll(gradients(model, world, reduction, bucketBytes));
         }
-        double clip = AdamW.clipScale(norms.getLast(), OPTIMIZER.clipNorm());
-        optimizer.update(reduction.sums(), clip, OPTIMIZER.learningRate(), step);
+        double clip = AdamW.clipScale(norms.getLast(), config.clipNorm());
+        optimizer.update(reduction.sums(), clip, config.learningRate(), step);
         reduction.gatherParameters();
       }
       Map<String, float[]> parameters = new HashMap<>();
@@ -273,7 +325,9 @@ final class MeshSteps {
       Decoder model, World world, GradientReduction reduction, long bucketBytes) {
     float[] flat = new float[Math.toIntExact(model.parameters().flat().numel())];
     Arrays.fill(flat, Float.NaN);
-    List<Piece> pieces = GradientReduction.pieces(model.parameters(), world, bucketBytes);
+    List<Piece> pieces =
+        Optimizer.shares(
+            GradientReduction.ranges(model.parameters(), world, bucketBytes), world.dp());
     for (int i = 0; i < pieces.size(); i++) {
       float[] sum = Tensors.toFloats(reduction.sums().get(i));
       System.arraycopy(sum, 0, flat, (int) pieces.get(i).start(), sum.length);

@@ -10,9 +10,11 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
+import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.golden.GoldenCase;
+import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -167,6 +169,10 @@ final class MeshTest {
 
   private static final Map<String, Outcome> CONTROLS = new HashMap<>();
 
+  private static final Map<String, Outcome> MUON_CONTROLS = new HashMap<>();
+
+  private static final Map<String, Outcome> TAUGHT_CONTROLS = new HashMap<>();
+
   /** By layout and then case: connecting ranks takes longer than the steps of a case. */
   private static final Map<String, Map<String, Outcome>> MESHES = new HashMap<>();
 
@@ -200,6 +206,56 @@ final class MeshTest {
               GoldenCase golden = GoldenCase.named(name);
               Outcome control =
                   CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
+              compare(golden, outcome, control);
+            });
+  }
+
+  private static final Learner MUON = new Learner(OptimizerConfig.Algorithm.MUON, 0);
+
+  private static final Learner TAUGHT = new Learner(OptimizerConfig.Algorithm.ADAMW, 0.7);
+
+  static final List<String> TAUGHT_MESHES =
+      List.of("pp2", "tp2 sp pp2", "tp2 pp2 dp2", "pp2 chunks 2", "pp4", "tp2");
+
+  /** With the final head as the exits' teacher. */
+  @ParameterizedTest
+  @FieldSource("TAUGHT_MESHES")
+  void steps_ofDistilledExits_equalAWorldOfOne(String mesh) {
+    Layout layout = named(mesh);
+    List<String> names =
+        suitable(layout).stream()
+            .filter(
+                name ->
+                    layout.parallel().pp() == 1
+                        || GoldenCase.named(name).architecture().exits().tieOutput())
+            .toList();
+    assertThat(names).isNotEmpty();
+    MeshSteps.onMesh(layout.parallel(), names, Optional.empty(), HeadForward.DEFERRED, TAUGHT)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  TAUGHT_CONTROLS.computeIfAbsent(
+                      name, _ -> MeshSteps.alone(golden, Optional.empty(), TAUGHT));
+              compare(golden, outcome, control);
+            });
+  }
+
+  static final List<String> MUON_MESHES =
+      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
+
+  @ParameterizedTest
+  @FieldSource("MUON_MESHES")
+  void steps_ofMuon_equalAWorldOfOne(String mesh) {
+    Layout layout = named(mesh);
+    MeshSteps.onMesh(
+            layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED, MUON)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  MUON_CONTROLS.computeIfAbsent(
+                      name, _ -> MeshSteps.alone(golden, Optional.empty(), MUON));
               compare(golden, outcome, control);
             });
   }

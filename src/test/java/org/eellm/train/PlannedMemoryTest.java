@@ -101,9 +101,16 @@ final class PlannedMemoryTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"bfloat16", "float32"})
-  void state_ofARun_isAsPlanned(String dtype) {
-    RunConfig config = config("model.dtype=" + dtype);
+  @ValueSource(
+      strings = {
+        "model.dtype=bfloat16",
+        "model.dtype=float32",
+        "optimizer.algorithm=muon model.dtype=bfloat16",
+        "optimizer.algorithm=muon model.dtype=float32",
+        "optimizer.algorithm=muon exits.head=[mlp,block]"
+      })
+  void state_ofARun_isAsPlanned(String settings) {
+    RunConfig config = config(settings.split(" "));
     Memory planned = planned(config);
     try (RunState state = RunState.initial(config, World.alone());
         Gradients gradients = new Gradients(state.model().parameters())) {

@@ -27,7 +27,19 @@ final class TrainConfigs {
   /** Peak 1.0, least 0.1. */
   static OptimizerConfig schedule(Schedule schedule, int warmup, int decaySteps, double stable) {
     return new OptimizerConfig(
-        1.0, 0.1, schedule, warmup, decaySteps, stable, 0.9, 0.95, 1e-8, 0.1, 1.0);
+        OptimizerConfig.Algorithm.ADAMW,
+        1.0,
+        0.1,
+        schedule,
+        warmup,
+        decaySteps,
+        stable,
+        0.9,
+        0.95,
+        1e-8,
+        0.95,
+        0.1,
+        1.0);
   }
 
   static ExitsConfig exits(
@@ -37,7 +49,7 @@ final class TrainConfigs {
       List<Double> initial,
       int steps) {
     return new ExitsConfig(
-        layers, Set.of(), false, weights, curriculum, initial, steps, false, List.of());
+        layers, Set.of(), false, weights, curriculum, initial, steps, false, 0, 0, List.of());
   }
 
   static TrainConfig batches(int micro, int global, Rampup rampup) {

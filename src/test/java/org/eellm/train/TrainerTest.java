@@ -91,6 +91,8 @@ class TrainerTest {
       strings = {
         "train.threads=1",
         "model.dtype=bfloat16 model.hidden_dropout=0.1 train.layer_dropout=0.3",
+        "optimizer.algorithm=muon",
+        "optimizer.algorithm=muon model.dtype=bfloat16",
         "exits.curriculum=linear exits.curriculum_steps=20 optimizer.schedule=cosine"
             + " train.spike_threshold=1 train.rampup.start=2 train.rampup.increment=2"
             + " train.rampup.samples=30",
