@@ -12,11 +12,14 @@ import org.eellm.kernel.Lanes;
 import org.eellm.kernel.MicroKernels;
 import org.eellm.kernel.MicroKernels.Availability;
 import org.eellm.kernel.ProcessorCache;
+import org.eellm.kernel.ProductKernel;
+import org.eellm.kernel.WeightFormat;
 
 /**
  * What multiplies when a CPU decodes, and what it finds here.
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
+ * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
  * @param microKernels whether oneDNN's micro-kernels can be used
  * @param reason why they cannot
  * @param vectorBits of the Vector API's vectors
@@ -26,6 +29,7 @@ import org.eellm.kernel.ProcessorCache;
  */
 record DecodingKernels(
     KernelChoice choice,
+    String bfloat16,
     boolean microKernels,
     Optional<String> reason,
     int vectorBits,
@@ -43,6 +47,7 @@ record DecodingKernels(
     Availability micro = MicroKernels.find();
     return new DecodingKernels(
         choice,
+        ProductKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
         micro instanceof Availability.Present,
         micro instanceof Availability.Absent(String reason)
             ? Optional.of(reason)
@@ -64,13 +69,12 @@ record DecodingKernels(
     return switch (choice) {
       case VECTORS -> List.of(vectors + ", since eellm.kernel says so", memory());
       case FASTEST ->
-          microKernels
-              ? List.of(
-                  "bfloat16 products: oneDNN's micro-kernels beyond 2 rows, the Vector API up to 2",
-                  "float32 and int8 products, all else: " + vectors,
-                  memory(),
-                  "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone")
-              : List.of(vectors + ": " + reason.orElseThrow(), memory());
+          List.of(
+              "bfloat16 products: " + bfloat16,
+              "oneDNN's micro-kernels: " + reason.orElse("present"),
+              "float32 and int8 products, all else: " + vectors,
+              memory(),
+              "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
     };
   }
 

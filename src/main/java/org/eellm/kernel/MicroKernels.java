@@ -14,7 +14,6 @@ import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.Random;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
@@ -36,7 +35,6 @@ public final class MicroKernels {
   private static final Set<String> INSTRUCTIONS = Set.of("avx512_bf16", "amx_bf16");
 
   private static final Path LOADED_LIBRARIES = Path.of("/proc/self/maps");
-  private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
   /** What a first look found; later ones find the same. */
   private static final class Tried {
@@ -91,19 +89,13 @@ public final class MicroKernels {
     if (!Files.exists(LOADED_LIBRARIES)) {
       return new Availability.Absent("only Linux tells which libraries are loaded");
     }
-    if (INSTRUCTIONS.stream().noneMatch(processorFlags()::contains)) {
+    if (INSTRUCTIONS.stream().noneMatch(ProcessorFlags.all()::contains)) {
       return new Availability.Absent("the processor has no bfloat16 instructions");
     }
     if (library().isEmpty()) {
       return new Availability.Absent("libtorch is not loaded");
     }
     return Tried.RESULT;
-  }
-
-  private static Set<String> processorFlags() {
-    return firstLine(PROCESSOR, line -> line.startsWith("flags"))
-        .map(line -> Set.of(line.substring(line.indexOf(':') + 1).strip().split(" +")))
-        .orElse(Set.of());
   }
 
   private static Optional<Path> library() {
@@ -119,48 +111,11 @@ public final class MicroKernels {
     }
   }
 
-  /**
-   * Whether a product comes out as the Vector API's kernels have it, to the bit. There are other
-   * orders in which a processor may add up.
-   */
+  /** There are other orders in which a processor may add up. */
   private static Availability tried(MicroKernels kernels) {
-    int in = 70;
-    int rows = 3;
-    Random random = new Random(1);
-    ProductKernel ours = ProductKernel.vectors(WeightFormat.BFLOAT16);
-    ProductKernel theirs = new ProductKernel(WeightFormat.BFLOAT16, Optional.of(kernels), 0);
-    long bytes = PackedMatrix.bytes(WeightFormat.BFLOAT16, PackedMatrix.BLOCK, in);
-    long rowBytes = 4L * PackedMatrix.BLOCK;
-    try (NativeBuffer weights = NativeBuffer.allocate(bytes);
-        NativeBuffer a = NativeBuffer.allocate(rowBytes * (rows + ProductKernel.ROWS_BEYOND));
-        NativeBuffer b = NativeBuffer.allocate(a.bytes());
-        Activations x = ours.allocate(rows, in);
-        Activations y = theirs.allocate(rows, in)) {
-      for (long i = 0; i < bytes; i += 2) {
-        Lanes.put((float) random.nextGaussian(), weights.address() + i);
-      }
-      x.begin(rows);
-      y.begin(rows);
-      float[] row = new float[in];
-      for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < in; i++) {
-          row[i] = (float) random.nextGaussian();
-        }
-        x.put(r, 0, row, 0, in);
-        y.put(r, 0, row, 0, in);
-      }
-      PackedMatrix w =
-          new PackedMatrix(
-              WeightFormat.BFLOAT16, PackedMatrix.BLOCK, in, weights.address(), Optional.empty());
-      ours.multiply(w, 0, 1, x, 0, a.address(), rowBytes);
-      theirs.multiply(w, 0, 1, y, 0, b.address(), rowBytes);
-      for (long i = 0; i < rows * rowBytes; i += 4) {
-        if (Lanes.getFloat(a.address() + i) != Lanes.getFloat(b.address() + i)) {
-          return new Availability.Absent("a small product differs");
-        }
-      }
-      return new Availability.Present(kernels);
-    }
+    return new ProductKernel(WeightFormat.BFLOAT16, Optional.of(kernels), false, 0).equalsVectors(3)
+        ? new Availability.Present(kernels)
+        : new Availability.Absent("a small product differs");
   }
 
   /**

@@ -1,17 +1,21 @@
 package org.eellm.kernel;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Random;
 import org.eellm.kernel.TileKernels.Variant;
 
 /**
  * Multiplies rows with packed matrices: {@code y = x W^T}, sums in float32. A row's result is the
  * same to the bit whatever rows are beside it, so batches, blocks and drafts are exact.
  *
- * <p>That holds across the two ways there are. The Vector API takes up to 8 rows at once on any
- * processor, and reads a single row's weights at the memory's rate. oneDNN's micro-kernels multiply
- * bfloat16 twice as fast where the processor has instructions for it. Both add up one chain of
- * fused multiplications an output, of each pair the second input first: as the instruction {@code
+ * <p>That holds across the three ways there are. The Vector API takes up to 8 rows at once on any
+ * processor. Where the processor has instructions for bfloat16, machine code of our own takes 6
+ * rows at once, for the price of one as long as weights come from memory. Where it has tiles (AMX),
+ * or refuses our code, oneDNN's micro-kernels take larger blocks. All add up one chain of fused
+ * multiplications an output, of each pair the second input first: as the instruction {@code
  * vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0, aside.)
  */
 public final class ProductKernel {
@@ -23,11 +27,6 @@ public final class ProductKernel {
   /** With more rows the micro-kernel is made for multiples of this number: so there are few. */
   private static final int EXACT_ROWS = 8;
 
-  /**
-   * Rows for which the micro-kernel has too few loads under way, within the cache and beyond it.
-   */
-  private static final int VECTOR_ROWS = 2;
-
   /** Vectors of sums that leave registers for weights. */
   static final int SUMS =
       Lanes.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
@@ -37,6 +36,7 @@ public final class ProductKernel {
 
   private final WeightFormat format;
   private final Optional<MicroKernels> micro;
+  private final boolean pairs;
   private final int mostVectorRows;
   private final TileKernel[] tiles; // by rows
   private final TileKernel pair; // of blocks, for one row
@@ -44,12 +44,15 @@ public final class ProductKernel {
   /**
    * A kernel.
    *
-   * @param micro to be used for bfloat16 beyond {@code mostVectorRows} rows
+   * @param micro to be used for bfloat16 with more rows than the others take
+   * @param pairs whether {@link PairKernels} are used
    * @param mostVectorRows rows that the Vector API takes
    */
-  ProductKernel(WeightFormat format, Optional<MicroKernels> micro, int mostVectorRows) {
+  ProductKernel(
+      WeightFormat format, Optional<MicroKernels> micro, boolean pairs, int mostVectorRows) {
     this.format = format;
     this.micro = micro;
+    this.pairs = pairs;
     this.mostVectorRows = mostVectorRows;
     tiles = new TileKernel[vectorGroup() + 1];
     for (int rows = 1; rows < tiles.length; rows++) {
@@ -80,7 +83,7 @@ public final class ProductKernel {
 
   /** With the Vector API alone. */
   public static ProductKernel vectors(WeightFormat format) {
-    return new ProductKernel(format, Optional.empty(), Integer.MAX_VALUE);
+    return new ProductKernel(format, Optional.empty(), false, Integer.MAX_VALUE);
   }
 
   /**
@@ -89,20 +92,34 @@ public final class ProductKernel {
    * @param micro what there is of micro-kernels
    */
   public static ProductKernel fastest(WeightFormat format, MicroKernels.Availability micro) {
-    return format == WeightFormat.BFLOAT16
-            && micro instanceof MicroKernels.Availability.Present(MicroKernels present)
-        ? new ProductKernel(format, Optional.of(present), VECTOR_ROWS)
-        : vectors(format);
+    if (format != WeightFormat.BFLOAT16) {
+      return vectors(format);
+    }
+    Optional<MicroKernels> present =
+        micro instanceof MicroKernels.Availability.Present(MicroKernels kernels)
+            ? Optional.of(kernels)
+            : Optional.empty();
+    if (PairKernels.work()) { // the micro-kernels gain where the processor has tiles
+      boolean tiles = ProcessorFlags.all().contains("amx_bf16");
+      return new ProductKernel(format, tiles ? present : Optional.empty(), true, 0);
+    }
+    return present.isPresent() ? new ProductKernel(format, present, false, 1) : vectors(format);
   }
 
   /** What multiplies, in words. */
   public String text() {
-    String vectors =
-        "Vector API, %d bits, %s"
-            .formatted(8 * Lanes.BYTES, format.name().toLowerCase(Locale.ROOT));
-    return micro.isEmpty()
-        ? vectors
-        : "%s; oneDNN's micro-kernels from %d rows on".formatted(vectors, mostVectorRows + 1);
+    List<String> ways = new ArrayList<>();
+    if (pairs) {
+      ways.add("machine code for bfloat16");
+    } else {
+      String type = format.name().toLowerCase(Locale.ROOT);
+      ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
+    }
+    if (micro.isPresent()) {
+      int from = (pairs ? PairKernels.MOST_ROWS : mostVectorRows) + 1;
+      ways.add("oneDNN's micro-kernels from %d rows on".formatted(from));
+    }
+    return String.join("; ", ways);
   }
 
   /** Room for rows in this kernel's form. */
@@ -140,6 +157,8 @@ public final class ProductKernel {
     int rows = Math.min(x.groupRows(), x.rows() - firstRow);
     if (x.vectors()) {
       multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
+    } else if (pairs && (rows <= PairKernels.MOST_ROWS || micro.isEmpty())) {
+      multiplyPairs(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
     } else {
       long count = rows <= EXACT_ROWS ? rows : Math.ceilDiv(rows, EXACT_ROWS) * EXACT_ROWS;
       for (int i = 0; i < blocks; i++) {
@@ -150,6 +169,32 @@ public final class ProductKernel {
             w.block(firstBlock + i),
             y + (long) i * BLOCK_BYTES,
             rowBytes / Float.BYTES);
+      }
+    }
+  }
+
+  private static void multiplyPairs(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      int rows,
+      long y,
+      long rowBytes) {
+    long inputBytes = 2L * x.padded();
+    int together = rows <= PairKernels.MOST_ROWS ? blocks : 1; // which stays in the nearest cache
+    for (int block = 0; block < blocks; block += together) {
+      for (int row = 0; row < rows; row += PairKernels.MOST_ROWS) {
+        PairKernels.multiply(
+            Math.min(PairKernels.MOST_ROWS, rows - row),
+            w.block(firstBlock + block),
+            together,
+            x.pairs(firstRow + row),
+            inputBytes,
+            y + (long) block * BLOCK_BYTES + row * rowBytes,
+            rowBytes,
+            w.steps());
       }
     }
   }
@@ -213,6 +258,46 @@ public final class ProductKernel {
     int from = firstBlock * PackedMatrix.BLOCK;
     for (int row = 0; row < rows; row++) {
       RowArithmetic.scale(scales, from, y + row * rowBytes, blocks * PackedMatrix.BLOCK);
+    }
+  }
+
+  /** Whether a small product of so many rows comes out as the Vector API has it, to the bit. */
+  boolean equalsVectors(int rows) {
+    int in = 70;
+    int blocks = 2;
+    Random random = new Random(1);
+    ProductKernel vectors = vectors(format);
+    long bytes = PackedMatrix.bytes(format, blocks * PackedMatrix.BLOCK, in);
+    long rowBytes = (long) blocks * BLOCK_BYTES;
+    try (NativeBuffer weights = NativeBuffer.allocate(bytes);
+        NativeBuffer expected = NativeBuffer.allocate(rowBytes * (rows + ROWS_BEYOND));
+        NativeBuffer actual = NativeBuffer.allocate(expected.bytes());
+        Activations theirs = vectors.allocate(rows, in);
+        Activations ours = allocate(rows, in)) {
+      for (long i = 0; i < bytes; i += 2) {
+        Lanes.put((float) random.nextGaussian(), weights.address() + i);
+      }
+      theirs.begin(rows);
+      ours.begin(rows);
+      float[] row = new float[in];
+      for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < in; i++) {
+          row[i] = (float) random.nextGaussian();
+        }
+        theirs.put(r, 0, row, 0, in);
+        ours.put(r, 0, row, 0, in);
+      }
+      PackedMatrix w =
+          new PackedMatrix(
+              format, blocks * PackedMatrix.BLOCK, in, weights.address(), Optional.empty());
+      vectors.multiply(w, 0, blocks, theirs, 0, expected.address(), rowBytes);
+      multiply(w, 0, blocks, ours, 0, actual.address(), rowBytes);
+      for (long i = 0; i < rows * rowBytes; i += Float.BYTES) {
+        if (Lanes.getFloat(expected.address() + i) != Lanes.getFloat(actual.address() + i)) {
+          return false;
+        }
+      }
+      return true;
     }
   }
 }

@@ -70,7 +70,8 @@ final class DoctorTest {
   void decoding_withMicroKernels_saysWhatMultipliesAndHowToDoWithout() {
     assertThat(kernels(KernelChoice.FASTEST, Optional.empty(), "madvise").lines())
         .containsExactly(
-            "bfloat16 products: oneDNN's micro-kernels beyond 2 rows, the Vector API up to 2",
+            "bfloat16 products: machine code for bfloat16",
+            "oneDNN's micro-kernels: present",
             "float32 and int8 products, all else: the Vector API, 512 bits",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
@@ -82,8 +83,11 @@ final class DoctorTest {
 
     assertThat(kernels(KernelChoice.FASTEST, reason, "never").lines())
         .containsExactly(
-            "the Vector API, 512 bits: the processor has no bfloat16 instructions",
-            "last cache 32768 KiB, no huge pages, which slows reading weights");
+            "bfloat16 products: machine code for bfloat16",
+            "oneDNN's micro-kernels: the processor has no bfloat16 instructions",
+            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "last cache 32768 KiB, no huge pages, which slows reading weights",
+            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
 
   @Test
@@ -102,7 +106,13 @@ final class DoctorTest {
   private static DecodingKernels kernels(
       KernelChoice choice, Optional<String> reason, String hugePages) {
     return new DecodingKernels(
-        choice, reason.isEmpty(), reason, 512, 32L << 20, Optional.of(hugePages));
+        choice,
+        "machine code for bfloat16",
+        reason.isEmpty(),
+        reason,
+        512,
+        32L << 20,
+        Optional.of(hugePages));
   }
 
   @Test

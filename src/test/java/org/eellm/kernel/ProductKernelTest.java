@@ -52,6 +52,21 @@ final class ProductKernelTest {
     givesEachRowAsAlone(microKernels(mostVectorRows), ProductKernel.vectors(WeightFormat.BFLOAT16));
   }
 
+  @Test
+  void multiply_machineCode_agreesWithFloat64() {
+    agreesWithFloat64(machineCode());
+  }
+
+  @Test
+  void multiply_machineCode_givesWhatTheVectorApiGives() {
+    givesEachRowAsAlone(machineCode(), ProductKernel.vectors(WeightFormat.BFLOAT16));
+  }
+
+  private static ProductKernel machineCode() {
+    assumeTrue(PairKernels.work(), "the processor has no vdpbf16ps");
+    return new ProductKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0);
+  }
+
   @ParameterizedTest
   @EnumSource
   void multiply_blockByBlock_givesTheSame(WeightFormat format) {
@@ -109,6 +124,7 @@ final class ProductKernelTest {
     return new ProductKernel(
         WeightFormat.BFLOAT16,
         Optional.of(((MicroKernels.Availability.Present) found).kernels()),
+        false,
         mostVectorRows);
   }
 
