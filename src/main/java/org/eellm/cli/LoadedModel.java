@@ -17,6 +17,7 @@ import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.eval.Subject;
 import org.eellm.generate.Detokenizer;
 import org.eellm.generate.Engine;
@@ -30,7 +31,7 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
 /**
- * A model folder in memory: the model, its tokenizer, and the tokens that end a text.
+ * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
  *
  * @param folder the model folder itself, where a run's folder was given
  */
@@ -94,8 +95,9 @@ record LoadedModel(Path folder, Decoder decoder, Tokenizer tokenizer, Set<Intege
     Architecture architecture =
         new Architecture(
             stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
-    return new LoadedModel(
-        folder, files.read(allocate.apply(architecture)), tokenizer, Set.copyOf(endTokens));
+    Decoder decoder = files.read(allocate.apply(architecture));
+    ModelRunner.exchange(decoder);
+    return new LoadedModel(folder, decoder, tokenizer, Set.copyOf(endTokens));
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {

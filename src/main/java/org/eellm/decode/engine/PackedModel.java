@@ -2,7 +2,9 @@ package org.eellm.decode.engine;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -15,12 +17,14 @@ import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
 import org.eellm.model.HeadLayers;
 import org.eellm.model.MlpBranch;
+import org.eellm.model.PackedForm;
 import org.eellm.model.Weight;
 
 /**
  * The branches and heads of a model, or of a rank's part of one, with packed weights.
  *
  * @param memory of the weights
+ * @param own whether the memory is of this alone, and not of all runners of the model
  * @param trunk the branches here, in order
  * @param heads the heads here, in order of depth
  * @param tokens the embedding, where it is here
@@ -28,32 +32,80 @@ import org.eellm.model.Weight;
  */
 record PackedModel(
     NativeBuffer memory,
+    boolean own,
     List<KernelBranch> trunk,
     List<KernelHead> heads,
     Optional<EmbeddingTable> tokens,
     Optional<EmbeddingTable> positions)
     implements AutoCloseable {
 
+  /** Packed weights that all runners of a model share, in the order of every plan. */
+  private record Shared(NativeBuffer memory) implements PackedForm {
+    @Override
+    public void close() {
+      memory.close();
+    }
+  }
+
+  /** Where everything of a model goes, and what becomes of it there. */
+  private record Plan(
+      WeightPacker packer,
+      List<Function<NativeBuffer, KernelBranch>> trunk,
+      List<Function<NativeBuffer, KernelHead>> heads) {
+
+    static Plan of(Decoder model, int vocabSize) {
+      int ranks = model.parallel().size();
+      ModelConfig shard = model.architecture().model().shard(ranks);
+      WeightPacker packer = new WeightPacker();
+      return new Plan(
+          packer,
+          model.trunk().stream().map(branch -> plan(packer, branch, shard)).toList(),
+          model.heads().stream().map(head -> plan(packer, head, shard, vocabSize, ranks)).toList());
+    }
+  }
+
   /**
-   * Packs a model's weights.
+   * Packs a model's weights, unless it has {@link #exchange exchanged} them.
    *
    * @param vocabSize ids that may be predicted: those below
    */
   static PackedModel of(Decoder model, int vocabSize, ThreadTeam team) {
-    int ranks = model.parallel().size();
-    ModelConfig shard = model.architecture().model().shard(ranks);
-    WeightPacker packer = new WeightPacker();
-    List<Function<NativeBuffer, KernelBranch>> trunk =
-        model.trunk().stream().map(branch -> plan(packer, branch, shard)).toList();
-    List<Function<NativeBuffer, KernelHead>> heads =
-        model.heads().stream().map(head -> plan(packer, head, shard, vocabSize, ranks)).toList();
-    NativeBuffer memory = packer.pack(team);
+    Plan plan = Plan.of(model, vocabSize);
+    Optional<NativeBuffer> shared = model.packed().map(form -> ((Shared) form).memory());
+    NativeBuffer memory = shared.orElseGet(() -> plan.packer().pack(team, weight -> {}));
     return new PackedModel(
         memory,
-        trunk.stream().map(made -> made.apply(memory)).toList(),
-        heads.stream().map(made -> made.apply(memory)).toList(),
+        shared.isEmpty(),
+        plan.trunk().stream().map(made -> made.apply(memory)).toList(),
+        plan.heads().stream().map(made -> made.apply(memory)).toList(),
         model.tokenEmbedding().map(weight -> EmbeddingTable.of(weight, model.parallel().rank())),
         model.positionEmbedding().map(weight -> EmbeddingTable.of(weight, 0)));
+  }
+
+  /**
+   * Packs a model's weights for all runners to come, and gives back the memory of each matrix as
+   * soon as it is packed; but for embeddings, of which a token reads a row.
+   */
+  static void exchange(Decoder model, ThreadTeam team) {
+    Set<Long> embeddings =
+        Stream.of(model.tokenEmbedding(), model.positionEmbedding())
+            .flatMap(Optional::stream)
+            .map(PackedModel::address)
+            .collect(Collectors.toSet());
+    WeightPacker packer = Plan.of(model, model.architecture().model().vocabSize()).packer();
+    NativeBuffer memory =
+        packer.pack(
+            team,
+            weight -> {
+              if (!embeddings.contains(address(weight))) {
+                NativeBuffer.giveBack(address(weight), weight.value().nbytes());
+              }
+            });
+    model.exchange(new Shared(memory));
+  }
+
+  private static long address(Weight weight) {
+    return weight.value().data_ptr().address();
   }
 
   private static Function<NativeBuffer, KernelBranch> plan(
@@ -104,6 +156,8 @@ record PackedModel(
   @Override
   public void close() {
     heads.forEach(head -> head.logits().close());
-    memory.close();
+    if (own) {
+      memory.close();
+    }
   }
 }
