@@ -66,7 +66,7 @@ public final class KernelRunner implements ModelRunner {
     team = new ThreadTeam(threads);
     packed = PackedModel.of(model, vocabSize, team);
     WeightFormat format = packed.format();
-    boolean beyondCache = packed.memory().bytes() > ProcessorCache.bytes();
+    boolean beyondCache = packed.bytes() > ProcessorCache.bytes();
     kernel =
         switch (choice) {
           case FASTEST -> ProductKernel.fastest(format, MicroKernels.find(), beyondCache);
@@ -159,7 +159,7 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public OptionalDouble weightReadRate(double seconds) {
-    NativeBuffer weights = packed.memory();
+    WeightPacker.Region weights = packed.longest();
     return OptionalDouble.of(
         MemoryRead.bytesPerSecond(team, weights.address(), weights.bytes(), seconds));
   }
@@ -201,7 +201,7 @@ public final class KernelRunner implements ModelRunner {
 
   /** Bytes of all packed weights; what several heads share counts once. */
   public long weightBytes() {
-    return packed.memory().bytes();
+    return packed.bytes();
   }
 
   /** Whether all packed weights fit the processor's last cache. */

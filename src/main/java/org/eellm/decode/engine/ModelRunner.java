@@ -37,9 +37,9 @@ public interface ModelRunner extends AutoCloseable {
   }
 
   /**
-   * Packs a model's matrices once for all runners to come, and frees what they were packed from, so
-   * that memory holds them once. The model can only decode from then on ({@link Decoder#exchange}).
-   * Where libtorch computes, nothing happens.
+   * Packs a model's matrices once for all runners to come, in the memory that they were loaded to.
+   * The model can only decode from then on ({@link Decoder#exchange}). Where libtorch computes,
+   * nothing happens.
    */
   static void exchange(Decoder model) {
     if (model.device().is_cpu()) {

@@ -4,10 +4,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
+import org.eellm.decode.engine.WeightPacker.Region;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.ThreadTeam;
@@ -25,6 +27,8 @@ import org.eellm.model.Weight;
  *
  * @param memory of the weights
  * @param own whether the memory is of this alone, and not of all runners of the model
+ * @param bytes of all packed weights
+ * @param longest the longest memory without gaps that holds some
  * @param trunk the branches here, in order
  * @param heads the heads here, in order of depth
  * @param tokens the embedding, where it is here
@@ -33,13 +37,15 @@ import org.eellm.model.Weight;
 record PackedModel(
     NativeBuffer memory,
     boolean own,
+    long bytes,
+    Region longest,
     List<KernelBranch> trunk,
     List<KernelHead> heads,
     Optional<EmbeddingTable> tokens,
     Optional<EmbeddingTable> positions)
     implements AutoCloseable {
 
-  /** Packed weights that all runners of a model share, in the order of every plan. */
+  /** Packed weights that all runners of a model share, beside those packed in place. */
   private record Shared(NativeBuffer memory) implements PackedForm {
     @Override
     public void close() {
@@ -53,10 +59,15 @@ record PackedModel(
       List<Function<NativeBuffer, KernelBranch>> trunk,
       List<Function<NativeBuffer, KernelHead>> heads) {
 
-    static Plan of(Decoder model, int vocabSize) {
+    /**
+     * A plan, the same for each runner of a model.
+     *
+     * @param overwritten the weights whose memory may be used
+     */
+    static Plan of(Decoder model, int vocabSize, Predicate<Weight> overwritten) {
       int ranks = model.parallel().size();
       ModelConfig shard = model.architecture().model().shard(ranks);
-      WeightPacker packer = new WeightPacker();
+      WeightPacker packer = new WeightPacker(overwritten);
       return new Plan(
           packer,
           model.trunk().stream().map(branch -> plan(packer, branch, shard)).toList(),
@@ -70,38 +81,34 @@ record PackedModel(
    * @param vocabSize ids that may be predicted: those below
    */
   static PackedModel of(Decoder model, int vocabSize, ThreadTeam team) {
-    Plan plan = Plan.of(model, vocabSize);
     Optional<NativeBuffer> shared = model.packed().map(form -> ((Shared) form).memory());
-    NativeBuffer memory = shared.orElseGet(() -> plan.packer().pack(team, weight -> {}));
+    Plan plan = Plan.of(model, vocabSize, shared.isPresent() ? givenUp(model) : weight -> false);
+    NativeBuffer memory = shared.orElseGet(() -> plan.packer().pack(team));
     return new PackedModel(
         memory,
         shared.isEmpty(),
+        plan.packer().packedBytes(),
+        plan.packer().longest(memory),
         plan.trunk().stream().map(made -> made.apply(memory)).toList(),
         plan.heads().stream().map(made -> made.apply(memory)).toList(),
         model.tokenEmbedding().map(weight -> EmbeddingTable.of(weight, model.parallel().rank())),
         model.positionEmbedding().map(weight -> EmbeddingTable.of(weight, 0)));
   }
 
-  /**
-   * Packs a model's weights for all runners to come, and gives back the memory of each matrix as
-   * soon as it is packed; but for embeddings, of which a token reads a row.
-   */
+  /** Packs a model's weights for all runners to come, in the memory that they were loaded to. */
   static void exchange(Decoder model, ThreadTeam team) {
+    int ids = model.architecture().model().vocabSize();
+    model.exchange(new Shared(Plan.of(model, ids, givenUp(model)).packer().pack(team)));
+  }
+
+  /** The weights that are not needed as they were loaded: of embeddings, a token reads a row. */
+  private static Predicate<Weight> givenUp(Decoder model) {
     Set<Long> embeddings =
         Stream.of(model.tokenEmbedding(), model.positionEmbedding())
             .flatMap(Optional::stream)
             .map(PackedModel::address)
             .collect(Collectors.toSet());
-    WeightPacker packer = Plan.of(model, model.architecture().model().vocabSize()).packer();
-    NativeBuffer memory =
-        packer.pack(
-            team,
-            weight -> {
-              if (!embeddings.contains(address(weight))) {
-                NativeBuffer.giveBack(address(weight), weight.value().nbytes());
-              }
-            });
-    model.exchange(new Shared(memory));
+    return weight -> !embeddings.contains(address(weight));
   }
 
   private static long address(Weight weight) {
