@@ -19,6 +19,7 @@ import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.eval.Subject;
 import org.eellm.generate.Detokenizer;
@@ -33,7 +34,7 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
 /**
- * A model folder in memory: the model, its tokenizer, and the tokens that end a text.
+ * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
  *
  * @param folder the model folder itself, where a run's folder was given
  * @param vocabulary ids that may be written, and those that exits draft from
@@ -106,12 +107,9 @@ record LoadedModel(
     Vocabulary vocabulary =
         new Vocabulary(
             tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
-    return new LoadedModel(
-        folder,
-        files.read(allocate.apply(architecture)),
-        tokenizer,
-        vocabulary,
-        Set.copyOf(endTokens));
+    Decoder decoder = files.read(allocate.apply(architecture));
+    ModelRunner.exchange(decoder);
+    return new LoadedModel(folder, decoder, tokenizer, vocabulary, Set.copyOf(endTokens));
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {

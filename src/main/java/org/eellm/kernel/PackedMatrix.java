@@ -49,6 +49,35 @@ public record PackedMatrix(
     return new PackedMatrix(format, Math.min(out, outputs), in, address, scales);
   }
 
+  /**
+   * The matrix with some outputs alone.
+   *
+   * @param outputs which, in their new order
+   * @param to address of zeroed memory for them, a multiple of 64
+   */
+  public PackedMatrix choose(int[] outputs, long to) {
+    PackedMatrix chosen =
+        new PackedMatrix(
+            format, outputs.length, in, to, scales.map(factors -> choose(factors, outputs)));
+    for (int o = 0; o < outputs.length; o++) {
+      long source = block(outputs[o] / BLOCK) + 4L * (outputs[o] % BLOCK);
+      long target = chosen.block(o / BLOCK) + 4L * (o % BLOCK);
+      for (int step = 0; step < steps(); step++) {
+        int group = MEMORY.get(JAVA_INT_UNALIGNED, source + STEP_BYTES * step);
+        MEMORY.set(JAVA_INT_UNALIGNED, target + STEP_BYTES * step, group);
+      }
+    }
+    return chosen;
+  }
+
+  private static float[] choose(float[] factors, int[] outputs) {
+    float[] chosen = new float[Math.ceilDiv(outputs.length, BLOCK) * BLOCK];
+    for (int o = 0; o < outputs.length; o++) {
+      chosen[o] = factors[outputs[o]];
+    }
+    return chosen;
+  }
+
   /** Number of blocks. */
   public int blocks() {
     return Math.ceilDiv(out, BLOCK);

@@ -54,6 +54,7 @@ public final class Decoder implements AutoCloseable {
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
   private final RowFactors rowFactors;
+  private Optional<PackedForm> packed = Optional.empty();
 
   private Decoder(
       Architecture architecture,
@@ -356,9 +357,38 @@ public final class Decoder implements AutoCloseable {
     return standsFor(name) && (split != Split.REPLICATED || parallel.rank() == 0);
   }
 
-  /** All parameters. */
+  /**
+   * All parameters.
+   *
+   * @throws IllegalStateException after {@link #exchange}
+   */
   public Parameters parameters() {
+    requireMatrices();
     return parameters;
+  }
+
+  /**
+   * Gives the matrices up for what they have become: their memory holds nothing any more, but for
+   * embeddings. What is left can decode, without libtorch.
+   *
+   * @param form closed with this
+   * @throws IllegalStateException if that has been done before
+   */
+  public void exchange(PackedForm form) {
+    requireMatrices();
+    packed = Optional.of(form);
+  }
+
+  /** What the matrices have become, if they were given up. */
+  public Optional<PackedForm> packed() {
+    return packed;
+  }
+
+  private void requireMatrices() {
+    if (packed.isPresent()) {
+      throw new IllegalStateException(
+          "the model's matrices were given up for decoding; load it again");
+    }
   }
 
   /** The parts of the model that are here, in the order the stream goes through them. */
@@ -404,6 +434,7 @@ public final class Decoder implements AutoCloseable {
    */
   public Pass pass(
       long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention, Kept kept) {
+    requireMatrices();
     Tensor mask =
         torch
             .full(
@@ -502,11 +533,13 @@ public final class Decoder implements AutoCloseable {
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
   public Rows rows(Tensor positionIds) {
+    requireMatrices();
     return rowFactors.at(positionIds);
   }
 
   @Override
   public void close() {
+    packed.ifPresent(PackedForm::close);
     rowFactors.close();
     rope.ifPresent(Rope::close);
     parameters.close();

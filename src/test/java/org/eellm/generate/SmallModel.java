@@ -38,7 +38,7 @@ public final class SmallModel {
   }
 
   /** With heads of width 64, which the kernels for bfloat16 take. */
-  static Decoder withWideHeads(DataType type) {
+  public static Decoder withWideHeads(DataType type) {
     return of(
         new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
   }

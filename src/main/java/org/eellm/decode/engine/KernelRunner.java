@@ -167,7 +167,7 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public OptionalDouble weightReadRate(double seconds) {
-    NativeBuffer weights = packed.memory();
+    WeightPacker.Region weights = packed.longest();
     return OptionalDouble.of(
         MemoryRead.bytesPerSecond(team, weights.address(), weights.bytes(), seconds));
   }
@@ -209,7 +209,7 @@ public final class KernelRunner implements ModelRunner {
 
   /** Bytes of all packed weights; what several heads share counts once. */
   public long weightBytes() {
-    return packed.memory().bytes();
+    return packed.bytes();
   }
 
   /** Whether all packed weights fit the processor's last cache. */

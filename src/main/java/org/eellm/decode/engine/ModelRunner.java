@@ -3,6 +3,7 @@ package org.eellm.decode.engine;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.ThreadTeam;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
@@ -31,6 +32,20 @@ public interface ModelRunner extends AutoCloseable {
       return model.device().is_cpu()
           ? new KernelRunner(model, vocabulary, pages, Torch.threads(), KernelChoice.configured())
           : new TorchRunner(model, vocabulary, pages);
+    }
+  }
+
+  /**
+   * Packs a model's matrices once for all runners to come, in the memory that they were loaded to.
+   * The model can only decode from then on ({@link Decoder#exchange}). Where libtorch computes,
+   * nothing happens.
+   */
+  static void exchange(Decoder model) {
+    if (model.device().is_cpu()) {
+      try (Scope _ = Scope.open();
+          ThreadTeam team = new ThreadTeam(Torch.threads())) {
+        PackedModel.exchange(model, team);
+      }
     }
   }
 

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
@@ -20,10 +21,14 @@ import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.Quantization;
 import org.eellm.config.RopeScaling;
+import org.eellm.generate.SmallModel;
+import org.eellm.kernel.Lanes;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -260,6 +265,48 @@ final class KernelRunnerTest {
         assertThat(c.next(count)).isDeepEqualTo(expected);
       }
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void exchange_anyFamily_givesTheLoadedMatricesUpAndDecodesAsBefore(Family family) {
+    try (Decoder model = family.decoder(DataType.BFLOAT16)) {
+      float[][][] expected;
+      try (KernelRunner own = runner(model, 2, KernelChoice.FASTEST)) {
+        expected = new Text(own, 1, 20, 0, 1).next(20);
+      }
+      ModelRunner.exchange(model);
+
+      for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
+        try (KernelRunner shared = runner(model, 2, KernelChoice.FASTEST)) {
+          assertThat(new Text(shared, 1, 20, 2, 3).next(20)).isDeepEqualTo(expected);
+        }
+      }
+      assertThatThrownBy(model::parameters)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("the model's matrices were given up for decoding; load it again");
+      assertThatThrownBy(() -> ModelRunner.exchange(model))
+          .isInstanceOf(IllegalStateException.class);
+    }
+  }
+
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void exchange_matricesOfManyPages_givesTheirMemoryToTheSystem() {
+    try (Decoder model = SmallModel.withWideHeads(DataType.FLOAT32)) {
+      Tensor output = model.heads().getLast().output().value();
+      Tensor tokens = model.tokenEmbedding().orElseThrow().value();
+      assertThat(middle(output)).isNotZero();
+
+      ModelRunner.exchange(model);
+
+      assertThat(middle(output)).isZero();
+      assertThat(middle(tokens)).isNotZero();
+    }
+  }
+
+  private static float middle(Tensor matrix) {
+    return Lanes.getFloat(matrix.data_ptr().address() + matrix.nbytes() / 2);
   }
 
   @Test
