@@ -48,7 +48,7 @@ final class RowCosts {
     }
 
     void add(double sample) {
-      if (samples == 0) {
+      if (value == 0) {
         value = sample;
       } else if (samples < FIRST) {
         value = Math.min(value, sample);
@@ -87,10 +87,17 @@ final class RowCosts {
       return;
     }
     double each = seconds / count;
-    double expected = unit.value * price(rows);
-    unit.add(each / price(rows));
-    // A machine that others use is slower at times by much, and all its prices are the same.
-    if (each < ORDINARY * expected && expected < ORDINARY * each) {
+    if (unit.value == 0) {
+      unit.value = each / expected(rows);
+    }
+    boolean ordinary = true;
+    if (prices[rows].isKnown()) {
+      double expected = unit.value * price(rows);
+      // A machine that others use is slower at times by much, and all its prices are the same.
+      ordinary = each < ORDINARY * expected && expected < ORDINARY * each;
+      unit.add(each / price(rows));
+    }
+    if (ordinary) {
       prices[rows].add(each / unit.value);
     }
   }
@@ -98,15 +105,15 @@ final class RowCosts {
   /** Takes the time of a head's prediction, of all ids or of those that exits draft from. */
   void addHead(int head, boolean ofDrafts, int rows, double seconds) {
     spent += seconds;
-    if (unit.isKnown()) {
+    if (unit.value > 0) {
       (ofDrafts ? drafts : heads)[head].add(seconds / (unit.value * price(rows)));
     }
   }
 
   /** Takes the time of a whole step. */
   void addStep(double seconds) {
-    if (unit.isKnown()) {
-      overhead.add((seconds - spent) / unit.value);
+    if (unit.value > 0) {
+      overhead.add(Math.max(0, seconds - spent) / unit.value);
     }
     spent = 0;
   }

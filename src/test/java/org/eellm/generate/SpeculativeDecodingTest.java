@@ -12,12 +12,15 @@ import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class SpeculativeDecodingTest {
   private static final int THREADS = Torch.threads();
@@ -82,6 +85,49 @@ final class SpeculativeDecodingTest {
             .hasSize(confirmed);
       }
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8, 32})
+  void generate_adaptiveDraftsAndShortList_isTheFullModelsText(int batchSize) {
+    List<Integer> listed = IntStream.range(0, 100).map(i -> 2 * i).boxed().toList();
+    for (DataType type : DataType.values()) {
+      try (Decoder decoder = SmallModel.withWideHeads(type)) {
+        for (Vocabulary vocabulary :
+            List.of(
+                Vocabulary.of(SmallModel.VOCABULARY),
+                new Vocabulary(SmallModel.VOCABULARY, listed))) {
+          Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabulary(vocabulary);
+          List<Result> full = texts(decoder, limits, Decoding.full());
+          List<Result> drafted = texts(decoder, limits, new Decoding.AdaptiveDrafts());
+
+          assertThat(drafted)
+              .extracting(Result::ids)
+              .isEqualTo(full.stream().map(Result::ids).toList());
+          assertThat(drafted)
+              .extracting(result -> result.usage().draftedTokens())
+              .anyMatch(count -> count > 0);
+        }
+      }
+    }
+  }
+
+  /** Greedy texts and drawn ones, of 40 prompts. */
+  private static List<Result> texts(Decoder decoder, Limits limits, Decoding decoding) {
+    return Generator.generate(
+        decoder,
+        limits,
+        IntStream.range(0, 40)
+            .mapToObj(
+                i ->
+                    new Request(
+                        prompt(i),
+                        30,
+                        Set.of(),
+                        decoding,
+                        i % 2 == 0 ? Sampler.greedy() : new RandomSampler(0.9, 0, 0.9, 1, i)))
+            .toList(),
+        TokenListener.none());
   }
 
   @Test
