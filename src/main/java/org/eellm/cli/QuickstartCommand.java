@@ -75,10 +75,10 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final List<Double> THRESHOLDS = List.of(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
 
   /** Of a completion. */
-  private static final int MAX_TOKENS = 64;
+  private static final int MAX_TOKENS = 128;
 
   /** Of what is before a method's body; with the completion they fit the model's positions. */
-  private static final int PROMPT_TOKENS = 192;
+  private static final int PROMPT_TOKENS = 128;
 
   /** Ids that exits draft from: a quarter of all. */
   private static final int DRAFT_VOCABULARY = 1024;

@@ -33,7 +33,7 @@ public record Sweep(
    *
    * @param shares of the tokens that left at each head, shallowest first
    * @param meanLayer that tokens left after
-   * @param tokensPerSecond one text at a time, with the prompts' own tokens in the time
+   * @param tokensPerSecond one text at a time, from each text's first token on
    * @param speedUp over the full model, which took turns with it
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
@@ -168,8 +168,8 @@ public record Sweep(
     return text.append(
             """
 
-            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time of
-            %d rounds in which settings and full model took turns. A setting agrees where its token, given the full model's text before
+            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time after
+            its first token, of %d rounds in which settings and full model took turns. A setting agrees where its token, given the full model's text before
             it, is the full model's. A star: no other setting is faster and agrees no less.
             """
                 .formatted(tokens, prompts, rounds))

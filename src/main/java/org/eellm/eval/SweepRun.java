@@ -31,7 +31,7 @@ import org.eellm.generate.ScoreListener;
  * full model's, and is then given the full model's. So all do the same work on the same text, and
  * one early slip does not count again and again. Speculation, whose text is the full model's
  * anyway, writes by itself. A text's time is the shortest of rounds in which all settings take
- * turns with the full model, with the prompt's own tokens in it.
+ * turns with the full model, from its first token on: prompts take the same in all ways.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -104,10 +104,10 @@ public final class SweepRun {
         shorten(shortest[i], pass(decodings.get(i)).results());
       }
     }
-    double full = Arrays.stream(shortest[0]).sum();
+    double full = seconds(shortest[0]);
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = Arrays.stream(shortest[i + 1]).sum();
+      double time = seconds(shortest[i + 1]);
       Pass pass = passes.get(i + 1);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -116,7 +116,7 @@ public final class SweepRun {
               settings.get(i),
               shares(tokens),
               tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
-              tokens() / time,
+              (tokens() - texts.size()) / time,
               full / time,
               pass.agreement(),
               acceptance(pass.results()),
@@ -195,10 +195,16 @@ public final class SweepRun {
     return new OwnTexts((double) same / own.size(), perplexity(own));
   }
 
+  /** Never 0, which texts of a single token would take. */
+  private static double seconds(double[] shortest) {
+    return Math.max(1e-9, Arrays.stream(shortest).sum());
+  }
+
   /** Every round does the same work on a text, and a shared machine only ever slows it. */
   private static void shorten(double[] shortest, List<Result> results) {
     for (int i = 0; i < shortest.length; i++) {
-      shortest[i] = Math.min(shortest[i], results.get(i).seconds());
+      Result result = results.get(i);
+      shortest[i] = Math.min(shortest[i], result.seconds() - result.firstTokenSeconds());
     }
   }
 

@@ -12,6 +12,7 @@ final class Candidates {
   private int[] ids = {}; // ascending
   private float[] weights = {}; // 0 for ids that cannot be drawn
   private long[] order = {}; // of some ids, for a choice among them
+  private float[] uniforms = {}; // of a token's noise, by place
   private int count;
   private double total;
 
@@ -44,6 +45,17 @@ final class Candidates {
     }
     exponentials(weights, count, 1 / temperature);
     sum();
+  }
+
+  /**
+   * Gives the ids other names.
+   *
+   * @param names of the ids from 0 on, ascending; none to leave them
+   */
+  void rename(int[] names) {
+    for (int i = 0; i < count && names.length > 0; i++) {
+      ids[i] = names[ids[i]];
+    }
   }
 
   private void reserve(int size) {
@@ -245,17 +257,15 @@ final class Candidates {
    * @param noise of the token
    */
   int first(Noise noise) {
-    int likeliest = 0;
-    for (int i = 1; i < count; i++) {
-      if (weights[i] > weights[likeliest]) {
-        likeliest = i;
-      }
+    if (uniforms.length < count) {
+      uniforms = new float[ids.length];
     }
-    int first = likeliest;
+    noise.lowerBounds(ids, count, uniforms);
+    int first = likeliest();
     double least = noise.waiting(ids[first]) / weights[first];
     for (int i = 0; i < count; i++) {
       // A time is at least the number that it is made from: few logarithms are needed.
-      if (noise.uniform(ids[i]) < least * weights[i] && weights[i] > 0) {
+      if (uniforms[i] < least * weights[i]) {
         double time = noise.waiting(ids[i]) / weights[i];
         if (time < least) {
           least = time;
@@ -264,5 +274,17 @@ final class Candidates {
       }
     }
     return ids[first];
+  }
+
+  private int likeliest() {
+    float largest = 0;
+    for (int i = 0; i < count; i++) {
+      largest = Math.max(largest, weights[i]);
+    }
+    int place = 0;
+    while (weights[place] < largest) {
+      place++;
+    }
+    return place;
   }
 }

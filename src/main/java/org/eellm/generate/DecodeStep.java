@@ -172,7 +172,6 @@ final class DecodeStep {
         drafts
             ? runner.draft(head, block, asked, askedCount)
             : runner.predict(head, block, asked, askedCount);
-    costs.addHead(head.index(), drafts, askedCount, seconds(start));
     int row = 0;
     for (int i = 0; i < asking.size(); i++) {
       Sequence sequence = asking.get(i);
@@ -183,6 +182,8 @@ final class DecodeStep {
       tell(sequence, output, row, count);
       row += count;
     }
+    // With what samplers and policies take, which drafts multiply.
+    costs.addHead(head.index(), drafts, askedCount, seconds(start));
   }
 
   private static double seconds(long start) {

@@ -21,6 +21,17 @@ record Noise(long key) {
     return (mixed(key + GOLDEN * id) >>> 11) * 0x1.0p-53;
   }
 
+  /**
+   * Writes numbers that are below {@link #uniform} by at most 2^-24, for many ids at once.
+   *
+   * @param to the id's at its place
+   */
+  void lowerBounds(int[] ids, int count, float[] to) {
+    for (int i = 0; i < count; i++) {
+      to[i] = (mixed(key + GOLDEN * ids[i]) >>> 40) * 0x1.0p-24f;
+    }
+  }
+
   /** An exponentially distributed time with mean 1, not below {@link #uniform}. */
   double waiting(int id) {
     return -Math.log1p(-uniform(id));

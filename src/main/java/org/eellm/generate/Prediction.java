@@ -103,6 +103,16 @@ public final class Prediction {
     return output.logits(row);
   }
 
+  /** The ids that the head was asked for, ascending; all, if there are none. */
+  int[] listed() {
+    return output.ids();
+  }
+
+  /** A copy of the logits of the listed ids, in their order. */
+  float[] listedLogits() {
+    return output.listedLogits(row);
+  }
+
   /** The same with all logits divided by a temperature; a positive number. */
   public Prediction tempered(double temperature) {
     return temperature == 1

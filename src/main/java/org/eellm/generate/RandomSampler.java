@@ -74,15 +74,22 @@ public record RandomSampler(
   }
 
   private int best(Prediction prediction) {
-    return penalties.equals(Penalties.NONE) && logitBias.isEmpty()
-        ? prediction.best()
-        : Candidates.best(logits(prediction));
+    return changesLogits() ? Candidates.best(logits(prediction)) : prediction.best();
   }
 
   private Candidates candidates(Prediction prediction) {
-    Candidates memory = SCRATCH.get();
-    memory.fill(logits(prediction), temperature, topK);
-    return memory.topP(topP).minP(minP);
+    Candidates candidates = SCRATCH.get();
+    if (changesLogits()) {
+      candidates.fill(logits(prediction), temperature, topK);
+    } else {
+      candidates.fill(prediction.listedLogits(), temperature, topK);
+      candidates.rename(prediction.listed());
+    }
+    return candidates.topP(topP).minP(minP);
+  }
+
+  private boolean changesLogits() {
+    return !penalties.equals(Penalties.NONE) || !logitBias.isEmpty();
   }
 
   private float[] logits(Prediction prediction) {

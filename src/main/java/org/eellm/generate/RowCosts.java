@@ -28,6 +28,7 @@ final class RowCosts {
   private final Median[] drafts; // the same of the short list
   private final Median overhead = new Median(STEP); // of a step, in units
   private final boolean learns;
+  private int anchor; // the number of rows whose price stays
   private final double assumedHead; // in units
   private double spent; // seconds on branches and heads in this step
 
@@ -97,8 +98,10 @@ final class RowCosts {
       ordinary = each < ORDINARY * expected && expected < ORDINARY * each;
       unit.add(each / price(rows));
     }
-    if (ordinary) {
+    if (ordinary && rows != anchor) {
       prices[rows].add(each / unit.value);
+      // One price stays, else unit and prices would drift apart together.
+      anchor = anchor == 0 && prices[rows].isKnown() ? rows : anchor;
     }
   }
 
@@ -155,23 +158,29 @@ final class RowCosts {
     if (rows > MOST) {
       return price(MOST) * rows / MOST;
     }
-    int below = rows;
-    while (below > 0 && !prices[below].isKnown()) {
-      below--;
+    int below = 0; // the nearest known
+    double floor = 0; // more rows cost no less
+    for (int fewer = 1; fewer <= rows; fewer++) {
+      if (prices[fewer].isKnown()) {
+        below = fewer;
+        floor = Math.max(floor, prices[fewer].value);
+      }
     }
     if (below == rows) {
-      return prices[rows].value;
+      return floor;
     }
     int above = rows + 1;
     while (above <= MOST && !prices[above].isKnown()) {
       above++;
     }
-    if (below > 0 && above <= MOST) {
-      double share = (double) (rows - below) / (above - below);
-      return prices[below].value + share * (prices[above].value - prices[below].value);
+    if (below == 0) {
+      return above > MOST ? expected(rows) : prices[above].value * expected(rows) / expected(above);
     }
-    int next = below > 0 ? below : above;
-    return next > MOST ? expected(rows) : prices[next].value * expected(rows) / expected(next);
+    if (above > MOST) {
+      return floor * expected(rows) / expected(below);
+    }
+    double share = (double) (rows - below) / (above - below);
+    return floor + share * Math.max(0, prices[above].value - floor);
   }
 
   private static double expected(int rows) {

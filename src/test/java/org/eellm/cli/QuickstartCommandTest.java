@@ -17,6 +17,7 @@ import java.util.stream.StreamSupport;
 import javax.imageio.ImageIO;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,7 +27,7 @@ import picocli.CommandLine;
 final class QuickstartCommandTest {
   private static final List<String> TINY =
       List.of(
-          "--words=3",
+          "--methods=3",
           "--rounds=1",
           "--set=model.hidden_size=32",
           "--set=model.num_layers=3",
@@ -54,13 +55,17 @@ final class QuickstartCommandTest {
     assertIsPicture(output.resolve("loss.png"));
     assertIsPicture(output.resolve("tradeoff.png"));
     RunConfig config = ConfigFile.read(output.resolve("config.yaml"), List.of());
-    assertThat(config.model().vocabSize()).isEqualTo(1024);
+    assertThat(config.model().vocabSize()).isEqualTo(4096);
     assertThat(config.train().steps()).isEqualTo(4);
 
     assertThat(out.toString().lines())
-        .anyMatch(line -> line.startsWith("  whale (noun):"))
-        .anyMatch(line -> line.matches("threshold +exit 1 +exit 2 +final +tokens/s .*"))
-        .anyMatch(line -> line.matches("full model +100 % +[\\d,]+ +1.00 +100.0 %"));
+        .anyMatch(line -> line.startsWith("Methods of a library that the model never saw"))
+        .anyMatch(line -> line.matches(" +exit 1 +exit 2 +final +tokens/s .*"))
+        .anyMatch(line -> line.matches("full model +100 % +[\\d,]+ +1.00 +100.0 %"))
+        .anyMatch(line -> line.matches("lossless +.* 100.0 %"));
+    try (LoadedModel model = LoadedModel.load(output, Device.CPU)) {
+      assertThat(model.vocabulary().drafts()).hasSize(1024);
+    }
     assertNextCommandsParse();
 
     assertThat(quickstart(output, TINY)).isEqualTo(2);
@@ -68,7 +73,7 @@ final class QuickstartCommandTest {
         .isEqualTo(
             "eellm: --output %s: holds a finished quickstart; remove that folder, or give another one\n"
                 .formatted(output));
-    assertThat(eellm("generate", "--model", output.toString(), "--prompt", "owl (noun):"))
+    assertThat(eellm("generate", "--model", output.toString(), "--prompt", "class A {"))
         .as(err::toString)
         .isZero();
 
@@ -84,12 +89,13 @@ final class QuickstartCommandTest {
   private static void assertTable(JsonNode report) {
     JsonNode sweep = report.path("sweep");
     assertThat(sweep.path("prompts").asInt()).isEqualTo(3);
-    assertThat(sweep.path("tokens").asInt()).isBetween(3, 3 * 40);
+    assertThat(sweep.path("tokens").asInt()).isBetween(3, 3 * 128);
     assertThat(sweep.path("full_tokens_per_second").asDouble()).isPositive();
     List<JsonNode> rows = StreamSupport.stream(sweep.path("rows").spliterator(), false).toList();
-    assertThat(rows)
+    assertThat(rows.subList(1, rows.size()))
         .extracting(row -> row.path("setting").path("threshold").asDouble())
-        .containsExactly(1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1);
+        .containsExactly(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
+    assertThat(rows.getFirst().path("setting").path("mode").textValue()).isEqualTo("speculative");
     for (JsonNode row : rows) {
       JsonNode shares = row.path("shares");
       double sum =
@@ -103,10 +109,10 @@ final class QuickstartCommandTest {
               within(1e-6));
       assertThat(row.path("agreement").asDouble()).isBetween(0.0, 1.0);
     }
-    // Nothing is that sure after four steps: all tokens are the full model's.
+    // Drafts lose nothing: all tokens are the full model's.
     assertThat(rows.getFirst().path("agreement").asDouble()).isEqualTo(1);
     assertThat(rows.getFirst().path("shares").path("final").asDouble()).isEqualTo(1);
-    assertThat(report.path("definitions")).isNotEmpty();
+    assertThat(report.path("methods")).isNotEmpty();
   }
 
   private static void assertIsPicture(Path file) throws IOException {
@@ -129,7 +135,7 @@ final class QuickstartCommandTest {
       delimiter = '|',
       textBlock =
           """
-          --words=0                    | --words: 0 is below 1
+          --methods=0                  | --methods: 0 is below 1
           --rounds=-1                  | --rounds: -1 is below 1
           --set=data.sources=[mine]    | --set data: quickstart brings its own text
           --set=data.tokenizer=mine    | --set data: quickstart brings its own text

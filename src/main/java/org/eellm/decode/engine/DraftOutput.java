@@ -63,6 +63,11 @@ record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadO
   }
 
   @Override
+  public float[] listedLogits(int row) {
+    return listed.logits(row);
+  }
+
+  @Override
   public HeadOutput tempered(double by) {
     return new DraftOutput(listed.tempered(by), ids, vocabSize);
   }

@@ -37,6 +37,19 @@ public interface HeadOutput {
   /** A copy of the logits, [vocabulary]. */
   float[] logits(int row);
 
+  /** The ids that were asked for, ascending; all, if there are none. */
+  default int[] ids() {
+    return ALL;
+  }
+
+  /** A copy of the logits of the listed ids, in their order. */
+  default float[] listedLogits(int row) {
+    return logits(row);
+  }
+
+  /** No list. */
+  int[] ALL = {};
+
   /** The same with all logits divided by a temperature above 0. */
   HeadOutput tempered(double by);
 }
