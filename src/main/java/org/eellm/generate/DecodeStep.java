@@ -111,7 +111,7 @@ final class DecodeStep {
       fill(moving);
       long start = System.nanoTime();
       runner.run(below, tap, block);
-      costs.addBranches(tap - below, block.rows(), seconds(start));
+      costs.addBranches(below, tap, block.rows(), seconds(start));
       for (Head head : heads) {
         if (head.tap() == tap) {
           ask(head, false);

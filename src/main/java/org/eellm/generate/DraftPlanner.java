@@ -84,7 +84,7 @@ final class DraftPlanner {
     chosen = NONE;
     length = 0;
     costOfToken =
-        (costs.branches(all, sequences) + costs.head(top, sequences) + costs.overhead())
+        (costs.branches(0, all, sequences) + costs.head(top, sequences) + costs.overhead())
             / sequences;
     for (int exit = 0; exit < acceptances.length; exit++) {
       double a = Math.min(acceptances[exit].mean(), 0.999);
@@ -124,7 +124,7 @@ final class DraftPlanner {
 
   /** What a token costs in the layers below an exit; a batch shares them. */
   private double below(int exit) {
-    return (costs.branches(heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
+    return (costs.branches(0, heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
   }
 
   private double question(int exit) {
@@ -134,9 +134,9 @@ final class DraftPlanner {
   /** What a sequence's rows cost in the layers above an exit and in the final head. */
   private double above(int exit, int rows) {
     int top = heads.size() - 1;
-    int branches = heads.get(top).tap() - heads.get(exit).tap();
     int all = rows * sequences;
-    return (costs.branches(branches, all) + costs.head(top, all)) / sequences;
+    return (costs.branches(heads.get(exit).tap(), heads.get(top).tap(), all) + costs.head(top, all))
+        / sequences;
   }
 
   /** What a further token of a draft costs. */

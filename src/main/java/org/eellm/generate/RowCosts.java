@@ -3,6 +3,7 @@ package org.eellm.generate;
 import java.util.Arrays;
 import org.eellm.config.ParameterCount;
 import org.eellm.model.Decoder;
+import org.eellm.model.Head;
 
 /**
  * What steps cost here, learned from the steps themselves, in units of a branch with one row. How
@@ -22,13 +23,16 @@ final class RowCosts {
   /** How far prices move with a sample. */
   private static final double STEP = 0.02;
 
+  private static final Median NO_ANCHOR = new Median(0);
+
   private final Median unit = new Median(0.1); // seconds of a branch with one row
-  private final Median[] prices = new Median[MOST + 1]; // of a branch, by rows, in units
+  private final int[] ends; // branches up to each exit's, and to the top
+  private final Median[][] prices; // of a branch, by what exit it is below and by rows, in units
   private final Median[] heads; // with one row, in units
   private final Median[] drafts; // the same of the short list
   private final Median overhead = new Median(STEP); // of a step, in units
   private final boolean learns;
-  private int anchor; // the number of rows whose price stays
+  private Median anchor = NO_ANCHOR; // the price that stays
   private final double assumedHead; // in units
   private double spent; // seconds on branches and heads in this step
 
@@ -74,34 +78,52 @@ final class RowCosts {
     learns = model.parallel().size() == 1;
     assumedHead =
         (double) parameters.finalHead() * model.allHeads().getLast().tap() / parameters.trunk();
-    Arrays.setAll(prices, _ -> new Median(STEP));
+    ends = model.allHeads().stream().mapToInt(Head::tap).distinct().toArray();
+    prices = new Median[ends.length][MOST + 1];
+    for (Median[] some : prices) {
+      Arrays.setAll(some, _ -> new Median(STEP));
+    }
     heads = new Median[headCount];
     drafts = new Median[headCount];
     Arrays.setAll(heads, _ -> new Median(STEP));
     Arrays.setAll(drafts, _ -> new Median(STEP));
   }
 
-  /** Takes the time of some branches. */
-  void addBranches(int count, int rows, double seconds) {
+  /**
+   * Takes the time of some branches.
+   *
+   * @param from the first one's number
+   * @param to the number after the last one's
+   */
+  void addBranches(int from, int to, int rows, double seconds) {
     spent += seconds;
     if (rows > MOST || !learns) {
       return;
     }
-    double each = seconds / count;
+    double each = seconds / (to - from);
     if (unit.value == 0) {
       unit.value = each / expected(rows);
     }
-    boolean ordinary = true;
-    if (prices[rows].isKnown()) {
-      double expected = unit.value * price(rows);
-      // A machine that others use is slower at times by much, and all its prices are the same.
-      ordinary = each < ORDINARY * expected && expected < ORDINARY * each;
-      unit.add(each / price(rows));
+    for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
+      if (from < ends[part] && to > start) {
+        add(part, rows, each);
+      }
     }
-    if (ordinary && rows != anchor) {
-      prices[rows].add(each / unit.value);
+  }
+
+  private void add(int part, int rows, double seconds) {
+    Median price = prices[part][rows];
+    boolean ordinary = true;
+    if (price.isKnown()) {
+      double expected = unit.value * price(part, rows);
+      // A machine that others use is slower at times by much, and all its prices are the same.
+      ordinary = seconds < ORDINARY * expected && expected < ORDINARY * seconds;
+      unit.add(seconds / price(part, rows));
+    }
+    if (ordinary && price != anchor) {
+      price.add(seconds / unit.value);
       // One price stays, else unit and prices would drift apart together.
-      anchor = anchor == 0 && prices[rows].isKnown() ? rows : anchor;
+      anchor = anchor == NO_ANCHOR && price.isKnown() ? price : anchor;
     }
   }
 
@@ -109,7 +131,7 @@ final class RowCosts {
   void addHead(int head, boolean ofDrafts, int rows, double seconds) {
     spent += seconds;
     if (unit.value > 0) {
-      (ofDrafts ? drafts : heads)[head].add(seconds / (unit.value * price(rows)));
+      (ofDrafts ? drafts : heads)[head].add(seconds / (unit.value * relative(rows)));
     }
   }
 
@@ -126,19 +148,29 @@ final class RowCosts {
     return overhead.value;
   }
 
-  /** What some branches cost. */
-  double branches(int count, int rows) {
-    return count * price(rows);
+  /**
+   * What some branches cost.
+   *
+   * @param from the first one's number
+   * @param to the number after the last one's
+   */
+  double branches(int from, int to, int rows) {
+    double sum = 0;
+    for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
+      int count = Math.min(to, ends[part]) - Math.max(from, start);
+      sum += count > 0 ? count * price(part, rows) : 0;
+    }
+    return sum;
   }
 
   /** What a head's prediction costs; where it was never asked, as much as another one's. */
   double head(int head, int rows) {
-    return known(heads, head) * price(rows);
+    return known(heads, head) * relative(rows);
   }
 
   /** What an exit's draft costs. */
   double draft(int exit, int rows) {
-    return known(drafts, exit) * price(rows);
+    return known(drafts, exit) * relative(rows);
   }
 
   private double known(Median[] medians, int index) {
@@ -153,34 +185,41 @@ final class RowCosts {
     return assumedHead;
   }
 
-  /** What a branch costs with so many rows. */
-  private double price(int rows) {
+  /** What rows cost at the top, in single ones: of heads, this is not told apart. */
+  private double relative(int rows) {
+    return price(ends.length - 1, rows) / price(ends.length - 1, 1);
+  }
+
+  /** What a branch costs with so many rows. Layers that drafts pass often may stay in a cache. */
+  private double price(int part, int rows) {
     if (rows > MOST) {
-      return price(MOST) * rows / MOST;
+      return price(part, MOST) * rows / MOST;
     }
     int below = 0; // the nearest known
     double floor = 0; // more rows cost no less
     for (int fewer = 1; fewer <= rows; fewer++) {
-      if (prices[fewer].isKnown()) {
+      if (prices[part][fewer].isKnown()) {
         below = fewer;
-        floor = Math.max(floor, prices[fewer].value);
+        floor = Math.max(floor, prices[part][fewer].value);
       }
     }
     if (below == rows) {
       return floor;
     }
     int above = rows + 1;
-    while (above <= MOST && !prices[above].isKnown()) {
+    while (above <= MOST && !prices[part][above].isKnown()) {
       above++;
     }
     if (below == 0) {
-      return above > MOST ? expected(rows) : prices[above].value * expected(rows) / expected(above);
+      return above > MOST
+          ? expected(rows)
+          : prices[part][above].value * expected(rows) / expected(above);
     }
     if (above > MOST) {
       return floor * expected(rows) / expected(below);
     }
     double share = (double) (rows - below) / (above - below);
-    return floor + share * Math.max(0, prices[above].value - floor);
+    return floor + share * Math.max(0, prices[part][above].value - floor);
   }
 
   private static double expected(int rows) {

@@ -55,7 +55,7 @@ final class DraftPlannerTest {
       double total = BRANCH; // of the step beside branches and heads
       for (int rows = 1; rows <= 12; rows++) {
         double seconds = 10 * BRANCH * (1 + furtherRow * (rows - 1));
-        costs.addBranches(10, rows, seconds);
+        costs.addBranches(0, 10, rows, seconds);
         total += seconds;
       }
       for (Head head : model.allHeads()) {
