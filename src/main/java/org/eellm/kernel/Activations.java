@@ -12,7 +12,7 @@ public final class Activations implements AutoCloseable {
   private final int capacity;
   private final int in;
   private final int padded; // in, in whole groups
-  private final float[] interleaved; // input i of row r of a group of n rows at i n + r
+  private final float[] floats; // [rows, padded]
   private final Optional<NativeBuffer> pairs; // bfloat16, [rows, padded]
   private int rows;
   private boolean vectors;
@@ -24,8 +24,7 @@ public final class Activations implements AutoCloseable {
     int together = kernel.format().inputsTogether();
     padded = Math.ceilDiv(in, together) * together;
     int most = Math.min(kernel.mostVectorRows(), capacity);
-    int group = kernel.vectorGroup();
-    interleaved = new float[Math.ceilDiv(most, group) * group * padded];
+    floats = new float[most * padded];
     pairs =
         most < capacity
             ? Optional.of(
@@ -62,13 +61,13 @@ public final class Activations implements AutoCloseable {
     return vectors ? kernel.vectorGroup() : ProductKernel.MICRO_KERNEL_ROWS;
   }
 
-  float[] interleaved() {
-    return interleaved;
+  float[] floats() {
+    return floats;
   }
 
-  /** Where the rows of a group begin among the interleaved. */
-  int start(int firstRow) {
-    return firstRow * padded;
+  /** Where a row begins among the floats. */
+  int start(int row) {
+    return row * padded;
   }
 
   /** Address of a row in bfloat16. */
@@ -90,23 +89,14 @@ public final class Activations implements AutoCloseable {
       Rounding.store(values, from, count, pairs(row) + 2L * column);
       return;
     }
-    int group = kernel.vectorGroup();
-    int first = row / group * group;
-    int width = Math.min(group, rows - first);
-    int to = start(first) + row - first;
-    boolean rounded = kernel.format() == WeightFormat.BFLOAT16;
-    if (width > 1) {
-      for (int i = 0; i < count; i++) {
-        float x = values[from + i];
-        interleaved[to + (column + i) * width] = rounded ? Rounding.rounded(x) : x;
-      }
-    } else if (rounded) {
-      Rounding.round(values, from, count, interleaved, to + column);
+    int to = start(row) + column;
+    if (kernel.format() == WeightFormat.BFLOAT16) {
+      Rounding.round(values, from, count, floats, to);
     } else {
-      System.arraycopy(values, from, interleaved, to + column, count);
+      System.arraycopy(values, from, floats, to, count);
     }
     for (int i = in; i < padded && column + count == in; i++) {
-      interleaved[to + i * width] = 0;
+      floats[start(row) + i] = 0;
     }
   }
 

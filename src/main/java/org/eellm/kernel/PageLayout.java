@@ -3,6 +3,10 @@ package org.eellm.kernel;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static org.eellm.kernel.Lanes.MEMORY;
 
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
 /**
  * How a head's keys and values of {@link #POSITIONS} positions lie in memory: as packed matrices.
  * Keys [width / g][16][g], so that a query meets 16 positions at once; values [16 / g][width][g].
@@ -53,8 +57,9 @@ public record PageLayout(WeightFormat format, int width) {
    * @param offset of the position in it
    * @param key [width]
    * @param value address, float32
+   * @param scratch address of room for a key in bfloat16, in whole pairs
    */
-  public void write(long page, int offset, float[] key, long value) {
+  public void write(long page, int offset, float[] key, long value, long scratch) {
     long keys = page + 4L * offset;
     long values = page + keyBytes() + offset / format.inputsTogether() * valueStepBytes();
     switch (format) {
@@ -65,21 +70,51 @@ public record PageLayout(WeightFormat format, int width) {
         RowArithmetic.copy(value, values, width);
       }
       case BFLOAT16 -> {
-        writePairs(key, keys);
+        Rounding.store(key, 0, width, scratch);
+        if (width % 2 == 1) {
+          Lanes.put(0, scratch + 2L * width);
+        }
+        spread(scratch, keySteps(), page, offset);
         Rounding.storeHalves(value, width, offset % 2, values);
       }
       case INT8 -> throw new IllegalStateException();
     }
   }
 
-  private void writePairs(float[] key, long keys) {
-    for (int i = 0; i + 1 < width; i += 2) {
-      int pair = Lanes.bfloat16(key[i]) & 0xFFFF | Lanes.bfloat16(key[i + 1]) << 16;
-      MEMORY.set(JAVA_INT_UNALIGNED, keys + 2L * POSITIONS * i, pair);
+  /**
+   * Spreads pairs over vectors of pairs, a position's each. Whole vectors are read and written:
+   * what attention reads next then comes from memory all at once, and where memory is slow the
+   * reads wait together. Written out (see {@link Lanes}).
+   */
+  private static void spread(long pairs, int count, long page, int offset) {
+    long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
+    VectorMask<Integer> place =
+        IntVector.zero(Lanes.INTS).addIndex(1).compare(VectorOperators.EQ, offset % Lanes.WIDTH);
+    int fours = count - count % 4;
+    for (int i = 0; i < fours; i += 4) {
+      long at = to + 4L * POSITIONS * i;
+      long from = pairs + 4L * i;
+      IntVector a = IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at, Lanes.ORDER);
+      IntVector b =
+          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 4L * POSITIONS, Lanes.ORDER);
+      IntVector c =
+          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 8L * POSITIONS, Lanes.ORDER);
+      IntVector d =
+          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 12L * POSITIONS, Lanes.ORDER);
+      a.blend(MEMORY.get(JAVA_INT_UNALIGNED, from), place)
+          .intoMemorySegment(MEMORY, at, Lanes.ORDER);
+      b.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 4), place)
+          .intoMemorySegment(MEMORY, at + 4L * POSITIONS, Lanes.ORDER);
+      c.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 8), place)
+          .intoMemorySegment(MEMORY, at + 8L * POSITIONS, Lanes.ORDER);
+      d.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 12), place)
+          .intoMemorySegment(MEMORY, at + 12L * POSITIONS, Lanes.ORDER);
     }
-    if (width % 2 == 1) {
-      int last = Lanes.bfloat16(key[width - 1]) & 0xFFFF;
-      MEMORY.set(JAVA_INT_UNALIGNED, keys + 2L * POSITIONS * (width - 1), last);
+    for (int i = fours; i < count; i++) {
+      long at = to + 4L * POSITIONS * i;
+      IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at, Lanes.ORDER)
+          .blend(MEMORY.get(JAVA_INT_UNALIGNED, pairs + 4L * i), place)
+          .intoMemorySegment(MEMORY, at, Lanes.ORDER);
     }
   }
 

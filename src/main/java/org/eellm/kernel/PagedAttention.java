@@ -19,6 +19,8 @@ public final class PagedAttention implements AutoCloseable {
   private static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
   private static final int TILE = ProductKernel.SUMS / VECTORS; // rows
 
+  private static final float[] INDEX = index(); // of a position in its group
+
   private static final float LOWEST = -87.3f;
   private static final float LOG2_E = 1.44269504f;
   private static final float ROUND = 12582912f;
@@ -26,32 +28,45 @@ public final class PagedAttention implements AutoCloseable {
   private static final float LN_2_LOW = 2.12194440e-4f;
 
   private final PageLayout layout;
-  private final float[] query;
+  private final int inputs; // of a query, in whole groups
+  private final float[] padded; // queries where they are not whole groups
   private final float[] weights = new float[TILE * GROUP];
-  private final float[] rowWeights = new float[GROUP];
   private final float[] largest = new float[TILE];
   private final float[] totals = new float[TILE * Lanes.WIDTH];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer sums;
-  private final float[] zeros;
   private final TileKernel[] products = new TileKernel[TILE + 1]; // by rows
+  private final TileKernel[] halfProducts = new TileKernel[TILE + 1]; // of half the pages
+  private final TileKernel[] firstMixtures = new TileKernel[TILE + 1]; // which begin the sums
   private final TileKernel[] mixtures = new TileKernel[TILE + 1];
   private final int valueVectors;
 
   /** Attention over pages of this layout. */
   public PagedAttention(PageLayout layout) {
     this.layout = layout;
-    int inputs = layout.keySteps() * layout.format().inputsTogether();
-    query = new float[TILE * inputs];
+    inputs = layout.keySteps() * layout.format().inputsTogether();
+    padded = new float[inputs == layout.width() ? 0 : TILE * inputs];
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
-    zeros = new float[TILE * layout.valueWidth()];
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
+    WeightFormat format = layout.format();
     for (int rows = 1; rows <= TILE; rows++) {
-      products[rows] =
-          TileKernels.of(new Variant(layout.format(), rows, PAGES, VECTORS / PAGES, false));
-      mixtures[rows] = TileKernels.of(new Variant(layout.format(), rows, 1, valueVectors, true));
+      products[rows] = TileKernels.of(new Variant(format, rows, PAGES, VECTORS / PAGES, false));
+      halfProducts[rows] =
+          rows > 1 && PAGES > 1
+              ? TileKernels.of(new Variant(format, rows, PAGES / 2, VECTORS / PAGES, false))
+              : products[rows]; // few sums wait for themselves: half would take as long
+      firstMixtures[rows] = TileKernels.of(new Variant(format, rows, 1, valueVectors, false));
+      mixtures[rows] = TileKernels.of(new Variant(format, rows, 1, valueVectors, true));
     }
+  }
+
+  private static float[] index() {
+    float[] index = new float[GROUP];
+    for (int i = 0; i < GROUP; i++) {
+      index[i] = i;
+    }
+    return index;
   }
 
   /**
@@ -74,12 +89,20 @@ public final class PagedAttention implements AutoCloseable {
       float[] out) {
     for (int from = 0; from < rows; from += TILE) {
       int count = Math.min(TILE, rows - from);
-      load(queries, from, count);
+      boolean whole = padded.length == 0;
+      float[] x = whole ? queries : padded;
+      int at = whole ? from * inputs : 0;
+      if (!whole) {
+        pad(queries, from, count);
+      }
+      Arrays.fill(largest, Float.NEGATIVE_INFINITY);
+      Arrays.fill(totals, 0);
       int end = limits[from + count - 1];
       for (int position = 0; position < end; position += GROUP) {
-        score(pages, first, pageBytes, position, end, count);
+        score(pages, first, pageBytes, position, end, count, x, at);
+        int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
         for (int row = 0; row < count; row++) {
-          weigh(row, count, limits[from + row] - position);
+          weigh(row, limits[from + row] - position, vectors);
         }
         mix(pages, first, pageBytes, position, end, count);
       }
@@ -87,37 +110,37 @@ public final class PagedAttention implements AutoCloseable {
     }
   }
 
-  private void load(float[] queries, int from, int count) {
+  private void pad(float[] queries, int from, int count) {
     int width = layout.width();
     for (int row = 0; row < count; row++) {
-      for (int i = 0; i < width; i++) {
-        query[i * count + row] = queries[(from + row) * width + i];
-      }
-      for (int i = width * count + row;
-          i < layout.keySteps() * layout.format().inputsTogether() * count;
-          i += count) {
-        query[i] = 0;
-      }
+      System.arraycopy(queries, (from + row) * width, padded, row * inputs, width);
     }
-    Arrays.fill(largest, Float.NEGATIVE_INFINITY);
-    Arrays.fill(totals, 0);
-    RowArithmetic.write(zeros, 0, sums.address(), count * layout.valueWidth());
   }
 
   /** Queries times the keys of a group of positions, [count, GROUP]. */
-  private void score(int[] pages, long first, long pageBytes, int position, int end, int count) {
+  private void score(
+      int[] pages,
+      long first,
+      long pageBytes,
+      int position,
+      int end,
+      int count,
+      float[] x,
+      int at) {
     int page = position / PageLayout.POSITIONS;
     int last = (end - 1) / PageLayout.POSITIONS;
     long within = 4L * (position % PageLayout.POSITIONS);
-    products[count].run(
+    TileKernel kernel = last - page < PAGES / 2 ? halfProducts[count] : products[count];
+    kernel.run(
         first + pageBytes * pages[page] + within,
         first + pageBytes * pages[Math.min(page + 1, last)],
         first + pageBytes * pages[Math.min(page + 2, last)],
         first + pageBytes * pages[Math.min(page + 3, last)],
         4L * PageLayout.POSITIONS,
         layout.keySteps(),
-        query,
-        0,
+        x,
+        at,
+        inputs,
         scores.address(),
         4L * GROUP);
   }
@@ -126,28 +149,24 @@ public final class PagedAttention implements AutoCloseable {
    * Makes a row's scores exponentials of what they are below its largest so far.
    *
    * @param visible how many positions of the group the row sees; may be none, or more than all
+   * @param vectors of scores that there are
    */
-  private void weigh(int row, int count, int visible) {
-    long at = scores.address() + 4L * GROUP * row;
-    for (int i = Math.max(0, visible); i < GROUP; i++) {
-      Lanes.putFloat(Float.NEGATIVE_INFINITY, at + 4L * i);
-    }
-    float[] to = count == 1 ? weights : rowWeights;
-    float before = largest[row];
-    long rowSums = sums.address() + 4L * layout.valueWidth() * row;
+  private void weigh(int row, int visible, int vectors) {
     largest[row] =
-        exponentials(at, before, to, totals, row * Lanes.WIDTH, rowSums, layout.valueWidth());
-    if (visible < GROUP) {
-      Arrays.fill(to, Math.max(0, visible), GROUP, 0);
-    }
-    if (count > 1) {
-      for (int i = 0; i < GROUP; i++) {
-        weights[i * count + row] = rowWeights[i];
-      }
-    }
+        exponentials(
+            scores.address() + 4L * GROUP * row,
+            vectors,
+            visible,
+            largest[row],
+            weights,
+            row * GROUP,
+            totals,
+            row * Lanes.WIDTH,
+            sums.address() + 4L * layout.valueWidth() * row,
+            layout.valueWidth());
   }
 
-  /** What sums so far are multiplied with where a larger score has come; 0 before the first. */
+  /** What sums so far are multiplied with where a larger score has come. */
   private static float factor(float before, float max) {
     return (float) Math.exp(before - max);
   }
@@ -158,23 +177,35 @@ public final class PagedAttention implements AutoCloseable {
    *
    * <p>Written out (see {@link Lanes}).
    *
+   * @param visible of the positions; the others weigh 0
    * @param before the largest score before this group
    * @param sums address
    * @return max, or {@code before} where all is NaN
    */
   private static float exponentials(
-      long at, float before, float[] to, float[] totals, int row, long sums, int width) {
+      long at,
+      int vectors,
+      int visible,
+      float before,
+      float[] to,
+      int toAt,
+      float[] totals,
+      int row,
+      long sums,
+      int width) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector largest = FloatVector.broadcast(floats, before);
-    for (int i = 0; i < VECTORS; i++) {
+    for (int i = 0; i < vectors; i++) {
+      FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
       largest =
           largest.max(
               FloatVector.fromMemorySegment(
-                  floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER));
+                      floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+                  .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible)));
     }
     float max = largest.reduceLanes(VectorOperators.MAX);
     FloatVector total = FloatVector.fromArray(floats, totals, row);
-    if (max > before) {
+    if (max > before && before > Float.NEGATIVE_INFINITY) {
       float factor = factor(before, max);
       total = total.mul(factor);
       for (int i = 0; i < width; i += Lanes.WIDTH) {
@@ -183,10 +214,12 @@ public final class PagedAttention implements AutoCloseable {
             .intoMemorySegment(Lanes.MEMORY, sums + 4L * i, Lanes.ORDER);
       }
     }
-    for (int i = 0; i < VECTORS; i++) {
+    for (int i = 0; i < vectors; i++) {
+      FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
       FloatVector score =
           FloatVector.fromMemorySegment(
-              floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER);
+                  floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+              .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible));
       FloatVector x = score.sub(max);
       x = x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST));
       // x = n ln 2 + r; adding 1.5 * 2^23 leaves n in the low bits (as in Lanes.exp).
@@ -211,7 +244,7 @@ public final class PagedAttention implements AutoCloseable {
               .reinterpretAsFloats();
       FloatVector weight = p.fma(r.mul(r), r).add(1).mul(power);
       weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
-      weight.intoArray(to, i * Lanes.WIDTH);
+      weight.intoArray(to, toAt + i * Lanes.WIDTH);
       total = total.add(weight);
     }
     total.intoArray(totals, row);
@@ -231,8 +264,9 @@ public final class PagedAttention implements AutoCloseable {
               + pageBytes * pages[from / PageLayout.POSITIONS]
               + layout.keyBytes()
               + offset / together * layout.valueStepBytes();
+      TileKernel kernel = from == 0 ? firstMixtures[count] : mixtures[count];
       for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
-        mixtures[count].run(
+        kernel.run(
             values + (long) v * Lanes.BYTES,
             0,
             0,
@@ -240,7 +274,8 @@ public final class PagedAttention implements AutoCloseable {
             layout.valueStepBytes(),
             Math.ceilDiv(to - from, together),
             weights,
-            (from - position) * count,
+            from - position,
+            GROUP,
             sums.address() + (long) v * Lanes.BYTES,
             4L * width);
       }

@@ -247,8 +247,9 @@ public final class ProductKernel {
         0,
         stepBytes,
         w.steps(),
-        x.interleaved(),
+        x.floats(),
         at,
+        x.padded(),
         y,
         rowBytes);
   }

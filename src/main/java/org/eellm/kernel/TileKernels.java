@@ -60,6 +60,7 @@ final class TileKernels {
           CD_int,
           CD_float.arrayType(),
           CD_int,
+          CD_int,
           CD_long,
           CD_long);
 
@@ -69,11 +70,12 @@ final class TileKernels {
   private static final int STEPS = 11;
   private static final int X = 12;
   private static final int AT = 13;
-  private static final int Y = 14;
-  private static final int ROW_BYTES = 16;
-  private static final int STEP = 18; // int
-  private static final int OFFSET = 19; // long
-  private static final int SUMS = 21;
+  private static final int ROW_INPUTS = 14;
+  private static final int Y = 15;
+  private static final int ROW_BYTES = 17;
+  private static final int STEP = 19; // int
+  private static final int OFFSET = 20; // long
+  private static final int ROWS = 22; // where rows of x begin, from the first one's begin; ints
 
   private static final Map<Variant, TileKernel> KERNELS = new ConcurrentHashMap<>();
 
@@ -148,7 +150,7 @@ final class TileKernels {
           takeInput(v, i);
         }
         for (int row = 0; row < variant.rows; row++) {
-          broadcast(i * variant.rows + row);
+          broadcast(row, i);
           for (int v = 0; v < vectors; v++) {
             code.aload(input(v)).aload(broadcasted()).aload(sum(row, v));
             code.invokevirtual(FLOATS, "fma", MethodTypeDesc.of(FLOATS, VECTOR, VECTOR));
@@ -157,7 +159,7 @@ final class TileKernels {
         }
       }
       code.iinc(STEP, 1);
-      code.iload(AT).loadConstant(inputs * variant.rows).iadd().istore(AT);
+      code.iload(AT).loadConstant(inputs).iadd().istore(AT);
       code.lload(OFFSET).lload(STEP_BYTES).ladd().lstore(OFFSET);
       code.goto_(loop).labelBinding(end);
       finish();
@@ -166,6 +168,7 @@ final class TileKernels {
 
     private void begin() {
       for (int row = 0; row < variant.rows; row++) {
+        code.iload(ROW_INPUTS).loadConstant(row).imul().istore(ROWS + row);
         for (int v = 0; v < variant.streams * variant.vectors; v++) {
           if (variant.adds) {
             species("FLOATS");
@@ -249,9 +252,9 @@ final class TileKernels {
       code.invokevirtual(INTS, "lanewise", MethodTypeDesc.of(INTS, BINARY, CD_int));
     }
 
-    private void broadcast(int offset) {
+    private void broadcast(int row, int input) {
       species("FLOATS");
-      code.aload(X).iload(AT).loadConstant(offset).iadd().faload();
+      code.aload(X).iload(AT).iload(ROWS + row).iadd().loadConstant(input).iadd().faload();
       code.invokestatic(FLOATS, "broadcast", MethodTypeDesc.of(FLOATS, SPECIES, CD_float));
       code.astore(broadcasted());
     }
@@ -269,7 +272,7 @@ final class TileKernels {
     }
 
     private int sum(int row, int v) {
-      return SUMS + row * variant.streams * variant.vectors + v;
+      return ROWS + variant.rows + row * variant.streams * variant.vectors + v;
     }
 
     private int weights(int v) {

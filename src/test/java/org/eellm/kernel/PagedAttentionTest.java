@@ -163,13 +163,18 @@ final class PagedAttentionTest {
       Random random = new Random(7);
       keys = RandomMatrix.rows(length, layout.width(), random);
       values = RandomMatrix.rows(length, layout.width(), random);
-      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width())) {
+      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width());
+          NativeBuffer scratch = NativeBuffer.allocate(4L * layout.width())) {
         for (int position = 0; position < length; position++) {
           for (int i = 0; i < layout.width(); i++) {
             Lanes.putFloat(values[position][i], value.address() + 4L * i);
           }
           layout.write(
-              page(position), position % PageLayout.POSITIONS, keys[position], value.address());
+              page(position),
+              position % PageLayout.POSITIONS,
+              keys[position],
+              value.address(),
+              scratch.address());
           if (layout.format() == WeightFormat.BFLOAT16) {
             round(keys[position]);
             round(values[position]);

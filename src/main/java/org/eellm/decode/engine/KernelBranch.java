@@ -132,7 +132,8 @@ sealed interface KernelBranch {
             first + page * pass.memory().pageBytes(),
             position % PageLayout.POSITIONS,
             own.key,
-            fusedRow + 4L * valueAt);
+            fusedRow + 4L * valueAt,
+            fusedRow + 4L * keyAt); // which has been taken
       }
     }
 
