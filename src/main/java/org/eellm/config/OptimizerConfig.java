@@ -12,6 +12,7 @@ import static org.eellm.config.ConfigException.require;
  * @param warmupSteps steps of linear warm-up from 0
  * @param decaySteps step at which decay ends; 0 means train.steps
  * @param stableShare WSD: share of the steps after warm-up at the peak rate before the decay
+ * @param muonLearningRate peak rate of the matrices that Muon updates; 0 means learningRate
  * @param muonMomentum Muon's exponential average of the gradient
  * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
  * @param clipNorm largest global L2 norm of the gradient; 0 switches clipping off
@@ -27,6 +28,7 @@ public record OptimizerConfig(
     double beta1,
     double beta2,
     double epsilon,
+    double muonLearningRate,
     double muonMomentum,
     double weightDecay,
     double clipNorm) {
@@ -78,11 +80,20 @@ public record OptimizerConfig(
         beta2 >= 0 && beta2 < 1, "optimizer.beta2", beta2 + " is outside [0, 1); 0.95 is usual");
     require(epsilon > 0, "optimizer.epsilon", epsilon + " is not positive; 1e-8 is usual");
     require(
+        muonLearningRate >= 0,
+        "optimizer.muon_learning_rate",
+        muonLearningRate + " is negative; 0 means optimizer.learning_rate");
+    require(
         muonMomentum >= 0 && muonMomentum < 1,
         "optimizer.muon_momentum",
         muonMomentum + " is outside [0, 1); 0.95 is usual");
     require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
     require(
         clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");
+  }
+
+  /** The rate of the matrices that Muon updates, by that of the rest: both have one schedule. */
+  public double muonShare() {
+    return muonLearningRate == 0 ? 1 : muonLearningRate / learningRate;
   }
 }

@@ -71,6 +71,10 @@ final class SettingsInUse {
               config -> config.optimizer().schedule() != Schedule.WSD,
               "an optimizer.schedule other than wsd"),
           rule(
+              "optimizer.muon_learning_rate",
+              config -> config.optimizer().algorithm() != OptimizerConfig.Algorithm.MUON,
+              "an optimizer.algorithm other than muon"),
+          rule(
               "optimizer.muon_momentum",
               config -> config.optimizer().algorithm() != OptimizerConfig.Algorithm.MUON,
               "an optimizer.algorithm other than muon"),

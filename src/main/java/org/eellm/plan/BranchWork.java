@@ -19,6 +19,7 @@ final class BranchWork {
   private final Recompute recompute;
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
+  private final boolean taught;
   private final Hardware.Connection connection;
 
   BranchWork(RunConfig config, Hardware hardware) {
@@ -28,6 +29,7 @@ final class BranchWork {
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
     this.hiddenDropout = config.model().hiddenDropout() > 0;
+    this.taught = config.exits().distillation() > 0;
     this.connection = hardware.connection(config.parallel().tp());
   }
 
@@ -50,7 +52,7 @@ final class BranchWork {
   /** A slice's heads, forward and backward. */
   Work heads(Slice slice) {
     ExitLayout exits = architecture.exits();
-    Work exit = output();
+    Work exit = taught ? output().plus(teacher()) : output();
     if (exits.norm()) {
       exit = exit.plus(norm()).plus(normBackward());
     }
@@ -138,6 +140,16 @@ final class BranchWork {
             15 * chunks,
             0);
     return work.plus(exchange(chunks * lossSums())).plus(gather()).plus(reduce());
+  }
+
+  /** The final head's probabilities for an exit, and what they change of its gradient. */
+  private Work teacher() {
+    double logits = (double) shape.tokens() * shape.vocabulary();
+    double chunks = Math.ceilDiv(shape.tokens(), shape.headTokens());
+    double softmax = logits * (shape.fused() && shape.ranks() == 1 ? 4 * shape.bytes() : 28);
+    return new Work(
+            2 * logits * shape.hidden(), 0, softmax + 5 * logits * shape.bytes(), 8 * chunks, 0)
+        .plus(exchange(chunks * lossSums()));
   }
 
   private Work embedding() {

@@ -121,7 +121,8 @@ final class Footprint {
   private Moment fullest(int stage, List<Slice> slices, Schedule schedule) {
     List<Long> kept = slices.stream().map(this::kept).toList();
     List<Moment> walks = slices.stream().map(this::walkBack).toList();
-    long message = shape.ofRows(shape.hidden());
+    boolean taught = config.exits().distillation() > 0; // What the final head reads comes along.
+    long message = (taught ? 2 : 1) * shape.ofRows(shape.hidden());
     long live = 0;
     Moment fullest = new Moment(0, 0, 0, 0);
     for (Action action : schedule.actions().get(stage)) {
@@ -224,7 +225,12 @@ final class Footprint {
   /** What an exit's head needs while it runs. */
   private long exitHead() {
     ExitLayout exits = architecture.exits();
+    long teacher =
+        config.exits().distillation() > 0
+            ? shape.ofRows(shape.hidden()) + shape.headTokens() * shape.vocabulary() * shape.bytes()
+            : 0;
     return output()
+        + teacher
         + (exits.norm() ? shape.ofRows(shape.hidden()) : 0)
         + (exits.mlp() ? wholeMlpTape() : 0)
         + (exits.block() ? wholeAttentionTape() + wholeMlpTape() : 0);

@@ -165,7 +165,8 @@ public final class Planner {
   /** Seconds of every virtual stage's passes. */
   private Costs costs() {
     List<Slice> slices = pipeline.placement().slices();
-    double message = work.shape().ofRows(work.shape().hidden());
+    double stream = work.shape().ofRows(work.shape().hidden());
+    double message = config.exits().distillation() > 0 ? 1.5 * stream : stream; // 1 up, 2 back.
     return new Costs(
         slices.stream().map(slice -> work.seconds(work.forward(slice))).toList(),
         slices.stream().map(slice -> work.seconds(work.backward(slice))).toList(),

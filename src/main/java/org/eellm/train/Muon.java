@@ -198,7 +198,7 @@ public final class Muon implements Optimizer {
       Tensor directions = directions(gradients, gradientScale);
       for (List<Parameter> batch : batches) {
         try (Scope _ = Scope.open()) {
-          apply(batch, Orthogonal.of(whole(batch, directions)), learningRate);
+          apply(batch, Orthogonal.of(whole(batch, directions)), learningRate * config.muonShare());
         }
       }
     }

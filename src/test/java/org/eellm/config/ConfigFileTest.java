@@ -109,6 +109,7 @@ final class ConfigFileTest {
         beta1: 0.8
         beta2: 0.99
         epsilon: 1e-6
+        muon_learning_rate: 2e-3
         muon_momentum: 0.9
         weight_decay: 0.01
         clip_norm: 0.5
@@ -197,6 +198,7 @@ final class ConfigFileTest {
                     0.9,
                     0.95,
                     1e-8,
+                    0,
                     0.95,
                     0.1,
                     1),
@@ -283,6 +285,7 @@ final class ConfigFileTest {
                     0.8,
                     0.99,
                     1e-6,
+                    2e-3,
                     0.9,
                     0.01,
                     0.5),

@@ -68,6 +68,7 @@ final class MeshSteps {
         0.9,
         0.95,
         1e-8,
+        0,
         0.95,
         0.1,
         0.5);

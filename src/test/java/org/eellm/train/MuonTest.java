@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.StringViewOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -88,9 +89,28 @@ final class MuonTest {
   }
 
   @Test
+  void update_rateOfMuonsOwn_scalesItsStepsAlone() {
+    Map<String, float[]> before = updated(0, "optimizer.algorithm=muon");
+    Map<String, float[]> usual = updated(RATE, "optimizer.algorithm=muon");
+    Map<String, float[]> half =
+        updated(RATE, "optimizer.algorithm=muon", "optimizer.muon_learning_rate=5e-3");
+    usual.forEach(
+        (name, values) -> {
+          double share = name.endsWith("_proj.weight") ? 0.5 : 1;
+          float[] start = before.get(name);
+          for (int i = 0; i < values.length; i++) {
+            double step = values[i] - start[i];
+            assertThat((double) half.get(name)[i] - start[i])
+                .as(name)
+                .isCloseTo(share * step, within(1e-6));
+          }
+        });
+  }
+
+  @Test
   void update_allElse_isAdamWs() {
-    Map<String, float[]> adamW = updated("optimizer.algorithm=adamw");
-    Map<String, float[]> muon = updated("optimizer.algorithm=muon");
+    Map<String, float[]> adamW = updated(RATE, "optimizer.algorithm=adamw");
+    Map<String, float[]> muon = updated(RATE, "optimizer.algorithm=muon");
     muon.forEach(
         (name, values) -> {
           boolean inner = name.endsWith("_proj.weight");
@@ -99,20 +119,23 @@ final class MuonTest {
         });
   }
 
-  private Map<String, float[]> updated(String setting) {
+  private Map<String, float[]> updated(double rate, String... settings) {
     Map<String, float[]> values = new TreeMap<>();
     try (Scope _ = Scope.open();
         RunState state =
             state(
-                setting,
-                "model.tie_embeddings=false",
-                "model.linear_bias=true",
-                "model.position_embedding=learned",
-                "exits.tie_output=false",
-                "exits.head=[mlp,norm]");
+                Stream.concat(
+                        Stream.of(
+                            "model.tie_embeddings=false",
+                            "model.linear_bias=true",
+                            "model.position_embedding=learned",
+                            "exits.tie_output=false",
+                            "exits.head=[mlp,norm]"),
+                        Stream.of(settings))
+                    .toArray(String[]::new));
         Gradients gradients = new Gradients(state.model().parameters())) {
       fill(gradients, 1);
-      state.optimizer().update(gradients, 1, RATE, 1);
+      state.optimizer().update(gradients, 1, rate, 1);
       for (Parameter parameter : state.model().parameters().learned()) {
         values.put(parameter.name(), Tensors.toFloats(parameter.value()));
       }

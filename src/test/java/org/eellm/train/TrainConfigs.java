@@ -37,6 +37,7 @@ final class TrainConfigs {
         0.9,
         0.95,
         1e-8,
+        0,
         0.95,
         0.1,
         1.0);
