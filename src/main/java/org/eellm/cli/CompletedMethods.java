@@ -9,6 +9,7 @@ import org.eellm.generate.GeneratedToken;
 import org.eellm.generate.Generator;
 import org.eellm.generate.Request;
 import org.eellm.generate.Result;
+import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.Sampler;
 import picocli.CommandLine.Help.Ansi;
 
@@ -90,7 +91,9 @@ final class CompletedMethods {
     for (int i = 0; i < methods.size(); i++) {
       Method method = methods.get(i);
       out.println();
-      out.println(declaration(method) + continuations.painted(i, colors));
+      boolean ended = results.get(i).reason() == FinishReason.STOPPED;
+      out.print(declaration(method) + continuations.painted(i, colors));
+      out.println(ended ? end(method) : "");
       out.println("  really:" + method.body());
     }
     out.println();

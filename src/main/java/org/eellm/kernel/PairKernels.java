@@ -9,6 +9,7 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -63,7 +64,9 @@ final class PairKernels {
   }
 
   private static MethodHandle function(int rows) {
-    return FUNCTIONS.map(functions -> functions.get(rows - 1)).orElse(null);
+    return FUNCTIONS
+        .map(functions -> functions.get(rows - 1))
+        .orElseGet(() -> MethodHandles.empty(FUNCTION.toMethodType())); // never called
   }
 
   /** Absent as well where the system gives no executable memory. */
