@@ -12,8 +12,8 @@ import static org.eellm.config.ConfigException.require;
  * @param warmupSteps steps of linear warm-up from 0
  * @param decaySteps step at which decay ends; 0 means train.steps
  * @param stableShare WSD: share of the steps after warm-up at the peak rate before the decay
+ * @param beta1 what the averages of the gradient keep in a step, AdamW's and Muon's
  * @param muonLearningRate peak rate of the matrices that Muon updates; 0 means learningRate
- * @param muonMomentum Muon's exponential average of the gradient
  * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
  * @param clipNorm largest global L2 norm of the gradient; 0 switches clipping off
  */
@@ -29,7 +29,6 @@ public record OptimizerConfig(
     double beta2,
     double epsilon,
     double muonLearningRate,
-    double muonMomentum,
     double weightDecay,
     double clipNorm) {
 
@@ -83,10 +82,6 @@ public record OptimizerConfig(
         muonLearningRate >= 0,
         "optimizer.muon_learning_rate",
         muonLearningRate + " is negative; 0 means optimizer.learning_rate");
-    require(
-        muonMomentum >= 0 && muonMomentum < 1,
-        "optimizer.muon_momentum",
-        muonMomentum + " is outside [0, 1); 0.95 is usual");
     require(weightDecay >= 0, "optimizer.weight_decay", weightDecay + " is negative; 0.1 is usual");
     require(
         clipNorm >= 0, "optimizer.clip_norm", clipNorm + " is negative; 0 switches clipping off");

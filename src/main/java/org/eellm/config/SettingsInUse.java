@@ -74,10 +74,6 @@ final class SettingsInUse {
               "optimizer.muon_learning_rate",
               config -> config.optimizer().algorithm() != OptimizerConfig.Algorithm.MUON,
               "an optimizer.algorithm other than muon"),
-          rule(
-              "optimizer.muon_momentum",
-              config -> config.optimizer().algorithm() != OptimizerConfig.Algorithm.MUON,
-              "an optimizer.algorithm other than muon"),
           rule("parallel.balance", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
           rule("parallel.pre_exit", config -> config.parallel().pp() == 1, "parallel.pp: 1"),
           rule("train.recompute", SettingsInUse::tunes, "tune.model"),

@@ -211,7 +211,7 @@ public final class Muon implements Optimizer {
    *     undefined beside matrices
    */
   private Tensor directions(List<Tensor> gradients, double gradientScale) {
-    double keep = config.muonMomentum();
+    double keep = config.beta1();
     try (Scope scope = Scope.open()) {
       Tensor flat = parameters.flat();
       Tensor directions = Tensors.zeros(Tensors.scalarType(flat), flat.device(), flat.numel());

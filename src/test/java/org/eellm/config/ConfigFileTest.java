@@ -110,7 +110,6 @@ final class ConfigFileTest {
         beta2: 0.99
         epsilon: 1e-6
         muon_learning_rate: 2e-3
-        muon_momentum: 0.9
         weight_decay: 0.01
         clip_norm: 0.5
       parallel: {tp: 1, dp: 1, pp: 1}
@@ -199,7 +198,6 @@ final class ConfigFileTest {
                     0.95,
                     1e-8,
                     0,
-                    0.95,
                     0.1,
                     1),
                 ParallelConfig.alone(),
@@ -286,7 +284,6 @@ final class ConfigFileTest {
                     0.99,
                     1e-6,
                     2e-3,
-                    0.9,
                     0.01,
                     0.5),
                 ParallelConfig.alone(),

@@ -46,7 +46,6 @@ final class GoldenTrainingTest {
         training.get("beta2").asDouble(),
         training.get("eps").asDouble(),
         0,
-        0.95,
         training.get("weight_decay").asDouble(),
         training.get("clip_grad").asDouble());
   }

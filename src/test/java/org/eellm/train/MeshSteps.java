@@ -69,7 +69,6 @@ final class MeshSteps {
         0.95,
         1e-8,
         0,
-        0.95,
         0.1,
         0.5);
   }

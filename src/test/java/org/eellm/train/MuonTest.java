@@ -85,7 +85,7 @@ final class MuonTest {
   }
 
   private static Tensor average(Tensor before, Tensor gradient) {
-    return before.mul(new Scalar(0.95)).add(gradient, new Scalar(0.05));
+    return before.mul(new Scalar(0.9)).add(gradient, new Scalar(0.1));
   }
 
   @Test

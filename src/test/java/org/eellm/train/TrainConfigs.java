@@ -38,7 +38,6 @@ final class TrainConfigs {
         0.95,
         1e-8,
         0,
-        0.95,
         0.1,
         1.0);
   }
