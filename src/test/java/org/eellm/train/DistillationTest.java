@@ -1,5 +1,6 @@
 package org.eellm.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
@@ -146,8 +147,8 @@ final class DistillationTest {
     Map<String, float[]> twice = gradients(golden, 2);
     text.forEach(
         (name, alone) -> {
-          float[] once = both.get(name);
-          float[] more = twice.get(name);
+          float[] once = requireNonNull(both.get(name));
+          float[] more = requireNonNull(twice.get(name));
           if (name.startsWith("model.norm")
               || name.startsWith("lm_head")
               || layer(name) >= deepest) {

@@ -1,5 +1,6 @@
 package org.eellm.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
@@ -97,10 +98,10 @@ final class MuonTest {
     usual.forEach(
         (name, values) -> {
           double share = name.endsWith("_proj.weight") ? 0.5 : 1;
-          float[] start = before.get(name);
+          float[] start = requireNonNull(before.get(name));
           for (int i = 0; i < values.length; i++) {
             double step = values[i] - start[i];
-            assertThat((double) half.get(name)[i] - start[i])
+            assertThat((double) requireNonNull(half.get(name))[i] - start[i])
                 .as(name)
                 .isCloseTo(share * step, within(1e-6));
           }
@@ -114,7 +115,7 @@ final class MuonTest {
     muon.forEach(
         (name, values) -> {
           boolean inner = name.endsWith("_proj.weight");
-          boolean same = Arrays.equals(values, adamW.get(name));
+          boolean same = Arrays.equals(values, requireNonNull(adamW.get(name)));
           assertThat(same).as(name).isNotEqualTo(inner);
         });
   }
@@ -159,8 +160,8 @@ final class MuonTest {
 
       state.optimizer().update(gradients, 1, RATE, 1);
 
-      lengths[0] = query.value().sub(before.get(0)).norm().item_double();
-      lengths[1] = key.value().sub(before.get(1)).norm().item_double();
+      lengths[0] = query.value().sub(requireNonNull(before.get(0))).norm().item_double();
+      lengths[1] = key.value().sub(requireNonNull(before.get(1))).norm().item_double();
       assertThat(lengths[0]).isCloseTo(lengths[1], within(0.1 * lengths[1]));
       // A root mean square of 0.2 times the rate, but for what three polynomials leave open.
       double entries = Math.sqrt(query.numel());
