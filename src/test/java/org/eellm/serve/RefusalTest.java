@@ -96,7 +96,8 @@ final class RefusalTest {
             + " early_exit.threshold",
         "{\"prompt\": \"a\", \"early_exit\": {\"threshold_decay\": -1}} |"
             + " early_exit.threshold_decay",
-        "{\"prompt\": \"a\", \"early_exit\": {\"draft_length\": 3}} | early_exit.draft_length",
+        "{\"prompt\": \"a\", \"early_exit\": {\"draft_length\": 3, \"threshold\": 0.5}} |"
+            + " early_exit.draft_length",
         "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"speculative\", \"draft_exit\": 3}} |"
             + " early_exit.draft_exit",
       })
@@ -261,7 +262,8 @@ final class RefusalTest {
       HttpResponse<String> response =
           deep.post(
               "/v1/completions",
-              "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"speculative\"}}");
+              "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"speculative\", \"draft_exit\":"
+                  + " 5}}");
 
       assertRefused(response, "early_exit.draft_exit");
     }
