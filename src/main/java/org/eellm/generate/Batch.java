@@ -127,6 +127,7 @@ final class Batch implements AutoCloseable {
     }
     step.run(moving);
     for (int i = 0; i < active.size(); i++) {
+      handOver(active.get(i).sequence());
       remember(active.get(i));
     }
     leaveFinished();
@@ -200,6 +201,14 @@ final class Batch implements AutoCloseable {
         sequence.next(count);
         moving.add(sequence);
       }
+    }
+  }
+
+  private static void handOver(Sequence sequence) {
+    try {
+      sequence.job().listener().onStep();
+    } catch (RuntimeException e) {
+      sequence.delivery().fail(e);
     }
   }
 

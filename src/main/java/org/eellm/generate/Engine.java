@@ -65,6 +65,11 @@ public final class Engine implements AutoCloseable {
     }
 
     @Override
+    public void onStep() {
+      listener.onStep();
+    }
+
+    @Override
     public void onEnd(Result result) {
       guard(() -> listener.onEnd(result));
     }

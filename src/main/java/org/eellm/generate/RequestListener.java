@@ -12,6 +12,12 @@ public interface RequestListener {
   /** The next token, as soon as it leaves the model; whether the text is to go on. */
   Reaction onToken(GeneratedToken token);
 
+  /**
+   * The step is done, and all texts of the batch have its tokens: the moment to hand them on, since
+   * who is woken before competes with the step for the processor.
+   */
+  default void onStep() {}
+
   /** The text is complete, or was cancelled. */
   default void onEnd(Result result) {}
 

@@ -158,6 +158,7 @@ final class Run implements AutoCloseable {
   private final class Continuation implements RequestListener {
     private final int index;
     private final TextStream stream;
+    private final List<Event> ofStep = new ArrayList<>();
     private long last;
 
     Continuation(int index, TextStream stream) {
@@ -174,12 +175,19 @@ final class Run implements AutoCloseable {
         metrics.nextToken(token, (now - last) / 1e9);
       }
       last = now;
-      events.add(new Event.Token(index, token, stream.append(token.id())));
+      ofStep.add(new Event.Token(index, token, stream.append(token.id())));
       return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
     }
 
     @Override
+    public void onStep() {
+      events.addAll(ofStep);
+      ofStep.clear();
+    }
+
+    @Override
     public void onEnd(Result result) {
+      onStep();
       metrics.ended(result.usage(), result.queuedSeconds());
       String piece = stream.finish();
       String reason =
@@ -193,6 +201,7 @@ final class Run implements AutoCloseable {
 
     @Override
     public void onFailure(RuntimeException cause) {
+      onStep();
       events.add(new Event.Failure(cause));
     }
   }

@@ -103,6 +103,36 @@ final class EngineTest {
   }
 
   @Test
+  void onStep_textsOfABatch_comesWhenAllHaveTheirTokens() {
+    List<String> events = new ArrayList<>();
+    try (Batch batch = new Batch(model, Limits.of(model))) {
+      for (int text = 0; text < 3; text++) {
+        int index = text;
+        RequestListener listener =
+            new RequestListener() {
+              @Override
+              public Reaction onToken(GeneratedToken token) {
+                events.add("token of " + index);
+                return Reaction.CONTINUE;
+              }
+
+              @Override
+              public void onStep() {
+                events.add("step of " + index);
+              }
+            };
+        batch.add(batch.job(request(text, 4, 2), "a text", listener));
+      }
+      batch.step();
+    }
+
+    assertThat(events.subList(0, 3))
+        .containsExactlyInAnyOrder("token of 0", "token of 1", "token of 2");
+    assertThat(events.subList(3, events.size()))
+        .containsExactly("step of 0", "step of 1", "step of 2");
+  }
+
+  @Test
   void submit_requestsOfManyThreads_areWhatEachGivesAlone() throws InterruptedException {
     List<Request> requests =
         IntStream.range(0, 24).mapToObj(i -> request(i, 1 + 3 * (i % 11), 5 + i)).toList();
