@@ -308,7 +308,8 @@ final class GenerateCommandTest {
         "--mode full --exits 2 | --exits has no effect in the mode full; leave it out",
         "--mode speculative --threshold 0.5 | --threshold has no effect in the mode speculative;"
             + " leave it out",
-        "--draft-length 3 | --draft-length has no effect in the mode early-exit; leave it out",
+        "--threshold 0.5 --draft-length 3 | --draft-length has no effect in the mode early-exit;"
+            + " leave it out",
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
@@ -367,7 +368,7 @@ final class GenerateCommandTest {
       SmallModelFolder.write(folder.resolve("last"), model);
     }
 
-    assertThat(generateFrom("last", "--prompt", "the cat", "--mode", "speculative")).isEqualTo(2);
+    assertThat(generateFrom("last", "--prompt", "the cat", "--draft-exit", "5")).isEqualTo(2);
 
     assertThat(err.toString()).startsWith("eellm: --draft-exit: layer 5 is the model's last");
   }

@@ -149,7 +149,7 @@ final class StoriesTest {
         Files.writeString(
             folder.resolve("written.jsonl"),
             run(
-                "generate --temperature 1 --max-tokens 300 --json --seed 1",
+                "generate --temperature 1 --max-tokens 300 --json --seed 2",
                 "--model",
                 STORIES,
                 "--prompt-file",

@@ -84,6 +84,7 @@ final class SweepCommandTest {
             "recompute",
             "recompute",
             "recompute",
+            "speculative", // adaptive
             "speculative");
     JsonNode never = rows.getFirst();
     assertThat(never.path("agreement").asDouble()).isEqualTo(1);
