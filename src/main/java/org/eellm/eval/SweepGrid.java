@@ -104,7 +104,9 @@ public record SweepGrid(
   }
 
   private void drafts(List<SweepSetting> settings, List<Integer> from) {
-    settings.add(SweepSetting.adaptiveDrafts());
+    if (!from.isEmpty()) {
+      settings.add(SweepSetting.adaptiveDrafts());
+    }
     for (int exit : from) {
       for (int length : draftLengths) {
         draftConfidences.forEach(

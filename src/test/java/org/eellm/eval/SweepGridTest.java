@@ -32,7 +32,8 @@ final class SweepGridTest {
 
   @Test
   void settings_exitAtTheLastLayer_draftsNotByDefault() {
-    assertThat(drafts().settings(HEADS)).isEqualTo(List.of(SweepSetting.speculative(2, 4, 0.2)));
+    assertThat(drafts().settings(HEADS))
+        .isEqualTo(List.of(SweepSetting.adaptiveDrafts(), SweepSetting.speculative(2, 4, 0.2)));
   }
 
   @Test
