@@ -40,7 +40,7 @@ public final class SweepPlot {
             "speed-up over the full model",
             1000,
             620);
-    chart.getStyler().setLegendPosition(LegendPosition.InsideNE);
+    chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
     chart.getStyler().setXAxisDecimalPattern("0.#");
     chart.getStyler().setYAxisDecimalPattern("0.0#");
     chart.getStyler().setXAxisMin(least - MARGIN * width);

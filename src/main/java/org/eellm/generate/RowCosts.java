@@ -23,6 +23,11 @@ final class RowCosts {
   /** How far prices move with a sample. */
   private static final double STEP = 0.02;
 
+  /** Rows beyond one whose prices are doubted, and how much of the excess is forgotten. */
+  private static final int DOUBTED = 15;
+
+  private static final double DOUBT = 0.05;
+
   private static final Median NO_ANCHOR = new Median(0);
 
   private final Median unit = new Median(0.1); // seconds of a branch with one row
@@ -32,6 +37,7 @@ final class RowCosts {
   private final Median[] drafts; // the same of the short list
   private final Median overhead = new Median(STEP); // of a step, in units
   private final boolean learns;
+  private int doubted; // the number of rows whose price was doubted last
   private Median anchor = NO_ANCHOR; // the price that stays
   private final double assumedHead; // in units
   private double spent; // seconds on branches and heads in this step
@@ -117,13 +123,27 @@ final class RowCosts {
     if (price.isKnown()) {
       double expected = unit.value * price(part, rows);
       // A machine that others use is slower at times by much, and all its prices are the same.
-      ordinary = seconds < ORDINARY * expected && expected < ORDINARY * seconds;
+      ordinary = seconds < ORDINARY * expected;
       unit.add(seconds / price(part, rows));
     }
+    doubt(part);
     if (ordinary && price != anchor) {
       price.add(seconds / unit.value);
       // One price stays, else unit and prices would drift apart together.
       anchor = anchor == NO_ANCHOR && price.isKnown() ? price : anchor;
+    }
+  }
+
+  /**
+   * Lets one price that is above what is expected fall a little: what was measured before Java had
+   * compiled it would never be tried again.
+   */
+  private void doubt(int part) {
+    doubted = doubted % DOUBTED + 1;
+    Median price = prices[part][1 + doubted];
+    double expected = prices[part][1].value * expected(1 + doubted);
+    if (price.isKnown() && price != anchor && price.value > expected) {
+      price.value += DOUBT * (expected - price.value);
     }
   }
 
