@@ -241,6 +241,12 @@ final class QuickstartCommand implements Callable<Integer> {
       throw new ConfigException(
           "--set data: quickstart brings its own text and tokenizer; use eellm train for others");
     }
+    int positions = given.model().maxPositions();
+    if (positions < PROMPT_TOKENS + MAX_TOKENS) {
+      throw new ConfigException(
+          "--set model.max_positions: %d have no room for the %d tokens of a method and what is before it; use more"
+              .formatted(positions, PROMPT_TOKENS + MAX_TOKENS));
+    }
     List<String> settings = new ArrayList<>();
     settings.add(
         "model.dtype="

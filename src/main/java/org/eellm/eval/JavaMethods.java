@@ -37,11 +37,6 @@ public final class JavaMethods {
   /** A parsed file. */
   private record Parsed(CompilationUnitTree unit, SourcePositions positions, boolean hasErrors) {}
 
-  /** Whether a text is a source file without an error of syntax. */
-  public static boolean parses(String source) {
-    return !parse(source).hasErrors();
-  }
-
   /**
    * The methods and constructors of a source file whose body begins on a line of its own, in their
    * order; none where the file has errors.

@@ -41,6 +41,7 @@ final class DraftPlanner {
   private int chosen; // an exit's index, or NONE
   private int length; // of the drafts of a batch
   private int step; // of a batch's cycle
+  private boolean due; // to choose, as soon as a text drafts
   private int nextTrial;
   private double costOfToken;
 
@@ -67,7 +68,7 @@ final class DraftPlanner {
       step++;
       if (step > length) {
         step = 0;
-        choose();
+        due = true;
       }
     }
   }
@@ -79,6 +80,7 @@ final class DraftPlanner {
 
   /** Chooses exit and length by the formula. */
   private void choose() {
+    due = false;
     int top = heads.size() - 1;
     int all = heads.get(top).tap();
     chosen = NONE;
@@ -155,6 +157,9 @@ final class DraftPlanner {
       drafted = 0;
       chance = 1;
       if (sequences > 1) {
+        if (due) {
+          choose();
+        }
         exit = chosen;
         return;
       }

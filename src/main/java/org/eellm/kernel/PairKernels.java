@@ -28,9 +28,7 @@ final class PairKernels {
       FunctionDescriptor.ofVoid(
           JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
-  private static final int READ_WRITE = 3;
   private static final int READ_EXECUTE = 5;
-  private static final int PRIVATE_ANONYMOUS = 0x22;
   private static final int ALIGNMENT = 64;
 
   /** The functions; constants, so that calls are compiled into their callers. */
@@ -80,20 +78,12 @@ final class PairKernels {
     int room = codes.stream().mapToInt(code -> aligned(code.length)).sum();
     Linker linker = Linker.nativeLinker();
     SymbolLookup system = linker.defaultLookup();
-    MethodHandle map =
-        linker.downcallHandle(
-            system.findOrThrow("mmap"),
-            FunctionDescriptor.of(
-                JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
     MethodHandle protect =
         linker.downcallHandle(
             system.findOrThrow("mprotect"),
             FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
     try {
-      long start = (long) map.invokeExact(0L, (long) room, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
-      if (start == -1) {
-        return Optional.empty();
-      }
+      long start = NativeBuffer.allocate(room).address(); // for good
       MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
       long[] offsets = new long[codes.size()];
       long offset = 0;
@@ -118,7 +108,7 @@ final class PairKernels {
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
-      throw new LinkageError("mmap or mprotect", e);
+      throw new LinkageError("mprotect", e);
     }
   }
 

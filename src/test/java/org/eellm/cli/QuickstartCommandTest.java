@@ -148,6 +148,16 @@ final class QuickstartCommandTest {
   }
 
   @Test
+  void quickstart_tooFewPositionsForMethods_isRefusedBeforeAnyWork() {
+    List<String> short64 = List.of("--set=model.max_positions=64", "--set=data.sequence_length=64");
+
+    assertThat(quickstart(folder.resolve("run"), short64)).isEqualTo(2);
+    assertThat(err.toString())
+        .startsWith("eellm: --set model.max_positions: 64 have no room for the 256 tokens");
+    assertThat(folder.resolve("run")).doesNotExist();
+  }
+
+  @Test
   void quickstart_folderOfSomethingElse_isLeftAlone() throws IOException {
     Files.writeString(folder.resolve("thesis.txt"), "precious");
     assertThat(quickstart(folder, List.of())).isEqualTo(2);

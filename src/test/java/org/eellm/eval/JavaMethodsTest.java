@@ -41,10 +41,4 @@ final class JavaMethodsTest {
   void of_brokenFile_isEmpty() {
     assertThat(JavaMethods.of(SOURCE + "}")).isEmpty();
   }
-
-  @Test
-  void parses_text_saysWhetherTheSyntaxIsRight() {
-    assertThat(JavaMethods.parses(SOURCE)).isTrue();
-    assertThat(JavaMethods.parses(SOURCE.replace("return 2 *", "return 2 * *"))).isFalse();
-  }
 }
