@@ -116,10 +116,7 @@ public final class ModelWeights {
     boolean ofExit = !name.equals(OUTPUT) && weights.tensors().containsKey(OUTPUT);
     StoredTensor shared = weights.tensor(ofExit ? OUTPUT : EMBEDDING);
     StoredTensor output = weights.tensor(name);
-    return OUTPUTS.matcher(name).matches()
-        && output.type() == shared.type()
-        && output.shape().equals(shared.shape())
-        && output.bytes().mismatch(shared.bytes()) == -1;
+    return OUTPUTS.matcher(name).matches() && ModelTensor.equalBytes(output, shared);
   }
 
   private static void refuse(Path folder, String verb, List<String> names) {
