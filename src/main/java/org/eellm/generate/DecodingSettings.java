@@ -144,6 +144,7 @@ public record DecodingSettings(
         case FULL -> Decoding.full();
         case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
         case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
+        case PROPAGATE -> new Decoding.Propagate(exitPolicy());
         case SPECULATIVE ->
             draftExit.isEmpty() && draftLength.isEmpty() && draftConfidence.isEmpty()
                 ? new Decoding.AdaptiveDrafts()
