@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 final class DraftPlannerTest {
   private static final double BRANCH = 1e-5; // seconds
   private static final int CYCLES = 600;
+  private static final Tokens TEXT = new Tokens(List.of(1), 1);
   private static Decoder model;
 
   private Scope scope;
@@ -68,10 +69,10 @@ final class DraftPlannerTest {
   private void write(double confidence, double holds) {
     Random random = new Random(1);
     Prediction prediction = HeadOutputs.prediction(HeadOutputs.logits(confidence, 1 - confidence));
-    DraftPlan plan = planner.plan();
+    DraftPlan plan = planner.plan(DraftSource.EXITS);
     for (int cycle = 0; cycle < CYCLES; cycle++) {
       planner.begin(1);
-      plan.begin();
+      plan.begin(TEXT, 64);
       int length = 0;
       boolean goesOn = true;
       while (goesOn) {
@@ -132,13 +133,13 @@ final class DraftPlannerTest {
   @Test
   void begin_batch_draftsInStep() {
     learn(0.02);
-    DraftPlan first = planner.plan();
-    DraftPlan second = planner.plan();
+    DraftPlan first = planner.plan(DraftSource.EXITS);
+    DraftPlan second = planner.plan(DraftSource.EXITS);
     int steps = 0;
     for (int step = 0; step < 50; step++) {
       planner.begin(2);
-      first.begin();
-      second.begin();
+      first.begin(TEXT, 64);
+      second.begin(TEXT, 64);
       assertThat(asks(first, 0)).isEqualTo(asks(second, 0));
       steps += asks(first, 0) ? 1 : 0;
     }
