@@ -41,6 +41,7 @@ final class DraftPlanner {
   private final RowCosts costs;
   private final List<Head> heads; // the final head last
   private final Acceptance[] acceptances; // by exit
+  private final double[] typical = PromptLookup.typical();
   private int sequences = 1;
   private int cycles;
   private int chosen; // an exit's index, or NONE
@@ -188,7 +189,7 @@ final class DraftPlanner {
 
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
-      PromptLookup own = lookup.orElseGet(() -> new PromptLookup(text));
+      PromptLookup own = lookup.orElseGet(() -> new PromptLookup(text, typical));
       lookup = Optional.of(own);
       own.follow();
       if (!own.matches() || source == DraftSource.BOTH && sequences > 1 && length > 0) {

@@ -14,6 +14,8 @@ final class PromptLookup {
   /** Tokens alike from which on they are not told apart. */
   private static final int MOST_ALIKE = 16;
 
+  private static final int CLASSES = 7;
+
   /** Places that are compared; a text of one pair alone would have as many as it has tokens. */
   private static final int PLACES = 16;
 
@@ -23,26 +25,38 @@ final class PromptLookup {
   /** What remains of the weight of older tokens with each new one. */
   private static final double DECAY = 0.97;
 
+  private static final double TYPICAL_RATE = 0.02;
+
   private static final int GOLDEN = 0x9E3779B9;
 
   private final Tokens tokens;
+  private final double[] typical; // share that held of texts so far, by tokens alike
   private final int[] newest; // by a pair's hash: the position after it, 0 for none
   private final int[] older; // by position: the one before with the same hash
-  private final double[] held = new double[MOST_ALIKE + 1]; // by tokens alike
-  private final double[] judged = new double[MOST_ALIKE + 1];
+  private final double[] held = new double[CLASSES];
+  private final double[] judged = new double[CLASSES];
   private int known; // tokens
   private int source; // position of the token that is expected next
   private int alike; // tokens before it that are the text's last; 0 where nothing matches
 
-  PromptLookup(Tokens tokens) {
+  /**
+   * @param typical what {@link #typical} made, and others of the kind have changed
+   */
+  PromptLookup(Tokens tokens, double[] typical) {
     this.tokens = tokens;
+    this.typical = typical;
     int capacity = tokens.capacity();
     newest = new int[2 * Integer.highestOneBit(capacity)];
     older = new int[capacity + 1];
     Arrays.fill(judged, PRIOR);
-    for (int count = 0; count <= MOST_ALIKE; count++) {
-      held[count] = PRIOR * (1 - 1.0 / (count + 1));
-    }
+    Arrays.setAll(held, count -> PRIOR * typical[count]);
+  }
+
+  /** What is assumed of texts before the first one. */
+  static double[] typical() {
+    double[] shares = new double[CLASSES];
+    Arrays.setAll(shares, kind -> 0.5 * kind / CLASSES);
+    return shares;
   }
 
   /** Takes what the text has got since; none of it may be a draft. */
@@ -55,9 +69,12 @@ final class PromptLookup {
   private void take(int id) {
     if (alike > 0) {
       boolean holds = tokens.get(source) == id;
-      int place = Math.min(alike, MOST_ALIKE);
+      int place = kind(alike);
       held[place] = DECAY * held[place] + (holds ? 1 : 0);
       judged[place] = DECAY * judged[place] + 1;
+      if (known >= tokens.promptSize()) {
+        typical[place] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[place]);
+      }
       source++;
       alike = holds ? alike + 1 : 0;
     }
@@ -98,6 +115,11 @@ final class PromptLookup {
     return count;
   }
 
+  /** Which matches are alike: those of 2, of 3, of 4 to 7, of 8 to 15 and of more tokens. */
+  private static int kind(int alike) {
+    return alike < 4 ? alike : 33 - Integer.numberOfLeadingZeros(Math.min(alike, MOST_ALIKE));
+  }
+
   /** Whether the last tokens came before. */
   boolean matches() {
     return alike > 0;
@@ -113,7 +135,7 @@ final class PromptLookup {
 
   /** The probability that an expected token comes, given that those before it did. */
   double chance(int ahead) {
-    int place = Math.min(alike + ahead, MOST_ALIKE);
+    int place = kind(alike + ahead);
     return held[place] / judged[place];
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.eellm.model.Decoder;
@@ -128,6 +129,60 @@ final class DraftPlannerTest {
     write(0.95, 0.95);
 
     assertThat((double) drafted / CYCLES).isGreaterThan(1.5);
+  }
+
+  @Test
+  void begin_textThatRepeats_draftsWhatFollowed() {
+    learn(0.05);
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    planner.begin(1);
+    int count = plan.begin(text, 64);
+
+    assertThat(count).isGreaterThan(2);
+    List<Integer> drafts = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      drafts.add(plan.lookUp(i));
+      text.append(drafts.getLast());
+    }
+    assertThat(drafts).startsWith(4, 5, 6);
+  }
+
+  @Test
+  void begin_rowsAsDearAsStepsOrLittleRoom_draftsNoFurther() {
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    learn(0.05);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
+    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+    costs = new RowCosts(model);
+    planner = new DraftPlanner(model, costs);
+    learn(1);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();
+  }
+
+  @Test
+  void begin_matchesThatNeverHold_comeToNoDrafts() {
+    learn(0.15);
+    Tokens text = tokens(0);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    Random random = new Random(1);
+    int drafts = 0;
+    for (int i = 0; i < 500; i++) {
+      planner.begin(1);
+      drafts += plan.begin(text, 64);
+      // Pairs come again, and what follows them is always something else.
+      text.append(random.nextInt(3));
+      text.append(random.nextInt(3));
+      text.append(100 + i);
+    }
+
+    assertThat(drafts).isLessThan(40);
+  }
+
+  private static Tokens tokens(Integer... ids) {
+    return new Tokens(List.of(ids), 2000);
   }
 
   @Test
