@@ -4,10 +4,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.model.Decoder;
+import org.eellm.model.ParameterSpec;
+import org.eellm.model.StoredDecoder;
 
 /**
  * A model in files: a model folder, perhaps with heads from another folder in place of its own.
@@ -82,8 +86,34 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
       if (model.stages().getFirst().firstPosition() == 0 && model.parallel().rank() == 0) {
         requireTrunk(weights);
       }
-      ModelWeights.load(weights, Decoder.parameterNames(config().architecture()), model);
+      ModelWeights.load(weights, parameterNames(), model);
     }
+  }
+
+  /**
+   * A model, or a rank's part of one, whose weights stay in the files until they are packed, for
+   * those who decode on a CPU.
+   *
+   * @param part of the files' own architecture, perhaps computing in another number format
+   * @throws CheckpointException as {@link #load}
+   */
+  public StoredDecoder stored(StoredDecoder.Part part) {
+    WeightFiles weights = WeightFiles.open(folder, heads);
+    try {
+      if (part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0) {
+        requireTrunk(weights);
+      }
+      return ModelWeights.stored(weights, parameterNames(), part);
+    } catch (RuntimeException failure) {
+      weights.close();
+      throw failure;
+    }
+  }
+
+  private Set<String> parameterNames() {
+    return ParameterSpec.of(config().architecture()).stream()
+        .map(ParameterSpec::name)
+        .collect(Collectors.toUnmodifiableSet());
   }
 
   /** Refuses heads that were made for another trunk. */

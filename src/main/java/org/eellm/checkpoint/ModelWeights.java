@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -21,9 +22,12 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
+import org.eellm.kernel.WeightRows;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
+import org.eellm.model.ParameterSpec;
 import org.eellm.model.Split;
+import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -90,20 +94,89 @@ public final class ModelWeights {
     Map<String, Parameter> parameters =
         model.parameters().all().stream()
             .collect(Collectors.toMap(Parameter::name, Function.identity()));
-    Set<String> stored = weights.tensors().keySet();
-    refuse(folder, "lack", difference(parameters.keySet(), stored));
-    refuse(
-        folder,
-        "have, beyond config.json's model,",
-        difference(stored, known).stream()
-            .filter(name -> !DERIVED.matcher(name).matches() && !isTied(name, weights))
-            .toList());
+    requireSameModel(weights, known, parameters.keySet());
     // In the files' order: a cold disk reads them from front to back.
-    for (String name : stored) {
+    for (String name : weights.tensors().keySet()) {
       Parameter parameter = parameters.get(name);
       if (parameter != null) {
         NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
       }
+    }
+  }
+
+  /**
+   * Refuses files of another model.
+   *
+   * @param known the names of all parameters that the files may have
+   * @param wanted those that they have to have
+   */
+  private static void requireSameModel(WeightFiles weights, Set<String> known, Set<String> wanted) {
+    Set<String> stored = weights.tensors().keySet();
+    refuse(weights.folder(), "lack", difference(wanted, stored));
+    refuse(
+        weights.folder(),
+        "have, beyond config.json's model,",
+        difference(stored, known).stream()
+            .filter(name -> !DERIVED.matcher(name).matches() && !isTied(name, weights))
+            .toList());
+  }
+
+  /**
+   * A model whose weights stay in the mapped files until they are packed.
+   *
+   * @param weights closed by the model
+   * @param known the names of all parameters that the files may have
+   * @throws CheckpointException as {@link #load}
+   */
+  static StoredDecoder stored(WeightFiles weights, Set<String> known, StoredDecoder.Part part) {
+    Map<String, ParameterSpec> specs =
+        part.parameterGroups().stream()
+            .flatMap(List::stream)
+            .collect(Collectors.toMap(ParameterSpec::name, Function.identity()));
+    requireSameModel(weights, known, specs.keySet());
+    Map<String, WeightRows> rows = new HashMap<>();
+    for (ParameterSpec spec : specs.values()) {
+      StoredTensor stored = weights.tensor(spec.name());
+      requireShape(weights.folder(), spec.name(), stored, spec.shape());
+      rows.put(spec.name(), part(rows(weights.folder(), spec.name(), stored), spec, part));
+    }
+    return new StoredDecoder(part, rows, weights::close);
+  }
+
+  private static WeightRows rows(Path folder, String name, StoredTensor stored) {
+    WeightRows.Type type =
+        switch (stored.type()) {
+          case F64 -> WeightRows.Type.FLOAT64;
+          case F32 -> WeightRows.Type.FLOAT32;
+          case F16 -> WeightRows.Type.FLOAT16;
+          case BF16 -> WeightRows.Type.BFLOAT16;
+          default -> throw NamedTensors.noWeights(folder, name, stored);
+        };
+    List<Long> shape = stored.shape();
+    int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
+    return WeightRows.of(type, stored.bytes().address(), rows, Math.toIntExact(shape.getLast()));
+  }
+
+  /** What a rank has of a parameter. */
+  private static WeightRows part(WeightRows whole, ParameterSpec spec, StoredDecoder.Part of) {
+    int rank = of.parallel().rank();
+    int ranks = of.parallel().size();
+    int rows = whole.rows() / ranks;
+    int columns = whole.columns() / ranks;
+    boolean vector = spec.shape().size() == 1;
+    return switch (spec.split()) {
+      case REPLICATED -> whole;
+      case ROWS -> vector ? whole.columns(rank * columns, columns) : whole.rows(rank * rows, rows);
+      case COLUMNS -> whole.columns(rank * columns, columns);
+    };
+  }
+
+  /** Refuses a tensor of another shape. */
+  static void requireShape(Path place, String name, StoredTensor stored, List<Long> shape) {
+    if (!stored.shape().equals(shape)) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
+              .formatted(place, name, stored.shape(), shape));
     }
   }
 

@@ -52,11 +52,7 @@ final class NamedTensors {
    */
   static void copy(
       Path place, String name, StoredTensor stored, Parameter parameter, int rank, int ranks) {
-    if (!stored.shape().equals(list(parameter.wholeShape()))) {
-      throw new CheckpointException(
-          "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
-              .formatted(place, name, stored.shape(), list(parameter.wholeShape())));
-    }
+    ModelWeights.requireShape(place, name, stored, list(parameter.wholeShape()));
     ScalarType type = scalarType(place, name, stored);
     try (Scope _ = Scope.open();
         Arena arena = Arena.ofConfined()) {
@@ -80,11 +76,15 @@ final class NamedTensors {
       case F32 -> ScalarType.Float;
       case F16 -> ScalarType.Half;
       case BF16 -> ScalarType.BFloat16;
-      default ->
-          throw new CheckpointException(
-              "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
-                  .formatted(place, name, stored.type()));
+      default -> throw noWeights(place, name, stored);
     };
+  }
+
+  /** What is thrown for a format that weights do not have. */
+  static CheckpointException noWeights(Path place, String name, StoredTensor stored) {
+    return new CheckpointException(
+        "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
+            .formatted(place, name, stored.type()));
   }
 
   /** The format allows tensors anywhere in a file, libtorch only at multiples of their element. */

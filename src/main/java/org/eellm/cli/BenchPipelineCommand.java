@@ -86,8 +86,8 @@ final class BenchPipelineCommand implements Callable<Integer> {
               world.rank() == 0 ? Optional.of(modelOptions.load()) : Optional.empty();
           try (LoadedModel part =
               modelOptions.load(
-                  architecture ->
-                      meshOptions.allocate(architecture, modelOptions.quantization(), world))) {
+                  (files, architecture) ->
+                      meshOptions.read(files, architecture, modelOptions, world))) {
             run(whole, part, world);
           } finally {
             whole.ifPresent(LoadedModel::close);

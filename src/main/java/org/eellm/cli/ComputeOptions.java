@@ -5,7 +5,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
-import org.eellm.tensor.Torch;
+import org.eellm.kernel.Threads;
 import picocli.CommandLine.Option;
 
 /** Where and in which number format a model computes, as a mixin. */
@@ -45,7 +45,7 @@ final class ComputeOptions {
             "--threads: %d is outside 1..%d; use as many as there are cores, or fewer"
                 .formatted(threads.get(), TrainConfig.MAX_THREADS));
       }
-      Torch.setThreads(threads.get());
+      Threads.set(threads.get());
     }
   }
 }

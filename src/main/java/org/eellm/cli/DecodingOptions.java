@@ -8,7 +8,7 @@ import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.DraftLength;
 import org.eellm.generate.DraftSource;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -96,7 +96,7 @@ final class DecodingOptions {
    *
    * @throws ConfigException as {@link #decoding}
    */
-  void require(Decoder model, int maxTokens) {
+  void require(DecodingModel model, int maxTokens) {
     decoding(model.architecture().exits().layers(), maxTokens).heads(model.allHeads());
   }
 

@@ -151,8 +151,8 @@ final class GenerateCommand implements Callable<Integer> {
         world -> {
           try (LoadedModel model =
               modelOptions.load(
-                  architecture ->
-                      meshOptions.allocate(architecture, modelOptions.quantization(), world))) {
+                  (files, architecture) ->
+                      meshOptions.read(files, architecture, modelOptions, world))) {
             run(texts, model, world);
           }
           return ExitCode.OK;

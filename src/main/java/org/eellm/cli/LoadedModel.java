@@ -31,6 +31,9 @@ import org.eellm.generate.Request;
 import org.eellm.generate.Result;
 import org.eellm.generate.TokenListener;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.StoredDecoder;
+import org.eellm.model.StoredDecoder.Part;
 import org.eellm.tensor.Torch;
 
 /**
@@ -41,7 +44,7 @@ import org.eellm.tensor.Torch;
  */
 record LoadedModel(
     Path folder,
-    Decoder decoder,
+    DecodingModel decoder,
     Tokenizer tokenizer,
     Vocabulary vocabulary,
     Set<Integer> endTokens)
@@ -63,37 +66,37 @@ record LoadedModel(
   /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
   static LoadedModel load(
       ModelFolder files, Device device, Optional<DataType> dtype, Quantization quantization) {
-    return load(files, dtype, allocation(device, quantization, false));
+    return load(
+        files,
+        dtype,
+        architecture ->
+            switch (device) {
+              case CPU -> files.stored(Part.whole(architecture, quantization));
+              case CUDA -> files.read(Decoder.allocate(architecture, quantization, Torch.cuda()));
+            });
   }
 
   /** The same with the final head after every layer, in place of its exits. */
   static LoadedModel lens(ModelFolder files, Device device, Optional<DataType> dtype) {
-    return load(files, dtype, allocation(device, Quantization.NONE, true));
-  }
-
-  private static Function<Architecture, Decoder> allocation(
-      Device device, Quantization quantization, boolean lens) {
-    return architecture -> {
-      var place =
-          switch (device) {
-            case CPU -> Torch.cpu();
-            case CUDA -> Torch.cuda();
-          };
-      return lens
-          ? Decoder.lens(architecture, place)
-          : Decoder.allocate(architecture, quantization, place);
-    };
+    return load(
+        files,
+        dtype,
+        architecture ->
+            switch (device) {
+              case CPU -> files.stored(Part.lens(architecture));
+              case CUDA -> files.read(Decoder.lens(architecture, Torch.cuda()));
+            });
   }
 
   /**
    * Loads a model.
    *
    * @param dtype number format to compute in; the folder's own if absent
-   * @param allocate makes the model, or this rank's part of it, without its weights
+   * @param read gets the model, or this rank's part of it, from the files
    * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
    */
   static LoadedModel load(
-      ModelFolder files, Optional<DataType> dtype, Function<Architecture, Decoder> allocate) {
+      ModelFolder files, Optional<DataType> dtype, Function<Architecture, DecodingModel> read) {
     Path folder = files.folder();
     HuggingFaceConfig config = files.config();
     Tokenizer tokenizer = Tokenizer.load(folder);
@@ -107,8 +110,10 @@ record LoadedModel(
     Vocabulary vocabulary =
         new Vocabulary(
             tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
-    Decoder decoder = files.read(allocate.apply(architecture));
-    ModelRunner.exchange(decoder);
+    DecodingModel decoder = read.apply(architecture);
+    if (decoder instanceof StoredDecoder inFiles) {
+      ModelRunner.pack(inFiles);
+    }
     return new LoadedModel(folder, decoder, tokenizer, vocabulary, Set.copyOf(endTokens));
   }
 

@@ -4,16 +4,19 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.Placement;
-import org.eellm.config.Quantization;
+import org.eellm.config.Placement.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.StoredDecoder.Part;
 import org.eellm.model.TensorParallel;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -110,11 +113,12 @@ final class MeshOptions {
   }
 
   /**
-   * A rank's part of a model, without its weights.
+   * Gets a rank's part of a model from its files.
    *
    * @throws ConfigException if the ranks cannot share the model out
    */
-  Decoder allocate(Architecture architecture, Quantization quantization, World world) {
+  DecodingModel read(
+      ModelFolder files, Architecture architecture, ModelOptions options, World world) {
     architecture.requireSplits("--tp", tp);
     int layers = architecture.model().numLayers();
     require(
@@ -124,14 +128,24 @@ final class MeshOptions {
         layers,
         layers);
     Learning whole = Learning.EVERYTHING;
-    return Decoder.ofRank(
-        architecture,
-        whole,
-        quantization,
-        Placement.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole),
-        world.pp(),
-        new TensorParallel(world.tp(), false),
-        1,
-        world.device());
+    Placement placement = Placement.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole);
+    TensorParallel parallel = new TensorParallel(world.tp(), false);
+    return switch (options.device()) {
+      case CPU -> {
+        List<Slice> here = List.of(placement.slices().get(world.pp().rank()));
+        yield files.stored(new Part(architecture, here, parallel, options.quantization(), false));
+      }
+      case CUDA ->
+          files.read(
+              Decoder.ofRank(
+                  architecture,
+                  whole,
+                  options.quantization(),
+                  placement,
+                  world.pp(),
+                  parallel,
+                  1,
+                  world.device()));
+    };
   }
 }

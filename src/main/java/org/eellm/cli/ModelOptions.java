@@ -2,11 +2,12 @@ package org.eellm.cli;
 
 import java.nio.file.Path;
 import java.util.Optional;
-import java.util.function.Function;
+import java.util.function.BiFunction;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Device;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -39,9 +40,11 @@ final class ModelOptions {
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
-  LoadedModel load(Function<Architecture, Decoder> allocate) {
+  LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     compute.useThreads();
-    return LoadedModel.load(headsOption.resolve(path), compute.dtype(), allocate);
+    ModelFolder files = headsOption.resolve(path);
+    return LoadedModel.load(
+        files, compute.dtype(), architecture -> read.apply(files, architecture));
   }
 
   /** In place of the model's own exits. */

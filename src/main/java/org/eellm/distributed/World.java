@@ -23,7 +23,7 @@ public final class World implements AutoCloseable {
 
   private final Mesh mesh;
   private final int rank;
-  private final Device device;
+  private Optional<Device> device; // the CPU, where libtorch has not been asked for it yet
   private final Optional<Connected> connected;
   private final Communicator all;
   private final Communicator tp;
@@ -35,11 +35,10 @@ public final class World implements AutoCloseable {
   private record Connected(
       Engine engine, Watch watch, Board board, boolean hosts, Duration timeout) {}
 
-  private World(Device device) {
+  private World(Optional<Device> device) {
     this.mesh = Mesh.ONE;
     this.rank = 0;
     this.device = device;
-    device.retainReference(); // Or a scope around this call would free it.
     connected = Optional.empty();
     all = Communicator.alone();
     tp = Communicator.alone();
@@ -50,7 +49,7 @@ public final class World implements AutoCloseable {
   private World(Mesh mesh, int rank, Connected connected) {
     this.mesh = mesh;
     this.rank = rank;
-    this.device = connected.engine().device();
+    this.device = Optional.of(connected.engine().device());
     this.connected = Optional.of(connected);
     Coordinate here = mesh.coordinate(rank);
     List<Integer> everyone = IntStream.range(0, mesh.size()).boxed().toList();
@@ -60,9 +59,9 @@ public final class World implements AutoCloseable {
     pp = group("pp", mesh.alongPp(here));
   }
 
-  /** The world of a single rank, on the CPU. */
+  /** The world of a single rank, on the CPU; without libtorch until it is used. */
   public static World alone() {
-    return new World(Torch.cpu());
+    return new World(Optional.empty());
   }
 
   /**
@@ -75,7 +74,7 @@ public final class World implements AutoCloseable {
   public static World connect(RankPlace place, Mesh mesh, Duration timeout, Transport transport) {
     mesh.requireSize(place.size());
     if (mesh.size() == 1) {
-      return new World(transport == Transport.GLOO ? Torch.cpu() : Torch.cuda());
+      return transport == Transport.GLOO ? alone() : new World(Optional.of(kept(Torch.cuda())));
     }
     boolean hosts = place.rank() == 0 && place.board() instanceof BoardHost.RankZero;
     Board board =
@@ -127,7 +126,15 @@ public final class World implements AutoCloseable {
 
   /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
   public Device device() {
-    return device;
+    if (device.isEmpty()) {
+      device = Optional.of(kept(Torch.cpu()));
+    }
+    return device.get();
+  }
+
+  /** Or a scope around this call would free it. */
+  private static Device kept(Device device) {
+    return device.retainReference();
   }
 
   /** All ranks. */
@@ -215,7 +222,8 @@ public final class World implements AutoCloseable {
     dp.close();
     tp.close();
     all.close();
-    connected.ifPresentOrElse(World::disconnect, device::releaseReference);
+    connected.ifPresentOrElse(
+        World::disconnect, () -> device.ifPresent(owned -> owned.releaseReference()));
   }
 
   private static void disconnect(Connected how) {

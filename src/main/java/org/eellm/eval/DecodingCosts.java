@@ -6,7 +6,7 @@ import java.util.OptionalInt;
 import java.util.SortedMap;
 import org.eellm.generate.Bound;
 import org.eellm.generate.StepCosts;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
@@ -64,7 +64,7 @@ public record DecodingCosts(
    *
    * @param vocabSize ids that may be generated: those below
    */
-  public static DecodingCosts measure(Decoder model, int vocabSize) {
+  public static DecodingCosts measure(DecodingModel model, int vocabSize) {
     return of(StepCosts.measure(model, vocabSize));
   }
 

@@ -8,7 +8,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.Result.FinishReason;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -36,7 +36,7 @@ final class Batch implements AutoCloseable {
   /** A sequence in work, and how far its pages are known. */
   private record Active(Sequence sequence, PrefixCache.Path path) {}
 
-  Batch(Decoder model, Limits limits) {
+  Batch(DecodingModel model, Limits limits) {
     this(ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens())), limits);
   }
 

@@ -9,7 +9,7 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.GeneratedToken.Alternative;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.TokenListener.Reaction;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -71,7 +71,11 @@ public record BeamSearch(int beams, double lengthPenalty) {
    * @throws GenerateException if the prompt does not fit the model
    */
   public List<Hypothesis> search(
-      Decoder model, Limits limits, List<Integer> prompt, int maxTokens, Set<Integer> endTokens) {
+      DecodingModel model,
+      Limits limits,
+      List<Integer> prompt,
+      int maxTokens,
+      Set<Integer> endTokens) {
     Request request = new Request(prompt, maxTokens, endTokens, Decoding.full(), Sampler.greedy());
     Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
     int pages = PagePool.pages(job.positions());

@@ -6,9 +6,8 @@ import java.util.List;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.RowBlock;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.model.HeadLayers;
 
 /**
  * Takes the next rows of many sequences through the model, or the part of it that is here, all in
@@ -51,12 +50,12 @@ final class DecodeStep {
   DecodeStep(ModelRunner runner, int maxPending) {
     this.runner = runner;
     this.maxPending = maxPending;
-    Decoder model = runner.model();
-    first = model.stages().getFirst().firstPosition();
-    end = first + model.trunk().size();
+    DecodingModel model = runner.model();
+    first = model.firstPosition();
+    end = model.endPosition();
     top = model.allHeads().getLast().tap();
     costs = new RowCosts(model);
-    heads = model.heads().stream().map(HeadLayers::head).toArray(Head[]::new);
+    heads = model.headsHere().toArray(Head[]::new);
   }
 
   /** What it has come to so far. */

@@ -3,7 +3,7 @@ package org.eellm.generate;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -55,7 +55,7 @@ final class DraftPlanner {
 
   private static final int NONE = -1;
 
-  DraftPlanner(Decoder model, RowCosts costs) {
+  DraftPlanner(DecodingModel model, RowCosts costs) {
     this.costs = costs;
     heads = model.allHeads();
     acceptances = new Acceptance[heads.size() - 1];

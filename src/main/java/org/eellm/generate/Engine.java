@@ -9,8 +9,8 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.TokenListener.Reaction;
-import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
+import org.eellm.kernel.Threads;
+import org.eellm.model.DecodingModel;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -34,7 +34,7 @@ public final class Engine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final int WARM_UP_TOKENS = 64;
 
-  private final Decoder model;
+  private final DecodingModel model;
   private final Batch batch;
   private final int maxQueued;
   private final Thread thread;
@@ -88,24 +88,24 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  private Engine(Decoder model, Limits limits) {
+  private Engine(DecodingModel model, Limits limits) {
     this.model = model;
     batch = new Batch(model, limits);
     maxQueued = limits.maxQueued();
     status = now();
-    int threads = Torch.threads();
+    int threads = Threads.count();
     thread =
         Thread.ofPlatform()
             .name("eellm-engine")
             .unstarted(
                 () -> {
-                  Torch.setThreads(threads); // libtorch counts by calling thread
+                  Threads.set(threads); // which are counted by calling thread
                   work();
                 });
   }
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
-  public static Engine start(Decoder model, Limits limits) {
+  public static Engine start(DecodingModel model, Limits limits) {
     Engine engine = new Engine(model, limits);
     engine.thread.start();
     return engine;

@@ -7,7 +7,7 @@ import java.util.List;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * The first stage of a pipeline, which takes requests in work, embeds, and hands tokens out. A
@@ -50,7 +50,7 @@ final class FirstStage implements AutoCloseable {
   /**
    * @param jobs all requests; their numbers are their places
    */
-  FirstStage(Decoder model, World world, Mail mail, Limits limits, List<Job> jobs) {
+  FirstStage(DecodingModel model, World world, Mail mail, Limits limits, List<Job> jobs) {
     this.limits = limits;
     this.stages = world.pp().size();
     this.jobs = jobs;

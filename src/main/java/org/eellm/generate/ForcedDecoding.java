@@ -7,7 +7,7 @@ import java.util.Random;
 import java.util.Set;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.TokenListener.Reaction;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -16,7 +16,7 @@ import org.eellm.model.Head;
  * @param batch with nothing in work
  * @param seed of the prompts
  */
-record ForcedDecoding(Decoder model, Batch batch, long seed) {
+record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
   /** Tokens of a prompt: less than a page, so that nothing is reused. */
   static final int PROMPT = ModelRunner.PAGE;
 

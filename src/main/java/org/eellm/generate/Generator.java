@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * Continues texts with early exits (EE-LLM, arXiv 2312.04916, section 4).
@@ -33,7 +33,7 @@ public final class Generator {
    * @throws GenerateException if a prompt does not fit the model; nothing is generated then
    */
   public static List<Result> generate(
-      Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
+      DecodingModel model, Limits limits, List<Request> requests, TokenListener listener) {
     if (requests.isEmpty()) {
       return List.of();
     }
@@ -44,7 +44,7 @@ public final class Generator {
 
   /** The same, and where its time went; measures the weights' read rate afterwards. */
   public static Measured measure(
-      Decoder model, Limits limits, List<Request> requests, TokenListener listener) {
+      DecodingModel model, Limits limits, List<Request> requests, TokenListener listener) {
     try (Batch batch = new Batch(model, needed(limits, requests))) {
       DecodeMeter meter = batch.meter();
       List<Result> results = generate(batch, requests, listener);

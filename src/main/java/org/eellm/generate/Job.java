@@ -5,7 +5,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.Result.FinishReason;
 import org.eellm.generate.Result.Usage;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /** A request on its way: waiting, or in work as a {@link Sequence}. */
@@ -31,7 +31,7 @@ final class Job implements RequestHandle {
    * @throws GenerateException if it does not fit the model
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
-  static Job of(Decoder model, Request request, String name, RequestListener listener) {
+  static Job of(DecodingModel model, Request request, String name, RequestListener listener) {
     requireFits(model.architecture().model(), request, name);
     List<Head> heads = request.decoding().heads(model.allHeads());
     if (heads.isEmpty()

@@ -12,7 +12,7 @@ import org.eellm.distributed.Mail.Letter;
 import org.eellm.distributed.World;
 import org.eellm.generate.RowsMessage.PartMessage;
 import org.eellm.generate.RowsMessage.Predicted;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * A stage of a pipeline that is not the first: takes what comes from below through its layers, in
@@ -22,7 +22,7 @@ final class LaterStage implements AutoCloseable {
   /** Rows go through all layers here as they come: what waits, waits in the mail. */
   private static final int MAX_PENDING = 1;
 
-  private final Decoder model;
+  private final DecodingModel model;
   private final World world;
   private final Mail mail;
   private final List<Job> jobs;
@@ -52,7 +52,7 @@ final class LaterStage implements AutoCloseable {
   /**
    * @param jobs all requests; their numbers are their places
    */
-  LaterStage(Decoder model, World world, Mail mail, Limits limits, List<Job> jobs) {
+  LaterStage(DecodingModel model, World world, Mail mail, Limits limits, List<Job> jobs) {
     this.model = model;
     this.world = world;
     this.mail = mail;

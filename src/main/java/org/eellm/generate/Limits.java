@@ -4,7 +4,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * Bounds of generation that change speed and memory, but no text; apart from the vocabulary's size.
@@ -55,13 +55,13 @@ public record Limits(
    * as long as the model's context, or for as many positions as fit 4 GiB, but at least for one
    * such text. Room that was never needed takes no memory.
    */
-  public static Limits of(Decoder model) {
+  public static Limits of(DecodingModel model) {
     ModelConfig shape = model.architecture().model();
     return new Limits(
         Vocabulary.of(shape.vocabSize()), BATCH_SIZE, MAX_PENDING, cacheTokens(model), MAX_QUEUED);
   }
 
-  private static int cacheTokens(Decoder model) {
+  private static int cacheTokens(DecodingModel model) {
     ModelConfig shape = model.architecture().model();
     int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
     long layers = shape.numLayers() + model.architecture().exits().layers().size();

@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.distributed.World;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -38,7 +38,11 @@ public final class PipelineBenchmark {
    * @return on rank 0
    */
   public static Optional<Measured> run(
-      Optional<Decoder> whole, Decoder part, World world, List<Request> requests, int rounds) {
+      Optional<DecodingModel> whole,
+      DecodingModel part,
+      World world,
+      List<Request> requests,
+      int rounds) {
     Limits limits = Limits.of(part).withBatchSize(1);
     double[] alone = new double[rounds];
     double[] staged = new double[rounds];
@@ -84,7 +88,7 @@ public final class PipelineBenchmark {
     return seconds / tokens;
   }
 
-  private static List<Double> left(Decoder model, List<Result> results) {
+  private static List<Double> left(DecodingModel model, List<Result> results) {
     List<String> heads =
         results.stream()
             .flatMap(result -> result.tokens().stream())

@@ -5,7 +5,7 @@ import java.util.List;
 import org.eellm.config.SettingException;
 import org.eellm.distributed.Mail;
 import org.eellm.distributed.World;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * Continues texts with a model whose parts are on the ranks of a world: pipeline-based early-exit
@@ -31,7 +31,11 @@ public final class PipelineGenerator {
    * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
    */
   public static List<Result> generate(
-      Decoder model, World world, Limits limits, List<Request> requests, TokenListener listener) {
+      DecodingModel model,
+      World world,
+      Limits limits,
+      List<Request> requests,
+      TokenListener listener) {
     if (world.pp().size() == 1) {
       return Generator.generate(model, limits, requests, listener);
     }

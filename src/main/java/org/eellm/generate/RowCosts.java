@@ -2,7 +2,7 @@ package org.eellm.generate;
 
 import java.util.Arrays;
 import org.eellm.config.ParameterCount;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -78,7 +78,7 @@ final class RowCosts {
    * The costs of a model, of which nothing is known yet. Ranks that share a layer have to choose
    * alike, and so learn nothing from their clocks.
    */
-  RowCosts(Decoder model) {
+  RowCosts(DecodingModel model) {
     ParameterCount parameters = ParameterCount.of(model.architecture());
     int headCount = model.allHeads().size();
     learns = model.parallel().size() == 1;

@@ -3,7 +3,7 @@ package org.eellm.generate;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 
 /**
  * What the model says of texts that are there already: the log probability of every token after
@@ -22,7 +22,11 @@ public final class Scorer {
    * @throws GenerateException if a text does not fit the model
    */
   public static List<List<GeneratedToken>> score(
-      Decoder model, Limits limits, List<List<Integer>> texts, String head, int alternatives) {
+      DecodingModel model,
+      Limits limits,
+      List<List<Integer>> texts,
+      String head,
+      int alternatives) {
     List<Request> requests =
         texts.stream()
             .filter(text -> text.size() != 1)

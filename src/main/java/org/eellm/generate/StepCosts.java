@@ -15,7 +15,7 @@ import org.eellm.decode.engine.StepShape;
 import org.eellm.decode.engine.StepShape.Owner;
 import org.eellm.decode.engine.StepTimer;
 import org.eellm.decode.engine.Vocabulary;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -61,7 +61,7 @@ public record StepCosts(
    *
    * @param vocabSize ids that may be generated: those below
    */
-  public static StepCosts measure(Decoder model, int vocabSize) {
+  public static StepCosts measure(DecodingModel model, int vocabSize) {
     int positions = model.architecture().model().maxPositions();
     int context = Math.min(CONTEXT, positions / 2);
     List<StepShape> shapes =
@@ -97,7 +97,7 @@ public record StepCosts(
 
   private static StepCosts of(
       ModelRunner runner, List<StepShape> shapes, List<List<StepSample>> samples, double token) {
-    Decoder model = runner.model();
+    DecodingModel model = runner.model();
     int finalHead = model.allHeads().size() - 1;
     List<Double> layers = fastest(samples, StepSample::layer);
     List<Double> heads = fastest(samples, sample -> sample.heads().get(finalHead));

@@ -24,8 +24,10 @@ import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.distributed.Communicator;
+import org.eellm.kernel.WeightRows;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
 
 /**
@@ -33,7 +35,7 @@ import org.eellm.tensor.Tensors;
  * branches (attention and MLP in turn), and heads that tap the stream between them (EE-LLM, arXiv
  * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
  */
-public final class Decoder implements AutoCloseable {
+public final class Decoder implements DecodingModel {
   private static final String EMBEDDING = "model.embed_tokens.weight";
   private static final String OUTPUT = "lm_head.weight";
   private static final String EXITS = "exits.";
@@ -42,6 +44,7 @@ public final class Decoder implements AutoCloseable {
   private final Architecture architecture;
   private final Learning learning;
   private final boolean lens;
+  private final Quantization quantization;
   private final TensorParallel parallel;
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
@@ -54,7 +57,6 @@ public final class Decoder implements AutoCloseable {
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
   private final RowFactors rowFactors;
-  private Optional<PackedForm> packed = Optional.empty();
 
   private Decoder(
       Architecture architecture,
@@ -67,6 +69,7 @@ public final class Decoder implements AutoCloseable {
       Device device) {
     this.architecture = architecture;
     this.lens = lens;
+    this.quantization = quantization;
     this.learning = learning;
     this.parallel = parallel;
     ModelConfig model = architecture.model();
@@ -311,6 +314,7 @@ public final class Decoder implements AutoCloseable {
   }
 
   /** The model's shape. */
+  @Override
   public Architecture architecture() {
     return architecture;
   }
@@ -321,6 +325,7 @@ public final class Decoder implements AutoCloseable {
   }
 
   /** The ranks that share this part of the model out between them. */
+  @Override
   public TensorParallel parallel() {
     return parallel;
   }
@@ -357,37 +362,59 @@ public final class Decoder implements AutoCloseable {
     return standsFor(name) && (split != Split.REPLICATED || parallel.rank() == 0);
   }
 
-  /**
-   * All parameters.
-   *
-   * @throws IllegalStateException after {@link #exchange}
-   */
+  /** All parameters. */
   public Parameters parameters() {
-    requireMatrices();
     return parameters;
   }
 
+  @Override
+  public boolean lens() {
+    return lens;
+  }
+
+  @Override
+  public List<Slice> slices() {
+    return stages.stream().map(Stage::slice).toList();
+  }
+
+  @Override
+  public Quantization quantization() {
+    return quantization;
+  }
+
+  @Override
+  public List<List<ParameterSpec>> parameterGroups() {
+    return groups;
+  }
+
   /**
-   * Gives the matrices up for what they have become: their memory holds nothing any more, but for
-   * embeddings. What is left can decode, without libtorch.
+   * Where a parameter lies.
    *
-   * @param form closed with this
-   * @throws IllegalStateException if that has been done before
+   * @throws TensorException if the model is not on the CPU
    */
-  public void exchange(PackedForm form) {
-    requireMatrices();
-    packed = Optional.of(form);
-  }
-
-  /** What the matrices have become, if they were given up. */
-  public Optional<PackedForm> packed() {
-    return packed;
-  }
-
-  private void requireMatrices() {
-    if (packed.isPresent()) {
-      throw new IllegalStateException(
-          "the model's matrices were given up for decoding; load it again");
+  @Override
+  public WeightRows rows(String parameter) {
+    if (!isOnCpu()) {
+      throw new TensorException(parameter + " lies on another device than the CPU");
+    }
+    try (Scope _ = Scope.open()) {
+      Parameter found = parameters.get(parameter);
+      Tensor value = found.value();
+      int rows = value.dim() > 1 ? Math.toIntExact(value.size(0)) : 1;
+      int width = Math.toIntExact(value.numel() / rows);
+      return new WeightRows(
+          switch (Tensors.scalarType(value)) {
+            case Float -> WeightRows.Type.FLOAT32;
+            case BFloat16 -> WeightRows.Type.BFLOAT16;
+            case Char -> WeightRows.Type.INT8;
+            default -> throw new TensorException(parameter + " is " + Tensors.scalarType(value));
+          },
+          value.data_ptr().address(),
+          rows,
+          width,
+          0,
+          width,
+          found.scales().map(Tensors::toFloats));
     }
   }
 
@@ -401,7 +428,7 @@ public final class Decoder implements AutoCloseable {
     return trunk;
   }
 
-  /** All heads of the model, here or on other ranks: of exits in order of depth, then the final. */
+  @Override
   public List<Head> allHeads() {
     return allHeads;
   }
@@ -414,6 +441,13 @@ public final class Decoder implements AutoCloseable {
   /** The final head, where it is among {@link #heads} or teaches them. */
   public Optional<HeadLayers> finalHead() {
     return finalHead;
+  }
+
+  /** Whether its parameters are in the CPU's memory. */
+  public boolean isOnCpu() {
+    try (Scope _ = Scope.open()) {
+      return device().is_cpu();
+    }
   }
 
   /** Where the parameters live. */
@@ -434,7 +468,6 @@ public final class Decoder implements AutoCloseable {
    */
   public Pass pass(
       long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention, Kept kept) {
-    requireMatrices();
     Tensor mask =
         torch
             .full(
@@ -533,13 +566,11 @@ public final class Decoder implements AutoCloseable {
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
   public Rows rows(Tensor positionIds) {
-    requireMatrices();
     return rowFactors.at(positionIds);
   }
 
   @Override
   public void close() {
-    packed.ifPresent(PackedForm::close);
     rowFactors.close();
     rope.ifPresent(Rope::close);
     parameters.close();

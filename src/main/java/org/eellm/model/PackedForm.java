@@ -1,6 +1,6 @@
 package org.eellm.model;
 
-/** What a {@link Decoder}'s matrices have become for decoding; see {@link Decoder#exchange}. */
+/** What a {@link StoredDecoder}'s weights have become; see {@link StoredDecoder#pack}. */
 public interface PackedForm extends AutoCloseable {
   @Override
   void close();

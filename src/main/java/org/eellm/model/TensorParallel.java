@@ -1,6 +1,8 @@
 package org.eellm.model;
 
+import java.lang.foreign.MemorySegment;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Reduction;
 import org.eellm.tensor.Scope;
@@ -93,6 +95,35 @@ public record TensorParallel(Communicator group, boolean sequence) {
       group.allGather(all, x.contiguous()).await();
       return scope.pass(all.transpose(0, 1).reshape(n, size() * part));
     }
+  }
+
+  /**
+   * Makes float32 numbers in the CPU's memory their sum over all ranks.
+   *
+   * @param address of the first
+   */
+  public void sum(long address, long count) {
+    try (Scope _ = Scope.open()) {
+      group.allReduce(floats(address, count), Reduction.SUM).await();
+    }
+  }
+
+  /**
+   * Writes the float32 numbers of all ranks one after another.
+   *
+   * @param address of this rank's first, in the CPU's memory
+   * @param count of this rank's
+   * @param all address of the first of them
+   */
+  public void gather(long address, long count, long all) {
+    try (Scope _ = Scope.open()) {
+      group.allGather(floats(all, count * size()), floats(address, count)).await();
+    }
+  }
+
+  private static Tensor floats(long address, long count) {
+    return Tensors.view(
+        MemorySegment.ofAddress(address).reinterpret(count * Float.BYTES), ScalarType.Float, count);
   }
 
   /** A parameter put together from the ranks' parts. Every rank of the group calls this. */

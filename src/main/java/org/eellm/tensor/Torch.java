@@ -15,6 +15,7 @@ import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.Threads;
 
 /** Start-up of libtorch, its threads, its devices and its error messages. */
 public final class Torch {
@@ -43,9 +44,13 @@ public final class Torch {
     return torch.get_num_threads();
   }
 
-  /** Sets the CPU threads of the calling thread's operations; 0 means all cores. */
+  /**
+   * Sets the CPU threads of the calling thread's operations, libtorch's and those of kernels; 0
+   * means all cores.
+   */
   public static void setThreads(int threads) {
-    torch.set_num_threads(threads == 0 ? Runtime.getRuntime().availableProcessors() : threads);
+    Threads.set(threads);
+    torch.set_num_threads(Threads.count());
   }
 
   /** Whether a CUDA device can be used: the cuda build of the natives and a working GPU. */

@@ -10,6 +10,7 @@ import java.util.stream.IntStream;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.generate.TokenListener.Reaction;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterAll;
@@ -119,7 +120,7 @@ final class KeyValueFrontierTest {
 
   /** Compares what a sequence says is there with a fresh pass. */
   private static void assertExact(Batch batch, Sequence sequence) {
-    Decoder model = batch.runner().model();
+    DecodingModel model = batch.runner().model();
     int length = sequence.tokens().size() - 1; // the newest token has yet to go in
     List<Integer> ids = IntStream.range(0, length).map(sequence.tokens()::get).boxed().toList();
     try (Batch fresh = new Batch(model, Limits.of(model))) {

@@ -1,40 +1,65 @@
 package org.eellm.decode.engine;
 
 import java.util.Arrays;
-import java.util.Optional;
+import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
-import org.eellm.model.Weight;
+import org.eellm.kernel.WeightRows;
 
 /**
- * Rows of an embedding, read where the model keeps them.
+ * Rows of an embedding.
  *
  * @param first id of the first row that this rank has
- * @param rows that this rank has
- * @param width of a row
- * @param scales of the rows, with int8
  */
-record EmbeddingTable(
-    WeightFormat format, long address, int first, int rows, int width, Optional<float[]> scales) {
+record EmbeddingTable(WeightRows rows, int first) {
+  private static final int ROWS_EACH = 256; // that a thread copies at once
 
-  static EmbeddingTable of(Weight weight, int rank) {
-    int rows = Math.toIntExact(weight.value().size(0));
-    return new EmbeddingTable(
-        WeightReader.format(weight.value()),
-        weight.value().data_ptr().address(),
-        rank * rows,
-        rows,
-        Math.toIntExact(weight.value().size(1)),
-        weight.scales().map(WeightReader::floats));
+  /** Bytes of a copy, up to a multiple of a cache line. */
+  static long bytes(WeightRows rows, WeightFormat format) {
+    return Math.ceilDiv((long) rows.rows() * rows.columns() * type(rows, format).bytes(), 64L) * 64;
+  }
+
+  private static WeightRows.Type type(WeightRows rows, WeightFormat format) {
+    if (rows.type() == WeightRows.Type.INT8) {
+      return rows.type();
+    }
+    return format == WeightFormat.FLOAT32 ? WeightRows.Type.FLOAT32 : WeightRows.Type.BFLOAT16;
+  }
+
+  /**
+   * Copies a rank's rows, on all threads.
+   *
+   * @param format to convert rows to that are not int8
+   */
+  static EmbeddingTable copy(
+      WeightRows source, int rank, WeightFormat format, long to, ThreadTeam team) {
+    WeightRows copy =
+        new WeightRows(
+            type(source, format),
+            to,
+            source.rows(),
+            source.columns(),
+            0,
+            source.columns(),
+            source.scales());
+    team.run(
+        member -> {
+          member.begin(Math.ceilDiv(source.rows(), ROWS_EACH));
+          for (int i = member.next(); i >= 0; i = member.next()) {
+            int end = Math.min(source.rows(), (i + 1) * ROWS_EACH);
+            source.copy(i * ROWS_EACH, end, copy);
+          }
+          member.end();
+        });
+    return new EmbeddingTable(copy, rank * source.rows());
   }
 
   /** A row as float32; zeros where another rank has it. */
   void read(int id, float[] to) {
     int row = id - first;
-    if (row < 0 || row >= rows) {
-      Arrays.fill(to, 0, width, 0);
-      return;
+    if (row < 0 || row >= rows.rows()) {
+      Arrays.fill(to, 0, rows.columns(), 0);
+    } else {
+      rows.read(row, to);
     }
-    float scale = scales.isPresent() ? scales.get()[row] : 1;
-    WeightReader.read(format, address + (long) row * width * format.bytes(), scale, to, width);
   }
 }

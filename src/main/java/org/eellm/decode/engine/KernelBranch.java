@@ -11,10 +11,6 @@ import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam.Member;
 import org.eellm.kernel.WeightFormat;
-import org.eellm.model.AttentionBranch;
-import org.eellm.model.HeadNorms;
-import org.eellm.model.MlpBranch;
-import org.eellm.model.ResidualPath;
 
 /**
  * A residual branch as all members of a team run it: a few phases of products, and what is between
@@ -46,24 +42,9 @@ sealed interface KernelBranch {
       PackedMatrix output,
       KernelPass.Residual residual,
       ModelConfig shard,
-      ResidualPath path,
+      ModelConfig.Residual path,
       int slot)
       implements KernelBranch {
-
-    static Attention of(
-        AttentionBranch branch, PackedMatrix fused, PackedMatrix output, ModelConfig shard) {
-      return new Attention(
-          RowNorm.of(branch.norm()),
-          fused,
-          WeightReader.floats(branch.queryKeyValue().bias()),
-          branch.headNorms().map(HeadNorms::query).map(norm -> (RowNorm.Rms) RowNorm.of(norm)),
-          branch.headNorms().map(HeadNorms::key).map(norm -> (RowNorm.Rms) RowNorm.of(norm)),
-          output,
-          new KernelPass.Residual(WeightReader.floats(branch.output().bias())),
-          shard,
-          branch.path(),
-          branch.slot());
-    }
 
     @Override
     public WeightFormat format() {
@@ -100,7 +81,7 @@ sealed interface KernelBranch {
       }
       member.end();
       pass.clock().mark(member, Part.ATTENTION);
-      if (path == ResidualPath.PARALLEL_ATTENTION) {
+      if (path == ModelConfig.Residual.PARALLEL) {
         pass.keepInput(member); // the MLP reads what attention has read
       }
       pass.addProduct(member, output, space.mixed, residual);
@@ -206,23 +187,30 @@ sealed interface KernelBranch {
       PackedMatrix down,
       KernelPass.Residual residual,
       Activation activation,
-      ResidualPath path)
+      ModelConfig.Residual path)
       implements KernelBranch, KernelPass.Sink {
 
-    static Mlp of(MlpBranch branch, PackedMatrix up, PackedMatrix down) {
-      Activation activation = branch.model().activation();
-      Optional<float[]> bias = WeightReader.floats(branch.up().bias());
+    /**
+     * @param bias of gate and up, or of up alone
+     */
+    static Mlp of(
+        RowNorm norm,
+        PackedMatrix up,
+        Optional<float[]> bias,
+        PackedMatrix down,
+        KernelPass.Residual residual,
+        ModelConfig model) {
       int ffn = down.in();
-      boolean gated = activation == Activation.SWIGLU;
+      boolean gated = model.activation() == Activation.SWIGLU;
       return new Mlp(
-          RowNorm.of(branch.norm()),
+          norm,
           up,
           gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
           gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
           down,
-          new KernelPass.Residual(WeightReader.floats(branch.down().bias())),
-          activation,
-          branch.path());
+          residual,
+          model.activation(),
+          model.residual());
     }
 
     @Override
@@ -237,7 +225,7 @@ sealed interface KernelBranch {
 
     @Override
     public void run(Member member, KernelPass pass) {
-      int input = path == ResidualPath.PARALLEL_MLP ? 1 : 0;
+      int input = path == ModelConfig.Residual.PARALLEL ? 1 : 0;
       Activations normed = pass.normed(member, norm, input);
       pass.product(member, up, normed, blocksEach(), this);
       pass.clock().mark(member, Part.MLP_PRODUCTS);

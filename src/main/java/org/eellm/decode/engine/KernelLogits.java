@@ -13,7 +13,6 @@ import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.ProductKernel;
 import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
-import org.eellm.tensor.Scope;
 
 /**
  * A head's logits of some rows, float32, [rows, width], with each row's largest and its softmax's
@@ -71,13 +70,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   void join(TensorParallel parallel, int at, int rows) {
     long count = (long) rows * partWidth();
     long all = part() + 4L * (Workspace.MAX_ROWS + ProductKernel.ROWS_BEYOND) * partWidth();
-    try (Scope _ = Scope.open()) {
-      parallel
-          .group()
-          .allGather(
-              KernelPass.tensor(all, count * parallel.size()), KernelPass.tensor(part(), count))
-          .await();
-    }
+    parallel.gather(part(), count, all);
     for (int rank = 0; rank < parallel.size(); rank++) {
       for (int row = 0; row < rows; row++) {
         long from = all + 4L * (rank * count + (long) row * partWidth());

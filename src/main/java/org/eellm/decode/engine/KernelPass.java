@@ -3,10 +3,7 @@ package org.eellm.decode.engine;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.decode.engine.PassClock.Part;
-import org.eellm.distributed.Reduction;
 import org.eellm.kernel.Activations;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.ProductKernel;
@@ -14,8 +11,6 @@ import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.ThreadTeam.Member;
 import org.eellm.model.TensorParallel;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Tensors;
 
 /**
  * Some rows of a block on their way through branches: what the branches share, and the phases that
@@ -401,21 +396,8 @@ final class KernelPass {
   private void sumOverRanks(Member member) {
     member.begin(1);
     for (int i = member.next(); i >= 0; i = member.next()) {
-      sum(parallel, workspace.partial.address(), (long) rows * workspace.partialWidth);
+      parallel.sum(workspace.partial.address(), (long) rows * workspace.partialWidth);
     }
     member.end();
-  }
-
-  /** Sums float32 numbers over ranks, in place. */
-  static void sum(TensorParallel parallel, long address, long count) {
-    try (Scope _ = Scope.open()) {
-      parallel.group().allReduce(tensor(address, count), Reduction.SUM).await();
-    }
-  }
-
-  /** Memory as libtorch's collectives see it. */
-  static Tensor tensor(long address, long count) {
-    return Tensors.view(
-        MemorySegment.ofAddress(address).reinterpret(4 * count), ScalarType.Float, count);
   }
 }

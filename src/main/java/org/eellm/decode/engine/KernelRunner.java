@@ -16,7 +16,7 @@ import org.eellm.kernel.ProductRate;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
 
@@ -29,7 +29,7 @@ import org.eellm.model.TensorParallel;
  * keys and values have the model's format (with int8 weights, activations are float32).
  */
 public final class KernelRunner implements ModelRunner {
-  private final Decoder model;
+  private final DecodingModel model;
   private final TensorParallel parallel;
   private final int hidden;
   private final int firstBranch; // of those here, in the whole model
@@ -59,13 +59,13 @@ public final class KernelRunner implements ModelRunner {
    * @param choice of kernels
    */
   public KernelRunner(
-      Decoder model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
+      DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
     this.model = model;
     parallel = model.parallel();
     ModelConfig shape = model.architecture().model();
     ModelConfig shard = shape.shard(parallel.size());
     hidden = shape.hiddenSize();
-    firstBranch = model.stages().getFirst().firstPosition();
+    firstBranch = model.firstPosition();
     team = new ThreadTeam(threads);
     packed = PackedModel.of(model, vocabulary, team);
     WeightFormat format = packed.format();
@@ -74,13 +74,7 @@ public final class KernelRunner implements ModelRunner {
           case FASTEST -> ProductKernel.fastest(format, MicroKernels.find());
           case VECTORS -> ProductKernel.vectors(format);
         };
-    PageLayout layout =
-        new PageLayout(
-            switch (shape.dtype()) {
-              case FLOAT32 -> WeightFormat.FLOAT32;
-              case BFLOAT16 -> WeightFormat.BFLOAT16;
-            },
-            shape.headDim());
+    PageLayout layout = new PageLayout(PackedWeights.plain(shape), shape.headDim());
     workspace = new Workspace(threads, kernel, shard, layout);
     int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
@@ -106,7 +100,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public Decoder model() {
+  public DecodingModel model() {
     return model;
   }
 
@@ -167,9 +161,10 @@ public final class KernelRunner implements ModelRunner {
 
   @Override
   public OptionalDouble weightReadRate(double seconds) {
-    WeightPacker.Region weights = packed.longest();
+    PackedWeights weights = packed.weights();
     return OptionalDouble.of(
-        MemoryRead.bytesPerSecond(team, weights.address(), weights.bytes(), seconds));
+        MemoryRead.bytesPerSecond(
+            team, weights.memory().address(), weights.matrixBytes(), seconds));
   }
 
   /**
@@ -209,7 +204,7 @@ public final class KernelRunner implements ModelRunner {
 
   /** Bytes of all packed weights; what several heads share counts once. */
   public long weightBytes() {
-    return packed.bytes();
+    return packed.weights().matrixBytes();
   }
 
   /** Whether all packed weights fit the processor's last cache. */
@@ -230,7 +225,7 @@ public final class KernelRunner implements ModelRunner {
   @Override
   public void embed(RowBlock rows, int[] ids) {
     pass.clock().start();
-    EmbeddingTable tokens = packed.tokens().orElseThrow();
+    EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
       int count = Math.min(Workspace.MAX_ROWS, rows.rows() - first);
       for (int i = 0; i < count; i++) {
@@ -238,7 +233,7 @@ public final class KernelRunner implements ModelRunner {
         write(row, embedded.address() + 4L * i * hidden);
       }
       if (parallel.size() > 1) {
-        KernelPass.sum(parallel, embedded.address(), (long) count * hidden);
+        parallel.sum(embedded.address(), (long) count * hidden);
       }
       for (int i = 0; i < count; i++) {
         embed(embedded.address() + 4L * i * hidden, rows, first + i);
@@ -249,7 +244,7 @@ public final class KernelRunner implements ModelRunner {
 
   private void embed(long from, RowBlock rows, int index) {
     RowArithmetic.read(from, row, 0, hidden);
-    Optional<EmbeddingTable> positions = packed.positions();
+    Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {
       positions.get().read(rows.position(index), position);
       for (int i = 0; i < hidden; i++) {

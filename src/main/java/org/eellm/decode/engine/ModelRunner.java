@@ -4,10 +4,11 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.ThreadTeam;
+import org.eellm.kernel.Threads;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.tensor.Scope;
-import org.eellm.tensor.Torch;
+import org.eellm.model.StoredDecoder;
 
 /**
  * Takes blocks of rows through a model, or the part of it that is on this rank. Hidden states lie
@@ -27,30 +28,21 @@ public interface ModelRunner extends AutoCloseable {
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values
    */
-  static ModelRunner of(Decoder model, Vocabulary vocabulary, int pages) {
-    try (Scope _ = Scope.open()) {
-      return model.device().is_cpu()
-          ? new KernelRunner(model, vocabulary, pages, Torch.threads(), KernelChoice.configured())
-          : new TorchRunner(model, vocabulary, pages);
-    }
+  static ModelRunner of(DecodingModel model, Vocabulary vocabulary, int pages) {
+    return model instanceof Decoder decoder && !decoder.isOnCpu()
+        ? new TorchRunner(decoder, vocabulary, pages)
+        : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
   }
 
-  /**
-   * Packs a model's matrices once for all runners to come, in the memory that they were loaded to.
-   * The model can only decode from then on ({@link Decoder#exchange}). Where libtorch computes,
-   * nothing happens.
-   */
-  static void exchange(Decoder model) {
-    if (model.device().is_cpu()) {
-      try (Scope _ = Scope.open();
-          ThreadTeam team = new ThreadTeam(Torch.threads())) {
-        PackedModel.exchange(model, team);
-      }
+  /** Packs a stored model's weights, once for all its runners, and closes its files. */
+  static void pack(StoredDecoder model) {
+    try (ThreadTeam team = new ThreadTeam(Threads.count())) {
+      model.pack(PackedWeights.of(model, team));
     }
   }
 
   /** The model, whose parameters must not change meanwhile. */
-  Decoder model();
+  DecodingModel model();
 
   /** Number of pages. */
   int pages();

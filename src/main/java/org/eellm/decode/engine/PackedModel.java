@@ -5,91 +5,49 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
-import java.util.function.Function;
-import java.util.function.Predicate;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
-import org.eellm.decode.engine.WeightPacker.Region;
+import org.eellm.config.Placement.Slice;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.WeightFormat;
-import org.eellm.model.AttentionBranch;
-import org.eellm.model.Branch;
-import org.eellm.model.Decoder;
-import org.eellm.model.HeadLayers;
-import org.eellm.model.MlpBranch;
-import org.eellm.model.PackedForm;
-import org.eellm.model.Weight;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
 
 /**
- * The branches and heads of a model, or of a rank's part of one, with packed weights.
+ * The branches and heads of a model, or of a rank's part of one, for a runner.
  *
- * @param memory of the weights
- * @param own whether the memory is of this alone, and not of all runners of the model
- * @param bytes of all packed weights
- * @param longest the longest memory without gaps that holds some
+ * @param weights of all runners of a stored model, or of this one alone
+ * @param own whether they are of this one alone
  * @param trunk the branches here, in order
  * @param heads the heads here, in order of depth
  * @param draftHeads the same for the ids that exits draft from; none where that is all of them, or
  *     where ranks share the output matrices
  * @param draftMemory of the draft heads' matrices
- * @param tokens the embedding, where it is here
- * @param positions of learned positions
  */
 record PackedModel(
-    NativeBuffer memory,
+    PackedWeights weights,
     boolean own,
-    long bytes,
-    Region longest,
     List<KernelBranch> trunk,
     List<KernelHead> heads,
     List<KernelHead> draftHeads,
-    List<NativeBuffer> draftMemory,
-    Optional<EmbeddingTable> tokens,
-    Optional<EmbeddingTable> positions)
+    List<NativeBuffer> draftMemory)
     implements AutoCloseable {
 
-  /** Packed weights that all runners of a model share, beside those packed in place. */
-  private record Shared(NativeBuffer memory) implements PackedForm {
-    @Override
-    public void close() {
-      memory.close();
-    }
-  }
-
-  /** Where everything of a model goes, and what becomes of it there. */
-  private record Plan(
-      WeightPacker packer,
-      List<Function<NativeBuffer, KernelBranch>> trunk,
-      List<Function<NativeBuffer, KernelHead>> heads) {
-
-    /**
-     * A plan, the same for each runner of a model.
-     *
-     * @param overwritten the weights whose memory may be used
-     */
-    static Plan of(Decoder model, int vocabSize, Predicate<Weight> overwritten) {
-      int ranks = model.parallel().size();
-      ModelConfig shard = model.architecture().model().shard(ranks);
-      WeightPacker packer = new WeightPacker(overwritten);
-      return new Plan(
-          packer,
-          model.trunk().stream().map(branch -> plan(packer, branch, shard)).toList(),
-          model.heads().stream().map(head -> plan(packer, head, shard, vocabSize, ranks)).toList());
-    }
-  }
-
-  /** Packs a model's weights, unless it has {@link #exchange exchanged} them. */
-  static PackedModel of(Decoder model, Vocabulary vocabulary, ThreadTeam team) {
-    int vocabSize = vocabulary.size();
-    Optional<NativeBuffer> shared = model.packed().map(form -> ((Shared) form).memory());
-    Plan plan = Plan.of(model, vocabSize, shared.isPresent() ? givenUp(model) : weight -> false);
-    NativeBuffer memory = shared.orElseGet(() -> plan.packer().pack(team));
-    List<KernelHead> heads = plan.heads().stream().map(made -> made.apply(memory)).toList();
+  /** Makes branches and heads of a model's weights, which are packed unless they have been. */
+  static PackedModel of(DecodingModel model, Vocabulary vocabulary, ThreadTeam team) {
+    Optional<PackedWeights> shared =
+        model instanceof StoredDecoder stored
+            ? stored.packed().map(PackedWeights.class::cast)
+            : Optional.empty();
+    PackedWeights weights = shared.orElseGet(() -> PackedWeights.of(model, team));
+    Assembly assembly = new Assembly(model, weights);
+    List<KernelHead> heads =
+        model.headsHere().stream().map(head -> assembly.head(head, vocabulary.size())).toList();
     List<KernelHead> draftHeads = new ArrayList<>();
     List<NativeBuffer> draftMemory = new ArrayList<>();
     if (model.parallel().size() == 1 && !vocabulary.drafts().isEmpty()) {
@@ -104,16 +62,7 @@ record PackedModel(
       }
     }
     return new PackedModel(
-        memory,
-        shared.isEmpty(),
-        plan.packer().packedBytes(),
-        plan.packer().longest(memory),
-        plan.trunk().stream().map(made -> made.apply(memory)).toList(),
-        heads,
-        draftHeads,
-        draftMemory,
-        model.tokenEmbedding().map(weight -> EmbeddingTable.of(weight, model.parallel().rank())),
-        model.positionEmbedding().map(weight -> EmbeddingTable.of(weight, 0)));
+        weights, shared.isEmpty(), assembly.trunk(), heads, draftHeads, draftMemory);
   }
 
   /** A head's outputs for the ids that exits draft from, in memory of their own. */
@@ -126,61 +75,100 @@ record PackedModel(
     return output.choose(ids, own.address());
   }
 
-  /** Packs a model's weights for all runners to come, in the memory that they were loaded to. */
-  static void exchange(Decoder model, ThreadTeam team) {
-    int ids = model.architecture().model().vocabSize();
-    model.exchange(new Shared(Plan.of(model, ids, givenUp(model)).packer().pack(team)));
-  }
+  /** Puts branches and heads together from weights, by the names of their parameters. */
+  private record Assembly(DecodingModel model, PackedWeights weights) {
+    private ModelConfig shape() {
+      return model.architecture().model();
+    }
 
-  /** The weights that are not needed as they were loaded: of embeddings, a token reads a row. */
-  private static Predicate<Weight> givenUp(Decoder model) {
-    Set<Long> embeddings =
-        Stream.of(model.tokenEmbedding(), model.positionEmbedding())
-            .flatMap(Optional::stream)
-            .map(PackedModel::address)
-            .collect(Collectors.toSet());
-    return weight -> !embeddings.contains(address(weight));
-  }
+    private ModelConfig shard() {
+      return shape().shard(model.parallel().size());
+    }
 
-  private static long address(Weight weight) {
-    return weight.value().data_ptr().address();
-  }
-
-  private static Function<NativeBuffer, KernelBranch> plan(
-      WeightPacker packer, Branch branch, ModelConfig shard) {
-    return switch (branch) {
-      case AttentionBranch attention -> {
-        var fused = packer.plan(attention.queryKeyValue().weight());
-        var output = packer.plan(attention.output().weight());
-        yield memory ->
-            KernelBranch.Attention.of(attention, fused.in(memory), output.in(memory), shard);
+    List<KernelBranch> trunk() {
+      List<KernelBranch> branches = new ArrayList<>();
+      for (Slice slice : model.slices()) {
+        for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+          branches.addAll(layer("model.layers." + layer, layer));
+        }
       }
-      case MlpBranch mlp -> {
-        Weight weight = mlp.up().weight();
-        var up =
-            shard.activation() == Activation.SWIGLU
-                ? packer.planHalves(weight)
-                : packer.plan(weight);
-        var down = packer.plan(mlp.down().weight());
-        yield memory -> KernelBranch.Mlp.of(mlp, up.in(memory), down.in(memory));
-      }
-    };
-  }
+      return branches;
+    }
 
-  private static Function<NativeBuffer, KernelHead> plan(
-      WeightPacker packer, HeadLayers head, ModelConfig shard, int vocabSize, int ranks) {
-    List<Function<NativeBuffer, KernelBranch>> branches =
-        head.branches().stream().map(branch -> plan(packer, branch, shard)).toList();
-    var output = packer.plan(head.output());
-    RowNorm norm = head.norm().map(RowNorm::of).orElse(new RowNorm.None(shard.hiddenSize()));
-    return memory -> {
-      PackedMatrix whole = output.in(memory);
+    private List<KernelBranch> layer(String name, int slot) {
+      return List.of(attention(name, slot), mlp(name + ".post_attention_layernorm", name + ".mlp"));
+    }
+
+    private KernelBranch attention(String layer, int slot) {
+      String name = layer + ".self_attn.";
+      return new KernelBranch.Attention(
+          norm(layer + ".input_layernorm"),
+          weights.matrix(name + "q_proj.weight"),
+          weights.optionalVector(name + "q_proj.bias"),
+          headNorm(name + "q_norm.weight"),
+          headNorm(name + "k_norm.weight"),
+          weights.matrix(name + "o_proj.weight"),
+          new KernelPass.Residual(weights.optionalVector(name + "o_proj.bias")),
+          shard(),
+          shape().residual(),
+          slot);
+    }
+
+    private Optional<RowNorm.Rms> headNorm(String weight) {
+      return weights
+          .optionalVector(weight)
+          .map(values -> new RowNorm.Rms(values, shape().normEpsilon()));
+    }
+
+    private KernelBranch mlp(String norm, String name) {
+      boolean gated = shape().activation() == Activation.SWIGLU;
+      String first = name + (gated ? ".gate_proj." : ".up_proj.");
+      return KernelBranch.Mlp.of(
+          norm(norm),
+          weights.matrix(first + "weight"),
+          weights.optionalVector(first + "bias"),
+          weights.matrix(name + ".down_proj.weight"),
+          new KernelPass.Residual(weights.optionalVector(name + ".down_proj.bias")),
+          shape());
+    }
+
+    private RowNorm norm(String name) {
+      float[] weight = weights.vector(name + ".weight");
+      return switch (shape().normalization()) {
+        case RMSNORM -> new RowNorm.Rms(weight, shape().normEpsilon());
+        case LAYERNORM ->
+            new RowNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
+      };
+    }
+
+    KernelHead head(Head head, int vocabSize) {
+      ExitLayout exits = model.architecture().exits();
+      boolean own = head.isExit() && !model.lens();
+      String name = "exits." + head.layer();
+      List<KernelBranch> branches = new ArrayList<>();
+      if (own && exits.mlp()) {
+        String norm = "model.layers." + (head.layer() - 1) + ".post_attention_layernorm";
+        branches.add(mlp(norm, name + ".mlp"));
+      }
+      if (own && exits.block()) {
+        branches.addAll(layer(name + ".block", shape().numLayers() + head.index()));
+      }
+      int ranks = model.parallel().size();
+      PackedMatrix whole =
+          weights.matrix(
+              own && !exits.tieOutput()
+                  ? name + ".lm_head.weight"
+                  : PackedWeights.outputMatrix(model));
+      RowNorm norm =
+          own
+              ? exits.norm() ? norm(name + ".norm") : new RowNorm.None(shape().hiddenSize())
+              : norm("model.norm");
       return new KernelHead(
-          branches.stream().map(made -> made.apply(memory)).toList(),
+          List.copyOf(branches),
           norm,
           ranks == 1 ? whole.first(vocabSize) : whole,
-          new KernelLogits(head.head(), vocabSize, whole.out(), ranks));
-    };
+          new KernelLogits(head, vocabSize, whole.out(), ranks));
+    }
   }
 
   /** The format of all matrices. */
@@ -197,7 +185,7 @@ record PackedModel(
     draftHeads.forEach(head -> head.logits().close());
     draftMemory.forEach(NativeBuffer::close);
     if (own) {
-      memory.close();
+      weights.close();
     }
   }
 }

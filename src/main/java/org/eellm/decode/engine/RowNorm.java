@@ -2,7 +2,6 @@ package org.eellm.decode.engine;
 
 import org.eellm.kernel.Norms;
 import org.eellm.kernel.RowArithmetic;
-import org.eellm.model.Norm;
 
 /** A norm over rows of float32 numbers. */
 sealed interface RowNorm {
@@ -13,17 +12,6 @@ sealed interface RowNorm {
    * @param x its address
    */
   void apply(long x, float[] out);
-
-  static RowNorm of(Norm norm) {
-    return switch (norm) {
-      case Norm.RmsNorm rms -> new Rms(WeightReader.floats(rms.weight().value()), rms.epsilon());
-      case Norm.LayerNorm layer ->
-          new Layer(
-              WeightReader.floats(layer.weight().value()),
-              WeightReader.floats(layer.bias().value()),
-              layer.epsilon());
-    };
-  }
 
   record Rms(float[] weight, double epsilon) implements RowNorm {
     @Override

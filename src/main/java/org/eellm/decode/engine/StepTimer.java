@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.function.Predicate;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.tensor.Torch;
 
@@ -21,7 +22,7 @@ public final class StepTimer implements AutoCloseable {
   private static final long SEED = 1;
 
   private final ModelRunner runner;
-  private final Decoder model;
+  private final DecodingModel model;
   private final List<Head> heads;
   private final int top; // branches of the trunk
   private final int[][] pages; // by sequence
@@ -202,7 +203,9 @@ public final class StepTimer implements AutoCloseable {
 
   /** Nanoseconds since the last call. */
   private long lap() {
-    Torch.synchronize(model.device());
+    if (model instanceof Decoder decoder) {
+      Torch.synchronize(decoder.device());
+    }
     long before = last;
     last = System.nanoTime();
     return last - before;

@@ -55,7 +55,6 @@ final class DecodingPassTest {
           var _ = torch.zeros(2, 2);
         }
         assertThat(operators.count()).isPositive();
-        ModelRunner.exchange(model);
         long before = operators.count();
         Limits limits = Limits.of(model);
         List<Request> requests = new ArrayList<>();

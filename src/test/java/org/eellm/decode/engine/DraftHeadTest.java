@@ -32,16 +32,6 @@ final class DraftHeadTest {
   }
 
   @Test
-  void draft_exchangedModel_isWhatThePredictionSaysOfTheList() {
-    try (Decoder model = SmallModel.withWideHeads(DataType.BFLOAT16)) {
-      ModelRunner.exchange(model);
-      try (ModelRunner runner = ModelRunner.of(model, vocabulary(), 4)) {
-        assertDrafts(runner);
-      }
-    }
-  }
-
-  @Test
   void draft_libtorch_isWhatThePredictionSaysOfTheList() {
     try (Decoder model = SmallModel.plain();
         TorchRunner runner = new TorchRunner(model, vocabulary(), 4)) {

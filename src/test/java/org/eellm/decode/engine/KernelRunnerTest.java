@@ -3,13 +3,19 @@ package org.eellm.decode.engine;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.HuggingFaceConfig;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
@@ -21,20 +27,21 @@ import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.Quantization;
 import org.eellm.config.RopeScaling;
-import org.eellm.generate.SmallModel;
-import org.eellm.kernel.Lanes;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.EnabledOnOs;
-import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Our kernels beside libtorch's operations, on every family; and rows beside other rows. */
 final class KernelRunnerTest {
+  @TempDir private Path folder;
+
   private static final int VOCABULARY = 150;
   private static final int PAGES = 24;
 
@@ -95,7 +102,7 @@ final class KernelRunnerTest {
     }
   }
 
-  private static KernelRunner runner(Decoder model, int threads, KernelChoice choice) {
+  private static KernelRunner runner(DecodingModel model, int threads, KernelChoice choice) {
     return new KernelRunner(model, Vocabulary.of(VOCABULARY), PAGES, threads, choice);
   }
 
@@ -269,44 +276,93 @@ final class KernelRunnerTest {
 
   @ParameterizedTest
   @EnumSource
-  void exchange_anyFamily_givesTheLoadedMatricesUpAndDecodesAsBefore(Family family) {
+  void pack_filesOfAnyFamily_sharesWhatIsPackedAndDecodesAsTheModelInMemory(Family family)
+      throws IOException {
     try (Decoder model = family.decoder(DataType.BFLOAT16)) {
       float[][][] expected;
       try (KernelRunner own = runner(model, 2, KernelChoice.FASTEST)) {
         expected = new Text(own, 1, 20, 0, 1).next(20);
       }
-      ModelRunner.exchange(model);
+      try (StoredDecoder stored = stored(model, Quantization.NONE)) {
+        ModelRunner.pack(stored);
 
-      for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
-        try (KernelRunner shared = runner(model, 2, KernelChoice.FASTEST)) {
-          assertThat(new Text(shared, 1, 20, 2, 3).next(20)).isDeepEqualTo(expected);
+        for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
+          try (KernelRunner shared = runner(stored, 2, KernelChoice.FASTEST)) {
+            assertThat(new Text(shared, 1, 20, 2, 3).next(20)).isDeepEqualTo(expected);
+          }
+        }
+        assertThatThrownBy(() -> stored.rows("model.norm.weight"))
+            .isInstanceOf(IllegalStateException.class);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void pack_filesInAnotherFormat_roundsAsTheModelDoes(DataType type) throws IOException {
+    DataType other = type == DataType.FLOAT32 ? DataType.BFLOAT16 : DataType.FLOAT32;
+    try (Decoder model = Family.LLAMA_ODD_WIDTHS.decoder(other);
+        Decoder read = Decoder.allocate(Family.LLAMA_ODD_WIDTHS.architecture(type), Torch.cpu())) {
+      try (StoredDecoder stored = stored(model, read.architecture(), Quantization.NONE);
+          KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST)) {
+        ModelWeights.load(folder, read);
+        try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
+          assertThat(new Text(ours, 1, 20, 0, 1).next(20))
+              .isDeepEqualTo(new Text(theirs, 1, 20, 0, 1).next(20));
         }
       }
-      assertThatThrownBy(model::parameters)
-          .isInstanceOf(IllegalStateException.class)
-          .hasMessage("the model's matrices were given up for decoding; load it again");
-      assertThatThrownBy(() -> ModelRunner.exchange(model))
-          .isInstanceOf(IllegalStateException.class);
     }
   }
 
   @Test
-  @EnabledOnOs(OS.LINUX)
-  void exchange_matricesOfManyPages_givesTheirMemoryToTheSystem() {
-    try (Decoder model = SmallModel.withWideHeads(DataType.FLOAT32)) {
-      Tensor output = model.heads().getLast().output().value();
-      Tensor tokens = model.tokenEmbedding().orElseThrow().value();
-      assertThat(middle(output)).isNotZero();
-
-      ModelRunner.exchange(model);
-
-      assertThat(middle(output)).isZero();
-      assertThat(middle(tokens)).isNotZero();
+  void pack_filesToInt8_roundsAsTheModelDoes() throws IOException {
+    Architecture architecture = Family.LLAMA.architecture(DataType.FLOAT32);
+    try (Decoder model = Family.LLAMA.decoder(DataType.FLOAT32);
+        Decoder read = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu());
+        StoredDecoder stored = stored(model, Quantization.INT8);
+        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST)) {
+      ModelWeights.load(folder, read);
+      try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
+        // Embeddings are rounded in the one and whole in the other.
+        assertClose(
+            new Text(ours, 1, 20, 0, 1).next(20), new Text(theirs, 1, 20, 0, 1).next(20), 0.3f);
+      }
     }
   }
 
-  private static float middle(Tensor matrix) {
-    return Lanes.getFloat(matrix.data_ptr().address() + matrix.nbytes() / 2);
+  @Test
+  void stored_lens_readsTheFinalHeadAfterEveryLayer() throws IOException {
+    try (Decoder model = Family.LLAMA.decoder(DataType.FLOAT32)) {
+      try (StoredDecoder lens =
+              new ModelFolder(saved(model), Optional.empty())
+                  .stored(StoredDecoder.Part.lens(model.architecture()));
+          Decoder read = Decoder.lens(model.architecture(), Torch.cpu());
+          KernelRunner ours = runner(lens, 2, KernelChoice.FASTEST)) {
+        ModelFolder files = new ModelFolder(folder, Optional.empty());
+        files.load(read);
+        try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
+          float[][][] logits = new Text(ours, 1, 20, 0, 1).next(20);
+          assertThat(logits.length).isEqualTo(4);
+          assertThat(logits).isDeepEqualTo(new Text(theirs, 1, 20, 0, 1).next(20));
+        }
+      }
+    }
+  }
+
+  private Path saved(Decoder model) throws IOException {
+    new HuggingFaceConfig(model.architecture(), OptionalInt.empty(), List.of()).write(folder);
+    ModelWeights.save(folder, model);
+    return folder;
+  }
+
+  private StoredDecoder stored(Decoder model, Quantization quantization) throws IOException {
+    return stored(model, model.architecture(), quantization);
+  }
+
+  private StoredDecoder stored(Decoder model, Architecture read, Quantization quantization)
+      throws IOException {
+    return new ModelFolder(saved(model), Optional.empty())
+        .stored(StoredDecoder.Part.whole(read, quantization));
   }
 
   @Test
