@@ -11,12 +11,12 @@ import org.eellm.eval.JavaMethods.Method;
  * @param after the rest of the file
  */
 record HalfMethod(String before, String rest, String after) {
-  /** Fewest lines of a body, its braces' among them. */
-  static final int LEAST_LINES = 5;
+  /** Fewest lines of a body, that of the closing brace among them. */
+  static final int LEAST_LINES = 4;
 
   /** A method of a file; nothing where it is short, or where the second half begins blank. */
   static Optional<HalfMethod> of(String file, Method method) {
-    int lines = (int) method.body().lines().count(); // with what is left of the brace's line
+    int lines = (int) method.body().lines().skip(1).count(); // not what is left of the brace's
     int cut = 0;
     for (int line = 0; line < lines / 2; line++) {
       cut = method.body().indexOf('\n', cut + 1);

@@ -286,7 +286,7 @@ final class SweepCommandTest {
       zip.closeEntry();
     }
     assertThat(sweepOf(List.of("--code=" + jar, "--max-tokens=60"))).isEqualTo(1);
-    assertThat(err.toString()).contains("the Java sources have no method of 5 lines or more");
+    assertThat(err.toString()).contains("the Java sources have no method of 4 lines or more");
     assertThat(sweepOf(List.of("--code=" + jar, "--limit=2000"))).isEqualTo(2);
     assertThat(err.toString()).contains("--limit: 2000 methods with --code; use 1000 or fewer");
   }

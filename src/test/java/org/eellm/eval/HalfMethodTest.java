@@ -12,7 +12,7 @@ final class HalfMethodTest {
       class Sum {
         int sum(int[] numbers) {
           int sum = 0;
-
+          assert numbers.length > 0;
           for (int number : numbers) {
             sum += number;
           }
@@ -33,7 +33,7 @@ final class HalfMethodTest {
   void of_method_isCutAtALineEndInItsMiddle() {
     HalfMethod half = half();
 
-    assertThat(half.before()).endsWith("int sum = 0;\n\n    for (int number : numbers) {");
+    assertThat(half.before()).endsWith("assert numbers.length > 0;\n    for (int number : numbers) {");
     assertThat(half.rest()).isEqualTo("\n      sum += number;\n    }\n    return sum;\n  }");
     assertThat(half.before() + half.rest() + half.after()).isEqualTo(FILE);
   }
