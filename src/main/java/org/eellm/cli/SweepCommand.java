@@ -79,8 +79,8 @@ final class SweepCommand implements Callable<Integer> {
       required = true,
       paramLabel = "DIR",
       description =
-          "Folder for sweep.md, sweep.json, sweep.png, a picture for each score and, ten settings at"
-              + " a time, rows.jsonl; a sweep that was stopped goes on there.")
+          "Folder for sweep.md, sweep.json, sweep.png, a picture for each score and, ten settings"
+              + " at a time, rows.jsonl; a sweep that was stopped goes on there.")
   private Path output;
 
   @Option(

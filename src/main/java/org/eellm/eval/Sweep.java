@@ -104,7 +104,8 @@ public record Sweep(
   /** The fastest row with at least this score in all tasks. */
   public Optional<Row> fastestScoring(double leastScore) {
     return rows.stream()
-        .filter(row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
+        .filter(
+            row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
         .max(Comparator.comparingDouble(Row::speedUp));
   }
 

@@ -101,7 +101,8 @@ public final class SweepPlot {
     alone.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     List<Row> rows = sweep.rows();
     double above =
-        MARGIN / 2
+        MARGIN
+            / 2
             * rows.stream().mapToDouble(row -> row.scores().get(score).value()).max().orElse(0);
     for (Row row : rows) {
       if (rows.size() <= LABELLED || sweep.isBest(row)) {

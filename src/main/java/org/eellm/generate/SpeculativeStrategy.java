@@ -6,9 +6,9 @@ import org.eellm.model.Head;
 
 /**
  * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
- * full model judges them. Drafts are tokens of the sequence until
- * then; what the full model takes back has never been handed out, and its keys and values are
- * overwritten by what comes in its place.
+ * full model judges them. Drafts are tokens of the sequence until then; what the full model takes
+ * back has never been handed out, and its keys and values are overwritten by what comes in its
+ * place.
  *
  * <p>The prompt passes all layers, and the first token is the full model's.
  */

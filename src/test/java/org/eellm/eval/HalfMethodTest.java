@@ -33,7 +33,8 @@ final class HalfMethodTest {
   void of_method_isCutAtALineEndInItsMiddle() {
     HalfMethod half = half();
 
-    assertThat(half.before()).endsWith("assert numbers.length > 0;\n    for (int number : numbers) {");
+    assertThat(half.before())
+        .endsWith("assert numbers.length > 0;\n    for (int number : numbers) {");
     assertThat(half.rest()).isEqualTo("\n      sum += number;\n    }\n    return sum;\n  }");
     assertThat(half.before() + half.rest() + half.after()).isEqualTo(FILE);
   }

@@ -99,7 +99,8 @@ final class SpeculativeDecodingTest {
                 new Vocabulary(SmallModel.VOCABULARY, listed))) {
           Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabulary(vocabulary);
           List<Result> full = texts(decoder, limits, Decoding.full());
-          List<Result> drafted = texts(decoder, limits, new Decoding.AdaptiveDrafts(DraftSource.BOTH));
+          List<Result> drafted =
+              texts(decoder, limits, new Decoding.AdaptiveDrafts(DraftSource.BOTH));
 
           assertThat(drafted)
               .extracting(Result::ids)
