@@ -40,10 +40,14 @@ sealed interface Strategy
       case Decoding.Propagate on -> new ExitStrategy(on.policy(), Course.PROPAGATE);
       case Decoding.Speculative draft ->
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
-      case Decoding.AdaptiveDrafts _ -> new SpeculativeStrategy(planner.plan());
+      case Decoding.AdaptiveDrafts(DraftSource source) ->
+          new SpeculativeStrategy(planner.plan(source));
       case Decoding.Score score -> new ScoreStrategy(score);
     };
   }
+
+  /** Adds to the tokens of a sequence, before a step, what is to go in with the newest. */
+  default void prepare(Sequence sequence) {}
 
   /** Starts a step, in which the sequence's moving rows go in. */
   void begin(Sequence sequence);
