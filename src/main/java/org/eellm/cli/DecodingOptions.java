@@ -7,6 +7,7 @@ import org.eellm.generate.Decoding;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.DraftLength;
+import org.eellm.generate.DraftSource;
 import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -17,21 +18,32 @@ final class DecodingOptions {
       names = "--mode",
       paramLabel = "MODE",
       description =
-          "speculative, the default of models with exits: exits draft and the full model judges;"
+          "speculative, the default: exits, or the text itself, draft and the full model judges;"
               + " the text is the full model's. early-exit, the default where a policy or a"
               + " threshold is given: tokens leave where the policy says, and keys and values left"
               + " out are filled in later. recompute: the same, but what is left out starts anew"
-              + " from layer 1. full: the full model, without exits.")
+              + " from layer 1. propagate: the same, but what is left out is made from the exit's"
+              + " own hidden state, which is less work and another text. full: the full model,"
+              + " without exits.")
   private Optional<DecodingMode> mode;
 
   @Mixin private ExitOptions exits;
+
+  @Option(
+      names = "--draft-source",
+      paramLabel = "SOURCE",
+      description =
+          "For the mode speculative without the three options that follow: exits alone; text, for"
+              + " what followed the last tokens where prompt or text had them before; or both, the"
+              + " default.")
+  private Optional<DraftSource> draftSource;
 
   @Option(
       names = "--draft-exit",
       paramLabel = "LAYER",
       description =
           "For the mode speculative: the exit that drafts, the shallowest if just the length is"
-              + " given; without any of these three, exit and length adapt to the text and the"
+              + " given; without any of these three, who drafts and how far adapts to text and"
               + " machine.")
   private Optional<Integer> draftExit;
 
@@ -59,6 +71,7 @@ final class DecodingOptions {
   Optional<String> given() {
     return mode.map(value -> "--mode")
         .or(exits::given)
+        .or(() -> draftSource.map(value -> "--draft-source"))
         .or(() -> draftExit.map(value -> "--draft-exit"))
         .or(() -> draftLength.map(value -> "--draft-length"))
         .or(() -> draftConfidence.map(value -> "--draft-confidence"));
@@ -96,7 +109,7 @@ final class DecodingOptions {
 
   /** What was given. */
   DecodingSettings settings() {
-    return exits.settings(mode, draftExit, draftLength, draftConfidence);
+    return exits.settings(mode, draftSource, draftExit, draftLength, draftConfidence);
   }
 
   int maxPending() {

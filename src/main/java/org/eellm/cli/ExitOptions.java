@@ -13,6 +13,7 @@ import org.eellm.generate.Calibration;
 import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.DecodingSettings.ThresholdSetting;
+import org.eellm.generate.DraftSource;
 import org.eellm.generate.Limits;
 import org.eellm.generate.PolicyName;
 import picocli.CommandLine.Option;
@@ -96,6 +97,7 @@ final class ExitOptions {
   /** Adds what was given to how texts are decoded. */
   DecodingSettings settings(
       Optional<DecodingMode> mode,
+      Optional<DraftSource> draftSource,
       Optional<Integer> draftExit,
       Optional<Integer> draftLength,
       Optional<Double> draftConfidence) {
@@ -108,6 +110,7 @@ final class ExitOptions {
         patience,
         layers,
         maxPending,
+        draftSource,
         draftExit,
         draftLength,
         draftConfidence);

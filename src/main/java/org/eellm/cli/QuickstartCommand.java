@@ -157,7 +157,7 @@ final class QuickstartCommand implements Callable<Integer> {
           CompletedMethods.by(
               model,
               methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
-              Decoding.lossless(model.architecture().exits()),
+              Decoding.lossless(),
               PROMPT_TOKENS,
               MAX_TOKENS);
       if (!json.requested()) {

@@ -11,7 +11,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.config.ConfigException;
+import org.eellm.data.JavaSources;
 import org.eellm.eval.EvalException;
+import org.eellm.eval.MethodCompletions;
+import org.eellm.eval.Subject;
 import org.eellm.eval.Sweep;
 import org.eellm.eval.Sweep.Row;
 import org.eellm.eval.SweepGrid;
@@ -46,6 +49,11 @@ final class SweepCommand implements Callable<Integer> {
 
   private static final int MOST_VALUES = 1000;
 
+  /** Methods of {@code --code} by default. */
+  private static final int METHODS = 100;
+
+  private static final int MOST_METHODS = 1000;
+
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private JsonOption json;
@@ -53,18 +61,26 @@ final class SweepCommand implements Callable<Integer> {
 
   @Option(
       names = "--prompts",
-      required = true,
       paramLabel = "FILE",
       description = "Prompts, one a line, that the model has not seen.")
-  private Path prompts;
+  private Optional<Path> prompts;
+
+  @Option(
+      names = "--code",
+      paramLabel = "JAR",
+      description =
+          "In place of prompts: Java sources that the model has not seen. Methods are continued"
+              + " from their middle, 100 or --limit of them, and give scores: the next line, the"
+              + " method, whether it parses, and the file's perplexity.")
+  private Optional<Path> code;
 
   @Option(
       names = "--output",
       required = true,
       paramLabel = "DIR",
       description =
-          "Folder for sweep.md, sweep.json, sweep.png and, ten settings at a time, rows.jsonl; a"
-              + " sweep that was stopped goes on there.")
+          "Folder for sweep.md, sweep.json, sweep.png, a picture for each score and, ten settings"
+              + " at a time, rows.jsonl; a sweep that was stopped goes on there.")
   private Path output;
 
   @Option(
@@ -199,7 +215,8 @@ final class SweepCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     requireSense();
-    List<String> lines = PromptFile.lines(prompts);
+    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
+    List<String> files = code.map(JavaSources::files).orElse(List.of());
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
     Files.createDirectories(output);
     try (LoadedModel model = modelOptions.load();
@@ -211,12 +228,19 @@ final class SweepCommand implements Callable<Integer> {
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
       List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
-      List<List<Integer>> texts = model.prompts(lines);
+      Subject subject = model.subject(engine);
+      Optional<MethodCompletions> methods =
+          code.map(
+              jar ->
+                  MethodCompletions.of(
+                      subject, files, limit.items().orElse(METHODS), maxTokens, EvalCommand.SEED));
+      List<List<Integer>> texts =
+          methods.map(MethodCompletions::prompts).orElseGet(() -> model.prompts(lines));
       SweepTasks scored =
           specs.isEmpty()
-              ? SweepTasks.none()
+              ? methods.<SweepTasks>map(task -> task).orElse(SweepTasks.none())
               : SweepTasks.of(
-                  model.subject(engine),
+                  subject,
                   specs,
                   data.orElseThrow(),
                   limit.items(),
@@ -241,13 +265,14 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, %s, %s, %s, %d threads, tasks %s of %s, limit %s"
+    return "%s, %s, %s, %s, %d threads, code %s, tasks %s of %s, limit %s"
         .formatted(
             folder,
             modelOptions.variant(),
             modelOptions.device(),
             dtype,
             threads,
+            code.map(Path::toString).orElse("none"),
             tasks,
             data.map(Path::toString).orElse("nothing"),
             limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"));
@@ -260,6 +285,7 @@ final class SweepCommand implements Callable<Integer> {
     Files.writeString(output.resolve("sweep.json"), line.toString());
     Files.writeString(output.resolve("sweep.md"), sweep.markdown());
     SweepPlot.write(sweep, output.resolve("sweep.png"));
+    SweepPlot.writeScores(sweep, output);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);
@@ -305,11 +331,12 @@ final class SweepCommand implements Callable<Integer> {
     requireWish("--min-score", minScore, Double.MAX_VALUE);
     requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
     boolean leaves =
-        modes.contains(DecodingMode.EARLY_EXIT) || modes.contains(DecodingMode.RECOMPUTE);
+        modes.stream()
+            .anyMatch(mode -> mode != DecodingMode.FULL && mode != DecodingMode.SPECULATIVE);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
-    refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit or recompute");
-    refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit or recompute");
-    refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit or recompute");
+    refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
+    refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
+    refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit, recompute or propagate");
     refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
     refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
@@ -327,8 +354,17 @@ final class SweepCommand implements Callable<Integer> {
     if (tasks.isEmpty() != data.isEmpty()) {
       throw new ConfigException("--tasks and --data go together; give both or neither");
     }
-    if (tasks.isEmpty() && (limit.isPresent() || minScore.isPresent())) {
+    if (prompts.isPresent() == code.isPresent() || !tasks.isEmpty() && code.isPresent()) {
+      throw new ConfigException(
+          "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
+    }
+    if (tasks.isEmpty() && (code.isEmpty() && limit.isPresent() || minScore.isPresent())) {
       throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
+    }
+    if (code.isPresent() && limit.items().orElse(METHODS) > MOST_METHODS) {
+      throw new ConfigException(
+          "--limit: %d methods with --code; use %d or fewer"
+              .formatted(limit.items().orElseThrow(), MOST_METHODS));
     }
     limit.require();
   }

@@ -65,7 +65,16 @@ public record JavaSources(List<Path> training, Path heldOut) {
 
   /** The held-out library's files. */
   public List<String> heldOutFiles() {
-    return documents(List.of(heldOut));
+    return files(heldOut);
+  }
+
+  /**
+   * The files of a jar of sources.
+   *
+   * @throws DataException if it cannot be read
+   */
+  public static List<String> files(Path jar) {
+    return documents(List.of(jar));
   }
 
   private static List<String> documents(List<Path> jars) {

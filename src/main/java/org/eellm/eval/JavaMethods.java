@@ -62,6 +62,11 @@ public final class JavaMethods {
     return methods;
   }
 
+  /** Whether a source file has no errors of syntax. */
+  static boolean parses(String source) {
+    return !parse(source).hasErrors();
+  }
+
   private static Parsed parse(String source) {
     JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
     if (compiler == null) {

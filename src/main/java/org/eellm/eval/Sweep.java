@@ -25,7 +25,7 @@ public record Sweep(
     int rounds,
     double fullTokensPerSecond,
     Optional<Double> fullPerplexity,
-    SequencedMap<String, Double> fullScores,
+    SequencedMap<String, Estimate> fullScores,
     List<Row> rows) {
 
   /**
@@ -49,7 +49,7 @@ public record Sweep(
       double agreement,
       Optional<Double> acceptance,
       Optional<OwnTexts> own,
-      SequencedMap<String, Double> scores) {
+      SequencedMap<String, Estimate> scores) {
 
     public Row {
       shares = Collections.unmodifiableSequencedMap(shares);
@@ -57,7 +57,7 @@ public record Sweep(
     }
 
     /** The same with what became of its own texts, and its scores. */
-    public Row with(OwnTexts texts, SequencedMap<String, Double> byTask) {
+    public Row with(OwnTexts texts, SequencedMap<String, Estimate> byTask) {
       return new Row(
           setting,
           shares,
@@ -104,7 +104,8 @@ public record Sweep(
   /** The fastest row with at least this score in all tasks. */
   public Optional<Row> fastestScoring(double leastScore) {
     return rows.stream()
-        .filter(row -> row.scores().values().stream().allMatch(score -> score >= leastScore))
+        .filter(
+            row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
         .max(Comparator.comparingDouble(Row::speedUp));
   }
 
@@ -142,7 +143,7 @@ public record Sweep(
             heads.stream().map(head -> head.equals(last) ? "100 %" : ""),
             drafts ? Stream.of("") : Stream.<String>empty(),
             fullPerplexity.stream().flatMap(value -> Stream.of("100 %", "%.2f".formatted(value))),
-            fullScores.values().stream().map("%.4f"::formatted)));
+            fullScores.values().stream().map(Sweep::text)));
     for (Row row : rows) {
       line(
           text,
@@ -163,7 +164,7 @@ public record Sweep(
                       texts ->
                           Stream.of(
                               percent(texts.same(), 0), "%.2f".formatted(texts.perplexity()))),
-              row.scores().values().stream().map("%.4f"::formatted)));
+              row.scores().values().stream().map(Sweep::text)));
     }
     return text.append(
             """
@@ -180,6 +181,11 @@ public record Sweep(
     text.append('|');
     cells.flatMap(some -> some).forEach(cell -> text.append(' ').append(cell).append(" |"));
     text.append('\n');
+  }
+
+  /** With its standard error. */
+  private static String text(Estimate score) {
+    return "%.4f ± %.4f".formatted(score.value(), score.standardError());
   }
 
   private static String percent(double share, int places) {

@@ -45,12 +45,7 @@ public final class SweepPlot {
     chart.getStyler().setYAxisDecimalPattern("0.0#");
     chart.getStyler().setXAxisMin(least - MARGIN * width);
     chart.getStyler().setXAxisMax(100 + 2 * MARGIN * width);
-    Map<String, List<Row>> families =
-        rows.stream()
-            .collect(
-                Collectors.groupingBy(
-                    row -> row.setting().family(), LinkedHashMap::new, Collectors.toList()));
-    families.forEach((name, some) -> add(chart, name, some));
+    families(sweep).forEach((name, some) -> add(chart, name, some));
     XYSeries full = chart.addSeries("full model", new double[] {100}, new double[] {1});
     full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
@@ -64,12 +59,78 @@ public final class SweepPlot {
     Charts.png(chart, picture);
   }
 
+  /**
+   * Writes a PNG file for each score, {@code sweep-next-line-exact.png}: the score against the
+   * speed-up, a dot a setting, with standard errors (EE-LLM, arXiv 2312.04916, figures 8 and 9).
+   */
+  public static void writeScores(Sweep sweep, Path folder) {
+    sweep
+        .fullScores()
+        .forEach(
+            (name, full) ->
+                Charts.png(
+                    scores(sweep, name, full),
+                    folder.resolve("sweep-" + name.replaceAll("\\W+", "-") + ".png")));
+  }
+
+  private static XYChart scores(Sweep sweep, String score, Estimate full) {
+    XYChart chart =
+        Charts.chart(score, "speed-up over the full model", "with standard errors", 1000, 620);
+    chart.getStyler().setXAxisDecimalPattern("0.0#");
+    chart.getStyler().setYAxisDecimalPattern("0.##");
+    families(sweep)
+        .forEach(
+            (name, some) -> {
+              XYSeries series =
+                  chart.addSeries(
+                      name,
+                      some.stream().mapToDouble(Row::speedUp).toArray(),
+                      some.stream().mapToDouble(row -> row.scores().get(score).value()).toArray(),
+                      some.stream()
+                          .mapToDouble(row -> row.scores().get(score).standardError())
+                          .toArray());
+              style(series, some);
+            });
+    XYSeries alone =
+        chart.addSeries(
+            "full model",
+            new double[] {1},
+            new double[] {full.value()},
+            new double[] {full.standardError()});
+    alone.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
+    alone.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
+    List<Row> rows = sweep.rows();
+    double above =
+        MARGIN
+            / 2
+            * rows.stream().mapToDouble(row -> row.scores().get(score).value()).max().orElse(0);
+    for (Row row : rows) {
+      if (rows.size() <= LABELLED || sweep.isBest(row)) {
+        double value = row.scores().get(score).value();
+        chart.addAnnotation(
+            new AnnotationText(row.setting().numbers(), row.speedUp(), value + above, false));
+      }
+    }
+    return chart;
+  }
+
+  private static Map<String, List<Row>> families(Sweep sweep) {
+    return sweep.rows().stream()
+        .collect(
+            Collectors.groupingBy(
+                row -> row.setting().family(), LinkedHashMap::new, Collectors.toList()));
+  }
+
   private static void add(XYChart chart, String name, List<Row> some) {
     XYSeries series =
         chart.addSeries(
             name,
             some.stream().mapToDouble(row -> 100 * row.agreement()).toArray(),
             some.stream().mapToDouble(Row::speedUp).toArray());
+    style(series, some);
+  }
+
+  private static void style(XYSeries series, List<Row> some) {
     series.setMarker(SeriesMarkers.CIRCLE);
     boolean speculates = some.getFirst().setting().mode() == DecodingMode.SPECULATIVE;
     series.setXYSeriesRenderStyle(

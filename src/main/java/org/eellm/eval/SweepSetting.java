@@ -115,6 +115,7 @@ public record SweepSetting(
         patience,
         exits,
         Optional.empty(),
+        Optional.empty(),
         draftExit,
         draftLength,
         draftConfidence);

@@ -20,7 +20,7 @@ public interface SweepTasks {
    *
    * @param name of its folder
    */
-  SequencedMap<String, Double> scores(String name, DecodingSettings decoding);
+  SequencedMap<String, Estimate> scores(String name, DecodingSettings decoding);
 
   /** No tasks. */
   static SweepTasks none() {
@@ -49,14 +49,14 @@ public interface SweepTasks {
       EvalProgress progress) {
     specs.forEach(spec -> spec.requireWritten("--tasks"));
     return (name, decoding) -> {
-      SequencedMap<String, Double> scores = new LinkedHashMap<>();
+      SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
       Evaluation evaluation =
           new Evaluation(
               subject, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {
-          scores.put(spec.task() + " " + metric, result.figure(Subject.FINAL, metric).value());
+          scores.put(spec.task() + " " + metric, result.figure(Subject.FINAL, metric));
         }
       }
       return scores;

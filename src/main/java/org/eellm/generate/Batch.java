@@ -192,6 +192,7 @@ final class Batch implements AutoCloseable {
     int left = PROMPT_ROWS;
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
+      sequence.strategy().prepare(sequence);
       int count = sequence.waiting();
       if (sequence.inPrompt()) {
         count = Math.min(left, count);

@@ -2,7 +2,6 @@ package org.eellm.generate;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
-import org.eellm.config.ExitLayout;
 import org.eellm.config.SettingException;
 import org.eellm.model.Head;
 
@@ -34,6 +33,19 @@ public sealed interface Decoding {
   }
 
   /**
+   * The same policies, but nothing is ever completed: the layers above have the keys and values
+   * that follow from the exit's own hidden state (CALM, arXiv 2207.07061, section 3.3). That is the
+   * least work, and other text than the full model's with exact keys and values. Prompts pass all
+   * layers.
+   */
+  record Propagate(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
    * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
    * and the full model's head judges all of them at once (self-speculative decoding). The text is
    * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
@@ -56,13 +68,14 @@ public sealed interface Decoding {
   }
 
   /**
-   * The same with the exit and the length of each draft chosen while the text is written, from what
-   * steps cost and how often drafts were confirmed; the full model alone where nothing gains.
+   * The same with who drafts and the length of each draft chosen while the text is written, from
+   * what steps cost and how often drafts were confirmed; the full model alone where nothing gains.
+   * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
    */
-  record AdaptiveDrafts() implements Decoding {
+  record AdaptiveDrafts(DraftSource source) implements Decoding {
     @Override
     public List<Head> heads(List<Head> all) {
-      return all;
+      return source == DraftSource.TEXT ? List.of(all.getLast()) : all;
     }
   }
 
@@ -93,9 +106,9 @@ public sealed interface Decoding {
     }
   }
 
-  /** What gives the full model's text soonest: adaptive drafts, where there are exits. */
-  static Decoding lossless(ExitLayout exits) {
-    return exits.layers().isEmpty() ? full() : new AdaptiveDrafts();
+  /** What gives the full model's text soonest: adaptive drafts. */
+  static Decoding lossless() {
+    return new AdaptiveDrafts(DraftSource.BOTH);
   }
 
   /** The full model; its exits are not computed. */

@@ -17,7 +17,7 @@ import org.eellm.config.SettingException;
  * What has no effect beside the rest is refused.
  *
  * @param mode if absent {@link DecodingMode#EARLY_EXIT} where anything of a policy is said, else
- *     {@link DecodingMode#SPECULATIVE}, or {@link DecodingMode#FULL} for a model without exits
+ *     {@link DecodingMode#SPECULATIVE}
  * @param policy {@link PolicyName#MAX_PROBABILITY} if absent, or {@link PolicyName#FULL} for a
  *     model without exits
  * @param threshold the policy's {@link PolicyName#defaultThreshold} if absent
@@ -27,6 +27,7 @@ import org.eellm.config.SettingException;
  * @param exits layers of the exits to ask, from 1; all if empty
  * @param maxPending of {@link Limits}, to which it belongs: here it is only refused where nothing
  *     waits
+ * @param draftSource {@link DraftSource#BOTH} if absent; only where exit and length are chosen
  * @param draftExit layer of the exit that drafts; the shallowest if absent beside one of the other
  *     two. Without all three, exit and length are chosen as the text is written
  * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MOST}
@@ -41,6 +42,7 @@ public record DecodingSettings(
     Optional<Integer> patience,
     List<Integer> exits,
     Optional<Integer> maxPending,
+    Optional<DraftSource> draftSource,
     Optional<Integer> draftExit,
     Optional<Integer> draftLength,
     Optional<Double> draftConfidence) {
@@ -93,6 +95,7 @@ public record DecodingSettings(
         Optional.empty(),
         Optional.empty(),
         Optional.empty(),
+        Optional.empty(),
         Optional.empty());
   }
 
@@ -128,6 +131,7 @@ public record DecodingSettings(
       DecodingMode chosen = mode.orElseGet(this::byDefault);
       String place = "in the mode " + chosen;
       if (chosen != DecodingMode.SPECULATIVE) {
+        refuse(draftSource.isPresent(), "draft-source", place);
         refuse(draftExit.isPresent(), "draft-exit", place);
         refuse(draftLength.isPresent(), "draft-length", place);
         refuse(draftConfidence.isPresent(), "draft-confidence", place);
@@ -135,7 +139,8 @@ public record DecodingSettings(
       if (chosen == DecodingMode.FULL || chosen == DecodingMode.SPECULATIVE) {
         givenOfPolicy().forEach(name -> refuse(true, name, place));
       }
-      if (chosen != DecodingMode.FULL && mode.isPresent() && available.isEmpty()) {
+      boolean leaves = chosen != DecodingMode.FULL && chosen != DecodingMode.SPECULATIVE;
+      if (leaves && mode.isPresent() && available.isEmpty()) {
         throw new ConfigException(
             "%s: %s needs exits, and this model has none; use full"
                 .formatted(names.apply("mode"), chosen));
@@ -144,11 +149,23 @@ public record DecodingSettings(
         case FULL -> Decoding.full();
         case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
         case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
-        case SPECULATIVE ->
-            draftExit.isEmpty() && draftLength.isEmpty() && draftConfidence.isEmpty()
-                ? new Decoding.AdaptiveDrafts()
-                : new Decoding.Speculative(draftingLayer(), length());
+        case PROPAGATE -> new Decoding.Propagate(exitPolicy());
+        case SPECULATIVE -> drafts();
       };
+    }
+
+    private Decoding drafts() {
+      if (draftExit.isEmpty() && draftLength.isEmpty() && draftConfidence.isEmpty()) {
+        DraftSource source = draftSource.orElse(DraftSource.BOTH);
+        if (source == DraftSource.EXITS && available.isEmpty()) {
+          throw new ConfigException(
+              "%s: this model has no exits; use %s"
+                  .formatted(names.apply("draft-source"), DraftSource.TEXT));
+        }
+        return new Decoding.AdaptiveDrafts(source);
+      }
+      refuse(draftSource.isPresent(), "draft-source", "where an exit drafts at fixed length");
+      return new Decoding.Speculative(draftingLayer(), length());
     }
 
     /** What loses nothing and gains most, unless more is said. */
@@ -156,7 +173,7 @@ public record DecodingSettings(
       if (givenOfPolicy().findAny().isPresent()) {
         return DecodingMode.EARLY_EXIT;
       }
-      return available.isEmpty() ? DecodingMode.FULL : DecodingMode.SPECULATIVE;
+      return DecodingMode.SPECULATIVE;
     }
 
     private Stream<String> givenOfPolicy() {
@@ -282,7 +299,7 @@ public record DecodingSettings(
     }
 
     private int draftingLayer() {
-      int layer = draftExit.orElse(available.getFirst());
+      int layer = draftExit.orElse(available.isEmpty() ? 1 : available.getFirst());
       requireExit("draft-exit", layer);
       return layer;
     }

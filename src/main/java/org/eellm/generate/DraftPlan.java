@@ -2,10 +2,23 @@ package org.eellm.generate;
 
 import org.eellm.model.Head;
 
-/** Which exit drafts how many tokens of a sequence before the full model judges them. */
+/** Who drafts how many tokens of a sequence before the full model judges them. */
 interface DraftPlan {
-  /** Starts a draft. */
-  void begin();
+  /**
+   * Starts a draft.
+   *
+   * @param text without drafts
+   * @param room most tokens of the draft
+   * @return how many tokens the text itself drafts; if any, no exit is asked
+   */
+  int begin(Tokens text, int room);
+
+  /**
+   * A token that the text itself drafts.
+   *
+   * @param drafted tokens of the draft so far, which have been added to the text
+   */
+  int lookUp(int drafted);
 
   /**
    * Whether a head is asked for the next token of the draft.
@@ -24,7 +37,14 @@ interface DraftPlan {
   /** Always the same exit. */
   record Fixed(DraftLength length) implements DraftPlan {
     @Override
-    public void begin() {}
+    public int begin(Tokens text, int room) {
+      return 0;
+    }
+
+    @Override
+    public int lookUp(int drafted) {
+      throw new IllegalStateException("the text drafts nothing");
+    }
 
     @Override
     public boolean asks(Head exit, int drafted) {

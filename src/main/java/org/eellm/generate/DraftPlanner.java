@@ -1,6 +1,7 @@
 package org.eellm.generate;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -15,6 +16,10 @@ import org.eellm.model.Head;
  * it costs: as long as the chance that it counts, times the time that a token takes, is more than
  * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
  * upper layers gain only where all go through them at once.
+ *
+ * <p>Where a text has been at its last tokens before, it drafts by itself ({@link PromptLookup}),
+ * if the tokens that are to be expected of that, at the time that a token takes otherwise, are
+ * worth more than the rows cost. In a batch it does so where no exit is worth more.
  *
  * <p>What is chosen changes how long a text takes, and never the text.
  */
@@ -36,6 +41,7 @@ final class DraftPlanner {
   private final RowCosts costs;
   private final List<Head> heads; // the final head last
   private final Acceptance[] acceptances; // by exit
+  private final double[] typical = PromptLookup.typical();
   private int sequences = 1;
   private int cycles;
   private int chosen; // an exit's index, or NONE
@@ -44,6 +50,8 @@ final class DraftPlanner {
   private boolean due; // to choose, as soon as a text drafts
   private int nextTrial;
   private double costOfToken;
+  private double costOfFull; // of a token, where the full model writes alone
+  private int planned; // rows of the step so far, without prompts
 
   private static final int NONE = -1;
 
@@ -64,6 +72,7 @@ final class DraftPlanner {
    */
   void begin(int count) {
     sequences = count;
+    planned = count;
     if (count > 1) {
       step++;
       if (step > length) {
@@ -74,20 +83,17 @@ final class DraftPlanner {
   }
 
   /** Makes a plan for a sequence. */
-  DraftPlan plan() {
-    return new Plan();
+  DraftPlan plan(DraftSource source) {
+    return new Plan(source);
   }
 
   /** Chooses exit and length by the formula. */
   private void choose() {
     due = false;
-    int top = heads.size() - 1;
-    int all = heads.get(top).tap();
     chosen = NONE;
     length = 0;
-    costOfToken =
-        (costs.branches(0, all, sequences) + costs.head(top, sequences) + costs.overhead())
-            / sequences;
+    costOfFull = (full(sequences) + costs.overhead()) / sequences;
+    costOfToken = costOfFull;
     for (int exit = 0; exit < acceptances.length; exit++) {
       double a = Math.min(acceptances[exit].mean(), 0.999);
       for (int drafts = 1; drafts <= MOST; drafts++) {
@@ -124,6 +130,12 @@ final class DraftPlanner {
         : OptionalInt.empty();
   }
 
+  /** What rows cost in all layers and in the final head. */
+  private double full(int rows) {
+    Head top = heads.getLast();
+    return costs.branches(0, top.tap(), rows) + costs.head(top.index(), rows);
+  }
+
   /** What a token costs in the layers below an exit; a batch shares them. */
   private double below(int exit) {
     return (costs.branches(0, heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
@@ -147,26 +159,63 @@ final class DraftPlanner {
   }
 
   private final class Plan implements DraftPlan {
+    private final DraftSource source;
     private final double[] confidences = new double[MOST];
+    private Optional<PromptLookup> lookup = Optional.empty();
     private int exit;
     private int drafted;
     private double chance; // that the draft so far holds
 
+    Plan(DraftSource source) {
+      this.source = source;
+    }
+
     @Override
-    public void begin() {
+    public int begin(Tokens text, int room) {
       drafted = 0;
       chance = 1;
-      if (sequences > 1) {
-        if (due) {
-          choose();
-        }
-        exit = chosen;
-        return;
-      }
-      if (cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
+      if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
         choose();
       }
-      exit = trial().orElse(chosen);
+      int count = source == DraftSource.EXITS ? 0 : ofText(text, Math.min(room, MOST));
+      if (count > 0) {
+        cycles++;
+        exit = NONE;
+      } else {
+        exit = sequences > 1 ? chosen : trial().orElse(chosen);
+      }
+      return count;
+    }
+
+    /** How many tokens of its own the text drafts: those that gain most. */
+    private int ofText(Tokens text, int most) {
+      PromptLookup own = lookup.orElseGet(() -> new PromptLookup(text, typical));
+      lookup = Optional.of(own);
+      own.follow();
+      if (!own.matches() || source == DraftSource.BOTH && sequences > 1 && length > 0) {
+        return 0;
+      }
+      double worth = source == DraftSource.TEXT ? costOfFull : costOfToken;
+      double gain = costOfFull - worth; // what a draft has to gain beside an exit's
+      double hope = 0;
+      double holds = 1;
+      int count = 0;
+      for (int drafts = 1; drafts <= most; drafts++) {
+        holds *= own.chance(drafts - 1);
+        hope += holds;
+        double gained = hope * worth - (full(planned + drafts) - full(planned));
+        if (gained > gain) {
+          gain = gained;
+          count = drafts;
+        }
+      }
+      planned += count;
+      return count;
+    }
+
+    @Override
+    public int lookUp(int drafted) {
+      return lookup.orElseThrow().expected(drafted);
     }
 
     @Override
@@ -197,7 +246,7 @@ final class DraftPlanner {
 
     @Override
     public void judged(int drafts, int confirmed) {
-      for (int i = 0; i < Math.min(drafts, confirmed + 1); i++) {
+      for (int i = 0; exit != NONE && i < Math.min(drafts, confirmed + 1); i++) {
         acceptances[exit].addJudgement(confidences[i], i < confirmed);
       }
     }

@@ -5,9 +5,10 @@ import java.util.List;
 import org.eellm.model.Head;
 
 /**
- * An exit drafts tokens, and the full model judges them. Drafts are tokens of the sequence until
- * then; what the full model takes back has never been handed out, and its keys and values are
- * overwritten by what comes in its place.
+ * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
+ * full model judges them. Drafts are tokens of the sequence until then; what the full model takes
+ * back has never been handed out, and its keys and values are overwritten by what comes in its
+ * place.
  *
  * <p>The prompt passes all layers, and the first token is the full model's.
  */
@@ -22,12 +23,24 @@ final class SpeculativeStrategy implements Strategy {
   }
 
   @Override
+  public void prepare(Sequence sequence) {
+    if (drafts.isEmpty() && !sequence.inPrompt()) {
+      int count = plan.begin(sequence.tokens(), room(sequence));
+      for (int i = 0; i < count; i++) {
+        draft(sequence, plan.lookUp(i));
+      }
+    }
+  }
+
+  private void draft(Sequence sequence, int id) {
+    drafts.add(id);
+    sequence.tokens().append(id);
+  }
+
+  @Override
   public void begin(Sequence sequence) {
     asking = sequence.movesNewest();
     drafted = false;
-    if (asking && drafts.isEmpty()) {
-      plan.begin();
-    }
   }
 
   @Override
@@ -46,11 +59,13 @@ final class SpeculativeStrategy implements Strategy {
     return !sequence.isLast(head);
   }
 
-  /** The full model adds a token of its own to those it confirms; all have to be asked for. */
   private boolean mayDraft(Sequence sequence) {
-    int generated = sequence.delivery().count();
-    int room = sequence.request().maxTokens() - generated - 1;
-    return generated > 0 && drafts.size() < room;
+    return sequence.delivery().count() > 0 && drafts.size() < room(sequence);
+  }
+
+  /** The full model adds a token of its own to those it confirms; all have to be asked for. */
+  private static int room(Sequence sequence) {
+    return sequence.request().maxTokens() - sequence.delivery().count() - 1;
   }
 
   @Override
@@ -59,9 +74,7 @@ final class SpeculativeStrategy implements Strategy {
     if (sequence.isLast(first.head())) {
       judge(sequence, predictions);
     } else if (plan.goesOn(first)) {
-      int draft = sequence.request().sampler().next(first);
-      drafts.add(draft);
-      sequence.tokens().append(draft);
+      draft(sequence, sequence.request().sampler().next(first));
       drafted = true;
     }
   }

@@ -50,6 +50,11 @@ public final class Tokens {
     return promptSize;
   }
 
+  /** Number of ids that there is room for. */
+  int capacity() {
+    return ids.length;
+  }
+
   /** Number of ids. */
   public int size() {
     return size;

@@ -155,6 +155,7 @@ final class MegatronApi {
             Optional.empty(),
             Optional.empty(),
             Optional.empty(),
+            Optional.empty(),
             Optional.empty());
     try {
       return settings.decoding(

@@ -14,6 +14,7 @@ import org.eellm.generate.DecodingMode;
 import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.DecodingSettings.ThresholdSetting;
 import org.eellm.generate.DraftLength;
+import org.eellm.generate.DraftSource;
 import org.eellm.generate.Penalties;
 import org.eellm.generate.PolicyName;
 import org.eellm.generate.RandomSampler;
@@ -427,6 +428,7 @@ final class RequestReader {
                 .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
                 .orElse(List.of()),
             Optional.empty(),
+            fields.choice("draft_source", DraftSource.values()),
             fields.integer("draft_exit", 1, Integer.MAX_VALUE),
             fields.integer("draft_length", 1, DraftLength.MOST),
             fields.number("draft_confidence", 0, 1));

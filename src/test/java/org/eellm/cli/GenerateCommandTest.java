@@ -310,6 +310,10 @@ final class GenerateCommandTest {
             + " leave it out",
         "--threshold 0.5 --draft-length 3 | --draft-length has no effect in the mode early-exit;"
             + " leave it out",
+        "--mode full --draft-source text | --draft-source has no effect in the mode full; leave it"
+            + " out",
+        "--draft-source text --draft-exit 2 | --draft-source has no effect where an exit drafts at"
+            + " fixed length; leave it out",
         "--mode speculative --draft-exit 3 | --draft-exit: there is no exit after layer 3; this"
             + " model has exits after layer 1, layer 2, layer 4",
         "--mode speculative --draft-length 0 | --draft-length: 0 is not a whole number in 1..64",
@@ -456,10 +460,18 @@ final class GenerateCommandTest {
         .isEqualTo(
             "eellm: --threshold has no effect with the policy full, which a model without exits"
                 + " has; leave it out\n");
-    assertThat(generateFrom("without-exits", "--prompt", "a", "--mode", "speculative"))
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--mode", "recompute")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo("eellm: --mode: recompute needs exits, and this model has none; use full\n");
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--draft-source", "exits"))
         .isEqualTo(2);
     assertThat(err.toString())
-        .isEqualTo("eellm: --mode: speculative needs exits, and this model has none; use full\n");
+        .isEqualTo("eellm: --draft-source: this model has no exits; use text\n");
+    assertThat(generateFrom("without-exits", "--prompt", "a", "--draft-length", "3")).isEqualTo(2);
+    assertThat(err.toString())
+        .isEqualTo(
+            "eellm: --draft-exit: there is no exit after layer 1; this model has none at all, use"
+                + " full\n");
     assertThat(generateFrom("without-exits", "--prompt", "a", "--policy", "margin")).isEqualTo(2);
     assertThat(err.toString())
         .isEqualTo("eellm: --policy: margin needs exits, and this model has none; use full\n");

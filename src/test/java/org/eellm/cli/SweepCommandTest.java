@@ -8,10 +8,13 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
 import javax.imageio.ImageIO;
 import org.eellm.generate.SmallModel;
 import org.eellm.model.Decoder;
@@ -36,14 +39,21 @@ final class SweepCommandTest {
   }
 
   private int sweep(String... more) {
+    List<String> args = new ArrayList<>();
+    args.addAll(List.of("--prompts", folder.resolve("prompts.txt").toString()));
+    args.addAll(List.of("--max-tokens", "6"));
+    args.addAll(List.of(more));
+    return sweepOf(args);
+  }
+
+  private int sweepOf(List<String> more) {
     out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
     List<String> args = new ArrayList<>();
     args.addAll(List.of("sweep", "--model", folder.resolve("model").toString()));
-    args.addAll(List.of("--prompts", folder.resolve("prompts.txt").toString()));
     args.addAll(List.of("--output", folder.resolve("sweep").toString()));
-    args.addAll(List.of("--max-tokens", "6", "--rounds", "1"));
-    args.addAll(List.of(more));
+    args.addAll(List.of("--rounds", "1"));
+    args.addAll(more);
     CommandLine commandLine =
         RootCommand.commandLine()
             .setOut(new PrintWriter(out, true))
@@ -192,14 +202,93 @@ final class SweepCommandTest {
     assertThat(code).as(err::toString).isZero();
     JsonNode sweep = report().path("sweep");
     JsonNode score = sweep.path("rows").path(0).path("scores").path("ends f1");
-    assertThat(score.isNumber()).isTrue();
-    assertThat(score.asDouble()).isEqualTo(sweep.path("full_scores").path("ends f1").asDouble(-1));
+    assertThat(score.path("value").isNumber()).isTrue();
+    assertThat(score).isEqualTo(sweep.path("full_scores").path("ends f1"));
     assertThat(out.toString()).contains("scores of at least 0.0: --mode early-exit");
 
     assertThat(sweep("--modes", "early-exit", "--thresholds", "1.0,0.0"))
         .as("rows with scores are another sweep's")
         .isEqualTo(2);
     assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
+  }
+
+  @Test
+  void sweep_ofCode_scoresHowMethodsGoOn() throws IOException {
+    Path jar = folder.resolve("some-sources.jar");
+    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
+      for (String name : List.of("A", "B")) {
+        zip.putNextEntry(new ZipEntry(name + ".java"));
+        zip.write(
+            """
+            class %s {
+              int f(int a) {
+                a++;
+                a--;
+                a++;
+                return a;
+              }
+            }
+            """
+                .formatted(name)
+                .getBytes(StandardCharsets.UTF_8));
+        zip.closeEntry();
+      }
+    }
+
+    int code =
+        sweepOf(
+            List.of(
+                "--code=" + jar,
+                "--max-tokens=60",
+                "--thresholds=1.0,0.0",
+                "--modes=early-exit,speculative",
+                "--draft-exits=1",
+                "--draft-lengths=2",
+                "--draft-confidences=0"));
+
+    assertThat(code).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    assertThat(sweep.path("prompts").asInt()).isEqualTo(2);
+    JsonNode full = sweep.path("full_scores");
+    assertThat(full.fieldNames())
+        .toIterable()
+        .containsExactly(
+            "next line exact",
+            "next line similarity",
+            "method similarity",
+            "methods that parse",
+            "perplexity of the file");
+    assertThat(full.path("methods that parse").path("value").asDouble()).isZero();
+    double perplexity = full.path("perplexity of the file").path("value").asDouble();
+    assertThat(perplexity).isGreaterThan(50); // nothing is known of this text
+    JsonNode rows = sweep.path("rows");
+    assertThat(rows.path(0).path("scores")).as("no token leaves").isEqualTo(full);
+    assertThat(rows.path(1).path("scores").path("perplexity of the file").path("value").asDouble())
+        .as("another head's")
+        .isGreaterThan(1)
+        .isNotCloseTo(perplexity, within(1e-3));
+    assertThat(rows.path(2).path("scores")).as("adaptive drafts").isEqualTo(full);
+    assertThat(rows.path(3).path("scores")).as("drafts").isEqualTo(full);
+    Path picture = folder.resolve("sweep/sweep-next-line-similarity.png");
+    assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(1000);
+  }
+
+  @Test
+  void sweep_codeThatSaysTooLittleOrTooMuch_isRefused() throws IOException {
+    assertThat(sweepOf(List.of())).isEqualTo(2);
+    assertThat(err.toString()).contains("--prompts, --code: give prompts");
+    assertThat(sweep("--code=x.jar")).isEqualTo(2);
+    assertThat(err.toString()).contains("--prompts, --code: give prompts");
+    Path jar = folder.resolve("empty-sources.jar");
+    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
+      zip.putNextEntry(new ZipEntry("A.java"));
+      zip.write("class A {}\n".getBytes(StandardCharsets.UTF_8));
+      zip.closeEntry();
+    }
+    assertThat(sweepOf(List.of("--code=" + jar, "--max-tokens=60"))).isEqualTo(1);
+    assertThat(err.toString()).contains("the Java sources have no method of 4 lines or more");
+    assertThat(sweepOf(List.of("--code=" + jar, "--limit=2000"))).isEqualTo(2);
+    assertThat(err.toString()).contains("--limit: 2000 methods with --code; use 1000 or fewer");
   }
 
   @ParameterizedTest

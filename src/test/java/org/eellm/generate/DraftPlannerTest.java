@@ -2,6 +2,7 @@ package org.eellm.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.eellm.model.Decoder;
@@ -17,6 +18,7 @@ import org.junit.jupiter.api.Test;
 final class DraftPlannerTest {
   private static final double BRANCH = 1e-5; // seconds
   private static final int CYCLES = 600;
+  private static final Tokens TEXT = new Tokens(List.of(1), 1);
   private static Decoder model;
 
   private Scope scope;
@@ -68,10 +70,10 @@ final class DraftPlannerTest {
   private void write(double confidence, double holds) {
     Random random = new Random(1);
     Prediction prediction = HeadOutputs.prediction(HeadOutputs.logits(confidence, 1 - confidence));
-    DraftPlan plan = planner.plan();
+    DraftPlan plan = planner.plan(DraftSource.EXITS);
     for (int cycle = 0; cycle < CYCLES; cycle++) {
       planner.begin(1);
-      plan.begin();
+      plan.begin(TEXT, 64);
       int length = 0;
       boolean goesOn = true;
       while (goesOn) {
@@ -130,15 +132,69 @@ final class DraftPlannerTest {
   }
 
   @Test
+  void begin_textThatRepeats_draftsWhatFollowed() {
+    learn(0.05);
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    planner.begin(1);
+    int count = plan.begin(text, 64);
+
+    assertThat(count).isGreaterThan(2);
+    List<Integer> drafts = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      drafts.add(plan.lookUp(i));
+      text.append(drafts.getLast());
+    }
+    assertThat(drafts).startsWith(4, 5, 6);
+  }
+
+  @Test
+  void begin_rowsAsDearAsStepsOrLittleRoom_draftsNoFurther() {
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    learn(0.05);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
+    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+    costs = new RowCosts(model);
+    planner = new DraftPlanner(model, costs);
+    learn(1);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();
+  }
+
+  @Test
+  void begin_matchesThatNeverHold_comeToNoDrafts() {
+    learn(0.15);
+    Tokens text = tokens(0);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    Random random = new Random(1);
+    int drafts = 0;
+    for (int i = 0; i < 500; i++) {
+      planner.begin(1);
+      drafts += plan.begin(text, 64);
+      // Pairs come again, and what follows them is always something else.
+      text.append(random.nextInt(3));
+      text.append(random.nextInt(3));
+      text.append(100 + i);
+    }
+
+    assertThat(drafts).isLessThan(40);
+  }
+
+  private static Tokens tokens(Integer... ids) {
+    return new Tokens(List.of(ids), 2000);
+  }
+
+  @Test
   void begin_batch_draftsInStep() {
     learn(0.02);
-    DraftPlan first = planner.plan();
-    DraftPlan second = planner.plan();
+    DraftPlan first = planner.plan(DraftSource.EXITS);
+    DraftPlan second = planner.plan(DraftSource.EXITS);
     int steps = 0;
     for (int step = 0; step < 50; step++) {
       planner.begin(2);
-      first.begin();
-      second.begin();
+      first.begin(TEXT, 64);
+      second.begin(TEXT, 64);
       assertThat(asks(first, 0)).isEqualTo(asks(second, 0));
       steps += asks(first, 0) ? 1 : 0;
     }

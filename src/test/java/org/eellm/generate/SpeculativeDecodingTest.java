@@ -99,7 +99,8 @@ final class SpeculativeDecodingTest {
                 new Vocabulary(SmallModel.VOCABULARY, listed))) {
           Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabulary(vocabulary);
           List<Result> full = texts(decoder, limits, Decoding.full());
-          List<Result> drafted = texts(decoder, limits, new Decoding.AdaptiveDrafts());
+          List<Result> drafted =
+              texts(decoder, limits, new Decoding.AdaptiveDrafts(DraftSource.BOTH));
 
           assertThat(drafted)
               .extracting(Result::ids)
@@ -111,6 +112,58 @@ final class SpeculativeDecodingTest {
       }
     }
   }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8, 32})
+  void generate_draftsOfTheText_isTheFullModelsText(int batchSize) {
+    for (ExitLayout exits : List.of(NO_EXITS, new ExitLayout(List.of(2), true, true, true, true))) {
+      for (DataType type : DataType.values()) {
+        try (Decoder decoder = SmallModel.of(exits, type)) {
+          // Of few ids a text soon repeats itself.
+          Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabSize(3);
+          List<Result> full = texts(decoder, limits, Decoding.full());
+          for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
+            List<Result> drafted = texts(decoder, limits, new Decoding.AdaptiveDrafts(source));
+
+            assertThat(drafted)
+                .extracting(Result::ids)
+                .isEqualTo(full.stream().map(Result::ids).toList());
+            int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
+            int held = drafted.stream().mapToInt(text -> text.usage().confirmedTokens()).sum();
+            assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void generate_repeatedTextWithoutExits_takesFewerStepsThanTokens() {
+    try (Decoder decoder = SmallModel.of(NO_EXITS, DataType.FLOAT32);
+        Batch batch = new Batch(decoder, Limits.of(decoder).withVocabSize(3))) {
+      Request request =
+          new Request(List.of(3, 1, 4), 90, Set.of(), Decoding.lossless(), Sampler.greedy());
+      int[] tokens = {0};
+      batch.add(
+          batch.job(
+              request,
+              "the prompt",
+              token -> {
+                tokens[0]++;
+                return TokenListener.Reaction.CONTINUE;
+              }));
+      int steps = 0;
+      while (!batch.isIdle()) {
+        batch.step();
+        steps++;
+      }
+
+      assertThat(tokens[0]).isEqualTo(90);
+      assertThat(steps).isLessThan(80);
+    }
+  }
+
+  private static final ExitLayout NO_EXITS = new ExitLayout(List.of(), false, false, false, false);
 
   /** Greedy texts and drawn ones, of 40 prompts. */
   private static List<Result> texts(Decoder decoder, Limits limits, Decoding decoding) {

@@ -32,7 +32,8 @@ final class StepAllocationTest {
         arguments(new Decoding.EarlyExit(ExitPolicies.fixed(1)), 150),
         arguments(new Decoding.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
         // Two heads predict each token, and one more for every draft that does not hold.
-        arguments(new Decoding.Speculative(2, new DraftLength.Fixed(4)), 250));
+        arguments(new Decoding.Speculative(2, new DraftLength.Fixed(4)), 250),
+        arguments(new Decoding.AdaptiveDrafts(DraftSource.TEXT), 250));
   }
 
   @ParameterizedTest

@@ -246,6 +246,7 @@ final class CompletionTest {
       value = {
         "{\"mode\": \"speculative\", \"draft_exit\": 2, \"draft_length\": 3}",
         "{\"mode\": \"speculative\", \"draft_confidence\": 0}",
+        "{\"mode\": \"speculative\", \"draft_source\": \"text\"}",
         "{\"mode\": \"early-exit\", \"policy\": \"full\"}",
         "{\"mode\": \"recompute\", \"threshold\": 1.5}",
         "{\"policy\": \"margin\", \"threshold\": {\"1\": 2, \"2\": 2, \"4\": 2}}",
