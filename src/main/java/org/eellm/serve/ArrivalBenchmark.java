@@ -317,7 +317,7 @@ public final class ArrivalBenchmark {
             .header("Content-Type", "application/json")
             .POST(BodyPublishers.ofByteArray(Json.bytes(body(model, number))))
             .build();
-    HttpResponse<InputStream> response = client.send(request, BodyHandlers.ofInputStream());
+    HttpResponse<InputStream> response = send(request);
     try (BufferedReader lines =
         new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8))) {
       if (response.statusCode() != 200) {
@@ -350,6 +350,16 @@ public final class ArrivalBenchmark {
         }
       }
       throw new IOException("the stream ended before its end");
+    }
+  }
+
+  /** Sends once more where a server has closed a connection that nobody used for a while. */
+  private HttpResponse<InputStream> send(HttpRequest request)
+      throws IOException, InterruptedException {
+    try {
+      return client.send(request, BodyHandlers.ofInputStream());
+    } catch (IOException closed) {
+      return client.send(request, BodyHandlers.ofInputStream());
     }
   }
 
