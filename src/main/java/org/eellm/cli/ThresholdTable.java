@@ -30,7 +30,7 @@ final class ThresholdTable {
         .ifPresent(
             share ->
                 out.printf(
-                    "Lossless: exits draft, the full model judges; it confirmed %.0f %% of the"
+                    "Lossless: exits or the text draft, the full model judges; it confirmed %.0f %% of the"
                         + " drafts.%n",
                     100 * share));
     out.printf(
