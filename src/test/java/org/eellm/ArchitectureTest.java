@@ -42,12 +42,13 @@ final class ArchitectureTest {
           entry("generate", Set.of("decode", "model", "distributed", "tensor", "config")),
           entry("decode", Set.of("kernel", "model", "distributed", "tensor", "config")),
           entry("plan", Set.of("schedule", "config")),
-          entry("checkpoint", Set.of("model", "tensor", "config")),
+          entry("checkpoint", Set.of("model", "tensor", "gguf", "config")),
           entry("model", Set.of("distributed", "tensor", "config")),
           entry("distributed", Set.of("tensor")),
           entry("schedule", NOTHING),
           entry("config", NOTHING),
-          entry("data", NOTHING),
+          entry("data", Set.of("gguf")),
+          entry("gguf", NOTHING),
           entry("tensor", Set.of("kernel")),
           entry("kernel", NOTHING));
 

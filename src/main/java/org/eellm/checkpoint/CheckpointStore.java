@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.eellm.gguf.GgufFile;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -256,11 +257,14 @@ public final class CheckpointStore {
 
   /**
    * The model folder that a user means: a model folder itself, a checkpoint, or a run's output
-   * folder, of which the newest checkpoint is taken.
+   * folder, of which the newest checkpoint is taken; or a GGUF file.
    *
    * @throws CheckpointException if {@code path} is none of these
    */
   public static Path resolveModel(Path path) {
+    if (GgufFile.isOne(path)) {
+      return path;
+    }
     requireFolder(path, "a model folder or a run's output");
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
       return path;

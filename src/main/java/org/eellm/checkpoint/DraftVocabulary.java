@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.gguf.GgufFile;
 
 /**
  * The ids that a model's exits draft from, in the file {@code draft_vocabulary.json} of a model
@@ -73,8 +74,16 @@ public record DraftVocabulary(List<Integer> ids) {
     return read;
   }
 
-  /** Writes it into a model folder. */
+  /**
+   * Writes it into a model folder.
+   *
+   * @throws CheckpointException if the model is a GGUF file
+   */
   public void write(Path folder) throws IOException {
+    if (GgufFile.isOne(folder)) {
+      throw new CheckpointException(
+          folder + ": a list of drafts lies in a model folder; make one with eellm convert");
+    }
     JsonFiles.write(folder.resolve(FILE), this);
   }
 }

@@ -107,7 +107,7 @@ interface ForeignLayout {
   }
 
   /** The rows of a head, rotated ones first, in the order of our pairs. */
-  private static long[] pairOrder(ModelConfig model) {
+  static long[] pairOrder(ModelConfig model) {
     int width = model.headDim();
     int rotated = model.rotaryDim();
     int still = (width - rotated) / 2;

@@ -12,6 +12,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufVocabulary;
 
 /**
  * A tokenizer as llama.cpp wants it.
@@ -51,12 +53,16 @@ record GgufTokenizer(
           "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", "qwen2");
 
   /**
-   * Reads a folder's tokenizer.
+   * Reads a folder's tokenizer, or a GGUF file's.
    *
    * @param size of the model's vocabulary; ids that the tokenizer does not have are unused
    * @throws CheckpointException if there is none, or one that llama.cpp does not have
    */
   static GgufTokenizer read(Path folder, int size) {
+    if (GgufFile.isOne(folder)) {
+      GgufVocabulary vocabulary = GgufModel.vocabulary(folder);
+      return of(folder, vocabulary.tokenizer(), vocabulary.config(), size);
+    }
     if (!ModelFiles.has(folder, "tokenizer.json")) {
       return readPairs(folder, size);
     }
@@ -66,6 +72,10 @@ record GgufTokenizer(
         ModelFiles.has(folder, "tokenizer_config.json")
             ? JsonFiles.read(ModelFiles.file(folder, "tokenizer_config.json"))
             : JsonNodeFactory.instance.objectNode();
+    return of(path, file, config, size);
+  }
+
+  private static GgufTokenizer of(Path path, JsonNode file, JsonNode config, int size) {
     JsonNode model = file.path("model");
     if (!model.path("type").asText("BPE").equals("BPE")) {
       throw new CheckpointException(

@@ -440,25 +440,7 @@ public final class GgufWriter {
   /** What Llama 3's scaling divides each pair's frequency by. */
   private static ModelTensor ropeFactors(ModelConfig model, RopeScaling.Llama3 scaling) {
     int pairs = model.headDim() / 2;
-    float[] factors = new float[pairs];
-    for (int j = 0; j < pairs; j++) {
-      double wavelength = 2 * Math.PI * Math.pow(model.ropeTheta(), (double) j / pairs);
-      double low = scaling.originalMaxPositions() / scaling.lowFreqFactor();
-      double high = scaling.originalMaxPositions() / scaling.highFreqFactor();
-      double smooth =
-          Math.clamp(
-              (scaling.originalMaxPositions() / wavelength - scaling.lowFreqFactor())
-                  / (scaling.highFreqFactor() - scaling.lowFreqFactor()),
-              0,
-              1);
-      factors[j] =
-          (float)
-              (wavelength < high
-                  ? 1
-                  : wavelength > low
-                      ? scaling.factor()
-                      : 1 / ((1 - smooth) / scaling.factor() + smooth));
-    }
+    float[] factors = RopeDivisors.of(scaling, model.ropeTheta(), pairs);
     return new ModelTensor(
         "rope_freqs.weight",
         SafetensorsType.F32,

@@ -17,6 +17,7 @@ import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
+import org.eellm.gguf.GgufFile;
 
 /**
  * What a model folder's {@code config.json} and {@code generation_config.json} say, in Hugging
@@ -47,12 +48,17 @@ public record HuggingFaceConfig(
   }
 
   /**
-   * Reads a model folder's configuration.
+   * Reads the configuration of a model folder, or a GGUF file's.
    *
    * @throws CheckpointException if a file is missing or malformed, lacks a required field, or asks
    *     for what this version cannot compute; the message names field and value
    */
   public static HuggingFaceConfig read(Path folder) {
+    if (GgufFile.isOne(folder)) {
+      try (GgufModel model = GgufModel.open(folder)) {
+        return model.config();
+      }
+    }
     return HuggingFaceConfigReader.read(folder);
   }
 

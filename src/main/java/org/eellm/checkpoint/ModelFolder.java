@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
+import org.eellm.gguf.GgufFile;
 import org.eellm.model.Decoder;
 import org.eellm.model.ParameterSpec;
 import org.eellm.model.StoredDecoder;
@@ -16,7 +17,7 @@ import org.eellm.model.StoredDecoder;
 /**
  * A model in files: a model folder, perhaps with heads from another folder in place of its own.
  *
- * @param folder the model folder itself
+ * @param folder the model folder itself, or a GGUF file
  * @param heads the heads' folder itself
  */
 public record ModelFolder(Path folder, Optional<Path> heads) {
@@ -158,6 +159,6 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /** Whether the folder has a tokenizer. */
   public boolean hasTokenizer() {
-    return Files.exists(folder.resolve("tokenizer.json"));
+    return GgufFile.isOne(folder) || Files.exists(folder.resolve("tokenizer.json"));
   }
 }

@@ -10,6 +10,7 @@ import java.util.regex.Pattern;
 import org.eellm.checkpoint.ModelTensor.Origin;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig;
+import org.eellm.gguf.GgufFile;
 
 /** Opens models of every layout that is known. */
 public final class ModelReader {
@@ -22,12 +23,15 @@ public final class ModelReader {
 
   /**
    * Opens a model folder, a checkpoint, a run's output (of which the newest checkpoint is taken), a
-   * Hugging Face folder with safetensors or {@code torch.save} files, or a checkpoint of Megatron
-   * or EE-LLM. Nothing is read of the numbers yet.
+   * Hugging Face folder with safetensors or {@code torch.save} files, a checkpoint of Megatron or
+   * EE-LLM, or a GGUF file. Nothing is read of the numbers yet.
    *
    * @throws CheckpointException if it is none of these, damaged, or cannot be honoured
    */
   public static SourceModel open(Path path) {
+    if (GgufFile.isOne(path)) {
+      return GgufModel.source(path);
+    }
     if (MegatronCheckpoint.isOne(path)) {
       return MegatronCheckpoint.open(path);
     }

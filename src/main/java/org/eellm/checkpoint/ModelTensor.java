@@ -99,7 +99,7 @@ public record ModelTensor(
   static boolean equalBytes(StoredTensor a, StoredTensor b) {
     return a.type() == b.type()
         && a.shape().equals(b.shape())
-        && a.bytes().mismatch(b.bytes()) == -1;
+        && a.content().stored().mismatch(b.content().stored()) == -1;
   }
 
   /** The same values under another name. */
@@ -117,7 +117,7 @@ public record ModelTensor(
 
   /** Whether it is a stored tensor's very bytes. */
   public boolean isCopy() {
-    return assembly == COPY;
+    return assembly == COPY && origins.getFirst().stored().isMapped();
   }
 
   /** Number of elements. */
@@ -162,7 +162,7 @@ public record ModelTensor(
   /** A view of the file's mapping; libtorch wants elements at multiples of their size. */
   private static Tensor view(Origin origin, Arena arena) {
     StoredTensor stored = origin.stored();
-    MemorySegment bytes = stored.bytes();
+    MemorySegment bytes = stored.bytes(arena);
     long width = stored.type().bits() / 8;
     MemorySegment aligned =
         bytes.address() % width == 0
@@ -219,7 +219,7 @@ public record ModelTensor(
   /** Hands on the parameter's bytes. */
   TensorSource.Content content() {
     if (isCopy()) {
-      return sink -> sink.write(origins.getFirst().stored().bytes());
+      return sink -> sink.write(origins.getFirst().stored().content().stored());
     }
     return sink -> use(value -> sink.write(Tensors.bytes(value)));
   }

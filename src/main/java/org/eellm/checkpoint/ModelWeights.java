@@ -135,15 +135,28 @@ public final class ModelWeights {
             .collect(Collectors.toMap(ParameterSpec::name, Function.identity()));
     requireSameModel(weights, known, specs.keySet());
     Map<String, WeightRows> rows = new HashMap<>();
-    for (ParameterSpec spec : specs.values()) {
-      StoredTensor stored = weights.tensor(spec.name());
-      requireShape(weights.folder(), spec.name(), stored, spec.shape());
-      rows.put(spec.name(), part(rows(weights.folder(), spec.name(), stored), spec, part));
+    Arena arena = Arena.ofShared(); // for what is not in the files as it is meant
+    try {
+      for (ParameterSpec spec : specs.values()) {
+        StoredTensor stored = weights.tensor(spec.name());
+        requireShape(weights.folder(), spec.name(), stored, spec.shape());
+        WeightRows whole = rows(weights.folder(), spec.name(), stored, arena);
+        rows.put(spec.name(), part(whole, spec, part));
+      }
+    } catch (RuntimeException failure) {
+      arena.close();
+      throw failure;
     }
-    return new StoredDecoder(part, rows, weights::close);
+    return new StoredDecoder(
+        part,
+        rows,
+        () -> {
+          arena.close();
+          weights.close();
+        });
   }
 
-  private static WeightRows rows(Path folder, String name, StoredTensor stored) {
+  private static WeightRows rows(Path folder, String name, StoredTensor stored, Arena arena) {
     WeightRows.Type type =
         switch (stored.type()) {
           case F64 -> WeightRows.Type.FLOAT64;
@@ -154,7 +167,7 @@ public final class ModelWeights {
         };
     List<Long> shape = stored.shape();
     int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
-    return WeightRows.of(type, stored.bytes().address(), rows, Math.toIntExact(shape.getLast()));
+    return WeightRows.of(type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
   }
 
   /** What a rank has of a parameter. */
@@ -189,10 +202,7 @@ public final class ModelWeights {
     boolean ofExit = !name.equals(OUTPUT) && weights.tensors().containsKey(OUTPUT);
     StoredTensor shared = weights.tensor(ofExit ? OUTPUT : EMBEDDING);
     StoredTensor output = weights.tensor(name);
-    return OUTPUTS.matcher(name).matches()
-        && output.type() == shared.type()
-        && output.shape().equals(shared.shape())
-        && output.bytes().mismatch(shared.bytes()) == -1;
+    return OUTPUTS.matcher(name).matches() && ModelTensor.equalBytes(output, shared);
   }
 
   private static void refuse(Path folder, String verb, List<String> names) {

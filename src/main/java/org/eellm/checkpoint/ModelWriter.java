@@ -17,6 +17,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.checkpoint.ConversionFile.Place;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufVocabulary;
 
 /**
  * Writes models as folders, tensor by tensor. An output is whole or absent: it is made under a
@@ -48,7 +50,7 @@ public final class ModelWriter {
    * How a model is written.
    *
    * @param type number format of all tensors; absent leaves each as it is
-   * @param tokenizer folder to take the tokenizer from; absent takes the model's own
+   * @param tokenizer folder or GGUF file to take the tokenizer from; absent takes the model's own
    */
   public record Options(Optional<SafetensorsType> type, Optional<Path> tokenizer) {
     /** Everything as it is. */
@@ -195,6 +197,11 @@ public final class ModelWriter {
       }
       copyGenerationConfig(source, temporary);
       Path tokenizer = options.tokenizer().orElse(source.folder());
+      if (GgufFile.isOne(tokenizer)) {
+        GgufVocabulary vocabulary = GgufModel.vocabulary(tokenizer);
+        rewrite(temporary.resolve("tokenizer.json"), vocabulary.tokenizer());
+        rewrite(temporary.resolve("tokenizer_config.json"), vocabulary.config());
+      }
       for (String name : COMPANIONS) {
         if (ModelFiles.has(tokenizer, name)) {
           copy(ModelFiles.file(tokenizer, name), temporary.resolve(name));
@@ -214,7 +221,8 @@ public final class ModelWriter {
   }
 
   private static void requireTokenizer(Path folder) {
-    if (TOKENIZERS.stream().noneMatch(name -> ModelFiles.has(folder, name))) {
+    if (!GgufFile.isOne(folder)
+        && TOKENIZERS.stream().noneMatch(name -> ModelFiles.has(folder, name))) {
       throw new CheckpointException(
           "%s: has no tokenizer, none of %s; name a folder that has with --tokenizer"
               .formatted(folder, String.join(", ", TOKENIZERS)));

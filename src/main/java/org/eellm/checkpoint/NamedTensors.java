@@ -89,7 +89,7 @@ final class NamedTensors {
 
   /** The format allows tensors anywhere in a file, libtorch only at multiples of their element. */
   private static MemorySegment aligned(StoredTensor stored, Arena arena) {
-    MemorySegment bytes = stored.bytes();
+    MemorySegment bytes = stored.bytes(arena);
     long alignment = stored.type().bits() / 8;
     return bytes.address() % alignment == 0
         ? bytes

@@ -1,5 +1,6 @@
 package org.eellm.checkpoint;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -45,8 +46,14 @@ final class TrunkChecksum {
 
   /** Shape and checksum of a tensor's values. */
   private static String of(String name, StoredTensor stored) {
-    Values values = values(name, stored);
-    long count = stored.bytes().byteSize() * 8 / stored.type().bits();
+    try (Arena arena = Arena.ofShared()) {
+      return of(name, stored, stored.bytes(arena));
+    }
+  }
+
+  private static String of(String name, StoredTensor stored, MemorySegment bytes) {
+    Values values = values(name, stored, bytes);
+    long count = bytes.byteSize() * 8 / stored.type().bits();
     MessageDigest digest = Checksums.start();
     byte[] piece = new byte[2 * PIECE];
     for (long first = 0; first < count; first += PIECE) {
@@ -66,8 +73,7 @@ final class TrunkChecksum {
     float at(long index);
   }
 
-  private static Values values(String name, StoredTensor stored) {
-    MemorySegment bytes = stored.bytes();
+  private static Values values(String name, StoredTensor stored, MemorySegment bytes) {
     return switch (stored.type()) {
       case F64 -> i -> (float) bytes.get(DOUBLE, Double.BYTES * i);
       case F32 -> i -> bytes.get(FLOAT, Float.BYTES * i);

@@ -9,13 +9,15 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.Learning;
+import org.eellm.gguf.GgufFile;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * The weights of a model folder in the Hugging Face layout, as one view over {@code
  * model.safetensors} or over the shards that {@code model.safetensors.index.json} names; with those
- * of {@code exits.safetensors} or its shards, if exits lie beside the trunk.
+ * of {@code exits.safetensors} or its shards, if exits lie beside the trunk. Or those of a GGUF
+ * file.
  */
 public final class WeightFiles implements StoredWeights {
   static final String SINGLE = single(Learning.EVERYTHING);
@@ -24,13 +26,13 @@ public final class WeightFiles implements StoredWeights {
   private static final Logger LOG = LoggerFactory.getLogger(WeightFiles.class);
 
   private final Path folder;
-  private final List<SafetensorsFile> files;
+  private final List<Runnable> closers;
   private final SequencedMap<String, StoredTensor> tensors;
 
   private WeightFiles(
-      Path folder, List<SafetensorsFile> files, SequencedMap<String, StoredTensor> tensors) {
+      Path folder, List<Runnable> closers, SequencedMap<String, StoredTensor> tensors) {
     this.folder = folder;
-    this.files = files;
+    this.closers = closers;
     this.tensors = Collections.unmodifiableSequencedMap(tensors);
   }
 
@@ -76,18 +78,18 @@ public final class WeightFiles implements StoredWeights {
     if (heads.isEmpty() && !beside) {
       return own;
     }
-    List<SafetensorsFile> files = new ArrayList<>(own.files);
+    List<Runnable> closers = new ArrayList<>(own.closers);
     try {
       WeightFiles exits = openPart(heads.orElse(folder), Learning.EXITS);
-      files.addAll(exits.files);
+      closers.addAll(exits.closers);
       SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(own.tensors);
       if (heads.isPresent()) {
         all.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
       }
       addAll(exits.folder, exits.tensors, all);
-      return new WeightFiles(folder, files, all);
+      return new WeightFiles(folder, closers, all);
     } catch (RuntimeException failure) {
-      files.forEach(SafetensorsFile::close);
+      closers.forEach(Runnable::run);
       throw failure;
     }
   }
@@ -98,6 +100,10 @@ public final class WeightFiles implements StoredWeights {
   }
 
   private static WeightFiles openPart(Path folder, Learning learning) {
+    if (learning == Learning.EVERYTHING && GgufFile.isOne(folder)) {
+      GgufModel model = GgufModel.open(folder);
+      return new WeightFiles(folder, List.of(model::close), model.tensors());
+    }
     String single = single(learning);
     String index = index(learning);
     if (ModelFiles.has(folder, single)) {
@@ -105,7 +111,7 @@ public final class WeightFiles implements StoredWeights {
         LOG.warn("{}: reading {}, not the shards of {}", folder, single, index);
       }
       SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, single));
-      return new WeightFiles(folder, List.of(file), file.tensors());
+      return new WeightFiles(folder, List.of(file::close), file.tensors());
     }
     if (ModelFiles.has(folder, index)) {
       return openShards(folder, index);
@@ -117,18 +123,18 @@ public final class WeightFiles implements StoredWeights {
 
   private static WeightFiles openShards(Path folder, String name) {
     ShardIndex index = ShardIndex.read(folder, name);
-    List<SafetensorsFile> files = new ArrayList<>();
+    List<Runnable> closers = new ArrayList<>();
     SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
     try {
       for (Path shard : index.namesByShard().keySet()) {
         SafetensorsFile file = SafetensorsFile.open(shard);
-        files.add(file);
+        closers.add(file::close);
         index.requireTensors(shard, file.tensors().keySet());
         addAll(file.path(), file.tensors(), tensors);
       }
-      return new WeightFiles(folder, files, tensors);
+      return new WeightFiles(folder, closers, tensors);
     } catch (RuntimeException failure) {
-      files.forEach(SafetensorsFile::close);
+      closers.forEach(Runnable::run);
       throw failure;
     }
   }
@@ -170,6 +176,6 @@ public final class WeightFiles implements StoredWeights {
   /** Unmaps the files; the tensors' bytes cannot be reached any more. */
   @Override
   public void close() {
-    files.forEach(SafetensorsFile::close);
+    closers.forEach(Runnable::run);
   }
 }

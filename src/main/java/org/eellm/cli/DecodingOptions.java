@@ -22,7 +22,9 @@ final class DecodingOptions {
               + " the text is the full model's. early-exit, the default where a policy or a"
               + " threshold is given: tokens leave where the policy says, and keys and values left"
               + " out are filled in later. recompute: the same, but what is left out starts anew"
-              + " from layer 1. full: the full model, without exits.")
+              + " from layer 1. propagate: the same, but what is left out is made from the exit's"
+              + " own hidden state, which is less work and another text. full: the full model,"
+              + " without exits.")
   private Optional<DecodingMode> mode;
 
   @Mixin private ExitOptions exits;

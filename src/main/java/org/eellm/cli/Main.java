@@ -8,7 +8,7 @@ public final class Main {
 
   /** Runs a command and ends the process with its exit code; see {@link RootCommand}. */
   public static void main(String[] args) {
-    System.exit(run(RootCommand.commandLine(), args));
+    System.exit(run(RootCommand.commandLine(args), args));
   }
 
   /** Runs a command; whatever it throws becomes a line on stderr and an exit code. */

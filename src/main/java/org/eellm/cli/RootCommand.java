@@ -4,7 +4,11 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.Properties;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Supplier;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
@@ -28,29 +32,7 @@ import picocli.CommandLine.TypeConversionException;
     versionProvider = RootCommand.Version.class,
     scope = ScopeType.INHERIT, // Every command has --help and --version.
     mixinStandardHelpOptions = true,
-    footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."},
-    subcommands = {
-      AddExitsCommand.class,
-      BenchCommand.class,
-      CalibrateCommand.class,
-      ChatCommand.class,
-      ConvertCommand.class,
-      DoctorCommand.class,
-      EvalCommand.class,
-      ExportCommand.class,
-      GenerateCommand.class,
-      InspectCommand.class,
-      PlanCommand.class,
-      PrepareCommand.class,
-      QuickstartCommand.class,
-      RanksCommand.class,
-      ScheduleCommand.class,
-      ServeCommand.class,
-      SuitabilityCommand.class,
-      SweepCommand.class,
-      TrainCommand.class,
-      TuneCommand.class,
-    })
+    footer = {"", "Exit codes: 0 done, 1 failed, 2 wrong use."})
 final class RootCommand implements Runnable {
   @Spec private CommandSpec spec;
 
@@ -60,10 +42,50 @@ final class RootCommand implements Runnable {
       description = "Show the stack trace of an error. The variable EELLM_DEBUG does the same.")
   private boolean debug = System.getenv("EELLM_DEBUG") != null;
 
+  private static SequencedMap<String, Supplier<Object>> commands() {
+    SequencedMap<String, Supplier<Object>> all = new LinkedHashMap<>();
+    all.put("add-exits", AddExitsCommand::new);
+    all.put("bench", BenchCommand::new);
+    all.put("calibrate", CalibrateCommand::new);
+    all.put("chat", ChatCommand::new);
+    all.put("convert", ConvertCommand::new);
+    all.put("doctor", DoctorCommand::new);
+    all.put("eval", EvalCommand::new);
+    all.put("export", ExportCommand::new);
+    all.put("generate", GenerateCommand::new);
+    all.put("inspect", InspectCommand::new);
+    all.put("plan", PlanCommand::new);
+    all.put("prepare", PrepareCommand::new);
+    all.put("quickstart", QuickstartCommand::new);
+    all.put("ranks", RanksCommand::new);
+    all.put("schedule", ScheduleCommand::new);
+    all.put("serve", ServeCommand::new);
+    all.put("suitability", SuitabilityCommand::new);
+    all.put("sweep", SweepCommand::new);
+    all.put("train", TrainCommand::new);
+    all.put("tune", TuneCommand::new);
+    return all;
+  }
+
   /** All commands, with {@link Failures} to report what they throw. */
   static CommandLine commandLine() {
+    return commandLine(commands());
+  }
+
+  /** The command that some arguments begin with; all, if they begin with none. */
+  static CommandLine commandLine(String... arguments) {
+    SequencedMap<String, Supplier<Object>> commands = commands();
+    if (arguments.length > 0 && commands.containsKey(arguments[0])) {
+      commands.keySet().retainAll(Set.of(arguments[0])); // to look at all takes a moment
+    }
+    return commandLine(commands);
+  }
+
+  private static CommandLine commandLine(SequencedMap<String, Supplier<Object>> commands) {
     Failures failures = new Failures();
-    return new CommandLine(new RootCommand())
+    CommandLine commandLine = new CommandLine(new RootCommand());
+    commands.forEach((name, command) -> commandLine.addSubcommand(name, command.get()));
+    return commandLine
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setUsageHelpAutoWidth(true)
         .registerConverter(Path.class, RootCommand::path)

@@ -331,11 +331,12 @@ final class SweepCommand implements Callable<Integer> {
     requireWish("--min-score", minScore, Double.MAX_VALUE);
     requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
     boolean leaves =
-        modes.contains(DecodingMode.EARLY_EXIT) || modes.contains(DecodingMode.RECOMPUTE);
+        modes.stream()
+            .anyMatch(mode -> mode != DecodingMode.FULL && mode != DecodingMode.SPECULATIVE);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
-    refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit or recompute");
-    refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit or recompute");
-    refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit or recompute");
+    refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
+    refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
+    refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit, recompute or propagate");
     refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
     refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");

@@ -75,7 +75,7 @@ public final class Tokenizer {
    *
    * @param path a folder with {@code tokenizer.json} (and, for the names of special tokens, {@code
    *     tokenizer_config.json}) or with {@code vocab.json} and {@code merges.txt}; or a {@code
-   *     tokenizer.json}
+   *     tokenizer.json}; or a GGUF file
    * @throws DataException if there is no tokenizer or it cannot be used
    */
   public static Tokenizer load(Path path) {
@@ -119,6 +119,11 @@ public final class Tokenizer {
   /** A decoder for one sequence of tokens, one by one. */
   public StreamingDecoder streamingDecoder() {
     return new StreamingDecoder(this, vocabulary.dropsLeadingBlank());
+  }
+
+  /** What {@code tokenizer_config.json} says; {@code {}} if there is none. */
+  public String configuration() {
+    return configFile;
   }
 
   /** Number of ids: they go from 0 to one less. */

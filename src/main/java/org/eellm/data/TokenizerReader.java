@@ -19,6 +19,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.eellm.gguf.GgufException;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufVocabulary;
 
 /**
  * Reads the files of a tokenizer. GPT-2's two files become a {@code tokenizer.json} first, so that
@@ -54,6 +57,9 @@ final class TokenizerReader {
 
   /** See {@link Tokenizer#load}. */
   static Tokenizer read(Path path) {
+    if (GgufFile.isOne(path)) {
+      return readGguf(path);
+    }
     if (Files.isRegularFile(path)) {
       return readFile(path);
     }
@@ -77,6 +83,15 @@ final class TokenizerReader {
     String configText = Files.exists(configPath) ? readText(configPath) : "{}";
     return new TokenizerReader(parse(text, path), parse(configText, configPath), path.toString())
         .tokenizer(text, configText);
+  }
+
+  private static Tokenizer readGguf(Path path) {
+    try {
+      GgufVocabulary vocabulary = GgufVocabulary.read(path);
+      return of(vocabulary.tokenizer(), vocabulary.config(), path.toString());
+    } catch (GgufException failure) {
+      throw new DataException(String.valueOf(failure.getMessage()), failure);
+    }
   }
 
   private static Tokenizer readPairs(Path vocabularyPath, Path mergesPath) {

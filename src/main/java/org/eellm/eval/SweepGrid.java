@@ -50,7 +50,8 @@ public record SweepGrid(
         case FULL ->
             throw new ConfigException(
                 "--modes: full is what all others are measured beside; leave it out");
-        case EARLY_EXIT, RECOMPUTE -> policies.forEach(policy -> add(settings, mode, policy));
+        case EARLY_EXIT, RECOMPUTE, PROPAGATE ->
+            policies.forEach(policy -> add(settings, mode, policy));
         case SPECULATIVE -> drafts(settings, draftExits.isEmpty() ? below : draftExits);
       }
     }

@@ -36,6 +36,7 @@ final class DecodeStep {
   private final RowBlock block = new RowBlock();
   private final List<Sequence> moving = new ArrayList<>();
   private final List<Sequence> asking = new ArrayList<>();
+  private final List<Sequence> propagating = new ArrayList<>();
   private final List<Prediction> predictions = new ArrayList<>();
   private int[] ids = new int[64];
   private int[] asked = new int[64]; // rows that a head predicts for
@@ -260,6 +261,19 @@ final class DecodeStep {
     while (moving.size() > kept) {
       moving.removeLast();
     }
+    if (!propagating.isEmpty()) {
+      propagate(tap);
+    }
+  }
+
+  private void propagate(int tap) {
+    fill(propagating);
+    runner.propagate(tap, top, block);
+    for (int i = 0; i < propagating.size(); i++) {
+      Sequence sequence = propagating.get(i);
+      sequence.frontier().leavePropagated(tap, sequence.job().heads());
+    }
+    propagating.clear();
   }
 
   /** Whether a sequence's rows move on from a tap; if not, they move no longer. */
@@ -289,6 +303,10 @@ final class DecodeStep {
       }
       case START_ANEW -> {
         frontier.startAnew();
+        yield false;
+      }
+      case PROPAGATE -> {
+        propagating.add(sequence);
         yield false;
       }
     };

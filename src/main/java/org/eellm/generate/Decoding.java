@@ -33,6 +33,19 @@ public sealed interface Decoding {
   }
 
   /**
+   * The same policies, but nothing is ever completed: the layers above have the keys and values
+   * that follow from the exit's own hidden state (CALM, arXiv 2207.07061, section 3.3). That is the
+   * least work, and other text than the full model's with exact keys and values. Prompts pass all
+   * layers.
+   */
+  record Propagate(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
    * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
    * and the full model's head judges all of them at once (self-speculative decoding). The text is
    * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link

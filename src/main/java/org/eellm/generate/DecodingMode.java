@@ -10,6 +10,8 @@ public enum DecodingMode {
   EARLY_EXIT,
   /** {@link Decoding.Recompute}. */
   RECOMPUTE,
+  /** {@link Decoding.Propagate}. */
+  PROPAGATE,
   /** {@link Decoding.Speculative}. */
   SPECULATIVE;
 

@@ -139,7 +139,7 @@ public record DecodingSettings(
       if (chosen == DecodingMode.FULL || chosen == DecodingMode.SPECULATIVE) {
         givenOfPolicy().forEach(name -> refuse(true, name, place));
       }
-      boolean leaves = chosen == DecodingMode.EARLY_EXIT || chosen == DecodingMode.RECOMPUTE;
+      boolean leaves = chosen != DecodingMode.FULL && chosen != DecodingMode.SPECULATIVE;
       if (leaves && mode.isPresent() && available.isEmpty()) {
         throw new ConfigException(
             "%s: %s needs exits, and this model has none; use full"
@@ -149,6 +149,7 @@ public record DecodingSettings(
         case FULL -> Decoding.full();
         case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
         case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
+        case PROPAGATE -> new Decoding.Propagate(exitPolicy());
         case SPECULATIVE -> drafts();
       };
     }

@@ -3,12 +3,17 @@ package org.eellm.generate;
 import java.util.List;
 import org.eellm.model.Head;
 
-/** Tokens leave where a policy says; their rows wait there. */
+/** Tokens leave where a policy says. */
 final class ExitStrategy implements Strategy {
   private final ExitQuestion question;
+  private final Course afterwards;
 
-  ExitStrategy(ExitPolicy policy) {
+  /**
+   * @param afterwards what becomes of the rows of tokens that have left
+   */
+  ExitStrategy(ExitPolicy policy, Course afterwards) {
     question = new ExitQuestion(policy);
+    this.afterwards = afterwards;
   }
 
   @Override
@@ -36,6 +41,15 @@ final class ExitStrategy implements Strategy {
 
   @Override
   public Course atTap(Sequence sequence, int rows, int maxPending) {
-    return !question.isOpen() && rows < maxPending ? Course.WAIT : Course.GO_ON;
+    boolean stops =
+        switch (afterwards) {
+          case GO_ON -> false;
+          case WAIT -> !question.isOpen() && rows < maxPending;
+          case START_ANEW -> question.hasLeft() && rows < maxPending;
+          case PROPAGATE ->
+              question.hasLeft()
+                  && sequence.frontier().moving().first() >= sequence.tokens().promptSize();
+        };
+    return stops ? afterwards : Course.GO_ON;
   }
 }

@@ -23,6 +23,7 @@ final class Frontier implements AutoCloseable {
   private final HiddenRows moving = new HiddenRows();
   private int embedded;
   private int complete;
+  private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
 
   /**
    * @param heads in use
@@ -137,6 +138,20 @@ final class Frontier implements AutoCloseable {
     moving.release(runner);
   }
 
+  /**
+   * Lets the moving rows go, whose keys and values have been propagated to all layers above a tap.
+   */
+  void leavePropagated(int tap, List<Head> heads) {
+    for (int i = 0; i < heads.size(); i++) {
+      Head head = heads.get(i);
+      if (head.hasAttention() && head.tap() > tap) {
+        keepFor(head);
+      }
+    }
+    exactEnd = Math.min(exactEnd, moving.first());
+    leave();
+  }
+
   /** Lets what has not passed all layers go in again from layer 1. */
   void startAnew() {
     leave();
@@ -164,9 +179,9 @@ final class Frontier implements AutoCloseable {
     complete = end;
   }
 
-  /** Positions with keys and values at all layers, and at all heads with attention in use. */
+  /** Positions with exact keys and values at all layers, and at all heads with attention in use. */
   int complete() {
-    int least = complete;
+    int least = Math.min(complete, exactEnd);
     for (int head = 0; head < seen.length; head++) {
       if (hasAttention[head]) {
         least = Math.min(least, seen[head]);

@@ -80,6 +80,7 @@ public final class PipelineGenerator {
                 switch (request.decoding()) {
                   case Decoding.Speculative _, Decoding.AdaptiveDrafts _ -> "drafts";
                   case Decoding.Recompute _ -> "recomputation";
+                  case Decoding.Propagate _ -> "propagation";
                   case Decoding.Score _, Decoding.EarlyExit _ -> "scores";
                 }));
   }

@@ -4,10 +4,10 @@ import java.util.Map;
 import org.eellm.config.SettingException;
 
 /**
- * Draws the next token, in this order: logits are changed by {@code logitBias} and {@code
- * penalties} and divided by {@code temperature}; the {@code topK} best stay, of these the fewest
- * best whose probabilities sum to {@code topP}, of these those that are at least {@code minP} as
- * probable as the best.
+ * Draws the next token, in this order: logits are changed by {@code logitBias}, {@code penalties}
+ * and {@code minTokens} and divided by {@code temperature}; the {@code topK} best stay, of these
+ * the fewest best whose probabilities sum to {@code topP}, of these those that are at least {@code
+ * minP} as probable as the best.
  *
  * <p>Chance is drawn for each id, from the seed and the token's position alone, and the best of all
  * ids wins ({@link Noise}). So a text does not depend on the other texts of a batch; and where an
@@ -20,6 +20,7 @@ import org.eellm.config.SettingException;
  * @param topP 1 for no limit
  * @param minP 0 for no limit
  * @param logitBias added to the logits of these ids
+ * @param minTokens a token that ends the text is not drawn before
  */
 public record RandomSampler(
     double temperature,
@@ -28,6 +29,7 @@ public record RandomSampler(
     double minP,
     Penalties penalties,
     Map<Integer, Double> logitBias,
+    MinTokens minTokens,
     long seed)
     implements Sampler {
 
@@ -50,8 +52,20 @@ public record RandomSampler(
         });
   }
 
+  /** Without a least length. */
+  public RandomSampler(
+      double temperature,
+      int topK,
+      double topP,
+      double minP,
+      Penalties penalties,
+      Map<Integer, Double> logitBias,
+      long seed) {
+    this(temperature, topK, topP, minP, penalties, logitBias, MinTokens.NONE, seed);
+  }
+
   /**
-   * Without a minimal probability and logit biases.
+   * Without a minimal probability, logit biases and a least length.
    *
    * @param repetitionPenalty see {@link Penalties#repetition}
    */
@@ -74,12 +88,12 @@ public record RandomSampler(
   }
 
   private int best(Prediction prediction) {
-    return changesLogits() ? Candidates.best(logits(prediction)) : prediction.best();
+    return changesLogits(prediction) ? Candidates.best(logits(prediction)) : prediction.best();
   }
 
   private Candidates candidates(Prediction prediction) {
     Candidates candidates = SCRATCH.get();
-    if (changesLogits()) {
+    if (changesLogits(prediction)) {
       candidates.fill(logits(prediction), temperature, topK);
     } else {
       candidates.fill(prediction.listedLogits(), temperature, topK);
@@ -88,8 +102,10 @@ public record RandomSampler(
     return candidates.topP(topP).minP(minP);
   }
 
-  private boolean changesLogits() {
-    return !penalties.equals(Penalties.NONE) || !logitBias.isEmpty();
+  private boolean changesLogits(Prediction prediction) {
+    return !penalties.equals(Penalties.NONE)
+        || !logitBias.isEmpty()
+        || minTokens.appliesTo(prediction);
   }
 
   private float[] logits(Prediction prediction) {
@@ -101,6 +117,9 @@ public record RandomSampler(
           }
         });
     penalties.apply(logits, prediction.tokens());
+    if (minTokens.appliesTo(prediction)) {
+      minTokens.apply(logits);
+    }
     return logits;
   }
 }

@@ -12,7 +12,6 @@ sealed interface Strategy
     permits BeamStrategy,
         ExitStrategy,
         LeadingStrategy,
-        RecomputeStrategy,
         ScoreStrategy,
         SpeculativeStrategy,
         StageStrategy {
@@ -24,7 +23,9 @@ sealed interface Strategy
     /** They wait. */
     WAIT,
     /** They leave, to go in again from layer 1. */
-    START_ANEW
+    START_ANEW,
+    /** They leave their keys and values at all layers above, as if these changed nothing. */
+    PROPAGATE
   }
 
   /**
@@ -34,8 +35,9 @@ sealed interface Strategy
    */
   static Strategy of(Decoding decoding, DraftPlanner planner) {
     return switch (decoding) {
-      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy());
-      case Decoding.Recompute anew -> new RecomputeStrategy(anew.policy());
+      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy(), Course.WAIT);
+      case Decoding.Recompute anew -> new ExitStrategy(anew.policy(), Course.START_ANEW);
+      case Decoding.Propagate on -> new ExitStrategy(on.policy(), Course.PROPAGATE);
       case Decoding.Speculative draft ->
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
       case Decoding.AdaptiveDrafts(DraftSource source) ->

@@ -11,13 +11,26 @@ public final class TextStream {
   private final Detokenizer detokenizer;
   private final List<Match> stops;
   private final StringBuilder held = new StringBuilder();
+  private final int least;
+  private int count;
   private boolean stopped;
 
   /**
    * @param stops texts that end the sequence and are no part of it; none may be empty
    */
   public TextStream(Detokenizer detokenizer, List<String> stops) {
+    this(detokenizer, stops, 0);
+  }
+
+  /**
+   * The same for a sequence of a least length.
+   *
+   * @param least tokens that the sequence has at least: stop strings that are complete before are
+   *     part of it
+   */
+  public TextStream(Detokenizer detokenizer, List<String> stops, int least) {
     this.detokenizer = detokenizer;
+    this.least = least;
     this.stops = stops.stream().map(Match::new).toList();
     if (stops.contains("")) {
       throw new SettingException("stop", "is empty; give the text at which to stop");
@@ -29,6 +42,7 @@ public final class TextStream {
     if (stopped) {
       return "";
     }
+    count++;
     hold(detokenizer.append(id));
     return release(held.length() - stops.stream().mapToInt(Match::length).max().orElse(0));
   }
@@ -53,7 +67,9 @@ public final class TextStream {
       held.append(piece.charAt(i));
       int longest = 0;
       for (Match stop : stops) {
-        if (stop.append(piece.charAt(i))) {
+        if (stop.append(piece.charAt(i)) && count < least) {
+          stop.clear();
+        } else if (stop.isComplete()) {
           longest = Math.max(longest, stop.text.length());
         }
       }
@@ -96,6 +112,10 @@ public final class TextStream {
     /** Whether the string is complete with this character. */
     boolean append(char character) {
       length = next(length, character);
+      return isComplete();
+    }
+
+    boolean isComplete() {
       return length == text.length();
     }
 

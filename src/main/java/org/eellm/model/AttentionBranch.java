@@ -167,16 +167,34 @@ public record AttentionBranch(
   @Override
   public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
     try (Scope scope = Scope.open()) {
-      long heads = model.numHeads();
-      Tensor fused =
-          queryKeyValue
-              .forward(norm.forward(path.input(stream)))
-              .view(rows.count(), heads + 2 * keyValueHeads(), model.headDim());
-      Tensor placed = rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
-      Tensor query = placed.narrow(1, 0, heads);
-      Tensor keyValue = placed.narrow(1, heads, 2 * keyValueHeads());
-      return scope.pass(output.forward(cache.attend(slot, query, keyValue)));
+      Tensor placed = placed(path.input(stream), rows);
+      Tensor query = placed.narrow(1, 0, model.numHeads());
+      return scope.pass(output.forward(cache.attend(slot, query, keyValue(placed))));
     }
+  }
+
+  /**
+   * Stores the keys and values of rows that do not pass this branch.
+   *
+   * @param x their hidden states, [n, h]
+   */
+  public void propagate(Tensor x, Rows rows, KeyValues cache) {
+    try (Scope _ = Scope.open()) {
+      cache.store(slot, keyValue(placed(x, rows)));
+    }
+  }
+
+  /** Queries, keys and values, normed and rotated, [n, K G + 2 K, D]. */
+  private Tensor placed(Tensor x, Rows rows) {
+    Tensor fused =
+        queryKeyValue
+            .forward(norm.forward(x))
+            .view(rows.count(), model.numHeads() + 2 * keyValueHeads(), model.headDim());
+    return rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
+  }
+
+  private Tensor keyValue(Tensor placed) {
+    return placed.narrow(1, model.numHeads(), 2 * keyValueHeads());
   }
 
   private CausalAttention attention(Pass pass) {

@@ -16,4 +16,7 @@ public interface KeyValues {
    * @return [n, heads * headDim]
    */
   Tensor attend(int slot, Tensor query, Tensor keyValue);
+
+  /** Stores the block's keys and values alone. */
+  void store(int slot, Tensor keyValue);
 }

@@ -127,13 +127,13 @@ public final class ChatTemplate {
       JsonNode root =
           Files.exists(config)
               ? new ObjectMapper().readTree(Files.readString(config))
-              : Json.object();
+              : new ObjectMapper().readTree(tokenizer.configuration());
       Optional<String> found =
           Files.exists(file) ? Optional.of(Files.readString(file)) : template(root);
       return new ChatTemplate(
           found.isEmpty()
               ? "plain dialogue, for the model has no chat template"
-              : Files.exists(file) ? file.toString() : config.toString(),
+              : Files.exists(file) ? file.toString() : place(folder, config),
           found.orElse(PLAIN),
           found.isEmpty() ? PLAIN_STOPS : List.of(),
           token(
@@ -144,6 +144,11 @@ public final class ChatTemplate {
       throw new ServeException(
           "%s: the chat template cannot be read: %s".formatted(folder, e.getMessage()), e);
     }
+  }
+
+  /** Where the tokenizer's configuration is: beside it, or in the model's one file. */
+  private static String place(Path folder, Path config) {
+    return (Files.isRegularFile(folder) ? folder : config).toString();
   }
 
   /** A template of this text. */

@@ -92,7 +92,7 @@ final class MegatronApi {
         0,
         logProbabilities,
         echo,
-        stops,
+        new Ends(model.endTokens(), 0, stops),
         perToken,
         false,
         false);

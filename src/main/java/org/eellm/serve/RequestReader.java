@@ -29,6 +29,7 @@ final class RequestReader {
   static final int MAX_ALTERNATIVES = 20;
 
   private static final int MAX_STOPS = 16;
+  private static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
 
   /** Tokens of a completion that does not say, as OpenAI has it. */
   private static final int COMPLETION_TOKENS = 16;
@@ -54,7 +55,6 @@ final class RequestReader {
     int room = room(prompts, "prompt");
     Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
     fields.refuse("suffix", "is not offered: models here continue texts, they do not fill gaps");
-    fields.refuse("best_of", "is not offered; use n, and choose among the continuations");
     return finish(
         prompts,
         "prompt",
@@ -87,7 +87,9 @@ final class RequestReader {
     if (newer.isPresent() && older.isPresent()) {
       throw ApiException.badField("max_tokens", "has no effect beside max_completion_tokens");
     }
-    refuseTools();
+    for (String field : List.of("functions", "function_call", "parallel_tool_calls")) {
+      fields.refuse(field, NO_TOOLS);
+    }
     requireText();
     return finish(
         prompts,
@@ -109,10 +111,21 @@ final class RequestReader {
             });
   }
 
-  private void refuseTools() {
-    for (String field :
-        List.of("tools", "tool_choice", "functions", "function_call", "parallel_tool_calls")) {
-      fields.refuse(field, "is not offered: models here call no tools; leave it out");
+  /** Fields that common clients send with the value that changes nothing; others are refused. */
+  private void requireNeutral(int choices) {
+    if (fields.integer("best_of", 1, MAX_CHOICES).orElse(choices) != choices) {
+      throw ApiException.badField(
+          "best_of", "is not offered; use n, and choose among the continuations");
+    }
+    if (!fields.bool("skip_special_tokens").orElse(true)) {
+      throw ApiException.badField(
+          "skip_special_tokens", "false is not offered: special tokens are no part of a text");
+    }
+    if (fields.get("tools").filter(tools -> !tools.isArray() || !tools.isEmpty()).isPresent()) {
+      throw ApiException.badField("tools", NO_TOOLS);
+    }
+    if (!fields.text("tool_choice").orElse("none").equals("none")) {
+      throw ApiException.badField("tool_choice", NO_TOOLS);
     }
   }
 
@@ -145,7 +158,7 @@ final class RequestReader {
         message
             .get("content")
             .orElseThrow(() -> ApiException.badField(name + ".content", "is missing"));
-    message.refuse("tool_calls", "is not offered: models here call no tools; leave it out");
+    message.refuse("tool_calls", NO_TOOLS);
     Optional<String> speaker = message.text("name");
     message.requireNoOthers();
     return new ChatMessage(role, content(name + ".content", content), speaker);
@@ -197,6 +210,7 @@ final class RequestReader {
           "%d continuations of %d prompts are more than the %d of one request; send several"
               .formatted(choices, prompts.size(), MAX_CHOICES));
     }
+    requireNeutral(choices);
     Optional<Fields> earlyExit = fields.fields("early_exit");
     boolean perToken = earlyExit.flatMap(inner -> inner.bool("per_token")).orElse(false);
     Decoding decoding = decoding(earlyExit, Math.max(1, maxTokens));
@@ -204,7 +218,8 @@ final class RequestReader {
     stops.addAll(templateStops);
     boolean stream = fields.bool("stream").orElse(false);
     boolean streamUsage = streamUsage(stream);
-    LongFunction<Sampler> sampler = sampler(fields, model, 2, 1);
+    Ends ends = Ends.read(fields, model, maxTokens, stops);
+    LongFunction<Sampler> sampler = sampler(ends);
     long seed = fields.wholeNumber("seed").orElseGet(() -> RandomGenerator.getDefault().nextLong());
     HARMLESS.forEach(fields::get);
     fields.requireNoOthers();
@@ -219,7 +234,7 @@ final class RequestReader {
         alternatives,
         logProbabilities,
         echo,
-        stops,
+        ends,
         perToken,
         stream,
         streamUsage);
@@ -327,16 +342,10 @@ final class RequestReader {
     return maxTokens;
   }
 
-  /**
-   * The fields that say how tokens are drawn.
-   *
-   * @param most highest temperature
-   * @param temperature if absent
-   */
-  static LongFunction<Sampler> sampler(
-      Fields fields, ServedModel model, double most, double temperature) {
-    double heat = fields.number("temperature", 0, most).orElse(temperature);
-    int topK = fields.integer("top_k", 0, Integer.MAX_VALUE).orElse(0);
+  /** The fields that say how tokens are drawn. */
+  private LongFunction<Sampler> sampler(Ends ends) {
+    double heat = fields.number("temperature", 0, 2).orElse(1.0);
+    int topK = Math.max(0, fields.integer("top_k", -1, Integer.MAX_VALUE).orElse(0));
     double topP = fields.number("top_p", Double.MIN_VALUE, 1).orElse(1.0);
     double minP = fields.number("min_p", 0, 1).orElse(0.0);
     Penalties penalties =
@@ -345,7 +354,8 @@ final class RequestReader {
             fields.number("presence_penalty", -2, 2).orElse(0.0),
             fields.number("frequency_penalty", -2, 2).orElse(0.0));
     Map<Integer, Double> bias = bias(fields, model);
-    return seed -> new RandomSampler(heat, topK, topP, minP, penalties, bias, seed);
+    return seed ->
+        new RandomSampler(heat, topK, topP, minP, penalties, bias, ends.minTokens(), seed);
   }
 
   private static Map<Integer, Double> bias(Fields fields, ServedModel model) {

@@ -78,12 +78,16 @@ final class Run implements AutoCloseable {
           new Request(
               prompt,
               request.maxTokens(),
-              model.endTokens(),
+              request.ends().tokens(),
               request.decoding(),
               request.sampler().apply(seed),
               request.alternatives()),
           request,
-          run.new Continuation(i, new TextStream(model.detokenizer(prompt), request.stops())));
+          run
+          .new Continuation(
+              i,
+              new TextStream(
+                  model.detokenizer(prompt), request.ends().texts(), request.ends().least())));
     }
     return run;
   }

@@ -17,7 +17,7 @@ import org.eellm.generate.Sampler;
  * @param alternatives how many of the most probable ids to tell with each token
  * @param logProbabilities whether to tell them
  * @param echo whether the prompt is part of the text
- * @param stops texts that end a continuation and are no part of it
+ * @param ends where a continuation ends
  * @param perToken whether to tell where each token left
  * @param stream whether tokens are sent as they come
  * @param streamUsage whether a stream ends with how many tokens there were
@@ -33,14 +33,13 @@ record TextRequest(
     int alternatives,
     boolean logProbabilities,
     boolean echo,
-    List<String> stops,
+    Ends ends,
     boolean perToken,
     boolean stream,
     boolean streamUsage) {
 
   TextRequest {
     prompts = prompts.stream().map(List::copyOf).toList();
-    stops = List.copyOf(stops);
   }
 
   /** Continuations of all prompts. */

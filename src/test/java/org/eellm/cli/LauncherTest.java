@@ -39,6 +39,11 @@ final class LauncherTest {
         fakeJdk(
             "25.0.1",
             """
+            for argument in "$@"; do
+              case $argument in
+                -XX:AOTCacheOutput=*) touch "${argument#*=}"; exit ;;
+              esac
+            done
             printf '%s\\n' "$@"
             echo "MALLOC_ARENA_MAX=$MALLOC_ARENA_MAX LC_ALL=$LC_ALL"
             exit 7
@@ -63,10 +68,21 @@ final class LauncherTest {
         .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml process-classes")
         .contains("JAVA_HOME " + jdk);
     assertThat(result.out())
-        .contains("\n" + root.toRealPath() + "/target/classes:a.jar:b.jar\n")
+        .contains("\n" + root.toRealPath() + "/target/eellm.jar:a.jar:b.jar\n")
+        .contains("-XX:AOTCache=" + root.toRealPath() + "/target/eellm.aot\n")
         .contains("\norg.eellm.cli.Main\ngenerate\n--prompt\ntwo words\n")
         .contains("MALLOC_ARENA_MAX=1");
     assertThat(result.exitCode()).isEqualTo(7);
+  }
+
+  @Test
+  void run_javaWithoutAheadOfTimeCache_saysSoAndRuns() throws Exception {
+    fakeJdk("25.0.1", "echo \"$@\"; [ -z \"$(echo \"$@\" | grep Rehearsal)\" ]");
+
+    Result result = run(Map.of(), "--help");
+
+    assertThat(result.err()).contains("eellm: commands will start slowly, since ");
+    assertThat(result.out()).contains("-XX:AOTMode=auto").endsWith("org.eellm.cli.Main --help\n");
   }
 
   @Test
@@ -117,7 +133,7 @@ final class LauncherTest {
     Result result = run(Map.of("EELLM_PROFILE", "cuda"));
 
     assertThat(result.err()).contains("pom.xml -P cuda process-classes");
-    assertThat(result.out()).contains("/target/classes:a.jar:gpu.jar\n");
+    assertThat(result.out()).contains("/target/eellm.jar:a.jar:gpu.jar\n");
   }
 
   @Test
@@ -168,6 +184,7 @@ final class LauncherTest {
     Path home = folder.resolve("jdk-" + version);
     script("jdk-" + version + "/bin/java", java);
     script("jdk-" + version + "/bin/javac", "");
+    script("jdk-" + version + "/bin/jar", "");
     Files.writeString(home.resolve("release"), "JAVA_VERSION=\"" + version + "\"\n");
     return home;
   }

@@ -101,6 +101,11 @@ final class ScriptedRunner implements ModelRunner {
     requireInOrder(rows);
   }
 
+  @Override
+  public void propagate(int from, int to, RowBlock rows) {
+    requireInOrder(rows);
+  }
+
   private void requireInOrder(RowBlock rows) {
     for (int span = 0; span < rows.spans(); span++) {
       for (int row = rows.start(span); row < rows.end(span); row++) {

@@ -39,6 +39,16 @@ final class TextStreamTest {
   }
 
   @Test
+  void append_stopStringBeforeTheLeastLength_isText() {
+    TextStream text = new TextStream(pieces(List.of("a;", "b;c", ";d", "e"), ""), List.of(";"), 3);
+    assertThat(text.append(0)).isEqualTo("a;");
+    assertThat(text.append(1)).isEqualTo("b;c");
+    assertThat(text.stopped()).isFalse();
+    assertThat(text.append(2)).isEmpty();
+    assertThat(text.stopped()).isTrue();
+  }
+
+  @Test
   void append_withoutStops_handsOnEveryPieceAtOnce() {
     TextStream text = new TextStream(pieces(List.of("one", " two", "", " three"), "!"), List.of());
 

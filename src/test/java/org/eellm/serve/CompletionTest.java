@@ -77,6 +77,112 @@ final class CompletionTest {
     assertThat(reply.path("metrics").path("early_exit").path("mean_layer").asDouble()).isEqualTo(5);
   }
 
+  /** As load generators and common clients send them. */
+  @ParameterizedTest
+  @CsvSource({"/v1/completions", "/v1/chat/completions"})
+  void completion_fieldsThatChangeNothing_areAccepted(String path) {
+    String asked =
+        path.contains("chat")
+            ? "\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}]"
+            : "\"prompt\": \"the cat\"";
+    String plain = "{" + asked + ", \"max_tokens\": 9, \"temperature\": 0";
+    String more =
+        """
+        , "ignore_eos": false, "min_tokens": 0, "stop_token_ids": [], "skip_special_tokens": true,
+         "top_k": -1, "best_of": 1, "tools": [], "tool_choice": "none"\
+        """;
+
+    JsonNode usual = TestServer.json(server.post(path, plain + "}"));
+    JsonNode reply = TestServer.json(server.post(path, plain + more + "}"));
+
+    assertThat(usual.path("usage").path("completion_tokens").asInt()).isEqualTo(9);
+    assertThat(reply.path("choices")).isEqualTo(usual.path("choices"));
+  }
+
+  private static JsonNode always(int end, String fields) {
+    return server.complete(
+        """
+        {"prompt": "the cat", "max_tokens": 12, "logit_bias": {"%d": 100}, "seed": 3, %s}\
+        """
+            .formatted(end, fields));
+  }
+
+  private static int tokens(JsonNode reply) {
+    return reply.path("usage").path("completion_tokens").asInt();
+  }
+
+  private static String reason(JsonNode reply) {
+    return reply.path("choices").path(0).path("finish_reason").asText();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0, {\"mode\": \"full\"}",
+    "0, {\"threshold\": 0.01}",
+    "0, {\"mode\": \"recompute\"}",
+    "1, {\"mode\": \"speculative\"}",
+    "0, {\"mode\": \"speculative\"}",
+  })
+  void completion_endThatAlwaysComes_endsWhereTheRequestSays(double heat, String mode) {
+    int end = server.tokenizer.endOfDocument();
+    String rest = ", \"temperature\": %s, \"early_exit\": %s".formatted(heat, mode);
+
+    JsonNode usual = always(end, "\"n\": 1" + rest);
+    assertThat(tokens(usual)).isEqualTo(1);
+    assertThat(reason(usual)).isEqualTo("stop");
+
+    JsonNode ignoring = always(end, "\"ignore_eos\": true" + rest);
+    assertThat(tokens(ignoring)).isEqualTo(12);
+    assertThat(reason(ignoring)).isEqualTo("length");
+    assertThat(texts(ignoring)).containsExactly(""); // end tokens, which are no text
+
+    JsonNode late = always(end, "\"min_tokens\": 5" + rest);
+    assertThat(tokens(late)).isEqualTo(6);
+    assertThat(reason(late)).isEqualTo("stop");
+
+    JsonNode own = always(17, "\"ignore_eos\": true, \"stop_token_ids\": [17]" + rest);
+    assertThat(tokens(own)).isEqualTo(1);
+    assertThat(reason(own)).isEqualTo("stop");
+    assertThat(texts(own)).containsExactly(server.text(List.of(17)));
+
+    JsonNode both =
+        always(17, "\"ignore_eos\": true, \"stop_token_ids\": [17], \"min_tokens\": 4" + rest);
+    assertThat(tokens(both)).isEqualTo(5);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0", "1"})
+  void completion_minTokensWithDrafts_isTheTextWithout(double heat) {
+    List<Integer> usual =
+        server.alone("the dog", 20, Decoding.full(), new RandomSampler(heat, 0, 1, 1, 5)).ids();
+    String fields =
+        """
+        {"prompt": "the dog", "max_tokens": 20, "min_tokens": 15, "stop_token_ids": [%d, %d],
+         "temperature": %s, "seed": 5, "early_exit": {"mode": "%s"}}\
+        """;
+    JsonNode full = server.complete(fields.formatted(usual.get(2), usual.get(5), heat, "full"));
+    JsonNode drafts =
+        server.complete(fields.formatted(usual.get(2), usual.get(5), heat, "speculative"));
+
+    assertThat(texts(drafts)).isEqualTo(texts(full));
+    assertThat(tokens(full)).isGreaterThanOrEqualTo(15);
+    assertThat(texts(full)).isNotEqualTo(List.of(server.text(usual)));
+  }
+
+  @Test
+  void completion_stopTextBeforeMinTokens_isPartOfTheText() {
+    String whole = server.greedy("the cat", 12);
+    String stop = whole.substring(0, 1);
+    String fields =
+        "{\"prompt\": \"the cat\", \"max_tokens\": 12, \"temperature\": 0, \"stop\": \"%s\"%s}";
+    String escaped = stop.replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", "\\n");
+
+    assertThat(texts(server.complete(fields.formatted(escaped, "")))).containsExactly("");
+    JsonNode late = server.complete(fields.formatted(escaped, ", \"min_tokens\": 12"));
+    assertThat(tokens(late)).isEqualTo(12);
+    assertThat(texts(late).getFirst()).startsWith(stop);
+  }
+
   @Test
   void completion_withoutMaxTokens_hasSixteen() {
     assertThat(

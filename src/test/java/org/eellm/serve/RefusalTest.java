@@ -61,7 +61,19 @@ final class RefusalTest {
         "{\"prompt\": \"a\", \"temperature\": \"hot\"} | temperature",
         "{\"prompt\": \"a\", \"top_p\": 0} | top_p",
         "{\"prompt\": \"a\", \"top_p\": 1.01} | top_p",
-        "{\"prompt\": \"a\", \"top_k\": -1} | top_k",
+        "{\"prompt\": \"a\", \"top_k\": -2} | top_k",
+        "{\"prompt\": \"a\", \"ignore_eos\": 1} | ignore_eos",
+        "{\"prompt\": \"a\", \"min_tokens\": -1} | min_tokens",
+        "{\"prompt\": \"a\", \"min_tokens\": 5, \"max_tokens\": 4} | min_tokens",
+        "{\"prompt\": \"a\", \"stop_token_ids\": 3} | stop_token_ids",
+        "{\"prompt\": \"a\", \"stop_token_ids\": [260]} | stop_token_ids[0]",
+        "{\"prompt\": \"a\", \"stop_token_ids\": [1, \"2\"]} | stop_token_ids[1]",
+        "{\"prompt\": \"a\", \"skip_special_tokens\": false} | skip_special_tokens",
+        "{\"prompt\": \"a\", \"tools\": [{}]} | tools",
+        "{\"prompt\": \"a\", \"tools\": {}} | tools",
+        "{\"prompt\": \"a\", \"tool_choice\": \"auto\"} | tool_choice",
+        "{\"prompt\": \"a\", \"tool_choice\": {\"type\": \"function\"}} | tool_choice",
+        "{\"prompt\": \"a\", \"n\": 2, \"best_of\": 1} | best_of",
         "{\"prompt\": \"a\", \"min_p\": 1.5} | min_p",
         "{\"prompt\": \"a\", \"repetition_penalty\": 0} | repetition_penalty",
         "{\"prompt\": \"a\", \"presence_penalty\": 3} | presence_penalty",
@@ -127,7 +139,11 @@ final class RefusalTest {
         "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image_url\"}]}]} |"
             + " messages[0].content[0].type",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"x\": 1}]} | messages[0].x",
-        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": []} | tools",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [1]} | tools",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tool_choice\": \"required\"}"
+            + " | tool_choice",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"min_tokens\": 999} |"
+            + " min_tokens",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"top_logprobs\": 2} |"
             + " top_logprobs",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"max_tokens\": 2,"

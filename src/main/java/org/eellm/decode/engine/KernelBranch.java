@@ -59,17 +59,10 @@ sealed interface KernelBranch {
     @Override
     public void run(Member member, KernelPass pass) {
       Workspace space = pass.workspace();
-      Activations normed = pass.normed(member, norm, 0);
-      pass.product(member, fused, normed, space.fused.address(), space.fusedWidth);
-      pass.clock().mark(member, Part.FUSED_PRODUCTS);
+      multiply(member, pass);
       int heads = shard.numKeyValueHeads();
       if (pass.attendsInParts()) {
-        member.begin(pass.spans() * heads);
-        for (int i = member.next(); i >= 0; i = member.next()) {
-          int span = i / heads;
-          writeKeys(member, pass, pass.start(span), pass.end(span), i % heads);
-        }
-        member.end();
+        writeKeys(member, pass);
       }
       member.begin(pass.tiles() * heads);
       for (int i = member.next(); i >= 0; i = member.next()) {
@@ -86,6 +79,30 @@ sealed interface KernelBranch {
       }
       pass.addProduct(member, output, space.mixed, residual);
       pass.clock().mark(member, Part.OUTPUT_PRODUCTS);
+    }
+
+    /** Writes the keys and values of rows that do not pass. */
+    void propagate(Member member, KernelPass pass) {
+      multiply(member, pass);
+      writeKeys(member, pass);
+      pass.clock().mark(member, Part.ATTENTION);
+    }
+
+    private void multiply(Member member, KernelPass pass) {
+      Workspace space = pass.workspace();
+      Activations normed = pass.normed(member, norm, 0);
+      pass.product(member, fused, normed, space.fused.address(), space.fusedWidth);
+      pass.clock().mark(member, Part.FUSED_PRODUCTS);
+    }
+
+    private void writeKeys(Member member, KernelPass pass) {
+      int heads = shard.numKeyValueHeads();
+      member.begin(pass.spans() * heads);
+      for (int i = member.next(); i >= 0; i = member.next()) {
+        int span = i / heads;
+        writeKeys(member, pass, pass.start(span), pass.end(span), i % heads);
+      }
+      member.end();
     }
 
     /** Makes the keys and values of rows, and writes them to their pages. */

@@ -26,7 +26,8 @@ final class KernelPass {
   private final TensorParallel parallel;
   private final int hidden;
   private final PassClock clock = new PassClock();
-  private final ThreadTeam.Program program = this::run;
+  private final ThreadTeam.Program passing = this::pass;
+  private final ThreadTeam.Program propagating = this::propagate;
 
   private List<KernelBranch> branches = List.of();
   private int from;
@@ -208,6 +209,20 @@ final class KernelPass {
    * @param end the branch after the last
    */
   void run(List<KernelBranch> through, int first, int end) {
+    run(through, first, end, passing);
+  }
+
+  /**
+   * Writes the loaded rows' keys and values at branches, which the rows do not pass.
+   *
+   * @param first of the branches
+   * @param end the branch after the last
+   */
+  void propagate(List<KernelBranch> past, int first, int end) {
+    run(past, first, end, propagating);
+  }
+
+  private void run(List<KernelBranch> through, int first, int end, ThreadTeam.Program program) {
     branches = through;
     from = first;
     to = end;
@@ -227,9 +242,17 @@ final class KernelPass {
     clock.mark(Part.HAND_OVER);
   }
 
-  private void run(Member member) {
+  private void pass(Member member) {
     for (int i = from; i < to; i++) {
       branches.get(i).run(member, this);
+    }
+  }
+
+  private void propagate(Member member) {
+    for (int i = from; i < to; i++) {
+      if (branches.get(i) instanceof KernelBranch.Attention attention) {
+        attention.propagate(member, this);
+      }
     }
   }
 

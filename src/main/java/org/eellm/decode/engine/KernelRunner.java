@@ -267,6 +267,14 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
+  public void propagate(int from, int to, RowBlock rows) {
+    for (int row = 0; row < rows.rows(); ) {
+      row = pass.load(rows, row);
+      pass.propagate(packed.trunk(), from - firstBranch, to - firstBranch);
+    }
+  }
+
+  @Override
   public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
     int index = indexHere(head);
     return predict(packed.heads().get(index), predictions.get(index), rows, asked, count);

@@ -85,6 +85,16 @@ public interface ModelRunner extends AutoCloseable {
   void run(int from, int to, RowBlock rows);
 
   /**
+   * Writes the keys and values of rows at branches that the rows do not pass, as if their hidden
+   * states stayed what they are (CALM, arXiv 2207.07061, section 3.3); only of branches with
+   * attention.
+   *
+   * @param from the first branch, by its number in the whole model
+   * @param to the branch after the last
+   */
+  void propagate(int from, int to, RowBlock rows);
+
+  /**
    * What a head here predicts. The hidden states stay as they are.
    *
    * @param rows all that the head has not seen so far, where it has attention; else any

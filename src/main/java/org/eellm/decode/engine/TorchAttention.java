@@ -94,6 +94,16 @@ final class TorchAttention implements KeyValues {
     return out;
   }
 
+  @Override
+  public void store(int slot, Tensor keyValue) {
+    Tensor memory = cache.memory(slot, keyValue);
+    int row = 0;
+    for (Span span : spans) {
+      write(memory, span, keyValue.narrow(0, row, span.count()));
+      row += span.count();
+    }
+  }
+
   /** One sequence's, [n, H D]. */
   private Tensor attend(Tensor memory, Span span, Tensor rows, Tensor keyValue) {
     write(memory, span, keyValue);

@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.model.AttentionBranch;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
@@ -184,6 +185,25 @@ public final class TorchRunner implements ModelRunner {
         try (Scope _ = Scope.open()) {
           Tensor slots = slots(rows, row, end);
           store(slots, through(branches, stream(slots, from), rows, row, end));
+        }
+      }
+    }
+  }
+
+  @Override
+  public void propagate(int from, int to, RowBlock rows) {
+    try (InferenceMode _ = new InferenceMode()) {
+      for (int row = 0; row < rows.rows(); row += MAX_ROWS) {
+        int end = Math.min(rows.rows(), row + MAX_ROWS);
+        try (Scope _ = Scope.open()) {
+          Tensor x = stream(slots(rows, row, end), from).narrow(1, 0, hiddenSize);
+          Rows places = model.rows(positions(rows, row, end));
+          TorchAttention attention = new TorchAttention(cache, rows, row, end, model);
+          for (Branch branch : model.trunk().subList(from - first, to - first)) {
+            if (branch instanceof AttentionBranch past) {
+              past.propagate(x, places, attention);
+            }
+          }
         }
       }
     }

@@ -276,6 +276,44 @@ final class KernelRunnerTest {
 
   @ParameterizedTest
   @EnumSource
+  void propagate_anyFamily_writesTheKeysAndValuesThatLibtorchWrites(Family family) {
+    try (Decoder model = family.decoder(DataType.FLOAT32);
+        KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
+        TorchRunner theirs = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
+      float[][] expected = propagated(theirs);
+      float[][] actual = propagated(ours);
+      for (int i = 0; i < expected.length; i++) {
+        assertThat(actual[i]).usingComparatorWithPrecision(2e-4f).containsExactly(expected[i]);
+      }
+    }
+  }
+
+  /** Keys and values that are written above an exit's tap, by layer and row. */
+  private static float[][] propagated(ModelRunner runner) {
+    int tap = runner.model().allHeads().getFirst().tap();
+    int layers = runner.model().architecture().model().numLayers();
+    RowBlock rows = new RowBlock();
+    int[] ids = {3, 100, 149, 7, 20};
+    for (int text = 0; text < 2; text++) {
+      rows.begin(new int[] {text});
+      for (int position = 0; position < (text == 0 ? 3 : 2); position++) {
+        rows.add(runner.take(), position);
+      }
+    }
+    runner.embed(rows, ids);
+    runner.run(0, tap, rows);
+    runner.propagate(tap, 2 * layers, rows);
+    List<float[]> all = new ArrayList<>();
+    for (int layer = Math.ceilDiv(tap, 2); layer < layers; layer++) {
+      for (int row = 0; row < ids.length; row++) {
+        all.add(runner.keysAndValues(layer, row < 3 ? 0 : 1, row < 3 ? row : row - 3));
+      }
+    }
+    return all.toArray(float[][]::new);
+  }
+
+  @ParameterizedTest
+  @EnumSource
   void pack_filesOfAnyFamily_sharesWhatIsPackedAndDecodesAsTheModelInMemory(Family family)
       throws IOException {
     try (Decoder model = family.decoder(DataType.BFLOAT16)) {

@@ -1,0 +1,46 @@
+package org.eellm.gguf;
+
+import java.lang.foreign.MemorySegment;
+import java.util.function.IntUnaryOperator;
+
+/**
+ * Rows of a matrix as they lie in a GGUF file, perhaps in another order than they are meant.
+ *
+ * <p>Of {@link GgufType#Q8_0} and {@link GgufType#Q4_0} the groups can be had as they are, by
+ * {@link #row}: each has a float16 scale and 32 numbers, of Q4_0 the first 16 in the low halves of
+ * the bytes and the last 16 in the high ones.
+ *
+ * @param rows how many
+ * @param columns numbers of a row
+ * @param bytes the file's rows, one behind the other
+ * @param order the file's row for each of ours
+ */
+public record GgufRows(
+    GgufType type, int rows, int columns, MemorySegment bytes, IntUnaryOperator order) {
+
+  /** The bytes of one of our rows, as the file has them: groups of {@link #type}. */
+  public MemorySegment row(int row) {
+    long rowBytes = type.rowBytes(columns);
+    return bytes.asSlice(order.applyAsInt(row) * rowBytes, rowBytes);
+  }
+
+  /** Bytes of one of our rows' numbers: those of the file, or float32 of what is quantised. */
+  public long valueBytes() {
+    return type.quantised() ? (long) columns * Float.BYTES : type.rowBytes(columns);
+  }
+
+  /** Writes all numbers into memory, row by row; quantised ones as float32. */
+  public void read(MemorySegment into) {
+    long width = valueBytes();
+    float[] values = new float[type.quantised() ? columns : 0];
+    for (int row = 0; row < rows; row++) {
+      MemorySegment target = into.asSlice(row * width, width);
+      if (type.quantised()) {
+        GroupDecoder.decode(type, row(row), values);
+        target.copyFrom(MemorySegment.ofArray(values));
+      } else {
+        target.copyFrom(row(row));
+      }
+    }
+  }
+}
