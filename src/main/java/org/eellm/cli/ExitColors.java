@@ -14,7 +14,7 @@ final class ExitColors {
   /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
   private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
 
-  /** In place of a head's name: an exit drafted the token, and the full model confirmed it. */
+  /** In place of a head's name: the token was a draft, and the full model confirmed it. */
   static final String DRAFT = "draft";
 
   private static final String DRAFT_COLOR = "34";

@@ -13,7 +13,7 @@ import org.eellm.generate.Result;
  *
  * @param shares tokens by head, shallowest first
  * @param meanLayer of the heads that tokens left at
- * @param drafted tokens that an exit drafted
+ * @param drafted tokens that were drafted
  * @param confirmed of these, which the full model confirmed
  */
 record ExitSummary(

@@ -34,7 +34,7 @@ final class Delivery {
     return tokens.size();
   }
 
-  /** Counts tokens that an exit has drafted. */
+  /** Counts tokens that were drafted. */
   void countDrafted(int count) {
     drafted += count;
   }

@@ -189,13 +189,16 @@ final class DraftPlanner {
 
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
-      PromptLookup own = lookup.orElseGet(() -> new PromptLookup(text, typical));
-      lookup = Optional.of(own);
+      if (lookup.isEmpty()) {
+        lookup = Optional.of(new PromptLookup(text, typical));
+      }
+      PromptLookup own = lookup.get();
       own.follow();
       if (!own.matches() || source == DraftSource.BOTH && sequences > 1 && length > 0) {
         return 0;
       }
       double worth = source == DraftSource.TEXT ? costOfFull : costOfToken;
+      double without = full(planned);
       double gain = costOfFull - worth; // what a draft has to gain beside an exit's
       double hope = 0;
       double holds = 1;
@@ -203,7 +206,7 @@ final class DraftPlanner {
       for (int drafts = 1; drafts <= most; drafts++) {
         holds *= own.chance(drafts - 1);
         hope += holds;
-        double gained = hope * worth - (full(planned + drafts) - full(planned));
+        double gained = hope * worth - (full(planned + drafts) - without);
         if (gained > gain) {
           gain = gained;
           count = drafts;

@@ -10,7 +10,7 @@ import java.util.List;
  * @param confidence the head's largest probability
  * @param logProbability natural logarithm of the head's probability of this id, before temperature
  *     and all other settings of the sampler
- * @param drafted whether an exit drafted it, and the head confirmed it
+ * @param drafted whether it was a draft, which the head confirmed
  * @param alternatives the head's most probable ids, best first, as many as the request asks for
  */
 public record GeneratedToken(

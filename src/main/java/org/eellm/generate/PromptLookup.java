@@ -14,7 +14,8 @@ final class PromptLookup {
   /** Tokens alike from which on they are not told apart. */
   private static final int MOST_ALIKE = 16;
 
-  private static final int CLASSES = 7;
+  /** Kinds of matches, of {@link #kind}; the first two never come. */
+  private static final int KINDS = 7;
 
   /** Places that are compared; a text of one pair alone would have as many as it has tokens. */
   private static final int PLACES = 16;
@@ -25,16 +26,17 @@ final class PromptLookup {
   /** What remains of the weight of older tokens with each new one. */
   private static final double DECAY = 0.97;
 
+  /** How far what is assumed of the next text moves with a token. */
   private static final double TYPICAL_RATE = 0.02;
 
   private static final int GOLDEN = 0x9E3779B9;
 
   private final Tokens tokens;
-  private final double[] typical; // share that held of texts so far, by tokens alike
+  private final double[] typical; // share that held of texts so far, by kind
   private final int[] newest; // by a pair's hash: the position after it, 0 for none
   private final int[] older; // by position: the one before with the same hash
-  private final double[] held = new double[CLASSES];
-  private final double[] judged = new double[CLASSES];
+  private final double[] held = new double[KINDS]; // tokens, with a weight
+  private final double[] judged = new double[KINDS]; // the same, with those that did not hold
   private int known; // tokens
   private int source; // position of the token that is expected next
   private int alike; // tokens before it that are the text's last; 0 where nothing matches
@@ -49,13 +51,13 @@ final class PromptLookup {
     newest = new int[2 * Integer.highestOneBit(capacity)];
     older = new int[capacity + 1];
     Arrays.fill(judged, PRIOR);
-    Arrays.setAll(held, count -> PRIOR * typical[count]);
+    Arrays.setAll(held, kind -> PRIOR * typical[kind]);
   }
 
   /** What is assumed of texts before the first one. */
   static double[] typical() {
-    double[] shares = new double[CLASSES];
-    Arrays.setAll(shares, kind -> 0.5 * kind / CLASSES);
+    double[] shares = new double[KINDS];
+    Arrays.setAll(shares, kind -> 0.5 * kind / KINDS);
     return shares;
   }
 
@@ -69,11 +71,11 @@ final class PromptLookup {
   private void take(int id) {
     if (alike > 0) {
       boolean holds = tokens.get(source) == id;
-      int place = kind(alike);
-      held[place] = DECAY * held[place] + (holds ? 1 : 0);
-      judged[place] = DECAY * judged[place] + 1;
+      int kind = kind(alike);
+      held[kind] = DECAY * held[kind] + (holds ? 1 : 0);
+      judged[kind] = DECAY * judged[kind] + 1;
       if (known >= tokens.promptSize()) {
-        typical[place] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[place]);
+        typical[kind] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[kind]);
       }
       source++;
       alike = holds ? alike + 1 : 0;
@@ -135,7 +137,7 @@ final class PromptLookup {
 
   /** The probability that an expected token comes, given that those before it did. */
   double chance(int ahead) {
-    int place = kind(alike + ahead);
-    return held[place] / judged[place];
+    int kind = kind(alike + ahead);
+    return held[kind] / judged[kind];
   }
 }

@@ -34,7 +34,7 @@ public record Result(
    *
    * @param promptTokens of the prompt
    * @param reusedTokens of these, whose keys and values were there already
-   * @param draftedTokens that an exit drafted and the full model judged
+   * @param draftedTokens that were drafted and that the full model judged
    * @param confirmedTokens of these, which the full model confirmed
    */
   public record Usage(int promptTokens, int reusedTokens, int draftedTokens, int confirmedTokens) {}

@@ -33,10 +33,11 @@ final class RowCosts {
   private final Median unit = new Median(0.1); // seconds of a branch with one row
   private final int[] ends; // branches up to each exit's, and to the top
   private final Median[][] prices; // of a branch, by what exit it is below and by rows, in units
-  private final Median[] heads; // with one row, in units
-  private final Median[] drafts; // the same of the short list
+  private final Median[][] heads; // by head and by rows, in units
+  private final Median[][] drafts; // the same of the short list
   private final Median overhead = new Median(STEP); // of a step, in units
   private final boolean learns;
+  private int widest; // most rows that ever came
   private int doubted; // the number of rows whose price was doubted last
   private Median anchor = NO_ANCHOR; // the price that stays
   private final double assumedHead; // in units
@@ -85,14 +86,18 @@ final class RowCosts {
     assumedHead =
         (double) parameters.finalHead() * model.allHeads().getLast().tap() / parameters.trunk();
     ends = model.allHeads().stream().mapToInt(Head::tap).distinct().toArray();
-    prices = new Median[ends.length][MOST + 1];
-    for (Median[] some : prices) {
+    prices = medians(ends.length);
+    heads = medians(headCount);
+    drafts = medians(headCount);
+  }
+
+  /** For so many things, by rows. */
+  private static Median[][] medians(int count) {
+    Median[][] medians = new Median[count][MOST + 1];
+    for (Median[] some : medians) {
       Arrays.setAll(some, _ -> new Median(STEP));
     }
-    heads = new Median[headCount];
-    drafts = new Median[headCount];
-    Arrays.setAll(heads, _ -> new Median(STEP));
-    Arrays.setAll(drafts, _ -> new Median(STEP));
+    return medians;
   }
 
   /**
@@ -106,6 +111,7 @@ final class RowCosts {
     if (rows > MOST || !learns) {
       return;
     }
+    widest = Math.max(widest, rows);
     double each = seconds / (to - from);
     if (unit.value == 0) {
       unit.value = each / expected(rows);
@@ -150,8 +156,9 @@ final class RowCosts {
   /** Takes the time of a head's prediction, of all ids or of those that exits draft from. */
   void addHead(int head, boolean ofDrafts, int rows, double seconds) {
     spent += seconds;
-    if (unit.value > 0) {
-      (ofDrafts ? drafts : heads)[head].add(seconds / (unit.value * relative(rows)));
+    if (unit.value > 0 && rows <= MOST) {
+      widest = Math.max(widest, rows);
+      (ofDrafts ? drafts : heads)[head][rows].add(seconds / unit.value);
     }
   }
 
@@ -183,63 +190,75 @@ final class RowCosts {
     return sum;
   }
 
-  /** What a head's prediction costs; where it was never asked, as much as another one's. */
+  /**
+   * What a head's prediction costs, with what samplers take of each row; where it was never asked,
+   * as much as another one's.
+   */
   double head(int head, int rows) {
-    return known(heads, head) * relative(rows);
+    return ofHead(heads, head, rows);
   }
 
   /** What an exit's draft costs. */
   double draft(int exit, int rows) {
-    return known(drafts, exit) * relative(rows);
+    return ofHead(drafts, exit, rows);
   }
 
-  private double known(Median[] medians, int index) {
-    if (medians[index].isKnown()) {
-      return medians[index].value;
+  private double ofHead(Median[][] medians, int head, int rows) {
+    if (isKnown(medians[head])) {
+      return price(medians[head], rows);
     }
-    for (Median other : medians) {
-      if (other.isKnown()) {
-        return other.value;
+    for (Median[] other : medians) {
+      if (isKnown(other)) {
+        return price(other, rows);
       }
     }
-    return assumedHead;
+    Median[] top = prices[ends.length - 1];
+    return assumedHead * price(top, rows) / price(top, 1);
   }
 
-  /** What rows cost at the top, in single ones: of heads, this is not told apart. */
-  private double relative(int rows) {
-    return price(ends.length - 1, rows) / price(ends.length - 1, 1);
+  private static boolean isKnown(Median[] byRows) {
+    for (Median price : byRows) {
+      if (price.isKnown()) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** What a branch costs with so many rows. Layers that drafts pass often may stay in a cache. */
   private double price(int part, int rows) {
+    return price(prices[part], rows);
+  }
+
+  private double price(Median[] byRows, int rows) {
     if (rows > MOST) {
-      return price(part, MOST) * rows / MOST;
+      return price(byRows, MOST) * rows / MOST;
     }
     int below = 0; // the nearest known
     double floor = 0; // more rows cost no less
     for (int fewer = 1; fewer <= rows; fewer++) {
-      if (prices[part][fewer].isKnown()) {
+      if (byRows[fewer].isKnown()) {
         below = fewer;
-        floor = Math.max(floor, prices[part][fewer].value);
+        floor = Math.max(floor, byRows[fewer].value);
       }
     }
     if (below == rows) {
       return floor;
     }
     int above = rows + 1;
-    while (above <= MOST && !prices[part][above].isKnown()) {
+    while (above <= widest && !byRows[above].isKnown()) {
       above++;
     }
     if (below == 0) {
-      return above > MOST
+      return above > widest
           ? expected(rows)
-          : prices[part][above].value * expected(rows) / expected(above);
+          : byRows[above].value * expected(rows) / expected(above);
     }
-    if (above > MOST) {
+    if (above > widest) {
       return floor * expected(rows) / expected(below);
     }
     double share = (double) (rows - below) / (above - below);
-    return floor + share * Math.max(0, prices[part][above].value - floor);
+    return floor + share * Math.max(0, byRows[above].value - floor);
   }
 
   private static double expected(int rows) {

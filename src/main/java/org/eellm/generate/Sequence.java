@@ -110,7 +110,7 @@ final class Sequence implements AutoCloseable {
   /**
    * Hands out a token, and adds it.
    *
-   * @param isDraft whether an exit drafted it
+   * @param isDraft whether it was a draft
    */
   void emit(Prediction prediction, int id, boolean isDraft) {
     GeneratedToken token = token(prediction, id, isDraft);

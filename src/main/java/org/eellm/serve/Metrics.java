@@ -52,7 +52,7 @@ final class Metrics {
   private final Counter draftedTokens =
       Counter.builder()
           .name("eellm_drafted_tokens_total")
-          .help("Tokens that exits drafted and the full model judged.")
+          .help("Tokens that were drafted and that the full model judged.")
           .register(registry);
   private final Counter confirmedTokens =
       Counter.builder()
