@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SortedMap;
-import org.eellm.decode.engine.Vocabulary;
 import org.eellm.generate.Bound;
+import org.eellm.generate.Limits;
 import org.eellm.generate.StepCosts;
 import org.eellm.model.DecodingModel;
 
@@ -65,10 +65,10 @@ public record DecodingCosts(
   /**
    * Measures a whole model, on the calling thread.
    *
-   * @param vocabulary ids that may be generated, and those that exits draft from
+   * @param limits whose vocabulary is generated and drafted from
    */
-  public static DecodingCosts measure(DecodingModel model, Vocabulary vocabulary) {
-    return of(StepCosts.measure(model, vocabulary));
+  public static DecodingCosts measure(DecodingModel model, Limits limits) {
+    return of(StepCosts.measure(model, limits));
   }
 
   private static DecodingCosts of(StepCosts costs) {

@@ -56,6 +56,11 @@ public record Sweep(
       scores = Collections.unmodifiableSequencedMap(scores);
     }
 
+    /** A score that it has. */
+    Estimate score(String name) {
+      return Optional.ofNullable(scores.get(name)).orElseThrow();
+    }
+
     /** The same with what became of its own texts, and its scores. */
     public Row with(OwnTexts texts, SequencedMap<String, Estimate> byTask) {
       return new Row(

@@ -14,7 +14,6 @@ import org.eellm.decode.engine.StepSample;
 import org.eellm.decode.engine.StepShape;
 import org.eellm.decode.engine.StepShape.Owner;
 import org.eellm.decode.engine.StepTimer;
-import org.eellm.decode.engine.Vocabulary;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -62,9 +61,9 @@ public record StepCosts(
   /**
    * Measures a whole model, on the calling thread.
    *
-   * @param vocabulary ids that may be generated, and those that exits draft from
+   * @param limits whose vocabulary is generated and drafted from
    */
-  public static StepCosts measure(DecodingModel model, Vocabulary vocabulary) {
+  public static StepCosts measure(DecodingModel model, Limits limits) {
     int positions = model.architecture().model().maxPositions();
     int context = Math.min(CONTEXT, positions / 2);
     List<StepShape> shapes =
@@ -74,9 +73,8 @@ public record StepCosts(
             .toList();
     int tokens = Math.clamp(positions - ForcedDecoding.PROMPT - 1, 2, TOKENS);
     int pages = Math.max(StepTimer.pages(shapes), ForcedDecoding.pages(1, tokens));
-    ModelRunner runner = ModelRunner.of(model, vocabulary, pages);
-    Limits limits = Limits.of(model).withVocabulary(vocabulary).withBatchSize(1);
-    try (Batch batch = new Batch(runner, limits);
+    ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    try (Batch batch = new Batch(runner, limits.withBatchSize(1));
         StepTimer timer = new StepTimer(runner, shapes)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, SEED);
       List<List<StepSample>> samples = new ArrayList<>();
