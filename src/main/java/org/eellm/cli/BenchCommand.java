@@ -21,7 +21,8 @@ import picocli.CommandLine.Spec;
       BenchPromptCommand.class,
       BenchPipelineCommand.class,
       BenchPlanCommand.class,
-      BenchServeCommand.class
+      BenchServeCommand.class,
+      BenchArrivalsCommand.class
     })
 final class BenchCommand implements Runnable {
   @Spec private CommandSpec spec;
@@ -30,6 +31,6 @@ final class BenchCommand implements Runnable {
   public void run() {
     throw new ParameterException(
         spec.commandLine(),
-        "say what to measure: train, tune, decode, prompt, pipeline, plan or serve");
+        "say what to measure: train, tune, decode, prompt, pipeline, plan, serve or arrivals");
   }
 }

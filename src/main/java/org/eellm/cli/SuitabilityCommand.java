@@ -160,8 +160,7 @@ final class SuitabilityCommand implements Callable<Integer> {
               ThresholdKind.MAX_PROBABILITY,
               Map.of());
     }
-    return new Measured(
-        trace, DecodingCosts.measure(model.decoder(), model.tokenizer().vocabSize()));
+    return new Measured(trace, DecodingCosts.measure(model.decoder(), model.vocabulary()));
   }
 
   private void print(PrintWriter out, Suitability result) {

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SortedMap;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.generate.Bound;
 import org.eellm.generate.StepCosts;
 import org.eellm.model.DecodingModel;
@@ -16,6 +17,7 @@ import org.eellm.model.DecodingModel;
  * @param layers a layer's, for each of these
  * @param heads the final head's, for each of these
  * @param exits each exit's of one row, by layer
+ * @param drafts the same of the ids that exits draft from
  * @param limit what a step can be no faster than; absent where it is not known
  */
 public record DecodingCosts(
@@ -24,6 +26,7 @@ public record DecodingCosts(
     List<Double> layers,
     List<Double> heads,
     SortedMap<Integer, Double> exits,
+    SortedMap<Integer, Double> drafts,
     Optional<Limit> limit) {
   /** Times one row's step from which on further rows are dear. */
   static final double DEAR = 1.2;
@@ -62,10 +65,10 @@ public record DecodingCosts(
   /**
    * Measures a whole model, on the calling thread.
    *
-   * @param vocabSize ids that may be generated: those below
+   * @param vocabulary ids that may be generated, and those that exits draft from
    */
-  public static DecodingCosts measure(DecodingModel model, int vocabSize) {
-    return of(StepCosts.measure(model, vocabSize));
+  public static DecodingCosts measure(DecodingModel model, Vocabulary vocabulary) {
+    return of(StepCosts.measure(model, vocabulary));
   }
 
   private static DecodingCosts of(StepCosts costs) {
@@ -75,6 +78,7 @@ public record DecodingCosts(
         costs.layers(),
         costs.heads(),
         costs.exits(),
+        costs.drafts(),
         costs.bound().map(bound -> limit(bound, costs)));
   }
 
@@ -107,7 +111,16 @@ public record DecodingCosts(
 
   /** Of an exit and one row. */
   double exit(int layer) {
-    Double seconds = exits.get(layer);
+    return of(exits, layer);
+  }
+
+  /** Of an exit's draft. */
+  double draft(int layer) {
+    return of(drafts, layer);
+  }
+
+  private static double of(SortedMap<Integer, Double> byLayer, int layer) {
+    Double seconds = byLayer.get(layer);
     if (seconds == null) {
       throw new IllegalArgumentException("no exit was measured after layer " + layer);
     }

@@ -113,7 +113,7 @@ record DecodingForecast(ExitTrace trace, DecodingCosts costs) {
           if (drafts == most) {
             break;
           }
-          seconds += costs.exit(layer);
+          seconds += costs.draft(layer);
           Saying said = text.tokens().get(next + drafts).get(exit);
           if (said.figure() < confidence) {
             break;

@@ -26,6 +26,7 @@ import org.eellm.model.Head;
  * @param layers a layer's, for each of these
  * @param heads the final head's, for each of these
  * @param exits each exit's of one row, by layer
+ * @param drafts the same of the ids that exits draft from
  * @param overhead of a step of one row beside layers and head: embedding, policies, sampling
  * @param steps the full model's, for each of {@code rows}
  * @param bound what a step of one row can be no faster than; absent where libtorch computes
@@ -36,6 +37,7 @@ public record StepCosts(
     List<Double> layers,
     List<Double> heads,
     SortedMap<Integer, Double> exits,
+    SortedMap<Integer, Double> drafts,
     double overhead,
     List<Double> steps,
     Optional<Bound> bound,
@@ -53,15 +55,16 @@ public record StepCosts(
     layers = List.copyOf(layers);
     heads = List.copyOf(heads);
     exits = Collections.unmodifiableSortedMap(new TreeMap<>(exits));
+    drafts = Collections.unmodifiableSortedMap(new TreeMap<>(drafts));
     steps = List.copyOf(steps);
   }
 
   /**
    * Measures a whole model, on the calling thread.
    *
-   * @param vocabSize ids that may be generated: those below
+   * @param vocabulary ids that may be generated, and those that exits draft from
    */
-  public static StepCosts measure(DecodingModel model, int vocabSize) {
+  public static StepCosts measure(DecodingModel model, Vocabulary vocabulary) {
     int positions = model.architecture().model().maxPositions();
     int context = Math.min(CONTEXT, positions / 2);
     List<StepShape> shapes =
@@ -71,8 +74,8 @@ public record StepCosts(
             .toList();
     int tokens = Math.clamp(positions - ForcedDecoding.PROMPT - 1, 2, TOKENS);
     int pages = Math.max(StepTimer.pages(shapes), ForcedDecoding.pages(1, tokens));
-    ModelRunner runner = ModelRunner.of(model, Vocabulary.of(vocabSize), pages);
-    Limits limits = Limits.of(model).withVocabSize(vocabSize).withBatchSize(1);
+    ModelRunner runner = ModelRunner.of(model, vocabulary, pages);
+    Limits limits = Limits.of(model).withVocabulary(vocabulary).withBatchSize(1);
     try (Batch batch = new Batch(runner, limits);
         StepTimer timer = new StepTimer(runner, shapes)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, SEED);
@@ -102,8 +105,10 @@ public record StepCosts(
     List<Double> layers = fastest(samples, StepSample::layer);
     List<Double> heads = fastest(samples, sample -> sample.heads().get(finalHead));
     SortedMap<Integer, Double> exits = new TreeMap<>();
+    SortedMap<Integer, Double> drafts = new TreeMap<>();
     for (Head head : model.allHeads().subList(0, finalHead)) {
       exits.put(head.layer(), fastest(samples, at -> at.heads().get(head.index())).getFirst());
+      drafts.put(head.layer(), fastest(samples, at -> at.drafts().get(head.index())).getFirst());
     }
     int numLayers = model.architecture().model().numLayers();
     Optional<Bound> bound = Optional.empty();
@@ -117,6 +122,7 @@ public record StepCosts(
         layers,
         heads,
         exits,
+        drafts,
         Math.max(0, token - numLayers * layers.getFirst() - heads.getFirst()),
         fastest(samples, StepSample::step),
         bound,

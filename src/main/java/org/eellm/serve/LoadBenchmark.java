@@ -107,7 +107,7 @@ public final class LoadBenchmark {
 
   /** In seconds. */
   public record Percentiles(double p50, double p95, double p99, double max) {
-    private static Percentiles of(List<Double> values) {
+    static Percentiles of(List<Double> values) {
       double[] sorted = values.stream().mapToDouble(Double::doubleValue).sorted().toArray();
       return sorted.length == 0
           ? new Percentiles(0, 0, 0, 0)

@@ -15,7 +15,10 @@ import org.junit.jupiter.api.Test;
 final class DecodingForecastTest {
   private static final List<Integer> ROWS = List.of(1, 2, 4, 8);
 
-  /** A layer takes 1, a head 0.25 for a row, both half as much more for each further one. */
+  /**
+   * A layer takes 1, a head 0.25 for a row (the exit half of that, and a quarter for a draft), both
+   * half as much more for each further one.
+   */
   private static final DecodingCosts COSTS =
       new DecodingCosts(
           0,
@@ -23,6 +26,7 @@ final class DecodingForecastTest {
           ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(),
           ROWS.stream().map(rows -> 0.25 + 0.125 * (rows - 1)).toList(),
           new TreeMap<>(Map.of(2, 0.125)),
+          new TreeMap<>(Map.of(2, 0.0625)),
           Optional.empty());
 
   /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
@@ -75,7 +79,7 @@ final class DecodingForecastTest {
    */
   @Test
   void speculative_paysForWrongDrafts() {
-    double drafting = 2.125 + 2 + 2 * 1.5 + 0.25 * 1.5;
+    double drafting = 2.0625 + 2 + 2 * 1.5 + 0.25 * 1.5;
     assertThat(FORECAST.speculative(0, 2, 0.5)).isEqualTo(4.25 + drafting + 4.25);
   }
 

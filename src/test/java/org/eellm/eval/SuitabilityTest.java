@@ -21,7 +21,8 @@ final class SuitabilityTest {
         List.of(),
         1,
         oracle,
-        new DecodingCosts(0, List.of(), List.of(), List.of(), new TreeMap<>(), Optional.empty()),
+        new DecodingCosts(
+            0, List.of(), List.of(), List.of(), new TreeMap<>(), new TreeMap<>(), Optional.empty()),
         trained,
         List.of(forecasts));
   }

@@ -11,13 +11,20 @@ import java.util.function.ToDoubleFunction;
  * @param embedding of the rows
  * @param layer one layer, on average over all
  * @param heads each head for all rows, shallowest first, the final one last
+ * @param drafts each exit for all rows, of the ids that exits draft from, shallowest first
  * @param parts of the full model's step, by {@link PassClock.Part}; empty where the runner tells
  *     none
  */
 public record StepSample(
-    double step, double embedding, double layer, List<Double> heads, List<Double> parts) {
+    double step,
+    double embedding,
+    double layer,
+    List<Double> heads,
+    List<Double> drafts,
+    List<Double> parts) {
   public StepSample {
     heads = List.copyOf(heads);
+    drafts = List.copyOf(drafts);
     parts = List.copyOf(parts);
   }
 

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Predicate;
+import java.util.stream.LongStream;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -13,9 +14,9 @@ import org.eellm.tensor.Torch;
  * Drives a runner through steps without an engine, and times their parts. It writes to the first
  * pages of the runner, as many as {@link #pages} says.
  *
- * <p>A step asks the final head. Where the model has exits, each is followed by a second one that
- * asks all heads, so that a head's weights are read as far from the last reading as they are when
- * tokens leave.
+ * <p>A step asks the final head. Where the model has exits, each is followed by one that asks all
+ * heads and one that asks all exits for drafts, so that a head's weights are read as far from the
+ * last reading as they are when tokens leave.
  */
 public final class StepTimer implements AutoCloseable {
   private static final int PROMPT_ROWS = 256;
@@ -39,13 +40,10 @@ public final class StepTimer implements AutoCloseable {
     long embedding;
     long layers;
     final long[] heads = new long[StepTimer.this.heads.size()];
+    final long[] drafts = new long[heads.length - 1]; // by exit
     final long[] parts = new long[PassClock.Part.values().length];
 
     StepSample sample() {
-      List<Double> byHead = new ArrayList<>();
-      for (long head : heads) {
-        byHead.add(seconds(head));
-      }
       List<Double> byPart = new ArrayList<>();
       if (runner.clock().isPresent()) {
         for (long part : parts) {
@@ -54,7 +52,12 @@ public final class StepTimer implements AutoCloseable {
       }
       int numLayers = model.architecture().model().numLayers();
       return new StepSample(
-          seconds(step), seconds(embedding), seconds(layers) / numLayers, byHead, byPart);
+          seconds(step),
+          seconds(embedding),
+          seconds(layers) / numLayers,
+          LongStream.of(heads).mapToObj(this::seconds).toList(),
+          LongStream.of(drafts).mapToObj(this::seconds).toList(),
+          byPart);
     }
 
     private double seconds(long nanos) {
@@ -117,7 +120,7 @@ public final class StepTimer implements AutoCloseable {
   private void fill(int positions) {
     for (int from = 0; from < positions; from += PROMPT_ROWS) {
       load(new StepShape(Math.min(PROMPT_ROWS, positions - from), StepShape.Owner.SEQUENCE, from));
-      askAll(new Sums(), Head::hasAttention);
+      askAll(Head::hasAttention, false, new long[heads.size()]);
     }
     int filled = Math.ceilDiv(positions, ModelRunner.PAGE);
     for (int sequence = 1; sequence < pages.length; sequence++) {
@@ -158,7 +161,9 @@ public final class StepTimer implements AutoCloseable {
       step(shape, sums);
       if (heads.size() > 1) {
         load(shape);
-        askAll(sums, Head::isExit);
+        askAll(Head::isExit, false, sums.heads);
+        load(shape);
+        askAll(Head::isExit, true, sums.drafts);
       }
     } while (System.nanoTime() - start < seconds * 1e9);
     return sums.sample();
@@ -184,8 +189,13 @@ public final class StepTimer implements AutoCloseable {
     }
   }
 
-  /** Takes the block through all layers, and asks some heads on the way. */
-  private void askAll(Sums sums, Predicate<Head> wanted) {
+  /**
+   * Takes the block through all layers, and asks some heads on the way.
+   *
+   * @param drafts whether they are asked for drafts
+   * @param nanos what they took is added to, by head
+   */
+  private void askAll(Predicate<Head> wanted, boolean drafts, long[] nanos) {
     runner.embed(block, ids);
     int below = 0;
     for (Head head : heads) {
@@ -195,8 +205,12 @@ public final class StepTimer implements AutoCloseable {
       }
       if (wanted.test(head)) {
         lap();
-        runner.predict(head, block, asked, block.rows());
-        sums.heads[head.index()] += lap();
+        if (drafts) {
+          runner.draft(head, block, asked, block.rows());
+        } else {
+          runner.predict(head, block, asked, block.rows());
+        }
+        nanos[head.index()] += lap();
       }
     }
   }
