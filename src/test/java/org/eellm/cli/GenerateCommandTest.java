@@ -394,7 +394,7 @@ final class GenerateCommandTest {
 
   @Test
   void generate_unknownQuantization_isRefused() {
-    assertThat(generateFrom("last", "--prompt", "a", "--quantize", "int3")).isEqualTo(2);
+    assertThat(generate("--prompt", "a", "--quantize", "int3")).isEqualTo(2);
     assertThat(err.toString()).contains("--quantize").contains("[NONE, INT8, INT4]");
   }
 
@@ -405,18 +405,10 @@ final class GenerateCommandTest {
   })
   void generate_quantizationThatGpusLack_isRefused(String layers, String heads, String message) {
     int code =
-        generateFrom(
-            "last",
-            "--prompt",
-            "a",
-            "--device",
-            "cuda",
-            "--quantize",
-            layers,
-            "--quantize-heads",
-            heads);
-    assertThat(code).isEqualTo(2);
+        generate(
+            "--prompt", "a", "--device", "cuda", "--quantize", layers, "--quantize-heads", heads);
     assertThat(err.toString()).contains(message);
+    assertThat(code).isEqualTo(2);
   }
 
   @Test
