@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.decode.engine.StepShape;
@@ -41,6 +42,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
+  @Mixin private QuantizationOptions quantizationOptions;
 
   @Option(
       names = "--batch-size",
@@ -56,13 +58,6 @@ final class BenchDecodeCommand implements Callable<Integer> {
       defaultValue = "96",
       description = "Tokens of each text (default: ${DEFAULT-VALUE}).")
   private int tokens;
-
-  @Option(
-      names = "--quantize",
-      paramLabel = "TYPE",
-      defaultValue = "none",
-      description = "int8: keep the matrices in 8 bits; ${DEFAULT-VALUE} by default.")
-  private Quantization quantization;
 
   @Option(
       names = "--rows",
@@ -96,6 +91,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
       List<Integer> batchSizes,
       int maxTokens,
       Quantization quantize,
+      Quantization quantizeHeads,
       List<Integer> rows,
       List<Integer> contexts,
       boolean sequences) {}
@@ -124,6 +120,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
     contexts = contexts.stream().distinct().toList();
     check(positions);
     Plan plan = new Plan(options.rounds(), batches, tokens, shapes());
+    MatrixQuantization quantization = quantizationOptions.on(config.train().device());
     Report report = DecodeBenchmark.run(config, quantization, plan);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
@@ -133,7 +130,8 @@ final class BenchDecodeCommand implements Callable<Integer> {
               options.rounds(),
               batches,
               tokens,
-              quantization,
+              quantization.layers(),
+              quantization.heads(),
               rows,
               contexts,
               sequences);

@@ -15,7 +15,7 @@ import org.eellm.checkpoint.HuggingFaceConfig;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
-import org.eellm.config.Quantization;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.StreamingDecoder;
 import org.eellm.data.Tokenizer;
@@ -60,19 +60,23 @@ record LoadedModel(
    */
   static LoadedModel load(Path path, Device device) {
     return load(
-        ModelFolder.resolve(path, Optional.empty()), device, Optional.empty(), Quantization.NONE);
+        ModelFolder.resolve(path, Optional.empty()),
+        device,
+        Optional.empty(),
+        MatrixQuantization.NONE);
   }
 
   /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
   static LoadedModel load(
-      ModelFolder files, Device device, Optional<DataType> dtype, Quantization quantization) {
+      ModelFolder files, Device device, Optional<DataType> dtype, MatrixQuantization quantization) {
     return load(
         files,
         dtype,
         architecture ->
             switch (device) {
               case CPU -> files.stored(Part.whole(architecture, quantization));
-              case CUDA -> files.read(Decoder.allocate(architecture, quantization, Torch.cuda()));
+              case CUDA ->
+                  files.read(Decoder.allocate(architecture, quantization.layers(), Torch.cuda()));
             });
   }
 

@@ -140,7 +140,7 @@ final class MeshOptions {
               Decoder.ofRank(
                   architecture,
                   whole,
-                  options.quantization(),
+                  options.quantization().layers(),
                   placement,
                   world.pp(),
                   parallel,

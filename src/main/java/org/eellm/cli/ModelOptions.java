@@ -5,7 +5,7 @@ import java.util.Optional;
 import java.util.function.BiFunction;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
-import org.eellm.config.Quantization;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
@@ -21,22 +21,15 @@ final class ModelOptions {
           "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
 
-  @Option(
-      names = "--quantize",
-      paramLabel = "TYPE",
-      defaultValue = "none",
-      description =
-          "int8: keep the matrices in 8 bits, with a scale a row; ${DEFAULT-VALUE} by default.")
-  private Quantization quantization;
-
   @Mixin private HeadsOption headsOption;
+  @Mixin private QuantizationOptions quantizationOptions;
   @Mixin private ComputeOptions compute;
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
     compute.useThreads();
     return LoadedModel.load(
-        headsOption.resolve(path), compute.device(), compute.dtype(), quantization);
+        headsOption.resolve(path), compute.device(), compute.dtype(), quantization());
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
@@ -57,11 +50,12 @@ final class ModelOptions {
     return "heads %s, quantization %s"
         .formatted(
             heads().map(path -> path.toAbsolutePath().normalize().toString()).orElse("its own"),
-            quantization);
+            quantization());
   }
 
-  Quantization quantization() {
-    return quantization;
+  /** How the model's matrices are rounded. */
+  MatrixQuantization quantization() {
+    return quantizationOptions.on(device());
   }
 
   Device device() {

@@ -11,7 +11,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigException;
-import org.eellm.config.Quantization;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.eval.DecodingCosts;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.ExitTrace;
@@ -110,7 +110,7 @@ final class SuitabilityCommand implements Callable<Integer> {
       result = Suitability.of(lens.trace(), lens.costs());
     } else {
       try (LoadedModel model =
-          LoadedModel.load(files, compute.device(), compute.dtype(), Quantization.NONE)) {
+          LoadedModel.load(files, compute.device(), compute.dtype(), MatrixQuantization.NONE)) {
         Measured own = measure(model, texts);
         result = Suitability.of(lens.trace(), lens.costs(), own.trace(), own.costs());
       }

@@ -111,7 +111,7 @@ final class CostRounds implements AutoCloseable {
   }
 
   private static long operations(KernelRunner runner, long weights, StepShape shape) {
-    return 2 * (weights / runner.bytesOfAWeight()) * shape.rows();
+    return Math.round(2 * (weights / runner.bytesOfAWeight())) * shape.rows();
   }
 
   private Step step(StepShape shape, double read, double product) {

@@ -8,8 +8,11 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.function.Function;
+import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -18,7 +21,9 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.StepShape;
 import org.eellm.decode.engine.StepTimer;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
 import org.eellm.tensor.Rates;
 import org.eellm.tensor.Torch;
 
@@ -116,41 +121,76 @@ public final class DecodeBenchmark {
   /**
    * Measures the configuration's model.
    *
-   * @param quantization of its matrices
+   * @param quantization of its matrices; on GPUs alike for all
    */
-  public static Report run(RunConfig config, Quantization quantization, Plan plan) {
+  public static Report run(RunConfig config, MatrixQuantization quantization, Plan plan) {
     TrainConfig train = config.train();
     Torch.setThreads(train.threads());
-    Device device =
-        switch (train.device()) {
-          case CPU -> Torch.cpu();
-          case CUDA -> Torch.cuda();
-        };
-    try (Decoder model = Decoder.allocate(config.architecture(), quantization, device)) {
-      model.initialize(train.seed());
-      int most = plan.batches().stream().max(Comparator.naturalOrder()).orElseThrow();
-      int pages =
-          Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
-      Limits limits = Limits.of(model).withBatchSize(most);
-      ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
-      try (Batch batch = new Batch(runner, limits)) {
-        ForcedDecoding texts = new ForcedDecoding(model, batch, train.seed());
-        String dtype = dtype(config, quantization);
-        if (runner instanceof KernelRunner kernels) {
-          try (CostRounds costs = new CostRounds(kernels, plan.shapes())) {
-            return run(model, texts, plan, dtype, Optional.of(costs));
-          }
+    String dtype = dtype(config, quantization);
+    return switch (train.device()) {
+      case CPU -> {
+        try (StoredDecoder model =
+            StoredDecoder.of(initialized(config, Quantization.NONE, Torch.cpu()), quantization)) {
+          ModelRunner.pack(model);
+          yield run(model, train.seed(), plan, dtype);
         }
-        return run(model, texts, plan, dtype, Optional.empty());
       }
+      case CUDA -> {
+        try (Decoder model = initialized(config, quantization.layers(), Torch.cuda())) {
+          yield run(model, train.seed(), plan, dtype);
+        }
+      }
+    };
+  }
+
+  private static Decoder initialized(RunConfig config, Quantization quantization, Device device) {
+    Decoder model = Decoder.allocate(config.architecture(), quantization, device);
+    model.initialize(config.train().seed());
+    return model;
+  }
+
+  private static Report run(DecodingModel model, long seed, Plan plan, String dtype) {
+    int most = plan.batches().stream().max(Comparator.naturalOrder()).orElseThrow();
+    int pages = Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
+    Limits limits = Limits.of(model).withBatchSize(most);
+    ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    try (Batch batch = new Batch(runner, limits)) {
+      ForcedDecoding texts = new ForcedDecoding(model, batch, seed);
+      if (runner instanceof KernelRunner kernels) {
+        try (CostRounds costs = new CostRounds(kernels, plan.shapes())) {
+          Measures measures =
+              new Measures(
+                  costs::round, head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head));
+          return run(texts, plan, dtype, measures, Optional.of(costs));
+        }
+      }
+      Decoder decoder = (Decoder) model;
+      Measures measures =
+          new Measures(
+              _ -> Rates.memory(decoder.device(), MEMORY_SECONDS), head -> bytes(decoder, head));
+      return run(texts, plan, dtype, measures, Optional.empty());
     }
   }
+
+  /**
+   * What a round measures beside texts.
+   *
+   * @param read the rate at which weights are read, in bytes a second; told whether the round
+   *     counts
+   * @param bytes of weights that a token reads on its way to a head and in it
+   */
+  private record Measures(Function<Boolean, Double> read, ToLongFunction<Head> bytes) {}
 
   /** A way to write texts. */
   private record Way(int batch, Head head) {}
 
   private static Report run(
-      Decoder model, ForcedDecoding texts, Plan plan, String dtype, Optional<CostRounds> costs) {
+      ForcedDecoding texts,
+      Plan plan,
+      String dtype,
+      Measures measures,
+      Optional<CostRounds> costs) {
+    DecodingModel model = texts.model();
     List<Way> ways = new ArrayList<>();
     for (int batch : plan.batches()) {
       model.allHeads().forEach(head -> ways.add(new Way(batch, head)));
@@ -160,10 +200,7 @@ public final class DecodeBenchmark {
     List<Double> reads = new ArrayList<>();
     for (int round = -WARM_UP_ROUNDS; round < plan.rounds(); round++) {
       boolean counts = round >= 0;
-      double read =
-          costs.isPresent()
-              ? costs.get().round(counts)
-              : Rates.memory(model.device(), MEMORY_SECONDS);
+      double read = measures.read().apply(counts);
       for (Way way : ways) {
         DecodeStats took =
             texts.run(way.head(), way.batch(), plan.tokens(), OptionalDouble.of(read));
@@ -183,7 +220,7 @@ public final class DecodeBenchmark {
     }
     List<Mode> modes = new ArrayList<>();
     for (Way way : ways) {
-      modes.add(mode(model, way, of(stats, way), of(stats, new Way(way.batch(), full))));
+      modes.add(mode(measures, way, of(stats, way), of(stats, new Way(way.batch(), full)), full));
     }
     return new Report(
         dtype,
@@ -222,16 +259,16 @@ public final class DecodeBenchmark {
   }
 
   private static Mode mode(
-      Decoder model, Way way, List<DecodeStats> rounds, List<DecodeStats> full) {
+      Measures measures, Way way, List<DecodeStats> rounds, List<DecodeStats> full, Head last) {
     List<Double> rates = rounds.stream().map(DecodeStats::tokensPerSecond).toList();
     List<Double> speedups = new ArrayList<>();
     for (int round = 0; round < rates.size(); round++) {
       speedups.add(rates.get(round) / full.get(round).tokensPerSecond());
     }
     double rate = Median.of(rates);
-    long bytes = bytes(model, way.head());
+    long bytes = measures.bytes().applyAsLong(way.head());
     double speedup = Median.of(speedups);
-    double ideal = (double) bytes(model, model.allHeads().getLast()) / bytes;
+    double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
     return new Mode(
         way.batch(),
         way.head().name(),
@@ -263,13 +300,12 @@ public final class DecodeBenchmark {
     return bytes + bytes(model.heads().get(head.index()).output().value());
   }
 
-  private static String dtype(RunConfig config, Quantization quantization) {
-    Enum<?> format =
-        switch (quantization) {
-          case NONE -> config.model().dtype();
-          case INT8 -> quantization;
-        };
-    return format.name().toLowerCase(Locale.ROOT);
+  private static String dtype(RunConfig config, MatrixQuantization quantization) {
+    String format =
+        quantization.equals(MatrixQuantization.NONE)
+            ? config.model().dtype().name()
+            : quantization.toString();
+    return format.toLowerCase(Locale.ROOT);
   }
 
   private static long bytes(Tensor tensor) {

@@ -5,7 +5,7 @@ import java.util.Optional;
 /**
  * Rows x [rows, in] in the form that a {@link ProductKernel} multiplies. After {@link #begin} the
  * numbers are put, in any order and by any thread. With weights in bfloat16 they are rounded to
- * that format, too.
+ * that format, too; with weights whose inputs share scales in groups, to 8 bits in those groups.
  */
 public final class Activations implements AutoCloseable {
   private final ProductKernel kernel;
@@ -14,6 +14,7 @@ public final class Activations implements AutoCloseable {
   private final int padded; // in, in whole groups
   private final float[] floats; // [rows, padded]
   private final Optional<NativeBuffer> pairs; // bfloat16, [rows, padded]
+  private final Optional<GroupRows> groups; // of weights whose inputs share scales in groups
   private int rows;
   private boolean vectors;
 
@@ -23,13 +24,24 @@ public final class Activations implements AutoCloseable {
     this.in = in;
     int together = kernel.format().inputsTogether();
     padded = Math.ceilDiv(in, together) * together;
-    int most = Math.min(kernel.mostVectorRows(), capacity);
+    boolean grouped = kernel.format().hasGroups();
+    groups =
+        grouped
+            ? Optional.of(
+                new GroupRows(capacity, in, kernel.format().group(), kernel.mostVectorRows() > 0))
+            : Optional.empty();
+    int most = grouped ? 0 : Math.min(kernel.mostVectorRows(), capacity);
     floats = new float[most * padded];
     pairs =
-        most < capacity
+        !grouped && most < capacity
             ? Optional.of(
                 NativeBuffer.allocate(2L * (capacity + ProductKernel.ROWS_BEYOND) * padded))
             : Optional.empty();
+  }
+
+  /** What multiplies them. */
+  public ProductKernel kernel() {
+    return kernel;
   }
 
   /** Numbers of a row. */
@@ -47,6 +59,9 @@ public final class Activations implements AutoCloseable {
     if (count > capacity) {
       throw new IllegalArgumentException(count + " rows do not fit a block of " + capacity);
     }
+    if (groups.isPresent()) {
+      groups.get().begin(count);
+    }
     rows = count;
     vectors = count <= kernel.mostVectorRows();
   }
@@ -58,7 +73,11 @@ public final class Activations implements AutoCloseable {
 
   /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
   public int groupRows() {
-    return vectors ? kernel.vectorGroup() : ProductKernel.MICRO_KERNEL_ROWS;
+    return vectors && groups.isEmpty() ? kernel.vectorGroup() : ProductKernel.MICRO_KERNEL_ROWS;
+  }
+
+  GroupRows groups() {
+    return groups.orElseThrow();
   }
 
   float[] floats() {
@@ -85,6 +104,10 @@ public final class Activations implements AutoCloseable {
    * @param column of the first
    */
   public void put(int row, int column, float[] values, int from, int count) {
+    if (groups.isPresent()) {
+      groups.get().put(row, column, values, from, count);
+      return;
+    }
     if (!vectors) {
       Rounding.store(values, from, count, pairs(row) + 2L * column);
       return;
@@ -103,5 +126,6 @@ public final class Activations implements AutoCloseable {
   @Override
   public void close() {
     pairs.ifPresent(NativeBuffer::close);
+    groups.ifPresent(GroupRows::close);
   }
 }

@@ -113,11 +113,6 @@ public final class Lanes {
     MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
   }
 
-  /** An int8 number. */
-  public static byte getByte(long address) {
-    return MEMORY.get(ValueLayout.JAVA_BYTE, address);
-  }
-
   /** A float32 number. */
   public static float getFloat(long address) {
     return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);

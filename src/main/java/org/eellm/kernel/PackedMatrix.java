@@ -1,12 +1,13 @@
 package org.eellm.kernel;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.eellm.kernel.Lanes.MEMORY;
 
-import java.util.Optional;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 
 /**
  * A matrix W [out, in] laid out for products {@code x W^T}: in blocks of {@link #BLOCK} outputs,
@@ -15,11 +16,13 @@ import java.util.Optional;
  * inputs of many outputs: sums stay in registers, and no sum is taken across a vector. oneDNN's
  * micro-kernels read the same layout. Outputs and inputs are filled up with zeros.
  *
+ * <p>Where inputs share scales in groups, a block is {@code [in / group]} of {@code [group / g][64]
+ * [g]} numbers and 64 float16 scales, so that all is read in one go. Of 4 bits, g is 8: a byte has
+ * the i-th of the inputs in its lower half and the (4 + i)-th in its upper.
+ *
  * @param address of the first block, a multiple of 64
- * @param scales a factor for each output of all blocks, with int8
  */
-public record PackedMatrix(
-    WeightFormat format, int out, int in, long address, Optional<float[]> scales) {
+public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   /** Outputs of a block. */
   public static final int BLOCK = 64;
 
@@ -29,6 +32,9 @@ public record PackedMatrix(
   /** From a group of inputs to the next. */
   private static final long STEP_BYTES = 4L * BLOCK;
 
+  private static final VarHandle FOUR =
+      MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
+
   private static final long FIRST = 0xFFFF_FFFFL; // of two groups
 
   /** Bytes that a matrix takes. */
@@ -37,7 +43,18 @@ public record PackedMatrix(
   }
 
   private static long blockBytes(WeightFormat format, int in) {
-    return (long) steps(format, in) * BLOCK * Integer.BYTES;
+    return format.hasGroups()
+        ? Math.ceilDiv(in, format.group()) * groupBytes(format)
+        : steps(format, in) * STEP_BYTES;
+  }
+
+  /** Bytes of a block's numbers of a group, and of their scales. */
+  private static long groupBytes(WeightFormat format) {
+    return numberBytes(format) + (long) BLOCK * Short.BYTES;
+  }
+
+  private static long numberBytes(WeightFormat format) {
+    return format.group() / format.inputsTogether() * STEP_BYTES;
   }
 
   private static int steps(WeightFormat format, int in) {
@@ -46,7 +63,7 @@ public record PackedMatrix(
 
   /** The matrix with its first outputs alone. */
   public PackedMatrix first(int outputs) {
-    return new PackedMatrix(format, Math.min(out, outputs), in, address, scales);
+    return new PackedMatrix(format, Math.min(out, outputs), in, address);
   }
 
   /**
@@ -56,26 +73,37 @@ public record PackedMatrix(
    * @param to address of zeroed memory for them, a multiple of 64
    */
   public PackedMatrix choose(int[] outputs, long to) {
-    PackedMatrix chosen =
-        new PackedMatrix(
-            format, outputs.length, in, to, scales.map(factors -> choose(factors, outputs)));
+    PackedMatrix chosen = new PackedMatrix(format, outputs.length, in, to);
     for (int o = 0; o < outputs.length; o++) {
-      long source = block(outputs[o] / BLOCK) + 4L * (outputs[o] % BLOCK);
-      long target = chosen.block(o / BLOCK) + 4L * (o % BLOCK);
-      for (int step = 0; step < steps(); step++) {
-        int group = MEMORY.get(JAVA_INT_UNALIGNED, source + STEP_BYTES * step);
-        MEMORY.set(JAVA_INT_UNALIGNED, target + STEP_BYTES * step, group);
+      if (format.hasGroups()) {
+        chosen.takeGroups(o, this, outputs[o]);
+      } else {
+        long source = block(outputs[o] / BLOCK) + 4L * (outputs[o] % BLOCK);
+        long target = chosen.block(o / BLOCK) + 4L * (o % BLOCK);
+        takeSteps(source, target, steps());
       }
     }
     return chosen;
   }
 
-  private static float[] choose(float[] factors, int[] outputs) {
-    float[] chosen = new float[Math.ceilDiv(outputs.length, BLOCK) * BLOCK];
-    for (int o = 0; o < outputs.length; o++) {
-      chosen[o] = factors[outputs[o]];
+  private static void takeSteps(long source, long target, long steps) {
+    for (int step = 0; step < steps; step++) {
+      int together = MEMORY.get(JAVA_INT_UNALIGNED, source + STEP_BYTES * step);
+      MEMORY.set(JAVA_INT_UNALIGNED, target + STEP_BYTES * step, together);
     }
-    return chosen;
+  }
+
+  private void takeGroups(int output, PackedMatrix from, int other) {
+    for (int group = 0; group < groups(); group++) {
+      long source = from.group(other / BLOCK, group);
+      long target = group(output / BLOCK, group);
+      takeSteps(
+          source + 4L * (other % BLOCK),
+          target + 4L * (output % BLOCK),
+          numberBytes(format) / STEP_BYTES);
+      short scale = from.groupScale(other, group);
+      MEMORY.set(JAVA_SHORT_UNALIGNED, scaleAddress(output, group), scale);
+    }
   }
 
   /** Number of blocks. */
@@ -83,7 +111,63 @@ public record PackedMatrix(
     return Math.ceilDiv(out, BLOCK);
   }
 
-  /** Groups of inputs. */
+  /** Groups of inputs that share scales. */
+  int groups() {
+    return Math.ceilDiv(in, format.group());
+  }
+
+  /** Address of a block's numbers of a group. */
+  long group(int block, int group) {
+    return block(block) + group * groupBytes(format);
+  }
+
+  /** Address of a group's scale; those of the block's next outputs follow. */
+  long scaleAddress(int output, int group) {
+    return group(output / BLOCK, group) + numberBytes(format) + 2L * (output % BLOCK);
+  }
+
+  /** A group's scale, float16. */
+  private short groupScale(int output, int group) {
+    return MEMORY.get(JAVA_SHORT_UNALIGNED, scaleAddress(output, group));
+  }
+
+  /**
+   * Writes a group of an output.
+   *
+   * @param scale float16
+   * @param numbers one a byte, without signs: q + {@link WeightFormat#offset}
+   * @param from the first of them
+   */
+  public void putGroup(int output, int group, short scale, byte[] numbers, int from) {
+    long to = group(output / BLOCK, group) + 4L * (output % BLOCK);
+    int together = format.inputsTogether();
+    for (int i = 0; i < format.group(); i += together) {
+      int bits = (int) FOUR.get(numbers, from + i);
+      if (format.bits() == 4) {
+        bits |= (int) FOUR.get(numbers, from + i + 4) << 4;
+      }
+      MEMORY.set(JAVA_INT_UNALIGNED, to + STEP_BYTES * (i / together), bits);
+    }
+    MEMORY.set(JAVA_SHORT_UNALIGNED, scaleAddress(output, group), scale);
+  }
+
+  /**
+   * A weight of a matrix whose inputs share scales: what the kernels multiply with.
+   *
+   * @param output which, from 0 on
+   */
+  public float number(int output, int input) {
+    int together = format.inputsTogether();
+    int group = input / format.group();
+    int place = input % format.group();
+    long at =
+        group(output / BLOCK, group) + STEP_BYTES * (place / together) + 4L * (output % BLOCK);
+    int shift = format.shift(place % together);
+    int bits = MEMORY.get(JAVA_INT_UNALIGNED, at) >>> shift & (1 << format.bits()) - 1;
+    return Float.float16ToFloat(groupScale(output, group)) * (bits - format.offset());
+  }
+
+  /** Groups of inputs that lie together. */
   public int steps() {
     return steps(format, in);
   }
@@ -155,16 +239,11 @@ public record PackedMatrix(
     }
   }
 
-  /** The inputs of an incomplete group. */
+  /** The inputs of an incomplete group, which bfloat16 alone has. */
   private int rest(long row, int first) {
     int together = 0;
     for (int i = first; i < in; i++) {
-      int bits =
-          switch (format) {
-            case FLOAT32 -> throw new IllegalStateException("float32 has no groups");
-            case BFLOAT16 -> MEMORY.get(JAVA_SHORT_UNALIGNED, row + 2L * i) & 0xFFFF;
-            case INT8 -> MEMORY.get(JAVA_BYTE, row + i) & 0xFF;
-          };
+      int bits = MEMORY.get(JAVA_SHORT_UNALIGNED, row + 2L * i) & 0xFFFF;
       together |= bits << 8 * format.bytes() * (i - first);
     }
     return together;

@@ -1,7 +1,6 @@
 package org.eellm.kernel;
 
 import java.util.List;
-import java.util.Optional;
 
 /**
  * A matrix that is going to be packed, out of one or several that lie in memory row by row.
@@ -53,9 +52,30 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
    * @param to address of zeroed memory, a multiple of 64
    */
   public PackedMatrix pack(long to, ThreadTeam team) {
-    Optional<float[]> scales =
-        format == WeightFormat.INT8 ? Optional.of(new float[blocks() * BLOCK]) : Optional.empty();
-    PackedMatrix matrix = new PackedMatrix(format, out(), in(), to, scales);
+    PackedMatrix matrix = new PackedMatrix(format, out(), in(), to);
+    if (format.hasGroups()) {
+      quantize(matrix, team);
+    } else {
+      copy(matrix, team);
+    }
+    return matrix;
+  }
+
+  private void quantize(PackedMatrix matrix, ThreadTeam team) {
+    team.run(
+        member -> {
+          GroupQuantizer quantizer = new GroupQuantizer(matrix);
+          float[] rows = new float[BLOCK * in()];
+          member.begin(blocks());
+          for (int block = member.next(); block >= 0; block = member.next()) {
+            forEachRow(block, (piece, row, place) -> piece.read(row, rows, place * in()));
+            quantizer.pack(block, rows, outputs(block));
+          }
+          member.end();
+        });
+  }
+
+  private void copy(PackedMatrix matrix, ThreadTeam team) {
     long scratchBytes = Math.ceilDiv((long) BLOCK * in() * format.bytes(), 64L) * 64;
     try (NativeBuffer scratch = NativeBuffer.allocate(scratchBytes * team.size())) {
       team.run(
@@ -68,40 +88,65 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
             member.end();
           });
     }
-    return matrix;
   }
 
   private void pack(PackedMatrix matrix, int block, long scratch) {
-    List<WeightRows> stack = parts.get(block % parts.size());
-    int first = block / parts.size() * BLOCK;
-    int count = Math.min(BLOCK, outOfAPart() - first);
-    int piece = 0;
-    while (first >= stack.get(piece).rows()) {
-      first -= stack.get(piece++).rows();
-    }
-    if (stack.get(piece).packsAs(format) && first + count <= stack.get(piece).rows()) {
-      matrix.pack(block, stack.get(piece).row(first), count);
-      scales(matrix, stack.get(piece), block, first, count);
+    Row first = firstRow(block);
+    int count = outputs(block);
+    WeightRows rows = first.in();
+    if (rows.packsAs(format) && first.index() + count <= rows.rows()) {
+      matrix.pack(block, rows.row(first.index()), count);
       return;
     }
-    for (int row = 0; row < count; row++, first++) {
-      if (first == stack.get(piece).rows()) {
-        piece++;
-        first = 0;
-      }
-      long to = scratch + (long) row * in() * format.bytes();
-      float scale = stack.get(piece).write(first, format, to);
-      int output = block * BLOCK + row;
-      matrix.scales().ifPresent(all -> all[output] = scale);
-    }
+    long rowBytes = (long) in() * format.bytes();
+    forEachRow(block, (piece, row, place) -> piece.write(row, format, scratch + place * rowBytes));
     matrix.pack(block, scratch, count);
   }
 
-  private static void scales(
-      PackedMatrix matrix, WeightRows source, int block, int first, int count) {
-    if (matrix.scales().isPresent()) {
-      float[] from = source.scales().orElseThrow();
-      System.arraycopy(from, first, matrix.scales().get(), block * BLOCK, count);
+  /** Rows of the source that a block has. */
+  private int outputs(int block) {
+    return Math.min(BLOCK, outOfAPart() - block / parts.size() * BLOCK);
+  }
+
+  /**
+   * A row of a part.
+   *
+   * @param piece of the part's stack, by number
+   * @param index of the row in that
+   */
+  private record Row(List<WeightRows> stack, int piece, int index) {
+    WeightRows in() {
+      return stack.get(piece);
+    }
+
+    Row next() {
+      return index + 1 < in().rows()
+          ? new Row(stack, piece, index + 1)
+          : new Row(stack, piece + 1, 0);
+    }
+  }
+
+  private Row firstRow(int block) {
+    List<WeightRows> stack = parts.get(block % parts.size());
+    int index = block / parts.size() * BLOCK;
+    int piece = 0;
+    while (index >= stack.get(piece).rows()) {
+      index -= stack.get(piece++).rows();
+    }
+    return new Row(stack, piece, index);
+  }
+
+  /** Takes a row and its place in the block. */
+  @FunctionalInterface
+  private interface Visitor {
+    void visit(WeightRows in, int row, int place);
+  }
+
+  private void forEachRow(int block, Visitor visitor) {
+    Row row = firstRow(block);
+    int count = outputs(block);
+    for (int place = 0; place < count; place++, row = row.next()) {
+      visitor.visit(row.in(), row.index(), place);
     }
   }
 }

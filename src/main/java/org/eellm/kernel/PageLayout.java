@@ -20,7 +20,7 @@ public record PageLayout(WeightFormat format, int width) {
   public static final int POSITIONS = 16;
 
   public PageLayout {
-    if (format == WeightFormat.INT8) {
+    if (format.hasGroups()) {
       throw new IllegalArgumentException("keys and values are float32 or bfloat16");
     }
   }
@@ -77,7 +77,7 @@ public record PageLayout(WeightFormat format, int width) {
         spread(scratch, keySteps(), page, offset);
         Rounding.storeHalves(value, width, offset % 2, values);
       }
-      case INT8 -> throw new IllegalStateException();
+      case INT8, INT4 -> throw new IllegalStateException();
     }
   }
 

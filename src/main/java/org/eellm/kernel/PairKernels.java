@@ -1,16 +1,11 @@
 package org.eellm.kernel;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
-import java.lang.invoke.MethodHandles;
-import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
 
@@ -24,22 +19,16 @@ final class PairKernels {
   /** Most rows of a call. */
   static final int MOST_ROWS = PairCode.MOST_ROWS;
 
-  private static final FunctionDescriptor FUNCTION =
-      FunctionDescriptor.ofVoid(
-          JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+  /** By rows; none where they cannot be used. */
+  private static final MemorySegment[] FUNCTIONS = load().orElse(new MemorySegment[0]);
 
-  private static final int READ_EXECUTE = 5;
-  private static final int ALIGNMENT = 64;
-
-  /** The functions; constants, so that calls are compiled into their callers. */
-  private static final Optional<List<MethodHandle>> FUNCTIONS = load();
-
-  private static final MethodHandle ONE = function(1);
-  private static final MethodHandle TWO = function(2);
-  private static final MethodHandle THREE = function(3);
-  private static final MethodHandle FOUR = function(4);
-  private static final MethodHandle FIVE = function(5);
-  private static final MethodHandle SIX = function(6);
+  /** A constant, so that calls are compiled into their callers. */
+  private static final MethodHandle CALL =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.ofVoid(
+                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+              Linker.Option.critical(false));
 
   private PairKernels() {}
 
@@ -58,62 +47,14 @@ final class PairKernels {
    * products come out right.
    */
   static boolean work() {
-    return FUNCTIONS.isPresent() && Tried.RESULT;
+    return FUNCTIONS.length > 0 && Tried.RESULT;
   }
 
-  private static MethodHandle function(int rows) {
-    return FUNCTIONS
-        .map(functions -> functions.get(rows - 1))
-        .orElseGet(() -> MethodHandles.empty(FUNCTION.toMethodType())); // never called
-  }
-
-  /** Absent as well where the system gives no executable memory. */
-  private static Optional<List<MethodHandle>> load() {
-    if (!System.getProperty("os.name").equals("Linux")
-        || !System.getProperty("os.arch").equals("amd64")
-        || !ProcessorFlags.all().contains("avx512_bf16")) {
-      return Optional.empty();
-    }
-    List<byte[]> codes = IntStream.rangeClosed(1, MOST_ROWS).mapToObj(PairCode::of).toList();
-    int room = codes.stream().mapToInt(code -> aligned(code.length)).sum();
-    Linker linker = Linker.nativeLinker();
-    SymbolLookup system = linker.defaultLookup();
-    MethodHandle protect =
-        linker.downcallHandle(
-            system.findOrThrow("mprotect"),
-            FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
-    try {
-      long start = NativeBuffer.allocate(room).address(); // for good
-      MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
-      long[] offsets = new long[codes.size()];
-      long offset = 0;
-      for (int i = 0; i < offsets.length; i++) {
-        offsets[i] = offset;
-        byte[] code = codes.get(i);
-        MemorySegment.copy(code, 0, memory, JAVA_BYTE, offset, code.length);
-        offset += aligned(code.length);
-      }
-      if ((int) protect.invokeExact(start, (long) room, READ_EXECUTE) != 0) {
-        return Optional.empty();
-      }
-      return Optional.of(
-          IntStream.range(0, offsets.length)
-              .mapToObj(
-                  i ->
-                      linker.downcallHandle(
-                          MemorySegment.ofAddress(start + offsets[i]),
-                          FUNCTION,
-                          Linker.Option.critical(false)))
-              .toList());
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("mprotect", e);
-    }
-  }
-
-  private static int aligned(int bytes) {
-    return Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+  private static Optional<MemorySegment[]> load() {
+    return ExecutableMemory.has("avx512_bf16")
+        ? ExecutableMemory.store(
+            IntStream.rangeClosed(1, MOST_ROWS).mapToObj(PairCode::of).toList())
+        : Optional.empty();
   }
 
   /**
@@ -127,15 +68,7 @@ final class PairKernels {
   static void multiply(
       int rows, long w, long blocks, long x, long xRowBytes, long y, long yRowBytes, long steps) {
     try {
-      switch (rows) {
-        case 1 -> ONE.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        case 2 -> TWO.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        case 3 -> THREE.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        case 4 -> FOUR.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        case 5 -> FIVE.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        case 6 -> SIX.invokeExact(w, blocks, x, xRowBytes, y, yRowBytes, steps);
-        default -> throw new IllegalArgumentException(rows + " rows");
-      }
+      CALL.invokeExact(FUNCTIONS[rows - 1], w, blocks, x, xRowBytes, y, yRowBytes, steps);
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {

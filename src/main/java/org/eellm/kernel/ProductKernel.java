@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.Random;
 import org.eellm.kernel.TileKernels.Variant;
 
 /**
@@ -38,8 +37,8 @@ public final class ProductKernel {
   private final Optional<MicroKernels> micro;
   private final boolean pairs;
   private final int mostVectorRows;
-  private final TileKernel[] tiles; // by rows
-  private final TileKernel pair; // of blocks, for one row
+  private final TileKernel[] tiles; // by rows; the first is of two blocks, for one row
+  private final Optional<GroupProducts> groups; // of formats that have them
 
   /**
    * A kernel.
@@ -54,11 +53,26 @@ public final class ProductKernel {
     this.micro = micro;
     this.pairs = pairs;
     this.mostVectorRows = mostVectorRows;
+    groups = Optional.empty();
     tiles = new TileKernel[vectorGroup() + 1];
+    tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
     for (int rows = 1; rows < tiles.length; rows++) {
       tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false));
     }
-    pair = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
+  }
+
+  /**
+   * A kernel for weights with scales for groups of inputs.
+   *
+   * @param machineCode whether {@link GroupKernels} are used
+   */
+  ProductKernel(WeightFormat format, boolean machineCode) {
+    this.format = format;
+    micro = Optional.empty();
+    pairs = false;
+    mostVectorRows = machineCode ? 0 : Integer.MAX_VALUE;
+    tiles = new TileKernel[0];
+    groups = Optional.of(new GroupProducts(machineCode));
   }
 
   /** Vectors of outputs that so many rows take at once. */
@@ -83,7 +97,9 @@ public final class ProductKernel {
 
   /** With the Vector API alone. */
   public static ProductKernel vectors(WeightFormat format) {
-    return new ProductKernel(format, Optional.empty(), false, Integer.MAX_VALUE);
+    return format.hasGroups()
+        ? new ProductKernel(format, false)
+        : new ProductKernel(format, Optional.empty(), false, Integer.MAX_VALUE);
   }
 
   /**
@@ -92,6 +108,9 @@ public final class ProductKernel {
    * @param micro what there is of micro-kernels
    */
   public static ProductKernel fastest(WeightFormat format, MicroKernels.Availability micro) {
+    if (format.hasGroups()) {
+      return new ProductKernel(format, GroupKernels.work());
+    }
     if (format != WeightFormat.BFLOAT16) {
       return vectors(format);
     }
@@ -109,10 +128,11 @@ public final class ProductKernel {
   /** What multiplies, in words. */
   public String text() {
     List<String> ways = new ArrayList<>();
-    if (pairs) {
-      ways.add("machine code for bfloat16");
+    boolean code = pairs || groups.isPresent() && groups.get().machineCode();
+    String type = format.name().toLowerCase(Locale.ROOT);
+    if (code) {
+      ways.add("machine code for " + type);
     } else {
-      String type = format.name().toLowerCase(Locale.ROOT);
       ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
     }
     if (micro.isPresent()) {
@@ -129,7 +149,7 @@ public final class ProductKernel {
 
   /** Rows that pass the weights at once with the Vector API. */
   int vectorGroup() {
-    return format == WeightFormat.INT8 ? 3 : 8; // int8 needs registers to be widened in
+    return 8;
   }
 
   /**
@@ -149,13 +169,15 @@ public final class ProductKernel {
       int firstRow,
       long y,
       long rowBytes) {
-    if (w.format() != format || w.in() != x.in()) {
+    if (!fits(w.format()) || w.in() != x.in()) {
       throw new IllegalArgumentException(
           "%s weights of %d inputs are multiplied with %s activations of %d"
               .formatted(w.format(), w.in(), format, x.in()));
     }
     int rows = Math.min(x.groupRows(), x.rows() - firstRow);
-    if (x.vectors()) {
+    if (groups.isPresent()) {
+      groups.get().multiply(w, firstBlock, blocks, x.groups(), firstRow, rows, y, rowBytes);
+    } else if (x.vectors()) {
       multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
     } else if (pairs && (rows <= PairKernels.MOST_ROWS || micro.isEmpty())) {
       multiplyPairs(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
@@ -171,6 +193,11 @@ public final class ProductKernel {
             rowBytes / Float.BYTES);
       }
     }
+  }
+
+  /** Formats whose groups are alike share the form of activations. */
+  private boolean fits(WeightFormat other) {
+    return other == format || format.hasGroups() && other.group() == format.group();
   }
 
   private static void multiplyPairs(
@@ -212,7 +239,7 @@ public final class ProductKernel {
     int block = 0;
     if (rows == 1 && VECTORS < 8) { // two blocks at once: else few sums would wait for each other
       for (; block + 1 < blocks; block += 2) {
-        run(pair, w, firstBlock + block, 0, x, at, y + (long) block * BLOCK_BYTES, rowBytes);
+        run(tiles[0], w, firstBlock + block, 0, x, at, y + (long) block * BLOCK_BYTES, rowBytes);
       }
     }
     int vectors = vectors(rows);
@@ -223,9 +250,6 @@ public final class ProductKernel {
         long to = y + (long) block * BLOCK_BYTES + offset;
         run(kernel, w, firstBlock + block, offset, x, at, to, rowBytes);
       }
-    }
-    if (w.scales().isPresent()) {
-      scale(w.scales().get(), firstBlock, blocks, rows, y, rowBytes);
     }
   }
 
@@ -254,51 +278,15 @@ public final class ProductKernel {
         rowBytes);
   }
 
-  private static void scale(
-      float[] scales, int firstBlock, int blocks, int rows, long y, long rowBytes) {
-    int from = firstBlock * PackedMatrix.BLOCK;
-    for (int row = 0; row < rows; row++) {
-      RowArithmetic.scale(scales, from, y + row * rowBytes, blocks * PackedMatrix.BLOCK);
-    }
-  }
-
   /** Whether a small product of so many rows comes out as the Vector API has it, to the bit. */
   boolean equalsVectors(int rows) {
-    int in = 70;
-    int blocks = 2;
-    Random random = new Random(1);
-    ProductKernel vectors = vectors(format);
-    long bytes = PackedMatrix.bytes(format, blocks * PackedMatrix.BLOCK, in);
-    long rowBytes = (long) blocks * BLOCK_BYTES;
-    try (NativeBuffer weights = NativeBuffer.allocate(bytes);
-        NativeBuffer expected = NativeBuffer.allocate(rowBytes * (rows + ROWS_BEYOND));
-        NativeBuffer actual = NativeBuffer.allocate(expected.bytes());
-        Activations theirs = vectors.allocate(rows, in);
-        Activations ours = allocate(rows, in)) {
-      for (long i = 0; i < bytes; i += 2) {
-        Lanes.put((float) random.nextGaussian(), weights.address() + i);
+    float[] expected = TrialProduct.of(vectors(format), rows);
+    float[] actual = TrialProduct.of(this, rows);
+    for (int i = 0; i < expected.length; i++) {
+      if (expected[i] != actual[i]) {
+        return false;
       }
-      theirs.begin(rows);
-      ours.begin(rows);
-      float[] row = new float[in];
-      for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < in; i++) {
-          row[i] = (float) random.nextGaussian();
-        }
-        theirs.put(r, 0, row, 0, in);
-        ours.put(r, 0, row, 0, in);
-      }
-      PackedMatrix w =
-          new PackedMatrix(
-              format, blocks * PackedMatrix.BLOCK, in, weights.address(), Optional.empty());
-      vectors.multiply(w, 0, blocks, theirs, 0, expected.address(), rowBytes);
-      multiply(w, 0, blocks, ours, 0, actual.address(), rowBytes);
-      for (long i = 0; i < rows * rowBytes; i += Float.BYTES) {
-        if (Lanes.getFloat(expected.address() + i) != Lanes.getFloat(actual.address() + i)) {
-          return false;
-        }
-      }
-      return true;
     }
+    return true;
   }
 }

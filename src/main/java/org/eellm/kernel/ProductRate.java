@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 
 /**
  * What a kernel multiplies at best: 64 rows with weights that stay in the nearest caches, on all
@@ -36,7 +35,7 @@ public final class ProductRate {
     try (NativeBuffer memory = NativeBuffer.allocate(PackedMatrix.bytes(format, OUTPUTS, INPUTS));
         Activations x = kernel.allocate(ROWS, INPUTS)) {
       MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes()).fill(SMALL);
-      PackedMatrix w = new PackedMatrix(format, OUTPUTS, INPUTS, memory.address(), scales(format));
+      PackedMatrix w = new PackedMatrix(format, OUTPUTS, INPUTS, memory.address());
       x.begin(ROWS);
       float[] row = new float[INPUTS];
       Arrays.fill(row, 1);
@@ -60,15 +59,6 @@ public final class ProductRate {
     } finally {
       results.forEach(NativeBuffer::close);
     }
-  }
-
-  private static Optional<float[]> scales(WeightFormat format) {
-    if (format != WeightFormat.INT8) {
-      return Optional.empty();
-    }
-    float[] ones = new float[OUTPUTS];
-    Arrays.fill(ones, 1);
-    return Optional.of(ones);
   }
 
   private static double perSecond(ThreadTeam team, ThreadTeam.Program program, double seconds) {

@@ -163,43 +163,6 @@ public final class RowArithmetic {
     }
   }
 
-  /** Multiplies float32 numbers with others in an array. */
-  static void scale(float[] x, int from, long to, int count) {
-    int whole = count - count % WIDTH;
-    int fours = count - count % (4 * WIDTH);
-    for (int i = 0; i < fours; i += 4 * WIDTH) {
-      int a = from + i;
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .mul(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .mul(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .mul(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-      a += WIDTH;
-      b += BYTES;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .mul(FloatVector.fromArray(FLOATS, x, a))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = fours; i < whole; i += WIDTH) {
-      long b = to + 4L * i;
-      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
-          .mul(FloatVector.fromArray(FLOATS, x, from + i))
-          .intoMemorySegment(MEMORY, b, ORDER);
-    }
-    for (int i = whole; i < count; i++) {
-      Lanes.putFloat(Lanes.getFloat(to + 4L * i) * x[from + i], to + 4L * i);
-    }
-  }
-
   // What follows takes whole blocks of outputs, of which there are a multiple of all widths.
 
   /** {@code silu(gate) * up}. */

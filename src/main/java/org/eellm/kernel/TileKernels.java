@@ -1,31 +1,15 @@
 package org.eellm.kernel;
 
-import static java.lang.classfile.ClassFile.ACC_FINAL;
-import static java.lang.classfile.ClassFile.ACC_PUBLIC;
-import static java.lang.constant.ConstantDescs.CD_Object;
 import static java.lang.constant.ConstantDescs.CD_float;
 import static java.lang.constant.ConstantDescs.CD_int;
 import static java.lang.constant.ConstantDescs.CD_long;
 import static java.lang.constant.ConstantDescs.CD_void;
-import static java.lang.constant.ConstantDescs.INIT_NAME;
-import static java.lang.constant.ConstantDescs.MTD_void;
 
-import java.lang.classfile.ClassFile;
 import java.lang.classfile.CodeBuilder;
 import java.lang.classfile.Label;
-import java.lang.constant.ClassDesc;
 import java.lang.constant.MethodTypeDesc;
-import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.MethodType;
-import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.Vector;
-import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Writes the inner loops of products as bytecode, one for each number of rows and vectors.
@@ -36,19 +20,6 @@ import jdk.incubator.vector.VectorSpecies;
  * Vector API's own methods are exempt. So each is written out, by this class.
  */
 final class TileKernels {
-  private static final ClassDesc FLOATS = ClassDesc.of(FloatVector.class.getName());
-  private static final ClassDesc INTS = ClassDesc.of(IntVector.class.getName());
-  private static final ClassDesc VECTOR = ClassDesc.of(Vector.class.getName());
-  private static final ClassDesc SPECIES = ClassDesc.of(VectorSpecies.class.getName());
-  private static final ClassDesc SEGMENT = ClassDesc.of(MemorySegment.class.getName());
-  private static final ClassDesc ORDER = ClassDesc.of(ByteOrder.class.getName());
-  private static final ClassDesc OPERATORS = ClassDesc.of(VectorOperators.class.getName());
-  private static final ClassDesc BINARY = OPERATORS.nested("Binary");
-  private static final ClassDesc ASSOCIATIVE = OPERATORS.nested("Associative");
-  private static final ClassDesc CONVERSION = OPERATORS.nested("Conversion");
-  private static final ClassDesc LANES = ClassDesc.of(Lanes.class.getName());
-  private static final ClassDesc KERNEL = ClassDesc.of(TileKernel.class.getName());
-  private static final ClassDesc SELF = ClassDesc.of(TileKernel.class.getName() + "Variant");
   private static final MethodTypeDesc RUN =
       MethodTypeDesc.of(
           CD_void,
@@ -93,46 +64,17 @@ final class TileKernels {
 
   /** The kernel, written when it is first asked for. */
   static TileKernel of(Variant variant) {
-    return KERNELS.computeIfAbsent(variant, TileKernels::define);
-  }
-
-  private static TileKernel define(Variant variant) {
-    byte[] bytes =
-        ClassFile.of()
-            .build(
-                SELF,
-                type ->
-                    type.withFlags(ACC_FINAL)
-                        .withInterfaceSymbols(KERNEL)
-                        .withMethodBody(
-                            INIT_NAME,
-                            MTD_void,
-                            ACC_PUBLIC,
-                            code ->
-                                code.aload(0)
-                                    .invokespecial(CD_Object, INIT_NAME, MTD_void)
-                                    .return_())
-                        .withMethodBody(
-                            "run",
-                            RUN,
-                            ACC_PUBLIC | ACC_FINAL,
-                            code -> new Body(code, variant).write()));
-    try {
-      MethodHandles.Lookup kernel = MethodHandles.lookup().defineHiddenClass(bytes, true);
-      return (TileKernel)
-          kernel
-              .findConstructor(kernel.lookupClass(), MethodType.methodType(void.class))
-              .asType(MethodType.methodType(TileKernel.class))
-              .invokeExact();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("a kernel for " + variant, e);
-    }
+    return KERNELS.computeIfAbsent(
+        variant,
+        missing ->
+            VectorCode.define(
+                TileKernel.class,
+                RUN,
+                code -> new Body(code, new VectorCode(code), missing).write()));
   }
 
   /** Writes one kernel's loop. */
-  private record Body(CodeBuilder code, Variant variant) {
+  private record Body(CodeBuilder code, VectorCode vector, Variant variant) {
 
     void write() {
       begin();
@@ -153,7 +95,7 @@ final class TileKernels {
           broadcast(row, i);
           for (int v = 0; v < vectors; v++) {
             code.aload(input(v)).aload(broadcasted()).aload(sum(row, v));
-            code.invokevirtual(FLOATS, "fma", MethodTypeDesc.of(FLOATS, VECTOR, VECTOR));
+            vector.multiplyAdd();
             code.astore(sum(row, v));
           }
         }
@@ -171,17 +113,11 @@ final class TileKernels {
         code.iload(ROW_INPUTS).loadConstant(row).imul().istore(ROWS + row);
         for (int v = 0; v < variant.streams * variant.vectors; v++) {
           if (variant.adds) {
-            species("FLOATS");
-            memory();
-            output(row, v);
-            order();
-            code.invokestatic(
-                FLOATS,
-                "fromMemorySegment",
-                MethodTypeDesc.of(FLOATS, SPECIES, SEGMENT, CD_long, ORDER));
+            int of = row;
+            int at = v;
+            vector.load(VectorCode.FLOATS, () -> output(of, at));
           } else {
-            species("FLOATS");
-            code.invokestatic(FLOATS, "zero", MethodTypeDesc.of(FLOATS, SPECIES));
+            vector.zero();
           }
           code.astore(sum(row, v));
         }
@@ -191,12 +127,10 @@ final class TileKernels {
     private void finish() {
       for (int row = 0; row < variant.rows; row++) {
         for (int v = 0; v < variant.streams * variant.vectors; v++) {
+          int of = row;
+          int at = v;
           code.aload(sum(row, v));
-          memory();
-          output(row, v);
-          order();
-          code.invokevirtual(
-              FLOATS, "intoMemorySegment", MethodTypeDesc.of(CD_void, SEGMENT, CD_long, ORDER));
+          vector.store(() -> output(of, at));
         }
       }
     }
@@ -209,14 +143,11 @@ final class TileKernels {
 
     private void loadWeights(int v) {
       boolean wide = variant.format == WeightFormat.FLOAT32;
-      species(wide ? "FLOATS" : "INTS");
-      memory();
-      code.lload(W + 2 * (v / variant.vectors)).lload(OFFSET).ladd();
-      code.loadConstant((long) (v % variant.vectors) * Lanes.BYTES).ladd();
-      order();
-      ClassDesc type = wide ? FLOATS : INTS;
-      code.invokestatic(
-          type, "fromMemorySegment", MethodTypeDesc.of(type, SPECIES, SEGMENT, CD_long, ORDER));
+      int stream = W + 2 * (v / variant.vectors);
+      long offset = (long) (v % variant.vectors) * Lanes.BYTES;
+      vector.load(
+          wide ? VectorCode.FLOATS : VectorCode.INTS,
+          () -> code.lload(stream).lload(OFFSET).ladd().loadConstant(offset).ladd());
       code.astore(weights(v));
     }
 
@@ -227,48 +158,22 @@ final class TileKernels {
         case FLOAT32 -> {}
         case BFLOAT16 -> {
           if (input == 0) {
-            lanewise("LSHL", 16);
+            vector.lanewise("LSHL", 16);
           } else {
-            lanewise("AND", 0xFFFF0000);
+            vector.lanewise("AND", 0xFFFF0000);
           }
-          code.invokevirtual(INTS, "reinterpretAsFloats", MethodTypeDesc.of(FLOATS));
+          vector.bitsAsFloats();
         }
-        case INT8 -> {
-          if (input < 3) {
-            lanewise("LSHL", 24 - 8 * input);
-          }
-          lanewise("ASHR", 24);
-          code.getstatic(OPERATORS, "I2F", CONVERSION).iconst_0();
-          code.invokevirtual(INTS, "convert", MethodTypeDesc.of(VECTOR, CONVERSION, CD_int));
-          code.checkcast(FLOATS);
-        }
+        case INT8, INT4 -> throw new IllegalArgumentException(variant.toString());
       }
       code.astore(input(v));
     }
 
-    private void lanewise(String operator, int by) {
-      code.getstatic(OPERATORS, operator, operator.equals("AND") ? ASSOCIATIVE : BINARY);
-      code.loadConstant(by);
-      code.invokevirtual(INTS, "lanewise", MethodTypeDesc.of(INTS, BINARY, CD_int));
-    }
-
     private void broadcast(int row, int input) {
-      species("FLOATS");
-      code.aload(X).iload(AT).iload(ROWS + row).iadd().loadConstant(input).iadd().faload();
-      code.invokestatic(FLOATS, "broadcast", MethodTypeDesc.of(FLOATS, SPECIES, CD_float));
+      vector.broadcast(
+          () ->
+              code.aload(X).iload(AT).iload(ROWS + row).iadd().loadConstant(input).iadd().faload());
       code.astore(broadcasted());
-    }
-
-    private void species(String name) {
-      code.getstatic(LANES, name, SPECIES);
-    }
-
-    private void memory() {
-      code.getstatic(LANES, "MEMORY", SEGMENT);
-    }
-
-    private void order() {
-      code.getstatic(LANES, "ORDER", ORDER);
     }
 
     private int sum(int row, int v) {

@@ -1,13 +1,10 @@
 package org.eellm.kernel;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.eellm.kernel.Lanes.MEMORY;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
-import java.util.Optional;
 
 /**
  * Rows of a matrix as they lie in memory, in a model or a mapped file, or some columns of them; a
@@ -17,24 +14,16 @@ import java.util.Optional;
  * @param width elements from a row to the next
  * @param firstColumn of those that are chosen
  * @param columns how many are chosen
- * @param scales what the numbers of each row are multiplied with; with INT8
  */
 public record WeightRows(
-    Type type,
-    long address,
-    int rows,
-    int width,
-    int firstColumn,
-    int columns,
-    Optional<float[]> scales) {
+    Type type, long address, int rows, int width, int firstColumn, int columns) {
 
   /** How a number lies in memory, little-endian. */
   public enum Type {
     FLOAT64(Double.BYTES),
     FLOAT32(Float.BYTES),
     FLOAT16(Short.BYTES),
-    BFLOAT16(Short.BYTES),
-    INT8(Byte.BYTES);
+    BFLOAT16(Short.BYTES);
 
     private final int bytes;
 
@@ -50,24 +39,17 @@ public record WeightRows(
 
   /** All columns of rows that follow each other. */
   public static WeightRows of(Type type, long address, int rows, int width) {
-    return new WeightRows(type, address, rows, width, 0, width, Optional.empty());
+    return new WeightRows(type, address, rows, width, 0, width);
   }
 
   /** Some of the rows. */
   public WeightRows rows(int first, int count) {
-    return new WeightRows(
-        type,
-        address + first * rowBytes(),
-        count,
-        width,
-        firstColumn,
-        columns,
-        scales.map(all -> Arrays.copyOfRange(all, first, first + count)));
+    return new WeightRows(type, address + first * rowBytes(), count, width, firstColumn, columns);
   }
 
   /** Some of the columns. */
   public WeightRows columns(int first, int count) {
-    return new WeightRows(type, address, rows, width, firstColumn + first, count, scales);
+    return new WeightRows(type, address, rows, width, firstColumn + first, count);
   }
 
   private long rowBytes() {
@@ -88,7 +70,7 @@ public record WeightRows(
     return switch (format) {
       case FLOAT32 -> type == Type.FLOAT32;
       case BFLOAT16 -> type == Type.BFLOAT16;
-      case INT8 -> type == Type.INT8;
+      case INT8, INT4 -> false;
     };
   }
 
@@ -100,14 +82,22 @@ public record WeightRows(
       case FLOAT32 -> Lanes.getFloat(at);
       case FLOAT16 -> Float.float16ToFloat(MEMORY.get(JAVA_SHORT_UNALIGNED, at));
       case BFLOAT16 -> Lanes.get(at);
-      case INT8 -> Lanes.getByte(at) * scales.orElseThrow()[row];
     };
   }
 
   /** Reads a row as float32. */
   public void read(int row, float[] to) {
+    read(row, to, 0);
+  }
+
+  /**
+   * The same to a place in an array.
+   *
+   * @param at the first number's
+   */
+  void read(int row, float[] to, int at) {
     for (int i = 0; i < columns; i++) {
-      to[i] = number(row, firstColumn + i);
+      to[at + i] = number(row, firstColumn + i);
     }
   }
 
@@ -122,8 +112,8 @@ public record WeightRows(
         switch (to.type) {
           case FLOAT32 -> WeightFormat.FLOAT32;
           case BFLOAT16 -> WeightFormat.BFLOAT16;
-          case INT8 -> WeightFormat.INT8;
-          case FLOAT64, FLOAT16 -> throw new IllegalArgumentException("nothing is kept as " + to);
+          case FLOAT64, FLOAT16 ->
+              throw new IllegalArgumentException("nothing is kept as " + to.type);
         };
     for (int row = first; row < end; row++) {
       write(row, format, to.row(row));
@@ -133,25 +123,18 @@ public record WeightRows(
   /** All numbers as float32, row by row. */
   public float[] floats() {
     float[] all = new float[Math.multiplyExact(rows, columns)];
-    float[] one = new float[columns];
     for (int row = 0; row < rows; row++) {
-      read(row, one);
-      System.arraycopy(one, 0, all, row * columns, columns);
+      read(row, all, row * columns);
     }
     return all;
   }
 
-  /**
-   * Writes a row in a format that matrices are packed in. In int8 the largest number of the row,
-   * chosen or not, becomes 127, so that ranks which share rows out round alike.
-   *
-   * @return what the numbers written are to be multiplied with
-   */
-  float write(int row, WeightFormat format, long to) {
+  /** Writes a row in a format that matrices are packed in, one without groups. */
+  void write(int row, WeightFormat format, long to) {
     if (isIn(format)) {
       long bytes = (long) columns * type.bytes();
       MemorySegment.copy(memory(row(row), bytes), 0, memory(to, bytes), 0, bytes);
-      return scales.isPresent() ? scales.get()[row] : 1;
+      return;
     }
     switch (format) {
       case FLOAT32 -> {
@@ -164,24 +147,8 @@ public record WeightRows(
           Lanes.put(number(row, firstColumn + i), to + 2L * i);
         }
       }
-      case INT8 -> {
-        return quantize(row, to);
-      }
+      case INT8, INT4 -> throw new IllegalArgumentException("groups are rounded by blocks");
     }
-    return 1;
-  }
-
-  private float quantize(int row, long to) {
-    float largest = 0;
-    for (int i = 0; i < width; i++) {
-      largest = Math.max(largest, Math.abs(number(row, i)));
-    }
-    float scale = largest / Byte.MAX_VALUE;
-    for (int i = 0; i < columns; i++) {
-      float scaled = scale == 0 ? 0 : number(row, firstColumn + i) / scale;
-      MEMORY.set(JAVA_BYTE, to + i, (byte) Math.rint(scaled));
-    }
-    return scale;
   }
 
   private static MemorySegment memory(long address, long bytes) {

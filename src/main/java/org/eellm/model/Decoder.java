@@ -18,6 +18,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.Placement;
@@ -378,8 +379,8 @@ public final class Decoder implements DecodingModel {
   }
 
   @Override
-  public Quantization quantization() {
-    return quantization;
+  public MatrixQuantization quantization() {
+    return new MatrixQuantization(quantization, quantization);
   }
 
   @Override
@@ -397,6 +398,10 @@ public final class Decoder implements DecodingModel {
     if (!isOnCpu()) {
       throw new TensorException(parameter + " lies on another device than the CPU");
     }
+    if (quantization != Quantization.NONE) {
+      throw new TensorException(
+          parameter + " has been quantized; a StoredDecoder rounds whole ones");
+    }
     try (Scope _ = Scope.open()) {
       Parameter found = parameters.get(parameter);
       Tensor value = found.value();
@@ -406,15 +411,13 @@ public final class Decoder implements DecodingModel {
           switch (Tensors.scalarType(value)) {
             case Float -> WeightRows.Type.FLOAT32;
             case BFloat16 -> WeightRows.Type.BFLOAT16;
-            case Char -> WeightRows.Type.INT8;
             default -> throw new TensorException(parameter + " is " + Tensors.scalarType(value));
           },
           value.data_ptr().address(),
           rows,
           width,
           0,
-          width,
-          found.scales().map(Tensors::toFloats));
+          width);
     }
   }
 

@@ -3,8 +3,8 @@ package org.eellm.model;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Placement.Slice;
-import org.eellm.config.Quantization;
 import org.eellm.kernel.WeightRows;
 
 /** A model, or a rank's part of one, as decoding needs it: its shape, and where its weights lie. */
@@ -25,8 +25,8 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
   /** The ranks that share this part of the model out between them. */
   TensorParallel parallel();
 
-  /** In what number format its matrices are to lie in memory. */
-  Quantization quantization();
+  /** In what number formats its matrices are to lie in memory. */
+  MatrixQuantization quantization();
 
   /** Its parameters; what acts as one matrix, or one vector, stands in one group. */
   List<List<ParameterSpec>> parameterGroups();

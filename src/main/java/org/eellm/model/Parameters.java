@@ -61,6 +61,7 @@ public final class Parameters implements AutoCloseable {
             case INT8 ->
                 add(only(still, true), false, 1, type, device).used()
                     + add(only(still, false), false, 1, ScalarType.Char, device).used();
+            case INT4 -> throw new IllegalArgumentException("libtorch multiplies with no int4");
           };
     }
   }

@@ -3,13 +3,14 @@ package org.eellm.model;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
-import org.eellm.config.Quantization;
 import org.eellm.kernel.WeightRows;
 
 /**
@@ -34,14 +35,14 @@ public final class StoredDecoder implements DecodingModel {
       Architecture architecture,
       List<Slice> slices,
       TensorParallel parallel,
-      Quantization quantization,
+      MatrixQuantization quantization,
       boolean lens) {
     public Part {
       slices = List.copyOf(slices);
     }
 
     /** All of a model. */
-    public static Part whole(Architecture architecture, Quantization quantization) {
+    public static Part whole(Architecture architecture, MatrixQuantization quantization) {
       return new Part(
           architecture,
           Placement.whole(architecture).slices(),
@@ -56,7 +57,11 @@ public final class StoredDecoder implements DecodingModel {
       Architecture all =
           new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
       return new Part(
-          all, Placement.whole(all).slices(), TensorParallel.alone(), Quantization.NONE, true);
+          all,
+          Placement.whole(all).slices(),
+          TensorParallel.alone(),
+          MatrixQuantization.NONE,
+          true);
     }
 
     /** Its parameters; what acts as one stands in one group. */
@@ -80,6 +85,21 @@ public final class StoredDecoder implements DecodingModel {
     this.closeFiles = closeFiles;
   }
 
+  /**
+   * A decoder with the weights of a whole one, which is closed with it, or when they have been
+   * packed.
+   *
+   * @param model on the CPU, not quantized
+   */
+  public static StoredDecoder of(Decoder model, MatrixQuantization quantization) {
+    Part part = Part.whole(model.architecture(), quantization);
+    Map<String, WeightRows> weights =
+        part.parameterGroups().stream()
+            .flatMap(List::stream)
+            .collect(Collectors.toMap(ParameterSpec::name, spec -> model.rows(spec.name())));
+    return new StoredDecoder(part, weights, model::close);
+  }
+
   @Override
   public Architecture architecture() {
     return part.architecture();
@@ -101,7 +121,7 @@ public final class StoredDecoder implements DecodingModel {
   }
 
   @Override
-  public Quantization quantization() {
+  public MatrixQuantization quantization() {
     return part.quantization();
   }
 

@@ -378,17 +378,37 @@ final class GenerateCommandTest {
   }
 
   @Test
-  void generate_quantized_goesOnFromTheSameModelIn8Bits() throws IOException {
+  void generate_quantized_goesOnFromTheSameModelInFewerBits() throws IOException {
     String[] text = {"--prompt", "the cat", "--max-tokens", "20", "--mode", "full"};
     String exact = json(text).getFirst().get("text").asText();
 
-    JsonNode quantized = json(concat(text, "--quantize", "int8")).getFirst();
-
-    assertThat(quantized.get("ids").size()).isEqualTo(20);
+    for (String type : List.of("int8", "int4")) {
+      JsonNode quantized = json(concat(text, "--quantize", type)).getFirst();
+      assertThat(quantized.get("ids").size()).isEqualTo(20);
+    }
+    assertThat(json(concat(text, "--quantize-heads", "int8")).getFirst().get("ids").size())
+        .isEqualTo(20);
     assertThat(json(concat(text, "--quantize", "none")).getFirst().get("text").asText())
         .isEqualTo(exact);
-    assertThat(generate(concat(text, "--quantize", "int4"))).isEqualTo(2);
-    assertThat(err.toString()).contains("--quantize").contains("[NONE, INT8]");
+  }
+
+  @Test
+  void generate_unknownQuantization_isRefused() {
+    assertThat(generate("--prompt", "a", "--quantize", "int3")).isEqualTo(2);
+    assertThat(err.toString()).contains("--quantize").contains("[NONE, INT8, INT4]");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "int4, int8, '--quantize int4: GPUs multiply with 8 bits at least'",
+    "int8, none, '--quantize-heads none: on GPUs all matrices are rounded alike'"
+  })
+  void generate_quantizationThatGpusLack_isRefused(String layers, String heads, String message) {
+    int code =
+        generate(
+            "--prompt", "a", "--device", "cuda", "--quantize", layers, "--quantize-heads", heads);
+    assertThat(err.toString()).contains(message);
+    assertThat(code).isEqualTo(2);
   }
 
   @Test

@@ -19,7 +19,7 @@ import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.SafetensorsType;
 import org.eellm.config.DataType;
-import org.eellm.config.Quantization;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.BytePairTrainer;
 import org.eellm.data.Progress;
@@ -77,7 +77,7 @@ final class LlamaCppTest {
         ModelFolder.resolve(model, Optional.empty()),
         Device.CPU,
         Optional.of(DataType.FLOAT32),
-        Quantization.NONE);
+        MatrixQuantization.NONE);
   }
 
   private static List<Integer> greedy(Path model, List<Integer> prompt, int count) {

@@ -62,6 +62,39 @@ final class ProductKernelTest {
     givesEachRowAsAlone(machineCode(), ProductKernel.vectors(WeightFormat.BFLOAT16));
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void multiply_machineCodeForGroups_agreesWithFloat64(WeightFormat format) {
+    agreesWithFloat64(machineCode(format));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void multiply_machineCodeForGroups_givesWhatTheVectorApiGives(WeightFormat format) {
+    givesEachRowAsAlone(machineCode(format), ProductKernel.vectors(format));
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void multiply_otherBitsInLikeGroups_sharesActivations(boolean machineCode) {
+    Random random = new Random(6);
+    ProductKernel kernel =
+        machineCode ? machineCode(WeightFormat.INT4) : ProductKernel.vectors(WeightFormat.INT4);
+    float[][] rows = RandomMatrix.rows(3, 70, random);
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.INT8, 65, 70, random);
+        Activations x = kernel.allocate(3, 70)) {
+      float[][] y = multiply(kernel, w.packed(), x, rows, 1);
+      for (int row = 0; row < rows.length; row++) {
+        assertRow(w, rows[row], y[row], 65, 70);
+      }
+    }
+  }
+
+  private static ProductKernel machineCode(WeightFormat format) {
+    assumeTrue(GroupKernels.work(), "the processor has no vpdpbusd");
+    return new ProductKernel(format, true);
+  }
+
   private static ProductKernel machineCode() {
     assumeTrue(PairKernels.work(), "the processor has no vdpbf16ps");
     return new ProductKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0);
@@ -82,18 +115,20 @@ final class ProductKernelTest {
     }
   }
 
-  @Test
-  void put_inPieces_givesTheSame() {
+  @ParameterizedTest
+  @EnumSource
+  void put_inPieces_givesTheSame(WeightFormat format) {
     Random random = new Random(4);
-    ProductKernel kernel = ProductKernel.vectors(WeightFormat.BFLOAT16);
-    try (RandomMatrix w = new RandomMatrix(WeightFormat.BFLOAT16, 64, 33, random);
-        Activations whole = kernel.allocate(3, 33);
-        Activations pieces = kernel.allocate(3, 33)) {
-      float[][] rows = RandomMatrix.rows(3, 33, random);
+    ProductKernel kernel = ProductKernel.vectors(format);
+    try (RandomMatrix w = new RandomMatrix(format, 64, 133, random);
+        Activations whole = kernel.allocate(3, 133);
+        Activations pieces = kernel.allocate(3, 133)) {
+      float[][] rows = RandomMatrix.rows(3, 133, random);
       float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
       pieces.begin(3);
       for (int row = 2; row >= 0; row--) {
-        pieces.put(row, 20, rows[row], 20, 13);
+        pieces.put(row, 20, rows[row], 20, 110);
+        pieces.put(row, 130, rows[row], 130, 3);
         pieces.put(row, 0, rows[row], 0, 20);
       }
       assertThat(product(kernel, w.packed(), pieces, 1)).isDeepEqualTo(expected);
@@ -145,23 +180,35 @@ final class ProductKernelTest {
   }
 
   private static void assertRow(RandomMatrix w, float[] x, float[] y, int out, int in) {
-    boolean rounds = w.packed().format() == WeightFormat.BFLOAT16;
+    float[] rounded = rounded(w.packed().format(), x);
     for (int o = 0; o < out; o++) {
       double sum = 0;
       double size = 0;
       for (int i = 0; i < in; i++) {
-        double term = (rounds ? RandomMatrix.toBfloat16(x[i]) : x[i]) * w.number(o, i);
+        double term = rounded[i] * w.number(o, i);
         sum += term;
         size += Math.abs(term);
       }
-      // Every addition rounds by at most 2^-24 of the sum so far; int8's factor rounds once more.
+      // Every addition rounds by at most 2^-24 of the sum so far; factors round twice more.
       assertThat((double) y[o])
           .as("output %d of %d with %d inputs", o, out, in)
-          .isCloseTo(sum, within((in + 1) * 0x1p-24 * size));
+          .isCloseTo(sum, within((in + 3) * 0x1p-24 * size));
     }
     for (int o = out; o < y.length; o++) {
       assertThat(y[o]).as("output %d beyond %d", o, out).isZero();
     }
+  }
+
+  /** What the kernel multiplies with. */
+  private static float[] rounded(WeightFormat format, float[] x) {
+    if (format.hasGroups()) {
+      return RandomMatrix.toGroups(x, format.group());
+    }
+    float[] rounded = x.clone();
+    for (int i = 0; i < x.length && format == WeightFormat.BFLOAT16; i++) {
+      rounded[i] = RandomMatrix.toBfloat16(x[i]);
+    }
+    return rounded;
   }
 
   private static void givesEachRowAsAlone(ProductKernel kernel, ProductKernel alone) {

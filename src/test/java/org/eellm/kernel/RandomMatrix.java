@@ -1,7 +1,5 @@
 package org.eellm.kernel;
 
-import java.lang.foreign.ValueLayout;
-import java.util.Optional;
 import java.util.Random;
 
 /** A packed matrix of random numbers, and what they are in float64. */
@@ -14,30 +12,42 @@ final class RandomMatrix implements AutoCloseable {
     numbers = new double[out][in];
     memory = NativeBuffer.allocate(PackedMatrix.bytes(format, out, in));
     int blocks = Math.ceilDiv(out, PackedMatrix.BLOCK);
-    float[] scales = new float[blocks * PackedMatrix.BLOCK];
-    for (int o = 0; o < out; o++) {
-      scales[o] = random.nextFloat(0.001f, 0.1f);
+    packed = new PackedMatrix(format, out, in, memory.address());
+    if (format.hasGroups()) {
+      fillGroups(random);
+      return;
     }
-    packed =
-        new PackedMatrix(
-            format,
-            out,
-            in,
-            memory.address(),
-            format == WeightFormat.INT8 ? Optional.of(scales) : Optional.empty());
     long rowBytes = (long) in * format.bytes();
     try (NativeBuffer source = NativeBuffer.allocate(out * rowBytes)) {
       for (int o = 0; o < out; o++) {
         for (int i = 0; i < in; i++) {
           long at = source.address() + o * rowBytes + (long) i * format.bytes();
-          numbers[o][i] =
-              put(format, random, at) * (double) (packed.scales().isPresent() ? scales[o] : 1);
+          numbers[o][i] = put(format, random, at);
         }
       }
       for (int block = 0; block < blocks; block++) {
         int first = block * PackedMatrix.BLOCK;
         packed.pack(
             block, source.address() + first * rowBytes, Math.min(PackedMatrix.BLOCK, out - first));
+      }
+    }
+  }
+
+  private void fillGroups(Random random) {
+    WeightFormat format = packed.format();
+    int group = format.group();
+    byte[] all = new byte[group];
+    for (int o = 0; o < packed.out(); o++) {
+      for (int g = 0; g < packed.groups(); g++) {
+        short scale = Float.floatToFloat16(random.nextFloat(-0.1f, 0.1f));
+        for (int i = 0; i < group; i++) {
+          all[i] = (byte) random.nextInt(1 << format.bits());
+          if (g * group + i < packed.in()) {
+            double q = (all[i] & 0xFF) - format.offset();
+            numbers[o][g * group + i] = q * Float.float16ToFloat(scale);
+          }
+        }
+        packed.putGroup(o, g, scale, all, 0);
       }
     }
   }
@@ -53,11 +63,7 @@ final class RandomMatrix implements AutoCloseable {
         Lanes.put((float) random.nextGaussian(), at);
         return Lanes.get(at);
       }
-      case INT8 -> {
-        byte number = (byte) random.nextInt(-128, 128);
-        Lanes.MEMORY.set(ValueLayout.JAVA_BYTE, at, number);
-        return number;
-      }
+      case INT8, INT4 -> {}
     }
     throw new IllegalArgumentException();
   }
@@ -82,6 +88,22 @@ final class RandomMatrix implements AutoCloseable {
 
   static float toBfloat16(float x) {
     return Float.intBitsToFloat(Lanes.bfloat16(x) << 16);
+  }
+
+  /** Rounded to 8 bits in groups, as the kernels do. */
+  static float[] toGroups(float[] x, int group) {
+    float[] rounded = new float[x.length];
+    for (int start = 0; start < x.length; start += group) {
+      int end = Math.min(x.length, start + group);
+      float most = 0;
+      for (int i = start; i < end; i++) {
+        most = Math.max(most, Math.abs(x[i]));
+      }
+      for (int i = start; i < end; i++) {
+        rounded[i] = (float) Math.rint(x[i] * (127 / most)) * (most / 127);
+      }
+    }
+    return rounded;
   }
 
   @Override

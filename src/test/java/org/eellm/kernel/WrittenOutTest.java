@@ -26,6 +26,7 @@ final class WrittenOutTest {
   @ValueSource(
       classes = {
         Activations.class,
+        GroupRounding.class,
         LogitArithmetic.class,
         Norms.class,
         PagedAttention.class,

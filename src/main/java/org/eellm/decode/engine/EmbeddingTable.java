@@ -15,32 +15,22 @@ record EmbeddingTable(WeightRows rows, int first) {
 
   /** Bytes of a copy, up to a multiple of a cache line. */
   static long bytes(WeightRows rows, WeightFormat format) {
-    return Math.ceilDiv((long) rows.rows() * rows.columns() * type(rows, format).bytes(), 64L) * 64;
+    return Math.ceilDiv((long) rows.rows() * rows.columns() * type(format).bytes(), 64L) * 64;
   }
 
-  private static WeightRows.Type type(WeightRows rows, WeightFormat format) {
-    if (rows.type() == WeightRows.Type.INT8) {
-      return rows.type();
-    }
+  private static WeightRows.Type type(WeightFormat format) {
     return format == WeightFormat.FLOAT32 ? WeightRows.Type.FLOAT32 : WeightRows.Type.BFLOAT16;
   }
 
   /**
    * Copies a rank's rows, on all threads.
    *
-   * @param format to convert rows to that are not int8
+   * @param format to convert rows to: float32 or bfloat16
    */
   static EmbeddingTable copy(
       WeightRows source, int rank, WeightFormat format, long to, ThreadTeam team) {
     WeightRows copy =
-        new WeightRows(
-            type(source, format),
-            to,
-            source.rows(),
-            source.columns(),
-            0,
-            source.columns(),
-            source.scales());
+        new WeightRows(type(format), to, source.rows(), source.columns(), 0, source.columns());
     team.run(
         member -> {
           member.begin(Math.ceilDiv(source.rows(), ROWS_EACH));

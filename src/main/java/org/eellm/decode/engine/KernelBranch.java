@@ -10,16 +10,12 @@ import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam.Member;
-import org.eellm.kernel.WeightFormat;
 
 /**
  * A residual branch as all members of a team run it: a few phases of products, and what is between
  * them. The same as {@link org.eellm.model.Branch#generate}, with sums in float32.
  */
 sealed interface KernelBranch {
-
-  /** The format of its matrices. */
-  WeightFormat format();
 
   /** Bytes of its matrices. */
   long bytes();
@@ -45,11 +41,6 @@ sealed interface KernelBranch {
       ModelConfig.Residual path,
       int slot)
       implements KernelBranch {
-
-    @Override
-    public WeightFormat format() {
-      return output.format();
-    }
 
     @Override
     public long bytes() {
@@ -228,11 +219,6 @@ sealed interface KernelBranch {
           residual,
           model.activation(),
           model.residual());
-    }
-
-    @Override
-    public WeightFormat format() {
-      return down.format();
     }
 
     @Override

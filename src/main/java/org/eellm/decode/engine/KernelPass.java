@@ -6,7 +6,6 @@ import java.util.Optional;
 import org.eellm.decode.engine.PassClock.Part;
 import org.eellm.kernel.Activations;
 import org.eellm.kernel.PackedMatrix;
-import org.eellm.kernel.ProductKernel;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
 import org.eellm.kernel.ThreadTeam.Member;
@@ -18,7 +17,6 @@ import org.eellm.model.TensorParallel;
  */
 final class KernelPass {
   private final ThreadTeam team;
-  private final ProductKernel kernel;
   private final Workspace workspace;
   private final HiddenStates states;
   private final PageMemory memory;
@@ -92,7 +90,6 @@ final class KernelPass {
 
   KernelPass(
       ThreadTeam team,
-      ProductKernel kernel,
       Workspace workspace,
       HiddenStates states,
       PageMemory memory,
@@ -100,7 +97,6 @@ final class KernelPass {
       TensorParallel parallel,
       int hidden) {
     this.team = team;
-    this.kernel = kernel;
     this.workspace = workspace;
     this.states = states;
     this.memory = memory;
@@ -265,7 +261,7 @@ final class KernelPass {
   void predict(KernelHead of, ThreadTeam.Program program, int at) {
     firstLogits = at;
     clock.count(0, rows, of.output().bytes());
-    workspace.normed.begin(rows);
+    workspace.headNormed.begin(rows);
     clock.start();
     team.run(program);
     of.logits().conclude(at, at + rows);
@@ -275,7 +271,8 @@ final class KernelPass {
   /** The same as a member. */
   void predict(Member member, KernelHead of) {
     KernelLogits logits = of.logits();
-    Activations normed = normed(member, of.norm(), 0);
+    Activations own = workspace.own(member.index()).headNormed;
+    Activations normed = normed(member, of.norm(), 0, own, workspace.headNormed);
     if (parallel.size() == 1) {
       product(member, of.output(), normed, logits.row(firstLogits), logits.width());
       clock.mark(member, Part.HEAD_PRODUCTS);
@@ -313,28 +310,34 @@ final class KernelPass {
    * @param half which half of a wide stream is read
    */
   Activations normed(Member member, RowNorm norm, int half) {
-    Workspace.Own own = workspace.own(member.index());
+    return normed(member, norm, half, workspace.own(member.index()).normed, workspace.normed);
+  }
+
+  /** The same in the member's own rows if there are few, else in those of all. */
+  private Activations normed(
+      Member member, RowNorm norm, int half, Activations few, Activations many) {
+    float[] normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {
-      own.normed.begin(rows);
+      few.begin(rows);
       for (int row = 0; row < rows; row++) {
-        norm.apply(stream(row) + offset, own.row);
-        own.normed.put(row, 0, own.row, 0, hidden);
+        norm.apply(stream(row) + offset, normed);
+        few.put(row, 0, normed, 0, hidden);
       }
       clock.mark(member, Part.NORMS);
-      return own.normed;
+      return few;
     }
     member.begin(Math.ceilDiv(rows, Workspace.OWN_ROWS));
     for (int i = member.next(); i >= 0; i = member.next()) {
       int end = Math.min(rows, (i + 1) * Workspace.OWN_ROWS);
       for (int row = i * Workspace.OWN_ROWS; row < end; row++) {
-        norm.apply(stream(row) + offset, own.row);
-        workspace.normed.put(row, 0, own.row, 0, hidden);
+        norm.apply(stream(row) + offset, normed);
+        many.put(row, 0, normed, 0, hidden);
       }
     }
     member.end();
     clock.mark(member, Part.NORMS);
-    return workspace.normed;
+    return many;
   }
 
   /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
@@ -362,7 +365,7 @@ final class KernelPass {
       int blocks = Math.min(each, w.blocks() - block);
       long to = y + 4L * block * PackedMatrix.BLOCK;
       for (int row = 0; row < rows; row += x.groupRows()) {
-        kernel.multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
+        x.kernel().multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
       }
     }
     member.end();
@@ -383,7 +386,7 @@ final class KernelPass {
       int blocks = Math.min(each, w.blocks() - block);
       int group = x.groupRows();
       for (int row = 0; row < rows; row += group) {
-        kernel.multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
+        x.kernel().multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
         sink.take(this, own, block, blocks, row, Math.min(group, rows - row), rowBytes);
       }
     }

@@ -4,10 +4,10 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.kernel.MemoryRead;
-import org.eellm.kernel.MicroKernels;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.ProcessorCache;
@@ -15,7 +15,7 @@ import org.eellm.kernel.ProductKernel;
 import org.eellm.kernel.ProductRate;
 import org.eellm.kernel.RowArithmetic;
 import org.eellm.kernel.ThreadTeam;
-import org.eellm.kernel.WeightFormat;
+import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
@@ -26,7 +26,8 @@ import org.eellm.model.TensorParallel;
  * ranks exchange sums by its collectives.
  *
  * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
- * keys and values have the model's format (with int8 weights, activations are float32).
+ * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8
+ * bits, with a scale for each group of inputs.
  */
 public final class KernelRunner implements ModelRunner {
   private final DecodingModel model;
@@ -35,7 +36,7 @@ public final class KernelRunner implements ModelRunner {
   private final int firstBranch; // of those here, in the whole model
   private final ThreadTeam team;
   private final PackedModel packed;
-  private final ProductKernel kernel;
+  private final Kernels kernels;
   private final Workspace workspace;
   private final HiddenStates states;
   private final PageMemory memory;
@@ -68,21 +69,14 @@ public final class KernelRunner implements ModelRunner {
     firstBranch = model.firstPosition();
     team = new ThreadTeam(threads);
     packed = PackedModel.of(model, vocabulary, team);
-    WeightFormat format = packed.format();
-    kernel =
-        switch (choice) {
-          case FASTEST -> ProductKernel.fastest(format, MicroKernels.find());
-          case VECTORS -> ProductKernel.vectors(format);
-        };
+    kernels = Kernels.of(model, choice);
     PageLayout layout = new PageLayout(PackedWeights.plain(shape), shape.headDim());
-    workspace = new Workspace(threads, kernel, shard, layout);
+    workspace = new Workspace(threads, kernels, shard, layout);
     int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
     int attentions = shape.numLayers() + model.architecture().exits().layers().size();
     memory = new PageMemory(layout, shard.numKeyValueHeads(), pages, attentions);
-    pass =
-        new KernelPass(
-            team, kernel, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    pass = new KernelPass(team, workspace, states, memory, new Rotation(shape), parallel, hidden);
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
@@ -91,6 +85,11 @@ public final class KernelRunner implements ModelRunner {
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+  }
+
+  /** Whether a decoder's weights are where, and as, they can be packed. */
+  static boolean takes(Decoder model) {
+    return model.isOnCpu() && model.quantization().equals(MatrixQuantization.NONE);
   }
 
   private List<ThreadTeam.Program> programs(List<KernelHead> heads) {
@@ -104,14 +103,14 @@ public final class KernelRunner implements ModelRunner {
     return model;
   }
 
-  /** The kernel that multiplies. */
+  /** The kernel that multiplies with the matrices of layers. */
   public ProductKernel kernel() {
-    return kernel;
+    return kernels.layers();
   }
 
   /** What multiplies, in words. */
   public String kernelText() {
-    return kernel.text();
+    return kernels.text();
   }
 
   @Override
@@ -189,12 +188,17 @@ public final class KernelRunner implements ModelRunner {
    * @param seconds how long to measure
    */
   public double productRate(double seconds) {
-    return ProductRate.operationsPerSecond(team, kernel, seconds);
+    return ProductRate.operationsPerSecond(team, kernel(), seconds);
   }
 
   /** Bytes of the packed weights of all branches of the trunk here. */
   public long trunkBytes() {
-    return packed.trunk().stream().mapToLong(KernelBranch::bytes).sum();
+    return trunkBytes(packed.trunk().size() / 2);
+  }
+
+  /** The same of its first layers. */
+  public long trunkBytes(int layers) {
+    return packed.trunk().stream().limit(2L * layers).mapToLong(KernelBranch::bytes).sum();
   }
 
   /** Bytes of the packed weights of a head. */
@@ -212,9 +216,9 @@ public final class KernelRunner implements ModelRunner {
     return weightBytes() <= ProcessorCache.bytes();
   }
 
-  /** Bytes of a packed weight. */
-  public int bytesOfAWeight() {
-    return packed.format().bytes();
+  /** Bytes of a packed weight, on average. */
+  public double bytesOfAWeight() {
+    return packed.weights().bytesOfAWeight();
   }
 
   /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */

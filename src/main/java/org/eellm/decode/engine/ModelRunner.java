@@ -23,13 +23,14 @@ public interface ModelRunner extends AutoCloseable {
   int PAGE = PageLayout.POSITIONS;
 
   /**
-   * A runner for a model, where the model is.
+   * A runner for a model, where the model is: with kernels of our own on CPUs, but for a decoder
+   * that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values
    */
   static ModelRunner of(DecodingModel model, Vocabulary vocabulary, int pages) {
-    return model instanceof Decoder decoder && !decoder.isOnCpu()
+    return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
         ? new TorchRunner(decoder, vocabulary, pages)
         : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
   }

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -13,7 +12,6 @@ import org.eellm.config.Placement.Slice;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.ThreadTeam;
-import org.eellm.kernel.WeightFormat;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
@@ -169,14 +167,6 @@ record PackedModel(
           ranks == 1 ? whole.first(vocabSize) : whole,
           new KernelLogits(head, vocabSize, whole.out(), ranks));
     }
-  }
-
-  /** The format of all matrices. */
-  WeightFormat format() {
-    return Stream.concat(trunk.stream(), heads.stream().flatMap(head -> head.branches().stream()))
-        .map(KernelBranch::format)
-        .findFirst()
-        .orElseGet(() -> heads.getFirst().output().format());
   }
 
   @Override

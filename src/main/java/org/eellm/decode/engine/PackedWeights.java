@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
 import org.eellm.kernel.NativeBuffer;
 import org.eellm.kernel.PackedMatrix;
 import org.eellm.kernel.PackedRows;
@@ -47,7 +48,8 @@ record PackedWeights(
 
   /** Packs a model's weights. */
   static PackedWeights of(DecodingModel model, ThreadTeam team) {
-    WeightFormat format = format(model);
+    WeightFormat layers = format(model, model.quantization().layers());
+    WeightFormat heads = format(model, model.quantization().heads());
     List<Item> matrices = new ArrayList<>();
     Map<String, WeightRows> tables = new LinkedHashMap<>();
     Map<String, float[]> vectors = new LinkedHashMap<>();
@@ -67,6 +69,7 @@ record PackedWeights(
         tables.put(name, rows.getFirst());
       }
       if (!table || (name.equals(output) && shares)) {
+        WeightFormat format = name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
         PackedRows packed =
             name.endsWith(GATE)
                 ? PackedRows.inTurns(format, rows)
@@ -101,10 +104,12 @@ record PackedWeights(
         Optional.ofNullable(copied.get(POSITIONS)));
   }
 
-  private static WeightFormat format(DecodingModel model) {
-    return switch (model.quantization()) {
+  /** The format of matrices that are rounded so. */
+  static WeightFormat format(DecodingModel model, Quantization quantization) {
+    return switch (quantization) {
       case NONE -> plain(model.architecture().model());
       case INT8 -> WeightFormat.INT8;
+      case INT4 -> WeightFormat.INT4;
     };
   }
 
@@ -134,6 +139,13 @@ record PackedWeights(
       at += values.length;
     }
     return all;
+  }
+
+  /** Bytes of a weight, on average. */
+  double bytesOfAWeight() {
+    long count =
+        matrices.values().stream().mapToLong(matrix -> (long) matrix.out() * matrix.in()).sum();
+    return (double) matrixBytes / count;
   }
 
   PackedMatrix matrix(String firstName) {

@@ -27,6 +27,7 @@ final class Workspace implements AutoCloseable {
   private static final int TILE_ROWS = 64 + ProductKernel.ROWS_BEYOND;
 
   final Activations normed; // [rows, hidden]
+  final Activations headNormed; // the same for heads, whose matrices may have another format
   final Activations mixed; // [rows, H D]
   final Activations active; // [rows, ffn]
   final NativeBuffer fused; // queries, keys, values: [rows, fusedWidth]
@@ -38,6 +39,7 @@ final class Workspace implements AutoCloseable {
   /** What a member has for itself. */
   static final class Own implements AutoCloseable {
     final Activations normed; // [OWN_ROWS, hidden]
+    final Activations headNormed; // the same for heads
     final float[] row;
     final float[] block = new float[PackedMatrix.BLOCK];
     final NativeBuffer tile = // outputs of an item, before they are added to the stream
@@ -48,9 +50,10 @@ final class Workspace implements AutoCloseable {
     final int[] limits; // of the queries
     final PagedAttention attention;
 
-    private Own(ProductKernel kernel, ModelConfig shard, PageLayout layout) {
+    private Own(Kernels kernels, ModelConfig shard, PageLayout layout) {
       int queryRows = ATTENTION_ROWS * (shard.numHeads() / shard.numKeyValueHeads());
-      normed = kernel.allocate(OWN_ROWS, shard.hiddenSize());
+      normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
+      headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
       row = new float[shard.hiddenSize()];
       queries = new float[queryRows * shard.headDim()];
       mixture = new float[queries.length];
@@ -62,6 +65,7 @@ final class Workspace implements AutoCloseable {
     @Override
     public void close() {
       normed.close();
+      headNormed.close();
       tile.close();
       attention.close();
     }
@@ -70,10 +74,12 @@ final class Workspace implements AutoCloseable {
   /**
    * @param shard the model's shape with this rank's part of heads and MLP
    */
-  Workspace(int members, ProductKernel kernel, ModelConfig shard, PageLayout layout) {
+  Workspace(int members, Kernels kernels, ModelConfig shard, PageLayout layout) {
     int rows = MAX_ROWS + ProductKernel.ROWS_BEYOND;
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
+    ProductKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());
+    headNormed = kernels.heads().allocate(MAX_ROWS, shard.hiddenSize());
     mixed = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
     active = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
     fusedWidth = padded(heads * shard.headDim());
@@ -81,7 +87,7 @@ final class Workspace implements AutoCloseable {
     partialWidth = padded(shard.hiddenSize());
     partial = NativeBuffer.allocate(4L * rows * partialWidth);
     for (int i = 0; i < members; i++) {
-      own.add(new Own(kernel, shard, layout));
+      own.add(new Own(kernels, shard, layout));
     }
   }
 
@@ -96,6 +102,7 @@ final class Workspace implements AutoCloseable {
   @Override
   public void close() {
     normed.close();
+    headNormed.close();
     mixed.close();
     active.close();
     fused.close();

@@ -20,6 +20,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
@@ -35,6 +36,7 @@ import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -321,7 +323,7 @@ final class KernelRunnerTest {
       try (KernelRunner own = runner(model, 2, KernelChoice.FASTEST)) {
         expected = new Text(own, 1, 20, 0, 1).next(20);
       }
-      try (StoredDecoder stored = stored(model, Quantization.NONE)) {
+      try (StoredDecoder stored = stored(model, MatrixQuantization.NONE)) {
         ModelRunner.pack(stored);
 
         for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
@@ -341,7 +343,7 @@ final class KernelRunnerTest {
     DataType other = type == DataType.FLOAT32 ? DataType.BFLOAT16 : DataType.FLOAT32;
     try (Decoder model = Family.LLAMA_ODD_WIDTHS.decoder(other);
         Decoder read = Decoder.allocate(Family.LLAMA_ODD_WIDTHS.architecture(type), Torch.cpu())) {
-      try (StoredDecoder stored = stored(model, read.architecture(), Quantization.NONE);
+      try (StoredDecoder stored = stored(model, read.architecture(), MatrixQuantization.NONE);
           KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST)) {
         ModelWeights.load(folder, read);
         try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
@@ -352,19 +354,46 @@ final class KernelRunnerTest {
     }
   }
 
-  @Test
-  void pack_filesToInt8_roundsAsTheModelDoes() throws IOException {
-    Architecture architecture = Family.LLAMA.architecture(DataType.FLOAT32);
-    try (Decoder model = Family.LLAMA.decoder(DataType.FLOAT32);
-        Decoder read = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu());
-        StoredDecoder stored = stored(model, Quantization.INT8);
-        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST)) {
-      ModelWeights.load(folder, read);
-      try (KernelRunner theirs = runner(read, 2, KernelChoice.FASTEST)) {
-        // Embeddings are rounded in the one and whole in the other.
-        assertClose(
-            new Text(ours, 1, 20, 0, 1).next(20), new Text(theirs, 1, 20, 0, 1).next(20), 0.3f);
+  @ParameterizedTest
+  @CsvSource({"INT8, INT8, 0.15", "INT4, INT4, 1.5", "INT4, NONE, 1.5", "NONE, INT8, 0.03"})
+  void logits_ofQuantizedMatrices_areNearThoseOfWholeOnes(
+      Quantization layers, Quantization heads, float tolerance) throws IOException {
+    MatrixQuantization quantization = new MatrixQuantization(layers, heads);
+    try (Decoder model = Family.LLAMA_ODD_WIDTHS.decoder(DataType.FLOAT32);
+        StoredDecoder stored = stored(model, quantization);
+        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST);
+        KernelRunner whole = runner(model, 2, KernelChoice.FASTEST)) {
+      Text a = new Text(ours, 1, 40, 0, 1, 2);
+      Text b = new Text(whole, 1, 40, 0, 1, 2);
+      for (int count : new int[] {20, 1, 3}) {
+        assertClose(a.next(count), b.next(count), tolerance);
       }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void logits_ofQuantizedMatrices_areTheSameByTheVectorApi(Quantization quantization)
+      throws IOException {
+    MatrixQuantization all = new MatrixQuantization(quantization, quantization);
+    try (Decoder model = Family.LLAMA_ODD_WIDTHS.decoder(DataType.FLOAT32);
+        StoredDecoder stored = stored(model, all);
+        KernelRunner fastest = runner(stored, 2, KernelChoice.FASTEST);
+        KernelRunner vectors = runner(stored, 1, KernelChoice.VECTORS)) {
+      Text a = new Text(fastest, 1, 40, 0, 1, 2);
+      Text b = new Text(vectors, 1, 40, 0, 1, 2);
+      for (int count : new int[] {20, 1, 3}) {
+        assertThat(a.next(count)).isDeepEqualTo(b.next(count));
+      }
+    }
+  }
+
+  @Test
+  void rows_ofAQuantizedDecoder_areRefused() {
+    Architecture architecture = Family.LLAMA.architecture(DataType.FLOAT32);
+    try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
+      assertThatThrownBy(() -> runner(model, 1, KernelChoice.FASTEST))
+          .hasMessageContaining("has been quantized");
     }
   }
 
@@ -393,30 +422,14 @@ final class KernelRunnerTest {
     return folder;
   }
 
-  private StoredDecoder stored(Decoder model, Quantization quantization) throws IOException {
+  private StoredDecoder stored(Decoder model, MatrixQuantization quantization) throws IOException {
     return stored(model, model.architecture(), quantization);
   }
 
-  private StoredDecoder stored(Decoder model, Architecture read, Quantization quantization)
+  private StoredDecoder stored(Decoder model, Architecture read, MatrixQuantization quantization)
       throws IOException {
     return new ModelFolder(saved(model), Optional.empty())
         .stored(StoredDecoder.Part.whole(read, quantization));
-  }
-
-  @Test
-  void logits_withInt8Weights_areLibtorchs() {
-    Architecture architecture = Family.LLAMA.architecture(DataType.FLOAT32);
-    try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
-      model.initialize(3);
-      try (KernelRunner ours = runner(model, 2, KernelChoice.FASTEST);
-          TorchRunner theirs = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
-        Text a = new Text(ours, 1, 40, 0, 1, 2);
-        Text b = new Text(theirs, 1, 40, 0, 1, 2);
-        for (int count : new int[] {20, 1, 3}) {
-          assertClose(a.next(count), b.next(count), 2e-4f);
-        }
-      }
-    }
   }
 
   @Test

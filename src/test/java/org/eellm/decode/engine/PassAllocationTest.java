@@ -4,16 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
+import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.DataType;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.Test;
+import org.eellm.model.StoredDecoder;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What a token's pass leaves on the Java heap, once the JVM has compiled it. */
@@ -39,17 +43,18 @@ final class PassAllocationTest {
     }
   }
 
-  @Test
-  void pass_withInt8Weights_allocatesNextToNothing() {
-    var architecture = KernelRunnerTest.Family.LLAMA.architecture(DataType.FLOAT32);
-    try (Decoder model = Decoder.allocate(architecture, Quantization.INT8, Torch.cpu())) {
-      model.initialize(1);
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void pass_withQuantizedMatrices_allocatesNextToNothing(Quantization layers) {
+    Decoder whole = KernelRunnerTest.Family.LLAMA.decoder(DataType.FLOAT32);
+    MatrixQuantization quantization = MatrixQuantization.of(layers, Optional.empty());
+    try (StoredDecoder model = StoredDecoder.of(whole, quantization)) {
       assertAllocatesLittle(model);
     }
   }
 
   /** Steps of one row, of a few as in speculation, and of more than attend together. */
-  private static void assertAllocatesLittle(Decoder model) {
+  static void assertAllocatesLittle(DecodingModel model) {
     try (KernelRunner runner =
         new KernelRunner(model, Vocabulary.of(VOCABULARY), 8, THREADS, KernelChoice.FASTEST)) {
       Steps steps = new Steps(runner);
@@ -74,6 +79,7 @@ final class PassAllocationTest {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
     private final KernelRunner runner;
+    private final List<Head> heads;
     private final RowBlock block = new RowBlock();
     private final int[] pages = IntStream.range(0, 8).toArray();
     private final int[] slots;
@@ -82,6 +88,7 @@ final class PassAllocationTest {
     private final long[] team; // ids of its threads
 
     Steps(KernelRunner runner) {
+      heads = runner.model().allHeads();
       this.runner = runner;
       slots = IntStream.range(0, CONTEXT).map(i -> runner.take()).toArray();
       team =
@@ -120,7 +127,7 @@ final class PassAllocationTest {
     private void step(int rows) {
       runner.embed(block, ids);
       int below = 0;
-      for (Head head : runner.model().allHeads()) {
+      for (Head head : heads) {
         runner.run(below, head.tap(), block);
         below = head.tap();
         runner.predict(head, block, asked, rows);

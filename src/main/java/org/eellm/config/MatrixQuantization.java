@@ -1,0 +1,31 @@
+package org.eellm.config;
+
+import java.util.Optional;
+
+/**
+ * How the matrices of a model that only generates are rounded.
+ *
+ * @param layers the matrices of layers, and of exits' own layers
+ * @param heads the output matrices
+ */
+public record MatrixQuantization(Quantization layers, Quantization heads) {
+  /** All in the format that the model computes in. */
+  public static final MatrixQuantization NONE = of(Quantization.NONE, Optional.empty());
+
+  /**
+   * The usual one for layers of a format: output matrices, which are more sensitive, have 8 bits at
+   * least.
+   *
+   * @param heads in place of the usual one
+   */
+  public static MatrixQuantization of(Quantization layers, Optional<Quantization> heads) {
+    Quantization usual = layers == Quantization.INT4 ? Quantization.INT8 : layers;
+    return new MatrixQuantization(layers, heads.orElse(usual));
+  }
+
+  /** The format's name, or both formats'. */
+  @Override
+  public String toString() {
+    return layers == heads ? layers.toString() : "%s, heads %s".formatted(layers, heads);
+  }
+}
