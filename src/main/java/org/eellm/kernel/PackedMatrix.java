@@ -197,7 +197,8 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     int group = format.inputsTogether();
     int whole = in / group;
     long to = block(block);
-    for (int first = 0; first < whole; first += TILE) {
+    int copied = PackCode.copy(source, row, to, rows, whole);
+    for (int first = copied; first < whole; first += TILE) {
       int count = Math.min(TILE, whole - first);
       packTile(source + 4L * first, row, rows, count, to + STEP_BYTES * first);
     }

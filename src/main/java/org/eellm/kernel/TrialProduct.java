@@ -6,7 +6,6 @@ import java.util.Random;
  * A small product of random numbers, the same each time, by which ways to multiply are compared.
  */
 final class TrialProduct {
-  private static final int IN = 70;
   private static final int BLOCKS = 2;
   private static final int OUT = BLOCKS * PackedMatrix.BLOCK;
 
@@ -14,13 +13,15 @@ final class TrialProduct {
 
   /** The product of so many rows, [rows, out]. */
   static float[] of(ProductKernel kernel, int rows) {
+    // Few, since all of this is interpreted; with groups, three of them.
+    int in = kernel.format().hasGroups() ? 70 : 6;
     Random random = new Random(1);
     long rowBytes = 4L * OUT;
-    long bytes = PackedMatrix.bytes(kernel.format(), OUT, IN);
+    long bytes = PackedMatrix.bytes(kernel.format(), OUT, in);
     try (NativeBuffer weights = NativeBuffer.allocate(bytes);
         NativeBuffer y = NativeBuffer.allocate(rowBytes * (rows + ProductKernel.ROWS_BEYOND));
-        Activations x = kernel.allocate(rows, IN)) {
-      PackedMatrix w = new PackedMatrix(kernel.format(), OUT, IN, weights.address());
+        Activations x = kernel.allocate(rows, in)) {
+      PackedMatrix w = new PackedMatrix(kernel.format(), OUT, in, weights.address());
       if (kernel.format().hasGroups()) {
         fillGroups(w, random);
       } else {
@@ -29,12 +30,12 @@ final class TrialProduct {
         }
       }
       x.begin(rows);
-      float[] row = new float[IN];
+      float[] row = new float[in];
       for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < IN; i++) {
+        for (int i = 0; i < in; i++) {
           row[i] = (float) random.nextGaussian();
         }
-        x.put(r, 0, row, 0, IN);
+        x.put(r, 0, row, 0, in);
       }
       kernel.multiply(w, 0, BLOCKS, x, 0, y.address(), rowBytes);
       float[] result = new float[rows * OUT];
