@@ -167,7 +167,8 @@ public final class ModelWeights {
         };
     List<Long> shape = stored.shape();
     int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
-    return WeightRows.of(type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
+    return WeightRows.of(
+        type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
   }
 
   /** What a rank has of a parameter. */

@@ -3,6 +3,7 @@ package org.eellm.eval;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
@@ -54,6 +55,11 @@ public record Sweep(
     public Row {
       shares = Collections.unmodifiableSequencedMap(shares);
       scores = Collections.unmodifiableSequencedMap(scores);
+    }
+
+    /** A score that there is. */
+    Estimate score(String name) {
+      return Objects.requireNonNull(scores.get(name), name);
     }
 
     /** The same with what became of its own texts, and its scores. */

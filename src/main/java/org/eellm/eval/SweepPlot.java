@@ -85,10 +85,8 @@ public final class SweepPlot {
                   chart.addSeries(
                       name,
                       some.stream().mapToDouble(Row::speedUp).toArray(),
-                      some.stream().mapToDouble(row -> row.scores().get(score).value()).toArray(),
-                      some.stream()
-                          .mapToDouble(row -> row.scores().get(score).standardError())
-                          .toArray());
+                      some.stream().mapToDouble(row -> row.score(score).value()).toArray(),
+                      some.stream().mapToDouble(row -> row.score(score).standardError()).toArray());
               style(series, some);
             });
     XYSeries alone =
@@ -101,12 +99,10 @@ public final class SweepPlot {
     alone.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     List<Row> rows = sweep.rows();
     double above =
-        MARGIN
-            / 2
-            * rows.stream().mapToDouble(row -> row.scores().get(score).value()).max().orElse(0);
+        MARGIN / 2 * rows.stream().mapToDouble(row -> row.score(score).value()).max().orElse(0);
     for (Row row : rows) {
       if (rows.size() <= LABELLED || sweep.isBest(row)) {
-        double value = row.scores().get(score).value();
+        double value = row.score(score).value();
         chart.addAnnotation(
             new AnnotationText(row.setting().numbers(), row.speedUp(), value + above, false));
       }
