@@ -3,6 +3,7 @@ package org.eellm.eval;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
@@ -56,9 +57,9 @@ public record Sweep(
       scores = Collections.unmodifiableSequencedMap(scores);
     }
 
-    /** A score that it has. */
+    /** A score that there is. */
     Estimate score(String name) {
-      return Optional.ofNullable(scores.get(name)).orElseThrow();
+      return Objects.requireNonNull(scores.get(name), name);
     }
 
     /** The same with what became of its own texts, and its scores. */
