@@ -22,6 +22,9 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
+import org.eellm.gguf.GgufRows;
+import org.eellm.kernel.DecodedRows;
+import org.eellm.kernel.StoredRows;
 import org.eellm.kernel.WeightRows;
 import org.eellm.model.Decoder;
 import org.eellm.model.Parameter;
@@ -157,17 +160,21 @@ public final class ModelWeights {
   }
 
   private static WeightRows rows(Path folder, String name, StoredTensor stored, Arena arena) {
-    WeightRows.Type type =
+    Optional<GgufRows> quantised = stored.quantised();
+    if (quantised.isPresent()) {
+      return DecodedRows.of(new GgufMatrix(quantised.get()));
+    }
+    StoredRows.Type type =
         switch (stored.type()) {
-          case F64 -> WeightRows.Type.FLOAT64;
-          case F32 -> WeightRows.Type.FLOAT32;
-          case F16 -> WeightRows.Type.FLOAT16;
-          case BF16 -> WeightRows.Type.BFLOAT16;
+          case F64 -> StoredRows.Type.FLOAT64;
+          case F32 -> StoredRows.Type.FLOAT32;
+          case F16 -> StoredRows.Type.FLOAT16;
+          case BF16 -> StoredRows.Type.BFLOAT16;
           default -> throw NamedTensors.noWeights(folder, name, stored);
         };
     List<Long> shape = stored.shape();
     int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
-    return WeightRows.of(
+    return StoredRows.of(
         type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
   }
 

@@ -29,6 +29,11 @@ public record GgufRows(
     return type.quantised() ? (long) columns * Float.BYTES : type.rowBytes(columns);
   }
 
+  /** Makes float32 of one of our rows' quantised numbers. */
+  public void read(int row, float[] values) {
+    GroupDecoder.decode(type, row(row), values);
+  }
+
   /** Writes all numbers into memory, row by row; quantised ones as float32. */
   public void read(MemorySegment into) {
     long width = valueBytes();
@@ -36,7 +41,7 @@ public record GgufRows(
     for (int row = 0; row < rows; row++) {
       MemorySegment target = into.asSlice(row * width, width);
       if (type.quantised()) {
-        GroupDecoder.decode(type, row(row), values);
+        read(row, values);
         target.copyFrom(MemorySegment.ofArray(values));
       } else {
         target.copyFrom(row(row));

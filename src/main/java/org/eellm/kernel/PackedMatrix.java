@@ -152,19 +152,24 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
   }
 
   /**
-   * A weight of a matrix whose inputs share scales: what the kernels multiply with.
-   *
-   * @param output which, from 0 on
+   * Reads an output's weights from a matrix whose inputs share scales: what the kernels multiply
+   * with.
    */
-  public float number(int output, int input) {
+  public void read(int output, float[] to) {
     int together = format.inputsTogether();
-    int group = input / format.group();
-    int place = input % format.group();
-    long at =
-        group(output / BLOCK, group) + STEP_BYTES * (place / together) + 4L * (output % BLOCK);
-    int shift = format.shift(place % together);
-    int bits = MEMORY.get(JAVA_INT_UNALIGNED, at) >>> shift & (1 << format.bits()) - 1;
-    return Float.float16ToFloat(groupScale(output, group)) * (bits - format.offset());
+    int mask = (1 << format.bits()) - 1;
+    int offset = format.offset();
+    for (int group = 0; group < groups(); group++) {
+      float scale = Float.float16ToFloat(groupScale(output, group));
+      long at = group(output / BLOCK, group) + 4L * (output % BLOCK);
+      int first = group * format.group();
+      int count = Math.min(format.group(), in - first);
+      for (int i = 0; i < count; i++) {
+        int place = i % together;
+        int bits = MEMORY.get(JAVA_INT_UNALIGNED, at + STEP_BYTES * (i / together));
+        to[first + i] = scale * ((bits >>> format.shift(place) & mask) - offset);
+      }
+    }
   }
 
   /** Groups of inputs that lie together. */

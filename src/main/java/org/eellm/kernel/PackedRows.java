@@ -53,26 +53,82 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
    */
   public PackedMatrix pack(long to, ThreadTeam team) {
     PackedMatrix matrix = new PackedMatrix(format, out(), in(), to);
-    if (format.hasGroups()) {
-      quantize(matrix, team);
-    } else {
-      copy(matrix, team);
+    switch (format) {
+      case FLOAT32, BFLOAT16 -> copy(matrix, team);
+      case INT8, INT4 -> fillGroups(matrix, team);
     }
     return matrix;
   }
 
-  private void quantize(PackedMatrix matrix, ThreadTeam team) {
+  private void fillGroups(PackedMatrix matrix, ThreadTeam team) {
     team.run(
         member -> {
-          GroupQuantizer quantizer = new GroupQuantizer(matrix);
-          float[] rows = new float[BLOCK * in()];
+          Groups groups = new Groups(matrix);
           member.begin(blocks());
           for (int block = member.next(); block >= 0; block = member.next()) {
-            forEachRow(block, (piece, row, place) -> piece.read(row, rows, place * in()));
-            quantizer.pack(block, rows, outputs(block));
+            groups.fill(block);
           }
           member.end();
         });
+  }
+
+  /** A thread's room for a block of a matrix with groups. */
+  private final class Groups {
+    private final GroupBlock target;
+    private final HalfByteQuantizer halves;
+    private final int width; // of a row, whole groups
+    private final float[] rows; // [BLOCK, width]
+    private byte[] stored = {}; // a row's groups as a file has them
+
+    Groups(PackedMatrix matrix) {
+      target = new GroupBlock(matrix);
+      halves = new HalfByteQuantizer(matrix);
+      width = matrix.groups() * format.group();
+      rows = new float[BLOCK * width];
+    }
+
+    void fill(int block) {
+      int count = outputs(block);
+      if (areStored(block)) {
+        forEachRow(block, this::take);
+        target.store(block, count);
+        return;
+      }
+      forEachRow(block, (piece, row, place) -> piece.read(row, rows, place * width));
+      if (format == WeightFormat.INT4) {
+        halves.pack(block, rows, count);
+        return;
+      }
+      for (int output = 0; output < count; output++) {
+        target.round(output, rows, output * width);
+      }
+      target.store(block, count);
+    }
+
+    private void take(WeightRows piece, int row, int place) {
+      DecodedRows source = (DecodedRows) piece;
+      GroupLayout layout = source.layout().orElseThrow();
+      int bytes = source.source().columns() / GroupLayout.GROUP * layout.bytes();
+      if (stored.length < bytes) {
+        stored = new byte[bytes];
+      }
+      source.readGroups(row, stored);
+      target.take(place, stored, source.firstGroup() * layout.bytes(), layout);
+    }
+
+    /** Whether all rows of a block are in groups that can be taken. */
+    private boolean areStored(int block) {
+      Row row = firstRow(block);
+      for (int left = outputs(block); left > 0; ) {
+        if (!(row.in() instanceof DecodedRows source
+            && source.layout().filter(layout -> layout.fits(format)).isPresent())) {
+          return false;
+        }
+        left -= source.rows() - row.index();
+        row = new Row(row.stack(), row.piece() + 1, 0);
+      }
+      return true;
+    }
   }
 
   private void copy(PackedMatrix matrix, ThreadTeam team) {
@@ -94,8 +150,10 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
     Row first = firstRow(block);
     int count = outputs(block);
     WeightRows rows = first.in();
-    if (rows.packsAs(format) && first.index() + count <= rows.rows()) {
-      matrix.pack(block, rows.row(first.index()), count);
+    if (rows instanceof StoredRows stored
+        && stored.packsAs(format)
+        && first.index() + count <= rows.rows()) {
+      matrix.pack(block, stored.row(first.index()), count);
       return;
     }
     long rowBytes = (long) in() * format.bytes();

@@ -25,6 +25,7 @@ import org.eellm.config.Placement;
 import org.eellm.config.Placement.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.distributed.Communicator;
+import org.eellm.kernel.StoredRows;
 import org.eellm.kernel.WeightRows;
 import org.eellm.tensor.Kept;
 import org.eellm.tensor.Scope;
@@ -407,16 +408,14 @@ public final class Decoder implements DecodingModel {
       Tensor value = found.value();
       int rows = value.dim() > 1 ? Math.toIntExact(value.size(0)) : 1;
       int width = Math.toIntExact(value.numel() / rows);
-      return new WeightRows(
+      return StoredRows.of(
           switch (Tensors.scalarType(value)) {
-            case Float -> WeightRows.Type.FLOAT32;
-            case BFloat16 -> WeightRows.Type.BFLOAT16;
+            case Float -> StoredRows.Type.FLOAT32;
+            case BFloat16 -> StoredRows.Type.BFLOAT16;
             default -> throw new TensorException(parameter + " is " + Tensors.scalarType(value));
           },
           value.data_ptr().address(),
           rows,
-          width,
-          0,
           width);
     }
   }

@@ -21,7 +21,7 @@ import org.eellm.model.ParameterSpec;
 
 /**
  * A model's weights as kernels read them: matrices packed, one after another in one memory; vectors
- * in float32; rows of embeddings as they were.
+ * in float32; rows of embeddings as they were, or in the format that the model computes in.
  *
  * @param memory of matrices and embeddings
  * @param matrixBytes of all matrices, from the memory's beginning
@@ -65,11 +65,12 @@ record PackedWeights(
         continue;
       }
       boolean table = name.equals(TOKENS) || name.equals(POSITIONS);
-      if (table && embeds) {
+      boolean multiplied = !table || (name.equals(output) && shares);
+      WeightFormat format = name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
+      if (table && embeds && !(multiplied && EmbeddingTable.isIn(format, rows.getFirst()))) {
         tables.put(name, rows.getFirst());
       }
-      if (!table || (name.equals(output) && shares)) {
-        WeightFormat format = name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
+      if (multiplied) {
         PackedRows packed =
             name.endsWith(GATE)
                 ? PackedRows.inTurns(format, rows)
@@ -94,6 +95,10 @@ record PackedWeights(
       int rank = table.getKey().equals(TOKENS) ? model.parallel().rank() : 0;
       copied.put(table.getKey(), EmbeddingTable.copy(table.getValue(), rank, plain, at, team));
       at += EmbeddingTable.bytes(table.getValue(), plain);
+    }
+    if (embeds) {
+      copied.computeIfAbsent(
+          TOKENS, name -> EmbeddingTable.of(packed.get(name), model.parallel().rank()));
     }
     return new PackedWeights(
         memory,

@@ -13,22 +13,24 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * Rounds weights to 8 or 4 bits. Each group of inputs gets the scale, of a few around the one that
- * lets its largest number become the largest there is, whose squared errors sum to the least. With
- * 4 bits the number that is largest without its sign becomes -8, as in GGUF's Q4_0.
+ * Rounds weights to 4 bits. The number of a group that is largest without its sign becomes -8, as
+ * in GGUF's Q4_0, or less: of a few scales each group gets the one whose squared errors sum to the
+ * least. A group with a weight that is not finite gets a scale that is none.
  *
  * <p>One thread at a time works with a quantizer.
  */
-public final class GroupQuantizer {
+final class HalfByteQuantizer {
   private static final int OUTPUTS = PackedMatrix.BLOCK;
   private static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
   private static final int ROUND_BITS = 0x4B400000;
+  private static final float LEAST = -8; // q
+  private static final float MOST = 7;
+  private static final float FIRST_FACTOR = 0.78f; // by which scales are tried
+  private static final float FACTOR_STEP = 0.02f;
+  private static final int FACTORS = 18;
 
   private final PackedMatrix to;
   private final int group;
-  private final float least; // q
-  private final float most;
-  private final float[] factors; // by which scales are tried
   private final float[] tile; // numbers of a group: [group, OUTPUTS]
   private final float[] largest = new float[OUTPUTS];
   private final float[] smallest = new float[OUTPUTS];
@@ -41,44 +43,29 @@ public final class GroupQuantizer {
   /**
    * A quantizer.
    *
-   * @param to what is filled, a matrix with groups
+   * @param to what is filled, a matrix with 4 bits
    */
-  public GroupQuantizer(PackedMatrix to) {
+  HalfByteQuantizer(PackedMatrix to) {
     this.to = to;
     group = to.format().group();
-    int offset = to.format().offset();
-    boolean bytes = to.format().bits() == Byte.SIZE;
-    least = bytes ? 1 - offset : -offset;
-    most = offset - 1;
-    factors = bytes ? factors(0.99f, 0.0025f, 5) : factors(0.78f, 0.02f, 18);
     tile = new float[group * OUTPUTS];
-  }
-
-  private static float[] factors(float first, float step, int count) {
-    float[] factors = new float[count];
-    for (int i = 0; i < count; i++) {
-      factors[i] = first + i * step;
-    }
-    return factors;
   }
 
   /**
    * Fills a block.
    *
-   * @param rows of the matrix, [count, in]: as many outputs of the block
+   * @param rows of the matrix, [count, groups of 32]: as many outputs of the block
    * @param count of rows; outputs beyond become 0
    */
-  public void pack(int block, float[] rows, int count) {
-    int in = to.in();
+  void pack(int block, float[] rows, int count) {
+    int width = to.groups() * group;
+    if (count < OUTPUTS) {
+      Arrays.fill(tile, 0);
+    }
     for (int g = 0; g < to.groups(); g++) {
-      int first = g * group;
-      int inputs = Math.min(group, in - first);
-      if (count < OUTPUTS || inputs < group) {
-        Arrays.fill(tile, 0);
-      }
       for (int o = 0; o < count; o++) {
-        for (int i = 0; i < inputs; i++) {
-          tile[i * OUTPUTS + o] = rows[o * in + first + i];
+        for (int i = 0; i < group; i++) {
+          tile[i * OUTPUTS + o] = rows[o * width + g * group + i];
         }
       }
       findScales();
@@ -94,11 +81,12 @@ public final class GroupQuantizer {
     findRange();
     for (int o = 0; o < OUTPUTS; o++) {
       float peak = largest[o] > -smallest[o] ? largest[o] : smallest[o];
-      whole[o] = least == -most ? Math.abs(peak) / most : peak / least;
+      whole[o] = peak / LEAST;
     }
-    Arrays.fill(best, 0);
+    Arrays.fill(best, Float.NaN);
     Arrays.fill(bestErrors, Float.POSITIVE_INFINITY);
-    for (float factor : factors) {
+    for (int i = 0; i < FACTORS; i++) {
+      float factor = FIRST_FACTOR + i * FACTOR_STEP;
       for (int o = 0; o < OUTPUTS; o++) {
         scales[o] = Float.float16ToFloat(Float.floatToFloat16(whole[o] * factor));
       }
@@ -133,7 +121,7 @@ public final class GroupQuantizer {
       FloatVector sum = FloatVector.zero(FLOATS);
       for (int at = o; at < tile.length; at += OUTPUTS) {
         FloatVector x = FloatVector.fromArray(FLOATS, tile, at);
-        FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(least).min(most);
+        FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(LEAST).min(MOST);
         FloatVector error = x.sub(scale.mul(q));
         sum = error.fma(error, sum);
       }
@@ -156,7 +144,7 @@ public final class GroupQuantizer {
         IntVector all = IntVector.zero(INTS);
         for (int i = 0; i < together; i++) {
           FloatVector x = FloatVector.fromArray(FLOATS, tile, (first + i) * OUTPUTS + o);
-          FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(least).min(most);
+          FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(LEAST).min(MOST);
           IntVector number = q.add(ROUND).reinterpretAsInts().add(zero);
           all = all.or(number.lanewise(VectorOperators.LSHL, to.format().shift(i)));
         }
