@@ -2,17 +2,22 @@ package org.eellm.checkpoint;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import java.util.regex.Pattern;
 import org.eellm.checkpoint.GgufConfig.Family;
 import org.eellm.checkpoint.ModelTensor.Origin;
 import org.eellm.config.ConfigException;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.Quantization;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufRows;
@@ -88,6 +93,33 @@ record GgufModel(GgufFile file, HuggingFaceConfig config, SequencedMap<String, O
       model.close();
       throw failure;
     }
+  }
+
+  /**
+   * How its matrices can be multiplied with as they are. The layers' have one format: 4 bits where
+   * all of them are Q4_0, their own numbers; else 8 bits where any is quantised, which has the
+   * numbers of Q8_0 and Q4_0, and to which others are rounded.
+   */
+  MatrixQuantization quantization() {
+    Set<Quantization> layers = EnumSet.noneOf(Quantization.class);
+    origins.forEach(
+        (name, origin) -> {
+          if (name.startsWith("model.layers.") && origin.stored().shape().size() > 1) {
+            layers.add(quantization(origin.stored()));
+          }
+        });
+    boolean alike = layers.size() == 1;
+    Quantization all = alike ? layers.iterator().next() : Quantization.INT8;
+    boolean tied = config.architecture().model().tieEmbeddings();
+    Origin output = origins.get(tied ? "model.embed_tokens.weight" : "lm_head.weight");
+    return new MatrixQuantization(all, quantization(Objects.requireNonNull(output).stored()));
+  }
+
+  private static Quantization quantization(StoredTensor matrix) {
+    return matrix
+        .quantised()
+        .map(rows -> rows.type() == GgufType.Q4_0 ? Quantization.INT4 : Quantization.INT8)
+        .orElse(Quantization.NONE);
   }
 
   @Override

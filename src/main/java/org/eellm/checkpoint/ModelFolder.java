@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.gguf.GgufFile;
 import org.eellm.model.Decoder;
 import org.eellm.model.ParameterSpec;
@@ -55,6 +56,21 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
       throw new CheckpointException(
           "%s: these heads do not fit %s: %s".formatted(heads.get(), folder, failure.getMessage()),
           failure);
+    }
+  }
+
+  /**
+   * How the files' matrices can be multiplied with as they are: a GGUF file's in their own groups,
+   * others whole.
+   *
+   * @throws CheckpointException as {@link #config}
+   */
+  public MatrixQuantization quantization() {
+    if (!GgufFile.isOne(folder)) {
+      return MatrixQuantization.NONE;
+    }
+    try (GgufModel model = GgufModel.open(folder)) {
+      return model.quantization();
     }
   }
 

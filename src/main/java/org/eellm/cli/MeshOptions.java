@@ -133,14 +133,14 @@ final class MeshOptions {
     return switch (options.device()) {
       case CPU -> {
         List<Slice> here = List.of(placement.slices().get(world.pp().rank()));
-        yield files.stored(new Part(architecture, here, parallel, options.quantization(), false));
+        yield files.stored(new Part(architecture, here, parallel, options.quantization(files), false));
       }
       case CUDA ->
           files.read(
               Decoder.ofRank(
                   architecture,
                   whole,
-                  options.quantization().layers(),
+                  options.quantization(files).layers(),
                   placement,
                   world.pp(),
                   parallel,

@@ -28,8 +28,8 @@ final class ModelOptions {
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   LoadedModel load() {
     compute.useThreads();
-    return LoadedModel.load(
-        headsOption.resolve(path), compute.device(), compute.dtype(), quantization());
+    ModelFolder files = headsOption.resolve(path);
+    return LoadedModel.load(files, compute.device(), compute.dtype(), quantization(files));
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
@@ -50,12 +50,12 @@ final class ModelOptions {
     return "heads %s, quantization %s"
         .formatted(
             heads().map(path -> path.toAbsolutePath().normalize().toString()).orElse("its own"),
-            quantization());
+            quantization(headsOption.resolve(path)));
   }
 
-  /** How the model's matrices are rounded. */
-  MatrixQuantization quantization() {
-    return quantizationOptions.on(device());
+  /** How the matrices of a model are rounded, which is {@code --model}'s. */
+  MatrixQuantization quantization(ModelFolder files) {
+    return quantizationOptions.on(device(), files.quantization());
   }
 
   Device device() {

@@ -13,9 +13,10 @@ final class QuantizationOptions {
   @Option(
       names = "--quantize",
       paramLabel = "TYPE",
-      defaultValue = "none",
-      description = "int8 or int4: keep the matrices in 8 or 4 bits; ${DEFAULT-VALUE} by default.")
-  private Quantization layers;
+      description =
+          "int8 or int4: keep the matrices in 8 or 4 bits; none by default, or, on CPUs, what a GGUF"
+              + " file has.")
+  private Optional<Quantization> layers = Optional.empty();
 
   @Option(
       names = "--quantize-heads",
@@ -28,15 +29,19 @@ final class QuantizationOptions {
   /**
    * How they are rounded.
    *
+   * @param stored how they are in the model's files, which CPUs can multiply with
    * @throws ConfigException if the device cannot multiply with such
    */
-  MatrixQuantization on(Device device) {
-    MatrixQuantization all = MatrixQuantization.of(layers, heads);
-    if (device == Device.CUDA && layers == Quantization.INT4) {
+  MatrixQuantization on(Device device, MatrixQuantization stored) {
+    MatrixQuantization all =
+        layers.isEmpty() && device == Device.CPU
+            ? new MatrixQuantization(stored.layers(), heads.orElse(stored.heads()))
+            : MatrixQuantization.of(layers.orElse(Quantization.NONE), heads);
+    if (device == Device.CUDA && all.layers() == Quantization.INT4) {
       throw new ConfigException(
           "--quantize int4: GPUs multiply with 8 bits at least; use int8, or --device cpu");
     }
-    if (device == Device.CUDA && all.heads() != layers) {
+    if (device == Device.CUDA && all.heads() != all.layers()) {
       throw new ConfigException(
           "--quantize-heads %s: on GPUs all matrices are rounded alike; leave it out, or use --device cpu"
               .formatted(name(all.heads())));

@@ -18,9 +18,11 @@ final class GroupBlock {
   private static final int OUTPUTS = PackedMatrix.BLOCK;
   private static final int GROUP = GroupLayout.GROUP;
   private static final int ABSOLUTE = 0x7FFF_FFFF;
-  private static final int MOST = 127;
-  private static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
-  private static final int ROUND_BITS = 0x4B400000;
+  private static final float MOST = 127;
+
+  /** 1.5 * 2^23 + 128: what is added to it has no fraction, and 128 more in its lowest byte. */
+  private static final float ROUND = 12582912f + 128;
+
   private static final int ALL_SIGNS = 0x80808080;
   private static final int ALL_LOW = 0x0F0F0F0F;
   private static final int HALVES_TO_BYTES = 0x78787878; // 128 - 8
@@ -51,29 +53,42 @@ final class GroupBlock {
   void round(int output, float[] weights, int from) {
     for (int group = 0; group < to.groups(); group++) {
       int first = from + group * GROUP;
-      int largest = 0;
-      for (int i = first; i < first + GROUP; i++) {
-        largest = Math.max(largest, Float.floatToRawIntBits(weights[i]) & ABSOLUTE);
-      }
-      short scale = Float.floatToFloat16(Float.intBitsToFloat(largest) / MOST);
+      short scale = scale(largest(weights, first));
       float rounded = Float.float16ToFloat(scale);
       float inverse = rounded == 0 ? 0 : 1 / rounded;
-      int at = group * groupInts + output;
-      for (int i = first; i < first + GROUP; i += 4) {
-        block[at] =
-            number(weights[i] * inverse)
-                | number(weights[i + 1] * inverse) << 8
-                | number(weights[i + 2] * inverse) << 16
-                | number(weights[i + 3] * inverse) << 24;
-        at += OUTPUTS;
-      }
+      round(weights, first, inverse, block, group * groupInts + output);
       putScale(output, group, scale);
     }
   }
 
-  private static int number(float x) {
-    int rounded = Float.floatToRawIntBits(x + ROUND) - ROUND_BITS;
-    return Math.min(Math.max(rounded, -MOST), MOST) + MOST + 1;
+  /** The largest of a group without its sign: as integers, NaN is beyond all others. */
+  private static float largest(float[] weights, int first) {
+    int even = 0;
+    int odd = 0;
+    for (int i = first; i < first + GROUP; i += 2) {
+      even = Math.max(even, Float.floatToRawIntBits(weights[i]) & ABSOLUTE);
+      odd = Math.max(odd, Float.floatToRawIntBits(weights[i + 1]) & ABSOLUTE);
+    }
+    return Float.intBitsToFloat(Math.max(even, odd));
+  }
+
+  /** The scale, float16, that makes this 127: the next one where it would become more. */
+  private static short scale(float largest) {
+    short nearest = Float.floatToFloat16(largest / MOST);
+    float scale = Float.float16ToFloat(nearest);
+    return largest > (MOST + 0.49f) * scale ? (short) (nearest + 1) : nearest;
+  }
+
+  private static void round(float[] weights, int first, float inverse, int[] block, int at) {
+    int to = at;
+    for (int i = first; i < first + GROUP; i += 4) {
+      int a = Float.floatToRawIntBits(weights[i] * inverse + ROUND);
+      int b = Float.floatToRawIntBits(weights[i + 1] * inverse + ROUND);
+      int c = Float.floatToRawIntBits(weights[i + 2] * inverse + ROUND);
+      int d = Float.floatToRawIntBits(weights[i + 3] * inverse + ROUND);
+      block[to] = a & 0xFF | (b & 0xFF) << 8 | (c & 0xFF) << 16 | d << 24;
+      to += OUTPUTS;
+    }
   }
 
   /**
