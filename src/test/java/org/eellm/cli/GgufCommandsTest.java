@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -7,19 +8,28 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.generate.SmallModel;
+import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufFixture;
+import org.eellm.gguf.GgufTensor;
+import org.eellm.gguf.GgufType;
 import org.eellm.model.Decoder;
 import org.eellm.serve.ChatTemplate;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 
 /** GGUF files where the commands take model folders. */
@@ -112,6 +122,39 @@ final class GgufCommandsTest {
       ChatTemplate template = ChatTemplate.read(loaded.folder(), loaded.tokenizer());
       assertThat(template.description()).isEqualTo(other.toString());
     }
+  }
+
+  @Test
+  void generate_fileOf8Bits_computesWithItsOwnGroups() throws IOException {
+    Path rounded = folder.resolve("rounded.gguf");
+    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    Path whole = folder.resolve("whole");
+    run("convert", "--model", rounded, "--output", whole);
+    JsonNode own = ids("--model", rounded);
+    assertThat(own).hasSize(12).isEqualTo(ids("--model", rounded, "--quantize", "int8"));
+    assertThat(own).isEqualTo(ids("--model", whole, "--quantize", "int8"));
+    assertThat(ids("--model", rounded, "--quantize", "none")).isEqualTo(ids("--model", whole));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0x7E00, 0x7C00}) // float16's NaN and infinity
+  void generate_scaleThatIsNotFinite_isReportedInOneLine(int scale) throws IOException {
+    Path rounded = folder.resolve("rounded.gguf");
+    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    Path hostile = folder.resolve("hostile.gguf");
+    try (GgufFile read = GgufFile.open(rounded)) {
+      GgufTensor gate = Objects.requireNonNull(read.tensors().get("blk.0.ffn_gate.weight"));
+      assertThat(gate.type()).isEqualTo(GgufType.Q8_0);
+      byte[] all = Files.readAllBytes(rounded);
+      String own = new String(gate.bytes().toArray(ValueLayout.JAVA_BYTE), ISO_8859_1);
+      int at = new String(all, ISO_8859_1).indexOf(own);
+      ByteBuffer.wrap(all).order(ByteOrder.LITTLE_ENDIAN).putShort(at, (short) scale);
+      Files.write(hostile, all);
+    }
+    StringWriter err = new StringWriter();
+    assertThat(code(new StringWriter(), err, "generate --prompt x", "--model", hostile))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("are not numbers; the model is damaged").hasLineCount(1);
   }
 
   @Test
