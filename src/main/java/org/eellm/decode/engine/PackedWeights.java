@@ -96,16 +96,15 @@ record PackedWeights(
       copied.put(table.getKey(), EmbeddingTable.copy(table.getValue(), rank, plain, at, team));
       at += EmbeddingTable.bytes(table.getValue(), plain);
     }
-    if (embeds) {
-      copied.computeIfAbsent(
-          TOKENS, name -> EmbeddingTable.of(packed.get(name), model.parallel().rank()));
-    }
+    Optional<PackedMatrix> shared =
+        embeds ? Optional.ofNullable(packed.get(TOKENS)) : Optional.empty();
     return new PackedWeights(
         memory,
         matrixBytes,
         packed,
         vectors,
-        Optional.ofNullable(copied.get(TOKENS)),
+        Optional.ofNullable(copied.get(TOKENS))
+            .or(() -> shared.map(of -> EmbeddingTable.of(of, model.parallel().rank()))),
         Optional.ofNullable(copied.get(POSITIONS)));
   }
 

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.stream.IntStream;
@@ -170,7 +171,7 @@ final class GgufLogitsTest {
   /** Logits of a text's first token, which attends to itself alone, at an angle of 0. */
   private double[] expected(int id) {
     double[] x = new double[HIDDEN];
-    float[] embedding = matrices.get("token_embd");
+    float[] embedding = Objects.requireNonNull(matrices.get("token_embd"));
     Arrays.setAll(x, i -> embedding[id * HIDDEN + i]);
     double[] values = product("blk.0.attn_v", normalized(x));
     double[] attended = new double[HIDDEN];
@@ -206,7 +207,7 @@ final class GgufLogitsTest {
         rounded[i] = Math.rint(x[i] * 127 / most) * most / 127;
       }
     }
-    float[] matrix = matrices.get(name);
+    float[] matrix = Objects.requireNonNull(matrices.get(name));
     double[] y = new double[matrix.length / x.length];
     for (int o = 0; o < y.length; o++) {
       for (int i = 0; i < x.length; i++) {
