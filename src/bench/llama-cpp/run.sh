@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the same random Llama in llama.cpp, built for this processor, and in eellm, in turns:
 #
-#   src/bench/llama-cpp/run.sh [--turns N] [decode|contexts|prompts|batches|server ...]
+#   src/bench/llama-cpp/run.sh [--turns N] [decode|quantized|contexts|prompts|batches|server ...]
 #
 # does everything three times, unless told otherwise. It prints a table, and writes results.json
 # beside its other files in target/llama-cpp. llama.cpp is taken from the folder LLAMA_CPP, which
@@ -25,12 +25,14 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
-    decode | contexts | prompts | batches | server) parts="$parts $1" ;;
-    *) fail "'$1' is nothing to measure; use --turns N, decode, contexts, prompts, batches, server" ;;
+    decode | quantized | contexts | prompts | batches | server) parts="$parts $1" ;;
+    *)
+      fail "'$1' is nothing to measure; use --turns N, decode, quantized, contexts, prompts, batches, server"
+      ;;
   esac
   shift
 done
-: "${parts:=decode contexts prompts batches server}"
+: "${parts:=decode quantized contexts prompts batches server}"
 
 threads=2
 rounds=3   # within a turn, of which the median counts
@@ -79,7 +81,7 @@ get_llama_cpp() {
     cmake -S llama.cpp -B llama.cpp/build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF \
       -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF
     cmake --build llama.cpp/build --parallel "$(getconf _NPROCESSORS_ONLN)" \
-      --target llama-bench llama-batched-bench llama-server
+      --target llama-bench llama-batched-bench llama-quantize llama-server
   ) >"$work/build.log" 2>&1 || fail "llama.cpp cannot be built; see $work/build.log"
 }
 
@@ -129,10 +131,10 @@ llama_batches() { # numbers of sequences, with commas
 
 # eellm, in tokens a second
 
-eellm_decode() { # format, sequences at once
+eellm_decode() { # format, sequences at once, quantization
   # shellcheck disable=SC2086 # several words
   eellm bench decode $model --set model.dtype="$1" --set train.threads=$threads --rows 1 \
-    --batch-size "$2" --max-tokens $tokens --rounds $rounds --json |
+    --batch-size "$2" --quantize "${3:-none}" --max-tokens $tokens --rounds $rounds --json |
     json 'all.report.modes.at(-1).tokens_per_second'
 }
 
@@ -201,6 +203,17 @@ measure_decode() {
     theirs=$(llama_bench $dtype -p 0 -n $tokens)
     ours=$(eellm_decode $dtype 1)
     rows "one text, $dtype" "$theirs" "$ours"
+  done
+}
+
+measure_quantized() {
+  for pair in Q8_0:int8 Q4_0:int4; do
+    type=${pair%:*}
+    [ -f "$work/$type.gguf" ] ||
+      "$bin/llama-quantize" "$work/float32.gguf" "$work/$type.gguf" "$type" >>"$work/llama.log" 2>&1
+    theirs=$(llama_bench "$type" -p 0 -n $tokens)
+    ours=$(eellm_decode bfloat16 1 "${pair#*:}")
+    rows "one text, $type beside ${pair#*:}" "$theirs" "$ours"
   done
 }
 

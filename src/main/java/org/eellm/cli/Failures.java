@@ -72,6 +72,8 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
       case FileSystemException _, FileNotFoundException _ -> text;
       case OutOfMemoryError _ ->
           "out of memory: " + text + "; give Java more with EELLM_JAVA_OPTS=-Xmx8g";
+      case NoClassDefFoundError _ when text.startsWith("org/bytedeco/") ->
+          "this needs libtorch, which is not on the class path; add org.bytedeco:pytorch-platform";
       case Throwable _ when isOurs(error) -> text;
       default ->
           "unexpected " + error.getClass().getSimpleName() + ": " + text + " (--debug shows where)";

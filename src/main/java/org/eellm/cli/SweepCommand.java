@@ -29,7 +29,7 @@ import org.eellm.generate.DecodingSettings;
 import org.eellm.generate.Engine;
 import org.eellm.generate.Limits;
 import org.eellm.generate.PolicyName;
-import org.eellm.tensor.Torch;
+import org.eellm.kernel.Threads;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -250,7 +250,7 @@ final class SweepCommand implements Callable<Integer> {
                   progress::reportItems);
       SweepRun run = new SweepRun(model::generate, available, model.endTokens(), texts, maxTokens);
       String dtype = model.architecture().model().dtype().toString();
-      int threads = Torch.threads();
+      int threads = Threads.count();
       Sweep sweep =
           run.measure(
               settings,

@@ -222,8 +222,11 @@ public final class World implements AutoCloseable {
     dp.close();
     tp.close();
     all.close();
-    connected.ifPresentOrElse(
-        World::disconnect, () -> device.ifPresent(owned -> owned.releaseReference()));
+    if (connected.isPresent()) {
+      disconnect(connected.get());
+    } else if (device.isPresent()) { // no lambda, which would need libtorch's classes
+      device.get().releaseReference();
+    }
   }
 
   private static void disconnect(Connected how) {

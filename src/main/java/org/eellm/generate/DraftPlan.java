@@ -31,7 +31,7 @@ interface DraftPlan {
   /** Whether what the exit predicts belongs to the draft. */
   boolean goesOn(Prediction prediction);
 
-  /** Takes what the full model has confirmed of a draft that is not empty. */
+  /** Takes how many tokens of a draft, which may be empty, the full model has confirmed. */
   void judged(int drafted, int confirmed);
 
   /** Always the same exit. */

@@ -19,7 +19,8 @@ import org.eellm.model.Head;
  *
  * <p>Where a text has been at its last tokens before, it drafts by itself ({@link PromptLookup}),
  * if the tokens that are to be expected of that, at the time that a token takes otherwise, are
- * worth more than the rows cost. In a batch it does so where no exit is worth more.
+ * worth more than the rows cost. In a batch texts and exits take turns, and the faster way has most
+ * of them ({@link DraftContest}).
  *
  * <p>What is chosen changes how long a text takes, and never the text.
  */
@@ -51,6 +52,8 @@ final class DraftPlanner {
   private int nextTrial;
   private double costOfToken;
   private double costOfFull; // of a token, where the full model writes alone
+  private final DraftContest contest = new DraftContest(); // in batches
+  private boolean contested; // whether the newest sequence may draft in both ways
   private int planned; // rows of the step so far, without prompts
 
   private static final int NONE = -1;
@@ -73,7 +76,12 @@ final class DraftPlanner {
   void begin(int count) {
     sequences = count;
     planned = count;
-    if (count > 1) {
+    if (count < 2) {
+      contest.pause();
+    } else {
+      if (contested && costs.learns()) {
+        contest.begin(System.nanoTime());
+      }
       step++;
       if (step > length) {
         step = 0;
@@ -84,6 +92,7 @@ final class DraftPlanner {
 
   /** Makes a plan for a sequence. */
   DraftPlan plan(DraftSource source) {
+    contested = source == DraftSource.BOTH && acceptances.length > 0;
     return new Plan(source);
   }
 
@@ -94,6 +103,9 @@ final class DraftPlanner {
     length = 0;
     costOfFull = (full(sequences) + costs.overhead()) / sequences;
     costOfToken = costOfFull;
+    if (sequences > 1 && contested && contest.way() == DraftContest.Way.TEXT) {
+      return;
+    }
     for (int exit = 0; exit < acceptances.length; exit++) {
       double a = Math.min(acceptances[exit].mean(), 0.999);
       for (int drafts = 1; drafts <= MOST; drafts++) {
@@ -249,6 +261,7 @@ final class DraftPlanner {
 
     @Override
     public void judged(int drafts, int confirmed) {
+      contest.add(confirmed + 1);
       for (int i = 0; exit != NONE && i < Math.min(drafts, confirmed + 1); i++) {
         acceptances[exit].addJudgement(confidences[i], i < confirmed);
       }

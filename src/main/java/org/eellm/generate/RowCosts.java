@@ -100,6 +100,11 @@ final class RowCosts {
     return medians;
   }
 
+  /** Whether clocks may be asked: not where several ranks have to choose alike. */
+  boolean learns() {
+    return learns;
+  }
+
   /**
    * Takes the time of some branches.
    *

@@ -92,9 +92,7 @@ final class SpeculativeStrategy implements Strategy {
       confirmed += holds ? 1 : 0;
       sequence.emit(prediction, id, holds);
     }
-    if (!drafts.isEmpty()) {
-      plan.judged(drafts.size(), confirmed);
-    }
+    plan.judged(drafts.size(), confirmed);
     drafts.clear();
     sequence.rollBack();
   }

@@ -12,7 +12,12 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import javax.imageio.ImageIO;
+import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.generate.Calibration;
+import org.eellm.generate.Decoding;
+import org.eellm.generate.Request;
+import org.eellm.generate.Sampler;
 import org.eellm.generate.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
@@ -86,6 +91,33 @@ final class CalibrateCommandTest {
             "--calibration",
             written.toString());
     assertThat(generated.code()).as(generated.err()).isZero();
+  }
+
+  @Test
+  void calibrate_withDraftVocabulary_keepsTheIdsThatExitsDraftFrom() throws IOException {
+    Outcome outcome =
+        calibrate(40, "--delta", "0.9", "--epsilon", "0.2", "--draft-vocabulary", "9");
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    Path model = folder.resolve("model");
+    List<Integer> ids = DraftVocabulary.read(model, 260).ids();
+    assertThat(ids).hasSize(9);
+    try (LoadedModel loaded = LoadedModel.load(model, Device.CPU)) {
+      assertThat(loaded.vocabulary().drafts()).isEqualTo(ids);
+      List<Integer> written =
+          loaded
+              .generate(
+                  List.of(
+                      new Request(
+                          loaded.prompt("the cat and", "the prompt"),
+                          4,
+                          loaded.endTokens(),
+                          Decoding.full(),
+                          Sampler.greedy())))
+              .getFirst()
+              .ids();
+      assertThat(ids).containsAll(written);
+    }
   }
 
   @Test
