@@ -120,7 +120,8 @@ final class BenchDecodeCommand implements Callable<Integer> {
     contexts = contexts.stream().distinct().toList();
     check(positions);
     Plan plan = new Plan(options.rounds(), batches, tokens, shapes());
-    MatrixQuantization quantization = quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
+    MatrixQuantization quantization =
+        quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
     Report report = DecodeBenchmark.run(config, quantization, plan);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {

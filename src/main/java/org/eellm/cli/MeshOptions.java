@@ -133,7 +133,8 @@ final class MeshOptions {
     return switch (options.device()) {
       case CPU -> {
         List<Slice> here = List.of(placement.slices().get(world.pp().rank()));
-        yield files.stored(new Part(architecture, here, parallel, options.quantization(files), false));
+        yield files.stored(
+            new Part(architecture, here, parallel, options.quantization(files), false));
       }
       case CUDA ->
           files.read(

@@ -14,8 +14,8 @@ final class QuantizationOptions {
       names = "--quantize",
       paramLabel = "TYPE",
       description =
-          "int8 or int4: keep the matrices in 8 or 4 bits; none by default, or, on CPUs, what a GGUF"
-              + " file has.")
+          "int8 or int4: keep the matrices in 8 or 4 bits; none by default, or, on CPUs, what a"
+              + " GGUF file has.")
   private Optional<Quantization> layers = Optional.empty();
 
   @Option(
