@@ -1,6 +1,5 @@
 package org.eellm.decode.engine;
 
-import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.decode.engine.PassClock.Part;
@@ -342,11 +341,11 @@ final class KernelPass {
 
   /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
   void keepInput(Member member) {
+    float[] copy = workspace.own(member.index()).row;
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
-      MemorySegment both =
-          MemorySegment.ofAddress(stream(row)).reinterpret(2L * hidden * Float.BYTES);
-      MemorySegment.copy(both, 0, both, 4L * hidden, 4L * hidden);
+      RowArithmetic.read(stream(row), copy, 0, hidden);
+      RowArithmetic.write(copy, 0, stream(row) + 4L * hidden, hidden);
     }
     member.end();
   }
