@@ -15,7 +15,6 @@ import java.util.Optional;
  */
 public final class NativeBuffer implements AutoCloseable {
   private static final long HUGE_PAGE = 2L << 20;
-  private static final long PAGE = 64L << 10; // the largest that processors have as their usual one
   private static final Optional<Mapping> MAPPING = Mapping.find();
 
   private final long address;
@@ -49,20 +48,6 @@ public final class NativeBuffer implements AutoCloseable {
     return new NativeBuffer(arena.allocate(bytes, Lanes.ALIGNMENT).address(), bytes, arena::close);
   }
 
-  /**
-   * Gives memory that something else has allocated back to the system, as far as it covers whole
-   * pages. It stays allocated, and reads as zeros. Does nothing on systems other than Linux.
-   */
-  public static void giveBack(long address, long bytes) {
-    if (MAPPING.isPresent()) {
-      long first = Math.ceilDiv(address, PAGE) * PAGE;
-      long end = (address + bytes) / PAGE * PAGE;
-      if (first < end) {
-        MAPPING.get().giveBack(first, end - first);
-      }
-    }
-  }
-
   /** Of the first byte; a multiple of 64. */
   public long address() {
     return address;
@@ -85,7 +70,6 @@ public final class NativeBuffer implements AutoCloseable {
     private static final int READ_WRITE = 3;
     private static final int PRIVATE_ANONYMOUS = 0x22;
     private static final int ADVISE_HUGE_PAGES = 14;
-    private static final int ADVISE_NOT_NEEDED = 4;
 
     static Optional<Mapping> find() {
       if (!System.getProperty("os.name").equals("Linux")) {
@@ -122,15 +106,6 @@ public final class NativeBuffer implements AutoCloseable {
         throw e;
       } catch (Throwable e) {
         throw new LinkageError("mmap", e);
-      }
-    }
-
-    /** Where the system does not do it, the memory stays as it is. */
-    void giveBack(long start, long length) {
-      try {
-        int _ = (int) advise.invokeExact(start, length, ADVISE_NOT_NEEDED);
-      } catch (Throwable e) {
-        throw new LinkageError("madvise", e);
       }
     }
 

@@ -214,16 +214,6 @@ public final class Decoder implements DecodingModel {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
 
-  /** The embedding of tokens, [vocabulary, hidden] or this rank's rows of it, where it is here. */
-  public Optional<Weight> tokenEmbedding() {
-    return tokens;
-  }
-
-  /** The learned embedding of positions, [positions, hidden], where the model has one. */
-  public Optional<Weight> positionEmbedding() {
-    return positions;
-  }
-
   private Weight tokens() {
     return tokens.orElseThrow();
   }

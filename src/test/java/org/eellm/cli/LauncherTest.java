@@ -184,7 +184,7 @@ final class LauncherTest {
     Path home = folder.resolve("jdk-" + version);
     script("jdk-" + version + "/bin/java", java);
     script("jdk-" + version + "/bin/javac", "");
-    script("jdk-" + version + "/bin/jar", "");
+    script("jdk-" + version + "/bin/jar", "touch \"$3\""); // --create --file ...
     Files.writeString(home.resolve("release"), "JAVA_VERSION=\"" + version + "\"\n");
     return home;
   }
