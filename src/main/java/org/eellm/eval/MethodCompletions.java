@@ -156,30 +156,31 @@ public final class MethodCompletions implements SweepTasks {
 
   /** Of what really follows, to the heads at which its tokens leave. */
   private Estimate perplexity(Decoding decoding) {
-    List<Dictation> dictations = items.stream().map(Dictation::new).toList();
+    List<FileContinuation> continuations = items.stream().map(FileContinuation::new).toList();
     subject.run(
-        dictations.stream()
+        continuations.stream()
             .map(
-                dictation ->
+                continuation ->
                     Work.silent(
                         new Request(
-                            dictation.item.prompt(),
-                            dictation.item.rest().size(),
+                            continuation.item.prompt(),
+                            continuation.item.rest().size(),
                             Set.of(),
                             decoding,
-                            dictation)))
+                            continuation)))
             .toList());
-    double[] losses = dictations.stream().mapToDouble(dictation -> dictation.loss).toArray();
+    double[] losses =
+        continuations.stream().mapToDouble(continuation -> continuation.loss).toArray();
     double[] tokens = items.stream().mapToDouble(item -> item.rest().size()).toArray();
     return Estimate.ratio(losses, tokens).map(Math::exp, Math::exp);
   }
 
   /** Goes on with the file's own tokens, and adds up what heads say of them. */
-  private static final class Dictation implements Sampler {
+  private static final class FileContinuation implements Sampler {
     private final Item item;
     private double loss; // nats
 
-    Dictation(Item item) {
+    FileContinuation(Item item) {
       this.item = item;
     }
 
