@@ -74,7 +74,7 @@ public final class World implements AutoCloseable {
   public static World connect(RankPlace place, Mesh mesh, Duration timeout, Transport transport) {
     mesh.requireSize(place.size());
     if (mesh.size() == 1) {
-      return transport == Transport.GLOO ? alone() : new World(Optional.of(kept(Torch.cuda())));
+      return transport == Transport.GLOO ? alone() : new World(Optional.of(retained(Torch.cuda())));
     }
     boolean hosts = place.rank() == 0 && place.board() instanceof BoardHost.RankZero;
     Board board =
@@ -127,13 +127,13 @@ public final class World implements AutoCloseable {
   /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
   public Device device() {
     if (device.isEmpty()) {
-      device = Optional.of(kept(Torch.cpu()));
+      device = Optional.of(retained(Torch.cpu()));
     }
     return device.get();
   }
 
   /** Or a scope around this call would free it. */
-  private static Device kept(Device device) {
+  private static Device retained(Device device) {
     return device.retainReference();
   }
 
