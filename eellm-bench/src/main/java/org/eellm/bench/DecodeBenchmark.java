@@ -1,0 +1,321 @@
+package org.eellm.bench;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.Function;
+import java.util.function.ToLongFunction;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.Quantization;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.Median;
+import org.eellm.decode.Batch;
+import org.eellm.decode.DecodeStats;
+import org.eellm.decode.cost.CostRounds;
+import org.eellm.decode.cost.DecodeCosts;
+import org.eellm.decode.cost.ForcedDecoding;
+import org.eellm.decode.engine.KernelRunner;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.StepShape;
+import org.eellm.decode.engine.StepTimer;
+import org.eellm.decode.request.Limits;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Torch;
+
+/**
+ * Times decoding with random weights: what rows cost in steps of the full model, and texts with
+ * every token forced out at each head. All of it takes turns, so that ratios hold where the
+ * machine's speed drifts.
+ */
+public final class DecodeBenchmark {
+  private static final double MEMORY_SECONDS = 0.2;
+  private static final int WARM_UP_ROUNDS = 2;
+
+  /**
+   * What to measure.
+   *
+   * @param rounds of all, after a warm-up
+   * @param batches numbers of texts at once
+   * @param tokens of each text
+   * @param shapes of steps, those of one row first
+   */
+  public record Plan(int rounds, List<Integer> batches, int tokens, List<StepShape> shapes) {
+    public Plan {
+      batches = List.copyOf(batches);
+      shapes = List.copyOf(shapes);
+    }
+  }
+
+  /**
+   * Decoding in one mode.
+   *
+   * @param batch texts at once
+   * @param head the head that all tokens leave at
+   * @param layer its layer
+   * @param tokensPerSecond of all texts together, median of the rounds; prompts not counted
+   * @param bytesPerToken weights read for one block: the layers run and the head
+   * @param readBytesPerSecond the weights' read rate that this is
+   * @param speedup over the full model, median of the rounds
+   * @param ideal the full model's bytes over this mode's
+   * @param shareOfIdeal speedup over ideal
+   */
+  public record Mode(
+      int batch,
+      String head,
+      int layer,
+      double tokensPerSecond,
+      long bytesPerToken,
+      double readBytesPerSecond,
+      double speedup,
+      double ideal,
+      double shareOfIdeal) {}
+
+  /**
+   * The full model's steps as an engine takes them.
+   *
+   * @param batch texts at once
+   * @param microseconds of a step, that of the middle round
+   * @param runnerMicroseconds a step of as many rows driven directly, where that was measured
+   * @param parts of the time, in microseconds a token
+   */
+  public record EngineStep(
+      int batch,
+      double microseconds,
+      OptionalDouble runnerMicroseconds,
+      List<DecodeStats.Part> parts) {
+
+    /** A part's share of the time, by its name. */
+    public double share(String part) {
+      return parts.stream()
+          .filter(one -> one.name().equals(part))
+          .mapToDouble(DecodeStats.Part::share)
+          .sum();
+    }
+  }
+
+  /**
+   * What was measured.
+   *
+   * @param dtype number format of the matrices
+   * @param tokens of each text
+   * @param readBytesPerSecond of the weights by the same threads; of memory where libtorch computes
+   * @param costs absent where libtorch computes
+   */
+  public record Report(
+      String dtype,
+      int threads,
+      int rounds,
+      int tokens,
+      double readBytesPerSecond,
+      Optional<DecodeCosts> costs,
+      List<EngineStep> engine,
+      List<Mode> modes) {}
+
+  private DecodeBenchmark() {}
+
+  /**
+   * Measures the configuration's model.
+   *
+   * @param quantization of its matrices; on GPUs alike for all
+   */
+  public static Report run(RunConfig config, MatrixQuantization quantization, Plan plan) {
+    TrainConfig train = config.train();
+    Torch.setThreads(train.threads());
+    String dtype = dtype(config, quantization);
+    return switch (train.device()) {
+      case CPU -> {
+        try (StoredDecoder model =
+            StoredDecoder.of(initialized(config, Quantization.NONE, Torch.cpu()), quantization)) {
+          ModelRunner.pack(model);
+          yield run(model, train.seed(), plan, dtype);
+        }
+      }
+      case CUDA -> {
+        try (Decoder model = initialized(config, quantization.layers(), Torch.cuda())) {
+          yield run(model, train.seed(), plan, dtype);
+        }
+      }
+    };
+  }
+
+  private static Decoder initialized(RunConfig config, Quantization quantization, Device device) {
+    Decoder model = Decoder.allocate(config.architecture(), quantization, device);
+    model.initialize(config.train().seed());
+    return model;
+  }
+
+  private static Report run(DecodingModel model, long seed, Plan plan, String dtype) {
+    int most = plan.batches().stream().max(Comparator.naturalOrder()).orElseThrow();
+    int pages = Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
+    Limits limits = Limits.of(model).withBatchSize(most);
+    ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    try (Batch batch = new Batch(runner, limits)) {
+      ForcedDecoding texts = new ForcedDecoding(model, batch, seed);
+      if (runner instanceof KernelRunner kernels) {
+        try (CostRounds costs = new CostRounds(kernels, plan.shapes())) {
+          Measures measures =
+              new Measures(
+                  costs::round, head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head));
+          return run(texts, plan, dtype, measures, Optional.of(costs));
+        }
+      }
+      Decoder decoder = (Decoder) model;
+      Measures measures =
+          new Measures(
+              _ -> Rates.memory(decoder.device(), MEMORY_SECONDS), head -> bytes(decoder, head));
+      return run(texts, plan, dtype, measures, Optional.empty());
+    }
+  }
+
+  /**
+   * What a round measures beside texts.
+   *
+   * @param read the rate at which weights are read, in bytes a second; told whether the round
+   *     counts
+   * @param bytes of weights that a token reads on its way to a head and in it
+   */
+  private record Measures(Function<Boolean, Double> read, ToLongFunction<Head> bytes) {}
+
+  /** A way to write texts. */
+  private record Way(int batch, Head head) {}
+
+  private static Report run(
+      ForcedDecoding texts,
+      Plan plan,
+      String dtype,
+      Measures measures,
+      Optional<CostRounds> costs) {
+    DecodingModel model = texts.model();
+    List<Way> ways = new ArrayList<>();
+    for (int batch : plan.batches()) {
+      model.allHeads().forEach(head -> ways.add(new Way(batch, head)));
+    }
+    Map<Way, List<DecodeStats>> stats = new HashMap<>();
+    ways.forEach(way -> stats.put(way, new ArrayList<>()));
+    List<Double> reads = new ArrayList<>();
+    for (int round = -WARM_UP_ROUNDS; round < plan.rounds(); round++) {
+      boolean counts = round >= 0;
+      double read = measures.read().apply(counts);
+      for (Way way : ways) {
+        DecodeStats took =
+            texts.run(way.head(), way.batch(), plan.tokens(), OptionalDouble.of(read));
+        if (counts) {
+          of(stats, way).add(took);
+        }
+      }
+      if (counts) {
+        reads.add(read);
+      }
+    }
+    Optional<DecodeCosts> found = costs.map(CostRounds::costs);
+    Head full = model.allHeads().getLast();
+    List<EngineStep> engine = new ArrayList<>();
+    for (int batch : plan.batches()) {
+      engine.add(engineStep(batch, of(stats, new Way(batch, full)), found));
+    }
+    List<Mode> modes = new ArrayList<>();
+    for (Way way : ways) {
+      modes.add(mode(measures, way, of(stats, way), of(stats, new Way(way.batch(), full)), full));
+    }
+    return new Report(
+        dtype,
+        Torch.threads(),
+        plan.rounds(),
+        plan.tokens(),
+        Median.of(reads),
+        found,
+        List.copyOf(engine),
+        List.copyOf(modes));
+  }
+
+  private static List<DecodeStats> of(Map<Way, List<DecodeStats>> stats, Way way) {
+    List<DecodeStats> found = stats.get(way);
+    if (found == null) {
+      throw new IllegalArgumentException("not measured: " + way);
+    }
+    return found;
+  }
+
+  private static EngineStep engineStep(
+      int batch, List<DecodeStats> rounds, Optional<DecodeCosts> costs) {
+    DecodeStats middle =
+        rounds.stream()
+            .sorted(Comparator.comparingDouble(DecodeStats::tokensPerSecond))
+            .toList()
+            .get(rounds.size() / 2);
+    OptionalDouble runner =
+        costs.stream()
+            .flatMap(found -> found.steps().stream())
+            .filter(step -> step.rows() == batch)
+            .filter(step -> batch == 1 || step.rowsOf() == StepShape.Owner.SEQUENCES)
+            .mapToDouble(step -> step.step().microseconds())
+            .findFirst();
+    return new EngineStep(batch, 1e6 * batch / middle.tokensPerSecond(), runner, middle.parts());
+  }
+
+  private static Mode mode(
+      Measures measures, Way way, List<DecodeStats> rounds, List<DecodeStats> full, Head last) {
+    List<Double> rates = rounds.stream().map(DecodeStats::tokensPerSecond).toList();
+    List<Double> speedups = new ArrayList<>();
+    for (int round = 0; round < rates.size(); round++) {
+      speedups.add(rates.get(round) / full.get(round).tokensPerSecond());
+    }
+    double rate = Median.of(rates);
+    long bytes = measures.bytes().applyAsLong(way.head());
+    double speedup = Median.of(speedups);
+    double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
+    return new Mode(
+        way.batch(),
+        way.head().name(),
+        way.head().layer(),
+        rate,
+        bytes,
+        bytes * rate / way.batch(),
+        speedup,
+        ideal,
+        speedup / ideal);
+  }
+
+  /** Weights that a token reads on its way to a head and in it. */
+  private static long bytes(Decoder model, Head head) {
+    String layers = "model.layers.";
+    long bytes = 0;
+    for (var parameter : model.parameters().all()) {
+      String name = parameter.name();
+      boolean below =
+          name.startsWith(layers)
+              && Integer.parseInt(name.substring(layers.length()).split("\\.", 2)[0])
+                  < head.layer();
+      boolean own =
+          head.isExit()
+              ? name.startsWith("exits." + head.layer() + ".") && !name.contains("lm_head")
+              : name.startsWith("model.norm");
+      bytes += below || own ? bytes(parameter.value()) : 0;
+    }
+    return bytes + bytes(model.heads().get(head.index()).output().value());
+  }
+
+  private static String dtype(RunConfig config, MatrixQuantization quantization) {
+    String format =
+        quantization.equals(MatrixQuantization.NONE)
+            ? config.model().dtype().name()
+            : quantization.toString();
+    return format.toLowerCase(Locale.ROOT);
+  }
+
+  private static long bytes(Tensor tensor) {
+    return tensor.numel() * tensor.element_size();
+  }
+}

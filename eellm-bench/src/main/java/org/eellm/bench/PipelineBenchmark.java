@@ -1,0 +1,112 @@
+package org.eellm.bench;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.cost.Median;
+import org.eellm.decode.Generator;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.stages.PipelineGenerator;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.distributed.World;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/**
+ * Times generation on the stages of a pipeline beside one rank that fills in keys and values by
+ * itself: the same texts, one after the other, in turns, so that their ratio holds where the
+ * machine's speed drifts.
+ */
+public final class PipelineBenchmark {
+  /**
+   * What was measured of one policy; seconds are of a token after each text's first, medians of the
+   * rounds.
+   *
+   * @param left share of the tokens that left at each head of the model, in order
+   * @param alone seconds on one rank
+   * @param staged seconds on the pipeline
+   * @param ratio of the two, median of the rounds' ratios: above 1 where the pipeline is faster
+   * @param same whether both said the same ids
+   */
+  public record Measured(
+      List<Double> left, double alone, double staged, double ratio, boolean same) {}
+
+  private PipelineBenchmark() {}
+
+  /**
+   * Measures requests of one policy. Every rank calls this.
+   *
+   * @param whole the model, on rank 0
+   * @param part this rank's part of it
+   * @param rounds of both, after a warm-up
+   * @return on rank 0
+   */
+  public static Optional<Measured> run(
+      Optional<DecodingModel> whole,
+      DecodingModel part,
+      World world,
+      List<Request> requests,
+      int rounds) {
+    Limits limits = Limits.of(part).withBatchSize(1);
+    double[] alone = new double[rounds];
+    double[] staged = new double[rounds];
+    List<Result> theirs = List.of();
+    List<Result> ours = List.of();
+    for (int round = -1; round < rounds; round++) {
+      if (whole.isPresent()) {
+        theirs = Generator.generate(whole.get(), limits, requests, TokenListener.none());
+      }
+      world.all().barrier();
+      ours = PipelineGenerator.generate(part, world, limits, requests, TokenListener.none());
+      if (whole.isPresent() && round >= 0) {
+        alone[round] = seconds(theirs);
+        staged[round] = seconds(ours);
+      }
+      world.all().barrier();
+    }
+    if (whole.isEmpty()) {
+      return Optional.empty();
+    }
+    double[] ratios = new double[rounds];
+    Arrays.setAll(ratios, round -> alone[round] / staged[round]);
+    return Optional.of(
+        new Measured(
+            left(part, theirs),
+            Median.of(alone),
+            Median.of(staged),
+            Median.of(ratios),
+            ids(theirs).equals(ids(ours))));
+  }
+
+  private static List<List<Integer>> ids(List<Result> results) {
+    return results.stream().map(Result::ids).toList();
+  }
+
+  private static double seconds(List<Result> results) {
+    double seconds = 0;
+    int tokens = 0;
+    for (Result result : results) {
+      seconds += result.seconds() - result.firstTokenSeconds();
+      tokens += result.tokens().size() - 1;
+    }
+    return seconds / tokens;
+  }
+
+  private static List<Double> left(DecodingModel model, List<Result> results) {
+    List<String> heads =
+        results.stream()
+            .flatMap(result -> result.tokens().stream())
+            .map(GeneratedToken::head)
+            .toList();
+    List<Double> shares = new ArrayList<>();
+    for (Head head : model.allHeads()) {
+      long here = heads.stream().filter(head.name()::equals).count();
+      shares.add((double) here / heads.size());
+    }
+    return shares;
+  }
+}

@@ -1,0 +1,254 @@
+package org.eellm.bench;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.ModelFlops;
+import org.eellm.cost.ParameterCount;
+import org.eellm.model.Decoder;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.HeadChain;
+import org.eellm.train.objective.LayerDropout;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+import org.eellm.train.optimizer.AdamW;
+import org.eellm.train.optimizer.Optimizer;
+
+/**
+ * Times training steps on random tokens, with and without the exits, beside the machine's own rate
+ * of matrix products. The three take turns, so that their ratios hold where the machine's speed
+ * drifts.
+ */
+public final class TrainBenchmark {
+  private static final double GEMM_SECONDS = 0.3;
+
+  /** Rounds until the JVM has compiled the walk. */
+  static final int WARMUP = 8;
+
+  /**
+   * A model's steps.
+   *
+   * @param exits layers of its exits
+   * @param stepSeconds median
+   * @param flopsPerSecond model FLOPs ({@link ModelFlops}) over the median
+   * @param shareOfGemm that over the median rate of matrix products
+   */
+  public record Variant(
+      List<Integer> exits,
+      double stepSeconds,
+      double tokensPerSecond,
+      double flopsPerSecond,
+      double shareOfGemm) {}
+
+  /**
+   * What was measured.
+   *
+   * @param parameters of the model with exits
+   * @param tokensPerStep microbatch times sequence length
+   * @param gemmFlopsPerSecond median of the rounds, in the model's number format
+   * @param exitTime what the exits add to a step's time: median of the rounds' ratios, less 1
+   * @param exitFlops what they add to its FLOPs
+   */
+  public record Report(
+      String dtype,
+      int threads,
+      int rounds,
+      long parameters,
+      int tokensPerStep,
+      double gemmFlopsPerSecond,
+      Variant withExits,
+      Variant withoutExits,
+      double exitTime,
+      double exitFlops) {}
+
+  private TrainBenchmark() {}
+
+  /**
+   * Measures the configuration's model at its microbatch size, one microbatch a step.
+   *
+   * @param rounds steps of each model, after a warm-up
+   */
+  public static Report run(RunConfig config, int rounds) {
+    Torch.setThreads(config.train().threads());
+    Device device = device(config.train());
+    ScalarType type = Decoder.scalarType(config.model().dtype());
+    Architecture plain = new Architecture(config.model(), ExitLayout.none());
+    double[] gemm = new double[rounds];
+    double[] with = new double[rounds];
+    double[] without = new double[rounds];
+    try (Subject exits = new Subject(config, config.architecture(), Learning.EVERYTHING, device);
+        Subject control = new Subject(config, plain, Learning.EVERYTHING, device)) {
+      for (int round = -WARMUP; round < rounds; round++) {
+        double rate = Rates.gemm(type, device, GEMM_SECONDS);
+        double exitSeconds = exits.step();
+        double controlSeconds = control.step();
+        if (round >= 0) {
+          gemm[round] = rate;
+          with[round] = exitSeconds;
+          without[round] = controlSeconds;
+        }
+      }
+    }
+    double[] ratios = new double[rounds];
+    Arrays.setAll(ratios, round -> with[round] / without[round]);
+    double rate = median(gemm);
+    int count = config.exits().layers().size();
+    ModelFlops flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
+    int tokens = config.train().microBatchSize() * config.data().sequenceLength();
+    return new Report(
+        type.toString().toLowerCase(java.util.Locale.ROOT),
+        Torch.threads(),
+        rounds,
+        ParameterCount.of(config.architecture()).total(),
+        tokens,
+        rate,
+        variant(config.exits().layers(), median(with), tokens, flops.total(count), rate),
+        variant(List.of(), median(without), tokens, flops.total(0), rate),
+        median(ratios) - 1,
+        flops.total(count) / flops.total(0) - 1);
+  }
+
+  static Device device(TrainConfig train) {
+    return switch (train.device()) {
+      case CPU -> Torch.cpu();
+      case CUDA -> Torch.cuda();
+    };
+  }
+
+  private static Variant variant(
+      List<Integer> exits, double seconds, int tokens, double flopsPerToken, double gemm) {
+    double rate = tokens * flopsPerToken / seconds;
+    return new Variant(exits, seconds, tokens / seconds, rate, rate / gemm);
+  }
+
+  /** The middle value; of an even number, the upper of the two. */
+  static double median(double[] values) {
+    double[] sorted = values.clone();
+    Arrays.sort(sorted);
+    return sorted[sorted.length / 2];
+  }
+
+  /** A model in training. */
+  static final class Subject implements AutoCloseable {
+    private final RunConfig config;
+    private final Decoder model;
+    private final Gradients gradients;
+    private final Optimizer optimizer;
+    private final Chain chain;
+    private final HeadChain headChain;
+    private final Objective objective;
+    private final Microbatch batch;
+    private int step;
+
+    Subject(RunConfig config, Architecture architecture, Learning learning, Device device) {
+      this.config = config;
+      int sequence = config.data().sequenceLength();
+      ParallelConfig alone = ParallelConfig.alone();
+      Slice slice = Placement.of(architecture, alone, sequence, learning).slices().getFirst();
+      model =
+          Decoder.allocate(
+              architecture,
+              learning,
+              Quantization.NONE,
+              Map.of(0, slice),
+              TensorParallel.alone(),
+              1,
+              device);
+      model.initialize(config.train().seed());
+      gradients = new Gradients(model.parameters());
+      optimizer = Optimizer.of(model.parameters(), config.optimizer());
+      TrainConfig train = config.train();
+      int layers = architecture.model().numLayers();
+      chain = new Chain(model, train.recompute(), LayerDropout.rates(0, layers));
+      headChain = new HeadChain(model, model.stages().getFirst());
+      int exits = architecture.exits().layers().size();
+      List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
+      weights.add(learning == Learning.EVERYTHING ? 1.0 : 0.0);
+      List<Double> temperatures = Collections.nCopies(weights.size(), 1.0);
+      objective =
+          new Objective(
+              weights,
+              temperatures,
+              config.exits().dynamicTokenWeights(),
+              config.exits().distillation());
+      batch = randomTokens(config);
+    }
+
+    private static Microbatch randomTokens(RunConfig config) {
+      Random random = new Random(config.train().seed());
+      int batch = config.train().microBatchSize();
+      int sequence = config.data().sequenceLength();
+      int vocabulary = config.model().vocabSize();
+      int[] inputs = random.ints((long) batch * sequence, 0, vocabulary).toArray();
+      int[] targets = random.ints((long) batch * sequence, 0, vocabulary).toArray();
+      float[] mask = new float[inputs.length];
+      Arrays.fill(mask, 1);
+      return new Microbatch(batch, sequence, inputs, targets, mask);
+    }
+
+    /** Takes a whole step, clipping and update included; its seconds. */
+    double step() {
+      long start = System.nanoTime();
+      step++;
+      gradients.start();
+      walk();
+      gradients.finish();
+      double norm = AdamW.norm(gradients); // Reading it waits for the device.
+      double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
+      optimizer.update(gradients, clip, config.optimizer().learningRate(), step);
+      Torch.synchronize(model.device());
+      return (System.nanoTime() - start) / 1e9;
+    }
+
+    private void walk() {
+      switch (model.learning()) {
+        case EVERYTHING -> chain.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+        case EXITS -> {
+          try (Scope scope = Scope.open()) {
+            headChain.tune(batch, Optional.empty(), objective, 1, gradients);
+          }
+        }
+        case EXITS_FROM_FINAL_HEAD -> {
+          try (HeadChain.Taps taps = headChain.forward(batch, Optional.empty())) {
+            taps.learn(taps.output(), objective, 1, gradients);
+          }
+        }
+      }
+    }
+
+    /** Bytes of its weights, gradients and optimizer state. */
+    long bytes() {
+      long learned = model.parameters().count();
+      long moments = optimizer.state().stream().mapToLong(piece -> piece.values().numel()).sum();
+      long weights = learned + model.parameters().frozenCount();
+      return weights * model.parameters().flat().element_size() + Float.BYTES * (learned + moments);
+    }
+
+    @Override
+    public void close() {
+      optimizer.close();
+      gradients.close();
+      model.close();
+    }
+  }
+}

@@ -1,0 +1,5 @@
+/** Benchmarks of training, decoding, pipelines, servers and the machine. */
+@NullMarked
+package org.eellm.bench;
+
+import org.jspecify.annotations.NullMarked;

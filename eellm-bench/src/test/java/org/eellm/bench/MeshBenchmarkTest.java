@@ -1,0 +1,51 @@
+package org.eellm.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.bench.MeshBenchmark.Comparison;
+import org.eellm.bench.MeshBenchmark.Report;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mesh;
+import org.eellm.train.TinyRun;
+import org.eellm.train.objective.HeadForward;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+final class MeshBenchmarkTest {
+  @TempDir private Path folder;
+
+  private List<Report> measure(boolean compared) {
+    RunConfig config = TinyRun.config(folder, "parallel.pp=2");
+    return InProcess.run(
+        new Mesh(1, 1, 2),
+        world -> MeshBenchmark.run(config, world, 2, compared, HeadForward.DEFERRED));
+  }
+
+  @Test
+  void run_compared_setsTheMeshBesideNoExitsAndOneRank() {
+    List<Report> reports = measure(true);
+
+    Report first = reports.getFirst();
+    assertThat(first.microbatches()).isEqualTo(2);
+    assertThat(first.bubble()).isCloseTo(1.0 / 3, within(1e-12));
+    assertThat(first.measured().exits()).containsExactly(1, 2);
+    assertThat(first.measured().tokensPerSecond() * first.measured().stepSeconds())
+        .isCloseTo(4 * 16, within(1e-6));
+    Comparison others = first.comparison().orElseThrow();
+    assertThat(others.withoutExits().exits()).isEmpty();
+    assertThat(others.alone().exits()).containsExactly(1, 2);
+    assertThat(others.alone().waiting()).isZero();
+    assertThat(others.limit()).isCloseTo(4.0 / 3, within(1e-12));
+    assertThat(reports.getLast().comparison()).isEmpty();
+  }
+
+  @Test
+  void run_meshOnly_comparesWithNothing() {
+    assertThat(measure(false)).extracting(Report::comparison).containsOnly(Optional.empty());
+  }
+}

@@ -1,0 +1,90 @@
+package org.eellm.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.eellm.decode.engine.KernelChoice;
+import org.eellm.kernel.machine.ProcessorCache;
+import org.eellm.kernel.product.MicroKernels;
+import org.eellm.kernel.product.MicroKernels.Availability;
+import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * What multiplies when a CPU decodes, and what it finds here.
+ *
+ * @param choice the user's, by {@value KernelChoice#PROPERTY}
+ * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
+ * @param microKernels whether oneDNN's micro-kernels can be used
+ * @param reason why they cannot
+ * @param vectorBits of the Vector API's vectors
+ * @param lastCacheBytes of the processor's last cache
+ * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
+ *     where it does not tell
+ */
+record DecodingKernels(
+    KernelChoice choice,
+    String bfloat16,
+    boolean microKernels,
+    Optional<String> reason,
+    int vectorBits,
+    long lastCacheBytes,
+    Optional<String> hugePages) {
+  private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
+  private static final Pattern CHOSEN = Pattern.compile("\\[(\\w+)]");
+
+  /**
+   * Looks for them. libtorch has to be loaded.
+   *
+   * @param choice the user's
+   */
+  static DecodingKernels find(KernelChoice choice) throws IOException {
+    Availability micro = MicroKernels.find();
+    return new DecodingKernels(
+        choice,
+        ProductKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
+        micro instanceof Availability.Present,
+        micro instanceof Availability.Absent(String reason)
+            ? Optional.of(reason)
+            : Optional.empty(),
+        Lanes.FLOATS.vectorBitSize(),
+        ProcessorCache.bytes(),
+        Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());
+  }
+
+  /** The word in brackets, as in {@code always [madvise] never}. */
+  static Optional<String> chosen(String words) {
+    Matcher matcher = CHOSEN.matcher(words);
+    return matcher.find() ? Optional.of(matcher.group(1)) : Optional.empty();
+  }
+
+  /** What is said to people, line by line. */
+  List<String> lines() {
+    String vectors = "the Vector API, " + vectorBits + " bits";
+    return switch (choice) {
+      case VECTORS -> List.of(vectors + ", since eellm.kernel says so", memory());
+      case FASTEST ->
+          List.of(
+              "bfloat16 products: " + bfloat16,
+              "oneDNN's micro-kernels: " + reason.orElse("present"),
+              "float32 and int8 products, all else: " + vectors,
+              memory(),
+              "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
+    };
+  }
+
+  private String memory() {
+    String pages =
+        switch (hugePages.orElse("")) {
+          case "always", "madvise" -> "huge pages for weights";
+          case "never" -> "no huge pages, which slows reading weights";
+          default -> "huge pages unknown";
+        };
+    return "last cache %d KiB, %s".formatted(lastCacheBytes >> 10, pages);
+  }
+}

@@ -1,0 +1,22 @@
+package org.eellm.cli;
+
+import picocli.CommandLine;
+
+/** The {@code eellm} program. */
+public final class Main {
+  private Main() {}
+
+  /** Runs a command and ends the process with its exit code; see {@link RootCommand}. */
+  public static void main(String[] args) {
+    System.exit(run(RootCommand.commandLine(args), args));
+  }
+
+  /** Runs a command; whatever it throws becomes a line on stderr and an exit code. */
+  public static int run(CommandLine commandLine, String... args) {
+    try {
+      return commandLine.execute(args);
+    } catch (Error error) { // picocli hands exceptions to Failures, but lets errors through.
+      return new Failures().report(error, commandLine);
+    }
+  }
+}

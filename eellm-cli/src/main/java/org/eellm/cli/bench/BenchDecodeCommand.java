@@ -1,0 +1,257 @@
+package org.eellm.cli.bench;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import org.eellm.bench.DecodeBenchmark;
+import org.eellm.bench.DecodeBenchmark.EngineStep;
+import org.eellm.bench.DecodeBenchmark.Mode;
+import org.eellm.bench.DecodeBenchmark.Plan;
+import org.eellm.bench.DecodeBenchmark.Report;
+import org.eellm.cli.RootCommand;
+import org.eellm.cli.SourceCommit;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.QuantizationOptions;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.Quantization;
+import org.eellm.config.RunConfig;
+import org.eellm.decode.DecodeStats;
+import org.eellm.decode.engine.StepShape;
+import org.eellm.decode.engine.StepShape.Owner;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm bench decode}: what rows cost, and decoding with each exit forced. */
+@Command(
+    name = "decode",
+    description = {
+      "Tell what rows cost in a layer, a head and a step, beside bytes and arithmetic at the rates"
+          + " measured in the same run, and time decoding with each exit forced.",
+      "docs/benchmarks.md describes the report."
+    })
+final class BenchDecodeCommand implements Callable<Integer> {
+  private static final int PROMPT_AND_MORE = 32;
+  private static final int CONTEXT = 64;
+  private static final int MOST_ROWS = 256;
+
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+  @Mixin private BenchOptions options;
+  @Mixin private QuantizationOptions quantizationOptions;
+
+  @Option(
+      names = "--batch-size",
+      split = ",",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Texts at once, one number or several (default: ${DEFAULT-VALUE}).")
+  private List<Integer> batches;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      defaultValue = "96",
+      description = "Tokens of each text (default: ${DEFAULT-VALUE}).")
+  private int tokens;
+
+  @Option(
+      names = "--rows",
+      split = ",",
+      paramLabel = "N",
+      defaultValue = "1,2,4,8,16",
+      description =
+          "Rows of steps whose costs are told (default: ${DEFAULT-VALUE}); 1, which the others are"
+              + " held against, is always among them.")
+  private List<Integer> rows;
+
+  @Option(
+      names = "--context",
+      split = ",",
+      paramLabel = "N",
+      description =
+          "Positions before these rows, one number or several; "
+              + CONTEXT
+              + " by default, or half of what the model has.")
+  private List<Integer> contexts = List.of();
+
+  @Option(
+      names = "--sequences",
+      description = "Tell also what rows of as many different sequences cost.")
+  private boolean sequences;
+
+  /** The options of a run, for {@code --json}. */
+  private record Options(
+      List<String> arguments,
+      int rounds,
+      List<Integer> batchSizes,
+      int maxTokens,
+      Quantization quantize,
+      Quantization quantizeHeads,
+      List<Integer> rows,
+      List<Integer> contexts,
+      boolean sequences) {}
+
+  /**
+   * What {@code --json} prints.
+   *
+   * @param commit of the source tree, where there is one
+   */
+  private record Output(
+      String eellm,
+      Optional<String> commit,
+      BenchMachine machine,
+      Options options,
+      Report report) {}
+
+  @Override
+  public Integer call() {
+    RunConfig config = options.read(spec);
+    batches = batches.stream().distinct().toList();
+    rows = Stream.concat(Stream.of(1), rows.stream()).distinct().sorted().toList();
+    int positions = config.model().maxPositions();
+    if (contexts.isEmpty()) {
+      contexts = List.of(Math.min(CONTEXT, positions / 2));
+    }
+    contexts = contexts.stream().distinct().toList();
+    check(positions);
+    Plan plan = new Plan(options.rounds(), batches, tokens, shapes());
+    MatrixQuantization quantization =
+        quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
+    Report report = DecodeBenchmark.run(config, quantization, plan);
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      Options used =
+          new Options(
+              options.arguments(),
+              options.rounds(),
+              batches,
+              tokens,
+              quantization.layers(),
+              quantization.heads(),
+              rows,
+              contexts,
+              sequences);
+      JsonOption.print(
+          out,
+          new Output(
+              RootCommand.Version.number(),
+              SourceCommit.find(),
+              BenchMachine.here(),
+              used,
+              report));
+    } else {
+      print(report, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private void check(int positions) {
+    for (int batch : batches) {
+      require(batch >= 1, "--batch-size: %d is below 1; use 1 or more", batch);
+    }
+    require(tokens >= 2, "--max-tokens: %d is below 2; use 2 or more", tokens);
+    require(
+        tokens + PROMPT_AND_MORE <= positions,
+        "--max-tokens: %d with a prompt is beyond model.max_positions %d; use at most %d",
+        tokens,
+        positions,
+        positions - PROMPT_AND_MORE);
+    for (int count : rows) {
+      require(
+          count >= 1 && count <= MOST_ROWS,
+          "--rows: %d is outside 1..%d; use a number of these",
+          count,
+          MOST_ROWS);
+    }
+    int most = rows.getLast();
+    for (int context : contexts) {
+      require(context >= 0, "--context: %d is below 0; use 0 or more", context);
+      require(
+          context + most <= positions,
+          "--context: %d and %d rows are beyond model.max_positions %d; use at most %d, fewer"
+              + " --rows, or --set model.max_positions=%d",
+          context,
+          most,
+          positions,
+          Math.max(0, positions - most),
+          context + most);
+    }
+  }
+
+  private void require(boolean condition, String message, Object... values) {
+    if (!condition) {
+      throw new ParameterException(spec.commandLine(), message.formatted(values));
+    }
+  }
+
+  private List<StepShape> shapes() {
+    List<StepShape> shapes = new ArrayList<>();
+    for (int context : contexts) {
+      rows.forEach(count -> shapes.add(new StepShape(count, Owner.SEQUENCE, context)));
+      if (sequences) {
+        rows.stream()
+            .filter(count -> count > 1)
+            .forEach(count -> shapes.add(new StepShape(count, Owner.SEQUENCES, context)));
+      }
+    }
+    return shapes;
+  }
+
+  private static void print(Report report, PrintWriter out) {
+    out.printf(
+        "%s, %d threads, median of %d rounds%n", report.dtype(), report.threads(), report.rounds());
+    report.costs().ifPresent(costs -> DecodeCostsText.print(out, costs));
+    print(report.engine(), out);
+    out.printf(
+        Locale.ROOT,
+        "%ntexts of %d tokens, each of which leaves at one head; weights are read at %.1f GB/s%n",
+        report.tokens(),
+        report.readBytesPerSecond() / 1e9);
+    out.println("texts  head      layer  tokens/s  weights MB  GB/s  speed-up  ideal  of ideal");
+    for (Mode mode : report.modes()) {
+      out.printf(
+          "%5d  %-9s %5d %9.1f %11.1f %5.1f %9.2f %6.2f %8.0f %%%n",
+          mode.batch(),
+          mode.head(),
+          mode.layer(),
+          mode.tokensPerSecond(),
+          mode.bytesPerToken() / 1e6,
+          mode.readBytesPerSecond() / 1e9,
+          mode.speedup(),
+          mode.ideal(),
+          100 * mode.shareOfIdeal());
+    }
+    out.flush();
+  }
+
+  private static void print(List<EngineStep> steps, PrintWriter out) {
+    out.println("the full model's steps as an engine takes them");
+    out.println(
+        "texts  us a step  driven directly  passes, %  policies, sampling  listeners   rest");
+    for (EngineStep step : steps) {
+      double choosing = step.share(DecodeStats.CHOOSING);
+      double listeners = step.share(DecodeStats.LISTENERS);
+      double rest = step.share(DecodeStats.REST);
+      out.printf(
+          "%5d %10.1f %16s %10.1f %19.1f %10.1f %6.1f%n",
+          step.batch(),
+          step.microseconds(),
+          step.runnerMicroseconds().isPresent()
+              ? "%.1f".formatted(step.runnerMicroseconds().getAsDouble())
+              : "-",
+          100 * (1 - choosing - listeners - rest),
+          100 * choosing,
+          100 * listeners,
+          100 * rest);
+    }
+  }
+}

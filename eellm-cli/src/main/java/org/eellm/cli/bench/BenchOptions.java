@@ -1,0 +1,72 @@
+package org.eellm.cli.bench;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+
+/** What every benchmark takes, as a mixin: the model and the number of rounds. */
+final class BenchOptions {
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description = "The run's configuration in YAML (default: configs/30m.yaml).")
+  private Optional<Path> file = Optional.empty();
+
+  @Option(
+      names = "--set",
+      paramLabel = "SECTION.KEY=VALUE",
+      description = "Override a setting, as in --set model.dtype=float32.")
+  private List<String> overrides = List.of();
+
+  @Option(
+      names = "--rounds",
+      defaultValue = "15",
+      description = "Measurements of each kind (default: ${DEFAULT-VALUE}).")
+  private int rounds;
+
+  /** The configuration; its vocabulary's size must be given, since there is no tokenizer. */
+  RunConfig read(CommandSpec spec) {
+    return read(spec, List.of());
+  }
+
+  /** The configuration with more overrides. */
+  RunConfig read(CommandSpec spec, List<String> more) {
+    requireAtLeast(spec, "--rounds", rounds, 1);
+    List<String> all = Stream.concat(overrides.stream(), more.stream()).toList();
+    RunConfig config =
+        file.map(path -> ConfigFile.read(path, all)).orElseGet(() -> ConfigFile.preset("30m", all));
+    if (config.model().vocabSize() == 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
+              + " model.vocab_size=8192");
+    }
+    return config;
+  }
+
+  /** These options as arguments. */
+  List<String> arguments() {
+    List<String> arguments = new ArrayList<>(List.of("--rounds", Integer.toString(rounds)));
+    file.ifPresent(path -> arguments.addAll(List.of("--config", path.toString())));
+    overrides.forEach(setting -> arguments.addAll(List.of("--set", setting)));
+    return arguments;
+  }
+
+  int rounds() {
+    return rounds;
+  }
+
+  static void requireAtLeast(CommandSpec spec, String name, int value, int least) {
+    if (value < least) {
+      throw new ParameterException(
+          spec.commandLine(), "%s: %d is below %d".formatted(name, value, least));
+    }
+  }
+}

@@ -1,0 +1,68 @@
+package org.eellm.cli.bench;
+
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.eellm.bench.PromptBenchmark;
+import org.eellm.bench.PromptBenchmark.Prompt;
+import org.eellm.bench.PromptBenchmark.Report;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm bench prompt}: how long prompts take to their first token. */
+@Command(
+    name = "prompt",
+    description = "Time prompts up to their first token, in the full model with random weights.")
+final class BenchPromptCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+  @Mixin private BenchOptions options;
+
+  @Option(
+      names = "--lengths",
+      split = ",",
+      paramLabel = "N",
+      defaultValue = "128,512",
+      description = "Tokens of a prompt, for each measurement (default: ${DEFAULT-VALUE}).")
+  private List<Integer> lengths;
+
+  @Override
+  public Integer call() {
+    RunConfig config = options.read(spec);
+    int context = config.model().maxPositions();
+    for (int length : lengths) {
+      BenchOptions.requireAtLeast(spec, "--lengths", length, 1);
+      if (length >= context) {
+        throw new ParameterException(
+            spec.commandLine(),
+            "--lengths: %d with a token more is beyond model.max_positions %d; use at most %d"
+                .formatted(length, context, context - 1));
+      }
+    }
+    Report report = PromptBenchmark.run(config, lengths, options.rounds());
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, report);
+    } else {
+      print(report, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private static void print(Report report, PrintWriter out) {
+    out.printf(
+        "%s, %d threads, median of %d rounds%n", report.dtype(), report.threads(), report.rounds());
+    out.println("prompt  first token ms  tokens/s");
+    for (Prompt prompt : report.prompts()) {
+      out.printf(
+          "%6d %15.1f %9.0f%n", prompt.tokens(), 1e3 * prompt.seconds(), prompt.tokensPerSecond());
+    }
+  }
+}

@@ -1,0 +1,63 @@
+package org.eellm.cli.bench;
+
+import java.io.PrintWriter;
+import java.util.concurrent.Callable;
+import org.eellm.bench.TuneBenchmark;
+import org.eellm.bench.TuneBenchmark.Report;
+import org.eellm.bench.TuneBenchmark.Variant;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.config.ConfigException;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm bench tune}: steps that tune exits beside steps that train the whole model. */
+@Command(
+    name = "tune",
+    description = "Time steps that tune the exits beside steps that train the whole model.")
+final class BenchTuneCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+  @Mixin private BenchOptions options;
+
+  @Override
+  public Integer call() {
+    RunConfig config = options.read(spec);
+    if (config.exits().layers().isEmpty()) {
+      throw new ConfigException(
+          "exits.layers: is empty, and there is nothing to tune; use --set exits.layers=[2]");
+    }
+    Report report = TuneBenchmark.run(config, options.rounds());
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, report);
+    } else {
+      print(report, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private static void print(Report report, PrintWriter out) {
+    out.printf(
+        "exits %s of %d layers, %s, %d tokens a step, %d threads, median of %d rounds%n",
+        report.exits(),
+        report.layers(),
+        report.dtype(),
+        report.tokensPerStep(),
+        report.threads(),
+        report.rounds());
+    out.printf("%-24s %8s %10s %10s %10s%n", "learns", "layers", "ms a step", "of training", "MB");
+    for (Variant variant : report.variants()) {
+      out.printf(
+          "%-24s %8d %10.0f %11.2f %10.0f%n",
+          variant.learning().replace('_', ' '),
+          variant.layers(),
+          1e3 * variant.stepSeconds(),
+          variant.timeOfTraining(),
+          variant.bytes() / 1e6);
+    }
+  }
+}

@@ -1,0 +1,262 @@
+package org.eellm.cli.convert;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.Bytes;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.convert.ExitEditor;
+import org.eellm.convert.Inspection;
+import org.eellm.convert.Inspection.StageMemory;
+import org.eellm.convert.Inspection.TensorCheck;
+import org.eellm.convert.ModelReader;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm inspect}: what a model's files hold. */
+@Command(
+    name = "inspect",
+    description =
+        "Says what a model of any layout is: shapes, exits, parameters, number formats, and the"
+            + " memory to serve and to train it.",
+    mixinStandardHelpOptions = true)
+public final class InspectCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+
+  @Parameters(paramLabel = "PATH", description = "What --model of eellm convert takes.")
+  private Path path;
+
+  @Option(
+      names = "--tp",
+      defaultValue = "1",
+      paramLabel = "N",
+      description = "Tensor-parallel ranks to train on (default: ${DEFAULT-VALUE}).")
+  private int tp;
+
+  @Option(
+      names = "--dp",
+      defaultValue = "1",
+      paramLabel = "N",
+      description = "Data-parallel ranks to train on (default: ${DEFAULT-VALUE}).")
+  private int dp;
+
+  @Option(
+      names = "--pp",
+      defaultValue = "1",
+      paramLabel = "N",
+      description = "Pipeline stages to train on (default: ${DEFAULT-VALUE}).")
+  private int pp;
+
+  @Option(
+      names = "--check",
+      description = "Read all values, too: checksums, and values that are NaN or infinite.")
+  private boolean check;
+
+  /** What {@code --json} prints. */
+  record Report(
+      String kind,
+      ModelConfig model,
+      Exits exits,
+      Map<String, Long> parameters,
+      long totalParameters,
+      Map<SafetensorsType, Long> formats,
+      long bytes,
+      Memory memory,
+      Optional<List<TensorCheck>> tensors) {}
+
+  /** The exits; no layers if there are none. */
+  record Exits(List<Integer> layers, String head, boolean tieOutput) {}
+
+  /**
+   * Bytes.
+   *
+   * @param context cache of one text as long as the model's context
+   */
+  record Memory(
+      long serveWeights, long serveCachePerToken, long context, List<StageMemory> training) {}
+
+  @Override
+  public Integer call() {
+    for (int size : new int[] {tp, dp, pp}) {
+      if (size < 1) {
+        throw new ConfigException("--tp, --dp, --pp: " + size + " is below 1; use 1 or more");
+      }
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    try (SourceModel model = ModelReader.open(path)) {
+      int layers = model.architecture().model().numLayers();
+      if (pp > layers) {
+        throw new ConfigException(
+            "--pp: %d stages are more than the model's %d layers; use at most %d"
+                .formatted(pp, layers, layers));
+      }
+      Inspection inspection = Inspection.of(model);
+      List<StageMemory> training = inspection.training(tp, dp, pp);
+      Optional<List<TensorCheck>> tensors =
+          check ? Optional.of(Inspection.check(model)) : Optional.empty();
+      if (json.requested()) {
+        JsonOption.print(out, report(inspection, training, tensors));
+      } else {
+        print(out, inspection, training, tensors);
+      }
+      out.flush();
+      return ExitCode.OK;
+    }
+  }
+
+  private static Report report(
+      Inspection inspection, List<StageMemory> training, Optional<List<TensorCheck>> tensors) {
+    Architecture architecture = inspection.architecture();
+    return new Report(
+        inspection.kind(),
+        architecture.model(),
+        new Exits(
+            architecture.exits().layers(),
+            ExitEditor.kind(architecture.exits()),
+            architecture.exits().tieOutput()),
+        inspection.parameters(),
+        inspection.total(),
+        inspection.formats(),
+        inspection.bytes(),
+        new Memory(
+            inspection.weightBytes(),
+            inspection.cacheBytesPerToken(),
+            inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
+            training),
+        tensors);
+  }
+
+  private void print(
+      PrintWriter out,
+      Inspection inspection,
+      List<StageMemory> training,
+      Optional<List<TensorCheck>> tensors) {
+    ModelConfig model = inspection.architecture().model();
+    line(out, "kind", inspection.kind());
+    line(
+        out,
+        "shape",
+        "%d layers, hidden %d, inner %d, %d heads of %d, %d key/value heads, vocabulary %d, context %d"
+            .formatted(
+                model.numLayers(),
+                model.hiddenSize(),
+                model.ffnHiddenSize(),
+                model.numHeads(),
+                model.headDim(),
+                model.numKeyValueHeads(),
+                model.vocabSize(),
+                model.maxPositions()));
+    line(
+        out,
+        "parts",
+        "%s, %s, %s%s%s%s%s%s"
+            .formatted(
+                name(model.normalization()),
+                name(model.positionEmbedding()),
+                name(model.activation()),
+                model.residual() == Residual.PARALLEL ? ", parallel residuals" : "",
+                model.linearBias() ? ", biases" : "",
+                model.qkvBias() ? ", biases of queries, keys and values" : "",
+                model.qkNorm() ? ", norms of queries and keys" : "",
+                model.tieEmbeddings() ? ", output matrix tied" : ""));
+    List<Integer> exits = inspection.architecture().exits().layers();
+    line(
+        out,
+        "exits",
+        exits.isEmpty()
+            ? "none"
+            : "after layers %s; head: %s"
+                .formatted(
+                    exits.stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                    ExitEditor.kind(inspection.architecture().exits())));
+    line(
+        out,
+        "parameters",
+        "%,d: %s"
+            .formatted(
+                inspection.total(),
+                inspection.parameters().entrySet().stream()
+                    .map(
+                        part ->
+                            "%s %,d".formatted(part.getKey().replace('_', ' '), part.getValue()))
+                    .collect(Collectors.joining(", "))));
+    line(
+        out,
+        "files",
+        "%s in %s"
+            .formatted(
+                Bytes.text(inspection.bytes()),
+                inspection.formats().keySet().stream()
+                    .map(SafetensorsType::name)
+                    .collect(Collectors.joining(", "))));
+    line(
+        out,
+        "to serve",
+        "%s of weights in %s, and %s for a token's keys and values (%s for a text of %d)"
+            .formatted(
+                Bytes.text(inspection.weightBytes()),
+                name(model.dtype()),
+                Bytes.text(inspection.cacheBytesPerToken()),
+                Bytes.text(inspection.cacheBytesPerToken() * model.maxPositions()),
+                model.maxPositions()));
+    for (StageMemory stage : training) {
+      line(
+          out,
+          stage.stage() == 0 ? "to train" : "",
+          "%s%s a rank, without activations (tp %d, dp %d, pp %d)"
+              .formatted(
+                  training.size() > 1
+                      ? "stage %d, layers %d to %d: "
+                          .formatted(
+                              stage.stage(), stage.layers().getFirst(), stage.layers().getLast())
+                      : "",
+                  Bytes.text(stage.bytes()),
+                  tp,
+                  dp,
+                  pp));
+    }
+    tensors.ifPresent(all -> printChecks(out, all));
+  }
+
+  private static void printChecks(PrintWriter out, List<TensorCheck> tensors) {
+    List<TensorCheck> bad = tensors.stream().filter(tensor -> tensor.notFinite() > 0).toList();
+    line(
+        out,
+        "values",
+        bad.isEmpty()
+            ? "all of %d tensors are finite".formatted(tensors.size())
+            : "%d of %d tensors hold values that are NaN or infinite"
+                .formatted(bad.size(), tensors.size()));
+    for (TensorCheck tensor : bad) {
+      line(out, "", "%s: %d values".formatted(tensor.name(), tensor.notFinite()));
+    }
+    for (TensorCheck tensor : tensors) {
+      out.printf("%s  %s %s %s%n", tensor.sha256(), tensor.name(), tensor.type(), tensor.shape());
+    }
+  }
+
+  private static String name(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
+  }
+
+  private static void line(PrintWriter out, String name, String text) {
+    out.printf("%-11s %s%n", name, text);
+  }
+}

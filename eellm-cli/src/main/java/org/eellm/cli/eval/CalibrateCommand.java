@@ -1,0 +1,392 @@
+package org.eellm.cli.eval;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.function.DoubleFunction;
+import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.OutputPath;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.Engine;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.request.Limits;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.ExitTrace;
+import org.eellm.eval.LearnThenTest;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.ReliabilityPlot;
+import org.eellm.eval.Subject;
+import org.eellm.eval.Temperatures;
+import org.eellm.eval.sweep.TextLosses;
+import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskFile;
+import org.eellm.eval.task.TaskSpec;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm calibrate}: the lowest threshold that keeps a promise about the text. */
+@Command(
+    name = "calibrate",
+    description =
+        "Finds the lowest threshold at which tokens, texts or answers, in all likelihood, are as"
+            + " good as the full model's; docs/evaluation.md says how.")
+public final class CalibrateCommand implements Callable<Integer> {
+  private static final String TOKENS = "tokens";
+
+  private static final int MAX_TOKENS = 64;
+
+  /** Of thresholds, where tokens are compared; those of texts, which take long, are coarser. */
+  private static final int STEPS = 100;
+
+  private static final int STEPS_OF_TEXTS = 20;
+
+  /** One of so many prompts serves for temperatures, and not for the promise. */
+  private static final int PART_FOR_TEMPERATURES = 4;
+
+  @Spec private CommandSpec spec;
+  @Mixin private ModelOptions modelOptions;
+  @Mixin private LimitOption limit;
+
+  @Option(
+      names = "--prompts",
+      paramLabel = "FILE",
+      description = "Prompts that the model has not seen, one a line; the more, the better.")
+  private Optional<Path> prompts;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "FILE",
+      description = "File to write, for --calibration of generate, chat, eval and serve.")
+  private Path output;
+
+  @Option(
+      names = "--loss",
+      paramLabel = "LOSS",
+      description =
+          "What the promise is of: tokens, the share that differs from the full model's, by"
+              + " default; or 1 less a metric between a text and the full model's, as in rouge_l"
+              + " or f1.")
+  private Optional<String> loss;
+
+  @Option(
+      names = "--task",
+      paramLabel = "TASK",
+      description =
+          "In place of --loss: how much lower than the full model's an answer's score is, by the"
+              + " first metric of this task of eellm eval.")
+  private Optional<String> task;
+
+  @Option(names = "--data", paramLabel = "DIR", description = "For --task: folder of the data set.")
+  private Optional<Path> data;
+
+  @Option(
+      names = "--temperatures",
+      description =
+          "Fit a temperature to each exit, with a quarter of the prompts (all, with --task); the"
+              + " policy sees the exits at these.")
+  private boolean fitsTemperatures;
+
+  @Option(
+      names = "--picture",
+      paramLabel = "FILE",
+      description = "PNG file for the exits' reliability diagrams.")
+  private Optional<Path> picture;
+
+  @Option(
+      names = "--delta",
+      paramLabel = "X",
+      defaultValue = "0.05",
+      description = "The loss promised, on average over texts; ${DEFAULT-VALUE} by default.")
+  private double delta;
+
+  @Option(
+      names = "--epsilon",
+      paramLabel = "X",
+      defaultValue = "0.05",
+      description =
+          "Probability with which the promise may fail, over the draw of the prompts;"
+              + " ${DEFAULT-VALUE} by default.")
+  private double epsilon;
+
+  @Option(
+      names = "--policy",
+      paramLabel = "POLICY",
+      defaultValue = "max-probability",
+      description = "max-probability or margin; ${DEFAULT-VALUE} by default.")
+  private ThresholdKind kind;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description = "Most tokens of each prompt's text; 64 by default.")
+  private Optional<Integer> maxTokens;
+
+  @Option(
+      names = "--draft-vocabulary",
+      paramLabel = "N",
+      description =
+          "Also let exits draft from the N ids that the model writes most often after the prompts;"
+              + " draft_vocabulary.json in the model's folder keeps them.")
+  private Optional<Integer> draftVocabulary;
+
+  @Option(
+      names = "--splits",
+      paramLabel = "N",
+      defaultValue = "100",
+      description =
+          "Also calibrate on N random halves of the prompts, and tell on how many of the other"
+              + " halves the promise was broken; ${DEFAULT-VALUE} by default.")
+  private int splits;
+
+  /**
+   * What stays below delta.
+   *
+   * @param words for it
+   * @param steps of thresholds
+   */
+  private record Promise(String words, int steps, Losses losses) {}
+
+  /** Each text's loss at a threshold. */
+  @FunctionalInterface
+  private interface Losses {
+    DoubleFunction<double[]> of(
+        Subject subject,
+        List<OwnText> texts,
+        ExitTrace trace,
+        DoubleFunction<Calibration> calibrations);
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    requireSense();
+    Promise promise = promise();
+    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, promise.steps());
+    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
+    int fitted = forTemperatures(lines.size());
+    if (task.isEmpty()) {
+      int fewest = test.fewest();
+      while (fewest - forTemperatures(fewest) < test.fewest()) {
+        fewest++;
+      }
+      requireEnough(prompts.orElseThrow().toString(), lines.size(), fewest);
+    }
+    try (LoadedModel model = modelOptions.load();
+        Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      List<Integer> exits = model.architecture().exits().layers();
+      if (exits.isEmpty()) {
+        throw new EvalException(
+            model.folder() + ": the model has no exits to calibrate; add some with add-exits");
+      }
+      Subject subject = model.subject(engine);
+      List<OwnText> texts =
+          OwnText.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
+      if (draftVocabulary.isPresent()) {
+        writeDraftVocabulary(model, texts);
+      }
+      SortedMap<Integer, Double> temperatures =
+          fitsTemperatures
+              ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
+              : new TreeMap<>();
+      List<OwnText> others = texts.subList(fitted, texts.size());
+      ExitTrace plain = ExitTrace.of(subject, others, kind, Map.of());
+      ExitTrace trace =
+          fitsTemperatures ? ExitTrace.of(subject, others, kind, temperatures) : plain;
+      DoubleFunction<Calibration> calibrations =
+          threshold -> {
+            TreeMap<Integer, Double> thresholds = new TreeMap<>();
+            exits.forEach(layer -> thresholds.put(layer, threshold));
+            return new Calibration(kind, thresholds, temperatures);
+          };
+      DoubleFunction<double[]> losses = promise.losses().of(subject, others, trace, calibrations);
+      if (task.isPresent()) {
+        requireEnough(task.get(), losses.apply(test.thresholds().getFirst()).length, test.fewest());
+      }
+      reportExits(plain, trace, temperatures);
+      picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
+      report(promise, trace, test, losses, calibrations);
+    }
+    return ExitCode.OK;
+  }
+
+  private void writeDraftVocabulary(LoadedModel model, List<OwnText> texts) throws IOException {
+    List<List<Integer>> written = texts.stream().map(OwnText::continuation).toList();
+    DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size())
+        .write(model.folder());
+  }
+
+  private void reportExits(
+      ExitTrace plain, ExitTrace trace, SortedMap<Integer, Double> temperatures) {
+    if (plain.tokens() == 0) {
+      return;
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    for (int i = 0; i < plain.exits().size(); i++) {
+      int layer = plain.exits().get(i);
+      out.printf(
+          "exit %d: agrees on %.1f %% of %,d tokens, expected calibration error %.3f%s%n",
+          layer,
+          100 * plain.agreement(i),
+          plain.tokens(),
+          plain.calibrationError(i),
+          temperatures.containsKey(layer)
+              ? ", %.3f at temperature %.2f"
+                  .formatted(trace.calibrationError(i), temperatures.get(layer))
+              : "");
+    }
+  }
+
+  private void report(
+      Promise promise,
+      ExitTrace trace,
+      LearnThenTest test,
+      DoubleFunction<double[]> losses,
+      DoubleFunction<Calibration> calibrations)
+      throws IOException {
+    PrintWriter out = spec.commandLine().getOut();
+    double highest = test.thresholds().getFirst();
+    double chosen =
+        test.threshold(losses)
+            .orElseThrow(
+                () ->
+                    new EvalException(
+                        "these texts support no threshold: already at %s, the mean loss is %.3f; use a larger --delta, or more prompts"
+                            .formatted(highest, mean(losses.apply(highest)))));
+    calibrations.apply(chosen).write(output);
+    double[] found = losses.apply(chosen);
+    out.printf(
+        "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
+        chosen, 1 - epsilon, promise.words(), delta, mean(found), found.length);
+    if (trace.tokens() > 0) {
+      out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
+    }
+    out.printf("written to %s%n", output);
+    if (splits > 0) {
+      LearnThenTest.Halves halves = test.halves(found.length, splits, 0, losses);
+      out.printf(
+          "%d random halves: a threshold in %d, of which the other half broke the promise in %d%n",
+          splits, halves.found(), halves.broken());
+    }
+    out.flush();
+  }
+
+  private Promise promise() {
+    if (task.isPresent()) {
+      TaskSpec asked = TaskFile.read(task.get());
+      return new Promise(
+          "what an answer's score of " + task.get() + " falls by",
+          STEPS_OF_TEXTS,
+          (subject, texts, trace, calibrations) ->
+              TextLosses.ofTask(
+                  subject,
+                  asked,
+                  data.orElseThrow(),
+                  limit.items(),
+                  EvalCommand.SEED,
+                  calibrations));
+    }
+    String name = loss.orElse(TOKENS);
+    if (name.equals(TOKENS)) {
+      return new Promise(
+          "the share of a text's tokens that differ",
+          STEPS,
+          (subject, texts, trace, calibrations) -> trace::losses);
+    }
+    Metric metric = metric(name);
+    return new Promise(
+        "1 less the %s of a text and the full model's".formatted(name),
+        STEPS_OF_TEXTS,
+        (subject, texts, trace, calibrations) ->
+            TextLosses.ofPrompts(
+                subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
+  }
+
+  private void requireSense() {
+    OutputPath.requireFile("--output", output);
+    picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
+    if (kind == ThresholdKind.ENTROPY) {
+      throw new ConfigException(
+          "--policy: entropy has no upper bound to begin at; use max-probability or margin");
+    }
+    if (maxTokens.orElse(MAX_TOKENS) < 1 || splits < 0) {
+      throw new ConfigException(
+          "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
+              .formatted(maxTokens.orElse(MAX_TOKENS), splits));
+    }
+    if (task.isPresent() != data.isPresent()) {
+      throw new ConfigException("--task and --data go together; give both or neither");
+    }
+    if (task.isPresent() && loss.isPresent()) {
+      throw new ConfigException(
+          "--loss has no effect with --task, whose metric it is; leave it out");
+    }
+    if (limit.isPresent() && task.isEmpty()) {
+      throw new ConfigException("--limit is for --task; leave it out");
+    }
+    limit.require();
+    if (prompts.isEmpty() && task.isPresent() && maxTokens.isPresent()) {
+      throw new ConfigException(
+          "--max-tokens has no effect without --prompts: a task has its own; leave it out");
+    }
+    if (draftVocabulary.orElse(1) < 1) {
+      throw new ConfigException(
+          "--draft-vocabulary: %d is below 1; use 1 or more".formatted(draftVocabulary.get()));
+    }
+    if (prompts.isEmpty() && draftVocabulary.isPresent()) {
+      throw new ConfigException(
+          "--draft-vocabulary needs --prompts, after which the model writes; give a file");
+    }
+    if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || picture.isPresent())) {
+      throw new ConfigException(
+          "--prompts: is missing; %s"
+              .formatted(
+                  task.isEmpty()
+                      ? "give a file with one a line"
+                      : "--temperatures and --picture need texts beside the task"));
+    }
+  }
+
+  private static Metric metric(String name) {
+    return Arrays.stream(Metric.values())
+        .filter(metric -> metric.toString().equals(name.toLowerCase(Locale.ROOT)))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new ConfigException(
+                    "--loss: '%s' is unknown; use tokens, or a metric such as rouge_l or f1"
+                        .formatted(name)));
+  }
+
+  /** How many of so many prompts are kept from the promise, for the temperatures. */
+  private int forTemperatures(int prompts) {
+    return fitsTemperatures && task.isEmpty() ? Math.ceilDiv(prompts, PART_FOR_TEMPERATURES) : 0;
+  }
+
+  private static void requireEnough(String source, int texts, int fewest) {
+    if (texts < fewest) {
+      throw new EvalException(
+          "%s: %d prompts cannot support the promise, even without any loss; give at least %d, or a larger --delta or --epsilon"
+              .formatted(source, texts, fewest));
+    }
+  }
+
+  private static double mean(double[] values) {
+    return Arrays.stream(values).average().orElse(0);
+  }
+}

@@ -1,0 +1,170 @@
+package org.eellm.cli.eval;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.cli.generate.DecodingOptions;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.WorkProgress;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.Engine;
+import org.eellm.decode.request.Limits;
+import org.eellm.eval.Subject;
+import org.eellm.eval.task.EvalReport;
+import org.eellm.eval.task.Evaluation;
+import org.eellm.eval.task.TaskFile;
+import org.eellm.eval.task.TaskResult;
+import org.eellm.eval.task.TaskSpec;
+import org.eellm.eval.task.TaskSpec.OutputType;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm eval}: how good the model and each of its exits are at tasks. */
+@Command(
+    name = "eval",
+    description =
+        "Measures the model, and each of its exits, on tasks and texts; docs/evaluation.md says"
+            + " how.")
+public final class EvalCommand implements Callable<Integer> {
+  /** Of examples and of answers that are drawn, by default. */
+  static final long SEED = 1234;
+
+  @Spec private CommandSpec spec;
+  @Mixin private ModelOptions modelOptions;
+  @Mixin private DecodingOptions decodingOptions;
+  @Mixin private LimitOption limit;
+
+  @Option(
+      names = "--tasks",
+      split = ",",
+      required = true,
+      paramLabel = "TASK",
+      description = "Tasks by name, or paths of YAML files of your own.")
+  private List<String> tasks;
+
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "DIR",
+      description = "Folder of the data sets.")
+  private Path data;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "Folder for results.json, results.md, report.html and what was answered to each item; a"
+              + " run that was stopped goes on there.")
+  private Path output;
+
+  @Option(
+      names = "--num-fewshot",
+      paramLabel = "N",
+      description = "Examples in front of a prompt; the tasks' own number by default.")
+  private Optional<Integer> fewshot;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description = "Most tokens of a written answer; the tasks' own number by default.")
+  private Optional<Integer> maxTokens;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      defaultValue = "" + Limits.BATCH_SIZE,
+      description = "Texts in work at once; ${DEFAULT-VALUE} by default.")
+  private int batchSize;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "" + SEED,
+      description = "Of examples and of answers that are drawn; ${DEFAULT-VALUE} by default.")
+  private long seed;
+
+  @Override
+  public Integer call() {
+    requireSense();
+    List<TaskSpec> specs = tasks.stream().map(this::task).toList();
+    boolean writes =
+        specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
+    requireEffect(writes);
+    long start = System.nanoTime();
+    try (LoadedModel model = modelOptions.load();
+        Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
+      Subject subject = model.subject(engine);
+      List<Integer> exits = exits(subject.exits());
+      if (writes) {
+        decodingOptions.require(model.decoder(), 1); // says what is wrong before the first answer
+      }
+      Evaluation evaluation =
+          new Evaluation(
+              subject,
+              data,
+              limit.items(),
+              exits,
+              decodingOptions.settings(),
+              seed,
+              modelOptions.variant(),
+              output);
+      List<TaskResult> results = new ArrayList<>();
+      try (WorkProgress progress = WorkProgress.onConsole()) {
+        specs.forEach(task -> results.add(evaluation.run(task, progress::reportItems)));
+      }
+      EvalReport report = new EvalReport(evaluation, results, (System.nanoTime() - start) / 1e9);
+      report.write();
+      spec.commandLine().getOut().print(report.markdown());
+      spec.commandLine().getOut().flush();
+    }
+    return ExitCode.OK;
+  }
+
+  private void requireSense() {
+    if (fewshot.orElse(0) < 0) {
+      throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
+    }
+    if (maxTokens.orElse(1) < 1) {
+      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
+    }
+    limit.require();
+    OutputPath.requireFolder("--output", output);
+  }
+
+  private TaskSpec task(String name) {
+    TaskSpec task = TaskFile.read(name);
+    task = fewshot.map(task::withFewshot).orElse(task);
+    return maxTokens.map(task::withMaxGenToks).orElse(task);
+  }
+
+  private void requireEffect(boolean writes) {
+    if (!writes) {
+      Optional<String> idle = maxTokens.map(value -> "--max-tokens").or(decodingOptions::given);
+      if (idle.isPresent() && !idle.get().equals("--exits")) {
+        throw new ConfigException(
+            idle.get() + " has no effect: none of the tasks writes answers; leave it out");
+      }
+    }
+  }
+
+  private List<Integer> exits(List<Integer> all) {
+    List<Integer> asked = decodingOptions.settings().exits();
+    for (int layer : asked) {
+      if (!all.contains(layer)) {
+        throw new ConfigException(
+            "--exits: there is no exit after layer %d; the model has %s"
+                .formatted(layer, all.isEmpty() ? "none" : "them after " + all));
+      }
+    }
+    return asked.isEmpty() ? all : asked.stream().sorted().toList();
+  }
+}

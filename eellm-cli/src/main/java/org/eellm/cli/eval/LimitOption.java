@@ -1,0 +1,30 @@
+package org.eellm.cli.eval;
+
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.eellm.config.ConfigException;
+import picocli.CommandLine.Option;
+
+/** The option {@code --limit}, as a mixin. */
+final class LimitOption {
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      description = "Only the first N items of each task, or of each of its subtasks.")
+  private Optional<Integer> limit;
+
+  boolean isPresent() {
+    return limit.isPresent();
+  }
+
+  void require() {
+    if (limit.isPresent() && limit.get() < 1) {
+      throw new ConfigException("--limit: " + limit.get() + " is below 1; use 1 or more");
+    }
+  }
+
+  /** Most items of a subtask. */
+  OptionalInt items() {
+    return limit.map(OptionalInt::of).orElse(OptionalInt.empty());
+  }
+}

@@ -1,0 +1,227 @@
+package org.eellm.cli.eval;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.ComputeOptions;
+import org.eellm.cli.option.HeadsOption;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.config.ConfigException;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.decode.Engine;
+import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.ExitTrace;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
+import org.eellm.eval.sweep.DecodingCosts;
+import org.eellm.eval.sweep.Suitability;
+import org.eellm.eval.sweep.Suitability.Forecast;
+import org.eellm.eval.sweep.Suitability.Layer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm suitability}: whether early exits are worth the bother for a model. */
+@Command(
+    name = "suitability",
+    description =
+        "Tells whether early exits are worth the bother for a model, with or without exits;"
+            + " docs/evaluation.md says how.")
+public final class SuitabilityCommand implements Callable<Integer> {
+  private static final int SAMPLED_TEXTS = 24;
+  private static final int SAMPLED_TOKENS = 16;
+
+  @Spec private CommandSpec spec;
+  @Mixin private HeadsOption heads;
+  @Mixin private ComputeOptions compute;
+  @Mixin private JsonOption json;
+
+  @Parameters(
+      paramLabel = "DIR",
+      description =
+          "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
+  private Path path;
+
+  @Option(
+      names = "--prompts",
+      paramLabel = "FILE",
+      description =
+          "Prompts, one a line, of what the model is for; by default beginnings that it samples"
+              + " itself.")
+  private Optional<Path> prompts;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      defaultValue = "64",
+      description = "Most tokens of each text; ${DEFAULT-VALUE} by default.")
+  private int maxTokens;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      description = "Of beginnings that are sampled; 1 by default.")
+  private Optional<Long> seed;
+
+  /** What {@code --json} prints. */
+  private record Report(String model, String verdict, String reason, Suitability figures) {}
+
+  /** Some heads' sayings, and what they take. */
+  private record Measured(ExitTrace trace, DecodingCosts costs) {}
+
+  @Override
+  public Integer call() throws IOException {
+    if (maxTokens < 2) {
+      throw new ConfigException("--max-tokens: " + maxTokens + " is below 2; use 2 or more");
+    }
+    if (prompts.isPresent() && seed.isPresent()) {
+      throw new ConfigException(
+          "--seed has no effect with --prompts, which are not sampled; leave it out");
+    }
+    compute.useThreads();
+    Optional<List<String>> lines =
+        prompts.isPresent() ? Optional.of(PromptFile.lines(prompts.get())) : Optional.empty();
+    ModelFolder files = heads.resolve(path);
+    if (files.config().architecture().model().numLayers() < 2) {
+      throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
+    }
+    List<List<Integer>> texts;
+    Measured lens;
+    try (LoadedModel model = LoadedModel.lens(files, compute.device(), compute.dtype())) {
+      texts = lines.map(model::prompts).orElseGet(() -> sampled(model));
+      lens = measure(model, texts);
+    }
+    Suitability result;
+    if (files.config().architecture().exits().layers().isEmpty()) {
+      result = Suitability.of(lens.trace(), lens.costs());
+    } else {
+      try (LoadedModel model =
+          LoadedModel.load(files, compute.device(), compute.dtype(), MatrixQuantization.NONE)) {
+        Measured own = measure(model, texts);
+        result = Suitability.of(lens.trace(), lens.costs(), own.trace(), own.costs());
+      }
+    }
+    String verdict = result.verdict().name().toLowerCase(Locale.ROOT);
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(
+          out, new Report(files.folder().toString(), verdict, result.reason(), result));
+    } else {
+      print(out, result);
+    }
+    return ExitCode.OK;
+  }
+
+  /** Beginnings of texts as the model writes them, each drawn anew. */
+  private List<List<Integer>> sampled(LoadedModel model) {
+    int first = model.tokenizer().beginningOfSequence().orElse(model.tokenizer().endOfDocument());
+    List<Request> requests = new ArrayList<>();
+    for (int i = 0; i < SAMPLED_TEXTS; i++) {
+      requests.add(
+          new Request(
+              List.of(first),
+              SAMPLED_TOKENS,
+              model.endTokens(),
+              Decoding.full(),
+              new RandomSampler(1, 0, 1, 1, seed.orElse(1L) + i)));
+    }
+    return model.generate(requests).stream()
+        .map(
+            result -> {
+              List<Integer> ids = new ArrayList<>(List.of(first));
+              ids.addAll(result.ids());
+              return List.copyOf(ids);
+            })
+        .toList();
+  }
+
+  private Measured measure(LoadedModel model, List<List<Integer>> texts) {
+    ExitTrace trace;
+    try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      Subject subject = model.subject(engine);
+      trace =
+          ExitTrace.of(
+              subject,
+              OwnText.write(subject, texts, maxTokens),
+              ThresholdKind.MAX_PROBABILITY,
+              Map.of());
+    }
+    return new Measured(trace, DecodingCosts.measure(model.decoder(), model.limits()));
+  }
+
+  private void print(PrintWriter out, Suitability result) {
+    out.println("layer  final head agrees  settled here");
+    for (Layer layer : result.layers()) {
+      out.printf(
+          "%5d %16.1f %% %11.1f %%%n",
+          layer.layer(), 100 * layer.agreement(), 100 * layer.settled());
+    }
+    out.printf(
+        "A token is settled at layer %.2f of %d on average; to leave just there would gain"
+            + " %.2f.%n%n",
+        result.meanDepth(), result.layers().size(), result.oracle());
+    out.printf(
+        "Forecast with %s, of %,d tokens in %d texts:%n",
+        result.trained() ? "the model's exits" : "copies of the final head, the best layer",
+        result.tokens(),
+        result.texts());
+    out.println("mode         speed-up  agreement  setting");
+    for (DecodingMode mode : DecodingMode.values()) {
+      result
+          .best(mode)
+          .ifPresent(
+              best ->
+                  out.printf(
+                      "%-12s %8.2f %8.1f %%  %s%n",
+                      mode, best.speedUp(), 100 * best.agreement(), best.setting().options()));
+    }
+    if (result.trained()) {
+      thresholds(out, result);
+    }
+    result.costs().limit().ifPresent(limit -> out.printf("%n%s%n", limit.text()));
+    out.printf(
+        "%nWorth the bother? %s: %s.%n",
+        result.verdict().name().toLowerCase(Locale.ROOT), result.reason());
+    out.flush();
+  }
+
+  /** Speed-up of both modes by threshold. */
+  private static void thresholds(PrintWriter out, Suitability result) {
+    out.println("\nthreshold  early-exit  recompute  agreement");
+    List<Forecast> leaving = of(result, DecodingMode.EARLY_EXIT);
+    List<Forecast> recomputing = of(result, DecodingMode.RECOMPUTE); // at the same thresholds
+    for (int i = 0; i < leaving.size(); i++) {
+      out.printf(
+          "%9.2f %11.2f %10.2f %8.1f %%%n",
+          leaving.get(i).setting().threshold().orElseThrow(),
+          leaving.get(i).speedUp(),
+          recomputing.get(i).speedUp(),
+          100 * leaving.get(i).agreement());
+    }
+  }
+
+  private static List<Forecast> of(Suitability result, DecodingMode mode) {
+    return result.forecasts().stream()
+        .filter(forecast -> forecast.setting().mode() == mode)
+        .toList();
+  }
+}

@@ -1,0 +1,426 @@
+package org.eellm.cli.eval;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.math.BigDecimal;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.LayerList;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.WorkProgress;
+import org.eellm.config.ConfigException;
+import org.eellm.data.corpus.JavaSources;
+import org.eellm.decode.Engine;
+import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.Limits;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.Subject;
+import org.eellm.eval.sweep.MethodCompletions;
+import org.eellm.eval.sweep.Sweep;
+import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.sweep.SweepGrid;
+import org.eellm.eval.sweep.SweepPlot;
+import org.eellm.eval.sweep.SweepRun;
+import org.eellm.eval.sweep.SweepSetting;
+import org.eellm.eval.sweep.SweepTasks;
+import org.eellm.eval.task.TaskFile;
+import org.eellm.eval.task.TaskSpec;
+import org.eellm.kernel.machine.Threads;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm sweep}: what each way to decode gains, and what it changes. */
+@Command(
+    name = "sweep",
+    description =
+        "Measures many ways to decode, beside the full model, and finds the best;"
+            + " docs/evaluation.md says how.")
+public final class SweepCommand implements Callable<Integer> {
+  private static final List<DecodingMode> MODES =
+      List.of(DecodingMode.EARLY_EXIT, DecodingMode.RECOMPUTE, DecodingMode.SPECULATIVE);
+
+  private static final int MOST_VALUES = 1000;
+
+  /** Methods of {@code --code} by default. */
+  private static final int METHODS = 100;
+
+  private static final int MOST_METHODS = 1000;
+
+  @Spec private CommandSpec spec;
+  @Mixin private ModelOptions modelOptions;
+  @Mixin private JsonOption json;
+  @Mixin private LimitOption limit;
+
+  @Option(
+      names = "--prompts",
+      paramLabel = "FILE",
+      description = "Prompts, one a line, that the model has not seen.")
+  private Optional<Path> prompts;
+
+  @Option(
+      names = "--code",
+      paramLabel = "JAR",
+      description =
+          "In place of prompts: Java sources that the model has not seen. Methods are continued"
+              + " from their middle, 100 or --limit of them, and give scores: the next line, the"
+              + " method, whether it parses, and the file's perplexity.")
+  private Optional<Path> code;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "Folder for sweep.md, sweep.json, sweep.png, a picture for each score and, ten settings"
+              + " at a time, rows.jsonl; a sweep that was stopped goes on there.")
+  private Path output;
+
+  @Option(
+      names = "--modes",
+      split = ",",
+      paramLabel = "MODE",
+      description = "early-exit,recompute,speculative by default.")
+  private List<DecodingMode> modes = MODES;
+
+  @Option(
+      names = "--policies",
+      split = ",",
+      paramLabel = "POLICY",
+      description = "When tokens leave, for early-exit and recompute; max-probability by default.")
+  private List<PolicyName> policies = List.of();
+
+  @Option(
+      names = "--thresholds",
+      paramLabel = "LIST",
+      description =
+          "For policies with thresholds: 0.9,0.5, or first:last:step; 1.0:0.0:0.05 by default.")
+  private Optional<String> thresholds;
+
+  @Option(
+      names = "--patience",
+      split = ",",
+      paramLabel = "K",
+      description = "For the policy patience; 2 by default.")
+  private List<Integer> patience = List.of();
+
+  @Option(
+      names = "--exits",
+      paramLabel = "LAYERS",
+      description =
+          "For early-exit and recompute: exits to use, as in 2,4; may be given several times. All"
+              + " by default.")
+  private List<String> exits = List.of();
+
+  @Option(
+      names = "--draft-exits",
+      split = ",",
+      paramLabel = "LAYER",
+      description = "For speculative: exits that draft, in turn; each by default.")
+  private List<Integer> draftExits = List.of();
+
+  @Option(
+      names = "--draft-lengths",
+      split = ",",
+      paramLabel = "N",
+      description = "For speculative; 2,4,8 by default.")
+  private List<Integer> draftLengths = List.of();
+
+  @Option(
+      names = "--draft-confidences",
+      split = ",",
+      paramLabel = "X",
+      description = "For speculative; 0.2,0.5 by default.")
+  private List<Double> draftConfidences = List.of();
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      defaultValue = "64",
+      description = "Most tokens of each text; ${DEFAULT-VALUE} by default.")
+  private int maxTokens;
+
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      defaultValue = "3",
+      description = "Times that each speed is measured; ${DEFAULT-VALUE} by default.")
+  private int rounds;
+
+  @Option(
+      names = "--tasks",
+      split = ",",
+      paramLabel = "TASK",
+      description =
+          "Tasks of eellm eval, whose answers are written in every setting and give scores.")
+  private List<String> tasks = List.of();
+
+  @Option(
+      names = "--data",
+      paramLabel = "DIR",
+      description = "For --tasks: folder of the data sets.")
+  private Optional<Path> data;
+
+  @Option(
+      names = "--min-agreement",
+      paramLabel = "X",
+      description = "Tell the fastest setting that agrees at least this much, as in 0.95.")
+  private Optional<Double> minAgreement;
+
+  @Option(
+      names = "--min-score",
+      paramLabel = "X",
+      description = "Tell the fastest setting with at least this score in all tasks.")
+  private Optional<Double> minScore;
+
+  @Option(
+      names = "--min-speedup",
+      paramLabel = "X",
+      description = "Tell the setting that agrees most among those at least this fast, as in 1.5.")
+  private Optional<Double> minSpeedup;
+
+  /** What {@code --json} prints, and {@code sweep.json} holds. */
+  private record Report(String model, String dtype, int threads, Sweep sweep, List<Pick> picks) {}
+
+  /**
+   * The best setting for a wish, if there is one.
+   *
+   * @param options of {@code eellm generate}
+   */
+  private record Pick(
+      String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
+    static Pick of(String wish, Optional<Row> best) {
+      return new Pick(
+          wish,
+          best.map(row -> row.setting().options()),
+          best.map(Row::speedUp),
+          best.map(Row::agreement));
+    }
+
+    String line() {
+      return options.isEmpty()
+          ? wish + ": no setting"
+          : "%s: %s (speed-up %.2f, agreement %.1f %%)"
+              .formatted(wish, options.get(), speedUp.orElseThrow(), 100 * agreement.orElseThrow());
+    }
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    requireSense();
+    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
+    List<String> files = code.map(JavaSources::files).orElse(List.of());
+    List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
+    Files.createDirectories(output);
+    try (LoadedModel model = modelOptions.load();
+        Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING);
+        WorkProgress progress = WorkProgress.onConsole()) {
+      List<Integer> available = model.architecture().exits().layers();
+      if (available.isEmpty()) {
+        throw new EvalException(
+            model.folder() + ": the model has no exits to measure; add some with add-exits");
+      }
+      List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
+      Subject subject = model.subject(engine);
+      Optional<MethodCompletions> methods =
+          code.map(
+              jar ->
+                  MethodCompletions.of(
+                      subject, files, limit.items().orElse(METHODS), maxTokens, EvalCommand.SEED));
+      List<List<Integer>> texts =
+          methods.map(MethodCompletions::prompts).orElseGet(() -> model.prompts(lines));
+      SweepTasks scored =
+          specs.isEmpty()
+              ? methods.<SweepTasks>map(task -> task).orElse(SweepTasks.none())
+              : SweepTasks.of(
+                  subject,
+                  specs,
+                  data.orElseThrow(),
+                  limit.items(),
+                  EvalCommand.SEED,
+                  modelOptions.variant(),
+                  output.resolve("tasks"),
+                  progress::reportItems);
+      SweepRun run = new SweepRun(model::generate, available, model.endTokens(), texts, maxTokens);
+      String dtype = model.architecture().model().dtype().toString();
+      int threads = Threads.count();
+      Sweep sweep =
+          run.measure(
+              settings,
+              rounds,
+              output.resolve("rows.jsonl"),
+              about(model.folder(), dtype, threads),
+              scored,
+              progress::reportItems);
+      report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));
+    }
+    return ExitCode.OK;
+  }
+
+  private String about(Path folder, String dtype, int threads) {
+    return "%s, %s, %s, %s, %d threads, code %s, tasks %s of %s, limit %s"
+        .formatted(
+            folder,
+            modelOptions.variant(),
+            modelOptions.device(),
+            dtype,
+            threads,
+            code.map(Path::toString).orElse("none"),
+            tasks,
+            data.map(Path::toString).orElse("nothing"),
+            limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"));
+  }
+
+  private void report(Report report) throws IOException {
+    Sweep sweep = report.sweep();
+    StringWriter line = new StringWriter();
+    JsonOption.print(new PrintWriter(line), report);
+    Files.writeString(output.resolve("sweep.json"), line.toString());
+    Files.writeString(output.resolve("sweep.md"), sweep.markdown());
+    SweepPlot.write(sweep, output.resolve("sweep.png"));
+    SweepPlot.writeScores(sweep, output);
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, report);
+    } else {
+      out.print(sweep.markdown());
+      report.picks().forEach(pick -> out.println(pick.line()));
+      out.flush();
+    }
+  }
+
+  private List<Pick> picks(Sweep sweep) {
+    List<Pick> picks = new ArrayList<>();
+    minAgreement.ifPresent(
+        least -> picks.add(Pick.of("agreement of at least " + least, sweep.fastest(least))));
+    minScore.ifPresent(
+        least -> picks.add(Pick.of("scores of at least " + least, sweep.fastestScoring(least))));
+    minSpeedup.ifPresent(
+        least -> picks.add(Pick.of("speed-up of at least " + least, sweep.mostAgreeing(least))));
+    return picks;
+  }
+
+  private SweepGrid grid(List<Integer> available) {
+    return new SweepGrid(
+        modes,
+        policies.isEmpty() ? List.of(PolicyName.MAX_PROBABILITY) : policies,
+        values(thresholds.orElse("1.0:0.0:0.05")),
+        patience.isEmpty() ? List.of(DecodingSettings.PATIENCE) : patience,
+        exits.isEmpty()
+            ? List.of(List.of())
+            : exits.stream().map(text -> LayerList.parse("--exits", text, available)).toList(),
+        draftExits,
+        draftLengths.isEmpty() ? SweepGrid.DRAFT_LENGTHS : draftLengths,
+        draftConfidences.isEmpty() ? SweepGrid.DRAFT_CONFIDENCES : draftConfidences);
+  }
+
+  private void requireSense() {
+    if (maxTokens < 1 || rounds < 1) {
+      throw new ConfigException(
+          "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));
+    }
+    OutputPath.requireFolder("--output", output);
+    requireWish("--min-agreement", minAgreement, 1);
+    requireWish("--min-score", minScore, Double.MAX_VALUE);
+    requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
+    boolean leaves =
+        modes.stream()
+            .anyMatch(mode -> mode != DecodingMode.FULL && mode != DecodingMode.SPECULATIVE);
+    boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
+    refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
+    refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
+    refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit, recompute or propagate");
+    refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
+    refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
+    refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
+    if (thresholds.isPresent()
+        && !policies.isEmpty()
+        && policies.stream().allMatch(policy -> policy.kind().isEmpty())) {
+      throw new ConfigException(
+          "--thresholds has no effect without one of max-probability, margin and entropy among"
+              + " --policies; leave it out");
+    }
+    if (!patience.isEmpty() && !policies.contains(PolicyName.PATIENCE)) {
+      throw new ConfigException(
+          "--patience has no effect without --policies patience; leave it out");
+    }
+    if (tasks.isEmpty() != data.isEmpty()) {
+      throw new ConfigException("--tasks and --data go together; give both or neither");
+    }
+    if (prompts.isPresent() == code.isPresent() || !tasks.isEmpty() && code.isPresent()) {
+      throw new ConfigException(
+          "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
+    }
+    if (tasks.isEmpty() && (code.isEmpty() && limit.isPresent() || minScore.isPresent())) {
+      throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
+    }
+    if (code.isPresent() && limit.items().orElse(METHODS) > MOST_METHODS) {
+      throw new ConfigException(
+          "--limit: %d methods with --code; use %d or fewer"
+              .formatted(limit.items().orElseThrow(), MOST_METHODS));
+    }
+    limit.require();
+  }
+
+  private static void requireWish(String option, Optional<Double> least, double most) {
+    if (least.isPresent() && !(least.get() >= 0 && least.get() <= most)) {
+      throw new ConfigException(
+          "%s: %s is outside [0, %s; use a number that can be reached"
+              .formatted(option, least.get(), most == 1 ? "1]" : "infinity)"));
+    }
+  }
+
+  private static void refuse(boolean condition, String option, String modes) {
+    if (condition) {
+      throw new ConfigException(
+          "%s has no effect without %s among --modes; leave it out".formatted(option, modes));
+    }
+  }
+
+  /** Numbers as people list them: {@code 0.9,0.5} or {@code 1.0:0.0:0.05}. */
+  private static List<Double> values(String text) {
+    try {
+      String[] range = text.split(":", -1);
+      if (range.length != 3) {
+        List<Double> values = new ArrayList<>();
+        for (String part : text.split(",", -1)) {
+          values.add(Double.valueOf(part));
+        }
+        return values;
+      }
+      BigDecimal first = new BigDecimal(range[0]);
+      BigDecimal last = new BigDecimal(range[1]);
+      BigDecimal step = new BigDecimal(range[2]);
+      BigDecimal distance = last.subtract(first).abs();
+      if (step.signum() > 0
+          && distance.compareTo(step.multiply(BigDecimal.valueOf(MOST_VALUES))) <= 0) {
+        BigDecimal signed = last.compareTo(first) < 0 ? step.negate() : step;
+        List<Double> values = new ArrayList<>();
+        for (BigDecimal value = first;
+            value.subtract(first).abs().compareTo(distance) <= 0;
+            value = value.add(signed)) {
+          values.add(value.doubleValue());
+        }
+        return values;
+      }
+    } catch (NumberFormatException | ArithmeticException expected) {
+      // said below, for steps that lead nowhere alike
+    }
+    throw new ConfigException(
+        "--thresholds: '%s' is no list of numbers; write 0.9,0.5 or 1.0:0.0:0.05".formatted(text));
+  }
+}

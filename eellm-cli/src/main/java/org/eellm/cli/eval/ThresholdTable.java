@@ -1,0 +1,42 @@
+package org.eellm.cli.eval;
+
+import java.io.PrintWriter;
+import java.util.List;
+import org.eellm.eval.sweep.Sweep;
+import org.eellm.eval.sweep.Sweep.Row;
+
+/** The narrow table of a {@link Sweep} whose settings are adaptive drafts and thresholds. */
+public final class ThresholdTable {
+  private ThresholdTable() {}
+
+  public static void print(PrintWriter out, Sweep sweep) {
+    List<String> heads = List.copyOf(sweep.rows().getFirst().shares().keySet());
+    out.print("              ");
+    heads.forEach(head -> out.printf("%9s", head.replace('_', ' ')));
+    out.println("   tokens/s  speed-up  agreement");
+    out.print("full model    ");
+    heads.forEach(head -> out.printf("%9s", head.equals(heads.getLast()) ? "100 %" : ""));
+    out.printf("%,11.0f%10.2f%11s%n", sweep.fullTokensPerSecond(), 1.0, "100.0 %");
+    for (Row row : sweep.rows()) {
+      out.printf(
+          "%-14s", row.setting().threshold().map("threshold %.1f"::formatted).orElse("lossless"));
+      row.shares().values().forEach(share -> out.printf("%7.0f %%", 100 * share));
+      out.printf(
+          "%,11.0f%10.2f%9.1f %%%n", row.tokensPerSecond(), row.speedUp(), 100 * row.agreement());
+    }
+    sweep.rows().stream()
+        .flatMap(row -> row.acceptance().stream())
+        .findFirst()
+        .ifPresent(
+            share ->
+                out.printf(
+                    "Lossless: exits or the text draft, the full model judges; it confirmed %.0f %%"
+                        + " of the drafts.%n",
+                    100 * share));
+    out.printf(
+        "Measured on the full model's own %,d tokens after %d beginnings of methods; a threshold"
+            + " agrees where%nits token, given the full model's text before it, is the full"
+            + " model's.%n",
+        sweep.tokens(), sweep.prompts());
+  }
+}

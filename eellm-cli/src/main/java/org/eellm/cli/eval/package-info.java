@@ -1,0 +1,5 @@
+/** The calibrate, eval, suitability and sweep commands. */
+@NullMarked
+package org.eellm.cli.eval;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,118 @@
+package org.eellm.cli.generate;
+
+import java.util.List;
+import java.util.Optional;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.model.DecodingModel;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** How tokens are decoded, as a mixin. What has no effect in the mode is refused. */
+public final class DecodingOptions {
+  @Option(
+      names = "--mode",
+      paramLabel = "MODE",
+      description =
+          "speculative, the default: exits, or the text itself, draft and the full model judges;"
+              + " the text is the full model's. early-exit, the default where a policy or a"
+              + " threshold is given: tokens leave where the policy says, and keys and values left"
+              + " out are filled in later. recompute: the same, but what is left out starts anew"
+              + " from layer 1. propagate: the same, but what is left out is made from the exit's"
+              + " own hidden state, which is less work and another text. full: the full model,"
+              + " without exits.")
+  private Optional<DecodingMode> mode;
+
+  @Mixin private ExitOptions exits;
+
+  @Option(
+      names = "--draft-source",
+      paramLabel = "SOURCE",
+      description =
+          "For the mode speculative without the three options that follow: exits alone; text, for"
+              + " what followed the last tokens where prompt or text had them before; or both, the"
+              + " default.")
+  private Optional<DraftSource> draftSource;
+
+  @Option(
+      names = "--draft-exit",
+      paramLabel = "LAYER",
+      description =
+          "For the mode speculative: the exit that drafts, the shallowest if just the length is"
+              + " given; without any of these three, who drafts and how far adapts to text and"
+              + " machine.")
+  private Optional<Integer> draftExit;
+
+  @Option(
+      names = "--draft-length",
+      paramLabel = "N",
+      description =
+          "For the mode speculative: most tokens of a draft, up to "
+              + DraftLength.MOST
+              + "; "
+              + DecodingSettings.DRAFT_LENGTH
+              + " by default.")
+  private Optional<Integer> draftLength;
+
+  @Option(
+      names = "--draft-confidence",
+      paramLabel = "X",
+      description =
+          "For the mode speculative: a draft ends where the exit's probability is below X; "
+              + DecodingSettings.DRAFT_CONFIDENCE
+              + " by default, 0 for drafts of fixed length.")
+  private Optional<Double> draftConfidence;
+
+  /** The first of these options that was given. */
+  public Optional<String> given() {
+    return mode.map(value -> "--mode")
+        .or(exits::given)
+        .or(() -> draftSource.map(value -> "--draft-source"))
+        .or(() -> draftExit.map(value -> "--draft-exit"))
+        .or(() -> draftLength.map(value -> "--draft-length"))
+        .or(() -> draftConfidence.map(value -> "--draft-confidence"));
+  }
+
+  /**
+   * The decoding for a model.
+   *
+   * @param available layers of the model's exits
+   * @param maxTokens most tokens of the text
+   * @throws ConfigException if an option has no effect, or the mode is not for the model
+   */
+  Decoding decoding(List<Integer> available, int maxTokens) {
+    return settings().decoding(available, maxTokens, DecodingOptions::option);
+  }
+
+  /** The same where several stages decode, which know no drafts. */
+  Decoding decodingInStages(List<Integer> available, int maxTokens) {
+    return given().isEmpty() ? Decoding.full() : decoding(available, maxTokens);
+  }
+
+  /**
+   * Says what is wrong with these options before there is a text to decode.
+   *
+   * @throws ConfigException as {@link #decoding}
+   */
+  public void require(DecodingModel model, int maxTokens) {
+    decoding(model.architecture().exits().layers(), maxTokens).heads(model.allHeads());
+  }
+
+  /** What users of the command line call a setting. */
+  public static String option(String setting) {
+    return "--" + setting;
+  }
+
+  /** What was given. */
+  public DecodingSettings settings() {
+    return exits.settings(mode, draftSource, draftExit, draftLength, draftConfidence);
+  }
+
+  public int maxPending() {
+    return exits.maxPending();
+  }
+}

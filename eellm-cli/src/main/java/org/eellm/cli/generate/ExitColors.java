@@ -1,0 +1,66 @@
+package org.eellm.cli.generate;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.Help.Ansi.IStyle;
+import picocli.CommandLine.Help.Ansi.Style;
+
+/** Colours for the heads of a model on a terminal; no colours elsewhere or with NO_COLOR. */
+final class ExitColors {
+  /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
+  private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
+
+  /** In place of a head's name: the token was a draft, and the full model confirmed it. */
+  static final String DRAFT = "draft";
+
+  private static final String DRAFT_COLOR = "34";
+
+  private static final Pattern CONTROL = Pattern.compile("[\\p{Cntrl}&&[^\\n\\t]]");
+
+  private final boolean enabled;
+  private final Map<String, IStyle> styles = new LinkedHashMap<>();
+
+  /**
+   * @param exitLayers layers of the model's exits; the final head keeps the terminal's own colour
+   */
+  ExitColors(List<Integer> exitLayers, Ansi ansi) {
+    enabled = ansi.enabled();
+    for (int i = 0; i < exitLayers.size(); i++) {
+      styles.put("exit_" + exitLayers.get(i), Style.fg(PALETTE.get(i % PALETTE.size())));
+    }
+  }
+
+  boolean enabled() {
+    return enabled;
+  }
+
+  /**
+   * Text in the colour of the head it left at: {@code exit_2}, or {@code final}. Where there are
+   * colours there is a terminal, which generated control characters must not reach.
+   */
+  String paint(String text, String head) {
+    if (!enabled || text.isEmpty()) {
+      return text;
+    }
+    String shown = CONTROL.matcher(text).replaceAll("\uFFFD");
+    IStyle style = head.equals(DRAFT) ? Style.fg(DRAFT_COLOR) : styles.get(head);
+    return style == null ? shown : style.on() + shown + style.off();
+  }
+
+  /** The heads' names, each in its colour. */
+  String legend() {
+    List<String> names = new ArrayList<>();
+    styles.keySet().forEach(head -> names.add(paint(name(head), head)));
+    names.add("final head");
+    return String.join("  ", names);
+  }
+
+  /** A head's name for people. */
+  static String name(String head) {
+    return head.startsWith("exit_") ? "exit " + head.substring("exit_".length()) : "final head";
+  }
+}

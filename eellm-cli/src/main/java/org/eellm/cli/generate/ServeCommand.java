@@ -1,0 +1,194 @@
+package org.eellm.cli.generate;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.cli.option.ModelOptions;
+import org.eellm.cli.option.StopSignals;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.Engine;
+import org.eellm.decode.request.Limits;
+import org.eellm.serve.ServedModel;
+import org.eellm.serve.Server;
+import org.eellm.serve.ServerOptions;
+import org.eellm.serve.chat.ChatTemplate;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm serve}: a model behind OpenAI's API, and a page that shows where tokens leave. */
+@Command(
+    name = "serve",
+    description = {
+      "Serves a model: OpenAI's completions and chat at /v1, EE-LLM's /api, Prometheus' metrics at"
+          + " /metrics, and at / a page that shows where tokens leave.",
+      "Modes and policies given here hold for requests that do not say (early_exit). SIGTERM and"
+          + " Ctrl-C end it when the requests in work are done."
+    })
+public final class ServeCommand implements Callable<Integer> {
+  private static final String KEY_VARIABLE = "EELLM_API_KEY";
+  private static final Duration WARM_UP = Duration.ofSeconds(3);
+
+  @Spec private CommandSpec spec;
+  @Mixin private ModelOptions modelOptions;
+  @Mixin private DecodingOptions decodingOptions;
+
+  @Option(
+      names = "--host",
+      paramLabel = "HOST",
+      defaultValue = "127.0.0.1",
+      description =
+          "Address to listen at; ${DEFAULT-VALUE} by default, this machine alone. 0.0.0.0 for all"
+              + " networks: then give a key.")
+  private String host;
+
+  @Option(
+      names = "--port",
+      paramLabel = "P",
+      defaultValue = "8000",
+      description = "${DEFAULT-VALUE} by default; 0 for any that is free.")
+  private int port;
+
+  @Option(
+      names = "--model-name",
+      paramLabel = "NAME",
+      description = "What requests call the model; the name of its folder by default.")
+  private Optional<String> modelName;
+
+  @Option(
+      names = "--api-key",
+      paramLabel = "KEY",
+      description =
+          "Clients have to send it. The variable " + KEY_VARIABLE + " does the same, out of sight.")
+  private Optional<String> apiKey;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      defaultValue = "" + Limits.BATCH_SIZE,
+      description = "Texts in work at once; ${DEFAULT-VALUE} by default.")
+  private int batchSize;
+
+  @Option(
+      names = "--max-queued",
+      paramLabel = "N",
+      defaultValue = "256",
+      description =
+          "Texts that may wait; further ones are refused with status 429. ${DEFAULT-VALUE} by"
+              + " default.")
+  private int maxQueued;
+
+  @Option(
+      names = "--cache-tokens",
+      paramLabel = "N",
+      description =
+          "Positions whose keys and values have room, all texts together; as many as 16 texts of"
+              + " the model's context or 4 GiB hold by default.")
+  private Optional<Integer> cacheTokens;
+
+  @Option(
+      names = "--max-body-bytes",
+      paramLabel = "N",
+      defaultValue = "" + ServerOptions.MAX_BODY_BYTES,
+      description = "Longest body of a request; ${DEFAULT-VALUE} by default.")
+  private int maxBodyBytes;
+
+  @Option(
+      names = "--max-connections",
+      paramLabel = "N",
+      defaultValue = "" + ServerOptions.MAX_CONNECTIONS,
+      description = "Connections at once; ${DEFAULT-VALUE} by default.")
+  private int maxConnections;
+
+  @Option(
+      names = "--read-timeout",
+      paramLabel = "SECONDS",
+      defaultValue = "30",
+      description = "For a request to arrive, else status 408; ${DEFAULT-VALUE} by default.")
+  private int readTimeout;
+
+  @Option(
+      names = "--request-timeout",
+      paramLabel = "SECONDS",
+      defaultValue = "600",
+      description = "For a request to be done, else status 504; ${DEFAULT-VALUE} by default.")
+  private int requestTimeout;
+
+  @Option(
+      names = "--drain-timeout",
+      paramLabel = "SECONDS",
+      defaultValue = "30",
+      description = "For requests in work when the server is to stop; ${DEFAULT-VALUE} by default.")
+  private int drainTimeout;
+
+  @Override
+  public Integer call() throws InterruptedException {
+    PrintWriter err = spec.commandLine().getErr();
+    ServerOptions options =
+        new ServerOptions(
+            host,
+            port,
+            apiKey.or(() -> Optional.ofNullable(System.getenv(KEY_VARIABLE))),
+            maxBodyBytes,
+            Duration.ofSeconds(readTimeout),
+            Duration.ofSeconds(requestTimeout),
+            Duration.ofSeconds(drainTimeout),
+            maxConnections);
+    try (StopSignals signals = StopSignals.listen(err, "finishing the requests in work");
+        Server server = Server.start(options)) {
+      err.printf(
+          "loading the model; http://%s:%d/health tells when it is there%n", host, server.port());
+      err.flush();
+      try (LoadedModel model = modelOptions.load();
+          Engine engine = Engine.start(model.decoder(), limits(model))) {
+        ServedModel served = served(model, engine);
+        engine.warmUp(WARM_UP);
+        server.serve(served);
+        err.printf(
+            "serving %s at http://%s:%d/%nchat template: %s%n",
+            served.name(), host, server.port(), served.template().description());
+        err.flush();
+        signals.await();
+        server.stop(); // before the engine, which its requests need
+      }
+    }
+    return ExitCode.OK;
+  }
+
+  private Limits limits(LoadedModel model) {
+    Limits limits =
+        Limits.of(model.decoder())
+            .withVocabulary(model.vocabulary())
+            .withBatchSize(batchSize)
+            .withMaxPending(decodingOptions.maxPending())
+            .withMaxQueued(maxQueued);
+    return cacheTokens.map(limits::withCacheTokens).orElse(limits);
+  }
+
+  private ServedModel served(LoadedModel model, Engine engine) {
+    decodingOptions.require(
+        model.decoder(), model.context()); // says what is wrong before the first request
+    return new ServedModel(
+        modelName.orElseGet(() -> name(model.folder())),
+        model.architecture(),
+        engine,
+        model.tokenizer(),
+        model.endTokens(),
+        ChatTemplate.read(model.folder(), model.tokenizer()),
+        decodingOptions.settings());
+  }
+
+  private static String name(Path folder) {
+    Path name = folder.toAbsolutePath().normalize().getFileName();
+    if (name == null) {
+      throw new ConfigException("--model-name: the model's folder has no name; give one");
+    }
+    return name.toString();
+  }
+}

@@ -1,0 +1,5 @@
+/** The generate, chat and serve commands. */
+@NullMarked
+package org.eellm.cli.generate;
+
+import org.jspecify.annotations.NullMarked;

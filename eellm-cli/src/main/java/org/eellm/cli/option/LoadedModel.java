@@ -1,0 +1,219 @@
+package org.eellm.cli.option;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.tokenizer.StreamingDecoder;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.Engine;
+import org.eellm.decode.Generator;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.eval.Subject;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.StoredDecoder;
+import org.eellm.model.StoredDecoder.Part;
+import org.eellm.tensor.Torch;
+
+/**
+ * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
+ *
+ * @param folder the model folder itself, where a run's folder was given
+ * @param vocabulary ids that may be written, and those that exits draft from
+ */
+public record LoadedModel(
+    Path folder,
+    DecodingModel decoder,
+    Tokenizer tokenizer,
+    Vocabulary vocabulary,
+    Set<Integer> endTokens)
+    implements AutoCloseable {
+
+  /** A vocabulary is often padded to a round number, but by no more than this. */
+  private static final int MOST_PADDING = 4096;
+
+  /**
+   * Loads a model folder, a checkpoint, or a run's newest checkpoint, with its own exits.
+   *
+   * @throws CheckpointException as the other
+   */
+  public static LoadedModel load(Path path, Device device) {
+    return load(
+        ModelFolder.resolve(path, Optional.empty()),
+        device,
+        Optional.empty(),
+        MatrixQuantization.NONE);
+  }
+
+  /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
+  public static LoadedModel load(
+      ModelFolder files, Device device, Optional<DataType> dtype, MatrixQuantization quantization) {
+    return load(
+        files,
+        dtype,
+        architecture ->
+            switch (device) {
+              case CPU -> files.stored(Part.whole(architecture, quantization));
+              case CUDA ->
+                  files.read(Decoder.allocate(architecture, quantization.layers(), Torch.cuda()));
+            });
+  }
+
+  /** The same with the final head after every layer, in place of its exits. */
+  public static LoadedModel lens(ModelFolder files, Device device, Optional<DataType> dtype) {
+    return load(
+        files,
+        dtype,
+        architecture ->
+            switch (device) {
+              case CPU -> files.stored(Part.lens(architecture));
+              case CUDA -> files.read(Decoder.lens(architecture, Torch.cuda()));
+            });
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @param dtype number format to compute in; the folder's own if absent
+   * @param read gets the model, or this rank's part of it, from the files
+   * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
+   */
+  public static LoadedModel load(
+      ModelFolder files, Optional<DataType> dtype, Function<Architecture, DecodingModel> read) {
+    Path folder = files.folder();
+    HuggingFaceConfig config = files.config();
+    Tokenizer tokenizer = Tokenizer.load(folder);
+    Architecture stored = config.architecture();
+    requireSameVocabulary(folder, tokenizer.vocabSize(), stored.model().vocabSize());
+    Set<Integer> endTokens = new HashSet<>(config.eosTokenIds());
+    endTokens.add(tokenizer.endOfDocument());
+    Architecture architecture =
+        new Architecture(
+            stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
+    Vocabulary vocabulary =
+        new Vocabulary(
+            tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
+    DecodingModel decoder = read.apply(architecture);
+    if (decoder instanceof StoredDecoder inFiles) {
+      ModelRunner.pack(inFiles);
+    }
+    return new LoadedModel(folder, decoder, tokenizer, vocabulary, Set.copyOf(endTokens));
+  }
+
+  private static void requireSameVocabulary(Path folder, int tokenizer, int model) {
+    if (tokenizer > model || model - tokenizer > MOST_PADDING) {
+      throw new CheckpointException(
+          "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
+              .formatted(folder, tokenizer, model));
+    }
+  }
+
+  /** The same, whose exits draft from a short list that is stored beside the model. */
+  public LoadedModel withDrafts(DraftVocabulary drafts) throws IOException {
+    drafts.write(folder);
+    Vocabulary listed = new Vocabulary(vocabulary.size(), drafts.ids());
+    return new LoadedModel(folder, decoder, tokenizer, listed, endTokens);
+  }
+
+  public Architecture architecture() {
+    return decoder.architecture();
+  }
+
+  /** Tokens that a text and its continuation may have together. */
+  public int context() {
+    return architecture().model().maxPositions();
+  }
+
+  /**
+   * The ids that the model continues a text from.
+   *
+   * @param name what messages call the text
+   */
+  public List<Integer> prompt(String text, String name) {
+    List<Integer> ids = new ArrayList<>();
+    tokenizer.beginningOfSequence().ifPresent(ids::add);
+    Arrays.stream(tokenizer.encode(text)).forEach(ids::add);
+    if (ids.isEmpty()) {
+      throw new GenerateException(name + " is empty; give it at least one character");
+    }
+    return ids;
+  }
+
+  /** The same of several; messages call them by their numbers. */
+  public List<List<Integer>> prompts(List<String> texts) {
+    List<List<Integer>> prompts = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      prompts.add(prompt(texts.get(i), "prompt " + (i + 1)));
+    }
+    return prompts;
+  }
+
+  /** Turns tokens that follow a prompt into text. */
+  public Detokenizer detokenizer(List<Integer> prompt) {
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        return decoder.append(id);
+      }
+
+      @Override
+      public String finish() {
+        return decoder.finish();
+      }
+    };
+  }
+
+  /** The usual bounds of generation with this model. */
+  public Limits limits() {
+    return Limits.of(decoder).withVocabulary(vocabulary);
+  }
+
+  /** An engine for work that is all there from the beginning. */
+  public Engine engine(int batchSize, int maxPending) {
+    return Engine.start(
+        decoder,
+        limits()
+            .withBatchSize(batchSize)
+            .withMaxPending(maxPending)
+            .withMaxQueued(Integer.MAX_VALUE));
+  }
+
+  /** Continues texts, one after the other, on the calling thread. */
+  public List<Result> generate(List<Request> requests) {
+    return Generator.generate(decoder, limits().withBatchSize(1), requests, TokenListener.none());
+  }
+
+  /** What is evaluated, with an engine of this model. */
+  public Subject subject(Engine engine) {
+    return new Subject(
+        folder.toString(), architecture(), tokenizer, endTokens, this::detokenizer, engine);
+  }
+
+  @Override
+  public void close() {
+    decoder.close();
+  }
+}

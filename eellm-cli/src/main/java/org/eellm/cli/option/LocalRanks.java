@@ -1,0 +1,134 @@
+package org.eellm.cli.option;
+
+import java.io.PrintWriter;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import org.eellm.cli.Main;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.Transport;
+import org.eellm.distributed.World;
+import org.eellm.distributed.Worlds;
+import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.distributed.launch.RankPlace;
+import org.jline.utils.Signals;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+
+/**
+ * Ranks of a command on this machine. The process that is asked for them becomes a {@link
+ * LocalLauncher} of its own command line; the ranks see that one looks after them, and {@link
+ * #inWorld work in the world} instead.
+ */
+public final class LocalRanks {
+  private static final long LOOK_NANOS = 1_000_000_000;
+
+  private LocalRanks() {}
+
+  /**
+   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   *
+   * @param count of {@code --nproc}
+   * @throws ParameterException if there are none to start, or this process is a rank of another
+   *     launcher
+   */
+  static Optional<Integer> toLaunch(CommandSpec spec, Optional<Integer> count) {
+    if (count.orElse(1) < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--nproc: %d is below 1; use 1 or more".formatted(count.get()));
+    }
+    if (isLaunched() || count.isEmpty()) {
+      return Optional.empty();
+    }
+    if (RankPlace.detect(System.getenv()).isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--nproc: this process is a rank of another launcher already; leave --nproc away there");
+    }
+    return count;
+  }
+
+  /**
+   * Starts the ranks, each with this process's command line, and waits for them. SIGTERM and Ctrl-C
+   * are handed on to them.
+   *
+   * @param ranks from {@link #toLaunch}
+   * @param maxRestarts how often to start all ranks again after one has failed
+   * @param whenRestarted more arguments for ranks that start again
+   * @return the exit code
+   */
+  static int launch(
+      CommandSpec spec, int ranks, int maxRestarts, Supplier<List<String>> whenRestarted) {
+    PrintWriter out = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
+    LocalLauncher launcher = new LocalLauncher(ranks, out, err);
+    List<String> given = spec.root().commandLine().getParseResult().originalArgs();
+    Object terminate = Signals.register("TERM", launcher::stop);
+    Object interrupt = Signals.register("INT", launcher::stop);
+    try {
+      return launcher.run(
+          attempt -> {
+            List<String> arguments = new ArrayList<>(given);
+            if (attempt > 0) {
+              arguments.addAll(whenRestarted.get());
+            }
+            return LocalLauncher.sameProgram(Main.class.getName(), arguments, ranks);
+          },
+          maxRestarts);
+    } finally {
+      Signals.unregister("TERM", terminate);
+      Signals.unregister("INT", interrupt);
+    }
+  }
+
+  /**
+   * Does a rank's work in the world that this process was started into; see {@link
+   * Worlds#fromEnvironment}. The other ranks hear of a failure.
+   */
+  public static <T> T inWorld(
+      Mesh mesh, Duration timeout, Transport transport, Function<World, T> work) {
+    endWithLauncher();
+    try (World world = Worlds.fromEnvironment(mesh, timeout, transport)) {
+      try {
+        return work.apply(world);
+      } catch (RuntimeException failure) {
+        world.fail(failure);
+        throw failure;
+      }
+    }
+  }
+
+  /** What ranks on a device talk over. */
+  public static Transport transport(Device device) {
+    return device == Device.CUDA ? Transport.NCCL : Transport.GLOO;
+  }
+
+  /** Whether a launcher of ours looks after this process. */
+  static boolean isLaunched() {
+    return launcher().isPresent();
+  }
+
+  private static Optional<String> launcher() {
+    return Optional.ofNullable(System.getenv(LocalLauncher.VARIABLE));
+  }
+
+  /** Ranks whose launcher was killed would train on, unseen. */
+  private static void endWithLauncher() {
+    launcher()
+        .map(Long::parseLong)
+        .ifPresent(
+            pid -> Thread.ofPlatform().daemon().name("eellm-launcher").start(() -> endAfter(pid)));
+  }
+
+  private static void endAfter(long pid) {
+    while (ProcessHandle.of(pid).filter(ProcessHandle::isAlive).isPresent()) {
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
+    System.exit(1);
+  }
+}

@@ -1,0 +1,140 @@
+package org.eellm.cli.option;
+
+import com.sun.management.OperatingSystemMXBean;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Torch;
+
+/**
+ * A machine as this process sees it.
+ *
+ * @param os the system's name and version
+ * @param architecture of the processor, as Java names it
+ * @param cores processors this process may use
+ * @param cpuFeatures instruction sets that matter here, as the system names them; empty where it
+ *     does not tell
+ * @param memoryBytes memory this process may use: the machine's, or its container's limit
+ * @param memoryAvailableBytes what is free of the machine's memory, where the system tells
+ * @param diskFreeBytes space left in the working folder
+ * @param nvidiaDriver whether an NVIDIA driver runs
+ * @param unsetMalloc the variables of glibc's allocator that the launcher sets and that are not set
+ * @param libtorch version of libtorch and its binding
+ * @param blas the library of float32 matrix products, as loaded
+ * @param threads CPU threads of libtorch's operations
+ * @param memoryWatchdog whether JavaCPP limits native memory
+ * @param cudaDevices GPUs that libtorch can use
+ * @param cpu measured rates of the CPU
+ * @param cuda measured rates of the first GPU
+ */
+public record Machine(
+    String os,
+    String architecture,
+    int cores,
+    Set<String> cpuFeatures,
+    long memoryBytes,
+    OptionalLong memoryAvailableBytes,
+    long diskFreeBytes,
+    boolean nvidiaDriver,
+    List<String> unsetMalloc,
+    String libtorch,
+    String blas,
+    int threads,
+    boolean memoryWatchdog,
+    int cudaDevices,
+    Rates.Measured cpu,
+    Optional<Rates.Measured> cuda) {
+  private static final List<String> MALLOC =
+      List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
+  private static final Set<String> FEATURES =
+      Set.of(
+          "avx2",
+          "avx512f",
+          "avx512_bf16",
+          "avx512_vnni",
+          "amx_bf16",
+          "amx_int8", // x86-64
+          "asimd",
+          "sve",
+          "bf16",
+          "i8mm"); // arm64
+  private static final Pattern FLAGS = Pattern.compile("(?:flags|Features)\\s*:(.*)");
+  private static final Pattern AVAILABLE = Pattern.compile("MemAvailable:\\s*(\\d+) kB");
+
+  /**
+   * Looks at this machine and measures it.
+   *
+   * @param seconds how long to measure each rate
+   */
+  public static Machine inspect(double seconds) throws IOException {
+    OperatingSystemMXBean system = system();
+    int cudaDevices = Torch.cudaDevices();
+    return new Machine(
+        system.getName() + " " + system.getVersion(),
+        system.getArch(),
+        system.getAvailableProcessors(),
+        readCpuFeatures(),
+        memoryOfThisProcess(),
+        readMemoryAvailable(),
+        Files.getFileStore(Path.of("")).getUsableSpace(),
+        Files.exists(Path.of("/proc/driver/nvidia/version")),
+        MALLOC.stream().filter(name -> System.getenv(name) == null).toList(),
+        Torch.version(),
+        Torch.blas(),
+        Torch.threads(),
+        Torch.memoryWatchdogIsOn(),
+        cudaDevices,
+        Rates.ofCpu(seconds),
+        cudaDevices > 0 ? Optional.of(Rates.ofCuda(seconds)) : Optional.empty());
+  }
+
+  private static OperatingSystemMXBean system() {
+    return (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+  }
+
+  /** Memory this process may use, in bytes: the machine's, or its container's limit. */
+  public static long memoryOfThisProcess() {
+    return system().getTotalMemorySize();
+  }
+
+  public boolean isLinux() {
+    return os.startsWith("Linux");
+  }
+
+  public boolean isX86() {
+    return architecture.equals("amd64") || architecture.equals("x86_64");
+  }
+
+  private static Set<String> readCpuFeatures() throws IOException {
+    Set<String> features = new TreeSet<>();
+    for (String line : linesOf(Path.of("/proc/cpuinfo"))) {
+      Matcher flags = FLAGS.matcher(line);
+      if (flags.matches()) {
+        Stream.of(flags.group(1).split(" ")).filter(FEATURES::contains).forEach(features::add);
+      }
+    }
+    return features;
+  }
+
+  private static OptionalLong readMemoryAvailable() throws IOException {
+    return linesOf(Path.of("/proc/meminfo")).stream()
+        .map(AVAILABLE::matcher)
+        .filter(Matcher::matches)
+        .mapToLong(line -> Long.parseLong(line.group(1)) * 1024)
+        .findFirst();
+  }
+
+  private static List<String> linesOf(Path file) throws IOException {
+    return Files.exists(file) ? Files.readAllLines(file) : List.of();
+  }
+}

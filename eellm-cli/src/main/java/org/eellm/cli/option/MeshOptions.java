@@ -1,0 +1,152 @@
+package org.eellm.cli.option;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.StoredDecoder.Part;
+import org.eellm.model.TensorParallel;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+
+/** The ranks that share a model out between them to generate, as a mixin. */
+public final class MeshOptions {
+  @Option(
+      names = "--tp",
+      paramLabel = "N",
+      defaultValue = "1",
+      description =
+          "Tensor-parallel size: ranks that share every matrix; ${DEFAULT-VALUE} by default.")
+  private int tp;
+
+  @Option(
+      names = "--pp",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Pipeline stages: ranks with some layers each; ${DEFAULT-VALUE} by default.")
+  private int pp;
+
+  @Option(
+      names = "--nproc",
+      paramLabel = "N",
+      description = "Start the ranks, tp x pp of them, on this machine (docs/cluster.md).")
+  private Optional<Integer> count = Optional.empty();
+
+  @Option(
+      names = "--timeout",
+      paramLabel = "SECONDS",
+      description = "With several ranks: how long to wait for one; 600 by default.")
+  private Optional<Integer> timeout = Optional.empty();
+
+  /** Whether this is one process, alone. */
+  public boolean isAlone() {
+    return tp == 1 && pp == 1 && count.isEmpty();
+  }
+
+  /** Pipeline stages. */
+  public int stages() {
+    return pp;
+  }
+
+  /** Whether the ranks are started by this command, and so have no standard input. */
+  public boolean startsRanks() {
+    return count.isPresent();
+  }
+
+  /**
+   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   *
+   * @throws ConfigException if the options contradict each other
+   */
+  public Optional<Integer> toLaunch(CommandSpec spec, Device device) {
+    require(tp >= 1, "--tp: %d is below 1; use 1 or more", tp);
+    require(pp >= 1, "--pp: %d is below 1; use 1 or more", pp);
+    require(
+        count.orElse(tp * pp) == tp * pp,
+        "--nproc: %d ranks for --tp %d x --pp %d; start %d",
+        count.orElse(0),
+        tp,
+        pp,
+        tp * pp);
+    require(timeout.orElse(1) >= 1, "--timeout: %d is below 1; use 1 or more", timeout.orElse(0));
+    require(
+        timeout.isEmpty() || !isAlone(),
+        "--timeout has no effect on a single rank; leave it out, or give --tp or --pp");
+    require(
+        pp == 1 || device == Device.CPU,
+        "--pp: the stages of a pipeline compute on CPUs; use --device cpu, or --tp alone");
+    return LocalRanks.toLaunch(spec, count);
+  }
+
+  private static void require(boolean condition, String message, Object... values) {
+    if (!condition) {
+      throw new ConfigException(message.formatted(values));
+    }
+  }
+
+  /** Starts the ranks and waits for them; the exit code. */
+  public static int launch(CommandSpec spec, int ranks) {
+    return LocalRanks.launch(spec, ranks, 0, List::of);
+  }
+
+  /** Does a rank's work among the ranks that were started; alone where none are asked for. */
+  public <T> T inWorld(Device device, Function<World, T> work) {
+    if (tp * pp == 1) {
+      try (World alone = World.alone()) {
+        return work.apply(alone);
+      }
+    }
+    Duration limit = Duration.ofSeconds(timeout.orElse(ParallelConfig.alone().timeoutSeconds()));
+    return LocalRanks.inWorld(new Mesh(tp, 1, pp), limit, LocalRanks.transport(device), work);
+  }
+
+  /**
+   * Gets a rank's part of a model from its files.
+   *
+   * @throws ConfigException if the ranks cannot share the model out
+   */
+  public DecodingModel read(
+      ModelFolder files, Architecture architecture, ModelOptions options, World world) {
+    architecture.requireSplits("--tp", tp);
+    int layers = architecture.model().numLayers();
+    require(
+        pp <= layers,
+        "--pp: %d stages are more than the model's %d layers; use at most %d",
+        pp,
+        layers,
+        layers);
+    Learning whole = Learning.EVERYTHING;
+    Placement placement = Placement.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole);
+    TensorParallel parallel = new TensorParallel(world.tp(), false);
+    return switch (options.device()) {
+      case CPU -> {
+        List<Slice> here = List.of(placement.slices().get(world.pp().rank()));
+        yield files.stored(
+            new Part(architecture, here, parallel, options.quantization(files), false));
+      }
+      case CUDA ->
+          files.read(
+              Decoder.ofRank(
+                  architecture,
+                  whole,
+                  options.quantization(files).layers(),
+                  placement,
+                  world.pp(),
+                  parallel,
+                  1,
+                  world.device()));
+    };
+  }
+}

@@ -1,0 +1,64 @@
+package org.eellm.cli.option;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.BiFunction;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.Architecture;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.model.DecodingModel;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Which model is used, and where it computes, as a mixin. */
+public final class ModelOptions {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
+  private Path path;
+
+  @Mixin private HeadsOption headsOption;
+  @Mixin private QuantizationOptions quantizationOptions;
+  @Mixin private ComputeOptions compute;
+
+  /** Loads the model; the calling thread computes with the threads asked for from here on. */
+  public LoadedModel load() {
+    compute.useThreads();
+    ModelFolder files = headsOption.resolve(path);
+    return LoadedModel.load(files, compute.device(), compute.dtype(), quantization(files));
+  }
+
+  /** The same of the part that a rank has; see {@link LoadedModel#load}. */
+  public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
+    compute.useThreads();
+    ModelFolder files = headsOption.resolve(path);
+    return LoadedModel.load(
+        files, compute.dtype(), architecture -> read.apply(files, architecture));
+  }
+
+  /** In place of the model's own exits. */
+  Optional<Path> heads() {
+    return headsOption.heads();
+  }
+
+  /** What beside the model's folder decides what the model says. */
+  public String variant() {
+    return "heads %s, quantization %s"
+        .formatted(
+            heads().map(path -> path.toAbsolutePath().normalize().toString()).orElse("its own"),
+            quantization(headsOption.resolve(path)));
+  }
+
+  /** How the matrices of a model are rounded, which is {@code --model}'s. */
+  MatrixQuantization quantization(ModelFolder files) {
+    return quantizationOptions.on(device(), files.quantization());
+  }
+
+  public Device device() {
+    return compute.device();
+  }
+}

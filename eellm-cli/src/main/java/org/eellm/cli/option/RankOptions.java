@@ -1,0 +1,41 @@
+package org.eellm.cli.option;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+
+/** The options that start ranks on this machine, as a mixin; see {@link LocalRanks}. */
+public final class RankOptions {
+  @Option(
+      names = "--nproc",
+      paramLabel = "N",
+      description = "Start N ranks on this machine, as processes (docs/cluster.md).")
+  private Optional<Integer> count = Optional.empty();
+
+  @Option(
+      names = "--max-restarts",
+      paramLabel = "K",
+      description = "With --nproc: start all ranks again when one fails, at most K times.")
+  private Optional<Integer> maxRestarts = Optional.empty();
+
+  /**
+   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   *
+   * @throws ParameterException if the options contradict each other or the environment
+   */
+  public Optional<Integer> toLaunch(CommandSpec spec) {
+    if (count.isEmpty() && maxRestarts.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--max-restarts: nothing to restart; give --nproc as well");
+    }
+    return LocalRanks.toLaunch(spec, count);
+  }
+
+  /** {@link LocalRanks#launch} with the restarts asked for. */
+  public int launch(CommandSpec spec, int ranks, Supplier<List<String>> whenRestarted) {
+    return LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);
+  }
+}

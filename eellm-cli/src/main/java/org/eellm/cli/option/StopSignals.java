@@ -1,0 +1,67 @@
+package org.eellm.cli.option;
+
+import java.io.PrintWriter;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.function.BooleanSupplier;
+import org.jline.utils.Signals;
+
+/**
+ * SIGTERM and SIGINT (Ctrl-C) as a request to stop in good order, until this closes. The second
+ * signal ends the process at once, as the first would have done without this.
+ */
+public final class StopSignals implements BooleanSupplier, AutoCloseable {
+  private static final List<String> NAMES = List.of("TERM", "INT");
+
+  private final PrintWriter err;
+  private final String consequence;
+  private final Map<String, Object> handlersBefore = new LinkedHashMap<>();
+  private final CountDownLatch request = new CountDownLatch(1);
+
+  private StopSignals(PrintWriter err, String consequence) {
+    this.err = err;
+    this.consequence = consequence;
+  }
+
+  /**
+   * Listens from now on.
+   *
+   * @param err told when a signal comes
+   * @param consequence what happens then, as in {@code saving after this step}
+   */
+  public static StopSignals listen(PrintWriter err, String consequence) {
+    StopSignals signals = new StopSignals(err, consequence);
+    for (String name : NAMES) {
+      // A terminal sends Ctrl-C to ranks and launcher alike, and the launcher hands it on.
+      Runnable handler =
+          name.equals("INT") && LocalRanks.isLaunched() ? () -> {} : () -> signals.request(name);
+      signals.handlersBefore.put(name, Signals.register(name, handler));
+    }
+    return signals;
+  }
+
+  private void request(String name) {
+    request.countDown();
+    NAMES.forEach(Signals::registerDefault);
+    err.printf("%nSIG%s: %s; a second signal ends at once%n", name, consequence);
+    err.flush();
+  }
+
+  /** Whether a signal has come. */
+  @Override
+  public boolean getAsBoolean() {
+    return request.getCount() == 0;
+  }
+
+  /** Waits for a signal. */
+  public void await() throws InterruptedException {
+    request.await();
+  }
+
+  @Override
+  public void close() {
+    handlersBefore.forEach(Signals::unregister);
+  }
+}

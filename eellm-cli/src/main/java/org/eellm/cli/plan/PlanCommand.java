@@ -1,0 +1,219 @@
+package org.eellm.cli.plan;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.cli.option.ConfigOptions;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ExitsConfig;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
+import org.eellm.config.RunConfig;
+import org.eellm.cost.Hardware;
+import org.eellm.cost.plan.ExitCosts;
+import org.eellm.cost.plan.MeshSearch;
+import org.eellm.cost.plan.Plan;
+import org.eellm.cost.plan.Planner;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm plan}: what a run will take on hardware that need not be there. */
+@Command(
+    name = "plan",
+    description =
+        "Say what a run will take, before it is started: memory, time, cost; docs/planner.md"
+            + " explains it.")
+public final class PlanCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ConfigOptions config;
+  @Mixin private JsonOption json;
+
+  @Option(
+      names = "--hardware",
+      required = true,
+      paramLabel = "NAME|FILE",
+      description = "a100-80gb, h100-80gb, or a profile of your own in YAML (docs/planner.md).")
+  private String hardware = "";
+
+  @Option(
+      names = "--devices",
+      paramLabel = "N",
+      description =
+          "Devices in all; what parallel.tp and parallel.pp leave is parallel.dp (default: as the"
+              + " configuration says).")
+  private Optional<Integer> devices = Optional.empty();
+
+  @Option(
+      names = "--search",
+      description =
+          "Find the quickest mesh, split, schedule, microbatch and recomputation for --devices, and"
+              + " show the best few.")
+  private boolean search;
+
+  @Option(
+      names = "--top",
+      paramLabel = "K",
+      description = "With --search: how many meshes to show (default: 5).")
+  private Optional<Integer> top = Optional.empty();
+
+  @Option(
+      names = "--exit-costs",
+      description =
+          "Show what 0 to 3 exits cost: after a quarter, a half and an eighth of the layers, on the"
+              + " stage before a boundary and on the one behind.")
+  private boolean exitCosts;
+
+  @Option(
+      names = "--plot",
+      paramLabel = "FILE",
+      description = "With --exit-costs: draw them as a PNG picture.")
+  private Optional<Path> plot = Optional.empty();
+
+  @Option(
+      names = "--svg",
+      paramLabel = "FILE",
+      description = "Draw the timeline of a step as an SVG picture.")
+  private Optional<Path> picture = Optional.empty();
+
+  @Override
+  public Integer call() throws IOException {
+    Hardware profile = Hardware.read(hardware);
+    if (plot.isPresent() && !exitCosts) {
+      throw new ParameterException(
+          spec.commandLine(), "--plot: has no effect here; give --exit-costs as well");
+    }
+    if (search) {
+      return find(config.read(), profile);
+    }
+    if (top.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--top: has no effect here; give --search as well");
+    }
+    RunConfig run = onDevices(config.read());
+    if (exitCosts) {
+      return compareExits(run, profile);
+    }
+    Plan plan = Planner.plan(run, profile);
+    Optional<Plan> bare =
+        run.exits().layers().isEmpty()
+            ? Optional.empty()
+            : Optional.of(Planner.plan(withoutExits(run), profile));
+    if (picture.isPresent()) {
+      Files.writeString(
+          picture.get(),
+          TimelineSvg.draw(
+              plan.timeline(), PlanText.title(plan), PlanText.summary(plan), "seconds"));
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(plan, bare));
+    } else {
+      PlanText.print(plan, bare, out);
+      if (!plan.fits()) {
+        SearchText.printWhatFits(run, profile, out);
+      }
+    }
+    return ExitCode.OK;
+  }
+
+  private int compareExits(RunConfig run, Hardware profile) {
+    if (picture.isPresent()) {
+      throw new ParameterException(
+          spec.commandLine(), "--svg: draws one plan; leave --exit-costs away");
+    }
+    List<ExitCosts.Row> rows = ExitCosts.of(run, profile);
+    plot.ifPresent(file -> ExitCostsText.plot(rows, file));
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(rows));
+    } else {
+      ExitCostsText.print(rows, out);
+    }
+    return ExitCode.OK;
+  }
+
+  private int find(RunConfig run, Hardware profile) {
+    if (picture.isPresent() || exitCosts) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--svg, --exit-costs: are of one mesh; give its settings without --search");
+    }
+    requireSearched(run.parallel());
+    int count = devices.orElse(run.parallel().worldSize());
+    int shown = top.orElse(5);
+    if (count < 1 || shown < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--devices %d, --top %d: use 1 or more".formatted(count, shown));
+    }
+    MeshSearch.Result result = MeshSearch.search(run, profile, count, shown);
+    PrintWriter out = spec.commandLine().getOut();
+    if (json.requested()) {
+      JsonOption.print(out, PlanReport.of(result));
+    } else {
+      SearchText.print(result, run, profile, count, out);
+    }
+    return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
+  }
+
+  /** Refuses settings that no mesh of a search has. */
+  private static void requireSearched(ParallelConfig mesh) {
+    if (mesh.schedule() != PipelineSchedule.ONE_FORWARD_ONE_BACKWARD) {
+      throw withoutEffect("parallel.schedule", "all_forward_all_backward", "leave it out");
+    }
+    if (!mesh.layersPerStage().isEmpty()) {
+      throw withoutEffect("parallel.layers_per_stage", mesh.layersPerStage(), "leave it out");
+    }
+    if (mesh.fillWarmup() != 0) {
+      throw withoutEffect("parallel.fill_warmup", mesh.fillWarmup(), "use 0");
+    }
+    if (mesh.fillCooldown() != 0) {
+      throw withoutEffect("parallel.fill_cooldown", mesh.fillCooldown(), "use 0");
+    }
+  }
+
+  private static ConfigException withoutEffect(String key, Object value, String remedy) {
+    return new ConfigException(
+        "%s: %s has no effect with --search; %s, or plan one mesh without --search"
+            .formatted(key, value, remedy));
+  }
+
+  private RunConfig onDevices(RunConfig run) {
+    if (devices.isEmpty()) {
+      return run;
+    }
+    ParallelConfig mesh = run.parallel();
+    int unit = mesh.tp() * mesh.pp();
+    int count = devices.get();
+    if (count < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--devices: %d is below 1; use 1 or more".formatted(count));
+    }
+    if (count % unit != 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--devices: %d is not a multiple of %d (parallel.tp %d x parallel.pp %d); use %d or %d"
+              .formatted(
+                  count,
+                  unit,
+                  mesh.tp(),
+                  mesh.pp(),
+                  Math.max(1, count / unit) * unit,
+                  Math.max(1, count / unit + 1) * unit));
+    }
+    return run.withParallel(mesh.withDp(count / unit));
+  }
+
+  private static RunConfig withoutExits(RunConfig run) {
+    return run.withExits(ExitsConfig.none());
+  }
+}

@@ -1,0 +1,97 @@
+package org.eellm.cli.plan;
+
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+import org.eellm.schedule.Fills;
+import org.eellm.schedule.MicrobatchId.Regular;
+import org.eellm.schedule.Schedule;
+import org.eellm.schedule.ScheduleKind;
+import org.eellm.schedule.Timeline;
+
+/**
+ * What {@code eellm schedule --json} prints. Time is in forward passes of one layer.
+ *
+ * @param makespan time of a step
+ * @param bubbleShare the share of all stages' time that is idle
+ */
+record ScheduleReport(
+    ScheduleKind kind,
+    int stages,
+    int chunks,
+    int microbatches,
+    List<Integer> warmupFillStages,
+    List<Integer> cooldownFillFirstStages,
+    double makespan,
+    double bubbleShare,
+    List<Stage> perStage,
+    List<Pass> passes) {
+
+  /**
+   * A stage.
+   *
+   * @param layers the layers of each chunk, from 1, as in {@code 1-8}
+   * @param exits the layers, from 1, whose output its exits read
+   */
+  record Stage(
+      int stage, List<String> layers, List<Integer> exits, double idleShare, int peakLive) {}
+
+  /**
+   * A computation.
+   *
+   * @param pass forward, backward or tune
+   * @param heads the part of it in which heads run
+   */
+  record Pass(
+      int stage,
+      int chunk,
+      String pass,
+      int microbatch,
+      boolean fill,
+      double start,
+      double end,
+      double heads) {}
+
+  static ScheduleReport of(Timeline timeline, PipelineModel model, Fills fills) {
+    Schedule schedule = timeline.schedule();
+    return new ScheduleReport(
+        schedule.kind(),
+        schedule.stages(),
+        schedule.chunks(),
+        schedule.microbatches(),
+        fills.warmupStages(),
+        fills.cooldownFirstStages(),
+        timeline.makespan(),
+        timeline.bubbleShare(),
+        IntStream.range(0, schedule.stages())
+            .mapToObj(stage -> stage(stage, timeline, model))
+            .toList(),
+        timeline.spans().stream().map(ScheduleReport::pass).toList());
+  }
+
+  private static Stage stage(int stage, Timeline timeline, PipelineModel model) {
+    Schedule schedule = timeline.schedule();
+    List<Integer> virtualStages =
+        IntStream.range(0, schedule.chunks())
+            .mapToObj(chunk -> schedule.virtualStage(stage, chunk))
+            .toList();
+    return new Stage(
+        stage,
+        virtualStages.stream().map(model::layerRange).toList(),
+        virtualStages.stream().flatMap(v -> model.exits().get(v).stream()).toList(),
+        timeline.idleShare(stage),
+        timeline.peakLive().get(stage));
+  }
+
+  private static Pass pass(Timeline.Span span) {
+    return new Pass(
+        span.stage(),
+        span.action().chunk(),
+        span.action().getClass().getSimpleName().toLowerCase(Locale.ROOT),
+        span.action().microbatch().index(),
+        !(span.action().microbatch() instanceof Regular),
+        span.start(),
+        span.end(),
+        span.heads());
+  }
+}

@@ -1,0 +1,188 @@
+package org.eellm.cli.train;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.WorkProgress;
+import org.eellm.data.Preparation;
+import org.eellm.data.Progress;
+import org.eellm.data.corpus.TextCorpus;
+import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.Tokenizer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm prepare}: text in, an indexed dataset and its tokenizer out. */
+@Command(
+    name = "prepare",
+    description =
+        "Turns text into a dataset to train on: PREFIX.bin, PREFIX.idx and PREFIX-tokenizer/.",
+    mixinStandardHelpOptions = true)
+public final class PrepareCommand implements Callable<Integer> {
+  private static final String TRAIN = "train";
+  private static final int DEFAULT_VOCAB_SIZE = 8192;
+
+  @Spec private CommandSpec spec;
+  @Mixin private JsonOption json;
+
+  @Option(
+      names = "--input",
+      required = true,
+      arity = "1..*",
+      paramLabel = "PATH",
+      description =
+          "Files, folders or globs of .txt and .jsonl, plain or with .gz, .xz or .zst at the end,"
+              + " and of .jar with Java sources.")
+  private List<String> inputs;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "PREFIX",
+      description = "Path of the results without their endings.")
+  private Path output;
+
+  @Option(
+      names = "--tokenizer",
+      paramLabel = "PATH",
+      defaultValue = TRAIN,
+      description =
+          "A folder with tokenizer.json, or with vocab.json and merges.txt; or '${DEFAULT-VALUE}',"
+              + " the default, to train one on the input.")
+  private String tokenizer;
+
+  @Option(
+      names = "--vocab-size",
+      paramLabel = "N",
+      description =
+          "Tokens of the tokenizer that is trained, from "
+              + BytePairTrainer.MIN_VOCAB_SIZE
+              + " on; "
+              + DEFAULT_VOCAB_SIZE
+              + " by default.")
+  private Optional<Integer> vocabSize;
+
+  @Option(
+      names = "--key",
+      paramLabel = "KEY",
+      defaultValue = "text",
+      description = "Key of the text in .jsonl files; '${DEFAULT-VALUE}' by default.")
+  private String key;
+
+  @Option(
+      names = "--separator",
+      paramLabel = "LINE",
+      defaultValue = "<|endoftext|>",
+      description =
+          "Line between documents of .txt files; '${DEFAULT-VALUE}' by default, '' for blank"
+              + " lines.")
+  private String separator;
+
+  @Option(
+      names = "--skip-bad-lines",
+      description = "Leave out, and count, lines that are not UTF-8, not JSON or without a text.")
+  private boolean skipBadLines;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "Threads that work on the text; as many as there are cores by default.")
+  private Optional<Integer> threads;
+
+  /** What {@code --json} prints. */
+  private record Result(
+      String output,
+      String tokenizer,
+      int vocabSize,
+      long documents,
+      long emptyDocuments,
+      long skippedLines,
+      long tokens,
+      long textBytes,
+      double bytesPerToken,
+      double seconds,
+      double megabytesPerSecond) {}
+
+  @Override
+  public Integer call() {
+    int threadCount = threads.orElse(Runtime.getRuntime().availableProcessors());
+    check(threadCount >= 1, "--threads " + threadCount + " is below 1");
+    check(
+        vocabSize.isEmpty() || tokenizer.equals(TRAIN),
+        "--vocab-size is for a tokenizer that is trained, and --tokenizer names one that is there");
+    check(
+        vocabSize.isEmpty() || vocabSize.get() >= BytePairTrainer.MIN_VOCAB_SIZE,
+        "--vocab-size is below " + BytePairTrainer.MIN_VOCAB_SIZE + ", the 256 bytes and one");
+    check(output.getFileName() != null, "--output names no file");
+
+    TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
+    try (WorkProgress progress = WorkProgress.onConsole()) {
+      Tokenizer used = tokenizer(corpus, threadCount, progress);
+      print(used, Preparation.run(corpus, used, output, threadCount, progress));
+    }
+    return ExitCode.OK;
+  }
+
+  private Tokenizer tokenizer(TextCorpus corpus, int threadCount, Progress progress) {
+    return tokenizer.equals(TRAIN)
+        ? BytePairTrainer.train(corpus, vocabSize.orElse(DEFAULT_VOCAB_SIZE), threadCount, progress)
+        : Tokenizer.load(Path.of(tokenizer));
+  }
+
+  private void print(Tokenizer used, Preparation.Summary summary) {
+    PrintWriter out = spec.commandLine().getOut();
+    Path folder = Preparation.tokenizerFolder(output);
+    if (json.requested()) {
+      JsonOption.print(
+          out,
+          new Result(
+              output.toString(),
+              folder.toString(),
+              used.vocabSize(),
+              summary.documents(),
+              summary.emptyDocuments(),
+              summary.skippedLines(),
+              summary.tokens(),
+              summary.textBytes(),
+              summary.bytesPerToken(),
+              summary.seconds(),
+              summary.megabytesPerSecond()));
+      return;
+    }
+    out.printf("written     %s.bin, .idx and %s/%n", output, folder);
+    out.printf("documents   %,d%n", summary.documents());
+    out.printf(
+        "tokens      %,d, of %.2f bytes of text on average%n",
+        summary.tokens(), summary.bytesPerToken());
+    out.printf("vocabulary  %,d%n", used.vocabSize());
+    out.printf(
+        "speed       %.1f MB of text in %.1f s, %.1f MB/s%n",
+        summary.textBytes() / 1e6, summary.seconds(), summary.megabytesPerSecond());
+    if (summary.emptyDocuments() > 0) {
+      out.printf("left out    %,d documents without text%n", summary.emptyDocuments());
+    }
+    if (summary.skippedLines() > 0) {
+      out.printf("left out    %,d bad lines%n", summary.skippedLines());
+    }
+    if (tokenizer.equals(TRAIN) && used.vocabSize() < vocabSize.orElse(DEFAULT_VOCAB_SIZE)) {
+      out.printf(
+          "note        fewer tokens than the %,d asked for: the text repeats no other pair%n",
+          vocabSize.orElse(DEFAULT_VOCAB_SIZE));
+    }
+    out.flush();
+  }
+
+  private void check(boolean condition, String message) {
+    if (!condition) {
+      throw new ParameterException(spec.commandLine(), message);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+package org.eellm.cli.train;
+
+import java.util.concurrent.Callable;
+import org.eellm.cli.option.ConfigOptions;
+import org.eellm.config.ConfigException;
+import org.eellm.config.RunConfig;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm train}: trains a model as a configuration says. */
+@Command(
+    name = "train",
+    description = "Trains an early-exit model; docs/training.md says how.",
+    mixinStandardHelpOptions = true)
+public final class TrainCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ConfigOptions config;
+  @Mixin private RunOptions run;
+
+  @Override
+  public Integer call() {
+    RunConfig given = config.read();
+    if (given.tune().model().isPresent()) {
+      throw new ConfigException(
+          "tune.model: %s is for eellm tune; use that, or remove the section"
+              .formatted(given.tune().model().get()));
+    }
+    return run.run(spec, given);
+  }
+}

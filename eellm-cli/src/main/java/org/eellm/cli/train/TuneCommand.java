@@ -1,0 +1,48 @@
+package org.eellm.cli.train;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.option.ConfigOptions;
+import org.eellm.config.Architecture;
+import org.eellm.config.TuneConfig;
+import org.eellm.config.TuneConfig.Target;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm tune}: trains the exits of a trained model and nothing else (EE-Tuning). */
+@Command(
+    name = "tune",
+    description =
+        "Tunes the exits of a trained model, whose trunk stays as it is; docs/tuning.md says how.",
+    mixinStandardHelpOptions = true)
+public final class TuneCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private ConfigOptions config;
+  @Mixin private RunOptions run;
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a folder with exits, as eellm add-exits makes one.")
+  private Path model;
+
+  @Option(
+      names = "--heads",
+      paramLabel = "DIR",
+      description = "Heads to start from in place of the model's own, such as another tuning's.")
+  private Optional<Path> heads = Optional.empty();
+
+  @Override
+  public Integer call() {
+    Architecture architecture = ModelFolder.resolve(model, heads).config().architecture();
+    TuneConfig start =
+        new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT);
+    return run.run(spec, config.readTuning(start, architecture));
+  }
+}

@@ -1,0 +1,184 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import org.eellm.cli.option.Machine;
+import org.eellm.decode.engine.KernelChoice;
+import org.eellm.tensor.Rates;
+import org.junit.jupiter.api.Test;
+
+final class DoctorTest {
+  private static final long GIB = 1L << 30;
+
+  @Test
+  void doctor_json_hasRatesAndThisMachine() throws Exception {
+    JsonNode report = new ObjectMapper().readTree(run("doctor", "--json", "--seconds", "0.02"));
+
+    assertThat(report.path("java").textValue()).startsWith("25");
+    JsonNode machine = report.path("machine");
+    assertThat(machine.path("libtorch").textValue()).startsWith("2.");
+    assertThat(machine.path("cores").intValue())
+        .isEqualTo(Runtime.getRuntime().availableProcessors());
+    assertThat(machine.path("cpu").path("float32").doubleValue()).isGreaterThan(1e8);
+    assertThat(machine.path("cpu").path("bfloat16").doubleValue()).isGreaterThan(1e8);
+    assertThat(machine.path("cpu").path("memory").doubleValue()).isGreaterThan(1e8);
+    JsonNode decoding = report.path("decoding");
+    assertThat(decoding.path("choice").textValue())
+        .isEqualTo(System.getProperty(KernelChoice.PROPERTY, "fastest"));
+    assertThat(decoding.path("vector_bits").intValue()).isIn(128, 256, 512);
+    assertThat(decoding.path("last_cache_bytes").longValue()).isPositive();
+    assertThat(decoding.path("micro_kernels").booleanValue())
+        .isEqualTo(decoding.path("reason").isNull());
+    assertThat(report.path("traps").isArray()).isTrue();
+  }
+
+  @Test
+  void doctor_forPeople_namesWhatItFound() {
+    assertThat(run("doctor", "--seconds", "0.02"))
+        .contains("libtorch ", "processor ", "memory ", "CPU rates ", "GFLOP/s")
+        .contains("decoding ", "the Vector API", "last cache ", "huge pages");
+  }
+
+  @Test
+  void doctor_unknownKernel_isRefusedInALine() {
+    StringWriter err = new StringWriter();
+    Optional<String> before = Optional.ofNullable(System.getProperty(KernelChoice.PROPERTY));
+    System.setProperty(KernelChoice.PROPERTY, "fast");
+    try {
+      assertThat(
+              Main.run(RootCommand.commandLine().setErr(new PrintWriter(err)), "doctor", "--json"))
+          .isEqualTo(2);
+    } finally {
+      System.clearProperty(KernelChoice.PROPERTY);
+      before.ifPresent(value -> System.setProperty(KernelChoice.PROPERTY, value));
+    }
+
+    assertThat(err.toString().lines())
+        .containsExactly(
+            "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
+                + " EELLM_JAVA_OPTS");
+  }
+
+  @Test
+  void decoding_withMicroKernels_saysWhatMultipliesAndHowToDoWithout() {
+    assertThat(kernels(KernelChoice.FASTEST, Optional.empty(), "madvise").lines())
+        .containsExactly(
+            "bfloat16 products: machine code for bfloat16",
+            "oneDNN's micro-kernels: present",
+            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "last cache 32768 KiB, huge pages for weights",
+            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
+  }
+
+  @Test
+  void decoding_withoutMicroKernels_saysWhy() {
+    Optional<String> reason = Optional.of("the processor has no bfloat16 instructions");
+
+    assertThat(kernels(KernelChoice.FASTEST, reason, "never").lines())
+        .containsExactly(
+            "bfloat16 products: machine code for bfloat16",
+            "oneDNN's micro-kernels: the processor has no bfloat16 instructions",
+            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "last cache 32768 KiB, no huge pages, which slows reading weights",
+            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
+  }
+
+  @Test
+  void decoding_vectorsChosen_saysSo() {
+    assertThat(kernels(KernelChoice.VECTORS, Optional.empty(), "always").lines())
+        .first()
+        .isEqualTo("the Vector API, 512 bits, since eellm.kernel says so");
+  }
+
+  @Test
+  void hugePages_areTheWordInBrackets() {
+    assertThat(DecodingKernels.chosen("always [madvise] never\n")).contains("madvise");
+    assertThat(DecodingKernels.chosen("")).isEmpty();
+  }
+
+  private static DecodingKernels kernels(
+      KernelChoice choice, Optional<String> reason, String hugePages) {
+    return new DecodingKernels(
+        choice,
+        "machine code for bfloat16",
+        reason.isEmpty(),
+        reason,
+        512,
+        32L << 20,
+        Optional.of(hugePages));
+  }
+
+  @Test
+  void traps_wellSetUpMachine_none() {
+    assertThat(Trap.of(WELL)).isEmpty();
+  }
+
+  @Test
+  void traps_badlySetUpMachine_namesEachWithItsRemedy() {
+    Machine bad =
+        new Machine(
+            "Linux 6.12",
+            "amd64",
+            8,
+            Set.of(),
+            16 * GIB,
+            OptionalLong.of(GIB),
+            GIB,
+            true,
+            List.of("MALLOC_ARENA_MAX"),
+            "2.10.0-1.5.13",
+            "OpenBLAS",
+            2,
+            true,
+            0,
+            new Rates.Measured(2e11, 1e11, 2e10),
+            Optional.empty());
+
+    assertThat(Trap.of(bad))
+        .extracting(Trap::problem)
+        .satisfiesExactly(
+            problem -> assertThat(problem).startsWith("OpenBLAS runs the matrix products"),
+            problem -> assertThat(problem).contains("no AVX2"),
+            problem -> assertThat(problem).isEqualTo("libtorch uses 2 threads of 8 cores"),
+            problem -> assertThat(problem).startsWith("MALLOC_ARENA_MAX not set"),
+            problem -> assertThat(problem).startsWith("JavaCPP limits native memory"),
+            problem -> assertThat(problem).startsWith("bfloat16 matrix products are slower"),
+            problem -> assertThat(problem).startsWith("an NVIDIA driver runs here"),
+            problem -> assertThat(problem).isEqualTo("1.0 GiB left on the disk of this folder"),
+            problem -> assertThat(problem).isEqualTo("less than 2 GiB of memory are free"));
+    assertThat(Trap.of(bad)).extracting(Trap::remedy).doesNotContain("").doesNotHaveDuplicates();
+  }
+
+  private static final Machine WELL =
+      new Machine(
+          "Linux 6.12",
+          "amd64",
+          2,
+          Set.of("avx2", "avx512_bf16"),
+          16 * GIB,
+          OptionalLong.of(12 * GIB),
+          100 * GIB,
+          false,
+          List.of(),
+          "2.10.0-1.5.13",
+          "Intel MKL",
+          2,
+          false,
+          0,
+          new Rates.Measured(2e11, 4e11, 3e10),
+          Optional.empty());
+
+  private static String run(String... args) {
+    StringWriter out = new StringWriter();
+    assertThat(Main.run(RootCommand.commandLine().setOut(new PrintWriter(out)), args)).isZero();
+    return out.toString();
+  }
+}

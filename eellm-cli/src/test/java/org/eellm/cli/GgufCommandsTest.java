@@ -1,0 +1,170 @@
+package org.eellm.cli;
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.decode.SmallModel;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufFixture;
+import org.eellm.gguf.GgufTensor;
+import org.eellm.gguf.GgufType;
+import org.eellm.model.Decoder;
+import org.eellm.serve.chat.ChatTemplate;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+
+/** GGUF files where the commands take model folders. */
+final class GgufCommandsTest {
+  @TempDir private Path folder;
+  private Path model;
+  private Path file;
+
+  @BeforeEach
+  void export() throws IOException {
+    model = folder.resolve("model");
+    try (Decoder decoder = SmallModel.plain()) {
+      SmallModelFolder.write(model, decoder);
+    }
+    file = folder.resolve("model.gguf");
+    run("export --format gguf --dtype float32", "--model", model, "--output", file);
+  }
+
+  private static JsonNode json(String command, Object... arguments) throws IOException {
+    return new ObjectMapper().readTree(run(command, arguments));
+  }
+
+  /** What a command that succeeds prints. */
+  private static String run(String command, Object... arguments) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    assertThat(code(out, err, command, arguments)).as(err.toString()).isZero();
+    return out.toString();
+  }
+
+  private static int code(StringWriter out, StringWriter err, String command, Object... arguments) {
+    List<String> all = new ArrayList<>(List.of(command.split(" ")));
+    Stream.of(arguments).map(Object::toString).forEach(all::add);
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    return Main.run(commandLine, all.toArray(String[]::new));
+  }
+
+  private JsonNode ids(Object... arguments) throws IOException {
+    List<Object> all = new ArrayList<>(List.of(arguments));
+    all.addAll(List.of("--prompt", "the cat"));
+    return json("generate --json --mode full --max-tokens 12", all.toArray()).path("ids");
+  }
+
+  @Test
+  void generate_exportedFile_continuesAsTheFolder() throws IOException {
+    assertThat(ids("--model", file)).hasSize(12).isEqualTo(ids("--model", model));
+  }
+
+  @Test
+  void generate_fileWithHeads_leavesWhereTheFolderDoes() throws IOException {
+    Path plain = folder.resolve("plain");
+    run("export --format hf", "--model", model, "--output", plain);
+    String generate = "generate --json --mode early-exit --threshold 0.01 --max-tokens 12";
+    JsonNode beside = json(generate, "--model", file, "--heads", plain, "--prompt", "the cat");
+    JsonNode own = json(generate, "--model", model, "--prompt", "the cat");
+    assertThat(beside.path("ids")).isEqualTo(own.path("ids"));
+    assertThat(beside.path("exits")).isEqualTo(own.path("exits"));
+    assertThat(own.path("exits").toString()).contains("1");
+  }
+
+  @Test
+  void addExits_toAFile_makesAFolderWithItsTrunk() throws IOException {
+    Path exits = folder.resolve("exits");
+    run("add-exits --exits 1 --head norm", "--model", file, "--output", exits);
+    assertThat(ids("--model", exits)).isEqualTo(ids("--model", model));
+    assertThat(exits.resolve("tokenizer.json")).exists();
+    JsonNode said = json("inspect --json", exits);
+    assertThat(said.at("/exits/layers").toString()).isEqualTo("[1]");
+  }
+
+  @Test
+  void convert_file_makesAFolderThatSaysTheSame() throws IOException {
+    Path converted = folder.resolve("converted");
+    run("convert", "--model", file, "--output", converted);
+    assertThat(ids("--model", converted)).isEqualTo(ids("--model", model));
+    assertThat(json("inspect --json", file).path("kind").asText()).startsWith("GGUF file");
+  }
+
+  @Test
+  void load_file_hasItsChatTemplate() throws IOException {
+    Files.writeString(
+        model.resolve("tokenizer_config.json"),
+        "{\"eos_token\":\"<|endoftext|>\",\"chat_template\":\"{{ messages[0].content }}!\"}");
+    Path other = folder.resolve("chat.gguf");
+    run("export --format gguf --dtype float32", "--model", model, "--output", other);
+    try (LoadedModel loaded = LoadedModel.load(other, Device.CPU)) {
+      ChatTemplate template = ChatTemplate.read(loaded.folder(), loaded.tokenizer());
+      assertThat(template.description()).isEqualTo(other.toString());
+    }
+  }
+
+  @Test
+  void generate_fileOf8Bits_computesWithItsOwnGroups() throws IOException {
+    Path rounded = folder.resolve("rounded.gguf");
+    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    Path whole = folder.resolve("whole");
+    run("convert", "--model", rounded, "--output", whole);
+    JsonNode own = ids("--model", rounded);
+    assertThat(own).hasSize(12).isEqualTo(ids("--model", rounded, "--quantize", "int8"));
+    assertThat(own).isEqualTo(ids("--model", whole, "--quantize", "int8"));
+    assertThat(ids("--model", rounded, "--quantize", "none")).isEqualTo(ids("--model", whole));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0x7E00, 0x7C00}) // float16's NaN and infinity
+  void generate_scaleThatIsNotFinite_isReportedInOneLine(int scale) throws IOException {
+    Path rounded = folder.resolve("rounded.gguf");
+    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    Path hostile = folder.resolve("hostile.gguf");
+    try (GgufFile read = GgufFile.open(rounded)) {
+      GgufTensor gate = Objects.requireNonNull(read.tensors().get("blk.0.ffn_gate.weight"));
+      assertThat(gate.type()).isEqualTo(GgufType.Q8_0);
+      byte[] all = Files.readAllBytes(rounded);
+      String own = new String(gate.bytes().toArray(ValueLayout.JAVA_BYTE), ISO_8859_1);
+      int at = new String(all, ISO_8859_1).indexOf(own);
+      ByteBuffer.wrap(all).order(ByteOrder.LITTLE_ENDIAN).putShort(at, (short) scale);
+      Files.write(hostile, all);
+    }
+    StringWriter err = new StringWriter();
+    assertThat(code(new StringWriter(), err, "generate --prompt x", "--model", hostile))
+        .isEqualTo(1);
+    assertThat(err.toString()).contains("are not numbers; the model is damaged").hasLineCount(1);
+  }
+
+  @Test
+  void generate_damagedFile_isRefusedInOneLine() throws IOException {
+    new GgufFixture().version(4).write(file);
+    StringWriter err = new StringWriter();
+    assertThat(code(new StringWriter(), err, "generate --prompt x", "--model", file)).isEqualTo(1);
+    assertThat(err.toString())
+        .contains(file + ": has version 4 of the format; 2 and 3 are read")
+        .hasLineCount(1);
+  }
+}

@@ -1,0 +1,146 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.StreamSupport;
+import org.eellm.checkpoint.HuggingFaceFamily;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.config.DataType;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.Progress;
+import org.eellm.data.corpus.TextCorpus;
+import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.decode.Generator;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.serve.NodeScripts;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import picocli.CommandLine;
+
+/** GGUF files in llama.cpp itself, by way of node-llama-cpp. */
+final class LlamaCppTest {
+  private static final Path STORIES = Path.of("../shared/models/stories260K");
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  @TempDir private Path folder;
+
+  private static void run(String... args) {
+    StringWriter err = new StringWriter();
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(new StringWriter()))
+            .setErr(new PrintWriter(err, true));
+    assertThat(Main.run(commandLine, args)).as(err.toString()).isZero();
+  }
+
+  private Path export(Path model, String type) {
+    Path file = folder.resolve(type + ".gguf");
+    run(
+        "export",
+        "--model",
+        model.toString(),
+        "--format",
+        "gguf",
+        "--dtype",
+        type,
+        "--output",
+        file.toString());
+    return file;
+  }
+
+  private static List<Integer> ids(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false).map(JsonNode::asInt).toList();
+  }
+
+  private static LoadedModel load(Path model) {
+    return LoadedModel.load(
+        ModelFolder.resolve(model, Optional.empty()),
+        Device.CPU,
+        Optional.of(DataType.FLOAT32),
+        MatrixQuantization.NONE);
+  }
+
+  private static List<Integer> greedy(Path model, List<Integer> prompt, int count) {
+    try (LoadedModel loaded = load(model)) {
+      Request request = new Request(prompt, count, Set.of(), Decoding.full(), Sampler.greedy());
+      return Generator.generate(
+              loaded.decoder(), Limits.of(loaded.decoder()), List.of(request), TokenListener.none())
+          .getFirst()
+          .ids();
+    }
+  }
+
+  @Test
+  void stories_inLlamaCpp_areTheKnownText() throws IOException {
+    assumeTrue(Files.exists(STORIES), () -> "skipped: needs " + STORIES);
+    NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
+    List<Integer> known = ids(JSON.readTree(STORIES.resolve("golden.json").toFile()).get("ids"));
+    String opening = "Tom was a little boy";
+
+    for (String type : List.of("float32", "bfloat16", "q8_0")) {
+      Path file = export(STORIES, type);
+      JsonNode said = node.run("llama.js", file.toString(), "256", "\"\"");
+      int same = type.equals("float32") ? 256 : 60; // rounded weights go their own way some time
+      assertThat(ids(said.get("ids")).subList(0, same))
+          .as(type)
+          .isEqualTo(known.subList(1, 1 + same));
+    }
+    JsonNode said =
+        node.run(
+            "llama.js",
+            folder.resolve("float32.gguf").toString(),
+            "80",
+            JSON.writeValueAsString(opening));
+    List<Integer> prompt = ids(said.get("prompt"));
+    try (LoadedModel loaded = load(STORIES)) {
+      assertThat(prompt).isEqualTo(loaded.prompt(opening, "opening"));
+    }
+    assertThat(ids(said.get("ids"))).isEqualTo(greedy(STORIES, prompt, 80));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void families_inLlamaCpp_sayWhatTheySayHere(HuggingFaceFamily family) throws IOException {
+    NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
+    Path theirs = folder.resolve("theirs");
+    family.write(theirs, SafetensorsType.F32, 1);
+    Path corpus = Files.writeString(folder.resolve("corpus.txt"), "the cat and the dog\n");
+    BytePairTrainer.train(
+            TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
+            260,
+            1,
+            Progress.NONE)
+        .save(theirs);
+    Path ours = folder.resolve("ours");
+    run("convert", "--model", theirs.toString(), "--output", ours.toString());
+    List<Integer> prompt = List.of(1, 17, 200, 5, 96, 41, 3);
+
+    JsonNode said =
+        node.run("llama.js", export(ours, "float32").toString(), "40", prompt.toString());
+
+    assertThat(ids(said.get("ids")))
+        .as(family.name().toLowerCase(Locale.ROOT))
+        .isEqualTo(greedy(ours, prompt, 40));
+  }
+}

@@ -1,0 +1,232 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+import org.eellm.cost.ParameterCount;
+import org.eellm.golden.GoldenCase;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+
+/** {@code inspect}, {@code convert}, {@code add-exits} and {@code export} from their outside. */
+final class ModelCommandsTest {
+  private static final GoldenCase GOLDEN = GoldenCase.named("llama_mlp_norm");
+
+  @TempDir private Path folder;
+
+  private record Outcome(int code, String out, String err) {
+    JsonNode json() {
+      assertThat(code).as(err).isZero();
+      try {
+        return new ObjectMapper().readTree(out);
+      } catch (IOException e) {
+        throw new AssertionError(out, e);
+      }
+    }
+  }
+
+  /** The words of the first argument, then the others as they are. */
+  private static Outcome run(String command, Object... arguments) {
+    List<String> all = new ArrayList<>(List.of(command.split(" ")));
+    Stream.of(arguments).map(Object::toString).forEach(all::add);
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    int code = Main.run(commandLine, all.toArray(String[]::new));
+    return new Outcome(code, out.toString(), err.toString());
+  }
+
+  @Test
+  void inspect_saysShapeExitsParametersAndMemory() throws IOException {
+    JsonNode said = run("inspect --json", GOLDEN.folder()).json();
+
+    ParameterCount count = ParameterCount.of(GOLDEN.architecture());
+    assertThat(said.path("kind").asText()).isEqualTo("Hugging Face folder, model_type llama");
+    assertThat(said.at("/exits/layers").toString()).isEqualTo("[1,3]");
+    assertThat(said.at("/exits/head").asText()).isEqualTo("mlp,norm");
+    assertThat(said.at("/parameters/layers").asLong()).isEqualTo(count.trunk());
+    assertThat(said.path("total_parameters").asLong()).isEqualTo(count.total());
+    assertThat(said.at("/formats/f32").asLong()).isEqualTo(count.total());
+    assertThat(said.at("/memory/serve_weights").asLong()).isEqualTo(4 * count.total());
+    // 4 layers of 4 key/value heads of 8, keys and values, float32
+    assertThat(said.at("/memory/serve_cache_per_token").asLong())
+        .isEqualTo(4 * 4 * 8 * 2 * Float.BYTES);
+    assertThat(said.at("/memory/training")).hasSize(1);
+    // weights, gradients and AdamW's two moments
+    assertThat(said.at("/memory/training/0/bytes").asLong()).isEqualTo(16 * count.total());
+    String text = run("inspect --tp 2 --pp 2", GOLDEN.folder()).out();
+    assertThat(text)
+        .contains("exits       after layers 1, 3; head: mlp,norm")
+        .contains("to train    stage 0, layers 1 to 2: ")
+        .contains("stage 1, layers 3 to 4: ");
+  }
+
+  @Test
+  void inspect_check_tellsOfValuesThatAreNoNumbers() throws IOException {
+    Path model = copy();
+    byte[] bytes = Files.readAllBytes(model.resolve("model.safetensors"));
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(bytes.length - 4, Float.NaN);
+    Files.write(model.resolve("model.safetensors"), bytes);
+
+    assertThat(run("inspect --check", model).out())
+        .contains("1 of %d tensors hold values that are NaN or infinite".formatted(tensors()))
+        .containsPattern("(?m)^[0-9a-f]{64} {2}model\\.norm\\.weight F32 \\[64]$");
+    assertThat(run("inspect --check", GOLDEN.folder()).out())
+        .contains("all of %d tensors are finite".formatted(tensors()));
+    Outcome converted = run("convert --model", model, "--output", folder.resolve("out"));
+    assertThat(converted.code()).isZero();
+    assertThat(converted.err()).contains("holds 1 values that are NaN or infinite");
+  }
+
+  private static long tensors() {
+    JsonNode checked = run("inspect --json --check", GOLDEN.folder()).json().path("tensors");
+    return StreamSupport.stream(checked.spliterator(), false).count();
+  }
+
+  private Path copy() throws IOException {
+    Path model = Files.createDirectory(folder.resolve("model"));
+    for (String name : List.of("config.json", "model.safetensors")) {
+      Files.copy(GOLDEN.folder().resolve(name), model.resolve(name));
+    }
+    return model;
+  }
+
+  @Test
+  void convertAddAndRemoveAndExport_giveBackWhatTheyWereGiven() throws IOException {
+    Path model = copy();
+    Path fewer = folder.resolve("fewer");
+    Path more = folder.resolve("more");
+    Path plain = folder.resolve("plain");
+    Path back = folder.resolve("back");
+
+    assertThat(run("add-exits --remove 3 --model", model, "--output", fewer).code()).isZero();
+    assertThat(run("add-exits --exits 2-3 --model", fewer, "--output", more).code()).isZero();
+    assertThat(run("export --format hf --model", model, "--output", plain).code()).isZero();
+    assertThat(run("convert --model", plain, "--output", back).code()).isZero();
+
+    assertThat(run("inspect --json", fewer).json().at("/exits/layers").toString()).isEqualTo("[1]");
+    JsonNode exits = run("inspect --json", more).json().path("exits");
+    assertThat(exits.path("layers").toString()).isEqualTo("[1,2,3]");
+    assertThat(exits.path("head").asText()).isEqualTo("mlp,norm"); // as the others
+    assertThat(plain.resolve("exits.json")).exists();
+    JsonNode before = run("inspect --json --check", model).json().path("tensors");
+    JsonNode after = run("inspect --json --check", back).json().path("tensors");
+    assertThat(checksums(after)).containsExactlyInAnyOrderElementsOf(checksums(before));
+  }
+
+  private static List<String> checksums(JsonNode tensors) {
+    return StreamSupport.stream(tensors.spliterator(), false)
+        .map(tensor -> tensor.path("name").asText() + " " + tensor.path("sha256").asText())
+        .toList();
+  }
+
+  /** One line, exit code 1, and nothing left. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "inspect MODEL",
+        "convert --model MODEL --output OUT",
+        "add-exits --model MODEL --exits 2 --output OUT",
+        "export --model MODEL --format hf --output OUT",
+        "export --model MODEL --format gguf --output OUT",
+        "generate --model MODEL --prompt a",
+      })
+  void damagedModel_isRefusedInOneLine(String command) throws IOException {
+    Path model = copy();
+    byte[] whole = Files.readAllBytes(model.resolve("model.safetensors"));
+    Files.write(model.resolve("model.safetensors"), Arrays.copyOf(whole, whole.length - 1));
+    Path out = folder.resolve("out");
+
+    Outcome outcome =
+        run(command.replace("MODEL", model.toString()).replace("OUT", out.toString()));
+
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err().strip()).startsWith("eellm: ").doesNotContain("\n");
+    assertThat(folder).isDirectoryNotContaining("glob:**/*out*");
+  }
+
+  /** Settings that cannot be honoured, or would do nothing. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      textBlock =
+          """
+          inspect MODEL --tp 0 | 0 is below 1
+          add-exits --model MODEL --output OUT | --exits: is missing
+          add-exits --model MODEL --exits 2 --seed 3 --output OUT | --seed: has no effect without --init random
+          add-exits --model MODEL --remove 1 --tie --output OUT | --head, --tie: have no effect without --exits
+          add-exits --model MODEL --heads MODEL --exits 2 --output OUT | --heads: says all of the exits
+          add-exits --model MODEL --exits 2 --head norm --output OUT | all exits of a model are alike
+          add-exits --model MODEL --exits 2 --head lstm --output OUT | 'lstm' is unknown
+          add-exits --model MODEL --exits 9 --output OUT | --exits: the model has no layer 9; use 1..4
+          add-exits --model MODEL --exits 0 --output OUT | --exits: the model has no layer 0; use 1..4
+          add-exits --model MODEL --exits 1-999999 --output OUT | --exits: the model has no layer 5; use 1..4
+          add-exits --model MODEL --exits 3-2 --output OUT | --exits: '3-2' ends before it begins
+          add-exits --model MODEL --exits 1 --output OUT | --exits: the model has an exit after layer 1 already
+          add-exits --model MODEL --exits 2 --head EMBEDDING,norm --output OUT | --head: embedding means
+          add-exits --model MODEL --remove 2 --output OUT | --remove: the model has no exit after layer 2; it has [1, 3]
+          add-exits --model PLAIN --remove all --output OUT | --remove: all: there are none
+          inspect MODEL --tp 3 | --tp: 3 does not divide
+          inspect MODEL --pp 5 | --pp: 5 stages are more than the model's 4 layers; use at most 4
+          export --model MODEL --format hf --dtype q8_0 --output OUT | q8_0 is a format of gguf
+          export --model MODEL --format gguf --dtype float16 --output OUT | float16 is not written to gguf
+          export --model MODEL --format onnx --output OUT | --format
+          """)
+  void settingsThatMakeNoSense_areWrongUse(String command, String message) {
+    Outcome outcome =
+        run(
+            command
+                .replace("MODEL", GOLDEN.folder().toString())
+                .replace(
+                    "PLAIN", Path.of("eellm-convert/src/test/resources/layouts/gpt2").toString())
+                .replace("OUT", folder.resolve("out").toString()));
+
+    assertThat(outcome.code()).as(outcome.err()).isEqualTo(2);
+    assertThat(outcome.err()).contains(message);
+    assertThat(folder).isEmptyDirectory();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "convert --model MODEL --output OUT --tokenizer FOLDER | has no tokenizer, none of",
+        "convert --model MODEL --output FOLDER/file/out | file is a file; name another place",
+        "export --model MODEL --format hf --output FOLDER/file/x | file is a file; name another",
+      })
+  void folderThatIsNotWhatItShouldBe_isRefused(String command, String message) throws IOException {
+    Files.writeString(folder.resolve("file"), "");
+
+    Outcome outcome =
+        run(
+            command
+                .replace("MODEL", GOLDEN.folder().toString())
+                .replace("FOLDER", folder.toString())
+                .replace("OUT", folder.resolve("out").toString()));
+
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains(message);
+    assertThat(folder).isDirectoryNotContaining("glob:**/*out*");
+  }
+}

@@ -1,0 +1,241 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.decode.Engine;
+import org.eellm.decode.Generator;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.eval.ExitTrace;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/** A real, trained Llama without exits, loaded as it is, and what it is known to say. */
+final class StoriesTest {
+  private static final Path STORIES = Path.of("../shared/models/stories260K");
+
+  @TempDir private Path folder;
+
+  private List<Integer> known = List.of(); // BOS, then the greedy text
+
+  @BeforeEach
+  void readKnownText() throws IOException {
+    assumeTrue(Files.exists(STORIES), () -> "skipped: needs " + STORIES);
+    known = ids(new ObjectMapper().readTree(STORIES.resolve("golden.json").toFile()).get("ids"));
+  }
+
+  private static List<Integer> ids(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false).map(id -> id.asInt()).toList();
+  }
+
+  @Test
+  void generate_greedily_writesTheKnownText() throws IOException {
+    StringWriter out = new StringWriter();
+    CommandLine commandLine = RootCommand.commandLine().setOut(new PrintWriter(out, true));
+    int count = known.size() - 1;
+
+    assertThat(
+            Main.run(
+                commandLine,
+                "generate",
+                "--model",
+                STORIES.toString(),
+                "--prompt",
+                "",
+                "--max-tokens",
+                String.valueOf(count),
+                "--json"))
+        .isZero();
+
+    var result = new ObjectMapper().readTree(out.toString());
+    assertThat(ids(result.get("ids"))).isEqualTo(known.subList(1, known.size()));
+    assertThat(result.get("text").asText())
+        .startsWith("Once upon a time, there was a little girl named Lily.");
+  }
+
+  @Test
+  void logits_ofTheKnownText_areTheKnownOnes() throws IOException {
+    FloatBuffer logits = npy(STORIES.resolve("golden_logits.npy"));
+    List<float[]> ours = new ArrayList<>();
+    Sampler reading =
+        said -> {
+          ours.add(said.logits());
+          return said.position() < known.size() ? known.get(said.position()) : 0;
+        };
+    try (LoadedModel model = LoadedModel.load(STORIES, Device.CPU)) {
+      int vocabulary = model.architecture().model().vocabSize();
+      int positions = logits.remaining() / vocabulary;
+      Generator.generate(
+          model.decoder(),
+          Limits.of(model.decoder()),
+          List.of(
+              new Request(known.subList(0, 1), positions, Set.of(), ExitPolicies.full(), reading)),
+          TokenListener.none());
+
+      assertThat(ours).hasSize(positions);
+      for (float[] row : ours) {
+        float[] expected = new float[vocabulary];
+        logits.get(expected);
+        assertThat(row).containsExactly(expected, within(1e-3f));
+      }
+    }
+  }
+
+  /** How often the final head says the next token, put after each layer; known from PyTorch. */
+  @Test
+  void lens_ofTheKnownText_agreesAsOftenAsIsKnown() throws IOException {
+    JsonNode layers =
+        new ObjectMapper()
+            .readTree(STORIES.resolve("golden.json").toFile())
+            .get("logitlens_per_layer_loss_acc");
+    try (LoadedModel model =
+            LoadedModel.lens(
+                ModelFolder.resolve(STORIES, Optional.empty()), Device.CPU, Optional.empty());
+        Engine engine = model.engine(1, Limits.MAX_PENDING)) {
+      Subject subject = model.subject(engine);
+      ExitTrace trace =
+          ExitTrace.of(
+              subject,
+              OwnText.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
+              ThresholdKind.MAX_PROBABILITY,
+              Map.of());
+
+      assertThat(trace.exits()).containsExactly(1, 2, 3, 4);
+      for (int i = 0; i < 4; i++) {
+        assertThat(trace.agreement(i)).isEqualTo(layers.get(i).get(1).asDouble());
+      }
+    }
+  }
+
+  /** From a plain Llama to one that exits, on text of its own. */
+  @Test
+  void exits_addedAndTuned_agreeMoreAndLeaveTheTrunkAlone() throws IOException {
+    Path openings =
+        Files.writeString(
+            folder.resolve("openings.txt"),
+            "Once upon a time\nOne day, a little\nTom was a\nLily had a\nThe dog\nA big\n");
+    Path data = folder.resolve("written");
+    Path written =
+        Files.writeString(
+            folder.resolve("written.jsonl"),
+            run(
+                "generate --temperature 1 --max-tokens 300 --json --seed 2",
+                "--model",
+                STORIES,
+                "--prompt-file",
+                openings));
+    run("prepare", "--input", written, "--output", data, "--tokenizer", STORIES);
+    Path model = folder.resolve("model");
+    run("add-exits --exits 2,3,4 --head norm,mlp", "--model", STORIES, "--output", model);
+    byte[] before = Files.readAllBytes(model.resolve("model.safetensors"));
+    Path config =
+        Files.writeString(
+            folder.resolve("tune.yaml"),
+            """
+            data: {sources: ["%s"], tokenizer: "%s", sequence_length: 64, split: [80, 20, 0]}
+            train: {steps: 60, micro_batch_size: 8, global_batch_size: 8, eval_interval: 60, threads: 1}
+            optimizer: {learning_rate: 3e-3, warmup_steps: 5}
+            tune: {target: final_head}
+            """
+                .formatted(data, STORIES));
+    Path tuned = folder.resolve("tuned");
+
+    run("tune", "--model", model, "--config", config, "--output", tuned);
+
+    List<JsonNode> evaluations =
+        Files.readAllLines(tuned.resolve("metrics.jsonl")).stream()
+            .map(StoriesTest::json)
+            .filter(line -> line.has("validation_loss_exit_2"))
+            .toList();
+    for (String exit : List.of("exit_2", "exit_3", "exit_4")) {
+      assertThat(figure(evaluations.getLast(), "loss", exit))
+          .isLessThan(figure(evaluations.getFirst(), "loss", exit) - 0.3);
+      assertThat(figure(evaluations.getLast(), "agreement", exit))
+          .isGreaterThan(figure(evaluations.getFirst(), "agreement", exit) + 0.05);
+    }
+    assertThat(model.resolve("model.safetensors")).hasBinaryContent(before);
+    Path merged = folder.resolve("merged");
+    run("add-exits", "--model", STORIES, "--heads", tuned, "--output", merged);
+    json(Files.readString(merged.resolve("conversion.json")))
+        .path("tensors")
+        .forEach(
+            tensor ->
+                assertThat(tensor.path("origins").elements().next())
+                    .isEqualTo(tensor.get("sha256")));
+    String generate = "generate --max-tokens 60 --json --prompt Once --threshold ";
+    JsonNode whole = json(run("generate --max-tokens 60 --json --prompt Once", "--model", STORIES));
+    JsonNode sure = json(run(generate + "1", "--model", merged));
+    JsonNode early = json(run(generate + "0.5", "--model", merged));
+    JsonNode apart = json(run(generate + "0.5", "--model", STORIES, "--heads", tuned));
+    assertThat(sure.get("ids")).isEqualTo(whole.get("ids"));
+    assertThat(ids(early.get("exits"))).anyMatch(layer -> layer < 5);
+    assertThat(apart.get("ids")).isEqualTo(early.get("ids"));
+  }
+
+  private static double figure(JsonNode line, String name, String exit) {
+    return line.get("validation_%s_%s".formatted(name, exit)).asDouble();
+  }
+
+  private static JsonNode json(String text) {
+    try {
+      return new ObjectMapper().readTree(text);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** What a command prints; the words of the first argument, then the others as they are. */
+  private static String run(String command, Object... arguments) {
+    List<String> all = new ArrayList<>(List.of(command.split(" ")));
+    Stream.of(arguments).map(Object::toString).forEach(all::add);
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    assertThat(Main.run(commandLine, all.toArray(String[]::new))).as(err.toString()).isZero();
+    return out.toString();
+  }
+
+  /** The float32 values of a NumPy file of version 1. */
+  private static FloatBuffer npy(Path file) throws IOException {
+    ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+    return bytes
+        .position(10 + bytes.getShort(8))
+        .slice()
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .asFloatBuffer();
+  }
+}

@@ -1,0 +1,271 @@
+package org.eellm.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.config.Architecture;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+import org.eellm.train.TinyRun;
+import org.eellm.train.Trainer;
+import org.eellm.train.metrics.MetricsFile;
+import org.eellm.train.metrics.MetricsSink;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code eellm train --nproc}: runs whose ranks are processes, and what happens to those. */
+@Timeout(120)
+@EnabledOnOs(OS.LINUX) // It finds ranks in /proc.
+final class TrainRanksTest {
+  private static final double RELATIVE = 1e-5;
+
+  /** Many microbatches a step, so that whatever happens to a run happens in a step. */
+  private static final List<String> PIPELINE =
+      List.of("parallel.pp=2", "train.global_batch_size=32");
+
+  @TempDir Path folder;
+
+  private final List<Process> started = new ArrayList<>();
+
+  private List<String> arguments(String run, List<String> settings, String... options) {
+    List<String> arguments =
+        new ArrayList<>(List.of("train", "--config", TinyRun.configFile(folder).toString()));
+    settings.forEach(setting -> arguments.addAll(List.of("--set", setting)));
+    arguments.addAll(List.of("--output", folder.resolve(run).toString()));
+    arguments.addAll(List.of(options));
+    return arguments;
+  }
+
+  /** Runs the command here; its ranks, if it has some, are processes. */
+  private int code(StringWriter err, String run, List<String> settings, String... options) {
+    return Main.run(
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(new StringWriter()))
+            .setErr(new PrintWriter(err)),
+        arguments(run, settings, options).toArray(String[]::new));
+  }
+
+  private void train(String run, List<String> settings, String... options) {
+    StringWriter err = new StringWriter();
+    assertThat(code(err, run, settings, options)).as(err.toString()).isZero();
+  }
+
+  /** Starts the launcher as a process, and waits until the run has taken three steps. */
+  private Process start(String run, List<String> settings, String... options)
+      throws IOException, InterruptedException {
+    List<String> command =
+        LocalLauncher.sameProgram(Main.class.getName(), arguments(run, settings, options), 1);
+    command.add(1, "-XX:TieredStopAtLevel=1"); // Ranks inherit it, and are ready sooner.
+    Process launcher =
+        new ProcessBuilder(command)
+            .redirectOutput(folder.resolve("stdout").toFile())
+            .redirectError(folder.resolve("stderr").toFile())
+            .start();
+    started.add(launcher);
+    Path metrics = folder.resolve(run).resolve("metrics.jsonl");
+    while (!(Files.exists(metrics) && Files.readString(metrics).contains("{\"step\":3,"))) {
+      assertThat(launcher.isAlive()).as(errors()).isTrue();
+      TimeUnit.MILLISECONDS.sleep(5);
+    }
+    return launcher;
+  }
+
+  private String errors() throws IOException {
+    return Files.readString(folder.resolve("stderr"));
+  }
+
+  /** The process of a rank. */
+  private static ProcessHandle rank(Process launcher, int rank) {
+    return launcher.children().filter(child -> rankOf(child) == rank).findFirst().orElseThrow();
+  }
+
+  private static int rankOf(ProcessHandle process) {
+    try {
+      String environment =
+          Files.readString(Path.of("/proc", Long.toString(process.pid()), "environ"));
+      return Stream.of(environment.split("\0", -1))
+          .filter(variable -> variable.startsWith("RANK="))
+          .mapToInt(variable -> Integer.parseInt(variable.substring("RANK=".length())))
+          .findFirst()
+          .orElseThrow();
+    } catch (IOException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** A run's metrics without what the clock says. */
+  private List<ObjectNode> timeless(String run) {
+    return metrics(run).stream()
+        .map(
+            line ->
+                ((ObjectNode) line)
+                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
+        .toList();
+  }
+
+  private List<JsonNode> metrics(String run) {
+    return MetricsFile.read(folder.resolve(run).resolve("metrics.jsonl"));
+  }
+
+  private Path checkpoint(String run, long step) {
+    return folder.resolve(run).resolve("checkpoints/step_%07d".formatted(step));
+  }
+
+  @AfterEach
+  void kill() {
+    for (Process launcher : started) {
+      launcher.descendants().forEach(ProcessHandle::destroyForcibly);
+      launcher.destroyForcibly();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "3|parallel.tp=2|the mesh tp 2 x dp 1 x pp 1 has 2 ranks, but 3 are started; start 2, or"
+            + " any multiple of tp x pp = 2 with another dp",
+        "4|parallel.pp=2|the mesh tp 1 x dp 1 x pp 2 has 2 ranks, but 4 are started; make dp 2, or"
+            + " start 2",
+      })
+  void train_withAnotherNumberOfRanksThanTheMesh_isRefusedBeforeAnythingStarts(
+      String ranks, String mesh, String message) {
+    StringWriter err = new StringWriter();
+
+    assertThat(code(err, "wrong", List.of(mesh), "--nproc", ranks)).isEqualTo(2);
+    assertThat(err.toString()).isEqualTo("eellm: " + message + "\n");
+    assertThat(folder.resolve("wrong")).doesNotExist();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "2, parallel.tp=2 parallel.sequence_parallel=true",
+    "4, parallel.pp=2 parallel.dp=2",
+  })
+  void train_asProcesses_takesTheStepsOfOneRank(int ranks, String mesh) {
+    List<String> steps = List.of("train.steps=3", "optimizer.warmup_steps=1");
+    train("alone", steps);
+    List<String> settings = Stream.concat(steps.stream(), Stream.of(mesh.split(" ", -1))).toList();
+    train("ranks", settings, "--nproc", Integer.toString(ranks));
+
+    List<JsonNode> expected = metrics("alone");
+    List<JsonNode> found = metrics("ranks");
+    assertThat(found).hasSameSizeAs(expected);
+    for (int line = 0; line < expected.size(); line++) {
+      for (String key : List.of("loss", "loss_exit_1", "loss_exit_2", "loss_final", "grad_norm")) {
+        if (expected.get(line).has(key)) {
+          double value = expected.get(line).get(key).asDouble();
+          assertThat(found.get(line).get(key).asDouble())
+              .as("%s in line %d", key, line)
+              .isCloseTo(value, within(RELATIVE * value));
+        }
+      }
+    }
+    float[] weights = weights("alone");
+    float[] others = weights("ranks");
+    double squares = 0;
+    double difference = 0;
+    for (int i = 0; i < weights.length; i++) {
+      squares += (double) weights[i] * weights[i];
+      difference += Math.pow(weights[i] - others[i], 2);
+    }
+    assertThat(Math.sqrt(difference / squares)).isLessThan(RELATIVE);
+  }
+
+  private float[] weights(String run) {
+    Architecture architecture =
+        ConfigFile.read(TinyRun.configFile(folder), List.of()).architecture();
+    try (Scope _ = Scope.open();
+        Decoder model = ModelWeights.read(checkpoint(run, 3), architecture, Torch.cpu())) {
+      return Tensors.toFloats(model.parameters().flat());
+    }
+  }
+
+  @Test
+  void train_aRankIsKilledInAStep_restartsAndEndsAsUndisturbed() throws Exception {
+    List<String> settings =
+        Stream.concat(PIPELINE.stream(), Stream.of("train.steps=8", "checkpoint.interval=2"))
+            .toList();
+    RunConfig config = ConfigFile.read(TinyRun.configFile(folder), settings);
+    InProcess.run(
+        new Mesh(1, 1, 2),
+        world -> {
+          try (Trainer trainer =
+              Trainer.start(config, folder.resolve("undisturbed"), world, false)) {
+            return trainer.run(MetricsSink.none(), () -> false);
+          }
+        });
+    Process launcher = start("killed", settings, "--nproc", "2", "--max-restarts", "1");
+    rank(launcher, 1).destroyForcibly();
+
+    assertThat(launcher.waitFor()).as(errors()).isZero();
+    assertThat(errors())
+        .contains("eellm: rank 1 was ended by SIGKILL; starting all ranks again (1 of 1)");
+    assertThat(timeless("killed")).isEqualTo(timeless("undisturbed"));
+  }
+
+  @Test
+  void train_sigtermToTheLauncher_savesAndExitsWithZero() throws Exception {
+    List<String> settings =
+        Stream.concat(PIPELINE.stream(), Stream.of("train.steps=4000")).toList();
+    Process launcher = start("stopped", settings, "--nproc", "2");
+    launcher.toHandle().destroy();
+
+    assertThat(launcher.waitFor()).as(errors()).isZero();
+    long last = metrics("stopped").getLast().get("step").asLong();
+    assertThat(checkpoint("stopped", last)).isDirectory();
+    assertThat(Files.readString(folder.resolve("stdout")))
+        .startsWith("stopped after step " + last + " of 4,000; saved ");
+  }
+
+  @Test
+  void train_aRankHangs_theOthersNameItWithinTheTimeout() throws Exception {
+    int timeout = 15; // Starting has to fit as well.
+    List<String> settings =
+        Stream.concat(
+                PIPELINE.stream(),
+                Stream.of("train.steps=4000", "parallel.timeout_seconds=" + timeout))
+            .toList();
+    Process launcher = start("hung", settings, "--nproc", "2");
+    ProcessHandle hung = rank(launcher, 1);
+    assertThat(new ProcessBuilder("kill", "-STOP", Long.toString(hung.pid())).start().waitFor())
+        .isZero();
+    String told = "[rank 0] eellm: rank 1 (tp 0, dp 0, pp 1) has not been heard of for";
+    long begun = System.nanoTime();
+    while (!errors().contains(told)) {
+      assertThat(Duration.ofNanos(System.nanoTime() - begun))
+          .as(errors())
+          .isLessThan(Duration.ofSeconds(timeout + 10));
+      TimeUnit.MILLISECONDS.sleep(20);
+    }
+    // What does not end when asked to is killed.
+    assertThat(launcher.waitFor()).isEqualTo(1);
+    assertThat(hung.isAlive()).isFalse();
+  }
+}

@@ -1,0 +1,195 @@
+package org.eellm.cli.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class BenchDecodeCommandTest {
+  private static final int THREADS = Torch.threads();
+
+  /** Small, but large enough that 1.5 us outside the passes are no tenth of a step; one thread. */
+  private static final List<String> TINY =
+      List.of(
+          "--set", "model.vocab_size=512",
+          "--set", "model.hidden_size=256",
+          "--set", "model.num_layers=4",
+          "--set", "model.num_heads=4",
+          "--set", "model.ffn_hidden_size=512",
+          "--set", "model.max_positions=96",
+          "--set", "data.sequence_length=96",
+          "--set", "exits.layers=[1,2]",
+          "--set", "exits.weights=[0.1,0.1]",
+          "--set", "train.threads=1");
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @AfterAll
+  static void useAllThreads() {
+    Torch.setThreads(THREADS);
+  }
+
+  private int bench(String... args) {
+    List<String> all = new ArrayList<>(List.of("bench", "decode"));
+    all.addAll(TINY);
+    all.addAll(List.of(args));
+    Map.of("--rounds", "9", "--max-tokens", "8")
+        .forEach(
+            (option, value) -> {
+              if (!all.contains(option)) {
+                all.addAll(List.of(option, value));
+              }
+            });
+    return Main.run(
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true)),
+        all.toArray(String[]::new));
+  }
+
+  private JsonNode json(String... args) throws IOException {
+    List<String> all = new ArrayList<>(List.of(args));
+    all.add("--json");
+    assertThat(bench(all.toArray(String[]::new))).as(err::toString).isZero();
+    return new ObjectMapper().readTree(out.toString());
+  }
+
+  @Test
+  void benchDecode_json_hasFiguresOfEveryRowHeadAndMode() throws IOException {
+    JsonNode output =
+        json(
+            "--rows",
+            "2,4",
+            "--context",
+            "16,40",
+            "--sequences",
+            "--batch-size",
+            "1,3",
+            "--set",
+            "exits.head=[norm,mlp,block]");
+
+    assertThat(output.at("/machine/processor").asText()).isNotEmpty();
+    assertThat(output.at("/machine/java").asText()).startsWith("25");
+    assertThat(output.at("/machine/cores").asInt()).isPositive();
+    assertThat(output.at("/options/rows").toString()).isEqualTo("[1,2,4]");
+    assertThat(output.at("/options/contexts").toString()).isEqualTo("[16,40]");
+    assertThat(output.at("/options/quantize").asText()).isEqualTo("none");
+    JsonNode report = output.path("report");
+    assertThat(report.path("dtype").asText()).isEqualTo("bfloat16");
+    JsonNode costs = report.path("costs");
+    assertThat(costs.path("kernel").asText()).containsAnyOf("Vector API", "machine code");
+    assertThat(costs.path("within_cache").asBoolean()).isTrue();
+    for (String rate : List.of("read_", "memory_")) {
+      assertThat(costs.path(rate + "bytes_per_second").asDouble()).as(rate).isGreaterThan(1e6);
+    }
+    assertThat(costs.path("operations_per_second").asDouble()).isGreaterThan(1e6);
+    assertThat(costs.path("steps")).hasSize(2 * (3 + 2));
+    for (JsonNode step : costs.path("steps")) {
+      requireCost(step.path("layer"));
+      requireCost(step.path("step"));
+      assertThat(step.path("heads").findValuesAsText("head"))
+          .containsExactly("exit_1", "exit_2", "final");
+      step.path("heads").forEach(head -> requireCost(head.path("cost")));
+      assertThat(step.path("bound").asText()).isIn("memory", "arithmetic");
+      assertThat(step.path("share_of_read_rate").asDouble()).isPositive();
+      assertThat(step.path("key_value_bytes").asLong()).isPositive();
+      double parts = 0;
+      for (JsonNode part : step.path("parts")) {
+        parts += part.path("share").asDouble();
+      }
+      assertThat(parts).isBetween(0.999, 1.001);
+      assertThat(step.path("parts_share").asDouble()).isBetween(0.9, 1.0);
+    }
+    JsonNode first = costs.path("steps").get(0);
+    assertThat(first.at("/step/ratio").asDouble()).isEqualTo(1);
+    assertThat(first.path("rows_of").asText()).isEqualTo("sequence");
+    long weights = first.at("/step/bytes").asLong() - first.path("key_value_bytes").asLong();
+    assertThat(first.at("/step/operations").asLong()).isEqualTo(weights); // 2 bytes a weight
+    assertThat(costs.path("steps").get(2).at("/step/operations").asLong()).isEqualTo(4 * weights);
+    assertThat(report.path("engine")).hasSize(2);
+    assertThat(report.path("engine").get(0).path("runner_microseconds").asDouble()).isPositive();
+    assertThat(report.path("modes")).hasSize(2 * 3);
+    for (JsonNode mode : report.path("modes")) {
+      assertThat(mode.path("tokens_per_second").asDouble()).isPositive();
+      assertThat(mode.path("share_of_ideal").asDouble()).isPositive();
+    }
+    assertThat(report.path("modes").get(2).path("speedup").asDouble()).isEqualTo(1);
+  }
+
+  private static void requireCost(JsonNode cost) {
+    for (String figure :
+        List.of(
+            "microseconds",
+            "ratio",
+            "bytes",
+            "operations",
+            "memory_microseconds",
+            "arithmetic_microseconds")) {
+      assertThat(cost.path(figure).asDouble()).as(figure).isPositive();
+    }
+  }
+
+  @Test
+  void benchDecode_text_hasTablesOfCostsPartsAndModes() {
+    assertThat(
+            bench(
+                "--rows",
+                "1,2",
+                "--quantize",
+                "int8",
+                "--set",
+                "exits.layers=[]",
+                "--set",
+                "exits.weights=[]"))
+        .as(err::toString)
+        .isZero();
+
+    assertThat(out.toString())
+        .startsWith("int8, 1 threads, median of 9 rounds\n")
+        .contains("context 48, consecutive rows of one sequence\n")
+        .contains("bound by    of the read rate\n")
+        .containsPattern("\na layer +1 ")
+        .containsPattern("\nfinal +1 ")
+        .containsPattern("\nstep +1 .*(memory|arithmetic) +[0-9.]+\n")
+        .containsPattern("\nthe runner's parts together +[0-9.]+ +[0-9.]+\n")
+        .contains("the full model's steps as an engine takes them\n")
+        .containsPattern("\n +1  final +4 .* 1\\.00 +1\\.00 +100 %\n")
+        .doesNotContain("exit_");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--rows 0 | --rows: 0 is outside 1..256; use a number of these",
+        "--rows 1,300 | --rows: 300 is outside 1..256; use a number of these",
+        "--context -1 | --context: -1 is below 0; use 0 or more",
+        "--context 90 --rows 8 | --context: 90 and 8 rows are beyond model.max_positions 96; use"
+            + " at most 88, fewer --rows, or --set model.max_positions=98",
+        "--batch-size 0 | --batch-size: 0 is below 1; use 1 or more",
+        "--max-tokens 1 | --max-tokens: 1 is below 2; use 2 or more",
+        "--max-tokens 80 | --max-tokens: 80 with a prompt is beyond model.max_positions 96; use at"
+            + " most 64",
+        "--rounds 0 | --rounds: 0 is below 1",
+        "--rows x | Invalid value for option '--rows'"
+      })
+  void benchDecode_badOptions_areNamedWithARemedy(String options, String message) {
+    assertThat(bench(options.split(" "))).isEqualTo(2);
+    assertThat(err.toString()).startsWith("eellm: " + message);
+    assertThat(out.toString()).isEmpty();
+  }
+}

@@ -1,0 +1,267 @@
+package org.eellm.cli.eval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.cli.SmallModelFolder;
+import org.eellm.cli.option.LoadedModel;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.decode.SmallModel;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.model.Decoder;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
+
+final class CalibrateCommandTest {
+  @TempDir private Path folder;
+
+  private record Outcome(int code, String out, String err) {}
+
+  private static Outcome run(String... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    return new Outcome(Main.run(commandLine, args), out.toString(), err.toString());
+  }
+
+  private Outcome calibrate(int prompts, String... more) throws IOException {
+    return calibrate(Collections.nCopies(prompts, "the cat and"), more);
+  }
+
+  private Outcome calibrate(List<String> prompts, String... more) throws IOException {
+    Path model = folder.resolve("model");
+    if (Files.notExists(model)) {
+      try (Decoder decoder = SmallModel.plain()) {
+        SmallModelFolder.write(model, decoder);
+      }
+    }
+    Path file = folder.resolve("prompts.txt");
+    Files.write(file, prompts);
+    String[] args = {
+      "calibrate",
+      "--model",
+      model.toString(),
+      "--prompts",
+      file.toString(),
+      "--output",
+      folder.resolve("found/thresholds.json").toString(),
+      "--max-tokens",
+      "4"
+    };
+    String[] all = new String[args.length + more.length];
+    System.arraycopy(args, 0, all, 0, args.length);
+    System.arraycopy(more, 0, all, args.length, more.length);
+    return run(all);
+  }
+
+  @Test
+  void calibrate_enoughPrompts_writesTheFileThatGenerationReads() throws IOException {
+    Outcome outcome = calibrate(40, "--delta", "0.9", "--epsilon", "0.2");
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("expected calibration error", "100 random halves");
+    Path written = folder.resolve("found/thresholds.json");
+    assertThat(Calibration.read(written).thresholds()).containsOnlyKeys(1, 2, 4);
+    Outcome generated =
+        run(
+            "generate",
+            "--model",
+            folder.resolve("model").toString(),
+            "--prompt",
+            "the cat",
+            "--max-tokens",
+            "2",
+            "--calibration",
+            written.toString());
+    assertThat(generated.code()).as(generated.err()).isZero();
+  }
+
+  @Test
+  void calibrate_withDraftVocabulary_keepsTheIdsThatExitsDraftFrom() throws IOException {
+    Outcome outcome =
+        calibrate(40, "--delta", "0.9", "--epsilon", "0.2", "--draft-vocabulary", "9");
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    Path model = folder.resolve("model");
+    List<Integer> ids = DraftVocabulary.read(model, 260).ids();
+    assertThat(ids).hasSize(9);
+    try (LoadedModel loaded = LoadedModel.load(model, Device.CPU)) {
+      assertThat(loaded.vocabulary().drafts()).isEqualTo(ids);
+      List<Integer> written =
+          loaded
+              .generate(
+                  List.of(
+                      new Request(
+                          loaded.prompt("the cat and", "the prompt"),
+                          4,
+                          loaded.endTokens(),
+                          Decoding.full(),
+                          Sampler.greedy())))
+              .getFirst()
+              .ids();
+      assertThat(ids).containsAll(written);
+    }
+  }
+
+  @Test
+  void calibrate_withTemperatures_writesThemAndAPicture() throws IOException {
+    Path picture = folder.resolve("reliability.png");
+    Outcome outcome =
+        calibrate(
+            List.of("the cat", "the dog and", "bird", "and the", "cat and the", "the", "dog", "a"),
+            "--delta",
+            "0.9",
+            "--epsilon",
+            "0.5",
+            "--temperatures",
+            "--picture",
+            picture.toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).containsPattern("exit 1: agrees on .* at temperature \\d");
+    assertThat(Calibration.read(folder.resolve("found/thresholds.json")).temperatures())
+        .containsOnlyKeys(1, 2, 4)
+        .allSatisfy((layer, value) -> assertThat(value).isBetween(0.1, 10.0));
+    assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(760);
+  }
+
+  @Test
+  void calibrate_onTexts_promisesThemToBeLikeTheFullModels() throws IOException {
+    Outcome outcome = calibrate(30, "--delta", "0.9", "--epsilon", "0.2", "--loss", "rouge_l");
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("1 less the rouge_l of a text and the full model's");
+  }
+
+  @Test
+  void calibrate_onATask_promisesItsScore() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    List<String> records = new ArrayList<>(List.of("start,end"));
+    records.addAll(Collections.nCopies(10, "the cat and,the end"));
+    Files.write(data.resolve("ends.csv"), records);
+    Path task =
+        Files.writeString(
+            folder.resolve("ends.yaml"),
+            """
+            task: ends
+            output_type: generate_until
+            files: ["ends.csv"]
+            doc_to_text: "{{ start }}"
+            doc_to_target: "{{ end }}"
+            max_gen_toks: 4
+            metrics: [f1]
+            """);
+    String[] options = {
+      "--delta", "0.5", "--epsilon", "0.2", "--task", task.toString(), "--data", data.toString()
+    };
+    Outcome outcome = calibrate(1, options);
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("falls by is at most 0.5", "of 10 texts");
+    String[] few = Arrays.copyOf(options, options.length + 2);
+    few[options.length] = "--limit";
+    few[options.length + 1] = "2";
+    Outcome refused = calibrate(1, few);
+    assertThat(refused.code()).isEqualTo(1);
+    assertThat(refused.err()).contains("2 prompts cannot support the promise");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--loss=speed | --loss: 'speed' is unknown; use tokens, or a metric",
+        "--loss=acc | --loss: acc is not of texts; use rouge1",
+        "--task=gsm8k | --task and --data go together",
+        "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
+        "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",
+        "--limit=3 | --limit is for --task",
+        "--task=gsm8k --data=nowhere --limit=0 | --limit: 0 is below 1",
+      })
+  void calibrate_wrongUse_isRefused(String options, String message) throws IOException {
+    Outcome outcome = calibrate(100, options.split(" "));
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).contains(message);
+  }
+
+  /** Before the work whose result would be lost. */
+  @Test
+  void calibrate_placeThatCannotBeWritten_isRefusedAtOnce() throws IOException {
+    String prompts = folder.resolve("nowhere.txt").toString();
+    String[] args = {
+      "calibrate", "--model", "nowhere", "--prompts", prompts, "--output", folder.toString()
+    };
+    assertThat(run(args).err()).contains("--output " + folder + ": is a folder; give a file");
+
+    Path file = Files.writeString(folder.resolve("file"), "");
+    args[6] = file.resolve("t.json").toString();
+    assertThat(run(args).err()).contains("t.json: " + file + " is a file; give another place");
+
+    args[6] = folder.resolve("t.json").toString();
+    args[4] = folder.toString();
+    Outcome outcome = run(args);
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains(folder + " is a folder; give a file with prompts");
+  }
+
+  @Test
+  void calibrate_lengthOfNoPrompts_isRefused() {
+    Outcome outcome =
+        run(
+            "calibrate",
+            "--model",
+            "nowhere",
+            "--task",
+            "gsm8k",
+            "--data",
+            "nowhere",
+            "--output",
+            "nowhere.json",
+            "--max-tokens",
+            "4");
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).contains("--max-tokens has no effect without --prompts");
+  }
+
+  @Test
+  void calibrate_tooFewPrompts_isRefusedWithTheNumberNeeded() throws IOException {
+    Outcome outcome = calibrate(5);
+
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains("5 prompts cannot support the promise", "at least 59");
+    Outcome withTemperatures = calibrate(78, "--temperatures"); // a quarter of them for these
+    assertThat(withTemperatures.err()).contains("78 prompts cannot", "at least 79");
+    assertThat(folder.resolve("found/thresholds.json")).doesNotExist();
+  }
+
+  @Test
+  void calibrate_entropy_isRefused() throws IOException {
+    Outcome outcome = calibrate(5, "--policy", "entropy");
+
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err()).contains("--policy: entropy");
+  }
+}

@@ -1,0 +1,150 @@
+package org.eellm.cli.eval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.cli.SmallModelFolder;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.decode.SmallModel;
+import org.eellm.model.Decoder;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+final class SuitabilityCommandTest {
+  @TempDir private Path folder;
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  private int run(String... args) {
+    out.getBuffer().setLength(0);
+    err.getBuffer().setLength(0);
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    return Main.run(commandLine, args);
+  }
+
+  private Path model(ExitLayout exits) throws IOException {
+    Path model = folder.resolve("model");
+    try (Decoder decoder = SmallModel.of(exits, DataType.FLOAT32)) {
+      SmallModelFolder.write(model, decoder);
+    }
+    return model;
+  }
+
+  /** The copied head at each layer says what an exit says that add-exits has made a copy. */
+  @Test
+  void suitability_ofAModelWithoutExits_asksTheFinalHeadAtEveryLayer() throws IOException {
+    Path model = model(ExitLayout.none());
+    Path prompts = folder.resolve("prompts.txt");
+    Files.write(prompts, List.of("the cat and", "the bird", "dog and the", "end"));
+    int code =
+        run(
+            "suitability",
+            model.toString(),
+            "--prompts",
+            prompts.toString(),
+            "--max-tokens",
+            "12",
+            "--json");
+    assertThat(code).as(err::toString).isZero();
+    JsonNode figures = new ObjectMapper().readTree(out.toString()).path("figures");
+    List<Double> agreements = new ArrayList<>();
+    figures.path("layers").forEach(layer -> agreements.add(layer.path("agreement").asDouble()));
+    assertThat(agreements).hasSize(5).last().isEqualTo(1.0);
+    assertThat(figures.path("trained").asBoolean()).isFalse();
+    assertThat(figures.path("mean_depth").asDouble()).isBetween(1.0, 5.0);
+    JsonNode costs = figures.path("costs");
+    assertThat(costs.path("rows").toString()).isEqualTo("[1,2,4,8,16,32]"); // of 96 positions
+    assertThat(costs.path("layers")).hasSize(6);
+    assertThat(costs.path("heads")).hasSize(6);
+    assertThat(costs.path("exits")).hasSize(4);
+    costs.path("exits").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());
+    assertThat(costs.at("/limit/bound").asText()).isIn("memory", "arithmetic");
+    assertThat(costs.at("/limit/dear_ratio").asDouble()).isPositive();
+
+    Path copies = folder.resolve("copies");
+    assertThat(
+            run(
+                "add-exits",
+                "--exits",
+                "all",
+                "--model",
+                model.toString(),
+                "--output",
+                copies.toString()))
+        .as(err::toString)
+        .isZero();
+    code =
+        run(
+            "calibrate",
+            "--model",
+            copies.toString(),
+            "--prompts",
+            prompts.toString(),
+            "--max-tokens",
+            "12",
+            "--delta",
+            "0.95",
+            "--epsilon",
+            "0.9",
+            "--splits",
+            "0",
+            "--output",
+            folder.resolve("thresholds.json").toString());
+    assertThat(code).as(err::toString).isZero();
+    List<Double> copied = new ArrayList<>();
+    out.toString()
+        .lines()
+        .filter(line -> line.startsWith("exit "))
+        .forEach(line -> copied.add(Double.valueOf(line.replaceAll(".*on (\\S+) %.*", "$1"))));
+    assertThat(copied).hasSize(4);
+    for (int i = 0; i < copied.size(); i++) {
+      assertThat(copied.get(i)).isCloseTo(100 * agreements.get(i), within(0.06));
+    }
+  }
+
+  @Test
+  void suitability_ofAModelWithExits_tellsBothTheirsAndTheLayers() throws IOException {
+    Path model = model(new ExitLayout(List.of(2), true, true, false, false));
+
+    assertThat(run("suitability", model.toString(), "--max-tokens", "8"))
+        .as(err::toString)
+        .isZero();
+
+    assertThat(out.toString())
+        .contains("layer  final head agrees  settled here", "Forecast with the model's exits")
+        .contains("threshold  early-exit  recompute  agreement")
+        .containsPattern(
+            "\nA step of one row is bound by (memory|arithmetic), and the weights fit the"
+                + " processor's cache; (further rows are dear from \\d+ on|no number of rows)")
+        .containsPattern("Worth the bother\\? (yes|maybe|no): ");
+  }
+
+  @Test
+  void suitability_wrongUse_isRefused() throws IOException {
+    Path model = model(ExitLayout.none());
+
+    assertThat(run("suitability", model.toString(), "--max-tokens", "1")).isEqualTo(2);
+    assertThat(err.toString()).contains("--max-tokens: 1 is below 2");
+    String prompts = folder.resolve("prompts.txt").toString();
+    assertThat(run("suitability", model.toString(), "--prompts", prompts, "--seed", "2"))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("--seed has no effect with --prompts");
+    assertThat(run("suitability", folder.resolve("nowhere").toString())).isEqualTo(1);
+  }
+}

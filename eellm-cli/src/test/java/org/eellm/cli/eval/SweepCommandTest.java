@@ -1,0 +1,328 @@
+package org.eellm.cli.eval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
+import javax.imageio.ImageIO;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.cli.SmallModelFolder;
+import org.eellm.decode.SmallModel;
+import org.eellm.model.Decoder;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
+
+final class SweepCommandTest {
+  @TempDir private Path folder;
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @BeforeEach
+  void writeModel() throws IOException {
+    try (Decoder decoder = SmallModel.plain()) {
+      SmallModelFolder.write(folder.resolve("model"), decoder);
+    }
+    Files.write(folder.resolve("prompts.txt"), List.of("the cat and", "the bird and the"));
+  }
+
+  private int sweep(String... more) {
+    List<String> args = new ArrayList<>();
+    args.addAll(List.of("--prompts", folder.resolve("prompts.txt").toString()));
+    args.addAll(List.of("--max-tokens", "6"));
+    args.addAll(List.of(more));
+    return sweepOf(args);
+  }
+
+  private int sweepOf(List<String> more) {
+    out.getBuffer().setLength(0);
+    err.getBuffer().setLength(0);
+    List<String> args = new ArrayList<>();
+    args.addAll(List.of("sweep", "--model", folder.resolve("model").toString()));
+    args.addAll(List.of("--output", folder.resolve("sweep").toString()));
+    args.addAll(List.of("--rounds", "1"));
+    args.addAll(more);
+    CommandLine commandLine =
+        RootCommand.commandLine()
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true));
+    return Main.run(commandLine, args.toArray(String[]::new));
+  }
+
+  private JsonNode report() throws IOException {
+    return new ObjectMapper().readTree(folder.resolve("sweep/sweep.json").toFile());
+  }
+
+  @Test
+  void sweep_ofAllModes_measuresEachSetting() throws IOException {
+    int code =
+        sweep(
+            "--thresholds",
+            "1.0:0.0:0.5",
+            "--draft-exits",
+            "2",
+            "--draft-lengths",
+            "3",
+            "--draft-confidences",
+            "0",
+            "--min-agreement",
+            "1",
+            "--min-speedup",
+            "0.001");
+
+    assertThat(code).as(err::toString).isZero();
+    List<JsonNode> rows = new ArrayList<>();
+    report().path("sweep").path("rows").forEach(rows::add);
+    assertThat(rows)
+        .extracting(row -> row.path("setting").path("mode").asText())
+        .containsExactly(
+            "early_exit",
+            "early_exit",
+            "early_exit",
+            "recompute",
+            "recompute",
+            "recompute",
+            "speculative", // adaptive
+            "speculative");
+    JsonNode never = rows.getFirst();
+    assertThat(never.path("agreement").asDouble()).isEqualTo(1);
+    assertThat(never.path("mean_layer").asDouble()).isEqualTo(5);
+    assertThat(never.path("own").path("same").asDouble()).isEqualTo(1);
+    assertThat(never.path("own").path("perplexity").asDouble())
+        .isCloseTo(report().path("sweep").path("full_perplexity").asDouble(), within(1e-3));
+    assertThat(rows.get(2).path("shares").path("exit_1").asDouble()).isEqualTo(1);
+    assertThat(rows.get(5).path("agreement").asDouble())
+        .as("recomputation gives the same tokens")
+        .isEqualTo(rows.get(2).path("agreement").asDouble());
+    JsonNode drafted = rows.getLast();
+    assertThat(drafted.path("agreement").asDouble()).isEqualTo(1);
+    assertThat(drafted.path("acceptance").isNumber()).isTrue();
+    assertThat(drafted.path("acceptance").asDouble()).isBetween(0.0, 1.0);
+
+    List<String> table = Files.readAllLines(folder.resolve("sweep/sweep.md")).subList(0, 10);
+    assertThat(table.get(2)).startsWith("|  | full model |");
+    assertThat(table)
+        .extracting(line -> line.chars().filter(c -> c == '|').count())
+        .as("cells of each line")
+        .containsOnly(14L);
+    assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth()).isEqualTo(1000);
+    assertThat(out.toString())
+        .contains("agreement of at least 1.0: --mode ", "speed-up of at least 0.001: --mode ");
+    assertThat(report().path("picks")).hasSize(2);
+  }
+
+  @Test
+  void sweep_thatWasStopped_goesOnWhereItWas() throws IOException {
+    String[] options = {"--modes", "early-exit", "--thresholds", "1.0:0.0:0.05"};
+    assertThat(sweep(options)).as(err::toString).isZero();
+    Path file = folder.resolve("sweep/rows.jsonl");
+    List<String> lines = Files.readAllLines(file);
+    assertThat(lines).hasSize(22);
+    assertThat(new ObjectMapper().readTree(lines.getFirst()).fieldNames())
+        .as("in an order that another run has too")
+        .toIterable()
+        .containsExactly("about", "max_tokens", "rounds", "settings", "texts");
+    Files.write(file, lines.subList(0, 11));
+
+    assertThat(sweep(options)).as(err::toString).isZero();
+    assertThat(Files.readAllLines(file)).startsWith(lines.subList(0, 11).toArray(String[]::new));
+    assertThat(Files.readAllLines(file)).hasSize(22);
+    assertThat(report().path("sweep").path("rows")).hasSize(21);
+
+    assertThat(sweep("--modes", "early-exit", "--thresholds", "0.5")).isEqualTo(2);
+    assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
+  }
+
+  @Test
+  void sweep_ofOtherPolicies_namesTheOptionsOfEach() throws IOException {
+    int code =
+        sweep(
+            "--modes",
+            "early-exit",
+            "--policies",
+            "margin,entropy,patience,fixed",
+            "--thresholds",
+            "0.3",
+            "--patience",
+            "1",
+            "--exits",
+            "1",
+            "--exits",
+            "4");
+
+    assertThat(code).as(err::toString).isZero();
+    assertThat(report().path("sweep").path("rows")).hasSize(8);
+    assertThat(folder.resolve("sweep/sweep.md"))
+        .content()
+        .contains("early-exit, margin, exits 1: 0.3", "early-exit, fixed: exit 4 ");
+  }
+
+  @Test
+  void sweep_withATask_scoresEverySetting() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    Files.write(data.resolve("ends.csv"), List.of("start,end", "the cat and,the end"));
+    Path task = folder.resolve("ends.yaml");
+    Files.writeString(
+        task,
+        """
+        task: ends
+        output_type: generate_until
+        files: ["ends.csv"]
+        doc_to_text: "{{ start }}"
+        doc_to_target: "{{ end }}"
+        max_gen_toks: 4
+        metrics: [f1]
+        """);
+
+    int code =
+        sweep(
+            "--modes",
+            "early-exit",
+            "--thresholds",
+            "1.0,0.0",
+            "--tasks",
+            task.toString(),
+            "--data",
+            data.toString(),
+            "--min-score",
+            "0");
+
+    assertThat(code).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    JsonNode score = sweep.path("rows").path(0).path("scores").path("ends f1");
+    assertThat(score.path("value").isNumber()).isTrue();
+    assertThat(score).isEqualTo(sweep.path("full_scores").path("ends f1"));
+    assertThat(out.toString()).contains("scores of at least 0.0: --mode early-exit");
+
+    assertThat(sweep("--modes", "early-exit", "--thresholds", "1.0,0.0"))
+        .as("rows with scores are another sweep's")
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
+  }
+
+  @Test
+  void sweep_ofCode_scoresHowMethodsGoOn() throws IOException {
+    Path jar = folder.resolve("some-sources.jar");
+    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
+      for (String name : List.of("A", "B")) {
+        zip.putNextEntry(new ZipEntry(name + ".java"));
+        zip.write(
+            """
+            class %s {
+              int f(int a) {
+                a++;
+                a--;
+                a++;
+                return a;
+              }
+            }
+            """
+                .formatted(name)
+                .getBytes(StandardCharsets.UTF_8));
+        zip.closeEntry();
+      }
+    }
+
+    int code =
+        sweepOf(
+            List.of(
+                "--code=" + jar,
+                "--max-tokens=60",
+                "--thresholds=1.0,0.0",
+                "--modes=early-exit,speculative",
+                "--draft-exits=1",
+                "--draft-lengths=2",
+                "--draft-confidences=0"));
+
+    assertThat(code).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    assertThat(sweep.path("prompts").asInt()).isEqualTo(2);
+    JsonNode full = sweep.path("full_scores");
+    assertThat(full.fieldNames())
+        .toIterable()
+        .containsExactly(
+            "next line exact",
+            "next line similarity",
+            "method similarity",
+            "methods that parse",
+            "perplexity of the file");
+    assertThat(full.path("methods that parse").path("value").asDouble()).isZero();
+    double perplexity = full.path("perplexity of the file").path("value").asDouble();
+    assertThat(perplexity).isGreaterThan(50); // nothing is known of this text
+    JsonNode rows = sweep.path("rows");
+    assertThat(rows.path(0).path("scores")).as("no token leaves").isEqualTo(full);
+    assertThat(rows.path(1).path("scores").path("perplexity of the file").path("value").asDouble())
+        .as("another head's")
+        .isGreaterThan(1)
+        .isNotCloseTo(perplexity, within(1e-3));
+    assertThat(rows.path(2).path("scores")).as("adaptive drafts").isEqualTo(full);
+    assertThat(rows.path(3).path("scores")).as("drafts").isEqualTo(full);
+    Path picture = folder.resolve("sweep/sweep-next-line-similarity.png");
+    assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(1000);
+  }
+
+  @Test
+  void sweep_codeThatSaysTooLittleOrTooMuch_isRefused() throws IOException {
+    assertThat(sweepOf(List.of())).isEqualTo(2);
+    assertThat(err.toString()).contains("--prompts, --code: give prompts");
+    assertThat(sweep("--code=x.jar")).isEqualTo(2);
+    assertThat(err.toString()).contains("--prompts, --code: give prompts");
+    Path jar = folder.resolve("empty-sources.jar");
+    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
+      zip.putNextEntry(new ZipEntry("A.java"));
+      zip.write("class A {}\n".getBytes(StandardCharsets.UTF_8));
+      zip.closeEntry();
+    }
+    assertThat(sweepOf(List.of("--code=" + jar, "--max-tokens=60"))).isEqualTo(1);
+    assertThat(err.toString()).contains("the Java sources have no method of 4 lines or more");
+    assertThat(sweepOf(List.of("--code=" + jar, "--limit=2000"))).isEqualTo(2);
+    assertThat(err.toString()).contains("--limit: 2000 methods with --code; use 1000 or fewer");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--modes=full | --modes: full is what all others are measured beside",
+        "--policies=full | --policies: full is what all others are measured beside",
+        "--policies=fixed | --policies: fixed needs one exit in each set",
+        "--exits=3 | --exits: there is no exit after layer 3",
+        "--thresholds=1:0:0 | --thresholds: '1:0:0' is no list of numbers",
+        "--thresholds=high | --thresholds: 'high' is no list of numbers",
+        "--thresholds=0.5 --policies=patience,fixed --exits=1 | --thresholds has no effect without"
+            + " one of",
+        "--thresholds=-1 --modes=early-exit | --thresholds: -1.0 is no threshold; use 0 or more",
+        "--thresholds=1e999999999:0:1 | --thresholds: '1e999999999:0:1' is no list of numbers",
+        "--exits=2-1 | --exits: '2-1' ends before it begins",
+        "--min-agreement=7 | --min-agreement: 7.0 is outside [0, 1]; use a number that can be",
+        "--min-speedup=NaN | --min-speedup: NaN is outside [0, infinity); use a number that can",
+        "--draft-exits=3 | --draft-exits: there is no exit after layer 3",
+        "--draft-lengths=65 | --draft-lengths: 65 is not a whole number in 1..64",
+        "--draft-confidences=2 | --draft-confidences: 2.0 is outside [0, 1]",
+        "--policies=patience --patience=0 | --patience: 0 is below 1",
+        "--tasks=lambda --data=x | task 'lambda' is none of arc_challenge",
+        "--patience=2 | --patience has no effect without --policies patience",
+        "--min-score=0.5 | --limit, --min-score: no effect without --tasks",
+        "--tasks=gsm8k | --tasks and --data go together",
+        "--limit=2 | --limit, --min-score: no effect without --tasks",
+      })
+  void sweep_wrongUse_isRefused(String options, String message) {
+    assertThat(sweep(options.split(" "))).isEqualTo(2);
+    assertThat(err.toString()).contains(message);
+  }
+}

@@ -1,0 +1,194 @@
+package org.eellm.cli.plan;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.schedule.Costs;
+import org.eellm.schedule.ScheduleKind;
+import org.eellm.schedule.Schedules;
+import org.eellm.schedule.Timeline;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.w3c.dom.Document;
+import org.w3c.dom.NodeList;
+import picocli.CommandLine;
+import picocli.CommandLine.Help.Ansi;
+
+final class ScheduleCommandTest {
+  private static final double ROUNDING = 1e-9;
+
+  @TempDir Path folder;
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  private int schedule(String arguments) {
+    CommandLine commandLine =
+        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+    return Main.run(
+        commandLine,
+        Stream.concat(Stream.of("schedule"), Stream.of(arguments.split(" ")))
+            .toArray(String[]::new));
+  }
+
+  private JsonNode json(String arguments) throws Exception {
+    out.getBuffer().setLength(0);
+    assertThat(schedule(arguments + " --json")).as(err.toString()).isZero();
+    return new ObjectMapper().readTree(out.toString());
+  }
+
+  @Test
+  void schedule_forPeople_drawsAndCounts() {
+    assertThat(schedule("--pp 2 --microbatches 2 --layers 4 --head-cost 0")).isZero();
+    assertThat(out.toString())
+        .startsWith("1F1B on 2 stages: 2 microbatches, 4 layers, no exits\n")
+        .contains("stage 0  0-------1-------................0======")
+        .contains("\n    0   33.3 %          2  1-2\n    1   33.3 %          1  3-4\n")
+        .endsWith(
+            "step 18.0 forward passes of a layer, bubble share 33.3 %, peak live activations 2\n");
+    assertThat(out.toString().lines()).allMatch(line -> line.length() <= 100);
+    assertThat(err.toString()).isEmpty();
+  }
+
+  /** The paper's claim: an exit on each of k stages makes a step longer by k heads, whatever M. */
+  @ParameterizedTest
+  @CsvSource({"8", "32"})
+  void schedule_exits_lengthenAStepByAHeadEachOnly(int microbatches) throws Exception {
+    String shape = "--pp 4 --head-cost 3 --microbatches " + microbatches;
+    double without = json(shape).path("makespan").doubleValue();
+    double with = json(shape + " --exits 8,16").path("makespan").doubleValue();
+    double behind = json(shape + " --exits 8,16 --pre-exit").path("makespan").doubleValue();
+
+    assertThat(with - without).isCloseTo(2 * 3, within(ROUNDING));
+    assertThat(behind).isCloseTo(with, within(ROUNDING));
+  }
+
+  @Test
+  void schedule_preExit_movesExitsOnABoundaryBehindIt() throws Exception {
+    String shape = "--pp 4 --microbatches 4 --layers 8 --exits 2,3,8";
+
+    assertThat(exits(json(shape))).containsExactly(List.of(2), List.of(3), List.of(), List.of(8));
+    assertThat(exits(json(shape + " --pre-exit")))
+        .containsExactly(List.of(), List.of(2, 3), List.of(), List.of(8));
+  }
+
+  private static List<List<Integer>> exits(JsonNode report) {
+    return report
+        .path("per_stage")
+        .valueStream()
+        .map(stage -> stage.path("exits").valueStream().map(JsonNode::intValue).toList())
+        .toList();
+  }
+
+  @Test
+  void schedule_layersThatDoNotDivide_areSpread() throws Exception {
+    JsonNode report = json("--pp 4 --microbatches 4 --layers 10");
+
+    assertThat(report.path("per_stage").valueStream().map(s -> s.at("/layers/0").textValue()))
+        .containsExactly("1-3", "4-6", "7-8", "9-10");
+  }
+
+  @Test
+  void schedule_automaticFills_takeNoTimeAndFillBubbles() throws Exception {
+    String shape = "--pp 4 --microbatches 8 --exits 8,16 --head-cost 0";
+    JsonNode plain = json(shape);
+    JsonNode filled = json(shape + " --fill-warmup auto --fill-cooldown auto");
+
+    assertThat(filled.path("warmup_fill_stages").valueStream().map(JsonNode::intValue))
+        .containsExactly(2, 1);
+    assertThat(filled.path("cooldown_fill_first_stages")).hasSize(2);
+    assertThat(filled.path("makespan")).isEqualTo(plain.path("makespan"));
+    assertThat(filled.path("bubble_share").doubleValue())
+        .isLessThan(plain.path("bubble_share").doubleValue());
+    assertThat(filled.path("passes").valueStream().filter(p -> p.path("fill").booleanValue()))
+        .hasSize(2 + 4 + 8 + 3);
+  }
+
+  @Test
+  void schedule_tuning_leavesTheFinalHeadOut() throws Exception {
+    JsonNode report = json("--pp 2 --microbatches 4 --layers 2 --exits 1 --kind tuning");
+
+    assertThat(report.path("kind").textValue()).isEqualTo("tuning");
+    assertThat(report.path("makespan").doubleValue()).isEqualTo(4 * (1 + 3) + 1);
+  }
+
+  @Test
+  void schedule_eagerHeads_moveAThirdOfAHeadIntoTheForwardPass() throws Exception {
+    JsonNode report = json("--pp 1 --microbatches 1 --layers 2 --head-cost 3 --eager-heads");
+    JsonNode forward = report.path("passes").get(0);
+    JsonNode backward = report.path("passes").get(1);
+
+    assertThat(forward.path("end").doubleValue()).isCloseTo(3, within(ROUNDING));
+    assertThat(backward.path("heads").doubleValue()).isCloseTo(2, within(ROUNDING));
+    assertThat(backward.path("end").doubleValue()).isCloseTo(9, within(ROUNDING));
+  }
+
+  @Test
+  void schedule_svg_isAPictureWithEveryMicrobatch() throws Exception {
+    Path file = folder.resolve("schedule.svg");
+    String shape = "--pp 2 --microbatches 4 --exits 8,16 --fill-warmup 1 --svg ";
+    assertThat(schedule(shape + file)).isZero();
+
+    Document svg = DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(file.toFile());
+    NodeList texts = svg.getElementsByTagName("text");
+    List<String> words =
+        IntStream.range(0, texts.getLength())
+            .mapToObj(i -> texts.item(i).getTextContent())
+            .toList();
+    assertThat(words)
+        .contains(
+            "1F1B on 2 stages: 4 microbatches and 1 fills, 32 layers, exits after layers 8, 16")
+        .contains("stage 0", "stage 1", "forward", "backward", "heads", "fill, backward", "idle")
+        .contains("0", "1", "2", "3", "a");
+  }
+
+  @Test
+  void draw_withColours_paintsWorkAndLeavesNumbers() {
+    Timeline timeline =
+        Timeline.of(Schedules.emit(ScheduleKind.ONE_F_ONE_B, 1, 1, 1), Costs.equal(1, 1, 2));
+
+    assertThat(TimelineText.draw(timeline, 18, Ansi.OFF).getFirst())
+        .isEqualTo("stage 0  0--0=====");
+    assertThat(TimelineText.draw(timeline, 18, Ansi.ON).getFirst())
+        .isEqualTo(
+            "stage 0  "
+                + TimelineWork.FORWARD.paint("0  ")
+                + TimelineWork.BACKWARD.paint("0     "));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      textBlock =
+          """
+          --pp 4 --microbatches 10 --kind interleaved   | use 8 or 12 microbatches
+          --pp 4 --microbatches 8 --kind zigzag         | use 1f1b, afab, interleaved, tuning
+          --pp 4 --microbatches 8 --chunks 2            | use 1 chunk, or interleaved 1F1B
+          --pp 40 --microbatches 8                      | use at least 40 layers
+          --pp 4 --microbatches 8 --exits 8,33          | 33 is not one of the 32 layers; use 1 to 32
+          --pp 4 --microbatches 8 --exits 8,8           | [8, 8] has a layer twice; name each once
+          --pp 4 --microbatches 8 --fill-warmup some    | use auto, 0 or more
+          --pp 4 --microbatches 8 --fill-warmup 1       | need an early exit below the last stage
+          --pp 4 --microbatches 8 --fill-cooldown 1 --kind afab | use --kind 1f1b
+          --pp 4 --microbatches 8 --head-cost=-1        | --head-cost: -1.0 is not a time
+          --pp 4 --microbatches 8 --kind tuning --eager-heads   | --eager-heads: a tuning pass
+          """)
+  void schedule_impossible_isWrongUseWithARemedy(String arguments, String remedy) {
+    assertThat(schedule(arguments)).isEqualTo(2);
+    assertThat(err.toString()).startsWith("eellm: ").contains(remedy);
+    assertThat(out.toString()).isEmpty();
+  }
+}

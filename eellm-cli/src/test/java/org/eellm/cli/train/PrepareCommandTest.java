@@ -1,0 +1,167 @@
+package org.eellm.cli.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.cli.option.WorkProgress;
+import org.eellm.data.IndexedDataset;
+import org.eellm.data.Progress.Work;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+final class PrepareCommandTest {
+  @TempDir Path folder;
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @BeforeEach
+  void writeCorpus() throws IOException {
+    Files.writeString(
+        folder.resolve("a.txt"), "the cat and the dog\n<|endoftext|>\nthe bird and the cat\n");
+    Files.writeString(
+        folder.resolve("b.jsonl"), "{\"content\": \"the end\"}\nno json\n{\"content\": \"\"}\n");
+  }
+
+  @Test
+  void prepare_text_writesDatasetAndTokenizer() {
+    assertThat(prepare("--input", path("a.txt"), "--vocab-size", "264")).isZero();
+    assertThat(err.toString()).isEmpty();
+    assertThat(out.toString())
+        .contains("documents   2\n")
+        .contains("vocabulary  264\n")
+        .contains(path("out") + ".bin, .idx and " + path("out-tokenizer") + "/\n");
+    Tokenizer tokenizer = Tokenizer.load(folder.resolve("out-tokenizer"));
+    try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("out"))) {
+      assertThat(tokenizer.decode(dataset.sequence(1))).isEqualTo("the bird and the cat");
+    }
+  }
+
+  @Test
+  void prepare_json_printsOneObject() throws IOException {
+    prepare("--input", path("a.txt"), "--vocab-size", "264");
+    out.getBuffer().setLength(0);
+    assertThat(
+            prepare(
+                "--input",
+                path("a.txt"),
+                path("b.jsonl"),
+                "--key",
+                "content",
+                "--skip-bad-lines",
+                "--tokenizer",
+                path("out-tokenizer"),
+                "--json"))
+        .isZero();
+    assertThat(out.toString().lines()).hasSize(1);
+    JsonNode result = new ObjectMapper().readTree(out.toString());
+    assertThat(result.get("documents").asInt()).isEqualTo(3);
+    assertThat(result.get("empty_documents").asInt()).isEqualTo(1);
+    assertThat(result.get("skipped_lines").asInt()).isEqualTo(1);
+    assertThat(result.get("vocab_size").asInt()).isEqualTo(264);
+    assertThat(result.get("text_bytes").asInt()).isEqualTo(19 + 20 + 7);
+    assertThat(result.get("tokenizer").asText()).endsWith("out-tokenizer");
+  }
+
+  @Test
+  void prepare_leftOutAndTooFewTokens_areSaid() {
+    assertThat(prepare("--input", path("b.jsonl"), "--key", "content", "--skip-bad-lines"))
+        .isZero();
+    assertThat(out.toString())
+        .contains("left out    1 documents without text\n")
+        .contains("left out    1 bad lines\n")
+        .contains("note        fewer tokens than the 8,192 asked for");
+  }
+
+  @Test
+  void prepare_badInput_isOneLine() {
+    assertFails(
+        1, "missing.txt: no such file or folder; check the path", "--input", path("missing.txt"));
+    assertFails(1, "b.jsonl:1: has no key \"text\" but \"content\"", "--input", path("b.jsonl"));
+    assertFails(1, "b.jsonl:2: not valid JSON", "--input", path("b.jsonl"), "--key", "content");
+    assertFails(1, "no tokenizer there", "--input", path("a.txt"), "--tokenizer", path("nowhere"));
+    assertThat(folder.resolve("out.bin")).doesNotExist();
+    assertThat(folder.resolve("out-tokenizer")).doesNotExist();
+  }
+
+  @Test
+  void prepare_wrongUse_isExitCode2() {
+    assertFails(2, "Missing required option: '--input=PATH'");
+    assertFails(2, "--threads 0 is below 1", "--input", path("a.txt"), "--threads", "0");
+    assertFails(2, "--vocab-size is below 257", "--input", path("a.txt"), "--vocab-size", "256");
+    assertFails(
+        2,
+        "--vocab-size is for a tokenizer that is trained",
+        "--input",
+        path("a.txt"),
+        "--vocab-size",
+        "300",
+        "--tokenizer",
+        path("t"));
+  }
+
+  @Test
+  void progress_withoutTerminal_isALineNowAndThen() {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (PrintStream stream = new PrintStream(bytes, true, StandardCharsets.UTF_8);
+        WorkProgress progress = new WorkProgress(stream, false, Duration.ZERO)) {
+      progress.report(Work.TOKENIZING, 500_000, 2_000_000);
+      progress.report(Work.MERGING_PAIRS, 10, 1000);
+    }
+    assertThat(bytes.toString(StandardCharsets.UTF_8).lines().toList())
+        .satisfiesExactly(
+            line -> assertThat(line).matches("tokenizing: 25 % of 2\\.0 MB, read at [\\d.]+ MB/s"),
+            line -> assertThat(line).isEqualTo("merging pairs: 1 % of 1,000"));
+  }
+
+  @Test
+  void progress_onATerminal_isABar() {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (PrintStream stream = new PrintStream(bytes, true, StandardCharsets.UTF_8);
+        WorkProgress progress = new WorkProgress(stream, true, Duration.ZERO)) {
+      progress.report(Work.TOKENIZING, 2_000_000, 2_000_000);
+    }
+    assertThat(bytes.toString(StandardCharsets.UTF_8))
+        .contains("tokenizing 100%")
+        .contains("2/2 MB");
+  }
+
+  private void assertFails(int exitCode, String message, String... args) {
+    err.getBuffer().setLength(0);
+    assertThat(prepare(args)).isEqualTo(exitCode);
+    assertThat(err.toString()).startsWith("eellm: ").contains(message);
+    if (exitCode == 1) {
+      assertThat(err.toString().lines()).hasSize(1);
+    }
+  }
+
+  private int prepare(String... args) {
+    CommandLine commandLine = RootCommand.commandLine();
+    commandLine.setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+    String[] all = new String[args.length + 3];
+    all[0] = "prepare";
+    all[1] = "--output";
+    all[2] = path("out");
+    System.arraycopy(args, 0, all, 3, args.length);
+    return Main.run(commandLine, all);
+  }
+
+  private String path(String name) {
+    return folder.resolve(name).toString();
+  }
+}

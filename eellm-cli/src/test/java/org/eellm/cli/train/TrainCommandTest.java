@@ -1,0 +1,185 @@
+package org.eellm.cli.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.eellm.cli.Main;
+import org.eellm.cli.RootCommand;
+import org.eellm.train.TinyRun;
+import org.eellm.train.metrics.MetricsFile;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/**
+ * {@code eellm train} as its users run it: most of these tests start it as a process of its own.
+ */
+final class TrainCommandTest {
+  private static final int SIGTERM_EXIT = 128 + 15;
+
+  @TempDir Path folder;
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  /** Runs the command in this process. */
+  private int train(String... args) {
+    CommandLine commandLine =
+        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+    return Main.run(commandLine, arguments(args));
+  }
+
+  private String[] arguments(String... args) {
+    return Stream.concat(
+            Stream.of("train", "--config", TinyRun.configFile(folder).toString()), Stream.of(args))
+        .toArray(String[]::new);
+  }
+
+  /** Starts the command as a process with this one's JVM options, its output in files. */
+  private Process start(String... args) throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+    command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
+    command.addAll(List.of(arguments(args)));
+    return new ProcessBuilder(command)
+        .redirectOutput(folder.resolve("stdout").toFile())
+        .redirectError(folder.resolve("stderr").toFile())
+        .start();
+  }
+
+  private static void await(Process process, Path file, String text)
+      throws IOException, InterruptedException {
+    while (process.isAlive() && !(Files.exists(file) && Files.readString(file).contains(text))) {
+      TimeUnit.MILLISECONDS.sleep(5);
+    }
+    assertThat(process.isAlive()).as("still running").isTrue();
+  }
+
+  /** A run's metrics without what the clock says. */
+  private List<ObjectNode> timeless(String run) {
+    return MetricsFile.read(folder.resolve(run).resolve("metrics.jsonl")).stream()
+        .map(
+            line ->
+                ((ObjectNode) line)
+                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
+        .toList();
+  }
+
+  private String[] longRun(String name) {
+    return new String[] {
+      "--set",
+      "train.steps=400",
+      "--set",
+      "checkpoint.interval=20",
+      "--output",
+      folder.resolve(name).toString()
+    };
+  }
+
+  private static String[] with(String[] args, String more) {
+    return Stream.concat(Stream.of(args), Stream.of(more)).toArray(String[]::new);
+  }
+
+  @Test
+  void train_killedAndResumed_reportsWhatAnUndisturbedRunDoes() throws Exception {
+    assertThat(train(longRun("undisturbed"))).isZero();
+    Process process = start(longRun("killed"));
+    await(process, folder.resolve("killed/metrics.jsonl"), "{\"step\":110,");
+    process.destroyForcibly().waitFor();
+    assertThat(timeless("killed")).hasSizeBetween(110, 420);
+    assertThat(train(with(longRun("killed"), "--resume"))).isZero();
+    assertThat(timeless("killed")).isEqualTo(timeless("undisturbed"));
+  }
+
+  @Test
+  void train_sigterm_savesAndExitsWithZero() throws Exception {
+    Process process = start(longRun("run"));
+    await(process, folder.resolve("run/metrics.jsonl"), "{\"step\":30,");
+    process.destroy();
+    assertThat(process.waitFor()).isZero();
+    long last = timeless("run").getLast().get("step").asLong();
+    assertThat(folder.resolve("run/checkpoints/step_%07d".formatted(last))).isDirectory();
+    assertThat(Files.readString(folder.resolve("stderr"), StandardCharsets.UTF_8))
+        .contains("SIGTERM: saving after this step");
+    assertThat(Files.readString(folder.resolve("stdout"), StandardCharsets.UTF_8))
+        .startsWith("stopped after step " + last + " of 400; saved ");
+  }
+
+  @Test
+  void train_secondSigterm_endsAtOnce() throws Exception {
+    String endless = "train.global_batch_size=1000000";
+    Process process = start("--set", endless, "--output", folder.resolve("run").toString());
+    await(process, folder.resolve("stderr"), "from the first step");
+    process.destroy();
+    await(process, folder.resolve("stderr"), "a second signal ends at once");
+    process.destroy();
+    assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    assertThat(process.exitValue()).isEqualTo(SIGTERM_EXIT);
+  }
+
+  @Test
+  void train_json_printsOneObject() throws Exception {
+    assertThat(train("--output", folder.resolve("run").toString(), "--json")).isZero();
+    JsonNode report = new ObjectMapper().readTree(out.toString());
+    assertThat(report.path("step").asInt()).isEqualTo(30);
+    assertThat(report.path("finished").asBoolean()).isTrue();
+    assertThat(report.path("checkpoint").asText()).endsWith("step_0000030");
+    assertThat(report.at("/evaluation/validation_loss_exit_1").asDouble()).isPositive();
+  }
+
+  @Test
+  void train_outputThatIsAFile_isWrongUse() throws Exception {
+    Path file = Files.createFile(folder.resolve("thesis"));
+
+    assertThat(train("--output", file.resolve("run").toString())).isEqualTo(2);
+
+    assertThat(err.toString())
+        .isEqualTo("eellm: --output %s/run: %s is a file; give another folder\n", file, file);
+  }
+
+  @Test
+  void train_onNoRanks_isWrongUse() throws Exception {
+    assertThat(train("--output", folder.resolve("run").toString(), "--nproc", "0")).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: --nproc: 0 is below 1; use 1 or more");
+  }
+
+  @Test
+  void train_outputNotEmpty_isWrongUse() throws Exception {
+    Files.createFile(folder.resolve("thesis"));
+    assertThat(train("--output", folder.toString())).isEqualTo(2);
+    assertThat(err.toString().lines()).hasSize(1);
+    assertThat(err.toString()).contains("is not empty");
+  }
+
+  @Test
+  void train_datasetAbsent_failsInOneLine() {
+    String run = folder.resolve("run").toString();
+    assertThat(train("--set", "data.sources=[nowhere]", "--output", run)).isEqualTo(1);
+    assertThat(err.toString()).startsWith("eellm: nowhere.idx: no such file");
+    assertThat(err.toString().lines()).hasSize(1);
+  }
+
+  @Test
+  void train_lossExplodes_failsInOneLine() {
+    String run = folder.resolve("run").toString();
+    assertThat(train("--set", "optimizer.learning_rate=1e20", "--output", run)).isEqualTo(1);
+    assertThat(err.toString().lines().toList().getLast())
+        .startsWith("eellm: step 11: ")
+        .contains("10 steps in a row were not finite");
+  }
+}

@@ -1,0 +1,368 @@
+package org.eellm.checkpoint;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.huggingface.HeadFiles;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.gguf.GgufFile;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The checkpoints of a training run: {@code RUN/checkpoints/step_0000100} and so on.
+ *
+ * <p>A checkpoint is whole or absent. It is written under a temporary name, every file and folder
+ * is synced to the disk, and only then it gets its name; it loses its name before any of it is
+ * deleted. A crash at any moment leaves the checkpoints before it as they were, and at most a
+ * folder with a temporary name, which the next {@link #open} removes.
+ *
+ * <p>One process writes to a run at a time; any number may read.
+ */
+public final class CheckpointStore {
+  private static final Logger LOG = LoggerFactory.getLogger(CheckpointStore.class);
+
+  private static final String FOLDER = "checkpoints";
+  private static final Pattern NAME = Pattern.compile("step_(\\d{7,18})");
+  private static final String SAVING = ".saving-";
+  private static final String DELETING = ".deleting-";
+
+  /**
+   * A whole checkpoint.
+   *
+   * @param step optimizer steps made
+   * @param folder a model folder with training state beside the model
+   */
+  public record Checkpoint(long step, Path folder) {}
+
+  /** Writes a checkpoint's files. */
+  @FunctionalInterface
+  public interface SaveAction {
+    /** Writes all files into {@code folder}, which is new and empty. */
+    void writeInto(Path folder) throws IOException;
+  }
+
+  private final Path run;
+  private final Path folder;
+  private final int keep;
+
+  private CheckpointStore(Path run, int keep) {
+    this.run = run;
+    this.folder = run.resolve(FOLDER);
+    this.keep = keep;
+  }
+
+  /**
+   * Opens a run's checkpoints for writing and removes what a crash may have left.
+   *
+   * @param run the run's output folder; need not exist yet
+   * @param keep newest checkpoints kept; 0 keeps all
+   * @throws CheckpointException if the folder cannot be read or leftovers cannot be removed
+   */
+  public static CheckpointStore open(Path run, int keep) {
+    CheckpointStore store = new CheckpointStore(run, keep);
+    for (Path leftover : store.children()) {
+      String name = leftover.getFileName().toString();
+      if (name.startsWith(SAVING) || name.startsWith(DELETING)) {
+        LOG.info("removing {}, left by a run that was cut off", leftover);
+        try {
+          deleteTree(leftover);
+        } catch (IOException failure) {
+          throw new CheckpointException(
+              "%s: left by a run that was cut off, cannot be removed: %s; remove it by hand"
+                  .formatted(leftover, IoErrors.reason(failure)),
+              failure);
+        }
+      }
+    }
+    return store;
+  }
+
+  /** The folder of a step's checkpoint, whether or not it is there. */
+  public static Path folder(Path run, long step) {
+    return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));
+  }
+
+  /** All checkpoints, oldest first. */
+  public List<Checkpoint> list() {
+    return children().stream()
+        .flatMap(
+            path -> {
+              Matcher matcher = NAME.matcher(path.getFileName().toString());
+              return matcher.matches() && Files.isDirectory(path)
+                  ? Stream.of(new Checkpoint(Long.parseLong(matcher.group(1)), path))
+                  : Stream.empty();
+            })
+        .sorted(Comparator.comparingLong(Checkpoint::step))
+        .toList();
+  }
+
+  /** The checkpoint of the highest step. */
+  public Optional<Checkpoint> latest() {
+    return list().reversed().stream().findFirst();
+  }
+
+  /**
+   * Writes a checkpoint, then deletes those beyond the number to keep, oldest first.
+   *
+   * @param step optimizer steps made
+   * @param action writes the files
+   * @throws CheckpointException if anything of it cannot be written, for example for want of space;
+   *     then nothing of it remains, and the other checkpoints are as before
+   */
+  public Checkpoint save(long step, SaveAction action) {
+    Saving saving = begin(step);
+    try {
+      action.writeInto(saving.folder());
+    } catch (IOException | RuntimeException failure) {
+      throw saving.abandon(failure);
+    } catch (Error failure) {
+      removeFailed(saving.folder());
+      throw failure;
+    }
+    return saving.commit();
+  }
+
+  /**
+   * Makes the new and empty folder of a checkpoint that does not have its name yet.
+   *
+   * @param step optimizer steps made
+   * @throws CheckpointException if the step has a checkpoint or the folder cannot be made
+   */
+  public Saving begin(long step) {
+    Path target = folder(run, step);
+    if (Files.exists(target)) {
+      throw new CheckpointException(
+          target + ": exists already; resume from it or remove it before saving that step again");
+    }
+    Saving saving = new Saving(step, target, folder.resolve(SAVING + target.getFileName()));
+    try {
+      Files.createDirectories(folder);
+      Files.createDirectory(saving.folder());
+    } catch (IOException failure) {
+      throw saving.abandon(failure);
+    }
+    return saving;
+  }
+
+  /** A checkpoint that is being written: {@link #commit} or {@link #abandon} it. */
+  public final class Saving {
+    private final long step;
+    private final Path target;
+    private final Path temporary;
+
+    private Saving(long step, Path target, Path temporary) {
+      this.step = step;
+      this.target = target;
+      this.temporary = temporary;
+    }
+
+    /** Where its files are written. */
+    public Path folder() {
+      return temporary;
+    }
+
+    /**
+     * Gives it its name, once all its files are on the disk; then deletes the checkpoints beyond
+     * the number to keep.
+     *
+     * @throws CheckpointException as {@link #save}
+     */
+    public Checkpoint commit() {
+      try {
+        syncTree(temporary);
+        Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
+        sync(folder);
+        sync(run);
+      } catch (IOException failure) {
+        throw abandon(failure);
+      }
+      Checkpoint saved = new Checkpoint(step, target);
+      prune(saved);
+      return saved;
+    }
+
+    /**
+     * Removes what was written of it.
+     *
+     * @param failure why
+     * @return what to throw: says that it was not saved, why, and what is whole
+     */
+    public RuntimeException abandon(Exception failure) {
+      removeFailed(temporary);
+      return switch (failure) {
+        case IOException e ->
+            abandoned(
+                target,
+                "%s (%s)".formatted(IoErrors.reason(e), IoErrors.freeSpace(existing(folder))),
+                e);
+        case CheckpointException e ->
+            abandoned(
+                target, String.valueOf(e.getMessage()).replace(temporary + File.separator, ""), e);
+        case RuntimeException e -> e;
+        case Exception e -> new IllegalStateException(e);
+      };
+    }
+  }
+
+  private CheckpointException abandoned(Path target, String reason, Exception failure) {
+    String earlier =
+        latest()
+            .map(latest -> latest.folder().getFileName() + " is whole")
+            .orElse("there is no earlier checkpoint");
+    return new CheckpointException(
+        "%s: not saved: %s; %s; make room or mend that, then resume"
+            .formatted(target, reason, earlier),
+        failure);
+  }
+
+  private static void removeFailed(Path temporary) {
+    try {
+      deleteTree(temporary);
+    } catch (IOException failure) {
+      LOG.warn(
+          "{}: cannot be removed: {}; the next start tries again",
+          temporary,
+          IoErrors.reason(failure));
+    }
+  }
+
+  private void prune(Checkpoint saved) {
+    if (keep == 0) {
+      return;
+    }
+    List<Checkpoint> others =
+        list().stream().filter(checkpoint -> checkpoint.step() != saved.step()).toList();
+    for (Checkpoint old : others.subList(0, Math.max(0, others.size() - (keep - 1)))) {
+      try {
+        Path doomed = old.folder().resolveSibling(DELETING + old.folder().getFileName());
+        Files.move(old.folder(), doomed, StandardCopyOption.ATOMIC_MOVE);
+        deleteTree(doomed);
+      } catch (IOException failure) {
+        LOG.warn(
+            "{}: cannot be deleted: {}; delete it by hand", old.folder(), IoErrors.reason(failure));
+      }
+    }
+  }
+
+  /**
+   * The model folder that a user means: a model folder itself, a checkpoint, or a run's output
+   * folder, of which the newest checkpoint is taken; or a GGUF file.
+   *
+   * @throws CheckpointException if {@code path} is none of these
+   */
+  public static Path resolveModel(Path path) {
+    if (GgufFile.isOne(path)) {
+      return path;
+    }
+    requireFolder(path, "a model folder or a run's output");
+    if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
+      return path;
+    }
+    Optional<Path> latest = new CheckpointStore(path, 0).latest().map(Checkpoint::folder);
+    if (HeadFiles.isIn(latest.orElse(path))) {
+      throw new CheckpointException(
+          path + ": has heads and no trunk; give --model their trunk, and --heads this folder");
+    }
+    return latest.orElseThrow(
+        () ->
+            new CheckpointException(
+                "%s: has neither config.json nor checkpoints/step_*; give a model folder or a run's output"
+                    .formatted(path)));
+  }
+
+  /**
+   * The folder of heads that a user means: one with {@code exits.json}, or the output folder of a
+   * run that tuned heads, of which the newest checkpoint is taken.
+   *
+   * @throws CheckpointException if {@code path} is neither
+   */
+  static Path resolveHeads(Path path) {
+    requireFolder(path, "a folder of heads, or the output of eellm tune");
+    return HeadFiles.isIn(path)
+        ? path
+        : new CheckpointStore(path, 0)
+            .latest()
+            .map(Checkpoint::folder)
+            .filter(HeadFiles::isIn)
+            .orElseThrow(
+                () ->
+                    new CheckpointException(
+                        "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
+                            .formatted(path)));
+  }
+
+  private static void requireFolder(Path path, String remedy) {
+    if (!Files.isDirectory(path)) {
+      throw new CheckpointException(
+          "%s: %s; give %s"
+              .formatted(path, Files.exists(path) ? "is a file" : "no such folder", remedy));
+    }
+  }
+
+  private List<Path> children() {
+    if (!Files.exists(folder)) {
+      return List.of();
+    }
+    try (Stream<Path> children = Files.list(folder)) {
+      return children.toList();
+    } catch (IOException failure) {
+      throw new CheckpointException(
+          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+    }
+  }
+
+  /** The path or the nearest folder above it that exists. */
+  private static Path existing(Path path) {
+    Path existing = path.toAbsolutePath();
+    while (!Files.exists(existing) && existing.getParent() != null) {
+      existing = existing.getParent();
+    }
+    return existing;
+  }
+
+  private static void syncTree(Path root) throws IOException {
+    for (Path path : tree(root)) {
+      sync(path);
+    }
+  }
+
+  /** Waits until a file's content or a folder's list of names is on the disk. */
+  private static void sync(Path path) throws IOException {
+    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+      channel.force(true);
+    }
+  }
+
+  private static void deleteTree(Path root) throws IOException {
+    for (Path path : tree(root).reversed()) {
+      Files.delete(path);
+    }
+  }
+
+  /** A folder and all in it, a folder before what it holds; empty if there is no such folder. */
+  private static List<Path> tree(Path root) throws IOException {
+    if (!Files.exists(root)) {
+      return List.of();
+    }
+    try (Stream<Path> paths = Files.walk(root)) {
+      return paths.toList();
+    } catch (UncheckedIOException failure) {
+      throw failure.getCause();
+    }
+  }
+}

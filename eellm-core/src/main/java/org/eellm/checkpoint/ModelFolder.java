@@ -1,0 +1,184 @@
+package org.eellm.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.eellm.checkpoint.huggingface.GgufModel;
+import org.eellm.checkpoint.huggingface.HeadFiles;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.gguf.GgufFile;
+import org.eellm.model.Decoder;
+import org.eellm.model.StoredDecoder;
+import org.eellm.model.parameter.ParameterSpec;
+
+/**
+ * A model in files: a model folder, perhaps with heads from another folder in place of its own.
+ *
+ * @param folder the model folder itself, or a GGUF file
+ * @param heads the heads' folder itself
+ */
+public record ModelFolder(Path folder, Optional<Path> heads) {
+
+  /**
+   * The folders that a user means.
+   *
+   * @param model a model folder, a checkpoint, or a run's output folder, of which the newest
+   *     checkpoint is taken
+   * @param heads likewise a folder of heads, or the output of a run that tuned them; absent for the
+   *     model's own
+   * @throws CheckpointException if they are not there
+   */
+  public static ModelFolder resolve(Path model, Optional<Path> heads) {
+    return new ModelFolder(
+        CheckpointStore.resolveModel(model), heads.map(CheckpointStore::resolveHeads));
+  }
+
+  /**
+   * What the model's files say, with the exits that there are heads for.
+   *
+   * @throws CheckpointException as {@link HuggingFaceConfig#read}, or if the heads are of a deeper
+   *     model
+   */
+  public HuggingFaceConfig config() {
+    HuggingFaceConfig own = HuggingFaceConfig.read(folder);
+    if (heads.isEmpty()) {
+      return own;
+    }
+    HeadFiles other = HeadFiles.read(heads.get());
+    try {
+      Architecture architecture = new Architecture(own.architecture().model(), other.exits());
+      return new HuggingFaceConfig(architecture, own.bosTokenId(), own.eosTokenIds());
+    } catch (ConfigException failure) {
+      throw new CheckpointException(
+          "%s: these heads do not fit %s: %s".formatted(heads.get(), folder, failure.getMessage()),
+          failure);
+    }
+  }
+
+  /**
+   * How the files' matrices can be multiplied with as they are: a GGUF file's in their own groups,
+   * others whole.
+   *
+   * @throws CheckpointException as {@link #config}
+   */
+  public MatrixQuantization quantization() {
+    if (!GgufFile.isOne(folder)) {
+      return MatrixQuantization.NONE;
+    }
+    try (GgufModel model = GgufModel.open(folder)) {
+      return model.quantization();
+    }
+  }
+
+  /**
+   * A model, or a rank's part of one, with these weights, for those who only use it.
+   *
+   * @param model without parameters, of the files' own architecture, perhaps computing in another
+   *     number format; closed if they cannot be read
+   * @throws CheckpointException as {@link #load}
+   */
+  public Decoder read(Decoder model) {
+    try {
+      load(model);
+      return model;
+    } catch (RuntimeException failure) {
+      model.close();
+      throw failure;
+    }
+  }
+
+  /**
+   * Fills a model's parameters. The model may be a part of what the files have; of its ranks, the
+   * first of each replica reads all of the trunk if heads from another folder are to be of it.
+   *
+   * @throws CheckpointException as {@link ModelWeights#load}, or if the heads were made for another
+   *     trunk
+   */
+  public void load(Decoder model) {
+    try (WeightFiles weights = WeightFiles.open(folder, heads)) {
+      if (model.stages().getFirst().firstPosition() == 0 && model.parallel().rank() == 0) {
+        requireTrunk(weights);
+      }
+      ModelWeights.load(weights, parameterNames(), model);
+    }
+  }
+
+  /**
+   * A model, or a rank's part of one, whose weights stay in the files until they are packed, for
+   * those who decode on a CPU.
+   *
+   * @param part of the files' own architecture, perhaps computing in another number format
+   * @throws CheckpointException as {@link #load}
+   */
+  public StoredDecoder stored(StoredDecoder.Part part) {
+    WeightFiles weights = WeightFiles.open(folder, heads);
+    try {
+      if (part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0) {
+        requireTrunk(weights);
+      }
+      return ModelWeights.stored(weights, parameterNames(), part);
+    } catch (RuntimeException failure) {
+      weights.close();
+      throw failure;
+    }
+  }
+
+  private Set<String> parameterNames() {
+    return ParameterSpec.of(config().architecture()).stream()
+        .map(ParameterSpec::name)
+        .collect(Collectors.toUnmodifiableSet());
+  }
+
+  /** Refuses heads that were made for another trunk. */
+  public void requireTrunk() {
+    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+      requireTrunk(weights);
+    }
+  }
+
+  private void requireTrunk(WeightFiles weights) {
+    if (heads.isEmpty()) {
+      return;
+    }
+    HeadFiles files = HeadFiles.read(heads.get());
+    if (files.trunk().isEmpty()) {
+      return;
+    }
+    String own = TrunkChecksum.of(weights, config().architecture().model());
+    if (!files.trunk().get().equals(own)) {
+      throw new CheckpointException(
+          "%s: these heads were made for another trunk (checksum %.12s, %s has %.12s); give the trunk they were tuned on"
+              .formatted(files.folder(), files.trunk().get(), folder, own));
+    }
+  }
+
+  /** The checksum of the trunk, which heads are kept with. */
+  public String trunkChecksum() {
+    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+      return TrunkChecksum.of(weights, config().architecture().model());
+    }
+  }
+
+  /**
+   * Writes what exits a folder's {@code exits.safetensors} has, and for which trunk.
+   *
+   * @throws IOException if it cannot be written
+   */
+  public static void describeHeads(Path folder, ExitLayout exits, String trunkChecksum)
+      throws IOException {
+    new HeadFiles(folder, exits, Optional.of(trunkChecksum)).writeLayout();
+  }
+
+  /** Whether the folder has a tokenizer. */
+  public boolean hasTokenizer() {
+    return GgufFile.isOne(folder) || Files.exists(folder.resolve("tokenizer.json"));
+  }
+}

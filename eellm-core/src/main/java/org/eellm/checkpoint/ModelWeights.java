@@ -1,0 +1,331 @@
+package org.eellm.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Function;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.huggingface.GgufMatrix;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.huggingface.ModelTensor;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
+import org.eellm.gguf.GgufRows;
+import org.eellm.kernel.weight.DecodedRows;
+import org.eellm.kernel.weight.StoredRows;
+import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.Decoder;
+import org.eellm.model.StoredDecoder;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterSpec;
+import org.eellm.model.parameter.Split;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/**
+ * A model's weights between a folder's safetensors and memory. Names are Hugging Face's for Llama,
+ * and {@code exits.{n}.*} for the exit after layer n.
+ */
+public final class ModelWeights {
+  private static final String EMBEDDING = "model.embed_tokens.weight";
+  private static final String OUTPUT = "lm_head.weight";
+  private static final Pattern OUTPUTS = Pattern.compile("(exits\\.\\d+\\.)?lm_head\\.weight");
+
+  /** Tables that old exports carry along; they follow from the configuration. */
+  private static final Pattern DERIVED = Pattern.compile(".*\\.rotary_emb\\.inv_freq");
+
+  /** Older versions of other tools refuse a file that does not say so. */
+  private static final Map<String, String> METADATA = Map.of("format", "pt");
+
+  private ModelWeights() {}
+
+  /**
+   * A model with the weights of a folder.
+   *
+   * @param architecture the folder's own ({@link HuggingFaceConfig#read}), perhaps computing in
+   *     another number format
+   * @throws CheckpointException as {@link #load}
+   */
+  public static Decoder read(Path folder, Architecture architecture, Device device) {
+    Decoder model = Decoder.allocate(architecture, device);
+    try {
+      load(folder, model);
+      return model;
+    } catch (RuntimeException failure) {
+      model.close();
+      throw failure;
+    }
+  }
+
+  /**
+   * Fills a model's parameters from a folder, straight from the mapped files, converting float64,
+   * float32, float16 and bfloat16 to the model's number format.
+   *
+   * @throws CheckpointException if a file is malformed, or a tensor is missing, surplus, of another
+   *     shape or not of floating point, or if a matrix that the model ties to its embedding is
+   *     there and differs from it
+   */
+  public static void load(Path folder, Decoder model) {
+    try (WeightFiles weights = WeightFiles.open(folder)) {
+      load(weights, Decoder.parameterNames(model.architecture()), model);
+    }
+  }
+
+  /**
+   * The same from files that may have more.
+   *
+   * @param known the names of all parameters that the files may have
+   */
+  static void load(WeightFiles weights, Set<String> known, Decoder model) {
+    int rank = model.parallel().rank();
+    int ranks = model.parallel().size();
+    Path folder = weights.folder();
+    Map<String, Parameter> parameters =
+        model.parameters().all().stream()
+            .collect(Collectors.toMap(Parameter::name, Function.identity()));
+    requireSameModel(weights, known, parameters.keySet());
+    // In the files' order: a cold disk reads them from front to back.
+    for (String name : weights.tensors().keySet()) {
+      Parameter parameter = parameters.get(name);
+      if (parameter != null) {
+        NamedTensors.copy(folder, name, weights.tensor(name), parameter, rank, ranks);
+      }
+    }
+  }
+
+  /**
+   * Refuses files of another model.
+   *
+   * @param known the names of all parameters that the files may have
+   * @param wanted those that they have to have
+   */
+  private static void requireSameModel(WeightFiles weights, Set<String> known, Set<String> wanted) {
+    Set<String> stored = weights.tensors().keySet();
+    refuse(weights.folder(), "lack", difference(wanted, stored));
+    refuse(
+        weights.folder(),
+        "have, beyond config.json's model,",
+        difference(stored, known).stream()
+            .filter(name -> !DERIVED.matcher(name).matches() && !isTied(name, weights))
+            .toList());
+  }
+
+  /**
+   * A model whose weights stay in the mapped files until they are packed.
+   *
+   * @param weights closed by the model
+   * @param known the names of all parameters that the files may have
+   * @throws CheckpointException as {@link #load}
+   */
+  static StoredDecoder stored(WeightFiles weights, Set<String> known, StoredDecoder.Part part) {
+    Map<String, ParameterSpec> specs =
+        part.parameterGroups().stream()
+            .flatMap(List::stream)
+            .collect(Collectors.toMap(ParameterSpec::name, Function.identity()));
+    requireSameModel(weights, known, specs.keySet());
+    Map<String, WeightRows> rows = new HashMap<>();
+    Arena arena = Arena.ofShared(); // for what is not in the files as it is meant
+    try {
+      for (ParameterSpec spec : specs.values()) {
+        StoredTensor stored = weights.tensor(spec.name());
+        requireShape(weights.folder(), spec.name(), stored, spec.shape());
+        WeightRows whole = rows(weights.folder(), spec.name(), stored, arena);
+        rows.put(spec.name(), part(whole, spec, part));
+      }
+    } catch (RuntimeException failure) {
+      arena.close();
+      throw failure;
+    }
+    return new StoredDecoder(
+        part,
+        rows,
+        () -> {
+          arena.close();
+          weights.close();
+        });
+  }
+
+  private static WeightRows rows(Path folder, String name, StoredTensor stored, Arena arena) {
+    Optional<GgufRows> quantised = stored.quantised();
+    if (quantised.isPresent()) {
+      return DecodedRows.of(new GgufMatrix(quantised.get()));
+    }
+    StoredRows.Type type =
+        switch (stored.type()) {
+          case F64 -> StoredRows.Type.FLOAT64;
+          case F32 -> StoredRows.Type.FLOAT32;
+          case F16 -> StoredRows.Type.FLOAT16;
+          case BF16 -> StoredRows.Type.BFLOAT16;
+          default -> throw NamedTensors.noWeights(folder, name, stored);
+        };
+    List<Long> shape = stored.shape();
+    int rows = shape.size() > 1 ? Math.toIntExact(shape.getFirst()) : 1;
+    return StoredRows.of(
+        type, stored.bytes(arena).address(), rows, Math.toIntExact(shape.getLast()));
+  }
+
+  /** What a rank has of a parameter. */
+  private static WeightRows part(WeightRows whole, ParameterSpec spec, StoredDecoder.Part of) {
+    int rank = of.parallel().rank();
+    int ranks = of.parallel().size();
+    int rows = whole.rows() / ranks;
+    int columns = whole.columns() / ranks;
+    boolean vector = spec.shape().size() == 1;
+    return switch (spec.split()) {
+      case REPLICATED -> whole;
+      case ROWS -> vector ? whole.columns(rank * columns, columns) : whole.rows(rank * rows, rows);
+      case COLUMNS -> whole.columns(rank * columns, columns);
+    };
+  }
+
+  /** Refuses a tensor of another shape. */
+  static void requireShape(Path place, String name, StoredTensor stored, List<Long> shape) {
+    if (!stored.shape().equals(shape)) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s, the model %s; config.json and the weights must be of the same model"
+              .formatted(place, name, stored.shape(), shape));
+    }
+  }
+
+  private static List<String> difference(Collection<String> names, Set<String> others) {
+    return names.stream().filter(name -> !others.contains(name)).sorted().toList();
+  }
+
+  /** Whether a surplus matrix is an output matrix, stored though it is the model's or embedding. */
+  private static boolean isTied(String name, WeightFiles weights) {
+    boolean ofExit = !name.equals(OUTPUT) && weights.tensors().containsKey(OUTPUT);
+    StoredTensor shared = weights.tensor(ofExit ? OUTPUT : EMBEDDING);
+    StoredTensor output = weights.tensor(name);
+    return OUTPUTS.matcher(name).matches() && ModelTensor.equalBytes(output, shared);
+  }
+
+  private static void refuse(Path folder, String verb, List<String> names) {
+    if (!names.isEmpty()) {
+      int more = names.size() - 3;
+      throw new CheckpointException(
+          "%s: the weights %s %s%s; config.json and the weights must be of the same model"
+              .formatted(
+                  folder,
+                  verb,
+                  names.stream().limit(3).collect(Collectors.joining(", ")),
+                  more > 0 ? " and " + more + " more" : ""));
+    }
+  }
+
+  /**
+   * Writes a model's weights as {@code model.safetensors}, in the model's number format, one tensor
+   * at a time. Equal weights give equal bytes: those that Python's library writes.
+   *
+   * @param model all of it, as one rank has it
+   * @throws CheckpointException if the file cannot be written whole
+   */
+  public static void save(Path folder, Decoder model) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      file(model, 0, 1, arena).write(folder);
+    }
+  }
+
+  /**
+   * This rank's file of those of a model's weights that learn, whole tensors all of them. The ranks
+   * that share tensors out share out the files, too: each puts together its part of the tensors.
+   * All ranks of the tensor-parallel group call this.
+   *
+   * @param part of the {@code parts} files that the model's weights make
+   * @param arena keeps what was put together until the file is written
+   */
+  public static TensorFile file(Decoder model, int part, int parts, Arena arena) {
+    List<Parameter> parameters =
+        model.parameters().learned().stream()
+            .filter(parameter -> model.standsFor(parameter.name()))
+            .sorted(Comparator.comparing(Parameter::name))
+            .toList();
+    int ranks = model.parallel().size();
+    long[] dealt = new long[ranks];
+    List<TensorSource> tensors = new ArrayList<>();
+    for (Parameter parameter : parameters) {
+      int owner = 0;
+      for (int rank = 1; rank < ranks; rank++) {
+        owner = dealt[rank] < dealt[owner] ? rank : owner;
+      }
+      dealt[owner] += parameter.numel();
+      boolean mine = owner == model.parallel().rank();
+      whole(model.parallel(), parameter, mine, arena).ifPresent(tensors::add);
+    }
+    String name =
+        parts == 1
+            ? WeightFiles.single(model.learning())
+            : WeightFiles.shard(model.learning(), part + 1, parts);
+    return new TensorFile(name, METADATA, tensors);
+  }
+
+  /** A parameter put together from the ranks' parts, on the one whose file it goes to. */
+  private static Optional<TensorSource> whole(
+      TensorParallel parallel, Parameter parameter, boolean mine, Arena arena) {
+    SafetensorsType type = NamedTensors.type(parameter.value());
+    if (parameter.split() == Split.REPLICATED || parallel.size() == 1) {
+      return mine
+          ? Optional.of(
+              NamedTensors.source(parameter.name(), type, parameter.wholeShape(), parameter::value))
+          : Optional.empty();
+    }
+    try (Scope _ = Scope.open()) {
+      Tensor whole = parallel.whole(parameter);
+      if (!mine) {
+        return Optional.empty();
+      }
+      MemorySegment bytes = Tensors.bytes(whole.to(Torch.cpu(), Tensors.scalarType(whole)));
+      MemorySegment kept = arena.allocate(bytes.byteSize(), Long.BYTES).copyFrom(bytes);
+      List<Long> shape = Arrays.stream(parameter.wholeShape()).boxed().toList();
+      return Optional.of(TensorSource.of(parameter.name(), type, shape, kept));
+    }
+  }
+
+  /** What {@code model.safetensors.index.json} says, in Hugging Face's fields. */
+  private record Index(Map<String, Long> metadata, SequencedMap<String, String> weightMap) {}
+
+  /**
+   * Writes the index of the files that ranks wrote into a folder.
+   *
+   * @param learning which weights these are
+   * @throws CheckpointException if a file is missing or malformed
+   */
+  public static void writeIndex(Path folder, Learning learning, int parts) throws IOException {
+    SequencedMap<String, String> files = new TreeMap<>();
+    long size = 0;
+    for (int part = 1; part <= parts; part++) {
+      String name = WeightFiles.shard(learning, part, parts);
+      try (SafetensorsFile file = SafetensorsFile.open(folder.resolve(name))) {
+        for (var tensor : file.tensors().entrySet()) {
+          files.put(tensor.getKey(), name);
+          size += tensor.getValue().bytes().byteSize();
+        }
+      }
+    }
+    JsonFiles.write(
+        folder.resolve(WeightFiles.index(learning)), new Index(Map.of("total_size", size), files));
+  }
+}

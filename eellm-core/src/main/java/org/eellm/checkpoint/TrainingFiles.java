@@ -1,0 +1,298 @@
+package org.eellm.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.checkpoint.safetensors.TensorSource;
+import org.eellm.model.Decoder;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.Split;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+
+/**
+ * The files in a checkpoint's {@code training} folder, which only a resumed run needs.
+ *
+ * <p>Each rank writes what it keeps of the optimizer's state. A parameter that it keeps whole is a
+ * tensor {@code exp_avg.NAME}; of any other each run of consecutive elements is a tensor {@code
+ * exp_avg.NAME@i/n+k}: those from element k on of the i-th of the n equal parts that tensor
+ * parallelism cuts the parameter into, i from 0. So the files say all that another mesh has to
+ * know.
+ */
+public final class TrainingFiles {
+  private static final String FOLDER = "training";
+  private static final Pattern OPTIMIZER =
+      Pattern.compile("optimizer(?:-(\\d{5})-of-(\\d{5}))?\\.safetensors");
+  private static final Pattern FRAGMENT =
+      Pattern.compile("(.+)@(\\d{1,6})/(\\d{1,6})\\+(\\d{1,15})");
+
+  private TrainingFiles() {}
+
+  /**
+   * Writes all that a resumed run must know beside tensors, as JSON with snake_case keys.
+   *
+   * @param state a record of numbers, texts, lists and records; what is read back equals it, bit
+   *     for bit
+   */
+  public static void writeState(Path checkpoint, Record state) throws IOException {
+    Files.createDirectories(checkpoint.resolve(FOLDER));
+    JsonFiles.write(state(checkpoint), state);
+  }
+
+  /**
+   * Reads what {@link #writeState} wrote.
+   *
+   * @throws CheckpointException if the checkpoint has no training state or it is malformed
+   */
+  public static <T extends Record> T readState(Path checkpoint, Class<T> type) {
+    return JsonFiles.read(existing(state(checkpoint)), type);
+  }
+
+  /**
+   * This rank's file of the optimizer's state. What other ranks keep too is in one rank's file.
+   *
+   * @param pieces of the buffers
+   * @param rank of {@code ranks} that write a file each
+   */
+  public static TensorFile optimizer(Decoder model, List<StatePiece> pieces, int rank, int ranks) {
+    List<TensorSource> tensors = new ArrayList<>();
+    for (StatePiece piece : pieces) {
+      for (Parameter parameter : model.parameters().learned()) {
+        if (model.speaksFor(parameter.name(), parameter.split())) {
+          source(model, parameter, piece).ifPresent(tensors::add);
+        }
+      }
+    }
+    String name =
+        ranks == 1
+            ? "optimizer.safetensors"
+            : "optimizer-%05d-of-%05d.safetensors".formatted(rank + 1, ranks);
+    return new TensorFile(FOLDER + "/" + name, Map.of(), tensors);
+  }
+
+  private static Optional<TensorSource> source(
+      Decoder model, Parameter parameter, StatePiece piece) {
+    Overlap overlap = Overlap.of(parameter, piece);
+    if (overlap.length() <= 0) {
+      return Optional.empty();
+    }
+    boolean cut = parameter.split() != Split.REPLICATED && model.parallel().size() > 1;
+    boolean whole = !cut && overlap.length() == parameter.numel();
+    String name = piece.buffer() + "." + parameter.name();
+    return Optional.of(
+        NamedTensors.source(
+            whole
+                ? name
+                : "%s@%d/%d+%d"
+                    .formatted(
+                        name,
+                        cut ? model.parallel().rank() : 0,
+                        cut ? model.parallel().size() : 1,
+                        overlap.inParameter()),
+            SafetensorsType.F32,
+            whole ? parameter.shape() : new long[] {overlap.length()},
+            () -> piece.values().narrow(0, overlap.inPiece(), overlap.length())));
+  }
+
+  /** What a parameter and a piece of the flat buffers have in common. */
+  private record Overlap(long inParameter, long inPiece, long length) {
+    static Overlap of(Parameter parameter, StatePiece piece) {
+      long from = Math.max(parameter.offset(), piece.start());
+      long to = Math.min(parameter.offset() + parameter.numel(), piece.end());
+      return new Overlap(from - parameter.offset(), from - piece.start(), to - from);
+    }
+  }
+
+  /**
+   * Fills this rank's pieces of the optimizer's state from what ranks of any mesh wrote of the same
+   * model.
+   *
+   * @throws CheckpointException if a file is missing or malformed, or they have not exactly the
+   *     model's tensors
+   */
+  public static void readOptimizer(Path checkpoint, Decoder model, List<StatePiece> pieces) {
+    List<SafetensorsFile> files = new ArrayList<>();
+    try (Scope _ = Scope.open()) {
+      for (Path path : optimizerFiles(checkpoint.resolve(FOLDER))) {
+        files.add(SafetensorsFile.open(path));
+      }
+      Map<String, List<Fragment>> fragments = fragments(files);
+      Set<String> known = Decoder.parameterNames(model.architecture());
+      Set<String> buffers = Set.of("master", "exp_avg", "exp_avg_sq");
+      fragments.forEach(
+          (name, parts) -> {
+            int dot = name.indexOf('.');
+            if (dot < 0
+                || !buffers.contains(name.substring(0, dot))
+                || !known.contains(name.substring(dot + 1))) {
+              throw new CheckpointException(
+                  "%s: has tensor '%s', which the model's optimizer does not have; the checkpoint is of another run"
+                      .formatted(parts.getFirst().path(), name));
+            }
+          });
+      for (StatePiece piece : pieces) {
+        for (Parameter parameter : model.parameters().learned()) {
+          Overlap overlap = Overlap.of(parameter, piece);
+          if (overlap.length() > 0) {
+            String name = piece.buffer() + "." + parameter.name();
+            List<Fragment> parts = fragments.getOrDefault(name, List.of());
+            try (Scope _ = Scope.open()) {
+              Tensor whole = assemble(checkpoint, name, parts, parameter);
+              Tensor own =
+                  parameter
+                      .split()
+                      .shard(whole, model.parallel().rank(), model.parallel().size())
+                      .reshape(-1);
+              piece
+                  .values()
+                  .narrow(0, overlap.inPiece(), overlap.length())
+                  .copy_(own.narrow(0, overlap.inParameter(), overlap.length()));
+            }
+          }
+        }
+      }
+    } finally {
+      files.forEach(SafetensorsFile::close);
+    }
+  }
+
+  /**
+   * Consecutive elements of a part of a parameter, in a file.
+   *
+   * @param part of {@code parts} equal ones
+   * @param start the first element, in that part
+   */
+  private record Fragment(Path path, int part, int parts, long start, StoredTensor stored) {
+    long length() {
+      return stored.shape().stream().reduce(1L, Math::multiplyExact);
+    }
+  }
+
+  private static Map<String, List<Fragment>> fragments(List<SafetensorsFile> files) {
+    Map<String, List<Fragment>> fragments = new HashMap<>();
+    for (SafetensorsFile file : files) {
+      file.tensors()
+          .forEach(
+              (name, stored) -> {
+                Matcher matcher = FRAGMENT.matcher(name);
+                boolean part = matcher.matches();
+                fragments
+                    .computeIfAbsent(part ? matcher.group(1) : name, _ -> new ArrayList<>())
+                    .add(
+                        new Fragment(
+                            file.path(),
+                            part ? Integer.parseInt(matcher.group(2)) : 0,
+                            part ? Integer.parseInt(matcher.group(3)) : 1,
+                            part ? Long.parseLong(matcher.group(4)) : 0,
+                            stored));
+              });
+    }
+    return fragments;
+  }
+
+  /** A whole parameter's state from its fragments, float32 on the CPU. */
+  private static Tensor assemble(
+      Path checkpoint, String name, List<Fragment> fragments, Parameter parameter) {
+    Tensor whole = Tensors.empty(ScalarType.Float, Torch.cpu(), parameter.wholeShape());
+    int parts = fragments.isEmpty() ? 1 : fragments.getFirst().parts();
+    long found = 0;
+    for (Fragment fragment : fragments) {
+      long length = fragment.length();
+      boolean fits =
+          fragment.parts() == parts
+              && fragment.part() < parts
+              && whole.numel() % parts == 0
+              && fragment.start() + length <= whole.numel() / parts
+              && parameter.split().divides(parameter.wholeShape(), parts);
+      if (!fits) {
+        throw new CheckpointException(
+            "%s: tensor '%s' has elements %d to %d of part %d of %d; the model's has %d elements; the checkpoint is of another run"
+                .formatted(
+                    fragment.path(),
+                    name,
+                    fragment.start(),
+                    fragment.start() + length,
+                    fragment.part(),
+                    fragment.parts(),
+                    whole.numel()));
+      }
+      found += length;
+    }
+    if (found != whole.numel()) {
+      throw new CheckpointException(
+          "%s: the optimizer's files have %d of the %d elements of '%s'; the checkpoint is of another run or incomplete"
+              .formatted(checkpoint.resolve(FOLDER), found, whole.numel(), name));
+    }
+    for (int part = 0; part < parts; part++) {
+      Tensor flat = Tensors.empty(ScalarType.Float, Torch.cpu(), whole.numel() / parts);
+      for (Fragment fragment : fragments) {
+        if (fragment.part() == part) {
+          NamedTensors.copy(
+              fragment.path(),
+              name,
+              fragment.stored(),
+              flat.narrow(0, fragment.start(), fragment.length()));
+        }
+      }
+      Tensor target = parameter.split().shard(whole, part, parts);
+      target.copy_(flat.view(target.sizes()));
+    }
+    return whole;
+  }
+
+  /** All ranks' files, in order. */
+  private static List<Path> optimizerFiles(Path folder) {
+    Path single = folder.resolve("optimizer.safetensors");
+    List<Path> files;
+    try (Stream<Path> children = Files.exists(folder) ? Files.list(folder) : Stream.empty()) {
+      files =
+          children
+              .filter(path -> OPTIMIZER.matcher(path.getFileName().toString()).matches())
+              .sorted()
+              .toList();
+    } catch (IOException failure) {
+      throw new CheckpointException(
+          "%s: cannot be read: %s".formatted(folder, IoErrors.reason(failure)), failure);
+    }
+    if (files.isEmpty() || files.contains(single)) {
+      return List.of(existing(single));
+    }
+    Matcher first = OPTIMIZER.matcher(files.getFirst().getFileName().toString());
+    int ranks = first.matches() ? Integer.parseInt(first.group(2)) : 0;
+    for (int rank = 1; rank <= ranks; rank++) {
+      existing(folder.resolve("optimizer-%05d-of-%05d.safetensors".formatted(rank, ranks)));
+    }
+    return files;
+  }
+
+  private static Path state(Path checkpoint) {
+    return checkpoint.resolve(FOLDER).resolve("state.json");
+  }
+
+  private static Path existing(Path path) {
+    if (!Files.exists(path)) {
+      throw new CheckpointException(
+          path + ": is missing; only a whole checkpoint of a training run can be resumed");
+    }
+    return path;
+  }
+}

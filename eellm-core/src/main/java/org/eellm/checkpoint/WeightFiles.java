@@ -1,0 +1,189 @@
+package org.eellm.checkpoint;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import org.eellm.checkpoint.huggingface.GgufModel;
+import org.eellm.checkpoint.huggingface.HeadFiles;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.ModelFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checkpoint.safetensors.ShardIndex;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.StoredWeights;
+import org.eellm.config.Learning;
+import org.eellm.gguf.GgufFile;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The weights of a model folder in the Hugging Face layout, as one view over {@code
+ * model.safetensors} or over the shards that {@code model.safetensors.index.json} names; with those
+ * of {@code exits.safetensors} or its shards, if exits lie beside the trunk. Or those of a GGUF
+ * file.
+ */
+public final class WeightFiles implements StoredWeights {
+  public static final String SINGLE = single(Learning.EVERYTHING);
+  public static final String INDEX = index(Learning.EVERYTHING);
+
+  private static final Logger LOG = LoggerFactory.getLogger(WeightFiles.class);
+
+  private final Path folder;
+  private final List<Runnable> closers;
+  private final SequencedMap<String, StoredTensor> tensors;
+
+  private WeightFiles(
+      Path folder, List<Runnable> closers, SequencedMap<String, StoredTensor> tensors) {
+    this.folder = folder;
+    this.closers = closers;
+    this.tensors = Collections.unmodifiableSequencedMap(tensors);
+  }
+
+  /** The file of what a run changes: of a whole model, or of heads alone. */
+  static String single(Learning learning) {
+    return stem(learning) + ".safetensors";
+  }
+
+  /** The file that names the shards of the same. */
+  static String index(Learning learning) {
+    return single(learning) + ".index.json";
+  }
+
+  /** One of the shards of the same. */
+  static String shard(Learning learning, int part, int parts) {
+    return "%s-%05d-of-%05d.safetensors".formatted(stem(learning), part, parts);
+  }
+
+  private static String stem(Learning learning) {
+    return learning == Learning.EVERYTHING ? "model" : "exits";
+  }
+
+  /**
+   * Maps all of a folder's weights. Where both layouts are present the single file is taken, as
+   * other tools do.
+   *
+   * @throws CheckpointException if the folder has no weights, or a file is missing or malformed
+   */
+  public static WeightFiles open(Path folder) {
+    return open(folder, Optional.empty());
+  }
+
+  /**
+   * The same with the heads of another folder in place of the folder's own.
+   *
+   * @throws CheckpointException if a folder has no weights, or a file is missing or malformed
+   */
+  static WeightFiles open(Path folder, Optional<Path> heads) {
+    WeightFiles own = openPart(folder, Learning.EVERYTHING);
+    boolean beside =
+        ModelFiles.has(folder, single(Learning.EXITS))
+            || ModelFiles.has(folder, index(Learning.EXITS));
+    if (heads.isEmpty() && !beside) {
+      return own;
+    }
+    List<Runnable> closers = new ArrayList<>(own.closers);
+    try {
+      WeightFiles exits = openPart(heads.orElse(folder), Learning.EXITS);
+      closers.addAll(exits.closers);
+      SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(own.tensors);
+      if (heads.isPresent()) {
+        all.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
+      }
+      addAll(exits.folder, exits.tensors, all);
+      return new WeightFiles(folder, closers, all);
+    } catch (RuntimeException failure) {
+      closers.forEach(Runnable::run);
+      throw failure;
+    }
+  }
+
+  /** Maps the heads alone that lie in a folder. */
+  public static WeightFiles openHeads(Path folder) {
+    return openPart(folder, Learning.EXITS);
+  }
+
+  private static WeightFiles openPart(Path folder, Learning learning) {
+    if (learning == Learning.EVERYTHING && GgufFile.isOne(folder)) {
+      GgufModel model = GgufModel.open(folder);
+      return new WeightFiles(folder, List.of(model::close), model.tensors());
+    }
+    String single = single(learning);
+    String index = index(learning);
+    if (ModelFiles.has(folder, single)) {
+      if (ModelFiles.has(folder, index)) {
+        LOG.warn("{}: reading {}, not the shards of {}", folder, single, index);
+      }
+      SafetensorsFile file = SafetensorsFile.open(ModelFiles.file(folder, single));
+      return new WeightFiles(folder, List.of(file::close), file.tensors());
+    }
+    if (ModelFiles.has(folder, index)) {
+      return openShards(folder, index);
+    }
+    throw new CheckpointException(
+        "%s: has neither %s nor %s; give a folder with safetensors weights"
+            .formatted(folder, single, index));
+  }
+
+  private static WeightFiles openShards(Path folder, String name) {
+    ShardIndex index = ShardIndex.read(folder, name);
+    List<Runnable> closers = new ArrayList<>();
+    SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
+    try {
+      for (Path shard : index.namesByShard().keySet()) {
+        SafetensorsFile file = SafetensorsFile.open(shard);
+        closers.add(file::close);
+        index.requireTensors(shard, file.tensors().keySet());
+        addAll(file.path(), file.tensors(), tensors);
+      }
+      return new WeightFiles(folder, closers, tensors);
+    } catch (RuntimeException failure) {
+      closers.forEach(Runnable::run);
+      throw failure;
+    }
+  }
+
+  private static void addAll(
+      Path file, Map<String, StoredTensor> more, Map<String, StoredTensor> tensors) {
+    for (Map.Entry<String, StoredTensor> tensor : more.entrySet()) {
+      if (tensors.putIfAbsent(tensor.getKey(), tensor.getValue()) != null) {
+        throw new CheckpointException(
+            "%s: tensor '%s' is in another shard too; keep one of them"
+                .formatted(file, tensor.getKey()));
+      }
+    }
+  }
+
+  @Override
+  public Path folder() {
+    return folder;
+  }
+
+  @Override
+  public SequencedMap<String, StoredTensor> tensors() {
+    return tensors;
+  }
+
+  /**
+   * The tensor called {@code name}.
+   *
+   * @throws CheckpointException if there is none
+   */
+  public StoredTensor tensor(String name) {
+    StoredTensor tensor = tensors.get(name);
+    if (tensor == null) {
+      throw new CheckpointException("%s: the weights have no tensor '%s'".formatted(folder, name));
+    }
+    return tensor;
+  }
+
+  /** Unmaps the files; the tensors' bytes cannot be reached any more. */
+  @Override
+  public void close() {
+    closers.forEach(Runnable::run);
+  }
+}

@@ -1,0 +1,324 @@
+package org.eellm.checkpoint.huggingface;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.IntUnaryOperator;
+import java.util.regex.Pattern;
+import org.eellm.checkpoint.huggingface.GgufConfig.Family;
+import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.SafetensorsType;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+import org.eellm.checkpoint.safetensors.StoredWeights;
+import org.eellm.config.ConfigException;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.Quantization;
+import org.eellm.gguf.GgufException;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufRows;
+import org.eellm.gguf.GgufTensor;
+import org.eellm.gguf.GgufType;
+import org.eellm.gguf.GgufVocabulary;
+
+/**
+ * A GGUF file as a model without exits: its tensors under our names, their rows in our order.
+ *
+ * @param origins the stored tensors by our names, each under the file's name for it
+ */
+public record GgufModel(
+    GgufFile file, HuggingFaceConfig config, SequencedMap<String, Origin> origins)
+    implements StoredWeights {
+
+  /** Of some old files' tables, which follow from the configuration. */
+  private static final Pattern DERIVED = Pattern.compile("blk\\.\\d+\\.attn_rot_embd");
+
+  /**
+   * Opens a file; nothing is read of the numbers yet.
+   *
+   * @throws CheckpointException if it is damaged or cannot be honoured
+   */
+  public static GgufModel open(Path path) {
+    GgufFile file;
+    try {
+      file = GgufFile.open(path);
+    } catch (GgufException failure) {
+      throw new CheckpointException(String.valueOf(failure.getMessage()), failure);
+    }
+    try {
+      GgufConfig config = new GgufConfig(file);
+      HuggingFaceConfig read = config.config();
+      return new GgufModel(
+          file, read, new Tensors(file, config.family(), read.architecture().model()).all());
+    } catch (GgufException | ConfigException failure) {
+      file.close();
+      throw new CheckpointException(path + ": " + failure.getMessage(), failure);
+    } catch (RuntimeException failure) {
+      file.close();
+      throw failure;
+    }
+  }
+
+  /**
+   * The tokenizer in a file.
+   *
+   * @throws CheckpointException if there is none or it cannot be honoured
+   */
+  public static GgufVocabulary vocabulary(Path path) {
+    try {
+      return GgufVocabulary.read(path);
+    } catch (GgufException failure) {
+      throw new CheckpointException(String.valueOf(failure.getMessage()), failure);
+    }
+  }
+
+  /** The file as a model to convert. */
+  public static SourceModel source(Path path) {
+    GgufModel model = open(path);
+    try {
+      List<ModelTensor> tensors = new ArrayList<>();
+      model.origins.forEach((name, origin) -> tensors.add(ModelTensor.copy(name, origin)));
+      return new SourceModel(
+          "GGUF file, architecture " + model.file.metadata().text("general.architecture"),
+          path,
+          model.config,
+          model.config.config(),
+          false,
+          tensors,
+          List.of(model));
+    } catch (RuntimeException failure) {
+      model.close();
+      throw failure;
+    }
+  }
+
+  /**
+   * How its matrices can be multiplied with as they are. The layers' have one format: 4 bits where
+   * all of them are Q4_0, their own numbers; else 8 bits where any is quantised, which has the
+   * numbers of Q8_0 and Q4_0, and to which others are rounded.
+   */
+  public MatrixQuantization quantization() {
+    Set<Quantization> layers = EnumSet.noneOf(Quantization.class);
+    origins.forEach(
+        (name, origin) -> {
+          if (name.startsWith("model.layers.") && origin.stored().shape().size() > 1) {
+            layers.add(quantization(origin.stored()));
+          }
+        });
+    boolean alike = layers.size() == 1;
+    Quantization all = alike ? layers.iterator().next() : Quantization.INT8;
+    boolean tied = config.architecture().model().tieEmbeddings();
+    Origin output = origins.get(tied ? "model.embed_tokens.weight" : "lm_head.weight");
+    return new MatrixQuantization(all, quantization(Objects.requireNonNull(output).stored()));
+  }
+
+  private static Quantization quantization(StoredTensor matrix) {
+    return matrix
+        .quantised()
+        .map(rows -> rows.type() == GgufType.Q4_0 ? Quantization.INT4 : Quantization.INT8)
+        .orElse(Quantization.NONE);
+  }
+
+  @Override
+  public Path folder() {
+    return file.path();
+  }
+
+  @Override
+  public SequencedMap<String, StoredTensor> tensors() {
+    SequencedMap<String, StoredTensor> tensors = new LinkedHashMap<>();
+    origins.forEach((name, origin) -> tensors.put(name, origin.stored()));
+    return tensors;
+  }
+
+  @Override
+  public void close() {
+    file.close();
+  }
+
+  /** Takes the file's tensors one by one. */
+  private static final class Tensors {
+    private final GgufFile file;
+    private final Family family;
+    private final ModelConfig model;
+    private final OriginTable stored;
+    private final SequencedMap<String, Origin> taken = new LinkedHashMap<>();
+
+    Tensors(GgufFile file, Family family, ModelConfig model) {
+      this.file = file;
+      this.family = family;
+      this.model = model;
+      Map<String, StoredTensor> raw = new HashMap<>();
+      file.tensors()
+          .forEach(
+              (name, tensor) ->
+                  raw.put(
+                      name, new StoredTensor(type(tensor.type()), tensor.shape(), tensor.bytes())));
+      raw.remove(GgufConfig.ROPE_FACTORS); // read with the configuration
+      this.stored = new OriginTable(file.path(), raw, DERIVED);
+    }
+
+    SequencedMap<String, Origin> all() {
+      long h = model.hiddenSize();
+      whole("token_embd.weight", "model.embed_tokens.weight", model.vocabSize(), h);
+      if (family == Family.GPT2) {
+        whole("position_embd.weight", "model.embed_positions.weight", model.maxPositions(), h);
+      }
+      for (int layer = 0; layer < model.numLayers(); layer++) {
+        layer("blk." + layer + ".", "model.layers." + layer + ".");
+      }
+      norm("output_norm", "model.norm", h);
+      if (model.tieEmbeddings()) {
+        stored.dropIfEqual("output.weight", "token_embd.weight");
+      } else {
+        whole("output.weight", "lm_head.weight", model.vocabSize(), h);
+      }
+      stored.requireAllTaken();
+      return taken;
+    }
+
+    private void layer(String from, String to) {
+      long h = model.hiddenSize();
+      long ffn = model.ffnHiddenSize();
+      long queries = (long) model.numHeads() * model.headDim();
+      norm(from + "attn_norm", to + "input_layernorm", h);
+      norm(from + "ffn_norm", to + "post_attention_layernorm", h);
+      if (family.gpt()) {
+        fused(from + "attn_qkv.", to + "self_attn.");
+      } else {
+        long keys = (long) model.numKeyValueHeads() * model.headDim();
+        projection(from + "attn_q.", to + "self_attn.q_proj.", queries);
+        projection(from + "attn_k.", to + "self_attn.k_proj.", keys);
+        projection(from + "attn_v.", to + "self_attn.v_proj.", keys);
+        linear(from + "ffn_gate", to + "mlp.gate_proj", ffn, h);
+      }
+      if (family == Family.QWEN3) {
+        whole(from + "attn_q_norm.weight", to + "self_attn.q_norm.weight", model.headDim());
+        whole(from + "attn_k_norm.weight", to + "self_attn.k_norm.weight", model.headDim());
+      }
+      linear(from + "attn_output", to + "self_attn.o_proj", h, queries);
+      linear(from + "ffn_up", to + "mlp.up_proj", ffn, h);
+      linear(from + "ffn_down", to + "mlp.down_proj", h, ffn);
+    }
+
+    private void norm(String from, String to, long width) {
+      whole(from + ".weight", to + ".weight", width);
+      if (family.gpt()) {
+        whole(from + ".bias", to + ".bias", width);
+      }
+    }
+
+    private void linear(String from, String to, long rows, long columns) {
+      whole(from + ".weight", to + ".weight", rows, columns);
+      if (family.gpt()) {
+        whole(from + ".bias", to + ".bias", rows);
+      }
+    }
+
+    /** Queries, keys or values; llama.cpp's Llama rotates neighbours among a head's rows. */
+    private void projection(String from, String to, long rows) {
+      long h = model.hiddenSize();
+      boolean turned = family == Family.LLAMA && !to.endsWith("v_proj.");
+      if (turned) {
+        take(from + "weight", rows, h);
+        put(from + "weight", to + "weight", 0, List.of(rows, h), neighbours());
+      } else {
+        whole(from + "weight", to + "weight", rows, h);
+      }
+      if (family == Family.QWEN2) {
+        whole(from + "bias", to + "bias", rows);
+      }
+    }
+
+    /** Row j of a head's first half is the file's row 2 j, of its second half 2 j + 1. */
+    private IntUnaryOperator neighbours() {
+      int width = model.headDim();
+      int half = width / 2;
+      return row -> row / width * width + row % half * 2 + row % width / half;
+    }
+
+    /** Queries, keys and values below one another; GPT-NeoX has a head's rotated rows first. */
+    private void fused(String from, String to) {
+      long h = model.hiddenSize();
+      long rows = (long) model.numHeads() * model.headDim();
+      take(from + "weight", 3 * rows, h);
+      take(from + "bias", 3 * rows);
+      List<String> names = List.of("q_proj.", "k_proj.", "v_proj.");
+      for (int i = 0; i < names.size(); i++) {
+        IntUnaryOperator order =
+            family == Family.GPTNEOX && i < 2 ? rotatedFirst() : IntUnaryOperator.identity();
+        String name = to + names.get(i);
+        put(from + "weight", name + "weight", i * rows, List.of(rows, h), order);
+        put(from + "bias", name + "bias", i * rows, List.of(rows), order);
+      }
+    }
+
+    private IntUnaryOperator rotatedFirst() {
+      int width = model.headDim();
+      long[] order = ForeignLayout.pairOrder(model);
+      return row -> row / width * width + (int) order[row % width];
+    }
+
+    private void take(String from, long... shape) {
+      stored.take(from, shape);
+    }
+
+    private void whole(String from, String to, long... shape) {
+      Origin origin = stored.take(from, shape);
+      if (tensor(from).type().quantised()) {
+        put(from, to, 0, origin.stored().shape(), IntUnaryOperator.identity());
+      } else {
+        taken.put(to, origin);
+      }
+    }
+
+    /** Rows of a stored tensor; those of a vector are its elements. */
+    private void put(
+        String from, String to, long firstRow, List<Long> shape, IntUnaryOperator order) {
+      GgufTensor tensor = tensor(from);
+      int columns = shape.size() == 1 ? 1 : Math.toIntExact(shape.getLast());
+      if (tensor.type().quantised() && shape.size() == 1) {
+        throw new CheckpointException(
+            "%s: tensor %s is a vector in %s, which is not read; F32, F16 and BF16 are"
+                .formatted(file.path(), from, tensor.type()));
+      }
+      int rows = Math.toIntExact(shape.getFirst());
+      long rowBytes = tensor.type().rowBytes(columns);
+      GgufRows view =
+          new GgufRows(
+              tensor.type(),
+              rows,
+              columns,
+              tensor.bytes().asSlice(firstRow * rowBytes, rows * rowBytes),
+              order);
+      taken.put(
+          to,
+          new Origin(
+              from, new StoredTensor(type(tensor.type()), shape, new StoredTensor.Rows(view))));
+    }
+
+    private GgufTensor tensor(String name) {
+      GgufTensor tensor = file.tensors().get(name);
+      if (tensor == null) {
+        throw new IllegalStateException(name);
+      }
+      return tensor;
+    }
+
+    private static SafetensorsType type(GgufType type) {
+      return switch (type) {
+        case F16 -> SafetensorsType.F16;
+        case BF16 -> SafetensorsType.BF16;
+        default -> SafetensorsType.F32;
+      };
+    }
+  }
+}

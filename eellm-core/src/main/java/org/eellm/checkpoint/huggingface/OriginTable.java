@@ -1,0 +1,91 @@
+package org.eellm.checkpoint.huggingface;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.StoredTensor;
+
+/** The stored tensors of a foreign model, from which each is taken once. */
+public final class OriginTable {
+  private final Path folder;
+  private final Map<String, StoredTensor> stored;
+  private final Set<String> left;
+
+  /**
+   * @param folder for messages
+   * @param derived names of tensors that follow from the configuration
+   */
+  public OriginTable(Path folder, Map<String, StoredTensor> stored, Pattern derived) {
+    this.folder = folder;
+    this.stored = stored;
+    this.left = new LinkedHashSet<>(stored.keySet());
+    left.removeIf(name -> derived.matcher(name).matches());
+  }
+
+  boolean has(String name) {
+    return stored.containsKey(name);
+  }
+
+  /**
+   * A stored tensor.
+   *
+   * @throws CheckpointException if there is none, or its shape is another
+   */
+  Origin take(String name, long... shape) {
+    StoredTensor tensor = stored.get(name);
+    if (tensor == null) {
+      throw new CheckpointException(
+          "%s: the weights lack %s; download the whole model".formatted(folder, name));
+    }
+    List<Long> expected = Arrays.stream(shape).boxed().toList();
+    if (!tensor.shape().equals(expected)) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
+              .formatted(folder, name, tensor.shape(), expected));
+    }
+    left.remove(name);
+    return new Origin(name, tensor);
+  }
+
+  /** All stored tensors whose names begin so. */
+  public List<Origin> takeAll(String prefix) {
+    List<Origin> taken = new ArrayList<>();
+    for (Map.Entry<String, StoredTensor> entry : stored.entrySet()) {
+      if (entry.getKey().startsWith(prefix)) {
+        left.remove(entry.getKey());
+        taken.add(new Origin(entry.getKey(), entry.getValue()));
+      }
+    }
+    return taken;
+  }
+
+  /** Forgets an output matrix that is stored though it is the embedding. */
+  void dropIfEqual(String output, String embedding) {
+    StoredTensor a = stored.get(output);
+    StoredTensor b = stored.get(embedding);
+    if (a != null && b != null && ModelTensor.equalBytes(a, b)) {
+      left.remove(output);
+    }
+  }
+
+  /**
+   * @throws CheckpointException if a tensor was never taken
+   */
+  public void requireAllTaken() {
+    if (!left.isEmpty()) {
+      throw new CheckpointException(
+          "%s: the weights have %s%s, which this version does not compute with; remove them, or use a model of a family it knows"
+              .formatted(
+                  folder,
+                  left.iterator().next(),
+                  left.size() > 1 ? " and %d more tensors".formatted(left.size() - 1) : ""));
+    }
+  }
+}

@@ -1,0 +1,141 @@
+package org.eellm.checkpoint.huggingface;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.model.parameter.ParameterSpec;
+
+/**
+ * A model that lies in files of any layout that is known, as eellm would have it. What {@link
+ * ExitEditor} and the writers make of it are views: the numbers stay in the files until one writes
+ * them.
+ *
+ * @param kind what the files are, for people
+ * @param folder where they lie
+ * @param config the model's shape
+ * @param configFile the fields of its {@code config.json}
+ * @param keepsConfig whether these are the files' own, which are to stay as they are
+ * @param tensors exactly the parameters of the shape, in the files' order
+ * @param files the open files
+ */
+public record SourceModel(
+    String kind,
+    Path folder,
+    HuggingFaceConfig config,
+    ObjectNode configFile,
+    boolean keepsConfig,
+    List<ModelTensor> tensors,
+    List<? extends AutoCloseable> files)
+    implements AutoCloseable {
+
+  /**
+   * @throws CheckpointException if a parameter is missing, surplus or of another shape
+   */
+  public SourceModel {
+    tensors = List.copyOf(tensors);
+    files = List.copyOf(files);
+    requireParameters(folder, config.architecture(), tensors);
+  }
+
+  /** The model's shape. */
+  public Architecture architecture() {
+    return config.architecture();
+  }
+
+  private static void requireParameters(
+      Path folder, Architecture architecture, List<ModelTensor> tensors) {
+    Map<String, List<Long>> expected =
+        ParameterSpec.of(architecture).stream()
+            .collect(Collectors.toMap(ParameterSpec::name, ParameterSpec::shape));
+    Set<String> there = tensors.stream().map(ModelTensor::name).collect(Collectors.toSet());
+    refuse(folder, "lack", difference(expected.keySet(), there));
+    refuse(folder, "have, beyond the configuration's model,", difference(there, expected.keySet()));
+    for (ModelTensor tensor : tensors) {
+      List<Long> shape = expected.getOrDefault(tensor.name(), List.of());
+      if (!tensor.shape().equals(shape)) {
+        throw new CheckpointException(
+            "%s: tensor %s has shape %s, but %s follows from the configuration; they must be of the same model"
+                .formatted(folder, tensor.name(), tensor.shape(), shape));
+      }
+      if (ModelTensor.scalarType(tensor.type()).isEmpty()) {
+        throw new CheckpointException(
+            "%s: tensor %s is %s; weights must be F64, F32, F16 or BF16"
+                .formatted(folder, tensor.name(), tensor.type()));
+      }
+    }
+  }
+
+  private static List<String> difference(Collection<String> names, Set<String> others) {
+    return names.stream().filter(name -> !others.contains(name)).sorted().toList();
+  }
+
+  private static void refuse(Path folder, String verb, List<String> names) {
+    if (!names.isEmpty()) {
+      int more = names.size() - 3;
+      throw new CheckpointException(
+          "%s: the weights %s %s%s; configuration and weights must be of the same model"
+              .formatted(
+                  folder,
+                  verb,
+                  names.stream().limit(3).collect(Collectors.joining(", ")),
+                  more > 0 ? " and " + more + " more" : ""));
+    }
+  }
+
+  /** The parameter called {@code name}. */
+  public ModelTensor tensor(String name) {
+    return tensors.stream()
+        .filter(tensor -> tensor.name().equals(name))
+        .findFirst()
+        .orElseThrow(() -> new IllegalArgumentException(name));
+  }
+
+  /** The same trunk with these exits and their tensors. */
+  public SourceModel withExits(ExitLayout exits, List<ModelTensor> all) {
+    return withExits(exits, all, files);
+  }
+
+  /** The same, with other files to close. */
+  public SourceModel withExits(
+      ExitLayout exits, List<ModelTensor> all, List<? extends AutoCloseable> open) {
+    ObjectNode file = configFile.deepCopy();
+    file.remove(HuggingFaceConfig.EARLY_EXIT);
+    if (!exits.layers().isEmpty()) {
+      file.set(HuggingFaceConfig.EARLY_EXIT, HeadFiles.json(exits));
+    }
+    HuggingFaceConfig other =
+        new HuggingFaceConfig(
+            new Architecture(architecture().model(), exits),
+            config.bosTokenId(),
+            config.eosTokenIds());
+    return new SourceModel(kind, folder, other, file, keepsConfig, all, open);
+  }
+
+  /** The same model with other fields in its file, and its tensors in other formats. */
+  public SourceModel with(ObjectNode file, List<ModelTensor> all) {
+    return new SourceModel(kind, folder, config, file, keepsConfig, all, files);
+  }
+
+  /** Bytes of all parameters. */
+  public long byteSize() {
+    return tensors.stream().mapToLong(ModelTensor::byteSize).sum();
+  }
+
+  @Override
+  public void close() {
+    for (AutoCloseable file : files) {
+      try {
+        file.close();
+      } catch (Exception failure) {
+        throw new IllegalStateException("an open file cannot be closed", failure);
+      }
+    }
+  }
+}

@@ -1,0 +1,79 @@
+package org.eellm.checkpoint.safetensors;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** Small JSON files: strict to read, written for people to read too. */
+public final class JsonFiles {
+  /** A config or index beyond this is no such file; the largest known indexes have a few MB. */
+  private static final long MAX_BYTES = 100_000_000;
+
+  private static final JsonMapper JSON =
+      JsonMapper.builder()
+          .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
+          .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
+          .enable(SerializationFeature.INDENT_OUTPUT)
+          .build();
+
+  private JsonFiles() {}
+
+  /** Reads a file whose top is a JSON object. */
+  public static JsonNode read(Path path) {
+    JsonNode root = read(path, JsonNode.class);
+    if (!root.isObject()) {
+      throw new CheckpointException(path + ": is not a JSON object; download the file again");
+    }
+    return root;
+  }
+
+  /** Reads a file as a value of {@code type}; unknown and missing fields are refused. */
+  public static <T> T read(Path path, Class<T> type) {
+    try {
+      long size = Files.size(path);
+      if (size > MAX_BYTES) {
+        throw new CheckpointException(
+            "%s: has %s; a file of its kind is small".formatted(path, IoErrors.bytes(size)));
+      }
+      return JSON.readValue(Files.readString(path), type);
+    } catch (JsonProcessingException failure) {
+      throw new CheckpointException(
+          "%s: %s; correct the file or download it again".formatted(path, where(failure)), failure);
+    } catch (IOException failure) {
+      throw new CheckpointException(
+          "%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)), failure);
+    }
+  }
+
+  private static String where(JsonProcessingException failure) {
+    String message = failure.getOriginalMessage().lines().findFirst().orElse("malformed JSON");
+    return failure.getLocation() == null
+        ? message
+        : "line %d: %s".formatted(failure.getLocation().getLineNr(), message);
+  }
+
+  /** Writes a new file. */
+  public static void write(Path path, Object value) throws IOException {
+    Files.writeString(path, JSON.writeValueAsString(value) + "\n");
+  }
+
+  /** A value on one line. */
+  public static String line(Object value) throws IOException {
+    return JSON.writer().without(SerializationFeature.INDENT_OUTPUT).writeValueAsString(value);
+  }
+
+  /** Reads a {@link #line}. */
+  public static <T> T parseLine(String line, Class<T> type) throws JsonProcessingException {
+    return JSON.readValue(line, type);
+  }
+}

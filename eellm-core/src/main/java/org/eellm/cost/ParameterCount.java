@@ -1,0 +1,117 @@
+package org.eellm.cost;
+
+import java.util.List;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.Placement.Slice;
+
+/**
+ * How many parameters a model has, by part; a matrix that several share counts once.
+ *
+ * @param embeddings token embedding and learned positions
+ * @param trunk the layers
+ * @param finalHead the final norm and, unless tied, its output matrix
+ * @param exits all exits' heads
+ */
+public record ParameterCount(long embeddings, long trunk, long finalHead, long exits) {
+
+  /** Counts a model's parameters. */
+  public static ParameterCount of(Architecture architecture) {
+    ModelConfig model = architecture.model();
+    ExitLayout layout = architecture.exits();
+    return new ParameterCount(
+        vocabularyMatrix(model) + positions(model),
+        model.numLayers() * layer(model, 1),
+        norm(model) + (model.tieEmbeddings() ? 0 : vocabularyMatrix(model)),
+        layout.layers().size() * exit(architecture, 1));
+  }
+
+  /**
+   * The parameters that one rank holds: a tied matrix stands on every rank that multiplies with it.
+   *
+   * @param slices of the model that the rank has
+   * @param ranks that share each matrix (tensor parallelism); norms and the biases of summed
+   *     outputs stand on all of them
+   */
+  public static long held(Architecture architecture, List<Slice> slices, int ranks) {
+    ModelConfig model = architecture.model();
+    boolean embeds = slices.stream().anyMatch(Slice::embeds);
+    boolean concludes = slices.stream().anyMatch(Slice::concludes);
+    int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
+    long matrix = vocabularyMatrix(model) / ranks;
+    boolean hasEmbedding = slices.stream().anyMatch(architecture::holdsEmbedding);
+    boolean hasOutput =
+        !model.tieEmbeddings() && slices.stream().anyMatch(architecture::usesOutputMatrix);
+    return (hasEmbedding ? matrix : 0)
+        + (embeds ? positions(model) : 0)
+        + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
+        + (concludes ? norm(model) : 0)
+        + (hasOutput ? matrix : 0)
+        + exits * exit(architecture, ranks);
+  }
+
+  /** All parameters. */
+  public long total() {
+    return embeddings + trunk + finalHead + exits;
+  }
+
+  private static long vocabularyMatrix(ModelConfig model) {
+    return (long) model.vocabSize() * model.hiddenSize();
+  }
+
+  private static long positions(ModelConfig model) {
+    return model.positionEmbedding() == PositionEmbedding.LEARNED
+        ? (long) model.maxPositions() * model.hiddenSize()
+        : 0;
+  }
+
+  /** One exit's head, as one of so many tensor-parallel ranks has it. */
+  private static long exit(Architecture architecture, int ranks) {
+    ModelConfig model = architecture.model();
+    ExitLayout layout = architecture.exits();
+    return (layout.mlp() ? mlpMatrices(model) / ranks + mlpBiases(model, ranks) : 0)
+        + (layout.block() ? layer(model, ranks) : 0)
+        + (layout.norm() ? norm(model) : 0)
+        + (layout.tieOutput() ? 0 : vocabularyMatrix(model) / ranks);
+  }
+
+  /** Entries of a layer's matrices, which are what its matrix products cost. */
+  static long layerMatrices(ModelConfig model) {
+    long query = (long) model.numHeads() * model.headDim();
+    long keyValue = 2L * model.numKeyValueHeads() * model.headDim();
+    return model.hiddenSize() * (query + keyValue + query) + mlpMatrices(model);
+  }
+
+  /** Entries of an MLP's matrices. */
+  static long mlpMatrices(ModelConfig model) {
+    return (model.activation() == Activation.SWIGLU ? 3L : 2L)
+        * model.hiddenSize()
+        * model.ffnHiddenSize();
+  }
+
+  private static long layer(ModelConfig model, int ranks) {
+    long headWidths = (long) (model.numHeads() + 2 * model.numKeyValueHeads()) * model.headDim();
+    return layerMatrices(model) / ranks
+        + (model.linearBias() || model.qkvBias() ? headWidths / ranks : 0)
+        + (model.linearBias() ? model.hiddenSize() : 0)
+        + (model.qkNorm() ? 2L * model.headDim() : 0)
+        + mlpBiases(model, ranks)
+        + 2 * norm(model);
+  }
+
+  private static long mlpBiases(ModelConfig model, int ranks) {
+    if (!model.linearBias()) {
+      return 0;
+    }
+    long inner = model.activation() == Activation.SWIGLU ? 2L : 1L;
+    return inner * model.ffnHiddenSize() / ranks + model.hiddenSize();
+  }
+
+  private static long norm(ModelConfig model) {
+    return (model.normalization() == Normalization.LAYERNORM ? 2L : 1L) * model.hiddenSize();
+  }
+}

@@ -1,0 +1,264 @@
+package org.eellm.cost.plan;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.IntStream;
+import org.eellm.config.ConfigException;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.Balance;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
+import org.eellm.config.Placement;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.cost.Hardware;
+import org.eellm.schedule.Schedule;
+
+/**
+ * Looks for the quickest way to train a model on some number of devices: mesh, split of the layers,
+ * chunks of the schedule, place of the exits on boundaries, microbatch, recomputation. Global
+ * batch, sequence length and model stay as they are, so that every candidate trains the same.
+ * Schedules are one-forward-one-backward, interleaved where there are chunks, without fills.
+ *
+ * <p>It looks at all candidates. What does not fit is told by its memory, and what cannot be the
+ * quickest, or the quickest of its mesh, by a lower bound of its time, before anything is
+ * simulated; neither changes the result.
+ */
+public final class MeshSearch {
+  private static final List<Integer> CHUNKS = List.of(1, 2, 4, 8);
+
+  /** Microbatches, a stage, from which on no more of them are alive at a time. */
+  static final int FULL = 3;
+
+  /**
+   * What came out.
+   *
+   * @param considered candidates
+   * @param impossible how many a setting refuses, by the refusal's key
+   * @param tooLarge how many need more memory than a device has
+   * @param nearest of those, the one that needs least
+   * @param best of those that fit, the quickest of each mesh (tp, dp, pp), quickest first
+   */
+  public record Result(
+      int considered,
+      Map<String, Integer> impossible,
+      int tooLarge,
+      Optional<Plan> nearest,
+      List<Plan> best) {
+    public Result {
+      impossible = Map.copyOf(impossible);
+      best = List.copyOf(best);
+    }
+  }
+
+  private record Pipes(int stages, int chunks, int microbatches) {}
+
+  /** What a placement depends on. */
+  private record Split(int virtualStages, Balance balance, boolean preExit) {}
+
+  /**
+   * A candidate.
+   *
+   * @param memory bytes of the fullest rank
+   * @param bound seconds that a step takes at least
+   */
+  private record Sized(RunConfig config, Planner planner, long memory, double bound) {
+    String mesh() {
+      ParallelConfig parallel = config.parallel();
+      return parallel.tp() + " " + parallel.dp() + " " + parallel.pp();
+    }
+  }
+
+  /** A candidate that was simulated. */
+  private record Timed(Planner planner, double seconds) {}
+
+  private final RunConfig config;
+  private final Hardware hardware;
+  private final int devices;
+  private final Map<Pipes, Schedule> schedules = new HashMap<>();
+  private final Map<Split, Placement> placements = new HashMap<>();
+  private final Map<String, Integer> impossible = new TreeMap<>();
+
+  private MeshSearch(RunConfig config, Hardware hardware, int devices) {
+    this.config = config;
+    this.hardware = hardware;
+    this.devices = devices;
+  }
+
+  /**
+   * Searches.
+   *
+   * @param count how many of the best meshes to tell, at least 1
+   * @throws ConfigException as {@link Planner#plan} does for the run on any mesh
+   */
+  public static Result search(RunConfig config, Hardware hardware, int devices, int count) {
+    return new MeshSearch(Planner.checked(config), hardware, devices).search(count);
+  }
+
+  private Result search(int count) {
+    List<Sized> candidates = candidates();
+    List<Sized> fitting =
+        candidates.stream()
+            .filter(candidate -> candidate.memory() <= hardware.memoryBytes())
+            .sorted(Comparator.comparingDouble(Sized::bound))
+            .toList();
+    Map<String, Timed> best = new TreeMap<>();
+    for (Sized candidate : fitting) {
+      if (candidate.bound() >= limit(best, count)) {
+        break; // The others' bounds are higher still.
+      }
+      Timed quickest = best.get(candidate.mesh());
+      if (quickest == null || candidate.bound() < quickest.seconds()) {
+        double seconds = candidate.planner().plan().time().total();
+        if (quickest == null || seconds < quickest.seconds()) {
+          best.put(candidate.mesh(), new Timed(candidate.planner(), seconds));
+        }
+      }
+    }
+    Optional<Plan> nearest =
+        candidates.stream()
+            .filter(candidate -> candidate.memory() > hardware.memoryBytes())
+            .min(Comparator.comparingLong(Sized::memory))
+            .map(candidate -> candidate.planner().plan());
+    return new Result(
+        candidates.size() + impossible.values().stream().mapToInt(Integer::intValue).sum(),
+        impossible,
+        candidates.size() - fitting.size(),
+        nearest,
+        best.values().stream()
+            .sorted(Comparator.comparingDouble(Timed::seconds))
+            .limit(count)
+            .map(timed -> timed.planner().plan())
+            .toList());
+  }
+
+  /** A step's time from which on a mesh would no longer be told. */
+  private static double limit(Map<String, Timed> best, int count) {
+    return best.values().stream()
+        .mapToDouble(Timed::seconds)
+        .sorted()
+        .skip(count - 1L)
+        .findFirst()
+        .orElse(Double.POSITIVE_INFINITY);
+  }
+
+  private List<Sized> candidates() {
+    List<Sized> sized = new ArrayList<>();
+    for (int tp : divisors(hardware.devicesPerNode(), devices)) {
+      for (int pp : divisors(config.model().numLayers(), devices / tp)) {
+        int dp = devices / tp / pp;
+        for (ParallelConfig mesh : variants(tp, dp, pp)) {
+          for (int micro : microbatches(dp)) {
+            for (Recompute recompute : Recompute.values()) {
+              size(mesh, micro, recompute).ifPresent(sized::add);
+            }
+          }
+        }
+      }
+    }
+    return sized;
+  }
+
+  private Optional<Sized> size(ParallelConfig mesh, int micro, Recompute recompute) {
+    try {
+      RunConfig candidate = config.with(mesh, config.train().with(micro, recompute));
+      Planner planner = new Planner(new Pipeline(candidate, placement(mesh)), hardware);
+      return Optional.of(
+          new Sized(
+              candidate,
+              planner,
+              planner.fullestBytes(schedule(candidate)),
+              planner.leastSeconds()));
+    } catch (ConfigException e) {
+      impossible.merge(String.valueOf(e.getMessage()).replaceFirst(":.*", ""), 1, Integer::sum);
+      return Optional.empty();
+    }
+  }
+
+  private Schedule schedule(RunConfig candidate) {
+    ParallelConfig mesh = candidate.parallel();
+    int count = candidate.train().globalBatchSize();
+    int microbatches = count / (candidate.train().microBatchSize() * mesh.dp());
+    return schedules.computeIfAbsent(
+        new Pipes(mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
+        pipes -> new Pipeline(candidate, placement(mesh)).schedule(pipes.microbatches()));
+  }
+
+  private Placement placement(ParallelConfig mesh) {
+    return placements.computeIfAbsent(
+        new Split(mesh.pp() * mesh.chunks(), mesh.balance(), mesh.preExit()),
+        _ ->
+            Placement.of(
+                config.architecture(), mesh, config.data().sequenceLength(), Learning.EVERYTHING));
+  }
+
+  /** Divisors of {@code of}, up to a limit. */
+  private static List<Integer> divisors(int limit, int of) {
+    return IntStream.rangeClosed(1, Math.min(limit, of))
+        .filter(size -> of % size == 0)
+        .boxed()
+        .toList();
+  }
+
+  /** What else there is to choose of a mesh, as far as it makes a difference. */
+  private List<ParallelConfig> variants(int tp, int dp, int pp) {
+    List<ParallelConfig> variants = new ArrayList<>();
+    Set<Object> seen = new HashSet<>();
+    for (int chunks : pp == 1 ? List.of(1) : CHUNKS) {
+      for (Balance balance : Balance.values()) {
+        for (boolean preExit : List.of(false, true)) {
+          for (boolean shareRows : tp == 1 ? List.of(false) : List.of(false, true)) {
+            ParallelConfig mesh = variant(tp, dp, pp, chunks, balance, preExit, shareRows);
+            if (seen.add(List.of(chunks, shareRows, split(mesh)))) {
+              variants.add(mesh);
+            }
+          }
+        }
+      }
+    }
+    return variants;
+  }
+
+  /** Which layers and exits are where, or why that cannot be. */
+  private Object split(ParallelConfig mesh) {
+    try {
+      return placement(mesh);
+    } catch (ConfigException e) {
+      return String.valueOf(e.getMessage());
+    }
+  }
+
+  private ParallelConfig variant(
+      int tp, int dp, int pp, int chunks, Balance balance, boolean preExit, boolean shareRows) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        shareRows,
+        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+        chunks,
+        balance,
+        List.of(),
+        preExit,
+        0,
+        0,
+        config.parallel().bucketMegabytes(),
+        config.parallel().timeoutSeconds());
+  }
+
+  /** Powers of two that a replica's part of the batch can be cut into. */
+  private List<Integer> microbatches(int dp) {
+    int share = config.train().globalBatchSize() / dp;
+    return IntStream.iterate(1, size -> size <= Math.max(1, share), size -> 2 * size)
+        .filter(size -> size == 1 || share % size == 0)
+        .boxed()
+        .toList();
+  }
+}

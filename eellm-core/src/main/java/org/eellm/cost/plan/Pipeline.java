@@ -1,0 +1,113 @@
+package org.eellm.cost.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.RunConfig;
+import org.eellm.schedule.Costs;
+import org.eellm.schedule.FillSearch;
+import org.eellm.schedule.Fills;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.Schedule;
+import org.eellm.schedule.ScheduleKind;
+import org.eellm.schedule.Schedules;
+
+/**
+ * What a configuration makes of the pipeline: its schedules.
+ *
+ * @param placement which part of the model each virtual stage holds
+ */
+public record Pipeline(RunConfig config, Placement placement) {
+
+  /** The pipeline of a configuration. */
+  public static Pipeline of(RunConfig config) {
+    return new Pipeline(config, config.placement());
+  }
+
+  /** A training step's schedule of so many regular microbatches a replica. */
+  public Schedule schedule(int microbatches) {
+    ParallelConfig parallel = config.parallel();
+    if (config.tune().learning() == Learning.EXITS) {
+      return forwardOnly(microbatches);
+    }
+    ScheduleKind kind =
+        switch (parallel.schedule()) {
+          case ALL_FORWARD_ALL_BACKWARD -> ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
+          case ONE_FORWARD_ONE_BACKWARD ->
+              parallel.chunks() > 1 ? ScheduleKind.INTERLEAVED : ScheduleKind.ONE_F_ONE_B;
+        };
+    return Schedules.emit(
+        kind, parallel.pp(), parallel.chunks(), microbatches, fills(microbatches));
+  }
+
+  private Fills fills(int microbatches) {
+    ParallelConfig parallel = config.parallel();
+    if (parallel.fillWarmup() == 0 && parallel.fillCooldown() == 0) {
+      return Fills.none();
+    }
+    List<Integer> exitStages =
+        IntStream.range(0, parallel.pp())
+            .filter(stage -> !placement.slices().get(stage).exits().isEmpty())
+            .boxed()
+            .toList();
+    return FillSearch.find(
+        count(parallel.fillWarmup()),
+        count(parallel.fillCooldown()),
+        parallel.pp(),
+        microbatches,
+        exitStages,
+        costs());
+  }
+
+  private static FillSearch.Count count(int given) {
+    return given == ParallelConfig.AUTOMATIC
+        ? new FillSearch.Count.Automatic()
+        : new FillSearch.Count.Exactly(given);
+  }
+
+  /** The work of each stage; backward is twice forward. */
+  private Costs costs() {
+    List<Double> layers = new ArrayList<>();
+    List<Double> backward = new ArrayList<>();
+    List<Double> heads = new ArrayList<>();
+    for (Slice slice : placement.slices()) {
+      Slice bare =
+          new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.embeds(), false);
+      int sequence = config.data().sequenceLength();
+      double trunk = Placement.cost(config.architecture(), bare, sequence);
+      layers.add(trunk);
+      backward.add(2 * trunk);
+      heads.add(3 * (Placement.cost(config.architecture(), slice, sequence) - trunk));
+    }
+    return new Costs(layers, backward, heads, 0);
+  }
+
+  /**
+   * The schedule of an evaluation of at least so many microbatches: forward and every head, or,
+   * where the heads are compared with the final one, as in a step.
+   */
+  public Schedule evaluation(int microbatches) {
+    if (config.tune().learning() != Learning.EXITS_FROM_FINAL_HEAD) {
+      return forwardOnly(microbatches);
+    }
+    int group = config.parallel().chunks() > 1 ? config.parallel().pp() : 1;
+    return schedule(Math.ceilDiv(microbatches, group) * group);
+  }
+
+  private Schedule forwardOnly(int microbatches) {
+    ParallelConfig parallel = config.parallel();
+    return Schedules.emit(
+        ScheduleKind.TUNING, parallel.pp(), parallel.chunks(), microbatches, Fills.none());
+  }
+
+  /** The number of fills of a schedule. */
+  public static long fills(Schedule schedule) {
+    return schedule.microbatchIds().stream()
+        .filter(id -> !(id instanceof MicrobatchId.Regular))
+        .count();
+  }
+}

@@ -1,0 +1,89 @@
+package org.eellm.data;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Queue;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import org.eellm.data.corpus.Corpus;
+import org.eellm.data.corpus.TextCorpus;
+
+/**
+ * Works on a corpus with several threads. The calling thread reads batches of pieces and receives
+ * their results, in order; no more than a few batches a thread are in memory.
+ */
+public final class OrderedBatches {
+  private static final int BATCH_LENGTH = 4 * TextCorpus.PIECE_LENGTH; // characters
+
+  private OrderedBatches() {}
+
+  /**
+   * @param work turns a batch into its result, on any thread
+   * @param consumer receives the results, on the calling thread
+   * @param name what the work is for {@code progress}
+   */
+  public static <R> void process(
+      Corpus corpus,
+      Corpus.Pass pass,
+      int threads,
+      Function<List<Corpus.Piece>, R> work,
+      Consumer<R> consumer,
+      Progress progress,
+      Progress.Work name) {
+    Queue<Future<R>> underWay = new ArrayDeque<>();
+    ExecutorService workers = Executors.newFixedThreadPool(threads);
+    try {
+      List<Corpus.Piece> batch = nextBatch(pass);
+      while (!batch.isEmpty()) {
+        List<Corpus.Piece> current = batch;
+        underWay.add(workers.submit(() -> work.apply(current)));
+        if (underWay.size() > 2 * threads) {
+          consumer.accept(result(underWay.remove()));
+        }
+        progress.report(name, pass.position(), corpus.size());
+        batch = nextBatch(pass);
+      }
+      while (!underWay.isEmpty()) {
+        consumer.accept(result(underWay.remove()));
+      }
+      progress.report(name, corpus.size(), corpus.size());
+    } finally {
+      workers.shutdownNow();
+    }
+  }
+
+  private static List<Corpus.Piece> nextBatch(Corpus.Pass pass) {
+    List<Corpus.Piece> batch = new ArrayList<>();
+    int length = 0;
+    while (length < BATCH_LENGTH) {
+      Optional<Corpus.Piece> piece = pass.next();
+      if (piece.isEmpty()) {
+        break;
+      }
+      batch.add(piece.get());
+      length += piece.get().text().length() + 1;
+    }
+    return batch;
+  }
+
+  private static <R> R result(Future<R> future) {
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new DataException("interrupted while working on the corpus", e);
+    } catch (ExecutionException e) {
+      switch (e.getCause()) {
+        case RuntimeException cause -> throw cause;
+        case Error cause -> throw cause;
+        case null, default -> throw new IllegalStateException(e);
+      }
+    }
+  }
+}

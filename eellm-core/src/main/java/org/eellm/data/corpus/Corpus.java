@@ -1,0 +1,88 @@
+package org.eellm.data.corpus;
+
+import java.util.Iterator;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Documents to train on, which can be read from the beginning any number of times, always in the
+ * same order.
+ */
+public interface Corpus {
+  /** A new pass over the documents. */
+  Pass open();
+
+  /** How much there is to read, in bytes as they are stored. */
+  long size();
+
+  /** One pass. Used by one thread. */
+  interface Pass extends AutoCloseable {
+    /** The next piece of a document; empty at the end. */
+    Optional<Piece> next();
+
+    /** How much has been read, up to {@link Corpus#size}. */
+    long position();
+
+    /** Lines left out because they could not be used. */
+    long skippedLines();
+
+    @Override
+    void close();
+  }
+
+  /**
+   * A document or, so that one larger than memory can be worked on, a part of one.
+   *
+   * @param startsDocument whether this is a document's first piece
+   * @param endsDocument whether this is a document's last piece
+   */
+  record Piece(String text, boolean startsDocument, boolean endsDocument) {
+    /** A whole document. */
+    static Piece document(String text) {
+      return new Piece(text, true, true);
+    }
+  }
+
+  /** Documents in memory. */
+  static Corpus of(List<String> documents) {
+    List<String> copy = List.copyOf(documents);
+    long size = copy.stream().mapToLong(String::length).sum();
+    return new Corpus() {
+      @Override
+      public Pass open() {
+        Iterator<String> iterator = copy.iterator();
+        return new Pass() {
+          private long position;
+
+          @Override
+          public Optional<Piece> next() {
+            if (!iterator.hasNext()) {
+              return Optional.empty();
+            }
+            String document = iterator.next();
+            position += document.length();
+            return Optional.of(Piece.document(document));
+          }
+
+          @Override
+          public long position() {
+            return position;
+          }
+
+          @Override
+          public long skippedLines() {
+            return 0;
+          }
+
+          @Override
+          public void close() {}
+        };
+      }
+
+      @Override
+      public long size() {
+        return size;
+      }
+    };
+  }
+}

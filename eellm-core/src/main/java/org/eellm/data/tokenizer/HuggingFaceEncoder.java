@@ -1,0 +1,97 @@
+package org.eellm.data.tokenizer;
+
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.lang.ref.Reference;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import org.eellm.data.DataException;
+
+/**
+ * Encodes with Hugging Face's own library, for every {@code tokenizer.json} that is more than
+ * GPT-2's kind.
+ *
+ * <p>The library finds special tokens in any text and cannot be told not to. So it is given a copy
+ * of the file from which their names are gone: those in the model's vocabulary are no longer
+ * special, and those behind it, whose ids have to stay, get names that no text has.
+ */
+final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
+  static {
+    // The library reports its users' machines to its makers unless this is set.
+    System.setProperty("OPT_OUT_TRACKING", "true");
+  }
+
+  private final HuggingFaceTokenizer tokenizer;
+
+  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer) {
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * @param file the content of a {@code tokenizer.json}
+   * @param vocabulary the pieces of its model
+   * @param place the file's name for messages
+   */
+  static HuggingFaceEncoder of(ObjectNode file, Set<String> vocabulary, String place) {
+    ObjectNode literal = file.deepCopy();
+    literal.putNull("truncation").putNull("padding").putNull("post_processor");
+    ArrayNode addedTokens = literal.putArray("added_tokens");
+    for (JsonNode token : file.path("added_tokens")) {
+      String name = token.path("content").asText();
+      String hidden = "\uE000" + token.path("id") + "\uE001";
+      if (!token.path("special").asBoolean()) {
+        addedTokens.add(token);
+      } else if (!vocabulary.contains(name)) {
+        ObjectNode renamed = token.deepCopy();
+        addedTokens.add(renamed.put("content", hidden));
+      } else if (literal.path("model").path("vocab") instanceof ArrayNode pieces) {
+        // A unigram model finds any of its pieces, which are by id.
+        ((ArrayNode) pieces.path(token.path("id").asInt())).set(0, hidden);
+      }
+    }
+    byte[] content = literal.toString().getBytes(StandardCharsets.UTF_8);
+    try {
+      return new HuggingFaceEncoder(
+          HuggingFaceTokenizer.newInstance(
+              new ByteArrayInputStream(content),
+              Map.of("padding", "false", "truncation", "false")));
+    } catch (IOException | RuntimeException e) {
+      throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
+    }
+  }
+
+  @Override
+  public int[] encode(String text) {
+    // The library takes well-formed text only.
+    String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
+    // HuggingFaceTokenizer.encode also copies names, masks and positions of all tokens into Java
+    // objects, which takes more time than encoding.
+    TokenizersLibrary library = TokenizersLibrary.LIB;
+    try {
+      long encoding = library.encode(tokenizer.getHandle(), wellFormed, false);
+      try {
+        long[] ids = library.getTokenIds(encoding);
+        int[] result = new int[ids.length];
+        for (int i = 0; i < result.length; i++) {
+          result[i] = Math.toIntExact(ids[i]);
+        }
+        return result;
+      } finally {
+        library.deleteEncoding(encoding);
+      }
+    } finally {
+      Reference.reachabilityFence(tokenizer);
+    }
+  }
+
+  private static String firstLine(Exception e) {
+    return Objects.requireNonNullElse(e.getMessage(), e.toString()).lines().findFirst().orElse("");
+  }
+}

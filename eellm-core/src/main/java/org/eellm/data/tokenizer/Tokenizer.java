@@ -1,0 +1,197 @@
+package org.eellm.data.tokenizer;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+import java.util.List;
+import java.util.OptionalInt;
+import org.eellm.data.DataException;
+
+/**
+ * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from GPT-2's
+ * {@code vocab.json} and {@code merges.txt} ({@link #load}), or trained ({@link BytePairTrainer}).
+ *
+ * <p>Encoding takes every text literally: a special token's name in a document, such as {@code
+ * <|endoftext|>}, becomes the tokens of its letters, never the special token. Nothing is put before
+ * or after the text; {@link #beginningOfSequence} and {@link #endOfDocument} are the caller's.
+ *
+ * <p>Instances are immutable and may be shared by threads.
+ */
+public final class Tokenizer {
+  static final String FILE = "tokenizer.json";
+  static final String CONFIG_FILE = "tokenizer_config.json";
+
+  /** Turns text into ids, taking it literally. */
+  @FunctionalInterface
+  interface TextEncoder {
+    int[] encode(String text);
+  }
+
+  /**
+   * What an id stands for.
+   *
+   * @param text the text to show: a special token's name, or the text of its bytes
+   * @param bytes the UTF-8 it adds to a text, of which nobody changes a byte; of a special token
+   *     none
+   */
+  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
+  record Token(String text, byte[] bytes) {
+    static Token special(String name) {
+      return new Token(name, new byte[0]);
+    }
+
+    static Token ordinary(byte[] bytes) {
+      return new Token(new String(bytes, StandardCharsets.UTF_8), bytes);
+    }
+  }
+
+  /**
+   * @param tokens by id
+   * @param dropsLeadingBlank whether the blank that encoding puts before a text is dropped again
+   */
+  record Vocabulary(
+      List<Token> tokens,
+      int endOfDocument,
+      OptionalInt beginningOfSequence,
+      boolean dropsLeadingBlank) {}
+
+  private final Vocabulary vocabulary;
+  private final TextEncoder encoder;
+  private final String file;
+  private final String configFile;
+
+  Tokenizer(Vocabulary vocabulary, TextEncoder encoder, String file, String configFile) {
+    this.vocabulary = vocabulary;
+    this.encoder = encoder;
+    this.file = file;
+    this.configFile = configFile;
+  }
+
+  /**
+   * Reads a tokenizer.
+   *
+   * @param path a folder with {@code tokenizer.json} (and, for the names of special tokens, {@code
+   *     tokenizer_config.json}) or with {@code vocab.json} and {@code merges.txt}; or a {@code
+   *     tokenizer.json}; or a GGUF file
+   * @throws DataException if there is no tokenizer or it cannot be used
+   */
+  public static Tokenizer load(Path path) {
+    return TokenizerReader.read(path);
+  }
+
+  /**
+   * The ids of a text, every character taken literally. An unpaired surrogate, which is no text,
+   * becomes a question mark.
+   */
+  public int[] encode(String text) {
+    return encoder.encode(text);
+  }
+
+  /**
+   * The ids of a text that goes on after another one. Cut at a line's end, as pieces of a long
+   * document are, the two have the ids of the whole.
+   */
+  public int[] encodeContinuation(String text) {
+    int[] ids = encoder.encode(text);
+    boolean blankBefore =
+        vocabulary.dropsLeadingBlank()
+            && ids.length > 0
+            && Arrays.equals(token(ids[0]).bytes(), new byte[] {' '});
+    return blankBefore ? Arrays.copyOfRange(ids, 1, ids.length) : ids;
+  }
+
+  /**
+   * The text of ids, without special tokens. Bytes that are not UTF-8 become replacement
+   * characters.
+   */
+  public String decode(int... ids) {
+    StreamingDecoder decoder = streamingDecoder();
+    StringBuilder text = new StringBuilder();
+    for (int id : ids) {
+      text.append(decoder.append(id));
+    }
+    return text.append(decoder.finish()).toString();
+  }
+
+  /** A decoder for one sequence of tokens, one by one. */
+  public StreamingDecoder streamingDecoder() {
+    return new StreamingDecoder(this, vocabulary.dropsLeadingBlank());
+  }
+
+  /** What {@code tokenizer_config.json} says; {@code {}} if there is none. */
+  public String configuration() {
+    return configFile;
+  }
+
+  /** Number of ids: they go from 0 to one less. */
+  public int vocabSize() {
+    return vocabulary.tokens().size();
+  }
+
+  /** The id that ends every document in training data, and a generated text. */
+  public int endOfDocument() {
+    return vocabulary.endOfDocument();
+  }
+
+  /** The id before every text, if this tokenizer's models were trained with one. */
+  public OptionalInt beginningOfSequence() {
+    return vocabulary.beginningOfSequence();
+  }
+
+  /**
+   * The UTF-8 bytes that a token adds to a text, perhaps part of a character; of a special none.
+   */
+  public byte[] bytes(int id) {
+    return token(id).bytes().clone();
+  }
+
+  /** How many UTF-8 bytes a token adds to a text; 0 for special tokens. */
+  public int byteLength(int id) {
+    return token(id).bytes().length;
+  }
+
+  /** A token as text to show: the name of a special token, replacement characters for bytes. */
+  public String piece(int id) {
+    return token(id).text();
+  }
+
+  private Token token(int id) {
+    if (id < 0 || id >= vocabSize()) {
+      throw new DataException(
+          "token %d is outside the tokenizer's vocabulary of %d".formatted(id, vocabSize()));
+    }
+    return vocabulary.tokens().get(id);
+  }
+
+  /**
+   * Writes {@code tokenizer.json} and {@code tokenizer_config.json} into a folder, made if absent;
+   * a tokenizer that was loaded from such files is written as it was read.
+   */
+  public void save(Path folder) {
+    try {
+      Files.createDirectories(folder);
+      Path newFile = writeBeside(folder.resolve(FILE), file);
+      Path newConfigFile = writeBeside(folder.resolve(CONFIG_FILE), configFile);
+      Files.move(newFile, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
+      Files.move(newConfigFile, folder.resolve(CONFIG_FILE), StandardCopyOption.REPLACE_EXISTING);
+    } catch (IOException e) {
+      throw new DataException(
+          "%s: the tokenizer cannot be written: %s".formatted(folder, DataException.reason(e)), e);
+    }
+  }
+
+  private static Path writeBeside(Path target, String content) throws IOException {
+    Path temporary = target.resolveSibling(target.getFileName() + ".tmp");
+    return Files.writeString(
+        temporary,
+        content,
+        StandardOpenOption.CREATE,
+        StandardOpenOption.TRUNCATE_EXISTING,
+        StandardOpenOption.WRITE,
+        StandardOpenOption.SYNC);
+  }
+}

@@ -1,0 +1,378 @@
+package org.eellm.data.tokenizer;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.eellm.data.DataException;
+import org.eellm.gguf.GgufException;
+import org.eellm.gguf.GgufFile;
+import org.eellm.gguf.GgufVocabulary;
+
+/**
+ * Reads the files of a tokenizer. GPT-2's two files become a {@code tokenizer.json} first, so that
+ * there is one way to understand them all.
+ */
+final class TokenizerReader {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
+  private static final List<String> END_NAMES =
+      List.of(BytePairs.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
+
+  private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
+  private static final int MAX_VOCABULARY = 1 << 24;
+
+  private final ObjectNode file;
+  private final ObjectNode config;
+  private final String place;
+  private final Map<String, Integer> vocabulary;
+  private final Map<String, JsonNode> addedTokens = new LinkedHashMap<>();
+  private final List<JsonNode> decoders = new ArrayList<>();
+
+  private TokenizerReader(ObjectNode file, ObjectNode config, String place) {
+    this.file = file;
+    this.config = config;
+    this.place = place;
+    vocabulary = vocabulary(file.path("model").path("vocab"));
+    for (JsonNode token : file.path("added_tokens")) {
+      addedTokens.put(token.path("content").asText(), token);
+    }
+    flatten(file.path("decoder"), "decoders", decoders);
+  }
+
+  /** See {@link Tokenizer#load}. */
+  static Tokenizer read(Path path) {
+    if (GgufFile.isOne(path)) {
+      return readGguf(path);
+    }
+    if (Files.isRegularFile(path)) {
+      return readFile(path);
+    }
+    if (Files.exists(path.resolve(Tokenizer.FILE))) {
+      return readFile(path.resolve(Tokenizer.FILE));
+    }
+    Path vocabulary = path.resolve("vocab.json");
+    Path merges = path.resolve("merges.txt");
+    if (Files.exists(vocabulary) && Files.exists(merges)) {
+      return readPairs(vocabulary, merges);
+    }
+    throw new DataException(
+        path
+            + ": no tokenizer there; give a folder with tokenizer.json, or with vocab.json and"
+            + " merges.txt");
+  }
+
+  private static Tokenizer readFile(Path path) {
+    String text = readText(path);
+    Path configPath = path.resolveSibling(Tokenizer.CONFIG_FILE);
+    String configText = Files.exists(configPath) ? readText(configPath) : "{}";
+    return new TokenizerReader(parse(text, path), parse(configText, configPath), path.toString())
+        .tokenizer(text, configText);
+  }
+
+  private static Tokenizer readGguf(Path path) {
+    try {
+      GgufVocabulary vocabulary = GgufVocabulary.read(path);
+      return of(vocabulary.tokenizer(), vocabulary.config(), path.toString());
+    } catch (GgufException failure) {
+      throw new DataException(String.valueOf(failure.getMessage()), failure);
+    }
+  }
+
+  private static Tokenizer readPairs(Path vocabularyPath, Path mergesPath) {
+    Map<String, Integer> vocabulary = new HashMap<>();
+    for (Map.Entry<String, JsonNode> entry :
+        parse(readText(vocabularyPath), vocabularyPath).properties()) {
+      vocabulary.put(entry.getKey(), id(entry.getValue(), vocabularyPath.toString()));
+    }
+    if (!vocabulary.containsKey(BytePairs.END_OF_TEXT)) {
+      throw new DataException(
+          "%s: has no %s, which ends documents; add it with the next free id"
+              .formatted(vocabularyPath, BytePairs.END_OF_TEXT));
+    }
+    List<String> merges =
+        readText(mergesPath)
+            .lines()
+            .filter(line -> !line.startsWith("#version") && !line.isBlank())
+            .toList();
+    return of(BytePairs.file(vocabulary, merges), BytePairs.configFile(), mergesPath.toString());
+  }
+
+  /**
+   * The tokenizer that two files describe.
+   *
+   * @param place what messages call the file
+   */
+  static Tokenizer of(ObjectNode file, ObjectNode config, String place) {
+    return new TokenizerReader(file, config, place)
+        .tokenizer(file.toPrettyString(), config.toPrettyString());
+  }
+
+  private Tokenizer tokenizer(String fileText, String configText) {
+    Tokenizer.Vocabulary understood =
+        new Tokenizer.Vocabulary(
+            tokens(), endOfDocument(), beginningOfSequence(), dropsLeadingBlank());
+    Tokenizer.TextEncoder encoder =
+        bytePairs()
+            .map(BytePairs::encoder)
+            .orElseGet(() -> HuggingFaceEncoder.of(file, vocabulary.keySet(), place));
+    return new Tokenizer(understood, encoder, fileText, configText);
+  }
+
+  private Map<String, Integer> vocabulary(JsonNode pieces) {
+    Map<String, Integer> ids = new HashMap<>();
+    if (pieces.isArray()) { // a unigram model: pairs of piece and score
+      for (JsonNode piece : pieces) {
+        ids.put(piece.path(0).asText(), ids.size());
+      }
+    } else {
+      for (Map.Entry<String, JsonNode> entry : pieces.properties()) {
+        ids.put(entry.getKey(), id(entry.getValue(), place));
+      }
+    }
+    if (ids.isEmpty()) {
+      throw new DataException(place + ": has no model.vocab; is it a tokenizer.json?");
+    }
+    return ids;
+  }
+
+  private List<Tokenizer.Token> tokens() {
+    Map<Integer, Tokenizer.Token> byId = new HashMap<>();
+    vocabulary.forEach((piece, id) -> byId.put(id, Tokenizer.Token.ordinary(bytes(piece))));
+    addedTokens.forEach(
+        (name, token) ->
+            byId.put(
+                id(token.path("id"), place),
+                token.path("special").asBoolean()
+                    ? Tokenizer.Token.special(name)
+                    : Tokenizer.Token.ordinary(name.getBytes(StandardCharsets.UTF_8))));
+    int size = byId.keySet().stream().mapToInt(Integer::intValue).max().orElseThrow() + 1;
+    Tokenizer.Token[] tokens = new Tokenizer.Token[size];
+    Arrays.fill(tokens, Tokenizer.Token.special(""));
+    byId.forEach((id, token) -> tokens[id] = token);
+    return List.of(tokens);
+  }
+
+  private byte[] bytes(String piece) {
+    String text = piece;
+    for (JsonNode decoder : decoders) {
+      switch (decoder.path("type").asText()) {
+        case "ByteLevel" -> {
+          Optional<byte[]> bytes = ByteAlphabet.bytes(text);
+          if (bytes.isPresent()) {
+            return bytes.get();
+          }
+        }
+        case "ByteFallback" -> {
+          Matcher matcher = BYTE_PIECE.matcher(text);
+          if (matcher.matches()) {
+            return new byte[] {(byte) Integer.parseInt(matcher.group(1), 16)};
+          }
+        }
+        case "Replace" ->
+            text =
+                text.replace(
+                    decoder.path("pattern").path("String").asText(),
+                    decoder.path("content").asText());
+        case "Metaspace" -> text = text.replace(decoder.path("replacement").asText("\u2581"), " ");
+        case "Fuse", "Strip" -> {} // about the whole text
+        default -> throw unsupportedDecoder(decoder);
+      }
+    }
+    return text.getBytes(StandardCharsets.UTF_8);
+  }
+
+  private boolean dropsLeadingBlank() {
+    if (decoders.isEmpty()) {
+      throw unsupportedDecoder(file.path("decoder"));
+    }
+    boolean drops = false;
+    for (JsonNode decoder : decoders) {
+      switch (decoder.path("type").asText()) {
+        case "Strip" -> drops |= decoder.path("start").asInt() > 0;
+        case "Metaspace" ->
+            drops |=
+                decoder.path("add_prefix_space").asBoolean(true)
+                    && !decoder.path("prepend_scheme").asText().equals("never");
+        default -> {}
+      }
+    }
+    return drops;
+  }
+
+  private DataException unsupportedDecoder(JsonNode decoder) {
+    return new DataException(
+        "%s: decoder %s is not supported; ByteLevel, Metaspace and SentencePiece's sequence are"
+            .formatted(place, decoder.path("type").asText("null")));
+  }
+
+  private int endOfDocument() {
+    Optional<String> named = name("eos_token");
+    if (named.isPresent()) {
+      return id(named.get(), "eos_token");
+    }
+    for (String name : END_NAMES) {
+      OptionalInt id = id(name);
+      if (id.isPresent()) {
+        return id.getAsInt();
+      }
+    }
+    throw new DataException(
+        "%s: no token ends a text; name it as eos_token in %s beside it"
+            .formatted(place, Tokenizer.CONFIG_FILE));
+  }
+
+  private OptionalInt beginningOfSequence() {
+    List<JsonNode> processors = new ArrayList<>();
+    flatten(file.path("post_processor"), "processors", processors);
+    Optional<String> templateName =
+        processors.stream()
+            .map(processor -> processor.path("single").path(0).path("SpecialToken").path("id"))
+            .filter(JsonNode::isTextual)
+            .map(JsonNode::asText)
+            .findFirst();
+    if (!config.path("add_bos_token").asBoolean(templateName.isPresent())) {
+      return OptionalInt.empty();
+    }
+    Optional<String> name = name("bos_token").or(() -> templateName);
+    return name.isPresent() ? OptionalInt.of(id(name.get(), "bos_token")) : OptionalInt.empty();
+  }
+
+  /** A special token's name in the configuration, written as text or as an object. */
+  private Optional<String> name(String key) {
+    JsonNode value = config.path(key);
+    JsonNode name = value.isObject() ? value.path("content") : value;
+    return name.isTextual() ? Optional.of(name.asText()) : Optional.empty();
+  }
+
+  private OptionalInt id(String name) {
+    JsonNode added = addedTokens.get(name);
+    if (added != null) {
+      return OptionalInt.of(id(added.path("id"), place));
+    }
+    Integer id = vocabulary.get(name);
+    return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+  }
+
+  private int id(String name, String key) {
+    return id(name)
+        .orElseThrow(
+            () ->
+                new DataException(
+                    "%s: %s %s of %s is not in the vocabulary"
+                        .formatted(place, key, name, Tokenizer.CONFIG_FILE)));
+  }
+
+  /**
+   * The ids by bytes if {@link BytePairs} encodes as this file says; empty if more is asked for, or
+   * if the order of the merges is not that of the ids.
+   */
+  private Optional<Map<byte[], Integer>> bytePairs() {
+    JsonNode model = file.path("model");
+    JsonNode words = file.path("pre_tokenizer");
+    boolean plain =
+        model.path("type").asText("BPE").equals("BPE")
+            && model.path("dropout").asDouble() == 0
+            && model.path("continuing_subword_prefix").asText("").isEmpty()
+            && model.path("end_of_word_suffix").asText("").isEmpty()
+            && !model.path("byte_fallback").asBoolean()
+            && file.path("normalizer").isEmpty()
+            && words.path("type").asText().equals("ByteLevel")
+            && !words.path("add_prefix_space").asBoolean(true)
+            && words.path("use_regex").asBoolean(true)
+            && addedTokens.values().stream().allMatch(token -> token.path("special").asBoolean());
+    if (!plain) {
+      return Optional.empty();
+    }
+    Map<byte[], Integer> ids = new IdentityHashMap<>();
+    int singleBytes = 0;
+    for (Map.Entry<String, Integer> entry : vocabulary.entrySet()) {
+      if (!addedTokens.containsKey(entry.getKey())) {
+        Optional<byte[]> bytes = ByteAlphabet.bytes(entry.getKey());
+        if (bytes.isEmpty() || bytes.get().length == 0) {
+          return Optional.empty();
+        }
+        ids.put(bytes.get(), entry.getValue());
+        singleBytes += bytes.get().length == 1 ? 1 : 0;
+      }
+    }
+    return singleBytes == 256 && mergesFollowIds(model.path("merges"), ids.size() - 256)
+        ? Optional.of(ids)
+        : Optional.empty();
+  }
+
+  private boolean mergesFollowIds(JsonNode merges, int expected) {
+    int last = -1;
+    for (JsonNode merge : merges) {
+      String piece =
+          merge.isArray()
+              ? merge.path(0).asText() + merge.path(1).asText()
+              : merge.asText().replace(" ", "");
+      Integer id = vocabulary.get(piece);
+      if (id == null) {
+        throw new DataException(
+            "%s: the merge of %s makes %s, which is not in the vocabulary"
+                .formatted(place, merge, piece));
+      }
+      if (id <= last) {
+        return false;
+      }
+      last = id;
+    }
+    return merges.size() == expected;
+  }
+
+  private static void flatten(JsonNode node, String children, List<JsonNode> into) {
+    if (node.path("type").asText().equals("Sequence")) {
+      node.path(children).forEach(child -> flatten(child, children, into));
+    } else if (node.isObject()) {
+      into.add(node);
+    }
+  }
+
+  private static int id(JsonNode value, String place) {
+    if (!value.canConvertToInt() || value.intValue() < 0 || value.intValue() >= MAX_VOCABULARY) {
+      throw new DataException(
+          "%s: %s is no token id; ids go from 0 to %d".formatted(place, value, MAX_VOCABULARY - 1));
+    }
+    return value.intValue();
+  }
+
+  private static String readText(Path path) {
+    try {
+      return Files.readString(path);
+    } catch (IOException e) {
+      throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
+    }
+  }
+
+  private static ObjectNode parse(String text, Path path) {
+    try {
+      if (JSON.readTree(text) instanceof ObjectNode object) {
+        return object;
+      }
+      throw new DataException(path + ": holds no JSON object");
+    } catch (JsonProcessingException e) {
+      throw new DataException(
+          "%s:%d: not valid JSON: %s"
+              .formatted(path, e.getLocation().getLineNr(), e.getOriginalMessage()),
+          e);
+    }
+  }
+}

@@ -1,0 +1,275 @@
+package org.eellm.decode;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.eellm.decode.cache.PagePool;
+import org.eellm.decode.cache.PrefixCache;
+import org.eellm.decode.cache.SequenceCache;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestListener;
+import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.strategy.Sequence;
+import org.eellm.decode.strategy.Strategy;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/**
+ * Continuous batching: requests join and leave between any two steps, and a step takes prompts and
+ * single tokens alike. For one thread.
+ *
+ * <p>A request is taken in work when there is a place in the batch and memory for the longest it
+ * may get; so nothing in work ever lacks memory. Requests wait in their order.
+ */
+public final class Batch implements AutoCloseable {
+  /** Rows of prompts that a step takes at most; bounds how long the others wait for a prompt. */
+  public static final int PROMPT_ROWS = 256;
+
+  private final ModelRunner runner;
+  private final Limits limits;
+  private final DecodeStep step;
+  private final DraftPlanner planner;
+  private final PagePool pool;
+  private final PrefixCache prefixes;
+  private final Deque<Job> queue = new ArrayDeque<>();
+  private final List<Active> active = new ArrayList<>();
+  private final List<Sequence> moving = new ArrayList<>(); // of the step in work
+  private final List<Sequence> ended = new ArrayList<>();
+
+  /** A sequence in work, and how far its pages are known. */
+  private record Active(Sequence sequence, PrefixCache.Path path) {}
+
+  public Batch(DecodingModel model, Limits limits) {
+    this(ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens())), limits);
+  }
+
+  /**
+   * @param runner with a page for every so many positions of {@code limits}; closed with this
+   */
+  public Batch(ModelRunner runner, Limits limits) {
+    this.runner = runner;
+    this.limits = limits;
+    step = new DecodeStep(runner, limits.maxPending());
+    planner = new DraftPlanner(runner.model(), step.costs());
+    pool = new PagePool(runner.pages());
+    prefixes = new PrefixCache(pool);
+  }
+
+  /** What computes, for tests. */
+  ModelRunner runner() {
+    return runner;
+  }
+
+  /** Begins to measure. */
+  public DecodeMeter meter() {
+    return new DecodeMeter(runner, step.tally());
+  }
+
+  /**
+   * A request that can be done.
+   *
+   * @throws GenerateException if it fits neither model nor memory
+   * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
+   */
+  public Job job(Request request, String name, RequestListener listener) {
+    Job job = Job.of(runner.model(), request, name, listener);
+    job.requireRoom(name, pool.size());
+    return job;
+  }
+
+  /** Puts a request at the end of the queue. */
+  public void add(Job job) {
+    queue.add(job);
+  }
+
+  public boolean isIdle() {
+    return queue.isEmpty() && active.isEmpty();
+  }
+
+  /** Requests that wait. */
+  int queued() {
+    return queue.size();
+  }
+
+  /** Requests in work. */
+  int running() {
+    return active.size();
+  }
+
+  int pages() {
+    return pool.size();
+  }
+
+  /** Pages that requests in work have taken. */
+  int usedPages() {
+    return pool.used();
+  }
+
+  /** Sequences in work, for tests. */
+  List<Sequence> active() {
+    return active.stream().map(Active::sequence).toList();
+  }
+
+  /** Takes out what is cancelled, takes in what there is room for, and does one block. */
+  public void step() {
+    turnOver();
+    advance();
+  }
+
+  /** Takes out what is cancelled, and takes in what there is room for. */
+  void turnOver() {
+    leaveCancelled();
+    admit();
+  }
+
+  /** Does one block for all in work. */
+  void advance() {
+    nextRows();
+    if (moving.isEmpty()) {
+      return;
+    }
+    step.run(moving);
+    for (int i = 0; i < active.size(); i++) {
+      handOver(active.get(i).sequence());
+      remember(active.get(i));
+    }
+    leaveFinished();
+  }
+
+  private void leaveCancelled() {
+    queue.removeIf(
+        job -> {
+          if (job.cancelled()) {
+            job.listener().onEnd(job.withoutWork());
+          }
+          return job.cancelled();
+        });
+    for (int i = 0; i < active.size(); i++) {
+      Sequence sequence = active.get(i).sequence();
+      if (sequence.job().cancelled()) {
+        sequence.delivery().finish(FinishReason.CANCELLED);
+      }
+    }
+    leaveFinished();
+  }
+
+  private void admit() {
+    while (!queue.isEmpty() && active.size() < limits.batchSize()) {
+      Job job = queue.peek();
+      List<Integer> prompt = job.request().prompt();
+      Set<String> heads =
+          job.heads().stream()
+              .filter(Head::hasAttention)
+              .map(Head::name)
+              .collect(Collectors.toUnmodifiableSet());
+      int unasked = // what is predicted first takes the one before it
+          job.request().decoding() instanceof Decoding.Score score
+              ? score.from() - 1
+              : prompt.size() - 1;
+      List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
+      known.forEach(pool::share);
+      int further = PagePool.pages(job.positions()) - known.size();
+      prefixes.makeRoom(further);
+      if (pool.free() < further) {
+        known.forEach(pool::release);
+        return;
+      }
+      queue.remove();
+      int[] pages = new int[known.size() + further];
+      for (int i = 0; i < known.size(); i++) {
+        pages[i] = known.get(i);
+      }
+      System.arraycopy(pool.take(further), 0, pages, known.size(), further);
+      SequenceCache cache = new SequenceCache(pool, pages);
+      Strategy strategy = Strategy.of(job.request().decoding(), planner);
+      int reused = known.size() * ModelRunner.PAGE;
+      Sequence sequence = new Sequence(job, runner, cache, reused, strategy);
+      active.add(new Active(sequence, prefixes.path(heads)));
+    }
+  }
+
+  /** The newest token of each sequence, and of prompts as much as a step takes. */
+  private void nextRows() {
+    moving.clear();
+    planner.begin(active.size());
+    int left = PROMPT_ROWS;
+    for (int i = 0; i < active.size(); i++) {
+      Sequence sequence = active.get(i).sequence();
+      sequence.strategy().prepare(sequence);
+      int count = sequence.waiting();
+      if (sequence.inPrompt()) {
+        count = Math.min(left, count);
+        left -= count;
+      }
+      if (count > 0) {
+        sequence.next(count);
+        moving.add(sequence);
+      }
+    }
+  }
+
+  private static void handOver(Sequence sequence) {
+    try {
+      sequence.job().listener().onStep();
+    } catch (RuntimeException e) {
+      sequence.delivery().fail(e);
+    }
+  }
+
+  /** Lets others go on with pages that have just become complete. */
+  private void remember(Active one) {
+    Sequence sequence = one.sequence();
+    prefixes.add(
+        one.path(), sequence.tokens(), sequence.frontier().complete(), sequence.cache().pages());
+  }
+
+  private void leaveFinished() {
+    int kept = 0;
+    for (int i = 0; i < active.size(); i++) {
+      Active one = active.get(i);
+      if (one.sequence().delivery().finished()) {
+        ended.add(one.sequence());
+      } else {
+        active.set(kept++, one);
+      }
+    }
+    if (ended.isEmpty()) {
+      return;
+    }
+    active.subList(kept, active.size()).clear();
+    List<Sequence> gone = List.copyOf(ended);
+    ended.clear();
+    gone.forEach(Sequence::close);
+    gone.forEach(sequence -> sequence.delivery().report());
+  }
+
+  /** Fails everything in work; what waits goes on waiting. */
+  void fail(RuntimeException cause) {
+    active.forEach(one -> one.sequence().delivery().fail(cause));
+    leaveFinished();
+  }
+
+  /** Cancels everything. */
+  void cancelAll() {
+    queue.forEach(Job::cancel);
+    active.forEach(one -> one.sequence().job().cancel());
+    leaveCancelled();
+  }
+
+  @Override
+  public void close() {
+    active.forEach(one -> one.sequence().close());
+    active.clear();
+    runner.close();
+  }
+}

@@ -1,0 +1,87 @@
+package org.eellm.decode;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import org.eellm.decode.DecodeStats.Part;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.PassClock;
+import org.eellm.decode.request.Result;
+
+/** Measures a batch from the moment this is made. */
+public final class DecodeMeter {
+  /** Until the JVM has compiled what reads. */
+  private static final double WARM_UP_SECONDS = 0.15;
+
+  private static final double READ_SECONDS = 0.1;
+
+  private final ModelRunner runner;
+  private final DecodeTally tally;
+  private final long tokens;
+  private final long choosing;
+  private final long listening;
+  private final long start;
+
+  DecodeMeter(ModelRunner runner, DecodeTally tally) {
+    this.runner = runner;
+    this.tally = tally;
+    tokens = tally.tokens();
+    choosing = tally.choosingNanos();
+    listening = tally.listenerNanos();
+    runner.clock().ifPresent(PassClock::reset);
+    start = System.nanoTime();
+  }
+
+  /** What it came to until now; then measures the rate at which weights are read. */
+  public DecodeStats stats(List<Result> results) {
+    long end = System.nanoTime();
+    double first = results.stream().mapToDouble(Result::firstTokenSeconds).average().orElse(0);
+    OptionalDouble warm = runner.weightReadRate(WARM_UP_SECONDS);
+    return stats(end, first, warm.isEmpty() ? warm : runner.weightReadRate(READ_SECONDS));
+  }
+
+  /**
+   * The same with a rate that is known.
+   *
+   * @param readRate of weights, in bytes a second
+   */
+  public DecodeStats stats(OptionalDouble readRate) {
+    return stats(System.nanoTime(), 0, readRate);
+  }
+
+  private DecodeStats stats(long end, double firstTokenSeconds, OptionalDouble readRate) {
+    Optional<PassClock> clock = runner.clock();
+    int count = Math.toIntExact(tally.tokens() - tokens);
+    double seconds = (end - start) / 1e9;
+    List<Part> parts = new ArrayList<>();
+    long rest = end - start;
+    if (clock.isPresent()) {
+      for (PassClock.Part part : PassClock.Part.values()) {
+        parts.add(part(part.text(), clock.get().nanos(part), count, end));
+        rest -= clock.get().nanos(part);
+      }
+    }
+    long choosingNow = tally.choosingNanos() - choosing;
+    long listeningNow = tally.listenerNanos() - listening;
+    rest -= choosingNow + listeningNow;
+    parts.add(part(DecodeStats.CHOOSING, choosingNow, count, end));
+    parts.add(part(DecodeStats.LISTENERS, listeningNow, count, end));
+    parts.add(part(DecodeStats.REST, rest, count, end));
+    OptionalLong bytes =
+        clock.map(PassClock::weightBytes).map(OptionalLong::of).orElse(OptionalLong.empty());
+    OptionalDouble rows =
+        clock.map(PassClock::meanRows).map(OptionalDouble::of).orElse(OptionalDouble.empty());
+    OptionalDouble share =
+        bytes.isPresent() && readRate.isPresent()
+            ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())
+            : OptionalDouble.empty();
+    return new DecodeStats(
+        count, seconds, count / seconds, firstTokenSeconds, rows, bytes, readRate, share, parts);
+  }
+
+  private Part part(String name, long nanos, int count, long end) {
+    return new Part(name, nanos / 1e3 / Math.max(1, count), (double) nanos / (end - start));
+  }
+}

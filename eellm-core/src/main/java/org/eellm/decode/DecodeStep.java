@@ -1,0 +1,322 @@
+package org.eellm.decode;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.eellm.decode.cache.Frontier;
+import org.eellm.decode.cache.HiddenRows;
+import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.RowBlock;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.speculate.RowCosts;
+import org.eellm.decode.strategy.Sequence;
+import org.eellm.decode.strategy.Strategy;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/**
+ * Takes the next rows of many sequences through the model, or the part of it that is here, all in
+ * one block: early exits with exact keys and values.
+ *
+ * <p>The taps of the heads in use cut the trunk into segments. A block of rows goes through a
+ * segment and meets the heads that tap the stream there. A sequence whose token leaves at one of
+ * them drops out of the block, and its rows wait at that tap; but where the layers above are
+ * elsewhere they go on, for there they delay nobody here. A sequence that goes on takes along what
+ * waits there, in front of its rows. So a position passes every segment once, with all before it,
+ * and a token that needs the upper layers finds their keys and values complete.
+ *
+ * <p>What a token is does not depend on what waits where: neither on the bound on waiting rows nor
+ * on the other sequences of the batch. What a sequence's policy, sampler or listener throws is that
+ * sequence's failure.
+ *
+ * <p>Its lists and blocks are made once and filled anew, for a step is short.
+ */
+public final class DecodeStep {
+  private final ModelRunner runner;
+  private final int first; // trunk branches below those here
+  private final int end; // trunk branches up to the last one here
+  private final int top; // those of the whole model
+  private final Head[] heads; // here, in order of depth
+  private final int maxPending;
+  private final RowBlock block = new RowBlock();
+  private final List<Sequence> moving = new ArrayList<>();
+  private final List<Sequence> asking = new ArrayList<>();
+  private final List<Sequence> propagating = new ArrayList<>();
+  private final List<Prediction> predictions = new ArrayList<>();
+  private int[] ids = new int[64];
+  private int[] asked = new int[64]; // rows that a head predicts for
+  private int askedCount;
+  private final DecodeTally tally = new DecodeTally();
+  private final RowCosts costs;
+
+  /**
+   * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
+   *     left
+   */
+  public DecodeStep(ModelRunner runner, int maxPending) {
+    this.runner = runner;
+    this.maxPending = maxPending;
+    DecodingModel model = runner.model();
+    first = model.firstPosition();
+    end = model.endPosition();
+    top = model.allHeads().getLast().tap();
+    costs = new RowCosts(model);
+    heads = model.headsHere().toArray(Head[]::new);
+  }
+
+  /** What it has come to so far. */
+  DecodeTally tally() {
+    return tally;
+  }
+
+  /** What its steps cost. */
+  RowCosts costs() {
+    return costs;
+  }
+
+  /**
+   * Embeds the moving rows of sequences and takes them as far up as their sequences need.
+   *
+   * @param sequences at least one
+   * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
+   *     next step
+   */
+  public List<Sequence> run(List<Sequence> sequences) {
+    long start = System.nanoTime();
+    fill(sequences);
+    if (ids.length < block.rows()) {
+      ids = new int[2 * block.rows()];
+    }
+    int row = 0;
+    for (int i = 0; i < sequences.size(); i++) {
+      Sequence sequence = sequences.get(i);
+      HiddenRows rows = sequence.frontier().moving();
+      for (int position = rows.first(); position < rows.end(); position++) {
+        ids[row++] = sequence.tokens().get(position);
+      }
+    }
+    runner.embed(block, ids);
+    List<Sequence> going = through(sequences);
+    costs.addStep(seconds(start));
+    return going;
+  }
+
+  /**
+   * Takes moving rows that come from below the layers here as far up as their sequences need.
+   *
+   * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
+   *     next step
+   */
+  public List<Sequence> through(List<Sequence> sequences) {
+    moving.clear();
+    moving.addAll(sequences);
+    int below = first;
+    while (!moving.isEmpty() && below < end) {
+      int tap = nextTap(below);
+      fill(moving);
+      long start = System.nanoTime();
+      runner.run(below, tap, block);
+      costs.addBranches(below, tap, block.rows(), seconds(start));
+      for (Head head : heads) {
+        if (head.tap() == tap) {
+          ask(head, false);
+          ask(head, true);
+        }
+      }
+      goOn(tap);
+      below = tap;
+    }
+    return moving;
+  }
+
+  private void fill(List<Sequence> sequences) {
+    block.clear();
+    for (int i = 0; i < sequences.size(); i++) {
+      Sequence sequence = sequences.get(i);
+      block.begin(sequence.cache().pages());
+      sequence.frontier().addTo(block, sequence.frontier().moving().count());
+    }
+  }
+
+  /** Where the moving sequences next meet a head here, or the end of the layers here. */
+  private int nextTap(int above) {
+    int next = end;
+    for (int i = 0; i < moving.size(); i++) {
+      next = Math.min(next, moving.get(i).frontier().nextTap(above));
+    }
+    return next;
+  }
+
+  /**
+   * Lets a head predict for the sequences that ask it.
+   *
+   * @param drafts for those that ask for drafts, or for the others
+   */
+  private void ask(Head head, boolean drafts) {
+    block.clear();
+    asking.clear();
+    askedCount = 0;
+    for (int i = 0; i < moving.size(); i++) {
+      Sequence sequence = moving.get(i);
+      if (sequence.uses(head)
+          && !sequence.delivery().finished()
+          && sequence.strategy().drafts(sequence, head) == drafts) {
+        int count = sequence.strategy().asked(sequence, head);
+        if (count > 0) {
+          add(sequence, head, count);
+        } else if (head.hasAttention()) {
+          sequence.frontier().keepFor(head);
+        }
+      }
+    }
+    if (asking.isEmpty()) {
+      return;
+    }
+    long start = System.nanoTime();
+    HeadOutput output =
+        drafts
+            ? runner.draft(head, block, asked, askedCount)
+            : runner.predict(head, block, asked, askedCount);
+    int row = 0;
+    for (int i = 0; i < asking.size(); i++) {
+      Sequence sequence = asking.get(i);
+      if (head.hasAttention()) {
+        sequence.frontier().seenBy(head);
+      }
+      int count = asked(i, row);
+      tell(sequence, output, row, count);
+      row += count;
+    }
+    // With what samplers and policies take, which drafts multiply.
+    costs.addHead(head.index(), drafts, askedCount, seconds(start));
+  }
+
+  private static double seconds(long start) {
+    return (System.nanoTime() - start) / 1e9;
+  }
+
+  /** Adds to the block what a head is to see of a sequence that asks it. */
+  private void add(Sequence sequence, Head head, int count) {
+    asking.add(sequence);
+    block.begin(sequence.cache().pages());
+    if (head.hasAttention()) {
+      sequence.frontier().addUnseenTo(block, head);
+      sequence.frontier().addTo(block, sequence.frontier().moving().count());
+    } else {
+      sequence.frontier().addTo(block, count);
+    }
+    if (asked.length < askedCount + count) {
+      asked = Arrays.copyOf(asked, 2 * (askedCount + count));
+    }
+    for (int row = block.rows() - count; row < block.rows(); row++) {
+      asked[askedCount++] = row;
+    }
+  }
+
+  /** How many rows a span of the block asks about, whose first is at {@code from} of the asked. */
+  private int asked(int span, int from) {
+    int to = from;
+    while (to < askedCount && asked[to] < block.end(span)) {
+      to++;
+    }
+    return to - from;
+  }
+
+  /**
+   * Tells a sequence what a head predicts for its last rows.
+   *
+   * @param row the first of them in the output
+   */
+  private void tell(Sequence sequence, HeadOutput output, int row, int count) {
+    tally.begin(sequence.delivery());
+    try {
+      predictions.clear();
+      Strategy strategy = sequence.strategy();
+      int from = sequence.frontier().moving().end() - count + 1;
+      for (int i = 0; i < count; i++) {
+        Tokens before = sequence.tokens().first(from + i);
+        Prediction prediction = new Prediction(output, row + i, before, strategy.earlier());
+        requireNumbers(prediction);
+        predictions.add(prediction);
+      }
+      strategy.onPredictions(sequence, predictions);
+    } catch (RuntimeException e) {
+      sequence.delivery().fail(e);
+    }
+    tally.end(sequence.delivery());
+  }
+
+  private static void requireNumbers(Prediction prediction) {
+    if (Double.isNaN(prediction.maxProbability())) {
+      throw new GenerateException(
+          "%s: logits at position %d are not numbers; the model is damaged or its training diverged"
+              .formatted(prediction.head().name(), prediction.position()));
+    }
+  }
+
+  /** Lets the sequences that stop at a tap drop out. */
+  private void goOn(int tap) {
+    int kept = 0;
+    for (int i = 0; i < moving.size(); i++) {
+      Sequence sequence = moving.get(i);
+      if (goesOn(sequence, tap)) {
+        moving.set(kept++, sequence);
+      }
+    }
+    while (moving.size() > kept) {
+      moving.removeLast();
+    }
+    if (!propagating.isEmpty()) {
+      propagate(tap);
+    }
+  }
+
+  private void propagate(int tap) {
+    fill(propagating);
+    runner.propagate(tap, top, block);
+    for (int i = 0; i < propagating.size(); i++) {
+      Sequence sequence = propagating.get(i);
+      sequence.frontier().leavePropagated(tap, sequence.job().heads());
+    }
+    propagating.clear();
+  }
+
+  /** Whether a sequence's rows move on from a tap; if not, they move no longer. */
+  private boolean goesOn(Sequence sequence, int tap) {
+    Frontier frontier = sequence.frontier();
+    if (tap == top) {
+      sequence.completed();
+      frontier.leave();
+      return false;
+    }
+    if (sequence.delivery().finished() || tap == frontier.lastTap()) {
+      frontier.leave();
+      return false;
+    }
+    if (tap == end || !frontier.hasTap(tap)) { // what is elsewhere delays nobody here
+      return true;
+    }
+    int rows = frontier.waiting(tap) + frontier.moving().count();
+    return switch (sequence.strategy().atTap(sequence, rows, maxPending)) {
+      case GO_ON -> {
+        frontier.joinAt(tap);
+        yield true;
+      }
+      case WAIT -> {
+        frontier.waitAt(tap);
+        yield false;
+      }
+      case START_ANEW -> {
+        frontier.startAnew();
+        yield false;
+      }
+      case PROPAGATE -> {
+        propagating.add(sequence);
+        yield false;
+      }
+    };
+  }
+}

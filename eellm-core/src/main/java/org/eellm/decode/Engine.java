@@ -1,0 +1,289 @@
+package org.eellm.decode;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.request.RequestListener;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ResultFuture;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.kernel.machine.Threads;
+import org.eellm.model.DecodingModel;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Continues texts of many users at once. Requests come from any thread at any time; one thread of
+ * its own computes, all texts in one block.
+ *
+ * <pre>{@code
+ * try (Engine engine = Engine.start(model, Limits.of(model))) {
+ *   Optional<RequestHandle> handle =
+ *       engine.submit(
+ *           new Request(ids, 64, Set.of(end), Decoding.full(), Sampler.greedy()),
+ *           token -> print(token) ? Reaction.CONTINUE : Reaction.STOP);
+ * }
+ * }</pre>
+ *
+ * <p>A text depends on its request alone. (In exact arithmetic; a block of other size may round
+ * differently.) Memory for keys and values is kept for later requests that begin alike.
+ */
+public final class Engine implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
+  private static final int WARM_UP_TOKENS = 64;
+
+  private final DecodingModel model;
+  private final Batch batch;
+  private final int maxQueued;
+  private final Thread thread;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition work = lock.newCondition();
+  private final List<Job> arrived = new ArrayList<>(); // with the lock
+  private boolean closing; // with the lock
+  private volatile Status status;
+
+  /**
+   * What an engine is at.
+   *
+   * @param queued requests that wait
+   * @param running requests in work
+   * @param cacheTokens positions whose keys and values have room
+   * @param cacheTokensInUse those that requests in work have taken, for the longest they may get
+   */
+  public record Status(int queued, int running, int cacheTokens, int cacheTokensInUse) {}
+
+  /**
+   * Keeps the engine's thread from what a listener throws at the end, when there is no request left
+   * to fail.
+   */
+  private record Guarded(RequestListener listener) implements RequestListener {
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return listener.onToken(token);
+    }
+
+    @Override
+    public void onStep() {
+      listener.onStep();
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      guard(() -> listener.onEnd(result));
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      guard(() -> listener.onFailure(cause));
+    }
+
+    private static void guard(Runnable call) {
+      try {
+        call.run();
+      } catch (RuntimeException e) {
+        LOG.error("a listener failed at the end of its request", e);
+      }
+    }
+  }
+
+  private Engine(DecodingModel model, Limits limits) {
+    this.model = model;
+    batch = new Batch(model, limits);
+    maxQueued = limits.maxQueued();
+    status = now();
+    int threads = Threads.count();
+    thread =
+        Thread.ofPlatform()
+            .name("eellm-engine")
+            .unstarted(
+                () -> {
+                  Threads.set(threads); // which are counted by calling thread
+                  work();
+                });
+  }
+
+  /** Starts; computes with as many CPU threads as the calling thread does. */
+  public static Engine start(DecodingModel model, Limits limits) {
+    Engine engine = new Engine(model, limits);
+    engine.thread.start();
+    return engine;
+  }
+
+  /**
+   * Takes a request.
+   *
+   * @param listener hears of it on the engine's thread
+   * @return nothing if as many requests wait as may
+   * @throws GenerateException if the request fits neither model nor memory
+   * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
+   * @throws IllegalStateException if this is closed
+   */
+  public Optional<RequestHandle> submit(Request request, RequestListener listener) {
+    Job job = batch.job(request, "the prompt", new Guarded(listener));
+    lock.lock();
+    try {
+      if (closing) {
+        throw new IllegalStateException("the engine is closed");
+      }
+      if (arrived.size() + status.queued() >= maxQueued) {
+        return Optional.empty();
+      }
+      arrived.add(job);
+      work.signal();
+      return Optional.of(job);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * Generates a text that nobody hears, asking all exits, and waits for it: the first tokens of a
+   * process are slow, until the JVM has compiled what makes them.
+   *
+   * @param limit no further token is begun after so long
+   * @throws GenerateException if the model's logits are not numbers
+   */
+  public void warmUp(Duration limit) {
+    int context = Math.min(model.architecture().model().maxPositions(), status.cacheTokens());
+    Request request =
+        new Request(
+            List.of(0),
+            Math.clamp(context - 1, 1, WARM_UP_TOKENS),
+            Set.of(),
+            ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
+            Sampler.greedy());
+    long start = System.nanoTime();
+    ResultFuture unheard =
+        new ResultFuture(
+            _ -> {
+              boolean late = System.nanoTime() - start > limit.toNanos();
+              return late ? Reaction.STOP : Reaction.CONTINUE;
+            });
+    if (submit(request, unheard).isPresent()) { // or those who wait warm it up
+      unheard.await();
+    }
+  }
+
+  /** What it is at, as of its last step. */
+  public Status status() {
+    lock.lock();
+    try {
+      Status last = status;
+      return new Status(
+          last.queued() + arrived.size(),
+          last.running(),
+          last.cacheTokens(),
+          last.cacheTokensInUse());
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Requests that may wait. */
+  public int maxQueued() {
+    return maxQueued;
+  }
+
+  /** Whether it takes requests: false once it has been closed, or could not go on. */
+  public boolean isOpen() {
+    lock.lock();
+    try {
+      return !closing;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void work() {
+    try {
+      while (receive()) {
+        batch.turnOver();
+        status = now();
+        try {
+          batch.advance();
+        } catch (RuntimeException e) {
+          batch.fail(e);
+        }
+        status = now();
+      }
+    } finally {
+      stop();
+    }
+  }
+
+  /** Tells all listeners, whatever ended this. */
+  private void stop() {
+    lock.lock();
+    try {
+      closing = true;
+      arrived.forEach(batch::add);
+      arrived.clear();
+    } finally {
+      lock.unlock();
+    }
+    batch.cancelAll();
+    status = now();
+    batch.close();
+  }
+
+  /** Waits for something to do; false at the end. */
+  private boolean receive() {
+    lock.lock();
+    try {
+      while (!closing && arrived.isEmpty() && batch.isIdle()) {
+        work.awaitUninterruptibly();
+      }
+      arrived.forEach(batch::add);
+      arrived.clear();
+      status = now();
+      return !closing;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Status now() {
+    return new Status(
+        batch.queued(),
+        batch.running(),
+        batch.pages() * ModelRunner.PAGE,
+        batch.usedPages() * ModelRunner.PAGE);
+  }
+
+  /** Cancels everything, and waits until all listeners have heard. */
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      closing = true;
+      work.signal();
+    } finally {
+      lock.unlock();
+    }
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

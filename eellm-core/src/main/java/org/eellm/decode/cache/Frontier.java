@@ -1,0 +1,225 @@
+package org.eellm.decode.cache;
+
+import java.util.Arrays;
+import java.util.List;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.RowBlock;
+import org.eellm.model.Head;
+
+/**
+ * How far each position of a sequence has come.
+ *
+ * <p>Positions complete the model from below. At each tap the positions that reached it are a
+ * prefix of those that reached the one below; between the two lie the rows that wait there. Rows of
+ * the step in work are moving.
+ */
+public final class Frontier implements AutoCloseable {
+  private final ModelRunner runner;
+  private final int[] taps; // of the heads in use, ascending
+  private final HiddenRows[] waiting; // by place of the tap
+  private final boolean[] hasAttention; // by index of the head, for those in use
+  private final HiddenRows[] unseen; // by index of the head
+  private final int[] seen; // by index of the head
+  private final HiddenRows moving = new HiddenRows();
+  private int embedded;
+  private int complete;
+  private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
+
+  /**
+   * @param heads in use
+   * @param reused positions whose keys and values are there already
+   */
+  public Frontier(ModelRunner runner, List<Head> heads, int reused) {
+    this.runner = runner;
+    taps = heads.stream().mapToInt(Head::tap).sorted().distinct().toArray();
+    waiting = rows(taps.length);
+    int indices = heads.getLast().index() + 1;
+    hasAttention = new boolean[indices];
+    heads.forEach(head -> hasAttention[head.index()] = head.hasAttention());
+    unseen = rows(indices);
+    seen = new int[indices];
+    Arrays.fill(seen, reused);
+    embedded = reused;
+    complete = reused;
+  }
+
+  private static HiddenRows[] rows(int count) {
+    HiddenRows[] rows = new HiddenRows[count];
+    Arrays.setAll(rows, _ -> new HiddenRows());
+    return rows;
+  }
+
+  /** The rows that this step takes through the model. */
+  public HiddenRows moving() {
+    return moving;
+  }
+
+  /** Positions that have gone in. */
+  public int embedded() {
+    return embedded;
+  }
+
+  /** Lets the next positions go in. */
+  public void embed(int count) {
+    arrive(embedded, count);
+    embedded += count;
+  }
+
+  /** Lets rows move that come from the stage below. */
+  public void arrive(int first, int count) {
+    for (int position = first; position < first + count; position++) {
+      moving.append(position, runner.take());
+    }
+  }
+
+  /** Adds the last of the moving rows to the last sequence of a block. */
+  public void addTo(RowBlock block, int count) {
+    for (int row = moving.count() - count; row < moving.count(); row++) {
+      block.add(moving.slot(row), moving.first() + row);
+    }
+  }
+
+  /** Adds the rows that a head with attention has not seen, which are not moving. */
+  public void addUnseenTo(RowBlock block, Head head) {
+    HiddenRows rows = unseen[head.index()];
+    for (int row = 0; row < rows.count(); row++) {
+      block.add(rows.slot(row), rows.first() + row);
+    }
+  }
+
+  /** The lowest tap above another one; more than any tap if there is none. */
+  public int nextTap(int above) {
+    for (int tap : taps) {
+      if (tap > above) {
+        return tap;
+      }
+    }
+    return Integer.MAX_VALUE;
+  }
+
+  public int lastTap() {
+    return taps[taps.length - 1];
+  }
+
+  public boolean hasTap(int tap) {
+    return Arrays.binarySearch(taps, tap) >= 0;
+  }
+
+  /** How many rows wait at a tap of its own. */
+  public int waiting(int tap) {
+    return at(tap).count();
+  }
+
+  private HiddenRows at(int tap) {
+    return waiting[Arrays.binarySearch(taps, tap)];
+  }
+
+  /** How many rows at its tap a head with attention has not seen. */
+  public int unseen(Head head) {
+    return unseen[head.index()].count();
+  }
+
+  /** Lets the moving rows wait at a tap of its own. */
+  public void waitAt(int tap) {
+    at(tap).take(moving);
+  }
+
+  /** Lets the rows that wait at a tap of its own move in front of those that do. */
+  public void joinAt(int tap) {
+    HiddenRows rows = at(tap);
+    if (rows.count() > 0) {
+      rows.take(moving);
+      moving.take(rows);
+    }
+  }
+
+  /** Lets the moving rows go, which nobody needs further up. */
+  public void leave() {
+    moving.release(runner);
+  }
+
+  /**
+   * Lets the moving rows go, whose keys and values have been propagated to all layers above a tap.
+   */
+  public void leavePropagated(int tap, List<Head> heads) {
+    for (int i = 0; i < heads.size(); i++) {
+      Head head = heads.get(i);
+      if (head.hasAttention() && head.tap() > tap) {
+        keepFor(head);
+      }
+    }
+    exactEnd = Math.min(exactEnd, moving.first());
+    leave();
+  }
+
+  /** Lets what has not passed all layers go in again from layer 1. */
+  public void startAnew() {
+    leave();
+    embedded = complete;
+  }
+
+  /** Keeps copies of the moving rows for a head with attention until it is asked. */
+  public void keepFor(Head head) {
+    HiddenRows rows = unseen[head.index()];
+    for (int row = 0; row < moving.count(); row++) {
+      int slot = runner.take();
+      runner.copy(moving.slot(row), slot);
+      rows.append(moving.first() + row, slot);
+    }
+  }
+
+  /** Tells that a head with attention has seen all rows up to the moving ones. */
+  public void seenBy(Head head) {
+    unseen[head.index()].release(runner);
+    seen[head.index()] = moving.end();
+  }
+
+  /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
+  public void complete(int end) {
+    complete = end;
+  }
+
+  /** Positions with exact keys and values at all layers, and at all heads with attention in use. */
+  public int complete() {
+    int least = Math.min(complete, exactEnd);
+    for (int head = 0; head < seen.length; head++) {
+      if (hasAttention[head]) {
+        least = Math.min(least, seen[head]);
+      }
+    }
+    return least;
+  }
+
+  /** Positions that have gone in and do not wait below {@code tap}: what has reached it. */
+  public int reached(int tap) {
+    int reached = embedded;
+    for (int i = 0; i < taps.length && taps[i] < tap; i++) {
+      reached -= waiting[i].count();
+    }
+    return reached;
+  }
+
+  /** Forgets hidden states, keys and values of position {@code end} and beyond. */
+  public void rollBack(int end) {
+    embedded = Math.min(embedded, end);
+    complete = Math.min(complete, end);
+    for (HiddenRows rows : waiting) {
+      rows.cut(end, runner);
+    }
+    for (int head = 0; head < seen.length; head++) {
+      seen[head] = Math.min(seen[head], end);
+      unseen[head].cut(end, runner);
+    }
+  }
+
+  @Override
+  public void close() {
+    leave();
+    for (HiddenRows rows : waiting) {
+      rows.release(runner);
+    }
+    for (HiddenRows rows : unseen) {
+      rows.release(runner);
+    }
+  }
+}

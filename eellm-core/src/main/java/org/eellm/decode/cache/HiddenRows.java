@@ -1,0 +1,64 @@
+package org.eellm.decode.cache;
+
+import java.util.Arrays;
+import org.eellm.decode.engine.ModelRunner;
+
+/** Consecutive positions of a sequence whose hidden states lie in a runner's slots. */
+public final class HiddenRows {
+  private int[] slots = new int[8];
+  private int first;
+  private int count;
+
+  /** Position of the first row. */
+  public int first() {
+    return first;
+  }
+
+  /** Number of rows. */
+  public int count() {
+    return count;
+  }
+
+  /** The position after the last row. */
+  public int end() {
+    return first + count;
+  }
+
+  /** The slot of a row, from 0. */
+  public int slot(int row) {
+    return slots[row];
+  }
+
+  /** Adds the row of a position, which is the one after the last unless there is none. */
+  void append(int position, int slot) {
+    if (count == 0) {
+      first = position;
+    }
+    if (count == slots.length) {
+      slots = Arrays.copyOf(slots, 2 * count);
+    }
+    slots[count] = slot;
+    count++;
+  }
+
+  /** Moves all rows of others, which follow these, behind these. */
+  void take(HiddenRows others) {
+    for (int row = 0; row < others.count; row++) {
+      append(others.first + row, others.slots[row]);
+    }
+    others.count = 0;
+  }
+
+  /** Releases the rows of position {@code end} and beyond. */
+  void cut(int end, ModelRunner runner) {
+    while (count > 0 && end() > end) {
+      count--;
+      runner.release(slots[count]);
+    }
+  }
+
+  /** Releases all rows. */
+  void release(ModelRunner runner) {
+    cut(first, runner);
+  }
+}

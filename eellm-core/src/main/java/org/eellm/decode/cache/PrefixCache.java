@@ -1,0 +1,172 @@
+package org.eellm.decode.cache;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.token.Tokens;
+
+/**
+ * Pages whose keys and values are complete at all layers, found again by the tokens they stand for
+ * and all tokens before them: a tree in which a page is a node. So prompts that begin alike are
+ * computed once.
+ *
+ * <p>What no sequence uses stays until its memory is wanted; then the least recently used goes
+ * first, and leaves before what is in front of them.
+ */
+public final class PrefixCache {
+  private static final int NO_PAGE = -1;
+
+  private final PagePool pool;
+  private final Node root = new Node(Optional.empty(), new Key(new int[0]), NO_PAGE, Set.of());
+  private final Set<Node> all = new HashSet<>();
+  private long clock;
+
+  /** A page's ids. */
+  private static final class Key {
+    private final int[] ids;
+    private final int hash;
+
+    Key(int[] ids) {
+      this.ids = ids;
+      hash = Arrays.hashCode(ids);
+    }
+
+    @Override
+    public int hashCode() {
+      return hash;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Key key && Arrays.equals(ids, key.ids);
+    }
+  }
+
+  private static final class Node {
+    private final Optional<Node> before; // absent for the root
+    private final Key tokens;
+    private final Map<Key, Node> next = new HashMap<>();
+    private int page;
+    private Set<String> heads;
+    private long used;
+    private boolean isForgotten;
+
+    Node(Optional<Node> before, Key tokens, int page, Set<String> heads) {
+      this.before = before;
+      this.tokens = tokens;
+      this.page = page;
+      this.heads = heads;
+    }
+  }
+
+  /** How far a sequence's pages are known. */
+  public static final class Path {
+    private final Set<String> heads; // names of those with attention in use
+    private Node last;
+    private int pages;
+
+    private Path(Set<String> heads, Node last) {
+      this.heads = heads;
+      this.last = last;
+    }
+  }
+
+  public PrefixCache(PagePool pool) {
+    this.pool = pool;
+  }
+
+  /**
+   * The pages of the longest known beginning, in order. Whoever goes on with them shares them
+   * first.
+   *
+   * @param heads names of the heads with attention whose keys and values are needed too
+   */
+  public List<Integer> find(Tokens tokens, int length, Set<String> heads) {
+    List<Integer> pages = new ArrayList<>();
+    Node last = root;
+    for (int end = ModelRunner.PAGE; end <= length; end += ModelRunner.PAGE) {
+      Node node = last.next.get(key(tokens, end - ModelRunner.PAGE));
+      if (node == null || !node.heads.containsAll(heads)) {
+        break;
+      }
+      node.used = ++clock;
+      pages.add(node.page);
+      last = node;
+    }
+    return pages;
+  }
+
+  private static Key key(Tokens tokens, int first) {
+    return new Key(tokens.ids(first, first + ModelRunner.PAGE));
+  }
+
+  /**
+   * A sequence none of whose pages are known.
+   *
+   * @param heads names of the heads with attention for which its pages will be complete too
+   */
+  public Path path(Set<String> heads) {
+    return new Path(heads, root);
+  }
+
+  /**
+   * Makes pages known that have become complete.
+   *
+   * @param length positions that are complete; what is beyond the last whole page does not count
+   * @param pages those of the positions, in order
+   */
+  public void add(Path path, Tokens tokens, int length, int[] pages) {
+    int whole = length / ModelRunner.PAGE;
+    if (path.pages < whole && path.last.isForgotten) {
+      path.last = root;
+      path.pages = 0;
+    }
+    while (path.pages < whole) {
+      Key key = key(tokens, path.pages * ModelRunner.PAGE);
+      path.last = node(path.last, key, pages[path.pages], path.heads);
+      path.pages++;
+    }
+  }
+
+  private Node node(Node last, Key key, int page, Set<String> heads) {
+    Node node = last.next.get(key);
+    if (node == null) {
+      node = new Node(Optional.of(last), key, page, heads);
+      last.next.put(key, node);
+      all.add(node);
+      pool.keep(page);
+    } else if (!node.heads.containsAll(heads)) {
+      pool.forget(node.page);
+      pool.keep(page);
+      node.page = page;
+      node.heads = heads;
+    }
+    node.used = ++clock;
+    return node;
+  }
+
+  /** Forgets unused pages until the pool has {@code count} free ones, or none is left to forget. */
+  public void makeRoom(int count) {
+    while (pool.free() < count) {
+      Optional<Node> oldest =
+          all.stream()
+              .filter(node -> node.next.isEmpty() && !pool.isUsed(node.page))
+              .min(Comparator.comparingLong(node -> node.used));
+      if (oldest.isEmpty()) {
+        return;
+      }
+      Node node = oldest.get();
+      node.before.ifPresent(last -> last.next.remove(node.tokens));
+      node.isForgotten = true;
+      all.remove(node);
+      pool.forget(node.page);
+    }
+  }
+}

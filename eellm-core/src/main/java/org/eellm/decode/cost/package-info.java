@@ -1,0 +1,5 @@
+/** Measured costs of decode steps, and what they predict. */
+@NullMarked
+package org.eellm.decode.cost;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,289 @@
+package org.eellm.decode.engine;
+
+import java.util.Arrays;
+import java.util.Optional;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.decode.engine.PassClock.Part;
+import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.machine.ThreadTeam.Member;
+import org.eellm.kernel.product.Activations;
+import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.weight.PackedMatrix;
+
+/**
+ * A residual branch as all members of a team run it: a few phases of products, and what is between
+ * them. The same as {@link org.eellm.model.Branch#generate}, with sums in float32.
+ */
+sealed interface KernelBranch {
+
+  /** Bytes of its matrices. */
+  long bytes();
+
+  /** Runs the branch as a member. */
+  void run(Member member, KernelPass pass);
+
+  /**
+   * Attention.
+   *
+   * @param bias of queries, keys and values
+   * @param slot which attention's pages
+   */
+  record Attention(
+      RowNorm norm,
+      PackedMatrix fused,
+      Optional<float[]> bias,
+      Optional<RowNorm.Rms> queryNorm,
+      Optional<RowNorm.Rms> keyNorm,
+      PackedMatrix output,
+      KernelPass.Residual residual,
+      ModelConfig shard,
+      ModelConfig.Residual path,
+      int slot)
+      implements KernelBranch {
+
+    @Override
+    public long bytes() {
+      return fused.bytes() + output.bytes();
+    }
+
+    @Override
+    public void run(Member member, KernelPass pass) {
+      Workspace space = pass.workspace();
+      multiply(member, pass);
+      int heads = shard.numKeyValueHeads();
+      if (pass.attendsInParts()) {
+        writeKeys(member, pass);
+      }
+      member.begin(pass.tiles() * heads);
+      for (int i = member.next(); i >= 0; i = member.next()) {
+        int tile = i / heads;
+        if (!pass.attendsInParts()) {
+          writeKeys(member, pass, pass.tileStart(tile), pass.tileEnd(tile), i % heads);
+        }
+        attend(member, pass, tile, i % heads);
+      }
+      member.end();
+      pass.clock().mark(member, Part.ATTENTION);
+      if (path == ModelConfig.Residual.PARALLEL) {
+        pass.keepInput(member); // the MLP reads what attention has read
+      }
+      pass.addProduct(member, output, space.mixed, residual);
+      pass.clock().mark(member, Part.OUTPUT_PRODUCTS);
+    }
+
+    /** Writes the keys and values of rows that do not pass. */
+    void propagate(Member member, KernelPass pass) {
+      multiply(member, pass);
+      writeKeys(member, pass);
+      pass.clock().mark(member, Part.ATTENTION);
+    }
+
+    private void multiply(Member member, KernelPass pass) {
+      Workspace space = pass.workspace();
+      Activations normed = pass.normed(member, norm, 0);
+      pass.product(member, fused, normed, space.fused.address(), space.fusedWidth);
+      pass.clock().mark(member, Part.FUSED_PRODUCTS);
+    }
+
+    private void writeKeys(Member member, KernelPass pass) {
+      int heads = shard.numKeyValueHeads();
+      member.begin(pass.spans() * heads);
+      for (int i = member.next(); i >= 0; i = member.next()) {
+        int span = i / heads;
+        writeKeys(member, pass, pass.start(span), pass.end(span), i % heads);
+      }
+      member.end();
+    }
+
+    /** Makes the keys and values of rows, and writes them to their pages. */
+    private void writeKeys(Member member, KernelPass pass, int from, int to, int head) {
+      Workspace space = pass.workspace();
+      Workspace.Own own = space.own(member.index());
+      PageLayout layout = pass.memory().layout();
+      int width = shard.headDim();
+      int keyAt = (shard.numHeads() + head) * width;
+      int valueAt = keyAt + shard.numKeyValueHeads() * width;
+      long first = pass.memory().head(slot, head);
+      for (int row = from; row < to; row++) {
+        long fusedRow = space.fused.address() + 4L * row * space.fusedWidth;
+        take(fusedRow, keyAt, own.key, 0);
+        if (keyNorm.isPresent()) {
+          keyNorm.get().apply(own.key, 0);
+        }
+        int position = pass.position(row);
+        pass.rotation().turn(own.key, 0, position);
+        if (bias.isPresent()) {
+          RowArithmetic.add(bias.get(), valueAt, fusedRow + 4L * valueAt, width);
+        }
+        int page = pass.pages(row)[position / PageLayout.POSITIONS];
+        layout.write(
+            first + page * pass.memory().pageBytes(),
+            position % PageLayout.POSITIONS,
+            own.key,
+            fusedRow + 4L * valueAt,
+            fusedRow + 4L * keyAt); // which has been taken
+      }
+    }
+
+    /** Copies a head, with its bias. */
+    private void take(long fusedRow, int at, float[] to, int toAt) {
+      int width = shard.headDim();
+      RowArithmetic.read(fusedRow + 4L * at, to, toAt, width);
+      if (bias.isPresent()) {
+        float[] added = bias.get();
+        for (int i = 0; i < width; i++) {
+          to[toAt + i] += added[at + i];
+        }
+      }
+    }
+
+    /** Lets the queries of a tile's rows attend, those of one head of keys and values. */
+    private void attend(Member member, KernelPass pass, int tile, int head) {
+      Workspace space = pass.workspace();
+      Workspace.Own own = space.own(member.index());
+      int width = shard.headDim();
+      int group = shard.numHeads() / shard.numKeyValueHeads();
+      int start = pass.tileStart(tile);
+      int rows = pass.tileEnd(tile) - start;
+      float scale = (float) (1 / Math.sqrt(width));
+      for (int r = 0; r < rows; r++) {
+        int row = start + r;
+        long fusedRow = space.fused.address() + 4L * row * space.fusedWidth;
+        for (int g = 0; g < group; g++) {
+          int query = r * group + g;
+          int at = query * width;
+          take(fusedRow, (head * group + g) * width, own.queries, at);
+          if (queryNorm.isPresent()) {
+            queryNorm.get().apply(own.queries, at);
+          }
+          pass.rotation().turn(own.queries, at, pass.position(row));
+          for (int i = 0; i < width; i++) {
+            own.queries[at + i] *= scale;
+          }
+          own.limits[query] = pass.position(row) + 1;
+        }
+      }
+      own.attention.attend(
+          pass.pages(start),
+          pass.memory().head(slot, head),
+          pass.memory().pageBytes(),
+          own.queries,
+          rows * group,
+          own.limits,
+          own.mixture);
+      for (int r = 0; r < rows; r++) {
+        for (int g = 0; g < group; g++) {
+          int from = (r * group + g) * width;
+          space.mixed.put(start + r, (head * group + g) * width, own.mixture, from, width);
+        }
+      }
+    }
+  }
+
+  /**
+   * An MLP.
+   *
+   * @param up blocks of gate and up in turn with SwiGLU, else up alone
+   * @param gateBias with SwiGLU
+   */
+  record Mlp(
+      RowNorm norm,
+      PackedMatrix up,
+      Optional<float[]> gateBias,
+      Optional<float[]> upBias,
+      PackedMatrix down,
+      KernelPass.Residual residual,
+      Activation activation,
+      ModelConfig.Residual path)
+      implements KernelBranch, KernelPass.Sink {
+
+    /**
+     * @param bias of gate and up, or of up alone
+     */
+    static Mlp of(
+        RowNorm norm,
+        PackedMatrix up,
+        Optional<float[]> bias,
+        PackedMatrix down,
+        KernelPass.Residual residual,
+        ModelConfig model) {
+      int ffn = down.in();
+      boolean gated = model.activation() == Activation.SWIGLU;
+      return new Mlp(
+          norm,
+          up,
+          gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
+          gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
+          down,
+          residual,
+          model.activation(),
+          model.residual());
+    }
+
+    @Override
+    public long bytes() {
+      return up.bytes() + down.bytes();
+    }
+
+    @Override
+    public void run(Member member, KernelPass pass) {
+      int input = path == ModelConfig.Residual.PARALLEL ? 1 : 0;
+      Activations normed = pass.normed(member, norm, input);
+      pass.product(member, up, normed, blocksEach(), this);
+      pass.clock().mark(member, Part.MLP_PRODUCTS);
+      pass.addProduct(member, down, pass.workspace().active, residual);
+      pass.clock().mark(member, Part.DOWN_PRODUCTS);
+    }
+
+    /** Blocks that go together: gate and up, or up alone. */
+    private int blocksEach() {
+      return activation == Activation.SWIGLU ? 2 : 1;
+    }
+
+    @Override
+    public void take(
+        KernelPass pass,
+        Workspace.Own own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes) {
+      Activations active = pass.workspace().active;
+      int each = blocksEach();
+      for (int row = 0; row < rows; row++) {
+        for (int i = 0; i < blocks; i += each) {
+          long at = own.tile.address() + row * rowBytes + 4L * i * PackedMatrix.BLOCK;
+          int column = (block + i) / each * PackedMatrix.BLOCK;
+          int count = Math.min(PackedMatrix.BLOCK, active.in() - column);
+          activate(at, column, count, own.block);
+          active.put(firstRow + row, column, own.block, 0, count);
+        }
+      }
+    }
+
+    private void activate(long at, int column, int count, float[] out) {
+      long second = at + 4L * PackedMatrix.BLOCK;
+      switch (activation) {
+        case SWIGLU -> {
+          if (gateBias.isPresent()) {
+            RowArithmetic.add(gateBias.get(), column, at, count);
+            RowArithmetic.add(upBias.orElseThrow(), column, second, count);
+          }
+          RowArithmetic.swiGlu(at, second, out);
+        }
+        case GELU, GELU_TANH -> {
+          if (upBias.isPresent()) {
+            RowArithmetic.add(upBias.get(), column, at, count);
+          }
+          if (activation == Activation.GELU) {
+            RowArithmetic.gelu(at, out);
+          } else {
+            RowArithmetic.geluTanh(at, out);
+          }
+        }
+      }
+    }
+  }
+}

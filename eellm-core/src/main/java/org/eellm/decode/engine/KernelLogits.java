@@ -1,0 +1,326 @@
+package org.eellm.decode.engine;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.eellm.kernel.LogitArithmetic;
+import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.model.Head;
+import org.eellm.model.TensorParallel;
+
+/**
+ * A head's logits of some rows, float32, [rows, width], with each row's largest and its softmax's
+ * normaliser, which are computed along with the logits. Other figures are computed when asked for.
+ */
+final class KernelLogits implements HeadOutput, AutoCloseable {
+  /** Logits that are looked at as one item. */
+  static final int CHUNK = 4096;
+
+  private final Head head;
+  private final int vocabSize;
+  private final int outputs; // of this rank
+  private final int width;
+  private final int chunks;
+  private final NativeBuffer parts;
+  private NativeBuffer logits = NativeBuffer.allocate(0);
+  private float[] chunkMaxima = {}; // by row and chunk
+  private int[] chunkPlaces = {};
+  private float[] chunkSums = {}; // of exponentials
+  private float[] largest = {};
+  private int[] best = {};
+  private double[] normalizers = {};
+  private int rows;
+  private final Map<Double, HeadOutput> tempered = new HashMap<>();
+
+  /**
+   * @param vocabSize ids that count
+   * @param outputs of the head's matrix on each rank
+   * @param ranks that share the matrix
+   */
+  KernelLogits(Head head, int vocabSize, int outputs, int ranks) {
+    this.head = head;
+    this.vocabSize = vocabSize;
+    this.outputs = outputs;
+    width = padded(outputs * ranks);
+    chunks = Math.ceilDiv(vocabSize, CHUNK);
+    int rows = Workspace.MAX_ROWS + ProductKernel.ROWS_BEYOND;
+    parts = NativeBuffer.allocate(ranks == 1 ? 0 : 4L * rows * partWidth() * (ranks + 1));
+  }
+
+  private static int padded(int outputs) {
+    return Math.ceilDiv(outputs, PackedMatrix.BLOCK) * PackedMatrix.BLOCK;
+  }
+
+  /** Where this rank's logits go, where several share a head: [rows, {@link #partWidth}]. */
+  long part() {
+    return parts.address();
+  }
+
+  int partWidth() {
+    return padded(outputs);
+  }
+
+  /** Puts the ranks' logits of rows together. */
+  void join(TensorParallel parallel, int at, int rows) {
+    long count = (long) rows * partWidth();
+    long all = part() + 4L * (Workspace.MAX_ROWS + ProductKernel.ROWS_BEYOND) * partWidth();
+    parallel.gather(part(), count, all);
+    for (int rank = 0; rank < parallel.size(); rank++) {
+      for (int row = 0; row < rows; row++) {
+        long from = all + 4L * (rank * count + (long) row * partWidth());
+        MemorySegment.copy(
+            MemorySegment.ofAddress(from).reinterpret(4L * outputs),
+            0,
+            MemorySegment.ofAddress(row(at + row) + 4L * rank * outputs).reinterpret(4L * outputs),
+            0,
+            4L * outputs);
+      }
+    }
+  }
+
+  /** Makes room; logits and figures are yet to be written. */
+  void begin(int count) {
+    rows = count;
+    tempered.clear();
+    if (largest.length < count) {
+      int room = Math.max(count, 2 * largest.length);
+      logits.close();
+      logits = NativeBuffer.allocate(4L * (room + ProductKernel.ROWS_BEYOND) * width);
+      chunkMaxima = new float[room * chunks];
+      chunkPlaces = new int[room * chunks];
+      chunkSums = new float[room * chunks];
+      largest = new float[room];
+      best = new int[room];
+      normalizers = new double[room];
+    }
+  }
+
+  int width() {
+    return width;
+  }
+
+  /** Address of a row. */
+  long row(int row) {
+    return logits.address() + 4L * row * width;
+  }
+
+  /** Items of {@link #findLargest} and of {@link #sum} for so many rows. */
+  int items(int count) {
+    return count * chunks;
+  }
+
+  /** Finds the largest logit of an item. */
+  void findLargest(int item) {
+    int row = item / chunks;
+    int first = item % chunks * CHUNK;
+    int count = Math.min(CHUNK, vocabSize - first);
+    float max = LogitArithmetic.max(row(row) + 4L * first, count);
+    chunkMaxima[item] = max;
+    chunkPlaces[item] = first + LogitArithmetic.place(max, row(row) + 4L * first, count);
+  }
+
+  /** Sums the exponentials of an item, once all items' largest are found. */
+  void sum(int item) {
+    int row = item / chunks;
+    int first = item % chunks * CHUNK;
+    int count = Math.min(CHUNK, vocabSize - first);
+    float max = chunkMaxima[row * chunks];
+    for (int chunk = 1; chunk < chunks; chunk++) {
+      max = Math.max(max, chunkMaxima[row * chunks + chunk]);
+    }
+    chunkSums[item] = LogitArithmetic.sumOfExponentials(row(row) + 4L * first, count, max, 1);
+  }
+
+  /** Puts the figures of rows together, once all items are summed. */
+  void conclude(int from, int to) {
+    for (int row = from; row < to; row++) {
+      int first = row * chunks;
+      int at = first;
+      for (int chunk = first + 1; chunk < first + chunks; chunk++) {
+        if (chunkMaxima[chunk] > chunkMaxima[at] || Float.isNaN(chunkMaxima[chunk])) {
+          at = chunk;
+        }
+      }
+      double sum = 0;
+      for (int chunk = first; chunk < first + chunks; chunk++) {
+        sum += chunkSums[chunk];
+      }
+      largest[row] = chunkMaxima[at];
+      best[row] = chunkPlaces[at];
+      normalizers[row] = largest[row] + Math.log(sum);
+    }
+  }
+
+  @Override
+  public Head head() {
+    return head;
+  }
+
+  @Override
+  public int best(int row) {
+    return best[row];
+  }
+
+  @Override
+  public double maxProbability(int row) {
+    return Math.exp(largest[row] - normalizers[row]);
+  }
+
+  @Override
+  public double margin(int row) {
+    return margin(row, 1, normalizers[row]);
+  }
+
+  private double margin(int row, double temperature, double normalizer) {
+    double second = Double.NEGATIVE_INFINITY;
+    for (int id = 0; id < vocabSize; id++) {
+      if (id != best[row]) {
+        second = Math.max(second, logit(row, id));
+      }
+    }
+    return Math.exp(largest[row] / temperature - normalizer)
+        - Math.exp(second / temperature - normalizer);
+  }
+
+  @Override
+  public double entropy(int row) {
+    return entropy(row, 1, normalizers[row]);
+  }
+
+  private double entropy(int row, double temperature, double normalizer) {
+    double mean = 0; // of the logits
+    for (int id = 0; id < vocabSize; id++) {
+      double logProbability = logit(row, id) / temperature - normalizer;
+      mean += Math.exp(logProbability) * logProbability;
+    }
+    return -mean;
+  }
+
+  private float logit(int row, int id) {
+    return Lanes.getFloat(row(row) + 4L * id);
+  }
+
+  @Override
+  public double logProbability(int row, int id) {
+    return logit(row, id) - normalizers[row];
+  }
+
+  @Override
+  public List<TokenScore> top(int row, int count) {
+    return top(row, count, 1, normalizers[row]);
+  }
+
+  private List<TokenScore> top(int row, int count, double temperature, double normalizer) {
+    int wanted = Math.min(count, vocabSize);
+    int[] ids = new int[wanted];
+    int found = 0;
+    for (int id = 0; id < vocabSize; id++) {
+      if (found < wanted || logit(row, id) > logit(row, ids[found - 1])) {
+        int at = found < wanted ? found++ : found - 1;
+        for (; at > 0 && logit(row, ids[at - 1]) < logit(row, id); at--) {
+          ids[at] = ids[at - 1];
+        }
+        ids[at] = id;
+      }
+    }
+    List<TokenScore> scores = new ArrayList<>(found);
+    for (int id : Arrays.copyOf(ids, found)) {
+      scores.add(new TokenScore(id, logit(row, id) / temperature - normalizer));
+    }
+    return scores;
+  }
+
+  @Override
+  public float[] logits(int row) {
+    float[] copy = new float[vocabSize];
+    LogitArithmetic.read(row(row), copy);
+    return copy;
+  }
+
+  @Override
+  public HeadOutput tempered(double by) {
+    return by == 1 ? this : tempered.computeIfAbsent(by, Tempered::new);
+  }
+
+  @Override
+  public void close() {
+    parts.close();
+    logits.close();
+  }
+
+  /** The same at a temperature; normalisers are computed when first asked for. */
+  private final class Tempered implements HeadOutput {
+    private final double temperature;
+    private final double[] known = new double[rows];
+
+    Tempered(double temperature) {
+      this.temperature = temperature;
+      Arrays.fill(known, Double.NaN);
+    }
+
+    private double normalizer(int row) {
+      if (Double.isNaN(known[row])) {
+        double sum =
+            LogitArithmetic.sumOfExponentials(
+                row(row), vocabSize, largest[row], (float) (1 / temperature));
+        known[row] = largest[row] / temperature + Math.log(sum);
+      }
+      return known[row];
+    }
+
+    @Override
+    public Head head() {
+      return head;
+    }
+
+    @Override
+    public int best(int row) {
+      return best[row];
+    }
+
+    @Override
+    public double maxProbability(int row) {
+      return Math.exp(largest[row] / temperature - normalizer(row));
+    }
+
+    @Override
+    public double margin(int row) {
+      return KernelLogits.this.margin(row, temperature, normalizer(row));
+    }
+
+    @Override
+    public double entropy(int row) {
+      return KernelLogits.this.entropy(row, temperature, normalizer(row));
+    }
+
+    @Override
+    public double logProbability(int row, int id) {
+      return logit(row, id) / temperature - normalizer(row);
+    }
+
+    @Override
+    public List<TokenScore> top(int row, int count) {
+      return KernelLogits.this.top(row, count, temperature, normalizer(row));
+    }
+
+    @Override
+    public float[] logits(int row) {
+      float[] copy = KernelLogits.this.logits(row);
+      for (int id = 0; id < copy.length; id++) {
+        copy[id] = (float) (copy[id] / temperature);
+      }
+      return copy;
+    }
+
+    @Override
+    public HeadOutput tempered(double by) {
+      return KernelLogits.this.tempered(temperature * by);
+    }
+  }
+}

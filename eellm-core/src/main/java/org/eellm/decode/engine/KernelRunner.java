@@ -1,0 +1,363 @@
+package org.eellm.decode.engine;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.machine.MemoryRead;
+import org.eellm.kernel.machine.ProcessorCache;
+import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.ProductRate;
+import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+import org.eellm.model.TensorParallel;
+
+/**
+ * Passes on CPUs with kernels of our own: weights packed once, buffers made once, threads in step
+ * through all layers between two exits. No operation of libtorch runs in a pass; tensor-parallel
+ * ranks exchange sums by its collectives.
+ *
+ * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
+ * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8
+ * bits, with a scale for each group of inputs.
+ */
+public final class KernelRunner implements ModelRunner {
+  private final DecodingModel model;
+  private final TensorParallel parallel;
+  private final int hidden;
+  private final int firstBranch; // of those here, in the whole model
+  private final ThreadTeam team;
+  private final PackedModel packed;
+  private final Kernels kernels;
+  private final Workspace workspace;
+  private final HiddenStates states;
+  private final PageMemory memory;
+  private final KernelPass pass;
+  private final Optional<PassClock> clock;
+  private final float[] row;
+  private final float[] position;
+  private final NativeBuffer embedded; // [MAX_ROWS, hidden]
+  private final List<ThreadTeam.Program> predictions; // by head here
+  private final List<ThreadTeam.Program> draftPredictions; // the same
+  private final int[] draftIds;
+  private final int vocabSize;
+  private final RowBlock headRows = new RowBlock();
+  private final RowBlock askedRows = new RowBlock();
+
+  /**
+   * Packs a model's weights.
+   *
+   * @param pages of keys and values
+   * @param threads to compute with
+   * @param choice of kernels
+   */
+  public KernelRunner(
+      DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
+    this.model = model;
+    parallel = model.parallel();
+    ModelConfig shape = model.architecture().model();
+    ModelConfig shard = shape.shard(parallel.size());
+    hidden = shape.hiddenSize();
+    firstBranch = model.firstPosition();
+    team = new ThreadTeam(threads);
+    packed = PackedModel.of(model, vocabulary, team);
+    kernels = Kernels.of(model, choice);
+    PageLayout layout = new PageLayout(PackedWeights.plain(shape), shape.headDim());
+    workspace = new Workspace(threads, kernels, shard, layout);
+    int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
+    states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
+    int attentions = shape.numLayers() + model.architecture().exits().layers().size();
+    memory = new PageMemory(layout, shard.numKeyValueHeads(), pages, attentions);
+    pass = new KernelPass(team, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    predictions = programs(packed.heads());
+    draftPredictions = programs(packed.draftHeads());
+    draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    vocabSize = vocabulary.size();
+    clock = Optional.of(pass.clock());
+    row = new float[hidden];
+    position = new float[hidden];
+    embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+  }
+
+  /** Whether a decoder's weights are where, and as, they can be packed. */
+  static boolean takes(Decoder model) {
+    return model.isOnCpu() && model.quantization().equals(MatrixQuantization.NONE);
+  }
+
+  private List<ThreadTeam.Program> programs(List<KernelHead> heads) {
+    return heads.stream()
+        .<ThreadTeam.Program>map(head -> member -> pass.predict(member, head))
+        .toList();
+  }
+
+  @Override
+  public DecodingModel model() {
+    return model;
+  }
+
+  /** The kernel that multiplies with the matrices of layers. */
+  public ProductKernel kernel() {
+    return kernels.layers();
+  }
+
+  /** What multiplies, in words. */
+  public String kernelText() {
+    return kernels.text();
+  }
+
+  @Override
+  public int pages() {
+    return memory.pages();
+  }
+
+  @Override
+  public int take() {
+    return states.take();
+  }
+
+  @Override
+  public void release(int slot) {
+    states.release(slot);
+  }
+
+  @Override
+  public void copy(int from, int to) {
+    states.copy(from, to);
+  }
+
+  @Override
+  public int hiddenBytes() {
+    return states.rowBytes();
+  }
+
+  @Override
+  public void read(int slot, byte[] to, int at) {
+    states.read(slot, to, at);
+  }
+
+  @Override
+  public void write(int slot, byte[] from, int at) {
+    states.write(slot, from, at);
+  }
+
+  @Override
+  public void copyPage(int from, int to) {
+    memory.copy(from, to);
+  }
+
+  @Override
+  public Optional<PassClock> clock() {
+    return clock;
+  }
+
+  @Override
+  public OptionalDouble weightReadRate(double seconds) {
+    PackedWeights weights = packed.weights();
+    return OptionalDouble.of(
+        MemoryRead.bytesPerSecond(
+            team, weights.memory().address(), weights.matrixBytes(), seconds));
+  }
+
+  /**
+   * The rate at which its threads read memory beyond the caches, in bytes a second.
+   *
+   * @param seconds how long to measure
+   */
+  public double memoryReadRate(double seconds) {
+    try (NativeBuffer large =
+        NativeBuffer.allocate(Math.max(LEAST_READ, 4 * ProcessorCache.bytes()))) {
+      MemorySegment.ofAddress(large.address()).reinterpret(large.bytes()).fill((byte) 1);
+      return MemoryRead.bytesPerSecond(team, large.address(), large.bytes(), seconds);
+    }
+  }
+
+  private static final long LEAST_READ = 128L << 20;
+
+  /**
+   * The rate at which its threads multiply 64 rows with weights in the nearest caches, in
+   * operations a second: a multiplication and an addition are two.
+   *
+   * @param seconds how long to measure
+   */
+  public double productRate(double seconds) {
+    return ProductRate.operationsPerSecond(team, kernel(), seconds);
+  }
+
+  /** Bytes of the packed weights of all branches of the trunk here. */
+  public long trunkBytes() {
+    return trunkBytes(packed.trunk().size() / 2);
+  }
+
+  /** The same of its first layers. */
+  public long trunkBytes(int layers) {
+    return packed.trunk().stream().limit(2L * layers).mapToLong(KernelBranch::bytes).sum();
+  }
+
+  /** Bytes of the packed weights of a head. */
+  public long headBytes(Head head) {
+    return packed.heads().get(indexHere(head)).bytes();
+  }
+
+  /** Bytes of all packed weights; what several heads share counts once. */
+  public long weightBytes() {
+    return packed.weights().matrixBytes();
+  }
+
+  /** Whether all packed weights fit the processor's last cache. */
+  public boolean withinCache() {
+    return weightBytes() <= ProcessorCache.bytes();
+  }
+
+  /** Bytes of a packed weight, on average. */
+  public double bytesOfAWeight() {
+    return packed.weights().bytesOfAWeight();
+  }
+
+  /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */
+  public long keyValueBytes(int positions) {
+    return Math.ceilDiv(positions, PAGE) * memory.pageBytes();
+  }
+
+  @Override
+  public void embed(RowBlock rows, int[] ids) {
+    pass.clock().start();
+    EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
+    for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
+      int count = Math.min(Workspace.MAX_ROWS, rows.rows() - first);
+      for (int i = 0; i < count; i++) {
+        tokens.read(ids[first + i], row);
+        write(row, embedded.address() + 4L * i * hidden);
+      }
+      if (parallel.size() > 1) {
+        parallel.sum(embedded.address(), (long) count * hidden);
+      }
+      for (int i = 0; i < count; i++) {
+        embed(embedded.address() + 4L * i * hidden, rows, first + i);
+      }
+    }
+    pass.clock().mark(PassClock.Part.EMBEDDING);
+  }
+
+  private void embed(long from, RowBlock rows, int index) {
+    RowArithmetic.read(from, row, 0, hidden);
+    Optional<EmbeddingTable> positions = packed.weights().positions();
+    if (positions.isPresent()) {
+      positions.get().read(rows.position(index), position);
+      for (int i = 0; i < hidden; i++) {
+        row[i] += position[i];
+      }
+    }
+    write(row, states.address(rows.slot(index)));
+  }
+
+  private static void write(float[] values, long to) {
+    RowArithmetic.write(values, 0, to, values.length);
+  }
+
+  @Override
+  public void run(int from, int to, RowBlock rows) {
+    for (int row = 0; row < rows.rows(); ) {
+      row = pass.load(rows, row);
+      pass.run(packed.trunk(), from - firstBranch, to - firstBranch);
+    }
+  }
+
+  @Override
+  public void propagate(int from, int to, RowBlock rows) {
+    for (int row = 0; row < rows.rows(); ) {
+      row = pass.load(rows, row);
+      pass.propagate(packed.trunk(), from - firstBranch, to - firstBranch);
+    }
+  }
+
+  @Override
+  public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+    int index = indexHere(head);
+    return predict(packed.heads().get(index), predictions.get(index), rows, asked, count);
+  }
+
+  @Override
+  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+    int index = indexHere(exit);
+    if (packed.draftHeads().isEmpty()) {
+      return predict(exit, rows, asked, count);
+    }
+    KernelHead layers = packed.draftHeads().get(index);
+    return new DraftOutput(
+        predict(layers, draftPredictions.get(index), rows, asked, count), draftIds, vocabSize);
+  }
+
+  private HeadOutput predict(
+      KernelHead layers, ThreadTeam.Program program, RowBlock rows, int[] asked, int count) {
+    RowBlock read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
+    askedRows.clear();
+    for (int i = 0; i < count; i++) {
+      askedRows.begin(NO_PAGES);
+      askedRows.add(read.slot(asked[i]), read.position(asked[i]));
+    }
+    layers.logits().begin(count);
+    for (int row = 0; row < count; ) {
+      int first = row;
+      row = pass.load(askedRows, row);
+      pass.predict(layers, program, first);
+    }
+    if (read == headRows) {
+      for (int row = 0; row < headRows.rows(); row++) {
+        states.release(headRows.slot(row));
+      }
+    }
+    return layers.logits();
+  }
+
+  private static final int[] NO_PAGES = {};
+
+  private int indexHere(Head head) {
+    for (int i = 0; i < packed.heads().size(); i++) {
+      if (packed.heads().get(i).logits().head().index() == head.index()) {
+        return i;
+      }
+    }
+    throw new IllegalArgumentException(head.name() + " is not on this rank");
+  }
+
+  /** Copies of rows that have passed a head's branches. */
+  private RowBlock throughBranches(KernelHead layers, RowBlock rows) {
+    headRows.clear();
+    for (int span = 0; span < rows.spans(); span++) {
+      headRows.begin(rows.pages(span));
+      for (int row = rows.start(span); row < rows.end(span); row++) {
+        int slot = states.take();
+        states.copy(rows.slot(row), slot);
+        headRows.add(slot, rows.position(row));
+      }
+    }
+    for (int row = 0; row < headRows.rows(); ) {
+      row = pass.load(headRows, row);
+      pass.run(layers.branches(), 0, layers.branches().size());
+    }
+    return headRows;
+  }
+
+  @Override
+  public float[] keysAndValues(int attention, int page, int offset) {
+    return memory.read(attention, page, offset);
+  }
+
+  @Override
+  public void close() {
+    team.close();
+    workspace.close();
+    states.close();
+    memory.close();
+    embedded.close();
+    packed.close();
+  }
+}

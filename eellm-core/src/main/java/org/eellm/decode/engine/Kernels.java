@@ -1,0 +1,35 @@
+package org.eellm.decode.engine;
+
+import org.eellm.kernel.product.MicroKernels;
+import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.weight.WeightFormat;
+import org.eellm.model.DecodingModel;
+
+/**
+ * What multiplies with a model's matrices.
+ *
+ * @param layers with those of layers
+ * @param heads with the output matrices
+ */
+record Kernels(ProductKernel layers, ProductKernel heads) {
+
+  static Kernels of(DecodingModel model, KernelChoice choice) {
+    return new Kernels(
+        of(PackedWeights.format(model, model.quantization().layers()), choice),
+        of(PackedWeights.format(model, model.quantization().heads()), choice));
+  }
+
+  private static ProductKernel of(WeightFormat format, KernelChoice choice) {
+    return switch (choice) {
+      case FASTEST -> ProductKernel.fastest(format, MicroKernels.find());
+      case VECTORS -> ProductKernel.vectors(format);
+    };
+  }
+
+  /** What multiplies, in words. */
+  String text() {
+    return layers.format() == heads.format()
+        ? layers.text()
+        : "%s; heads %s".formatted(layers.text(), heads.text());
+  }
+}

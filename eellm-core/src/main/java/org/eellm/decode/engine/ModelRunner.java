@@ -1,0 +1,140 @@
+package org.eellm.decode.engine;
+
+import java.util.Optional;
+import java.util.OptionalDouble;
+import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.machine.Threads;
+import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
+
+/**
+ * Takes blocks of rows through a model, or the part of it that is on this rank. Hidden states lie
+ * in numbered slots and stay there between passes: a row that waits at an exit is a slot that
+ * somebody remembers. Keys and values lie in numbered pages of {@link #PAGE} positions; a page is
+ * one number for all attentions of the model, and who uses which is the caller's to say.
+ *
+ * <p>For one thread at a time.
+ */
+public interface ModelRunner extends AutoCloseable {
+  /** Positions of a page of keys and values. */
+  int PAGE = PageLayout.POSITIONS;
+
+  /**
+   * A runner for a model, where the model is: with kernels of our own on CPUs, but for a decoder
+   * that libtorch has quantized.
+   *
+   * @param model whole, or one stage of a pipeline
+   * @param pages of keys and values
+   */
+  static ModelRunner of(DecodingModel model, Vocabulary vocabulary, int pages) {
+    return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
+        ? new TorchRunner(decoder, vocabulary, pages)
+        : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
+  }
+
+  /** Packs a stored model's weights, once for all its runners, and closes its files. */
+  static void pack(StoredDecoder model) {
+    try (ThreadTeam team = new ThreadTeam(Threads.count())) {
+      model.pack(PackedWeights.of(model, team));
+    }
+  }
+
+  /** The model, whose parameters must not change meanwhile. */
+  DecodingModel model();
+
+  /** Number of pages. */
+  int pages();
+
+  /** A free slot for a row's hidden state. */
+  int take();
+
+  /** Gives a slot back. */
+  void release(int slot);
+
+  /** Copies a hidden state. */
+  void copy(int from, int to);
+
+  /** Bytes of a hidden state as other ranks are sent it. */
+  int hiddenBytes();
+
+  /** Reads a hidden state to send it. */
+  void read(int slot, byte[] to, int at);
+
+  /** Writes a hidden state that another rank has sent. */
+  void write(int slot, byte[] from, int at);
+
+  /** Copies what all attentions keep in a page. */
+  void copyPage(int from, int to);
+
+  /**
+   * Writes the hidden states before the first layer.
+   *
+   * @param ids of the rows' tokens
+   */
+  void embed(RowBlock rows, int[] ids);
+
+  /**
+   * Takes rows through branches of the trunk, by their numbers in the whole model: attention and
+   * MLP of layer 1, of layer 2, and so on. A sequence's earlier positions have passed them before.
+   *
+   * @param from the first branch
+   * @param to the branch after the last
+   */
+  void run(int from, int to, RowBlock rows);
+
+  /**
+   * Writes the keys and values of rows at branches that the rows do not pass, as if their hidden
+   * states stayed what they are (CALM, arXiv 2207.07061, section 3.3); only of branches with
+   * attention.
+   *
+   * @param from the first branch, by its number in the whole model
+   * @param to the branch after the last
+   */
+  void propagate(int from, int to, RowBlock rows);
+
+  /**
+   * What a head here predicts. The hidden states stay as they are.
+   *
+   * @param rows all that the head has not seen so far, where it has attention; else any
+   * @param asked indices of the rows to predict for, ascending
+   * @param count how many of {@code asked} count
+   * @return an output whose row i is {@code asked[i]}
+   */
+  HeadOutput predict(Head head, RowBlock rows, int[] asked, int count);
+
+  /**
+   * What an exit drafts: {@link #predict} for the ids of {@link Vocabulary#drafts} alone, where
+   * there are such and one rank has all of the output matrix. Valid until the exit is asked for
+   * drafts again.
+   */
+  HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count);
+
+  /** Where the time of its passes goes; absent where libtorch computes. */
+  default Optional<PassClock> clock() {
+    return Optional.empty();
+  }
+
+  /**
+   * The rate at which its threads read its packed weights, in bytes a second, measured now; absent
+   * where libtorch computes.
+   *
+   * @param seconds how long to measure
+   */
+  default OptionalDouble weightReadRate(double seconds) {
+    return OptionalDouble.empty();
+  }
+
+  /**
+   * The keys and values of a position, for tests: keys of all heads, then values, [2 K, D].
+   *
+   * @param attention 0-based layer, or {@code numLayers + exit} for the block of the exit with that
+   *     0-based index
+   */
+  float[] keysAndValues(int attention, int page, int offset);
+
+  @Override
+  void close();
+}

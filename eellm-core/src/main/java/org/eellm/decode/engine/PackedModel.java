@@ -1,0 +1,181 @@
+package org.eellm.decode.engine;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.Placement.Slice;
+import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+import org.eellm.model.StoredDecoder;
+
+/**
+ * The branches and heads of a model, or of a rank's part of one, for a runner.
+ *
+ * @param weights of all runners of a stored model, or of this one alone
+ * @param own whether they are of this one alone
+ * @param trunk the branches here, in order
+ * @param heads the heads here, in order of depth
+ * @param draftHeads the same for the ids that exits draft from; none where that is all of them, or
+ *     where ranks share the output matrices
+ * @param draftMemory of the draft heads' matrices
+ */
+record PackedModel(
+    PackedWeights weights,
+    boolean own,
+    List<KernelBranch> trunk,
+    List<KernelHead> heads,
+    List<KernelHead> draftHeads,
+    List<NativeBuffer> draftMemory)
+    implements AutoCloseable {
+
+  /** Makes branches and heads of a model's weights, which are packed unless they have been. */
+  static PackedModel of(DecodingModel model, Vocabulary vocabulary, ThreadTeam team) {
+    Optional<PackedWeights> shared =
+        model instanceof StoredDecoder stored
+            ? stored.packed().map(PackedWeights.class::cast)
+            : Optional.empty();
+    PackedWeights weights = shared.orElseGet(() -> PackedWeights.of(model, team));
+    Assembly assembly = new Assembly(model, weights);
+    List<KernelHead> heads =
+        model.headsHere().stream().map(head -> assembly.head(head, vocabulary.size())).toList();
+    List<KernelHead> draftHeads = new ArrayList<>();
+    List<NativeBuffer> draftMemory = new ArrayList<>();
+    if (model.parallel().size() == 1 && !vocabulary.drafts().isEmpty()) {
+      Map<Long, PackedMatrix> chosen = new HashMap<>(); // heads may share a matrix
+      for (KernelHead head : heads) {
+        PackedMatrix rows =
+            chosen.computeIfAbsent(
+                head.output().address(), _ -> drafts(head.output(), vocabulary, draftMemory));
+        int count = vocabulary.drafts().size();
+        KernelLogits logits = new KernelLogits(head.logits().head(), count, rows.out(), 1);
+        draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, logits));
+      }
+    }
+    return new PackedModel(
+        weights, shared.isEmpty(), assembly.trunk(), heads, draftHeads, draftMemory);
+  }
+
+  /** A head's outputs for the ids that exits draft from, in memory of their own. */
+  private static PackedMatrix drafts(
+      PackedMatrix output, Vocabulary vocabulary, List<NativeBuffer> memory) {
+    int[] ids = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    NativeBuffer own =
+        NativeBuffer.allocate(PackedMatrix.bytes(output.format(), ids.length, output.in()));
+    memory.add(own);
+    return output.choose(ids, own.address());
+  }
+
+  /** Puts branches and heads together from weights, by the names of their parameters. */
+  private record Assembly(DecodingModel model, PackedWeights weights) {
+    private ModelConfig shape() {
+      return model.architecture().model();
+    }
+
+    private ModelConfig shard() {
+      return shape().shard(model.parallel().size());
+    }
+
+    List<KernelBranch> trunk() {
+      List<KernelBranch> branches = new ArrayList<>();
+      for (Slice slice : model.slices()) {
+        for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+          branches.addAll(layer("model.layers." + layer, layer));
+        }
+      }
+      return branches;
+    }
+
+    private List<KernelBranch> layer(String name, int slot) {
+      return List.of(attention(name, slot), mlp(name + ".post_attention_layernorm", name + ".mlp"));
+    }
+
+    private KernelBranch attention(String layer, int slot) {
+      String name = layer + ".self_attn.";
+      return new KernelBranch.Attention(
+          norm(layer + ".input_layernorm"),
+          weights.matrix(name + "q_proj.weight"),
+          weights.optionalVector(name + "q_proj.bias"),
+          headNorm(name + "q_norm.weight"),
+          headNorm(name + "k_norm.weight"),
+          weights.matrix(name + "o_proj.weight"),
+          new KernelPass.Residual(weights.optionalVector(name + "o_proj.bias")),
+          shard(),
+          shape().residual(),
+          slot);
+    }
+
+    private Optional<RowNorm.Rms> headNorm(String weight) {
+      return weights
+          .optionalVector(weight)
+          .map(values -> new RowNorm.Rms(values, shape().normEpsilon()));
+    }
+
+    private KernelBranch mlp(String norm, String name) {
+      boolean gated = shape().activation() == Activation.SWIGLU;
+      String first = name + (gated ? ".gate_proj." : ".up_proj.");
+      return KernelBranch.Mlp.of(
+          norm(norm),
+          weights.matrix(first + "weight"),
+          weights.optionalVector(first + "bias"),
+          weights.matrix(name + ".down_proj.weight"),
+          new KernelPass.Residual(weights.optionalVector(name + ".down_proj.bias")),
+          shape());
+    }
+
+    private RowNorm norm(String name) {
+      float[] weight = weights.vector(name + ".weight");
+      return switch (shape().normalization()) {
+        case RMSNORM -> new RowNorm.Rms(weight, shape().normEpsilon());
+        case LAYERNORM ->
+            new RowNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
+      };
+    }
+
+    KernelHead head(Head head, int vocabSize) {
+      ExitLayout exits = model.architecture().exits();
+      boolean own = head.isExit() && !model.lens();
+      String name = "exits." + head.layer();
+      List<KernelBranch> branches = new ArrayList<>();
+      if (own && exits.mlp()) {
+        String norm = "model.layers." + (head.layer() - 1) + ".post_attention_layernorm";
+        branches.add(mlp(norm, name + ".mlp"));
+      }
+      if (own && exits.block()) {
+        branches.addAll(layer(name + ".block", shape().numLayers() + head.index()));
+      }
+      int ranks = model.parallel().size();
+      PackedMatrix whole =
+          weights.matrix(
+              own && !exits.tieOutput()
+                  ? name + ".lm_head.weight"
+                  : PackedWeights.outputMatrix(model));
+      RowNorm norm =
+          own
+              ? exits.norm() ? norm(name + ".norm") : new RowNorm.None(shape().hiddenSize())
+              : norm("model.norm");
+      return new KernelHead(
+          List.copyOf(branches),
+          norm,
+          ranks == 1 ? whole.first(vocabSize) : whole,
+          new KernelLogits(head, vocabSize, whole.out(), ranks));
+    }
+  }
+
+  @Override
+  public void close() {
+    heads.forEach(head -> head.logits().close());
+    draftHeads.forEach(head -> head.logits().close());
+    draftMemory.forEach(NativeBuffer::close);
+    if (own) {
+      weights.close();
+    }
+  }
+}

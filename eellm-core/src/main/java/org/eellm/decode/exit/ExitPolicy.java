@@ -1,0 +1,35 @@
+package org.eellm.decode.exit;
+
+import java.util.List;
+import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
+
+/**
+ * Decides at which head a token leaves the model (EE-LLM, arXiv 2312.04916, section 4). {@link
+ * ExitPolicies} has the usual ones; another one is a class, or a lambda, of its own:
+ *
+ * <pre>{@code
+ * ExitPolicy hasty = prediction -> prediction.position() > 100 || prediction.margin() > 0.5;
+ * }</pre>
+ *
+ * <p>A policy is asked for every sequence of a batch apart, and keeps no state of its own: what was
+ * said before is in the {@link Prediction}.
+ */
+@FunctionalInterface
+public interface ExitPolicy {
+
+  /** Whether the token leaves at the head that made this prediction. */
+  boolean leaves(Prediction prediction);
+
+  /**
+   * The heads to ask, shallowest first; at the last of them a token leaves without a question, and
+   * nothing beyond it is computed. All of them unless a policy says otherwise.
+   *
+   * @param all the model's heads in order of depth, the final head last
+   * @return some of {@code all} in the same order, at least one
+   * @throws org.eellm.config.ConfigException if the model lacks what the policy needs
+   */
+  default List<Head> heads(List<Head> all) {
+    return all;
+  }
+}

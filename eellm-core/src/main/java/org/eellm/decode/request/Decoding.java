@@ -1,0 +1,131 @@
+package org.eellm.decode.request;
+
+import java.util.List;
+import org.eellm.config.ConfigException;
+import org.eellm.config.SettingException;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.model.Head;
+
+/** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
+public sealed interface Decoding {
+
+  /**
+   * A token leaves at the first exit that is sure enough; its hidden state waits there, and goes
+   * through the layers above in front of the next token that needs them, so that all keys and
+   * values are exact (EE-LLM, arXiv 2312.04916, section 4).
+   */
+  record EarlyExit(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
+   * The same tokens by EE-LLM's other way, for comparison: nothing waits, and tokens that left
+   * early go through the model once more from layer 1, in front of each later token, until one of
+   * these has passed all layers.
+   */
+  record Recompute(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
+   * The same policies, but nothing is ever completed: the layers above have the keys and values
+   * that follow from the exit's own hidden state (CALM, arXiv 2207.07061, section 3.3). That is the
+   * least work, and other text than the full model's with exact keys and values. Prompts pass all
+   * layers.
+   */
+  record Propagate(ExitPolicy policy) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return policy.heads(all);
+    }
+  }
+
+  /**
+   * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
+   * and the full model's head judges all of them at once (self-speculative decoding). The text is
+   * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
+   * RandomSampler}.
+   *
+   * @param layer of the exit, from 1
+   */
+  record Speculative(int layer, DraftLength length) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      Head full = all.getLast();
+      if (layer == full.layer()) {
+        throw new SettingException(
+            "draft-exit",
+            "layer %d is the model's last, which drafts no faster than the full model; use an exit below"
+                .formatted(layer));
+      }
+      return List.of(ExitPolicies.exits(all, List.of(layer)).getFirst(), full);
+    }
+  }
+
+  /**
+   * The same with who drafts and the length of each draft chosen while the text is written, from
+   * what steps cost and how often drafts were confirmed; the full model alone where nothing gains.
+   * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
+   */
+  record AdaptiveDrafts(DraftSource source) implements Decoding {
+    @Override
+    public List<Head> heads(List<Head> all) {
+      return source == DraftSource.TEXT ? List.of(all.getLast()) : all;
+    }
+  }
+
+  /**
+   * Nothing is generated: the tokens handed out are those of a text that is there already, each
+   * with what a head says of it; all heads go through the same layers once.
+   *
+   * @param heads their names: {@code final}, or {@code exit_6}
+   * @param from position, from 1, of the first token to hear of
+   * @param last the text's last token; those before it are the prompt
+   * @param listener hears what heads say before the token is handed out
+   */
+  record Score(List<String> heads, int from, int last, ScoreListener listener) implements Decoding {
+    public Score {
+      heads = List.copyOf(heads);
+    }
+
+    @Override
+    public List<Head> heads(List<Head> all) {
+      List<String> names = all.stream().map(Head::name).toList();
+      for (String head : heads) {
+        if (!names.contains(head)) {
+          throw new ConfigException(
+              "head: '%s' is none of the model's; use one of %s".formatted(head, names));
+        }
+      }
+      return all.stream().filter(head -> heads.contains(head.name())).toList();
+    }
+  }
+
+  /** What gives the full model's text soonest: adaptive drafts. */
+  static Decoding lossless() {
+    return new AdaptiveDrafts(DraftSource.BOTH);
+  }
+
+  /** The full model; its exits are not computed. */
+  static Decoding full() {
+    return new EarlyExit(ExitPolicies.full());
+  }
+
+  /**
+   * The heads to ask, shallowest first.
+   *
+   * @param all the model's heads in order of depth, the final head last
+   * @throws ConfigException if the model lacks what is needed
+   */
+  List<Head> heads(List<Head> all);
+}

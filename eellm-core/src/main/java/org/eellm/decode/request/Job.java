@@ -1,0 +1,150 @@
+package org.eellm.decode.request;
+
+import java.util.List;
+import org.eellm.config.ModelConfig;
+import org.eellm.decode.cache.PagePool;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.request.Result.Usage;
+import org.eellm.decode.strategy.Sequence;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/** A request on its way: waiting, or in work as a {@link Sequence}. */
+public final class Job implements RequestHandle {
+  private final Request request;
+  private final List<Head> heads;
+  private final RequestListener listener;
+  private final int[] endTokens;
+  private final long submitted = System.nanoTime();
+  private volatile boolean cancelled;
+
+  private Job(Request request, List<Head> heads, RequestListener listener) {
+    this.request = request;
+    this.heads = List.copyOf(heads);
+    this.listener = listener;
+    endTokens = request.endTokens().stream().mapToInt(Integer::intValue).toArray();
+  }
+
+  /**
+   * A request that a model can do.
+   *
+   * @param name of the prompt, for messages
+   * @throws GenerateException if it does not fit the model
+   * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
+   */
+  public static Job of(
+      DecodingModel model, Request request, String name, RequestListener listener) {
+    requireFits(model.architecture().model(), request, name);
+    List<Head> heads = request.decoding().heads(model.allHeads());
+    if (heads.isEmpty()
+        || !heads.equals(model.allHeads().stream().filter(heads::contains).toList())) {
+      throw new IllegalStateException(
+          "an exit policy must choose some of the model's heads in their order, but chose "
+              + heads);
+    }
+    return new Job(request, heads, listener);
+  }
+
+  private static void requireFits(ModelConfig shape, Request request, String name) {
+    int length = request.prompt().size();
+    int context = shape.maxPositions();
+    if (length >= context) {
+      throw new GenerateException(
+          "%s has %d tokens, but the model's context is %d; shorten it to %d or less"
+              .formatted(name, length, context, context - 1));
+    }
+    if (length + request.maxTokens() > context) {
+      throw new GenerateException(
+          "%s has %d tokens and up to %d are to follow, but the model's context is %d; let %d or fewer follow, or shorten the prompt"
+              .formatted(name, length, request.maxTokens(), context, context - length));
+    }
+    for (int id : request.prompt()) {
+      if (id < 0 || id >= shape.vocabSize()) {
+        throw new GenerateException(
+            "%s has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"
+                .formatted(name, id, shape.vocabSize() - 1));
+      }
+    }
+  }
+
+  /**
+   * Refuses a request that can never be taken in work.
+   *
+   * @param name of the prompt, for messages
+   * @param pages of keys and values that there are
+   */
+  public void requireRoom(String name, int pages) {
+    if (PagePool.pages(positions()) > pages) {
+      throw new GenerateException(
+          "%s has %d tokens and up to %d are to follow, but there is memory for keys and values of %d; let fewer follow, shorten the prompt, or use a larger cache"
+              .formatted(
+                  name, request.prompt().size(), request.maxTokens(), pages * ModelRunner.PAGE));
+    }
+  }
+
+  /** The same with what it has come to: a later prompt, and fewer tokens to follow. */
+  public Job after(List<Integer> prompt, int maxTokens) {
+    Request later =
+        new Request(
+            prompt,
+            maxTokens,
+            request.endTokens(),
+            request.decoding(),
+            request.sampler(),
+            request.alternatives());
+    return new Job(later, heads, listener);
+  }
+
+  public Request request() {
+    return request;
+  }
+
+  public List<Head> heads() {
+    return heads;
+  }
+
+  public RequestListener listener() {
+    return listener;
+  }
+
+  /** Whether an id ends the text. */
+  public boolean ends(int id) {
+    for (int end : endTokens) {
+      if (end == id) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** {@link System#nanoTime} of the request. */
+  public long submitted() {
+    return submitted;
+  }
+
+  /** Positions whose keys and values it may need: all but that of the last token. */
+  public int positions() {
+    return request.prompt().size() + request.maxTokens() - 1;
+  }
+
+  @Override
+  public void cancel() {
+    cancelled = true;
+  }
+
+  public boolean cancelled() {
+    return cancelled;
+  }
+
+  /** What a request that was cancelled before its turn comes to. */
+  public Result withoutWork() {
+    return new Result(
+        List.of(),
+        FinishReason.CANCELLED,
+        new Usage(request.prompt().size(), 0, 0, 0),
+        (System.nanoTime() - submitted) / 1e9,
+        0,
+        0);
+  }
+}

@@ -1,0 +1,112 @@
+package org.eellm.decode.request;
+
+import org.eellm.config.ModelConfig;
+import org.eellm.config.SettingException;
+import org.eellm.decode.Engine;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
+import org.eellm.model.DecodingModel;
+
+/**
+ * Bounds of generation that change speed and memory, but no text; apart from the vocabulary's size.
+ *
+ * @param vocabulary ids that may be generated, and those that exits draft from
+ * @param batchSize sequences in work at once; further requests wait until one is done
+ * @param maxPending how many hidden states of a sequence may wait at an exit for the layers above,
+ *     before they go on though nobody needs them yet
+ * @param cacheTokens positions of all sequences together whose keys and values have room; further
+ *     requests wait
+ * @param maxQueued requests that may wait; an {@link Engine} refuses more
+ */
+public record Limits(
+    Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
+  /** Sequences in work at once by default. */
+  public static final int BATCH_SIZE = 8;
+
+  /**
+   * Waiting rows by default. A block of 32 rows passes the upper layers in about the time of three
+   * single rows on a CPU, so filling costs a tenth of a full pass per token, and no token waits
+   * long.
+   */
+  public static final int MAX_PENDING = 32;
+
+  /** Requests that may wait by default. */
+  public static final int MAX_QUEUED = 1024;
+
+  private static final int CACHE_TEXTS = 16;
+
+  /** Bytes of keys and values that the default number of positions takes at most. */
+  private static final long CACHE_BYTES = 4L << 30;
+
+  public Limits {
+    require(batchSize >= 1, "batch-size", batchSize);
+    require(maxPending >= 1, "max-pending", maxPending);
+    require(cacheTokens >= 1, "cache-tokens", cacheTokens);
+    require(maxQueued >= 1, "max-queued", maxQueued);
+  }
+
+  private static void require(boolean condition, String name, int value) {
+    if (!condition) {
+      throw new SettingException(name, value + " is below 1; use 1 or more");
+    }
+  }
+
+  /**
+   * The defaults for a model, all of whose vocabulary may be generated. There is room for 16 texts
+   * as long as the model's context, or for as many positions as fit 4 GiB, but at least for one
+   * such text. Room that was never needed takes no memory.
+   */
+  public static Limits of(DecodingModel model) {
+    ModelConfig shape = model.architecture().model();
+    return new Limits(
+        Vocabulary.of(shape.vocabSize()), BATCH_SIZE, MAX_PENDING, cacheTokens(model), MAX_QUEUED);
+  }
+
+  private static int cacheTokens(DecodingModel model) {
+    ModelConfig shape = model.architecture().model();
+    int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
+    long layers = shape.numLayers() + model.architecture().exits().layers().size();
+    int width =
+        switch (shape.dtype()) {
+          case FLOAT32 -> Float.BYTES;
+          case BFLOAT16 -> Short.BYTES;
+        };
+    long bytes = 2L * width * layers * shape.numKeyValueHeads() * shape.headDim();
+    return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));
+  }
+
+  /** Ids that may be generated: those below. */
+  public int vocabSize() {
+    return vocabulary.size();
+  }
+
+  /** The same with another vocabulary, all of which exits draft from. */
+  public Limits withVocabSize(int size) {
+    return withVocabulary(Vocabulary.of(size));
+  }
+
+  /** The same with another vocabulary. */
+  public Limits withVocabulary(Vocabulary vocabulary) {
+    return new Limits(vocabulary, batchSize, maxPending, cacheTokens, maxQueued);
+  }
+
+  /** The same with another batch size. */
+  public Limits withBatchSize(int size) {
+    return new Limits(vocabulary, size, maxPending, cacheTokens, maxQueued);
+  }
+
+  /** The same with another bound on waiting rows. */
+  public Limits withMaxPending(int count) {
+    return new Limits(vocabulary, batchSize, count, cacheTokens, maxQueued);
+  }
+
+  /** The same with room for another number of positions. */
+  public Limits withCacheTokens(int count) {
+    return new Limits(vocabulary, batchSize, maxPending, count, maxQueued);
+  }
+
+  /** The same with another bound on waiting requests. */
+  public Limits withMaxQueued(int count) {
+    return new Limits(vocabulary, batchSize, maxPending, cacheTokens, count);
+  }
+}

@@ -1,0 +1,98 @@
+package org.eellm.decode.request;
+
+import java.util.List;
+import java.util.Set;
+import org.eellm.config.SettingException;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.sample.Sampler;
+
+/**
+ * A text to be continued.
+ *
+ * @param prompt ids, at least one
+ * @param maxTokens most tokens to generate, at least one
+ * @param endTokens ids that end the text; such a token is the last of the result
+ * @param alternatives how many of the most probable ids to tell with each token
+ */
+public record Request(
+    List<Integer> prompt,
+    int maxTokens,
+    Set<Integer> endTokens,
+    Decoding decoding,
+    Sampler sampler,
+    int alternatives) {
+
+  public Request {
+    prompt = List.copyOf(prompt);
+    endTokens = Set.copyOf(endTokens);
+    if (prompt.isEmpty()) {
+      throw new GenerateException("the prompt is empty; give at least one token");
+    }
+    if (maxTokens < 1) {
+      throw new SettingException("max-tokens", maxTokens + " is below 1; use 1 or more");
+    }
+    if (alternatives < 0) {
+      throw new SettingException("alternatives", alternatives + " is negative; use 0 for none");
+    }
+  }
+
+  /** Without alternatives. */
+  public Request(
+      List<Integer> prompt,
+      int maxTokens,
+      Set<Integer> endTokens,
+      Decoding decoding,
+      Sampler sampler) {
+    this(prompt, maxTokens, endTokens, decoding, sampler, 0);
+  }
+
+  /** With early exits, and without alternatives. */
+  public Request(
+      List<Integer> prompt,
+      int maxTokens,
+      Set<Integer> endTokens,
+      ExitPolicy policy,
+      Sampler sampler) {
+    this(prompt, maxTokens, endTokens, new Decoding.EarlyExit(policy), sampler, 0);
+  }
+
+  /**
+   * What a head says of a text that is there already; see {@link Decoding.Score}.
+   *
+   * @param text ids, at least two
+   */
+  public static Request score(List<Integer> text, String head, int alternatives) {
+    return score(text, 1, List.of(head), ScoreListener.none()).withAlternatives(alternatives);
+  }
+
+  /**
+   * What some heads say of a text that is there already; see {@link Decoding.Score}.
+   *
+   * @param text ids, at least two
+   * @param from position of the first token to hear of, at least 1
+   */
+  public static Request score(
+      List<Integer> text, int from, List<String> heads, ScoreListener listener) {
+    if (text.size() < 2) {
+      throw new GenerateException(
+          "a text of %d tokens has none with others before it; give at least two"
+              .formatted(text.size()));
+    }
+    if (from < 1 || from >= text.size()) {
+      throw new GenerateException(
+          "a text of %d tokens cannot be heard of from position %d on; use one from 1 to %d"
+              .formatted(text.size(), from, text.size() - 1));
+    }
+    return new Request(
+        text.subList(0, text.size() - 1),
+        1,
+        Set.of(),
+        new Decoding.Score(heads, from, text.getLast(), listener),
+        Sampler.greedy());
+  }
+
+  /** The same with alternatives. */
+  public Request withAlternatives(int count) {
+    return new Request(prompt, maxTokens, endTokens, decoding, sampler, count);
+  }
+}

@@ -1,0 +1,21 @@
+package org.eellm.decode.request;
+
+import org.eellm.decode.token.Prediction;
+
+/** Is told what heads predict of a text that is there already; see {@link Decoding.Score}. */
+@FunctionalInterface
+public interface ScoreListener {
+
+  /**
+   * A head has predicted, on the thread that computes.
+   *
+   * @param prediction valid during the call
+   * @param id the token that stands there
+   */
+  void onPrediction(Prediction prediction, int id);
+
+  /** Takes no notice. */
+  static ScoreListener none() {
+    return (prediction, id) -> {};
+  }
+}

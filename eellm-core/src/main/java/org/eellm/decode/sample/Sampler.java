@@ -1,0 +1,19 @@
+package org.eellm.decode.sample;
+
+import org.eellm.decode.token.Prediction;
+
+/** Chooses a sequence's next token from what the head says at which it leaves. */
+@FunctionalInterface
+public interface Sampler {
+
+  /**
+   * The id of the token at {@link Prediction#position}. The answer depends on the prediction alone:
+   * drafts and pipelines also ask, as a guess, for tokens that are never handed out.
+   */
+  int next(Prediction prediction);
+
+  /** The most probable id. */
+  static Sampler greedy() {
+    return Prediction::best;
+  }
+}

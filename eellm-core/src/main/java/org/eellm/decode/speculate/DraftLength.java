@@ -1,0 +1,56 @@
+package org.eellm.decode.speculate;
+
+import org.eellm.config.SettingException;
+import org.eellm.decode.token.Prediction;
+
+/** How many tokens an exit drafts before the full model judges them. */
+public sealed interface DraftLength {
+
+  /** Most tokens that a draft may have: what the full model judges at once is computed at once. */
+  int MOST = 64;
+
+  /** Tokens of a draft, from 1 to {@link #MOST}. */
+  int most();
+
+  /** Whether what the exit says of the next token belongs to the draft. */
+  boolean goesOn(Prediction prediction);
+
+  /** Always as many. */
+  record Fixed(int most) implements DraftLength {
+    public Fixed {
+      requireBounded(most);
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      return true;
+    }
+  }
+
+  /**
+   * As long as the exit is sure.
+   *
+   * @param confidence its largest probability at least
+   */
+  record Adaptive(int most, double confidence) implements DraftLength {
+    public Adaptive {
+      requireBounded(most);
+      if (!(confidence >= 0 && confidence <= 1)) {
+        throw new SettingException(
+            "draft-confidence", confidence + " is outside [0, 1]; use a probability");
+      }
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      return prediction.maxProbability() >= confidence;
+    }
+  }
+
+  private static void requireBounded(int most) {
+    if (most < 1 || most > MOST) {
+      throw new SettingException(
+          "draft-length", "%d is not a whole number in 1..%d".formatted(most, MOST));
+    }
+  }
+}

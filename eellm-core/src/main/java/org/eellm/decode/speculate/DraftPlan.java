@@ -1,0 +1,64 @@
+package org.eellm.decode.speculate;
+
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.Head;
+
+/** Who drafts how many tokens of a sequence before the full model judges them. */
+public interface DraftPlan {
+  /**
+   * Starts a draft.
+   *
+   * @param text without drafts
+   * @param room most tokens of the draft
+   * @return how many tokens the text itself drafts; if any, no exit is asked
+   */
+  int begin(Tokens text, int room);
+
+  /**
+   * A token that the text itself drafts.
+   *
+   * @param drafted tokens of the draft so far, which have been added to the text
+   */
+  int lookUp(int drafted);
+
+  /**
+   * Whether a head is asked for the next token of the draft.
+   *
+   * @param exit a head that is not the last
+   * @param drafted tokens of the draft so far
+   */
+  boolean asks(Head exit, int drafted);
+
+  /** Whether what the exit predicts belongs to the draft. */
+  boolean goesOn(Prediction prediction);
+
+  /** Takes how many tokens of a draft, which may be empty, the full model has confirmed. */
+  void judged(int drafted, int confirmed);
+
+  /** Always the same exit. */
+  record Fixed(DraftLength length) implements DraftPlan {
+    @Override
+    public int begin(Tokens text, int room) {
+      return 0;
+    }
+
+    @Override
+    public int lookUp(int drafted) {
+      throw new IllegalStateException("the text drafts nothing");
+    }
+
+    @Override
+    public boolean asks(Head exit, int drafted) {
+      return drafted < length.most();
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      return length.goesOn(prediction);
+    }
+
+    @Override
+    public void judged(int drafted, int confirmed) {}
+  }
+}

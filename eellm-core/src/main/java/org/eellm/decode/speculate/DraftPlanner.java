@@ -1,0 +1,272 @@
+package org.eellm.decode.speculate;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/**
+ * Chooses exit and length of drafts while texts are written, from what steps cost here and how
+ * often drafts were confirmed lately (as DEL does, arXiv 2504.05598; EESD, arXiv 2406.03853).
+ *
+ * <p>With a the chance that a draft is confirmed, drafts of k tokens yield {@code E = (1 - a^(k+1))
+ * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none
+ * where the full model is faster. A single text's draft is as long as a further token is worth what
+ * it costs: as long as the chance that it counts, times the time that a token takes, is more than
+ * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
+ * upper layers gain only where all go through them at once.
+ *
+ * <p>Where a text has been at its last tokens before, it drafts by itself ({@link PromptLookup}),
+ * if the tokens that are to be expected of that, at the time that a token takes otherwise, are
+ * worth more than the rows cost. In a batch texts and exits take turns, and the faster way has most
+ * of them ({@link DraftContest}).
+ *
+ * <p>What is chosen changes how long a text takes, and never the text.
+ */
+public final class DraftPlanner {
+  /** Most tokens of a draft. */
+  static final int MOST = 12;
+
+  /** Cycles between two choices of the exit; at first there is one before each. */
+  private static final int CYCLES = 8;
+
+  private static final int FIRST_CYCLES = 64;
+
+  /** Times that an exit is asked before it is judged. */
+  private static final int LEAST_QUESTIONS = 6;
+
+  /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
+  private static final int TRIAL = 48;
+
+  private final RowCosts costs;
+  private final List<Head> heads; // the final head last
+  private final Acceptance[] acceptances; // by exit
+  private final double[] typical = PromptLookup.typical();
+  private int sequences = 1;
+  private int cycles;
+  private int chosen; // an exit's index, or NONE
+  private int length; // of the drafts of a batch
+  private int step; // of a batch's cycle
+  private boolean due; // to choose, as soon as a text drafts
+  private int nextTrial;
+  private double costOfToken;
+  private double costOfFull; // of a token, where the full model writes alone
+  private final DraftContest contest = new DraftContest(); // in batches
+  private boolean contested; // whether the newest sequence may draft in both ways
+  private int planned; // rows of the step so far, without prompts
+
+  private static final int NONE = -1;
+
+  public DraftPlanner(DecodingModel model, RowCosts costs) {
+    this.costs = costs;
+    heads = model.allHeads();
+    acceptances = new Acceptance[heads.size() - 1];
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      acceptances[exit] = new Acceptance();
+    }
+    choose();
+  }
+
+  /**
+   * Starts a step.
+   *
+   * @param count sequences that move in it
+   */
+  public void begin(int count) {
+    sequences = count;
+    planned = count;
+    if (count < 2) {
+      contest.pause();
+    } else {
+      if (contested && costs.learns()) {
+        contest.begin(System.nanoTime());
+      }
+      step++;
+      if (step > length) {
+        step = 0;
+        due = true;
+      }
+    }
+  }
+
+  /** Makes a plan for a sequence. */
+  public DraftPlan plan(DraftSource source) {
+    contested = source == DraftSource.BOTH && acceptances.length > 0;
+    return new Plan(source);
+  }
+
+  /** Chooses exit and length by the formula. */
+  private void choose() {
+    due = false;
+    chosen = NONE;
+    length = 0;
+    costOfFull = (full(sequences) + costs.overhead()) / sequences;
+    costOfToken = costOfFull;
+    if (sequences > 1 && contested && contest.way() == DraftContest.Way.TEXT) {
+      return;
+    }
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      double a = Math.min(acceptances[exit].mean(), 0.999);
+      for (int drafts = 1; drafts <= MOST; drafts++) {
+        double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
+        double cost =
+            (drafts + 1) * below(exit) + drafts * question(exit) + above(exit, drafts + 1);
+        if (cost < costOfToken * tokens) {
+          costOfToken = cost / tokens;
+          chosen = exit;
+          length = drafts;
+        }
+      }
+    }
+    if (sequences > 1) {
+      trial()
+          .ifPresent(
+              exit -> {
+                chosen = exit;
+                length = 1;
+              });
+    }
+  }
+
+  /** An exit that is to draft this time, whatever the formula says. */
+  private OptionalInt trial() {
+    cycles++;
+    for (int exit = 0; exit < acceptances.length; exit++) {
+      if (acceptances[exit].questions() < LEAST_QUESTIONS) {
+        return OptionalInt.of(exit);
+      }
+    }
+    return cycles % TRIAL == 0 && acceptances.length > 0
+        ? OptionalInt.of(nextTrial++ % acceptances.length)
+        : OptionalInt.empty();
+  }
+
+  /** What rows cost in all layers and in the final head. */
+  private double full(int rows) {
+    Head top = heads.getLast();
+    return costs.branches(0, top.tap(), rows) + costs.head(top.index(), rows);
+  }
+
+  /** What a token costs in the layers below an exit; a batch shares them. */
+  private double below(int exit) {
+    return (costs.branches(0, heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
+  }
+
+  private double question(int exit) {
+    return costs.draft(exit, sequences) / sequences;
+  }
+
+  /** What a sequence's rows cost in the layers above an exit and in the final head. */
+  private double above(int exit, int rows) {
+    int top = heads.size() - 1;
+    int all = rows * sequences;
+    return (costs.branches(heads.get(exit).tap(), heads.get(top).tap(), all) + costs.head(top, all))
+        / sequences;
+  }
+
+  /** What a further token of a draft costs. */
+  private double further(int exit, int drafted) {
+    return below(exit) + above(exit, drafted + 2) - above(exit, drafted + 1);
+  }
+
+  private final class Plan implements DraftPlan {
+    private final DraftSource source;
+    private final double[] confidences = new double[MOST];
+    private Optional<PromptLookup> lookup = Optional.empty();
+    private int exit;
+    private int drafted;
+    private double chance; // that the draft so far holds
+
+    Plan(DraftSource source) {
+      this.source = source;
+    }
+
+    @Override
+    public int begin(Tokens text, int room) {
+      drafted = 0;
+      chance = 1;
+      if (sequences > 1 ? due : cycles < FIRST_CYCLES || cycles % CYCLES == 0) {
+        choose();
+      }
+      int count = source == DraftSource.EXITS ? 0 : ofText(text, Math.min(room, MOST));
+      if (count > 0) {
+        cycles++;
+        exit = NONE;
+      } else {
+        exit = sequences > 1 ? chosen : trial().orElse(chosen);
+      }
+      return count;
+    }
+
+    /** How many tokens of its own the text drafts: those that gain most. */
+    private int ofText(Tokens text, int most) {
+      if (lookup.isEmpty()) {
+        lookup = Optional.of(new PromptLookup(text, typical));
+      }
+      PromptLookup own = lookup.get();
+      own.follow();
+      if (!own.matches() || source == DraftSource.BOTH && sequences > 1 && length > 0) {
+        return 0;
+      }
+      double worth = source == DraftSource.TEXT ? costOfFull : costOfToken;
+      double without = full(planned);
+      double gain = costOfFull - worth; // what a draft has to gain beside an exit's
+      double hope = 0;
+      double holds = 1;
+      int count = 0;
+      for (int drafts = 1; drafts <= most; drafts++) {
+        holds *= own.chance(drafts - 1);
+        hope += holds;
+        double gained = hope * worth - (full(planned + drafts) - without);
+        if (gained > gain) {
+          gain = gained;
+          count = drafts;
+        }
+      }
+      planned += count;
+      return count;
+    }
+
+    @Override
+    public int lookUp(int drafted) {
+      return lookup.orElseThrow().expected(drafted);
+    }
+
+    @Override
+    public boolean asks(Head head, int drafted) {
+      if (head.index() != exit || drafted >= MOST) {
+        return false;
+      }
+      if (sequences > 1) {
+        return step < length;
+      }
+      double hope = chance * acceptances[exit].mean() * costOfToken;
+      return drafted == 0 || hope > further(exit, drafted) + question(exit);
+    }
+
+    @Override
+    public boolean goesOn(Prediction prediction) {
+      double confidence = prediction.maxProbability();
+      Acceptance acceptance = acceptances[exit];
+      acceptance.addQuestion(confidence);
+      double next = chance * acceptance.of(confidence);
+      if (sequences == 1 && next * costOfToken < further(exit, drafted)) {
+        return false;
+      }
+      chance = next;
+      confidences[drafted++] = confidence;
+      return true;
+    }
+
+    @Override
+    public void judged(int drafts, int confirmed) {
+      contest.add(confirmed + 1);
+      for (int i = 0; exit != NONE && i < Math.min(drafts, confirmed + 1); i++) {
+        acceptances[exit].addJudgement(confidences[i], i < confirmed);
+      }
+    }
+  }
+}

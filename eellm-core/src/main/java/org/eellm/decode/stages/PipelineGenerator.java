@@ -1,0 +1,98 @@
+package org.eellm.decode.stages;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.SettingException;
+import org.eellm.decode.Generator;
+import org.eellm.decode.cache.PagePool;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.IndexedListener;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.distributed.Mail;
+import org.eellm.distributed.World;
+import org.eellm.model.DecodingModel;
+
+/**
+ * Continues texts with a model whose parts are on the ranks of a world: pipeline-based early-exit
+ * inference (EE-LLM, arXiv 2312.04916, section 4), tensor parallelism, or both.
+ *
+ * <p>A token leaves at an exit, on whatever stage that is, and the first stage begins the next one
+ * at once; its hidden state goes on to later stages, which fill in keys and values behind it. The
+ * text is that of {@link Generator} on one rank.
+ */
+public final class PipelineGenerator {
+  private PipelineGenerator() {}
+
+  /**
+   * Continues all requests, as many at once as the limits say, on the calling thread. Every rank
+   * calls this with its part of the model and the same limits and requests.
+   *
+   * @param model this rank's part
+   * @param listener hears of tokens on the ranks of the first stage, and has to say the same on
+   *     each
+   * @return a result for each request, in order, on the ranks of the first stage; elsewhere nothing
+   * @throws GenerateException if a prompt does not fit the model; nothing is generated then
+   * @throws SettingException if a decoding does not go with several stages
+   * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
+   */
+  public static List<Result> generate(
+      DecodingModel model,
+      World world,
+      Limits limits,
+      List<Request> requests,
+      TokenListener listener) {
+    if (world.pp().size() == 1) {
+      return Generator.generate(model, limits, requests, listener);
+    }
+    Limits needed = Generator.needed(limits, requests);
+    List<IndexedListener> listeners = new ArrayList<>();
+    List<Job> jobs = new ArrayList<>();
+    for (int i = 0; i < requests.size(); i++) {
+      policy(requests.get(i));
+      IndexedListener indexed = new IndexedListener(i, listener);
+      listeners.add(indexed);
+      String name = "prompt " + (i + 1);
+      Job job = Job.of(model, requests.get(i), name, indexed);
+      job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
+      jobs.add(job);
+    }
+    try (Mail mail = world.stageMail()) {
+      if (world.pp().rank() == 0) {
+        try (FirstStage stage = new FirstStage(model, world, mail, needed, jobs)) {
+          stage.run();
+        }
+      } else {
+        try (LaterStage stage = new LaterStage(model, world, mail, needed, jobs)) {
+          stage.run();
+        }
+      }
+      mail.end();
+    }
+    return world.pp().rank() == 0
+        ? listeners.stream().map(IndexedListener::result).toList()
+        : List.of();
+  }
+
+  /** Where a request's tokens leave. */
+  static ExitPolicy policy(Request request) {
+    if (request.decoding() instanceof Decoding.EarlyExit(ExitPolicy policy)) {
+      return policy;
+    }
+    throw new SettingException(
+        "mode",
+        "several pipeline stages fill in keys and values behind tokens that leave early, and know no %s; use early-exit or full, or tensor parallelism alone"
+            .formatted(
+                switch (request.decoding()) {
+                  case Decoding.Speculative _, Decoding.AdaptiveDrafts _ -> "drafts";
+                  case Decoding.Recompute _ -> "recomputation";
+                  case Decoding.Propagate _ -> "propagation";
+                  case Decoding.Score _, Decoding.EarlyExit _ -> "scores";
+                }));
+  }
+}

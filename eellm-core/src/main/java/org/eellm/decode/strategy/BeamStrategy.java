@@ -1,0 +1,54 @@
+package org.eellm.decode.strategy;
+
+import java.util.List;
+import org.eellm.decode.token.GeneratedToken.Alternative;
+import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
+
+/**
+ * A beginning that a beam search goes on with: nothing is handed out, but how it may go on is told.
+ */
+public final class BeamStrategy implements Strategy {
+  private final int width;
+  private List<Alternative> next = List.of();
+  private double confidence;
+  private boolean asking;
+
+  /**
+   * @param width how many continuations to tell
+   */
+  public BeamStrategy(int width) {
+    this.width = width;
+  }
+
+  @Override
+  public void begin(Sequence sequence) {
+    asking = sequence.movesNewest();
+  }
+
+  @Override
+  public int asked(Sequence sequence, Head head) {
+    return asking ? 1 : 0;
+  }
+
+  @Override
+  public void onPredictions(Sequence sequence, List<Prediction> predictions) {
+    next = predictions.getLast().top(width);
+    confidence = predictions.getLast().maxProbability();
+  }
+
+  @Override
+  public Course atTap(Sequence sequence, int rows, int maxPending) {
+    return Course.GO_ON;
+  }
+
+  /** The most probable next ids, best first; none before the newest token has gone in. */
+  public List<Alternative> next() {
+    return next;
+  }
+
+  /** The probability of the best of them. */
+  public double confidence() {
+    return confidence;
+  }
+}

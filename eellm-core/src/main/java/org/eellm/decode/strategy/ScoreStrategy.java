@@ -1,0 +1,53 @@
+package org.eellm.decode.strategy;
+
+import java.util.List;
+import org.eellm.decode.cache.HiddenRows;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.model.Head;
+
+/** The text is there already: heads predict each of its tokens. */
+final class ScoreStrategy implements Strategy {
+  private final Decoding.Score score;
+  private int asked;
+
+  ScoreStrategy(Decoding.Score score) {
+    this.score = score;
+  }
+
+  @Override
+  public void begin(Sequence sequence) {
+    HiddenRows moving = sequence.frontier().moving();
+    asked = Math.clamp(moving.end() + 1L - score.from(), 0, moving.count());
+  }
+
+  @Override
+  public int asked(Sequence sequence, Head head) {
+    return asked;
+  }
+
+  @Override
+  public void onPredictions(Sequence sequence, List<Prediction> predictions) {
+    List<Integer> prompt = sequence.request().prompt();
+    Delivery delivery = sequence.delivery();
+    for (Prediction prediction : predictions) {
+      int position = prediction.position();
+      int id = position < prompt.size() ? prompt.get(position) : score.last();
+      score.listener().onPrediction(prediction, id);
+      if (delivery.handOut(sequence.token(prediction, id, false)) == Reaction.STOP) {
+        delivery.finish(FinishReason.STOPPED);
+        return;
+      }
+      if (position == prompt.size() && sequence.isLast(prediction.head())) {
+        delivery.finish(FinishReason.LENGTH);
+      }
+    }
+  }
+
+  @Override
+  public Course atTap(Sequence sequence, int rows, int maxPending) {
+    return Course.GO_ON;
+  }
+}

@@ -1,0 +1,145 @@
+package org.eellm.decode.strategy;
+
+import org.eellm.decode.cache.Frontier;
+import org.eellm.decode.cache.SequenceCache;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.Head;
+
+/**
+ * A text in the making: its tokens, its keys and values, its hidden states and what has been handed
+ * out. How its tokens come about is its {@link Strategy}'s to say.
+ */
+public final class Sequence implements AutoCloseable {
+  private final Job job;
+  private final SequenceCache cache;
+  private final Strategy strategy;
+  private final Tokens tokens;
+  private final Frontier frontier;
+  private final Delivery delivery;
+  private final int lastHead;
+  private final boolean[] uses; // by index of the head
+
+  /**
+   * @param cache with room for all positions; closed with this
+   * @param reused positions whose keys and values are there already: fewer than the prompt has
+   */
+  public Sequence(Job job, ModelRunner runner, SequenceCache cache, int reused, Strategy strategy) {
+    this.job = job;
+    this.cache = cache;
+    this.strategy = strategy;
+    Request request = job.request();
+    tokens = new Tokens(request.prompt(), request.prompt().size() + request.maxTokens());
+    frontier = new Frontier(runner, job.heads(), reused);
+    delivery = new Delivery(job, reused);
+    lastHead = job.heads().getLast().index();
+    uses = new boolean[lastHead + 1];
+    job.heads().forEach(head -> uses[head.index()] = true);
+  }
+
+  public Job job() {
+    return job;
+  }
+
+  Request request() {
+    return job.request();
+  }
+
+  public SequenceCache cache() {
+    return cache;
+  }
+
+  public Strategy strategy() {
+    return strategy;
+  }
+
+  public Tokens tokens() {
+    return tokens;
+  }
+
+  public Frontier frontier() {
+    return frontier;
+  }
+
+  public Delivery delivery() {
+    return delivery;
+  }
+
+  public boolean uses(Head head) {
+    return head.index() < uses.length && uses[head.index()];
+  }
+
+  /** Whether no further head is to be asked for this head's token. */
+  boolean isLast(Head head) {
+    return head.index() == lastHead;
+  }
+
+  /** How many of its positions are next to go in. */
+  public int waiting() {
+    return tokens.size() - frontier.embedded();
+  }
+
+  /** Whether prompt is left to go in beside the last token, which a step may do in parts. */
+  public boolean inPrompt() {
+    return frontier.embedded() < tokens.promptSize();
+  }
+
+  /**
+   * Starts a step: the next rows move.
+   *
+   * @param count at most {@link #waiting}
+   */
+  public void next(int count) {
+    frontier.embed(count);
+    strategy.begin(this);
+  }
+
+  /** Whether the newest token is among the rows that move, so that a next one may come out. */
+  boolean movesNewest() {
+    return frontier.moving().end() == tokens.size();
+  }
+
+  /** Tells that the moving rows have passed all layers. */
+  public void completed() {
+    // The newest token may have come since; and rows may have been taken back.
+    frontier.complete(Math.min(frontier.moving().end(), tokens.size() - 1));
+  }
+
+  /** Forgets hidden states, keys and values of positions whose tokens have been taken back. */
+  void rollBack() {
+    frontier.rollBack(tokens.size() - 1); // the newest token has yet to go in
+  }
+
+  /**
+   * Hands out a token, and adds it.
+   *
+   * @param isDraft whether it was a draft
+   */
+  void emit(Prediction prediction, int id, boolean isDraft) {
+    GeneratedToken token = token(prediction, id, isDraft);
+    tokens.append(id);
+    delivery.add(token);
+  }
+
+  /** An id, and what a head predicts of it. */
+  GeneratedToken token(Prediction prediction, int id, boolean isDraft) {
+    return new GeneratedToken(
+        id,
+        prediction.head().name(),
+        prediction.head().layer(),
+        prediction.maxProbability(),
+        prediction.logProbability(id),
+        isDraft,
+        prediction.top(request().alternatives()));
+  }
+
+  @Override
+  public void close() {
+    cache.close();
+    frontier.close();
+  }
+}

@@ -1,0 +1,106 @@
+package org.eellm.decode.strategy;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.decode.speculate.DraftPlan;
+import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
+
+/**
+ * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
+ * full model judges them. Drafts are tokens of the sequence until then; what the full model takes
+ * back has never been handed out, and its keys and values are overwritten by what comes in its
+ * place.
+ *
+ * <p>The prompt passes all layers, and the first token is the full model's.
+ */
+final class SpeculativeStrategy implements Strategy {
+  private final DraftPlan plan;
+  private final List<Integer> drafts = new ArrayList<>();
+  private boolean asking;
+  private boolean drafted; // in this step
+
+  SpeculativeStrategy(DraftPlan plan) {
+    this.plan = plan;
+  }
+
+  @Override
+  public void prepare(Sequence sequence) {
+    if (drafts.isEmpty() && !sequence.inPrompt()) {
+      int count = plan.begin(sequence.tokens(), room(sequence));
+      for (int i = 0; i < count; i++) {
+        draft(sequence, plan.lookUp(i));
+      }
+    }
+  }
+
+  private void draft(Sequence sequence, int id) {
+    drafts.add(id);
+    sequence.tokens().append(id);
+  }
+
+  @Override
+  public void begin(Sequence sequence) {
+    asking = sequence.movesNewest();
+    drafted = false;
+  }
+
+  @Override
+  public int asked(Sequence sequence, Head head) {
+    if (!asking) {
+      return 0;
+    }
+    if (sequence.isLast(head)) {
+      return drafts.size() + 1;
+    }
+    return mayDraft(sequence) && plan.asks(head, drafts.size()) ? 1 : 0;
+  }
+
+  @Override
+  public boolean drafts(Sequence sequence, Head head) {
+    return !sequence.isLast(head);
+  }
+
+  private boolean mayDraft(Sequence sequence) {
+    return sequence.delivery().count() > 0 && drafts.size() < room(sequence);
+  }
+
+  /** The full model adds a token of its own to those it confirms; all have to be asked for. */
+  private static int room(Sequence sequence) {
+    return sequence.request().maxTokens() - sequence.delivery().count() - 1;
+  }
+
+  @Override
+  public void onPredictions(Sequence sequence, List<Prediction> predictions) {
+    Prediction first = predictions.getFirst();
+    if (sequence.isLast(first.head())) {
+      judge(sequence, predictions);
+    } else if (plan.goesOn(first)) {
+      draft(sequence, sequence.request().sampler().next(first));
+      drafted = true;
+    }
+  }
+
+  /** Hands out what holds of the drafts, and the full model's token behind. */
+  private void judge(Sequence sequence, List<Prediction> predictions) {
+    sequence.delivery().countDrafted(drafts.size());
+    sequence.tokens().truncate(sequence.tokens().size() - drafts.size());
+    int confirmed = 0;
+    boolean holds = true;
+    for (int i = 0; i < predictions.size() && holds && !sequence.delivery().finished(); i++) {
+      Prediction prediction = predictions.get(i);
+      int id = sequence.request().sampler().next(prediction);
+      holds = i < drafts.size() && id == drafts.get(i);
+      confirmed += holds ? 1 : 0;
+      sequence.emit(prediction, id, holds);
+    }
+    plan.judged(drafts.size(), confirmed);
+    drafts.clear();
+    sequence.rollBack();
+  }
+
+  @Override
+  public Course atTap(Sequence sequence, int rows, int maxPending) {
+    return drafted || !asking && rows < maxPending ? Course.WAIT : Course.GO_ON;
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * What becomes of a sequence's next token: early exit, speculation, scoring, beams, pipelined
+ * exits.
+ */
+@NullMarked
+package org.eellm.decode.strategy;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,35 @@
+package org.eellm.decode.token;
+
+import java.util.List;
+
+/**
+ * A token and where it came from.
+ *
+ * @param head name of the head it left at: {@code exit_6} or {@code final}
+ * @param layer the head's, from 1; for the final head the number of layers
+ * @param confidence the head's largest probability
+ * @param logProbability natural logarithm of the head's probability of this id, before temperature
+ *     and all other settings of the sampler
+ * @param drafted whether it was a draft, which the head confirmed
+ * @param alternatives the head's most probable ids, best first, as many as the request asks for
+ */
+public record GeneratedToken(
+    int id,
+    String head,
+    int layer,
+    double confidence,
+    double logProbability,
+    boolean drafted,
+    List<Alternative> alternatives) {
+
+  /**
+   * What the head might have said.
+   *
+   * @param logProbability as the token's
+   */
+  public record Alternative(int id, double logProbability) {}
+
+  public GeneratedToken {
+    alternatives = List.copyOf(alternatives);
+  }
+}

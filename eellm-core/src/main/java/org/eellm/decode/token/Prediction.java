@@ -1,0 +1,122 @@
+package org.eellm.decode.token;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.decode.engine.HeadOutput;
+import org.eellm.model.Head;
+
+/**
+ * What a head predicts of a sequence's next token. Each figure is computed when first asked for,
+ * for all sequences of the batch at once. Valid while the policy, or the sampler, that it was given
+ * to runs.
+ */
+public final class Prediction {
+  private final HeadOutput output;
+  private final int row;
+  private final Tokens tokens;
+  private final List<Prediction> earlier; // and later ones, as they come
+  private final int earlierCount;
+
+  /**
+   * @param earlier of the same token; those to come may be added to it
+   */
+  public Prediction(HeadOutput output, int row, Tokens tokens, List<Prediction> earlier) {
+    this(output, row, tokens, earlier, earlier.size());
+  }
+
+  private Prediction(
+      HeadOutput output, int row, Tokens tokens, List<Prediction> earlier, int earlierCount) {
+    this.output = output;
+    this.row = row;
+    this.tokens = tokens;
+    this.earlier = earlier;
+    this.earlierCount = earlierCount;
+  }
+
+  /** Who predicts it. */
+  public Head head() {
+    return output.head();
+  }
+
+  /** Where the predicted token will stand, from 0. */
+  public int position() {
+    return tokens.size();
+  }
+
+  /** How many tokens have been generated before it. */
+  public int step() {
+    return tokens.size() - tokens.promptSize();
+  }
+
+  /** The sequence so far. */
+  public Tokens tokens() {
+    return tokens;
+  }
+
+  /**
+   * What the shallower heads that were asked predict of the same token, shallowest first. Of those
+   * on other stages of a pipeline, {@link #best} and {@link #maxProbability} are known.
+   */
+  public List<Prediction> earlier() {
+    return List.copyOf(earlier.subList(0, earlierCount));
+  }
+
+  /** The most probable id. */
+  public int best() {
+    return output.best(row);
+  }
+
+  /** The probability of {@link #best}. */
+  public double maxProbability() {
+    return output.maxProbability(row);
+  }
+
+  /** How far the probability of {@link #best} is above the next one's. */
+  public double margin() {
+    return output.margin(row);
+  }
+
+  /** The entropy of the distribution, in nats. */
+  public double entropy() {
+    return output.entropy(row);
+  }
+
+  /** The natural logarithm of an id's probability. */
+  public double logProbability(int id) {
+    return output.logProbability(row, id);
+  }
+
+  /** The most probable ids, best first; as many as there are, at most {@code count}. */
+  public List<GeneratedToken.Alternative> top(int count) {
+    if (count == 0) {
+      return List.of();
+    }
+    List<GeneratedToken.Alternative> top = new ArrayList<>(count);
+    for (HeadOutput.TokenScore score : output.top(row, count)) {
+      top.add(new GeneratedToken.Alternative(score.id(), score.logProbability()));
+    }
+    return top;
+  }
+
+  /** A copy of the logits, [vocabulary]. */
+  public float[] logits() {
+    return output.logits(row);
+  }
+
+  /** The ids that the head was asked for, ascending; all, if there are none. */
+  public int[] listed() {
+    return output.ids();
+  }
+
+  /** A copy of the logits of the listed ids, in their order. */
+  public float[] listedLogits() {
+    return output.listedLogits(row);
+  }
+
+  /** The same with all logits divided by a temperature; a positive number. */
+  public Prediction tempered(double temperature) {
+    return temperature == 1
+        ? this
+        : new Prediction(output.tempered(temperature), row, tokens, earlier, earlierCount);
+  }
+}

@@ -1,0 +1,22 @@
+package org.eellm.decode.token;
+
+/** Hears of every token as soon as it leaves the model. */
+@FunctionalInterface
+public interface TokenListener {
+
+  /** Whether a sequence goes on. */
+  enum Reaction {
+    CONTINUE,
+    STOP
+  }
+
+  /**
+   * @param request position of its request, from 0
+   */
+  Reaction onToken(int request, GeneratedToken token);
+
+  /** Hears all and stops nothing. */
+  static TokenListener none() {
+    return (request, token) -> Reaction.CONTINUE;
+  }
+}

@@ -1,0 +1,70 @@
+package org.eellm.decode.token;
+
+import java.util.Arrays;
+import java.util.List;
+
+/** The ids of a sequence so far, prompt and generated. */
+public final class Tokens {
+  private final int[] ids;
+  private final int promptSize;
+  private int size;
+
+  /** A prompt, with room for {@code capacity} ids in all. */
+  public Tokens(List<Integer> prompt, int capacity) {
+    this(new int[capacity], prompt.size(), 0);
+    prompt.forEach(this::append);
+  }
+
+  private Tokens(int[] ids, int promptSize, int size) {
+    this.ids = ids;
+    this.promptSize = promptSize;
+    this.size = size;
+  }
+
+  public void append(int id) {
+    ids[size++] = id;
+  }
+
+  /** Takes back all but the first {@code count} ids. */
+  public void truncate(int count) {
+    size = count;
+  }
+
+  /** The first {@code count} ids; valid until these change. */
+  public Tokens first(int count) {
+    return count == size ? this : new Tokens(ids, promptSize, count);
+  }
+
+  /** The ids of positions from {@code first} up to {@code end}, without it. */
+  public List<Integer> range(int first, int end) {
+    return Arrays.stream(ids, first, end).boxed().toList();
+  }
+
+  /** The same as an array. */
+  public int[] ids(int first, int end) {
+    return Arrays.copyOfRange(ids, first, end);
+  }
+
+  /** Number of ids of the prompt, with which these begin. */
+  public int promptSize() {
+    return promptSize;
+  }
+
+  /** Number of ids that there is room for. */
+  public int capacity() {
+    return ids.length;
+  }
+
+  /** Number of ids. */
+  public int size() {
+    return size;
+  }
+
+  /** The id at a position, from 0. */
+  public int get(int position) {
+    if (position >= size) {
+      throw new IndexOutOfBoundsException(position);
+    }
+    return ids[position];
+  }
+}

@@ -1,0 +1,241 @@
+package org.eellm.distributed;
+
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Device;
+import org.eellm.distributed.launch.RankPlace;
+import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.tensor.Torch;
+
+/**
+ * One rank's view of all ranks: its place in the {@link Mesh}, and the groups it belongs to.
+ *
+ * <p>The same code runs with one rank ({@link #alone}), with ranks as threads ({@link InProcess}),
+ * and with a process a rank on any number of machines ({@link #connect}). A world, its groups and
+ * its operations belong to the thread that made it.
+ */
+public final class World implements AutoCloseable {
+  /** How long the rank that holds the board waits at the end for the others to need it no more. */
+  private static final Duration GRACE = Duration.ofSeconds(5);
+
+  private final Mesh mesh;
+  private final int rank;
+  private Optional<Device> device; // the CPU, where libtorch has not been asked for it yet
+  private final Optional<Connected> connected;
+  private final Communicator all;
+  private final Communicator tp;
+  private final Communicator dp;
+  private final Communicator pp;
+  private final Map<List<Integer>, Communicator> stages = new HashMap<>();
+
+  /** What a world of several ranks has and a world of one has not. */
+  private record Connected(
+      Engine engine, Watch watch, Board board, boolean hosts, Duration timeout) {}
+
+  private World(Optional<Device> device) {
+    this.mesh = Mesh.ONE;
+    this.rank = 0;
+    this.device = device;
+    connected = Optional.empty();
+    all = Communicator.alone();
+    tp = Communicator.alone();
+    dp = Communicator.alone();
+    pp = Communicator.alone();
+  }
+
+  private World(Mesh mesh, int rank, Connected connected) {
+    this.mesh = mesh;
+    this.rank = rank;
+    this.device = Optional.of(connected.engine().device());
+    this.connected = Optional.of(connected);
+    Coordinate here = mesh.coordinate(rank);
+    List<Integer> everyone = IntStream.range(0, mesh.size()).boxed().toList();
+    all = group("all ranks", everyone);
+    tp = group("tp", mesh.alongTp(here));
+    dp = group("dp", mesh.alongDp(here));
+    pp = group("pp", mesh.alongPp(here));
+  }
+
+  /** The world of a single rank, on the CPU; without libtorch until it is used. */
+  public static World alone() {
+    return new World(Optional.empty());
+  }
+
+  /**
+   * Joins the world of {@code place.size()} ranks: waits until all have come, and connects them.
+   *
+   * @param place from {@link RankPlace#detect}
+   * @param timeout how long ranks may take to come, and any operation to be done
+   * @throws DistributedException if the mesh has not as many ranks, or if some do not come
+   */
+  public static World connect(RankPlace place, Mesh mesh, Duration timeout, Transport transport) {
+    mesh.requireSize(place.size());
+    if (mesh.size() == 1) {
+      return transport == Transport.GLOO ? alone() : new World(Optional.of(retained(Torch.cuda())));
+    }
+    boolean hosts = place.rank() == 0 && place.board() instanceof BoardHost.RankZero;
+    Board board =
+        switch (place.board()) {
+          case BoardHost.RankZero() when hosts -> Board.host(place.host(), place.port(), timeout);
+          case BoardHost.RankZero() -> Board.open(place.host(), place.port(), "", timeout);
+          case BoardHost.Launcher(int attempt) ->
+              Board.open(place.host(), place.port(), "eellm/" + attempt + "/", timeout);
+        };
+    Engine engine =
+        switch (transport) {
+          case GLOO -> GlooEngine.towards(board);
+          case NCCL -> new NcclEngine(place.localRank(), timeout);
+        };
+    return join(board, hosts, engine, mesh, place.rank(), timeout);
+  }
+
+  /** Joins as a rank of this process, whose board is held by somebody else. */
+  static World join(Board board, Mesh mesh, int rank, Duration timeout) {
+    GlooEngine engine = GlooEngine.towards(board);
+    return join(board.again(), false, engine, mesh, rank, timeout);
+  }
+
+  private static World join(
+      Board board, boolean hosts, Engine engine, Mesh mesh, int rank, Duration timeout) {
+    Watch watch = Watch.start(board.again(), mesh, rank, timeout);
+    return new World(mesh, rank, new Connected(engine, watch, board, hosts, timeout));
+  }
+
+  /** The mesh of all ranks. */
+  public Mesh mesh() {
+    return mesh;
+  }
+
+  /** This rank. */
+  public int rank() {
+    return rank;
+  }
+
+  /** Where this rank is in the mesh. */
+  public Coordinate coordinate() {
+    return mesh.coordinate(rank);
+  }
+
+  /** How long any operation between ranks may take; nothing in a world of one. */
+  public Duration timeout() {
+    return connected.map(Connected::timeout).orElse(Duration.ZERO);
+  }
+
+  /** The device of this rank's tensors: the CPU, or this rank's own GPU. */
+  public Device device() {
+    if (device.isEmpty()) {
+      device = Optional.of(retained(Torch.cpu()));
+    }
+    return device.get();
+  }
+
+  /** Or a scope around this call would free it. */
+  private static Device retained(Device device) {
+    return device.retainReference();
+  }
+
+  /** All ranks. */
+  public Communicator all() {
+    return all;
+  }
+
+  /** The ranks that share this one's layers and samples; {@code tp} is the rank in it. */
+  public Communicator tp() {
+    return tp;
+  }
+
+  /** The ranks with the same parameters; {@code dp} is the rank in it. */
+  public Communicator dp() {
+    return dp;
+  }
+
+  /** The stages of this rank's pipeline; the stage is the rank in it. */
+  public Communicator pp() {
+    return pp;
+  }
+
+  /**
+   * Some stages of this rank's pipeline. Each of them calls this, and in the same order where it
+   * belongs to several; asked again for the same ones, it is the same group. This world closes it.
+   *
+   * @param members stages, this rank's among them; the rank in the group is the index here
+   */
+  public Communicator stages(List<Integer> members) {
+    Coordinate here = coordinate();
+    if (!members.contains(here.pp())) {
+      throw new DistributedException(
+          "stages " + members + " asked for by stage " + here.pp() + ", which is none of them");
+    }
+    List<Integer> ranks =
+        members.stream()
+            .map(stage -> mesh.rank(new Coordinate(here.tp(), here.dp(), stage)))
+            .toList();
+    // A second group of the same name would find the first one's addresses on the board.
+    return stages.computeIfAbsent(List.copyOf(members), _ -> group("stages " + members, ranks));
+  }
+
+  /**
+   * Connects the stages of this rank's pipeline, of which there are several, for letters; each of
+   * them calls this. The rank in the mail is the stage. The caller closes it.
+   */
+  public Mail stageMail() {
+    Connected how = connected.orElseThrow();
+    Group stages = Group.of("pp", mesh.alongPp(coordinate()), rank);
+    return Mail.connect(pp, stages, mesh, how.board().localAddress(), how.watch(), how.timeout());
+  }
+
+  private Communicator group(String name, List<Integer> ranks) {
+    return connected
+        .filter(_ -> ranks.size() > 1)
+        .<Communicator>map(
+            how ->
+                new BackendCommunicator(
+                    Group.of(name, ranks, rank),
+                    mesh,
+                    how.engine(),
+                    how.watch(),
+                    how.board(),
+                    how.timeout()))
+        .orElseGet(Communicator::alone);
+  }
+
+  /**
+   * Lets the other ranks know that this one has failed, so that their messages name it and its
+   * reason. To be followed by {@link #close}.
+   */
+  public void fail(Throwable reason) {
+    connected.ifPresent(how -> how.watch().fail(Torch.firstLine(reason)));
+  }
+
+  /**
+   * Leaves the world. Operations under way are given up, here and on the other ranks: after a
+   * failure they end soon, too.
+   */
+  @Override
+  public void close() {
+    connected.ifPresent(how -> how.watch().leave());
+    stages.values().forEach(Communicator::close);
+    pp.close();
+    dp.close();
+    tp.close();
+    all.close();
+    if (connected.isPresent()) {
+      disconnect(connected.get());
+    } else if (device.isPresent()) { // no lambda, which would need libtorch's classes
+      device.get().releaseReference();
+    }
+  }
+
+  private static void disconnect(Connected how) {
+    if (how.hosts()) {
+      how.watch().awaitOthersEnd(GRACE);
+    }
+    how.watch().close();
+    how.board().close();
+    how.engine().close();
+  }
+}

@@ -1,0 +1,334 @@
+package org.eellm.distributed.launch;
+
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.lang.management.ManagementFactory;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
+import org.eellm.distributed.DistributedException;
+
+/**
+ * Starts the ranks of one machine as processes of this same program, and looks after them until all
+ * have ended.
+ *
+ * <p>Each finds its place in torchrun's variables. Rank 0's stdout becomes this process's; every
+ * other line is told with its rank in front. When a rank fails, the others are ended and, where
+ * that is allowed, all are started again.
+ */
+public final class LocalLauncher {
+  /** Set for every rank: a launcher looks after it. */
+  public static final String VARIABLE = "EELLM_LAUNCHER";
+
+  public static final String LOOPBACK = "127.0.0.1";
+
+  /** The exit code of wrong use, which no restart mends. */
+  private static final int USAGE = 2;
+
+  /** Between asking a process to end and killing it. */
+  private static final Duration GRACE = Duration.ofSeconds(10);
+
+  private static final int FIRST_SIGNAL = 128;
+
+  /** Begins a line that says why a command failed. */
+  private static final String ERROR = "eellm: ";
+
+  /** How the launcher script keeps big buffers in the process; see {@code eellm}. */
+  private static final Map<String, String> MEMORY =
+      Map.of(
+          "MALLOC_MMAP_MAX_", "0",
+          "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1",
+          "MALLOC_TRIM_THRESHOLD_", "8589934592",
+          "MALLOC_ARENA_MAX", "1");
+
+  private final int ranks;
+  private final PrintWriter out;
+  private final PrintWriter err;
+  private final List<Rank> running = new ArrayList<>();
+  private final BlockingQueue<Ended> ended = new LinkedBlockingQueue<>();
+  private int stops;
+
+  /** A process, the threads that read its output, and the last error it told. */
+  private record Rank(
+      int number, Process process, List<Thread> pumps, AtomicReference<String> error) {
+
+    /** Through the handle: {@link Process#destroy} closes the streams, and last words are lost. */
+    void terminate() {
+      process.toHandle().destroy();
+    }
+
+    void kill() {
+      process.toHandle().destroyForcibly();
+    }
+  }
+
+  private record Ended(Rank rank, int exitCode) {}
+
+  /**
+   * A launcher, of which nothing runs yet.
+   *
+   * @param ranks how many processes to start
+   * @param out gets what rank 0 writes to stdout
+   * @param err gets all other lines, and what the launcher itself has to say
+   */
+  public LocalLauncher(int ranks, PrintWriter out, PrintWriter err) {
+    if (ranks < 1) {
+      throw new DistributedException("ranks: " + ranks + ": start at least 1");
+    }
+    this.ranks = ranks;
+    this.out = out;
+    this.err = err;
+  }
+
+  /**
+   * The command that runs a class of this program, with this process's own options and class path,
+   * and with its share of the processors.
+   */
+  public static List<String> sameProgram(String mainClass, List<String> arguments, int ranks) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+        .filter(option -> !option.startsWith("-agentlib:jdwp")) // Ranks cannot share its port.
+        .forEach(command::add);
+    command.add("-XX:ActiveProcessorCount=" + share(ranks));
+    command.add("-cp");
+    command.add(System.getProperty("java.class.path"));
+    command.add(mainClass);
+    command.addAll(arguments);
+    return command;
+  }
+
+  private static int share(int ranks) {
+    return Math.max(1, Runtime.getRuntime().availableProcessors() / ranks);
+  }
+
+  /**
+   * Runs all ranks to their end.
+   *
+   * @param command the command of the ranks of attempt 0, 1, ...
+   * @param maxRestarts how often to start all again after one has failed
+   * @return 0 if all ranks returned that, otherwise the exit code of the first that did not
+   */
+  public int run(IntFunction<List<String>> command, int maxRestarts) {
+    for (int attempt = 0; ; attempt++) {
+      Optional<Ended> failure = runOnce(command.apply(attempt));
+      if (failure.isEmpty()) {
+        return 0;
+      }
+      Ended first = failure.get();
+      boolean again = attempt < maxRestarts && first.exitCode() != USAGE && !isStopping();
+      tell(
+          "%srank %d %s%s; %s"
+              .formatted(
+                  ERROR,
+                  first.rank().number(),
+                  describe(first.exitCode()),
+                  first.rank().error().get(),
+                  again
+                      ? "starting all ranks again (%d of %d)".formatted(attempt + 1, maxRestarts)
+                      : "all ranks have ended"));
+      if (!again) {
+        return first.exitCode();
+      }
+    }
+  }
+
+  /**
+   * Asks all ranks to end in good order (SIGTERM), and starts them no more. From the second call
+   * on, they have little time for it.
+   */
+  public synchronized void stop() {
+    stops++;
+    running.forEach(Rank::terminate);
+  }
+
+  private synchronized boolean isStopping() {
+    return stops > 0;
+  }
+
+  private synchronized boolean isStoppingAtOnce() {
+    return stops > 1;
+  }
+
+  /** Runs the ranks once; the first that failed, if one did. */
+  private Optional<Ended> runOnce(List<String> command) {
+    try {
+      start(command);
+      return supervise();
+    } catch (IOException e) {
+      throw new DistributedException("cannot start a rank: " + e.getMessage(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new DistributedException("interrupted while ranks were running", e);
+    } finally {
+      endAll();
+    }
+  }
+
+  private synchronized void start(List<String> command) throws IOException {
+    int port = freePort();
+    for (int rank = 0; rank < ranks; rank++) {
+      ProcessBuilder builder = new ProcessBuilder(command);
+      Map<String, String> environment = builder.environment();
+      MEMORY.forEach(environment::putIfAbsent);
+      environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(ranks)));
+      environment.put("RANK", Integer.toString(rank));
+      environment.put("WORLD_SIZE", Integer.toString(ranks));
+      environment.put("LOCAL_RANK", Integer.toString(rank));
+      environment.put("LOCAL_WORLD_SIZE", Integer.toString(ranks));
+      environment.put("MASTER_ADDR", LOOPBACK);
+      environment.put("MASTER_PORT", Integer.toString(port));
+      environment.remove("TORCHELASTIC_USE_AGENT_STORE");
+      environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
+      builder.redirectInput(new File("/dev/null"));
+      Process process = builder.start();
+      Rank started = watch(rank, process);
+      running.add(started);
+      daemon(() -> awaitEnd(started));
+    }
+    if (isStopping()) {
+      running.forEach(Rank::terminate);
+    }
+  }
+
+  /** A port nobody listens on; somebody else may take it meanwhile, but that is rare. */
+  private static int freePort() throws IOException {
+    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.ofLiteral(LOOPBACK))) {
+      return socket.getLocalPort();
+    }
+  }
+
+  private Rank watch(int number, Process process) {
+    String prefix = "[rank " + number + "] ";
+    AtomicReference<String> error = new AtomicReference<>("");
+    Thread stdout =
+        pump(
+            process.getInputStream(),
+            line -> {
+              if (number == 0) {
+                out.println(line);
+                out.flush();
+              } else {
+                tell(prefix + line);
+              }
+            });
+    Thread stderr =
+        pump(
+            process.getErrorStream(),
+            line -> {
+              if (line.startsWith(ERROR)) {
+                error.set(" (" + line.substring(ERROR.length()) + ")");
+              }
+              tell(prefix + line);
+            });
+    return new Rank(number, process, List.of(stdout, stderr), error);
+  }
+
+  private static Thread pump(InputStream from, Consumer<String> to) {
+    return daemon(
+        () -> {
+          try (var lines =
+              new BufferedReader(new InputStreamReader(from, StandardCharsets.UTF_8))) {
+            lines.lines().forEach(to);
+          } catch (IOException | UncheckedIOException _) {
+            // The process was killed.
+          }
+        });
+  }
+
+  private void awaitEnd(Rank rank) {
+    try {
+      ended.add(new Ended(rank, rank.process().waitFor()));
+    } catch (InterruptedException _) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** A thread of its own: those of pools shared with the program may all be busy. */
+  private static Thread daemon(Runnable work) {
+    return Thread.ofPlatform().daemon().start(work);
+  }
+
+  private void tell(String line) {
+    err.println(line);
+    err.flush();
+  }
+
+  private Optional<Ended> supervise() throws InterruptedException {
+    Optional<Ended> failure = Optional.empty();
+    int left = ranks;
+    long ending = 0;
+    while (left > 0) {
+      Optional<Ended> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
+      if (next.isPresent()) {
+        left--;
+        joinPumps(next.get().rank());
+        if (next.get().exitCode() != 0 && failure.isEmpty()) {
+          failure = next;
+          terminateAll();
+        }
+      }
+      boolean hasToEnd = failure.isPresent() || isStoppingAtOnce();
+      if (hasToEnd && ending == 0) {
+        ending = System.nanoTime();
+      }
+      if (hasToEnd && Durations.sinceNanos(ending).compareTo(GRACE) > 0) {
+        killAll();
+      }
+    }
+    return failure;
+  }
+
+  private static void joinPumps(Rank rank) throws InterruptedException {
+    for (Thread pump : rank.pumps()) {
+      pump.join(GRACE); // A grandchild may hold the stream open.
+    }
+  }
+
+  private synchronized void terminateAll() {
+    running.forEach(Rank::terminate);
+  }
+
+  private synchronized void killAll() {
+    running.forEach(Rank::kill);
+  }
+
+  private synchronized void endAll() {
+    killAll();
+    running.clear();
+    ended.clear();
+  }
+
+  private static String describe(int exitCode) {
+    if (exitCode <= FIRST_SIGNAL) {
+      return "ended with exit code " + exitCode;
+    }
+    int signal = exitCode - FIRST_SIGNAL;
+    return "was ended by "
+        + switch (signal) {
+          case 2 -> "SIGINT";
+          case 6 -> "SIGABRT";
+          case 9 -> "SIGKILL";
+          case 11 -> "SIGSEGV";
+          case 15 -> "SIGTERM";
+          default -> "signal " + signal;
+        };
+  }
+}

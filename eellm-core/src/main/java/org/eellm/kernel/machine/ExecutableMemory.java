@@ -1,0 +1,65 @@
+package org.eellm.kernel.machine;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.kernel.vector.NativeBuffer;
+
+/** Memory of the process that holds functions of {@link MachineCode}. */
+public final class ExecutableMemory {
+  private static final int READ_EXECUTE = 5;
+  private static final int ALIGNMENT = 64;
+
+  private ExecutableMemory() {}
+
+  /** Whether this is Linux on an x86-64 processor that has an instruction. */
+  public static boolean has(String processorFlag) {
+    return System.getProperty("os.name").equals("Linux")
+        && System.getProperty("os.arch").equals("amd64")
+        && ProcessorFlags.all().contains(processorFlag);
+  }
+
+  /**
+   * Stores functions for good, on Linux.
+   *
+   * @return their addresses; nothing where the system gives no executable memory
+   */
+  public static Optional<MemorySegment[]> store(List<byte[]> functions) {
+    int room = functions.stream().mapToInt(code -> aligned(code.length)).sum();
+    Linker linker = Linker.nativeLinker();
+    MethodHandle protect =
+        linker.downcallHandle(
+            linker.defaultLookup().findOrThrow("mprotect"),
+            FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
+    long start = NativeBuffer.allocate(room).address();
+    MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
+    MemorySegment[] addresses = new MemorySegment[functions.size()];
+    long offset = 0;
+    for (int i = 0; i < addresses.length; i++) {
+      byte[] code = functions.get(i);
+      MemorySegment.copy(code, 0, memory, JAVA_BYTE, offset, code.length);
+      addresses[i] = MemorySegment.ofAddress(start + offset);
+      offset += aligned(code.length);
+    }
+    try {
+      return (int) protect.invokeExact(start, (long) room, READ_EXECUTE) == 0
+          ? Optional.of(addresses)
+          : Optional.empty();
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("mprotect", e);
+    }
+  }
+
+  private static int aligned(int bytes) {
+    return Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+  }
+}

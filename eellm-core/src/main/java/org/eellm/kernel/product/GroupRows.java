@@ -1,0 +1,110 @@
+package org.eellm.kernel.product;
+
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicIntegerArray;
+import org.eellm.kernel.vector.NativeBuffer;
+
+/**
+ * Rows x [rows, in] rounded to 8 bits in groups, for weights that share scales in the same groups:
+ * {@code x = scale q} with {@code |q| <= 127} and {@code scale = max |x| / 127} of the group. A row
+ * is {@code [in / group]} of what the weights' offset from 0 adds for 4 bits, negative: {@code -8
+ * sum q}; the q; the scale. For machine code that takes {@link #MORE_UNITS} numbers of 32 bits
+ * beside the bytes; for the Vector API all is float32.
+ */
+final class GroupRows implements AutoCloseable {
+  /** Numbers of 32 bits in a group beside its q. */
+  static final int MORE_UNITS = 2;
+
+  private final int in;
+  private final int group;
+  private final int groups; // of a row
+  private final int units; // of 32 bits, of a row
+  private final Optional<NativeBuffer> bytes; // [rows, units]
+  private final float[] floats; // [rows, units]
+  private final float[] pieces; // [rows, groups, group], of groups that come in pieces
+  private final AtomicIntegerArray counts; // of numbers among the pieces, by row and group
+
+  /**
+   * Room for rows.
+   *
+   * @param vectors whether they are for the Vector API
+   */
+  GroupRows(int capacity, int in, int group, boolean vectors) {
+    this.in = in;
+    this.group = group;
+    groups = Math.ceilDiv(in, group);
+    units = groups * (MORE_UNITS + (vectors ? group : group / 4));
+    bytes = vectors ? Optional.empty() : Optional.of(NativeBuffer.allocate(4L * capacity * units));
+    floats = new float[vectors ? capacity * units : 0];
+    pieces = new float[capacity * groups * group];
+    counts = new AtomicIntegerArray(capacity * groups);
+  }
+
+  /** Begins anew, with so many rows. */
+  void begin(int rows) {
+    for (int i = 0; i < rows * groups; i++) {
+      counts.setPlain(i, 0);
+    }
+  }
+
+  /** Of 32 bits, of a row. */
+  int units() {
+    return units;
+  }
+
+  /** Address of a row for machine code. */
+  long row(int row) {
+    return bytes.orElseThrow().address() + 4L * row * units;
+  }
+
+  /** The rows for the Vector API. */
+  float[] floats() {
+    return floats;
+  }
+
+  /**
+   * Writes numbers of a row. A group is rounded when its last number has come.
+   *
+   * @param column of the first
+   */
+  void put(int row, int column, float[] values, int from, int count) {
+    int end = column + count;
+    int firstWhole = Math.ceilDiv(column, group);
+    int wholes = Math.max(0, end / group - firstWhole);
+    int wholeEnd = (firstWhole + wholes) * group;
+    if (wholes > 0) {
+      round(values, from + firstWhole * group - column, row, firstWhole, wholes);
+    }
+    if (column < firstWhole * group) {
+      putPiece(row, column, values, from, Math.min(end, firstWhole * group) - column);
+    }
+    if (end > wholeEnd && end > firstWhole * group) {
+      putPiece(row, wholeEnd, values, from + wholeEnd - column, end - wholeEnd);
+    }
+  }
+
+  private void putPiece(int row, int column, float[] values, int from, int count) {
+    int at = column / group;
+    int first = (row * groups + at) * group;
+    System.arraycopy(values, from, pieces, first + column % group, count);
+    int all = Math.min(group, in - at * group);
+    if (counts.addAndGet(row * groups + at, count) == all) {
+      counts.set(row * groups + at, 0);
+      round(pieces, first, row, at, 1);
+    }
+  }
+
+  private void round(float[] values, int from, int row, int first, int count) {
+    int at = row * units + first * (units / groups);
+    if (bytes.isPresent()) {
+      GroupRounding.store(values, from, group, count, bytes.get().address() + 4L * at);
+    } else {
+      GroupRounding.round(values, from, group, count, floats, at);
+    }
+  }
+
+  @Override
+  public void close() {
+    bytes.ifPresent(NativeBuffer::close);
+  }
+}

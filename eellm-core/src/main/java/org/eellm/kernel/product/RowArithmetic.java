@@ -1,0 +1,280 @@
+package org.eellm.kernel.product;
+
+import static org.eellm.kernel.vector.Lanes.BYTES;
+import static org.eellm.kernel.vector.Lanes.FLOATS;
+import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.Lanes.ORDER;
+import static org.eellm.kernel.vector.Lanes.WIDTH;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.weight.PackedMatrix;
+
+/**
+ * Residuals, biases and activation functions on a few numbers of a row. What works on vectors is
+ * written out (see {@link Lanes}).
+ */
+public final class RowArithmetic {
+  private static final float SQRT_HALF = 0.70710678f;
+  private static final float TWICE_SQRT_2_OVER_PI = 2 * 0.79788456f;
+  private static final float CUBE = 0.044715f;
+
+  // Of exp: see Lanes.
+  private static final float LOWEST = -87.3f;
+  private static final float HIGHEST = 88.3f;
+  private static final float LOG2_E = 1.44269504f;
+  private static final float ROUND = 12582912f;
+  private static final float LN_2_HIGH = -0.693359375f;
+  private static final float LN_2_LOW = 2.12194440e-4f;
+  private static final float C7 = 1.9875691500e-4f;
+  private static final float C6 = 1.3981999507e-3f;
+  private static final float C5 = 8.3334519073e-3f;
+  private static final float C4 = 4.1665795894e-2f;
+  private static final float C3 = 1.6666665459e-1f;
+  private static final float C2 = 5.0000001201e-1f;
+
+  private RowArithmetic() {}
+
+  /** Copies float32 numbers. */
+  public static void copy(long x, long to, int count) {
+    MemorySegment.copy(MEMORY, x, MEMORY, to, 4L * count);
+  }
+
+  /** Reads float32 numbers into an array. */
+  public static void read(long x, float[] to, int at, int count) {
+    MemorySegment.copy(MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, x, to, at, count);
+  }
+
+  /** Writes float32 numbers of an array. */
+  public static void write(float[] x, int from, long to, int count) {
+    MemorySegment.copy(x, from, MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, to, count);
+  }
+
+  /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
+  public static void turn(
+      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
+    int whole = count - count % WIDTH;
+    int pairs = count - count % (2 * WIDTH);
+    for (int i = 0; i < pairs; i += 2 * WIDTH) {
+      FloatVector cos = FloatVector.fromArray(FLOATS, cosines, from + i);
+      FloatVector sin = FloatVector.fromArray(FLOATS, sines, from + i);
+      FloatVector a = FloatVector.fromArray(FLOATS, x, first + i);
+      FloatVector b = FloatVector.fromArray(FLOATS, x, second + i);
+      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i);
+      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i);
+      cos = FloatVector.fromArray(FLOATS, cosines, from + i + WIDTH);
+      sin = FloatVector.fromArray(FLOATS, sines, from + i + WIDTH);
+      a = FloatVector.fromArray(FLOATS, x, first + i + WIDTH);
+      b = FloatVector.fromArray(FLOATS, x, second + i + WIDTH);
+      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i + WIDTH);
+      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i + WIDTH);
+    }
+    for (int i = pairs; i < whole; i += WIDTH) {
+      FloatVector cos = FloatVector.fromArray(FLOATS, cosines, from + i);
+      FloatVector sin = FloatVector.fromArray(FLOATS, sines, from + i);
+      FloatVector a = FloatVector.fromArray(FLOATS, x, first + i);
+      FloatVector b = FloatVector.fromArray(FLOATS, x, second + i);
+      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i);
+      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i);
+    }
+    for (int i = whole; i < count; i++) {
+      float cos = cosines[from + i];
+      float sin = sines[from + i];
+      float a = x[first + i];
+      float b = x[second + i];
+      x[first + i] = a * cos - b * sin;
+      x[second + i] = b * cos + a * sin;
+    }
+  }
+
+  /** Adds float32 numbers to others. */
+  public static void add(long x, long to, int count) {
+    int whole = count - count % WIDTH;
+    int fours = count - count % (4 * WIDTH);
+    for (int i = 0; i < fours; i += 4 * WIDTH) {
+      long a = x + 4L * i;
+      long b = to + 4L * i;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += BYTES;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += BYTES;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += BYTES;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, a, ORDER))
+          .intoMemorySegment(MEMORY, b, ORDER);
+    }
+    for (int i = fours; i < whole; i += WIDTH) {
+      long b = to + 4L * i;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER))
+          .intoMemorySegment(MEMORY, b, ORDER);
+    }
+    for (int i = whole; i < count; i++) {
+      float sum = Lanes.getFloat(to + 4L * i) + Lanes.getFloat(x + 4L * i);
+      Lanes.putFloat(sum, to + 4L * i);
+    }
+  }
+
+  /** Adds float32 numbers of an array to others. */
+  public static void add(float[] x, int from, long to, int count) {
+    int whole = count - count % WIDTH;
+    int fours = count - count % (4 * WIDTH);
+    for (int i = 0; i < fours; i += 4 * WIDTH) {
+      int a = from + i;
+      long b = to + 4L * i;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromArray(FLOATS, x, a))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += WIDTH;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromArray(FLOATS, x, a))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += WIDTH;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromArray(FLOATS, x, a))
+          .intoMemorySegment(MEMORY, b, ORDER);
+      a += WIDTH;
+      b += BYTES;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromArray(FLOATS, x, a))
+          .intoMemorySegment(MEMORY, b, ORDER);
+    }
+    for (int i = fours; i < whole; i += WIDTH) {
+      long b = to + 4L * i;
+      FloatVector.fromMemorySegment(FLOATS, MEMORY, b, ORDER)
+          .add(FloatVector.fromArray(FLOATS, x, from + i))
+          .intoMemorySegment(MEMORY, b, ORDER);
+    }
+    for (int i = whole; i < count; i++) {
+      Lanes.putFloat(Lanes.getFloat(to + 4L * i) + x[from + i], to + 4L * i);
+    }
+  }
+
+  // What follows takes whole blocks of outputs, of which there are a multiple of all widths.
+
+  /** {@code silu(gate) * up}. */
+  public static void swiGlu(long gate, long up, float[] out) {
+    for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
+      FloatVector x = FloatVector.fromMemorySegment(FLOATS, MEMORY, gate + 4L * i, ORDER);
+      FloatVector z = x.neg();
+      z = z.blend(LOWEST, z.compare(VectorOperators.LT, LOWEST));
+      z = z.blend(HIGHEST, z.compare(VectorOperators.GT, HIGHEST));
+      FloatVector shifted =
+          z.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUND));
+      FloatVector n = shifted.sub(ROUND);
+      FloatVector r =
+          n.fma(
+              FloatVector.broadcast(FLOATS, LN_2_LOW),
+              n.fma(FloatVector.broadcast(FLOATS, LN_2_HIGH), z));
+      FloatVector p = FloatVector.broadcast(FLOATS, C7);
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C6));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C5));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C4));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C3));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C2));
+      FloatVector power =
+          shifted
+              .reinterpretAsInts()
+              .add(127 - 0x4B400000)
+              .lanewise(VectorOperators.LSHL, 23)
+              .reinterpretAsFloats();
+      FloatVector one = FloatVector.broadcast(FLOATS, 1);
+      FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
+      x.mul(one.div(exponential.add(one)))
+          .mul(FloatVector.fromMemorySegment(FLOATS, MEMORY, up + 4L * i, ORDER))
+          .intoArray(out, i);
+    }
+  }
+
+  /**
+   * {@code x / 2 (1 + erf(x / sqrt(2)))}, with the error function within 1.5e-7 (Abramowitz and
+   * Stegun, Handbook of Mathematical Functions, 7.1.26).
+   */
+  public static void gelu(long x, float[] out) {
+    for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
+      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
+      FloatVector argument = v.mul(SQRT_HALF);
+      FloatVector size = argument.abs();
+      FloatVector one = FloatVector.broadcast(FLOATS, 1);
+      FloatVector t = one.div(size.mul(0.3275911f).add(one));
+      FloatVector q = FloatVector.broadcast(FLOATS, 1.061405429f);
+      q = q.fma(t, FloatVector.broadcast(FLOATS, -1.453152027f));
+      q = q.fma(t, FloatVector.broadcast(FLOATS, 1.421413741f));
+      q = q.fma(t, FloatVector.broadcast(FLOATS, -0.284496736f));
+      q = q.fma(t, FloatVector.broadcast(FLOATS, 0.254829592f)).mul(t);
+      FloatVector z = size.mul(size).neg();
+      z = z.blend(LOWEST, z.compare(VectorOperators.LT, LOWEST));
+      FloatVector shifted =
+          z.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUND));
+      FloatVector n = shifted.sub(ROUND);
+      FloatVector r =
+          n.fma(
+              FloatVector.broadcast(FLOATS, LN_2_LOW),
+              n.fma(FloatVector.broadcast(FLOATS, LN_2_HIGH), z));
+      FloatVector p = FloatVector.broadcast(FLOATS, C7);
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C6));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C5));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C4));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C3));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C2));
+      FloatVector power =
+          shifted
+              .reinterpretAsInts()
+              .add(127 - 0x4B400000)
+              .lanewise(VectorOperators.LSHL, 23)
+              .reinterpretAsFloats();
+      FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
+      FloatVector positive = one.sub(q.mul(exponential));
+      FloatVector erf = positive.blend(positive.neg(), argument.compare(VectorOperators.LT, 0));
+      v.mul(0.5f).mul(erf.add(one)).intoArray(out, i);
+    }
+  }
+
+  /** {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}. */
+  public static void geluTanh(long x, float[] out) {
+    for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
+      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
+      // (1 + tanh(u)) / 2 = sigmoid(2 u)
+      FloatVector z = v.mul(v).mul(v).mul(CUBE).add(v).mul(TWICE_SQRT_2_OVER_PI).neg();
+      z = z.blend(LOWEST, z.compare(VectorOperators.LT, LOWEST));
+      z = z.blend(HIGHEST, z.compare(VectorOperators.GT, HIGHEST));
+      FloatVector shifted =
+          z.fma(FloatVector.broadcast(FLOATS, LOG2_E), FloatVector.broadcast(FLOATS, ROUND));
+      FloatVector n = shifted.sub(ROUND);
+      FloatVector r =
+          n.fma(
+              FloatVector.broadcast(FLOATS, LN_2_LOW),
+              n.fma(FloatVector.broadcast(FLOATS, LN_2_HIGH), z));
+      FloatVector p = FloatVector.broadcast(FLOATS, C7);
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C6));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C5));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C4));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C3));
+      p = p.fma(r, FloatVector.broadcast(FLOATS, C2));
+      FloatVector power =
+          shifted
+              .reinterpretAsInts()
+              .add(127 - 0x4B400000)
+              .lanewise(VectorOperators.LSHL, 23)
+              .reinterpretAsFloats();
+      FloatVector one = FloatVector.broadcast(FLOATS, 1);
+      FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
+      v.mul(one.div(exponential.add(one))).intoArray(out, i);
+    }
+  }
+}

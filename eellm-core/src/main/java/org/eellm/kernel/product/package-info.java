@@ -1,0 +1,8 @@
+/**
+ * Products of activation rows and packed matrices, in every weight format, and the code that runs
+ * them.
+ */
+@NullMarked
+package org.eellm.kernel.product;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,56 @@
+package org.eellm.kernel.weight;
+
+/** How a matrix's numbers lie in memory. */
+public enum WeightFormat {
+  FLOAT32(32, 1, 0),
+  BFLOAT16(16, 2, 0),
+  /** 128 + q in a byte; q is multiplied with a float16 scale for each group of inputs. */
+  INT8(8, 4, 32),
+  /** 8 + q in half a byte; q is multiplied with a float16 scale for each group of inputs. */
+  INT4(4, 8, 32);
+
+  private final int bits;
+  private final int inputs;
+  private final int group;
+
+  WeightFormat(int bits, int inputs, int group) {
+    this.bits = bits;
+    this.inputs = inputs;
+    this.group = group;
+  }
+
+  /** Bits of a number. */
+  public int bits() {
+    return bits;
+  }
+
+  /** Bytes of a number where a byte has no two. */
+  public int bytes() {
+    return bits / Byte.SIZE;
+  }
+
+  /** Inputs of an output that lie together, in 32 bits. */
+  public int inputsTogether() {
+    return inputs;
+  }
+
+  /** Whether inputs share scales in groups. */
+  public boolean hasGroups() {
+    return group > 0;
+  }
+
+  /** Consecutive inputs of an output that share a scale, a multiple of 32; 0 without groups. */
+  public int group() {
+    return group;
+  }
+
+  /** By how many bits an input's number is shifted among those that lie together, with groups. */
+  int shift(int input) {
+    return bits == Byte.SIZE ? 8 * input : 8 * (input % 4) + input / 4 * 4;
+  }
+
+  /** What is added to a number of a group so that it has no sign. */
+  public int offset() {
+    return hasGroups() ? 1 << bits - 1 : 0;
+  }
+}

@@ -1,0 +1,252 @@
+package org.eellm.model;
+
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Causal grouped-query attention. Query head j reads key/value head {@code j / (heads /
+ * keyValueHeads)}; the queries of a group are stacked along the sequence, so that keys and values
+ * are never repeated.
+ *
+ * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension.
+ * With tensor parallelism the heads are this rank's.
+ *
+ * @param headNorms on queries and keys; absent where the model has none
+ * @param model with this rank's numbers of heads
+ * @param slot which attention, see {@link KeyValues#attend}
+ */
+public record AttentionBranch(
+    Norm norm,
+    Linear queryKeyValue,
+    Optional<HeadNorms> headNorms,
+    Linear output,
+    ModelConfig model,
+    ResidualPath path,
+    int slot)
+    implements Branch {
+
+  /**
+   * @param x input, [b s, h]
+   * @param normed [b s, h]
+   * @param fused queries, keys and values before their norms, [b, s, K G + 2 K, D]; absent without
+   *     norms
+   * @param query rotated and scaled, [b, K, G, s, D]
+   * @param key rotated, [b K, s, D]
+   * @param value [b K, s, D]
+   * @param probabilities by blocks of queries; absent with selective recompute
+   * @param mixed the heads' outputs, [b s, K G D]
+   */
+  record Saved(
+      Tensor x,
+      Tensor normed,
+      Optional<Tensor> fused,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      Optional<List<CausalAttention.Probabilities>> probabilities,
+      Tensor mixed)
+      implements Tape {}
+
+  static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
+    ModelConfig shard = model.shard(parameters.tensorParallel().size());
+    return new AttentionBranch(
+        Norm.of(model, parameters, layer + ".input_layernorm"),
+        Linear.column(parameters, layer + ".self_attn.q_proj.weight"),
+        HeadNorms.of(shard, parameters, layer + ".self_attn"),
+        Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
+        shard,
+        ResidualPath.ofAttention(model),
+        slot);
+  }
+
+  private long keyValueHeads() {
+    return model.numKeyValueHeads();
+  }
+
+  private long group() {
+    return model.numHeads() / model.numKeyValueHeads();
+  }
+
+  @Override
+  public Output forward(Tensor stream, Pass pass, Kept kept) {
+    try (Scope scope = Scope.open()) {
+      Tensor x = path.input(stream);
+      long b = pass.batch();
+      long s = pass.sequence();
+      Tensor normed = norm.forward(x);
+      Tensor raw = heads(queryKeyValue.forward(normed), b, s);
+      Tensor fused = headNorms.map(norms -> norms.forward(raw)).orElse(raw);
+      Tensor query =
+          Tensors.empty(
+              x.scalar_type(), x.device(), b, keyValueHeads(), group(), s, model.headDim());
+      Tensor key =
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
+      Tensor value =
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
+      rotateOrCopy(
+          queries(fused), query, pass.angles().map(angles -> angles.times(scale())), scale());
+      rotateOrCopy(keys(fused), key, pass.angles(), 1);
+      value.copy_(values(fused));
+      key = key.view(b * keyValueHeads(), s, model.headDim());
+      value = value.view(b * keyValueHeads(), s, model.headDim());
+
+      Tensor mixed =
+          Tensors.empty(x.scalar_type(), x.device(), b * s, model.numHeads() * model.headDim());
+      List<CausalAttention.Probabilities> probabilities =
+          attention(pass).forward(query, key, value, byHead(mixed, b, s));
+      Tensor delta = output.forward(mixed);
+      hiddenMask(delta, pass).ifPresent(delta::mul_);
+      Saved saved =
+          new Saved(
+              kept.keep(x),
+              kept.keep(normed),
+              headNorms.map(_ -> kept.keep(raw)),
+              kept.keep(query),
+              kept.keep(key),
+              kept.keep(value),
+              pass.recomputeAttention()
+                  ? Optional.empty()
+                  : Optional.of(probabilities.stream().map(block -> block.keep(kept)).toList()),
+              kept.keep(mixed));
+      return new Output(scope.pass(delta), saved);
+    }
+  }
+
+  @Override
+  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope scope = Scope.open()) {
+      long b = pass.batch();
+      long s = pass.sequence();
+      long d = model.headDim();
+      Tensor out = path.outputGradient(gradient);
+      Tensor g = hiddenMask(out, pass).map(out::mul).orElse(out);
+      Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
+      CausalAttention.Result result =
+          attention(pass)
+              .backward(
+                  saved.query(),
+                  saved.key(),
+                  saved.value(),
+                  saved.probabilities(),
+                  byHead(gMixed, b, s));
+
+      Tensor gFused =
+          Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
+      Optional<Rope.Angles> back = pass.angles().map(Rope.Angles::reversed);
+      rotateOrCopy(
+          result.query().view(b, keyValueHeads(), group(), s, d),
+          queries(gFused),
+          back.map(angles -> angles.times(scale())),
+          scale());
+      rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
+      values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
+      headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
+      Tensor gNormed =
+          queryKeyValue.backward(
+              saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
+      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+    }
+  }
+
+  /** The norm is the block's own and learns with it, so there is nothing worth leaving out. */
+  @Override
+  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    try (Scope _ = Scope.open()) {
+      backward(tape, gradient, pass, gradients);
+    }
+  }
+
+  @Override
+  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
+    try (Scope scope = Scope.open()) {
+      Tensor placed = placed(path.input(stream), rows);
+      Tensor query = placed.narrow(1, 0, model.numHeads());
+      return scope.pass(output.forward(cache.attend(slot, query, keyValue(placed))));
+    }
+  }
+
+  /**
+   * Stores the keys and values of rows that do not pass this branch.
+   *
+   * @param x their hidden states, [n, h]
+   */
+  public void propagate(Tensor x, Rows rows, KeyValues cache) {
+    try (Scope _ = Scope.open()) {
+      cache.store(slot, keyValue(placed(x, rows)));
+    }
+  }
+
+  /** Queries, keys and values, normed and rotated, [n, K G + 2 K, D]. */
+  private Tensor placed(Tensor x, Rows rows) {
+    Tensor fused =
+        queryKeyValue
+            .forward(norm.forward(x))
+            .view(rows.count(), model.numHeads() + 2 * keyValueHeads(), model.headDim());
+    return rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
+  }
+
+  private Tensor keyValue(Tensor placed) {
+    return placed.narrow(1, model.numHeads(), 2 * keyValueHeads());
+  }
+
+  private CausalAttention attention(Pass pass) {
+    return new CausalAttention(pass, model.attentionDropout(), 4L * slot + 1);
+  }
+
+  private Optional<Tensor> hiddenMask(Tensor delta, Pass pass) {
+    return pass.rowMask(delta, model.hiddenDropout(), 4L * slot + 2);
+  }
+
+  private double scale() {
+    return 1 / Math.sqrt(model.headDim());
+  }
+
+  /** [b s, (K G + 2 K) D] as [b, s, K G + 2 K, D]. */
+  private Tensor heads(Tensor fused, long b, long s) {
+    return fused.view(b, s, keyValueHeads() * (group() + 2), model.headDim());
+  }
+
+  /** [b s, K G w] as [b, K, G, s, w], a view. */
+  private Tensor byHead(Tensor x, long b, long s) {
+    return x.view(b, s, keyValueHeads(), group(), -1).permute(0, 2, 3, 1, 4);
+  }
+
+  /** The queries' part of fused heads as [b, K, G, s, D]. */
+  private Tensor queries(Tensor heads) {
+    return heads
+        .narrow(2, 0, keyValueHeads() * group())
+        .view(heads.size(0), heads.size(1), keyValueHeads(), group(), model.headDim())
+        .permute(0, 2, 3, 1, 4);
+  }
+
+  /** The keys' part of fused heads as [b, K, s, D]. */
+  private Tensor keys(Tensor heads) {
+    return heads.narrow(2, keyValueHeads() * group(), keyValueHeads()).transpose(1, 2);
+  }
+
+  /** The values' part of fused heads as [b, K, s, D]. */
+  private Tensor values(Tensor heads) {
+    return heads.narrow(2, keyValueHeads() * (group() + 1), keyValueHeads()).transpose(1, 2);
+  }
+
+  private static void rotateOrCopy(
+      Tensor x, Tensor out, Optional<Rope.Angles> angles, double factor) {
+    if (angles.isPresent()) {
+      Rope.rotate(x, angles.get(), out);
+    } else if (factor == 1) {
+      out.copy_(x);
+    } else {
+      torch.mul_out(out, x, new Scalar(factor));
+    }
+  }
+}

@@ -1,0 +1,577 @@
+package org.eellm.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
+import org.eellm.distributed.Communicator;
+import org.eellm.kernel.weight.StoredRows;
+import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterLayout;
+import org.eellm.model.parameter.ParameterSpec;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Weight;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.TensorException;
+import org.eellm.tensor.Tensors;
+
+/**
+ * A decoder with early exits as an explicit chain: an embedding, {@code 2 numLayers} residual
+ * branches (attention and MLP in turn), and heads that tap the stream between them (EE-LLM, arXiv
+ * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
+ */
+public final class Decoder implements DecodingModel {
+  private static final String EMBEDDING = "model.embed_tokens.weight";
+  private static final String OUTPUT = "lm_head.weight";
+  private static final String EXITS = "exits.";
+  private static final long EMBEDDING_SITE = 0;
+
+  private final Architecture architecture;
+  private final Learning learning;
+  private final boolean lens;
+  private final Quantization quantization;
+  private final TensorParallel parallel;
+  private final Parameters parameters;
+  private final List<List<ParameterSpec>> groups;
+  private final List<Stage> stages;
+  private final List<Branch> trunk;
+  private final List<Head> allHeads;
+  private final List<HeadLayers> heads;
+  private final Optional<HeadLayers> finalHead;
+  private final Optional<Weight> tokens;
+  private final Optional<Weight> positions;
+  private final Optional<Rope> rope;
+  private final RowFactors rowFactors;
+
+  private Decoder(
+      Architecture architecture,
+      boolean lens,
+      Learning learning,
+      Quantization quantization,
+      Map<Integer, Slice> slices,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
+    this.architecture = architecture;
+    this.lens = lens;
+    this.quantization = quantization;
+    this.learning = learning;
+    this.parallel = parallel;
+    ModelConfig model = architecture.model();
+    ScalarType type = scalarType(model.dtype());
+    groups =
+        lens
+            ? ParameterLayout.groups(
+                trunk(architecture), List.of(whole(trunk(architecture))), learning)
+            : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
+    parameters =
+        Parameters.allocate(
+            groups,
+            name ->
+                quantization == Quantization.NONE
+                    && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
+            quantization,
+            parallel,
+            multiple,
+            type,
+            device);
+    tokens = optional(EMBEDDING);
+    positions = optional("model.embed_positions.weight");
+    rope =
+        model.positionEmbedding() == PositionEmbedding.ROPE
+            ? Optional.of(new Rope(model, type, device))
+            : Optional.empty();
+    allHeads = Head.of(architecture);
+    rowFactors = new RowFactors(model.shard(parallel.size()), rope, type, device);
+    finalHead =
+        parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
+    List<Stage> all = new ArrayList<>();
+    slices.forEach((index, slice) -> all.add(stage(index, slice)));
+    stages = List.copyOf(all);
+    trunk = stages.stream().flatMap(stage -> stage.trunk().stream()).toList();
+    heads = stages.stream().flatMap(stage -> stage.heads().stream()).toList();
+  }
+
+  /** A decoder with uninitialised parameters: {@link #initialize} them or load a checkpoint. */
+  public static Decoder allocate(Architecture architecture, Device device) {
+    return allocate(architecture, Quantization.NONE, device);
+  }
+
+  /** The same, to generate with, its matrices perhaps quantized as they are filled. */
+  public static Decoder allocate(
+      Architecture architecture, Quantization quantization, Device device) {
+    return allocate(
+        architecture,
+        Learning.EVERYTHING,
+        quantization,
+        Map.of(0, whole(architecture)),
+        TensorParallel.alone(),
+        1,
+        device);
+  }
+
+  /**
+   * A decoder without exits of its own, whose final norm and output matrix also read the stream
+   * after every layer below the last, as exits there, with uninitialised parameters.
+   *
+   * @param of whose exits are left out
+   */
+  public static Decoder lens(Architecture of, Device device) {
+    List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
+    Architecture all =
+        new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
+    try (Scope scope = Scope.open()) {
+      return new Decoder(
+          all,
+          true,
+          Learning.EVERYTHING,
+          Quantization.NONE,
+          Map.of(0, whole(all)),
+          TensorParallel.alone(),
+          1,
+          device);
+    }
+  }
+
+  private static Slice whole(Architecture architecture) {
+    return Placement.whole(architecture).slices().getFirst();
+  }
+
+  private static Architecture trunk(Architecture architecture) {
+    return new Architecture(architecture.model(), ExitLayout.none());
+  }
+
+  /**
+   * A rank's part of a decoder, with uninitialised parameters.
+   *
+   * @param learning which of the parameters learn; none if quantized
+   * @param slices by their place in the pipeline; of what {@code learning} needs
+   * @param multiple the flat buffers' length is made a multiple of this
+   */
+  public static Decoder allocate(
+      Architecture architecture,
+      Learning learning,
+      Quantization quantization,
+      Map<Integer, Slice> slices,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
+    try (Scope scope = Scope.open()) {
+      return new Decoder(
+          architecture,
+          false,
+          learning,
+          quantization,
+          new TreeMap<>(slices),
+          parallel,
+          multiple,
+          device);
+    }
+  }
+
+  /**
+   * A rank's part of a decoder, with uninitialised parameters: every {@code stages}-th slice, from
+   * its own stage's on.
+   *
+   * @param learning which of the parameters learn; none if quantized
+   * @param placement of what {@code learning} needs
+   * @param multiple the flat buffers' length is made a multiple of this
+   */
+  public static Decoder ofRank(
+      Architecture architecture,
+      Learning learning,
+      Quantization quantization,
+      Placement placement,
+      Communicator stages,
+      TensorParallel parallel,
+      int multiple,
+      Device device) {
+    Map<Integer, Slice> here = new TreeMap<>();
+    for (int v = stages.rank(); v < placement.slices().size(); v += stages.size()) {
+      here.put(v, placement.slices().get(v));
+    }
+    return allocate(architecture, learning, quantization, here, parallel, multiple, device);
+  }
+
+  private Optional<Weight> optional(String name) {
+    return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
+  }
+
+  private Weight tokens() {
+    return tokens.orElseThrow();
+  }
+
+  private Stage stage(int index, Slice slice) {
+    List<Branch> trunk = new ArrayList<>();
+    for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+      trunk.addAll(layer("model.layers." + layer, layer));
+    }
+    List<Integer> exits = architecture.exits().layers();
+    List<HeadLayers> heads = new ArrayList<>();
+    for (int layer : slice.exits()) {
+      heads.add(exitHead(allHeads.get(exits.indexOf(layer))));
+    }
+    if (slice.concludes()) {
+      heads.add(finalHead.orElseThrow());
+    }
+    return new Stage(index, slice, trunk, heads);
+  }
+
+  private HeadLayers createFinalHead() {
+    ModelConfig model = architecture.model();
+    return new HeadLayers(
+        allHeads.getLast(),
+        List.of(),
+        Optional.of(Norm.of(model, parameters, "model.norm")),
+        outputMatrix(),
+        parallel);
+  }
+
+  private Weight outputMatrix() {
+    return architecture.model().tieEmbeddings() ? tokens() : parameters.weight(OUTPUT);
+  }
+
+  private List<Branch> layer(String name, int slot) {
+    ModelConfig model = architecture.model();
+    return List.of(
+        AttentionBranch.of(model, parameters, name, slot),
+        MlpBranch.of(model, parameters, name + ".post_attention_layernorm", name + ".mlp", slot));
+  }
+
+  private HeadLayers exitHead(Head head) {
+    if (lens) {
+      HeadLayers last = finalHead.orElseThrow();
+      return new HeadLayers(head, List.of(), last.norm(), last.output(), parallel);
+    }
+    ModelConfig model = architecture.model();
+    ExitLayout exits = architecture.exits();
+    int layer = head.layer();
+    int slot = model.numLayers() + head.index();
+    String name = EXITS + layer;
+    List<Branch> branches = new ArrayList<>();
+    if (exits.mlp()) {
+      String norm = "model.layers." + (layer - 1) + ".post_attention_layernorm";
+      int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
+      branches.add(MlpBranch.of(model, parameters, norm, name + ".mlp", site));
+    }
+    if (exits.block()) {
+      branches.addAll(layer(name + ".block", slot));
+    }
+    return new HeadLayers(
+        head,
+        List.copyOf(branches),
+        exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
+        exits.tieOutput() ? outputMatrix() : parameters.weight(name + ".lm_head.weight"),
+        parallel);
+  }
+
+  /** libtorch's name of a number format. */
+  public static ScalarType scalarType(DataType type) {
+    return switch (type) {
+      case FLOAT32 -> ScalarType.Float;
+      case BFLOAT16 -> ScalarType.BFloat16;
+    };
+  }
+
+  /**
+   * Draws initial weights: each whole parameter from a stream of its own, so that they depend on
+   * the seed and its name alone, not on what ranks hold.
+   */
+  public void initialize(long seed) {
+    for (List<ParameterSpec> group : groups) {
+      for (ParameterSpec spec : group) {
+        try (Scope scope = Scope.open()) {
+          Tensor whole = spec.draw(architecture.model(), seed);
+          parameters.get(spec.name()).fill(whole, parallel.rank(), parallel.size());
+        }
+      }
+    }
+  }
+
+  /** The model's shape. */
+  @Override
+  public Architecture architecture() {
+    return architecture;
+  }
+
+  /** Which of the parameters learn. */
+  public Learning learning() {
+    return learning;
+  }
+
+  /** The ranks that share this part of the model out between them. */
+  @Override
+  public TensorParallel parallel() {
+    return parallel;
+  }
+
+  /** The names of all parameters of an architecture. */
+  public static Set<String> parameterNames(Architecture architecture) {
+    return ParameterSpec.of(architecture).stream()
+        .map(ParameterSpec::name)
+        .collect(Collectors.toUnmodifiableSet());
+  }
+
+  /**
+   * Whether this stage of the pipeline is the one to count a parameter, or store it, of those that
+   * have it: a tied embedding stands where the model begins, an output matrix where it ends.
+   */
+  public boolean standsFor(String name) {
+    return switch (name) {
+      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().embeds());
+      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().concludes());
+      default -> true;
+    };
+  }
+
+  /** The parameter that several stages may multiply with: the embedding or the output matrix. */
+  public String shared() {
+    return architecture.model().tieEmbeddings() ? EMBEDDING : OUTPUT;
+  }
+
+  /**
+   * Whether this rank is the one to count its part of a parameter, or store it, of those that have
+   * the same part, data-parallel ranks apart.
+   */
+  public boolean speaksFor(String name, Split split) {
+    return standsFor(name) && (split != Split.REPLICATED || parallel.rank() == 0);
+  }
+
+  /** All parameters. */
+  public Parameters parameters() {
+    return parameters;
+  }
+
+  @Override
+  public boolean lens() {
+    return lens;
+  }
+
+  @Override
+  public List<Slice> slices() {
+    return stages.stream().map(Stage::slice).toList();
+  }
+
+  @Override
+  public MatrixQuantization quantization() {
+    return new MatrixQuantization(quantization, quantization);
+  }
+
+  @Override
+  public List<List<ParameterSpec>> parameterGroups() {
+    return groups;
+  }
+
+  /**
+   * Where a parameter lies.
+   *
+   * @throws TensorException if the model is not on the CPU
+   */
+  @Override
+  public WeightRows rows(String parameter) {
+    if (!isOnCpu()) {
+      throw new TensorException(parameter + " lies on another device than the CPU");
+    }
+    if (quantization != Quantization.NONE) {
+      throw new TensorException(
+          parameter + " has been quantized; a StoredDecoder rounds whole ones");
+    }
+    try (Scope _ = Scope.open()) {
+      Parameter found = parameters.get(parameter);
+      Tensor value = found.value();
+      int rows = value.dim() > 1 ? Math.toIntExact(value.size(0)) : 1;
+      int width = Math.toIntExact(value.numel() / rows);
+      return StoredRows.of(
+          switch (Tensors.scalarType(value)) {
+            case Float -> StoredRows.Type.FLOAT32;
+            case BFloat16 -> StoredRows.Type.BFLOAT16;
+            default -> throw new TensorException(parameter + " is " + Tensors.scalarType(value));
+          },
+          value.data_ptr().address(),
+          rows,
+          width);
+    }
+  }
+
+  /** The parts of the model that are here, in the order the stream goes through them. */
+  public List<Stage> stages() {
+    return stages;
+  }
+
+  /** The residual branches here: attention and MLP of layer 1, of layer 2, and so on. */
+  public List<Branch> trunk() {
+    return trunk;
+  }
+
+  @Override
+  public List<Head> allHeads() {
+    return allHeads;
+  }
+
+  /** The heads here, in order of depth. */
+  public List<HeadLayers> heads() {
+    return heads;
+  }
+
+  /** The final head, where it is among {@link #heads} or teaches them. */
+  public Optional<HeadLayers> finalHead() {
+    return finalHead;
+  }
+
+  /** Whether its parameters are in the CPU's memory. */
+  public boolean isOnCpu() {
+    try (Scope _ = Scope.open()) {
+      return device().is_cpu();
+    }
+  }
+
+  /** Where the parameters live. */
+  public Device device() {
+    return parameters.flat().device();
+  }
+
+  /** The number format of weights and activations. */
+  public ScalarType scalarType() {
+    return Tensors.scalarType(parameters.flat());
+  }
+
+  /**
+   * What the branches need to know of a batch of whole sequences.
+   *
+   * @param dropout absent in evaluation
+   * @param kept owns the pass's tensors
+   */
+  public Pass pass(
+      long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention, Kept kept) {
+    Tensor mask =
+        torch
+            .full(
+                new long[] {sequence, sequence},
+                new Scalar(Double.NEGATIVE_INFINITY),
+                org.eellm.tensor.Torch.options(scalarType(), device()))
+            .triu_(1);
+    return new Pass(
+        batch,
+        sequence,
+        kept.keep(mask),
+        rope.map(present -> present.first(sequence).keep(kept)),
+        dropout,
+        recomputeAttention,
+        parallel);
+  }
+
+  /**
+   * The stream before the first layer of whole sequences of ids, int64 [b s]: the rows that are
+   * here, [local rows, hidden].
+   */
+  public Tensor embed(Tensor ids, Pass pass) {
+    try (Scope scope = Scope.open()) {
+      Tensor x = lookUp(ids);
+      positions.ifPresent(table -> x.add_(table.rows(localPositions(pass), scalarType())));
+      embeddingMask(x, pass).ifPresent(x::mul_);
+      return scope.pass(x);
+    }
+  }
+
+  /** Adds the embeddings' gradients from that of the stream, g [local rows, hidden]. */
+  public void embedBackward(Tensor ids, Tensor gradient, Pass pass, Gradients gradients) {
+    try (Scope scope = Scope.open()) {
+      Tensor g = embeddingMask(gradient, pass).map(gradient::mul).orElse(gradient);
+      positions.ifPresent(table -> gradients.addRows(table, localPositions(pass), g));
+      OwnIds own = ownIds(ids);
+      Tensor all = parallel.gather(g);
+      gradients.addRows(
+          tokens(),
+          own.ids(),
+          own.foreign().map(foreign -> all.masked_fill(foreign, new Scalar(0.0))).orElse(all));
+    }
+  }
+
+  /** The embeddings of ids, summed over the ranks' parts of the vocabulary. */
+  private Tensor lookUp(Tensor ids) {
+    OwnIds own = ownIds(ids);
+    Tensor x = tokens().rows(own.ids(), scalarType());
+    own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
+    return parallel.reduce(x);
+  }
+
+  /**
+   * Ids as rows of this rank's part of the embedding.
+   *
+   * @param ids any row in place of another rank's
+   * @param foreign which are another rank's, [n, 1]; absent where one rank has all
+   */
+  private record OwnIds(Tensor ids, Optional<Tensor> foreign) {}
+
+  private OwnIds ownIds(Tensor ids) {
+    if (parallel.size() == 1) {
+      return new OwnIds(ids, Optional.empty());
+    }
+    long rows = tokens().value().size(0);
+    Tensor local = ids.sub(new Scalar(rows * parallel.rank()));
+    Tensor foreign = local.lt(new Scalar(0L)).logical_or(local.ge(new Scalar(rows))).unsqueeze(1);
+    return new OwnIds(
+        local.clamp(new ScalarOptional(new Scalar(0L)), new ScalarOptional(new Scalar(rows - 1))),
+        Optional.of(foreign));
+  }
+
+  /** The positions of the tokens of whole sequences that are here, int64 [local rows]. */
+  private Tensor localPositions(Pass pass) {
+    Tensor all =
+        torch
+            .arange(
+                new Scalar(pass.sequence()),
+                org.eellm.tensor.Torch.options(ScalarType.Long, device()))
+            .repeat(pass.batch());
+    return parallel.localRows(all);
+  }
+
+  private Optional<Tensor> embeddingMask(Tensor x, Pass pass) {
+    return pass.rowMask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE);
+  }
+
+  /** The stream before the first layer, [n, hidden], of ids at positions, both int64 [n]. */
+  public Tensor embed(Tensor ids, Tensor positionIds) {
+    try (Scope scope = Scope.open()) {
+      Tensor x = lookUp(ids);
+      positions.ifPresent(table -> x.add_(table.rows(positionIds, scalarType())));
+      return scope.pass(x);
+    }
+  }
+
+  /** What the branches need to know of a block's tokens at positions, int64 [n]. */
+  public Rows rows(Tensor positionIds) {
+    return rowFactors.at(positionIds);
+  }
+
+  @Override
+  public void close() {
+    rowFactors.close();
+    rope.ifPresent(Rope::close);
+    parameters.close();
+  }
+}

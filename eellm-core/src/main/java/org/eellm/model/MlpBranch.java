@@ -1,0 +1,142 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.eellm.config.ModelConfig;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.kernel.SwiGlu;
+
+/**
+ * The MLP: {@code down(silu(gate(x)) * up(x))}, or {@code down(gelu(up(x)))} without a gate.
+ *
+ * @param up gate and up stacked with SwiGLU, [2 ffn, h]; up alone with GELU, [ffn, h]
+ * @param model with this rank's part of the inner width
+ * @param site tells its dropout apart
+ */
+public record MlpBranch(
+    Norm norm, Linear up, Linear down, ModelConfig model, ResidualPath path, int site)
+    implements Branch {
+  private static final String TANH = "tanh";
+
+  /**
+   * @param x input, [n, h]
+   * @param normed [n, h]
+   * @param inner output of {@code up}, [n, 2 ffn] or [n, ffn]
+   * @param active what {@code down} multiplies, [n, ffn]
+   */
+  record Saved(Tensor x, Tensor normed, Tensor inner, Tensor active) implements Tape {}
+
+  /**
+   * @param norm name of the norm, which an exit's branch MLP shares with its layer
+   * @param mlp prefix of the linear maps
+   */
+  static MlpBranch of(ModelConfig model, Parameters parameters, String norm, String mlp, int site) {
+    String first =
+        switch (model.activation()) {
+          case SWIGLU -> ".gate_proj.weight";
+          case GELU, GELU_TANH -> ".up_proj.weight";
+        };
+    return new MlpBranch(
+        Norm.of(model, parameters, norm),
+        Linear.column(parameters, mlp + first),
+        Linear.row(parameters, mlp + ".down_proj.weight"),
+        model.shard(parameters.tensorParallel().size()),
+        ResidualPath.ofMlp(model),
+        site);
+  }
+
+  @Override
+  public Output forward(Tensor stream, Pass pass, Kept kept) {
+    try (Scope scope = Scope.open()) {
+      Tensor x = path.input(stream);
+      Tensor normed = norm.forward(x);
+      Tensor inner = up.forward(normed);
+      Tensor active = activate(inner);
+      Tensor delta = down.forward(active);
+      mask(delta, pass).ifPresent(delta::mul_);
+      Saved saved = new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(active));
+      return new Output(scope.pass(delta), saved);
+    }
+  }
+
+  @Override
+  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope scope = Scope.open()) {
+      Tensor gInner = innerBackward(saved, gradient, pass, gradients);
+      Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
+      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+    }
+  }
+
+  /** An exit's branch MLP has its layer's norm, which does not learn where only heads do. */
+  @Override
+  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+    Saved saved = (Saved) tape;
+    try (Scope _ = Scope.open()) {
+      if (norm.learns()) {
+        backward(tape, gradient, pass, gradients);
+      } else {
+        up.learn(saved.normed(), innerBackward(saved, gradient, pass, gradients), gradients);
+      }
+    }
+  }
+
+  /** The gradient of what {@code up} gives, from that of the output. */
+  private Tensor innerBackward(Saved saved, Tensor gradient, Pass pass, Gradients gradients) {
+    Tensor out = path.outputGradient(gradient);
+    Tensor g = mask(out, pass).map(out::mul).orElse(out);
+    Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
+    return activateBackward(saved.inner(), gActive);
+  }
+
+  @Override
+  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
+    try (Scope scope = Scope.open()) {
+      Tensor inner = up.forward(norm.forward(path.input(stream)));
+      return scope.pass(down.forward(activate(inner)));
+    }
+  }
+
+  /** What {@code down} multiplies, [n, ffn]. */
+  private Tensor activate(Tensor inner) {
+    return switch (model.activation()) {
+      case SWIGLU ->
+          SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
+      case GELU -> torch.gelu(inner);
+      case GELU_TANH -> torch.gelu(inner, TANH);
+    };
+  }
+
+  private Tensor activateBackward(Tensor inner, Tensor gActive) {
+    return switch (model.activation()) {
+      case GELU -> torch.gelu_backward(gActive, inner);
+      case GELU_TANH -> torch.gelu_backward(gActive, inner, TANH);
+      case SWIGLU -> {
+        if (SwiGlu.fits(inner)) {
+          yield SwiGlu.backward(inner, gActive);
+        }
+        Tensor gInner = torch.empty_like(inner);
+        torch.mul_out(gated(gInner), gActive, torch.silu(gate(inner)));
+        torch.silu_backward_out(gate(gInner), gActive.mul_(gated(inner)), gate(inner));
+        yield gInner;
+      }
+    };
+  }
+
+  private Tensor gate(Tensor inner) {
+    return inner.narrow(1, 0, model.ffnHiddenSize());
+  }
+
+  private Tensor gated(Tensor inner) {
+    return inner.narrow(1, model.ffnHiddenSize(), model.ffnHiddenSize());
+  }
+
+  private Optional<Tensor> mask(Tensor delta, Pass pass) {
+    return pass.rowMask(delta, model.hiddenDropout(), 4L * site + 3);
+  }
+}

@@ -1,0 +1,166 @@
+package org.eellm.model;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.parameter.ParameterLayout;
+import org.eellm.model.parameter.ParameterSpec;
+
+/**
+ * A decoder, or a rank's part of one, whose weights lie in mapped files until they are packed: for
+ * decoding on CPUs, without libtorch.
+ */
+public final class StoredDecoder implements DecodingModel {
+  private final Part part;
+  private final Map<String, WeightRows> weights; // by parameter
+  private final Runnable closeFiles;
+  private Optional<PackedForm> packed = Optional.empty();
+
+  /**
+   * Which model, and what of it.
+   *
+   * @param slices of its layers
+   * @param parallel the ranks that share these slices out
+   * @param quantization of its matrices
+   * @param lens see {@link DecodingModel#lens}
+   */
+  public record Part(
+      Architecture architecture,
+      List<Slice> slices,
+      TensorParallel parallel,
+      MatrixQuantization quantization,
+      boolean lens) {
+    public Part {
+      slices = List.copyOf(slices);
+    }
+
+    /** All of a model. */
+    public static Part whole(Architecture architecture, MatrixQuantization quantization) {
+      return new Part(
+          architecture,
+          Placement.whole(architecture).slices(),
+          TensorParallel.alone(),
+          quantization,
+          false);
+    }
+
+    /** All of a model's trunk, with the final head after every layer in place of its exits. */
+    public static Part lens(Architecture of) {
+      List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
+      Architecture all =
+          new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
+      return new Part(
+          all,
+          Placement.whole(all).slices(),
+          TensorParallel.alone(),
+          MatrixQuantization.NONE,
+          true);
+    }
+
+    /** Its parameters; what acts as one stands in one group. */
+    public List<List<ParameterSpec>> parameterGroups() {
+      Architecture stored =
+          lens ? new Architecture(architecture.model(), ExitLayout.none()) : architecture;
+      List<Slice> parts = lens ? Placement.whole(stored).slices() : slices;
+      return ParameterLayout.groups(stored, parts, Learning.EVERYTHING);
+    }
+  }
+
+  /**
+   * A decoder.
+   *
+   * @param weights where a parameter, or this rank's part of it, lies
+   * @param closeFiles called when the weights have been packed, or are not needed any more
+   */
+  public StoredDecoder(Part part, Map<String, WeightRows> weights, Runnable closeFiles) {
+    this.part = part;
+    this.weights = Map.copyOf(weights);
+    this.closeFiles = closeFiles;
+  }
+
+  /**
+   * A decoder with the weights of a whole one, which is closed with it, or when they have been
+   * packed.
+   *
+   * @param model on the CPU, not quantized
+   */
+  public static StoredDecoder of(Decoder model, MatrixQuantization quantization) {
+    Part part = Part.whole(model.architecture(), quantization);
+    Map<String, WeightRows> weights =
+        part.parameterGroups().stream()
+            .flatMap(List::stream)
+            .collect(Collectors.toMap(ParameterSpec::name, spec -> model.rows(spec.name())));
+    return new StoredDecoder(part, weights, model::close);
+  }
+
+  @Override
+  public Architecture architecture() {
+    return part.architecture();
+  }
+
+  @Override
+  public boolean lens() {
+    return part.lens();
+  }
+
+  @Override
+  public List<Slice> slices() {
+    return part.slices();
+  }
+
+  @Override
+  public TensorParallel parallel() {
+    return part.parallel();
+  }
+
+  @Override
+  public MatrixQuantization quantization() {
+    return part.quantization();
+  }
+
+  @Override
+  public List<List<ParameterSpec>> parameterGroups() {
+    return part.parameterGroups();
+  }
+
+  @Override
+  public WeightRows rows(String parameter) {
+    if (packed.isPresent()) {
+      throw new IllegalStateException("the files are closed: the weights have been packed");
+    }
+    WeightRows rows = weights.get(parameter);
+    if (rows == null) {
+      throw new IllegalArgumentException("the model has no parameter " + parameter);
+    }
+    return rows;
+  }
+
+  /** What the weights have become, if they have been packed. */
+  public Optional<PackedForm> packed() {
+    return packed;
+  }
+
+  /**
+   * Gives up the files for what the weights have become.
+   *
+   * @param form closed with this
+   */
+  public void pack(PackedForm form) {
+    packed = Optional.of(form);
+    closeFiles.run();
+  }
+
+  @Override
+  public void close() {
+    packed.ifPresentOrElse(PackedForm::close, closeFiles);
+  }
+}

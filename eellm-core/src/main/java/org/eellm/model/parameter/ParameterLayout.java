@@ -1,0 +1,185 @@
+package org.eellm.model.parameter;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.Placement.Slice;
+import org.eellm.model.parameter.ParameterSpec.Initial;
+
+/**
+ * Names, shapes and initial values of the parameters of an architecture or of slices of it; what
+ * acts as one matrix stands in one group.
+ */
+public final class ParameterLayout {
+  private final ModelConfig model;
+  private final List<List<ParameterSpec>> groups = new ArrayList<>();
+
+  private ParameterLayout(ModelConfig model) {
+    this.model = model;
+  }
+
+  /**
+   * The parameters that {@code slices} need. A tied matrix stands in every slice that multiplies
+   * with it, and the final head also where it teaches exits.
+   */
+  public static List<List<ParameterSpec>> groups(
+      Architecture architecture, List<Slice> slices, Learning learning) {
+    ModelConfig model = architecture.model();
+    ExitLayout exits = architecture.exits();
+    ParameterLayout layout = new ParameterLayout(model);
+    boolean embeds = slices.stream().anyMatch(Slice::embeds);
+    boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
+    boolean finalHead =
+        slices.stream().anyMatch(Slice::concludes)
+            || (hasExits && learning == Learning.EXITS_FROM_FINAL_HEAD);
+    boolean outputMatrix = finalHead || (hasExits && exits.tieOutput());
+    if (embeds || (outputMatrix && model.tieEmbeddings())) {
+      layout.vocabulary("model.embed_tokens");
+    }
+    if (embeds && model.positionEmbedding() == PositionEmbedding.LEARNED) {
+      layout.add(
+          ParameterSpec.of(
+              "model.embed_positions.weight",
+              Initial.NORMAL,
+              Split.REPLICATED,
+              model.maxPositions(),
+              model.hiddenSize()));
+    }
+    for (Slice slice : slices) {
+      for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
+        layout.layer("model.layers." + layer);
+      }
+    }
+    if (finalHead) {
+      layout.norm("model.norm");
+    }
+    if (outputMatrix && !model.tieEmbeddings()) {
+      layout.vocabulary("lm_head");
+    }
+    slices.stream().flatMap(slice -> slice.exits().stream()).forEach(e -> layout.exit(e, exits));
+    return layout.groups;
+  }
+
+  private void exit(int layer, ExitLayout exits) {
+    String name = "exits." + layer;
+    if (exits.mlp()) {
+      mlp(name + ".mlp");
+    }
+    if (exits.block()) {
+      layer(name + ".block");
+    }
+    if (exits.norm()) {
+      norm(name + ".norm");
+    }
+    if (!exits.tieOutput()) {
+      vocabulary(name + ".lm_head");
+    }
+  }
+
+  private void add(ParameterSpec... group) {
+    groups.add(List.of(group));
+  }
+
+  private void vocabulary(String name) {
+    add(
+        ParameterSpec.of(
+            name + ".weight", Initial.NORMAL, Split.ROWS, model.vocabSize(), model.hiddenSize()));
+  }
+
+  private void norm(String name) {
+    add(ParameterSpec.of(name + ".weight", Initial.ONES, Split.REPLICATED, model.hiddenSize()));
+    if (model.normalization() == Normalization.LAYERNORM) {
+      add(ParameterSpec.of(name + ".bias", Initial.ZEROS, Split.REPLICATED, model.hiddenSize()));
+    }
+  }
+
+  private void layer(String name) {
+    norm(name + ".input_layernorm");
+    long query = (long) model.numHeads() * model.headDim();
+    long keyValue = (long) model.numKeyValueHeads() * model.headDim();
+    linears(
+        Initial.NORMAL,
+        Split.ROWS,
+        model.linearBias() || model.qkvBias(),
+        model.hiddenSize(),
+        new String[] {
+          name + ".self_attn.q_proj", name + ".self_attn.k_proj", name + ".self_attn.v_proj"
+        },
+        query,
+        keyValue,
+        keyValue);
+    if (model.qkNorm()) {
+      for (String of : List.of("q_norm", "k_norm")) {
+        add(
+            ParameterSpec.of(
+                name + ".self_attn." + of + ".weight",
+                Initial.ONES,
+                Split.REPLICATED,
+                model.headDim()));
+      }
+    }
+    linears(
+        Initial.NORMAL_SCALED_BY_DEPTH,
+        Split.COLUMNS,
+        model.linearBias(),
+        query,
+        new String[] {name + ".self_attn.o_proj"},
+        model.hiddenSize());
+    norm(name + ".post_attention_layernorm");
+    mlp(name + ".mlp");
+  }
+
+  private void mlp(String name) {
+    long ffn = model.ffnHiddenSize();
+    if (model.activation() == Activation.SWIGLU) {
+      linears(
+          Initial.NORMAL,
+          Split.ROWS,
+          model.linearBias(),
+          model.hiddenSize(),
+          new String[] {name + ".gate_proj", name + ".up_proj"},
+          ffn,
+          ffn);
+    } else {
+      linears(
+          Initial.NORMAL,
+          Split.ROWS,
+          model.linearBias(),
+          model.hiddenSize(),
+          new String[] {name + ".up_proj"},
+          ffn);
+    }
+    linears(
+        Initial.NORMAL_SCALED_BY_DEPTH,
+        Split.COLUMNS,
+        model.linearBias(),
+        ffn,
+        new String[] {name + ".down_proj"},
+        model.hiddenSize());
+  }
+
+  /**
+   * Linear maps of one input, stacked; their biases stack alike. The bias of a map split by columns
+   * is added to the sum and so is whole on every rank.
+   */
+  private void linears(
+      Initial initial, Split split, boolean bias, long in, String[] names, long... outs) {
+    Split biasSplit = split == Split.ROWS ? Split.ROWS : Split.REPLICATED;
+    ParameterSpec[] weights = new ParameterSpec[names.length];
+    ParameterSpec[] biases = new ParameterSpec[names.length];
+    for (int i = 0; i < names.length; i++) {
+      weights[i] = ParameterSpec.of(names[i] + ".weight", initial, split, outs[i], in);
+      biases[i] = ParameterSpec.of(names[i] + ".bias", Initial.ZEROS, biasSplit, outs[i]);
+    }
+    add(weights);
+    if (bias) {
+      add(biases);
+    }
+  }
+}

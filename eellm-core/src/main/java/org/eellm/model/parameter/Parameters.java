@@ -1,0 +1,234 @@
+package org.eellm.model.parameter;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Quantization;
+import org.eellm.model.TensorParallel;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.TensorException;
+import org.eellm.tensor.Tensors;
+
+/**
+ * All parameters that a rank holds. Those that learn are in one flat buffer of the compute format:
+ * matrices first, then vectors, so that weight decay covers a prefix; in each of the two, those
+ * that tensor-parallel ranks share out before those that each has whole. Gradients, master weights
+ * and moments are flat buffers of the same layout. Those that stay as they are have a buffer of
+ * their own, and nothing beside it; or two, with the matrices quantized in one of them.
+ */
+public final class Parameters implements AutoCloseable {
+  private final Kept kept = new Kept();
+  private final Buffer learned;
+  private final long frozen;
+  private final Map<String, Parameter> byName = new LinkedHashMap<>();
+  private final Map<String, Weight> weightByFirstName = new LinkedHashMap<>();
+  private final TensorParallel parallel;
+
+  /**
+   * Parameters one after another.
+   *
+   * @param used number of elements without the zeros at the end
+   * @param decayed number of leading elements that are of matrices
+   */
+  private record Buffer(Tensor flat, long used, long decayed) {}
+
+  private Parameters(
+      List<List<ParameterSpec>> groups,
+      Predicate<String> learns,
+      Quantization quantization,
+      TensorParallel parallel,
+      int multiple,
+      ScalarType type,
+      Device device) {
+    this.parallel = parallel;
+    Map<Boolean, List<List<ParameterSpec>>> parts =
+        groups.stream()
+            .collect(Collectors.partitioningBy(group -> learns.test(group.getFirst().name())));
+    List<List<ParameterSpec>> still = parts.getOrDefault(false, List.of());
+    try (Scope scope = Scope.open()) {
+      learned = add(parts.getOrDefault(true, List.of()), true, multiple, type, device);
+      frozen =
+          switch (quantization) {
+            case NONE -> add(still, false, 1, type, device).used();
+            case INT8 ->
+                add(only(still, true), false, 1, type, device).used()
+                    + add(only(still, false), false, 1, ScalarType.Char, device).used();
+            case INT4 -> throw new IllegalArgumentException("libtorch multiplies with no int4");
+          };
+    }
+  }
+
+  private Buffer add(
+      List<List<ParameterSpec>> groups,
+      boolean learns,
+      int multiple,
+      ScalarType type,
+      Device device) {
+    List<List<ParameterSpec>> ordered = new ArrayList<>(groups);
+    ordered.sort(
+        Comparator.comparing((List<ParameterSpec> group) -> isVector(group))
+            .thenComparing(group -> group.getFirst().split() == Split.REPLICATED));
+    long count = 0;
+    long matrices = 0;
+    for (List<ParameterSpec> group : ordered) {
+      long size = group.stream().mapToLong(spec -> spec.shardNumel(parallel.size())).sum();
+      count += size;
+      matrices += isVector(group) ? 0 : size;
+    }
+    Tensor flat = kept.keep(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
+    flat.narrow(0, count, flat.numel() - count).zero_();
+    long offset = 0;
+    int index = 0;
+    for (List<ParameterSpec> group : ordered) {
+      offset = add(group, flat, learns, index++, offset);
+    }
+    return new Buffer(flat, count, matrices);
+  }
+
+  private static List<List<ParameterSpec>> only(List<List<ParameterSpec>> groups, boolean vectors) {
+    return groups.stream().filter(group -> isVector(group) == vectors).toList();
+  }
+
+  private static boolean isVector(List<ParameterSpec> group) {
+    return group.getFirst().shape().size() < 2;
+  }
+
+  /**
+   * Uninitialised memory for {@code groups} of parameters; each group acts as one {@link Weight},
+   * its members stacked along the first dimension.
+   *
+   * @param learns which learn, by the name of the group's first
+   * @param quantization of the matrices that do not learn
+   * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
+   */
+  public static Parameters allocate(
+      List<List<ParameterSpec>> groups,
+      Predicate<String> learns,
+      Quantization quantization,
+      TensorParallel parallel,
+      int multiple,
+      ScalarType type,
+      Device device) {
+    return new Parameters(groups, learns, quantization, parallel, multiple, type, device);
+  }
+
+  private long add(List<ParameterSpec> group, Tensor flat, boolean learns, int index, long start) {
+    ParameterSpec first = group.getFirst();
+    long[] shape = first.shardShape(parallel.size());
+    shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
+    Optional<Tensor> scales =
+        Tensors.scalarType(flat) == ScalarType.Char
+            ? Optional.of(kept.keep(Tensors.empty(ScalarType.Float, flat.device(), shape[0])))
+            : Optional.empty();
+    long offset = start;
+    long row = 0;
+    for (ParameterSpec spec : group) {
+      long[] part = spec.shardShape(parallel.size());
+      long numel = spec.shardNumel(parallel.size());
+      Tensor view = kept.keep(flat.narrow(0, offset, numel).view(part));
+      byName.put(
+          spec.name(),
+          new Parameter(
+              spec.name(),
+              part,
+              spec.shapeArray(),
+              spec.split(),
+              learns,
+              offset,
+              view,
+              part(scales, row, part[0])));
+      offset += numel;
+      row += part[0];
+    }
+    Tensor value = kept.keep(flat.narrow(0, start, offset - start).view(shape));
+    weightByFirstName.put(
+        first.name(), new Weight(first.name(), index, first.split(), learns, start, value, scales));
+    return offset;
+  }
+
+  private Optional<Tensor> part(Optional<Tensor> scales, long row, long count) {
+    return scales.map(all -> kept.keep(all.narrow(0, row, count)));
+  }
+
+  /** The ranks that share the matrices. */
+  public TensorParallel tensorParallel() {
+    return parallel;
+  }
+
+  /** All parameters: first those that {@link #learned learn}. */
+  public List<Parameter> all() {
+    return List.copyOf(byName.values());
+  }
+
+  /** The parameters that learn, in the flat buffer's order. */
+  public List<Parameter> learned() {
+    return byName.values().stream().filter(Parameter::learns).toList();
+  }
+
+  /**
+   * The parameter called {@code name}.
+   *
+   * @throws TensorException if there is none
+   */
+  public Parameter get(String name) {
+    Parameter parameter = byName.get(name);
+    if (parameter == null) {
+      throw new TensorException("the model has no parameter " + name);
+    }
+    return parameter;
+  }
+
+  /** The operations' weights that learn, in the flat buffer's order; they cover it without gaps. */
+  public List<Weight> weights() {
+    return weightByFirstName.values().stream().filter(Weight::learns).toList();
+  }
+
+  public Weight weight(String firstName) {
+    Weight weight = weightByFirstName.get(firstName);
+    if (weight == null) {
+      throw new TensorException("the model has no weight that begins with " + firstName);
+    }
+    return weight;
+  }
+
+  public boolean has(String name) {
+    return byName.containsKey(name);
+  }
+
+  /** All compute weights that learn, [count()], and zeros up to the multiple asked for. */
+  public Tensor flat() {
+    return learned.flat();
+  }
+
+  /** Number of elements that learn, without the zeros at the end. */
+  public long count() {
+    return learned.used();
+  }
+
+  /** Number of elements that stay as they are. */
+  public long frozenCount() {
+    return frozen;
+  }
+
+  /**
+   * Number of leading elements that weight decay applies to: those of tensors with at least 2
+   * dimensions.
+   */
+  public long decayedCount() {
+    return learned.decayed();
+  }
+
+  @Override
+  public void close() {
+    kept.close();
+  }
+}

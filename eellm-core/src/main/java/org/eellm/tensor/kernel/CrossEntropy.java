@@ -1,0 +1,93 @@
+package org.eellm.tensor.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/** Softmax, cross entropy and its gradient of rows of logits, each row while it is in cache. */
+public final class CrossEntropy {
+  private static final int GRAIN = 4;
+
+  private CrossEntropy() {}
+
+  /**
+   * By row, float32 [n, 1].
+   *
+   * @param loss {@code logsumexp(z) - z_target}
+   * @param likeliest the largest probability
+   */
+  public record Rows(Tensor loss, Tensor likeliest) {}
+
+  /** Whether the kernel takes {@code logits}, [n, V]. */
+  public static boolean fits(Tensor logits) {
+    return Kernels.take(logits);
+  }
+
+  /**
+   * Replaces the logits by the gradient of the loss, softmax less onehot.
+   *
+   * @param logits [n, V]
+   * @param targets int64 [n], below V
+   */
+  public static Rows forwardBackward(Tensor logits, Tensor targets) {
+    try (Scope scope = Scope.open()) {
+      long count = logits.size(0);
+      int width = Math.toIntExact(logits.size(1));
+      Tensor loss = Tensors.empty(ScalarType.Float, logits.device(), count, 1);
+      Tensor likeliest = Tensors.empty(ScalarType.Float, logits.device(), count, 1);
+      long address = logits.data_ptr().address();
+      MemorySegment target = Tensors.bytes(targets);
+      MemorySegment losses = Tensors.bytes(loss);
+      MemorySegment largest = Tensors.bytes(likeliest);
+      Team.run(
+          Math.toIntExact(count),
+          GRAIN,
+          (member, from, to) -> {
+            float[] scratch = new float[width];
+            for (int i = from; i < to; i++) {
+              int wanted = (int) target.getAtIndex(ValueLayout.JAVA_LONG, i);
+              long row = address + 2L * i * width;
+              float max = max(row, width);
+              float sum = exponentials(row, max, scratch);
+              float difference = max - Lanes.get(row + 2L * wanted);
+              losses.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) (Math.log(sum) + difference));
+              largest.setAtIndex(ValueLayout.JAVA_FLOAT, i, 1 / sum);
+              scratch[wanted] -= sum;
+              store(scratch, 1 / sum, row);
+            }
+          });
+      return new Rows(scope.pass(loss), scope.pass(likeliest));
+    }
+  }
+
+  private static float max(long row, int width) {
+    FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      largest = largest.max(Lanes.load(row + i));
+    }
+    return largest.reduceLanes(VectorOperators.MAX);
+  }
+
+  /** Fills {@code out} with exp(z - max) and returns the sum. */
+  private static float exponentials(long row, float max, float[] out) {
+    FloatVector sums = FloatVector.zero(Lanes.FLOATS);
+    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
+      FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
+      p.intoArray(out, i);
+      sums = sums.add(p);
+    }
+    return Lanes.sum(sums);
+  }
+
+  private static void store(float[] values, float scale, long row) {
+    for (int i = 0; i < values.length; i += Lanes.WIDTH) {
+      Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
+    }
+  }
+}

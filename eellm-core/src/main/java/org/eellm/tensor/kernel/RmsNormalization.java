@@ -1,0 +1,131 @@
+package org.eellm.tensor.kernel;
+
+import jdk.incubator.vector.FloatVector;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/** {@code x / sqrt(mean(x^2) + epsilon) * weight} of rows, and its gradients, in one pass each. */
+public final class RmsNormalization {
+  private static final int GRAIN = 16;
+
+  private RmsNormalization() {}
+
+  /** Whether the kernels take rows {@code x}, [n, h]. */
+  public static boolean fits(Tensor x) {
+    return Kernels.take(x);
+  }
+
+  /** x [n, h] and weight [h] to [n, h]. */
+  public static Tensor forward(Tensor x, Tensor weight, double epsilon) {
+    Tensor out = torch.empty_like(x);
+    long in = x.data_ptr().address();
+    long scale = weight.data_ptr().address();
+    long result = out.data_ptr().address();
+    int width = Math.toIntExact(x.size(1));
+    Team.run(
+        Math.toIntExact(x.size(0)),
+        GRAIN,
+        (member, from, to) -> {
+          for (long i = from; i < to; i++) {
+            long at = 2 * i * width;
+            forward(in + at, scale, result + at, width, (float) epsilon);
+          }
+        });
+    return out;
+  }
+
+  private static void forward(long x, long weight, long out, int width, float epsilon) {
+    float inverse = inverse(x, width, epsilon);
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      Lanes.store(Lanes.load(x + i).mul(inverse).mul(Lanes.load(weight + i)), out + i);
+    }
+  }
+
+  private static float inverse(long x, int width, float epsilon) {
+    FloatVector squares = FloatVector.zero(Lanes.FLOATS);
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      FloatVector v = Lanes.load(x + i);
+      squares = v.fma(v, squares);
+    }
+    float mean = Lanes.sum(squares) / width;
+    return (float) (1 / Math.sqrt(mean + epsilon));
+  }
+
+  /**
+   * The gradients from that of the output.
+   *
+   * @param x gradient of the input, [n, h]
+   * @param weight gradient of the weight, float32 [h]
+   */
+  public record Backward(Tensor x, Tensor weight) {}
+
+  /** The gradients of x [n, h] and weight [h] from that of the output, g [n, h]. */
+  public static Backward backward(Tensor x, Tensor weight, Tensor g, double epsilon) {
+    try (Scope scope = Scope.open()) {
+      int width = Math.toIntExact(x.size(1));
+      Tensor out = torch.empty_like(x);
+      Tensor sums = Tensors.zeros(ScalarType.Float, x.device(), Team.size(), width);
+      long in = x.data_ptr().address();
+      long scale = weight.data_ptr().address();
+      long gradient = g.data_ptr().address();
+      long result = out.data_ptr().address();
+      long sum = sums.data_ptr().address();
+      Team.run(
+          Math.toIntExact(x.size(0)),
+          GRAIN,
+          (member, from, to) -> {
+            for (long i = from; i < to; i++) {
+              long at = 2 * i * width;
+              backward(
+                  in + at,
+                  scale,
+                  gradient + at,
+                  result + at,
+                  sum + 4L * member * width,
+                  width,
+                  (float) epsilon);
+            }
+          });
+      return new Backward(scope.pass(out), scope.pass(sums.sum(0)));
+    }
+  }
+
+  private static void backward(
+      long x, long weight, long g, long out, long weightSum, int width, float epsilon) {
+    float inverse = inverse(x, width, epsilon);
+    float along = // the part of the gradient along x
+        -product(x, weight, g, width) * inverse * inverse * inverse / width;
+    gradients(x, weight, g, out, weightSum, width, inverse, along);
+  }
+
+  /** The sum of x weight g. */
+  private static float product(long x, long weight, long g, int width) {
+    FloatVector products = FloatVector.zero(Lanes.FLOATS);
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
+    }
+    return Lanes.sum(products);
+  }
+
+  private static void gradients(
+      long x,
+      long weight,
+      long g,
+      long out,
+      long weightSum,
+      int width,
+      float inverse,
+      float along) {
+    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      FloatVector v = Lanes.load(x + i);
+      FloatVector scaled = Lanes.load(g + i).mul(inverse);
+      Lanes.store(v.mul(along).add(scaled.mul(Lanes.load(weight + i))), out + i);
+      long sum = weightSum + 2 * i;
+      Lanes.storeFloats(v.fma(scaled, Lanes.loadFloats(sum)), sum);
+    }
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * The seam to libtorch: start-up of natives, scopes, dtypes, devices, and the operations that need
+ * special care. The only package that knows JavaCPP's sharp edges.
+ */
+@NullMarked
+package org.eellm.tensor;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,265 @@
+package org.eellm.train;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
+import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.CheckpointStore.Saving;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.config.Learning;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.distributed.World;
+
+/**
+ * Saves a run's checkpoints, all ranks together: the first makes the folder, every rank writes its
+ * files into it, and only when all have done so does it get its name. A failure anywhere is
+ * everybody's failure, and nothing of the checkpoint remains.
+ *
+ * <p>With {@code checkpoint.asynchronous} the ranks copy their tensors and write the copies while
+ * training goes on; {@link #isWritten} says when {@link #finish} has nothing left to wait for here.
+ *
+ * <p>Every rank calls the same methods in the same order.
+ */
+final class Checkpointer implements AutoCloseable {
+  private final RunFolder folder;
+  private final RunData data;
+  private final World world;
+  private final boolean asynchronous;
+  private final Optional<CheckpointStore> store;
+
+  /** Checksum of the trunk that is tuned, on the first rank. */
+  private final Optional<String> trunk;
+
+  private Optional<Path> latest;
+  private Optional<Writing> writing = Optional.empty();
+
+  /**
+   * A checkpoint under way.
+   *
+   * @param target its name to be
+   * @param saving its folder, on the first rank
+   * @param weightFiles of all ranks
+   * @param copies memory of what is written
+   * @param files this rank's part: empty, or what went wrong
+   */
+  private record Writing(
+      Path target,
+      Optional<Saving> saving,
+      int weightFiles,
+      Arena copies,
+      CompletableFuture<Optional<Exception>> files) {}
+
+  private Checkpointer(
+      RunFolder folder, RunData data, World world, Optional<CheckpointStore> store) {
+    this.folder = folder;
+    this.data = data;
+    this.world = world;
+    this.asynchronous = data.config().checkpoint().asynchronous();
+    this.store = store;
+    String path = store.flatMap(CheckpointStore::latest).map(c -> c.folder().toString()).orElse("");
+    String first = share(path).getFirst();
+    latest = first.isEmpty() ? Optional.empty() : Optional.of(Path.of(first));
+    trunk = store.flatMap(_ -> RunState.tuned(data.config())).map(ModelFolder::trunkChecksum);
+  }
+
+  /** The checkpoints of a run. */
+  static Checkpointer open(RunFolder folder, RunData data, World world) {
+    int keep = data.config().checkpoint().keep();
+    Optional<CheckpointStore> store =
+        world.rank() == 0
+            ? Optional.of(CheckpointStore.open(folder.path(), keep))
+            : Optional.empty();
+    return new Checkpointer(folder, data, world, store);
+  }
+
+  /** The newest whole checkpoint. */
+  Optional<Path> latest() {
+    return latest;
+  }
+
+  /**
+   * Saves a checkpoint unless this step has one, after any that is still being written; if
+   * asynchronous, it may be incomplete until {@link #finish}.
+   *
+   * @throws CheckpointException if any rank's part cannot be written
+   */
+  void save(RunState state) {
+    finish();
+    Path target = CheckpointStore.folder(folder.path(), state.step());
+    if (latest.filter(target::equals).isPresent()) {
+      return;
+    }
+    Optional<Saving> saving = begin(state.step());
+    String into = share(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
+    Arena copies = Arena.ofShared();
+    List<TensorFile> files = state.files(copies);
+    RunState.Position position = state.position();
+    List<TensorFile> kept =
+        asynchronous ? files.stream().map(file -> file.copied(copies)).toList() : files;
+    Supplier<Optional<Exception>> write = () -> write(Path.of(into), kept, position);
+    writing =
+        Optional.of(
+            new Writing(
+                target,
+                saving,
+                state.weightFiles(),
+                copies,
+                asynchronous
+                    ? CompletableFuture.supplyAsync(write, Checkpointer::inBackground)
+                    : CompletableFuture.completedFuture(write.get())));
+    if (!asynchronous) {
+      finish();
+    }
+  }
+
+  private static void inBackground(Runnable writing) {
+    Thread.ofPlatform().daemon().name("eellm-checkpoint").start(writing);
+  }
+
+  /** On the first rank the new checkpoint's folder; its failure is everybody's. */
+  private Optional<Saving> begin(long step) {
+    Optional<Saving> saving = Optional.empty();
+    Optional<RuntimeException> failure = Optional.empty();
+    try {
+      saving = store.map(present -> present.begin(step));
+    } catch (RuntimeException e) {
+      failure = Optional.of(e);
+    }
+    settle(failure);
+    return saving;
+  }
+
+  /** Writes this rank's files; gives what went wrong, if anything did. */
+  private Optional<Exception> write(Path into, List<TensorFile> files, RunState.Position position) {
+    try {
+      for (TensorFile file : files) {
+        file.write(into);
+      }
+      if (world.rank() == 0) {
+        TrainingFiles.writeState(into, position);
+        describe(into);
+      }
+      return Optional.empty();
+    } catch (IOException | RuntimeException failure) {
+      return Optional.of(failure);
+    }
+  }
+
+  /** Whether this rank has nothing to wait for in {@link #finish}, and there is something to do. */
+  boolean isWritten() {
+    return writing.filter(present -> present.files().isDone()).isPresent();
+  }
+
+  /**
+   * Completes the checkpoint that is being written, if there is one.
+   *
+   * @throws CheckpointException if any rank's part could not be written
+   */
+  void finish() {
+    if (writing.isEmpty()) {
+      return;
+    }
+    Writing ended = writing.get();
+    writing = Optional.empty();
+    Optional<Exception> own = ended.files().join();
+    ended.copies().close();
+    List<String> all = share(own.map(Checkpointer::line).orElse(""));
+    Learning learning = data.config().tune().learning();
+    Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
+    settle(
+        ended.saving().flatMap(saving -> conclude(saving, ended.weightFiles(), learning, failure)));
+    latest = Optional.of(ended.target());
+  }
+
+  private static Optional<Exception> foreignFailure(List<String> reasons) {
+    for (int rank = 0; rank < reasons.size(); rank++) {
+      if (!reasons.get(rank).isEmpty()) {
+        return Optional.of(
+            new CheckpointException("rank %d: %s".formatted(rank, reasons.get(rank))));
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** Commits a checkpoint or abandons it; gives what to throw. */
+  private static Optional<RuntimeException> conclude(
+      Saving saving, int weightFiles, Learning learning, Optional<Exception> failure) {
+    if (failure.isPresent()) {
+      return failure.map(saving::abandon);
+    }
+    try {
+      if (weightFiles > 1) {
+        ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
+      }
+    } catch (IOException | CheckpointException e) {
+      return Optional.of(saving.abandon(e));
+    }
+    try {
+      saving.commit();
+      return Optional.empty();
+    } catch (CheckpointException e) {
+      return Optional.of(e);
+    }
+  }
+
+  /** Gives up a checkpoint that is still being written. */
+  @Override
+  public void close() {
+    writing.ifPresent(
+        left -> {
+          left.files().join();
+          left.copies().close();
+          left.saving()
+              .ifPresent(
+                  saving -> saving.abandon(new CheckpointException("the run ended before it")));
+        });
+    writing = Optional.empty();
+  }
+
+  /** Throws the first rank's failure, if it has one, on every rank; the others wait for word. */
+  private void settle(Optional<RuntimeException> failure) {
+    String reason = share(failure.map(Checkpointer::line).orElse("")).getFirst();
+    if (failure.isPresent()) {
+      throw failure.get();
+    }
+    if (!reason.isEmpty()) {
+      throw new CheckpointException(reason);
+    }
+  }
+
+  /** What belongs to the model, or to the heads, beside the weights. */
+  private void describe(Path into) throws IOException {
+    if (trunk.isPresent()) {
+      ModelFolder.describeHeads(into, data.config().architecture().exits(), trunk.get());
+      return;
+    }
+    Optional<Tokenizer> tokenizer = data.tokenizer();
+    new HuggingFaceConfig(
+            data.config().architecture(),
+            tokenizer.map(Tokenizer::beginningOfSequence).orElse(OptionalInt.empty()),
+            tokenizer.map(Tokenizer::endOfDocument).stream().toList())
+        .write(into);
+    tokenizer.ifPresent(present -> present.save(into));
+  }
+
+  private static String line(Exception failure) {
+    return String.valueOf(failure.getMessage());
+  }
+
+  private List<String> share(String mine) {
+    return world.all().gatherBytes(mine.getBytes(StandardCharsets.UTF_8)).stream()
+        .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+        .toList();
+  }
+}

@@ -1,0 +1,207 @@
+package org.eellm.train;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.SequencedMap;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.Learning;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.cost.plan.Pipeline;
+import org.eellm.data.SampleSource;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.distributed.World;
+import org.eellm.model.Decoder;
+import org.eellm.model.Stage;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.tensor.Scope;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.metrics.TrainEvent;
+import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.metrics.TrainEvent.HeadQuality;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.Chain.HeadScore;
+import org.eellm.train.objective.HeadChain;
+import org.eellm.train.objective.HeadChain.Taps;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+
+/** Measures every exit and the final head on the same first samples of the validation text. */
+final class Evaluator {
+  /** Figures of a head: loss, hits, agreements and tokens. */
+  private static final int FIGURES = 4;
+
+  private final RunConfig config;
+  private final SampleSource samples;
+  private final Optional<Tokenizer> tokenizer;
+  private final World world;
+  private final Decoder model;
+  private final List<Chain> chains;
+  private final List<HeadChain> headChains;
+  private final Trace trace;
+
+  Evaluator(
+      RunConfig config,
+      SampleSource samples,
+      Optional<Tokenizer> tokenizer,
+      Decoder model,
+      World world,
+      Trace trace) {
+    this.config = config;
+    this.samples = samples;
+    this.tokenizer = tokenizer;
+    this.world = world;
+    this.model = model;
+    this.trace = trace;
+    double[] noLayerDropout = new double[config.model().numLayers()];
+    chains = new ArrayList<>();
+    headChains = new ArrayList<>();
+    for (Stage stage : model.stages()) {
+      headChains.add(new HeadChain(model, stage));
+      chains.add(new Chain(model, stage, Recompute.NONE, noLayerDropout));
+    }
+  }
+
+  /** The model as it is after a step; the same on every rank. */
+  Evaluation evaluate(long step) {
+    int replicas = world.mesh().dp();
+    Pipeline pipeline = Pipeline.of(config);
+    try (Scope scope = Scope.open();
+        Work work = new Work()) {
+      ScheduleExecutor.run(
+          pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
+          world.pp(),
+          ScheduleExecutor.Message.of(config, model, Objective.none()),
+          work,
+          trace);
+      return evaluation(step, StepSums.sum(world, work.sums));
+    }
+  }
+
+  /** Whether every head has the final one on its own stage. */
+  private boolean teacherIsHere() {
+    return world.mesh().pp() == 1 && config.tune().learning() == Learning.EVERYTHING;
+  }
+
+  private Evaluation evaluation(long step, double[] sums) {
+    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
+    List<String> names = new ArrayList<>();
+    config.exits().layers().forEach(layer -> names.add(TrainEvent.exitName(layer)));
+    names.add(TrainEvent.FINAL);
+    boolean compared =
+        teacherIsHere() || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
+    for (int head = 0; head < names.size(); head++) {
+      double tokens = sums[FIGURES * head + 3];
+      if (tokens > 0) {
+        heads.put(
+            names.get(head),
+            new HeadQuality(
+                sums[FIGURES * head] / tokens,
+                sums[FIGURES * head + 1] / tokens,
+                compared
+                    ? OptionalDouble.of(sums[FIGURES * head + 2] / tokens)
+                    : OptionalDouble.empty()));
+      }
+    }
+    double bytes = sums[sums.length - 2];
+    return new Evaluation(
+        step,
+        heads,
+        bytes > 0 ? OptionalDouble.of(bytes / sums[sums.length - 1]) : OptionalDouble.empty());
+  }
+
+  /** The text that tokens stand for, in UTF-8 bytes; 0 without a tokenizer. */
+  private double bytes(int[] ids) {
+    double bytes = 0;
+    if (tokenizer.isPresent()) {
+      for (int id : ids) {
+        bytes += tokenizer.get().byteLength(id);
+      }
+    }
+    return bytes;
+  }
+
+  /** A microbatch's number among those of all replicas. */
+  private int number(MicrobatchId id) {
+    return id.index() * world.mesh().dp() + world.coordinate().dp();
+  }
+
+  private Microbatch microbatch(MicrobatchId id) {
+    int size = config.train().microBatchSize();
+    return Microbatch.of(samples, (long) number(id) * size, size);
+  }
+
+  /** Forward and heads, and what these found here: a few figures of each head. */
+  private final class Work implements ScheduleExecutor.Work, AutoCloseable {
+    private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
+    private final Map<Passage, Taps> waiting = new HashMap<>();
+
+    private record Passage(int microbatch, int chunk) {}
+
+    @Override
+    public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
+      Microbatch batch = microbatch(id);
+      if (teacherIsHere()) {
+        return compare(id, chunk, batch);
+      }
+      Chain.Scored scored = chains.get(chunk).score(batch, input);
+      add(id, chunk, scored.heads(), batch);
+      return scored.stream();
+    }
+
+    /** Forward and every head, each compared with the final one. */
+    private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
+      try (Scope scope = Scope.open();
+          Taps taps = headChains.get(chunk).forward(batch, Optional.empty())) {
+        add(id, chunk, taps.score(taps.output()), batch);
+        return scope.pass(taps.output());
+      }
+    }
+
+    @Override
+    public Tensor forward(MicrobatchId id, int chunk, Optional<Tensor> input) {
+      Taps taps = headChains.get(chunk).forward(microbatch(id), input);
+      waiting.put(new Passage(id.index(), chunk), taps);
+      return taps.output();
+    }
+
+    @Override
+    public Optional<Tensor> backward(
+        MicrobatchId id, int chunk, Optional<Tensor> top, boolean last) {
+      try (Taps taps = Objects.requireNonNull(waiting.remove(new Passage(id.index(), chunk)))) {
+        Tensor stream = top.orElseGet(taps::output);
+        add(id, chunk, taps.score(stream), microbatch(id));
+        boolean begins = model.stages().get(chunk).slice().embeds();
+        return begins ? Optional.empty() : Optional.of(stream.clone());
+      }
+    }
+
+    private void add(MicrobatchId id, int chunk, List<HeadScore> heads, Microbatch batch) {
+      if (number(id) >= config.train().evalBatches() || world.coordinate().tp() > 0) {
+        return;
+      }
+      for (HeadScore score : heads) {
+        int first = FIGURES * score.index();
+        sums[first] += score.loss();
+        sums[first + 1] += score.correct();
+        sums[first + 2] += score.agreed();
+        sums[first + 3] += score.tokens();
+      }
+      if (model.stages().get(chunk).slice().embeds()) {
+        sums[sums.length - 2] += bytes(batch.targets());
+        sums[sums.length - 1] += batch.targets().length;
+      }
+    }
+
+    @Override
+    public void close() {
+      waiting.values().forEach(Taps::close);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+package org.eellm.train;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.config.ConfigException;
+import org.eellm.config.DataConfig;
+import org.eellm.config.DataConfig.Source;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.RunConfig;
+import org.eellm.data.BlendedSamples;
+import org.eellm.data.BlendedSamples.Weighted;
+import org.eellm.data.DatasetSamples;
+import org.eellm.data.IndexedDataset;
+import org.eellm.data.SampleSource;
+import org.eellm.data.Split;
+import org.eellm.data.Split.Part;
+import org.eellm.data.tokenizer.Tokenizer;
+
+/**
+ * The samples that a run learns from and is measured on, and the tokenizer that made their tokens.
+ */
+final class RunData implements AutoCloseable {
+  private final Optional<Tokenizer> tokenizer;
+  private final RunConfig config;
+  private final List<IndexedDataset> datasets = new ArrayList<>();
+  private final SampleSource training;
+  private final Optional<SampleSource> validation;
+
+  private RunData(RunConfig given) {
+    DataConfig data = given.data();
+    tokenizer = data.tokenizer().map(path -> Tokenizer.load(Path.of(path)));
+    config = withVocabulary(given, tokenizer);
+    if (data.sources().isEmpty()) {
+      throw new ConfigException(
+          "data.sources: is empty; give the prefix of a .bin/.idx pair, made with eellm prepare");
+    }
+    Split split = new Split(data.split().get(0), data.split().get(1), data.split().get(2));
+    training = blend(data.sources(), split, Part.TRAINING);
+    validation = validation(data, split);
+  }
+
+  /**
+   * Opens what a configuration names.
+   *
+   * @throws ConfigException if it names nothing to train or to evaluate on, or its vocabulary is
+   *     not the tokenizer's
+   * @throws org.eellm.data.DataException if a dataset or the tokenizer cannot be used
+   */
+  static RunData open(RunConfig given) {
+    return new RunData(given);
+  }
+
+  /** The configuration with the vocabulary's size in place of 0. */
+  RunConfig config() {
+    return config;
+  }
+
+  /** The tokenizer, where the configuration names one. */
+  Optional<Tokenizer> tokenizer() {
+    return tokenizer;
+  }
+
+  /** Where training's samples come from. */
+  SampleSource training() {
+    return training;
+  }
+
+  /** Where evaluation's samples come from; empty where the run has no evaluation. */
+  Optional<SampleSource> validation() {
+    return validation;
+  }
+
+  @Override
+  public void close() {
+    datasets.forEach(IndexedDataset::close);
+  }
+
+  private static RunConfig withVocabulary(RunConfig given, Optional<Tokenizer> tokenizer) {
+    ModelConfig model = given.model();
+    int tokens = tokenizer.map(Tokenizer::vocabSize).orElse(0);
+    if (model.vocabSize() == 0 && tokenizer.isEmpty()) {
+      throw new ConfigException(
+          "model.vocab_size: 0 takes the tokenizer's size, but there is no data.tokenizer; set"
+              + " either");
+    }
+    if (model.vocabSize() > 0 && model.vocabSize() < tokens) {
+      throw new ConfigException(
+          "model.vocab_size: %d is below the %d tokens of data.tokenizer %s; use 0 to take its size"
+              .formatted(model.vocabSize(), tokens, given.data().tokenizer().orElseThrow()));
+    }
+    int multiple = model.vocabMultiple();
+    int size =
+        model.vocabSize() > 0 ? model.vocabSize() : Math.ceilDiv(tokens, multiple) * multiple;
+    return given.withModel(model.withVocabSize(size));
+  }
+
+  private Optional<SampleSource> validation(DataConfig data, Split split) {
+    if (config.train().evalInterval() == 0) {
+      return Optional.empty();
+    }
+    if (!data.validation().isEmpty()) {
+      return Optional.of(blend(data.validation(), Split.TRAINING_ONLY, Part.TRAINING));
+    }
+    if (split.validation() == 0) {
+      throw new ConfigException(
+          "data.split: %s leaves nothing to evaluate on; give a second share, data.validation, or train.eval_interval 0"
+              .formatted(data.split()));
+    }
+    return Optional.of(blend(data.sources(), split, Part.VALIDATION));
+  }
+
+  private SampleSource blend(List<Source> sources, Split split, Part part) {
+    List<Weighted> blend = new ArrayList<>();
+    for (Source source : sources) {
+      IndexedDataset dataset = IndexedDataset.open(Path.of(source.path()));
+      datasets.add(dataset);
+      blend.add(
+          new Weighted(
+              new DatasetSamples(
+                  dataset,
+                  split,
+                  part,
+                  config.data().sequenceLength(),
+                  config.model().vocabSize(),
+                  config.train().seed()),
+              source.weight()));
+    }
+    return blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
+  }
+}

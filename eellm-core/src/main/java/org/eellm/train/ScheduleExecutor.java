@@ -1,0 +1,247 @@
+package org.eellm.train;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.Communicator;
+import org.eellm.distributed.Pending;
+import org.eellm.model.Decoder;
+import org.eellm.schedule.Action;
+import org.eellm.schedule.Action.Receive;
+import org.eellm.schedule.Action.Send;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.Receipts;
+import org.eellm.schedule.Schedule;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.objective.Objective;
+
+/**
+ * Does a stage's actions in their order: the only pipeline loop there is. Receives are posted and
+ * sends started when their turn comes; a computation waits for the receive it needs. What was sent
+ * is freed when a message proves that it has arrived, and the rest at the end of the list. Where
+ * microbatches go forward and back in turn, the memory of messages does therefore not grow with
+ * their number; where all go forward first, nothing comes back meanwhile, and it does.
+ */
+final class ScheduleExecutor {
+
+  /**
+   * What the stage computes. Tensors are [local rows, hidden]; what comes back may be twice as
+   * high.
+   */
+  interface Work {
+    /** The output of a chunk; freed by the enclosing scope. */
+    Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
+
+    /**
+     * The gradient of a chunk's input; freed by the enclosing scope.
+     *
+     * @param gradient of its output; absent at the end of the microbatch's way
+     * @param last whether nothing comes back through this chunk any more in this step
+     */
+    Optional<Tensor> backward(
+        MicrobatchId microbatch, int chunk, Optional<Tensor> gradient, boolean last);
+
+    /** The output of a chunk whose heads did their work as well. */
+    Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
+  }
+
+  /**
+   * What goes over the wire.
+   *
+   * @param rows of the stream that a rank holds
+   * @param back rows of what comes back: as many, or twice that, where the final head teaches exits
+   *     on the way
+   * @param width hidden size
+   */
+  record Message(ScalarType type, Device device, long rows, long back, long width) {
+
+    /** The stream of a microbatch, or its gradient. */
+    static Message of(RunConfig config, Decoder model, Objective objective) {
+      long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
+      long rows = model.parallel().localRows(tokens);
+      return new Message(
+          model.scalarType(),
+          model.device(),
+          rows,
+          objective.distillation() > 0 ? 2 * rows : rows,
+          config.model().hiddenSize());
+    }
+  }
+
+  /** A posted receive. */
+  private record Arrival(Kept kept, Tensor tensor, Pending pending) {}
+
+  /** A computed tensor that waits to be sent. */
+  private record Departure(Kept kept, Tensor tensor) implements AutoCloseable {
+    @Override
+    public void close() {
+      kept.close();
+    }
+  }
+
+  private final Schedule schedule;
+  private final int stage;
+  private final Communicator pipeline;
+  private final Message message;
+  private final Work work;
+  private final Trace trace;
+  private final Receipts receipts;
+  private final Map<Receive, Arrival> arrivals = new HashMap<>();
+  private final Map<Integer, Departure> departures = new HashMap<>();
+  private final Map<Send, Pending> sends = new HashMap<>();
+  private long waited;
+
+  private ScheduleExecutor(
+      Schedule schedule, Communicator pipeline, Message message, Work work, Trace trace) {
+    this.schedule = schedule;
+    this.stage = pipeline.rank();
+    this.pipeline = pipeline;
+    this.message = message;
+    this.work = work;
+    this.trace = trace;
+    this.receipts = Receipts.of(schedule, stage);
+  }
+
+  /**
+   * Runs this rank's part of a schedule.
+   *
+   * @param pipeline the stages, in order
+   * @return nanoseconds spent waiting for other stages
+   */
+  static long run(
+      Schedule schedule, Communicator pipeline, Message message, Work work, Trace trace) {
+    ScheduleExecutor executor = new ScheduleExecutor(schedule, pipeline, message, work, trace);
+    try {
+      executor.run();
+      return executor.waited;
+    } finally {
+      executor.arrivals.values().forEach(arrival -> arrival.kept().close());
+      executor.departures.values().forEach(Departure::close);
+    }
+  }
+
+  private void run() {
+    List<Action> actions = schedule.actions().get(stage);
+    for (int i = 0; i < actions.size(); i++) {
+      Action action = actions.get(i);
+      MicrobatchId microbatch = action.microbatch();
+      int chunk = action.chunk();
+      int here = schedule.virtualStage(stage, chunk);
+      switch (action) {
+        case Action.ReceiveActivation receive ->
+            post(receive, activation(microbatch, here), here - 1, message.rows());
+        case Action.ReceiveGradient receive ->
+            post(receive, gradient(microbatch, here), here + 1, message.back());
+        case Action.SendActivation send -> send(send, activation(microbatch, here + 1), here + 1);
+        case Action.SendGradient send -> send(send, gradient(microbatch, here - 1), here - 1);
+        case Action.Forward _ -> {
+          try (Scope scope = Scope.open();
+              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
+              Trace.Span span = trace.span("forward", microbatch.index(), chunk)) {
+            depart(microbatch, here + 1, work.forward(microbatch, chunk, input.tensor()));
+          }
+        }
+        case Action.Tune _ -> {
+          try (Scope scope = Scope.open();
+              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
+              Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
+            depart(microbatch, here + 1, work.tune(microbatch, chunk, input.tensor()));
+          }
+        }
+        case Action.Backward _ -> {
+          boolean last =
+              actions.subList(i + 1, actions.size()).stream()
+                  .noneMatch(later -> later instanceof Action.Backward && later.chunk() == chunk);
+          try (Scope scope = Scope.open();
+              Arrived above = await(new Action.ReceiveGradient(microbatch, chunk));
+              Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
+            work.backward(microbatch, chunk, above.tensor(), last)
+                .ifPresent(below -> hold(gradient(microbatch, here - 1), below));
+          }
+        }
+      }
+    }
+    if (!sends.isEmpty()) {
+      try (Trace.Span span = trace.span("wait", 0, 0)) {
+        long start = System.nanoTime();
+        sends.values().forEach(Pending::await);
+        waited += System.nanoTime() - start;
+      }
+    }
+  }
+
+  /** The message with a virtual stage's input. */
+  private int activation(MicrobatchId microbatch, int virtualStage) {
+    return 2 * (microbatch.index() * (schedule.virtualStages() + 1) + virtualStage);
+  }
+
+  /** The message with the gradient of a virtual stage's output. */
+  private int gradient(MicrobatchId microbatch, int virtualStage) {
+    return activation(microbatch, virtualStage) + 1;
+  }
+
+  private void post(Receive receive, int tag, int from, long rows) {
+    try (Scope scope = Scope.open()) {
+      Kept kept = new Kept();
+      Tensor buffer =
+          kept.keep(Tensors.empty(message.type(), message.device(), rows, message.width()));
+      arrivals.put(
+          receive,
+          new Arrival(kept, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
+    }
+  }
+
+  /** What has arrived, if a receive was posted for it. */
+  private record Arrived(Optional<Arrival> arrival) implements AutoCloseable {
+    Optional<Tensor> tensor() {
+      return arrival.map(Arrival::tensor);
+    }
+
+    @Override
+    public void close() {
+      arrival.ifPresent(present -> present.kept().close());
+    }
+  }
+
+  private Arrived await(Receive receive) {
+    Optional<Arrival> arrival = Optional.ofNullable(arrivals.remove(receive));
+    if (arrival.isPresent()) {
+      try (Trace.Span span = trace.span("wait", 0, 0)) {
+        long start = System.nanoTime();
+        arrival.get().pending().await();
+        waited += System.nanoTime() - start;
+      }
+      for (Send done : receipts.of(receive)) {
+        Objects.requireNonNull(sends.remove(done)).await();
+      }
+    }
+    return new Arrived(arrival);
+  }
+
+  /** Holds an output for its send, unless the microbatch's way ends here. */
+  private void depart(MicrobatchId microbatch, int next, Tensor output) {
+    if (next < microbatch.forwardEnd(schedule.virtualStages())) {
+      hold(activation(microbatch, next), output);
+    }
+  }
+
+  private void hold(int tag, Tensor tensor) {
+    Kept kept = new Kept();
+    departures.put(tag, new Departure(kept, kept.keep(tensor)));
+  }
+
+  private void send(Send send, int tag, int to) {
+    try (Departure departure = Objects.requireNonNull(departures.remove(tag))) {
+      sends.put(send, pipeline.send(departure.tensor(), schedule.stageOf(to), tag));
+    }
+  }
+}

@@ -1,0 +1,265 @@
+package org.eellm.train;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import org.eellm.config.ExitsConfig;
+import org.eellm.config.Learning;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.plan.Pipeline;
+import org.eellm.data.SampleSource;
+import org.eellm.distributed.World;
+import org.eellm.model.Dropout;
+import org.eellm.model.Stage;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.Schedule;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.metrics.TrainEvent;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.ExitWeights;
+import org.eellm.train.objective.HeadChain;
+import org.eellm.train.objective.HeadForward;
+import org.eellm.train.objective.LayerDropout;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+import org.eellm.train.optimizer.AdamW;
+import org.eellm.train.optimizer.BatchSize;
+import org.eellm.train.optimizer.GradientReduction;
+import org.eellm.train.optimizer.LearningRate;
+import org.eellm.train.optimizer.StepGuard.Verdict;
+
+/**
+ * Takes optimizer steps: microbatches through the pipeline and back, sums over ranks, the guard's
+ * verdict, clipping, update. What a step does follows from its number, the configuration, and the
+ * state of model, optimizer and guard; the mesh changes only how sums are rounded.
+ */
+public final class StepRunner implements AutoCloseable {
+  private final RunConfig config;
+  private final SampleSource samples;
+  private final RunState state;
+  private final World world;
+  private final Gradients gradients;
+  private final GradientReduction reduction;
+  private final List<Chain> chains;
+  private final List<HeadChain> headChains;
+  private final List<Integer> virtualStages;
+  private final Pipeline pipeline;
+  private final Map<Integer, Schedule> schedules = new HashMap<>();
+  private final Trace trace;
+  private final HeadForward headForward;
+
+  public StepRunner(
+      RunConfig config, SampleSource samples, RunState state, World world, Trace trace) {
+    this(config, samples, state, world, trace, HeadForward.DEFERRED);
+  }
+
+  /**
+   * @param headForward where everything learns; where exits alone do, they never wait
+   */
+  public StepRunner(
+      RunConfig config,
+      SampleSource samples,
+      RunState state,
+      World world,
+      Trace trace,
+      HeadForward headForward) {
+    this.config = config;
+    this.samples = samples;
+    this.state = state;
+    this.world = world;
+    this.trace = trace;
+    this.headForward = headForward;
+    TrainConfig train = config.train();
+    double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
+    List<Stage> stages = state.model().stages();
+    chains =
+        stages.stream()
+            .map(stage -> new Chain(state.model(), stage, train.recompute(), layerDropout))
+            .toList();
+    headChains = stages.stream().map(stage -> new HeadChain(state.model(), stage)).toList();
+    virtualStages = stages.stream().map(Stage::index).toList();
+    pipeline = Pipeline.of(config);
+    gradients = new Gradients(state.model().parameters());
+    reduction = state.reduction(gradients);
+  }
+
+  /**
+   * What happened in a step, the same on every rank; the fields are those of {@link
+   * TrainEvent.Step}.
+   *
+   * @param waiting share of the step's time that ranks waited for other stages, on average
+   * @param memory resident bytes of each rank
+   */
+  public record Result(
+      double loss,
+      SequencedMap<String, Double> losses,
+      SequencedMap<String, Double> exitWeights,
+      double learningRate,
+      double gradientNorm,
+      int batchSize,
+      Verdict verdict,
+      double waiting,
+      List<Long> memory) {}
+
+  /**
+   * Takes a step.
+   *
+   * @param step from 1
+   * @throws TrainException if the guard ends the run
+   */
+  public Result take(long step) {
+    long begun = System.nanoTime();
+    long firstSample = BatchSize.samplesBefore(config.train(), step);
+    int batchSize = BatchSize.at(config.train(), firstSample);
+    int replicas = world.mesh().dp();
+    int microbatches = batchSize / (config.train().microBatchSize() * replicas);
+    Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
+    SequencedMap<String, Double> exitWeights = exitWeights(step);
+    Objective objective = objective(step, exitWeights);
+    double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
+    try (Scope scope = Scope.open();
+        StepWork work = work(schedule, input(step, firstSample, schedule), objective)) {
+      reduction.start();
+      long waited =
+          ScheduleExecutor.run(
+              schedule,
+              world.pp(),
+              ScheduleExecutor.Message.of(config, state.model(), objective),
+              work,
+              trace);
+      try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
+        reduction.finish();
+      }
+      double share = waited / (double) (System.nanoTime() - begun);
+      StepSums sums =
+          StepSums.of(world, work.losses(), reduction.squares(), share, Torch.residentBytes());
+      SequencedMap<String, Double> losses = losses(sums.losses(), objective, exitWeights);
+      double loss = 0;
+      for (var head : losses.entrySet()) {
+        loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
+      }
+      double norm = Math.sqrt(sums.squares());
+      Verdict verdict = state.guard().judge(step, loss, norm);
+      if (verdict == Verdict.APPLY) {
+        try (Trace.Span span = trace.span("update", 0, 0)) {
+          update(norm, rate, step - state.guard().skipped());
+          reduction.gatherParameters();
+        }
+      }
+      return new Result(
+          loss, losses, exitWeights, rate, norm, batchSize, verdict, sums.waiting(), sums.memory());
+    }
+  }
+
+  /** Norm and update of a step once more, for measuring. */
+  public void update(long step) {
+    update(Math.sqrt(reduction.squares()), 0, step);
+  }
+
+  private void update(double norm, double rate, long step) {
+    double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
+    state.optimizer().update(reduction.sums(), clip, rate, step);
+  }
+
+  private StepWork work(Schedule schedule, StepWork.Input input, Objective objective) {
+    int replicas = world.mesh().dp();
+    return switch (config.tune().learning()) {
+      case EVERYTHING ->
+          new TrainingWork(
+              schedule,
+              chains,
+              virtualStages,
+              input,
+              objective,
+              headForward,
+              replicas,
+              gradients,
+              reduction);
+      case EXITS, EXITS_FROM_FINAL_HEAD ->
+          new TuningWork(
+              headChains,
+              virtualStages,
+              input.microbatches(),
+              objective,
+              1.0 / (schedule.microbatches() * (long) replicas),
+              gradients);
+    };
+  }
+
+  /**
+   * The microbatches of a step. In a step of n regular microbatches a replica they have the numbers
+   * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
+   * on the mesh. Fills take samples of their own, behind the regular ones.
+   */
+  private StepWork.Input input(long step, long firstSample, Schedule schedule) {
+    int size = config.train().microBatchSize();
+    int replicas = world.mesh().dp();
+    long fills = (step - 1) * Pipeline.fills(schedule) * replicas * size;
+    return new StepWork.Input(
+        id ->
+            Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
+        id -> dropout(step, number(id, replicas)));
+  }
+
+  private int number(MicrobatchId id, int replicas) {
+    return id.index() * replicas + world.coordinate().dp();
+  }
+
+  /** The losses of the heads that were computed, by name. */
+  private static SequencedMap<String, Double> losses(
+      double[] byHead, Objective objective, SequencedMap<String, Double> exits) {
+    List<String> names = new ArrayList<>(exits.keySet());
+    names.add(TrainEvent.FINAL);
+    SequencedMap<String, Double> losses = new LinkedHashMap<>();
+    for (int head = 0; head < byHead.length; head++) {
+      if (objective.weights().get(head) != 0) {
+        losses.put(names.get(head), byHead[head]);
+      }
+    }
+    return losses;
+  }
+
+  private SequencedMap<String, Double> exitWeights(long step) {
+    double[] weights = ExitWeights.at(config.exits(), step);
+    SequencedMap<String, Double> byName = new LinkedHashMap<>();
+    for (int exit = 0; exit < weights.length; exit++) {
+      byName.put(TrainEvent.exitName(config.exits().layers().get(exit)), weights[exit]);
+    }
+    return byName;
+  }
+
+  private Objective objective(long step, SequencedMap<String, Double> exitWeights) {
+    List<Double> weights = new ArrayList<>(exitWeights.values());
+    weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
+    List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
+    temperatures.add(1.0);
+    ExitsConfig exits = config.exits();
+    double distillation = step > exits.distillationStart() ? exits.distillation() : 0;
+    return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
+  }
+
+  private Optional<Dropout> dropout(long step, int microbatch) {
+    ModelConfig model = config.model();
+    boolean used =
+        model.hiddenDropout() > 0
+            || model.attentionDropout() > 0
+            || config.train().layerDropout() > 0;
+    long key = Dropout.mix(Dropout.mix(config.train().seed(), step), microbatch);
+    return used ? Optional.of(new Dropout(key)) : Optional.empty();
+  }
+
+  @Override
+  public void close() {
+    reduction.close();
+    gradients.close();
+  }
+}

@@ -1,0 +1,325 @@
+package org.eellm.train;
+
+import java.nio.file.Path;
+import java.time.Clock;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import org.eellm.config.ConfigException;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.ModelFlops;
+import org.eellm.cost.ParameterCount;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.tensor.Rates;
+import org.eellm.tensor.Torch;
+import org.eellm.train.metrics.MetricsFile;
+import org.eellm.train.metrics.MetricsSink;
+import org.eellm.train.metrics.TensorBoardEvents;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.metrics.TraceFile;
+import org.eellm.train.metrics.TrainEvent;
+import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.optimizer.BatchSize;
+
+/**
+ * A training run in a folder, from a configuration: {@link #start} or {@link #resume} it, then
+ * {@link #run} it to its last step or until it is asked to stop.
+ *
+ * <p>Everything a step does follows from its number, the configuration and the checkpointed state,
+ * so a resumed run goes on bit for bit as the undisturbed one would have (in float32, with the same
+ * number of threads).
+ */
+public final class Trainer implements AutoCloseable {
+  /** How long the yardstick of MFU is measured. */
+  private static final double RATE_SECONDS = 0.3;
+
+  private final RunConfig config;
+  private final RunFolder folder;
+  private final RunData data;
+  private final RunState state;
+  private final StepRunner runner;
+  private final Optional<Evaluator> evaluator;
+  private final Checkpointer checkpoints;
+  private final World world;
+  private final Trace trace;
+  private final ModelFlops flops;
+  private final double matrixRate;
+
+  /**
+   * How a run ended.
+   *
+   * @param step the last step taken
+   * @param finished whether that was the run's last, as opposed to a request to stop
+   * @param checkpoint the folder of the newest checkpoint
+   * @param evaluation the last evaluation that was made here
+   */
+  public record Outcome(
+      long step, boolean finished, Path checkpoint, Optional<Evaluation> evaluation) {}
+
+  private Trainer(
+      RunFolder folder,
+      RunData data,
+      Checkpointer checkpoints,
+      RunState state,
+      World world,
+      Trace trace) {
+    this.config = data.config();
+    this.world = world;
+    this.trace = trace;
+    this.folder = folder;
+    this.data = data;
+    this.checkpoints = checkpoints;
+    this.state = state;
+    this.runner = new StepRunner(config, data.training(), state, world, trace);
+    this.evaluator =
+        data.validation()
+            .map(
+                samples ->
+                    new Evaluator(config, samples, data.tokenizer(), state.model(), world, trace));
+    this.flops =
+        ModelFlops.perToken(
+            config.architecture(), config.data().sequenceLength(), config.tune().learning());
+    double rate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
+    this.matrixRate = StepSums.sum(world, rate)[0];
+  }
+
+  /**
+   * Starts a run with weights drawn from the seed. Every rank calls this.
+   *
+   * @param output absent or empty
+   * @throws ConfigException if a setting cannot be honoured or the folder is in use
+   */
+  public static Trainer start(RunConfig given, Path output, World world, boolean traced) {
+    return open(given, output, world, traced, false);
+  }
+
+  /** {@link #start(RunConfig, Path, World, boolean)} as the only rank. */
+  public static Trainer start(RunConfig given, Path output) {
+    return start(given, output, World.alone(), false);
+  }
+
+  /**
+   * Goes on with the run in a folder, from its newest checkpoint or, where it has none yet, from
+   * the start. Every rank calls this; the mesh may be another than before.
+   *
+   * @throws ConfigException if there is no run, or a setting that changes what a step does is not
+   *     the run's
+   */
+  public static Trainer resume(RunConfig given, Path output, World world, boolean traced) {
+    return open(given, output, world, traced, true);
+  }
+
+  /** {@link #resume(RunConfig, Path, World, boolean)} as the only rank. */
+  public static Trainer resume(RunConfig given, Path output) {
+    return resume(given, output, World.alone(), false);
+  }
+
+  private static Trainer open(
+      RunConfig given, Path output, World world, boolean traced, boolean resume) {
+    requireMesh(given, world);
+    // libtorch counts threads by calling thread; several ranks share a machine's cores.
+    if (given.train().threads() > 0 || world.mesh().size() == 1) {
+      Torch.setThreads(given.train().threads());
+    }
+    RunData data = RunData.open(given);
+    RunFolder folder =
+        world.rank() > 0
+            ? RunFolder.join(output)
+            : resume
+                ? RunFolder.resume(output, data.config())
+                : RunFolder.create(output, data.config());
+    Checkpointer checkpoints = Checkpointer.open(folder, data, world);
+    RunState state =
+        checkpoints
+            .latest()
+            .map(checkpoint -> RunState.load(data.config(), world, checkpoint))
+            .orElseGet(() -> RunState.initial(data.config(), world));
+    Trace trace = traced ? new Trace.On() : new Trace.Off();
+    return new Trainer(folder, data, checkpoints, state, world, trace);
+  }
+
+  private static void requireMesh(RunConfig config, World world) {
+    ParallelConfig parallel = config.parallel();
+    new Mesh(parallel.tp(), parallel.dp(), parallel.pp()).requireSize(world.mesh().size());
+  }
+
+  /** The configuration as resolved. */
+  public RunConfig config() {
+    return config;
+  }
+
+  /** Where the run keeps its files. */
+  public RunFolder folder() {
+    return folder;
+  }
+
+  /** The last step taken; 0 before the first. */
+  public long step() {
+    return state.step();
+  }
+
+  /** The model's size, the exits' share of the work and the machine's rate, a line each. */
+  public List<String> describe() {
+    List<String> lines = new ArrayList<>();
+    lines.add(size());
+    double all = flops.total(config.exits().layers().size());
+    lines.add(
+        "%.1f MFLOP a token, %.1f %% of it for the exits; matrix rate %.0f GFLOP/s with threads: %d"
+            .formatted(
+                all / 1e6, 100 * (1 - flops.total(0) / all), matrixRate / 1e9, Torch.threads()));
+    lines.add(
+        state.step() == 0
+            ? "from the first step, to step %,d".formatted(config.train().steps())
+            : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+    return lines;
+  }
+
+  private String size() {
+    Learning learning = config.tune().learning();
+    if (learning == Learning.EVERYTHING) {
+      ParameterCount count = ParameterCount.of(config.architecture());
+      return "%.2f M parameters: %.2f M trunk, %.2f M embeddings, %.2f M final head, %.2f M exits"
+          .formatted(
+              count.total() / 1e6,
+              count.trunk() / 1e6,
+              count.embeddings() / 1e6,
+              count.finalHead() / 1e6,
+              count.exits() / 1e6);
+    }
+    TrainingMemory memory = state.memory();
+    return "exits %s learn; of %d layers %d are loaded; here %.1f MB of weights stay as they are, and %.1f MB learn with %.1f MB of gradients and optimizer state"
+        .formatted(
+            config.exits().layers(),
+            config.model().numLayers(),
+            learning.layers(config.architecture()),
+            memory.frozen() / 1e6,
+            memory.weights() / 1e6,
+            memory.state() / 1e6);
+  }
+
+  /**
+   * Trains until the last step or until any rank is asked to stop, then saves a checkpoint and
+   * draws the losses. Every rank calls this.
+   *
+   * @param watcher gets every event beside the run's own files, on the first rank; not closed
+   * @param stop asked before each step
+   * @throws TrainException if the guard ends the run or its files cannot be written
+   */
+  public Outcome run(MetricsSink watcher, BooleanSupplier stop) {
+    TrainConfig train = config.train();
+    Optional<Evaluation> evaluation = Optional.empty();
+    try (Sinks sinks = sinks(watcher)) {
+      if (state.step() == 0 && config.tune().learning() != Learning.EVERYTHING) {
+        // Tuning starts from something, and what it gains is the difference.
+        evaluation = evaluator.map(present -> present.evaluate(0));
+        evaluation.ifPresent(sinks::accept);
+      }
+      while (state.step() < train.steps() && !agreeToStop(stop)) {
+        sinks.accept(takeStep());
+        if (isDue(train.evalInterval())) {
+          evaluation = evaluator.map(present -> present.evaluate(state.step()));
+          evaluation.ifPresent(sinks::accept);
+        }
+        if (isDue(config.checkpoint().interval())) {
+          checkpoints.save(state);
+        }
+      }
+    }
+    checkpoints.save(state);
+    checkpoints.finish();
+    if (trace instanceof Trace.On on) {
+      TraceFile.write(folder.trace(), world, on.take());
+    }
+    return new Outcome(
+        state.step(),
+        state.step() == train.steps(),
+        checkpoints.latest().orElseThrow(),
+        evaluation);
+  }
+
+  /**
+   * Whether something done every so many steps, and after the last one, is to be done now; 0 is
+   * never.
+   */
+  private boolean isDue(int interval) {
+    return interval > 0 && (state.step() % interval == 0 || state.step() == config.train().steps());
+  }
+
+  /**
+   * Whether all ranks stop now: a signal may reach one alone, but all must stop after the same
+   * step. Completes a checkpoint that all ranks have written.
+   */
+  private boolean agreeToStop(BooleanSupplier stop) {
+    double[] counts =
+        StepSums.sum(world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0);
+    if (counts[1] == world.mesh().size()) {
+      checkpoints.finish();
+    }
+    return counts[0] > 0;
+  }
+
+  private TrainEvent.Step takeStep() {
+    long start = System.nanoTime();
+    StepRunner.Result result = runner.take(state.step() + 1);
+    double elapsed = (System.nanoTime() - start) / 1e9;
+    state.advance(elapsed);
+    int sequence = config.data().sequenceLength();
+    double tokensPerSecond = result.batchSize() * (double) sequence / elapsed;
+    int computedExits = result.losses().size() - 1;
+    return new TrainEvent.Step(
+        state.step(),
+        result.loss(),
+        result.losses(),
+        result.exitWeights(),
+        result.learningRate(),
+        result.gradientNorm(),
+        result.batchSize(),
+        BatchSize.samplesBefore(config.train(), state.step() + 1) * sequence,
+        tokensPerSecond,
+        tokensPerSecond * flops.total(computedExits) / matrixRate,
+        state.seconds(),
+        result.verdict(),
+        result.waiting(),
+        Collections.max(result.memory()));
+  }
+
+  /** The run's own files and who else watches; nothing but on the first rank. */
+  private Sinks sinks(MetricsSink watcher) {
+    if (world.rank() > 0) {
+      return new Sinks(List.of(), MetricsSink.none());
+    }
+    List<MetricsSink> own = new ArrayList<>();
+    own.add(MetricsFile.open(folder.metrics(), state.step()));
+    if (config.logging().tensorboard()) {
+      own.add(TensorBoardEvents.open(folder.tensorBoard(), state.step(), Clock.systemUTC()));
+    }
+    return new Sinks(own, watcher);
+  }
+
+  private record Sinks(List<MetricsSink> own, MetricsSink watcher) implements MetricsSink {
+    @Override
+    public void accept(TrainEvent event) {
+      own.forEach(sink -> sink.accept(event));
+      watcher.accept(event);
+    }
+
+    @Override
+    public void close() {
+      own.forEach(MetricsSink::close);
+    }
+  }
+
+  @Override
+  public void close() {
+    checkpoints.close();
+    runner.close();
+    state.close();
+    data.close();
+  }
+}

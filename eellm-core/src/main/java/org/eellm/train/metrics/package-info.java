@@ -1,0 +1,5 @@
+/** What a run reports: events, JSON lines, TensorBoard files, traces. */
+@NullMarked
+package org.eellm.train.metrics;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,28 @@
+package org.eellm.train.objective;
+
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Device copies of a microbatch's inputs, targets and mask, [b s] each.
+ *
+ * @param count the mask's sum, at least 1
+ */
+record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double count) {
+
+  /** Copies a microbatch to where the model is. */
+  static DeviceBatch of(Microbatch batch, Decoder model, Kept kept) {
+    long n = batch.inputs().length;
+    double count = 0;
+    for (float value : batch.lossMask()) {
+      count += value;
+    }
+    return new DeviceBatch(
+        kept.keep(Tensors.ofInts(batch.inputs(), model.device(), n)),
+        kept.keep(Tensors.ofInts(batch.targets(), model.device(), n)),
+        kept.keep(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
+        Math.max(count, 1));
+  }
+}

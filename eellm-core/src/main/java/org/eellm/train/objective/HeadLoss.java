@@ -1,0 +1,407 @@
+package org.eellm.train.objective;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.LongOptional;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.distributed.Reduction;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Weight;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.CrossEntropy;
+
+/**
+ * A head's output matrix and cross entropy in closed form: with {@code p = softmax(h W^T)}, {@code
+ * dh = (p - onehot) W} and {@code dW = (p - onehot)^T h}, all times the token's weight. It goes by
+ * chunks of tokens, so that the logits are never whole in memory, for any number of exits. Where
+ * tensor-parallel ranks share the vocabulary, three small sums over them a chunk make the softmax
+ * whole.
+ */
+public final class HeadLoss {
+  /**
+   * Largest size of a chunk's float32 probabilities: several such buffers stay in a processor's
+   * last cache or near it.
+   */
+  private static final long CHUNK_BYTES = 64L << 20;
+
+  private static final long[] LAST = {-1};
+
+  private HeadLoss() {}
+
+  /** What a head is to say. */
+  public sealed interface Target {
+
+    /** The next token, int64 [n]: the loss is cross entropy. */
+    record Text(Tensor ids) implements Target {}
+
+    /**
+     * What another head says at the same temperature: the loss is the Kullback-Leibler divergence
+     * of the head from it, as in self-distillation (Balcony, arXiv 2503.05005).
+     *
+     * @param normed the other head's normed hidden state, the rows that are here, [local rows, h]
+     * @param output its output matrix, split as the head's
+     */
+    record Teacher(Tensor normed, Weight output) implements Target {}
+
+    /**
+     * Both at once: the gradient is that of the cross entropy and {@code share} times the
+     * divergence. The loss is the cross entropy alone, which needs no further pass over the logits.
+     */
+    record Both(Tensor ids, Teacher teacher, double share) implements Target {}
+  }
+
+  /**
+   * @param loss sum over tokens of mask * weight * loss, float32 scalar
+   * @param gradient of the normed hidden state, [n, hidden]
+   */
+  public record Result(Tensor loss, Tensor gradient) {}
+
+  /**
+   * Sums over tokens, float32 scalars.
+   *
+   * @param loss mask * cross entropy
+   * @param correct mask where the likeliest token is the target
+   * @param agreed mask where it is the teacher's likeliest, too; 0 without a teacher
+   */
+  record Score(Tensor loss, Tensor correct, Tensor agreed) {}
+
+  /**
+   * Loss, gradient of the hidden state, and the output matrix's gradient, which is added.
+   *
+   * @param hidden normed hidden state, the rows that are here, [local rows, h]
+   * @param output [V, h], or this rank's rows of it
+   * @param mask float32 [n]
+   * @param ready the logits, from {@link #logits}, where they have been computed before; they are
+   *     overwritten
+   * @param scale what a token's loss counts in the objective
+   * @param dynamic multiply each token's loss by its maximum probability
+   * @param parallel the ranks that share the output matrix
+   */
+  public static Result forwardBackward(
+      Tensor hidden,
+      Weight output,
+      Optional<Tensor> ready,
+      Target wanted,
+      Tensor mask,
+      double scale,
+      double temperature,
+      boolean dynamic,
+      TensorParallel parallel,
+      Gradients gradients) {
+    try (Scope scope = Scope.open()) {
+      Tensor all = parallel.gather(hidden); // [n, h]
+      Tensor gradient = torch.empty_like(all);
+      Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
+      Vocabulary vocabulary = Vocabulary.of(output, parallel);
+      Target target = gathered(wanted, parallel);
+      long chunk = chunk(output);
+      for (long start = 0; start < all.size(0); start += chunk) {
+        try (Scope chunkScope = Scope.open()) {
+          long count = Math.min(chunk, all.size(0) - start);
+          Tensor h = all.narrow(0, start, count);
+          if (temperature != 1) {
+            h = h.div(new Scalar(temperature));
+          }
+          Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
+          Tensor logits = // [c, V]
+              ready.isPresent()
+                  ? ready.get().narrow(0, start, count)
+                  : torch.linear(h, output.value());
+          Terms terms =
+              switch (target) {
+                case Target.Text(Tensor ids) ->
+                    vocabulary.terms(logits, ids.narrow(0, start, count).unsqueeze(1));
+                case Target.Teacher teacher ->
+                    divergence(vocabulary, logits, logits(teacher, start, count, 1 / temperature));
+                case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
+                    both(
+                        vocabulary,
+                        logits,
+                        logits(teacher, start, count, 1 / temperature),
+                        ids.narrow(0, start, count).unsqueeze(1),
+                        share);
+              };
+          if (dynamic) {
+            weight = weight.mul(terms.likeliest());
+          }
+          loss.add_(terms.loss().mul(weight).sum());
+          Tensor gLogits = terms.gradient(); // before the token's weight
+          Tensor tokenScale = weight.mul(new Scalar(scale)); // [c, 1], float32
+          gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
+          Tensor g = torch.mm(gLogits, output.value());
+          gradient
+              .narrow(0, start, count)
+              .copy_(g.mul(tokenScale.mul_(new Scalar(1 / temperature))));
+        }
+      }
+      return new Result(scope.pass(loss), scope.pass(parallel.reduce(gradient)));
+    }
+  }
+
+  /**
+   * The logits of all tokens at once, [n, V] or this rank's columns of it; for {@link
+   * #forwardBackward} to go on from.
+   */
+  static Tensor logits(Tensor hidden, Weight output, double temperature, TensorParallel parallel) {
+    try (Scope scope = Scope.open()) {
+      Tensor all = parallel.gather(hidden);
+      Tensor h = temperature == 1 ? all : all.div(new Scalar(temperature));
+      return scope.pass(torch.linear(h, output.value()));
+    }
+  }
+
+  private static Target gathered(Target target, TensorParallel parallel) {
+    return switch (target) {
+      case Target.Text text -> text;
+      case Target.Teacher teacher -> gathered(teacher, parallel);
+      case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
+          new Target.Both(ids, gathered(teacher, parallel), share);
+    };
+  }
+
+  private static Target.Teacher gathered(Target.Teacher teacher, TensorParallel parallel) {
+    return new Target.Teacher(parallel.gather(teacher.normed()), teacher.output());
+  }
+
+  /** Of consecutive tokens of all of a teacher's, scaled, [c, V] or this rank's columns. */
+  private static Tensor logits(Target.Teacher teacher, long start, long count, double scale) {
+    Tensor h = teacher.normed().narrow(0, start, count);
+    return torch.linear(scale == 1 ? h : h.mul(new Scalar(scale)), teacher.output().value());
+  }
+
+  /** With q the teacher's probabilities: {@code sum q (log q - log p)}, whose gradient is p - q. */
+  private static Terms divergence(Vocabulary vocabulary, Tensor logits, Tensor teacher) {
+    Tensor logP = vocabulary.logProbabilities(logits);
+    Tensor logQ = vocabulary.logProbabilities(teacher);
+    Tensor q = logQ.exp();
+    Tensor here = logQ.sub_(logP).mul_(q).sum(LAST, true, new ScalarTypeOptional());
+    Tensor p = logP.exp_();
+    return new Terms(
+        vocabulary.across(here, Reduction.SUM),
+        vocabulary.across(p.amax(LAST, true), Reduction.MAX),
+        p.sub_(q).to(logits.scalar_type()));
+  }
+
+  /**
+   * With p - onehot at hand, and q - onehot of the teacher likewise, {@code (p - onehot) + share (p
+   * - q)} is a sum of the two.
+   */
+  private static Terms both(
+      Vocabulary vocabulary, Tensor logits, Tensor teacher, Tensor target, double share) {
+    Terms text = vocabulary.terms(logits, target);
+    Tensor other = vocabulary.terms(teacher, target).gradient();
+    return new Terms(
+        text.loss(),
+        text.likeliest(),
+        text.gradient().mul_(new Scalar(1 + share)).add_(other, new Scalar(-share)));
+  }
+
+  /**
+   * Loss and accuracy without gradients; shapes as above.
+   *
+   * @param targets int64 [n]
+   */
+  static Score score(
+      Tensor hidden,
+      Weight output,
+      Tensor targets,
+      Optional<Target.Teacher> teacher,
+      Tensor mask,
+      TensorParallel parallel) {
+    try (Scope scope = Scope.open()) {
+      Tensor all = parallel.gather(hidden);
+      Optional<Target.Teacher> whole = teacher.map(given -> gathered(given, parallel));
+      Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
+      Tensor correct = Tensors.zeros(ScalarType.Float, all.device());
+      Tensor agreed = Tensors.zeros(ScalarType.Float, all.device());
+      Vocabulary vocabulary = Vocabulary.of(output, parallel);
+      long chunk = chunk(output);
+      for (long start = 0; start < all.size(0); start += chunk) {
+        try (Scope chunkScope = Scope.open()) {
+          long count = Math.min(chunk, all.size(0) - start);
+          Tensor target = targets.narrow(0, start, count).unsqueeze(1);
+          Tensor weight = mask.narrow(0, start, count).unsqueeze(1);
+          Tensor logits = torch.linear(all.narrow(0, start, count), output.value());
+          loss.add_(vocabulary.crossEntropy(logits, target).mul(weight).sum());
+          Tensor likeliest = vocabulary.likeliest(logits);
+          correct.add_(likeliest.eq(target).mul(weight).sum());
+          if (whole.isPresent()) {
+            Tensor wanted = vocabulary.likeliest(logits(whole.get(), start, count, 1));
+            agreed.add_(likeliest.eq(wanted).mul(weight).sum());
+          }
+        }
+      }
+      return new Score(scope.pass(loss), scope.pass(correct), scope.pass(agreed));
+    }
+  }
+
+  /**
+   * What logits say of their targets.
+   *
+   * @param loss cross entropy {@code logsumexp(z) - z_target}, or divergence, float32 [c, 1]
+   * @param likeliest the largest probability, float32 [c, 1]
+   * @param gradient softmax less onehot or the teacher's, [c, V] or this rank's columns, in the
+   *     logits' format and perhaps in their place
+   */
+  private record Terms(Tensor loss, Tensor likeliest, Tensor gradient) {}
+
+  /** The columns of the logits that are here. */
+  private sealed interface Vocabulary {
+    Terms terms(Tensor logits, Tensor target);
+
+    /** The cross entropy alone. */
+    Tensor crossEntropy(Tensor logits, Tensor target);
+
+    /** Each row's likeliest token, int64 [c, 1]. */
+    Tensor likeliest(Tensor logits);
+
+    /** The logarithms of the columns' probabilities, float32. */
+    Tensor logProbabilities(Tensor logits);
+
+    /** Combines something of each row over the ranks that share the columns. */
+    Tensor across(Tensor x, Reduction reduction);
+
+    static Vocabulary of(Weight output, TensorParallel parallel) {
+      return parallel.size() == 1
+          ? new Whole()
+          : new Part(parallel, parallel.rank() * output.value().size(0));
+    }
+
+    /** All of them. */
+    record Whole() implements Vocabulary {
+      @Override
+      public Terms terms(Tensor logits, Tensor target) {
+        if (CrossEntropy.fits(logits)) {
+          CrossEntropy.Rows rows = CrossEntropy.forwardBackward(logits, target.squeeze(1));
+          return new Terms(rows.loss(), rows.likeliest(), logits);
+        }
+        Tensor p = torch.softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
+        Tensor pMax = p.amax(LAST, true);
+        Tensor crossEntropy = crossEntropy(logits, pMax, target);
+        p.scatter_add_(1, target, torch.full_like(pMax, new Scalar(-1.0)));
+        return new Terms(crossEntropy, pMax, p.to(logits.scalar_type()));
+      }
+
+      @Override
+      public Tensor crossEntropy(Tensor logits, Tensor target) {
+        Tensor p = torch.softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
+        return crossEntropy(logits, p.amax(LAST, true), target);
+      }
+
+      /**
+       * The likeliest token's probability is never rounded to 0, so that {@code logsumexp(z) =
+       * max(z) - log(max p)} is exact where the target's own probability is not representable.
+       */
+      private static Tensor crossEntropy(Tensor logits, Tensor pMax, Tensor target) {
+        Tensor zMax = logits.amax(LAST, true).to(ScalarType.Float);
+        Tensor zTarget = logits.gather(1, target).to(ScalarType.Float);
+        return zMax.sub(zTarget).sub_(pMax.log());
+      }
+
+      @Override
+      public Tensor likeliest(Tensor logits) {
+        return logits.argmax(new LongOptional(-1), true);
+      }
+
+      @Override
+      public Tensor logProbabilities(Tensor logits) {
+        return torch.log_softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
+      }
+
+      @Override
+      public Tensor across(Tensor x, Reduction reduction) {
+        return x;
+      }
+    }
+
+    /**
+     * A rank's: three small sums over the ranks make the softmax whole.
+     *
+     * @param first token of the first column
+     */
+    record Part(TensorParallel parallel, long first) implements Vocabulary {
+      @Override
+      public Terms terms(Tensor logits, Tensor target) {
+        Sums sums = sums(logits, target);
+        Tensor p = sums.exponentials().div_(sums.total());
+        p.scatter_add_(1, here(p, target), isHere(p, target).neg_());
+        return new Terms(
+            sums.crossEntropy(), sums.total().reciprocal(), p.to(logits.scalar_type()));
+      }
+
+      @Override
+      public Tensor crossEntropy(Tensor logits, Tensor target) {
+        return sums(logits, target).crossEntropy();
+      }
+
+      /**
+       * @param exponentials {@code exp(z - max z)}, this rank's columns
+       * @param total their sum over all columns, [c, 1]
+       * @param crossEntropy [c, 1]
+       */
+      private record Sums(Tensor exponentials, Tensor total, Tensor crossEntropy) {}
+
+      private Sums sums(Tensor logits, Tensor target) {
+        Tensor wide = logits.to(ScalarType.Float); // [c, V / ranks]
+        Tensor zMax = across(wide.amax(LAST, true), Reduction.MAX);
+        Tensor zTarget =
+            across(wide.gather(1, here(wide, target)).mul(isHere(wide, target)), Reduction.SUM);
+        Tensor exponentials = wide.sub(zMax).exp_();
+        Tensor total =
+            across(exponentials.sum(LAST, true, new ScalarTypeOptional()), Reduction.SUM);
+        return new Sums(exponentials, total, zMax.sub(zTarget).add_(total.log()));
+      }
+
+      @Override
+      public Tensor likeliest(Tensor logits) {
+        Tensor mine = logits.amax(LAST, true).to(ScalarType.Float);
+        Tensor largest = across(mine.clone(), Reduction.MAX);
+        Tensor candidate = logits.argmax(new LongOptional(-1), true).add_(new Scalar(first));
+        Tensor beaten = mine.lt(largest);
+        return across(candidate.masked_fill_(beaten, new Scalar(Long.MAX_VALUE)), Reduction.MIN);
+      }
+
+      @Override
+      public Tensor logProbabilities(Tensor logits) {
+        Tensor wide = logits.to(ScalarType.Float);
+        Tensor shifted = wide.sub(across(wide.amax(LAST, true), Reduction.MAX));
+        Tensor total =
+            across(shifted.exp().sum(LAST, true, new ScalarTypeOptional()), Reduction.SUM);
+        return shifted.sub_(total.log_());
+      }
+
+      @Override
+      public Tensor across(Tensor x, Reduction reduction) {
+        parallel.group().allReduce(x, reduction).await();
+        return x;
+      }
+
+      /** The targets' columns, or any column for those of other ranks. */
+      private Tensor here(Tensor columns, Tensor target) {
+        return target
+            .sub(new Scalar(first))
+            .clamp_(
+                new ScalarOptional(new Scalar(0L)),
+                new ScalarOptional(new Scalar(columns.size(1) - 1)));
+      }
+
+      /** 1 for targets whose column is here, 0 for others, float32 [c, 1]. */
+      private Tensor isHere(Tensor columns, Tensor target) {
+        return target
+            .ge(new Scalar(first))
+            .logical_and_(target.lt(new Scalar(first + columns.size(1))))
+            .to(ScalarType.Float);
+      }
+    }
+  }
+
+  private static long chunk(Weight output) {
+    return Math.max(16, CHUNK_BYTES / (4 * output.value().size(0)));
+  }
+}

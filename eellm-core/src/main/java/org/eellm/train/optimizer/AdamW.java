@@ -1,0 +1,192 @@
+package org.eellm.train.optimizer;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.checkpoint.StatePiece;
+import org.eellm.config.OptimizerConfig;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.AdamWStep;
+
+/**
+ * AdamW with decoupled weight decay on flat float32 buffers: {@code p -= lr * wd * p} for matrices,
+ * then {@code p -= lr * mhat / (sqrt(vhat) + epsilon)}. The update goes by chunks that stay in the
+ * processor's cache, so that each buffer comes from memory once.
+ */
+public final class AdamW implements Optimizer {
+  /** Elements of a chunk: five float32 buffers of it are 10 MiB. */
+  private static final long CHUNK = 512 * 1024;
+
+  /** Elements whose squares are summed in float32. */
+  private static final long ROW = 4096;
+
+  private final Kept kept = new Kept();
+  private final Parameters parameters;
+  private final OptimizerConfig config;
+  private final List<Moments> pieces;
+
+  /**
+   * The state of a piece, float32.
+   *
+   * @param master weights; the parameters themselves where these are float32
+   */
+  private record Moments(Piece piece, Tensor master, Tensor first, Tensor second) {}
+
+  /**
+   * Moments of zero; master weights are the parameters as they are.
+   *
+   * @param pieces of the flat buffer that this rank updates
+   */
+  public AdamW(Parameters parameters, OptimizerConfig config, List<Piece> pieces) {
+    this.parameters = parameters;
+    this.config = config;
+    Tensor flat = parameters.flat();
+    List<Moments> moments = new ArrayList<>();
+    try (Scope scope = Scope.open()) {
+      for (Piece piece : pieces) {
+        long length = piece.length();
+        moments.add(
+            new Moments(
+                piece,
+                kept.keep(piece.of(flat).to(ScalarType.Float)),
+                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length)),
+                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length))));
+      }
+    }
+    this.pieces = List.copyOf(moments);
+  }
+
+  /** The optimizer of all parameters. */
+  public AdamW(Parameters parameters, OptimizerConfig config) {
+    this(parameters, config, List.of(Piece.all(parameters)));
+  }
+
+  /**
+   * The optimizer's state: {@code exp_avg}, {@code exp_avg_sq} and, where the parameters are not
+   * float32 themselves, {@code master}.
+   */
+  @Override
+  public List<StatePiece> state() {
+    return pieces.stream()
+        .flatMap(
+            moments -> {
+              long start = moments.piece().start();
+              Stream<StatePiece> both =
+                  Stream.of(
+                      new StatePiece("exp_avg", start, moments.first()),
+                      new StatePiece("exp_avg_sq", start, moments.second()));
+              return isMixed()
+                  ? Stream.concat(
+                      Stream.of(new StatePiece("master", start, moments.master())), both)
+                  : both;
+            })
+        .toList();
+  }
+
+  private boolean isMixed() {
+    return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
+  }
+
+  @Override
+  public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
+    long decayed = parameters.decayedCount();
+    for (int i = 0; i < pieces.size(); i++) {
+      Moments moments = pieces.get(i);
+      Piece piece = moments.piece();
+      for (long start = piece.start(); start < piece.end(); ) {
+        boolean decays = start < decayed;
+        long limit = decays ? Math.min(decayed, piece.end()) : piece.end();
+        long end = Math.min(start + CHUNK, limit);
+        updateChunk(
+            moments,
+            gradients.get(i),
+            gradientScale,
+            learningRate,
+            step,
+            start - piece.start(),
+            end - start,
+            decays);
+        start = end;
+      }
+    }
+  }
+
+  private void updateChunk(
+      Moments moments,
+      Tensor gradient,
+      double gradientScale,
+      double learningRate,
+      long step,
+      long start,
+      long count,
+      boolean decays) {
+    try (Scope scope = Scope.open()) {
+      Tensor g = gradient.narrow(0, start, count);
+      Tensor m = moments.first().narrow(0, start, count);
+      Tensor v = moments.second().narrow(0, start, count);
+      Tensor p = moments.master().narrow(0, start, count);
+      Tensor out = isMixed() ? moments.piece().of(parameters.flat()).narrow(0, start, count) : p;
+      double correction1 = 1 - Math.pow(config.beta1(), step);
+      double correction2 = Math.sqrt(1 - Math.pow(config.beta2(), step));
+      AdamWStep update =
+          new AdamWStep(
+              config.beta1(),
+              (1 - config.beta1()) * gradientScale,
+              config.beta2(),
+              (1 - config.beta2()) * gradientScale * gradientScale,
+              config.epsilon() * correction2,
+              decays ? 1 - learningRate * config.weightDecay() : 1,
+              learningRate * correction2 / correction1);
+      update.apply(g, m, v, p, out);
+    }
+  }
+
+  /** The global L2 norm of the finished gradients. */
+  public static double norm(Gradients gradients) {
+    return Math.sqrt(squares(gradients.flat()));
+  }
+
+  /**
+   * The sum of squares of a flat float32 buffer: by rows that are short enough for float32, and
+   * over rows in float64.
+   */
+  static double squares(Tensor flat) {
+    try (Scope scope = Scope.open()) {
+      long rows = flat.numel() / ROW;
+      double squares = squares(flat.narrow(0, rows * ROW, flat.numel() - rows * ROW), 1);
+      return rows == 0 ? squares : squares + squares(flat.narrow(0, 0, rows * ROW), rows);
+    }
+  }
+
+  private static double squares(Tensor flat, long rows) {
+    return torch
+        .linalg_vector_norm(
+            flat.view(rows, -1), new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional())
+        .to(ScalarType.Double)
+        .square_()
+        .sum()
+        .item_double();
+  }
+
+  /**
+   * The factor that brings a gradient of {@code norm} to at most {@code clipNorm}; 1 where clipNorm
+   * is 0.
+   */
+  public static double clipScale(double norm, double clipNorm) {
+    return clipNorm == 0 ? 1 : Math.min(1, clipNorm / (norm + 1e-6));
+  }
+
+  @Override
+  public void close() {
+    kept.close();
+  }
+}

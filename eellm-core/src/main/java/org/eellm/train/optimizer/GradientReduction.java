@@ -1,0 +1,312 @@
+package org.eellm.train.optimizer;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
+import org.eellm.config.Placement;
+import org.eellm.distributed.Communicator;
+import org.eellm.distributed.Pending;
+import org.eellm.distributed.Reduction;
+import org.eellm.distributed.World;
+import org.eellm.model.Decoder;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Weight;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Sums a step's gradients over the ranks that hold the same parameters, and shares out the sums
+ * (ZeRO-1, arXiv 1910.02054): each data-parallel rank gets its piece of every bucket of the flat
+ * buffer, updates it, and all gather the new parameters.
+ *
+ * <p>A bucket's sum over dp starts while the walk back is still under way, as soon as the last of
+ * its weights has its last contribution. Three things wait for the end of the walk: the embedding,
+ * which the walk reaches last; a matrix tied across stages, which is first summed over these; and
+ * what every tensor-parallel rank holds whole but saw only its tokens or heads for.
+ */
+public final class GradientReduction implements AutoCloseable {
+  private static final Pattern HEAD_NORM = Pattern.compile(".*\\.self_attn\\.[qk]_norm\\.weight");
+
+  private final Kept kept = new Kept();
+  private final Decoder model;
+  private final World world;
+  private final Gradients gradients;
+  private final List<Bucket> buckets = new ArrayList<>();
+  private final Optional<Communicator> tied;
+  private final List<Weight> partial;
+  private final boolean[] complete;
+
+  /**
+   * @param range of the flat buffer
+   * @param share this rank's piece of it
+   * @param sum of the gradients of that piece
+   * @param weights that have elements in it
+   */
+  private record Bucket(Piece range, Piece share, Tensor sum, List<Weight> weights) {}
+
+  private final List<Optional<Pending>> pending = new ArrayList<>();
+
+  /**
+   * @param bucketBytes least size of a bucket
+   */
+  public GradientReduction(
+      Decoder model, World world, Placement placement, Gradients gradients, long bucketBytes) {
+    this.model = model;
+    this.world = world;
+    this.gradients = gradients;
+    Parameters parameters = model.parameters();
+    complete = new boolean[parameters.weights().size()];
+    tied = tied(placement);
+    partial = parameters.weights().stream().filter(this::isPartial).toList();
+    int dp = world.mesh().dp();
+    try (Scope scope = Scope.open()) {
+      for (Piece range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
+        Piece share = range.share(world.coordinate().dp(), dp);
+        Tensor sum =
+            kept.keep(
+                dp == 1
+                    ? share.of(gradients.flat())
+                    : Tensors.empty(ScalarType.Float, model.device(), share.length()));
+        List<Weight> weights =
+            parameters.weights().stream()
+                .filter(w -> range.overlaps(w.offset(), w.offset() + w.value().numel()))
+                .toList();
+        buckets.add(new Bucket(range, share, sum, weights));
+        pending.add(Optional.empty());
+      }
+    }
+  }
+
+  /**
+   * The ranks of the stages that have {@link Decoder#shared}, if there are others and this is one.
+   */
+  private Optional<Communicator> tied(Placement placement) {
+    if (model.learning() != Learning.EVERYTHING) {
+      return Optional.empty(); // it stays as it is
+    }
+    int stages = world.mesh().pp();
+    Architecture architecture = model.architecture();
+    boolean tied = architecture.model().tieEmbeddings();
+    List<Integer> holders =
+        IntStream.range(0, placement.slices().size())
+            .filter(
+                v -> {
+                  Placement.Slice slice = placement.slices().get(v);
+                  return tied
+                      ? architecture.holdsEmbedding(slice)
+                      : architecture.usesOutputMatrix(slice);
+                })
+            .map(v -> v % stages)
+            .distinct()
+            .sorted()
+            .boxed()
+            .toList();
+    return holders.size() > 1 && holders.contains(world.coordinate().pp())
+        ? Optional.of(world.stages(holders))
+        : Optional.empty();
+  }
+
+  /**
+   * Whether tensor-parallel ranks hold the weight whole, but each the gradient of its tokens alone,
+   * or, with a norm on heads, of its heads.
+   */
+  private boolean isPartial(Weight weight) {
+    return world.mesh().tp() > 1
+        && weight.split() == Split.REPLICATED
+        && (model.parameters().tensorParallel().sequence()
+            || HEAD_NORM.matcher(weight.name()).matches());
+  }
+
+  /** The flat buffer in pieces of at least {@code least} elements, each a multiple of dp long. */
+  private static List<Piece> ranges(Parameters parameters, int dp, long least) {
+    if (dp == 1) {
+      return List.of(Piece.all(parameters));
+    }
+    List<Piece> ranges = new ArrayList<>();
+    long total = parameters.flat().numel();
+    long start = 0;
+    for (Weight weight : parameters.weights()) {
+      long end = (weight.offset() + weight.value().numel()) / dp * dp;
+      if (end - start >= least) {
+        ranges.add(new Piece(start, end - start));
+        start = end;
+      }
+    }
+    if (start < total) {
+      ranges.add(new Piece(start, total - start));
+    }
+    return ranges;
+  }
+
+  /** Starts a step. */
+  public void start() {
+    gradients.start();
+    Arrays.fill(complete, false);
+  }
+
+  /**
+   * The last walk back of the step through a stage has done with a position of the trunk: the
+   * weights behind it are complete.
+   */
+  public void passed(int position) {
+    if (world.mesh().dp() == 1) {
+      return;
+    }
+    for (Weight weight : model.parameters().weights()) {
+      if (completion(weight.name()) == position && !isPartial(weight)) {
+        complete(weight);
+      }
+    }
+    launchComplete();
+  }
+
+  private void complete(Weight weight) {
+    gradients.finish(weight);
+    complete[weight.index()] = true;
+  }
+
+  /** The position after which a weight gets nothing more, or -1 for the end of the walk. */
+  private int completion(String name) {
+    if (name.startsWith("model.layers.")) {
+      String[] parts = name.split("\\.", -1);
+      boolean first = parts[3].equals("input_layernorm") || parts[3].equals("self_attn");
+      return 2 * Integer.parseInt(parts[2]) + (first ? 0 : 1);
+    }
+    if (name.startsWith("exits.")) {
+      int layer = Integer.parseInt(name.split("\\.", -1)[1]);
+      return model.architecture().exits().mlp() ? 2 * layer - 1 : 2 * layer;
+    }
+    return name.startsWith("model.embed_") || (name.equals(model.shared()) && servesSeveral())
+        ? -1
+        : 2 * model.architecture().model().numLayers();
+  }
+
+  /** Whether heads or stages share {@link Decoder#shared}. */
+  private boolean servesSeveral() {
+    long heads =
+        model.heads().stream().filter(head -> head.output().name().equals(model.shared())).count();
+    return tied.isPresent() || heads > 1;
+  }
+
+  private void launchComplete() {
+    for (int i = buckets.size() - 1; i >= 0; i--) {
+      Bucket bucket = buckets.get(i);
+      if (pending.get(i).isEmpty()
+          && bucket.weights().stream().allMatch(weight -> complete[weight.index()])) {
+        Tensor range = bucket.range().of(gradients.flat());
+        pending.set(i, Optional.of(world.dp().reduceScatter(bucket.sum(), range)));
+      }
+    }
+  }
+
+  /** Ends the step's sums: {@link #sums} then are those of all ranks. */
+  public void finish() {
+    gradients.finish();
+    Tensor flat = gradients.flat();
+    Communicator tp = model.parameters().tensorParallel().group();
+    List<Pending> late = new ArrayList<>();
+    for (Weight weight : partial) {
+      Piece piece = new Piece(weight.offset(), weight.value().numel());
+      late.add(tp.allReduce(piece.of(flat), Reduction.SUM));
+    }
+    late.forEach(Pending::await);
+    tied.ifPresent(
+        group -> {
+          Weight weight =
+              model.parameters().weights().stream()
+                  .filter(candidate -> candidate.name().equals(model.shared()))
+                  .findFirst()
+                  .orElseThrow();
+          Piece piece = new Piece(weight.offset(), weight.value().numel());
+          group.allReduce(piece.of(flat), Reduction.SUM).await();
+        });
+    if (world.mesh().dp() > 1) {
+      Arrays.fill(complete, true);
+      launchComplete();
+      for (int i = 0; i < pending.size(); i++) {
+        pending.get(i).orElseThrow().await();
+        pending.set(i, Optional.empty());
+      }
+    }
+  }
+
+  /** The ranges of the flat buffer of each of which this rank updates its share, in order. */
+  public static List<Piece> ranges(Parameters parameters, World world, long bucketBytes) {
+    return ranges(parameters, world.mesh().dp(), bucketBytes / Float.BYTES);
+  }
+
+  /** The summed gradient of this rank's share of each of {@link #ranges}. */
+  public List<Tensor> sums() {
+    return buckets.stream().map(Bucket::sum).toList();
+  }
+
+  /**
+   * The sum of squares of this rank's part of the gradient. Over all ranks every parameter counts
+   * once: one that tensor-parallel ranks all hold on the first of them, the embedding on the first
+   * stage that has it.
+   */
+  public double squares() {
+    double squares = 0;
+    try (Scope scope = Scope.open()) {
+      for (Piece counted : counted()) {
+        for (Bucket bucket : buckets) {
+          long from = Math.max(counted.start(), bucket.share().start());
+          long to = Math.min(counted.end(), bucket.share().end());
+          if (from < to) {
+            squares +=
+                AdamW.squares(bucket.sum().narrow(0, from - bucket.share().start(), to - from));
+          }
+        }
+      }
+    }
+    return squares;
+  }
+
+  /** What counts here, neighbours joined. */
+  private List<Piece> counted() {
+    List<Piece> counted = new ArrayList<>();
+    for (Weight weight : model.parameters().weights()) {
+      if (!model.speaksFor(weight.name(), weight.split())) {
+        continue;
+      }
+      long end = weight.offset() + weight.value().numel();
+      if (!counted.isEmpty() && counted.getLast().end() == weight.offset()) {
+        long start = counted.removeLast().start();
+        counted.add(new Piece(start, end - start));
+      } else {
+        counted.add(new Piece(weight.offset(), weight.value().numel()));
+      }
+    }
+    return counted;
+  }
+
+  /** After the update of this rank's pieces: gives every rank all parameters. */
+  public void gatherParameters() {
+    if (world.mesh().dp() == 1) {
+      return;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor flat = model.parameters().flat();
+      List<Pending> gathers = new ArrayList<>();
+      for (Bucket bucket : buckets) {
+        gathers.add(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat).clone()));
+      }
+      gathers.forEach(Pending::await);
+    }
+  }
+
+  @Override
+  public void close() {
+    kept.close();
+  }
+}

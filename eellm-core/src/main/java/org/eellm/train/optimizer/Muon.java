@@ -1,0 +1,303 @@
+package org.eellm.train.optimizer;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.LongStream;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.checkpoint.StatePiece;
+import org.eellm.config.OptimizerConfig;
+import org.eellm.cost.Orthogonalization;
+import org.eellm.distributed.Communicator;
+import org.eellm.distributed.Pending;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.Parameters;
+import org.eellm.model.parameter.Split;
+import org.eellm.tensor.Kept;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Muon (Jordan 2024): a matrix between hidden states moves along its momentum with all singular
+ * values made equal, so that directions which few tokens ask for are learned as fast as the others.
+ * The step's entries are scaled to a root mean square of 0.2, as AdamW's have it, so that both
+ * share a rate and a decay (arXiv 2502.16982, section 2.2). Embeddings, output matrices and vectors
+ * are {@link AdamW}'s.
+ *
+ * <p>Query, key and value, and gate and up, are matrices of their own here, though they lie in one:
+ * they are different maps, and the largest would set the others' scale.
+ *
+ * <p>A rank keeps the momentum of its shares of the flat buffer, wherever they cut a matrix. In a
+ * step replicas gather all momenta, tensor-parallel ranks the parts of each matrix, and every rank
+ * orthogonalises those matrices whole that it updates something of.
+ */
+public final class Muon implements Optimizer {
+  private static final double ROOT_MEAN_SQUARE = 0.2;
+
+  private final Kept kept = new Kept();
+  private final Parameters parameters;
+  private final OptimizerConfig config;
+  private final Communicator replicas;
+  private final List<Piece> ranges;
+  private final List<Run> others;
+  private final AdamW rest;
+  private final List<State> states;
+  private final List<List<Parameter>> batches;
+
+  /**
+   * Consecutive elements of a share.
+   *
+   * @param share its number
+   * @param start of the piece in the share
+   */
+  private record Run(int share, long start, Piece piece) {
+    Tensor of(List<Tensor> shares) {
+      return shares.get(share).narrow(0, start, piece.length());
+    }
+  }
+
+  /**
+   * @param master weights, float32; the parameters themselves where these are float32
+   * @param momentum the gradient's exponential average, float32
+   */
+  private record State(Run run, Tensor master, Tensor momentum) {}
+
+  /**
+   * Momenta of zero; master weights are the parameters as they are.
+   *
+   * @param ranges of the flat buffer, of each of which this rank updates its share
+   * @param replicas the ranks that share the ranges out
+   */
+  public Muon(
+      Parameters parameters, OptimizerConfig config, List<Piece> ranges, Communicator replicas) {
+    this.parameters = parameters;
+    this.config = config;
+    this.replicas = replicas;
+    this.ranges = List.copyOf(ranges);
+    List<Piece> shares = Optimizer.shares(ranges, replicas);
+    List<Parameter> inner = parameters.learned().stream().filter(Muon::isInner).toList();
+    List<Piece> matrices = joined(inner);
+    others = runs(shares, between(matrices, parameters.flat().numel()));
+    rest = new AdamW(parameters, config, others.stream().map(Run::piece).toList());
+    Tensor flat = parameters.flat();
+    List<State> all = new ArrayList<>();
+    try (Scope _ = Scope.open()) {
+      for (Run run : runs(shares, matrices)) {
+        all.add(
+            new State(
+                run,
+                kept.keep(run.piece().of(flat).to(ScalarType.Float)),
+                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), run.piece().length()))));
+      }
+    }
+    states = List.copyOf(all);
+    batches = batches(inner, shares);
+  }
+
+  /** Whether a parameter is a matrix between hidden states. */
+  static boolean isInner(Parameter parameter) {
+    String name = parameter.name();
+    return parameter.wholeShape().length == 2
+        && (name.contains(".self_attn.") || name.contains(".mlp."));
+  }
+
+  /** The parameters' ranges, neighbours joined. */
+  private static List<Piece> joined(List<Parameter> parameters) {
+    List<Piece> joined = new ArrayList<>();
+    for (Parameter parameter : parameters) {
+      boolean follows = !joined.isEmpty() && joined.getLast().end() == parameter.offset();
+      long start = follows ? joined.removeLast().start() : parameter.offset();
+      joined.add(new Piece(start, parameter.offset() + parameter.numel() - start));
+    }
+    return joined;
+  }
+
+  /** What ascending pieces leave of {@code total} elements. */
+  private static List<Piece> between(List<Piece> pieces, long total) {
+    List<Piece> between = new ArrayList<>();
+    long start = 0;
+    for (Piece piece : pieces) {
+      between.add(new Piece(start, piece.start() - start));
+      start = piece.end();
+    }
+    between.add(new Piece(start, total - start));
+    return between;
+  }
+
+  private static List<Run> runs(List<Piece> shares, List<Piece> pieces) {
+    List<Run> runs = new ArrayList<>();
+    for (int i = 0; i < shares.size(); i++) {
+      Piece share = shares.get(i);
+      for (Piece piece : pieces) {
+        Piece common = share.common(piece);
+        if (common.length() > 0) {
+          runs.add(new Run(i, common.start() - share.start(), common));
+        }
+      }
+    }
+    return List.copyOf(runs);
+  }
+
+  /** The matrices that shares have something of, those of one shape and split together. */
+  private static List<List<Parameter>> batches(List<Parameter> inner, List<Piece> shares) {
+    record Kind(List<Long> shape, Split split) {}
+    Map<Kind, List<Parameter>> open = new LinkedHashMap<>();
+    List<List<Parameter>> batches = new ArrayList<>();
+    for (Parameter parameter : inner) {
+      long end = parameter.offset() + parameter.numel();
+      if (shares.stream().noneMatch(share -> share.overlaps(parameter.offset(), end))) {
+        continue;
+      }
+      long[] shape = parameter.wholeShape();
+      Kind kind = new Kind(LongStream.of(shape).boxed().toList(), parameter.split());
+      List<Parameter> batch = open.computeIfAbsent(kind, _ -> new ArrayList<>());
+      if (!batch.isEmpty() && (batch.size() + 1) * shape[0] * shape[1] > Orthogonalization.BATCH) {
+        batches.add(List.copyOf(batch));
+        batch.clear();
+      }
+      batch.add(parameter);
+    }
+    open.values().forEach(batch -> batches.add(List.copyOf(batch)));
+    return List.copyOf(batches);
+  }
+
+  /** {@link AdamW#state}, and of the matrices {@code exp_avg} and {@code master} likewise. */
+  @Override
+  public List<StatePiece> state() {
+    Stream<StatePiece> own =
+        states.stream()
+            .flatMap(
+                state -> {
+                  long start = state.run().piece().start();
+                  StatePiece momentum = new StatePiece("exp_avg", start, state.momentum());
+                  return isMixed()
+                      ? Stream.of(new StatePiece("master", start, state.master()), momentum)
+                      : Stream.of(momentum);
+                });
+    return Stream.concat(rest.state().stream(), own).toList();
+  }
+
+  private boolean isMixed() {
+    return Tensors.scalarType(parameters.flat()) != ScalarType.Float;
+  }
+
+  @Override
+  public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
+    try (Scope _ = Scope.open()) {
+      rest.update(
+          others.stream().map(run -> run.of(gradients)).toList(),
+          gradientScale,
+          learningRate,
+          step);
+      Tensor directions = directions(gradients, gradientScale);
+      for (List<Parameter> batch : batches) {
+        try (Scope _ = Scope.open()) {
+          apply(batch, Orthogonal.of(whole(batch, directions)), learningRate * config.muonShare());
+        }
+      }
+    }
+  }
+
+  /**
+   * Goes on with the momenta.
+   *
+   * @return Nesterov's look ahead from them, in the compute format, laid out as the flat buffer;
+   *     undefined beside matrices
+   */
+  private Tensor directions(List<Tensor> gradients, double gradientScale) {
+    double keep = config.beta1();
+    try (Scope scope = Scope.open()) {
+      Tensor flat = parameters.flat();
+      Tensor directions = Tensors.zeros(Tensors.scalarType(flat), flat.device(), flat.numel());
+      for (State state : states) {
+        try (Scope _ = Scope.open()) {
+          Tensor gradient = state.run().of(gradients);
+          Scalar gain = new Scalar((1 - keep) * gradientScale);
+          state.momentum().mul_(new Scalar(keep)).add_(gradient, gain);
+          state
+              .run()
+              .piece()
+              .of(directions)
+              .copy_(state.momentum().mul(new Scalar(keep)).add_(gradient, gain));
+        }
+      }
+      if (replicas.size() > 1) {
+        List<Pending> gathers = new ArrayList<>();
+        for (Piece range : ranges) {
+          Tensor share = range.share(replicas.rank(), replicas.size()).of(directions).clone();
+          gathers.add(replicas.allGather(range.of(directions), share));
+        }
+        gathers.forEach(Pending::await);
+      }
+      return scope.pass(directions);
+    }
+  }
+
+  /** Matrices of one shape and split, whole, [count, out, in]. */
+  private Tensor whole(List<Parameter> batch, Tensor directions) {
+    try (Scope scope = Scope.open()) {
+      Tensor[] parts =
+          batch.stream()
+              .map(parameter -> parameter.of(directions).unsqueeze(0))
+              .toArray(Tensor[]::new);
+      Tensor own = torch.cat(new TensorVector(parts), 0); // [count, out or part, in or part]
+      Communicator sharing = parameters.tensorParallel().group();
+      Split split = batch.getFirst().split();
+      if (sharing.size() == 1 || split == Split.REPLICATED) {
+        return scope.pass(own);
+      }
+      Tensor all =
+          Tensors.empty(
+              Tensors.scalarType(own),
+              own.device(),
+              sharing.size(),
+              own.size(0),
+              own.size(1),
+              own.size(2));
+      sharing.allGather(all, own).await();
+      long[] shape = batch.getFirst().wholeShape();
+      long[] order = split == Split.ROWS ? new long[] {1, 0, 2, 3} : new long[] {1, 2, 0, 3};
+      return scope.pass(all.permute(order).reshape(own.size(0), shape[0], shape[1]));
+    }
+  }
+
+  private void apply(List<Parameter> batch, Tensor orthogonal, double learningRate) {
+    long[] shape = batch.getFirst().wholeShape();
+    double rate = learningRate * ROOT_MEAN_SQUARE * Math.sqrt(Math.max(shape[0], shape[1]));
+    Scalar decay = new Scalar(1 - learningRate * config.weightDecay());
+    Communicator sharing = parameters.tensorParallel().group();
+    for (int i = 0; i < batch.size(); i++) {
+      Parameter parameter = batch.get(i);
+      Tensor step =
+          parameter
+              .split()
+              .shard(orthogonal.select(0, i), sharing.rank(), sharing.size())
+              .reshape(-1);
+      Piece own = new Piece(parameter.offset(), parameter.numel());
+      for (State state : states) {
+        Piece piece = state.run().piece();
+        Piece common = piece.common(own);
+        if (common.length() > 0) {
+          Tensor master = state.master().narrow(0, common.start() - piece.start(), common.length());
+          Tensor part = step.narrow(0, common.start() - own.start(), common.length());
+          master.mul_(decay).add_(part, new Scalar(-rate));
+          if (isMixed()) {
+            common.of(parameters.flat()).copy_(master);
+          }
+        }
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    rest.close();
+    kept.close();
+  }
+}

@@ -1,0 +1,358 @@
+package org.eellm.checkpoint.huggingface;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assumptions.assumeThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.OptionalInt;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.RopeScaling;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class HuggingFaceConfigTest {
+  private static final JsonMapper JSON = new JsonMapper();
+  private static final Path STORIES = Path.of("../shared/models/stories260K");
+
+  private static final String LLAMA =
+      """
+      {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 172,
+       "num_hidden_layers": 5, "num_attention_heads": 8, "max_position_embeddings": 128,
+       "rms_norm_eps": 1e-6}
+      """;
+
+  @TempDir Path folder;
+
+  @Test
+  void read_requiredFieldsOnly_takesLlamasDefaults() throws IOException {
+    assertThat(read("{}"))
+        .isEqualTo(
+            new HuggingFaceConfig(
+                new Architecture(
+                    new ModelConfig(
+                        512,
+                        1,
+                        64,
+                        5,
+                        8,
+                        8,
+                        8,
+                        172,
+                        128,
+                        Normalization.RMSNORM,
+                        1e-6,
+                        Residual.SEQUENTIAL,
+                        PositionEmbedding.ROPE,
+                        10_000,
+                        new RopeScaling.None(),
+                        1,
+                        Activation.SWIGLU,
+                        false,
+                        false,
+                        false,
+                        false,
+                        0,
+                        0,
+                        0.02,
+                        DataType.FLOAT32),
+                    ExitLayout.none()),
+                OptionalInt.empty(),
+                List.of()));
+  }
+
+  @Test
+  void read_allFieldsOfLlama_honoursThem() throws IOException {
+    HuggingFaceConfig config =
+        read(
+            """
+            {"architectures": ["LlamaForCausalLM"], "num_key_value_heads": 2, "head_dim": 16,
+             "hidden_act": "silu", "rope_theta": 500000.0, "tie_word_embeddings": true,
+             "attention_bias": true, "mlp_bias": true, "attention_dropout": 0.1,
+             "initializer_range": 0.01, "torch_dtype": "bfloat16", "pretraining_tp": 4,
+             "bos_token_id": 1, "eos_token_id": [2, 7], "pad_token_id": null, "use_cache": true,
+             "rope_scaling": null, "sliding_window": null, "something_new": {"a": 1}}
+            """);
+    assertThat(config)
+        .isEqualTo(
+            new HuggingFaceConfig(
+                new Architecture(
+                    new ModelConfig(
+                        512,
+                        1,
+                        64,
+                        5,
+                        8,
+                        2,
+                        16,
+                        172,
+                        128,
+                        Normalization.RMSNORM,
+                        1e-6,
+                        Residual.SEQUENTIAL,
+                        PositionEmbedding.ROPE,
+                        500_000,
+                        new RopeScaling.None(),
+                        1,
+                        Activation.SWIGLU,
+                        true,
+                        false,
+                        false,
+                        true,
+                        0,
+                        0.1,
+                        0.01,
+                        DataType.BFLOAT16),
+                    ExitLayout.none()),
+                OptionalInt.of(1),
+                List.of(2, 7)));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "model_type",
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "rms_norm_eps"
+      })
+  void read_missingRequiredField_isNamed(String name) throws IOException {
+    ObjectNode config = (ObjectNode) JSON.readTree(LLAMA);
+    config.remove(name);
+    Files.writeString(folder.resolve("config.json"), config.toString());
+    assertThatThrownBy(() -> HuggingFaceConfig.read(folder))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageEndingWith("config.json: %s is missing; add it", name);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      textBlock =
+          """
+          {'model_type':'gpt2'}                       | model_type: gpt2 has another layout; eellm convert makes a model of it
+          {'model_type':'mamba'}                      | model_type: mamba is not supported; eellm, llama, mistral, qwen2 and qwen3 are
+          {'model_type':'qwen2','num_key_value_heads':8,'use_sliding_window':true} | use_sliding_window: true is not supported
+          {'model_type':'qwen3','num_key_value_heads':8,'head_dim':8,'attention_bias':true} | attention_bias: true is not supported
+          {'model_type':'mistral','num_key_value_heads':8,'sliding_window':4096} | sliding_window: 4096 is not supported
+          {'model_type':'mistral'}                    | num_key_value_heads is missing
+          {'model_type':'qwen3','num_key_value_heads':8} | head_dim is missing
+          {'model_type':1}                            | model_type: 1 is not a text
+          {'hidden_size':64.0}                        | hidden_size: 64.0 is not a whole number
+          {'hidden_size':0}                           | hidden_size: 0 is not a whole number from 1
+          {'hidden_size':4294967296}                  | hidden_size: 4294967296 is not a whole number from 1
+          {'rms_norm_eps':'1e-5'}                     | rms_norm_eps: "1e-5" is not a finite number
+          {'rope_theta':1e999}                        | rope_theta: "Infinity" is not a finite number
+          {'rms_norm_eps':-1}                         | norm_epsilon: -1.0 is not positive
+          {'tie_word_embeddings':1}                   | tie_word_embeddings: 1 is neither true nor false
+          {'num_key_value_heads':3}                   | 3 does not divide num_heads 8
+          {'num_attention_heads':7}                   | 7 does not divide hidden_size 64
+          {'hidden_act':'gelu'}                       | hidden_act: gelu is not supported with model_type llama; silu is
+          {'model_type':'eellm','hidden_act':'relu'}  | hidden_act: relu is not supported; silu and gelu are
+          {'normalization':'layernorm'}               | normalization: layernorm is not supported with model_type llama
+          {'position_embedding':'learned'}            | position_embedding: learned is not supported with
+          {'model_type':'eellm','position_embedding':'alibi'} | position_embedding: alibi is not supported; rope and learned are
+          {'attention_bias':true}                     | attention_bias true, mlp_bias false
+          {'linear_bias':true,'mlp_bias':false}       | attention_bias true, mlp_bias false, linear_bias true
+          {'linear_bias':true,'attention_bias':false,'mlp_bias':false} | linear_bias true
+          {'sliding_window':4096}                     | sliding_window: 4096 is not supported
+          {'sliding_window':1}                        | sliding_window: 1 is not supported
+          {'use_qk_norm':true}                        | use_qk_norm: true is not supported
+          {'quantization_config':{'bits':4}}          | quantization_config: {"bits":4} is not supported
+          {'partial_rotary_factor':0.5}               | partial_rotary_factor: 0.5 is not supported
+          {'layer_types':['full_attention','sliding_attention']} | layer_types: "sliding_attention" is not supported
+          {'torch_dtype':'float8_e4m3fn'}             | torch_dtype: float8_e4m3fn is not supported
+          {'eos_token_id':-1}                         | eos_token_id: -1 is neither
+          {'eos_token_id':['2']}                      | eos_token_id: ["2"] is neither
+          {'rope_scaling':'linear'}                   | rope_scaling: "linear" is not an object
+          {'rope_scaling':{'rope_type':'yarn','factor':4}} | rope_scaling: rope_type: yarn is not supported; default, linear and llama3 are
+          {'rope_scaling':{'type':'dynamic','factor':4}} | rope_scaling: rope_type: dynamic is not supported
+          {'rope_scaling':{'type':'linear'}}          | rope_scaling: factor is missing
+          {'rope_scaling':{'type':'linear','factor':0.5}} | model.rope_scaling.factor: 0.5 is below 1
+          {'rope_scaling':{'type':'linear','rope_type':'llama3','factor':2}} | rope_type llama3 and type linear disagree
+          {'rope_scaling':{'type':'linear','factor':2,'attention_factor':0.3}} | attention_factor: 0.3 is not supported
+          {'rope_scaling':{'type':'linear','factor':2},'rope_parameters':{'rope_type':'default'}} | rope_scaling and rope_parameters disagree
+          {'rope_theta':1,'rope_parameters':{'rope_theta':2}} | rope_theta: 1.0 differs from rope_parameters.rope_theta 2.0
+          {'early_exit':[2]}                          | early_exit: [2] is not an object
+          {'early_exit':{'norm':true,'mlp':false,'block':false,'tie_output':false}} | early_exit: layers is missing
+          {'early_exit':{'layers':[2],'norm':true,'mlp':false,'block':false}} | early_exit: tie_output is missing
+          {'early_exit':{'layers':[2],'norm':true,'mlp':false,'block':false,'tie_output':false,'pre':true}} | early_exit: pre is unknown
+          {'early_exit':{'layers':[6],'norm':true,'mlp':false,'block':false,'tie_output':false}} | 6 is beyond the model's 5 layers; use 1..5
+          {'early_exit':{'layers':[2,2],'norm':true,'mlp':false,'block':false,'tie_output':false}} | [2, 2] is not strictly ascending
+          """)
+  void read_unsupportedValue_isRefusedByNameAndValue(String changes, String message) {
+    assertThatThrownBy(() -> read(changes))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageStartingWith(folder.resolve("config.json") + ": ")
+        .hasMessageContaining(message)
+        .message()
+        .doesNotContain("\n");
+  }
+
+  @Test
+  void read_malformedJson_isRefusedWithTheLine() throws IOException {
+    Files.writeString(folder.resolve("config.json"), "{\n\"a\": 1,\n}");
+    assertThatThrownBy(() -> HuggingFaceConfig.read(folder))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("config.json: line 3: ");
+  }
+
+  @Test
+  void read_noConfig_isRefused() {
+    assertThatThrownBy(() -> HuggingFaceConfig.read(folder))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageEndingWith("config.json: cannot be read: no such file or folder");
+  }
+
+  @Test
+  void read_linearScalingInEitherSpelling_isHonoured() throws IOException {
+    RopeScaling linear = new RopeScaling.Linear(2);
+    assertThat(scaling("{'rope_scaling':{'type':'linear','factor':2.0}}")).isEqualTo(linear);
+    assertThat(scaling("{'rope_scaling':{'rope_type':'linear','factor':2}}")).isEqualTo(linear);
+    assertThat(scaling("{'rope_parameters':{'rope_type':'linear','factor':2,'rope_theta':10000}}"))
+        .isEqualTo(linear);
+  }
+
+  @Test
+  void read_llama3ScalingOfNewerConfigs_isHonouredWithItsTheta() throws IOException {
+    ModelConfig model =
+        read("""
+        {'rope_parameters': {'rope_type': 'llama3', 'rope_theta': 500000.0, 'factor': 8.0,
+         'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
+         'original_max_position_embeddings': 8192}}
+        """)
+            .architecture()
+            .model();
+    assertThat(model.ropeScaling()).isEqualTo(new RopeScaling.Llama3(8, 1, 4, 8192));
+    assertThat(model.ropeTheta()).isEqualTo(500_000);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"float32, FLOAT32", "float16, FLOAT32", "float64, FLOAT32", "bfloat16, BFLOAT16"})
+  void read_dtypeInEitherSpelling_isHonoured(String name, DataType type) throws IOException {
+    assertThat(read("{'torch_dtype':'" + name + "'}").architecture().model().dtype())
+        .isEqualTo(type);
+    assertThat(read("{'dtype':'" + name + "'}").architecture().model().dtype()).isEqualTo(type);
+  }
+
+  @Test
+  void read_generationConfig_prevailsForTokenIds() throws IOException {
+    Files.writeString(
+        folder.resolve("generation_config.json"), "{\"eos_token_id\": [5, 6], \"top_p\": 0.9}");
+    HuggingFaceConfig config = read("{'bos_token_id':1,'eos_token_id':2}");
+    assertThat(config.bosTokenId()).hasValue(1);
+    assertThat(config.eosTokenIds()).containsExactly(5, 6);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"RMSNORM", "LAYERNORM"})
+  void write_anyArchitecture_isReadBackEqual(Normalization normalization) throws IOException {
+    for (PositionEmbedding positions : PositionEmbedding.values()) {
+      for (Activation activation : Activation.values()) {
+        for (DataType type : DataType.values()) {
+          for (RopeScaling scaling :
+              List.of(
+                  new RopeScaling.None(),
+                  new RopeScaling.Linear(4),
+                  new RopeScaling.Llama3(8, 1, 4, 8192))) {
+            for (boolean bias : new boolean[] {true, false}) {
+              HuggingFaceConfig config =
+                  new HuggingFaceConfig(
+                      new Architecture(
+                          new ModelConfig(
+                              100,
+                              1,
+                              32,
+                              4,
+                              4,
+                              2,
+                              6,
+                              50,
+                              77,
+                              normalization,
+                              1e-5,
+                              bias ? Residual.SEQUENTIAL : Residual.PARALLEL,
+                              positions,
+                              12_345,
+                              scaling,
+                              type == DataType.BFLOAT16 ? 0.34 : 1,
+                              activation,
+                              bias,
+                              !bias,
+                              scaling instanceof RopeScaling.None,
+                              !bias,
+                              0,
+                              0.25,
+                              0.015,
+                              type),
+                          new ExitLayout(List.of(1, 4), bias, !bias, true, false)),
+                      OptionalInt.of(3),
+                      bias ? List.of(1, 2) : List.of(4));
+              config.write(folder);
+              assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void write_llama_saysOnlyWhatLlamaToolsKnow() throws IOException {
+    read("{'attention_bias':true,'mlp_bias':true,'eos_token_id':2}").write(folder);
+    JsonNode config = JSON.readTree(folder.resolve("config.json").toFile());
+    assertThat(config.path("architectures").path(0).asText()).isEqualTo("LlamaForCausalLM");
+    assertThat(config.path("model_type").asText()).isEqualTo("llama");
+    assertThat(config.path("attention_bias").asBoolean()).isTrue();
+    assertThat(config.path("eos_token_id").isInt()).isTrue();
+    assertThat(config.properties())
+        .extracting(java.util.Map.Entry::getKey)
+        .doesNotContain("early_exit", "normalization", "position_embedding", "linear_bias");
+    assertThat(JSON.readTree(folder.resolve("generation_config.json").toFile()).toString())
+        .isEqualTo("{\"eos_token_id\":2}");
+  }
+
+  @Test
+  void read_stories260K_givesItsArchitecture() {
+    assumeThat(STORIES).as("needs the shared model stories260K").exists();
+    HuggingFaceConfig config = HuggingFaceConfig.read(STORIES);
+    assertThat(config.architecture().model().numKeyValueHeads()).isEqualTo(4);
+    assertThat(config.architecture().model().tieEmbeddings()).isTrue();
+    assertThat(config.architecture().exits()).isEqualTo(ExitLayout.none());
+    assertThat(config.eosTokenIds()).containsExactly(2);
+  }
+
+  private RopeScaling scaling(String changes) throws IOException {
+    return read(changes).architecture().model().ropeScaling();
+  }
+
+  /** Reads the small Llama with changed fields; apostrophes stand for quotation marks. */
+  private HuggingFaceConfig read(String changes) throws IOException {
+    ObjectNode config = (ObjectNode) JSON.readTree(LLAMA);
+    config.setAll((ObjectNode) JSON.readTree(changes.replace('\'', '"')));
+    Files.writeString(folder.resolve("config.json"), config.toString());
+    return HuggingFaceConfig.read(folder);
+  }
+}

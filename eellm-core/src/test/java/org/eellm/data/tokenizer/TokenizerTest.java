@@ -1,0 +1,329 @@
+package org.eellm.data.tokenizer;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.eellm.data.DataException;
+import org.eellm.data.Progress;
+import org.eellm.data.SharedFiles;
+import org.eellm.data.corpus.Corpus;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+public final class TokenizerTest {
+  @TempDir Path folder;
+
+  @Test
+  void encode_gpt2_givesTheKnownIds() throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
+    Path vectors = SharedFiles.find("vectors");
+    String[] texts =
+        Files.readString(vectors.resolve("ggml-vocab-gpt-2.gguf.inp"))
+            .split("\n__ggml_vocab_test__\n"); // behind the last one is nothing
+    List<String> expected = Files.readAllLines(vectors.resolve("ggml-vocab-gpt-2.gguf.out"));
+
+    assertThat(texts).hasSameSizeAs(expected).hasSizeGreaterThan(40);
+    for (int i = 0; i < texts.length; i++) {
+      int[] ids =
+          Arrays.stream(expected.get(i).strip().split(" "))
+              .filter(id -> !id.isEmpty())
+              .mapToInt(Integer::parseInt)
+              .toArray();
+      assertThat(tokenizer.encode(texts[i])).as(texts[i]).containsExactly(ids);
+      assertThat(tokenizer.decode(ids)).isEqualTo(texts[i]);
+    }
+    assertThat(tokenizer.vocabSize()).isEqualTo(50_257);
+    assertThat(tokenizer.endOfDocument()).isEqualTo(50_256);
+    assertThat(tokenizer.beginningOfSequence()).isEmpty();
+  }
+
+  @Test
+  void encode_gpt2_agreesWithTheTokenizersLibrary() throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
+    tokenizer.save(folder);
+    try (HuggingFaceTokenizer library = library(folder)) {
+      for (String text : hardTexts()) {
+        assertThat(tokenizer.encode(text))
+            .as(text)
+            .containsExactly(ids(library.encode(text, false, false).getIds()));
+      }
+    }
+  }
+
+  @Test
+  void encode_sentencePiece_givesTheKnownIds() throws IOException {
+    Path model = SharedFiles.find("models/stories260K");
+    Tokenizer tokenizer = Tokenizer.load(model);
+    JsonNode golden = new ObjectMapper().readTree(model.resolve("golden.json").toFile());
+    int[] ids = new ObjectMapper().convertValue(golden.get("ids"), int[].class);
+
+    assertThat(tokenizer.beginningOfSequence()).hasValue(ids[0]);
+    assertThat(tokenizer.endOfDocument()).isEqualTo(2);
+    String text = tokenizer.decode(ids);
+    assertThat(text).startsWith("Once upon a time, there was a little girl");
+    int[] withoutBeginning = Arrays.copyOfRange(ids, 1, ids.length);
+    assertThat(tokenizer.encode(text)).containsExactly(withoutBeginning);
+  }
+
+  @Test
+  void decode_sentencePiece_roundTripsBytesOutsideTheVocabulary() {
+    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/stories260K"));
+    for (String text :
+        List.of("naïve 🦙 日本\n\tx", " two  blanks ", "<s> is text, so is </s>", "")) {
+      assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text);
+    }
+  }
+
+  @Test
+  void encode_otherWordPattern_goesThroughTheLibraryAndKeepsIds() throws IOException {
+    Tokenizer plain = trained();
+    plain.save(folder);
+    // The same words, asked for as newer models do; and a special token behind the vocabulary,
+    // another one behind that, and one that is none.
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode file = (ObjectNode) json.readTree(folder.resolve("tokenizer.json").toFile());
+    ObjectNode words = file.putObject("pre_tokenizer").put("type", "Sequence");
+    words
+        .putArray("pretokenizers")
+        .add(
+            json.createObjectNode()
+                .put("type", "Split")
+                .put("behavior", "Isolated")
+                .put("invert", false)
+                .set("pattern", json.createObjectNode().put("Regex", BytePairs.WORD.pattern())))
+        .add(
+            json.createObjectNode()
+                .put("type", "ByteLevel")
+                .put("add_prefix_space", false)
+                .put("trim_offsets", true)
+                .put("use_regex", false));
+    int next = plain.vocabSize();
+    addToken(file, next, "<|im_start|>", true);
+    addToken(file, next + 1, "<|im_end|>", true);
+    addToken(file, next + 2, "<think>", false);
+    write("tokenizer.json", file.toString());
+    Tokenizer tokenizer = Tokenizer.load(folder);
+
+    assertThat(tokenizer.vocabSize()).isEqualTo(next + 3);
+    for (String text : hardTexts()) {
+      assertThat(tokenizer.encode(text)).as(text).isEqualTo(plain.encode(text));
+    }
+    String special = "<|im_start|>the <|endoftext|><|im_end|>";
+    assertThat(tokenizer.encode(special)).isEqualTo(plain.encode(special));
+    assertThat(tokenizer.encode("the<think>")).endsWith(next + 2).startsWith(plain.encode("the"));
+    assertThat(tokenizer.decode(next, next + 2)).isEqualTo("<think>");
+    assertThat(tokenizer.piece(next)).isEqualTo("<|im_start|>");
+  }
+
+  private static void addToken(ObjectNode file, int id, String content, boolean special) {
+    ObjectNode token = file.withArray("added_tokens").get(0).deepCopy();
+    token.put("id", id).put("content", content).put("special", special);
+    file.withArray("added_tokens").add(token);
+  }
+
+  @Test
+  void encode_unigramWithMetaspace_roundTrips() throws IOException {
+    write(
+        "tokenizer.json",
+        """
+        {"version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+         "added_tokens": [
+           {"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true},
+           {"id": 6, "content": "<pad>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true}],
+         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
+           "split": true},
+         "post_processor": null,
+         "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
+           "split": true},
+         "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": [
+           ["<unk>", 0.0], ["</s>", 0.0], ["▁", -2.0], ["a", -2.0], ["▁a", -1.0], ["b", -2.0]]}}
+        """);
+    Tokenizer tokenizer = Tokenizer.load(folder);
+    assertThat(tokenizer.encode("ab a")).containsExactly(4, 5, 4);
+    assertThat(tokenizer.decode(4, 5, 4, 6, 1)).isEqualTo("ab a");
+    assertThat(tokenizer.endOfDocument()).isEqualTo(1);
+    assertThat(tokenizer.vocabSize()).isEqualTo(7);
+    assertThat(tokenizer.encode("</s>")).doesNotContain(1);
+  }
+
+  @Test
+  void encode_specialTokensName_isPlainText() {
+    for (String model : List.of("models/gpt2-tokenizer", "models/stories260K")) {
+      Tokenizer tokenizer = Tokenizer.load(SharedFiles.find(model));
+      String name = tokenizer.piece(tokenizer.endOfDocument());
+      int[] ids = tokenizer.encode("a " + name + " b");
+      assertThat(ids).doesNotContain(tokenizer.endOfDocument());
+      assertThat(tokenizer.decode(ids)).isEqualTo("a " + name + " b");
+    }
+  }
+
+  @Test
+  void decode_everyUnicodeCharacter_roundTrips() {
+    Tokenizer tokenizer = trained();
+    StringBuilder text = new StringBuilder();
+    for (int character = 0; character <= Character.MAX_CODE_POINT; character++) {
+      if (character < Character.MIN_SURROGATE || character > Character.MAX_SURROGATE) {
+        text.appendCodePoint(character);
+        if (text.length() > 100_000) {
+          assertThat(tokenizer.decode(tokenizer.encode(text.toString())))
+              .isEqualTo(text.toString());
+          text.setLength(0);
+        }
+      }
+    }
+    assertThat(tokenizer.decode(tokenizer.encode(text.toString()))).isEqualTo(text.toString());
+  }
+
+  @Test
+  void bytes_ofAllTokens_areTheEncodedBytes() {
+    Tokenizer tokenizer = trained();
+    for (String text : hardTexts()) {
+      int[] ids = tokenizer.encode(text);
+      int length = Arrays.stream(ids).map(tokenizer::byteLength).sum();
+      assertThat(length).isEqualTo(text.getBytes(StandardCharsets.UTF_8).length);
+    }
+    assertThat(tokenizer.bytes(tokenizer.endOfDocument())).isEmpty();
+    assertThat(tokenizer.piece(tokenizer.endOfDocument())).isEqualTo("<|endoftext|>");
+  }
+
+  @Test
+  @Timeout(120) // seconds, for the slowest machine; quadratic time would be days
+  void encode_longUnbrokenText_isQuick() {
+    Tokenizer tokenizer = trained();
+    StringBuilder mixed = new StringBuilder();
+    new Random(3).ints(1 << 20, 'a', 'z' + 1).forEach(mixed::appendCodePoint);
+    for (String text : List.of("a".repeat(1 << 20), " ".repeat(1 << 20), mixed.toString())) {
+      assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text);
+    }
+  }
+
+  @Test
+  void streamingDecoder_characterSplitOverTokens_comesWhole() {
+    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
+    String text = "this is 🦙.cpp, naïve";
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    List<String> parts = new ArrayList<>();
+    for (int id : tokenizer.encode(text)) {
+      parts.add(decoder.append(id));
+    }
+    parts.add(decoder.finish());
+    assertThat(parts).contains("", "🦙").doesNotContain("\uFFFD");
+    assertThat(String.join("", parts)).isEqualTo(text);
+  }
+
+  @Test
+  void streamingDecoder_endsInsideACharacter_saysSo() {
+    Tokenizer tokenizer = trained();
+    int firstByte = tokenizer.encode("🦙")[0];
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    assertThat(decoder.append(firstByte)).isEmpty();
+    assertThat(decoder.finish()).isEqualTo("\uFFFD");
+  }
+
+  @Test
+  void save_loadedTokenizer_isCopiedVerbatim() throws IOException {
+    Path model = SharedFiles.find("models/stories260K");
+    Tokenizer.load(model).save(folder.resolve("copy"));
+    for (String file : List.of("tokenizer.json", "tokenizer_config.json")) {
+      assertThat(folder.resolve("copy").resolve(file)).hasSameBinaryContentAs(model.resolve(file));
+    }
+  }
+
+  @Test
+  void load_whatCannotBeUsed_saysWhyInOneLine() throws IOException {
+    assertBad("", "no tokenizer there; give a folder with tokenizer.json");
+    write("tokenizer.json", "{\"model\":\n{");
+    assertBad("", "tokenizer.json:2: not valid JSON");
+    write("tokenizer.json", "[]");
+    assertBad("", "holds no JSON object");
+    write("tokenizer.json", "{}");
+    assertBad("", "has no model.vocab");
+    write(
+        "tokenizer.json",
+        "{\"model\": {\"vocab\": {\"a\": -1}}, \"decoder\": {\"type\": \"Fuse\"}}");
+    assertBad("", "-1 is no token id");
+    write(
+        "tokenizer.json",
+        "{\"model\": {\"vocab\": {\"a\": 0}}, \"decoder\": {\"type\": \"WordPiece\"}}");
+    assertBad("", "decoder WordPiece is not supported");
+    write(
+        "tokenizer.json",
+        "{\"model\": {\"vocab\": {\"a\": 0}}, \"decoder\": {\"type\": \"Fuse\"}}");
+    assertBad("", "no token ends a text; name it as eos_token in tokenizer_config.json");
+    write("tokenizer_config.json", "{\"eos_token\": {\"content\": \"</end>\"}}");
+    assertBad("", "eos_token </end> of tokenizer_config.json is not in the vocabulary");
+    write("tokenizer_config.json", "{\"eos_token\": \"a\"}");
+    assertBad("", "the tokenizers library cannot use it");
+  }
+
+  private void assertBad(String path, String message) {
+    assertThatThrownBy(() -> Tokenizer.load(folder.resolve(path)))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(folder.toString())
+        .hasMessageContaining(message)
+        .hasMessageNotContaining("\n");
+  }
+
+  private void write(String file, String content) throws IOException {
+    Files.writeString(folder.resolve(file), content);
+  }
+
+  public static Tokenizer trained() {
+    return BytePairTrainer.train(
+        Corpus.of(List.of("the cat and the dog and the bird, and that is all there is".repeat(3))),
+        300,
+        1,
+        Progress.NONE);
+  }
+
+  /** Blanks of all kinds, digits, marks, emoji, control characters, and a long mixture. */
+  static List<String> hardTexts() {
+    List<String> texts =
+        new ArrayList<>(
+            List.of(
+                "",
+                " ",
+                "  a  b ",
+                "\r\n\n \t x\u00A0y\u2003z\u3000\u0085\u200B.",
+                "I'll they've 'sup 'RE don't''s",
+                "x² ½ Ⅷ 12345 ٣٤ 1,000.50",
+                "e\u0301 नमस्ते 한국어 ﷺ",
+                "👩‍👩‍👧‍👦🏳️‍🌈 \u0000\u0001\u007F\uFEFF\uFFFD",
+                "</s><s> <|endoftext"));
+    Random random = new Random(5);
+    int[] characters =
+        IntStream.generate(() -> random.nextInt(random.nextBoolean() ? 0x80 : 0x3000))
+            .filter(character -> !Character.isSurrogate((char) character))
+            .limit(20_000)
+            .toArray();
+    texts.add(new String(characters, 0, characters.length));
+    return texts;
+  }
+
+  /** The tokenizers library on a folder, without the limits that it sets by itself. */
+  static HuggingFaceTokenizer library(Path folder) throws IOException {
+    return HuggingFaceTokenizer.newInstance(
+        folder, Map.of("truncation", "false", "padding", "false"));
+  }
+
+  static int[] ids(long[] ids) {
+    return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+  }
+}

@@ -1,0 +1,154 @@
+package org.eellm.decode;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import org.eellm.config.ExitLayout;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+final class BatchTest {
+  private static final int THREADS = Torch.threads();
+  private static Decoder model;
+
+  @BeforeAll
+  static void makeModel() {
+    Torch.setThreads(1); // the models are tiny
+    model = SmallModel.plain();
+  }
+
+  @AfterAll
+  static void closeModel() {
+    model.close();
+    Torch.setThreads(THREADS);
+  }
+
+  private static Request request(int seed, int promptLength, int maxTokens) {
+    List<Integer> prompt =
+        new Random(seed).ints(promptLength, 0, SmallModel.VOCABULARY).boxed().toList();
+    ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(0.15));
+    return new Request(prompt, maxTokens, Set.of(), policy, Sampler.greedy());
+  }
+
+  private static Job add(Batch batch, Request request, List<Integer> ids) {
+    Job job =
+        batch.job(
+            request,
+            "the prompt",
+            token -> {
+              ids.add(token.id());
+              return Reaction.CONTINUE;
+            });
+    batch.add(job);
+    return job;
+  }
+
+  private static List<Integer> alone(Decoder decoder, Request request) {
+    return Generator.generate(decoder, Limits.of(decoder), List.of(request), TokenListener.none())
+        .getFirst()
+        .ids();
+  }
+
+  @Test
+  void step_sequenceOverGapsInMemory_isTheSame() {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * ModelRunner.PAGE))) {
+      Job first = add(batch, request(1, 10, 20), new ArrayList<>());
+      add(batch, request(2, 10, 20), new ArrayList<>());
+      Job third = add(batch, request(3, 10, 20), new ArrayList<>());
+      batch.step();
+      first.cancel();
+      third.cancel();
+      List<Integer> ids = new ArrayList<>();
+      Request request = request(4, 30, 30);
+      add(batch, request, ids);
+      batch.step();
+
+      assertThat(batch.running()).isEqualTo(2);
+      int[] pages = batch.active().getLast().cache().pages();
+      assertThat(pages[pages.length - 1] - pages[0]).isGreaterThan(pages.length - 1);
+      while (!batch.isIdle()) {
+        batch.step();
+      }
+      assertThat(ids).isEqualTo(alone(model, request));
+    }
+  }
+
+  @Test
+  void step_noMemoryForANextRequest_letsItWait() {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(3 * ModelRunner.PAGE))) {
+      List<Integer> first = new ArrayList<>();
+      List<Integer> second = new ArrayList<>();
+      add(batch, request(1, 10, 20), first);
+      add(batch, request(2, 10, 20), second);
+      batch.step();
+      assertThat(batch.running()).isEqualTo(1);
+      assertThat(batch.queued()).isEqualTo(1);
+      assertThat(batch.usedPages()).isEqualTo(2);
+
+      while (!batch.isIdle()) {
+        batch.step();
+      }
+      assertThat(first).isEqualTo(alone(model, request(1, 10, 20)));
+      assertThat(second).isEqualTo(alone(model, request(2, 10, 20)));
+      assertThat(batch.usedPages()).isZero();
+    }
+  }
+
+  @Test
+  void step_longPromptAmongOthers_letsThemGoOn() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, true, false);
+    try (Decoder longModel = SmallModel.withContext(exits, 1000);
+        Batch batch = new Batch(longModel, Limits.of(longModel))) {
+      List<Integer> small = new ArrayList<>();
+      List<Integer> large = new ArrayList<>();
+      add(batch, request(1, 10, 20), small);
+      batch.step();
+      Request request = request(2, 900, 5);
+      add(batch, request, large);
+      for (int step = 0; step < 3; step++) {
+        batch.step();
+      }
+      assertThat(small).hasSize(4);
+      assertThat(large).isEmpty();
+
+      batch.step();
+      assertThat(large).hasSize(1);
+      while (!batch.isIdle()) {
+        batch.step();
+      }
+      assertThat(small).isEqualTo(alone(longModel, request(1, 10, 20)));
+      assertThat(large).isEqualTo(alone(longModel, request));
+    }
+  }
+
+  @Test
+  void step_knownBeginnings_areForgottenWhenTheirMemoryIsWanted() {
+    try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * ModelRunner.PAGE))) {
+      for (int seed = 0; seed < 12; seed++) {
+        Request request = request(seed % 4, 40, 30);
+        List<Integer> ids = new ArrayList<>();
+        add(batch, request, ids);
+        while (!batch.isIdle()) {
+          batch.step();
+        }
+        assertThat(ids).isEqualTo(alone(model, request));
+      }
+    }
+  }
+}

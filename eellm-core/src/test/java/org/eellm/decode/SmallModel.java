@@ -1,0 +1,83 @@
+package org.eellm.decode;
+
+import java.util.List;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Activation;
+import org.eellm.config.ModelConfig.Normalization;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.RopeScaling;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.Torch;
+
+/** Random models of five layers, exits after layers 1, 2 and 4, 264 ids and 96 positions. */
+public final class SmallModel {
+  public static final int VOCABULARY = 264;
+  public static final int CONTEXT = 96;
+
+  private SmallModel() {}
+
+  public static Decoder plain() {
+    return of(new ExitLayout(List.of(1, 2, 4), true, false, false, false), DataType.FLOAT32);
+  }
+
+  /** With heads that have branch MLPs and blocks. */
+  public static Decoder withBlocks() {
+    return of(new ExitLayout(List.of(1, 2, 4), true, true, true, false), DataType.FLOAT32);
+  }
+
+  public static Decoder of(ExitLayout exits, DataType type) {
+    return of(exits, type, CONTEXT);
+  }
+
+  public static Decoder withContext(ExitLayout exits, int context) {
+    return of(exits, DataType.FLOAT32, context);
+  }
+
+  /** With heads of width 64, which the kernels for bfloat16 take. */
+  public static Decoder withWideHeads(DataType type) {
+    return of(
+        new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
+  }
+
+  private static Decoder of(ExitLayout exits, DataType type, int context) {
+    return of(exits, type, context, 32, 0.3);
+  }
+
+  private static Decoder of(
+      ExitLayout exits, DataType type, int context, int hidden, double deviation) {
+    ModelConfig model =
+        new ModelConfig(
+            VOCABULARY,
+            1,
+            hidden,
+            5,
+            4,
+            2,
+            0,
+            48,
+            context,
+            Normalization.RMSNORM,
+            1e-5,
+            Residual.SEQUENTIAL,
+            PositionEmbedding.ROPE,
+            10000,
+            new RopeScaling.None(),
+            1,
+            Activation.SWIGLU,
+            false,
+            false,
+            false,
+            false,
+            0,
+            0,
+            deviation,
+            type);
+    Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
+    decoder.initialize(7);
+    return decoder;
+  }
+}

@@ -1,0 +1,89 @@
+package org.eellm.decode.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.eellm.config.ConfigException;
+import org.eellm.config.DataType;
+import org.eellm.decode.SmallModel;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What exits draft is what they predict, of the listed ids alone. */
+final class DraftHeadTest {
+  private static final int ROWS = 5;
+  private static final List<Integer> LIST =
+      IntStream.range(0, SmallModel.VOCABULARY).filter(id -> id % 3 == 1).boxed().toList();
+
+  @ParameterizedTest
+  @EnumSource
+  void draft_kernels_isWhatThePredictionSaysOfTheList(DataType type) {
+    try (Decoder model = SmallModel.withWideHeads(type);
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+      assertDrafts(runner);
+    }
+  }
+
+  @Test
+  void draft_libtorch_isWhatThePredictionSaysOfTheList() {
+    try (Decoder model = SmallModel.plain();
+        TorchRunner runner = new TorchRunner(model, vocabulary(), 4)) {
+      assertDrafts(runner);
+    }
+  }
+
+  private static Vocabulary vocabulary() {
+    return new Vocabulary(SmallModel.VOCABULARY, LIST);
+  }
+
+  private static void assertDrafts(ModelRunner runner) {
+    RowBlock rows = new RowBlock();
+    rows.begin(new int[] {0});
+    for (int position = 0; position < ROWS; position++) {
+      rows.add(runner.take(), position);
+    }
+    runner.embed(rows, new Random(1).ints(ROWS, 0, SmallModel.VOCABULARY).toArray());
+    int[] asked = {1, 2, 4};
+    Head exit = runner.model().allHeads().getFirst();
+    runner.run(0, exit.tap(), rows);
+    HeadOutput all = runner.predict(exit, rows, asked, asked.length);
+    float[][] logits = {all.logits(0), all.logits(1), all.logits(2)};
+
+    HeadOutput draft = runner.draft(exit, rows, asked, asked.length);
+
+    assertThat(draft.ids()).containsExactly(LIST.stream().mapToInt(Integer::intValue).toArray());
+    for (int row = 0; row < asked.length; row++) {
+      int best = LIST.getFirst();
+      double sum = 0;
+      for (int id : LIST) {
+        assertThat(draft.logits(row)[id]).isEqualTo(logits[row][id]);
+        best = logits[row][id] > logits[row][best] ? id : best;
+        sum += Math.exp(logits[row][id]);
+      }
+      assertThat(draft.logits(row)[0]).isEqualTo(Float.NEGATIVE_INFINITY);
+      assertThat(draft.best(row)).isEqualTo(best);
+      assertThat(draft.maxProbability(row))
+          .isCloseTo(Math.exp(logits[row][best]) / sum, within(1e-5));
+      assertThat(draft.logProbability(row, 0)).isEqualTo(Double.NEGATIVE_INFINITY);
+      assertThat(draft.top(row, 2).getFirst().id()).isEqualTo(best);
+      assertThat(draft.listedLogits(row)).hasSize(LIST.size());
+    }
+  }
+
+  @Test
+  void vocabulary_unsortedOrForeignIds_areRefused() {
+    assertThatThrownBy(() -> new Vocabulary(10, List.of(3, 3)))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("draft-vocabulary: 3 after 3: ids have to ascend, within 0..9");
+    assertThatThrownBy(() -> new Vocabulary(10, List.of(10)))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("draft-vocabulary: 10 after -1: ids have to ascend, within 0..9");
+  }
+}

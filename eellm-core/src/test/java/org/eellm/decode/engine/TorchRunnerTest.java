@@ -1,0 +1,115 @@
+package org.eellm.decode.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.Random;
+import org.eellm.decode.SmallModel;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.junit.jupiter.api.Test;
+
+final class TorchRunnerTest {
+  private static final int PAGES = 8;
+  private static final int VOCABULARY = 250; // of the model's ids
+
+  private static byte[] read(ModelRunner runner, int slot) {
+    byte[] bytes = new byte[runner.hiddenBytes()];
+    runner.read(slot, bytes, 0);
+    return bytes;
+  }
+
+  private static RowBlock block(int[] pages, int first, int... slots) {
+    RowBlock rows = new RowBlock();
+    rows.begin(pages);
+    for (int i = 0; i < slots.length; i++) {
+      rows.add(slots[i], first + i);
+    }
+    return rows;
+  }
+
+  private static int[] take(ModelRunner runner, int count) {
+    int[] slots = new int[count];
+    for (int i = 0; i < count; i++) {
+      slots[i] = runner.take();
+    }
+    return slots;
+  }
+
+  @Test
+  void slots_manyTaken_keepWhatIsWrittenAndAreTakenAgain() {
+    try (Decoder model = SmallModel.plain();
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
+      Random random = new Random(1);
+      int[] slots = take(runner, 200);
+      byte[][] written = new byte[slots.length][runner.hiddenBytes() + 8];
+      for (int i = 0; i < slots.length; i++) {
+        for (int at = 0; at < runner.hiddenBytes(); at += Float.BYTES) {
+          written[i][8 + at] = (byte) random.nextInt(100); // a small number
+        }
+        runner.write(slots[i], written[i], 8);
+      }
+      int[] further = take(runner, 1000);
+      for (int i = 0; i < slots.length; i++) {
+        assertThat(read(runner, slots[i]))
+            .isEqualTo(Arrays.copyOfRange(written[i], 8, written[i].length));
+      }
+      runner.copy(slots[3], slots[4]);
+      assertThat(read(runner, slots[4])).isEqualTo(read(runner, slots[3]));
+      for (int slot : further) {
+        runner.release(slot);
+      }
+      assertThat(take(runner, 1000)).containsExactlyInAnyOrder(further);
+    }
+  }
+
+  @Test
+  void predict_rowsInPieces_isThatOfOneBlockAndLeavesTheStream() {
+    try (Decoder model = SmallModel.plain();
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
+      int[] ids = new Random(2).ints(40, 0, SmallModel.VOCABULARY).toArray();
+      Head last = model.allHeads().getLast();
+      int[] whole = take(runner, ids.length);
+      RowBlock all = block(new int[] {0, 1, 2}, 0, whole);
+      runner.embed(all, ids);
+      runner.run(0, last.tap(), all);
+      byte[] before = read(runner, whole[39]);
+      HeadOutput together = runner.predict(last, all, new int[] {5, 39}, 2);
+      float[] expected = together.logits(1);
+
+      assertThat(expected).hasSize(VOCABULARY);
+      assertThat(together.logits(0)).isNotEqualTo(expected);
+      assertThat(read(runner, whole[39])).isEqualTo(before);
+
+      int[] scattered = {7, 3, 5};
+      int[] pieces = take(runner, ids.length);
+      for (int first = 0; first < ids.length; first += 7) {
+        int end = Math.min(ids.length, first + 7);
+        int[] slots = Arrays.copyOfRange(pieces, first, end);
+        RowBlock rows = block(scattered, first, slots);
+        runner.embed(rows, Arrays.copyOfRange(ids, first, end));
+        runner.run(0, 4, rows);
+        runner.run(4, last.tap(), rows);
+      }
+      HeadOutput apart = runner.predict(last, block(scattered, 39, pieces[39]), new int[] {0}, 1);
+
+      assertThat(apart.logits(0)).containsExactly(expected, within(1e-4f));
+      assertThat(runner.keysAndValues(4, 3, 9))
+          .containsExactly(runner.keysAndValues(4, 1, 9), within(1e-5f));
+      runner.copyPage(3, 6);
+      assertThat(runner.keysAndValues(4, 6, 9)).isEqualTo(runner.keysAndValues(4, 3, 9));
+    }
+  }
+
+  @Test
+  void keysAndValues_attentionThatHasNotRun_isRefused() {
+    try (Decoder model = SmallModel.plain();
+        ModelRunner runner = new TorchRunner(model, Vocabulary.of(VOCABULARY), PAGES)) {
+      assertThatThrownBy(() -> runner.keysAndValues(2, 0, 0))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("attention 2 has not run");
+    }
+  }
+}

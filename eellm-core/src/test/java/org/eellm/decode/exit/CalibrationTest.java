@@ -1,0 +1,115 @@
+package org.eellm.decode.exit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.eellm.decode.HeadOutputs.exit;
+import static org.eellm.decode.HeadOutputs.last;
+import static org.eellm.decode.HeadOutputs.logits;
+import static org.eellm.decode.HeadOutputs.prediction;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class CalibrationTest {
+  @TempDir private Path folder;
+
+  @Test
+  void read_whatWasWritten_isTheSame() throws IOException {
+    Calibration written =
+        new Calibration(
+            ThresholdKind.ENTROPY,
+            new TreeMap<>(Map.of(2, 0.83, 11, 0.5)),
+            new TreeMap<>(Map.of(11, 0.6)));
+    Path file = folder.resolve("thresholds.json");
+    written.write(file);
+
+    assertThat(Calibration.read(file)).isEqualTo(written);
+  }
+
+  @Test
+  void policy_asksTheNamedExitsWithTheirThresholds() throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    Files.writeString(
+        file, "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.3}, \"agreement\": 0.99}");
+    ExitPolicy policy = Calibration.read(file).policy();
+    try (Scope _ = Scope.open()) {
+      List<Head> heads = List.of(exit(1), exit(2), last());
+
+      assertThat(policy.heads(heads)).containsExactly(heads.get(1), heads.get(2));
+      assertThat(policy.leaves(prediction(logits(0.1, 0.62, 0.28)))).isTrue();
+      assertThat(policy.leaves(prediction(logits(0.1, 0.58, 0.32)))).isFalse();
+    }
+  }
+
+  /** Halved logits of 0.62 and 0.28 have probabilities in the ratio of their square roots. */
+  @Test
+  void policy_withTemperatures_looksAtTemperedDistributions() throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    try (Scope _ = Scope.open()) {
+      float[] logits = logits(0.1, 0.62, 0.28);
+      double sum = Math.sqrt(0.1) + Math.sqrt(0.62) + Math.sqrt(0.28);
+      Prediction halved = prediction(logits).tempered(2);
+      assertThat(halved.maxProbability()).isCloseTo(Math.sqrt(0.62) / sum, within(1e-6));
+      assertThat(halved.margin())
+          .isCloseTo((Math.sqrt(0.62) - Math.sqrt(0.28)) / sum, within(1e-6));
+      assertThat(halved.logProbability(0)).isCloseTo(Math.log(Math.sqrt(0.1) / sum), within(1e-6));
+      assertThat(halved.tempered(0.5).entropy())
+          .isCloseTo(prediction(logits).entropy(), within(1e-6));
+
+      String thresholds = "{\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.5}";
+      Files.writeString(file, thresholds + "}");
+      assertThat(Calibration.read(file).policy().leaves(prediction(logits))).isTrue();
+      Files.writeString(file, thresholds + ", \"temperatures\": {\"2\": 2}}");
+      assertThat(Calibration.read(file).policy().leaves(prediction(logits))).isFalse();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "{ | is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}",
+        "{} | policy: is missing; use one of max-probability," + " margin, entropy",
+        "{\"policy\": \"full\"} | policy: \"full\" has no thresholds; use one of"
+            + " max-probability, margin, entropy",
+        "{\"policy\": \"margin\"} | thresholds: there are none; write one for each exit, as in"
+            + " {\"2\": 0.8}",
+        "{\"policy\": \"margin\", \"thresholds\": {\"two\": 0.8}} | thresholds: \"two\": 0.8 is no"
+            + " layer and number; write \"2\": 0.8",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": \"high\"}} | thresholds: \"2\": \"high\""
+            + " is no layer and number; write \"2\": 0.8",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": {\"2\": 0}} |"
+            + " temperatures: \"2\": 0.0 is no positive number for an exit with a threshold; leave"
+            + " it out",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": {\"4\": 1}} |"
+            + " temperatures: \"4\": 1.0 is no positive number for an exit with a threshold; leave"
+            + " it out",
+        "{\"policy\": \"margin\", \"thresholds\": 0.8} | thresholds: 0.8 does not say for which"
+            + " layers; write {\"2\": 0.8}",
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8}, \"temperatures\": [0.6]} |"
+            + " temperatures: [0.6] does not say for which layers; write {\"2\": 0.8}",
+      })
+  void read_anotherForm_isRefusedWithTheFilesName(String text, String message) throws IOException {
+    Path file = folder.resolve("thresholds.json");
+    Files.writeString(file, text);
+
+    assertThatThrownBy(() -> Calibration.read(file))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith(file.toString())
+        .hasMessageEndingWith(message);
+  }
+}

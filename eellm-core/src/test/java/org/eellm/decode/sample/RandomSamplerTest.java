@@ -1,0 +1,190 @@
+package org.eellm.decode.sample;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.eellm.decode.HeadOutputs.logits;
+import static org.eellm.decode.HeadOutputs.prediction;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.token.Tokens;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class RandomSamplerTest {
+  private static final int DRAWS = 4000;
+
+  /** How often each id comes at positions 1 to {@link #DRAWS}. */
+  private static double[] frequencies(RandomSampler sampler, float... logits) {
+    double[] counts = new double[logits.length];
+    Tokens tokens = new Tokens(List.of(), DRAWS + 1);
+    try (Scope _ = Scope.open()) {
+      for (int i = 0; i < DRAWS; i++) {
+        tokens.append(0);
+        counts[sampler.next(prediction(tokens, List.of(), logits))]++;
+      }
+    }
+    return Arrays.stream(counts).map(count -> count / DRAWS).toArray();
+  }
+
+  @Test
+  void next_temperatureZero_isTheBest() {
+    try (Scope _ = Scope.open()) {
+      assertThat(new RandomSampler(0, 0, 1, 1, 3).next(prediction(0.1f, 2f, 1.9f))).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void next_temperatureOne_followsTheDistribution() {
+    double[] seen = frequencies(new RandomSampler(1, 0, 1, 1, 5), logits(0.5, 0.3, 0.15, 0.05));
+
+    assertThat(seen).containsExactly(new double[] {0.5, 0.3, 0.15, 0.05}, within(0.03));
+  }
+
+  @Test
+  void next_lowTemperature_sharpensTheDistribution() {
+    // Halving the temperature squares the probabilities: 0.36, 0.09, 0.01 of 0.46.
+    double[] seen = frequencies(new RandomSampler(0.5, 0, 1, 1, 5), logits(0.6, 0.3, 0.1));
+
+    assertThat(seen)
+        .containsExactly(new double[] {0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46}, within(0.03));
+  }
+
+  @Test
+  void next_topK_drawsOfTheBestOnly() {
+    double[] seen = frequencies(new RandomSampler(1, 2, 1, 1, 5), logits(0.1, 0.5, 0.15, 0.25));
+
+    assertThat(seen).containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
+  }
+
+  @Test
+  void next_topP_drawsOfTheFewestThatReachIt() {
+    double[] seen = frequencies(new RandomSampler(1, 0, 0.6, 1, 5), logits(0.1, 0.5, 0.15, 0.25));
+
+    assertThat(seen).containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
+  }
+
+  @Test
+  void next_tinyTopP_drawsTheBestAlways() {
+    assertThat(frequencies(new RandomSampler(1, 0, 1e-9, 1, 5), logits(0.4, 0.6)))
+        .containsExactly(0, 1);
+  }
+
+  @Test
+  void next_topKThenTopP_countsWithinTheBestK() {
+    // Of the best two, 0.5 and 0.25, the first alone has two thirds.
+    double[] seen = frequencies(new RandomSampler(1, 2, 0.6, 1, 5), logits(0.1, 0.5, 0.15, 0.25));
+
+    assertThat(seen).containsExactly(0, 1, 0, 0);
+  }
+
+  @Test
+  void next_repetitionPenalty_weakensSeenIdsWhateverTheirSign() {
+    RandomSampler sampler = new RandomSampler(0, 0, 1, 1.5, 0);
+    try (Scope _ = Scope.open()) {
+      Tokens seen0 = new Tokens(List.of(0, 0), 2);
+      assertThat(sampler.next(prediction(seen0, List.of(), 2.0f, 1.5f))).isEqualTo(1);
+      assertThat(sampler.next(prediction(seen0, List.of(), 2.0f, 1.3f))).isEqualTo(0);
+      assertThat(sampler.next(prediction(seen0, List.of(), -1.0f, -1.4f))).isEqualTo(1);
+      assertThat(sampler.next(prediction(seen0, List.of(), -1.0f, -1.6f))).isEqualTo(0);
+    }
+  }
+
+  private static RandomSampler greedy(Penalties penalties, Map<Integer, Double> bias) {
+    return new RandomSampler(0, 0, 1, 0, penalties, bias, 0);
+  }
+
+  @Test
+  void next_minP_drawsOfThoseThatAreProbableEnough() {
+    RandomSampler sampler = new RandomSampler(1, 0, 1, 0.4, Penalties.NONE, Map.of(), 5);
+
+    assertThat(frequencies(sampler, logits(0.1, 0.5, 0.15, 0.25)))
+        .containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
+  }
+
+  @Test
+  void next_presenceAndFrequencyPenalty_countTheGeneratedTextAlone() {
+    Tokens tokens = new Tokens(List.of(1, 1, 1), 9);
+    tokens.append(0);
+    tokens.append(0);
+    try (Scope _ = Scope.open()) {
+      RandomSampler presence = greedy(new Penalties(1, 0.5, 0), Map.of());
+      assertThat(presence.next(prediction(tokens, List.of(), 2.0f, 1.6f))).isEqualTo(1);
+      assertThat(presence.next(prediction(tokens, List.of(), 2.0f, 1.4f))).isEqualTo(0);
+      RandomSampler frequency = greedy(new Penalties(1, 0, 0.5), Map.of());
+      assertThat(frequency.next(prediction(tokens, List.of(), 2.0f, 1.1f))).isEqualTo(1);
+      assertThat(frequency.next(prediction(tokens, List.of(), 2.0f, 0.9f))).isEqualTo(0);
+    }
+  }
+
+  @Test
+  void next_logitBias_isAddedAlsoWithoutTemperature() {
+    try (Scope _ = Scope.open()) {
+      RandomSampler sampler = greedy(Penalties.NONE, Map.of(1, 0.5, 99, 100.0));
+      assertThat(sampler.next(prediction(2.0f, 1.6f))).isEqualTo(1);
+      assertThat(sampler.next(prediction(2.0f, 1.4f))).isEqualTo(0);
+    }
+    RandomSampler banning = new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(1, -1000.0), 5);
+    assertThat(frequencies(banning, logits(0.25, 0.5, 0.25))[1]).isZero();
+  }
+
+  @Test
+  void next_sameSeedAndPosition_isTheSameAndAnotherSeedIsNot() {
+    float[] even = new float[1000];
+    List<Integer> first = text(new RandomSampler(1, 0, 1, 1, 11), even);
+
+    assertThat(text(new RandomSampler(1, 0, 1, 1, 11), even)).isEqualTo(first);
+    assertThat(text(new RandomSampler(1, 0, 1, 1, 12), even)).isNotEqualTo(first);
+    assertThat(first.stream().distinct().count()).isGreaterThan(15);
+  }
+
+  private static List<Integer> text(RandomSampler sampler, float[] logits) {
+    try (Scope _ = Scope.open()) {
+      return IntStream.range(0, 20)
+          .map(
+              position ->
+                  sampler.next(
+                      prediction(
+                          new Tokens(IntStream.range(0, position).boxed().toList(), position),
+                          List.of(),
+                          logits)))
+          .boxed()
+          .toList();
+    }
+  }
+
+  @Test
+  void constructors_impossibleFurtherSettings_areRefusedByName() {
+    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 1.5, Penalties.NONE, Map.of(), 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("min-p: 1.5 is outside [0, 1]; 0 is no limit");
+    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(-1, 1.0), 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("logit-bias: -1 is no token id; use 0 or more");
+    assertThatThrownBy(() -> new Penalties(1, Double.NaN, 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage("presence-penalty: NaN is no finite number; 0 is none");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "-1, 0, 1, 1, temperature: -1.0 is negative",
+    "NaN, 0, 1, 1, temperature: NaN",
+    "1, -2, 1, 1, top-k: -2 is negative",
+    "1, 0, 0, 1, top-p: 0.0 is outside",
+    "1, 0, 1.5, 1, top-p: 1.5 is outside",
+    "1, 0, 1, 0, repetition-penalty: 0.0 is not positive",
+  })
+  void constructor_impossibleSetting_isRefusedByName(
+      double temperature, int topK, double topP, double penalty, String message) {
+    assertThatThrownBy(() -> new RandomSampler(temperature, topK, topP, penalty, 0))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageContaining(message);
+  }
+}

@@ -1,0 +1,222 @@
+package org.eellm.decode.speculate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.eellm.decode.HeadOutputs;
+import org.eellm.decode.SmallModel;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
+import org.eellm.model.Decoder;
+import org.eellm.model.Head;
+import org.eellm.tensor.Scope;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Exits after layers 1, 2 and 4 of 5; what steps take is told to the costs, not measured. */
+final class DraftPlannerTest {
+  private static final double BRANCH = 1e-5; // seconds
+  private static final int CYCLES = 600;
+  private static final Tokens TEXT = new Tokens(List.of(1), 1);
+  private static Decoder model;
+
+  private Scope scope;
+  private RowCosts costs;
+  private DraftPlanner planner;
+  private int drafted;
+  private int full; // cycles without a draft
+
+  @BeforeAll
+  static void makeModel() {
+    model = SmallModel.plain();
+  }
+
+  @AfterAll
+  static void closeModel() {
+    model.close();
+  }
+
+  @BeforeEach
+  void begin() {
+    scope = Scope.open();
+    costs = new RowCosts(model);
+    planner = new DraftPlanner(model, costs);
+  }
+
+  @AfterEach
+  void end() {
+    scope.close();
+  }
+
+  /** What blocks of rows take, for a while. */
+  private void learn(double furtherRow) {
+    for (int round = 0; round < 40; round++) {
+      double total = BRANCH; // of the step beside branches and heads
+      for (int rows = 1; rows <= 12; rows++) {
+        double seconds = 10 * BRANCH * (1 + furtherRow * (rows - 1));
+        costs.addBranches(0, 10, rows, seconds);
+        total += seconds;
+      }
+      for (Head head : model.allHeads()) {
+        costs.addHead(head.index(), head.isExit(), 1, 2 * BRANCH);
+        total += 2 * BRANCH;
+      }
+      costs.addStep(total);
+    }
+  }
+
+  /** Lets one text be written, whose drafts hold with a probability. */
+  private void write(double confidence, double holds) {
+    Random random = new Random(1);
+    Prediction prediction = HeadOutputs.prediction(HeadOutputs.logits(confidence, 1 - confidence));
+    DraftPlan plan = planner.plan(DraftSource.EXITS);
+    for (int cycle = 0; cycle < CYCLES; cycle++) {
+      planner.begin(1);
+      plan.begin(TEXT, 64);
+      int length = 0;
+      boolean goesOn = true;
+      while (goesOn) {
+        goesOn = asks(plan, length) && plan.goesOn(prediction);
+        length += goesOn ? 1 : 0;
+      }
+      int confirmed = 0;
+      while (confirmed < length && random.nextDouble() < holds) {
+        confirmed++;
+      }
+      if (length > 0) {
+        plan.judged(length, confirmed);
+      }
+      drafted += length;
+      full += length == 0 ? 1 : 0;
+    }
+  }
+
+  private static boolean asks(DraftPlan plan, int length) {
+    return model.allHeads().stream().filter(Head::isExit).anyMatch(exit -> plan.asks(exit, length));
+  }
+
+  @Test
+  void plan_cheapRowsAndGoodDrafts_draftsSeveralTokens() {
+    learn(0.05);
+    write(0.95, 0.95);
+
+    assertThat((double) drafted / CYCLES).isGreaterThan(2.5);
+    assertThat(full).isLessThan(CYCLES / 50);
+  }
+
+  @Test
+  void plan_cheapRowsAndBadDrafts_leavesItToTheFullModel() {
+    learn(0.05);
+    write(0.6, 0.02);
+
+    assertThat(full).isGreaterThan(CYCLES * 85 / 100);
+  }
+
+  @Test
+  void plan_rowsAsDearAsSteps_leavesItToTheFullModel() {
+    learn(1);
+    write(0.7, 0.7);
+
+    assertThat(full).isGreaterThan(CYCLES * 85 / 100);
+  }
+
+  @Test
+  void plan_textThatBecomesPredictable_comesToDraftAgain() {
+    learn(0.05);
+    write(0.6, 0.02);
+    drafted = 0;
+    write(0.95, 0.95);
+
+    assertThat((double) drafted / CYCLES).isGreaterThan(1.5);
+  }
+
+  @Test
+  void begin_textThatRepeats_draftsWhatFollowed() {
+    learn(0.05);
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    planner.begin(1);
+    int count = plan.begin(text, 64);
+
+    assertThat(count).isGreaterThan(2);
+    List<Integer> drafts = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      drafts.add(plan.lookUp(i));
+      text.append(drafts.getLast());
+    }
+    assertThat(drafts).startsWith(4, 5, 6);
+  }
+
+  @Test
+  void begin_rowsAsDearAsStepsOrLittleRoom_draftsNoFurther() {
+    Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
+    learn(0.05);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
+    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+    costs = new RowCosts(model);
+    planner = new DraftPlanner(model, costs);
+    learn(1);
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();
+  }
+
+  @Test
+  void begin_matchesThatNeverHold_comeToNoDrafts() {
+    learn(0.15);
+    Tokens text = tokens(0);
+    DraftPlan plan = planner.plan(DraftSource.TEXT);
+    Random random = new Random(1);
+    int drafts = 0;
+    for (int i = 0; i < 500; i++) {
+      planner.begin(1);
+      drafts += plan.begin(text, 64);
+      // Pairs come again, and what follows them is always something else.
+      text.append(random.nextInt(3));
+      text.append(random.nextInt(3));
+      text.append(100 + i);
+    }
+
+    assertThat(drafts).isLessThan(40);
+  }
+
+  private static Tokens tokens(Integer... ids) {
+    return new Tokens(List.of(ids), 2000);
+  }
+
+  @Test
+  void begin_batch_draftsInStep() {
+    learn(0.02);
+    DraftPlan first = planner.plan(DraftSource.EXITS);
+    DraftPlan second = planner.plan(DraftSource.EXITS);
+    int steps = 0;
+    for (int step = 0; step < 50; step++) {
+      planner.begin(2);
+      first.begin(TEXT, 64);
+      second.begin(TEXT, 64);
+      assertThat(asks(first, 0)).isEqualTo(asks(second, 0));
+      steps += asks(first, 0) ? 1 : 0;
+    }
+
+    assertThat(steps).isBetween(10, 48);
+  }
+
+  @Test
+  void acceptance_judgements_followTheText() {
+    Acceptance acceptance = new Acceptance();
+    for (int i = 0; i < 200; i++) {
+      acceptance.addJudgement(0.95, true);
+      acceptance.addJudgement(0.35, false);
+      acceptance.addQuestion(List.of(0.95, 0.35).get(i % 2));
+    }
+
+    assertThat(acceptance.of(0.97)).isGreaterThan(0.97);
+    assertThat(acceptance.of(0.31)).isLessThan(0.05);
+    assertThat(acceptance.mean()).isBetween(0.4, 0.6);
+  }
+}

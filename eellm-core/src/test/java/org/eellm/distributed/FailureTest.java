@@ -1,0 +1,68 @@
+package org.eellm.distributed;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import org.eellm.distributed.launch.Durations;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Three processes, of which one falls silent in the middle of a sum. */
+@Timeout(120)
+final class FailureTest {
+  private static RankProcesses start(Duration timeout) throws IOException {
+    return RankProcesses.start(RankMain.class, 3, List.of(Long.toString(timeout.toMillis())));
+  }
+
+  @Test
+  void await_aRankIsKilled_theOthersNameIt() throws Exception {
+    try (RankProcesses ranks = start(Duration.ofSeconds(60))) {
+      ranks.signal(1, "KILL");
+
+      assertThat(ranks.verdicts(1).values())
+          .allSatisfy(
+              line ->
+                  assertThat(line)
+                      .startsWith("rank 1 (tp 0, dp 0, pp 1) has not been heard of for")
+                      .contains("(in all-reduce of 4.0 kB over all ranks)"));
+    }
+  }
+
+  @Test
+  void await_theRankThatHoldsTheBoardIsKilled_theOthersNameIt() throws Exception {
+    try (RankProcesses ranks = start(Duration.ofSeconds(60))) {
+      ranks.signal(0, "KILL");
+
+      assertThat(ranks.verdicts(0).values())
+          .allSatisfy(line -> assertThat(line).startsWith("rank 0 (tp 0, dp 0, pp 0)"));
+    }
+  }
+
+  @Test
+  void await_aRankIsStopped_theOthersNameItWithinTheTimeout() throws Exception {
+    try (RankProcesses ranks = start(Duration.ofSeconds(15))) { // Starting has to fit as well.
+      ranks.signal(2, "STOP");
+
+      assertThat(ranks.verdicts(2).values())
+          .allSatisfy(
+              line ->
+                  assertThat(line)
+                      .startsWith("rank 2 (tp 0, dp 0, pp 2) has not been heard of for"));
+    }
+  }
+
+  @Test
+  void await_theRankThatHoldsTheBoardIsStopped_theOthersNameIt() throws Exception {
+    Duration timeout = Duration.ofSeconds(20);
+    try (RankProcesses ranks = start(timeout)) {
+      long began = System.nanoTime();
+      ranks.signal(0, "STOP");
+
+      assertThat(ranks.verdicts(0).values())
+          .allSatisfy(line -> assertThat(line).startsWith("rank 0 (tp 0, dp 0, pp 0)"));
+      assertThat(Durations.sinceNanos(began)).isLessThan(timeout.multipliedBy(3));
+    }
+  }
+}

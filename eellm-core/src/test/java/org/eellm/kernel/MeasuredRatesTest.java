@@ -1,0 +1,41 @@
+package org.eellm.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import org.eellm.kernel.machine.MemoryRead;
+import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.product.MicroKernels;
+import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.ProductRate;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The yardsticks give a rate, whatever they read or multiply. */
+final class MeasuredRatesTest {
+  @ParameterizedTest
+  @ValueSource(longs = {64, 4 << 10, (1 << 20) + 192})
+  void memoryRead_ofAnySize_readsAllOfItAtSomeRate(long bytes) {
+    try (NativeBuffer memory = NativeBuffer.allocate(bytes);
+        ThreadTeam alone = new ThreadTeam(1);
+        ThreadTeam two = new ThreadTeam(2)) {
+      assertThat(MemoryRead.bytesPerSecond(alone, memory.address(), bytes, 0)).isPositive();
+      assertThat(MemoryRead.bytesPerSecond(two, memory.address(), bytes, 0)).isPositive();
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(WeightFormat.class)
+  void productRate_ofAnyFormat_isSomeRate(WeightFormat format) {
+    try (ThreadTeam two = new ThreadTeam(2)) {
+      assertThat(ProductRate.operationsPerSecond(two, ProductKernel.vectors(format), 0))
+          .isPositive();
+      assertThat(
+              ProductRate.operationsPerSecond(
+                  two, ProductKernel.fastest(format, MicroKernels.find()), 0))
+          .isPositive();
+    }
+  }
+}

@@ -1,0 +1,243 @@
+package org.eellm.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+final class PagedAttentionTest {
+  private static final int LONGEST = 4096;
+  private static final int SHORT = 70;
+  private static final int NAN = -1; // in both formats
+
+  static Stream<PageLayout> layouts() {
+    return Stream.of(8, 16, 20, 64, 80, 128)
+        .flatMap(
+            width ->
+                Stream.of(WeightFormat.FLOAT32, WeightFormat.BFLOAT16)
+                    .map(format -> new PageLayout(format, width)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_anyLength_agreesWithFloat64(PageLayout layout) {
+    float[] query = queries(1, layout);
+    try (Sequence sequence = new Sequence(layout, LONGEST, false, NAN)) {
+      for (int length = 1; length <= SHORT; length++) {
+        assertAttends(sequence, query, length);
+      }
+      assertAttends(sequence, query, LONGEST);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_pagesInAnyOrder_givesTheSame(PageLayout layout) {
+    float[] queries = queries(3, layout);
+    int[] limits = {SHORT - 20, SHORT - 1, SHORT};
+    try (Sequence inOrder = new Sequence(layout, SHORT, false, NAN);
+        Sequence shuffled = new Sequence(layout, SHORT, true, NAN)) {
+      assertThat(shuffled.pages).isNotEqualTo(inOrder.pages);
+      assertThat(shuffled.attend(queries, limits)).isEqualTo(inOrder.attend(queries, limits));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_severalRows_givesEachAsAlone(PageLayout layout) {
+    try (Sequence sequence = new Sequence(layout, 300, true, NAN)) {
+      for (int rows = 1; rows <= 9; rows++) {
+        float[] queries = queries(rows, layout);
+        int width = layout.width();
+        for (int step : new int[] {0, 1, 7, 16, 33}) {
+          int first = 3 + step;
+          int[] limits = IntStream.range(0, rows).map(row -> first + row * step).toArray();
+          float[] together = sequence.attend(queries, limits);
+          for (int row = 0; row < rows; row++) {
+            float[] query = Arrays.copyOfRange(queries, row * width, (row + 1) * width);
+            assertThat(Arrays.copyOfRange(together, row * width, (row + 1) * width))
+                .as("row %d of %s", row, Arrays.toString(limits))
+                .isEqualTo(sequence.attend(query, limits[row]));
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_whatPagesHadBefore_doesNotMatter(PageLayout layout) {
+    float[] query = queries(1, layout);
+    for (int length = 1; length <= SHORT; length++) {
+      try (Sequence after0 = new Sequence(layout, length, false, 0);
+          Sequence afterNan = new Sequence(layout, length, false, NAN)) {
+        assertThat(afterNan.attend(query, length))
+            .as("length %d", length)
+            .doesNotContain(Float.NaN)
+            .isEqualTo(after0.attend(query, length));
+      }
+    }
+  }
+
+  @Test
+  void attend_scoresFarApart_staysFinite() {
+    PageLayout layout = new PageLayout(WeightFormat.FLOAT32, 16);
+    float[] query = queries(1, layout);
+    for (int i = 0; i < query.length; i++) {
+      query[i] *= 1e4f;
+    }
+    try (Sequence sequence = new Sequence(layout, SHORT, false, NAN)) {
+      assertAttends(sequence, query, SHORT);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void write_anyPosition_isReadAgain(PageLayout layout) {
+    float[] read = new float[layout.width()];
+    try (Sequence sequence = new Sequence(layout, 20, false, NAN)) {
+      for (int position = 0; position < 20; position++) {
+        long page = sequence.page(position);
+        layout.readKey(page, position % PageLayout.POSITIONS, read);
+        assertThat(read).isEqualTo(sequence.keys[position]);
+        layout.readValue(page, position % PageLayout.POSITIONS, read);
+        assertThat(read).isEqualTo(sequence.values[position]);
+      }
+    }
+  }
+
+  @Test
+  void layout_int8_isRefused() {
+    assertThatThrownBy(() -> new PageLayout(WeightFormat.INT8, 64))
+        .hasMessage("keys and values are float32 or bfloat16");
+  }
+
+  private static float[] queries(int rows, PageLayout layout) {
+    Random random = new Random(rows);
+    float[] queries = new float[rows * layout.width()];
+    for (int i = 0; i < queries.length; i++) {
+      queries[i] = (float) (random.nextGaussian() / Math.sqrt(layout.width()));
+    }
+    return queries;
+  }
+
+  private static void assertAttends(Sequence sequence, float[] query, int length) {
+    float[] out = sequence.attend(query, length);
+    double[] expected = sequence.reference(query, length);
+    for (int i = 0; i < out.length; i++) {
+      assertThat((double) out[i])
+          .as("number %d of length %d", i, length)
+          .isCloseTo(expected[i], within(3e-6));
+    }
+  }
+
+  /** Random keys and values in pages, and as arrays. */
+  private static final class Sequence implements AutoCloseable {
+    final int[] pages;
+    final float[][] keys;
+    final float[][] values;
+    private final PageLayout layout;
+    private final NativeBuffer memory;
+    private final PagedAttention attention;
+
+    Sequence(PageLayout layout, int length, boolean shuffled, int bitsBefore) {
+      this.layout = layout;
+      int count = Math.ceilDiv(length, PageLayout.POSITIONS);
+      pages = order(count, shuffled);
+      memory = NativeBuffer.allocate(layout.bytes() * count);
+      attention = new PagedAttention(layout);
+      for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
+        Lanes.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
+      }
+      Random random = new Random(7);
+      keys = RandomMatrix.rows(length, layout.width(), random);
+      values = RandomMatrix.rows(length, layout.width(), random);
+      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width());
+          NativeBuffer scratch = NativeBuffer.allocate(4L * layout.width())) {
+        for (int position = 0; position < length; position++) {
+          for (int i = 0; i < layout.width(); i++) {
+            Lanes.putFloat(values[position][i], value.address() + 4L * i);
+          }
+          layout.write(
+              page(position),
+              position % PageLayout.POSITIONS,
+              keys[position],
+              value.address(),
+              scratch.address());
+          if (layout.format() == WeightFormat.BFLOAT16) {
+            round(keys[position]);
+            round(values[position]);
+          }
+        }
+      }
+    }
+
+    private static void round(float[] numbers) {
+      for (int i = 0; i < numbers.length; i++) {
+        numbers[i] = RandomMatrix.toBfloat16(numbers[i]);
+      }
+    }
+
+    private static int[] order(int count, boolean shuffled) {
+      List<Integer> order = new ArrayList<>(IntStream.range(0, count).boxed().toList());
+      if (shuffled) {
+        Collections.shuffle(order, new Random(8));
+      }
+      return order.stream().mapToInt(Integer::intValue).toArray();
+    }
+
+    long page(int position) {
+      return memory.address() + layout.bytes() * pages[position / PageLayout.POSITIONS];
+    }
+
+    float[] attend(float[] queries, int... limits) {
+      float[] out = new float[queries.length];
+      attention.attend(
+          pages, memory.address(), layout.bytes(), queries, limits.length, limits, out);
+      return out;
+    }
+
+    double[] reference(float[] query, int length) {
+      double[] scores = new double[length];
+      for (int position = 0; position < length; position++) {
+        for (int i = 0; i < query.length; i++) {
+          scores[position] += (double) query[i] * keys[position][i];
+        }
+      }
+      double max = Arrays.stream(scores).max().orElseThrow();
+      double total = 0;
+      double[] out = new double[query.length];
+      for (int position = 0; position < length; position++) {
+        double weight = Math.exp(scores[position] - max);
+        total += weight;
+        for (int i = 0; i < out.length; i++) {
+          out[i] += weight * values[position][i];
+        }
+      }
+      for (int i = 0; i < out.length; i++) {
+        out[i] /= total;
+      }
+      return out;
+    }
+
+    @Override
+    public void close() {
+      attention.close();
+      memory.close();
+    }
+  }
+}

@@ -1,0 +1,47 @@
+package org.eellm.train;
+
+import java.util.LinkedHashMap;
+import java.util.OptionalDouble;
+import java.util.SequencedMap;
+import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.metrics.TrainEvent.HeadQuality;
+import org.eellm.train.metrics.TrainEvent.Step;
+import org.eellm.train.optimizer.StepGuard.Verdict;
+
+/** Events of a run with exits after layers 2 and 4. */
+public final class Events {
+  private Events() {}
+
+  public static Step step(long step, double loss, Verdict verdict) {
+    SequencedMap<String, Double> losses = new LinkedHashMap<>();
+    losses.put("exit_2", loss + 1);
+    losses.put("exit_4", loss + 0.5);
+    losses.put("final", loss);
+    SequencedMap<String, Double> weights = new LinkedHashMap<>();
+    weights.put("exit_2", 0.25);
+    weights.put("exit_4", 0.5);
+    return new Step(
+        step,
+        loss,
+        losses,
+        weights,
+        3e-4,
+        0.8,
+        16,
+        step * 4096,
+        5230.4,
+        0.78,
+        step * 0.8,
+        verdict,
+        0.1,
+        1L << 30);
+  }
+
+  public static Evaluation evaluation(long step, double loss) {
+    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
+    heads.put("exit_2", new HeadQuality(loss + 1, 0.25, OptionalDouble.empty()));
+    heads.put("exit_4", new HeadQuality(loss + 0.5, 0.3, OptionalDouble.empty()));
+    heads.put("final", new HeadQuality(loss, 0.4, OptionalDouble.empty()));
+    return new Evaluation(step, heads, OptionalDouble.of(4));
+  }
+}

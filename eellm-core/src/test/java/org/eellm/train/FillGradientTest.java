@@ -1,0 +1,265 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.eellm.config.Learning;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.golden.GoldenCase;
+import org.eellm.model.Decoder;
+import org.eellm.model.Stage;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.schedule.Fills;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.schedule.MicrobatchId.CooldownFill;
+import org.eellm.schedule.MicrobatchId.Regular;
+import org.eellm.schedule.MicrobatchId.WarmupFill;
+import org.eellm.schedule.Schedule;
+import org.eellm.schedule.ScheduleKind;
+import org.eellm.schedule.Schedules;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.HeadForward;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+import org.eellm.train.optimizer.GradientReduction;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * A filled pipeline's gradient is the weighted sum, written out here, of every microbatch's and
+ * every head's gradient that one rank computes by itself: of the head on stage e for the parameters
+ * of stage v, each microbatch that goes through both counts, and the weights sum to 1.
+ */
+final class FillGradientTest {
+  private static final int MICROBATCHES = 4;
+
+  @ParameterizedTest
+  @CsvSource({
+    "llama_last_stage_exit,4,'1 1',''",
+    "llama_last_stage_exit,4,'','2 3 3'",
+    "llama_last_stage_exit,4,'1','1 3'",
+    "llama_mlp_norm,4,'3 1','2'",
+    "llama_mlp_block_gqa,2,'1 1','1'",
+  })
+  void gradient_filledPipeline_isTheWeightedSumOfItsMicrobatches(
+      String name, int stages, String warmup, String cooldown) {
+    GoldenCase golden = GoldenCase.named(name);
+    Schedule schedule =
+        Schedules.emit(
+            ScheduleKind.ONE_F_ONE_B,
+            stages,
+            1,
+            MICROBATCHES,
+            new Fills(numbers(warmup), numbers(cooldown)));
+    Placement placement =
+        Placement.of(
+            golden.architecture(), ParallelConfig.of(1, 1, stages), 16, Learning.EVERYTHING);
+    List<Microbatch> batches = batches(golden, schedule.microbatchIds().size());
+    Map<String, float[]> wanted = sum(golden, schedule, placement, batches);
+    Map<String, float[]> actual = new HashMap<>();
+    InProcess.run(
+            new Mesh(1, 1, stages), world -> rank(golden, schedule, placement, batches, world))
+        .forEach(actual::putAll);
+
+    assertThat(actual.keySet()).isEqualTo(wanted.keySet());
+    wanted.forEach(
+        (parameter, values) -> {
+          float[] others = Objects.requireNonNull(actual.get(parameter));
+          double length = 0;
+          double difference = 0;
+          for (int i = 0; i < values.length; i++) {
+            length += (double) values[i] * values[i];
+            difference += Math.pow(values[i] - others[i], 2);
+          }
+          assertThat(Math.sqrt(difference / length)).as(parameter).isLessThan(1e-5);
+        });
+  }
+
+  private static List<Integer> numbers(String text) {
+    return text.isEmpty()
+        ? List.of()
+        : Arrays.stream(text.split(" ", -1)).map(Integer::parseInt).toList();
+  }
+
+  /** The case's microbatches with their tokens turned around in ever other ways. */
+  private static List<Microbatch> batches(GoldenCase golden, int count) {
+    List<Microbatch> all = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      Microbatch batch = golden.inputs().get(i % golden.microbatches());
+      all.add(
+          new Microbatch(
+              batch.batch(),
+              batch.sequence(),
+              turned(batch.inputs(), i),
+              turned(batch.targets(), i),
+              batch.lossMask()));
+    }
+    return all;
+  }
+
+  private static int[] turned(int[] values, int by) {
+    int[] turned = new int[values.length];
+    for (int i = 0; i < values.length; i++) {
+      turned[i] = values[(i + 7 * by) % values.length];
+    }
+    return turned;
+  }
+
+  /** The expectation: one rank, one microbatch and one head at a time. */
+  private static Map<String, float[]> sum(
+      GoldenCase golden, Schedule schedule, Placement placement, List<Microbatch> batches) {
+    Map<String, float[]> total = new HashMap<>();
+    Objective objective = golden.objective();
+    try (Scope scope = Scope.open();
+        Decoder model = golden.model();
+        Gradients gradients = new Gradients(model.parameters())) {
+      Chain chain = new Chain(model, Recompute.NONE, new double[4]);
+      for (MicrobatchId id : schedule.microbatchIds()) {
+        for (int head = 0; head < objective.weights().size(); head++) {
+          List<Double> only = new ArrayList<>(objective.weights().stream().map(w -> 0.0).toList());
+          only.set(head, objective.weights().get(head));
+          gradients.start();
+          chain.forwardBackward(
+              batches.get(id.index()),
+              new Objective(only, objective.temperatures(), objective.dynamicTokenWeights(), 0),
+              1,
+              Optional.empty(),
+              gradients);
+          gradients.finish();
+          int e = stageOf(golden, placement, head);
+          for (Parameter parameter : model.parameters().all()) {
+            int v = stageOf(golden, placement, parameter.name());
+            float weight = (float) weight(id, e, v, schedule);
+            float[] values = Tensors.toFloats(parameter.of(gradients.flat()));
+            float[] sum = total.computeIfAbsent(parameter.name(), _ -> new float[values.length]);
+            for (int i = 0; i < values.length; i++) {
+              sum[i] += weight * values[i];
+            }
+          }
+        }
+      }
+    }
+    return total;
+  }
+
+  /** What a microbatch counts in the gradient of a head on stage e for parameters on stage v. */
+  private static double weight(MicrobatchId id, int e, int v, Schedule schedule) {
+    long through =
+        schedule.microbatchIds().stream()
+            .filter(other -> other instanceof WarmupFill fill && fill.stages() > e)
+            .count();
+    long back =
+        schedule.microbatchIds().stream()
+            .filter(other -> other instanceof CooldownFill fill && fill.firstStage() <= v)
+            .count();
+    double rest = (double) MICROBATCHES / (MICROBATCHES + back) / (MICROBATCHES + through);
+    return switch (id) {
+      case Regular _ -> rest;
+      case WarmupFill fill -> fill.stages() > e ? rest : 0;
+      case CooldownFill fill -> fill.firstStage() <= v ? 1.0 / (MICROBATCHES + back) : 0;
+    };
+  }
+
+  private static int stageOf(GoldenCase golden, Placement placement, int head) {
+    List<Integer> exits = golden.architecture().exits().layers();
+    int layer = head < exits.size() ? exits.get(head) : golden.architecture().model().numLayers();
+    return stageOfLayer(placement, layer);
+  }
+
+  private static int stageOf(GoldenCase golden, Placement placement, String parameter) {
+    String[] parts = parameter.split("\\.", -1);
+    if (parameter.startsWith("model.layers.")) {
+      return stageOfLayer(placement, Integer.parseInt(parts[2]) + 1);
+    }
+    if (parameter.startsWith("exits.")) {
+      return stageOfLayer(placement, Integer.parseInt(parts[1]));
+    }
+    return parameter.startsWith("model.embed")
+        ? 0
+        : stageOfLayer(placement, golden.architecture().model().numLayers());
+  }
+
+  /** The stage of a layer counted from 1. */
+  private static int stageOfLayer(Placement placement, int layer) {
+    int stage = 0;
+    while (placement.slices().get(stage).endLayer() < layer) {
+      stage++;
+    }
+    return stage;
+  }
+
+  private static Map<String, float[]> rank(
+      GoldenCase golden,
+      Schedule schedule,
+      Placement placement,
+      List<Microbatch> batches,
+      World world) {
+    int stage = world.coordinate().pp();
+    Map<Integer, Slice> slices = new TreeMap<>(Map.of(stage, placement.slices().get(stage)));
+    try (Scope scope = Scope.open();
+        Decoder model =
+            golden.load(
+                Decoder.allocate(
+                    golden.architecture(),
+                    Learning.EVERYTHING,
+                    Quantization.NONE,
+                    slices,
+                    TensorParallel.alone(),
+                    1,
+                    world.device()));
+        Gradients gradients = new Gradients(model.parameters());
+        GradientReduction reduction =
+            new GradientReduction(model, world, placement, gradients, 1 << 20)) {
+      reduction.start();
+      List<Chain> chains =
+          List.of(new Chain(model, model.stages().getFirst(), Recompute.NONE, new double[4]));
+      try (TrainingWork work =
+          new TrainingWork(
+              schedule,
+              chains,
+              model.stages().stream().map(Stage::index).toList(),
+              new StepWork.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
+              golden.objective(),
+              HeadForward.DEFERRED,
+              1,
+              gradients,
+              reduction)) {
+        Microbatch batch = batches.getFirst();
+        ScheduleExecutor.Message message =
+            new ScheduleExecutor.Message(
+                model.scalarType(),
+                model.device(),
+                (long) batch.batch() * batch.sequence(),
+                (long) batch.batch() * batch.sequence(),
+                golden.architecture().model().hiddenSize());
+        ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
+      }
+      reduction.finish();
+      Map<String, float[]> values = new HashMap<>();
+      model
+          .parameters()
+          .all()
+          .forEach(p -> values.put(p.name(), Tensors.toFloats(p.of(gradients.flat()))));
+      return values;
+    }
+  }
+}

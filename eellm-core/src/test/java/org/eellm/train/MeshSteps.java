@@ -1,0 +1,393 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.Function;
+import org.eellm.config.Architecture;
+import org.eellm.config.Learning;
+import org.eellm.config.OptimizerConfig;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
+import org.eellm.config.Placement;
+import org.eellm.config.Placement.Slice;
+import org.eellm.config.Quantization;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.golden.GoldenCase;
+import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
+import org.eellm.model.Stage;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.Split;
+import org.eellm.schedule.Schedule;
+import org.eellm.schedule.ScheduleKind;
+import org.eellm.schedule.Schedules;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.HeadForward;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+import org.eellm.train.optimizer.AdamW;
+import org.eellm.train.optimizer.GradientReduction;
+import org.eellm.train.optimizer.Optimizer;
+import org.eellm.train.optimizer.Piece;
+
+/**
+ * Three optimizer steps of golden cases, on a mesh whose ranks are threads and, for comparison, on
+ * one rank.
+ */
+final class MeshSteps {
+
+  /** What a run's steps minimise and are made with, beside what the golden case says. */
+  record Learner(OptimizerConfig.Algorithm algorithm, double distillation) {
+    static final Learner USUAL = new Learner(OptimizerConfig.Algorithm.ADAMW, 0);
+
+    Objective objective(GoldenCase golden) {
+      Objective text = golden.objective();
+      return new Objective(
+          text.weights(), text.temperatures(), text.dynamicTokenWeights(), distillation);
+    }
+  }
+
+  /** How the three steps are made. */
+  private static OptimizerConfig optimizer(Learner learner) {
+    return new OptimizerConfig(
+        learner.algorithm(),
+        1e-3,
+        0,
+        OptimizerConfig.Schedule.CONSTANT,
+        0,
+        0,
+        0,
+        0.9,
+        0.95,
+        1e-8,
+        0,
+        0.1,
+        0.5);
+  }
+
+  private MeshSteps() {}
+
+  /**
+   * What was computed, whole parameters.
+   *
+   * @param losses of each step's heads
+   * @param gradients of the first step
+   * @param norms of each step's gradient
+   * @param parameters after the last step
+   */
+  record Outcome(
+      List<double[]> losses,
+      Map<String, float[]> gradients,
+      List<Double> norms,
+      Map<String, float[]> parameters) {}
+
+  /**
+   * A rank's part.
+   *
+   * @param gradients NaN where another data-parallel rank has the sum
+   */
+  private record Part(
+      List<double[]> losses,
+      List<Double> norms,
+      Map<String, float[]> gradients,
+      Map<String, float[]> parameters,
+      Map<String, Parameter> shards) {}
+
+  /** The case's microbatches, and as many again with their sequences turned around. */
+  private static List<Microbatch> microbatches(GoldenCase golden) {
+    List<Microbatch> all = new ArrayList<>(golden.inputs());
+    for (Microbatch batch : golden.inputs()) {
+      int[] inputs = reversed(batch.targets());
+      int[] targets = reversed(batch.inputs());
+      all.add(new Microbatch(batch.batch(), batch.sequence(), inputs, targets, batch.lossMask()));
+    }
+    return all;
+  }
+
+  private static int[] reversed(int[] values) {
+    int[] reversed = new int[values.length];
+    for (int i = 0; i < values.length; i++) {
+      reversed[i] = values[values.length - 1 - i];
+    }
+    return reversed;
+  }
+
+  private static Optional<Dropout> dropout(Optional<Double> probability, int number) {
+    return probability.map(_ -> new Dropout(100 + number));
+  }
+
+  private static Architecture architecture(GoldenCase golden, Optional<Double> dropout) {
+    return dropout.map(golden::droppingArchitecture).orElseGet(golden::architecture);
+  }
+
+  /** The control: one rank, one microbatch after the other, no schedule. */
+  static Outcome alone(GoldenCase golden, Optional<Double> dropout) {
+    return alone(golden, dropout, Learner.USUAL);
+  }
+
+  static Outcome alone(GoldenCase golden, Optional<Double> dropout, Learner learner) {
+    OptimizerConfig config = optimizer(learner);
+    List<Microbatch> batches = microbatches(golden);
+    Objective objective = learner.objective(golden);
+    List<double[]> losses = new ArrayList<>();
+    List<Double> norms = new ArrayList<>();
+    Map<String, float[]> first = new TreeMap<>();
+    try (Scope scope = Scope.open();
+        Decoder model = golden.load(architecture(golden, dropout));
+        Gradients gradients = new Gradients(model.parameters());
+        Optimizer optimizer = Optimizer.of(model.parameters(), config)) {
+      Chain chain = new Chain(model, Recompute.NONE, new double[4]);
+      for (int step = 1; step <= 3; step++) {
+        double[] sums = new double[objective.weights().size()];
+        gradients.start();
+        for (int m = 0; m < batches.size(); m++) {
+          chain
+              .forwardBackward(
+                  batches.get(m), objective, 1.0 / batches.size(), dropout(dropout, m), gradients)
+              .forEach(head -> sums[head.index()] += head.loss() / batches.size());
+        }
+        gradients.finish();
+        losses.add(sums);
+        norms.add(AdamW.norm(gradients));
+        if (step == 1) {
+          model
+              .parameters()
+              .all()
+              .forEach(p -> first.put(p.name(), Tensors.toFloats(p.of(gradients.flat()))));
+        }
+        double clip = AdamW.clipScale(norms.getLast(), config.clipNorm());
+        optimizer.update(gradients, clip, config.learningRate(), step);
+      }
+      Map<String, float[]> parameters = new TreeMap<>();
+      model.parameters().all().forEach(p -> parameters.put(p.name(), Tensors.toFloats(p.value())));
+      return new Outcome(losses, first, norms, parameters);
+    }
+  }
+
+  /** Cases by name, one after the other in one world. */
+  static Map<String, Outcome> onMesh(
+      ParallelConfig parallel,
+      List<String> names,
+      Optional<Double> dropout,
+      HeadForward headForward) {
+    return onMesh(parallel, names, dropout, headForward, Learner.USUAL);
+  }
+
+  static Map<String, Outcome> onMesh(
+      ParallelConfig parallel,
+      List<String> names,
+      Optional<Double> dropout,
+      HeadForward headForward,
+      Learner learner) {
+    List<List<Part>> byRank =
+        InProcess.run(
+            new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
+            world ->
+                names.stream()
+                    .map(
+                        name ->
+                            rank(
+                                GoldenCase.named(name),
+                                parallel,
+                                dropout,
+                                headForward,
+                                learner,
+                                world))
+                    .toList());
+    Map<String, Outcome> outcomes = new HashMap<>();
+    for (int i = 0; i < names.size(); i++) {
+      int number = i;
+      List<Part> parts = byRank.stream().map(cases -> cases.get(number)).toList();
+      outcomes.put(
+          names.get(i),
+          new Outcome(
+              parts.getFirst().losses(),
+              whole(parts, Part::gradients),
+              parts.getFirst().norms(),
+              whole(parts, Part::parameters)));
+    }
+    return outcomes;
+  }
+
+  private static Part rank(
+      GoldenCase golden,
+      ParallelConfig parallel,
+      Optional<Double> dropout,
+      HeadForward headForward,
+      Learner learner,
+      World world) {
+    OptimizerConfig config = optimizer(learner);
+    List<Microbatch> batches = microbatches(golden);
+    Objective objective = learner.objective(golden);
+    Architecture architecture = architecture(golden, dropout);
+    Placement placement =
+        Placement.of(architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
+    Map<Integer, Slice> slices = new TreeMap<>();
+    for (int v = world.coordinate().pp(); v < placement.slices().size(); v += parallel.pp()) {
+      slices.put(v, placement.slices().get(v));
+    }
+    int dp = parallel.dp();
+    Schedule schedule =
+        Schedules.emit(kind(parallel), parallel.pp(), parallel.chunks(), batches.size() / dp);
+    List<double[]> losses = new ArrayList<>();
+    List<Double> norms = new ArrayList<>();
+    Map<String, float[]> first = new HashMap<>();
+    Map<String, Parameter> shards = new HashMap<>();
+    TensorParallel tensorParallel = new TensorParallel(world.tp(), parallel.sequenceParallel());
+    long bucketBytes = 100_000;
+    try (Scope scope = Scope.open();
+        Decoder model =
+            golden.load(
+                Decoder.allocate(
+                    architecture,
+                    Learning.EVERYTHING,
+                    Quantization.NONE,
+                    slices,
+                    tensorParallel,
+                    dp,
+                    world.device()));
+        Gradients gradients = new Gradients(model.parameters());
+        GradientReduction reduction =
+            new GradientReduction(model, world, placement, gradients, bucketBytes);
+        Optimizer optimizer =
+            Optimizer.of(
+                model.parameters(),
+                config,
+                GradientReduction.ranges(model.parameters(), world, bucketBytes),
+                world.dp())) {
+      model.parameters().all().forEach(p -> shards.put(p.name(), p));
+      List<Chain> chains =
+          model.stages().stream()
+              .map(stage -> new Chain(model, stage, Recompute.NONE, new double[4]))
+              .toList();
+      for (int step = 1; step <= 3; step++) {
+        reduction.start();
+        try (TrainingWork work =
+            new TrainingWork(
+                schedule,
+                chains,
+                model.stages().stream().map(Stage::index).toList(),
+                new StepWork.Input(
+                    id -> batches.get(id.index() * dp + world.coordinate().dp()),
+                    id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
+                objective,
+                headForward,
+                dp,
+                gradients,
+                reduction)) {
+          Microbatch batch = batches.getFirst();
+          long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());
+          ScheduleExecutor.Message message =
+              new ScheduleExecutor.Message(
+                  model.scalarType(),
+                  model.device(),
+                  rows,
+                  learner.distillation() > 0 ? 2 * rows : rows,
+                  architecture.model().hiddenSize());
+          ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
+          reduction.finish();
+          StepSums sums = StepSums.of(world, work.losses(), reduction.squares(), 0, 0);
+          losses.add(sums.losses());
+          norms.add(Math.sqrt(sums.squares()));
+        }
+        if (step == 1) {
+          first.putAll(gradients(model, world, reduction, bucketBytes));
+        }
+        double clip = AdamW.clipScale(norms.getLast(), config.clipNorm());
+        optimizer.update(reduction.sums(), clip, config.learningRate(), step);
+        reduction.gatherParameters();
+      }
+      Map<String, float[]> parameters = new HashMap<>();
+      model.parameters().all().forEach(p -> parameters.put(p.name(), Tensors.toFloats(p.value())));
+      return new Part(losses, norms, first, parameters, shards);
+    }
+  }
+
+  private static ScheduleKind kind(ParallelConfig parallel) {
+    if (parallel.chunks() > 1) {
+      return ScheduleKind.INTERLEAVED;
+    }
+    return parallel.schedule() == PipelineSchedule.ONE_FORWARD_ONE_BACKWARD
+        ? ScheduleKind.ONE_F_ONE_B
+        : ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
+  }
+
+  /** This rank's gradients, NaN where another replica has the sum. */
+  private static Map<String, float[]> gradients(
+      Decoder model, World world, GradientReduction reduction, long bucketBytes) {
+    float[] flat = new float[Math.toIntExact(model.parameters().flat().numel())];
+    Arrays.fill(flat, Float.NaN);
+    List<Piece> pieces =
+        Optimizer.shares(
+            GradientReduction.ranges(model.parameters(), world, bucketBytes), world.dp());
+    for (int i = 0; i < pieces.size(); i++) {
+      float[] sum = Tensors.toFloats(reduction.sums().get(i));
+      System.arraycopy(sum, 0, flat, (int) pieces.get(i).start(), sum.length);
+    }
+    Map<String, float[]> gradients = new HashMap<>();
+    for (Parameter p : model.parameters().all()) {
+      gradients.put(
+          p.name(), Arrays.copyOfRange(flat, (int) p.offset(), (int) (p.offset() + p.numel())));
+    }
+    return gradients;
+  }
+
+  /** Whole parameters from the ranks' shards; what several have must agree. */
+  private static Map<String, float[]> whole(
+      List<Part> parts, Function<Part, Map<String, float[]>> values) {
+    Map<String, float[]> whole = new TreeMap<>();
+    for (int rank = 0; rank < parts.size(); rank++) {
+      Part part = parts.get(rank);
+      for (Map.Entry<String, float[]> entry : values.apply(part).entrySet()) {
+        Parameter shard = Objects.requireNonNull(part.shards().get(entry.getKey()));
+        long[] shape = shard.wholeShape();
+        int size = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
+        float[] target =
+            whole.computeIfAbsent(
+                entry.getKey(),
+                _ -> {
+                  float[] empty = new float[size];
+                  Arrays.fill(empty, Float.NaN);
+                  return empty;
+                });
+        int tp = size / entry.getValue().length;
+        int tpRank = tp == 1 ? 0 : rank % tp;
+        int rows = (int) shard.shape()[0];
+        int columns = entry.getValue().length / rows;
+        int wholeColumns = shard.split() == Split.COLUMNS ? columns * tp : columns;
+        int rowOffset = shard.split() == Split.ROWS ? rows * tpRank : 0;
+        int columnOffset = shard.split() == Split.COLUMNS ? columns * tpRank : 0;
+        for (int i = 0; i < entry.getValue().length; i++) {
+          float value = entry.getValue()[i];
+          if (!Float.isNaN(value)) {
+            int at = (rowOffset + i / columns) * wholeColumns + columnOffset + i % columns;
+            if (!Float.isNaN(target[at])) {
+              assertThat(value)
+                  .as("%s on rank %d", entry.getKey(), rank)
+                  .isCloseTo(target[at], within(1e-6f));
+            }
+            target[at] = value;
+          }
+        }
+      }
+    }
+    return whole;
+  }
+}

@@ -1,0 +1,342 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.withinPercentage;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.eellm.config.Architecture;
+import org.eellm.config.OptimizerConfig;
+import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
+import org.eellm.golden.GoldenCase;
+import org.eellm.train.MeshSteps.Learner;
+import org.eellm.train.MeshSteps.Outcome;
+import org.eellm.train.objective.HeadForward;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.FieldSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Every mesh computes what one rank computes: losses, gradients and three optimizer steps of every
+ * golden case, with the ranks as threads.
+ */
+final class MeshTest {
+  private static final double RELATIVE = 1e-5;
+
+  /** A mesh and what flows through it, under a name. */
+  record Layout(String name, ParallelConfig parallel) {
+    @Override
+    public String toString() {
+      return name;
+    }
+  }
+
+  private static Layout layout(String name, int tp, int dp, int pp) {
+    return new Layout(name, ParallelConfig.of(tp, dp, pp));
+  }
+
+  private static Layout layout(
+      String name,
+      int tp,
+      int dp,
+      int pp,
+      boolean sequence,
+      PipelineSchedule schedule,
+      int chunks,
+      List<Integer> layers,
+      boolean preExit) {
+    return new Layout(
+        name,
+        new ParallelConfig(
+            tp,
+            dp,
+            pp,
+            sequence,
+            schedule,
+            chunks,
+            ParallelConfig.Balance.EVEN,
+            layers,
+            preExit,
+            0,
+            0,
+            1,
+            60));
+  }
+
+  static final List<Layout> LAYOUTS =
+      List.of(
+          layout("tp2", 2, 1, 1),
+          layout(
+              "afab",
+              1,
+              1,
+              1,
+              false,
+              PipelineSchedule.ALL_FORWARD_ALL_BACKWARD,
+              1,
+              List.of(),
+              false),
+          layout("one", 1, 1, 1),
+          layout("pp2", 1, 1, 2),
+          layout("pp4", 1, 1, 4),
+          layout("dp2", 1, 2, 1),
+          layout("dp4", 1, 4, 1),
+          layout("tp2 pp2", 2, 1, 2),
+          layout("pp2 dp2", 1, 2, 2),
+          layout("tp2 pp2 dp2", 2, 2, 2),
+          layout(
+              "tp2 sp",
+              2,
+              1,
+              1,
+              true,
+              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+              1,
+              List.of(),
+              false),
+          layout(
+              "tp2 sp pp2",
+              2,
+              1,
+              2,
+              true,
+              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+              1,
+              List.of(),
+              false),
+          layout(
+              "pp2 afab",
+              1,
+              1,
+              2,
+              false,
+              PipelineSchedule.ALL_FORWARD_ALL_BACKWARD,
+              1,
+              List.of(),
+              false),
+          layout(
+              "pp2 chunks 2",
+              1,
+              1,
+              2,
+              false,
+              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+              2,
+              List.of(),
+              false),
+          layout(
+              "pp2 uneven",
+              1,
+              1,
+              2,
+              false,
+              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+              1,
+              List.of(1, 3),
+              false),
+          layout(
+              "pp2 pre-exit",
+              1,
+              1,
+              2,
+              false,
+              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+              1,
+              List.of(),
+              true));
+
+  static Stream<Arguments> cases() {
+    return LAYOUTS.stream()
+        .flatMap(layout -> suitable(layout).stream().map(name -> Arguments.of(name, layout)));
+  }
+
+  private static List<String> suitable(Layout layout) {
+    return GoldenCase.NAMES.stream()
+        .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
+        .toList();
+  }
+
+  /** An exit with a branch MLP cannot leave its stage, which the configuration refuses. */
+  private static boolean suits(Layout layout, Architecture architecture) {
+    return !layout.parallel().preExit() || !architecture.exits().mlp();
+  }
+
+  private static final Map<String, Outcome> CONTROLS = new HashMap<>();
+
+  private static final Map<String, Outcome> MUON_CONTROLS = new HashMap<>();
+
+  private static final Map<String, Outcome> TAUGHT_CONTROLS = new HashMap<>();
+
+  /** By layout and then case: connecting ranks takes longer than the steps of a case. */
+  private static final Map<String, Map<String, Outcome>> MESHES = new HashMap<>();
+
+  private static final Map<String, Map<String, Outcome>> DROPPING = new HashMap<>();
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void steps_onMesh_equalAWorldOfOne(String name, Layout layout) {
+    GoldenCase golden = GoldenCase.named(name);
+    Outcome control =
+        CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
+    Map<String, Outcome> outcomes =
+        MESHES.computeIfAbsent(
+            layout.name(),
+            _ ->
+                MeshSteps.onMesh(
+                    layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED));
+    compare(golden, Objects.requireNonNull(outcomes.get(name)), control);
+  }
+
+  private static Layout named(String name) {
+    return LAYOUTS.stream().filter(layout -> layout.name().equals(name)).findFirst().orElseThrow();
+  }
+
+  @Test
+  void steps_headsInTheForwardPass_equalAWorldOfOne() {
+    Layout layout = named("tp2 sp pp2");
+    MeshSteps.onMesh(layout.parallel(), suitable(layout), Optional.empty(), HeadForward.EAGER)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
+              compare(golden, outcome, control);
+            });
+  }
+
+  private static final Learner MUON = new Learner(OptimizerConfig.Algorithm.MUON, 0);
+
+  private static final Learner TAUGHT = new Learner(OptimizerConfig.Algorithm.ADAMW, 0.7);
+
+  static final List<String> TAUGHT_MESHES =
+      List.of("pp2", "tp2 sp pp2", "tp2 pp2 dp2", "pp2 chunks 2", "pp4", "tp2");
+
+  /** With the final head as the exits' teacher. */
+  @ParameterizedTest
+  @FieldSource("TAUGHT_MESHES")
+  void steps_ofDistilledExits_equalAWorldOfOne(String mesh) {
+    Layout layout = named(mesh);
+    List<String> names =
+        suitable(layout).stream()
+            .filter(
+                name ->
+                    layout.parallel().pp() == 1
+                        || GoldenCase.named(name).architecture().exits().tieOutput())
+            .toList();
+    assertThat(names).isNotEmpty();
+    MeshSteps.onMesh(layout.parallel(), names, Optional.empty(), HeadForward.DEFERRED, TAUGHT)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  TAUGHT_CONTROLS.computeIfAbsent(
+                      name, _ -> MeshSteps.alone(golden, Optional.empty(), TAUGHT));
+              compare(golden, outcome, control);
+            });
+  }
+
+  static final List<String> MUON_MESHES =
+      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
+
+  @ParameterizedTest
+  @FieldSource("MUON_MESHES")
+  void steps_ofMuon_equalAWorldOfOne(String mesh) {
+    Layout layout = named(mesh);
+    MeshSteps.onMesh(
+            layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED, MUON)
+        .forEach(
+            (name, outcome) -> {
+              GoldenCase golden = GoldenCase.named(name);
+              Outcome control =
+                  MUON_CONTROLS.computeIfAbsent(
+                      name, _ -> MeshSteps.alone(golden, Optional.empty(), MUON));
+              compare(golden, outcome, control);
+            });
+  }
+
+  static final List<String> DROPOUT_CASES =
+      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
+
+  @ParameterizedTest
+  @FieldSource("DROPOUT_CASES")
+  void steps_withDropout_dropTheSameOnEveryMesh(String name) {
+    GoldenCase golden = GoldenCase.named(name);
+    Outcome control = MeshSteps.alone(golden, Optional.of(0.2));
+    for (String mesh : List.of("tp2", "tp2 sp pp2", "pp2 dp2")) {
+      Layout layout = named(mesh);
+      Outcome outcome =
+          Objects.requireNonNull(
+              DROPPING
+                  .computeIfAbsent(
+                      mesh,
+                      _ ->
+                          MeshSteps.onMesh(
+                              layout.parallel(),
+                              DROPOUT_CASES,
+                              Optional.of(0.2),
+                              HeadForward.DEFERRED))
+                  .get(name));
+      compareWays(golden, outcome, control);
+    }
+  }
+
+  private static void compare(GoldenCase golden, Outcome mesh, Outcome control) {
+    compareWays(golden, mesh, control);
+    compare("parameter", mesh.parameters(), control.parameters());
+  }
+
+  /** The losses of all steps, and the first step's gradient. */
+  private static void compareWays(GoldenCase golden, Outcome mesh, Outcome control) {
+    for (int step = 0; step < control.losses().size(); step++) {
+      double[] wanted = control.losses().get(step);
+      double[] actual = mesh.losses().get(step);
+      for (int head = 0; head < wanted.length; head++) {
+        assertThat(actual[head])
+            .as("loss of head %d in step %d", head, step + 1)
+            .isCloseTo(wanted[head], withinPercentage(100 * RELATIVE));
+      }
+      assertThat(mesh.norms().get(step))
+          .isCloseTo(control.norms().get(step), withinPercentage(100 * RELATIVE));
+    }
+    assertThat(mesh.gradients().keySet()).isEqualTo(control.gradients().keySet());
+    assertThat(mesh.parameters().keySet()).isEqualTo(control.parameters().keySet());
+    // A gradient that is zero but for rounding is of any relative size, and Adam makes full steps
+    // of its sign.
+    golden
+        .expected()
+        .get("zero_grad_params")
+        .forEach(
+            name -> {
+              mesh.gradients().remove(name.asText());
+              mesh.parameters().remove(name.asText());
+            });
+    compare("gradient", mesh.gradients(), control.gradients());
+  }
+
+  /** The difference's length, relative to the parameter's. */
+  private static void compare(
+      String kind, Map<String, float[]> actual, Map<String, float[]> wanted) {
+    actual.forEach(
+        (name, others) -> {
+          float[] values = Objects.requireNonNull(wanted.get(name));
+          double length = 0;
+          double difference = 0;
+          assertThat(others).hasSameSizeAs(values);
+          for (int i = 0; i < values.length; i++) {
+            assertThat(others[i]).as("%s of %s at %d", kind, name, i).isNotNaN();
+            length += (double) values[i] * values[i];
+            difference += Math.pow(values[i] - others[i], 2);
+          }
+          assertThat(Math.sqrt(difference / length))
+              .as("%s of %s", kind, name)
+              .isLessThanOrEqualTo(RELATIVE);
+        });
+  }
+}

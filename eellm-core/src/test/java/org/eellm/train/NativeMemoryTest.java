@@ -1,0 +1,109 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.bytedeco.javacpp.Pointer;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
+import org.eellm.tensor.Torch;
+import org.eellm.train.metrics.Trace;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The garbage collector does not see what libtorch allocates: a tensor left over in each step would
+ * fill the machine.
+ */
+class NativeMemoryTest {
+  private static final Optional<MemorySegment> MALLINFO =
+      Linker.nativeLinker().defaultLookup().find("mallinfo2");
+
+  /**
+   * One activation [4 x 64, 32] of float32 left over in every step. Java's compilers and collector
+   * allocate a few MB to and fro meanwhile.
+   */
+  private static final long LEAK_OF_AN_ACTIVATION = 500L * 4 * 64 * 32 * 4;
+
+  @TempDir Path folder;
+
+  @Test
+  void take_fiveHundredSteps_keepsNativeMemoryFlat() throws Throwable {
+    assumeTrue(MALLINFO.isPresent(), "no mallinfo2, which glibc has since 2.33");
+    assumeTrue("1".equals(System.getenv("MALLOC_ARENA_MAX")), "mallinfo2 sees one arena only");
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            "model.max_positions=64",
+            "data.sequence_length=64",
+            "train.micro_batch_size=4",
+            "train.global_batch_size=4",
+            "exits.head=[mlp, block, norm]",
+            "exits.dynamic_token_weights=true",
+            "model.hidden_dropout=0.1",
+            "model.attention_dropout=0.1",
+            "train.layer_dropout=0.2");
+    Torch.setThreads(1);
+    try (RunData data = RunData.open(config);
+        RunState state = RunState.initial(config, World.alone());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+      Evaluator evaluator =
+          new Evaluator(
+              config,
+              data.validation().orElseThrow(),
+              data.tokenizer(),
+              state.model(),
+              World.alone(),
+              new Trace.Off());
+      train(runner, evaluator, 1, 50);
+      long pointers = Pointer.totalCount();
+      long bytes = allocated();
+      train(runner, evaluator, 51, 550);
+      long grown = allocated() - bytes;
+      // What Java's compilers hold while they are at a large method passes; a leak grows on.
+      for (long last = 550; grown >= LEAK_OF_AN_ACTIVATION && last < 1050; last += 50) {
+        train(runner, evaluator, last + 1, last + 50);
+        grown = allocated() - bytes;
+      }
+      assertThat(Pointer.totalCount()).isLessThanOrEqualTo(pointers);
+      assertThat(grown).isLessThan(LEAK_OF_AN_ACTIVATION);
+    }
+  }
+
+  private static void train(StepRunner runner, Evaluator evaluator, long first, long last) {
+    for (long step = first; step <= last; step++) {
+      runner.take(step);
+      if (step % 50 == 0) {
+        evaluator.evaluate(step);
+      }
+    }
+  }
+
+  /** Bytes that malloc has handed out and not got back. */
+  private static long allocated() throws Throwable {
+    MemoryLayout mallinfo = MemoryLayout.sequenceLayout(10, ValueLayout.JAVA_LONG);
+    int inBlocks = 7; // uordblks
+    int inMappings = 4; // hblkhd
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info =
+          (MemorySegment)
+              Linker.nativeLinker()
+                  .downcallHandle(
+                      MALLINFO.orElseThrow(),
+                      FunctionDescriptor.of(MemoryLayout.structLayout(mallinfo)))
+                  .invokeExact((SegmentAllocator) arena);
+      return info.getAtIndex(ValueLayout.JAVA_LONG, inBlocks)
+          + info.getAtIndex(ValueLayout.JAVA_LONG, inMappings);
+    }
+  }
+}

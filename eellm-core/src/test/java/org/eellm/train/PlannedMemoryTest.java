@@ -1,0 +1,167 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.lang.foreign.StructLayout;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.cost.Hardware;
+import org.eellm.cost.Memory;
+import org.eellm.cost.plan.Planner;
+import org.eellm.distributed.World;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.Scope;
+import org.eellm.train.objective.Chain;
+import org.eellm.train.objective.Chain.Walk;
+import org.eellm.train.objective.Microbatch;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What the planner counts is what is allocated, as the C library's allocator tells. */
+final class PlannedMemoryTest {
+  private static final Hardware CPU = cpu();
+
+  private static Hardware cpu() {
+    Hardware like = Hardware.read("a100-80gb");
+    return new Hardware(
+        "cpu",
+        Device.CPU,
+        80,
+        0,
+        8,
+        like.float32(),
+        like.bfloat16(),
+        1,
+        1,
+        0,
+        like.insideNode(),
+        Optional.empty(),
+        false,
+        Optional.empty());
+  }
+
+  private static RunConfig config(String... more) {
+    List<String> overrides =
+        new ArrayList<>(
+            List.of(
+                "model.hidden_size=256",
+                "model.num_layers=4",
+                "model.ffn_hidden_size=1024",
+                "train.micro_batch_size=4",
+                "train.global_batch_size=4"));
+    overrides.addAll(List.of(more));
+    return ConfigFile.preset("30m", overrides);
+  }
+
+  private static Memory planned(RunConfig config) {
+    return Planner.plan(config, CPU).fullest().memory();
+  }
+
+  /** Bytes that the C library has given out, of which tensors are by far the most. */
+  private static long allocated() {
+    Linker linker = Linker.nativeLinker();
+    Optional<MemorySegment> function = linker.defaultLookup().find("mallinfo2");
+    assumeTrue(function.isPresent(), "only glibc tells what it has allocated");
+    StructLayout layout =
+        MemoryLayout.structLayout(
+            IntStream.range(0, 10)
+                .mapToObj(i -> ValueLayout.JAVA_LONG.withName("field" + i))
+                .toArray(MemoryLayout[]::new));
+    MethodHandle call = linker.downcallHandle(function.get(), FunctionDescriptor.of(layout));
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = (MemorySegment) call.invokeExact((SegmentAllocator) arena);
+      long mapped = info.getAtIndex(ValueLayout.JAVA_LONG, 4);
+      return mapped + info.getAtIndex(ValueLayout.JAVA_LONG, 7);
+    } catch (Throwable e) {
+      throw new LinkageError("mallinfo2", e);
+    }
+  }
+
+  private static Microbatch microbatch(RunConfig config) {
+    int batch = config.train().microBatchSize();
+    int sequence = config.data().sequenceLength();
+    int count = batch * sequence;
+    int[] tokens = new Random(1).ints(count, 0, config.model().vocabSize()).toArray();
+    return new Microbatch(batch, sequence, tokens, tokens, new float[count]);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "model.dtype=bfloat16",
+        "model.dtype=float32",
+        "optimizer.algorithm=muon model.dtype=bfloat16",
+        "optimizer.algorithm=muon model.dtype=float32",
+        "optimizer.algorithm=muon exits.head=[mlp,block]"
+      })
+  void state_ofARun_isAsPlanned(String settings) {
+    RunConfig config = config(settings.split(" "));
+    Memory planned = planned(config);
+    try (RunState state = RunState.initial(config, World.alone());
+        Gradients gradients = new Gradients(state.model().parameters())) {
+      var flat = state.model().parameters().flat();
+      long weights = flat.numel() * flat.element_size();
+      long angles = 3L * 256 * 32 * flat.element_size();
+      long moments =
+          state.optimizer().state().stream()
+              .mapToLong(piece -> Float.BYTES * piece.values().numel())
+              .sum();
+
+      assertThat(planned.weights()).isEqualTo(weights + angles);
+      assertThat(planned.gradients()).isEqualTo(Float.BYTES * gradients.flat().numel());
+      assertThat(planned.optimizer()).isEqualTo(moments);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "train.recompute=none",
+        "train.recompute=selective",
+        "train.recompute=full",
+        "model.dtype=float32",
+        "model.num_key_value_heads=2",
+        "model.residual=parallel model.normalization=layernorm",
+        "model.residual=parallel train.recompute=full"
+      })
+  void activations_ofAMicrobatch_areAsPlanned(String setting) {
+    RunConfig config = config(setting.split(" "));
+    long planned = planned(config).activations();
+    try (RunState state = RunState.initial(config, World.alone())) {
+      Chain chain = new Chain(state.model(), config.train().recompute(), new double[4]);
+      Microbatch batch = microbatch(config);
+      for (int warmUp = 0; warmUp < 2; warmUp++) {
+        chain.forward(batch, Optional.empty(), Optional.empty()).close();
+      }
+      // The JVM's compiler allocates meanwhile, and frees: most passes are without it.
+      long[] more = new long[9];
+      for (int pass = 0; pass < more.length; pass++) {
+        long before = allocated();
+        try (Scope scope = Scope.open();
+            Walk walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
+          more[pass] = allocated() - before;
+          assertThat(walk.output().size(0)).isEqualTo(1024);
+        }
+      }
+      Arrays.sort(more);
+      assertThat((double) more[more.length / 2]).isCloseTo(planned, within(0.01 * planned));
+    }
+  }
+}

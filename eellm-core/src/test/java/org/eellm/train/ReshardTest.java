@@ -1,0 +1,253 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assumptions.assumeThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.StatePiece;
+import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.config.Learning;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.InProcess;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.model.parameter.Parameter;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+import org.eellm.train.metrics.MetricsFile;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What one mesh saved, every other can go on with. */
+final class ReshardTest {
+  /** Settings of each mesh, in the order that a checkpoint goes through them. */
+  private static final List<List<String>> MESHES =
+      List.of(
+          List.of("parallel.tp=2"),
+          List.of("parallel.dp=2"),
+          List.of("parallel.pp=4"),
+          List.of("parallel.tp=2", "parallel.dp=2", "parallel.bucket_megabytes=1"),
+          List.of("parallel.pp=2", "parallel.chunks=2"),
+          List.of("parallel.tp=2", "parallel.pp=2", "parallel.sequence_parallel=true"),
+          List.of("parallel.pp=2", "parallel.dp=2", "parallel.layers_per_stage=[1,3]"),
+          List.of("parallel.pp=2", "parallel.pre_exit=true"),
+          List.of("parallel.tp=2", "parallel.pp=2", "parallel.dp=2"));
+
+  @TempDir Path folder;
+
+  private RunConfig config(List<String> settings, String... more) {
+    return TinyRun.config(
+        folder, Stream.concat(settings.stream(), Stream.of(more)).toArray(String[]::new));
+  }
+
+  private static Mesh mesh(RunConfig config) {
+    return new Mesh(config.parallel().tp(), config.parallel().dp(), config.parallel().pp());
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "model.dtype=float32",
+        "model.dtype=bfloat16",
+        "model.tie_embeddings=false",
+        "exits.tie_output=false",
+        "optimizer.algorithm=muon",
+        "optimizer.algorithm=muon model.dtype=bfloat16",
+      })
+  void state_passedFromMeshToMesh_staysAsItWas(String settings) {
+    String[] setting = settings.split(" ");
+    RunConfig alone = config(List.of(), setting);
+    Path first = folder.resolve("first");
+    try (RunState state = RunState.initial(alone, World.alone())) {
+      int seed = 1;
+      for (StatePiece piece : state.optimizer().state()) {
+        fill(piece, seed++);
+      }
+      write(state, first, World.alone());
+    }
+    Map<String, float[]> expected = read(alone, first);
+
+    Path last = first;
+    for (int i = 0; i < MESHES.size(); i++) {
+      RunConfig config = config(MESHES.get(i), setting);
+      Path from = last;
+      Path to = folder.resolve("mesh-" + i);
+      InProcess.run(
+          mesh(config),
+          world -> {
+            try (RunState state = RunState.load(config, world, from)) {
+              write(state, to, world);
+            }
+            return true;
+          });
+      assertThat(read(alone, to))
+          .as("%s", MESHES.get(i))
+          .usingRecursiveComparison()
+          .isEqualTo(expected);
+      last = to;
+    }
+  }
+
+  private static void fill(StatePiece piece, int seed) {
+    try (Scope _ = Scope.open()) {
+      long count = piece.values().numel();
+      float[] values = new float[(int) count];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = seed + i * 1e-3f;
+      }
+      piece.values().copy_(Tensors.ofFloats(values, piece.values().device(), count));
+    }
+  }
+
+  /** What the checkpointer writes, without its protocol. */
+  private static void write(RunState state, Path to, World world) {
+    try (Arena arena = Arena.ofConfined()) {
+      for (TensorFile file : state.files(arena)) {
+        file.write(to);
+      }
+      world.all().barrier();
+      if (world.rank() == 0) {
+        if (state.weightFiles() > 1) {
+          ModelWeights.writeIndex(to, Learning.EVERYTHING, state.weightFiles());
+        }
+        TrainingFiles.writeState(to, state.position());
+      }
+      world.all().barrier();
+    } catch (IOException failure) {
+      throw new IllegalStateException(failure);
+    }
+  }
+
+  /** All that is in a checkpoint, as one rank reads it. */
+  private static Map<String, float[]> read(RunConfig alone, Path checkpoint) {
+    Map<String, float[]> values = new TreeMap<>();
+    try (Scope _ = Scope.open();
+        RunState state = RunState.load(alone, World.alone(), checkpoint)) {
+      for (Parameter parameter : state.model().parameters().all()) {
+        values.put(parameter.name(), Tensors.toFloats(parameter.value()));
+      }
+      for (StatePiece piece : state.optimizer().state()) {
+        values.put(piece.buffer() + "@" + piece.start(), Tensors.toFloats(piece.values()));
+      }
+    }
+    return values;
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "checkpoint.asynchronous=false",
+        "checkpoint.asynchronous=true",
+        "optimizer.algorithm=muon"
+      })
+  void resume_onOtherMeshes_givesTheLossesOfOneRank(String setting) {
+    List<String> often = List.of("train.steps=12", setting, "checkpoint.interval=2");
+    List<Double> expected = new ArrayList<>();
+    List<Double> found = new ArrayList<>();
+    Path control = folder.resolve("control");
+    run(config(often), control, 12, false);
+    Path moved = folder.resolve("moved");
+    run(config(often, "parallel.tp=2"), moved, 3, false);
+    run(config(often, "parallel.pp=2", "parallel.dp=2"), moved, 6, true);
+    run(config(often, "parallel.tp=2", "parallel.pp=2"), moved, 9, true);
+    run(config(often), moved, 12, true);
+    for (JsonNode line : MetricsFile.read(control.resolve("metrics.jsonl"))) {
+      expected.add(line.path("loss").asDouble());
+    }
+    for (JsonNode line : MetricsFile.read(moved.resolve("metrics.jsonl"))) {
+      found.add(line.path("loss").asDouble());
+    }
+    assertThat(found).hasSameSizeAs(expected);
+    for (int i = 0; i < expected.size(); i++) {
+      assertThat(found.get(i)).isCloseTo(expected.get(i), within(1e-5 * expected.get(i)));
+    }
+  }
+
+  private static void run(RunConfig config, Path output, long until, boolean resume) {
+    InProcess.run(
+        mesh(config),
+        world -> {
+          try (Trainer trainer =
+              resume
+                  ? Trainer.resume(config, output, world, false)
+                  : Trainer.start(config, output, world, false)) {
+            return trainer.run(_ -> {}, () -> trainer.step() >= until).step();
+          }
+        });
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void save_onAFullDisk_failsOnEveryRankAndLeavesTheCheckpointBefore(boolean asynchronous)
+      throws IOException, InterruptedException {
+    Path disk = Files.createDirectory(folder.resolve("disk"));
+    assumeThat(exec("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk.toString()))
+        .as("needs the right to mount a tmpfs")
+        .isZero();
+    try {
+      RunConfig config =
+          config(
+              List.of("parallel.pp=2", "checkpoint.keep=0", "checkpoint.interval=1"),
+              "checkpoint.asynchronous=" + asynchronous,
+              "logging.tensorboard=false");
+      Path output = disk.resolve("run");
+      assertThatThrownBy(() -> run(config, output, 30, false))
+          .isInstanceOf(DistributedException.class)
+          .cause()
+          .isInstanceOf(CheckpointException.class)
+          .hasMessageContaining("No space left")
+          .hasMessageContaining("is whole; make room");
+      List<CheckpointStore.Checkpoint> whole = CheckpointStore.open(output, 0).list();
+      assertThat(whole).isNotEmpty();
+      try (RunState state =
+          RunState.load(config(List.of()), World.alone(), whole.getLast().folder())) {
+        assertThat(state.step()).isEqualTo(whole.getLast().step());
+      }
+      try (Stream<Path> left = Files.list(output.resolve("checkpoints"))) {
+        assertThat(left).hasSameSizeAs(whole);
+      }
+    } finally {
+      assertThat(exec("umount", disk.toString())).isZero();
+    }
+  }
+
+  private static int exec(String... command) throws IOException, InterruptedException {
+    return new ProcessBuilder(command).inheritIO().start().waitFor();
+  }
+
+  @Test
+  void load_withoutARanksFile_isRefusedByItsName() throws IOException {
+    RunConfig config = config(List.of("parallel.dp=2"));
+    Path checkpoint = folder.resolve("checkpoint");
+    InProcess.run(
+        mesh(config),
+        world -> {
+          try (RunState state = RunState.initial(config, world)) {
+            write(state, checkpoint, world);
+          }
+          return true;
+        });
+    Files.delete(checkpoint.resolve("training/optimizer-00002-of-00002.safetensors"));
+    assertThatThrownBy(() -> RunState.load(config(List.of()), World.alone(), checkpoint).close())
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("optimizer-00002-of-00002.safetensors: is missing");
+  }
+}

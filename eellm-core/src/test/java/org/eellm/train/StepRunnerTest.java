@@ -1,0 +1,163 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
+import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
+import org.eellm.train.StepRunner.Result;
+import org.eellm.train.metrics.Trace;
+import org.eellm.train.metrics.TrainEvent.Evaluation;
+import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class StepRunnerTest {
+  @TempDir Path folder;
+
+  /** Tiny products on several threads are slower than on one, many times so on a busy machine. */
+  @BeforeEach
+  void oneThread() {
+    Torch.setThreads(1);
+  }
+
+  /** The results of a run's steps. */
+  private List<Result> run(int steps, String... overrides) {
+    RunConfig config = TinyRun.config(folder, overrides);
+    List<Result> results = new ArrayList<>();
+    try (RunData data = RunData.open(config);
+        RunState state = RunState.initial(config, World.alone());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+      for (int step = 1; step <= steps; step++) {
+        results.add(runner.take(step));
+      }
+    }
+    return results;
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "model.dtype=float32",
+        "model.dtype=bfloat16",
+        "exits.dynamic_token_weights=true",
+        "exits.temperatures=[2, 0.5]",
+        "train.layer_dropout=0.2",
+        "model.hidden_dropout=0.1",
+        "train.recompute=full",
+        "train.recompute=selective",
+      })
+  void take_steps_lowerTheLossOfEveryHead(String override) {
+    List<Result> results = run(60, override);
+    Result first = results.getFirst();
+    Result last = results.getLast();
+    assertThat(first.losses().keySet()).containsExactly("exit_1", "exit_2", "final");
+    assertThat(last.losses().values()).allSatisfy(loss -> assertThat(loss).isLessThan(0.8 * 3.46));
+  }
+
+  @Test
+  void take_step_reportsTheWeightedObjective() {
+    Result step = run(1).getFirst();
+    assertThat(step.exitWeights()).containsEntry("exit_1", 0.25).containsEntry("exit_2", 0.5);
+    List<Double> losses = List.copyOf(step.losses().values());
+    double objective = 0.25 * losses.get(0) + 0.5 * losses.get(1) + losses.get(2);
+    assertThat(step.loss()).isCloseTo(objective, within(1e-12));
+    assertThat(losses.getLast()).isCloseTo(Math.log(32), within(0.1));
+    assertThat(step.verdict()).isEqualTo(Verdict.APPLY);
+  }
+
+  @Test
+  void take_sameBatchInOtherMicrobatches_isTheSameStep() {
+    List<Result> ones = run(5, "train.micro_batch_size=1");
+    List<Result> fours = run(5, "train.micro_batch_size=4");
+    for (int i = 0; i < 5; i++) {
+      assertThat(ones.get(i).loss()).isCloseTo(fours.get(i).loss(), within(1e-4));
+      assertThat(ones.get(i).gradientNorm()).isCloseTo(fours.get(i).gradientNorm(), within(1e-3));
+    }
+  }
+
+  @Test
+  void take_twice_isTheSameToTheBit() {
+    String[] overrides = {"train.layer_dropout=0.2", "model.hidden_dropout=0.1"};
+    assertThat(run(5, overrides))
+        .usingRecursiveComparison()
+        .ignoringFields("waiting", "memory")
+        .isEqualTo(run(5, overrides));
+  }
+
+  @Test
+  void take_exitOfWeightZero_isNotComputed() {
+    List<Result> results =
+        run(3, "exits.curriculum=rotational", "exits.curriculum_steps=2", "exits.weights=[1, 1]");
+    assertThat(results.get(0).losses().keySet()).containsExactly("exit_1", "final");
+    assertThat(results.get(1).losses().keySet()).containsExactly("exit_2", "final");
+    assertThat(results.get(2).losses().keySet()).containsExactly("exit_1", "exit_2", "final");
+  }
+
+  @Test
+  void take_rampup_growsTheBatch() {
+    List<Result> results = run(4, "train.rampup={start: 2, increment: 2, samples: 4}");
+    assertThat(results.stream().map(Result::batchSize)).containsExactly(2, 2, 4, 4);
+  }
+
+  @Test
+  void take_notFinite_leavesTheModelAndStopsTheRunInTime() {
+    RunConfig config = TinyRun.config(folder, "train.max_bad_steps=3");
+    try (RunData data = RunData.open(config);
+        RunState state = RunState.initial(config, World.alone());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+      state.model().parameters().get("model.norm.weight").value().fill_(Tensors.scalar(Double.NaN));
+      float[] before = Tensors.toFloats(state.model().parameters().flat());
+      assertThat(runner.take(1).verdict()).isEqualTo(Verdict.SKIP_NOT_FINITE);
+      assertThat(runner.take(2).verdict()).isEqualTo(Verdict.SKIP_NOT_FINITE);
+      assertThat(Tensors.toFloats(state.model().parameters().flat())).isEqualTo(before);
+      assertThatThrownBy(() -> runner.take(3))
+          .isInstanceOf(TrainException.class)
+          .hasMessageStartingWith("step 3: loss NaN");
+    }
+  }
+
+  @Test
+  void evaluate_trainedModel_measuresEveryHeadAlikeEachTime() {
+    RunConfig config = TinyRun.config(folder);
+    try (RunData data = RunData.open(config);
+        RunState state = RunState.initial(config, World.alone());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+      Evaluator evaluator =
+          new Evaluator(
+              config,
+              data.validation().orElseThrow(),
+              data.tokenizer(),
+              state.model(),
+              World.alone(),
+              new Trace.Off());
+      Evaluation before = evaluator.evaluate(0);
+      for (int step = 1; step <= 60; step++) {
+        runner.take(step);
+      }
+      Evaluation after = evaluator.evaluate(60);
+      assertThat(after).isEqualTo(evaluator.evaluate(60));
+      assertThat(after.heads().keySet()).containsExactly("exit_1", "exit_2", "final");
+      double untrained = before.heads().firstEntry().getValue().loss();
+      assertThat(after.heads().values())
+          .allSatisfy(
+              quality -> {
+                assertThat(quality.loss()).isLessThan(0.8 * untrained);
+                assertThat(quality.accuracy()).isBetween(0.25, 0.65);
+              });
+      assertThat(after.bytesPerToken()).isEmpty();
+    }
+  }
+}

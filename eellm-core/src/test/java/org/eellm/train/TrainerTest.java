@@ -1,0 +1,208 @@
+package org.eellm.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.config.ConfigException;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.RunConfig;
+import org.eellm.data.DataException;
+import org.eellm.train.Trainer.Outcome;
+import org.eellm.train.metrics.MetricsFile;
+import org.eellm.train.metrics.MetricsSink;
+import org.eellm.train.metrics.TrainEvent;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TrainerTest {
+  private static final MetricsSink NOBODY = _ -> {};
+
+  @TempDir Path folder;
+
+  private Path run(String name) {
+    return folder.resolve(name);
+  }
+
+  private static Outcome finish(Trainer started) {
+    try (Trainer trainer = started) {
+      return trainer.run(NOBODY, () -> false);
+    }
+  }
+
+  /** Runs until so many steps are done, as if a signal came then. */
+  private static Outcome stopAfter(long steps, Trainer started) {
+    try (Trainer trainer = started) {
+      return trainer.run(NOBODY, () -> trainer.step() >= steps);
+    }
+  }
+
+  /** A run's metrics without what the clock says. */
+  private static List<ObjectNode> timeless(Path run) {
+    return MetricsFile.read(run.resolve("metrics.jsonl")).stream()
+        .map(
+            line ->
+                ((ObjectNode) line)
+                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
+        .toList();
+  }
+
+  @Test
+  void run_toTheEnd_leavesCheckpointsMetricsAndPictures() throws IOException {
+    RunConfig config = TinyRun.config(folder, "checkpoint.interval=12");
+    Outcome outcome = finish(Trainer.start(config, run("run")));
+    assertThat(outcome.step()).isEqualTo(30);
+    assertThat(outcome.finished()).isTrue();
+    assertThat(outcome.checkpoint()).isEqualTo(run("run").resolve("checkpoints/step_0000030"));
+    assertThat(outcome.evaluation().map(TrainEvent.Evaluation::step)).isEqualTo(Optional.of(30L));
+    try (Stream<Path> checkpoints = Files.list(run("run").resolve("checkpoints"))) {
+      assertThat(checkpoints.map(path -> path.getFileName().toString()))
+          .containsExactlyInAnyOrder("step_0000024", "step_0000030");
+    }
+    assertThat(ConfigFile.read(run("run").resolve("config.yaml"), List.of())).isEqualTo(config);
+    try (Stream<Path> events = Files.list(run("run").resolve("tensorboard"))) {
+      assertThat(events).hasSize(1);
+    }
+    List<JsonNode> lines = MetricsFile.read(run("run").resolve("metrics.jsonl"));
+    assertThat(
+            lines.stream().filter(line -> line.has("loss")).map(line -> line.get("step").asInt()))
+        .hasSize(30)
+        .isSorted();
+    assertThat(
+            lines.stream()
+                .filter(line -> line.has("validation_loss_exit_1"))
+                .map(line -> line.get("step").asInt()))
+        .containsExactly(10, 20, 30);
+    assertThat(lines.getLast().get("validation_loss_final").asDouble()).isLessThan(3.0);
+    assertThat(lines.get(9).get("tokens").asLong()).isEqualTo(10 * 4 * 16);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "train.threads=1",
+        "model.dtype=bfloat16 model.hidden_dropout=0.1 train.layer_dropout=0.3",
+        "optimizer.algorithm=muon",
+        "optimizer.algorithm=muon model.dtype=bfloat16",
+        "exits.curriculum=linear exits.curriculum_steps=20 optimizer.schedule=cosine"
+            + " train.spike_threshold=1 train.rampup.start=2 train.rampup.increment=2"
+            + " train.rampup.samples=30",
+      })
+  void resume_stoppedRun_isThatOfAnUndisturbedOne(String overrides) {
+    RunConfig config = TinyRun.config(folder, overrides.split(" "));
+    finish(Trainer.start(config, run("undisturbed")));
+    Outcome stopped = stopAfter(17, Trainer.start(config, run("stopped")));
+    assertThat(stopped.finished()).isFalse();
+    assertThat(stopped.checkpoint()).endsWith(Path.of("step_0000017"));
+    finish(Trainer.resume(config, run("stopped")));
+    assertThat(timeless(run("stopped"))).isEqualTo(timeless(run("undisturbed")));
+    for (String file : List.of("model.safetensors", "training/optimizer.safetensors")) {
+      assertThat(run("stopped").resolve("checkpoints/step_0000030").resolve(file))
+          .hasSameBinaryContentAs(
+              run("undisturbed").resolve("checkpoints/step_0000030").resolve(file));
+    }
+  }
+
+  @Test
+  void resume_withMoreSteps_goesOn() {
+    finish(Trainer.start(TinyRun.config(folder), run("short")));
+    Outcome longer = finish(Trainer.resume(TinyRun.config(folder, "train.steps=40"), run("short")));
+    finish(Trainer.start(TinyRun.config(folder, "train.steps=40"), run("long")));
+    assertThat(longer.step()).isEqualTo(40);
+    assertThat(timeless(run("short"))).isEqualTo(timeless(run("long")));
+  }
+
+  @Test
+  void resume_finishedRun_isDoneAtOnce() {
+    RunConfig config = TinyRun.config(folder);
+    finish(Trainer.start(config, run("run")));
+    List<ObjectNode> before = timeless(run("run"));
+    Outcome again = finish(Trainer.resume(config, run("run")));
+    assertThat(again.finished()).isTrue();
+    assertThat(timeless(run("run"))).isEqualTo(before);
+  }
+
+  @Test
+  void resume_beforeTheFirstCheckpoint_startsOver() {
+    RunConfig config = TinyRun.config(folder);
+    RunFolder.create(run("run"), config);
+    assertThat(finish(Trainer.resume(config, run("run"))).step()).isEqualTo(30);
+  }
+
+  @Test
+  void resume_checkpointDamaged_saysSo() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    Outcome stopped = stopAfter(3, Trainer.start(config, run("run")));
+    Files.delete(stopped.checkpoint().resolve("training/optimizer.safetensors"));
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("optimizer.safetensors");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "data.sources=[] | data.sources: is empty",
+        "model.vocab_size=0 | model.vocab_size: 0 takes the tokenizer's size",
+        "data.split=[1, 0, 0] | data.split: [1.0, 0.0, 0.0] leaves nothing to evaluate on",
+      })
+  void start_settingThatCannotBeHonoured_isRefusedAndLeavesNothing(
+      String override, String message) {
+    RunConfig config = TinyRun.config(folder, override);
+    assertThatThrownBy(() -> Trainer.start(config, run("run")))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith(message);
+    assertThat(run("run")).doesNotExist();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "data.sources=[absent] | absent.idx: no such file",
+        "data.tokenizer=absent | absent",
+        "model.vocab_size=16 | outside the model's vocabulary of 16",
+      })
+  void start_dataThatCannotBeUsed_saysSo(String override, String message) {
+    RunConfig config = TinyRun.config(folder, override);
+    assertThatThrownBy(() -> finish(Trainer.start(config, run("run"))))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining(message);
+  }
+
+  @Test
+  void run_evaluationOff_needsNoValidationPart() {
+    RunConfig config =
+        TinyRun.config(
+            folder, "train.eval_interval=0", "train.eval_batches=10", "data.split=[1, 0, 0]");
+    assertThat(finish(Trainer.start(config, run("run"))).evaluation()).isEmpty();
+  }
+
+  @Test
+  void run_tensorBoardOff_writesNoEvents() {
+    RunConfig config = TinyRun.config(folder, "logging.tensorboard=false");
+    finish(Trainer.start(config, run("run")));
+    assertThat(run("run").resolve("tensorboard")).doesNotExist();
+  }
+
+  @Test
+  void run_lossThatExplodes_endsWithStepAndLoss() {
+    RunConfig config =
+        TinyRun.config(folder, "optimizer.learning_rate=1e20", "train.max_bad_steps=2");
+    assertThatThrownBy(() -> finish(Trainer.start(config, run("run"))))
+        .isInstanceOf(TrainException.class)
+        .hasMessageContaining("2 steps in a row were not finite");
+  }
+}

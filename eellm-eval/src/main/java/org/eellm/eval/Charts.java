@@ -1,0 +1,86 @@
+package org.eellm.eval;
+
+import java.awt.BasicStroke;
+import java.awt.Color;
+import java.awt.Font;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.knowm.xchart.BitmapEncoder;
+import org.knowm.xchart.BitmapEncoder.BitmapFormat;
+import org.knowm.xchart.VectorGraphicsEncoder;
+import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.style.Styler.LegendPosition;
+import org.knowm.xchart.style.XYStyler;
+
+/** What all charts of this room have in common. */
+public final class Charts {
+  /** Okabe and Ito's colours, told apart by colour-blind readers too. */
+  static final List<Color> COLOURS =
+      List.of(
+          new Color(0x0072B2),
+          new Color(0xD55E00),
+          new Color(0x009E73),
+          new Color(0xCC79A7),
+          new Color(0xE69F00),
+          new Color(0x56B4E9),
+          new Color(0x000000));
+
+  /** For what belongs to another line. */
+  static final BasicStroke DASHED =
+      new BasicStroke(2, BasicStroke.CAP_BUTT, BasicStroke.JOIN_BEVEL, 10, new float[] {6, 5}, 0);
+
+  private Charts() {}
+
+  public static XYChart chart(String title, String x, String y, int width, int height) {
+    XYChart chart =
+        new XYChartBuilder()
+            .width(width)
+            .height(height)
+            .title(title)
+            .xAxisTitle(x)
+            .yAxisTitle(y)
+            .build();
+    XYStyler styler = chart.getStyler();
+    styler.setChartBackgroundColor(Color.WHITE);
+    styler.setPlotBorderVisible(false);
+    styler.setPlotGridLinesColor(new Color(0xDDDDDD));
+    styler.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 16));
+    styler.setAxisTitleFont(new Font(Font.SANS_SERIF, Font.PLAIN, 14));
+    styler.setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, 12));
+    styler.setLegendFont(new Font(Font.SANS_SERIF, Font.PLAIN, 12));
+    styler.setAnnotationTextFont(new Font(Font.SANS_SERIF, Font.PLAIN, 12));
+    styler.setLegendPosition(LegendPosition.OutsideE);
+    styler.setSeriesColors(COLOURS.toArray(Color[]::new));
+    styler.setMarkerSize(7);
+    return chart;
+  }
+
+  /** As an element of HTML. */
+  public static String svg(XYChart chart) {
+    try {
+      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+      VectorGraphicsEncoder.saveVectorGraphic(chart, bytes, VectorGraphicsFormat.SVG);
+      String file = bytes.toString(StandardCharsets.UTF_8);
+      return file.substring(file.indexOf("<svg"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Writes a PNG file. */
+  public static void png(XYChart chart, Path picture) {
+    try {
+      Files.createDirectories(picture.toAbsolutePath().getParent());
+      BitmapEncoder.saveBitmap(chart, picture.toString(), BitmapFormat.PNG);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}

@@ -1,0 +1,38 @@
+package org.eellm.eval;
+
+import java.util.Arrays;
+import java.util.function.DoubleUnaryOperator;
+
+/**
+ * A figure of some items, and how far it may be off.
+ *
+ * @param standardError not a number for a single item
+ */
+public record Estimate(double value, double standardError) {
+
+  /** The mean. */
+  public static Estimate mean(double[] values) {
+    double[] ones = new double[values.length];
+    Arrays.fill(ones, 1);
+    return ratio(values, ones);
+  }
+
+  /** The values' sum over the weights' sum, with the error of a ratio estimator. */
+  public static Estimate ratio(double[] values, double[] weights) {
+    int n = values.length;
+    double weight = Arrays.stream(weights).sum();
+    double ratio = Arrays.stream(values).sum() / weight;
+    double squares = 0;
+    for (int i = 0; i < n; i++) {
+      double residual = values[i] - ratio * weights[i];
+      squares += residual * residual;
+    }
+    return new Estimate(ratio, Math.sqrt(squares / (n - 1) * n) / weight);
+  }
+
+  /** A smooth function of it; the error follows the function's slope. */
+  public Estimate map(DoubleUnaryOperator function, DoubleUnaryOperator slope) {
+    return new Estimate(
+        function.applyAsDouble(value), Math.abs(slope.applyAsDouble(value)) * standardError);
+  }
+}

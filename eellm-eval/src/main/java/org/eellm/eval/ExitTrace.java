@@ -1,0 +1,178 @@
+package org.eellm.eval;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.token.Prediction;
+
+/**
+ * What the exits say of the full model's own texts. Keys and values are exact whatever leaves
+ * where, so that these sayings tell what any threshold would have done.
+ *
+ * @param exits their layers, from 1, ascending
+ * @param layers of the model
+ */
+public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
+
+  /**
+   * A text.
+   *
+   * @param prompt number of the prompt's tokens
+   * @param tokens for each further token what each exit says of it, shallowest first
+   */
+  public record Text(int prompt, List<List<Saying>> tokens) {}
+
+  /**
+   * What an exit says of a token.
+   *
+   * @param figure that thresholds are compared with
+   * @param agrees whether its most probable token is the full model's
+   */
+  public record Saying(double figure, boolean agrees) {}
+
+  /**
+   * Some tokens that an exit is about equally sure of.
+   *
+   * @param figure mean
+   * @param agreement share of them that are the full model's
+   */
+  public record Bin(int tokens, double figure, double agreement) {}
+
+  /**
+   * Asks the exits.
+   *
+   * @param all texts of the full model's
+   * @param kind a figure that is higher the surer an exit is
+   * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
+   */
+  public static ExitTrace of(
+      Subject subject, List<OwnText> all, ThresholdKind kind, Map<Integer, Double> temperatures) {
+    List<Text> texts = new ArrayList<>();
+    for (OwnText text : all) {
+      List<List<Saying>> tokens = new ArrayList<>();
+      text.continuation().forEach(id -> tokens.add(new ArrayList<>()));
+      texts.add(new Text(text.prompt().size(), tokens));
+    }
+    OwnText.hear(
+        subject,
+        all,
+        (text, position, said) -> {
+          double temperature = temperatures.getOrDefault(said.head().layer(), 1.0);
+          texts
+              .get(text)
+              .tokens()
+              .get(position)
+              .add(
+                  new Saying(
+                      figure(said.tempered(temperature), kind),
+                      said.best() == all.get(text).continuation().get(position)));
+        });
+    return new ExitTrace(subject.exits(), subject.layers(), texts);
+  }
+
+  private static double figure(Prediction said, ThresholdKind kind) {
+    return switch (kind) {
+      case MAX_PROBABILITY -> said.maxProbability();
+      case MARGIN -> said.margin();
+      case ENTROPY -> throw new IllegalArgumentException("lower where an exit is surer");
+    };
+  }
+
+  /** The exit that a token leaves at, as a place among the exits; none for the final head. */
+  public static OptionalInt exit(List<Saying> token, double threshold) {
+    for (int i = 0; i < token.size(); i++) {
+      if (threshold < 1 && token.get(i).figure() >= threshold) {
+        return OptionalInt.of(i);
+      }
+    }
+    return OptionalInt.empty();
+  }
+
+  /** For each text the share of tokens that are not the full model's. */
+  public double[] losses(double threshold) {
+    return texts.stream()
+        .mapToDouble(
+            text ->
+                text.tokens().stream()
+                    .mapToInt(
+                        token -> {
+                          OptionalInt exit = exit(token, threshold);
+                          return exit.isEmpty() || token.get(exit.getAsInt()).agrees() ? 0 : 1;
+                        })
+                    .average()
+                    .orElse(0))
+        .toArray();
+  }
+
+  /** Layers that a token passes on average. */
+  public double meanLayer(double threshold) {
+    return texts.stream()
+        .flatMap(text -> text.tokens().stream())
+        .mapToInt(
+            token -> {
+              OptionalInt exit = exit(token, threshold);
+              return exit.isEmpty() ? layers : exits.get(exit.getAsInt());
+            })
+        .average()
+        .orElse(layers);
+  }
+
+  /** Number of tokens, prompts not counted. */
+  public int tokens() {
+    return texts.stream().mapToInt(text -> text.tokens().size()).sum();
+  }
+
+  /**
+   * Share of the tokens on which an exit agrees with the full model.
+   *
+   * @param exit its place among the exits
+   */
+  public double agreement(int exit) {
+    return texts.stream()
+        .flatMap(text -> text.tokens().stream())
+        .mapToInt(token -> token.get(exit).agrees() ? 1 : 0)
+        .average()
+        .orElse(0);
+  }
+
+  /**
+   * An exit's tokens by its figure, in ten equally wide bins from 0 to 1; empty ones are left out.
+   *
+   * @param exit its place among the exits
+   */
+  public List<Bin> reliability(int exit) {
+    SortedMap<Integer, List<Saying>> bins = new TreeMap<>();
+    for (Text text : texts) {
+      for (List<Saying> token : text.tokens()) {
+        Saying saying = token.get(exit);
+        bins.computeIfAbsent(Math.min(9, (int) (10 * saying.figure())), bin -> new ArrayList<>())
+            .add(saying);
+      }
+    }
+    return bins.values().stream()
+        .map(
+            bin ->
+                new Bin(
+                    bin.size(),
+                    bin.stream().mapToDouble(Saying::figure).average().orElseThrow(),
+                    (double) bin.stream().filter(Saying::agrees).count() / bin.size()))
+        .toList();
+  }
+
+  /**
+   * Expected calibration error of an exit (Guo et al. 2017): how far its figure is from the share
+   * of tokens on which it agrees with the full model, over the bins of {@link #reliability}.
+   *
+   * @param exit its place among the exits
+   */
+  public double calibrationError(int exit) {
+    return reliability(exit).stream()
+            .mapToDouble(bin -> bin.tokens() * Math.abs(bin.figure() - bin.agreement()))
+            .sum()
+        / tokens();
+  }
+}

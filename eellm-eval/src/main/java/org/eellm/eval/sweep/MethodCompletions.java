@@ -1,0 +1,197 @@
+package org.eellm.eval.sweep;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.ToDoubleBiFunction;
+import java.util.stream.IntStream;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.eval.Estimate;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.Subject;
+import org.eellm.eval.Subject.Work;
+import org.eellm.eval.sweep.JavaMethods.Method;
+
+/**
+ * What a way to decode is worth to someone who writes Java: methods of files that the model has not
+ * seen are continued from the middle of their lines, with the file so far as the prompt. Figures of
+ * a text are those of what was written by itself; the perplexity is that of the file's own text to
+ * the heads at which its tokens would leave.
+ */
+public final class MethodCompletions implements SweepTasks {
+  private final Subject subject;
+  private final int maxTokens;
+  private final List<Item> items;
+
+  /**
+   * A method that is to be continued.
+   *
+   * @param prompt the last tokens before the cut
+   * @param rest the tokens that really follow
+   */
+  private record Item(HalfMethod method, List<Integer> prompt, List<Integer> rest) {}
+
+  private MethodCompletions(Subject subject, int maxTokens, List<Item> items) {
+    this.subject = subject;
+    this.maxTokens = maxTokens;
+    this.items = items;
+  }
+
+  /**
+   * Methods in an order that is mixed and always the same.
+   *
+   * @param files Java sources
+   * @param count of methods; fewer, where there are not as many
+   * @param maxTokens of a continuation; longer methods are left out
+   * @throws EvalException if no method is suitable
+   */
+  public static MethodCompletions of(
+      Subject subject, List<String> files, int count, int maxTokens, long seed) {
+    List<Item> items = new ArrayList<>();
+    List<Integer> order = new ArrayList<>(IntStream.range(0, files.size()).boxed().toList());
+    Collections.shuffle(order, new Random(seed));
+    // A method of each file, then another of each, so that many files have a part.
+    List<List<Method>> methods =
+        order.stream().map(file -> shuffled(JavaMethods.of(files.get(file)), seed)).toList();
+    int most = methods.stream().mapToInt(List::size).max().orElse(0);
+    for (int turn = 0; turn < most; turn++) {
+      for (int i = 0; i < order.size() && items.size() < count; i++) {
+        if (turn < methods.get(i).size()) {
+          HalfMethod.of(files.get(order.get(i)), methods.get(i).get(turn))
+              .flatMap(method -> item(subject, method, maxTokens))
+              .ifPresent(items::add);
+        }
+      }
+    }
+    if (items.isEmpty()) {
+      throw new EvalException(
+          "the Java sources have no method of %d lines or more whose second half has %d tokens or fewer; use other sources, or a larger --max-tokens"
+              .formatted(HalfMethod.LEAST_LINES, maxTokens));
+    }
+    return new MethodCompletions(subject, maxTokens, items);
+  }
+
+  private static List<Method> shuffled(List<Method> methods, long seed) {
+    List<Method> mixed = new ArrayList<>(methods);
+    Collections.shuffle(mixed, new Random(seed));
+    return mixed;
+  }
+
+  private static Optional<Item> item(Subject subject, HalfMethod method, int maxTokens) {
+    List<Integer> rest = subject.encode(method.rest());
+    List<Integer> prompt = new ArrayList<>(subject.beginning());
+    prompt.addAll(subject.encode(method.before()));
+    int room = subject.context() - maxTokens;
+    return rest.size() > maxTokens || room < 1
+        ? Optional.empty()
+        : Optional.of(
+            new Item(
+                method, prompt.subList(Math.max(0, prompt.size() - room), prompt.size()), rest));
+  }
+
+  /** What the methods' second halves follow, as tokens. */
+  public List<List<Integer>> prompts() {
+    return items.stream().map(Item::prompt).toList();
+  }
+
+  @Override
+  public SequencedMap<String, Estimate> scores(String name, DecodingSettings settings) {
+    Decoding decoding = settings.decoding(subject.exits(), maxTokens, option -> "--" + option);
+    List<String> written = written(decoding);
+    SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
+    scores.put("next line exact", mean(written, HalfMethod::nextLineExact));
+    scores.put("next line similarity", mean(written, HalfMethod::nextLineSimilarity));
+    scores.put("method similarity", mean(written, HalfMethod::similarity));
+    scores.put("methods that parse", mean(written, HalfMethod::parses));
+    boolean drafts = settings.mode().filter(mode -> mode == DecodingMode.SPECULATIVE).isPresent();
+    scores.put("perplexity of the file", perplexity(drafts ? Decoding.full() : decoding));
+    return scores;
+  }
+
+  private Estimate mean(List<String> written, ToDoubleBiFunction<HalfMethod, String> figure) {
+    return Estimate.mean(
+        IntStream.range(0, items.size())
+            .mapToDouble(i -> figure.applyAsDouble(items.get(i).method(), written.get(i)))
+            .toArray());
+  }
+
+  /** How methods go on, up to the line that closes them or as far as tokens reach. */
+  private List<String> written(Decoding decoding) {
+    List<StringBuilder> texts = new ArrayList<>();
+    List<Detokenizer> detokenizers = new ArrayList<>();
+    List<Work> works = new ArrayList<>();
+    for (Item item : items) {
+      StringBuilder text = new StringBuilder();
+      Detokenizer detokenizer = subject.detokenizers().apply(item.prompt());
+      texts.add(text);
+      detokenizers.add(detokenizer);
+      works.add(
+          new Work(
+              new Request(
+                  item.prompt(), maxTokens, subject.endTokens(), decoding, Sampler.greedy()),
+              token -> {
+                if (!subject.endTokens().contains(token.id())) {
+                  text.append(detokenizer.append(token.id()));
+                }
+                return item.method().isComplete(text) ? Reaction.STOP : Reaction.CONTINUE;
+              }));
+    }
+    subject.run(works);
+    List<String> written = new ArrayList<>();
+    for (int i = 0; i < items.size(); i++) {
+      String text = texts.get(i).append(detokenizers.get(i).finish()).toString();
+      written.add(items.get(i).method().complete(text));
+    }
+    return written;
+  }
+
+  /** Of what really follows, to the heads at which its tokens leave. */
+  private Estimate perplexity(Decoding decoding) {
+    List<FileContinuation> continuations = items.stream().map(FileContinuation::new).toList();
+    subject.run(
+        continuations.stream()
+            .map(
+                continuation ->
+                    Work.silent(
+                        new Request(
+                            continuation.item.prompt(),
+                            continuation.item.rest().size(),
+                            Set.of(),
+                            decoding,
+                            continuation)))
+            .toList());
+    double[] losses =
+        continuations.stream().mapToDouble(continuation -> continuation.loss).toArray();
+    double[] tokens = items.stream().mapToDouble(item -> item.rest().size()).toArray();
+    return Estimate.ratio(losses, tokens).map(Math::exp, Math::exp);
+  }
+
+  /** Goes on with the file's own tokens, and adds up what heads say of them. */
+  private static final class FileContinuation implements Sampler {
+    private final Item item;
+    private double loss; // nats
+
+    FileContinuation(Item item) {
+      this.item = item;
+    }
+
+    @Override
+    public int next(Prediction prediction) {
+      int id = item.rest().get(prediction.position() - item.prompt().size());
+      loss -= prediction.logProbability(id);
+      return id;
+    }
+  }
+}

@@ -1,0 +1,201 @@
+package org.eellm.eval.sweep;
+
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.stream.Stream;
+import org.eellm.eval.Estimate;
+
+/**
+ * What ways to decode gain and what they change, beside the full model.
+ *
+ * @param prompts number of texts
+ * @param tokens of all texts, prompts not counted
+ * @param rounds times that each speed was measured
+ * @param fullTokensPerSecond of the full model, whose exits are not computed
+ * @param fullPerplexity of the full model's own texts, to itself; absent where no setting wrote own
+ *     texts
+ * @param fullScores the full model's, by task and metric
+ * @param rows one for each setting, in the order given
+ */
+public record Sweep(
+    int prompts,
+    int tokens,
+    int rounds,
+    double fullTokensPerSecond,
+    Optional<Double> fullPerplexity,
+    SequencedMap<String, Estimate> fullScores,
+    List<Row> rows) {
+
+  /**
+   * A setting.
+   *
+   * @param shares of the tokens that left at each head, shallowest first
+   * @param meanLayer that tokens left after
+   * @param tokensPerSecond one text at a time, from each text's first token on
+   * @param speedUp over the full model, which took turns with it
+   * @param agreement share of the tokens that are the full model's, given its text before them
+   * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
+   * @param own what became of texts that this setting wrote by itself, if it did
+   * @param scores by task and metric
+   */
+  public record Row(
+      SweepSetting setting,
+      SequencedMap<String, Double> shares,
+      double meanLayer,
+      double tokensPerSecond,
+      double speedUp,
+      double agreement,
+      Optional<Double> acceptance,
+      Optional<OwnTexts> own,
+      SequencedMap<String, Estimate> scores) {
+
+    public Row {
+      shares = Collections.unmodifiableSequencedMap(shares);
+      scores = Collections.unmodifiableSequencedMap(scores);
+    }
+
+    /** A score that there is. */
+    Estimate score(String name) {
+      return Objects.requireNonNull(scores.get(name), name);
+    }
+
+    /** The same with what became of its own texts, and its scores. */
+    public Row with(OwnTexts texts, SequencedMap<String, Estimate> byTask) {
+      return new Row(
+          setting,
+          shares,
+          meanLayer,
+          tokensPerSecond,
+          speedUp,
+          agreement,
+          acceptance,
+          Optional.of(texts),
+          byTask);
+    }
+  }
+
+  /**
+   * Texts that a setting wrote by itself.
+   *
+   * @param same share of them that are the full model's from beginning to end
+   * @param perplexity of them to the full model
+   */
+  public record OwnTexts(double same, double perplexity) {}
+
+  public Sweep {
+    fullScores = Collections.unmodifiableSequencedMap(fullScores);
+    rows = List.copyOf(rows);
+  }
+
+  /** Whether no other row is faster and agrees no less, or agrees more and is no slower. */
+  public boolean isBest(Row row) {
+    return rows.stream()
+        .noneMatch(
+            other ->
+                other.speedUp() >= row.speedUp()
+                    && other.agreement() >= row.agreement()
+                    && (other.speedUp() > row.speedUp() || other.agreement() > row.agreement()));
+  }
+
+  /** The fastest row that agrees at least this much. */
+  public Optional<Row> fastest(double leastAgreement) {
+    return rows.stream()
+        .filter(row -> row.agreement() >= leastAgreement)
+        .max(Comparator.comparingDouble(Row::speedUp));
+  }
+
+  /** The fastest row with at least this score in all tasks. */
+  public Optional<Row> fastestScoring(double leastScore) {
+    return rows.stream()
+        .filter(
+            row -> row.scores().values().stream().allMatch(score -> score.value() >= leastScore))
+        .max(Comparator.comparingDouble(Row::speedUp));
+  }
+
+  /** The row that agrees most among those that are at least this fast. */
+  public Optional<Row> mostAgreeing(double leastSpeedUp) {
+    return rows.stream()
+        .filter(row -> row.speedUp() >= leastSpeedUp)
+        .max(Comparator.comparingDouble(Row::agreement));
+  }
+
+  /** A table with a row for each setting; the best ones, of {@link #isBest}, have a star. */
+  public String markdown() {
+    List<String> heads = List.copyOf(rows.getFirst().shares().keySet());
+    List<String> tasks = List.copyOf(fullScores.keySet());
+    boolean drafts = rows.stream().anyMatch(row -> row.acceptance().isPresent());
+    boolean own = fullPerplexity.isPresent();
+    StringBuilder text = new StringBuilder();
+    List<String> figures =
+        Stream.of(
+                Stream.of("tokens/s", "speed-up", "agreement", "mean layer"),
+                heads.stream().map(head -> head.replace('_', ' ')),
+                drafts ? Stream.of("accepted") : Stream.<String>empty(),
+                own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
+                tasks.stream())
+            .flatMap(some -> some)
+            .toList();
+    line(text, Stream.of(Stream.of("", "setting"), figures.stream()));
+    text.append("|---|---|").append("---:|".repeat(figures.size())).append('\n');
+    String last = heads.getLast();
+    line(
+        text,
+        Stream.of(
+            Stream.of("", "full model", "%,.0f".formatted(fullTokensPerSecond), "1.00", "100.0 %"),
+            Stream.of(""),
+            heads.stream().map(head -> head.equals(last) ? "100 %" : ""),
+            drafts ? Stream.of("") : Stream.<String>empty(),
+            fullPerplexity.stream().flatMap(value -> Stream.of("100 %", "%.2f".formatted(value))),
+            fullScores.values().stream().map(Sweep::text)));
+    for (Row row : rows) {
+      line(
+          text,
+          Stream.of(
+              Stream.of(
+                  isBest(row) ? "*" : "",
+                  row.setting().family() + ": " + row.setting().numbers(),
+                  "%,.0f".formatted(row.tokensPerSecond()),
+                  "%.2f".formatted(row.speedUp()),
+                  percent(row.agreement(), 1),
+                  "%.2f".formatted(row.meanLayer())),
+              row.shares().values().stream().map(share -> percent(share, 0)),
+              drafts
+                  ? Stream.of(row.acceptance().map(share -> percent(share, 0)).orElse(""))
+                  : Stream.<String>empty(),
+              row.own().stream()
+                  .flatMap(
+                      texts ->
+                          Stream.of(
+                              percent(texts.same(), 0), "%.2f".formatted(texts.perplexity()))),
+              row.scores().values().stream().map(Sweep::text)));
+    }
+    return text.append(
+            """
+
+            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time after
+            its first token, of %d rounds in which settings and full model took turns. A setting agrees where its token, given the full model's text before
+            it, is the full model's. A star: no other setting is faster and agrees no less.
+            """
+                .formatted(tokens, prompts, rounds))
+        .toString();
+  }
+
+  private static void line(StringBuilder text, Stream<Stream<String>> cells) {
+    text.append('|');
+    cells.flatMap(some -> some).forEach(cell -> text.append(' ').append(cell).append(" |"));
+    text.append('\n');
+  }
+
+  /** With its standard error. */
+  private static String text(Estimate score) {
+    return "%.4f ± %.4f".formatted(score.value(), score.standardError());
+  }
+
+  private static String percent(double share, int places) {
+    return ("%." + places + "f %%").formatted(100 * share);
+  }
+}

@@ -1,0 +1,310 @@
+package org.eellm.eval.sweep;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Function;
+import java.util.zip.CRC32C;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ScoreListener;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.Prediction;
+import org.eellm.eval.EvalProgress;
+import org.eellm.eval.Json;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
+import org.eellm.eval.sweep.Sweep.OwnTexts;
+import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.task.OutcomeFile;
+
+/**
+ * Measures ways to decode.
+ *
+ * <p>First the full model continues some prompts greedily. Then every setting goes through these
+ * same texts, one at a time: it says its own next token, which counts as agreement if it is the
+ * full model's, and is then given the full model's. So all do the same work on the same text, and
+ * one early slip does not count again and again. Speculation, whose text is the full model's
+ * anyway, writes by itself. A text's time is the shortest of rounds in which all settings take
+ * turns with the full model, from its first token on: prompts take the same in all ways.
+ */
+public final class SweepRun {
+  /** Settings that take turns, so that what is lost by stopping is little. */
+  private static final int CHUNK = 10;
+
+  private final Function<List<Request>, List<Result>> generator;
+  private final List<Integer> exits;
+  private final Set<Integer> endTokens;
+  private final int maxTokens;
+  private final List<OwnText> texts = new ArrayList<>();
+
+  /** One way through all texts. */
+  private record Pass(List<Result> results, double agreement) {}
+
+  /**
+   * Lets the full model write.
+   *
+   * @param generator continues texts one at a time, on the calling thread
+   * @param exits layers of the model's exits
+   * @param endTokens ids that end a text
+   * @param maxTokens of a text
+   */
+  public SweepRun(
+      Function<List<Request>, List<Result>> generator,
+      List<Integer> exits,
+      Set<Integer> endTokens,
+      List<List<Integer>> prompts,
+      int maxTokens) {
+    this.generator = generator;
+    this.exits = List.copyOf(exits);
+    this.endTokens = Set.copyOf(endTokens);
+    this.maxTokens = maxTokens;
+    List<Result> results = write(prompts, Decoding.full());
+    for (int i = 0; i < prompts.size(); i++) {
+      texts.add(new OwnText(prompts.get(i), results.get(i).ids()));
+    }
+  }
+
+  private int tokens() {
+    return texts.stream().mapToInt(text -> text.continuation().size()).sum();
+  }
+
+  /**
+   * Measures a few settings, without own texts.
+   *
+   * @param rounds at least 1
+   */
+  public Sweep measure(List<SweepSetting> settings, int rounds) {
+    List<Row> rows = rows(settings, rounds);
+    return new Sweep(
+        texts.size(),
+        tokens(),
+        rounds,
+        fullTokensPerSecond(rows),
+        Optional.empty(),
+        new LinkedHashMap<>(),
+        rows);
+  }
+
+  private List<Row> rows(List<SweepSetting> settings, int rounds) {
+    List<Decoding> decodings = new ArrayList<>(List.of(Decoding.full()));
+    settings.forEach(setting -> decodings.add(decoding(setting)));
+    List<Pass> passes = decodings.stream().map(this::pass).toList();
+    double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
+    for (double[] each : shortest) {
+      Arrays.fill(each, Double.POSITIVE_INFINITY);
+    }
+    for (int round = 0; round < rounds; round++) {
+      for (int i = 0; i < decodings.size(); i++) {
+        shorten(shortest[i], pass(decodings.get(i)).results());
+      }
+    }
+    double full = seconds(shortest[0]);
+    List<Row> rows = new ArrayList<>();
+    for (int i = 0; i < settings.size(); i++) {
+      double time = seconds(shortest[i + 1]);
+      Pass pass = passes.get(i + 1);
+      List<GeneratedToken> tokens =
+          pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
+      rows.add(
+          new Row(
+              settings.get(i),
+              shares(tokens),
+              tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
+              (tokens() - texts.size()) / time,
+              full / time,
+              pass.agreement(),
+              acceptance(pass.results()),
+              Optional.empty(),
+              new LinkedHashMap<>()));
+    }
+    return rows;
+  }
+
+  /**
+   * Measures many settings, some at a time, so that a run that was stopped loses little.
+   *
+   * @param rounds at least 1
+   * @param file of what was measured already, and of what will be
+   * @param about all else that figures depend on, for people
+   * @param tasks that every setting does
+   * @throws org.eellm.config.ConfigException if the file is of another sweep
+   */
+  public Sweep measure(
+      List<SweepSetting> settings,
+      int rounds,
+      Path file,
+      String about,
+      SweepTasks tasks,
+      EvalProgress progress) {
+    OutcomeFile<Row> known = new OutcomeFile<>(file, question(settings, rounds, about), Row.class);
+    int done = known.outcomes().size();
+    while (done < settings.size()) {
+      progress.report("settings", done, settings.size());
+      List<SweepSetting> some = settings.subList(done, Math.min(done + CHUNK, settings.size()));
+      known.add(
+          rows(some, rounds).stream()
+              .map(
+                  row ->
+                      row.with(
+                          ownTexts(row.setting()),
+                          tasks.scores(row.setting().name(), row.setting().decoding())))
+              .toList());
+      done = known.outcomes().size();
+    }
+    progress.report("settings", done, settings.size());
+    return new Sweep(
+        texts.size(),
+        tokens(),
+        rounds,
+        fullTokensPerSecond(known.outcomes()),
+        Optional.of(perplexity(texts)),
+        tasks.scores("full", SweepTasks.FULL),
+        known.outcomes());
+  }
+
+  private String question(List<SweepSetting> settings, int rounds, String about) {
+    CRC32C checksum = new CRC32C();
+    checksum.update(Json.line(texts).getBytes(StandardCharsets.UTF_8));
+    Map<String, Object> all = new TreeMap<>(); // in an order that is the same in every run
+    all.put("about", about);
+    all.put("settings", settings);
+    all.put("rounds", rounds);
+    all.put("max_tokens", maxTokens);
+    all.put("texts", checksum.getValue());
+    return Json.line(all);
+  }
+
+  private static double fullTokensPerSecond(List<Row> rows) {
+    return rows.stream().mapToDouble(row -> row.tokensPerSecond() / row.speedUp()).max().orElse(0);
+  }
+
+  /** Lets a setting write by itself, and asks the full model what it thinks of that. */
+  private OwnTexts ownTexts(SweepSetting setting) {
+    List<Result> results = write(texts.stream().map(OwnText::prompt).toList(), decoding(setting));
+    List<OwnText> own = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      own.add(new OwnText(texts.get(i).prompt(), results.get(i).ids()));
+    }
+    long same = own.stream().filter(texts::contains).count();
+    return new OwnTexts((double) same / own.size(), perplexity(own));
+  }
+
+  /** Never 0, which texts of a single token would take. */
+  private static double seconds(double[] shortest) {
+    return Math.max(1e-9, Arrays.stream(shortest).sum());
+  }
+
+  /** Every round does the same work on a text, and a shared machine only ever slows it. */
+  private static void shorten(double[] shortest, List<Result> results) {
+    for (int i = 0; i < shortest.length; i++) {
+      Result result = results.get(i);
+      shortest[i] = Math.min(shortest[i], result.seconds() - result.firstTokenSeconds());
+    }
+  }
+
+  private Decoding decoding(SweepSetting setting) {
+    return setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
+  }
+
+  private List<Result> write(List<List<Integer>> prompts, Decoding decoding) {
+    return generator.apply(
+        prompts.stream()
+            .map(prompt -> new Request(prompt, maxTokens, endTokens, decoding, Sampler.greedy()))
+            .toList());
+  }
+
+  /** Of continuations to the full model, given their prompts. */
+  private double perplexity(List<OwnText> of) {
+    List<Request> requests = new ArrayList<>();
+    for (OwnText text : of) {
+      List<Integer> ids = new ArrayList<>(text.prompt());
+      ids.addAll(text.continuation());
+      requests.add(
+          Request.score(ids, text.prompt().size(), List.of(Subject.FINAL), ScoreListener.none()));
+    }
+    double mean =
+        generator.apply(requests).stream()
+            .flatMap(result -> result.tokens().stream())
+            .mapToDouble(GeneratedToken::logProbability)
+            .average()
+            .orElseThrow();
+    return Math.exp(-mean);
+  }
+
+  private Pass pass(Decoding decoding) {
+    List<Dictation> dictations = texts.stream().map(Dictation::new).toList();
+    boolean own =
+        decoding instanceof Decoding.Speculative || decoding instanceof Decoding.AdaptiveDrafts;
+    List<Request> requests =
+        dictations.stream()
+            .map(
+                dictation ->
+                    new Request(
+                        dictation.text.prompt(),
+                        dictation.text.continuation().size(),
+                        Set.of(),
+                        decoding,
+                        own ? Sampler.greedy() : dictation))
+            .toList();
+    List<Result> results = generator.apply(requests);
+    int same = 0;
+    for (int i = 0; i < results.size(); i++) {
+      same += own ? dictations.get(i).same(results.get(i).ids()) : dictations.get(i).same;
+    }
+    return new Pass(results, (double) same / tokens());
+  }
+
+  private SequencedMap<String, Double> shares(List<GeneratedToken> tokens) {
+    SequencedMap<String, Double> shares = new LinkedHashMap<>();
+    for (String head : Subject.heads(exits)) {
+      long count = tokens.stream().filter(token -> token.head().equals(head)).count();
+      shares.put(head, (double) count / tokens.size());
+    }
+    return shares;
+  }
+
+  private static Optional<Double> acceptance(List<Result> results) {
+    int drafted = results.stream().mapToInt(result -> result.usage().draftedTokens()).sum();
+    int confirmed = results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum();
+    return drafted == 0 ? Optional.empty() : Optional.of((double) confirmed / drafted);
+  }
+
+  /** Goes on with the full model's token, whatever the head says, and counts where they agree. */
+  private static final class Dictation implements Sampler {
+    private final OwnText text;
+    private int same;
+
+    Dictation(OwnText text) {
+      this.text = text;
+    }
+
+    @Override
+    public int next(Prediction prediction) {
+      int id = text.continuation().get(prediction.position() - text.prompt().size());
+      if (prediction.best() == id) {
+        same++;
+      }
+      return id;
+    }
+
+    /** How many of another text's tokens are this one's at the same place. */
+    int same(List<Integer> ids) {
+      int count = 0;
+      for (int i = 0; i < ids.size(); i++) {
+        count += ids.get(i).equals(text.continuation().get(i)) ? 1 : 0;
+      }
+      return count;
+    }
+  }
+}

@@ -1,0 +1,187 @@
+package org.eellm.eval.sweep;
+
+import com.fasterxml.jackson.annotation.JsonInclude;
+import java.math.BigDecimal;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+
+/**
+ * A way to decode that a sweep tries; what has no part in it is absent.
+ *
+ * @param policy when tokens leave
+ * @param threshold of the policy
+ * @param patience of the policy
+ * @param exits layers of the exits to ask, from 1; all if empty
+ * @param draftExit layer of the exit that drafts
+ * @param draftLength most tokens of a draft
+ * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
+ */
+@JsonInclude(JsonInclude.Include.NON_EMPTY)
+public record SweepSetting(
+    DecodingMode mode,
+    Optional<PolicyName> policy,
+    Optional<Double> threshold,
+    Optional<Integer> patience,
+    List<Integer> exits,
+    Optional<Integer> draftExit,
+    Optional<Integer> draftLength,
+    Optional<Double> draftConfidence) {
+
+  public SweepSetting {
+    exits = exits == null ? List.of() : List.copyOf(exits); // left out of JSON where empty
+  }
+
+  /** Early exits at a threshold on the largest probability. */
+  public static SweepSetting atThreshold(double threshold) {
+    return atThreshold(DecodingMode.EARLY_EXIT, PolicyName.MAX_PROBABILITY, threshold, List.of());
+  }
+
+  static SweepSetting atThreshold(
+      DecodingMode mode, PolicyName policy, double threshold, List<Integer> exits) {
+    return new SweepSetting(
+        mode,
+        Optional.of(policy),
+        Optional.of(threshold),
+        Optional.empty(),
+        exits,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  static SweepSetting patient(DecodingMode mode, int patience, List<Integer> exits) {
+    return new SweepSetting(
+        mode,
+        Optional.of(PolicyName.PATIENCE),
+        Optional.empty(),
+        Optional.of(patience),
+        exits,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  static SweepSetting fixed(DecodingMode mode, int exit) {
+    return new SweepSetting(
+        mode,
+        Optional.of(PolicyName.FIXED),
+        Optional.empty(),
+        Optional.empty(),
+        List.of(exit),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  /** Drafts whose exit and length adapt: the full model's text. */
+  public static SweepSetting adaptiveDrafts() {
+    return new SweepSetting(
+        DecodingMode.SPECULATIVE,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        List.of(),
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  static SweepSetting speculative(int exit, int length, double confidence) {
+    return new SweepSetting(
+        DecodingMode.SPECULATIVE,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty(),
+        List.of(),
+        Optional.of(exit),
+        Optional.of(length),
+        Optional.of(confidence));
+  }
+
+  /** The same in the words of options and requests. */
+  DecodingSettings decoding() {
+    return new DecodingSettings(
+        Optional.of(mode),
+        policy,
+        threshold.map(ThresholdSetting.Same::new),
+        Optional.empty(),
+        Optional.empty(),
+        patience,
+        exits,
+        Optional.empty(),
+        Optional.empty(),
+        draftExit,
+        draftLength,
+        draftConfidence);
+  }
+
+  /** The options of {@code eellm generate} that do this. */
+  public String options() {
+    List<String> words = new ArrayList<>();
+    words.add("--mode " + mode);
+    policy.ifPresent(value -> words.add("--policy " + value));
+    threshold.ifPresent(value -> words.add("--threshold " + number(value)));
+    patience.ifPresent(value -> words.add("--patience " + value));
+    if (!exits.isEmpty()) {
+      words.add("--exits " + listed(","));
+    }
+    draftExit.ifPresent(value -> words.add("--draft-exit " + value));
+    draftLength.ifPresent(value -> words.add("--draft-length " + value));
+    draftConfidence.ifPresent(value -> words.add("--draft-confidence " + number(value)));
+    return String.join(" ", words);
+  }
+
+  /** A name for files. */
+  String name() {
+    return options().replaceAll("[^\\w.]+", "-").substring(1);
+  }
+
+  /** Its mode, policy and exits: what settings that differ in a number only have in common. */
+  String family() {
+    List<String> words = new ArrayList<>(List.of(mode.toString()));
+    policy
+        .filter(value -> value != PolicyName.MAX_PROBABILITY)
+        .ifPresent(value -> words.add(value.toString()));
+    if (!exits.isEmpty() && !isFixed()) {
+      words.add("exits " + listed(", "));
+    }
+    draftExit.ifPresent(value -> words.add("exit " + value));
+    return String.join(", ", words);
+  }
+
+  /** Its numbers, which tell it from others of its family. */
+  String numbers() {
+    List<String> words = new ArrayList<>();
+    if (isFixed()) {
+      words.add("exit " + listed(", "));
+    }
+    threshold.ifPresent(value -> words.add(number(value)));
+    patience.ifPresent(value -> words.add(value + " agree"));
+    draftLength.ifPresent(value -> words.add(value + " tokens"));
+    draftConfidence.ifPresent(value -> words.add(number(value)));
+    if (mode == DecodingMode.SPECULATIVE && draftExit.isEmpty()) {
+      words.add("adaptive");
+    }
+    return String.join(", ", words);
+  }
+
+  private boolean isFixed() {
+    return policy.filter(value -> value == PolicyName.FIXED).isPresent();
+  }
+
+  private String listed(String delimiter) {
+    return exits.stream().map(String::valueOf).collect(Collectors.joining(delimiter));
+  }
+
+  /** With as many places as it has, and at least one. */
+  private static String number(double value) {
+    BigDecimal exact = BigDecimal.valueOf(value).stripTrailingZeros();
+    return exact.setScale(Math.max(1, exact.scale())).toPlainString();
+  }
+}

@@ -1,0 +1,72 @@
+package org.eellm.eval.sweep;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.SequencedMap;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.eval.Estimate;
+import org.eellm.eval.EvalProgress;
+import org.eellm.eval.Subject;
+import org.eellm.eval.task.Evaluation;
+import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskResult;
+import org.eellm.eval.task.TaskSpec;
+
+/** Tasks that every setting of a sweep does. */
+@FunctionalInterface
+public interface SweepTasks {
+  /** The full model. */
+  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL, Optional.empty());
+
+  /**
+   * A way to decode gets a score for each task and metric.
+   *
+   * @param name of its folder
+   */
+  SequencedMap<String, Estimate> scores(String name, DecodingSettings decoding);
+
+  /** No tasks. */
+  static SweepTasks none() {
+    return (name, decoding) -> new LinkedHashMap<>();
+  }
+
+  /**
+   * Tasks whose answers are written.
+   *
+   * @param data folder of the data sets
+   * @param limit most items of each subtask
+   * @param seed of examples, and of answers that are drawn
+   * @param variant of {@link Evaluation}
+   * @param output folder; what was answered there is not asked again
+   * @throws org.eellm.config.ConfigException if a task asks for likelihoods, which are the same in
+   *     all settings
+   */
+  static SweepTasks of(
+      Subject subject,
+      List<TaskSpec> specs,
+      Path data,
+      OptionalInt limit,
+      long seed,
+      String variant,
+      Path output,
+      EvalProgress progress) {
+    specs.forEach(spec -> spec.requireWritten("--tasks"));
+    return (name, decoding) -> {
+      SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
+      Evaluation evaluation =
+          new Evaluation(
+              subject, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
+      for (TaskSpec spec : specs) {
+        TaskResult result = evaluation.run(spec, progress);
+        for (Metric metric : spec.metrics()) {
+          scores.put(spec.task() + " " + metric, result.figure(Subject.FINAL, metric));
+        }
+      }
+      return scores;
+    };
+  }
+}

@@ -1,0 +1,133 @@
+package org.eellm.eval.sweep;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.DoubleFunction;
+import java.util.function.Function;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.eval.OwnText;
+import org.eellm.eval.Subject;
+import org.eellm.eval.task.Item;
+import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskItems;
+import org.eellm.eval.task.TaskRun;
+import org.eellm.eval.task.TaskSpec;
+import org.eellm.eval.task.TaskSpec.OutputType;
+
+/**
+ * Losses of whole texts that early exits write by themselves (CALM, arXiv 2207.07061, section 4.1),
+ * from 0 to 1, at thresholds. Texts of a threshold are written when it is first asked for.
+ */
+public final class TextLosses implements DoubleFunction<double[]> {
+  private final Function<DecodingSettings, double[]> losses;
+  private final DoubleFunction<Calibration> calibrations;
+  private final Map<Double, double[]> known = new HashMap<>();
+
+  private TextLosses(
+      Function<DecodingSettings, double[]> losses, DoubleFunction<Calibration> calibrations) {
+    this.losses = losses;
+    this.calibrations = calibrations;
+  }
+
+  /**
+   * Textual consistency: how far a text is from the full model's, which is 1 less a metric of the
+   * two.
+   *
+   * @param own the full model's
+   * @param calibrations what a threshold means
+   */
+  public static TextLosses ofPrompts(
+      Subject subject,
+      List<OwnText> own,
+      int maxTokens,
+      Metric metric,
+      DoubleFunction<Calibration> calibrations) {
+    requireTexts(metric);
+    List<List<Integer>> prompts = own.stream().map(OwnText::prompt).toList();
+    List<String> full = texts(subject, own);
+    return new TextLosses(
+        settings -> {
+          Decoding decoding = settings.decoding(subject.exits(), maxTokens, name -> "--" + name);
+          List<String> early = texts(subject, OwnText.write(subject, prompts, maxTokens, decoding));
+          double[] far = new double[full.size()];
+          Arrays.setAll(
+              far,
+              i -> early.get(i).equals(full.get(i)) ? 0 : 1 - metric.of(early.get(i), full.get(i)));
+          return far;
+        },
+        calibrations);
+  }
+
+  /**
+   * Risk consistency: how much lower than the full model's an answer's score is, by the task's
+   * first metric.
+   *
+   * @param data folder of the data set
+   * @param seed of examples, and of answers that are drawn
+   */
+  public static TextLosses ofTask(
+      Subject subject,
+      TaskSpec spec,
+      Path data,
+      OptionalInt limit,
+      long seed,
+      DoubleFunction<Calibration> calibrations) {
+    spec.requireWritten("--task");
+    Metric metric = spec.metrics().getFirst();
+    List<Item> items = TaskItems.read(spec, data, limit, seed);
+    Function<DecodingSettings, double[]> scores =
+        settings ->
+            new TaskRun(subject, spec, List.of(), settings, seed)
+                .answer(items).stream()
+                    .mapToDouble(outcome -> metric.of(outcome, List.of()))
+                    .toArray();
+    double[] full = scores.apply(SweepTasks.FULL);
+    return new TextLosses(
+        settings -> {
+          double[] lower = scores.apply(settings);
+          Arrays.setAll(lower, i -> Math.max(0, full[i] - lower[i]));
+          return lower;
+        },
+        calibrations);
+  }
+
+  private static void requireTexts(Metric metric) {
+    if (!metric.suits(OutputType.GENERATE_UNTIL)) {
+      throw new ConfigException(
+          "--loss: %s is not of texts; use rouge1, rouge2, rouge_l, f1, f1_set or exact_match"
+              .formatted(metric));
+    }
+  }
+
+  /** Of each text. */
+  @Override
+  public double[] apply(double threshold) {
+    return known.computeIfAbsent(
+        threshold,
+        t ->
+            losses.apply(
+                DecodingSettings.of(DecodingMode.EARLY_EXIT, Optional.of(calibrations.apply(t)))));
+  }
+
+  private static List<String> texts(Subject subject, List<OwnText> written) {
+    return written.stream()
+        .map(
+            text -> {
+              Detokenizer detokenizer = subject.detokenizers().apply(text.prompt());
+              StringBuilder joined = new StringBuilder();
+              text.continuation().forEach(id -> joined.append(detokenizer.append(id)));
+              return joined.append(detokenizer.finish()).toString();
+            })
+        .toList();
+  }
+}

@@ -1,0 +1,247 @@
+package org.eellm.eval.task;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import org.eellm.eval.Charts;
+import org.eellm.eval.Estimate;
+import org.eellm.eval.Json;
+import org.eellm.eval.Subject;
+import org.eellm.eval.task.TaskResult.Figures;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+
+/**
+ * An evaluation's results for tools and people.
+ *
+ * @param evaluation what was done
+ * @param seconds that it took
+ */
+public record EvalReport(Evaluation evaluation, List<TaskResult> results, double seconds) {
+
+  public EvalReport {
+    results = List.copyOf(results);
+  }
+
+  /** Writes {@code results.json}, {@code results.md} and {@code report.html}. */
+  public void write() {
+    Path folder = evaluation.output();
+    try {
+      Files.createDirectories(folder);
+      Files.writeString(
+          folder.resolve("results.json"),
+          Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json()) + "\n");
+      Files.writeString(folder.resolve("results.md"), markdown());
+      Files.writeString(folder.resolve("report.html"), html());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * In the shape of lm-evaluation-harness: a figure is under {@code metric,filter}, where the
+   * filter {@code none} is the final head, and an exit is a filter of its own.
+   */
+  ObjectNode json() {
+    ObjectNode root = Json.MAPPER.createObjectNode();
+    ObjectNode all = root.putObject("results");
+    for (TaskResult result : results) {
+      put(all, result.spec().task(), result.whole());
+      result
+          .subtasks()
+          .forEach((name, figures) -> put(all, result.spec().task() + "_" + name, figures));
+    }
+    ObjectNode groups = root.putObject("group_subtasks");
+    ObjectNode configs = root.putObject("configs");
+    ObjectNode versions = root.putObject("versions");
+    ObjectNode shots = root.putObject("n-shot");
+    ObjectNode better = root.putObject("higher_is_better");
+    ObjectNode samples = root.putObject("n-samples");
+    for (TaskResult result : results) {
+      TaskSpec spec = result.spec();
+      var names = groups.putArray(spec.task());
+      result.subtasks().keySet().forEach(name -> names.add(spec.task() + "_" + name));
+      configs.set(spec.task(), Json.MAPPER.valueToTree(spec));
+      versions.put(spec.task(), spec.version());
+      shots.put(spec.task(), spec.numFewshot());
+      ObjectNode higher = better.putObject(spec.task());
+      spec.metrics().forEach(metric -> higher.put(metric.toString(), metric.higherIsBetter()));
+      samples
+          .putObject(spec.task())
+          .put("effective", result.items())
+          .put("truncated", result.truncated());
+    }
+    ObjectNode config = root.putObject("config");
+    config.put("model", "eellm");
+    config.put("model_args", "pretrained=" + evaluation.subject().name());
+    config.put("model_dtype", evaluation.subject().architecture().model().dtype().toString());
+    config.set("exits", Json.MAPPER.valueToTree(evaluation.exits()));
+    evaluation.limit().ifPresent(limit -> config.put("limit", limit));
+    config.put("random_seed", evaluation.seed());
+    root.put("model_name", evaluation.subject().name());
+    root.put("date", Instant.now().getEpochSecond());
+    root.put("total_evaluation_time_seconds", seconds);
+    return root;
+  }
+
+  private static void put(ObjectNode all, String name, SequencedMap<String, Figures> figures) {
+    ObjectNode node = all.putObject(name).put("alias", name);
+    figures.forEach(
+        (head, byMetric) ->
+            byMetric
+                .byMetric()
+                .forEach(
+                    (metric, estimate) -> {
+                      node.put(metric + "," + filter(head), estimate.value());
+                      node.put(metric + "_stderr," + filter(head), estimate.standardError());
+                    }));
+  }
+
+  private static String filter(String head) {
+    return head.equals(Subject.FINAL) ? "none" : head;
+  }
+
+  /** A table with a row for each figure and a column for each head. */
+  public String markdown() {
+    List<String> heads = Subject.heads(evaluation.exits());
+    StringBuilder text = new StringBuilder("| task | n-shot | items | metric | |");
+    heads.forEach(head -> text.append(" ").append(head.replace('_', ' ')).append(" |"));
+    text.append("\n|---|---|---|---|---|").append("---|".repeat(heads.size())).append("\n");
+    for (TaskResult result : results) {
+      for (Metric metric : result.spec().metrics()) {
+        text.append(
+            "| %s | %d | %,d | %s | %s |"
+                .formatted(
+                    result.spec().task(),
+                    result.spec().numFewshot(),
+                    result.items(),
+                    metric,
+                    metric.higherIsBetter() ? "↑" : "↓"));
+        for (String head : heads) {
+          text.append(
+              result.whole().containsKey(head)
+                  ? " %s |".formatted(cell(result.figure(head, metric)))
+                  : " |");
+        }
+        text.append("\n");
+      }
+    }
+    for (TaskResult result : results) {
+      if (result.truncated() > 0) {
+        text.append(
+            "\n%s: the beginning of %,d of %,d items was cut off to fit the context of %d tokens.\n"
+                .formatted(
+                    result.spec().task(),
+                    result.truncated(),
+                    result.items(),
+                    evaluation.subject().context()));
+      }
+      if (!Double.isNaN(result.meanLayer())) {
+        text.append(
+            "\n%s: tokens left at layer %.2f of %d on average.\n"
+                .formatted(
+                    result.spec().task(), result.meanLayer(), evaluation.subject().layers()));
+      }
+    }
+    return text.toString();
+  }
+
+  private static String cell(Estimate estimate) {
+    return "%s ± %s".formatted(number(estimate.value()), number(estimate.standardError()));
+  }
+
+  private static String number(double value) {
+    double size = Math.abs(value);
+    String format = size >= 1e6 ? "%.3g" : size >= 1000 ? "%.1f" : "%.4f";
+    return format.formatted(value);
+  }
+
+  private String html() {
+    Map<String, Object> values = new LinkedHashMap<>();
+    values.put("title", "Evaluation of " + evaluation.subject().name());
+    values.put("notes", notes());
+    List<Map<String, Object>> sections = new ArrayList<>();
+    for (TaskResult result : results) {
+      List<String> charts = new ArrayList<>();
+      if (result.whole().size() > 1) {
+        result.spec().metrics().forEach(metric -> charts.add(Charts.svg(byDepth(result, metric))));
+      }
+      sections.add(
+          Map.of(
+              "name", result.spec().task(),
+              "items", result.items(),
+              "truncated", result.truncated(),
+              "shots", result.spec().numFewshot(),
+              "heads", List.copyOf(result.whole().keySet()),
+              "rows", rows("all", result.whole()),
+              "subtasks", subtaskRows(result),
+              "charts", charts));
+    }
+    values.put("sections", sections);
+    return HtmlTemplate.render("report.html", values);
+  }
+
+  private List<String> notes() {
+    return List.of(
+        "%d layers, context %d, %s"
+            .formatted(
+                evaluation.subject().layers(),
+                evaluation.subject().context(),
+                evaluation.subject().architecture().model().dtype()),
+        "%.0f s".formatted(seconds));
+  }
+
+  private static List<List<String>> rows(String name, SequencedMap<String, Figures> figures) {
+    List<List<String>> rows = new ArrayList<>();
+    for (Metric metric : figures.firstEntry().getValue().byMetric().keySet()) {
+      List<String> row = new ArrayList<>(List.of(name, metric.toString()));
+      figures.values().forEach(head -> row.add(cell(head.of(metric))));
+      rows.add(row);
+    }
+    return rows;
+  }
+
+  private static List<List<String>> subtaskRows(TaskResult result) {
+    List<List<String>> rows = new ArrayList<>();
+    result.subtasks().forEach((name, figures) -> rows.addAll(rows(name, figures)));
+    return rows;
+  }
+
+  /** A metric over the layers that heads stand after, with standard errors. */
+  private XYChart byDepth(TaskResult result, Metric metric) {
+    List<String> heads = List.copyOf(result.whole().keySet());
+    double[] layers = heads.stream().mapToDouble(this::layer).toArray();
+    List<Estimate> estimates = heads.stream().map(head -> result.figure(head, metric)).toList();
+    XYChart chart =
+        Charts.chart(
+            result.spec().task() + ": " + metric, "after layer", metric.toString(), 560, 340);
+    chart.getStyler().setLegendVisible(false);
+    chart.getStyler().setXAxisMin(0.0);
+    chart.getStyler().setXAxisMax((double) evaluation.subject().layers());
+    XYSeries series =
+        chart.addSeries(
+            metric.toString(),
+            layers,
+            estimates.stream().mapToDouble(Estimate::value).toArray(),
+            estimates.stream()
+                .mapToDouble(e -> Double.isNaN(e.standardError()) ? 0 : e.standardError())
+                .toArray());
+    series.setMarker(SeriesMarkers.CIRCLE);
+    return chart;
+  }
+
+  private double layer(String head) {
+    return head.equals(Subject.FINAL)
+        ? evaluation.subject().layers()
+        : Integer.parseInt(head.substring(head.indexOf('_') + 1));
+  }
+}

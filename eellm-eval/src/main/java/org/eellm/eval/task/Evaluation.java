@@ -1,0 +1,80 @@
+package org.eellm.eval.task;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+import java.util.zip.CRC32C;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.eval.EvalProgress;
+import org.eellm.eval.Json;
+import org.eellm.eval.Subject;
+
+/**
+ * Puts tasks to a model and measures its answers.
+ *
+ * @param data folder of the data sets
+ * @param limit most items of each subtask
+ * @param exits layers of the exits that likelihoods are asked of, beside the final head
+ * @param decoding how answers are written
+ * @param seed of examples, and of answers that are drawn
+ * @param variant what beside the model's folder and number format decides its answers
+ * @param output folder; an evaluation that was stopped goes on there
+ */
+public record Evaluation(
+    Subject subject,
+    Path data,
+    OptionalInt limit,
+    List<Integer> exits,
+    DecodingSettings decoding,
+    long seed,
+    String variant,
+    Path output) {
+  /** Items that are asked together, so that what is lost by stopping is little. */
+  private static final int CHUNK = 16;
+
+  public Evaluation {
+    exits = List.copyOf(exits);
+  }
+
+  /**
+   * Does a task.
+   *
+   * @throws org.eellm.config.ConfigException if the output has outcomes of something else
+   */
+  public TaskResult run(TaskSpec spec, EvalProgress progress) {
+    List<Item> items = TaskItems.read(spec, data, limit, seed);
+    List<String> heads = Subject.heads(exits);
+    OutcomeFile<Outcome> file =
+        new OutcomeFile<>(
+            output.resolve("items").resolve(spec.task() + ".jsonl"),
+            question(spec, items),
+            Outcome.class);
+    TaskRun run = new TaskRun(subject, spec, heads, decoding, seed);
+    int done = file.outcomes().size();
+    while (done < items.size()) {
+      progress.report(spec.task(), done, items.size());
+      file.add(run.answer(items.subList(done, Math.min(done + CHUNK, items.size()))));
+      done = file.outcomes().size();
+    }
+    progress.report(spec.task(), done, items.size());
+    return TaskResult.of(spec, heads, file.outcomes());
+  }
+
+  private String question(TaskSpec spec, List<Item> items) {
+    Map<String, Object> all = new TreeMap<>();
+    all.put("model", subject.name());
+    all.put("dtype", subject.architecture().model().dtype());
+    all.put("task", spec);
+    CRC32C checksum = new CRC32C();
+    checksum.update(Json.line(items).getBytes(StandardCharsets.UTF_8));
+    all.put("items", checksum.getValue());
+    all.put("exits", exits);
+    all.put("decoding", decoding.toString());
+    all.put("seed", seed);
+    all.put("variant", variant);
+    return Json.line(all);
+  }
+}

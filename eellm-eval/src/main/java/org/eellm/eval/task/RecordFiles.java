@@ -1,0 +1,240 @@
+package org.eellm.eval.task;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.MappingIterator;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.csv.CsvMapper;
+import com.fasterxml.jackson.dataformat.csv.CsvParser;
+import com.fasterxml.jackson.dataformat.csv.CsvSchema;
+import dev.hardwood.InputFile;
+import dev.hardwood.reader.ParquetFileReader;
+import dev.hardwood.reader.RowReader;
+import dev.hardwood.row.PqList;
+import dev.hardwood.row.PqStruct;
+import dev.hardwood.row.StructAccessor;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.PathMatcher;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Objects;
+import java.util.SequencedMap;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.eellm.data.DataException;
+import org.eellm.data.corpus.Decompression;
+
+/**
+ * Records of data sets, whose kind their name tells: {@code .jsonl}, {@code .json} (an array),
+ * {@code .csv}, {@code .tsv}, {@code .parquet}, and any other name for text with a field a line;
+ * all but Parquet plain or with {@code .gz}, {@code .bz2}, {@code .xz} or {@code .zst}.
+ */
+public final class RecordFiles {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final TypeReference<LinkedHashMap<String, Object>> RECORD =
+      new TypeReference<>() {};
+  private static final Pattern COMPRESSED = Pattern.compile("\\.(gz|bz2|xz|zst)$");
+
+  private RecordFiles() {}
+
+  /**
+   * Reads records whole.
+   *
+   * @param columns names of the fields of a CSV or TSV file without a header, or of the lines that
+   *     make a record of a text file; empty where the files name their fields
+   * @return records in the files' order: strings, numbers, booleans, lists and maps by name
+   * @throws DataException if a file cannot be read or is not what its name says
+   */
+  public static List<SequencedMap<String, Object>> read(Path file, List<String> columns) {
+    String name = COMPRESSED.matcher(file.toString()).replaceFirst("");
+    String kind = name.substring(name.lastIndexOf('.') + 1);
+    try {
+      return switch (kind) {
+        case "jsonl" -> jsonLines(file);
+        case "json" -> jsonArray(file);
+        case "csv" -> separated(file, columns, ',');
+        case "tsv" -> separated(file, columns, '\t');
+        case "parquet" -> parquet(file);
+        default -> linesOfFields(file, columns);
+      };
+    } catch (JsonProcessingException e) {
+      throw new DataException(
+          "%s:%d: is no %s: %s"
+              .formatted(
+                  file,
+                  e.getLocation() == null ? 1 : e.getLocation().getLineNr(),
+                  kind,
+                  e.getOriginalMessage().lines().findFirst().orElse("")),
+          e);
+    } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
+      throw new DataException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
+    }
+  }
+
+  /** The lines of a text file, without their ends. */
+  public static List<String> lines(Path file) {
+    try (BufferedReader reader = reader(file)) {
+      return reader.readAllLines();
+    } catch (IOException e) {
+      throw new DataException("%s: cannot be read: %s".formatted(file, DataException.reason(e)), e);
+    }
+  }
+
+  /**
+   * Files in a folder, sorted.
+   *
+   * @param name a path within the folder, or a glob
+   * @throws DataException if there is none
+   */
+  public static List<Path> find(Path folder, String name) {
+    Path file = folder.resolve(name);
+    if (Files.isRegularFile(file)) {
+      return List.of(file);
+    }
+    if (!Files.isDirectory(folder)) {
+      throw new DataException(folder + ": is no folder; give the one with the data sets");
+    }
+    PathMatcher matcher = FileSystems.getDefault().getPathMatcher("glob:" + name);
+    try (Stream<Path> walk = Files.walk(folder)) {
+      List<Path> found =
+          walk.filter(Files::isRegularFile)
+              .filter(path -> matcher.matches(folder.relativize(path)))
+              .sorted()
+              .toList();
+      if (found.isEmpty()) {
+        throw new DataException(
+            "%s: there is no file %s; put the data set there".formatted(folder, name));
+      }
+      return found;
+    } catch (IOException e) {
+      throw new DataException(
+          "%s: cannot be listed: %s".formatted(folder, DataException.reason(e)), e);
+    }
+  }
+
+  private static BufferedReader reader(Path file) throws IOException {
+    return new BufferedReader(new InputStreamReader(open(file), StandardCharsets.UTF_8));
+  }
+
+  private static InputStream open(Path file) throws IOException {
+    return Decompression.of(file.toString(), Files.newInputStream(file));
+  }
+
+  private static List<SequencedMap<String, Object>> jsonLines(Path file) throws IOException {
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    try (BufferedReader reader = reader(file)) {
+      int number = 0;
+      for (String line : reader.lines().toList()) {
+        number++;
+        if (!line.isBlank()) {
+          records.add(record(JSON.readTree(line), file + ":" + number));
+        }
+      }
+    }
+    return records;
+  }
+
+  private static List<SequencedMap<String, Object>> jsonArray(Path file) throws IOException {
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    try (InputStream bytes = open(file)) {
+      for (JsonNode node : JSON.readTree(bytes)) {
+        records.add(record(node, file.toString()));
+      }
+    }
+    return records;
+  }
+
+  private static SequencedMap<String, Object> record(JsonNode node, String place) {
+    if (!node.isObject()) {
+      throw new DataException(place + ": is no JSON object; write a record as {\"field\": value}");
+    }
+    return JSON.convertValue(node, RECORD);
+  }
+
+  private static List<SequencedMap<String, Object>> separated(
+      Path file, List<String> columns, char separator) throws IOException {
+    CsvSchema schema =
+        columns.isEmpty()
+            ? CsvSchema.emptySchema().withHeader()
+            : CsvSchema.builder().addColumns(columns, CsvSchema.ColumnType.STRING).build();
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    try (InputStream bytes = open(file);
+        MappingIterator<LinkedHashMap<String, Object>> rows =
+            new CsvMapper()
+                .enable(CsvParser.Feature.SKIP_EMPTY_LINES)
+                .readerFor(RECORD)
+                .with(schema.withColumnSeparator(separator))
+                .readValues(bytes)) {
+      while (rows.hasNextValue()) {
+        records.add(rows.nextValue());
+      }
+    }
+    return records;
+  }
+
+  private static List<SequencedMap<String, Object>> linesOfFields(Path file, List<String> columns) {
+    if (columns.isEmpty()) {
+      throw new DataException(
+          file
+              + ": is text, whose lines have no names; name in columns the lines that make a"
+              + " record, or use .jsonl, .json, .csv, .tsv or .parquet");
+    }
+    List<String> lines = lines(file);
+    if (lines.size() % columns.size() != 0) {
+      throw new DataException(
+          "%s: has %d lines, which is no multiple of the %d that columns names"
+              .formatted(file, lines.size(), columns.size()));
+    }
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    for (int first = 0; first < lines.size(); first += columns.size()) {
+      SequencedMap<String, Object> fields = new LinkedHashMap<>();
+      for (int i = 0; i < columns.size(); i++) {
+        fields.put(columns.get(i), lines.get(first + i));
+      }
+      records.add(fields);
+    }
+    return records;
+  }
+
+  private static List<SequencedMap<String, Object>> parquet(Path file) throws IOException {
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    try (ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file));
+        RowReader rows = reader.rowReader()) {
+      while (rows.hasNext()) {
+        rows.next();
+        records.add(fields(rows));
+      }
+    }
+    return records;
+  }
+
+  private static SequencedMap<String, Object> fields(StructAccessor struct) {
+    SequencedMap<String, Object> fields = new LinkedHashMap<>();
+    for (int i = 0; i < struct.getFieldCount(); i++) {
+      if (!struct.isNull(i)) {
+        fields.put(struct.getFieldName(i), plain(struct.getValue(i)));
+      }
+    }
+    return fields;
+  }
+
+  private static Object plain(Object value) {
+    return switch (value) {
+      case PqStruct struct -> fields(struct);
+      case PqList list ->
+          list.values().stream().filter(Objects::nonNull).map(RecordFiles::plain).toList();
+      case byte[] bytes -> new String(bytes, StandardCharsets.UTF_8);
+      default -> value;
+    };
+  }
+}

@@ -1,0 +1,231 @@
+package org.eellm.eval.task;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.Random;
+import java.util.SequencedMap;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.eellm.data.corpus.Corpus;
+import org.eellm.data.corpus.TextCorpus;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.task.Item.Pair;
+import org.eellm.eval.task.Item.Question;
+import org.eellm.eval.task.TaskSpec.FewshotSampler;
+import org.eellm.eval.task.TaskSpec.OutputType;
+
+/** Makes a task's items of its records. */
+public final class TaskItems {
+  private final TaskSpec spec;
+  private final Path data;
+  private final long seed;
+
+  private TaskItems(TaskSpec spec, Path data, long seed) {
+    this.spec = spec;
+    this.data = data;
+    this.seed = seed;
+  }
+
+  /**
+   * Reads a task's items.
+   *
+   * @param data folder of the data sets
+   * @param limit most items of each subtask
+   * @param seed that examples are drawn with
+   * @throws org.eellm.data.DataException if the data set cannot be read
+   * @throws EvalException if a record has not what the task needs
+   */
+  public static List<Item> read(TaskSpec spec, Path data, OptionalInt limit, long seed) {
+    return new TaskItems(spec, data, seed).items(limit);
+  }
+
+  private List<Item> items(OptionalInt limit) {
+    List<SequencedMap<String, Object>> records = records();
+    List<SequencedMap<String, Object>> examples =
+        spec.numFewshot() == 0 || spec.fewshotFiles().isEmpty()
+            ? records
+            : records(spec.fewshotFiles(), Map.of());
+    boolean own = examples == records;
+    Map<String, Integer> counts = new HashMap<>();
+    List<Item> items = new ArrayList<>();
+    for (int i = 0; i < records.size(); i++) {
+      SequencedMap<String, Object> record = records.get(i);
+      String subtask = template("subtask", spec.subtask()).render(record);
+      if (limit.isPresent() && counts.merge(subtask, 1, Integer::sum) > limit.getAsInt()) {
+        continue;
+      }
+      String before = before(record, examples, own ? OptionalInt.of(i) : OptionalInt.empty());
+      items.add(new Item(items.size(), subtask, question(record, before)));
+    }
+    if (items.isEmpty()) {
+      throw new EvalException(
+          "%s: %s hold no record; check the data set".formatted(spec.task(), spec.files()));
+    }
+    return items;
+  }
+
+  private List<SequencedMap<String, Object>> records() {
+    return spec.outputType() == OutputType.LOGLIKELIHOOD_ROLLING
+        ? texts()
+        : records(spec.files(), spec.beside());
+  }
+
+  private List<SequencedMap<String, Object>> records(
+      List<String> names, Map<String, String> beside) {
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    for (String name : names) {
+      for (Path file : RecordFiles.find(data, name)) {
+        records.addAll(RecordFiles.read(file, spec.columns()));
+      }
+    }
+    beside.forEach((field, name) -> join(records, field, name));
+    for (SequencedMap<String, Object> record : records) {
+      spec.fields()
+          .forEach((field, text) -> record.put(field, template(field, text).render(record)));
+    }
+    return records;
+  }
+
+  private void join(List<SequencedMap<String, Object>> records, String field, String name) {
+    List<String> lines =
+        RecordFiles.find(data, name).stream()
+            .flatMap(file -> RecordFiles.lines(file).stream())
+            .toList();
+    if (lines.size() != records.size()) {
+      throw new EvalException(
+          "%s: beside: %s has %d lines, but there are %d records; they must be of the same data set"
+              .formatted(spec.task(), name, lines.size(), records.size()));
+    }
+    for (int i = 0; i < lines.size(); i++) {
+      records.get(i).put(field, lines.get(i));
+    }
+  }
+
+  /** The documents of text files, long ones in pieces. */
+  private List<SequencedMap<String, Object>> texts() {
+    List<String> inputs =
+        spec.files().stream()
+            .flatMap(name -> RecordFiles.find(data, name).stream())
+            .map(Path::toString)
+            .toList();
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    try (Corpus.Pass pass = TextCorpus.of(inputs, TextCorpus.Format.DEFAULT).open()) {
+      for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
+        records.add(new LinkedHashMap<>(Map.of("text", piece.get().text())));
+      }
+    }
+    return records;
+  }
+
+  private Template template(String key, String text) {
+    return new Template(text, spec.task() + ": " + key);
+  }
+
+  /** Description and examples of the same subtask, as they stand in front of a record's prompt. */
+  private String before(
+      SequencedMap<String, Object> record,
+      List<SequencedMap<String, Object>> examples,
+      OptionalInt self) {
+    StringBuilder text =
+        new StringBuilder(template("description", spec.description()).render(record));
+    if (spec.numFewshot() == 0) {
+      return text.toString();
+    }
+    String group = template("subtask", spec.subtask()).render(record);
+    List<Integer> others =
+        IntStream.range(0, examples.size())
+            .filter(i -> self.isEmpty() || self.getAsInt() != i)
+            .filter(i -> template("subtask", spec.subtask()).render(examples.get(i)).equals(group))
+            .boxed()
+            .collect(Collectors.toCollection(ArrayList::new));
+    if (others.size() < spec.numFewshot()) {
+      throw new EvalException(
+          "%s: num_fewshot: %d, but there are %d records to take examples from; use fewer"
+              .formatted(spec.task(), spec.numFewshot(), others.size()));
+    }
+    if (spec.fewshotSampler() == FewshotSampler.RANDOM) {
+      Collections.shuffle(others, new Random(31 * seed + self.orElse(0)));
+    }
+    List<Integer> chosen = others.subList(0, spec.numFewshot());
+    for (int example : chosen) {
+      text.append(solved(examples.get(example))).append(spec.fewshotDelimiter());
+    }
+    return text.toString();
+  }
+
+  /** A record with its right answer. */
+  private String solved(SequencedMap<String, Object> record) {
+    return switch (question(record, "")) {
+      case Question.Answer(Pair pair) -> pair.context() + pair.continuation();
+      case Question.Choice choice -> {
+        Pair pair = choice.pairs().get(choice.right());
+        yield pair.context() + pair.continuation();
+      }
+      case Question.Writing writing ->
+          writing.prompt() + spec.targetDelimiter() + writing.references().getFirst();
+      case Question.Rolling _ ->
+          throw new EvalException(spec.task() + ": num_fewshot: a whole text takes no examples");
+    };
+  }
+
+  private Question question(SequencedMap<String, Object> record, String before) {
+    String text = template("doc_to_text", spec.docToText()).render(record);
+    String target = template("doc_to_target", spec.docToTarget()).render(record);
+    return switch (spec.outputType()) {
+      case LOGLIKELIHOOD_ROLLING -> new Question.Rolling(text);
+      case LOGLIKELIHOOD ->
+          new Question.Answer(new Pair(before + text, spec.targetDelimiter() + target));
+      case MULTIPLE_CHOICE -> choice(record, before, text, target);
+      case GENERATE_UNTIL ->
+          new Question.Writing(
+              before + text,
+              spec.references().isEmpty()
+                  ? List.of(target)
+                  : template("references", spec.references()).list(record));
+    };
+  }
+
+  private Question choice(
+      SequencedMap<String, Object> record, String before, String text, String target) {
+    List<String> choices =
+        spec.docToChoice().size() == 1
+            ? template("doc_to_choice", spec.docToChoice().getFirst()).list(record)
+            : spec.docToChoice().stream()
+                .map(choice -> template("doc_to_choice", choice).render(record))
+                .toList();
+    if (spec.multipleInput()) {
+      List<Pair> pairs =
+          choices.stream()
+              .map(choice -> new Pair(before + choice, spec.targetDelimiter() + target))
+              .toList();
+      return new Question.Choice(pairs, choices, right(record, text, choices));
+    }
+    List<Pair> pairs =
+        choices.stream()
+            .map(choice -> new Pair(before + text, spec.targetDelimiter() + choice))
+            .toList();
+    return new Question.Choice(pairs, choices, right(record, target, choices));
+  }
+
+  private int right(SequencedMap<String, Object> record, String target, List<String> choices) {
+    if (!spec.choiceLabels().isEmpty()) {
+      List<String> labels = template("choice_labels", spec.choiceLabels()).list(record);
+      if (labels.contains(target)) {
+        return labels.indexOf(target);
+      }
+    } else if (choices.contains(target)) {
+      return choices.indexOf(target);
+    } else if (target.matches("\\d{1,4}") && Integer.parseInt(target) < choices.size()) {
+      return Integer.parseInt(target);
+    }
+    throw new EvalException(
+        "%s: the right answer '%s' is none of the choices, %s; check doc_to_target"
+            .formatted(spec.task(), target, choices));
+  }
+}

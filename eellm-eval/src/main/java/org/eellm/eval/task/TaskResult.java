@@ -1,0 +1,72 @@
+package org.eellm.eval.task;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Objects;
+import java.util.SequencedMap;
+import java.util.stream.Collectors;
+import org.eellm.eval.Estimate;
+import org.eellm.eval.Subject;
+import org.eellm.eval.task.TaskSpec.OutputType;
+
+/**
+ * What came of a task.
+ *
+ * @param items that were asked
+ * @param truncated of these, whose beginning was cut off to fit the context
+ * @param meanLayer at which written tokens left the model; not a number if none were written
+ * @param whole of all items, by the head's name; written answers have no head, and count as the
+ *     final one's
+ * @param subtasks of each group's items
+ */
+public record TaskResult(
+    TaskSpec spec,
+    int items,
+    int truncated,
+    double meanLayer,
+    SequencedMap<String, Figures> whole,
+    SequencedMap<String, SequencedMap<String, Figures>> subtasks) {
+
+  /** A head's figures. */
+  public record Figures(SequencedMap<Metric, Estimate> byMetric) {
+    /** One of the task's metrics. */
+    Estimate of(Metric metric) {
+      return Objects.requireNonNull(byMetric.get(metric), metric::toString);
+    }
+  }
+
+  /** A figure of all items, at one of the heads that were asked. */
+  public Estimate figure(String head, Metric metric) {
+    return Objects.requireNonNull(whole.get(head), head).of(metric);
+  }
+
+  static TaskResult of(TaskSpec spec, List<String> heads, List<Outcome> outcomes) {
+    List<String> asked =
+        spec.outputType() == OutputType.GENERATE_UNTIL ? List.of(Subject.FINAL) : heads;
+    SequencedMap<String, SequencedMap<String, Figures>> subtasks = new LinkedHashMap<>();
+    outcomes.stream()
+        .filter(outcome -> !outcome.subtask().isEmpty())
+        .collect(Collectors.groupingBy(Outcome::subtask, LinkedHashMap::new, Collectors.toList()))
+        .forEach((name, some) -> subtasks.put(name, figures(spec, asked, some)));
+    return new TaskResult(
+        spec,
+        outcomes.size(),
+        (int) outcomes.stream().filter(Outcome::truncated).count(),
+        outcomes.stream().mapToDouble(o -> o.tokens() * o.meanLayer()).sum()
+            / outcomes.stream().mapToInt(Outcome::tokens).sum(),
+        figures(spec, asked, outcomes),
+        Collections.unmodifiableSequencedMap(subtasks));
+  }
+
+  private static SequencedMap<String, Figures> figures(
+      TaskSpec spec, List<String> heads, List<Outcome> outcomes) {
+    SequencedMap<String, Figures> byHead = new LinkedHashMap<>();
+    for (String head : heads) {
+      SequencedMap<Metric, Estimate> byMetric = new LinkedHashMap<>();
+      spec.metrics().forEach(metric -> byMetric.put(metric, metric.estimate(outcomes, head)));
+      byHead.put(head, new Figures(Collections.unmodifiableSequencedMap(byMetric)));
+    }
+    return Collections.unmodifiableSequencedMap(byHead);
+  }
+}

@@ -1,0 +1,245 @@
+package org.eellm.eval.task;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ScoreListener;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TextStream;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.eval.Subject;
+import org.eellm.eval.Subject.Work;
+import org.eellm.eval.task.Item.Pair;
+import org.eellm.eval.task.Item.Question;
+import org.eellm.eval.task.Outcome.Score;
+
+/**
+ * Puts a task's items to a model.
+ *
+ * @param heads names of the heads that likelihoods are asked of
+ * @param decoding how answers are written
+ * @param seed of answers that are drawn
+ */
+public record TaskRun(
+    Subject subject, TaskSpec spec, List<String> heads, DecodingSettings decoding, long seed) {
+
+  /** A text, and the position from which it is the answer. */
+  private record Encoded(List<Integer> ids, int from, boolean truncated) {
+    /** The end of a text that is too long. */
+    static Encoded of(List<Integer> ids, int from, int context) {
+      int cut = Math.max(0, ids.size() - context);
+      return new Encoded(
+          ids.subList(cut, ids.size()), Math.clamp((long) from - cut, 1, context - 1), cut > 0);
+    }
+  }
+
+  /** Answers to some items; those that begin alike are computed once. */
+  public List<Outcome> answer(List<Item> items) {
+    if (spec.outputType() == TaskSpec.OutputType.GENERATE_UNTIL) {
+      return write(items);
+    }
+    List<List<Encoded>> texts = items.stream().map(this::texts).toList();
+    int most = texts.stream().mapToInt(List::size).max().orElse(0);
+    List<Work> works = new ArrayList<>();
+    for (int i = 0; i < most; i++) { // first answers first, so that the others find their prompts
+      for (List<Encoded> text : texts) {
+        if (i < text.size()) {
+          Encoded encoded = text.get(i);
+          works.add(
+              Work.silent(
+                  Request.score(encoded.ids(), encoded.from(), heads, ScoreListener.none())));
+        }
+      }
+    }
+    List<List<SequencedMap<String, Score>>> scores = new ArrayList<>();
+    texts.forEach(text -> scores.add(new ArrayList<>()));
+    List<Result> results = subject.run(works);
+    int next = 0;
+    for (int i = 0; i < most; i++) {
+      for (int item = 0; item < texts.size(); item++) {
+        if (i < texts.get(item).size()) {
+          scores.get(item).add(scores(results.get(next++)));
+        }
+      }
+    }
+    List<Outcome> outcomes = new ArrayList<>();
+    for (int i = 0; i < items.size(); i++) {
+      boolean truncated = texts.get(i).stream().anyMatch(Encoded::truncated);
+      outcomes.add(outcome(items.get(i), truncated, scores.get(i)));
+    }
+    return outcomes;
+  }
+
+  /** What each head says of a text. */
+  private SequencedMap<String, Score> scores(Result result) {
+    SequencedMap<String, Score> scores = new LinkedHashMap<>();
+    for (String head : heads) {
+      List<GeneratedToken> tokens =
+          result.tokens().stream().filter(token -> token.head().equals(head)).toList();
+      scores.put(
+          head,
+          new Score(
+              tokens.stream().mapToDouble(GeneratedToken::logProbability).sum(),
+              tokens.size(),
+              tokens.stream()
+                  .allMatch(token -> Math.exp(token.logProbability()) >= token.confidence())));
+    }
+    return scores;
+  }
+
+  private Outcome outcome(Item item, boolean truncated, List<SequencedMap<String, Score>> answers) {
+    boolean whole = item.question() instanceof Question.Rolling;
+    SequencedMap<String, List<Score>> byHead = new LinkedHashMap<>();
+    for (String head : heads) {
+      List<Score> scores = answers.stream().map(answer -> answer.get(head)).toList();
+      byHead.put(head, whole ? List.of(sum(scores)) : scores);
+    }
+    String text = item.question() instanceof Question.Rolling(String all) ? all : "";
+    return new Outcome(
+        item.index(),
+        item.subtask(),
+        truncated,
+        Collections.unmodifiableSequencedMap(byHead),
+        item.question() instanceof Question.Choice choice ? choice.right() : 0,
+        item.question() instanceof Question.Choice choice
+            ? choice.choices().stream().map(String::length).toList()
+            : List.of(),
+        (int) Arrays.stream(text.split("\\s+")).filter(word -> !word.isEmpty()).count(),
+        text.getBytes(StandardCharsets.UTF_8).length,
+        "",
+        List.of(),
+        0,
+        0);
+  }
+
+  private static Score sum(List<Score> scores) {
+    return new Score(
+        scores.stream().mapToDouble(Score::logLikelihood).sum(),
+        scores.stream().mapToInt(Score::tokens).sum(),
+        scores.stream().allMatch(Score::greedy));
+  }
+
+  private List<Encoded> texts(Item item) {
+    return switch (item.question()) {
+      case Question.Rolling(String text) -> windows(text);
+      case Question.Answer(Pair pair) -> List.of(encode(pair));
+      case Question.Choice choice -> choice.pairs().stream().map(this::encode).toList();
+      case Question.Writing _ -> throw new IllegalStateException("answers are written");
+    };
+  }
+
+  /** A blank at a prompt's end goes to the answer, where tokenizers have it. */
+  private Encoded encode(Pair pair) {
+    String context = pair.context().stripTrailing();
+    String continuation = pair.context().substring(context.length()) + pair.continuation();
+    List<Integer> ids = new ArrayList<>();
+    if (context.isEmpty()) {
+      ids.add(subject.prefix());
+      ids.addAll(subject.encode(continuation));
+      return Encoded.of(ids, 1, subject.context());
+    }
+    ids.addAll(subject.beginning());
+    ids.addAll(subject.encode(context + continuation));
+    int from = subject.beginning().size() + subject.encode(context).size();
+    return Encoded.of(ids, Math.min(from, ids.size() - 1), subject.context());
+  }
+
+  /** Each token once, behind at least one other; the last window has all that fits before it. */
+  private List<Encoded> windows(String text) {
+    List<Integer> ids = new ArrayList<>(List.of(subject.prefix()));
+    ids.addAll(subject.encode(text));
+    int most = subject.context() - 1; // new tokens of a window
+    List<Encoded> windows = new ArrayList<>();
+    for (int next = 1; next < ids.size(); next += most) {
+      int end = Math.min(next + most, ids.size());
+      int start = Math.max(0, end - subject.context());
+      windows.add(new Encoded(ids.subList(start, end), next - start, false));
+    }
+    return windows;
+  }
+
+  private List<Outcome> write(List<Item> items) {
+    int most = spec.maxGenToks();
+    int room = subject.context() - most;
+    if (room < 1) {
+      throw new ConfigException(
+          "%s: answers of %d tokens do not fit the model's context of %d; use --max-tokens"
+              .formatted(spec.task(), most, subject.context()));
+    }
+    Decoding how = decoding.decoding(subject.exits(), most, name -> "--" + name);
+    List<Writer> writers = new ArrayList<>();
+    List<Work> works = new ArrayList<>();
+    for (Item item : items) {
+      Question.Writing question = (Question.Writing) item.question();
+      List<Integer> ids = new ArrayList<>(subject.beginning());
+      ids.addAll(subject.encode(question.prompt()));
+      if (ids.isEmpty()) {
+        ids.add(subject.prefix());
+      }
+      List<Integer> prompt = ids.subList(Math.max(0, ids.size() - room), ids.size());
+      Writer writer = new Writer(subject.detokenizers().apply(prompt), spec.until());
+      writers.add(writer);
+      Sampler sampler =
+          spec.temperature() == 0
+              ? Sampler.greedy()
+              : new RandomSampler(spec.temperature(), 0, 1, 1, seed + item.index());
+      works.add(
+          new Work(new Request(prompt, most, subject.endTokens(), how, sampler), writer::accept));
+    }
+    List<Result> results = subject.run(works);
+    List<Outcome> outcomes = new ArrayList<>();
+    for (int i = 0; i < items.size(); i++) {
+      Item item = items.get(i);
+      Question.Writing question = (Question.Writing) item.question();
+      List<GeneratedToken> tokens = results.get(i).tokens();
+      boolean truncated =
+          subject.beginning().size() + subject.encode(question.prompt()).size() > room;
+      outcomes.add(
+          new Outcome(
+              item.index(),
+              item.subtask(),
+              truncated,
+              new LinkedHashMap<>(),
+              0,
+              List.of(),
+              0,
+              0,
+              writers.get(i).text(),
+              question.references(),
+              tokens.size(),
+              tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0)));
+    }
+    return outcomes;
+  }
+
+  /** Puts an answer's text together, up to where it is to end. */
+  private static final class Writer {
+    private final TextStream stream;
+    private final StringBuilder text = new StringBuilder();
+
+    Writer(Detokenizer detokenizer, List<String> stops) {
+      stream = new TextStream(detokenizer, stops);
+    }
+
+    Reaction accept(GeneratedToken token) {
+      text.append(stream.append(token.id()));
+      return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
+    }
+
+    String text() {
+      return text.append(stream.finish()).toString();
+    }
+  }
+}

@@ -1,0 +1,141 @@
+package org.eellm.serve;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.serve.json.Json;
+
+/** A reply in the making: its texts, and the JSON that they become. */
+final class Reply {
+  private final Shape shape;
+  private final TextRequest request;
+  private final ServedModel model;
+  private final String id;
+  private final long created = System.currentTimeMillis() / 1000;
+  private final long start;
+  private final List<Text> texts = new ArrayList<>();
+  private final Set<Integer> begun = new HashSet<>();
+
+  /**
+   * @param start {@link System#nanoTime} of the request
+   */
+  Reply(Shape shape, TextRequest request, ServedModel model, long start) {
+    this.shape = shape;
+    this.request = request;
+    this.model = model;
+    this.start = start;
+    id = shape.idPrefix() + UUID.randomUUID().toString().replace("-", "");
+    for (int i = 0; i < request.allChoices(); i++) {
+      texts.add(new Text(model.tokenizer(), request.promptOf(i), request.echo()));
+    }
+  }
+
+  Text text(int choice) {
+    return texts.get(choice);
+  }
+
+  /** All texts at once. */
+  ObjectNode whole() {
+    ObjectNode root = root(false);
+    ArrayNode choices = root.putArray("choices");
+    for (int i = 0; i < texts.size(); i++) {
+      Text text = texts.get(i);
+      ObjectNode choice = choices.addObject();
+      choice.put("index", i);
+      shape.putText(choice, text.content());
+      putDetails(choice, text.said(), text.tokens());
+      choice.put("finish_reason", text.finishReason());
+    }
+    root.set("usage", usage());
+    root.set("metrics", metrics());
+    return root;
+  }
+
+  /** A part of a text, with the tokens it came by. */
+  ObjectNode part(int index, String piece, List<Said> said, List<GeneratedToken> tokens) {
+    ObjectNode root = root(true);
+    ObjectNode choice = root.putArray("choices").addObject();
+    choice.put("index", index);
+    shape.putPiece(choice, piece, begun.add(index));
+    putDetails(choice, said, tokens);
+    choice.putNull("finish_reason");
+    if (request.streamUsage()) {
+      root.putNull("usage");
+    }
+    return root;
+  }
+
+  /**
+   * A text's last part.
+   *
+   * @param last whether all texts have ended, so that the metrics are known
+   */
+  ObjectNode end(int index, String piece, boolean last) {
+    ObjectNode root = part(index, piece, List.of(), List.of());
+    ((ObjectNode) root.path("choices").path(0))
+        .put("finish_reason", texts.get(index).finishReason());
+    if (last) {
+      root.set("metrics", metrics());
+    }
+    return root;
+  }
+
+  /** What a stream ends with, if it is asked for: how many tokens there were. */
+  ObjectNode usagePart() {
+    ObjectNode root = root(true);
+    root.putArray("choices");
+    root.set("usage", usage());
+    return root;
+  }
+
+  private ObjectNode root(boolean stream) {
+    ObjectNode root = Json.object();
+    root.put("id", id);
+    root.put("object", shape.object(stream));
+    root.put("created", created);
+    root.put("model", model.name());
+    return root;
+  }
+
+  private void putDetails(ObjectNode choice, List<Said> said, List<GeneratedToken> tokens) {
+    if (request.logProbabilities() && !said.isEmpty()) {
+      choice.set("logprobs", shape.logProbabilities(said, model.tokenizer()));
+    } else {
+      choice.putNull("logprobs");
+    }
+    if (request.perToken()) {
+      choice.set("early_exit", EarlyExitJson.tokens(tokens, model.tokenizer()));
+    }
+  }
+
+  private ObjectNode usage() {
+    int prompt = request.prompts().stream().mapToInt(List::size).sum();
+    int generated = texts.stream().mapToInt(text -> text.tokens().size()).sum();
+    int reused =
+        texts.stream()
+            .flatMap(text -> text.result().stream())
+            .mapToInt(result -> result.usage().reusedTokens())
+            .sum();
+    ObjectNode usage = Json.object();
+    usage.put("prompt_tokens", prompt);
+    usage.put("completion_tokens", generated);
+    usage.put("total_tokens", prompt + generated);
+    usage.putObject("prompt_tokens_details").put("cached_tokens", reused);
+    return usage;
+  }
+
+  ObjectNode metrics() {
+    List<Result> results = texts.stream().flatMap(text -> text.result().stream()).toList();
+    return EarlyExitJson.metrics(
+        texts.stream().flatMap(text -> text.tokens().stream()).toList(),
+        results,
+        model.layers(),
+        (System.nanoTime() - start) / 1e9);
+  }
+}

@@ -1,0 +1,467 @@
+package org.eellm.serve;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.LongFunction;
+import java.util.random.RandomGenerator;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.sample.Penalties;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.serve.chat.ChatMessage;
+import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
+
+/** Reads the bodies of {@code /v1/completions} and {@code /v1/chat/completions}. */
+final class RequestReader {
+  /** Continuations of one request, those of all its prompts together. */
+  static final int MAX_CHOICES = 128;
+
+  /** Most probable tokens that a request may ask for beside each token. */
+  static final int MAX_ALTERNATIVES = 20;
+
+  private static final int MAX_STOPS = 16;
+  private static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
+
+  /** Tokens of a completion that does not say, as OpenAI has it. */
+  private static final int COMPLETION_TOKENS = 16;
+
+  /** What tells the server who asks, or what to keep: nothing that changes the answer. */
+  private static final List<String> HARMLESS =
+      List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key");
+
+  private final ServedModel model;
+  private final Fields fields;
+
+  RequestReader(ServedModel model, Fields fields) {
+    this.model = model;
+    this.fields = fields;
+  }
+
+  /** The body of {@code /v1/completions}. */
+  TextRequest completion() {
+    requireModel();
+    List<List<Integer>> prompts = prompts();
+    boolean echo = fields.bool("echo").orElse(false);
+    Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
+    int room = room(prompts, "prompt");
+    Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
+    fields.refuse("suffix", "is not offered: models here continue texts, they do not fill gaps");
+    return finish(
+        prompts,
+        "prompt",
+        maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
+        alternatives.orElse(0),
+        alternatives.isPresent(),
+        echo,
+        List.of());
+  }
+
+  /** The body of {@code /v1/chat/completions}. */
+  TextRequest chat() {
+    requireModel();
+    List<ChatMessage> messages =
+        fields
+            .list("messages", RequestReader::message)
+            .orElseThrow(() -> ApiException.badField("messages", "is missing; give at least one"));
+    if (messages.isEmpty()) {
+      throw ApiException.badField("messages", "is empty; give at least one");
+    }
+    List<List<Integer>> prompts = List.of(model.template().encode(messages, model));
+    boolean logProbabilities = fields.bool("logprobs").orElse(false);
+    Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
+    if (alternatives.isPresent() && !logProbabilities) {
+      throw ApiException.badField("top_logprobs", "has no effect without logprobs: true");
+    }
+    int room = room(prompts, "messages");
+    Optional<Integer> newer = maxTokens("max_completion_tokens", 1, room);
+    Optional<Integer> older = maxTokens("max_tokens", 1, room);
+    if (newer.isPresent() && older.isPresent()) {
+      throw ApiException.badField("max_tokens", "has no effect beside max_completion_tokens");
+    }
+    for (String field : List.of("functions", "function_call", "parallel_tool_calls")) {
+      fields.refuse(field, NO_TOOLS);
+    }
+    requireText();
+    return finish(
+        prompts,
+        "messages",
+        newer.or(() -> older).orElse(Math.max(1, room)),
+        alternatives.orElse(0),
+        logProbabilities,
+        false,
+        model.template().stops());
+  }
+
+  private void requireModel() {
+    fields
+        .text("model")
+        .filter(name -> !name.equals(model.name()))
+        .ifPresent(
+            name -> {
+              throw ApiException.unknownModel(Fields.shown(name), model.name());
+            });
+  }
+
+  /** Fields that common clients send with the value that changes nothing; others are refused. */
+  private void requireNeutral(int choices) {
+    if (fields.integer("best_of", 1, MAX_CHOICES).orElse(choices) != choices) {
+      throw ApiException.badField(
+          "best_of", "is not offered; use n, and choose among the continuations");
+    }
+    if (!fields.bool("skip_special_tokens").orElse(true)) {
+      throw ApiException.badField(
+          "skip_special_tokens", "false is not offered: special tokens are no part of a text");
+    }
+    if (fields.get("tools").filter(tools -> !tools.isArray() || !tools.isEmpty()).isPresent()) {
+      throw ApiException.badField("tools", NO_TOOLS);
+    }
+    if (!fields.text("tool_choice").orElse("none").equals("none")) {
+      throw ApiException.badField("tool_choice", NO_TOOLS);
+    }
+  }
+
+  private void requireText() {
+    fields
+        .fields("response_format")
+        .ifPresent(
+            format -> {
+              String type = format.text("type").orElse("");
+              if (!type.equals("text")) {
+                throw ApiException.badField(
+                    "response_format.type",
+                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
+              }
+              format.requireNoOthers();
+            });
+  }
+
+  private static ChatMessage message(String name, JsonNode value) {
+    Fields message = Fields.of(name, value);
+    String role =
+        message.text("role").orElseThrow(() -> ApiException.badField(name + ".role", "is missing"));
+    if (!ChatMessage.ROLES.contains(role)) {
+      throw ApiException.badField(
+          name + ".role",
+          "'%s' is not offered; use one of %s"
+              .formatted(Fields.shown(role), String.join(", ", ChatMessage.ROLES)));
+    }
+    JsonNode content =
+        message
+            .get("content")
+            .orElseThrow(() -> ApiException.badField(name + ".content", "is missing"));
+    message.refuse("tool_calls", NO_TOOLS);
+    Optional<String> speaker = message.text("name");
+    message.requireNoOthers();
+    return new ChatMessage(role, content(name + ".content", content), speaker);
+  }
+
+  /** A text, or parts that are texts. */
+  private static String content(String name, JsonNode value) {
+    if (value.isTextual()) {
+      return value.textValue();
+    }
+    if (!value.isArray()) {
+      throw Fields.wrong(name, value, "a string, or a list of parts");
+    }
+    return String.join(
+        "",
+        Fields.items(
+            name,
+            value,
+            (partName, part) -> {
+              Fields inner = Fields.of(partName, part);
+              String type = inner.text("type").orElse("");
+              if (!type.equals("text")) {
+                throw ApiException.badField(
+                    partName + ".type",
+                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
+              }
+              String text =
+                  inner
+                      .text("text")
+                      .orElseThrow(() -> ApiException.badField(partName + ".text", "is missing"));
+              inner.requireNoOthers();
+              return text;
+            }));
+  }
+
+  /** What both bodies have. */
+  private TextRequest finish(
+      List<List<Integer>> prompts,
+      String promptParam,
+      int maxTokens,
+      int alternatives,
+      boolean logProbabilities,
+      boolean echo,
+      List<String> templateStops) {
+    int choices = fields.integer("n", 1, MAX_CHOICES).orElse(1);
+    if (prompts.size() * choices > MAX_CHOICES) {
+      throw ApiException.badField(
+          "n",
+          "%d continuations of %d prompts are more than the %d of one request; send several"
+              .formatted(choices, prompts.size(), MAX_CHOICES));
+    }
+    requireNeutral(choices);
+    Optional<Fields> earlyExit = fields.fields("early_exit");
+    boolean perToken = earlyExit.flatMap(inner -> inner.bool("per_token")).orElse(false);
+    Decoding decoding = decoding(earlyExit, Math.max(1, maxTokens));
+    List<String> stops = new ArrayList<>(stops());
+    stops.addAll(templateStops);
+    boolean stream = fields.bool("stream").orElse(false);
+    boolean streamUsage = streamUsage(stream);
+    Ends ends = Ends.read(fields, model, maxTokens, stops);
+    LongFunction<Sampler> sampler = sampler(ends);
+    long seed = fields.wholeNumber("seed").orElseGet(() -> RandomGenerator.getDefault().nextLong());
+    HARMLESS.forEach(fields::get);
+    fields.requireNoOthers();
+    return new TextRequest(
+        prompts,
+        promptParam,
+        choices,
+        maxTokens,
+        decoding,
+        sampler,
+        seed,
+        alternatives,
+        logProbabilities,
+        echo,
+        ends,
+        perToken,
+        stream,
+        streamUsage);
+  }
+
+  private boolean streamUsage(boolean stream) {
+    Optional<Fields> options = fields.fields("stream_options");
+    if (options.isPresent() && !stream) {
+      throw ApiException.badField("stream_options", "has no effect without stream: true");
+    }
+    boolean usage = options.flatMap(inner -> inner.bool("include_usage")).orElse(false);
+    options.ifPresent(Fields::requireNoOthers);
+    return usage;
+  }
+
+  /** {@code stop}: a text or a list of them. */
+  private List<String> stops() {
+    List<String> stops =
+        fields.get("stop").filter(JsonNode::isTextual).isPresent()
+            ? List.of(fields.text("stop").orElseThrow())
+            : fields.texts("stop").orElse(List.of());
+    return checkedStops(stops, "stop");
+  }
+
+  static List<String> checkedStops(List<String> stops, String param) {
+    if (stops.contains("")) {
+      throw ApiException.badField(param, "is empty; give the text at which to stop");
+    }
+    if (stops.size() > MAX_STOPS) {
+      throw ApiException.badField(
+          param, "%d texts are more than %d".formatted(stops.size(), MAX_STOPS));
+    }
+    return stops;
+  }
+
+  /** {@code prompt}: a text, a list of texts, ids, or a list of lists of ids. */
+  private List<List<Integer>> prompts() {
+    JsonNode prompt =
+        fields
+            .get("prompt")
+            .orElseThrow(
+                () -> ApiException.badField("prompt", "is missing; give a text or a list of ids"));
+    boolean single = prompt.isTextual() || prompt.isArray() && prompt.path(0).isNumber();
+    List<List<Integer>> prompts;
+    if (single) {
+      prompts = List.of(prompt("prompt", prompt));
+    } else if (prompt.isArray()) {
+      if (prompt.size() > MAX_CHOICES) {
+        throw ApiException.badField(
+            "prompt",
+            "%d prompts are more than the %d of one request; send several"
+                .formatted(prompt.size(), MAX_CHOICES));
+      }
+      prompts = Fields.items("prompt", prompt, this::prompt);
+    } else {
+      throw Fields.wrong("prompt", prompt, "a text, a list of texts, or a list of token ids");
+    }
+    if (prompts.isEmpty() || prompts.stream().anyMatch(List::isEmpty)) {
+      throw ApiException.badField("prompt", "is empty; give it at least one character or token");
+    }
+    return prompts;
+  }
+
+  private List<Integer> prompt(String name, JsonNode value) {
+    if (value.isTextual()) {
+      return model.prompt(value.textValue(), name);
+    }
+    if (!value.isArray()) {
+      throw Fields.wrong(name, value, "a text or a list of token ids");
+    }
+    if (value.size() > model.context()) {
+      throw ApiException.tooLong(
+          name,
+          "%d tokens do not fit the model's context of %d; shorten it"
+              .formatted(value.size(), model.context()));
+    }
+    int last = model.tokenizer().vocabSize() - 1;
+    return Fields.items(name, value, (itemName, id) -> Fields.integer(itemName, id, 0, last));
+  }
+
+  /** Tokens that may follow the longest prompt. */
+  private int room(List<List<Integer>> prompts, String param) {
+    int longest = prompts.stream().mapToInt(List::size).max().orElseThrow();
+    if (longest > model.context()) {
+      throw ApiException.tooLong(
+          param,
+          "%d tokens do not fit the model's context of %d; shorten it"
+              .formatted(longest, model.context()));
+    }
+    return model.context() - longest;
+  }
+
+  private Optional<Integer> maxTokens(String field, int least, int room) {
+    Optional<Integer> maxTokens = fields.integer(field, least, Integer.MAX_VALUE);
+    if (maxTokens.isEmpty() && room < 1 || maxTokens.isPresent() && maxTokens.get() > room) {
+      throw ApiException.tooLong(
+          field,
+          "%d do not fit the model's context of %d tokens beside a prompt of %d; use %s"
+              .formatted(
+                  maxTokens.orElse(1),
+                  model.context(),
+                  model.context() - room,
+                  room < 1 ? "a shorter prompt" : room + " or less, or a shorter prompt"));
+    }
+    return maxTokens;
+  }
+
+  /** The fields that say how tokens are drawn. */
+  private LongFunction<Sampler> sampler(Ends ends) {
+    double heat = fields.number("temperature", 0, 2).orElse(1.0);
+    int topK = Math.max(0, fields.integer("top_k", -1, Integer.MAX_VALUE).orElse(0));
+    double topP = fields.number("top_p", Double.MIN_VALUE, 1).orElse(1.0);
+    double minP = fields.number("min_p", 0, 1).orElse(0.0);
+    Penalties penalties =
+        new Penalties(
+            fields.number("repetition_penalty", 0.01, 100).orElse(1.0),
+            fields.number("presence_penalty", -2, 2).orElse(0.0),
+            fields.number("frequency_penalty", -2, 2).orElse(0.0));
+    Map<Integer, Double> bias = bias(fields, model);
+    return seed ->
+        new RandomSampler(heat, topK, topP, minP, penalties, bias, ends.minTokens(), seed);
+  }
+
+  private static Map<Integer, Double> bias(Fields fields, ServedModel model) {
+    Map<Integer, Double> bias = new HashMap<>();
+    fields
+        .get("logit_bias")
+        .ifPresent(
+            value -> {
+              String name = fields.name("logit_bias");
+              if (!value.isObject()) {
+                throw Fields.wrong(name, value, "an object of token ids and numbers");
+              }
+              value
+                  .properties()
+                  .forEach(
+                      entry ->
+                          bias.put(
+                              key(name, entry.getKey(), model.tokenizer().vocabSize() - 1),
+                              Fields.number(
+                                  name + "." + entry.getKey(), entry.getValue(), -100, 100)));
+            });
+    return bias;
+  }
+
+  private static int key(String name, String key, int last) {
+    if (!key.matches("[0-9]{1,9}") || Integer.parseInt(key) > last) {
+      throw ApiException.badField(
+          name, "'%s' is no token id; use 0..%d".formatted(Fields.shown(key), last));
+    }
+    return Integer.parseInt(key);
+  }
+
+  private Decoding decoding(Optional<Fields> earlyExit, int maxTokens) {
+    // One that asks only to be told of each token says nothing of how to decode.
+    Optional<DecodingSettings> own =
+        earlyExit.map(this::settings).filter(given -> !given.equals(DecodingSettings.NONE));
+    try {
+      return own.isEmpty()
+          ? model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name)
+          : own.get().decoding(model.exits(), maxTokens, RequestReader::param);
+    } catch (ConfigException e) {
+      throw own.isEmpty() ? e : wrongSetting(e);
+    }
+  }
+
+  /** The field of a setting of decoding. */
+  static String param(String setting) {
+    return "early_exit." + setting.replace('-', '_');
+  }
+
+  /** What a setting's message says, as the refusal of a field. */
+  private static ApiException wrongSetting(ConfigException e) {
+    String message = String.valueOf(e.getMessage());
+    int end = message.indexOf(' ');
+    String first = message.substring(0, end);
+    String param = first.endsWith(":") ? first.substring(0, first.length() - 1) : first;
+    return ApiException.badField(param, message.substring(end + 1));
+  }
+
+  private DecodingSettings settings(Fields fields) {
+    DecodingSettings settings =
+        new DecodingSettings(
+            fields.choice("mode", DecodingMode.values()),
+            fields.choice("policy", PolicyName.values()),
+            threshold(fields),
+            fields.number("threshold_decay", 0, Double.POSITIVE_INFINITY),
+            Optional.empty(),
+            fields.integer("patience", 1, Integer.MAX_VALUE),
+            fields
+                .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
+                .orElse(List.of()),
+            Optional.empty(),
+            fields.choice("draft_source", DraftSource.values()),
+            fields.integer("draft_exit", 1, Integer.MAX_VALUE),
+            fields.integer("draft_length", 1, DraftLength.MOST),
+            fields.number("draft_confidence", 0, 1));
+    fields.requireNoOthers();
+    return settings;
+  }
+
+  /** A number, or an object with one for each exit. */
+  private static Optional<ThresholdSetting> threshold(Fields fields) {
+    return fields
+        .get("threshold")
+        .map(
+            value -> {
+              String name = fields.name("threshold");
+              if (!value.isObject()) {
+                return new ThresholdSetting.Same(anyNumber(name, value));
+              }
+              Map<Integer, Double> byLayer = new HashMap<>();
+              value
+                  .properties()
+                  .forEach(
+                      entry ->
+                          byLayer.put(
+                              key(name, entry.getKey(), 999_999_999),
+                              anyNumber(name + "." + entry.getKey(), entry.getValue())));
+              return new ThresholdSetting.PerLayer(byLayer);
+            });
+  }
+
+  private static double anyNumber(String name, JsonNode value) {
+    return Fields.number(name, value, Double.NEGATIVE_INFINITY, Double.POSITIVE_INFINITY);
+  }
+}

@@ -1,0 +1,234 @@
+package org.eellm.serve;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.helidon.common.buffers.DataReader;
+import io.helidon.common.socket.SocketWriterException;
+import io.helidon.http.HeaderName;
+import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
+import io.helidon.http.HttpException;
+import io.helidon.webserver.CloseConnectionException;
+import io.helidon.webserver.http.FilterChain;
+import io.helidon.webserver.http.Handler;
+import io.helidon.webserver.http.HttpRouting;
+import io.helidon.webserver.http.RoutingRequest;
+import io.helidon.webserver.http.RoutingResponse;
+import io.helidon.webserver.http.ServerRequest;
+import io.helidon.webserver.http.ServerResponse;
+import io.helidon.webserver.staticcontent.ClasspathHandlerConfig;
+import io.helidon.webserver.staticcontent.StaticContentFeature;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.util.Map;
+import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
+import org.eellm.serve.json.Json;
+
+/** The server's paths, and what happens at each. */
+final class Routes {
+  /** With what may have slashes in it. */
+  private static final String MODEL_PATH = "/v1/models/{+name}";
+
+  private static final HeaderName ALLOW = HeaderNames.create("Allow");
+
+  private static final Map<String, String> ALLOWED =
+      Map.of(
+          "/health",
+          "GET",
+          "/metrics",
+          "GET",
+          "/v1/models",
+          "GET",
+          MODEL_PATH,
+          "GET",
+          "/v1/completions",
+          "POST",
+          "/v1/chat/completions",
+          "POST",
+          "/api",
+          "PUT");
+
+  private final ServerOptions options;
+  private final Metrics metrics;
+  private final Sockets sockets;
+  private final Lifecycle lifecycle;
+  private final RequestBody body;
+
+  Routes(ServerOptions options, Metrics metrics, Sockets sockets, Lifecycle lifecycle) {
+    this.options = options;
+    this.metrics = metrics;
+    this.sockets = sockets;
+    this.lifecycle = lifecycle;
+    body = new RequestBody(options, sockets);
+  }
+
+  /** Tells the web server who takes what. */
+  void addTo(HttpRouting.Builder routing) {
+    routing.addFilter(this::count);
+    routing.addFilter(this::authorize);
+    routing.get("/health", this::health);
+    routing.get("/metrics", this::metrics);
+    routing.get("/v1/models", this::models);
+    routing.get(MODEL_PATH, this::modelNamed);
+    routing.post("/v1/completions", counted((req, res) -> texts(req, res, Shape.COMPLETION)));
+    routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, Shape.CHAT)));
+    routing.put("/api", counted(this::megatron));
+    ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
+    routing.register(
+        "/",
+        StaticContentFeature.createService(
+            ClasspathHandlerConfig.builder()
+                .location("/org/eellm/serve/page")
+                .welcome("index.html")
+                .build()));
+    routing.any(
+        (req, res) -> {
+          throw ApiException.refused(
+              404,
+              "unknown_path",
+              "there is no %s %s here; see docs/serving.md for the paths"
+                  .formatted(req.prologue().method().text(), Fields.shown(req.path().path())));
+        });
+    routing.error(ApiException.class, (req, res, e) -> Responses.send(res, e));
+    routing.error(
+        HttpException.class, (req, res, e) -> Responses.send(res, Responses.ofHelidon(e)));
+    routing.error(
+        CloseConnectionException.class,
+        (req, res, e) -> {
+          throw e;
+        });
+    routing.error(Throwable.class, (req, res, e) -> Responses.fail(res, e));
+  }
+
+  private static Handler refuseMethod(String allowed) {
+    return (req, res) -> {
+      res.header(ALLOW, allowed);
+      throw ApiException.refused(
+          405,
+          "method_not_allowed",
+          "%s takes %s, not %s"
+              .formatted(Fields.shown(req.path().path()), allowed, req.prologue().method().text()));
+    };
+  }
+
+  private void count(FilterChain chain, RoutingRequest request, RoutingResponse response) {
+    chain.proceed();
+    metrics.answered(
+        request.matchingPattern().filter(known -> !known.isEmpty()).orElse("other"),
+        response.status().code());
+    // Helidon says that it closes, and goes on reading.
+    if (request.headers().containsToken(HeaderValues.CONNECTION_CLOSE)
+        || response.headers().containsToken(HeaderValues.CONNECTION_CLOSE)) {
+      throw new CloseConnectionException("the connection ends with this answer");
+    }
+  }
+
+  /** Everything but health and the page itself needs the key. */
+  private void authorize(FilterChain chain, RoutingRequest request, RoutingResponse response) {
+    String path = request.path().path();
+    boolean guarded = path.startsWith("/v1") || path.equals("/api") || path.equals("/metrics");
+    if (guarded && options.apiKey().isPresent()) {
+      String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
+      byte[] wanted = ("Bearer " + options.apiKey().get()).getBytes(StandardCharsets.UTF_8);
+      if (!MessageDigest.isEqual(wanted, given.getBytes(StandardCharsets.UTF_8))) {
+        response.header("WWW-Authenticate", "Bearer");
+        Responses.send(
+            response,
+            ApiException.refused(
+                401,
+                "invalid_api_key",
+                "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
+        return;
+      }
+    }
+    chain.proceed();
+  }
+
+  private void health(ServerRequest request, ServerResponse response) {
+    String state = lifecycle.state();
+    response.status(state.equals("ok") ? 200 : 503);
+    Responses.send(response, Json.object().put("status", state));
+  }
+
+  private void metrics(ServerRequest request, ServerResponse response) {
+    response.header(HeaderNames.CONTENT_TYPE, Metrics.CONTENT_TYPE);
+    response.send(metrics.text());
+  }
+
+  private void models(ServerRequest request, ServerResponse response) {
+    ObjectNode root = Json.object();
+    root.put("object", "list");
+    root.putArray("data").add(describe(lifecycle.ready().model()));
+    Responses.send(response, root);
+  }
+
+  private void modelNamed(ServerRequest request, ServerResponse response) {
+    ServedModel model = lifecycle.ready().model();
+    String name = request.path().pathParameters().get("name");
+    if (!name.equals(model.name())) {
+      throw ApiException.unknownModel(Fields.shown(name), model.name());
+    }
+    Responses.send(response, describe(model));
+  }
+
+  private static ObjectNode describe(ServedModel model) {
+    ObjectNode root = Json.object();
+    root.put("id", model.name());
+    root.put("object", "model");
+    root.put("created", model.created());
+    root.put("owned_by", "eellm");
+    root.put("max_model_len", model.context());
+    ObjectNode earlyExit = root.putObject("early_exit");
+    earlyExit.put("layers", model.layers());
+    var exits = earlyExit.putArray("exits");
+    model.exits().forEach(exits::add);
+    return root;
+  }
+
+  private void texts(ServerRequest request, ServerResponse response, Shape shape) {
+    TextService ready = lifecycle.ready();
+    RequestReader reader = new RequestReader(ready.model(), new Fields(body.read(request), ""));
+    TextRequest texts = shape == Shape.CHAT ? reader.chat() : reader.completion();
+    Exchange exchange = exchange();
+    if (texts.stream()) {
+      ready.stream(texts, shape, exchange, parts -> Responses.stream(response, parts));
+    } else {
+      Responses.send(response, ready.answer(texts, shape, exchange).whole());
+    }
+  }
+
+  private void megatron(ServerRequest request, ServerResponse response) {
+    TextService ready = lifecycle.ready();
+    TextRequest texts = MegatronApi.read(new Fields(body.read(request), ""), ready.model());
+    Exchange exchange = exchange();
+    Reply reply = ready.answer(texts, Shape.COMPLETION, exchange);
+    double seconds = (System.nanoTime() - exchange.start()) / 1e9;
+    Responses.send(response, MegatronApi.write(texts, reply, ready.model(), seconds));
+  }
+
+  /** Counts a handler's requests in work, and clients that have gone amid one. */
+  private Handler counted(Handler handler) {
+    return (request, response) -> {
+      lifecycle.begin();
+      try {
+        handler.handle(request, response);
+      } catch (Exchange.Gone
+          | UncheckedIOException
+          | CloseConnectionException
+          | SocketWriterException
+          | DataReader.InsufficientDataAvailableException e) {
+        metrics.disconnected();
+        throw new CloseConnectionException(Responses.firstLine(e), e);
+      } finally {
+        lifecycle.end();
+      }
+    };
+  }
+
+  /** A request whose body has been read: from here on its time counts. */
+  private Exchange exchange() {
+    return new Exchange(
+        System.nanoTime(), options.requestTimeout(), sockets.watch(), lifecycle::aborted);
+  }
+}

@@ -1,0 +1,118 @@
+package org.eellm.serve;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.eellm.config.Architecture;
+import org.eellm.data.tokenizer.StreamingDecoder;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.Engine;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.serve.chat.ChatTemplate;
+import org.eellm.serve.json.ApiException;
+
+/**
+ * What is served.
+ *
+ * @param name what requests call the model
+ * @param endTokens ids that end a text
+ * @param template puts messages into a text
+ * @param defaults how texts are decoded if a request does not say
+ * @param created when the model was made, in seconds since 1970
+ * @param longestToken UTF-8 bytes of the vocabulary's longest token
+ */
+public record ServedModel(
+    String name,
+    Architecture architecture,
+    Engine engine,
+    Tokenizer tokenizer,
+    Set<Integer> endTokens,
+    ChatTemplate template,
+    DecodingSettings defaults,
+    long created,
+    int longestToken) {
+
+  public ServedModel {
+    endTokens = Set.copyOf(endTokens);
+  }
+
+  /** With what follows from the others. */
+  public ServedModel(
+      String name,
+      Architecture architecture,
+      Engine engine,
+      Tokenizer tokenizer,
+      Set<Integer> endTokens,
+      ChatTemplate template,
+      DecodingSettings defaults) {
+    this(
+        name,
+        architecture,
+        engine,
+        tokenizer,
+        endTokens,
+        template,
+        defaults,
+        System.currentTimeMillis() / 1000,
+        IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1));
+  }
+
+  /** Tokens that a text and its continuation may have together. */
+  int context() {
+    return architecture.model().maxPositions();
+  }
+
+  int layers() {
+    return architecture.model().numLayers();
+  }
+
+  /** Layers of the exits, from 1. */
+  List<Integer> exits() {
+    return architecture.exits().layers();
+  }
+
+  /**
+   * The ids that the model continues a text from; may be none for the empty text.
+   *
+   * @param param the request's field, for messages
+   * @throws ApiException if the text is so long that it cannot fit the context
+   */
+  List<Integer> prompt(String text, String param) {
+    List<Integer> ids = new ArrayList<>();
+    tokenizer.beginningOfSequence().ifPresent(ids::add);
+    ids.addAll(encode(text, param));
+    return ids;
+  }
+
+  /** The ids of a text, with nothing in front. */
+  public List<Integer> encode(String text, String param) {
+    // Encoding takes time, which a text that cannot fit whatever its tokens are does not get.
+    if (text.length() > (long) context() * longestToken) {
+      throw ApiException.tooLong(
+          param,
+          "a text of %d characters does not fit the model's context of %d tokens; shorten it"
+              .formatted(text.length(), context()));
+    }
+    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+  }
+
+  /** Turns tokens that follow a prompt into text. */
+  Detokenizer detokenizer(List<Integer> prompt) {
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        return decoder.append(id);
+      }
+
+      @Override
+      public String finish() {
+        return decoder.finish();
+      }
+    };
+  }
+}

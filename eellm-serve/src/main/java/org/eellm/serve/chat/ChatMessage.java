@@ -1,0 +1,15 @@
+package org.eellm.serve.chat;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What somebody said in a chat.
+ *
+ * @param role one of {@link #ROLES}
+ * @param name of who said it, if there are several
+ */
+public record ChatMessage(String role, String content, Optional<String> name) {
+  /** Who may speak. */
+  public static final List<String> ROLES = List.of("system", "developer", "user", "assistant");
+}

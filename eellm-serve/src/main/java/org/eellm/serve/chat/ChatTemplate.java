@@ -1,0 +1,348 @@
+package org.eellm.serve.chat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.hubspot.jinjava.Jinjava;
+import com.hubspot.jinjava.JinjavaConfig;
+import com.hubspot.jinjava.interpret.RenderResult;
+import com.hubspot.jinjava.interpret.TemplateError;
+import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.ZonedDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.serve.ServeException;
+import org.eellm.serve.ServedModel;
+import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
+
+/**
+ * Puts a chat's messages into the text that a model was tuned with: a Jinja template beside the
+ * tokenizer, as Hugging Face has it. What is said stays literal: the name of a special token in a
+ * message becomes the tokens of its letters.
+ */
+public final class ChatTemplate {
+  /** A dialogue as any model can continue it. */
+  private static final String PLAIN =
+      """
+      {{ bos_token }}{% for message in messages %}\
+      {% if message.role == 'user' %}User: {{ message.content }}
+      {% elif message.role == 'assistant' %}Assistant: {{ message.content }}
+      {% else %}{{ message.content }}
+
+      {% endif %}{% endfor %}Assistant:\
+      """;
+
+  private static final List<String> PLAIN_STOPS = List.of("\nUser:", "\nAssistant:");
+
+  /** Stand around a special token's place in a list, where somebody said its name. */
+  private static final char QUOTE_BEGIN = '\uFDD0';
+
+  private static final char QUOTE_END = '\uFDD1';
+  private static final Pattern QUOTED = Pattern.compile(QUOTE_BEGIN + "([0-9]+)" + QUOTE_END);
+
+  private static final List<ChatMessage> SAMPLE =
+      List.of(
+          new ChatMessage("user", "Hello", Optional.empty()),
+          new ChatMessage("assistant", "Hello!", Optional.empty()),
+          new ChatMessage("user", "How are you?", Optional.empty()));
+
+  private final String origin;
+  private final String template;
+  private final List<String> stops;
+  private final String beginningOfSequence;
+  private final String endOfSequence;
+  private final List<Integer> specialIds = new ArrayList<>();
+  private final List<String> specialNames = new ArrayList<>();
+  private final Optional<Pattern> specials;
+  private final Optional<String> refusal;
+  private final Jinjava jinja = new Jinjava(config());
+
+  private ChatTemplate(
+      String origin,
+      String template,
+      List<String> stops,
+      String beginningOfSequence,
+      String endOfSequence,
+      Tokenizer tokenizer) {
+    this.origin = origin;
+    this.template = JinjaSource.withoutWhitespaceControl(template);
+    this.stops = stops;
+    this.beginningOfSequence = beginningOfSequence;
+    this.endOfSequence = endOfSequence;
+    for (int id = 0; id < tokenizer.vocabSize(); id++) {
+      if (tokenizer.byteLength(id) == 0 && !tokenizer.piece(id).isEmpty()) {
+        specialIds.add(id);
+        specialNames.add(tokenizer.piece(id));
+      }
+    }
+    specials =
+        specialNames.isEmpty()
+            ? Optional.empty()
+            : Optional.of(
+                Pattern.compile(
+                    specialNames.stream()
+                        .sorted(Comparator.comparingInt(String::length).reversed())
+                        .map(Pattern::quote)
+                        .collect(Collectors.joining("|"))));
+    register(jinja, "raise_exception", "raise", String.class);
+    register(jinja, "strftime_now", "now", String.class);
+    refusal = trial();
+  }
+
+  private static JinjavaConfig config() {
+    return JinjavaConfig.newBuilder()
+        .withNestedInterpretationEnabled(false) // what is said is no template
+        .withElResolver(new PythonMethods())
+        .build();
+  }
+
+  private static void register(Jinjava jinja, String name, String method, Class<?>... types) {
+    jinja
+        .getGlobalContext()
+        .registerFunction(new ELFunctionDefinition("", name, ChatTemplate.class, method, types));
+  }
+
+  /**
+   * Reads a model folder's template: {@code chat_template.jinja}, or {@code chat_template} in
+   * {@code tokenizer_config.json}, where of several the one called {@code default} is taken.
+   * Without any, a chat becomes a plain dialogue of {@code User:} and {@code Assistant:}.
+   *
+   * @throws ServeException if a file cannot be read
+   */
+  public static ChatTemplate read(Path folder, Tokenizer tokenizer) {
+    Path file = folder.resolve("chat_template.jinja");
+    Path config = folder.resolve("tokenizer_config.json");
+    try {
+      JsonNode root =
+          Files.exists(config)
+              ? new ObjectMapper().readTree(Files.readString(config))
+              : new ObjectMapper().readTree(tokenizer.configuration());
+      Optional<String> found =
+          Files.exists(file) ? Optional.of(Files.readString(file)) : template(root);
+      return new ChatTemplate(
+          found.isEmpty()
+              ? "plain dialogue, for the model has no chat template"
+              : Files.exists(file) ? file.toString() : place(folder, config),
+          found.orElse(PLAIN),
+          found.isEmpty() ? PLAIN_STOPS : List.of(),
+          token(
+              root.path("bos_token"), tokenizer.beginningOfSequence().stream().boxed(), tokenizer),
+          token(root.path("eos_token"), Stream.of(tokenizer.endOfDocument()), tokenizer),
+          tokenizer);
+    } catch (IOException e) {
+      throw new ServeException(
+          "%s: the chat template cannot be read: %s".formatted(folder, e.getMessage()), e);
+    }
+  }
+
+  /** Where the tokenizer's configuration is: beside it, or in the model's one file. */
+  private static String place(Path folder, Path config) {
+    return (Files.isRegularFile(folder) ? folder : config).toString();
+  }
+
+  /** A template of this text. */
+  static ChatTemplate of(
+      String template, String beginningOfSequence, String endOfSequence, Tokenizer tokenizer) {
+    return new ChatTemplate(
+        "text", template, List.of(), beginningOfSequence, endOfSequence, tokenizer);
+  }
+
+  private static Optional<String> template(JsonNode root) {
+    JsonNode template = root.path("chat_template");
+    if (template.isTextual()) {
+      return Optional.of(template.textValue());
+    }
+    for (JsonNode named : template) {
+      if (named.path("name").asText().equals("default")) {
+        return Optional.of(named.path("template").asText());
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** A token's name: a string, or an object with its {@code content}. */
+  private static String token(JsonNode node, Stream<Integer> otherwise, Tokenizer tokenizer) {
+    if (node.isTextual()) {
+      return node.textValue();
+    }
+    return node.path("content").isTextual()
+        ? node.path("content").textValue()
+        : otherwise.map(tokenizer::piece).findFirst().orElse("");
+  }
+
+  /** Where it is from, and whether it can be rendered; for the log. */
+  public String description() {
+    return refusal.map(reason -> origin + " (refused: " + reason + ")").orElse(origin);
+  }
+
+  /** Texts that end an answer. */
+  public List<String> stops() {
+    return stops;
+  }
+
+  private Optional<String> trial() {
+    // Jinjava leaves out filters that it does not know.
+    for (String filter : JinjaSource.filters(template)) {
+      if (jinja.getGlobalContext().getFilter(filter) == null) {
+        return Optional.of("the filter '" + filter + "' is unknown");
+      }
+    }
+    try {
+      render(SAMPLE);
+      return Optional.empty();
+    } catch (ApiException e) {
+      return Optional.of(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /**
+   * The ids that the model continues with an answer.
+   *
+   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   */
+  public List<Integer> encode(List<ChatMessage> messages, ServedModel model) {
+    if (refusal.isPresent()) {
+      throw ApiException.refused(
+          501,
+          "chat_template",
+          "this model's chat template cannot be rendered here (%s); use /v1/completions"
+              .formatted(refusal.get()));
+    }
+    List<ChatMessage> quoted = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      String name = "messages[%d].content".formatted(quoted.size());
+      quoted.add(new ChatMessage(message.role(), quote(message.content(), name), message.name()));
+    }
+    String text = render(quoted);
+    List<Integer> ids = new ArrayList<>();
+    int done = 0;
+    if (specials.isPresent()) {
+      Matcher special = specials.get().matcher(text);
+      while (special.find()) {
+        ids.addAll(literal(text.substring(done, special.start()), model));
+        ids.add(specialIds.get(specialNames.indexOf(special.group())));
+        done = special.end();
+      }
+    }
+    ids.addAll(literal(text.substring(done), model));
+    if (ids.isEmpty()) {
+      throw ApiException.badField("messages", "become an empty text; say something");
+    }
+    return ids;
+  }
+
+  /** Puts a place in the list of special tokens where somebody said one's name. */
+  private String quote(String content, String name) {
+    if (content.indexOf(QUOTE_BEGIN) >= 0 || content.indexOf(QUOTE_END) >= 0) {
+      throw ApiException.badField(name, "has U+FDD0 or U+FDD1, which are no characters");
+    }
+    return specials
+        .map(
+            pattern ->
+                pattern
+                    .matcher(content)
+                    .replaceAll(
+                        found ->
+                            "" + QUOTE_BEGIN + specialNames.indexOf(found.group()) + QUOTE_END))
+        .orElse(content);
+  }
+
+  private List<Integer> literal(String quoted, ServedModel model) {
+    String text =
+        QUOTED
+            .matcher(quoted)
+            .replaceAll(
+                found ->
+                    Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
+    return text.isEmpty() ? List.of() : model.encode(text, "messages");
+  }
+
+  /**
+   * The messages as a text.
+   *
+   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   */
+  String render(List<ChatMessage> messages) {
+    List<Map<String, Object>> asMaps = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      Map<String, Object> map = new LinkedHashMap<>();
+      map.put("role", message.role());
+      map.put("content", message.content());
+      message.name().ifPresent(name -> map.put("name", name));
+      asMaps.add(map);
+    }
+    Map<String, Object> context = new HashMap<>();
+    context.put("messages", asMaps);
+    context.put("bos_token", beginningOfSequence);
+    context.put("eos_token", endOfSequence);
+    context.put("add_generation_prompt", true);
+    RenderResult result = jinja.renderForResult(template, context);
+    for (TemplateError error : result.getErrors()) {
+      throw raised(error.getException())
+          .map(message -> ApiException.badField("messages", message))
+          .orElseGet(
+              () ->
+                  ApiException.refused(
+                      501,
+                      "chat_template",
+                      "line %d: %s"
+                          .formatted(
+                              error.getLineno(),
+                              Fields.shown(String.valueOf(error.getMessage())))));
+    }
+    return result.getOutput();
+  }
+
+  private static Optional<String> raised(Throwable error) {
+    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+      if (cause instanceof Raised) {
+        return Optional.of(String.valueOf(cause.getMessage()));
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** What a template itself says of messages that it does not take. */
+  private static final class Raised extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    Raised(String message) {
+      super(message);
+    }
+  }
+
+  /** For templates: {@code raise_exception(message)}. */
+  public static String raise(String message) {
+    throw new Raised(message);
+  }
+
+  /**
+   * For templates: {@code strftime_now(format)}, of whose letters days, months and years are known.
+   */
+  public static String now(String format) {
+    String pattern =
+        format
+            .replace("%d", "dd")
+            .replace("%b", "MMM")
+            .replace("%B", "MMMM")
+            .replace("%m", "MM")
+            .replace("%Y", "yyyy")
+            .replace("%y", "yy");
+    return DateTimeFormatter.ofPattern(pattern, Locale.ENGLISH).format(ZonedDateTime.now());
+  }
+}

@@ -1,0 +1,75 @@
+package org.eellm.serve.json;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+
+/** JSON as the server reads and writes it: bodies are UTF-8, one object, each key once. */
+public final class Json {
+  private static final JsonMapper MAPPER =
+      JsonMapper.builder(
+              JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
+  private Json() {}
+
+  public static ObjectNode object() {
+    return MAPPER.createObjectNode();
+  }
+
+  /**
+   * Reads a request's body.
+   *
+   * @throws ApiException if it is no JSON object
+   */
+  public static ObjectNode read(byte[] body) {
+    JsonNode root;
+    try {
+      root = MAPPER.readTree(body);
+    } catch (JsonProcessingException e) {
+      String where =
+          e.getLocation() == null
+              ? ""
+              : " (line %d, column %d)"
+                  .formatted(e.getLocation().getLineNr(), e.getLocation().getColumnNr());
+      throw ApiException.refused(
+          400,
+          "invalid_json",
+          "the body is no JSON: %s%s; send one object, as in {\"prompt\": \"Hello\"}"
+              .formatted(e.getOriginalMessage().lines().findFirst().orElse(""), where));
+    } catch (IOException e) { // malformed UTF-8
+      throw ApiException.refused(
+          400, "invalid_json", "the body is no UTF-8 text; send JSON in UTF-8");
+    }
+    if (root instanceof ObjectNode object) {
+      return object;
+    }
+    throw ApiException.refused(
+        400, "invalid_json", "the body is no JSON object; send one, as in {\"prompt\": \"Hello\"}");
+  }
+
+  public static byte[] bytes(JsonNode node) {
+    try {
+      return MAPPER.writeValueAsBytes(node);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException("a tree cannot be written as JSON", e);
+    }
+  }
+
+  /** An error in OpenAI's shape. */
+  public static ObjectNode error(ApiException e) {
+    ObjectNode root = object();
+    ObjectNode error = root.putObject("error");
+    error.put("message", e.getMessage());
+    error.put("type", e.type());
+    e.param().ifPresentOrElse(param -> error.put("param", param), () -> error.putNull("param"));
+    e.code().ifPresentOrElse(code -> error.put("code", code), () -> error.putNull("code"));
+    return root;
+  }
+}

@@ -1,0 +1,163 @@
+package org.eellm.serve;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.langchain4j.exception.InvalidRequestException;
+import dev.langchain4j.exception.ModelNotFoundException;
+import dev.langchain4j.model.chat.response.ChatResponse;
+import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
+import dev.langchain4j.model.openai.OpenAiChatModel;
+import dev.langchain4j.model.openai.OpenAiChatModel.OpenAiChatModelBuilder;
+import dev.langchain4j.model.openai.OpenAiLanguageModel;
+import dev.langchain4j.model.openai.OpenAiStreamingChatModel;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.eellm.serve.json.Json;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Clients that were written for OpenAI's own server. */
+@ExtendWith(OneThread.class)
+final class ClientsTest {
+  private static final Map<String, Object> FULL = Map.of("early_exit", Map.of("mode", "full"));
+  private static final String DIALOGUE = "User: the cat\nAssistant:";
+
+  @TempDir private static Path folder;
+  private static TestServer server;
+
+  @BeforeAll
+  static void start() {
+    server = TestServer.start(folder);
+  }
+
+  @AfterAll
+  static void stop() {
+    server.close();
+  }
+
+  private static OpenAiChatModelBuilder chatModel() {
+    return OpenAiChatModel.builder()
+        .baseUrl(server.base() + "/v1")
+        .apiKey("none")
+        .modelName("small")
+        .temperature(0.0)
+        .maxTokens(6)
+        .maxRetries(0)
+        .customParameters(FULL);
+  }
+
+  @Test
+  void langchain4j_chat_isTheGeneratorsText() {
+    assertThat(chatModel().build().chat("the cat")).isEqualTo(server.greedy(DIALOGUE, 6));
+  }
+
+  @Test
+  void langchain4j_refusal_isItsException() {
+    assertThatThrownBy(() -> chatModel().temperature(3.0).build().chat("the cat"))
+        .isInstanceOf(InvalidRequestException.class)
+        .hasMessageContaining("temperature: 3.0 is not a number in 0..2");
+    assertThatThrownBy(() -> chatModel().modelName("gpt-4").build().chat("the cat"))
+        .isInstanceOf(ModelNotFoundException.class)
+        .hasMessageContaining("use 'small'");
+  }
+
+  @Test
+  void langchain4j_streamOfChat_isTheWholeTextInPieces() throws Exception {
+    OpenAiStreamingChatModel model =
+        OpenAiStreamingChatModel.builder()
+            .baseUrl(server.base() + "/v1")
+            .apiKey("none")
+            .modelName("small")
+            .temperature(0.0)
+            .maxTokens(6)
+            .customParameters(FULL)
+            .build();
+    StringBuffer pieces = new StringBuffer();
+    CompletableFuture<ChatResponse> whole = new CompletableFuture<>();
+
+    model.chat(
+        "the cat",
+        new StreamingChatResponseHandler() {
+          @Override
+          public void onPartialResponse(String piece) {
+            pieces.append(piece);
+          }
+
+          @Override
+          public void onCompleteResponse(ChatResponse response) {
+            whole.complete(response);
+          }
+
+          @Override
+          public void onError(Throwable error) {
+            whole.completeExceptionally(error);
+          }
+        });
+
+    ChatResponse response = whole.get(60, TimeUnit.SECONDS);
+    assertThat(pieces.toString()).isEqualTo(server.greedy(DIALOGUE, 6));
+    assertThat(response.aiMessage().text()).isEqualTo(pieces.toString());
+    assertThat(response.tokenUsage().outputTokenCount()).isEqualTo(6);
+  }
+
+  @Test
+  void langchain4j_completion_isTheGeneratorsText() {
+    // This one sends nothing of ours, so the threshold is the server's: no random model reaches it.
+    OpenAiLanguageModel model =
+        OpenAiLanguageModel.builder()
+            .baseUrl(server.base() + "/v1")
+            .apiKey("none")
+            .modelName("small")
+            .temperature(0.0)
+            .maxRetries(0)
+            .build();
+
+    assertThat(model.generate("the cat").content()).isEqualTo(server.greedy("the cat", 16));
+  }
+
+  @Test
+  void openai_clientForNode_understandsAllAnswers() {
+    NodeScripts scripts = NodeScripts.install(ClientsTest.class, "clients");
+
+    JsonNode said = scripts.run("openai.js", server.base(), "small");
+
+    assertThat(said.path("models").toString()).isEqualTo("[\"small\"]");
+    assertThat(said.path("retrieved").asText()).isEqualTo("small");
+    String text = server.greedy("the cat", 12);
+    assertThat(said.path("completion").asText()).isEqualTo(text);
+    assertThat(said.path("completionTokens").asInt()).isEqualTo(12);
+    assertThat(said.path("logprobs").asInt()).isEqualTo(12);
+    assertThat(said.path("meanLayer").asDouble()).isEqualTo(5);
+    assertThat(said.path("completionStream").asText()).isEqualTo(text);
+    assertThat(said.path("streamedTokens").asInt()).isEqualTo(12);
+    String answer = server.greedy(DIALOGUE, 6);
+    assertThat(said.path("chat").asText()).isEqualTo(answer);
+    assertThat(said.path("role").asText()).isEqualTo("assistant");
+    assertThat(said.path("chatStream").asText()).isEqualTo(answer);
+    assertThat(said.path("badField")).isEqualTo(refusal("BadRequestError", 400, "temperature", ""));
+    assertThat(said.path("unknownModel"))
+        .isEqualTo(refusal("NotFoundError", 404, "model", "model_not_found"));
+    assertThat(said.path("tooLong"))
+        .isEqualTo(refusal("BadRequestError", 400, "prompt", "context_length_exceeded"));
+    assertThat(said.path("badStream")).isEqualTo(refusal("BadRequestError", 400, "messages", ""));
+    server.awaitIdle(); // it left amid a stream
+  }
+
+  private static JsonNode refusal(String name, int status, String param, String code) {
+    return code.isEmpty()
+        ? Json.object().put("name", name).put("status", status).put("param", param).putNull("code")
+        : Json.object()
+            .put("name", name)
+            .put("status", status)
+            .put("param", param)
+            .put("code", code);
+  }
+}

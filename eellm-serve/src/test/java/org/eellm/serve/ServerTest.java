@@ -1,0 +1,243 @@
+package org.eellm.serve;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.eellm.serve.TestServer.json;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.List;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A server's other endpoints. */
+@ExtendWith(OneThread.class)
+final class ServerTest {
+  private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
+
+  @TempDir private static Path folder;
+  private static TestServer server;
+
+  @BeforeAll
+  static void start() {
+    server = TestServer.start(folder);
+  }
+
+  @AfterAll
+  static void stop() {
+    server.close();
+  }
+
+  @Test
+  void chat_withoutTemplate_isAPlainDialogue() {
+    String prompt = "Be brief.\n\nUser: the cat\nAssistant: and\nUser: the dog\nAssistant:";
+    String messages =
+        """
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the cat"},
+         {"role": "assistant", "content": [{"type": "text", "text": "and"}]},
+         {"role": "user", "content": "the dog", "name": "somebody"}]\
+        """;
+    JsonNode reply =
+        server.chat(
+            """
+            {"model": "small", "messages": %s, "max_completion_tokens": 6, "temperature": 0,
+             "logprobs": true, "top_logprobs": 3, "early_exit": {"mode": "full"}}\
+            """
+                .formatted(messages));
+
+    JsonNode choice = reply.path("choices").path(0);
+    assertThat(reply.path("object").asText()).isEqualTo("chat.completion");
+    assertThat(choice.path("message").path("role").asText()).isEqualTo("assistant");
+    assertThat(choice.path("message").path("content").asText()).isEqualTo(server.greedy(prompt, 6));
+    assertThat(choice.path("logprobs").path("content")).hasSize(6);
+    JsonNode token = choice.path("logprobs").path("content").path(0);
+    assertThat(token.path("top_logprobs")).hasSize(3);
+    assertThat(token.path("logprob")).isEqualTo(token.path("top_logprobs").path(0).path("logprob"));
+    assertThat(reply.path("usage").path("prompt_tokens").asInt())
+        .isEqualTo(server.served.prompt(prompt, "prompt").size());
+  }
+
+  @Test
+  void stream_ofChat_beginsWithTheRole() {
+    List<String> events =
+        server.events(
+            "/v1/chat/completions",
+            """
+            {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 5,
+             "temperature": 0, "stream": true, "early_exit": {"mode": "full"}}\
+            """);
+
+    List<JsonNode> parts =
+        events.subList(0, events.size() - 1).stream().map(TestServer::json).toList();
+    assertThat(parts.getFirst().path("object").asText()).isEqualTo("chat.completion.chunk");
+    assertThat(parts.getFirst().path("choices").path(0).path("delta").path("role").asText())
+        .isEqualTo("assistant");
+    StringBuilder text = new StringBuilder();
+    parts.forEach(
+        part -> text.append(part.path("choices").path(0).path("delta").path("content").asText()));
+    assertThat(text.toString()).isEqualTo(server.greedy("User: the cat\nAssistant:", 5));
+    assertThat(parts.getLast().path("choices").path(0).path("finish_reason").asText())
+        .isEqualTo("length");
+    assertThat(parts.getLast().has("usage")).isFalse();
+  }
+
+  @Test
+  void megatron_fieldsOfItsClient_giveItsAnswer() {
+    Result alone =
+        server.alone(
+            "the cat",
+            7,
+            new Decoding.EarlyExit(
+                ExitPolicies.among(List.of(2), ExitPolicies.maxProbability(Threshold.of(0.02)))),
+            GREEDY);
+    HttpResponse<String> response =
+        server.put(
+            "/api",
+            """
+            {"prompts": ["the cat"], "tokens_to_generate": 7, "top_k": 1, "logprobs": true,
+             "use_early_exit": true, "early_exit_thres": 0.02, "exit_layers": [2],
+             "print_max_prob": true, "no_log": true, "random_seed": 9, "echo_prompts": false}\
+            """);
+
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(200);
+    JsonNode reply = json(response);
+    assertThat(reply.path("text").path(0).asText()).isEqualTo(server.text(alone.ids()));
+    assertThat(reply.path("segments").path(0)).hasSize(7);
+    assertThat(reply.path("logprobs").path(0)).hasSize(7);
+    assertThat(reply.path("requst_time").asDouble()).isPositive();
+    assertThat(reply.path("early_exit").path(0)).hasSize(7);
+    for (int i = 0; i < 7; i++) {
+      assertThat(reply.path("logprobs").path(0).path(i).asDouble())
+          .isCloseTo(alone.tokens().get(i).logProbability(), within(1e-4));
+      assertThat(reply.path("early_exit").path(0).path(i).path("layer").asInt())
+          .isEqualTo(alone.tokens().get(i).layer());
+    }
+  }
+
+  @Test
+  void megatron_earlyExitSetToFalse_isOffUnlikeThere() {
+    JsonNode reply =
+        json(
+            server.put(
+                "/api",
+                """
+                {"prompts": "the cat", "tokens_to_generate": 7, "use_early_exit": false,
+                 "early_exit_thres": 0, "echo_prompts": true}\
+                """));
+
+    assertThat(reply.path("text").path(0).asText())
+        .isEqualTo("the cat" + server.greedy("the cat", 7));
+    assertThat(reply.path("logprobs").isNull()).isTrue();
+  }
+
+  @Test
+  void megatron_noTokens_scoresThePrompts() {
+    JsonNode reply =
+        json(server.put("/api", "{\"prompts\": [\"the cat\"], \"tokens_to_generate\": 0}"));
+    int tokens = server.served.prompt("the cat", "prompt").size();
+
+    assertThat(reply.path("text").path(0).asText()).isEqualTo("the cat");
+    assertThat(reply.path("logprobs").path(0)).hasSize(tokens - 1);
+    assertThat(reply.path("segments").path(0)).hasSize(tokens);
+  }
+
+  @Test
+  void models_areTheOneServed() {
+    JsonNode reply = json(server.get("/v1/models"));
+    JsonNode model = reply.path("data").path(0);
+
+    assertThat(reply.path("data")).hasSize(1);
+    assertThat(model.path("id").asText()).isEqualTo("small");
+    assertThat(model.path("max_model_len").asInt()).isEqualTo(96);
+    assertThat(model.path("early_exit").toString()).isEqualTo("{\"layers\":5,\"exits\":[1,2,4]}");
+    assertThat(json(server.get("/v1/models/small"))).isEqualTo(model);
+    assertThat(server.get("/v1/models/other").statusCode()).isEqualTo(404);
+  }
+
+  @Test
+  void model_ofANameWithSlashes_isLookedForAsAWhole() {
+    for (String path : List.of("/v1/models/org/other", "/v1/models/org%2Fother")) {
+      HttpResponse<String> response = server.get(path);
+      assertThat(response.statusCode()).isEqualTo(404);
+      assertThat(response.body()).contains("'org/other' is not served here; use 'small'");
+    }
+  }
+
+  @Test
+  void chat_fieldsThatAreNull_areAbsent() {
+    // Clients send answers back as they were, with all that might have been in them.
+    assertThat(
+            server
+                .chat(
+                    """
+                    {"messages": [{"role": "user", "content": "a"},
+                      {"role": "assistant", "content": "b", "refusal": null, "tool_calls": null},
+                      {"role": "user", "content": "c"}], "max_tokens": 2, "tools": null,
+                     "service_tier": null}\
+                    """)
+                .path("usage")
+                .path("completion_tokens")
+                .asInt())
+        .isEqualTo(2);
+  }
+
+  @Test
+  void health_ofAReadyServer_isOk() {
+    assertThat(server.get("/health").statusCode()).isEqualTo(200);
+    assertThat(server.get("/health").body()).isEqualTo("{\"status\":\"ok\"}");
+  }
+
+  @Test
+  void metrics_afterATextTellOfIt() {
+    server.complete("{\"prompt\": \"the cat\", \"max_tokens\": 3, \"temperature\": 0}");
+    HttpResponse<String> response = server.get("/metrics");
+
+    assertThat(response.headers().firstValue("Content-Type").orElseThrow())
+        .startsWith("text/plain; version=0.0.4");
+    assertThat(response.body().lines())
+        .anyMatch(
+            line ->
+                line.matches(
+                    "eellm_requests_total\\{path=\"/v1/completions\",status=\"200\"\\} [0-9.]+"))
+        .anyMatch(line -> line.matches("eellm_generated_tokens_total\\{head=\"final\"\\} [0-9.]+"))
+        .anyMatch(line -> line.matches("eellm_time_to_first_token_seconds_count [1-9][0-9]*"))
+        .anyMatch(line -> line.matches("eellm_inter_token_seconds_bucket\\{le=\"[0-9.]+\"\\} .*"))
+        .anyMatch(line -> line.matches("eellm_queue_seconds_sum .*"))
+        .contains("eellm_texts_running 0.0", "eellm_texts_queued 0.0")
+        .contains("eellm_cache_tokens " + (double) server.engine.status().cacheTokens())
+        .contains("eellm_cache_tokens_in_use 0.0");
+  }
+
+  @Test
+  void page_andItsFiles_areThere() {
+    for (String path : List.of("/", "/page.js", "/page.css", "/icon.svg")) {
+      HttpResponse<String> response = server.get(path);
+      assertThat(response.statusCode()).as(path).isEqualTo(200);
+      assertThat(response.body()).isNotBlank();
+    }
+    assertThat(server.get("/").body()).contains("<title>eellm");
+    assertThat(server.get("/../ServerTest.class").statusCode()).isIn(400, 404);
+  }
+
+  @Test
+  void start_portInUse_saysSo() {
+    int port = server.server.port();
+
+    assertThatThrownBy(() -> Server.start(ServerOptions.of(port)))
+        .isInstanceOf(ServeException.class)
+        .hasMessageContaining("cannot listen at 127.0.0.1:" + port)
+        .hasMessageContaining("use another --port");
+  }
+}

@@ -1,0 +1,157 @@
+package org.eellm.serve.chat;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.serve.TestServer;
+import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Json;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Templates in the forms of the usual families: Llama 2, 3 and 3.1, Qwen 2.5 and 3, Mistral,
+ * ChatML, Gemma and others. The expected texts are those of the npm package
+ * {@code @huggingface/jinja} 0.5.11.
+ */
+final class ChatTemplateTest {
+  @TempDir private Path folder;
+  private Tokenizer tokenizer;
+
+  @BeforeEach
+  void makeTokenizer() {
+    Torch.setThreads(1);
+    tokenizer = TestServer.tokenizer(folder);
+  }
+
+  static Stream<JsonNode> cases() throws IOException {
+    try (InputStream file =
+        ChatTemplateTest.class.getResourceAsStream("/golden/chat_templates.json")) {
+      return StreamSupport.stream(new ObjectMapper().readTree(file).spliterator(), false);
+    }
+  }
+
+  private static List<ChatMessage> messages(JsonNode list) {
+    List<ChatMessage> messages = new ArrayList<>();
+    list.forEach(
+        message ->
+            messages.add(
+                new ChatMessage(
+                    message.path("role").asText(),
+                    message.path("content").asText(),
+                    Optional.empty())));
+    return messages;
+  }
+
+  private static ChatMessage user(String content) {
+    return new ChatMessage("user", content, Optional.empty());
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void render_formOfAFamily_isWhatHuggingFaceRenders(JsonNode golden) {
+    ChatTemplate template =
+        ChatTemplate.of(golden.path("template").asText(), "<s>", "</s>", tokenizer);
+
+    assertThat(template.description()).isEqualTo("text");
+    assertThat(template.render(messages(golden.path("messages"))))
+        .isEqualTo(golden.path("expected").asText());
+  }
+
+  @Test
+  void render_templateThatRaises_refusesTheMessages() {
+    ChatTemplate template =
+        ChatTemplate.of(
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}"
+                + "{% endif %}{{ messages[0].content }}",
+            "", "", tokenizer);
+
+    assertThat(template.render(List.of(user("hello")))).isEqualTo("hello");
+    assertThatThrownBy(
+            () -> template.render(List.of(new ChatMessage("system", "x", Optional.empty()))))
+        .isInstanceOf(ApiException.class)
+        .hasMessage("messages: no system here");
+  }
+
+  @Test
+  void encode_specialTokensOfTheTemplate_areIdsAndThoseSaidAreText() {
+    try (TestServer server = TestServer.start(folder)) {
+      String end = tokenizer.piece(tokenizer.endOfDocument());
+      ChatTemplate template =
+          ChatTemplate.of(
+              "{% for m in messages %}{{ m.content|trim }}{{ eos_token }}{% endfor %}",
+              "", end, tokenizer);
+
+      List<Integer> ids =
+          template.encode(List.of(user("the " + end + " cat "), user(end)), server.served);
+
+      List<Integer> expected = new ArrayList<>();
+      expected.addAll(server.served.encode("the " + end + " cat", "prompt"));
+      expected.add(tokenizer.endOfDocument());
+      expected.addAll(server.served.encode(end, "prompt"));
+      expected.add(tokenizer.endOfDocument());
+      assertThat(ids).isEqualTo(expected);
+      assertThat(ids.stream().filter(id -> id == tokenizer.endOfDocument())).hasSize(2);
+      assertThatThrownBy(() -> template.encode(List.of(user("a\uFDD0b")), server.served))
+          .isInstanceOf(ApiException.class)
+          .hasMessageStartingWith("messages[0].content: has U+FDD0");
+    }
+  }
+
+  @Test
+  void read_templateOfTheFolder_isTaken() throws IOException {
+    Path config = folder.resolve("tokenizer_config.json");
+    ObjectMapper mapper = new ObjectMapper();
+    ObjectNode root = (ObjectNode) mapper.readTree(Files.readString(config));
+    assertThat(ChatTemplate.read(folder, tokenizer).description()).startsWith("plain dialogue");
+
+    root.put("chat_template", "A{{ messages[0].content }}{{ eos_token }}");
+    Files.writeString(config, root.toString());
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x"))))
+        .isEqualTo("Ax" + tokenizer.piece(tokenizer.endOfDocument()));
+
+    root.putArray("chat_template")
+        .add(Json.object().put("name", "tool_use").put("template", "T"))
+        .add(Json.object().put("name", "default").put("template", "D"));
+    Files.writeString(config, root.toString());
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("D");
+
+    Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
+    assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("F");
+  }
+
+  @Test
+  void read_templateThatCannotBeRendered_isRefusedWhereItIsUsed() throws IOException {
+    Files.writeString(folder.resolve("chat_template.jinja"), "{{ messages | nosuchfilter }}");
+    ChatTemplate template = ChatTemplate.read(folder, tokenizer);
+
+    assertThat(template.description()).contains("refused");
+    try (TestServer server = TestServer.start(folder)) {
+      var response =
+          server.post(
+              "/v1/chat/completions",
+              "{\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}]}");
+      assertThat(response.statusCode()).isEqualTo(501);
+      assertThat(response.body()).contains("use /v1/completions");
+      assertThat(server.post("/v1/completions", "{\"prompt\": \"the\"}").statusCode())
+          .isEqualTo(200);
+    }
+  }
+}

@@ -1,5 +1,0 @@
-/** One picocli command a file. */
-@NullMarked
-package org.eellm.cli;
-
-import org.jspecify.annotations.NullMarked;
