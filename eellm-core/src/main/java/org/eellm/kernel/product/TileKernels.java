@@ -11,7 +11,6 @@ import java.lang.constant.MethodTypeDesc;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.VectorCode;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**

@@ -1,4 +1,6 @@
-package org.eellm.kernel.vector;
+package org.eellm.kernel.product;
+
+import org.eellm.kernel.vector.Lanes;
 
 import static java.lang.classfile.ClassFile.ACC_FINAL;
 import static java.lang.classfile.ClassFile.ACC_PUBLIC;
