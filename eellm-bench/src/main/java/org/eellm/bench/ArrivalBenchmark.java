@@ -70,7 +70,7 @@ public final class ArrivalBenchmark {
   }
 
   /**
-   * What came of it at one server.
+   * The results of one server.
    *
    * @param requestsPerSecond of clients that ask without a pause
    * @param tokensPerSecond of the same
@@ -83,7 +83,7 @@ public final class ArrivalBenchmark {
   }
 
   /**
-   * What came of requests that arrived at random. Times are the clients', in seconds, from the
+   * The results of requests that arrived at random. Times are the clients', in seconds, from the
    * moment at which the request was to arrive.
    *
    * @param share of the highest throughput
@@ -142,8 +142,8 @@ public final class ArrivalBenchmark {
       loads.add(new ArrayList<>());
     }
     for (int i = 0; i < models.size(); i++) {
-      withoutPause(options.urls().get(i), models.get(i)); // a cold server is slower
-      highest.add(withoutPause(options.urls().get(i), models.get(i)));
+      closedLoop(options.urls().get(i), models.get(i)); // a cold server is slower
+      highest.add(closedLoop(options.urls().get(i), models.get(i)));
     }
     for (int share = 0; share < options.shares().size(); share++) {
       for (int i = 0; i < models.size(); i++) {
@@ -151,7 +151,7 @@ public final class ArrivalBenchmark {
         loads
             .get(i)
             .add(
-                arrivals(
+                openLoop(
                     options.urls().get(i),
                     models.get(i),
                     part,
@@ -197,7 +197,7 @@ public final class ArrivalBenchmark {
   }
 
   /** Requests and tokens a second of clients that ask without a pause. */
-  private double[] withoutPause(String url, String model) {
+  private double[] closedLoop(String url, String model) {
     long start = System.nanoTime();
     long end = start + options.duration().toNanos();
     AtomicInteger next = new AtomicInteger();
@@ -235,27 +235,27 @@ public final class ArrivalBenchmark {
   }
 
   /**
-   * The moments at which requests arrive, in seconds from the beginning.
+   * The times at which requests arrive, in seconds from the beginning.
    *
    * @param rate requests a second
    */
-  static List<Double> moments(double rate, double seconds, long seed) {
+  static List<Double> arrivalTimes(double rate, double seconds, long seed) {
     SplittableRandom random = new SplittableRandom(seed);
-    List<Double> moments = new ArrayList<>();
+    List<Double> arrivalTimes = new ArrayList<>();
     double at = 0;
     while (true) {
       at -= Math.log(1 - random.nextDouble()) / rate;
       if (at >= seconds) {
-        return moments;
+        return arrivalTimes;
       }
-      moments.add(at);
+      arrivalTimes.add(at);
     }
   }
 
-  private Load arrivals(String url, String model, double share, double rate, long seed) {
+  private Load openLoop(String url, String model, double share, double rate, long seed) {
     List<Future<Answer>> coming = new ArrayList<>();
     long start = System.nanoTime();
-    for (double moment : moments(rate, options.duration().toNanos() / 1e9, seed)) {
+    for (double moment : arrivalTimes(rate, options.duration().toNanos() / 1e9, seed)) {
       int number = coming.size();
       long arrival = start + (long) (moment * 1e9);
       coming.add(

@@ -20,7 +20,7 @@ import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
 import org.eellm.decode.cost.CostRounds;
-import org.eellm.decode.cost.DecodeCosts;
+import org.eellm.decode.cost.DecodeCostReport;
 import org.eellm.decode.cost.ForcedDecoding;
 import org.eellm.decode.engine.KernelRunner;
 import org.eellm.decode.engine.ModelRunner;
@@ -31,7 +31,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 
 /**
@@ -119,7 +119,7 @@ public final class DecodeBenchmark {
       int rounds,
       int tokens,
       double readBytesPerSecond,
-      Optional<DecodeCosts> costs,
+      Optional<DecodeCostReport> costs,
       List<EngineStep> engine,
       List<Mode> modes) {}
 
@@ -174,7 +174,8 @@ public final class DecodeBenchmark {
       Decoder decoder = (Decoder) model;
       Measures measures =
           new Measures(
-              _ -> Rates.memory(decoder.device(), MEMORY_SECONDS), head -> bytes(decoder, head));
+              _ -> DeviceThroughput.memory(decoder.device(), MEMORY_SECONDS),
+              head -> bytes(decoder, head));
       return run(texts, plan, dtype, measures, Optional.empty());
     }
   }
@@ -184,12 +185,12 @@ public final class DecodeBenchmark {
    *
    * @param read the rate at which weights are read, in bytes a second; told whether the round
    *     counts
-   * @param bytes of weights that a token reads on its way to a head and in it
+   * @param bytes of weights that a token reads in the layers below a head and in the head
    */
   private record Measures(Function<Boolean, Double> read, ToLongFunction<Head> bytes) {}
 
-  /** A way to write texts. */
-  private record Way(int batch, Head head) {}
+  /** A batch size, and the head that all tokens leave at. */
+  private record DecodeCase(int batch, Head head) {}
 
   private static Report run(
       ForcedDecoding texts,
@@ -198,36 +199,43 @@ public final class DecodeBenchmark {
       Measures measures,
       Optional<CostRounds> costs) {
     DecodingModel model = texts.model();
-    List<Way> ways = new ArrayList<>();
+    List<DecodeCase> cases = new ArrayList<>();
     for (int batch : plan.batches()) {
-      model.allHeads().forEach(head -> ways.add(new Way(batch, head)));
+      model.allHeads().forEach(head -> cases.add(new DecodeCase(batch, head)));
     }
-    Map<Way, List<DecodeStats>> stats = new HashMap<>();
-    ways.forEach(way -> stats.put(way, new ArrayList<>()));
+    Map<DecodeCase, List<DecodeStats>> stats = new HashMap<>();
+    cases.forEach(decodeCase -> stats.put(decodeCase, new ArrayList<>()));
     List<Double> reads = new ArrayList<>();
     for (int round = -WARM_UP_ROUNDS; round < plan.rounds(); round++) {
       boolean counts = round >= 0;
       double read = measures.read().apply(counts);
-      for (Way way : ways) {
+      for (DecodeCase decodeCase : cases) {
         DecodeStats took =
-            texts.run(way.head(), way.batch(), plan.tokens(), OptionalDouble.of(read));
+            texts.run(
+                decodeCase.head(), decodeCase.batch(), plan.tokens(), OptionalDouble.of(read));
         if (counts) {
-          of(stats, way).add(took);
+          of(stats, decodeCase).add(took);
         }
       }
       if (counts) {
         reads.add(read);
       }
     }
-    Optional<DecodeCosts> found = costs.map(CostRounds::costs);
+    Optional<DecodeCostReport> found = costs.map(CostRounds::costs);
     Head full = model.allHeads().getLast();
     List<EngineStep> engine = new ArrayList<>();
     for (int batch : plan.batches()) {
-      engine.add(engineStep(batch, of(stats, new Way(batch, full)), found));
+      engine.add(engineStep(batch, of(stats, new DecodeCase(batch, full)), found));
     }
     List<Mode> modes = new ArrayList<>();
-    for (Way way : ways) {
-      modes.add(mode(measures, way, of(stats, way), of(stats, new Way(way.batch(), full)), full));
+    for (DecodeCase decodeCase : cases) {
+      modes.add(
+          mode(
+              measures,
+              decodeCase,
+              of(stats, decodeCase),
+              of(stats, new DecodeCase(decodeCase.batch(), full)),
+              full));
     }
     return new Report(
         dtype,
@@ -240,16 +248,17 @@ public final class DecodeBenchmark {
         List.copyOf(modes));
   }
 
-  private static List<DecodeStats> of(Map<Way, List<DecodeStats>> stats, Way way) {
-    List<DecodeStats> found = stats.get(way);
+  private static List<DecodeStats> of(
+      Map<DecodeCase, List<DecodeStats>> stats, DecodeCase decodeCase) {
+    List<DecodeStats> found = stats.get(decodeCase);
     if (found == null) {
-      throw new IllegalArgumentException("not measured: " + way);
+      throw new IllegalArgumentException("not measured: " + decodeCase);
     }
     return found;
   }
 
   private static EngineStep engineStep(
-      int batch, List<DecodeStats> rounds, Optional<DecodeCosts> costs) {
+      int batch, List<DecodeStats> rounds, Optional<DecodeCostReport> costs) {
     DecodeStats middle =
         rounds.stream()
             .sorted(Comparator.comparingDouble(DecodeStats::tokensPerSecond))
@@ -266,29 +275,33 @@ public final class DecodeBenchmark {
   }
 
   private static Mode mode(
-      Measures measures, Way way, List<DecodeStats> rounds, List<DecodeStats> full, Head last) {
+      Measures measures,
+      DecodeCase decodeCase,
+      List<DecodeStats> rounds,
+      List<DecodeStats> full,
+      Head last) {
     List<Double> rates = rounds.stream().map(DecodeStats::tokensPerSecond).toList();
     List<Double> speedups = new ArrayList<>();
     for (int round = 0; round < rates.size(); round++) {
       speedups.add(rates.get(round) / full.get(round).tokensPerSecond());
     }
     double rate = Median.of(rates);
-    long bytes = measures.bytes().applyAsLong(way.head());
+    long bytes = measures.bytes().applyAsLong(decodeCase.head());
     double speedup = Median.of(speedups);
     double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
     return new Mode(
-        way.batch(),
-        way.head().name(),
-        way.head().layer(),
+        decodeCase.batch(),
+        decodeCase.head().name(),
+        decodeCase.head().layer(),
         rate,
         bytes,
-        bytes * rate / way.batch(),
+        bytes * rate / decodeCase.batch(),
         speedup,
         ideal,
         speedup / ideal);
   }
 
-  /** Weights that a token reads on its way to a head and in it. */
+  /** Weights that a token reads in the layers below a head and in the head. */
   private static long bytes(Decoder model, Head head) {
     String layers = "model.layers.";
     long bytes = 0;

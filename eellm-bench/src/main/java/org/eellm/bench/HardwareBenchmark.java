@@ -23,7 +23,7 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
-import org.eellm.train.StepSums;
+import org.eellm.train.ReducedStepMetrics;
 import org.eellm.train.TrainException;
 import org.eellm.train.objective.HeadForward;
 
@@ -152,8 +152,8 @@ public final class HardwareBenchmark {
   private record Steps(double seconds, double updateBytesPerSecond, long memory) {}
 
   private Steps steps() {
-    try (MeshBenchmark.Subject subject =
-        new MeshBenchmark.Subject(config, World.alone(), HeadForward.DEFERRED)) {
+    try (MeshBenchmark.BenchmarkRun subject =
+        new MeshBenchmark.BenchmarkRun(config, World.singleRank(), HeadForward.DEFERRED)) {
       double[] times = new double[STEPS];
       for (int step = -WARMUP_STEPS; step < STEPS; step++) {
         world.all().barrier();
@@ -328,12 +328,12 @@ public final class HardwareBenchmark {
   }
 
   private double mean(double mine) {
-    return StepSums.sum(world, mine)[0] / world.mesh().size();
+    return ReducedStepMetrics.allReduceSum(world, mine)[0] / world.mesh().size();
   }
 
   private double largest(double mine) {
     double[] all = new double[world.mesh().size()];
     all[world.rank()] = mine;
-    return Arrays.stream(StepSums.sum(world, all)).max().orElseThrow();
+    return Arrays.stream(ReducedStepMetrics.allReduceSum(world, all)).max().orElseThrow();
   }
 }

@@ -29,7 +29,7 @@ import org.eellm.serve.json.Json;
 
 /**
  * Many clients at a running server at once: most want texts of mixed lengths, some leave amid
- * theirs, some send nonsense. Each text is compared with what the server answered to the same
+ * theirs, some send bad requests. Each text is compared with what the server answered to the same
  * request when it had nothing else to do.
  */
 public final class LoadBenchmark {
@@ -46,7 +46,7 @@ public final class LoadBenchmark {
   private final HttpClient client;
   private final List<ObjectNode> requests = new ArrayList<>();
   private final List<String> answers = new ArrayList<>();
-  private final List<Nonsense> nonsense;
+  private final List<BadRequest> badRequests;
   private final String model;
 
   /**
@@ -65,7 +65,7 @@ public final class LoadBenchmark {
       long seed) {}
 
   /**
-   * What came of it. Times are the clients', in seconds.
+   * The results. Times are the clients', in seconds.
    *
    * @param texts answered whole
    * @param wrongTexts that differ from the server's answer to the same request alone
@@ -123,10 +123,10 @@ public final class LoadBenchmark {
   }
 
   /** A request that is to be refused, and with which status. */
-  private record Nonsense(
+  private record BadRequest(
       String name, String method, String path, String type, byte[] body, List<Integer> statuses) {
-    static Nonsense post(String name, String body, Integer... statuses) {
-      return new Nonsense(
+    static BadRequest post(String name, String body, Integer... statuses) {
+      return new BadRequest(
           name,
           "POST",
           "/v1/completions",
@@ -137,7 +137,7 @@ public final class LoadBenchmark {
   }
 
   /** What one client has seen. */
-  private static final class Seen {
+  private static final class ClientStats {
     private final List<Double> firstTokens = new ArrayList<>();
     private final List<Double> wholeTexts = new ArrayList<>();
     private final List<String> failures = new ArrayList<>();
@@ -162,7 +162,7 @@ public final class LoadBenchmark {
     for (int i = 0; i < DIFFERENT_REQUESTS; i++) {
       requests.add(request(random, i, context, exits));
     }
-    nonsense = nonsense(context);
+    badRequests = badRequests(context);
   }
 
   /**
@@ -209,46 +209,48 @@ public final class LoadBenchmark {
     return body;
   }
 
-  private static List<Nonsense> nonsense(int context) {
+  private static List<BadRequest> badRequests(int context) {
     String field = "{\"prompt\": \"a\", \"%s\": %s}";
     return List.of(
-        Nonsense.post("no JSON", "{\"prompt\": \"a", 400),
-        Nonsense.post("a prompt that is a number", "{\"prompt\": 5}", 400),
-        Nonsense.post(
+        BadRequest.post("no JSON", "{\"prompt\": \"a", 400),
+        BadRequest.post("a prompt that is a number", "{\"prompt\": 5}", 400),
+        BadRequest.post(
             "a temperature that is a text", field.formatted("temperature", "\"hot\""), 400),
-        Nonsense.post("a temperature of 99", field.formatted("temperature", "99"), 400),
-        Nonsense.post("more tokens than fit", field.formatted("max_tokens", "1000000000"), 400),
-        Nonsense.post("an unknown field", field.formatted("temprature", "1"), 400),
-        Nonsense.post("an unknown exit", field.formatted("early_exit", "{\"exits\": [999]}"), 400),
-        Nonsense.post("an unknown model", field.formatted("model", "\"no-such-model\""), 404),
-        Nonsense.post(
+        BadRequest.post("a temperature of 99", field.formatted("temperature", "99"), 400),
+        BadRequest.post("more tokens than fit", field.formatted("max_tokens", "1000000000"), 400),
+        BadRequest.post("an unknown field", field.formatted("temprature", "1"), 400),
+        BadRequest.post(
+            "an unknown exit", field.formatted("early_exit", "{\"exits\": [999]}"), 400),
+        BadRequest.post("an unknown model", field.formatted("model", "\"no-such-model\""), 404),
+        BadRequest.post(
             "a prompt of 1 MB",
             Json.object().put("prompt", "word ".repeat(Math.max(context, 200_000))).toString(),
             400,
             413),
-        Nonsense.post("a body of 6 MB", "{\"prompt\": \"" + "a".repeat(6 << 20) + "\"}", 400, 413),
-        new Nonsense(
+        BadRequest.post(
+            "a body of 6 MB", "{\"prompt\": \"" + "a".repeat(6 << 20) + "\"}", 400, 413),
+        new BadRequest(
             "bytes that are no text",
             "POST",
             "/v1/completions",
             "application/json",
             new byte[] {'{', '"', (byte) 0xFF, '"', ':', '1', '}'},
             List.of(400)),
-        new Nonsense(
+        new BadRequest(
             "another type",
             "POST",
             "/v1/completions",
             "text/plain",
             new byte[] {'a'},
             List.of(415)),
-        new Nonsense(
+        new BadRequest(
             "another method",
             "PUT",
             "/v1/completions",
             "application/json",
             new byte[0],
             List.of(405)),
-        new Nonsense(
+        new BadRequest(
             "an unknown path",
             "POST",
             "/v1/nothing",
@@ -273,14 +275,14 @@ public final class LoadBenchmark {
     long start = System.nanoTime();
     long end = start + options.duration().toNanos();
     SplittableRandom seeds = new SplittableRandom(options.seed() + 1);
-    List<Future<Seen>> clients = new ArrayList<>();
+    List<Future<ClientStats>> clients = new ArrayList<>();
     for (int i = 0; i < options.clients(); i++) {
       SplittableRandom random = seeds.split();
       clients.add(threads.submit(() -> work(random, end)));
     }
     sleep(options.duration().dividedBy(4));
     long memoryBefore = metric(MEMORY);
-    List<Seen> seen = clients.stream().map(LoadBenchmark::outcome).toList();
+    List<ClientStats> seen = clients.stream().map(LoadBenchmark::outcome).toList();
     double seconds = (System.nanoTime() - start) / 1e9;
     awaitIdle();
     long tokens = seen.stream().mapToLong(one -> one.tokens).sum();
@@ -306,7 +308,7 @@ public final class LoadBenchmark {
         metric(MEMORY));
   }
 
-  private static Seen outcome(Future<Seen> client) {
+  private static ClientStats outcome(Future<ClientStats> client) {
     try {
       return client.get();
     } catch (InterruptedException e) {
@@ -318,13 +320,13 @@ public final class LoadBenchmark {
   }
 
   /** One client, until the time is over. */
-  private Seen work(SplittableRandom random, long end) {
-    Seen seen = new Seen();
+  private ClientStats work(SplittableRandom random, long end) {
+    ClientStats seen = new ClientStats();
     while (System.nanoTime() < end) {
       int choice = random.nextInt(10);
       try {
         if (choice == 0) {
-          talkNonsense(nonsense.get(random.nextInt(nonsense.size())), seen);
+          sendBadRequest(badRequests.get(random.nextInt(badRequests.size())), seen);
         } else {
           readStream(random.nextInt(requests.size()), choice == 1, seen);
         }
@@ -339,7 +341,8 @@ public final class LoadBenchmark {
     return seen;
   }
 
-  private void talkNonsense(Nonsense bad, Seen seen) throws IOException, InterruptedException {
+  private void sendBadRequest(BadRequest bad, ClientStats seen)
+      throws IOException, InterruptedException {
     HttpRequest request =
         authorized(bad.path())
             .header("Content-Type", bad.type())
@@ -359,7 +362,7 @@ public final class LoadBenchmark {
   /**
    * @param leaves whether the client goes after a token
    */
-  private void readStream(int number, boolean leaves, Seen seen)
+  private void readStream(int number, boolean leaves, ClientStats seen)
       throws IOException, InterruptedException {
     ObjectNode body = requests.get(number).deepCopy().put("stream", true);
     long start = System.nanoTime();
@@ -406,7 +409,7 @@ public final class LoadBenchmark {
     }
   }
 
-  private void check(int number, String text, Seen seen) {
+  private void check(int number, String text, ClientStats seen) {
     if (!text.equals(answers.get(number))) {
       seen.wrongTexts++;
       seen.failures.add(

@@ -11,8 +11,8 @@ import org.eellm.config.TrainConfig;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
-import org.eellm.train.RunState;
 import org.eellm.train.StepRunner;
+import org.eellm.train.TrainState;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.objective.HeadForward;
 
@@ -84,7 +84,7 @@ public final class MeshBenchmark {
         config.train().globalBatchSize() / (config.train().microBatchSize() * parallel.dp());
     double steps = (double) microbatches * parallel.chunks();
     double bubble = (parallel.pp() - 1) / (steps + parallel.pp() - 1);
-    try (Subject mesh = new Subject(config, world, headForward);
+    try (BenchmarkRun mesh = new BenchmarkRun(config, world, headForward);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);
       List<Long> memory = List.of();
@@ -122,7 +122,7 @@ public final class MeshBenchmark {
       this(new double[rounds], new double[rounds]);
     }
 
-    StepRunner.Result take(int round, Subject subject) {
+    StepRunner.Result take(int round, BenchmarkRun subject) {
       long start = System.nanoTime();
       StepRunner.Result result = subject.step();
       if (round >= 0) {
@@ -165,23 +165,25 @@ public final class MeshBenchmark {
    *
    * @param alone on the first rank only
    */
-  private record Others(Optional<Subject> plain, Optional<Subject> alone) implements AutoCloseable {
+  private record Others(Optional<BenchmarkRun> plain, Optional<BenchmarkRun> alone)
+      implements AutoCloseable {
     static Others none() {
       return new Others(Optional.empty(), Optional.empty());
     }
 
     static Others of(RunConfig config, World world) {
       return new Others(
-          Optional.of(new Subject(withoutExits(config), world, HeadForward.DEFERRED)),
+          Optional.of(new BenchmarkRun(withoutExits(config), world, HeadForward.DEFERRED)),
           world.rank() == 0
-              ? Optional.of(new Subject(replica(config), World.alone(), HeadForward.DEFERRED))
+              ? Optional.of(
+                  new BenchmarkRun(replica(config), World.singleRank(), HeadForward.DEFERRED))
               : Optional.empty());
     }
 
     @Override
     public void close() {
-      plain.ifPresent(Subject::close);
-      alone.ifPresent(Subject::close);
+      plain.ifPresent(BenchmarkRun::close);
+      alone.ifPresent(BenchmarkRun::close);
     }
   }
 
@@ -214,7 +216,7 @@ public final class MeshBenchmark {
         config.data(),
         share,
         config.optimizer(),
-        ParallelConfig.alone(),
+        ParallelConfig.singleRank(),
         config.checkpoint(),
         config.logging(),
         config.tune());
@@ -237,13 +239,13 @@ public final class MeshBenchmark {
   }
 
   /** A model in training. */
-  static final class Subject implements AutoCloseable {
-    private final RunState state;
+  static final class BenchmarkRun implements AutoCloseable {
+    private final TrainState state;
     private final StepRunner runner;
     private long step;
 
-    Subject(RunConfig config, World world, HeadForward headForward) {
-      state = RunState.initial(config, world);
+    BenchmarkRun(RunConfig config, World world, HeadForward headForward) {
+      state = TrainState.initial(config, world);
       runner =
           new StepRunner(
               config,
@@ -256,7 +258,7 @@ public final class MeshBenchmark {
 
     StepRunner.Result step() {
       step++;
-      return runner.take(step);
+      return runner.trainStep(step);
     }
 
     /** Updates once more with the last step's gradients. */

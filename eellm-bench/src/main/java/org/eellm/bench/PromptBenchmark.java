@@ -21,8 +21,8 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
 /**
- * Times prompts in the full model with random weights: from the moment a prompt is taken in work to
- * its first token. The lengths take turns.
+ * Times prompts in the full model with random weights: from the moment a prompt is scheduled to its
+ * first token. The lengths take turns.
  */
 public final class PromptBenchmark {
   /** Rounds before those that count, in which the kernels are compiled. */

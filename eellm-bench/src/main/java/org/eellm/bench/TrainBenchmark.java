@@ -13,8 +13,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
@@ -23,14 +23,14 @@ import org.eellm.cost.ParameterCount;
 import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
-import org.eellm.train.objective.Chain;
-import org.eellm.train.objective.HeadChain;
+import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.LayerDropout;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.eellm.train.optimizer.Optimizer;
 
@@ -42,7 +42,7 @@ import org.eellm.train.optimizer.Optimizer;
 public final class TrainBenchmark {
   private static final double GEMM_SECONDS = 0.3;
 
-  /** Rounds until the JVM has compiled the walk. */
+  /** Rounds until the JVM has compiled the training step. */
   static final int WARMUP = 8;
 
   /**
@@ -96,10 +96,11 @@ public final class TrainBenchmark {
     double[] gemm = new double[rounds];
     double[] with = new double[rounds];
     double[] without = new double[rounds];
-    try (Subject exits = new Subject(config, config.architecture(), Learning.EVERYTHING, device);
-        Subject control = new Subject(config, plain, Learning.EVERYTHING, device)) {
+    try (BenchmarkRun exits =
+            new BenchmarkRun(config, config.architecture(), Learning.EVERYTHING, device);
+        BenchmarkRun control = new BenchmarkRun(config, plain, Learning.EVERYTHING, device)) {
       for (int round = -WARMUP; round < rounds; round++) {
-        double rate = Rates.gemm(type, device, GEMM_SECONDS);
+        double rate = DeviceThroughput.gemm(type, device, GEMM_SECONDS);
         double exitSeconds = exits.step();
         double controlSeconds = control.step();
         if (round >= 0) {
@@ -149,29 +150,29 @@ public final class TrainBenchmark {
   }
 
   /** A model in training. */
-  static final class Subject implements AutoCloseable {
+  static final class BenchmarkRun implements AutoCloseable {
     private final RunConfig config;
     private final Decoder model;
     private final Gradients gradients;
     private final Optimizer optimizer;
-    private final Chain chain;
-    private final HeadChain headChain;
+    private final StageExecutor executor;
+    private final HeadTuningExecutor headExecutor;
     private final Objective objective;
     private final Microbatch batch;
     private int step;
 
-    Subject(RunConfig config, Architecture architecture, Learning learning, Device device) {
+    BenchmarkRun(RunConfig config, Architecture architecture, Learning learning, Device device) {
       this.config = config;
       int sequence = config.data().sequenceLength();
-      ParallelConfig alone = ParallelConfig.alone();
-      Slice slice = Placement.of(architecture, alone, sequence, learning).slices().getFirst();
+      ParallelConfig alone = ParallelConfig.singleRank();
+      Slice slice = PipelineLayout.of(architecture, alone, sequence, learning).slices().getFirst();
       model =
           Decoder.allocate(
               architecture,
               learning,
               Quantization.NONE,
               Map.of(0, slice),
-              TensorParallel.alone(),
+              TensorParallel.singleRank(),
               1,
               device);
       model.initialize(config.train().seed());
@@ -179,8 +180,8 @@ public final class TrainBenchmark {
       optimizer = Optimizer.of(model.parameters(), config.optimizer());
       TrainConfig train = config.train();
       int layers = architecture.model().numLayers();
-      chain = new Chain(model, train.recompute(), LayerDropout.rates(0, layers));
-      headChain = new HeadChain(model, model.stages().getFirst());
+      executor = new StageExecutor(model, train.recompute(), LayerDropout.rates(0, layers));
+      headExecutor = new HeadTuningExecutor(model, model.stages().getFirst());
       int exits = architecture.exits().layers().size();
       List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
       weights.add(learning == Learning.EVERYTHING ? 1.0 : 0.0);
@@ -211,7 +212,7 @@ public final class TrainBenchmark {
       long start = System.nanoTime();
       step++;
       gradients.start();
-      walk();
+      forwardBackward();
       gradients.finish();
       double norm = AdamW.norm(gradients); // Reading it waits for the device.
       double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
@@ -220,17 +221,19 @@ public final class TrainBenchmark {
       return (System.nanoTime() - start) / 1e9;
     }
 
-    private void walk() {
+    private void forwardBackward() {
       switch (model.learning()) {
-        case EVERYTHING -> chain.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+        case EVERYTHING ->
+            executor.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
         case EXITS -> {
           try (Scope scope = Scope.open()) {
-            headChain.tune(batch, Optional.empty(), objective, 1, gradients);
+            headExecutor.tune(batch, Optional.empty(), objective, 1, gradients);
           }
         }
         case EXITS_FROM_FINAL_HEAD -> {
-          try (HeadChain.Taps taps = headChain.forward(batch, Optional.empty())) {
-            taps.learn(taps.output(), objective, 1, gradients);
+          try (HeadTuningExecutor.TapActivations taps =
+              headExecutor.forward(batch, Optional.empty())) {
+            taps.distill(taps.output(), objective, 1, gradients);
           }
         }
       }

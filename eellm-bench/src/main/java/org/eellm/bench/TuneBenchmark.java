@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.pytorch.Device;
-import org.eellm.bench.TrainBenchmark.Subject;
+import org.eellm.bench.TrainBenchmark.BenchmarkRun;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.tensor.Torch;
@@ -57,16 +57,16 @@ public final class TuneBenchmark {
     Device device = TrainBenchmark.device(config.train());
     Map<Learning, double[]> seconds = new EnumMap<>(Learning.class);
     Map<Learning, Long> bytes = new EnumMap<>(Learning.class);
-    Map<Learning, Subject> subjects = new EnumMap<>(Learning.class);
+    Map<Learning, BenchmarkRun> subjects = new EnumMap<>(Learning.class);
     try {
       for (Learning learning : Learning.values()) {
-        Subject subject = new Subject(config, config.architecture(), learning, device);
+        BenchmarkRun subject = new BenchmarkRun(config, config.architecture(), learning, device);
         subjects.put(learning, subject);
         seconds.put(learning, new double[rounds]);
         bytes.put(learning, subject.bytes());
       }
       for (int round = -TrainBenchmark.WARMUP; round < rounds; round++) {
-        for (Map.Entry<Learning, Subject> subject : subjects.entrySet()) {
+        for (Map.Entry<Learning, BenchmarkRun> subject : subjects.entrySet()) {
           double taken = subject.getValue().step();
           if (round >= 0) {
             seconds.getOrDefault(subject.getKey(), new double[0])[round] = taken;
@@ -74,7 +74,7 @@ public final class TuneBenchmark {
         }
       }
     } finally {
-      subjects.values().forEach(Subject::close);
+      subjects.values().forEach(BenchmarkRun::close);
     }
     double[] training = seconds.getOrDefault(Learning.EVERYTHING, new double[0]);
     List<Variant> variants = new ArrayList<>();

@@ -74,17 +74,17 @@ final class ArrivalBenchmarkTest {
 
   @Test
   void moments_ofARate_comeAtItAndAtRandom() {
-    List<Double> moments = ArrivalBenchmark.moments(50, 200, 7);
-    assertThat(moments)
+    List<Double> arrivalTimes = ArrivalBenchmark.arrivalTimes(50, 200, 7);
+    assertThat(arrivalTimes)
         .isSorted()
         .hasSizeBetween(9_600, 10_400)
-        .isEqualTo(ArrivalBenchmark.moments(50, 200, 7));
-    assertThat(ArrivalBenchmark.moments(50, 200, 8)).isNotEqualTo(moments);
+        .isEqualTo(ArrivalBenchmark.arrivalTimes(50, 200, 7));
+    assertThat(ArrivalBenchmark.arrivalTimes(50, 200, 8)).isNotEqualTo(arrivalTimes);
     double squares = 0; // gaps of mean m that are exponential have a variance of m squared
-    for (int i = 1; i < moments.size(); i++) {
-      double gap = moments.get(i) - moments.get(i - 1);
+    for (int i = 1; i < arrivalTimes.size(); i++) {
+      double gap = arrivalTimes.get(i) - arrivalTimes.get(i - 1);
       squares += (gap - 0.02) * (gap - 0.02);
     }
-    assertThat(squares / moments.size()).isCloseTo(4e-4, within(4e-5));
+    assertThat(squares / arrivalTimes.size()).isCloseTo(4e-4, within(4e-5));
   }
 }

@@ -8,7 +8,7 @@ import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.train.TrainException;
 import org.junit.jupiter.api.Test;
@@ -20,7 +20,7 @@ final class HardwareBenchmarkTest {
   private static List<Report> measure(RunConfig config) {
     for (int attempt = 1; ; attempt++) {
       try {
-        return InProcess.run(
+        return InProcessRanks.run(
             new Mesh(1, 2, 1), world -> HardwareBenchmark.run(world, 0.01, MACHINE, config));
       } catch (DistributedException e) {
         if (attempt == 3 || !(e.getCause() instanceof TrainException)) {

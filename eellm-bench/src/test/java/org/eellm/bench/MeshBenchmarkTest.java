@@ -9,7 +9,7 @@ import java.util.Optional;
 import org.eellm.bench.MeshBenchmark.Comparison;
 import org.eellm.bench.MeshBenchmark.Report;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.train.TinyRun;
 import org.eellm.train.objective.HeadForward;
@@ -21,7 +21,7 @@ final class MeshBenchmarkTest {
 
   private List<Report> measure(boolean compared) {
     RunConfig config = TinyRun.config(folder, "parallel.pp=2");
-    return InProcess.run(
+    return InProcessRanks.run(
         new Mesh(1, 1, 2),
         world -> MeshBenchmark.run(config, world, 2, compared, HeadForward.DEFERRED));
   }

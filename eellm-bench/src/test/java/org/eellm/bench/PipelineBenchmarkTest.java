@@ -15,7 +15,7 @@ import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.stages.PipelineGeneratorTest;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
@@ -30,7 +30,7 @@ final class PipelineBenchmarkTest {
               request(List.of(1, 2, 3), ExitPolicies.maxProbability(Threshold.of(0.15))),
               request(List.of(9, 8, 7, 6, 5, 4), ExitPolicies.fixed(2)));
       List<Optional<Measured>> measured =
-          InProcess.run(
+          InProcessRanks.run(
               new Mesh(1, 1, 2),
               1,
               Duration.ofSeconds(30),

@@ -8,10 +8,10 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.decode.engine.KernelChoice;
-import org.eellm.kernel.machine.ProcessorCache;
-import org.eellm.kernel.product.MicroKernels;
-import org.eellm.kernel.product.MicroKernels.Availability;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.machine.CpuCache;
+import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.OneDnnMicroKernels;
+import org.eellm.kernel.product.OneDnnMicroKernels.Availability;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -44,16 +44,16 @@ record DecodingKernels(
    * @param choice the user's
    */
   static DecodingKernels find(KernelChoice choice) throws IOException {
-    Availability micro = MicroKernels.find();
+    Availability micro = OneDnnMicroKernels.find();
     return new DecodingKernels(
         choice,
-        ProductKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
+        MatmulKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
         micro instanceof Availability.Present,
         micro instanceof Availability.Absent(String reason)
             ? Optional.of(reason)
             : Optional.empty(),
         Lanes.FLOATS.vectorBitSize(),
-        ProcessorCache.bytes(),
+        CpuCache.bytes(),
         Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());
   }
 

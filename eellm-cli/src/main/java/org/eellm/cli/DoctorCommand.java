@@ -19,10 +19,10 @@ import org.eellm.cli.option.RankOptions;
 import org.eellm.config.StrictYaml;
 import org.eellm.cost.Hardware;
 import org.eellm.decode.engine.KernelChoice;
+import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
-import org.eellm.distributed.launch.RankPlace;
-import org.eellm.tensor.Rates;
+import org.eellm.distributed.launch.RankInfo;
+import org.eellm.tensor.DeviceThroughput;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -60,7 +60,11 @@ final class DoctorCommand implements Callable<Integer> {
 
   /** The report of {@code --json}; rates are in FLOP/s and bytes/s. */
   private record Report(
-      String eellm, String java, Machine machine, DecodingKernels decoding, List<Trap> traps) {}
+      String eellm,
+      String java,
+      Machine machine,
+      DecodingKernels decoding,
+      List<SetupProblem> traps) {}
 
   @Override
   public Integer call() throws IOException {
@@ -82,7 +86,7 @@ final class DoctorCommand implements Callable<Integer> {
             Runtime.version().toString(),
             machine,
             DecodingKernels.find(choice),
-            Trap.of(machine));
+            SetupProblem.of(machine));
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);
@@ -94,8 +98,8 @@ final class DoctorCommand implements Callable<Integer> {
 
   private int measure(Path file) {
     int count =
-        RankPlace.detect(System.getenv())
-            .map(RankPlace::size)
+        RankInfo.detect(System.getenv())
+            .map(RankInfo::size)
             .filter(size -> size > 1)
             .orElseThrow(
                 () ->
@@ -107,7 +111,7 @@ final class DoctorCommand implements Callable<Integer> {
     return LocalRanks.inWorld(
         new Mesh(1, count, 1),
         Duration.ofMinutes(10),
-        Transport.GLOO,
+        DistributedBackend.GLOO,
         world -> {
           HardwareBenchmark.Report report = HardwareBenchmark.run(world, seconds, memory);
           if (world.rank() == 0) {
@@ -174,7 +178,7 @@ final class DoctorCommand implements Callable<Integer> {
       name = "";
     }
     out.println();
-    for (Trap trap : report.traps()) {
+    for (SetupProblem trap : report.traps()) {
       out.println(AUTO.string("@|yellow warning:|@ ") + trap.problem());
       out.println("         " + trap.remedy());
     }
@@ -184,7 +188,7 @@ final class DoctorCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static void print(String device, Rates.Measured rates, PrintWriter out) {
+  private static void print(String device, DeviceThroughput.Measured rates, PrintWriter out) {
     out.printf(
         "%s rates  %.0f GFLOP/s in float32, %.0f in bfloat16; reads %.1f GB/s%n",
         device, rates.float32() / 1e9, rates.bfloat16() / 1e9, rates.memory() / 1e9);

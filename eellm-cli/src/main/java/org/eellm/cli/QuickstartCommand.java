@@ -36,7 +36,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.Preparation;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.corpus.JavaSources;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Generator;
 import org.eellm.decode.request.Decoding;
@@ -49,7 +49,7 @@ import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 import org.eellm.train.RunFolder;
 import org.eellm.train.Trainer;
@@ -272,7 +272,7 @@ final class QuickstartCommand implements Callable<Integer> {
       return DataType.BFLOAT16;
     }
     Torch.setThreads(train.threads());
-    Rates.Measured rates = Rates.ofCpu(RATE_SECONDS);
+    DeviceThroughput.Measured rates = DeviceThroughput.ofCpu(RATE_SECONDS);
     return rates.bfloat16() > rates.float32() ? DataType.BFLOAT16 : DataType.FLOAT32;
   }
 
@@ -294,7 +294,7 @@ final class QuickstartCommand implements Callable<Integer> {
     int threads = Runtime.getRuntime().availableProcessors();
     Corpus corpus = sources.corpus();
     try (WorkProgress progress = WorkProgress.onConsole()) {
-      Tokenizer tokenizer = BytePairTrainer.train(corpus, VOCAB_SIZE, threads, progress);
+      Tokenizer tokenizer = BpeTrainer.train(corpus, VOCAB_SIZE, threads, progress);
       Preparation.run(corpus, tokenizer, dataset(), threads, progress);
     }
   }

@@ -11,11 +11,11 @@ import java.util.concurrent.Callable;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.RankOptions;
+import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.MeshCheck;
-import org.eellm.distributed.Transport;
 import org.eellm.distributed.World;
-import org.eellm.distributed.launch.RankPlace;
+import org.eellm.distributed.launch.RankInfo;
 import org.eellm.tensor.Torch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -51,7 +51,7 @@ final class RanksCommand implements Callable<Integer> {
       names = "--transport",
       defaultValue = "gloo",
       description = "gloo for CPUs, nccl for GPUs (default: ${DEFAULT-VALUE}).")
-  private Transport transport;
+  private DistributedBackend transport;
 
   @Option(
       names = "--timeout",
@@ -70,7 +70,7 @@ final class RanksCommand implements Callable<Integer> {
           spec.commandLine(), "--timeout: " + timeout + ": use at least 1");
     }
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
-    int size = toLaunch.or(() -> RankPlace.detect(System.getenv()).map(RankPlace::size)).orElse(1);
+    int size = toLaunch.or(() -> RankInfo.detect(System.getenv()).map(RankInfo::size)).orElse(1);
     Mesh mesh = new Mesh(tp, dp.orElse(Math.max(1, size / Math.max(1, tp * pp))), pp);
     mesh.requireSize(size);
     if (toLaunch.isPresent()) {
@@ -88,7 +88,7 @@ final class RanksCommand implements Callable<Integer> {
                 world.mesh().name(world.rank()),
                 host,
                 ProcessHandle.current().pid(),
-                transport == Transport.NCCL ? "cuda" : "cpu",
+                transport == DistributedBackend.NCCL ? "cuda" : "cpu",
                 Torch.threads());
     List<String> places =
         world.all().gatherBytes(here.getBytes(StandardCharsets.UTF_8)).stream()

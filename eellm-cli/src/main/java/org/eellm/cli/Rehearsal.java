@@ -18,7 +18,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -56,7 +56,7 @@ final class Rehearsal {
     Architecture architecture =
         ConfigFile.preset("quickstart", List.of("model.vocab_size=320")).architecture();
     new HuggingFaceConfig(architecture, OptionalInt.empty(), List.of()).write(folder);
-    BytePairTrainer.train(Corpus.of(List.of(TEXT)), 260, 1, Progress.NONE).save(folder);
+    BpeTrainer.train(Corpus.of(List.of(TEXT)), 260, 1, Progress.NONE).save(folder);
     SplittableRandom random = new SplittableRandom(1);
     List<TensorSource> tensors = new ArrayList<>();
     for (ParameterSpec spec : ParameterSpec.of(architecture)) {

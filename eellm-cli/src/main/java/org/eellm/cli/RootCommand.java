@@ -84,7 +84,7 @@ public final class RootCommand implements Runnable {
     return all;
   }
 
-  /** All commands, with {@link Failures} to report what they throw. */
+  /** All commands, with {@link CommandExceptionHandler} to report what they throw. */
   public static CommandLine commandLine() {
     return commandLine(commands());
   }
@@ -99,7 +99,7 @@ public final class RootCommand implements Runnable {
   }
 
   private static CommandLine commandLine(SequencedMap<String, Supplier<Object>> commands) {
-    Failures failures = new Failures();
+    CommandExceptionHandler failures = new CommandExceptionHandler();
     CommandLine commandLine = new CommandLine(new RootCommand());
     commands.forEach((name, command) -> commandLine.addSubcommand(name, command.get()));
     return commandLine

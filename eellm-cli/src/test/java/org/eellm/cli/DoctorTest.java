@@ -12,7 +12,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import org.eellm.cli.option.Machine;
 import org.eellm.decode.engine.KernelChoice;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.junit.jupiter.api.Test;
 
 final class DoctorTest {
@@ -118,7 +118,7 @@ final class DoctorTest {
 
   @Test
   void traps_wellSetUpMachine_none() {
-    assertThat(Trap.of(WELL)).isEmpty();
+    assertThat(SetupProblem.of(WELL)).isEmpty();
   }
 
   @Test
@@ -139,11 +139,11 @@ final class DoctorTest {
             2,
             true,
             0,
-            new Rates.Measured(2e11, 1e11, 2e10),
+            new DeviceThroughput.Measured(2e11, 1e11, 2e10),
             Optional.empty());
 
-    assertThat(Trap.of(bad))
-        .extracting(Trap::problem)
+    assertThat(SetupProblem.of(bad))
+        .extracting(SetupProblem::problem)
         .satisfiesExactly(
             problem -> assertThat(problem).startsWith("OpenBLAS runs the matrix products"),
             problem -> assertThat(problem).contains("no AVX2"),
@@ -154,7 +154,10 @@ final class DoctorTest {
             problem -> assertThat(problem).startsWith("an NVIDIA driver runs here"),
             problem -> assertThat(problem).isEqualTo("1.0 GiB left on the disk of this folder"),
             problem -> assertThat(problem).isEqualTo("less than 2 GiB of memory are free"));
-    assertThat(Trap.of(bad)).extracting(Trap::remedy).doesNotContain("").doesNotHaveDuplicates();
+    assertThat(SetupProblem.of(bad))
+        .extracting(SetupProblem::remedy)
+        .doesNotContain("")
+        .doesNotHaveDuplicates();
   }
 
   private static final Machine WELL =
@@ -173,7 +176,7 @@ final class DoctorTest {
           2,
           false,
           0,
-          new Rates.Measured(2e11, 4e11, 3e10),
+          new DeviceThroughput.Measured(2e11, 4e11, 3e10),
           Optional.empty());
 
   private static String run(String... args) {

@@ -24,7 +24,7 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.decode.Generator;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Limits;
@@ -126,7 +126,7 @@ final class LlamaCppTest {
     Path theirs = folder.resolve("theirs");
     family.write(theirs, SafetensorsType.F32, 1);
     Path corpus = Files.writeString(folder.resolve("corpus.txt"), "the cat and the dog\n");
-    BytePairTrainer.train(
+    BpeTrainer.train(
             TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
             260,
             1,

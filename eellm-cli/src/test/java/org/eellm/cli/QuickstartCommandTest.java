@@ -65,7 +65,7 @@ final class QuickstartCommandTest {
         .anyMatch(line -> line.matches("full model +100 % +[\\d,]+ +1.00 +100.0 %"))
         .anyMatch(line -> line.matches("lossless +.* 100.0 %"));
     try (LoadedModel model = LoadedModel.load(output, Device.CPU)) {
-      assertThat(model.vocabulary().drafts()).hasSize(1024);
+      assertThat(model.vocabulary().draftIds()).hasSize(1024);
     }
     assertNextCommandsParse();
 

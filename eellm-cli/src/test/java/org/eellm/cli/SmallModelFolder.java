@@ -10,7 +10,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.config.Architecture;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.model.Decoder;
 
@@ -24,7 +24,7 @@ public final class SmallModelFolder {
     Path corpus = target.resolveSibling(target.getFileName() + "-corpus.txt");
     Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
     Tokenizer tokenizer =
-        BytePairTrainer.train(
+        BpeTrainer.train(
             TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
             260,
             1,

@@ -33,9 +33,9 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
-import org.eellm.eval.OwnText;
-import org.eellm.eval.Subject;
+import org.eellm.eval.GreedyContinuation;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -120,14 +120,14 @@ final class StoriesTest {
             .readTree(STORIES.resolve("golden.json").toFile())
             .get("logitlens_per_layer_loss_acc");
     try (LoadedModel model =
-            LoadedModel.lens(
+            LoadedModel.logitLens(
                 ModelFolder.resolve(STORIES, Optional.empty()), Device.CPU, Optional.empty());
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
-      Subject subject = model.subject(engine);
+      EvaluatedModel subject = model.evaluated(engine);
       ExitTrace trace =
           ExitTrace.of(
               subject,
-              OwnText.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
+              GreedyContinuation.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
               ThresholdKind.MAX_PROBABILITY,
               Map.of());
 

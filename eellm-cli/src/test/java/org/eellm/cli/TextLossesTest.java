@@ -23,8 +23,8 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.eval.OwnText;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
 import org.eellm.eval.task.TaskFile;
@@ -41,7 +41,7 @@ final class TextLossesTest {
   @TempDir private Path folder;
   private LoadedModel model;
   private Engine engine;
-  private Subject subject;
+  private EvaluatedModel subject;
 
   @BeforeEach
   void load() throws IOException {
@@ -50,7 +50,7 @@ final class TextLossesTest {
     }
     model = LoadedModel.load(folder.resolve("model"), Device.CPU);
     engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING);
-    subject = model.subject(engine);
+    subject = model.evaluated(engine);
   }
 
   @AfterEach
@@ -89,7 +89,7 @@ final class TextLossesTest {
   @Test
   void losses_ofPrompts_areHowFarTextsAreFromTheFullModels() {
     List<List<Integer>> prompts = model.prompts(List.of("the cat and", "the bird", "dog", "end a"));
-    List<OwnText> own = OwnText.write(subject, prompts, MAX_TOKENS);
+    List<GreedyContinuation> own = GreedyContinuation.write(subject, prompts, MAX_TOKENS);
     TextLosses losses =
         TextLosses.ofPrompts(
             subject, own, MAX_TOKENS, Metric.EXACT_MATCH, TextLossesTest::calibration);
@@ -107,7 +107,8 @@ final class TextLossesTest {
   /** A text that is the same has no loss, even where a metric of it is 0. */
   @Test
   void losses_ofTheSameTexts_areNone() {
-    List<OwnText> own = OwnText.write(subject, model.prompts(List.of("the cat")), MAX_TOKENS);
+    List<GreedyContinuation> own =
+        GreedyContinuation.write(subject, model.prompts(List.of("the cat")), MAX_TOKENS);
     TextLosses losses =
         TextLosses.ofPrompts(
             subject, own, MAX_TOKENS, Metric.FINAL_NUMBER, TextLossesTest::calibration);

@@ -19,7 +19,7 @@ import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.model.Decoder;
@@ -213,7 +213,7 @@ final class TrainRanksTest {
         Stream.concat(PIPELINE.stream(), Stream.of("train.steps=8", "checkpoint.interval=2"))
             .toList();
     RunConfig config = ConfigFile.read(TinyRun.configFile(folder), settings);
-    InProcess.run(
+    InProcessRanks.run(
         new Mesh(1, 1, 2),
         world -> {
           try (Trainer trainer =

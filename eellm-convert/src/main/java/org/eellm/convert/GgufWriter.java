@@ -13,13 +13,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.huggingface.ForeignLayout;
-import org.eellm.checkpoint.huggingface.Gpt2Layout;
-import org.eellm.checkpoint.huggingface.GptNeoxLayout;
+import org.eellm.checkpoint.huggingface.Gpt2Adapter;
+import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.RopeDivisors;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -176,10 +176,10 @@ public final class GgufWriter {
       }
       case "qwen2", "qwen3" -> type;
       default -> {
-        if (Gpt2Layout.fits(model) && model.activation() == ModelConfig.Activation.GELU_TANH) {
+        if (Gpt2Adapter.fits(model) && model.activation() == ModelConfig.Activation.GELU_TANH) {
           yield "gpt2";
         }
-        if (GptNeoxLayout.fits(model)) {
+        if (GptNeoxAdapter.fits(model)) {
           yield "gptneox";
         }
         throw new CheckpointException(
@@ -443,7 +443,7 @@ public final class GgufWriter {
   /** llama.cpp's GPT-NeoX rotates the first dimensions of a head. */
   private static Tensor rotatedFirst(Tensor rows, ModelConfig model) {
     return model.positionEmbedding() == PositionEmbedding.ROPE
-        ? ForeignLayout.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
+        ? StateDictAdapter.rotatedFirst(rows.view(model.numHeads(), model.headDim(), -1), model)
             .reshape(rows.sizes())
         : rows;
   }

@@ -16,8 +16,8 @@ import org.eellm.config.DataType;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -139,7 +139,7 @@ public record Inspection(
           }
         });
     List<Slice> slices =
-        Placement.of(
+        PipelineLayout.of(
                 architecture,
                 ParallelConfig.of(tp, dp, pp),
                 model.maxPositions(),

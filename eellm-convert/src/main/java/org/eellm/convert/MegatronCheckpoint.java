@@ -16,13 +16,13 @@ import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.huggingface.ForeignLayout;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Assembly;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.ModelFiles;
@@ -365,7 +365,7 @@ final class MegatronCheckpoint {
         part == 0
             ? heads.narrow(1, 0, group).reshape(groups * group, d, width)
             : heads.select(1, group + part - 1);
-    return part == 2 ? own : ForeignLayout.pairHalves(own, model);
+    return part == 2 ? own : StateDictAdapter.pairHalves(own, model);
   }
 
   private void mlp(int stage, String from, String to) {
@@ -409,16 +409,16 @@ final class MegatronCheckpoint {
   /** Of each rank's stacked gate and up, or of its up alone, one half; all ranks' below another. */
   private Tensor half(List<Tensor> parts, int half) {
     long rows = model.ffnHiddenSize() / tp;
-    return ForeignLayout.rows(
+    return StateDictAdapter.rows(
         parts.stream().map(part -> part.narrow(0, half * rows, rows)).toList());
   }
 
   private Tensor rows(List<Tensor> parts) {
-    return ForeignLayout.rows(parts);
+    return StateDictAdapter.rows(parts);
   }
 
   private Tensor columns(List<Tensor> parts) {
-    return ForeignLayout.columns(parts);
+    return StateDictAdapter.columns(parts);
   }
 
   private List<Long> vocabulary() {

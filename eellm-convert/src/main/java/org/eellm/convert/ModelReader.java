@@ -9,7 +9,6 @@ import java.util.Map;
 import java.util.regex.Pattern;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.WeightFiles;
-import org.eellm.checkpoint.huggingface.ForeignLayout;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
@@ -17,6 +16,7 @@ import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.ModelTensor.Origin;
 import org.eellm.checkpoint.huggingface.OriginTable;
 import org.eellm.checkpoint.huggingface.SourceModel;
+import org.eellm.checkpoint.huggingface.StateDictAdapter;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFields;
 import org.eellm.checkpoint.safetensors.JsonFiles;
@@ -55,8 +55,8 @@ public final class ModelReader {
     ObjectNode file = (ObjectNode) JsonFiles.read(configPath);
     JsonFields fields = new JsonFields(configPath.toString(), file);
     String modelType = fields.text("model_type");
-    if (ForeignLayout.MODEL_TYPES.contains(modelType)) {
-      return openForeign(folder, modelType, fields);
+    if (StateDictAdapter.MODEL_TYPES.contains(modelType)) {
+      return openAdapted(folder, modelType, fields);
     }
     HuggingFaceConfig config = HuggingFaceConfig.read(folder);
     StoredWeights weights = weights(folder);
@@ -87,8 +87,8 @@ public final class ModelReader {
     return file;
   }
 
-  private static SourceModel openForeign(Path folder, String modelType, JsonFields fields) {
-    ForeignLayout layout = ForeignLayout.of(modelType);
+  private static SourceModel openAdapted(Path folder, String modelType, JsonFields fields) {
+    StateDictAdapter layout = StateDictAdapter.of(modelType);
     HuggingFaceConfig config;
     try {
       config = layout.config(fields);

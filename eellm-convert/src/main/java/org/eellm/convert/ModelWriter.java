@@ -18,8 +18,8 @@ import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
-import org.eellm.checkpoint.huggingface.Gpt2Layout;
-import org.eellm.checkpoint.huggingface.GptNeoxLayout;
+import org.eellm.checkpoint.huggingface.Gpt2Adapter;
+import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
 import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.ModelTensor;
@@ -131,12 +131,12 @@ public final class ModelWriter {
     ObjectNode config = trunk.configFile();
     List<ModelTensor> tensors = trunk.tensors();
     if (config.path("model_type").asText().equals("eellm")) {
-      if (Gpt2Layout.fits(trunk.architecture().model())) {
-        config = Gpt2Layout.config(trunk);
-        tensors = Gpt2Layout.export(trunk);
-      } else if (GptNeoxLayout.fits(trunk.architecture().model())) {
-        config = GptNeoxLayout.config(trunk);
-        tensors = GptNeoxLayout.export(trunk);
+      if (Gpt2Adapter.fits(trunk.architecture().model())) {
+        config = Gpt2Adapter.config(trunk);
+        tensors = Gpt2Adapter.export(trunk);
+      } else if (GptNeoxAdapter.fits(trunk.architecture().model())) {
+        config = GptNeoxAdapter.config(trunk);
+        tensors = GptNeoxAdapter.export(trunk);
       } else {
         throw new CheckpointException(
             "%s: no family of Hugging Face's has this shape (model_type eellm); llama, qwen2, qwen3, mistral, gpt2 and gpt_neox can be exported"

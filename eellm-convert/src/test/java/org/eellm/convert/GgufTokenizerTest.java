@@ -22,7 +22,7 @@ import org.eellm.convert.ModelWriter.Options;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.gguf.GgufFixture;
 import org.junit.jupiter.api.Test;
@@ -63,7 +63,7 @@ final class GgufTokenizerTest {
     Path corpus = folder.resolve("corpus.txt");
     Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
     Path target = folder.resolve("tokenizer");
-    BytePairTrainer.train(
+    BpeTrainer.train(
             TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
             260,
             1,

@@ -15,9 +15,9 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
+import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
-import org.eellm.model.Pass;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -57,22 +57,22 @@ public final class Layouts {
   public static Map<String, float[]> logits(Decoder model, long[] ids) {
     Map<String, float[]> logits = new LinkedHashMap<>();
     try (Scope _ = Scope.open();
-        Kept kept = new Kept()) {
-      Pass pass = model.pass(1, ids.length, Optional.empty(), false, kept);
-      Tensor x = model.embed(Tensors.ofLongs(ids, model.device(), ids.length), pass);
+        RetainedTensors retained = new RetainedTensors()) {
+      ForwardContext context = model.context(1, ids.length, Optional.empty(), false, retained);
+      Tensor x = model.embed(Tensors.ofLongs(ids, model.device(), ids.length), context);
       for (int below = 0; below <= model.trunk().size(); below++) {
         for (HeadLayers head : model.heads()) {
           if (head.tap() == below) {
             Tensor own = x;
             for (Branch branch : head.branches()) {
-              own = branch.path().add(own, branch.forward(own, pass, kept).delta());
+              own = branch.path().add(own, branch.forward(own, context, retained).delta());
             }
             logits.put(head.name(), Tensors.toFloats(head.logits(own)));
           }
         }
         if (below < model.trunk().size()) {
           Branch branch = model.trunk().get(below);
-          x = branch.path().add(x, branch.forward(x, pass, kept).delta());
+          x = branch.path().add(x, branch.forward(x, context, retained).delta());
         }
       }
     }

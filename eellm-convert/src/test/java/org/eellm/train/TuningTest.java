@@ -30,8 +30,8 @@ import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
@@ -39,7 +39,7 @@ import org.eellm.config.TuneConfig;
 import org.eellm.convert.ExitEditor;
 import org.eellm.convert.ModelReader;
 import org.eellm.cost.ParameterCount;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
@@ -47,7 +47,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -55,11 +55,11 @@ import org.eellm.tensor.Torch;
 import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.MetricsSink;
-import org.eellm.train.objective.Chain;
-import org.eellm.train.objective.HeadChain;
 import org.eellm.train.objective.HeadLoss;
+import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -83,14 +83,17 @@ final class TuningTest {
     try (Decoder whole = golden.model();
         Gradients gradients = new Gradients(whole.parameters())) {
       gradients.start();
-      new Chain(whole, Recompute.NONE, new double[whole.architecture().model().numLayers()])
+      new StageExecutor(whole, Recompute.NONE, new double[whole.architecture().model().numLayers()])
           .forwardBackward(batch, objective, 0.5, Optional.empty(), gradients);
       gradients.finish();
       whole.parameters().all().forEach(p -> expected.put(p.name(), floats(p, gradients)));
     }
     Slice slice =
-        Placement.of(
-                golden.architecture(), ParallelConfig.alone(), batch.sequence(), Learning.EXITS)
+        PipelineLayout.of(
+                golden.architecture(),
+                ParallelConfig.singleRank(),
+                batch.sequence(),
+                Learning.EXITS)
             .slices()
             .getFirst();
 
@@ -101,20 +104,20 @@ final class TuningTest {
                     Learning.EXITS,
                     Quantization.NONE,
                     Map.of(0, slice),
-                    TensorParallel.alone(),
+                    TensorParallel.singleRank(),
                     1,
                     Torch.cpu()));
         Gradients gradients = new Gradients(part.parameters())) {
       gradients.start();
       try (Scope scope = Scope.open()) {
-        new HeadChain(part, part.stages().getFirst())
+        new HeadTuningExecutor(part, part.stages().getFirst())
             .tune(batch, Optional.empty(), objective, 0.5, gradients);
       }
       gradients.finish();
 
       assertThat(part.trunk()).hasSize(2 * golden.architecture().exits().layers().getLast());
       assertThat(gradients.flat().numel()).isEqualTo(part.parameters().count());
-      assertThat(part.parameters().learned())
+      assertThat(part.parameters().trainable())
           .allSatisfy(
               p -> {
                 assertThat(p.name()).startsWith("exits.");
@@ -142,7 +145,7 @@ final class TuningTest {
       Tensor w = torch.randn(vocabulary, width);
       Tensor teacher = torch.randn(n, width);
       Tensor mask = Tensors.ofFloats(new float[] {1, 0, 1}, Torch.cpu(), n);
-      Weight output = new Weight("w", 0, Split.ROWS, false, 0, w, Optional.empty());
+      Weight output = new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty());
       gradients.start();
 
       HeadLoss.Result result =
@@ -155,7 +158,7 @@ final class TuningTest {
               1,
               temperature,
               dynamic,
-              TensorParallel.alone(),
+              TensorParallel.singleRank(),
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));
@@ -320,7 +323,7 @@ final class TuningTest {
               Stream.concat(Stream.of(settings), Stream.of(mesh.split(" ")))
                   .toArray(String[]::new));
       Path run = folder.resolve("mesh " + mesh);
-      InProcess.run(
+      InProcessRanks.run(
           new Mesh(config.parallel().tp(), config.parallel().dp(), config.parallel().pp()),
           world -> finish(Trainer.start(config, run, world, false)));
 
@@ -356,13 +359,14 @@ final class TuningTest {
   void trunkIsNotLoadedBeyondTheLastTunedExit_norGivenGradientsOrMoments() {
     Path model = model();
     RunConfig first = tuning(model, Optional.empty(), "exits.layers=[1]");
-    try (RunState state = RunState.initial(first, World.alone())) {
+    try (TrainState state = TrainState.initial(first, World.singleRank())) {
       assertThat(first.model().numLayers()).isEqualTo(4);
       assertThat(state.model().trunk()).hasSize(2);
       assertThat(state.model().parameters().all().stream().map(Parameter::name))
           .noneMatch(
               name -> name.matches("model\\.layers\\.[123]\\..*|model\\.norm.*|exits\\.2.*"));
-      long heads = state.model().parameters().learned().stream().mapToLong(Parameter::numel).sum();
+      long heads =
+          state.model().parameters().trainable().stream().mapToLong(Parameter::numel).sum();
       assertThat(heads).isPositive().isEqualTo(state.model().parameters().count());
       assertThat(state.memory().weights()).isEqualTo(4 * heads);
       // Gradients, master weights' stand-ins and two moments: of the heads alone.
@@ -381,8 +385,8 @@ final class TuningTest {
     Map<String, float[]> first = heads(model, folder.resolve("tuned"));
 
     RunConfig more = tuning(model, Optional.of(folder.resolve("tuned")));
-    try (RunState state = RunState.initial(more, World.alone())) {
-      for (Parameter parameter : state.model().parameters().learned()) {
+    try (TrainState state = TrainState.initial(more, World.singleRank())) {
+      for (Parameter parameter : state.model().parameters().trainable()) {
         assertThat(Tensors.toFloats(parameter.value()))
             .containsExactly(first.get(parameter.name()));
       }

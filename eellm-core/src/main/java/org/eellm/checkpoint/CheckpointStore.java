@@ -125,7 +125,7 @@ public final class CheckpointStore {
    *     then nothing of it remains, and the other checkpoints are as before
    */
   public Checkpoint save(long step, SaveAction action) {
-    Saving saving = begin(step);
+    PendingCheckpoint saving = begin(step);
     try {
       action.writeInto(saving.folder());
     } catch (IOException | RuntimeException failure) {
@@ -143,13 +143,14 @@ public final class CheckpointStore {
    * @param step optimizer steps made
    * @throws CheckpointException if the step has a checkpoint or the folder cannot be made
    */
-  public Saving begin(long step) {
+  public PendingCheckpoint begin(long step) {
     Path target = folder(run, step);
     if (Files.exists(target)) {
       throw new CheckpointException(
           target + ": exists already; resume from it or remove it before saving that step again");
     }
-    Saving saving = new Saving(step, target, folder.resolve(SAVING + target.getFileName()));
+    PendingCheckpoint saving =
+        new PendingCheckpoint(step, target, folder.resolve(SAVING + target.getFileName()));
     try {
       Files.createDirectories(folder);
       Files.createDirectory(saving.folder());
@@ -160,12 +161,12 @@ public final class CheckpointStore {
   }
 
   /** A checkpoint that is being written: {@link #commit} or {@link #abandon} it. */
-  public final class Saving {
+  public final class PendingCheckpoint {
     private final long step;
     private final Path target;
     private final Path temporary;
 
-    private Saving(long step, Path target, Path temporary) {
+    private PendingCheckpoint(long step, Path target, Path temporary) {
       this.step = step;
       this.target = target;
       this.temporary = temporary;

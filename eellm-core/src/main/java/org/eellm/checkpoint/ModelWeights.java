@@ -41,7 +41,7 @@ import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterSpec;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -259,8 +259,8 @@ public final class ModelWeights {
    */
   public static TensorFile file(Decoder model, int part, int parts, Arena arena) {
     List<Parameter> parameters =
-        model.parameters().learned().stream()
-            .filter(parameter -> model.standsFor(parameter.name()))
+        model.parameters().trainable().stream()
+            .filter(parameter -> model.isMainReplicaStage(parameter.name()))
             .sorted(Comparator.comparing(Parameter::name))
             .toList();
     int ranks = model.parallel().size();
@@ -286,7 +286,7 @@ public final class ModelWeights {
   private static Optional<TensorSource> whole(
       TensorParallel parallel, Parameter parameter, boolean mine, Arena arena) {
     SafetensorsType type = NamedTensors.type(parameter.value());
-    if (parameter.split() == Split.REPLICATED || parallel.size() == 1) {
+    if (parameter.split() == Sharding.REPLICATED || parallel.size() == 1) {
       return mine
           ? Optional.of(
               NamedTensors.source(parameter.name(), type, parameter.wholeShape(), parameter::value))

@@ -24,7 +24,7 @@ import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.checkpoint.safetensors.TensorSource;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -73,11 +73,12 @@ public final class TrainingFiles {
    * @param pieces of the buffers
    * @param rank of {@code ranks} that write a file each
    */
-  public static TensorFile optimizer(Decoder model, List<StatePiece> pieces, int rank, int ranks) {
+  public static TensorFile optimizer(
+      Decoder model, List<FlatStateShard> pieces, int rank, int ranks) {
     List<TensorSource> tensors = new ArrayList<>();
-    for (StatePiece piece : pieces) {
-      for (Parameter parameter : model.parameters().learned()) {
-        if (model.speaksFor(parameter.name(), parameter.split())) {
+    for (FlatStateShard piece : pieces) {
+      for (Parameter parameter : model.parameters().trainable()) {
+        if (model.isMainReplica(parameter.name(), parameter.split())) {
           source(model, parameter, piece).ifPresent(tensors::add);
         }
       }
@@ -90,12 +91,12 @@ public final class TrainingFiles {
   }
 
   private static Optional<TensorSource> source(
-      Decoder model, Parameter parameter, StatePiece piece) {
+      Decoder model, Parameter parameter, FlatStateShard piece) {
     Overlap overlap = Overlap.of(parameter, piece);
     if (overlap.length() <= 0) {
       return Optional.empty();
     }
-    boolean cut = parameter.split() != Split.REPLICATED && model.parallel().size() > 1;
+    boolean cut = parameter.split() != Sharding.REPLICATED && model.parallel().size() > 1;
     boolean whole = !cut && overlap.length() == parameter.numel();
     String name = piece.buffer() + "." + parameter.name();
     return Optional.of(
@@ -115,7 +116,7 @@ public final class TrainingFiles {
 
   /** What a parameter and a piece of the flat buffers have in common. */
   private record Overlap(long inParameter, long inPiece, long length) {
-    static Overlap of(Parameter parameter, StatePiece piece) {
+    static Overlap of(Parameter parameter, FlatStateShard piece) {
       long from = Math.max(parameter.offset(), piece.start());
       long to = Math.min(parameter.offset() + parameter.numel(), piece.end());
       return new Overlap(from - parameter.offset(), from - piece.start(), to - from);
@@ -129,7 +130,7 @@ public final class TrainingFiles {
    * @throws CheckpointException if a file is missing or malformed, or they have not exactly the
    *     model's tensors
    */
-  public static void readOptimizer(Path checkpoint, Decoder model, List<StatePiece> pieces) {
+  public static void readOptimizer(Path checkpoint, Decoder model, List<FlatStateShard> pieces) {
     List<SafetensorsFile> files = new ArrayList<>();
     try (Scope _ = Scope.open()) {
       for (Path path : optimizerFiles(checkpoint.resolve(FOLDER))) {
@@ -149,8 +150,8 @@ public final class TrainingFiles {
                       .formatted(parts.getFirst().path(), name));
             }
           });
-      for (StatePiece piece : pieces) {
-        for (Parameter parameter : model.parameters().learned()) {
+      for (FlatStateShard piece : pieces) {
+        for (Parameter parameter : model.parameters().trainable()) {
           Overlap overlap = Overlap.of(parameter, piece);
           if (overlap.length() > 0) {
             String name = piece.buffer() + "." + parameter.name();

@@ -7,7 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 
 /** A model's shape: what a checkpoint's {@code config.json} says. */
 public record Architecture(ModelConfig model, ExitLayout exits) {
@@ -26,12 +26,12 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
 
   /** Whether a slice multiplies with the model's output matrix, which may be the embedding. */
   public boolean usesOutputMatrix(Slice slice) {
-    return slice.concludes() || (exits.tieOutput() && !slice.exits().isEmpty());
+    return slice.hasFinalHead() || (exits.tieOutput() && !slice.exits().isEmpty());
   }
 
   /** Whether a slice has the embedding: to look ids up, or as the output matrix tied to it. */
   public boolean holdsEmbedding(Slice slice) {
-    return slice.embeds() || (model.tieEmbeddings() && usesOutputMatrix(slice));
+    return slice.hasEmbedding() || (model.tieEmbeddings() && usesOutputMatrix(slice));
   }
 
   /**

@@ -117,7 +117,7 @@ public final class ConfigFile {
           throw refusal(
               section.getKey() + "." + setting.getKey(),
               "%s is not the model's %s; leave it out"
-                  .formatted(SettingsInUse.text(given), SettingsInUse.text(own)));
+                  .formatted(IneffectiveSettings.text(given), IneffectiveSettings.text(own)));
         }
       }
     }
@@ -189,7 +189,7 @@ public final class ConfigFile {
   private RunConfig bind() {
     RunConfig config = StrictYaml.bind(tree, RunConfig.class, places, defaultTree());
     RunConfig usual = StrictYaml.bind(defaultTree(), RunConfig.class, Map.of(), defaultTree());
-    SettingsInUse.check(config, StrictYaml.tree(config), StrictYaml.tree(usual), places);
+    IneffectiveSettings.check(config, StrictYaml.tree(config), StrictYaml.tree(usual), places);
     return config;
   }
 

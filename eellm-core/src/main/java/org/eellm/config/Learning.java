@@ -11,7 +11,7 @@ public enum Learning {
   EXITS,
   /**
    * The exits' heads, from what the final head says: all layers are there, as they are, and the
-   * final head where it speaks and beside every exit.
+   * final head where it teaches and beside every exit.
    */
   EXITS_FROM_FINAL_HEAD;
 

@@ -98,7 +98,7 @@ public record ParallelConfig(
   }
 
   /** A mesh of one. */
-  public static ParallelConfig alone() {
+  public static ParallelConfig singleRank() {
     return of(1, 1, 1);
   }
 

@@ -74,7 +74,7 @@ public record RunConfig(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
         "shares out tokens, but train.layer_dropout skips whole sequences; remove one of them");
-    Placement.requirePossible(architecture, parallel, learning);
+    PipelineLayout.requirePossible(architecture, parallel, learning);
     int unit = train.microBatchSize() * parallel.dp() * (parallel.chunks() > 1 ? parallel.pp() : 1);
     batch("train.global_batch_size", train.globalBatchSize(), unit, train, parallel);
     if (train.rampup().samples() > 0) {
@@ -102,8 +102,8 @@ public record RunConfig(
   }
 
   /** Which part of the model each virtual stage holds. */
-  public Placement placement() {
-    return Placement.of(architecture(), parallel, data.sequenceLength(), tune.learning());
+  public PipelineLayout pipelineLayout() {
+    return PipelineLayout.of(architecture(), parallel, data.sequenceLength(), tune.learning());
   }
 
   /** The model's shape. */

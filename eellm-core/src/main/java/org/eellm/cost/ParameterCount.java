@@ -7,7 +7,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 
 /**
  * How many parameters a model has, by part; a matrix that several share counts once.
@@ -39,8 +39,8 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
    */
   public static long held(Architecture architecture, List<Slice> slices, int ranks) {
     ModelConfig model = architecture.model();
-    boolean embeds = slices.stream().anyMatch(Slice::embeds);
-    boolean concludes = slices.stream().anyMatch(Slice::concludes);
+    boolean embeds = slices.stream().anyMatch(Slice::hasEmbedding);
+    boolean hasFinalHead = slices.stream().anyMatch(Slice::hasFinalHead);
     int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
     long matrix = vocabularyMatrix(model) / ranks;
     boolean hasEmbedding = slices.stream().anyMatch(architecture::holdsEmbedding);
@@ -49,7 +49,7 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
     return (hasEmbedding ? matrix : 0)
         + (embeds ? positions(model) : 0)
         + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
-        + (concludes ? norm(model) : 0)
+        + (hasFinalHead ? norm(model) : 0)
         + (hasOutput ? matrix : 0)
         + exits * exit(architecture, ranks);
   }

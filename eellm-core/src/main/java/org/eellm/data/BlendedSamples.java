@@ -14,7 +14,7 @@ public final class BlendedSamples implements SampleSource {
    *
    * @param weight relative share of samples, positive
    */
-  public record Weighted(SampleSource source, double weight) {}
+  public record WeightedSource(SampleSource source, double weight) {}
 
   /** Which sample of which source. */
   private record Pick(int source, long index) {}
@@ -34,13 +34,13 @@ public final class BlendedSamples implements SampleSource {
   /**
    * @param sources at least one; all of the same sequence length
    */
-  public BlendedSamples(List<Weighted> sources) {
-    this.sources = sources.stream().map(Weighted::source).toList();
-    double sum = sources.stream().mapToDouble(Weighted::weight).sum();
+  public BlendedSamples(List<WeightedSource> sources) {
+    this.sources = sources.stream().map(WeightedSource::source).toList();
+    double sum = sources.stream().mapToDouble(WeightedSource::weight).sum();
     this.shares = sources.stream().mapToDouble(source -> source.weight() / sum).toArray();
     this.sequenceLength = this.sources.getFirst().sequenceLength();
     this.taken = new long[shares.length];
-    for (Weighted source : sources) {
+    for (WeightedSource source : sources) {
       if (!(source.weight() > 0) || source.source().sequenceLength() != sequenceLength) {
         throw new IllegalArgumentException("a weight that is not positive or unequal lengths");
       }

@@ -30,18 +30,18 @@ public final class OrderedBatches {
    */
   public static <R> void process(
       Corpus corpus,
-      Corpus.Pass pass,
+      Corpus.DocumentReader pass,
       int threads,
-      Function<List<Corpus.Piece>, R> work,
+      Function<List<Corpus.DocumentChunk>, R> work,
       Consumer<R> consumer,
       Progress progress,
       Progress.Work name) {
     Queue<Future<R>> underWay = new ArrayDeque<>();
     ExecutorService workers = Executors.newFixedThreadPool(threads);
     try {
-      List<Corpus.Piece> batch = nextBatch(pass);
+      List<Corpus.DocumentChunk> batch = nextBatch(pass);
       while (!batch.isEmpty()) {
-        List<Corpus.Piece> current = batch;
+        List<Corpus.DocumentChunk> current = batch;
         underWay.add(workers.submit(() -> work.apply(current)));
         if (underWay.size() > 2 * threads) {
           consumer.accept(result(underWay.remove()));
@@ -58,11 +58,11 @@ public final class OrderedBatches {
     }
   }
 
-  private static List<Corpus.Piece> nextBatch(Corpus.Pass pass) {
-    List<Corpus.Piece> batch = new ArrayList<>();
+  private static List<Corpus.DocumentChunk> nextBatch(Corpus.DocumentReader pass) {
+    List<Corpus.DocumentChunk> batch = new ArrayList<>();
     int length = 0;
     while (length < BATCH_LENGTH) {
-      Optional<Corpus.Piece> piece = pass.next();
+      Optional<Corpus.DocumentChunk> piece = pass.next();
       if (piece.isEmpty()) {
         break;
       }

@@ -70,7 +70,7 @@ public final class Preparation {
       Corpus corpus, Tokenizer tokenizer, Path prefix, int threads, Progress progress) {
     long start = System.nanoTime();
     try (IndexedDatasetWriter writer = IndexedDatasetWriter.create(prefix, tokenizer.vocabSize());
-        Corpus.Pass pass = corpus.open()) {
+        Corpus.DocumentReader pass = corpus.open()) {
       Preparation preparation = new Preparation(tokenizer, writer);
       OrderedBatches.process(
           corpus,
@@ -95,9 +95,9 @@ public final class Preparation {
     return prefix.resolveSibling(prefix.getFileName() + "-tokenizer");
   }
 
-  private List<Tokens> tokenize(List<Corpus.Piece> pieces) {
+  private List<Tokens> tokenize(List<Corpus.DocumentChunk> pieces) {
     List<Tokens> result = new ArrayList<>();
-    for (Corpus.Piece piece : pieces) {
+    for (Corpus.DocumentChunk piece : pieces) {
       int[] ids =
           piece.startsDocument()
               ? tokenizer.encode(piece.text())

@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.decode.cache.PagePool;
+import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
-import org.eellm.decode.cache.SequenceCache;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.GenerateException;
@@ -18,8 +18,8 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
-import org.eellm.decode.strategy.Strategy;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -28,8 +28,8 @@ import org.eellm.model.Head;
  * Continuous batching: requests join and leave between any two steps, and a step takes prompts and
  * single tokens alike. For one thread.
  *
- * <p>A request is taken in work when there is a place in the batch and memory for the longest it
- * may get; so nothing in work ever lacks memory. Requests wait in their order.
+ * <p>A request is scheduled when there is a place in the batch and memory for the longest it may
+ * get; so no running request ever lacks memory. Requests wait in their order.
  */
 public final class Batch implements AutoCloseable {
   /** Rows of prompts that a step takes at most; bounds how long the others wait for a prompt. */
@@ -42,12 +42,12 @@ public final class Batch implements AutoCloseable {
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final Deque<Job> queue = new ArrayDeque<>();
-  private final List<Active> active = new ArrayList<>();
-  private final List<Sequence> moving = new ArrayList<>(); // of the step in work
+  private final List<RunningSequence> active = new ArrayList<>();
+  private final List<Sequence> inFlight = new ArrayList<>(); // of the step in work
   private final List<Sequence> ended = new ArrayList<>();
 
-  /** A sequence in work, and how far its pages are known. */
-  private record Active(Sequence sequence, PrefixCache.Path path) {}
+  /** A running sequence, and how far its pages are known. */
+  private record RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {}
 
   public Batch(DecodingModel model, Limits limits) {
     this(ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens())), limits);
@@ -101,7 +101,7 @@ public final class Batch implements AutoCloseable {
     return queue.size();
   }
 
-  /** Requests in work. */
+  /** Running requests. */
   int running() {
     return active.size();
   }
@@ -110,43 +110,43 @@ public final class Batch implements AutoCloseable {
     return pool.size();
   }
 
-  /** Pages that requests in work have taken. */
+  /** Pages that running requests have taken. */
   int usedPages() {
     return pool.used();
   }
 
-  /** Sequences in work, for tests. */
+  /** Running sequences, for tests. */
   List<Sequence> active() {
-    return active.stream().map(Active::sequence).toList();
+    return active.stream().map(RunningSequence::sequence).toList();
   }
 
   /** Takes out what is cancelled, takes in what there is room for, and does one block. */
   public void step() {
-    turnOver();
+    admitAndRemove();
     advance();
   }
 
   /** Takes out what is cancelled, and takes in what there is room for. */
-  void turnOver() {
-    leaveCancelled();
+  void admitAndRemove() {
+    removeCancelled();
     admit();
   }
 
-  /** Does one block for all in work. */
+  /** Runs one block for all running sequences. */
   void advance() {
     nextRows();
-    if (moving.isEmpty()) {
+    if (inFlight.isEmpty()) {
       return;
     }
-    step.run(moving);
+    step.run(inFlight);
     for (int i = 0; i < active.size(); i++) {
-      handOver(active.get(i).sequence());
-      remember(active.get(i));
+      notifyStep(active.get(i).sequence());
+      cacheCompletePages(active.get(i));
     }
-    leaveFinished();
+    removeFinished();
   }
 
-  private void leaveCancelled() {
+  private void removeCancelled() {
     queue.removeIf(
         job -> {
           if (job.cancelled()) {
@@ -157,10 +157,10 @@ public final class Batch implements AutoCloseable {
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
       if (sequence.job().cancelled()) {
-        sequence.delivery().finish(FinishReason.CANCELLED);
+        sequence.output().finish(FinishReason.CANCELLED);
       }
     }
-    leaveFinished();
+    removeFinished();
   }
 
   private void admit() {
@@ -179,7 +179,7 @@ public final class Batch implements AutoCloseable {
       List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);
       known.forEach(pool::share);
       int further = PagePool.pages(job.positions()) - known.size();
-      prefixes.makeRoom(further);
+      prefixes.evictUntilFree(further);
       if (pool.free() < further) {
         known.forEach(pool::release);
         return;
@@ -189,55 +189,58 @@ public final class Batch implements AutoCloseable {
       for (int i = 0; i < known.size(); i++) {
         pages[i] = known.get(i);
       }
-      System.arraycopy(pool.take(further), 0, pages, known.size(), further);
-      SequenceCache cache = new SequenceCache(pool, pages);
-      Strategy strategy = Strategy.of(job.request().decoding(), planner);
+      System.arraycopy(pool.allocate(further), 0, pages, known.size(), further);
+      PageTable pageTable = new PageTable(pool, pages);
+      DecodingStrategy strategy = DecodingStrategy.of(job.request().decoding(), planner);
       int reused = known.size() * ModelRunner.PAGE;
-      Sequence sequence = new Sequence(job, runner, cache, reused, strategy);
-      active.add(new Active(sequence, prefixes.path(heads)));
+      Sequence sequence = new Sequence(job, runner, pageTable, reused, strategy);
+      active.add(new RunningSequence(sequence, prefixes.cursor(heads)));
     }
   }
 
   /** The newest token of each sequence, and of prompts as much as a step takes. */
   private void nextRows() {
-    moving.clear();
+    inFlight.clear();
     planner.begin(active.size());
     int left = PROMPT_ROWS;
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
       sequence.strategy().prepare(sequence);
-      int count = sequence.waiting();
+      int count = sequence.uncomputed();
       if (sequence.inPrompt()) {
         count = Math.min(left, count);
         left -= count;
       }
       if (count > 0) {
         sequence.next(count);
-        moving.add(sequence);
+        inFlight.add(sequence);
       }
     }
   }
 
-  private static void handOver(Sequence sequence) {
+  private static void notifyStep(Sequence sequence) {
     try {
       sequence.job().listener().onStep();
     } catch (RuntimeException e) {
-      sequence.delivery().fail(e);
+      sequence.output().fail(e);
     }
   }
 
   /** Lets others go on with pages that have just become complete. */
-  private void remember(Active one) {
+  private void cacheCompletePages(RunningSequence one) {
     Sequence sequence = one.sequence();
     prefixes.add(
-        one.path(), sequence.tokens(), sequence.frontier().complete(), sequence.cache().pages());
+        one.cursor(),
+        sequence.tokens(),
+        sequence.frontier().complete(),
+        sequence.pageTable().pages());
   }
 
-  private void leaveFinished() {
+  private void removeFinished() {
     int kept = 0;
     for (int i = 0; i < active.size(); i++) {
-      Active one = active.get(i);
-      if (one.sequence().delivery().finished()) {
+      RunningSequence one = active.get(i);
+      if (one.sequence().output().finished()) {
         ended.add(one.sequence());
       } else {
         active.set(kept++, one);
@@ -250,20 +253,20 @@ public final class Batch implements AutoCloseable {
     List<Sequence> gone = List.copyOf(ended);
     ended.clear();
     gone.forEach(Sequence::close);
-    gone.forEach(sequence -> sequence.delivery().report());
+    gone.forEach(sequence -> sequence.output().report());
   }
 
-  /** Fails everything in work; what waits goes on waiting. */
+  /** Fails all running requests; queued ones stay queued. */
   void fail(RuntimeException cause) {
-    active.forEach(one -> one.sequence().delivery().fail(cause));
-    leaveFinished();
+    active.forEach(one -> one.sequence().output().fail(cause));
+    removeFinished();
   }
 
   /** Cancels everything. */
   void cancelAll() {
     queue.forEach(Job::cancel);
     active.forEach(one -> one.sequence().job().cancel());
-    leaveCancelled();
+    removeCancelled();
   }
 
   @Override

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Set;
 import org.eellm.config.SettingException;
 import org.eellm.decode.cache.PagePool;
-import org.eellm.decode.cache.SequenceCache;
+import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.GenerateException;
@@ -93,8 +93,8 @@ public record BeamSearch(int beams, double lengthPenalty) {
     PagePool pool = new PagePool(2 * beams * pages); // of two generations
     try (ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pool.size())) {
       BeamStrategy strategy = new BeamStrategy(2 * beams);
-      SequenceCache cache = new SequenceCache(pool, pool.take(pages));
-      Sequence sequence = new Sequence(job, runner, cache, 0, strategy);
+      PageTable pageTable = new PageTable(pool, pool.allocate(pages));
+      Sequence sequence = new Sequence(job, runner, pageTable, 0, strategy);
       return new Search(runner, job, limits.maxPending())
           .from(new Beam(sequence, strategy, List.of(), 0));
     }
@@ -131,14 +131,14 @@ public record BeamSearch(int beams, double lengthPenalty) {
 
     /** Lets each beginning's newest token go in; at first the prompt, in parts. */
     private void advance() {
-      while (going.getFirst().sequence().waiting() > 0) {
+      while (going.getFirst().sequence().uncomputed() > 0) {
         for (Beam beam : going) {
           Sequence sequence = beam.sequence();
-          sequence.next(Math.min(Batch.PROMPT_ROWS, sequence.waiting()));
+          sequence.next(Math.min(Batch.PROMPT_ROWS, sequence.uncomputed()));
         }
         step.run(going.stream().map(Beam::sequence).toList());
         for (Beam beam : going) {
-          beam.sequence().delivery().failure().ifPresent(Search::rethrow);
+          beam.sequence().output().failure().ifPresent(Search::rethrow);
         }
       }
     }
@@ -230,9 +230,9 @@ public record BeamSearch(int beams, double lengthPenalty) {
       ids.add(step.token().id());
       Job later = job.after(ids, job.request().maxTokens() - step.beam().tokens().size() - 1);
       BeamStrategy strategy = new BeamStrategy(2 * beams);
-      SequenceCache cache = parent.cache().fork(length, runner);
+      PageTable pageTable = parent.pageTable().fork(length, runner);
       return new Beam(
-          new Sequence(later, runner, cache, length, strategy),
+          new Sequence(later, runner, pageTable, length, strategy),
           strategy,
           tokens(step),
           step.logProbability());

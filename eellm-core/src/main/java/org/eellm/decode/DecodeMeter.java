@@ -6,8 +6,8 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import org.eellm.decode.DecodeStats.Part;
+import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.PassClock;
 import org.eellm.decode.request.Result;
 
 /** Measures a batch from the moment this is made. */
@@ -20,7 +20,7 @@ public final class DecodeMeter {
   private final ModelRunner runner;
   private final DecodeTally tally;
   private final long tokens;
-  private final long choosing;
+  private final long sampling;
   private final long listening;
   private final long start;
 
@@ -28,9 +28,9 @@ public final class DecodeMeter {
     this.runner = runner;
     this.tally = tally;
     tokens = tally.tokens();
-    choosing = tally.choosingNanos();
+    sampling = tally.samplingNanos();
     listening = tally.listenerNanos();
-    runner.clock().ifPresent(PassClock::reset);
+    runner.profiler().ifPresent(ForwardProfiler::reset);
     start = System.nanoTime();
   }
 
@@ -52,27 +52,33 @@ public final class DecodeMeter {
   }
 
   private DecodeStats stats(long end, double firstTokenSeconds, OptionalDouble readRate) {
-    Optional<PassClock> clock = runner.clock();
+    Optional<ForwardProfiler> profiler = runner.profiler();
     int count = Math.toIntExact(tally.tokens() - tokens);
     double seconds = (end - start) / 1e9;
     List<Part> parts = new ArrayList<>();
     long rest = end - start;
-    if (clock.isPresent()) {
-      for (PassClock.Part part : PassClock.Part.values()) {
-        parts.add(part(part.text(), clock.get().nanos(part), count, end));
-        rest -= clock.get().nanos(part);
+    if (profiler.isPresent()) {
+      for (ForwardProfiler.Part part : ForwardProfiler.Part.values()) {
+        parts.add(part(part.text(), profiler.get().nanos(part), count, end));
+        rest -= profiler.get().nanos(part);
       }
     }
-    long choosingNow = tally.choosingNanos() - choosing;
+    long choosingNow = tally.samplingNanos() - sampling;
     long listeningNow = tally.listenerNanos() - listening;
     rest -= choosingNow + listeningNow;
-    parts.add(part(DecodeStats.CHOOSING, choosingNow, count, end));
+    parts.add(part(DecodeStats.SAMPLING, choosingNow, count, end));
     parts.add(part(DecodeStats.LISTENERS, listeningNow, count, end));
     parts.add(part(DecodeStats.REST, rest, count, end));
     OptionalLong bytes =
-        clock.map(PassClock::weightBytes).map(OptionalLong::of).orElse(OptionalLong.empty());
+        profiler
+            .map(ForwardProfiler::weightBytes)
+            .map(OptionalLong::of)
+            .orElse(OptionalLong.empty());
     OptionalDouble rows =
-        clock.map(PassClock::meanRows).map(OptionalDouble::of).orElse(OptionalDouble.empty());
+        profiler
+            .map(ForwardProfiler::meanRows)
+            .map(OptionalDouble::of)
+            .orElse(OptionalDouble.empty());
     OptionalDouble share =
         bytes.isPresent() && readRate.isPresent()
             ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())

@@ -7,10 +7,10 @@ import java.util.OptionalLong;
 /**
  * Where the time of decoding went.
  *
- * @param tokens handed out
+ * @param tokens emitted
  * @param seconds from the first step to the last, prompts among them
  * @param tokensPerSecond of all texts together
- * @param firstTokenSeconds from the moment a text is taken in work to its first token, on average
+ * @param firstTokenSeconds from the moment a text is scheduled to its first token, on average
  * @param rowsPerPass rows that pass a layer at once, on average; this and what follows is absent
  *     where libtorch computes
  * @param weightBytes of the weights that blocks have passed
@@ -29,7 +29,7 @@ public record DecodeStats(
     OptionalDouble shareOfReadRate,
     List<Part> parts) {
   /** The part of policies, penalties and samplers. */
-  public static final String CHOOSING = "policies and sampling";
+  public static final String SAMPLING = "policies and sampling";
 
   /** The part of listeners, which make and show texts. */
   public static final String LISTENERS = "listeners";

@@ -5,13 +5,13 @@ import java.util.Arrays;
 import java.util.List;
 import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.HiddenRows;
+import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.RowBlock;
 import org.eellm.decode.request.GenerateException;
-import org.eellm.decode.speculate.RowCosts;
+import org.eellm.decode.speculate.OnlineCostModel;
+import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
-import org.eellm.decode.strategy.Strategy;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.DecodingModel;
@@ -41,8 +41,8 @@ public final class DecodeStep {
   private final int top; // those of the whole model
   private final Head[] heads; // here, in order of depth
   private final int maxPending;
-  private final RowBlock block = new RowBlock();
-  private final List<Sequence> moving = new ArrayList<>();
+  private final ForwardBatch block = new ForwardBatch();
+  private final List<Sequence> inFlight = new ArrayList<>();
   private final List<Sequence> asking = new ArrayList<>();
   private final List<Sequence> propagating = new ArrayList<>();
   private final List<Prediction> predictions = new ArrayList<>();
@@ -50,7 +50,7 @@ public final class DecodeStep {
   private int[] asked = new int[64]; // rows that a head predicts for
   private int askedCount;
   private final DecodeTally tally = new DecodeTally();
-  private final RowCosts costs;
+  private final OnlineCostModel costs;
 
   /**
    * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
@@ -63,7 +63,7 @@ public final class DecodeStep {
     first = model.firstPosition();
     end = model.endPosition();
     top = model.allHeads().getLast().tap();
-    costs = new RowCosts(model);
+    costs = new OnlineCostModel(model);
     heads = model.headsHere().toArray(Head[]::new);
   }
 
@@ -73,12 +73,12 @@ public final class DecodeStep {
   }
 
   /** What its steps cost. */
-  RowCosts costs() {
+  OnlineCostModel costs() {
     return costs;
   }
 
   /**
-   * Embeds the moving rows of sequences and takes them as far up as their sequences need.
+   * Embeds the in-flight rows of sequences and takes them as far up as their sequences need.
    *
    * @param sequences at least one
    * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
@@ -93,7 +93,7 @@ public final class DecodeStep {
     int row = 0;
     for (int i = 0; i < sequences.size(); i++) {
       Sequence sequence = sequences.get(i);
-      HiddenRows rows = sequence.frontier().moving();
+      HiddenRows rows = sequence.frontier().inFlight();
       for (int position = rows.first(); position < rows.end(); position++) {
         ids[row++] = sequence.tokens().get(position);
       }
@@ -105,18 +105,18 @@ public final class DecodeStep {
   }
 
   /**
-   * Takes moving rows that come from below the layers here as far up as their sequences need.
+   * Takes in-flight rows that come from below the layers here as far up as their sequences need.
    *
    * @return those whose rows go on to layers that are elsewhere, and still move; valid until the
    *     next step
    */
   public List<Sequence> through(List<Sequence> sequences) {
-    moving.clear();
-    moving.addAll(sequences);
+    inFlight.clear();
+    inFlight.addAll(sequences);
     int below = first;
-    while (!moving.isEmpty() && below < end) {
+    while (!inFlight.isEmpty() && below < end) {
       int tap = nextTap(below);
-      fill(moving);
+      fill(inFlight);
       long start = System.nanoTime();
       runner.run(below, tap, block);
       costs.addBranches(below, tap, block.rows(), seconds(start));
@@ -129,23 +129,23 @@ public final class DecodeStep {
       goOn(tap);
       below = tap;
     }
-    return moving;
+    return inFlight;
   }
 
   private void fill(List<Sequence> sequences) {
     block.clear();
     for (int i = 0; i < sequences.size(); i++) {
       Sequence sequence = sequences.get(i);
-      block.begin(sequence.cache().pages());
-      sequence.frontier().addTo(block, sequence.frontier().moving().count());
+      block.begin(sequence.pageTable().pages());
+      sequence.frontier().addTo(block, sequence.frontier().inFlight().count());
     }
   }
 
-  /** Where the moving sequences next meet a head here, or the end of the layers here. */
+  /** Where the sequences in flight next meet a head here, or the end of the layers here. */
   private int nextTap(int above) {
     int next = end;
-    for (int i = 0; i < moving.size(); i++) {
-      next = Math.min(next, moving.get(i).frontier().nextTap(above));
+    for (int i = 0; i < inFlight.size(); i++) {
+      next = Math.min(next, inFlight.get(i).frontier().nextTap(above));
     }
     return next;
   }
@@ -159,10 +159,10 @@ public final class DecodeStep {
     block.clear();
     asking.clear();
     askedCount = 0;
-    for (int i = 0; i < moving.size(); i++) {
-      Sequence sequence = moving.get(i);
+    for (int i = 0; i < inFlight.size(); i++) {
+      Sequence sequence = inFlight.get(i);
       if (sequence.uses(head)
-          && !sequence.delivery().finished()
+          && !sequence.output().finished()
           && sequence.strategy().drafts(sequence, head) == drafts) {
         int count = sequence.strategy().asked(sequence, head);
         if (count > 0) {
@@ -201,10 +201,10 @@ public final class DecodeStep {
   /** Adds to the block what a head is to see of a sequence that asks it. */
   private void add(Sequence sequence, Head head, int count) {
     asking.add(sequence);
-    block.begin(sequence.cache().pages());
+    block.begin(sequence.pageTable().pages());
     if (head.hasAttention()) {
       sequence.frontier().addUnseenTo(block, head);
-      sequence.frontier().addTo(block, sequence.frontier().moving().count());
+      sequence.frontier().addTo(block, sequence.frontier().inFlight().count());
     } else {
       sequence.frontier().addTo(block, count);
     }
@@ -216,10 +216,10 @@ public final class DecodeStep {
     }
   }
 
-  /** How many rows a span of the block asks about, whose first is at {@code from} of the asked. */
-  private int asked(int span, int from) {
+  /** How many rows a range of the block asks about, whose first is at {@code from} of the asked. */
+  private int asked(int range, int from) {
     int to = from;
-    while (to < askedCount && asked[to] < block.end(span)) {
+    while (to < askedCount && asked[to] < block.end(range)) {
       to++;
     }
     return to - from;
@@ -231,11 +231,11 @@ public final class DecodeStep {
    * @param row the first of them in the output
    */
   private void tell(Sequence sequence, HeadOutput output, int row, int count) {
-    tally.begin(sequence.delivery());
+    tally.begin(sequence.output());
     try {
       predictions.clear();
-      Strategy strategy = sequence.strategy();
-      int from = sequence.frontier().moving().end() - count + 1;
+      DecodingStrategy strategy = sequence.strategy();
+      int from = sequence.frontier().inFlight().end() - count + 1;
       for (int i = 0; i < count; i++) {
         Tokens before = sequence.tokens().first(from + i);
         Prediction prediction = new Prediction(output, row + i, before, strategy.earlier());
@@ -244,9 +244,9 @@ public final class DecodeStep {
       }
       strategy.onPredictions(sequence, predictions);
     } catch (RuntimeException e) {
-      sequence.delivery().fail(e);
+      sequence.output().fail(e);
     }
-    tally.end(sequence.delivery());
+    tally.end(sequence.output());
   }
 
   private static void requireNumbers(Prediction prediction) {
@@ -260,14 +260,14 @@ public final class DecodeStep {
   /** Lets the sequences that stop at a tap drop out. */
   private void goOn(int tap) {
     int kept = 0;
-    for (int i = 0; i < moving.size(); i++) {
-      Sequence sequence = moving.get(i);
+    for (int i = 0; i < inFlight.size(); i++) {
+      Sequence sequence = inFlight.get(i);
       if (goesOn(sequence, tap)) {
-        moving.set(kept++, sequence);
+        inFlight.set(kept++, sequence);
       }
     }
-    while (moving.size() > kept) {
-      moving.removeLast();
+    while (inFlight.size() > kept) {
+      inFlight.removeLast();
     }
     if (!propagating.isEmpty()) {
       propagate(tap);
@@ -279,7 +279,7 @@ public final class DecodeStep {
     runner.propagate(tap, top, block);
     for (int i = 0; i < propagating.size(); i++) {
       Sequence sequence = propagating.get(i);
-      sequence.frontier().leavePropagated(tap, sequence.job().heads());
+      sequence.frontier().dropPropagated(tap, sequence.job().heads());
     }
     propagating.clear();
   }
@@ -292,25 +292,25 @@ public final class DecodeStep {
       frontier.leave();
       return false;
     }
-    if (sequence.delivery().finished() || tap == frontier.lastTap()) {
+    if (sequence.output().finished() || tap == frontier.lastTap()) {
       frontier.leave();
       return false;
     }
     if (tap == end || !frontier.hasTap(tap)) { // what is elsewhere delays nobody here
       return true;
     }
-    int rows = frontier.waiting(tap) + frontier.moving().count();
+    int rows = frontier.pending(tap) + frontier.inFlight().count();
     return switch (sequence.strategy().atTap(sequence, rows, maxPending)) {
-      case GO_ON -> {
+      case CONTINUE -> {
         frontier.joinAt(tap);
         yield true;
       }
-      case WAIT -> {
-        frontier.waitAt(tap);
+      case PEND -> {
+        frontier.pendAt(tap);
         yield false;
       }
-      case START_ANEW -> {
-        frontier.startAnew();
+      case RECOMPUTE -> {
+        frontier.restart();
         yield false;
       }
       case PROPAGATE -> {

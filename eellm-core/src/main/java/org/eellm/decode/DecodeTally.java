@@ -1,40 +1,40 @@
 package org.eellm.decode;
 
-import org.eellm.decode.strategy.Delivery;
+import org.eellm.decode.strategy.RequestOutput;
 
 /** What choosing tokens and telling of them has taken so far, and how many there were. */
 final class DecodeTally {
   private long tokens;
-  private long choosingNanos;
+  private long samplingNanos;
   private long listenerNanos;
-  private int handedOut; // when the last one began
-  private long heard;
+  private int tokensBefore; // when the last one began
+  private long listenerNanosBefore;
   private long begun;
 
   /** Begins with what a head predicts for a sequence. */
-  void begin(Delivery delivery) {
-    handedOut = delivery.count();
-    heard = delivery.listenerNanos();
+  void begin(RequestOutput output) {
+    tokensBefore = output.count();
+    listenerNanosBefore = output.listenerNanos();
     begun = System.nanoTime();
   }
 
   /** Ends with it. */
-  void end(Delivery delivery) {
+  void end(RequestOutput output) {
     long spent = System.nanoTime() - begun;
-    long listening = delivery.listenerNanos() - heard;
-    choosingNanos += spent - listening;
+    long listening = output.listenerNanos() - listenerNanosBefore;
+    samplingNanos += spent - listening;
     listenerNanos += listening;
-    tokens += delivery.count() - handedOut;
+    tokens += output.count() - tokensBefore;
   }
 
-  /** Tokens handed out. */
+  /** Tokens emitted. */
   long tokens() {
     return tokens;
   }
 
   /** Nanoseconds of policies, penalties and samplers. */
-  long choosingNanos() {
-    return choosingNanos;
+  long samplingNanos() {
+    return samplingNanos;
   }
 
   /** Nanoseconds of listeners. */

@@ -60,9 +60,9 @@ public final class Engine implements AutoCloseable {
    * What an engine is at.
    *
    * @param queued requests that wait
-   * @param running requests in work
+   * @param running running requests
    * @param cacheTokens positions whose keys and values have room
-   * @param cacheTokensInUse those that requests in work have taken, for the longest they may get
+   * @param cacheTokensInUse those that running requests have taken, for the longest they may get
    */
   public record Status(int queued, int running, int cacheTokens, int cacheTokensInUse) {}
 
@@ -151,7 +151,7 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Generates a text that nobody hears, asking all exits, and waits for it: the first tokens of a
+   * Generates a text without a listener, asking all exits, and waits for it: the first tokens of a
    * process are slow, until the JVM has compiled what makes them.
    *
    * @param limit no further token is begun after so long
@@ -211,7 +211,7 @@ public final class Engine implements AutoCloseable {
   private void work() {
     try {
       while (receive()) {
-        batch.turnOver();
+        batch.admitAndRemove();
         status = now();
         try {
           batch.advance();

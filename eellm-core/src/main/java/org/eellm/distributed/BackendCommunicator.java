@@ -20,50 +20,55 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.Work;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
 /** A group over one of c10d's process groups. */
 final class BackendCommunicator implements Communicator {
-  /** Tags above are Gloo's collectives of our own, and {@link GlooEngine#ABORT_TAG}. */
+  /** Tags above are Gloo's collectives of our own, and {@link GlooBackend#ABORT_TAG}. */
   private static final int MAX_TAG = (1 << 30) - 1;
 
   private static final int REDUCE_SCATTER_TAG = MAX_TAG + 1;
   private static final int ALL_GATHER_TAG = MAX_TAG + 2;
 
-  private final Group group;
+  private final RankGroup group;
   private final Mesh mesh;
-  private final Engine engine;
-  private final Watch watch;
+  private final ProcessGroupBackend engine;
+  private final HeartbeatMonitor watch;
   private final Duration timeout;
   private final Backend backend;
-  private final Set<Started> started = ConcurrentHashMap.newKeySet();
+  private final Set<StartedWork> started = ConcurrentHashMap.newKeySet();
   private volatile boolean broken;
   private volatile boolean closed;
 
   /** Connects a group; all its members do. */
   BackendCommunicator(
-      Group group, Mesh mesh, Engine engine, Watch watch, Board board, Duration timeout) {
+      RankGroup group,
+      Mesh mesh,
+      ProcessGroupBackend engine,
+      HeartbeatMonitor watch,
+      RendezvousStore store,
+      Duration timeout) {
     this.group = group;
     this.mesh = mesh;
     this.engine = engine;
     this.watch = watch;
     this.timeout = timeout;
-    this.backend = connect(board);
+    this.backend = connect(store);
   }
 
-  private Backend connect(Board board) {
+  private Backend connect(RendezvousStore store) {
     Operation connecting = new Operation("connection", 0, "over " + group.name());
     long began = System.nanoTime();
-    watch.doing(Optional.of(connecting));
+    watch.setOperation(Optional.of(connecting));
     try {
-      return engine.group(board.handOver(group.key()), group.rank(), group.size());
+      return engine.group(store.prefixStore(group.key()), group.rank(), group.size());
     } catch (RuntimeException e) {
       throw watch.explain(connecting, began, group.ranks(), e);
     } finally {
-      watch.doing(Optional.empty());
+      watch.setOperation(Optional.empty());
     }
   }
 
@@ -78,7 +83,7 @@ final class BackendCommunicator implements Communicator {
   }
 
   @Override
-  public Pending allReduce(Tensor tensor, Reduction reduction) {
+  public WorkHandle allReduce(Tensor tensor, Reduction reduction) {
     return start(
         overGroup("all-reduce", tensor),
         group.ranks(),
@@ -97,34 +102,34 @@ final class BackendCommunicator implements Communicator {
   }
 
   @Override
-  public Pending reduceScatter(Tensor out, Tensor in) {
+  public WorkHandle reduceScatter(Tensor out, Tensor in) {
     Operation operation = overGroup("reduce-scatter", in);
     requireParts(operation, out, in);
     return switch (engine) {
-      case NcclEngine _ ->
+      case NcclBackend _ ->
           start(
               operation,
               group.ranks(),
               () -> backend._reduce_scatter_base(out.view(-1), in.view(-1)),
               in,
               out);
-      case GlooEngine _ -> reduceDirectly(operation, out, in);
+      case GlooBackend _ -> directReduceScatter(operation, out, in);
     };
   }
 
   @Override
-  public Pending allGather(Tensor out, Tensor in) {
+  public WorkHandle allGather(Tensor out, Tensor in) {
     Operation operation = overGroup("all-gather", out);
     requireParts(operation, in, out);
     return switch (engine) {
-      case NcclEngine _ ->
+      case NcclBackend _ ->
           start(
               operation,
               group.ranks(),
               () -> backend._allgather_base(out.view(-1), in.view(-1)),
               out,
               in);
-      case GlooEngine _ -> gatherDirectly(operation, out, in);
+      case GlooBackend _ -> directAllGather(operation, out, in);
     };
   }
 
@@ -133,22 +138,23 @@ final class BackendCommunicator implements Communicator {
    * reduce-scatter is an all-reduce of the whole, which takes the processors two to three times as
    * long.
    */
-  private Pending reduceDirectly(Operation operation, Tensor out, Tensor in) {
-    Kept kept = new Kept();
+  private WorkHandle directReduceScatter(Operation operation, Tensor out, Tensor in) {
+    RetainedTensors retained = new RetainedTensors();
     try (Scope scope = Scope.open()) {
-      Tensor sum = kept.keep(out.view(-1)); // [part]
-      Tensor parts = kept.keep(in.view(size(), -1)); // [ranks, part]
+      Tensor sum = retained.retain(out.view(-1)); // [part]
+      Tensor parts = retained.retain(in.view(size(), -1)); // [ranks, part]
       Tensor arrived =
-          kept.keep(Tensors.empty(Tensors.scalarType(in), engine.device(), size(), out.numel()));
-      List<Pending> moves =
+          retained.retain(
+              Tensors.empty(Tensors.scalarType(in), engine.device(), size(), out.numel()));
+      List<WorkHandle> moves =
           exchange(
               operation,
               REDUCE_SCATTER_TAG,
               peer -> parts.select(0, peer),
               peer -> arrived.select(0, peer));
-      return new Exchanged(
+      return new PeerExchange(
           moves,
-          kept,
+          retained,
           () -> {
             Tensor mine = parts.select(0, rank());
             if (size() == 2) { // Without a copy of this rank's part.
@@ -162,21 +168,21 @@ final class BackendCommunicator implements Communicator {
   }
 
   /** Sends this rank's part to everyone: half the work of Gloo's ring, which forwards parts. */
-  private Pending gatherDirectly(Operation operation, Tensor out, Tensor in) {
+  private WorkHandle directAllGather(Operation operation, Tensor out, Tensor in) {
     try (Scope scope = Scope.open()) {
       Tensor part = in.view(-1);
       Tensor parts = out.view(size(), -1); // [ranks, part]
       parts.select(0, rank()).copy_(part);
-      List<Pending> moves =
+      List<WorkHandle> moves =
           exchange(operation, ALL_GATHER_TAG, _ -> part, peer -> parts.select(0, peer));
-      return new Exchanged(moves, new Kept(), () -> {});
+      return new PeerExchange(moves, new RetainedTensors(), () -> {});
     }
   }
 
   /** Sends a tensor to every other rank, and receives one from each. */
-  private List<Pending> exchange(
+  private List<WorkHandle> exchange(
       Operation operation, int tag, IntFunction<Tensor> outgoing, IntFunction<Tensor> incoming) {
-    List<Pending> moves = new ArrayList<>();
+    List<WorkHandle> moves = new ArrayList<>();
     for (int distance = 1; distance < size(); distance++) {
       int from = Math.floorMod(rank() - distance, size());
       int to = (rank() + distance) % size();
@@ -199,7 +205,7 @@ final class BackendCommunicator implements Communicator {
   }
 
   @Override
-  public Pending broadcast(Tensor tensor, int root) {
+  public WorkHandle broadcast(Tensor tensor, int root) {
     Objects.checkIndex(root, size());
     return start(
         new Operation("broadcast", bytes(tensor), "from " + name(root) + " over " + group.name()),
@@ -213,7 +219,7 @@ final class BackendCommunicator implements Communicator {
   }
 
   @Override
-  public Pending send(Tensor tensor, int peer, int tag) {
+  public WorkHandle send(Tensor tensor, int peer, int tag) {
     requirePeer(peer, tag);
     return start(
         message("send", tensor, "to", peer, tag),
@@ -223,7 +229,7 @@ final class BackendCommunicator implements Communicator {
   }
 
   @Override
-  public Pending receive(Tensor into, int peer, int tag) {
+  public WorkHandle receive(Tensor into, int peer, int tag) {
     requirePeer(peer, tag);
     return start(
         message("receive", into, "from", peer, tag),
@@ -303,7 +309,7 @@ final class BackendCommunicator implements Communicator {
     }
   }
 
-  private Pending start(
+  private WorkHandle start(
       Operation operation, List<Integer> peers, Supplier<Work> call, Tensor... tensors) {
     if (closed) {
       throw new DistributedException(operation + ": the group is closed");
@@ -314,16 +320,16 @@ final class BackendCommunicator implements Communicator {
       }
     }
     if (operation.bytes() == 0) {
-      return Pending.done();
+      return WorkHandle.done();
     }
-    Kept kept = new Kept();
+    RetainedTensors retained = new RetainedTensors();
     try (Scope scope = Scope.open()) {
       Work work = call.get();
       work.retainReference();
       for (Tensor tensor : tensors) {
-        kept.keep(tensor);
+        retained.retain(tensor);
       }
-      Started pending = new Started(operation, peers, work, kept);
+      StartedWork pending = new StartedWork(operation, peers, work, retained);
       started.add(pending);
       return pending;
     } catch (RuntimeException e) {
@@ -341,21 +347,21 @@ final class BackendCommunicator implements Communicator {
     if (broken || !started.isEmpty()) {
       engine.abort(backend); // Or closing would wait for what goes on.
     }
-    List.copyOf(started).forEach(Started::free);
+    List.copyOf(started).forEach(StartedWork::free);
     backend.releaseReference();
   }
 
-  private final class Started implements Pending {
+  private final class StartedWork implements WorkHandle {
     private final Operation operation;
     private final List<Integer> peers;
     private final Work work;
-    private final Kept kept;
+    private final RetainedTensors retained;
 
-    Started(Operation operation, List<Integer> peers, Work work, Kept kept) {
+    StartedWork(Operation operation, List<Integer> peers, Work work, RetainedTensors retained) {
       this.operation = operation;
       this.peers = peers;
       this.work = work;
-      this.kept = kept;
+      this.retained = retained;
     }
 
     /** Holds the lock, so that closing frees nothing that a thread still waits in. */
@@ -365,7 +371,7 @@ final class BackendCommunicator implements Communicator {
         return;
       }
       long began = System.nanoTime();
-      watch.doing(Optional.of(operation));
+      watch.setOperation(Optional.of(operation));
       try (Milliseconds limit = new Milliseconds(timeout.toMillis())) {
         work._wait(limit);
       } catch (RuntimeException e) {
@@ -375,34 +381,34 @@ final class BackendCommunicator implements Communicator {
         broken = true;
         throw watch.explain(operation, began, peers, e);
       } finally {
-        watch.doing(Optional.empty());
+        watch.setOperation(Optional.empty());
         free();
       }
     }
 
     private synchronized void free() {
       if (started.remove(this)) {
-        kept.close();
+        retained.close();
         work.releaseReference();
       }
     }
   }
 
   /** An operation made of several; only the first {@link #await} counts. */
-  private static final class Exchanged implements Pending {
-    private final List<Pending> moves;
-    private final Kept kept;
+  private static final class PeerExchange implements WorkHandle {
+    private final List<WorkHandle> moves;
+    private final RetainedTensors retained;
     private final Runnable finish;
     private boolean finished;
 
     /**
      * Waits for {@code moves}, then runs {@code finish}.
      *
-     * @param kept what {@code finish} needs
+     * @param retained what {@code finish} needs
      */
-    Exchanged(List<Pending> moves, Kept kept, Runnable finish) {
+    PeerExchange(List<WorkHandle> moves, RetainedTensors retained, Runnable finish) {
       this.moves = moves;
-      this.kept = kept;
+      this.retained = retained;
       this.finish = finish;
     }
 
@@ -412,9 +418,9 @@ final class BackendCommunicator implements Communicator {
         return;
       }
       finished = true;
-      try (kept;
+      try (retained;
           Scope scope = Scope.open()) {
-        moves.forEach(Pending::await);
+        moves.forEach(WorkHandle::await);
         finish.run();
       }
     }

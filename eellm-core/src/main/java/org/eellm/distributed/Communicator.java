@@ -8,8 +8,8 @@ import org.bytedeco.pytorch.Tensor;
  * order with the same shapes; sends and receives are matched by peer and tag.
  *
  * <p>Tensors are contiguous, in float32, bfloat16, float64, int32, int64 or uint8, and live on the
- * world's device. Operations start when called and go on in the background: see {@link Pending}. A
- * communicator is used by one thread at a time; but other threads may {@link #send} and {@link
+ * world's device. Operations start when called and go on in the background: see {@link WorkHandle}.
+ * A communicator is used by one thread at a time; but other threads may {@link #send} and {@link
  * #receive} meanwhile.
  */
 public interface Communicator extends AutoCloseable {
@@ -20,7 +20,7 @@ public interface Communicator extends AutoCloseable {
   int size();
 
   /** Replaces {@code tensor} with the reduction of all ranks' tensors, the same bits on each. */
-  Pending allReduce(Tensor tensor, Reduction reduction);
+  WorkHandle allReduce(Tensor tensor, Reduction reduction);
 
   /**
    * Sums the ranks' inputs in rank order and leaves each rank with its part. bfloat16 is added up
@@ -30,7 +30,7 @@ public interface Communicator extends AutoCloseable {
    * @param in as many values as all parts together, cut along dimension 0; unchanged, unless {@code
    *     out} is this rank's part of it
    */
-  Pending reduceScatter(Tensor out, Tensor in);
+  WorkHandle reduceScatter(Tensor out, Tensor in);
 
   /**
    * Joins the ranks' tensors, in rank order along dimension 0, on every rank.
@@ -38,10 +38,10 @@ public interface Communicator extends AutoCloseable {
    * @param out as large as all inputs together
    * @param in of the same size on every rank, may be this rank's part of {@code out}; unchanged
    */
-  Pending allGather(Tensor out, Tensor in);
+  WorkHandle allGather(Tensor out, Tensor in);
 
   /** Replaces {@code tensor} with that of the group's rank {@code root}. */
-  Pending broadcast(Tensor tensor, int root);
+  WorkHandle broadcast(Tensor tensor, int root);
 
   /**
    * Sends {@code tensor} to the group's rank {@code peer}, which receives as many bytes.
@@ -49,10 +49,10 @@ public interface Communicator extends AutoCloseable {
    * @param tag tells messages to the same peer apart, so that they may be received in any order: 0
    *     to 2^30 - 1. On a GPU, messages to a peer are received in the order they were sent
    */
-  Pending send(Tensor tensor, int peer, int tag);
+  WorkHandle send(Tensor tensor, int peer, int tag);
 
   /** Receives what the group's rank {@code peer} sends with {@code tag}. */
-  Pending receive(Tensor into, int peer, int tag);
+  WorkHandle receive(Tensor into, int peer, int tag);
 
   /** Waits until every rank of the group is here. */
   void barrier();
@@ -65,7 +65,7 @@ public interface Communicator extends AutoCloseable {
   void close();
 
   /** The group of a single rank, where nothing has to be sent. */
-  static Communicator alone() {
-    return new LoneCommunicator();
+  static Communicator singleRank() {
+    return new SingleRankCommunicator();
   }
 }

@@ -7,19 +7,19 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
-import org.eellm.distributed.launch.RankPlace;
-import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.distributed.launch.RankInfo;
+import org.eellm.distributed.launch.RankInfo.StoreHost;
 import org.eellm.tensor.Torch;
 
 /**
  * One rank's view of all ranks: its place in the {@link Mesh}, and the groups it belongs to.
  *
- * <p>The same code runs with one rank ({@link #alone}), with ranks as threads ({@link InProcess}),
- * and with a process a rank on any number of machines ({@link #connect}). A world, its groups and
- * its operations belong to the thread that made it.
+ * <p>The same code runs with one rank ({@link #singleRank}), with ranks as threads ({@link
+ * InProcessRanks}), and with a process a rank on any number of machines ({@link #connect}). A
+ * world, its groups and its operations belong to the thread that made it.
  */
 public final class World implements AutoCloseable {
-  /** How long the rank that holds the board waits at the end for the others to need it no more. */
+  /** How long the rank that hosts the store waits at the end for the others to need it no more. */
   private static final Duration GRACE = Duration.ofSeconds(5);
 
   private final Mesh mesh;
@@ -34,17 +34,21 @@ public final class World implements AutoCloseable {
 
   /** What a world of several ranks has and a world of one has not. */
   private record Connected(
-      Engine engine, Watch watch, Board board, boolean hosts, Duration timeout) {}
+      ProcessGroupBackend engine,
+      HeartbeatMonitor watch,
+      RendezvousStore store,
+      boolean hosts,
+      Duration timeout) {}
 
   private World(Optional<Device> device) {
     this.mesh = Mesh.ONE;
     this.rank = 0;
     this.device = device;
     connected = Optional.empty();
-    all = Communicator.alone();
-    tp = Communicator.alone();
-    dp = Communicator.alone();
-    pp = Communicator.alone();
+    all = Communicator.singleRank();
+    tp = Communicator.singleRank();
+    dp = Communicator.singleRank();
+    pp = Communicator.singleRank();
   }
 
   private World(Mesh mesh, int rank, Connected connected) {
@@ -61,48 +65,58 @@ public final class World implements AutoCloseable {
   }
 
   /** The world of a single rank, on the CPU; without libtorch until it is used. */
-  public static World alone() {
+  public static World singleRank() {
     return new World(Optional.empty());
   }
 
   /**
    * Joins the world of {@code place.size()} ranks: waits until all have come, and connects them.
    *
-   * @param place from {@link RankPlace#detect}
+   * @param place from {@link RankInfo#detect}
    * @param timeout how long ranks may take to come, and any operation to be done
    * @throws DistributedException if the mesh has not as many ranks, or if some do not come
    */
-  public static World connect(RankPlace place, Mesh mesh, Duration timeout, Transport transport) {
+  public static World connect(
+      RankInfo place, Mesh mesh, Duration timeout, DistributedBackend backend) {
     mesh.requireSize(place.size());
     if (mesh.size() == 1) {
-      return transport == Transport.GLOO ? alone() : new World(Optional.of(retained(Torch.cuda())));
+      return backend == DistributedBackend.GLOO
+          ? singleRank()
+          : new World(Optional.of(retained(Torch.cuda())));
     }
-    boolean hosts = place.rank() == 0 && place.board() instanceof BoardHost.RankZero;
-    Board board =
-        switch (place.board()) {
-          case BoardHost.RankZero() when hosts -> Board.host(place.host(), place.port(), timeout);
-          case BoardHost.RankZero() -> Board.open(place.host(), place.port(), "", timeout);
-          case BoardHost.Launcher(int attempt) ->
-              Board.open(place.host(), place.port(), "eellm/" + attempt + "/", timeout);
+    boolean hosts = place.rank() == 0 && place.storeHost() instanceof StoreHost.RankZero;
+    RendezvousStore store =
+        switch (place.storeHost()) {
+          case StoreHost.RankZero() when hosts ->
+              RendezvousStore.host(place.host(), place.port(), timeout);
+          case StoreHost.RankZero() ->
+              RendezvousStore.open(place.host(), place.port(), "", timeout);
+          case StoreHost.Launcher(int attempt) ->
+              RendezvousStore.open(place.host(), place.port(), "eellm/" + attempt + "/", timeout);
         };
-    Engine engine =
-        switch (transport) {
-          case GLOO -> GlooEngine.towards(board);
-          case NCCL -> new NcclEngine(place.localRank(), timeout);
+    ProcessGroupBackend engine =
+        switch (backend) {
+          case GLOO -> GlooBackend.reaching(store);
+          case NCCL -> new NcclBackend(place.localRank(), timeout);
         };
-    return join(board, hosts, engine, mesh, place.rank(), timeout);
+    return join(store, hosts, engine, mesh, place.rank(), timeout);
   }
 
-  /** Joins as a rank of this process, whose board is held by somebody else. */
-  static World join(Board board, Mesh mesh, int rank, Duration timeout) {
-    GlooEngine engine = GlooEngine.towards(board);
-    return join(board.again(), false, engine, mesh, rank, timeout);
+  /** Joins as a rank of this process, whose store is held by somebody else. */
+  static World join(RendezvousStore store, Mesh mesh, int rank, Duration timeout) {
+    GlooBackend engine = GlooBackend.reaching(store);
+    return join(store.newConnection(), false, engine, mesh, rank, timeout);
   }
 
   private static World join(
-      Board board, boolean hosts, Engine engine, Mesh mesh, int rank, Duration timeout) {
-    Watch watch = Watch.start(board.again(), mesh, rank, timeout);
-    return new World(mesh, rank, new Connected(engine, watch, board, hosts, timeout));
+      RendezvousStore store,
+      boolean hosts,
+      ProcessGroupBackend engine,
+      Mesh mesh,
+      int rank,
+      Duration timeout) {
+    HeartbeatMonitor watch = HeartbeatMonitor.start(store.newConnection(), mesh, rank, timeout);
+    return new World(mesh, rank, new Connected(engine, watch, store, hosts, timeout));
   }
 
   /** The mesh of all ranks. */
@@ -174,18 +188,19 @@ public final class World implements AutoCloseable {
         members.stream()
             .map(stage -> mesh.rank(new Coordinate(here.tp(), here.dp(), stage)))
             .toList();
-    // A second group of the same name would find the first one's addresses on the board.
+    // A second group of the same name would find the first one's addresses on the store.
     return stages.computeIfAbsent(List.copyOf(members), _ -> group("stages " + members, ranks));
   }
 
   /**
-   * Connects the stages of this rank's pipeline, of which there are several, for letters; each of
+   * Connects the stages of this rank's pipeline, of which there are several, for messages; each of
    * them calls this. The rank in the mail is the stage. The caller closes it.
    */
-  public Mail stageMail() {
+  public PeerChannel stageChannel() {
     Connected how = connected.orElseThrow();
-    Group stages = Group.of("pp", mesh.alongPp(coordinate()), rank);
-    return Mail.connect(pp, stages, mesh, how.board().localAddress(), how.watch(), how.timeout());
+    RankGroup stages = RankGroup.of("pp", mesh.alongPp(coordinate()), rank);
+    return PeerChannel.connect(
+        pp, stages, mesh, how.store().localAddress(), how.watch(), how.timeout());
   }
 
   private Communicator group(String name, List<Integer> ranks) {
@@ -194,13 +209,13 @@ public final class World implements AutoCloseable {
         .<Communicator>map(
             how ->
                 new BackendCommunicator(
-                    Group.of(name, ranks, rank),
+                    RankGroup.of(name, ranks, rank),
                     mesh,
                     how.engine(),
                     how.watch(),
-                    how.board(),
+                    how.store(),
                     how.timeout()))
-        .orElseGet(Communicator::alone);
+        .orElseGet(Communicator::singleRank);
   }
 
   /**
@@ -235,7 +250,7 @@ public final class World implements AutoCloseable {
       how.watch().awaitOthersEnd(GRACE);
     }
     how.watch().close();
-    how.board().close();
+    how.store().close();
     how.engine().close();
   }
 }

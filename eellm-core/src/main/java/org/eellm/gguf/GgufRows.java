@@ -31,7 +31,7 @@ public record GgufRows(
 
   /** Makes float32 of one of our rows' quantised numbers. */
   public void read(int row, float[] values) {
-    GroupDecoder.decode(type, row(row), values);
+    GgmlDequantizer.decode(type, row(row), values);
   }
 
   /** Writes all numbers into memory, row by row; quantised ones as float32. */

@@ -7,8 +7,8 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.Rounding;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -74,12 +74,12 @@ public record PageLayout(WeightFormat format, int width) {
         RowArithmetic.copy(value, values, width);
       }
       case BFLOAT16 -> {
-        Rounding.store(key, 0, width, scratch);
+        Bfloat16Rounding.store(key, 0, width, scratch);
         if (width % 2 == 1) {
           Lanes.put(0, scratch + 2L * width);
         }
         spread(scratch, keySteps(), page, offset);
-        Rounding.storeHalves(value, width, offset % 2, values);
+        Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
       }
       case INT8, INT4 -> throw new IllegalStateException();
     }

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.TileKernel;
 import org.eellm.kernel.product.TileKernels;
 import org.eellm.kernel.product.TileKernels.Variant;
@@ -23,7 +23,7 @@ public final class PagedAttention implements AutoCloseable {
   private static final int VECTORS = 4; // of scores, and of a value, worked on together
   private static final int GROUP = VECTORS * Lanes.WIDTH; // positions worked on together
   private static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
-  private static final int TILE = ProductKernel.SUMS / VECTORS; // rows
+  private static final int TILE = MatmulKernel.SUMS / VECTORS; // rows
 
   private static final float[] INDEX = index(); // of a position in its group
 

@@ -8,7 +8,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -22,7 +22,7 @@ import org.eellm.tensor.Tensors;
  *
  * @param headNorms on queries and keys; absent where the model has none
  * @param model with this rank's numbers of heads
- * @param slot which attention, see {@link KeyValues#attend}
+ * @param attentionIndex which attention, see {@link KeyValueCache#attend}
  */
 public record AttentionBranch(
     Norm norm,
@@ -31,7 +31,7 @@ public record AttentionBranch(
     Linear output,
     ModelConfig model,
     ResidualPath path,
-    int slot)
+    int attentionIndex)
     implements Branch {
 
   /**
@@ -43,7 +43,7 @@ public record AttentionBranch(
    * @param key rotated, [b K, s, D]
    * @param value [b K, s, D]
    * @param probabilities by blocks of queries; absent with selective recompute
-   * @param mixed the heads' outputs, [b s, K G D]
+   * @param attentionOutput the heads' outputs, [b s, K G D]
    */
   record Saved(
       Tensor x,
@@ -53,10 +53,11 @@ public record AttentionBranch(
       Tensor key,
       Tensor value,
       Optional<List<CausalAttention.Probabilities>> probabilities,
-      Tensor mixed)
+      Tensor attentionOutput)
       implements Tape {}
 
-  static AttentionBranch of(ModelConfig model, Parameters parameters, String layer, int slot) {
+  static AttentionBranch of(
+      ModelConfig model, Parameters parameters, String layer, int attentionIndex) {
     ModelConfig shard = model.shard(parameters.tensorParallel().size());
     return new AttentionBranch(
         Norm.of(model, parameters, layer + ".input_layernorm"),
@@ -65,7 +66,7 @@ public record AttentionBranch(
         Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
         shard,
         ResidualPath.ofAttention(model),
-        slot);
+        attentionIndex);
   }
 
   private long keyValueHeads() {
@@ -77,11 +78,11 @@ public record AttentionBranch(
   }
 
   @Override
-  public Output forward(Tensor stream, Pass pass, Kept kept) {
+  public Output forward(Tensor stream, ForwardContext context, RetainedTensors retained) {
     try (Scope scope = Scope.open()) {
       Tensor x = path.input(stream);
-      long b = pass.batch();
-      long s = pass.sequence();
+      long b = context.batch();
+      long s = context.sequence();
       Tensor normed = norm.forward(x);
       Tensor raw = heads(queryKeyValue.forward(normed), b, s);
       Tensor fused = headNorms.map(norms -> norms.forward(raw)).orElse(raw);
@@ -93,46 +94,47 @@ public record AttentionBranch(
       Tensor value =
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
       rotateOrCopy(
-          queries(fused), query, pass.angles().map(angles -> angles.times(scale())), scale());
-      rotateOrCopy(keys(fused), key, pass.angles(), 1);
+          queries(fused), query, context.angles().map(angles -> angles.times(scale())), scale());
+      rotateOrCopy(keys(fused), key, context.angles(), 1);
       value.copy_(values(fused));
       key = key.view(b * keyValueHeads(), s, model.headDim());
       value = value.view(b * keyValueHeads(), s, model.headDim());
 
-      Tensor mixed =
+      Tensor attentionOutput =
           Tensors.empty(x.scalar_type(), x.device(), b * s, model.numHeads() * model.headDim());
       List<CausalAttention.Probabilities> probabilities =
-          attention(pass).forward(query, key, value, byHead(mixed, b, s));
-      Tensor delta = output.forward(mixed);
-      hiddenMask(delta, pass).ifPresent(delta::mul_);
+          attention(context).forward(query, key, value, byHead(attentionOutput, b, s));
+      Tensor delta = output.forward(attentionOutput);
+      hiddenMask(delta, context).ifPresent(delta::mul_);
       Saved saved =
           new Saved(
-              kept.keep(x),
-              kept.keep(normed),
-              headNorms.map(_ -> kept.keep(raw)),
-              kept.keep(query),
-              kept.keep(key),
-              kept.keep(value),
-              pass.recomputeAttention()
+              retained.retain(x),
+              retained.retain(normed),
+              headNorms.map(_ -> retained.retain(raw)),
+              retained.retain(query),
+              retained.retain(key),
+              retained.retain(value),
+              context.recomputeAttention()
                   ? Optional.empty()
-                  : Optional.of(probabilities.stream().map(block -> block.keep(kept)).toList()),
-              kept.keep(mixed));
-      return new Output(scope.pass(delta), saved);
+                  : Optional.of(
+                      probabilities.stream().map(block -> block.retain(retained)).toList()),
+              retained.retain(attentionOutput));
+      return new Output(scope.moveToOuter(delta), saved);
     }
   }
 
   @Override
-  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+  public Tensor backward(Tape tape, Tensor gradient, ForwardContext context, Gradients gradients) {
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
-      long b = pass.batch();
-      long s = pass.sequence();
+      long b = context.batch();
+      long s = context.sequence();
       long d = model.headDim();
       Tensor out = path.outputGradient(gradient);
-      Tensor g = hiddenMask(out, pass).map(out::mul).orElse(out);
-      Tensor gMixed = output.backward(saved.mixed(), g, gradients); // [b s, K G D]
+      Tensor g = hiddenMask(out, context).map(out::mul).orElse(out);
+      Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
       CausalAttention.Result result =
-          attention(pass)
+          attention(context)
               .backward(
                   saved.query(),
                   saved.key(),
@@ -142,7 +144,7 @@ public record AttentionBranch(
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
-      Optional<Rope.Angles> back = pass.angles().map(Rope.Angles::reversed);
+      Optional<Rope.Angles> back = context.angles().map(Rope.Angles::reversed);
       rotateOrCopy(
           result.query().view(b, keyValueHeads(), group(), s, d),
           queries(gFused),
@@ -154,24 +156,26 @@ public record AttentionBranch(
       Tensor gNormed =
           queryKeyValue.backward(
               saved.normed(), gFused.view(b * s, keyValueHeads() * (group() + 2) * d), gradients);
-      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+      return scope.moveToOuter(norm.backward(saved.x(), gNormed, gradients));
     }
   }
 
   /** The norm is the block's own and learns with it, so there is nothing worth leaving out. */
   @Override
-  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+  public void backwardWeights(
+      Tape tape, Tensor gradient, ForwardContext context, Gradients gradients) {
     try (Scope _ = Scope.open()) {
-      backward(tape, gradient, pass, gradients);
+      backward(tape, gradient, context, gradients);
     }
   }
 
   @Override
-  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
+  public Tensor generate(Tensor stream, DecodeContext rows, KeyValueCache cache) {
     try (Scope scope = Scope.open()) {
-      Tensor placed = placed(path.input(stream), rows);
-      Tensor query = placed.narrow(1, 0, model.numHeads());
-      return scope.pass(output.forward(cache.attend(slot, query, keyValue(placed))));
+      Tensor rotated = rotated(path.input(stream), rows);
+      Tensor query = rotated.narrow(1, 0, model.numHeads());
+      return scope.moveToOuter(
+          output.forward(cache.attend(attentionIndex, query, keyValue(rotated))));
     }
   }
 
@@ -180,31 +184,31 @@ public record AttentionBranch(
    *
    * @param x their hidden states, [n, h]
    */
-  public void propagate(Tensor x, Rows rows, KeyValues cache) {
+  public void propagate(Tensor x, DecodeContext rows, KeyValueCache cache) {
     try (Scope _ = Scope.open()) {
-      cache.store(slot, keyValue(placed(x, rows)));
+      cache.store(attentionIndex, keyValue(rotated(x, rows)));
     }
   }
 
   /** Queries, keys and values, normed and rotated, [n, K G + 2 K, D]. */
-  private Tensor placed(Tensor x, Rows rows) {
+  private Tensor rotated(Tensor x, DecodeContext rows) {
     Tensor fused =
         queryKeyValue
             .forward(norm.forward(x))
             .view(rows.count(), model.numHeads() + 2 * keyValueHeads(), model.headDim());
-    return rows.place(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
+    return rows.applyRotary(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
   }
 
-  private Tensor keyValue(Tensor placed) {
-    return placed.narrow(1, model.numHeads(), 2 * keyValueHeads());
+  private Tensor keyValue(Tensor rotated) {
+    return rotated.narrow(1, model.numHeads(), 2 * keyValueHeads());
   }
 
-  private CausalAttention attention(Pass pass) {
-    return new CausalAttention(pass, model.attentionDropout(), 4L * slot + 1);
+  private CausalAttention attention(ForwardContext context) {
+    return new CausalAttention(context, model.attentionDropout(), 4L * attentionIndex + 1);
   }
 
-  private Optional<Tensor> hiddenMask(Tensor delta, Pass pass) {
-    return pass.rowMask(delta, model.hiddenDropout(), 4L * slot + 2);
+  private Optional<Tensor> hiddenMask(Tensor delta, ForwardContext context) {
+    return context.rowMask(delta, model.hiddenDropout(), 4L * attentionIndex + 2);
   }
 
   private double scale() {

@@ -2,7 +2,7 @@ package org.eellm.model;
 
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.parameter.Gradients;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 
 /**
  * A residual branch: {@code body(norm(x))}, which the caller adds to the stream by way of {@link
@@ -25,26 +25,26 @@ public sealed interface Branch permits AttentionBranch, MlpBranch {
    * {@code body(norm(x))}, [b s, hidden], and its tape.
    *
    * @param stream before the branch
-   * @param kept owns the tape's tensors
+   * @param retained owns the tape's tensors
    */
-  Output forward(Tensor stream, Pass pass, Kept kept);
+  Output forward(Tensor stream, ForwardContext context, RetainedTensors retained);
 
   /**
    * The gradient of x through the body alone, [b s, hidden].
    *
    * @param g gradient of the stream after the branch
    */
-  Tensor backward(Tape tape, Tensor g, Pass pass, Gradients gradients);
+  Tensor backward(Tape tape, Tensor g, ForwardContext context, Gradients gradients);
 
   /** {@link #backward} where nobody needs the gradient of x: it is not computed if it need not. */
-  void learn(Tape tape, Tensor g, Pass pass, Gradients gradients);
+  void backwardWeights(Tape tape, Tensor g, ForwardContext context, Gradients gradients);
 
   /**
    * {@code body(norm(x))} of rows whose earlier keys and values lie in {@code cache}, [n, hidden].
    *
    * @param stream before the branch
    */
-  Tensor generate(Tensor stream, Rows rows, KeyValues cache);
+  Tensor generate(Tensor stream, DecodeContext rows, KeyValueCache cache);
 
   record Output(Tensor delta, Tape tape) {}
 }

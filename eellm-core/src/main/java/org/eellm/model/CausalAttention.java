@@ -8,13 +8,13 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.kernel.CausalSoftmax;
 
 /**
  * Softmax attention of whole sequences by blocks of queries. A block sees the keys up to its own
- * end alone, so that most of the scores that causality forbids are never computed or kept.
+ * end alone, so that most of the scores that causality forbids are never computed or retained.
  *
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension, r
  * queries of a block, e its end.
@@ -25,7 +25,7 @@ final class CausalAttention {
 
   private static final long MAX_BLOCKS = 16;
 
-  private final Pass pass;
+  private final ForwardContext context;
   private final double dropout;
   private final long site;
 
@@ -33,8 +33,8 @@ final class CausalAttention {
    * @param dropout probability of dropping an attention probability
    * @param site tells this attention's dropout apart
    */
-  CausalAttention(Pass pass, double dropout, long site) {
-    this.pass = pass;
+  CausalAttention(ForwardContext context, double dropout, long site) {
+    this.context = context;
     this.dropout = dropout;
     this.site = site;
   }
@@ -47,8 +47,8 @@ final class CausalAttention {
    */
   record Probabilities(Tensor softmax, Tensor dropped) {
 
-    Probabilities keep(Kept kept) {
-      return new Probabilities(kept.keep(softmax), kept.keep(dropped));
+    Probabilities retain(RetainedTensors retained) {
+      return new Probabilities(retained.retain(softmax), retained.retain(dropped));
     }
   }
 
@@ -78,13 +78,15 @@ final class CausalAttention {
   }
 
   private List<Block> blocks() {
-    long count = Math.clamp(pass.sequence() / BLOCK, 1, MAX_BLOCKS);
-    long length = Math.ceilDiv(pass.sequence(), count);
-    return LongStream.range(0, Math.ceilDiv(pass.sequence(), length))
+    long count = Math.clamp(context.sequence() / BLOCK, 1, MAX_BLOCKS);
+    long length = Math.ceilDiv(context.sequence(), count);
+    return LongStream.range(0, Math.ceilDiv(context.sequence(), length))
         .mapToObj(
             i ->
                 new Block(
-                    Math.toIntExact(i), i * length, Math.min(length, pass.sequence() - i * length)))
+                    Math.toIntExact(i),
+                    i * length,
+                    Math.min(length, context.sequence() - i * length)))
         .toList();
   }
 
@@ -101,9 +103,10 @@ final class CausalAttention {
     List<Probabilities> all = new ArrayList<>();
     for (Block block : blocks()) {
       Probabilities probabilities = probabilities(block, query, key);
-      Tensor mixed = torch.bmm(probabilities.dropped(), block.seen(value)); // [b K, G r, D]
+      Tensor attentionOutput =
+          torch.bmm(probabilities.dropped(), block.seen(value)); // [b K, G r, D]
       Tensor target = block.part(out);
-      target.copy_(mixed.view(target.sizes()));
+      target.copy_(attentionOutput.view(target.sizes()));
       all.add(probabilities);
     }
     return all;
@@ -115,7 +118,7 @@ final class CausalAttention {
       Tensor scores = torch.bmm(block.rows(query), block.seen(key).transpose(1, 2));
       Tensor softmax = softmax(scores, block);
       Tensor dropped = mask(softmax, block).map(softmax::mul).orElse(softmax);
-      return new Probabilities(scope.pass(softmax), scope.pass(dropped));
+      return new Probabilities(scope.moveToOuter(softmax), scope.moveToOuter(dropped));
     }
   }
 
@@ -128,7 +131,7 @@ final class CausalAttention {
     scores
         .view(-1, r, block.end())
         .narrow(2, block.start(), r)
-        .add_(pass.causalMask().narrow(0, 0, r).narrow(1, 0, r));
+        .add_(context.causalMask().narrow(0, 0, r).narrow(1, 0, r));
     return torch.softmax(scores, -1);
   }
 
@@ -161,7 +164,7 @@ final class CausalAttention {
         softmaxBackward(probabilities.softmax(), gScores, block);
         gQuery[block.index()] = torch.bmm(gScores, block.seen(key)).view(block.part(query).sizes());
         Tensor gKey = torch.bmm(gScores.transpose(1, 2), block.rows(query)); // [b K, e, D]
-        if (block.end() == pass.sequence()) {
+        if (block.end() == context.sequence()) {
           gKeys = gKey;
           gValues = gValue;
         } else {
@@ -170,7 +173,8 @@ final class CausalAttention {
         }
       }
       Tensor all = gQuery.length == 1 ? gQuery[0] : torch.cat(new TensorVector(gQuery), 3);
-      return new Result(scope.pass(all), scope.pass(gKeys), scope.pass(gValues));
+      return new Result(
+          scope.moveToOuter(all), scope.moveToOuter(gKeys), scope.moveToOuter(gValues));
     }
   }
 
@@ -185,6 +189,6 @@ final class CausalAttention {
   }
 
   private Optional<Tensor> mask(Tensor probabilities, Block block) {
-    return pass.headMask(probabilities, dropout, site + ((long) block.index() << 32));
+    return context.headMask(probabilities, dropout, site + ((long) block.index() << 32));
   }
 }

@@ -21,8 +21,8 @@ import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.distributed.Communicator;
 import org.eellm.kernel.weight.StoredRows;
@@ -32,9 +32,9 @@ import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.model.parameter.Weight;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
@@ -52,7 +52,7 @@ public final class Decoder implements DecodingModel {
 
   private final Architecture architecture;
   private final Learning learning;
-  private final boolean lens;
+  private final boolean logitLens;
   private final Quantization quantization;
   private final TensorParallel parallel;
   private final Parameters parameters;
@@ -65,11 +65,11 @@ public final class Decoder implements DecodingModel {
   private final Optional<Weight> tokens;
   private final Optional<Weight> positions;
   private final Optional<Rope> rope;
-  private final RowFactors rowFactors;
+  private final DecodeContextFactory rowFactors;
 
   private Decoder(
       Architecture architecture,
-      boolean lens,
+      boolean logitLens,
       Learning learning,
       Quantization quantization,
       Map<Integer, Slice> slices,
@@ -77,14 +77,14 @@ public final class Decoder implements DecodingModel {
       int multiple,
       Device device) {
     this.architecture = architecture;
-    this.lens = lens;
+    this.logitLens = logitLens;
     this.quantization = quantization;
     this.learning = learning;
     this.parallel = parallel;
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
     groups =
-        lens
+        logitLens
             ? ParameterLayout.groups(
                 trunk(architecture), List.of(whole(trunk(architecture))), learning)
             : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
@@ -106,7 +106,7 @@ public final class Decoder implements DecodingModel {
             ? Optional.of(new Rope(model, type, device))
             : Optional.empty();
     allHeads = Head.of(architecture);
-    rowFactors = new RowFactors(model.shard(parallel.size()), rope, type, device);
+    rowFactors = new DecodeContextFactory(model.shard(parallel.size()), rope, type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
@@ -129,7 +129,7 @@ public final class Decoder implements DecodingModel {
         Learning.EVERYTHING,
         quantization,
         Map.of(0, whole(architecture)),
-        TensorParallel.alone(),
+        TensorParallel.singleRank(),
         1,
         device);
   }
@@ -140,7 +140,7 @@ public final class Decoder implements DecodingModel {
    *
    * @param of whose exits are left out
    */
-  public static Decoder lens(Architecture of, Device device) {
+  public static Decoder logitLens(Architecture of, Device device) {
     List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
     Architecture all =
         new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
@@ -151,14 +151,14 @@ public final class Decoder implements DecodingModel {
           Learning.EVERYTHING,
           Quantization.NONE,
           Map.of(0, whole(all)),
-          TensorParallel.alone(),
+          TensorParallel.singleRank(),
           1,
           device);
     }
   }
 
   private static Slice whole(Architecture architecture) {
-    return Placement.whole(architecture).slices().getFirst();
+    return PipelineLayout.whole(architecture).slices().getFirst();
   }
 
   private static Architecture trunk(Architecture architecture) {
@@ -198,21 +198,21 @@ public final class Decoder implements DecodingModel {
    * its own stage's on.
    *
    * @param learning which of the parameters learn; none if quantized
-   * @param placement of what {@code learning} needs
+   * @param pipelineLayout of what {@code learning} needs
    * @param multiple the flat buffers' length is made a multiple of this
    */
   public static Decoder ofRank(
       Architecture architecture,
       Learning learning,
       Quantization quantization,
-      Placement placement,
+      PipelineLayout pipelineLayout,
       Communicator stages,
       TensorParallel parallel,
       int multiple,
       Device device) {
     Map<Integer, Slice> here = new TreeMap<>();
-    for (int v = stages.rank(); v < placement.slices().size(); v += stages.size()) {
-      here.put(v, placement.slices().get(v));
+    for (int v = stages.rank(); v < pipelineLayout.slices().size(); v += stages.size()) {
+      here.put(v, pipelineLayout.slices().get(v));
     }
     return allocate(architecture, learning, quantization, here, parallel, multiple, device);
   }
@@ -235,7 +235,7 @@ public final class Decoder implements DecodingModel {
     for (int layer : slice.exits()) {
       heads.add(exitHead(allHeads.get(exits.indexOf(layer))));
     }
-    if (slice.concludes()) {
+    if (slice.hasFinalHead()) {
       heads.add(finalHead.orElseThrow());
     }
     return new Stage(index, slice, trunk, heads);
@@ -263,7 +263,7 @@ public final class Decoder implements DecodingModel {
   }
 
   private HeadLayers exitHead(Head head) {
-    if (lens) {
+    if (logitLens) {
       HeadLayers last = finalHead.orElseThrow();
       return new HeadLayers(head, List.of(), last.norm(), last.output(), parallel);
     }
@@ -340,16 +340,16 @@ public final class Decoder implements DecodingModel {
    * Whether this stage of the pipeline is the one to count a parameter, or store it, of those that
    * have it: a tied embedding stands where the model begins, an output matrix where it ends.
    */
-  public boolean standsFor(String name) {
+  public boolean isMainReplicaStage(String name) {
     return switch (name) {
-      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().embeds());
-      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().concludes());
+      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().hasEmbedding());
+      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().hasFinalHead());
       default -> true;
     };
   }
 
   /** The parameter that several stages may multiply with: the embedding or the output matrix. */
-  public String shared() {
+  public String sharedOutputWeight() {
     return architecture.model().tieEmbeddings() ? EMBEDDING : OUTPUT;
   }
 
@@ -357,8 +357,8 @@ public final class Decoder implements DecodingModel {
    * Whether this rank is the one to count its part of a parameter, or store it, of those that have
    * the same part, data-parallel ranks apart.
    */
-  public boolean speaksFor(String name, Split split) {
-    return standsFor(name) && (split != Split.REPLICATED || parallel.rank() == 0);
+  public boolean isMainReplica(String name, Sharding split) {
+    return isMainReplicaStage(name) && (split != Sharding.REPLICATED || parallel.rank() == 0);
   }
 
   /** All parameters. */
@@ -367,8 +367,8 @@ public final class Decoder implements DecodingModel {
   }
 
   @Override
-  public boolean lens() {
-    return lens;
+  public boolean logitLens() {
+    return logitLens;
   }
 
   @Override
@@ -463,10 +463,14 @@ public final class Decoder implements DecodingModel {
    * What the branches need to know of a batch of whole sequences.
    *
    * @param dropout absent in evaluation
-   * @param kept owns the pass's tensors
+   * @param retained owns the context's tensors
    */
-  public Pass pass(
-      long batch, long sequence, Optional<Dropout> dropout, boolean recomputeAttention, Kept kept) {
+  public ForwardContext context(
+      long batch,
+      long sequence,
+      Optional<Dropout> dropout,
+      boolean recomputeAttention,
+      RetainedTensors retained) {
     Tensor mask =
         torch
             .full(
@@ -474,11 +478,11 @@ public final class Decoder implements DecodingModel {
                 new Scalar(Double.NEGATIVE_INFINITY),
                 org.eellm.tensor.Torch.options(scalarType(), device()))
             .triu_(1);
-    return new Pass(
+    return new ForwardContext(
         batch,
         sequence,
-        kept.keep(mask),
-        rope.map(present -> present.first(sequence).keep(kept)),
+        retained.retain(mask),
+        rope.map(present -> present.first(sequence).retain(retained)),
         dropout,
         recomputeAttention,
         parallel);
@@ -488,21 +492,22 @@ public final class Decoder implements DecodingModel {
    * The stream before the first layer of whole sequences of ids, int64 [b s]: the rows that are
    * here, [local rows, hidden].
    */
-  public Tensor embed(Tensor ids, Pass pass) {
+  public Tensor embed(Tensor ids, ForwardContext context) {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
-      positions.ifPresent(table -> x.add_(table.rows(localPositions(pass), scalarType())));
-      embeddingMask(x, pass).ifPresent(x::mul_);
-      return scope.pass(x);
+      positions.ifPresent(table -> x.add_(table.rows(localPositions(context), scalarType())));
+      embeddingMask(x, context).ifPresent(x::mul_);
+      return scope.moveToOuter(x);
     }
   }
 
   /** Adds the embeddings' gradients from that of the stream, g [local rows, hidden]. */
-  public void embedBackward(Tensor ids, Tensor gradient, Pass pass, Gradients gradients) {
+  public void embedBackward(
+      Tensor ids, Tensor gradient, ForwardContext context, Gradients gradients) {
     try (Scope scope = Scope.open()) {
-      Tensor g = embeddingMask(gradient, pass).map(gradient::mul).orElse(gradient);
-      positions.ifPresent(table -> gradients.addRows(table, localPositions(pass), g));
-      OwnIds own = ownIds(ids);
+      Tensor g = embeddingMask(gradient, context).map(gradient::mul).orElse(gradient);
+      positions.ifPresent(table -> gradients.addRows(table, localPositions(context), g));
+      LocalTokenIds own = localTokenIds(ids);
       Tensor all = parallel.gather(g);
       gradients.addRows(
           tokens(),
@@ -513,7 +518,7 @@ public final class Decoder implements DecodingModel {
 
   /** The embeddings of ids, summed over the ranks' parts of the vocabulary. */
   private Tensor lookUp(Tensor ids) {
-    OwnIds own = ownIds(ids);
+    LocalTokenIds own = localTokenIds(ids);
     Tensor x = tokens().rows(own.ids(), scalarType());
     own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
     return parallel.reduce(x);
@@ -525,33 +530,33 @@ public final class Decoder implements DecodingModel {
    * @param ids any row in place of another rank's
    * @param foreign which are another rank's, [n, 1]; absent where one rank has all
    */
-  private record OwnIds(Tensor ids, Optional<Tensor> foreign) {}
+  private record LocalTokenIds(Tensor ids, Optional<Tensor> foreign) {}
 
-  private OwnIds ownIds(Tensor ids) {
+  private LocalTokenIds localTokenIds(Tensor ids) {
     if (parallel.size() == 1) {
-      return new OwnIds(ids, Optional.empty());
+      return new LocalTokenIds(ids, Optional.empty());
     }
     long rows = tokens().value().size(0);
     Tensor local = ids.sub(new Scalar(rows * parallel.rank()));
     Tensor foreign = local.lt(new Scalar(0L)).logical_or(local.ge(new Scalar(rows))).unsqueeze(1);
-    return new OwnIds(
+    return new LocalTokenIds(
         local.clamp(new ScalarOptional(new Scalar(0L)), new ScalarOptional(new Scalar(rows - 1))),
         Optional.of(foreign));
   }
 
   /** The positions of the tokens of whole sequences that are here, int64 [local rows]. */
-  private Tensor localPositions(Pass pass) {
+  private Tensor localPositions(ForwardContext context) {
     Tensor all =
         torch
             .arange(
-                new Scalar(pass.sequence()),
+                new Scalar(context.sequence()),
                 org.eellm.tensor.Torch.options(ScalarType.Long, device()))
-            .repeat(pass.batch());
+            .repeat(context.batch());
     return parallel.localRows(all);
   }
 
-  private Optional<Tensor> embeddingMask(Tensor x, Pass pass) {
-    return pass.rowMask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE);
+  private Optional<Tensor> embeddingMask(Tensor x, ForwardContext context) {
+    return context.rowMask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE);
   }
 
   /** The stream before the first layer, [n, hidden], of ids at positions, both int64 [n]. */
@@ -559,12 +564,12 @@ public final class Decoder implements DecodingModel {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
       positions.ifPresent(table -> x.add_(table.rows(positionIds, scalarType())));
-      return scope.pass(x);
+      return scope.moveToOuter(x);
     }
   }
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
-  public Rows rows(Tensor positionIds) {
+  public DecodeContext decodeContext(Tensor positionIds) {
     return rowFactors.at(positionIds);
   }
 

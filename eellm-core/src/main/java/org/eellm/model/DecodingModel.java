@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterSpec;
 
@@ -18,7 +18,7 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
    * Whether exits have no parameters of their own: the final norm and output matrix read the stream
    * there, too.
    */
-  boolean lens();
+  boolean logitLens();
 
   /** The layers that are here, one slice after the other. */
   List<Slice> slices();
@@ -48,7 +48,7 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
       for (int layer : slice.exits()) {
         here.add(all.get(architecture().exits().layers().indexOf(layer)));
       }
-      if (slice.concludes()) {
+      if (slice.hasFinalHead()) {
         here.add(all.getLast());
       }
     }

@@ -41,7 +41,7 @@ public record HeadLayers(
 
   /** Logits [n, vocabulary] of the stream after the head's branches, whole on every rank. */
   public Tensor logits(Tensor x) {
-    return parallel.join(output.times(normed(x)));
+    return parallel.gatherColumns(output.times(normed(x)));
   }
 
   /**

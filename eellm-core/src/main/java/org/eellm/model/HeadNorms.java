@@ -43,7 +43,7 @@ public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads)
       queries(out).copy_(query.forward(rows(queries(fused))).view_as(queries(fused)));
       keys(out).copy_(key.forward(rows(keys(fused))).view_as(keys(fused)));
       values(out).copy_(values(fused));
-      return scope.pass(out);
+      return scope.moveToOuter(out);
     }
   }
 

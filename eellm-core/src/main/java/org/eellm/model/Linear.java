@@ -32,7 +32,7 @@ public sealed interface Linear {
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
   /** Adds weight and bias gradients alone. */
-  void learn(Tensor x, Tensor g, Gradients gradients);
+  void backwardWeights(Tensor x, Tensor g, Gradients gradients);
 
   static Linear column(Parameters parameters, String firstName) {
     return new Column(
@@ -62,12 +62,12 @@ public sealed interface Linear {
 
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
-      learn(x, g, gradients);
+      backwardWeights(x, g, gradients);
       return parallel.reduce(torch.mm(g, weight.value()));
     }
 
     @Override
-    public void learn(Tensor x, Tensor g, Gradients gradients) {
+    public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
       gradients.addProduct(weight, g, parallel.gather(x));
       bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
     }
@@ -87,16 +87,16 @@ public sealed interface Linear {
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       Tensor all = parallel.gather(g);
-      learn(x, all, g, gradients);
+      backwardWeights(x, all, g, gradients);
       return torch.mm(all, weight.value());
     }
 
     @Override
-    public void learn(Tensor x, Tensor g, Gradients gradients) {
-      learn(x, parallel.gather(g), g, gradients);
+    public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
+      backwardWeights(x, parallel.gather(g), g, gradients);
     }
 
-    private void learn(Tensor x, Tensor all, Tensor local, Gradients gradients) {
+    private void backwardWeights(Tensor x, Tensor all, Tensor local, Gradients gradients) {
       gradients.addProduct(weight, all, x);
       bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(local)));
     }

@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.kernel.SwiGlu;
 
@@ -50,55 +50,63 @@ public record MlpBranch(
   }
 
   @Override
-  public Output forward(Tensor stream, Pass pass, Kept kept) {
+  public Output forward(Tensor stream, ForwardContext context, RetainedTensors retained) {
     try (Scope scope = Scope.open()) {
       Tensor x = path.input(stream);
       Tensor normed = norm.forward(x);
       Tensor inner = up.forward(normed);
       Tensor active = activate(inner);
       Tensor delta = down.forward(active);
-      mask(delta, pass).ifPresent(delta::mul_);
-      Saved saved = new Saved(kept.keep(x), kept.keep(normed), kept.keep(inner), kept.keep(active));
-      return new Output(scope.pass(delta), saved);
+      mask(delta, context).ifPresent(delta::mul_);
+      Saved saved =
+          new Saved(
+              retained.retain(x),
+              retained.retain(normed),
+              retained.retain(inner),
+              retained.retain(active));
+      return new Output(scope.moveToOuter(delta), saved);
     }
   }
 
   @Override
-  public Tensor backward(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+  public Tensor backward(Tape tape, Tensor gradient, ForwardContext context, Gradients gradients) {
     Saved saved = (Saved) tape;
     try (Scope scope = Scope.open()) {
-      Tensor gInner = innerBackward(saved, gradient, pass, gradients);
+      Tensor gInner = innerBackward(saved, gradient, context, gradients);
       Tensor gNormed = up.backward(saved.normed(), gInner, gradients);
-      return scope.pass(norm.backward(saved.x(), gNormed, gradients));
+      return scope.moveToOuter(norm.backward(saved.x(), gNormed, gradients));
     }
   }
 
   /** An exit's branch MLP has its layer's norm, which does not learn where only heads do. */
   @Override
-  public void learn(Tape tape, Tensor gradient, Pass pass, Gradients gradients) {
+  public void backwardWeights(
+      Tape tape, Tensor gradient, ForwardContext context, Gradients gradients) {
     Saved saved = (Saved) tape;
     try (Scope _ = Scope.open()) {
-      if (norm.learns()) {
-        backward(tape, gradient, pass, gradients);
+      if (norm.requiresGrad()) {
+        backward(tape, gradient, context, gradients);
       } else {
-        up.learn(saved.normed(), innerBackward(saved, gradient, pass, gradients), gradients);
+        up.backwardWeights(
+            saved.normed(), innerBackward(saved, gradient, context, gradients), gradients);
       }
     }
   }
 
   /** The gradient of what {@code up} gives, from that of the output. */
-  private Tensor innerBackward(Saved saved, Tensor gradient, Pass pass, Gradients gradients) {
+  private Tensor innerBackward(
+      Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
     Tensor out = path.outputGradient(gradient);
-    Tensor g = mask(out, pass).map(out::mul).orElse(out);
+    Tensor g = mask(out, context).map(out::mul).orElse(out);
     Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }
 
   @Override
-  public Tensor generate(Tensor stream, Rows rows, KeyValues cache) {
+  public Tensor generate(Tensor stream, DecodeContext rows, KeyValueCache cache) {
     try (Scope scope = Scope.open()) {
       Tensor inner = up.forward(norm.forward(path.input(stream)));
-      return scope.pass(down.forward(activate(inner)));
+      return scope.moveToOuter(down.forward(activate(inner)));
     }
   }
 
@@ -136,7 +144,7 @@ public record MlpBranch(
     return inner.narrow(1, model.ffnHiddenSize(), model.ffnHiddenSize());
   }
 
-  private Optional<Tensor> mask(Tensor delta, Pass pass) {
-    return pass.rowMask(delta, model.hiddenDropout(), 4L * site + 3);
+  private Optional<Tensor> mask(Tensor delta, ForwardContext context) {
+    return context.rowMask(delta, model.hiddenDropout(), 4L * site + 3);
   }
 }

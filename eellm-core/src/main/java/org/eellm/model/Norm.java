@@ -30,7 +30,7 @@ public sealed interface Norm {
   Tensor backward(Tensor x, Tensor g, Gradients gradients);
 
   /** Whether its parameters learn. */
-  boolean learns();
+  boolean requiresGrad();
 
   /** The norm whose parameters begin with {@code name}. */
   static Norm of(ModelConfig model, Parameters parameters, String name) {
@@ -47,8 +47,8 @@ public sealed interface Norm {
     private static final long[] LAST = {-1};
 
     @Override
-    public boolean learns() {
-      return weight.learns();
+    public boolean requiresGrad() {
+      return weight.requiresGrad();
     }
 
     @Override
@@ -70,7 +70,7 @@ public sealed interface Norm {
           RmsNormalization.Backward backward =
               RmsNormalization.backward(x, weight.value(), g, epsilon);
           gradients.add(weight, backward.weight());
-          return scope.pass(backward.x());
+          return scope.moveToOuter(backward.x());
         }
         double share = 1.0 / x.size(1);
         Tensor wide = x.to(ScalarType.Float); // [n, h]
@@ -88,7 +88,7 @@ public sealed interface Norm {
         Tensor along = // the part of the gradient along x, [n, 1]
             torch.mm(product, scale.view(-1, 1)).mul_(inverse.pow(new Scalar(3.0)));
         Tensor out = gWide.mul_(scale).mul_(inverse).addcmul_(wide, along, new Scalar(-share));
-        return scope.pass(out.to(x.scalar_type()));
+        return scope.moveToOuter(out.to(x.scalar_type()));
       }
     }
   }
@@ -96,14 +96,14 @@ public sealed interface Norm {
   /** {@code (x - mean) / sqrt(variance + epsilon) * weight + bias}. */
   record LayerNorm(Weight weight, Weight bias, double epsilon) implements Norm {
     @Override
-    public boolean learns() {
-      return weight.learns();
+    public boolean requiresGrad() {
+      return weight.requiresGrad();
     }
 
     @Override
     public Tensor forward(Tensor x) {
       try (Scope scope = Scope.open()) {
-        return scope.pass(statistics(x).get0());
+        return scope.moveToOuter(statistics(x).get0());
       }
     }
 
@@ -134,7 +134,7 @@ public sealed interface Norm {
                 all);
         gradients.add(weight, out.get1());
         gradients.add(bias, out.get2());
-        return scope.pass(out.get0());
+        return scope.moveToOuter(out.get0());
       }
     }
   }

@@ -7,7 +7,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RopeScaling;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.kernel.HeadRotation;
@@ -17,7 +17,7 @@ import org.eellm.tensor.kernel.HeadRotation;
  * pair rotated by {@code position * frequency_j}.
  */
 public final class Rope implements AutoCloseable {
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Tensor cos; // [positions, D/2]
   private final Tensor sin;
   private final Tensor wideCos; // [positions, D]: cos, cos
@@ -31,9 +31,9 @@ public final class Rope implements AutoCloseable {
       return new Angles(cos.mul(new Scalar(factor)), sin.mul(new Scalar(factor)));
     }
 
-    /** These angles, owned by {@code kept}. */
-    Angles keep(Kept kept) {
-      return new Angles(kept.keep(cos), kept.keep(sin));
+    /** These angles, owned by {@code retained}. */
+    Angles retain(RetainedTensors retained) {
+      return new Angles(retained.retain(cos), retained.retain(sin));
     }
 
     /** The opposite rotation. */
@@ -59,10 +59,10 @@ public final class Rope implements AutoCloseable {
     }
     try (Scope scope = Scope.open()) {
       long[] shape = {model.maxPositions(), model.headDim()};
-      wideCos = kept.keep(Tensors.ofFloats(cosines, device, shape).to(type));
-      wideSin = kept.keep(Tensors.ofFloats(sines, device, shape).to(type));
-      cos = kept.keep(wideCos.narrow(1, half, half).contiguous());
-      sin = kept.keep(wideSin.narrow(1, half, half).contiguous());
+      wideCos = retained.retain(Tensors.ofFloats(cosines, device, shape).to(type));
+      wideSin = retained.retain(Tensors.ofFloats(sines, device, shape).to(type));
+      cos = retained.retain(wideCos.narrow(1, half, half).contiguous());
+      sin = retained.retain(wideSin.narrow(1, half, half).contiguous());
     }
   }
 
@@ -135,6 +135,6 @@ public final class Rope implements AutoCloseable {
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
   }
 }

@@ -9,8 +9,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
@@ -31,14 +31,14 @@ public final class StoredDecoder implements DecodingModel {
    * @param slices of its layers
    * @param parallel the ranks that share these slices out
    * @param quantization of its matrices
-   * @param lens see {@link DecodingModel#lens}
+   * @param logitLens see {@link DecodingModel#logitLens}
    */
   public record Part(
       Architecture architecture,
       List<Slice> slices,
       TensorParallel parallel,
       MatrixQuantization quantization,
-      boolean lens) {
+      boolean logitLens) {
     public Part {
       slices = List.copyOf(slices);
     }
@@ -47,21 +47,21 @@ public final class StoredDecoder implements DecodingModel {
     public static Part whole(Architecture architecture, MatrixQuantization quantization) {
       return new Part(
           architecture,
-          Placement.whole(architecture).slices(),
-          TensorParallel.alone(),
+          PipelineLayout.whole(architecture).slices(),
+          TensorParallel.singleRank(),
           quantization,
           false);
     }
 
     /** All of a model's trunk, with the final head after every layer in place of its exits. */
-    public static Part lens(Architecture of) {
+    public static Part logitLens(Architecture of) {
       List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
       Architecture all =
           new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
       return new Part(
           all,
-          Placement.whole(all).slices(),
-          TensorParallel.alone(),
+          PipelineLayout.whole(all).slices(),
+          TensorParallel.singleRank(),
           MatrixQuantization.NONE,
           true);
     }
@@ -69,8 +69,8 @@ public final class StoredDecoder implements DecodingModel {
     /** Its parameters; what acts as one stands in one group. */
     public List<List<ParameterSpec>> parameterGroups() {
       Architecture stored =
-          lens ? new Architecture(architecture.model(), ExitLayout.none()) : architecture;
-      List<Slice> parts = lens ? Placement.whole(stored).slices() : slices;
+          logitLens ? new Architecture(architecture.model(), ExitLayout.none()) : architecture;
+      List<Slice> parts = logitLens ? PipelineLayout.whole(stored).slices() : slices;
       return ParameterLayout.groups(stored, parts, Learning.EVERYTHING);
     }
   }
@@ -108,8 +108,8 @@ public final class StoredDecoder implements DecodingModel {
   }
 
   @Override
-  public boolean lens() {
-    return part.lens();
+  public boolean logitLens() {
+    return part.logitLens();
   }
 
   @Override

@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Reduction;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -26,8 +26,8 @@ import org.eellm.tensor.Tensors;
 public record TensorParallel(Communicator group, boolean sequence) {
 
   /** One rank that holds everything. */
-  public static TensorParallel alone() {
-    return new TensorParallel(Communicator.alone(), false);
+  public static TensorParallel singleRank() {
+    return new TensorParallel(Communicator.singleRank(), false);
   }
 
   /** This rank's place in the group. */
@@ -58,7 +58,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
     try (Scope scope = Scope.open()) {
       Tensor all = Tensors.empty(Tensors.scalarType(x), x.device(), x.size(0) * size(), x.size(1));
       group.allGather(all, x.contiguous()).await();
-      return scope.pass(all);
+      return scope.moveToOuter(all);
     }
   }
 
@@ -78,7 +78,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
       Tensor part =
           Tensors.empty(Tensors.scalarType(x), x.device(), localRows(x.size(0)), x.size(1));
       group.reduceScatter(part, x.contiguous()).await();
-      return scope.pass(part);
+      return scope.moveToOuter(part);
     }
   }
 
@@ -86,7 +86,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
    * The columns of x, of which each rank has its part, on every rank: [n, width / size] to [n,
    * width].
    */
-  public Tensor join(Tensor x) {
+  public Tensor gatherColumns(Tensor x) {
     if (size() == 1) {
       return x;
     }
@@ -95,7 +95,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
       long part = x.size(1);
       Tensor all = Tensors.empty(Tensors.scalarType(x), x.device(), size(), n, part);
       group.allGather(all, x.contiguous()).await();
-      return scope.pass(all.transpose(0, 1).reshape(n, size() * part));
+      return scope.moveToOuter(all.transpose(0, 1).reshape(n, size() * part));
     }
   }
 
@@ -130,7 +130,7 @@ public record TensorParallel(Communicator group, boolean sequence) {
 
   /** A parameter put together from the ranks' parts. Every rank of the group calls this. */
   public Tensor whole(Parameter parameter) {
-    if (size() == 1 || parameter.split() == Split.REPLICATED) {
+    if (size() == 1 || parameter.split() == Sharding.REPLICATED) {
       return parameter.value();
     }
     try (Scope scope = Scope.open()) {
@@ -138,8 +138,8 @@ public record TensorParallel(Communicator group, boolean sequence) {
       long[] shape = parameter.wholeShape();
       Tensor all = Tensors.empty(Tensors.scalarType(part), part.device(), size() * part.numel());
       group.allGather(all, part.view(-1)).await();
-      return scope.pass(
-          parameter.split() == Split.ROWS
+      return scope.moveToOuter(
+          parameter.split() == Sharding.ROWS
               ? all.view(shape)
               : all.view(size(), shape[0], shape[1] / size()).transpose(0, 1).reshape(shape));
     }

@@ -19,11 +19,11 @@ public sealed interface MicrobatchId {
    */
   int forwardEnd(int virtualStages);
 
-  /** The virtual stage at which its way back ends, inclusive. */
+  /** The virtual stage at which its backward pass ends, inclusive. */
   int backwardEnd();
 
   /** Whether its forward pass on a virtual stage must keep what the backward pass needs. */
-  default boolean goesBackThrough(int virtualStage) {
+  default boolean hasBackwardOn(int virtualStage) {
     return virtualStage >= backwardEnd();
   }
 

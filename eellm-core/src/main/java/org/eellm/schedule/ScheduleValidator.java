@@ -19,10 +19,10 @@ import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.Action.Tune;
-import org.eellm.schedule.Messages.Channel;
 import org.eellm.schedule.MicrobatchId.CooldownFill;
 import org.eellm.schedule.MicrobatchId.Regular;
 import org.eellm.schedule.MicrobatchId.WarmupFill;
+import org.eellm.schedule.PipelineMessages.Channel;
 
 /**
  * Says whether a schedule can be run, and is the step it claims to be:
@@ -39,11 +39,11 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
  */
 public final class ScheduleValidator {
   private final Schedule schedule;
-  private final Messages messages;
+  private final PipelineMessages messages;
 
   private ScheduleValidator(Schedule schedule) {
     this.schedule = schedule;
-    messages = new Messages(schedule.stages(), schedule.chunks());
+    messages = new PipelineMessages(schedule.stages(), schedule.chunks());
   }
 
   /**
@@ -148,7 +148,7 @@ public final class ScheduleValidator {
           computes.add(new Tune(id, chunk));
         } else {
           computes.add(new Forward(id, chunk));
-          if (id.goesBackThrough(virtualStage)) {
+          if (id.hasBackwardOn(virtualStage)) {
             computes.add(new Backward(id, chunk));
           }
         }
@@ -190,7 +190,7 @@ public final class ScheduleValidator {
         switch (action) {
           case Send send ->
               sent.computeIfAbsent(messages.channel(send, stage), _ -> new ArrayList<>())
-                  .add(messages.counterpart(send, stage));
+                  .add(messages.matchingReceive(send, stage));
           case Receive receive ->
               posted
                   .computeIfAbsent(messages.channel(receive, stage), _ -> new ArrayList<>())

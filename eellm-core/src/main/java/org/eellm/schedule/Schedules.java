@@ -21,8 +21,8 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
  * Emits schedules. Each emitter is a pure function that says in which order a stage computes;
  * receives and sends are added alike for all of them.
  *
- * <p>Exits change no order: they only make the backward pass of their stage dearer, as their heads
- * run there (EE-LLM, section 3.2).
+ * <p>Exits change no order: they only make the backward pass of their stage more expensive, as
+ * their heads run there (EE-LLM, section 3.2).
  */
 public final class Schedules {
   private Schedules() {}
@@ -56,7 +56,11 @@ public final class Schedules {
         };
     List<List<Compute>> computes = IntStream.range(0, stages).mapToObj(emitter).toList();
     return new Schedule(
-        kind, stages, chunks, microbatches, new Messages(stages, chunks).weave(computes));
+        kind,
+        stages,
+        chunks,
+        microbatches,
+        new PipelineMessages(stages, chunks).addSendRecv(computes));
   }
 
   /**
@@ -103,7 +107,7 @@ public final class Schedules {
       if (i == 0) {
         order.addAll(warmupFills(stage, microbatches, fills.warmupStages()));
       }
-      if (through.get(i).goesBackThrough(stage)) {
+      if (through.get(i).hasBackwardOn(stage)) {
         order.add(new Backward(through.get(i), 0));
       }
     }

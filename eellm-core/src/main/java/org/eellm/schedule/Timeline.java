@@ -13,7 +13,7 @@ import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.Send;
 import org.eellm.schedule.Action.Tune;
-import org.eellm.schedule.Messages.Channel;
+import org.eellm.schedule.PipelineMessages.Channel;
 
 /**
  * When everything of a schedule happens, by simulation. A stage does one action after the other;
@@ -83,14 +83,14 @@ public record Timeline(
   private static final class Simulation {
     private final Schedule schedule;
     private final Costs costs;
-    private final Messages messages;
+    private final PipelineMessages messages;
     private final Map<Channel, Link> links = new HashMap<>();
     private final List<Stage> stages = new ArrayList<>();
 
     Simulation(Schedule schedule, Costs costs) {
       this.schedule = schedule;
       this.costs = costs;
-      messages = new Messages(schedule.stages(), schedule.chunks());
+      messages = new PipelineMessages(schedule.stages(), schedule.chunks());
       for (int stage = 0; stage < schedule.stages(); stage++) {
         stages.add(new Stage(stage));
       }
@@ -207,7 +207,7 @@ public record Timeline(
       private void countLive(Compute compute, int virtualStage) {
         live +=
             switch (compute) {
-              case Forward(var id, _) -> id.goesBackThrough(virtualStage) ? 1 : 0;
+              case Forward(var id, _) -> id.hasBackwardOn(virtualStage) ? 1 : 0;
               case Backward _ -> -1;
               case Tune _ -> 0;
             };

@@ -6,8 +6,8 @@ import org.bytedeco.pytorch.Tensor;
 
 /**
  * A block in which native objects are born: all of them are freed when it closes, but for those
- * handed out with {@link #pass}. The garbage collector does not see native memory, so every step,
- * microbatch and token runs in one.
+ * handed out with {@link #moveToOuter}. The garbage collector does not see native memory, so every
+ * step, microbatch and token runs in one.
  *
  * <p>Scopes nest by thread and close in reverse order.
  */
@@ -31,7 +31,7 @@ public final class Scope implements AutoCloseable {
    *
    * @return the tensor to go on with
    */
-  public Tensor pass(Tensor tensor) {
+  public Tensor moveToOuter(Tensor tensor) {
     Tensor owned = owned(tensor);
     outer.ifPresentOrElse(scope -> scope.attach(owned), owned::retainReference);
     return owned;

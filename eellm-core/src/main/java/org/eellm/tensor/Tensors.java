@@ -137,7 +137,7 @@ public final class Tensors {
       return rows.getFirst();
     }
     try (Scope scope = Scope.open()) {
-      return scope.pass(torch.cat(new TensorVector(rows.toArray(Tensor[]::new)), 0));
+      return scope.moveToOuter(torch.cat(new TensorVector(rows.toArray(Tensor[]::new)), 0));
     }
   }
 

@@ -10,7 +10,7 @@ import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 import org.eellm.checkpoint.CheckpointStore;
-import org.eellm.checkpoint.CheckpointStore.Saving;
+import org.eellm.checkpoint.CheckpointStore.PendingCheckpoint;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
@@ -55,7 +55,7 @@ final class Checkpointer implements AutoCloseable {
    */
   private record Writing(
       Path target,
-      Optional<Saving> saving,
+      Optional<PendingCheckpoint> saving,
       int weightFiles,
       Arena copies,
       CompletableFuture<Optional<Exception>> files) {}
@@ -68,9 +68,9 @@ final class Checkpointer implements AutoCloseable {
     this.asynchronous = data.config().checkpoint().asynchronous();
     this.store = store;
     String path = store.flatMap(CheckpointStore::latest).map(c -> c.folder().toString()).orElse("");
-    String first = share(path).getFirst();
+    String first = gatherStrings(path).getFirst();
     latest = first.isEmpty() ? Optional.empty() : Optional.of(Path.of(first));
-    trunk = store.flatMap(_ -> RunState.tuned(data.config())).map(ModelFolder::trunkChecksum);
+    trunk = store.flatMap(_ -> TrainState.tuned(data.config())).map(ModelFolder::trunkChecksum);
   }
 
   /** The checkpoints of a run. */
@@ -94,17 +94,18 @@ final class Checkpointer implements AutoCloseable {
    *
    * @throws CheckpointException if any rank's part cannot be written
    */
-  void save(RunState state) {
+  void save(TrainState state) {
     finish();
     Path target = CheckpointStore.folder(folder.path(), state.step());
     if (latest.filter(target::equals).isPresent()) {
       return;
     }
-    Optional<Saving> saving = begin(state.step());
-    String into = share(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
+    Optional<PendingCheckpoint> saving = begin(state.step());
+    String into =
+        gatherStrings(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
     Arena copies = Arena.ofShared();
     List<TensorFile> files = state.files(copies);
-    RunState.Position position = state.position();
+    TrainState.Position position = state.position();
     List<TensorFile> kept =
         asynchronous ? files.stream().map(file -> file.copied(copies)).toList() : files;
     Supplier<Optional<Exception>> write = () -> write(Path.of(into), kept, position);
@@ -128,20 +129,21 @@ final class Checkpointer implements AutoCloseable {
   }
 
   /** On the first rank the new checkpoint's folder; its failure is everybody's. */
-  private Optional<Saving> begin(long step) {
-    Optional<Saving> saving = Optional.empty();
+  private Optional<PendingCheckpoint> begin(long step) {
+    Optional<PendingCheckpoint> saving = Optional.empty();
     Optional<RuntimeException> failure = Optional.empty();
     try {
       saving = store.map(present -> present.begin(step));
     } catch (RuntimeException e) {
       failure = Optional.of(e);
     }
-    settle(failure);
+    rethrowOnEveryRank(failure);
     return saving;
   }
 
   /** Writes this rank's files; gives what went wrong, if anything did. */
-  private Optional<Exception> write(Path into, List<TensorFile> files, RunState.Position position) {
+  private Optional<Exception> write(
+      Path into, List<TensorFile> files, TrainState.Position position) {
     try {
       for (TensorFile file : files) {
         file.write(into);
@@ -174,10 +176,10 @@ final class Checkpointer implements AutoCloseable {
     writing = Optional.empty();
     Optional<Exception> own = ended.files().join();
     ended.copies().close();
-    List<String> all = share(own.map(Checkpointer::line).orElse(""));
+    List<String> all = gatherStrings(own.map(Checkpointer::line).orElse(""));
     Learning learning = data.config().tune().learning();
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
-    settle(
+    rethrowOnEveryRank(
         ended.saving().flatMap(saving -> conclude(saving, ended.weightFiles(), learning, failure)));
     latest = Optional.of(ended.target());
   }
@@ -194,7 +196,7 @@ final class Checkpointer implements AutoCloseable {
 
   /** Commits a checkpoint or abandons it; gives what to throw. */
   private static Optional<RuntimeException> conclude(
-      Saving saving, int weightFiles, Learning learning, Optional<Exception> failure) {
+      PendingCheckpoint saving, int weightFiles, Learning learning, Optional<Exception> failure) {
     if (failure.isPresent()) {
       return failure.map(saving::abandon);
     }
@@ -228,8 +230,8 @@ final class Checkpointer implements AutoCloseable {
   }
 
   /** Throws the first rank's failure, if it has one, on every rank; the others wait for word. */
-  private void settle(Optional<RuntimeException> failure) {
-    String reason = share(failure.map(Checkpointer::line).orElse("")).getFirst();
+  private void rethrowOnEveryRank(Optional<RuntimeException> failure) {
+    String reason = gatherStrings(failure.map(Checkpointer::line).orElse("")).getFirst();
     if (failure.isPresent()) {
       throw failure.get();
     }
@@ -257,7 +259,7 @@ final class Checkpointer implements AutoCloseable {
     return String.valueOf(failure.getMessage());
   }
 
-  private List<String> share(String mine) {
+  private List<String> gatherStrings(String mine) {
     return world.all().gatherBytes(mine.getBytes(StandardCharsets.UTF_8)).stream()
         .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
         .toList();

@@ -25,12 +25,12 @@ import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
-import org.eellm.train.objective.Chain;
-import org.eellm.train.objective.Chain.HeadScore;
-import org.eellm.train.objective.HeadChain;
-import org.eellm.train.objective.HeadChain.Taps;
+import org.eellm.train.objective.HeadTuningExecutor;
+import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
+import org.eellm.train.objective.StageExecutor.HeadScore;
 
 /** Measures every exit and the final head on the same first samples of the validation text. */
 final class Evaluator {
@@ -42,8 +42,8 @@ final class Evaluator {
   private final Optional<Tokenizer> tokenizer;
   private final World world;
   private final Decoder model;
-  private final List<Chain> chains;
-  private final List<HeadChain> headChains;
+  private final List<StageExecutor> executors;
+  private final List<HeadTuningExecutor> headExecutors;
   private final Trace trace;
 
   Evaluator(
@@ -60,11 +60,11 @@ final class Evaluator {
     this.model = model;
     this.trace = trace;
     double[] noLayerDropout = new double[config.model().numLayers()];
-    chains = new ArrayList<>();
-    headChains = new ArrayList<>();
+    executors = new ArrayList<>();
+    headExecutors = new ArrayList<>();
     for (Stage stage : model.stages()) {
-      headChains.add(new HeadChain(model, stage));
-      chains.add(new Chain(model, stage, Recompute.NONE, noLayerDropout));
+      headExecutors.add(new HeadTuningExecutor(model, stage));
+      executors.add(new StageExecutor(model, stage, Recompute.NONE, noLayerDropout));
     }
   }
 
@@ -73,14 +73,14 @@ final class Evaluator {
     int replicas = world.mesh().dp();
     Pipeline pipeline = Pipeline.of(config);
     try (Scope scope = Scope.open();
-        Work work = new Work()) {
+        EvaluationCompute work = new EvaluationCompute()) {
       ScheduleExecutor.run(
           pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
           world.pp(),
-          ScheduleExecutor.Message.of(config, model, Objective.none()),
+          ScheduleExecutor.StageTensorSpec.of(config, model, Objective.none()),
           work,
           trace);
-      return evaluation(step, StepSums.sum(world, work.sums));
+      return evaluation(step, ReducedStepMetrics.allReduceSum(world, work.sums));
     }
   }
 
@@ -138,11 +138,11 @@ final class Evaluator {
   }
 
   /** Forward and heads, and what these found here: a few figures of each head. */
-  private final class Work implements ScheduleExecutor.Work, AutoCloseable {
+  private final class EvaluationCompute implements ScheduleExecutor.StageCompute, AutoCloseable {
     private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
-    private final Map<Passage, Taps> waiting = new HashMap<>();
+    private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
 
-    private record Passage(int microbatch, int chunk) {}
+    private record MicrobatchChunk(int microbatch, int chunk) {}
 
     @Override
     public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
@@ -150,7 +150,7 @@ final class Evaluator {
       if (teacherIsHere()) {
         return compare(id, chunk, batch);
       }
-      Chain.Scored scored = chains.get(chunk).score(batch, input);
+      StageExecutor.ScoreResult scored = executors.get(chunk).score(batch, input);
       add(id, chunk, scored.heads(), batch);
       return scored.stream();
     }
@@ -158,26 +158,27 @@ final class Evaluator {
     /** Forward and every head, each compared with the final one. */
     private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
       try (Scope scope = Scope.open();
-          Taps taps = headChains.get(chunk).forward(batch, Optional.empty())) {
+          TapActivations taps = headExecutors.get(chunk).forward(batch, Optional.empty())) {
         add(id, chunk, taps.score(taps.output()), batch);
-        return scope.pass(taps.output());
+        return scope.moveToOuter(taps.output());
       }
     }
 
     @Override
     public Tensor forward(MicrobatchId id, int chunk, Optional<Tensor> input) {
-      Taps taps = headChains.get(chunk).forward(microbatch(id), input);
-      waiting.put(new Passage(id.index(), chunk), taps);
+      TapActivations taps = headExecutors.get(chunk).forward(microbatch(id), input);
+      waiting.put(new MicrobatchChunk(id.index(), chunk), taps);
       return taps.output();
     }
 
     @Override
     public Optional<Tensor> backward(
         MicrobatchId id, int chunk, Optional<Tensor> top, boolean last) {
-      try (Taps taps = Objects.requireNonNull(waiting.remove(new Passage(id.index(), chunk)))) {
+      try (TapActivations taps =
+          Objects.requireNonNull(waiting.remove(new MicrobatchChunk(id.index(), chunk)))) {
         Tensor stream = top.orElseGet(taps::output);
         add(id, chunk, taps.score(stream), microbatch(id));
-        boolean begins = model.stages().get(chunk).slice().embeds();
+        boolean begins = model.stages().get(chunk).slice().hasEmbedding();
         return begins ? Optional.empty() : Optional.of(stream.clone());
       }
     }
@@ -193,7 +194,7 @@ final class Evaluator {
         sums[first + 2] += score.agreed();
         sums[first + 3] += score.tokens();
       }
-      if (model.stages().get(chunk).slice().embeds()) {
+      if (model.stages().get(chunk).slice().hasEmbedding()) {
         sums[sums.length - 2] += bytes(batch.targets());
         sums[sums.length - 1] += batch.targets().length;
       }
@@ -201,7 +202,7 @@ final class Evaluator {
 
     @Override
     public void close() {
-      waiting.values().forEach(Taps::close);
+      waiting.values().forEach(TapActivations::close);
     }
   }
 }

@@ -10,7 +10,7 @@ import org.eellm.config.DataConfig.Source;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.data.BlendedSamples;
-import org.eellm.data.BlendedSamples.Weighted;
+import org.eellm.data.BlendedSamples.WeightedSource;
 import org.eellm.data.DatasetSamples;
 import org.eellm.data.IndexedDataset;
 import org.eellm.data.SampleSource;
@@ -112,12 +112,12 @@ final class RunData implements AutoCloseable {
   }
 
   private SampleSource blend(List<Source> sources, Split split, Part part) {
-    List<Weighted> blend = new ArrayList<>();
+    List<WeightedSource> blend = new ArrayList<>();
     for (Source source : sources) {
       IndexedDataset dataset = IndexedDataset.open(Path.of(source.path()));
       datasets.add(dataset);
       blend.add(
-          new Weighted(
+          new WeightedSource(
               new DatasetSamples(
                   dataset,
                   split,

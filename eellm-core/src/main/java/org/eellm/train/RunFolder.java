@@ -21,7 +21,7 @@ public final class RunFolder {
    * Settings that a resumed run may give anew: none of them changes what a step computes, given the
    * same steps.
    */
-  private static final Set<String> FREE =
+  private static final Set<String> MUTABLE_ON_RESUME =
       Set.of(
           "train.steps",
           "train.eval_interval",
@@ -93,7 +93,7 @@ public final class RunFolder {
     }
     RunConfig before = ConfigFile.read(folder.config(), List.of());
     for (ConfigDifferences.Difference difference : ConfigDifferences.between(before, config)) {
-      if (!FREE.contains(difference.name())) {
+      if (!MUTABLE_ON_RESUME.contains(difference.name())) {
         throw new ConfigException(
             "%s: %s, but the run in %s has %s; resume with its setting or start another run"
                 .formatted(difference.name(), difference.second(), path, difference.first()));
@@ -108,7 +108,7 @@ public final class RunFolder {
   }
 
   /** Whether there is a run in a folder, which {@link #resume} would go on with. */
-  public static boolean isBegun(Path path) {
+  public static boolean hasRun(Path path) {
     return Files.exists(new RunFolder(path).config());
   }
 

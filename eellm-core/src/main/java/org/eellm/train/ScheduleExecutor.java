@@ -10,15 +10,15 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.Communicator;
-import org.eellm.distributed.Pending;
+import org.eellm.distributed.WorkHandle;
 import org.eellm.model.Decoder;
 import org.eellm.schedule.Action;
 import org.eellm.schedule.Action.Receive;
 import org.eellm.schedule.Action.Send;
+import org.eellm.schedule.CompletedSends;
 import org.eellm.schedule.MicrobatchId;
-import org.eellm.schedule.Receipts;
 import org.eellm.schedule.Schedule;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
@@ -37,7 +37,7 @@ final class ScheduleExecutor {
    * What the stage computes. Tensors are [local rows, hidden]; what comes back may be twice as
    * high.
    */
-  interface Work {
+  interface StageCompute {
     /** The output of a chunk; freed by the enclosing scope. */
     Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
 
@@ -58,17 +58,17 @@ final class ScheduleExecutor {
    * What goes over the wire.
    *
    * @param rows of the stream that a rank holds
-   * @param back rows of what comes back: as many, or twice that, where the final head teaches exits
-   *     on the way
+   * @param gradientRows rows of what comes back: as many, or twice that, where the final head
+   *     teaches exits on the way
    * @param width hidden size
    */
-  record Message(ScalarType type, Device device, long rows, long back, long width) {
+  record StageTensorSpec(ScalarType type, Device device, long rows, long gradientRows, long width) {
 
     /** The stream of a microbatch, or its gradient. */
-    static Message of(RunConfig config, Decoder model, Objective objective) {
+    static StageTensorSpec of(RunConfig config, Decoder model, Objective objective) {
       long tokens = (long) config.train().microBatchSize() * config.data().sequenceLength();
       long rows = model.parallel().localRows(tokens);
-      return new Message(
+      return new StageTensorSpec(
           model.scalarType(),
           model.device(),
           rows,
@@ -78,37 +78,41 @@ final class ScheduleExecutor {
   }
 
   /** A posted receive. */
-  private record Arrival(Kept kept, Tensor tensor, Pending pending) {}
+  private record PostedReceive(RetainedTensors retained, Tensor tensor, WorkHandle pending) {}
 
   /** A computed tensor that waits to be sent. */
-  private record Departure(Kept kept, Tensor tensor) implements AutoCloseable {
+  private record PendingSend(RetainedTensors retained, Tensor tensor) implements AutoCloseable {
     @Override
     public void close() {
-      kept.close();
+      retained.close();
     }
   }
 
   private final Schedule schedule;
   private final int stage;
   private final Communicator pipeline;
-  private final Message message;
-  private final Work work;
+  private final StageTensorSpec message;
+  private final StageCompute work;
   private final Trace trace;
-  private final Receipts receipts;
-  private final Map<Receive, Arrival> arrivals = new HashMap<>();
-  private final Map<Integer, Departure> departures = new HashMap<>();
-  private final Map<Send, Pending> sends = new HashMap<>();
-  private long waited;
+  private final CompletedSends completedSends;
+  private final Map<Receive, PostedReceive> postedReceives = new HashMap<>();
+  private final Map<Integer, PendingSend> pendingSends = new HashMap<>();
+  private final Map<Send, WorkHandle> sends = new HashMap<>();
+  private long waitNanos;
 
   private ScheduleExecutor(
-      Schedule schedule, Communicator pipeline, Message message, Work work, Trace trace) {
+      Schedule schedule,
+      Communicator pipeline,
+      StageTensorSpec message,
+      StageCompute work,
+      Trace trace) {
     this.schedule = schedule;
     this.stage = pipeline.rank();
     this.pipeline = pipeline;
     this.message = message;
     this.work = work;
     this.trace = trace;
-    this.receipts = Receipts.of(schedule, stage);
+    this.completedSends = CompletedSends.of(schedule, stage);
   }
 
   /**
@@ -118,14 +122,18 @@ final class ScheduleExecutor {
    * @return nanoseconds spent waiting for other stages
    */
   static long run(
-      Schedule schedule, Communicator pipeline, Message message, Work work, Trace trace) {
+      Schedule schedule,
+      Communicator pipeline,
+      StageTensorSpec message,
+      StageCompute work,
+      Trace trace) {
     ScheduleExecutor executor = new ScheduleExecutor(schedule, pipeline, message, work, trace);
     try {
       executor.run();
-      return executor.waited;
+      return executor.waitNanos;
     } finally {
-      executor.arrivals.values().forEach(arrival -> arrival.kept().close());
-      executor.departures.values().forEach(Departure::close);
+      executor.postedReceives.values().forEach(arrival -> arrival.retained().close());
+      executor.pendingSends.values().forEach(PendingSend::close);
     }
   }
 
@@ -140,21 +148,21 @@ final class ScheduleExecutor {
         case Action.ReceiveActivation receive ->
             post(receive, activation(microbatch, here), here - 1, message.rows());
         case Action.ReceiveGradient receive ->
-            post(receive, gradient(microbatch, here), here + 1, message.back());
+            post(receive, gradient(microbatch, here), here + 1, message.gradientRows());
         case Action.SendActivation send -> send(send, activation(microbatch, here + 1), here + 1);
         case Action.SendGradient send -> send(send, gradient(microbatch, here - 1), here - 1);
         case Action.Forward _ -> {
           try (Scope scope = Scope.open();
-              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
+              ReceivedInput input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("forward", microbatch.index(), chunk)) {
-            depart(microbatch, here + 1, work.forward(microbatch, chunk, input.tensor()));
+            queueOutput(microbatch, here + 1, work.forward(microbatch, chunk, input.tensor()));
           }
         }
         case Action.Tune _ -> {
           try (Scope scope = Scope.open();
-              Arrived input = await(new Action.ReceiveActivation(microbatch, chunk));
+              ReceivedInput input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
-            depart(microbatch, here + 1, work.tune(microbatch, chunk, input.tensor()));
+            queueOutput(microbatch, here + 1, work.tune(microbatch, chunk, input.tensor()));
           }
         }
         case Action.Backward _ -> {
@@ -162,10 +170,10 @@ final class ScheduleExecutor {
               actions.subList(i + 1, actions.size()).stream()
                   .noneMatch(later -> later instanceof Action.Backward && later.chunk() == chunk);
           try (Scope scope = Scope.open();
-              Arrived above = await(new Action.ReceiveGradient(microbatch, chunk));
+              ReceivedInput above = await(new Action.ReceiveGradient(microbatch, chunk));
               Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
             work.backward(microbatch, chunk, above.tensor(), last)
-                .ifPresent(below -> hold(gradient(microbatch, here - 1), below));
+                .ifPresent(below -> queueSend(gradient(microbatch, here - 1), below));
           }
         }
       }
@@ -173,8 +181,8 @@ final class ScheduleExecutor {
     if (!sends.isEmpty()) {
       try (Trace.Span span = trace.span("wait", 0, 0)) {
         long start = System.nanoTime();
-        sends.values().forEach(Pending::await);
-        waited += System.nanoTime() - start;
+        sends.values().forEach(WorkHandle::await);
+        waitNanos += System.nanoTime() - start;
       }
     }
   }
@@ -191,56 +199,57 @@ final class ScheduleExecutor {
 
   private void post(Receive receive, int tag, int from, long rows) {
     try (Scope scope = Scope.open()) {
-      Kept kept = new Kept();
+      RetainedTensors retained = new RetainedTensors();
       Tensor buffer =
-          kept.keep(Tensors.empty(message.type(), message.device(), rows, message.width()));
-      arrivals.put(
+          retained.retain(Tensors.empty(message.type(), message.device(), rows, message.width()));
+      postedReceives.put(
           receive,
-          new Arrival(kept, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
+          new PostedReceive(
+              retained, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
     }
   }
 
   /** What has arrived, if a receive was posted for it. */
-  private record Arrived(Optional<Arrival> arrival) implements AutoCloseable {
+  private record ReceivedInput(Optional<PostedReceive> arrival) implements AutoCloseable {
     Optional<Tensor> tensor() {
-      return arrival.map(Arrival::tensor);
+      return arrival.map(PostedReceive::tensor);
     }
 
     @Override
     public void close() {
-      arrival.ifPresent(present -> present.kept().close());
+      arrival.ifPresent(present -> present.retained().close());
     }
   }
 
-  private Arrived await(Receive receive) {
-    Optional<Arrival> arrival = Optional.ofNullable(arrivals.remove(receive));
+  private ReceivedInput await(Receive receive) {
+    Optional<PostedReceive> arrival = Optional.ofNullable(postedReceives.remove(receive));
     if (arrival.isPresent()) {
       try (Trace.Span span = trace.span("wait", 0, 0)) {
         long start = System.nanoTime();
         arrival.get().pending().await();
-        waited += System.nanoTime() - start;
+        waitNanos += System.nanoTime() - start;
       }
-      for (Send done : receipts.of(receive)) {
+      for (Send done : completedSends.of(receive)) {
         Objects.requireNonNull(sends.remove(done)).await();
       }
     }
-    return new Arrived(arrival);
+    return new ReceivedInput(arrival);
   }
 
   /** Holds an output for its send, unless the microbatch's way ends here. */
-  private void depart(MicrobatchId microbatch, int next, Tensor output) {
+  private void queueOutput(MicrobatchId microbatch, int next, Tensor output) {
     if (next < microbatch.forwardEnd(schedule.virtualStages())) {
-      hold(activation(microbatch, next), output);
+      queueSend(activation(microbatch, next), output);
     }
   }
 
-  private void hold(int tag, Tensor tensor) {
-    Kept kept = new Kept();
-    departures.put(tag, new Departure(kept, kept.keep(tensor)));
+  private void queueSend(int tag, Tensor tensor) {
+    RetainedTensors retained = new RetainedTensors();
+    pendingSends.put(tag, new PendingSend(retained, retained.retain(tensor)));
   }
 
   private void send(Send send, int tag, int to) {
-    try (Departure departure = Objects.requireNonNull(departures.remove(tag))) {
+    try (PendingSend departure = Objects.requireNonNull(pendingSends.remove(tag))) {
       sends.put(send, pipeline.send(departure.tensor(), schedule.stageOf(to), tag));
     }
   }

@@ -24,33 +24,33 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent;
-import org.eellm.train.objective.Chain;
 import org.eellm.train.objective.ExitWeights;
-import org.eellm.train.objective.HeadChain;
 import org.eellm.train.objective.HeadForward;
+import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.LayerDropout;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.eellm.train.optimizer.BatchSize;
 import org.eellm.train.optimizer.GradientReduction;
 import org.eellm.train.optimizer.LearningRate;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
  * Takes optimizer steps: microbatches through the pipeline and back, sums over ranks, the guard's
- * verdict, clipping, update. What a step does follows from its number, the configuration, and the
+ * decision, clipping, update. What a step does follows from its number, the configuration, and the
  * state of model, optimizer and guard; the mesh changes only how sums are rounded.
  */
 public final class StepRunner implements AutoCloseable {
   private final RunConfig config;
   private final SampleSource samples;
-  private final RunState state;
+  private final TrainState state;
   private final World world;
   private final Gradients gradients;
   private final GradientReduction reduction;
-  private final List<Chain> chains;
-  private final List<HeadChain> headChains;
+  private final List<StageExecutor> executors;
+  private final List<HeadTuningExecutor> headExecutors;
   private final List<Integer> virtualStages;
   private final Pipeline pipeline;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
@@ -58,7 +58,7 @@ public final class StepRunner implements AutoCloseable {
   private final HeadForward headForward;
 
   public StepRunner(
-      RunConfig config, SampleSource samples, RunState state, World world, Trace trace) {
+      RunConfig config, SampleSource samples, TrainState state, World world, Trace trace) {
     this(config, samples, state, world, trace, HeadForward.DEFERRED);
   }
 
@@ -68,7 +68,7 @@ public final class StepRunner implements AutoCloseable {
   public StepRunner(
       RunConfig config,
       SampleSource samples,
-      RunState state,
+      TrainState state,
       World world,
       Trace trace,
       HeadForward headForward) {
@@ -81,11 +81,12 @@ public final class StepRunner implements AutoCloseable {
     TrainConfig train = config.train();
     double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
     List<Stage> stages = state.model().stages();
-    chains =
+    executors =
         stages.stream()
-            .map(stage -> new Chain(state.model(), stage, train.recompute(), layerDropout))
+            .map(stage -> new StageExecutor(state.model(), stage, train.recompute(), layerDropout))
             .toList();
-    headChains = stages.stream().map(stage -> new HeadChain(state.model(), stage)).toList();
+    headExecutors =
+        stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
     pipeline = Pipeline.of(config);
     gradients = new Gradients(state.model().parameters());
@@ -106,7 +107,7 @@ public final class StepRunner implements AutoCloseable {
       double learningRate,
       double gradientNorm,
       int batchSize,
-      Verdict verdict,
+      UpdateDecision decision,
       double waiting,
       List<Long> memory) {}
 
@@ -116,7 +117,7 @@ public final class StepRunner implements AutoCloseable {
    * @param step from 1
    * @throws TrainException if the guard ends the run
    */
-  public Result take(long step) {
+  public Result trainStep(long step) {
     long begun = System.nanoTime();
     long firstSample = BatchSize.samplesBefore(config.train(), step);
     int batchSize = BatchSize.at(config.train(), firstSample);
@@ -127,36 +128,45 @@ public final class StepRunner implements AutoCloseable {
     Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
-        StepWork work = work(schedule, input(step, firstSample, schedule), objective)) {
+        StepCompute work = work(schedule, input(step, firstSample, schedule), objective)) {
       reduction.start();
       long waited =
           ScheduleExecutor.run(
               schedule,
               world.pp(),
-              ScheduleExecutor.Message.of(config, state.model(), objective),
+              ScheduleExecutor.StageTensorSpec.of(config, state.model(), objective),
               work,
               trace);
       try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
         reduction.finish();
       }
       double share = waited / (double) (System.nanoTime() - begun);
-      StepSums sums =
-          StepSums.of(world, work.losses(), reduction.squares(), share, Torch.residentBytes());
+      ReducedStepMetrics sums =
+          ReducedStepMetrics.of(
+              world, work.losses(), reduction.squares(), share, Torch.residentBytes());
       SequencedMap<String, Double> losses = losses(sums.losses(), objective, exitWeights);
       double loss = 0;
       for (var head : losses.entrySet()) {
         loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
       }
       double norm = Math.sqrt(sums.squares());
-      Verdict verdict = state.guard().judge(step, loss, norm);
-      if (verdict == Verdict.APPLY) {
+      UpdateDecision decision = state.guard().decide(step, loss, norm);
+      if (decision == UpdateDecision.APPLY) {
         try (Trace.Span span = trace.span("update", 0, 0)) {
           update(norm, rate, step - state.guard().skipped());
           reduction.gatherParameters();
         }
       }
       return new Result(
-          loss, losses, exitWeights, rate, norm, batchSize, verdict, sums.waiting(), sums.memory());
+          loss,
+          losses,
+          exitWeights,
+          rate,
+          norm,
+          batchSize,
+          decision,
+          sums.waiting(),
+          sums.memory());
     }
   }
 
@@ -170,13 +180,13 @@ public final class StepRunner implements AutoCloseable {
     state.optimizer().update(reduction.sums(), clip, rate, step);
   }
 
-  private StepWork work(Schedule schedule, StepWork.Input input, Objective objective) {
+  private StepCompute work(Schedule schedule, StepCompute.Input input, Objective objective) {
     int replicas = world.mesh().dp();
     return switch (config.tune().learning()) {
       case EVERYTHING ->
-          new TrainingWork(
+          new TrainingCompute(
               schedule,
-              chains,
+              executors,
               virtualStages,
               input,
               objective,
@@ -185,8 +195,8 @@ public final class StepRunner implements AutoCloseable {
               gradients,
               reduction);
       case EXITS, EXITS_FROM_FINAL_HEAD ->
-          new TuningWork(
-              headChains,
+          new TuningCompute(
+              headExecutors,
               virtualStages,
               input.microbatches(),
               objective,
@@ -200,11 +210,11 @@ public final class StepRunner implements AutoCloseable {
    * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
    * on the mesh. Fills take samples of their own, behind the regular ones.
    */
-  private StepWork.Input input(long step, long firstSample, Schedule schedule) {
+  private StepCompute.Input input(long step, long firstSample, Schedule schedule) {
     int size = config.train().microBatchSize();
     int replicas = world.mesh().dp();
     long fills = (step - 1) * Pipeline.fills(schedule) * replicas * size;
-    return new StepWork.Input(
+    return new StepCompute.Input(
         id ->
             Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)));

@@ -16,7 +16,7 @@ import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.MetricsSink;
@@ -42,7 +42,7 @@ public final class Trainer implements AutoCloseable {
   private final RunConfig config;
   private final RunFolder folder;
   private final RunData data;
-  private final RunState state;
+  private final TrainState state;
   private final StepRunner runner;
   private final Optional<Evaluator> evaluator;
   private final Checkpointer checkpoints;
@@ -66,7 +66,7 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       RunData data,
       Checkpointer checkpoints,
-      RunState state,
+      TrainState state,
       World world,
       Trace trace) {
     this.config = data.config();
@@ -85,8 +85,9 @@ public final class Trainer implements AutoCloseable {
     this.flops =
         ModelFlops.perToken(
             config.architecture(), config.data().sequenceLength(), config.tune().learning());
-    double rate = Rates.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
-    this.matrixRate = StepSums.sum(world, rate)[0];
+    double rate =
+        DeviceThroughput.gemm(state.model().scalarType(), state.model().device(), RATE_SECONDS);
+    this.matrixRate = ReducedStepMetrics.allReduceSum(world, rate)[0];
   }
 
   /**
@@ -101,7 +102,7 @@ public final class Trainer implements AutoCloseable {
 
   /** {@link #start(RunConfig, Path, World, boolean)} as the only rank. */
   public static Trainer start(RunConfig given, Path output) {
-    return start(given, output, World.alone(), false);
+    return start(given, output, World.singleRank(), false);
   }
 
   /**
@@ -117,7 +118,7 @@ public final class Trainer implements AutoCloseable {
 
   /** {@link #resume(RunConfig, Path, World, boolean)} as the only rank. */
   public static Trainer resume(RunConfig given, Path output) {
-    return resume(given, output, World.alone(), false);
+    return resume(given, output, World.singleRank(), false);
   }
 
   private static Trainer open(
@@ -135,11 +136,11 @@ public final class Trainer implements AutoCloseable {
                 ? RunFolder.resume(output, data.config())
                 : RunFolder.create(output, data.config());
     Checkpointer checkpoints = Checkpointer.open(folder, data, world);
-    RunState state =
+    TrainState state =
         checkpoints
             .latest()
-            .map(checkpoint -> RunState.load(data.config(), world, checkpoint))
-            .orElseGet(() -> RunState.initial(data.config(), world));
+            .map(checkpoint -> TrainState.load(data.config(), world, checkpoint))
+            .orElseGet(() -> TrainState.initial(data.config(), world));
     Trace trace = traced ? new Trace.On() : new Trace.Off();
     return new Trainer(folder, data, checkpoints, state, world, trace);
   }
@@ -257,7 +258,8 @@ public final class Trainer implements AutoCloseable {
    */
   private boolean agreeToStop(BooleanSupplier stop) {
     double[] counts =
-        StepSums.sum(world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0);
+        ReducedStepMetrics.allReduceSum(
+            world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0);
     if (counts[1] == world.mesh().size()) {
       checkpoints.finish();
     }
@@ -266,7 +268,7 @@ public final class Trainer implements AutoCloseable {
 
   private TrainEvent.Step takeStep() {
     long start = System.nanoTime();
-    StepRunner.Result result = runner.take(state.step() + 1);
+    StepRunner.Result result = runner.trainStep(state.step() + 1);
     double elapsed = (System.nanoTime() - start) / 1e9;
     state.advance(elapsed);
     int sequence = config.data().sequenceLength();
@@ -284,7 +286,7 @@ public final class Trainer implements AutoCloseable {
         tokensPerSecond,
         tokensPerSecond * flops.total(computedExits) / matrixRate,
         state.seconds(),
-        result.verdict(),
+        result.decision(),
         result.waiting(),
         Collections.max(result.memory()));
   }

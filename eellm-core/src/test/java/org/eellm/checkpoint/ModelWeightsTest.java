@@ -210,11 +210,11 @@ class ModelWeightsTest {
   void optimizer_anyComputeFormat_isReadBackBitForBit(DataType dtype) throws IOException {
     try (Scope _ = Scope.open();
         Decoder model = ModelWeights.read(TIED, architecture(dtype), Torch.cpu())) {
-      List<StatePiece> written = state(model);
+      List<FlatStateShard> written = state(model);
       written.forEach(piece -> piece.values().uniform_());
       TrainingFiles.optimizer(model, written, 0, 1).write(folder);
 
-      List<StatePiece> read = state(model);
+      List<FlatStateShard> read = state(model);
       TrainingFiles.readOptimizer(folder, model, read);
       for (int i = 0; i < written.size(); i++) {
         assertThat(Tensors.toFloats(read.get(i).values()))
@@ -264,10 +264,12 @@ class ModelWeightsTest {
   }
 
   /** An optimizer's state, in one piece a buffer. */
-  private static List<StatePiece> state(Decoder model) {
+  private static List<FlatStateShard> state(Decoder model) {
     long count = model.parameters().flat().numel();
     return Stream.of("master", "exp_avg", "exp_avg_sq")
-        .map(name -> new StatePiece(name, 0, Tensors.zeros(ScalarType.Float, Torch.cpu(), count)))
+        .map(
+            name ->
+                new FlatStateShard(name, 0, Tensors.zeros(ScalarType.Float, Torch.cpu(), count)))
         .toList();
   }
 

@@ -200,7 +200,7 @@ final class ConfigFileTest {
                     0,
                     0.1,
                     1),
-                ParallelConfig.alone(),
+                ParallelConfig.singleRank(),
                 new CheckpointConfig(0, 2, false),
                 new LoggingConfig(10, true),
                 new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
@@ -286,7 +286,7 @@ final class ConfigFileTest {
                     2e-3,
                     0.01,
                     0.5),
-                ParallelConfig.alone(),
+                ParallelConfig.singleRank(),
                 new CheckpointConfig(100, 5, true),
                 new LoggingConfig(1, false),
                 new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));

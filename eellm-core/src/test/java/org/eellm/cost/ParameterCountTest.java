@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.model.parameter.ParameterSpec;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -32,7 +32,7 @@ final class ParameterCountTest {
   void held_anyArchitecture_isWhatARankAllocates(String more) {
     RunConfig config = ConfigFile.preset("30m", List.of((SIZES + more).strip().split(" ")));
     Architecture architecture = config.architecture();
-    List<Slice> slices = config.placement().slices();
+    List<Slice> slices = config.pipelineLayout().slices();
     for (int stage = 0; stage < 2; stage++) {
       List<Slice> here = List.of(slices.get(stage), slices.get(stage + 2), slices.get(stage + 4));
       for (int ranks : new int[] {1, 2}) {

@@ -11,7 +11,7 @@ import java.util.HashSet;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
-import org.eellm.data.BlendedSamples.Weighted;
+import org.eellm.data.BlendedSamples.WeightedSource;
 import org.eellm.data.Split.Part;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -202,7 +202,7 @@ final class SamplesTest {
   private static BlendedSamples blend(double... weights) {
     return new BlendedSamples(
         IntStream.range(0, weights.length)
-            .mapToObj(i -> new Weighted(new Numbered(i), weights[i]))
+            .mapToObj(i -> new WeightedSource(new Numbered(i), weights[i]))
             .toList());
   }
 

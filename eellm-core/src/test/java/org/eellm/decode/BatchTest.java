@@ -80,7 +80,7 @@ final class BatchTest {
       batch.step();
 
       assertThat(batch.running()).isEqualTo(2);
-      int[] pages = batch.active().getLast().cache().pages();
+      int[] pages = batch.active().getLast().pageTable().pages();
       assertThat(pages[pages.length - 1] - pages[0]).isGreaterThan(pages.length - 1);
       while (!batch.isIdle()) {
         batch.step();

@@ -8,7 +8,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.decode.cache.Frontier;
-import org.eellm.decode.cache.SequenceCache;
+import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -138,10 +138,11 @@ final class KeyValueFrontierTest {
       Request whole = new Request(ids, 2, Set.of(), said -> false, Sampler.greedy());
       fresh.add(fresh.job(whole, "the whole", token -> Reaction.CONTINUE));
       fresh.step();
-      SequenceCache expected = fresh.active().getFirst().cache();
+      PageTable expected = fresh.active().getFirst().pageTable();
       Frontier frontier = sequence.frontier();
       int layers = model.architecture().model().numLayers();
-      Comparison same = new Comparison(batch.runner(), sequence.cache(), fresh.runner(), expected);
+      Comparison same =
+          new Comparison(batch.runner(), sequence.pageTable(), fresh.runner(), expected);
       for (int layer = 0; layer < layers; layer++) {
         same.check(layer, frontier.reached(2 * layer + 1));
       }
@@ -157,14 +158,14 @@ final class KeyValueFrontierTest {
 
   /** Of the keys and values of a sequence, with those of a fresh pass. */
   private record Comparison(
-      ModelRunner runner, SequenceCache cache, ModelRunner fresh, SequenceCache expected) {
+      ModelRunner runner, PageTable pageTable, ModelRunner fresh, PageTable expected) {
 
     /** Checks the first positions of an attention. */
     void check(int attention, int length) {
       float[] largest = new float[2]; // of keys, and of values
       float[] worst = new float[2];
       for (int position = 0; position < length; position++) {
-        float[] ours = at(runner, cache, attention, position);
+        float[] ours = at(runner, pageTable, attention, position);
         float[] exact = at(fresh, expected, attention, position);
         assertThat(ours).hasSameSizeAs(exact);
         for (int i = 0; i < exact.length; i++) {
@@ -183,8 +184,8 @@ final class KeyValueFrontierTest {
     }
 
     private static float[] at(
-        ModelRunner runner, SequenceCache cache, int attention, int position) {
-      int page = cache.pages()[position / ModelRunner.PAGE];
+        ModelRunner runner, PageTable pageTable, int attention, int position) {
+      int page = pageTable.pages()[position / ModelRunner.PAGE];
       return runner.keysAndValues(attention, page, position % ModelRunner.PAGE);
     }
   }

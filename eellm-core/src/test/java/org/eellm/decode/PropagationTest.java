@@ -7,9 +7,9 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.RowBlock;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -64,12 +64,12 @@ final class PropagationTest {
       int[] pages = IntStream.range(0, 8).toArray();
       int done = 0;
       for (int i = 0; i < MAX_TOKENS; i++) {
-        RowBlock rows = new RowBlock();
+        ForwardBatch rows = new ForwardBatch();
         rows.begin(pages);
         int first = done;
         int count = tokens.size() - first;
         for (int row = 0; row < count; row++) {
-          rows.add(runner.take(), first + row);
+          rows.add(runner.allocateSlot(), first + row);
         }
         runner.embed(rows, IntStream.range(0, count).map(r -> tokens.get(first + r)).toArray());
         int below = 0;

@@ -2,9 +2,9 @@ package org.eellm.decode;
 
 import java.util.Arrays;
 import java.util.List;
+import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.RowBlock;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 
@@ -44,7 +44,7 @@ final class ScriptedRunner implements ModelRunner {
   }
 
   @Override
-  public int take() {
+  public int allocateSlot() {
     int slot = 0;
     while (taken[slot]) {
       slot++;
@@ -92,25 +92,25 @@ final class ScriptedRunner implements ModelRunner {
   public void copyPage(int from, int to) {}
 
   @Override
-  public void embed(RowBlock rows, int[] ids) {
+  public void embed(ForwardBatch rows, int[] ids) {
     requireInOrder(rows);
   }
 
   @Override
-  public void run(int from, int to, RowBlock rows) {
+  public void run(int from, int to, ForwardBatch rows) {
     requireInOrder(rows);
   }
 
   @Override
-  public void propagate(int from, int to, RowBlock rows) {
+  public void propagate(int from, int to, ForwardBatch rows) {
     requireInOrder(rows);
   }
 
-  private void requireInOrder(RowBlock rows) {
-    for (int span = 0; span < rows.spans(); span++) {
-      for (int row = rows.start(span); row < rows.end(span); row++) {
+  private void requireInOrder(ForwardBatch rows) {
+    for (int range = 0; range < rows.ranges(); range++) {
+      for (int row = rows.start(range); row < rows.end(range); row++) {
         requireTaken(rows.slot(row));
-        if (rows.position(row) != rows.position(rows.start(span)) + row - rows.start(span)) {
+        if (rows.position(row) != rows.position(rows.start(range)) + row - rows.start(range)) {
           throw new IllegalStateException("a row is missing before position " + rows.position(row));
         }
       }
@@ -118,7 +118,7 @@ final class ScriptedRunner implements ModelRunner {
   }
 
   @Override
-  public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+  public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     requireInOrder(rows);
     Script output = outputs[head.index()];
     for (int i = 0; i < count; i++) {
@@ -128,7 +128,7 @@ final class ScriptedRunner implements ModelRunner {
   }
 
   @Override
-  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+  public HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count) {
     return predict(exit, rows, asked, count);
   }
 

@@ -19,10 +19,10 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
-import org.eellm.decode.sample.Candidates;
 import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.TokenDistribution;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.GeneratedToken;
@@ -91,11 +91,11 @@ final class SpeculativeDecodingTest {
           assertThat(ours.get(i).ids()).as("prompt %d", i).isEqualTo(expected.get(i).ids());
         }
         int judged = ours.stream().mapToInt(result -> result.usage().draftedTokens()).sum();
-        int confirmed = ours.stream().mapToInt(result -> result.usage().confirmedTokens()).sum();
-        assertThat(confirmed).isBetween(1, judged - 1); // both verdicts have been tried
+        int accepted = ours.stream().mapToInt(result -> result.usage().acceptedTokens()).sum();
+        assertThat(accepted).isBetween(1, judged - 1); // both verdicts have been tried
         assertThat(ours.stream().flatMap(result -> result.tokens().stream()))
             .filteredOn(GeneratedToken::drafted)
-            .hasSize(confirmed);
+            .hasSize(accepted);
       }
     }
   }
@@ -142,7 +142,7 @@ final class SpeculativeDecodingTest {
                 .extracting(Result::ids)
                 .isEqualTo(full.stream().map(Result::ids).toList());
             int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
-            int held = drafted.stream().mapToInt(text -> text.usage().confirmedTokens()).sum();
+            int held = drafted.stream().mapToInt(text -> text.usage().acceptedTokens()).sum();
             assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
           }
         }
@@ -244,16 +244,16 @@ final class SpeculativeDecodingTest {
   void generate_sampled_isTheFullModelsTextOfTheSameSeed() {
     List<Integer> full = new ArrayList<>();
     List<Integer> drafting = new ArrayList<>();
-    int confirmed = 0;
+    int accepted = 0;
     for (int seed = 0; seed < 20; seed++) {
       full.addAll(sampled(seed, Decoding.full()).ids());
       Result drafted = sampled(seed, new Decoding.Speculative(2, new DraftLength.Fixed(3)));
       drafting.addAll(drafted.ids());
-      confirmed += drafted.usage().confirmedTokens();
+      accepted += drafted.usage().acceptedTokens();
     }
 
     assertThat(drafting).isEqualTo(full);
-    assertThat(confirmed).isPositive();
+    assertThat(accepted).isPositive();
   }
 
   private Result sampled(int seed, Decoding decoding) {
@@ -301,7 +301,7 @@ final class SpeculativeDecodingTest {
             said -> {
               float[] logits = said.logits();
               new Penalties(1.1, 0, 0).apply(logits, said.tokens());
-              probability[0] = Candidates.of(logits, 1.3, 4).topP(0.97).probability(next);
+              probability[0] = TokenDistribution.of(logits, 1.3, 4).topP(0.97).probability(next);
               return 0;
             };
         Generator.generate(

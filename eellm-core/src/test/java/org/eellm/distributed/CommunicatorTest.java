@@ -33,7 +33,7 @@ final class CommunicatorTest {
 
   /** What every rank gets of {@code body}, with all ranks in one group. */
   private static List<List<Long>> onRanks(int size, Function<Communicator, Tensor> body) {
-    return InProcess.run(
+    return InProcessRanks.run(
         new Mesh(1, size, 1),
         world -> {
           try (Scope scope = Scope.open()) {
@@ -201,7 +201,7 @@ final class CommunicatorTest {
               Tensor from = zeros(type, 1);
               int next = (ranks.rank() + 1) % size;
               int previous = (ranks.rank() + size - 1) % size;
-              Pending sent = ranks.send(tensor(type, ranks.rank()), next, 0);
+              WorkHandle sent = ranks.send(tensor(type, ranks.rank()), next, 0);
               ranks.receive(from, previous, 0).await();
               sent.await();
               return from;
@@ -219,14 +219,14 @@ final class CommunicatorTest {
             2,
             ranks -> {
               Tensor values = zeros(ScalarType.Long, 3);
-              List<Pending> pending = new ArrayList<>();
+              List<WorkHandle> pending = new ArrayList<>();
               for (int i = 0; i < 3; i++) {
                 pending.add(
                     ranks.rank() == 0
                         ? ranks.send(tensor(ScalarType.Long, 10 + i), 1, i)
                         : ranks.receive(values.narrow(0, 2 - i, 1), 0, 2 - i));
               }
-              pending.reversed().forEach(Pending::await);
+              pending.reversed().forEach(WorkHandle::await);
               return values;
             });
 
@@ -236,7 +236,7 @@ final class CommunicatorTest {
   @Test
   void gatherBytes_ofDifferentLengths_comeInRankOrder() {
     List<List<String>> results =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(1, 3, 1),
             world ->
                 world
@@ -252,7 +252,7 @@ final class CommunicatorTest {
   @Test
   void gatherBytes_ofNothing_areEmpty() {
     List<List<Integer>> lengths =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(1, 2, 1),
             world -> world.all().gatherBytes(new byte[0]).stream().map(its -> its.length).toList());
 
@@ -265,7 +265,7 @@ final class CommunicatorTest {
     record Members(List<Long> tp, List<Long> dp, List<Long> pp, List<Long> last) {}
 
     List<Members> results =
-        InProcess.run(
+        InProcessRanks.run(
             mesh,
             world ->
                 new Members(
@@ -299,17 +299,17 @@ final class CommunicatorTest {
   @Test
   void operations_onSeveralGroupsAtOnce_doNotDisturbEachOther() {
     List<List<Long>> results =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(2, 2, 1),
             world -> {
               try (Scope scope = Scope.open()) {
-                List<Pending> pending = new ArrayList<>();
+                List<WorkHandle> pending = new ArrayList<>();
                 Tensor sums = zeros(ScalarType.Float, 3, 1000).add_(Tensors.scalar(world.rank()));
                 List<Communicator> groups = List.of(world.tp(), world.dp(), world.all());
                 for (int i = 0; i < 3; i++) {
                   pending.add(groups.get(i).allReduce(sums.narrow(0, i, 1), Reduction.SUM));
                 }
-                pending.forEach(Pending::await);
+                pending.forEach(WorkHandle::await);
                 return longs(sums.narrow(1, 999, 1));
               }
             });
@@ -322,7 +322,7 @@ final class CommunicatorTest {
   @Test
   void operations_over300Rounds_leaveNativeMemoryAsItWas() {
     List<Long> growth =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(1, 2, 1),
             world -> {
               long before = 0;
@@ -348,7 +348,7 @@ final class CommunicatorTest {
       ranks.allReduce(whole, Reduction.SUM).await();
       ranks.reduceScatter(half, whole).await();
       ranks.allGather(whole, half).await();
-      Pending sent = ranks.send(whole, other, 3);
+      WorkHandle sent = ranks.send(whole, other, 3);
       ranks.receive(zeros(ScalarType.Float, 1 << 16), other, 3).await();
       sent.await();
     }
@@ -373,7 +373,7 @@ final class CommunicatorTest {
   @Test
   void alone_collectives_copy() {
     try (Scope scope = Scope.open();
-        Communicator alone = Communicator.alone()) {
+        Communicator alone = Communicator.singleRank()) {
       Tensor in = tensor(ScalarType.Float, 1, 2);
       Tensor gathered = zeros(ScalarType.Float, 2);
       Tensor scattered = zeros(ScalarType.Float, 2);

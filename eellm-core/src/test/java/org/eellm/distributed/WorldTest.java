@@ -16,8 +16,8 @@ import java.util.concurrent.Future;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.launch.LocalLauncher;
-import org.eellm.distributed.launch.RankPlace;
-import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.distributed.launch.RankInfo;
+import org.eellm.distributed.launch.RankInfo.StoreHost;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.junit.jupiter.api.Test;
@@ -29,12 +29,12 @@ final class WorldTest {
   private static final Duration TIMEOUT = Duration.ofSeconds(20);
   private static final Mesh TWO = new Mesh(1, 2, 1);
 
-  private static RankPlace place(int rank, int size, int port, BoardHost board) {
-    return new RankPlace(rank, size, rank, size, LocalLauncher.LOOPBACK, port, board);
+  private static RankInfo place(int rank, int size, int port, StoreHost board) {
+    return new RankInfo(rank, size, rank, size, LocalLauncher.LOOPBACK, port, board);
   }
 
-  private static World connect(RankPlace place, Mesh mesh, Duration timeout) {
-    return World.connect(place, mesh, timeout, Transport.GLOO);
+  private static World connect(RankInfo place, Mesh mesh, Duration timeout) {
+    return World.connect(place, mesh, timeout, DistributedBackend.GLOO);
   }
 
   private static int freePort() throws IOException {
@@ -44,7 +44,7 @@ final class WorldTest {
   }
 
   /** The ranks' results of a sum over 2 ranks that join at {@code port}. */
-  private static List<Integer> sizes(int port, BoardHost board) throws Exception {
+  private static List<Integer> sizes(int port, StoreHost board) throws Exception {
     try (ExecutorService pool = Executors.newCachedThreadPool()) {
       List<Future<Integer>> ranks = new ArrayList<>();
       for (int i = 0; i < 2; i++) {
@@ -67,21 +67,21 @@ final class WorldTest {
 
   @Test
   void connect_atRankZero_joins() throws Exception {
-    assertThat(sizes(freePort(), new BoardHost.RankZero())).containsExactly(20, 21);
+    assertThat(sizes(freePort(), new StoreHost.RankZero())).containsExactly(20, 21);
   }
 
   @Test
   void connect_atALaunchersBoard_isNotConfusedByTheAttemptBefore() throws Exception {
-    try (Board board = Board.host(LocalLauncher.LOOPBACK, 0, TIMEOUT)) {
-      assertThat(sizes(board.port(), new BoardHost.Launcher(0))).containsExactly(20, 21);
-      assertThat(sizes(board.port(), new BoardHost.Launcher(1))).containsExactly(20, 21);
+    try (RendezvousStore board = RendezvousStore.host(LocalLauncher.LOOPBACK, 0, TIMEOUT)) {
+      assertThat(sizes(board.port(), new StoreHost.Launcher(0))).containsExactly(20, 21);
+      assertThat(sizes(board.port(), new StoreHost.Launcher(1))).containsExactly(20, 21);
     }
   }
 
   @Test
   void connect_inAScope_outlivesIt() {
     List<Integer> sizes =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(1, 1, 2),
             world -> {
               Communicator stages;
@@ -98,7 +98,7 @@ final class WorldTest {
   @Test
   void stages_askedForAgain_areTheSameGroup() {
     List<Boolean> same =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(1, 1, 2),
             world -> {
               Communicator first = world.stages(List.of(0, 1));
@@ -113,7 +113,7 @@ final class WorldTest {
   void alone_inAScope_outlivesIt() {
     World world;
     try (Scope scope = Scope.open()) {
-      world = World.alone();
+      world = World.singleRank();
     }
     try (world;
         Scope scope = Scope.open()) {
@@ -124,14 +124,14 @@ final class WorldTest {
 
   @Test
   void connect_ofOneRank_needsNoPort() {
-    try (World world = connect(RankPlace.ALONE, Mesh.ONE, TIMEOUT)) {
+    try (World world = connect(RankInfo.ALONE, Mesh.ONE, TIMEOUT)) {
       assertThat(world.all().size()).isEqualTo(1);
     }
   }
 
   @Test
   void connect_toAnotherMesh_saysWhatWouldFit() {
-    RankPlace place = place(0, 2, 1, new BoardHost.RankZero());
+    RankInfo place = place(0, 2, 1, new StoreHost.RankZero());
 
     assertThatThrownBy(() -> connect(place, new Mesh(4, 1, 1), TIMEOUT))
         .isInstanceOf(DistributedException.class)
@@ -140,7 +140,7 @@ final class WorldTest {
 
   @Test
   void connect_rankZeroIsAbsent_saysWhereItWasExpected() throws Exception {
-    RankPlace place = place(1, 2, freePort(), new BoardHost.RankZero());
+    RankInfo place = place(1, 2, freePort(), new StoreHost.RankZero());
 
     assertThatThrownBy(() -> connect(place, TWO, Duration.ofMillis(500)))
         .isInstanceOf(DistributedException.class)
@@ -149,7 +149,7 @@ final class WorldTest {
 
   @Test
   void connect_aRankIsMissing_isNamed() throws Exception {
-    RankPlace place = place(0, 2, freePort(), new BoardHost.RankZero());
+    RankInfo place = place(0, 2, freePort(), new StoreHost.RankZero());
 
     assertThatThrownBy(() -> connect(place, TWO, Duration.ofSeconds(1)))
         .isInstanceOf(DistributedException.class)
@@ -159,7 +159,7 @@ final class WorldTest {
   @Test
   void connect_portInUse_asksForAnother() throws Exception {
     try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      RankPlace place = place(0, 2, taken.getLocalPort(), new BoardHost.RankZero());
+      RankInfo place = place(0, 2, taken.getLocalPort(), new StoreHost.RankZero());
 
       assertThatThrownBy(() -> connect(place, TWO, TIMEOUT))
           .isInstanceOf(DistributedException.class)
@@ -171,7 +171,7 @@ final class WorldTest {
   @Test
   void stages_withoutThisRanksStage_isRefused() {
     assertThatThrownBy(
-            () -> InProcess.run(new Mesh(1, 1, 2), world -> world.stages(List.of(0)).size()))
+            () -> InProcessRanks.run(new Mesh(1, 1, 2), world -> world.stages(List.of(0)).size()))
         .hasMessageContaining("stages [0] asked for by stage 1");
   }
 }

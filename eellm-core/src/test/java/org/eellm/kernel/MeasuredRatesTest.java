@@ -2,11 +2,11 @@ package org.eellm.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import org.eellm.kernel.machine.MemoryRead;
+import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.product.MicroKernels;
-import org.eellm.kernel.product.ProductKernel;
-import org.eellm.kernel.product.ProductRate;
+import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.MatmulThroughput;
+import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -21,8 +21,8 @@ final class MeasuredRatesTest {
     try (NativeBuffer memory = NativeBuffer.allocate(bytes);
         ThreadTeam alone = new ThreadTeam(1);
         ThreadTeam two = new ThreadTeam(2)) {
-      assertThat(MemoryRead.bytesPerSecond(alone, memory.address(), bytes, 0)).isPositive();
-      assertThat(MemoryRead.bytesPerSecond(two, memory.address(), bytes, 0)).isPositive();
+      assertThat(MemoryBandwidth.bytesPerSecond(alone, memory.address(), bytes, 0)).isPositive();
+      assertThat(MemoryBandwidth.bytesPerSecond(two, memory.address(), bytes, 0)).isPositive();
     }
   }
 
@@ -30,11 +30,11 @@ final class MeasuredRatesTest {
   @EnumSource(WeightFormat.class)
   void productRate_ofAnyFormat_isSomeRate(WeightFormat format) {
     try (ThreadTeam two = new ThreadTeam(2)) {
-      assertThat(ProductRate.operationsPerSecond(two, ProductKernel.vectors(format), 0))
+      assertThat(MatmulThroughput.operationsPerSecond(two, MatmulKernel.vectors(format), 0))
           .isPositive();
       assertThat(
-              ProductRate.operationsPerSecond(
-                  two, ProductKernel.fastest(format, MicroKernels.find()), 0))
+              MatmulThroughput.operationsPerSecond(
+                  two, MatmulKernel.fastest(format, OneDnnMicroKernels.find()), 0))
           .isPositive();
     }
   }

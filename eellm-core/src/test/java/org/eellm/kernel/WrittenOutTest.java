@@ -13,11 +13,11 @@ import java.lang.constant.ConstantDescs;
 import java.util.List;
 import java.util.stream.Stream;
 import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.GroupRounding;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.GroupQuantizer;
+import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
-import org.eellm.kernel.vector.Rounding;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -32,13 +32,13 @@ final class WrittenOutTest {
   @ValueSource(
       classes = {
         Activations.class,
-        GroupRounding.class,
+        GroupQuantizer.class,
         LogitArithmetic.class,
         Norms.class,
         PagedAttention.class,
         PageLayout.class,
-        ProductKernel.class,
-        Rounding.class,
+        MatmulKernel.class,
+        Bfloat16Rounding.class,
         RowArithmetic.class
       })
   void methods_thatWorkOnVectors_areNeverInlinedAndCallNoneOfOurs(Class<?> type)

@@ -34,20 +34,20 @@ final class CausalAttentionTest {
       Tensor gradient = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
       Tensor mask = // as Decoder makes it
           torch.full(new long[] {length, length}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
-      Pass pass =
-          new Pass(
+      ForwardContext context =
+          new ForwardContext(
               BATCH,
               length,
               mask,
               Optional.empty(),
               Optional.empty(),
               false,
-              TensorParallel.alone());
-      CausalAttention attention = new CausalAttention(pass, 0, 1);
+              TensorParallel.singleRank());
+      CausalAttention attention = new CausalAttention(context, 0, 1);
 
       Tensor out = torch.empty_like(query);
       List<CausalAttention.Probabilities> saved = attention.forward(query, key, value, out);
-      CausalAttention.Result kept =
+      CausalAttention.Result retained =
           attention.backward(query, key, value, Optional.of(saved), gradient);
       CausalAttention.Result again =
           attention.backward(query, key, value, Optional.empty(), gradient);
@@ -74,7 +74,7 @@ final class CausalAttentionTest {
               false,
               false);
       requireClose(out, expected);
-      for (CausalAttention.Result result : List.of(kept, again)) {
+      for (CausalAttention.Result result : List.of(retained, again)) {
         requireClose(result.query(), gradients.get(0));
         requireClose(result.key(), gradients.get(1));
         requireClose(result.value(), gradients.get(2));

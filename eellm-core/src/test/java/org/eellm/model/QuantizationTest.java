@@ -22,7 +22,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -41,7 +41,7 @@ final class QuantizationTest {
     scope.close();
   }
 
-  private static Parameter matrix(Split split, long rows, long columns, int ranks) {
+  private static Parameter matrix(Sharding split, long rows, long columns, int ranks) {
     long[] whole = {rows, columns};
     long[] part = split.shardShape(whole, ranks);
     return new Parameter(
@@ -63,7 +63,7 @@ final class QuantizationTest {
   void fill_int8_isWithinHalfAStepOfEveryNumber() {
     Tensor whole = torch.randn(3000, 16); // more rows than are worked on at once
     whole.narrow(0, 5, 1).zero_();
-    Parameter parameter = matrix(Split.REPLICATED, 3000, 16, 1);
+    Parameter parameter = matrix(Sharding.REPLICATED, 3000, 16, 1);
 
     parameter.fill(whole, 0, 1);
 
@@ -75,11 +75,11 @@ final class QuantizationTest {
 
   @ParameterizedTest
   @EnumSource(
-      value = Split.class,
+      value = Sharding.class,
       names = {"ROWS", "COLUMNS"})
-  void fill_int8OnRanks_isThePartOfTheWhole(Split split) {
+  void fill_int8OnRanks_isThePartOfTheWhole(Sharding split) {
     Tensor whole = torch.randn(12, 8);
-    Parameter all = matrix(Split.REPLICATED, 12, 8, 1);
+    Parameter all = matrix(Sharding.REPLICATED, 12, 8, 1);
     all.fill(whole, 0, 1);
 
     for (int rank = 0; rank < 2; rank++) {
@@ -117,7 +117,7 @@ final class QuantizationTest {
         assertThat(expected).hasSize(SmallModel.VOCABULARY);
         assertThat(logits(quantized, head)).containsExactly(expected, within((float) tolerance));
       }
-      assertThat(quantized.parameters().learned()).isEmpty();
+      assertThat(quantized.parameters().trainable()).isEmpty();
       assertThat(quantized.parameters().frozenCount()).isEqualTo(restored.parameters().count());
     }
   }

@@ -34,7 +34,8 @@ final class FillSearchTest {
   void find_automaticEqualCosts_areThePapers(int stages, int count) {
     Costs costs = Costs.equal(stages, 1, 2);
     Fills fills = FillSearch.find(AUTOMATIC, AUTOMATIC, stages, 16, allStages(stages), costs);
-    FillScale seen = FillScale.of(Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills));
+    FillGradientScale seen =
+        FillGradientScale.of(Schedules.emit(ScheduleKind.ONE_F_ONE_B, stages, 1, 16, fills));
 
     for (int stage = 0; stage < stages; stage++) {
       assertThat(seen.warmupFills().get(stage)).isEqualTo(Math.max(count - stage, 0));

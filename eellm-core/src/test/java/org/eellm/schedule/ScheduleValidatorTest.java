@@ -150,8 +150,8 @@ final class ScheduleValidatorTest {
     Backward backward0 = new Backward(new Regular(0), 0);
     Backward backward1 = new Backward(new Regular(1), 0);
     List<List<Action>> actions =
-        new Messages(2, 1)
-            .weave(
+        new PipelineMessages(2, 1)
+            .addSendRecv(
                 List.of(
                     List.of(forward0, backward0, forward1, backward1),
                     List.of(forward0, forward1, backward0, backward1)));

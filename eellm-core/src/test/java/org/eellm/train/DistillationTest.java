@@ -21,14 +21,14 @@ import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
-import org.eellm.train.objective.Chain;
 import org.eellm.train.objective.HeadLoss;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -55,7 +55,7 @@ final class DistillationTest {
       Tensor teacher = torch.randn(TOKENS, WIDTH);
       Tensor ids = Tensors.ofLongs(new long[] {5, 1, 0}, Torch.cpu(), TOKENS);
       Tensor mask = Tensors.ofFloats(new float[] {1, 0, 1}, Torch.cpu(), TOKENS);
-      Weight output = new Weight("w", 0, Split.ROWS, false, 0, w, Optional.empty());
+      Weight output = new Weight("w", 0, Sharding.ROWS, false, 0, w, Optional.empty());
       gradients.start();
 
       HeadLoss.Result result =
@@ -63,12 +63,13 @@ final class DistillationTest {
               h,
               output,
               Optional.empty(),
-              new HeadLoss.Target.Both(ids, new HeadLoss.Target.Teacher(teacher, output), share),
+              new HeadLoss.Target.LabelsAndTeacher(
+                  ids, new HeadLoss.Target.Teacher(teacher, output), share),
               mask,
               1,
               temperature,
               dynamic,
-              TensorParallel.alone(),
+              TensorParallel.singleRank(),
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));
@@ -131,10 +132,10 @@ final class DistillationTest {
       gradients.start();
       Objective objective =
           new MeshSteps.Learner(OptimizerConfig.Algorithm.ADAMW, distillation).objective(golden);
-      new Chain(model, Recompute.NONE, new double[4])
+      new StageExecutor(model, Recompute.NONE, new double[4])
           .forwardBackward(golden.inputs().getFirst(), objective, 1, Optional.empty(), gradients);
       gradients.finish();
-      for (Parameter parameter : model.parameters().learned()) {
+      for (Parameter parameter : model.parameters().trainable()) {
         values.put(parameter.name(), Tensors.toFloats(parameter.of(gradients.flat())));
       }
     }

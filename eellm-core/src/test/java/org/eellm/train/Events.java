@@ -6,13 +6,13 @@ import java.util.SequencedMap;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.eellm.train.metrics.TrainEvent.Step;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /** Events of a run with exits after layers 2 and 4. */
 public final class Events {
   private Events() {}
 
-  public static Step step(long step, double loss, Verdict verdict) {
+  public static Step step(long step, double loss, UpdateDecision decision) {
     SequencedMap<String, Double> losses = new LinkedHashMap<>();
     losses.put("exit_2", loss + 1);
     losses.put("exit_4", loss + 0.5);
@@ -32,7 +32,7 @@ public final class Events {
         5230.4,
         0.78,
         step * 0.8,
-        verdict,
+        decision,
         0.1,
         1L << 30);
   }

@@ -12,11 +12,11 @@ import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
@@ -36,10 +36,10 @@ import org.eellm.schedule.Schedules;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.objective.Chain;
 import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.GradientReduction;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -70,14 +70,14 @@ final class FillGradientTest {
             1,
             MICROBATCHES,
             new Fills(numbers(warmup), numbers(cooldown)));
-    Placement placement =
-        Placement.of(
+    PipelineLayout pipelineLayout =
+        PipelineLayout.of(
             golden.architecture(), ParallelConfig.of(1, 1, stages), 16, Learning.EVERYTHING);
     List<Microbatch> batches = batches(golden, schedule.microbatchIds().size());
-    Map<String, float[]> wanted = sum(golden, schedule, placement, batches);
+    Map<String, float[]> wanted = sum(golden, schedule, pipelineLayout, batches);
     Map<String, float[]> actual = new HashMap<>();
-    InProcess.run(
-            new Mesh(1, 1, stages), world -> rank(golden, schedule, placement, batches, world))
+    InProcessRanks.run(
+            new Mesh(1, 1, stages), world -> rank(golden, schedule, pipelineLayout, batches, world))
         .forEach(actual::putAll);
 
     assertThat(actual.keySet()).isEqualTo(wanted.keySet());
@@ -126,13 +126,16 @@ final class FillGradientTest {
 
   /** The expectation: one rank, one microbatch and one head at a time. */
   private static Map<String, float[]> sum(
-      GoldenCase golden, Schedule schedule, Placement placement, List<Microbatch> batches) {
+      GoldenCase golden,
+      Schedule schedule,
+      PipelineLayout pipelineLayout,
+      List<Microbatch> batches) {
     Map<String, float[]> total = new HashMap<>();
     Objective objective = golden.objective();
     try (Scope scope = Scope.open();
         Decoder model = golden.model();
         Gradients gradients = new Gradients(model.parameters())) {
-      Chain chain = new Chain(model, Recompute.NONE, new double[4]);
+      StageExecutor chain = new StageExecutor(model, Recompute.NONE, new double[4]);
       for (MicrobatchId id : schedule.microbatchIds()) {
         for (int head = 0; head < objective.weights().size(); head++) {
           List<Double> only = new ArrayList<>(objective.weights().stream().map(w -> 0.0).toList());
@@ -145,9 +148,9 @@ final class FillGradientTest {
               Optional.empty(),
               gradients);
           gradients.finish();
-          int e = stageOf(golden, placement, head);
+          int e = stageOf(golden, pipelineLayout, head);
           for (Parameter parameter : model.parameters().all()) {
-            int v = stageOf(golden, placement, parameter.name());
+            int v = stageOf(golden, pipelineLayout, parameter.name());
             float weight = (float) weight(id, e, v, schedule);
             float[] values = Tensors.toFloats(parameter.of(gradients.flat()));
             float[] sum = total.computeIfAbsent(parameter.name(), _ -> new float[values.length]);
@@ -179,29 +182,29 @@ final class FillGradientTest {
     };
   }
 
-  private static int stageOf(GoldenCase golden, Placement placement, int head) {
+  private static int stageOf(GoldenCase golden, PipelineLayout pipelineLayout, int head) {
     List<Integer> exits = golden.architecture().exits().layers();
     int layer = head < exits.size() ? exits.get(head) : golden.architecture().model().numLayers();
-    return stageOfLayer(placement, layer);
+    return stageOfLayer(pipelineLayout, layer);
   }
 
-  private static int stageOf(GoldenCase golden, Placement placement, String parameter) {
+  private static int stageOf(GoldenCase golden, PipelineLayout pipelineLayout, String parameter) {
     String[] parts = parameter.split("\\.", -1);
     if (parameter.startsWith("model.layers.")) {
-      return stageOfLayer(placement, Integer.parseInt(parts[2]) + 1);
+      return stageOfLayer(pipelineLayout, Integer.parseInt(parts[2]) + 1);
     }
     if (parameter.startsWith("exits.")) {
-      return stageOfLayer(placement, Integer.parseInt(parts[1]));
+      return stageOfLayer(pipelineLayout, Integer.parseInt(parts[1]));
     }
     return parameter.startsWith("model.embed")
         ? 0
-        : stageOfLayer(placement, golden.architecture().model().numLayers());
+        : stageOfLayer(pipelineLayout, golden.architecture().model().numLayers());
   }
 
   /** The stage of a layer counted from 1. */
-  private static int stageOfLayer(Placement placement, int layer) {
+  private static int stageOfLayer(PipelineLayout pipelineLayout, int layer) {
     int stage = 0;
-    while (placement.slices().get(stage).endLayer() < layer) {
+    while (pipelineLayout.slices().get(stage).endLayer() < layer) {
       stage++;
     }
     return stage;
@@ -210,11 +213,11 @@ final class FillGradientTest {
   private static Map<String, float[]> rank(
       GoldenCase golden,
       Schedule schedule,
-      Placement placement,
+      PipelineLayout pipelineLayout,
       List<Microbatch> batches,
       World world) {
     int stage = world.coordinate().pp();
-    Map<Integer, Slice> slices = new TreeMap<>(Map.of(stage, placement.slices().get(stage)));
+    Map<Integer, Slice> slices = new TreeMap<>(Map.of(stage, pipelineLayout.slices().get(stage)));
     try (Scope scope = Scope.open();
         Decoder model =
             golden.load(
@@ -223,29 +226,30 @@ final class FillGradientTest {
                     Learning.EVERYTHING,
                     Quantization.NONE,
                     slices,
-                    TensorParallel.alone(),
+                    TensorParallel.singleRank(),
                     1,
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
-            new GradientReduction(model, world, placement, gradients, 1 << 20)) {
+            new GradientReduction(model, world, pipelineLayout, gradients, 1 << 20)) {
       reduction.start();
-      List<Chain> chains =
-          List.of(new Chain(model, model.stages().getFirst(), Recompute.NONE, new double[4]));
-      try (TrainingWork work =
-          new TrainingWork(
+      List<StageExecutor> chains =
+          List.of(
+              new StageExecutor(model, model.stages().getFirst(), Recompute.NONE, new double[4]));
+      try (TrainingCompute work =
+          new TrainingCompute(
               schedule,
               chains,
               model.stages().stream().map(Stage::index).toList(),
-              new StepWork.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
+              new StepCompute.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
               golden.objective(),
               HeadForward.DEFERRED,
               1,
               gradients,
               reduction)) {
         Microbatch batch = batches.getFirst();
-        ScheduleExecutor.Message message =
-            new ScheduleExecutor.Message(
+        ScheduleExecutor.StageTensorSpec message =
+            new ScheduleExecutor.StageTensorSpec(
                 model.scalarType(),
                 model.device(),
                 (long) batch.batch() * batch.sequence(),

@@ -21,9 +21,9 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.eellm.train.objective.Chain;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -55,12 +55,15 @@ final class GoldenTrainingTest {
   }
 
   private static double step(
-      GoldenCase golden, Chain chain, Gradients gradients, List<List<Chain.HeadResult>> results) {
+      GoldenCase golden,
+      StageExecutor chain,
+      Gradients gradients,
+      List<List<StageExecutor.HeadResult>> results) {
     Objective objective = golden.objective();
     gradients.start();
     double total = 0;
     for (Microbatch batch : golden.inputs()) {
-      List<Chain.HeadResult> heads =
+      List<StageExecutor.HeadResult> heads =
           chain.forwardBackward(
               batch, objective, 1.0 / golden.microbatches(), Optional.empty(), gradients);
       results.add(heads);
@@ -72,8 +75,9 @@ final class GoldenTrainingTest {
     return total;
   }
 
-  private static Chain chain(Decoder model, Recompute recompute) {
-    return new Chain(model, recompute, new double[model.architecture().model().numLayers()]);
+  private static StageExecutor chain(Decoder model, Recompute recompute) {
+    return new StageExecutor(
+        model, recompute, new double[model.architecture().model().numLayers()]);
   }
 
   @ParameterizedTest
@@ -106,13 +110,13 @@ final class GoldenTrainingTest {
         Decoder model = golden.model();
         Gradients deferred = new Gradients(model.parameters());
         Gradients eager = new Gradients(model.parameters())) {
-      Chain chain = chain(model, Recompute.NONE);
+      StageExecutor chain = chain(model, Recompute.NONE);
       deferred.start();
-      List<Chain.HeadResult> wanted =
+      List<StageExecutor.HeadResult> wanted =
           chain.forwardBackward(batch, objective, 1, Optional.empty(), deferred);
       deferred.finish();
       eager.start();
-      try (Chain.Walk walk =
+      try (StageExecutor.ForwardTape walk =
           chain.forwardEagerly(batch, Optional.empty(), Optional.empty(), objective)) {
         assertThat(chain.backward(walk, objective, 1, Optional.empty(), eager, _ -> {}).heads())
             .isEqualTo(wanted);
@@ -128,14 +132,14 @@ final class GoldenTrainingTest {
     try (Scope scope = Scope.open();
         Decoder model = golden.model();
         Gradients gradients = new Gradients(model.parameters())) {
-      List<List<Chain.HeadResult>> results = new ArrayList<>();
+      List<List<StageExecutor.HeadResult>> results = new ArrayList<>();
       double total = step(golden, chain(model, recompute), gradients, results);
 
       double relative = golden.tolerance("loss_relative");
       double wanted = golden.expected().get("total_loss").asDouble();
       assertThat(total).isCloseTo(wanted, within(wanted * relative));
       for (int m = 0; m < results.size(); m++) {
-        for (Chain.HeadResult head : results.get(m)) {
+        for (StageExecutor.HeadResult head : results.get(m)) {
           double loss =
               golden
                   .expected()
@@ -189,7 +193,7 @@ final class GoldenTrainingTest {
         Decoder model = golden.model();
         Gradients gradients = new Gradients(model.parameters());
         AdamW optimizer = new AdamW(model.parameters(), config)) {
-      Chain chain = chain(model, Recompute.NONE);
+      StageExecutor chain = chain(model, Recompute.NONE);
       for (int step = 1; step <= 3; step++) {
         double loss = step(golden, chain, gradients, new ArrayList<>());
         double wanted = golden.expected().get("loss_before_step").get(step - 1).asDouble();
@@ -237,7 +241,7 @@ final class GoldenTrainingTest {
     try (Scope scope = Scope.open();
         Decoder model = golden.model()) {
       Microbatch batch = golden.inputs().getFirst();
-      for (Chain.HeadScore score :
+      for (StageExecutor.HeadScore score :
           chain(model, Recompute.NONE).score(batch, Optional.empty()).heads()) {
         double wanted =
             golden
@@ -273,7 +277,7 @@ final class GoldenTrainingTest {
     try (Scope scope = Scope.open();
         Decoder model = golden.withDropout(0.2);
         Gradients gradients = new Gradients(model.parameters())) {
-      Chain chain = new Chain(model, recompute, new double[] {0, 0.3, 0.5, 0.6});
+      StageExecutor chain = new StageExecutor(model, recompute, new double[] {0, 0.3, 0.5, 0.6});
       gradients.start();
       chain.forwardBackward(batch, objective, 1, key, gradients);
       gradients.finish();
@@ -292,9 +296,14 @@ final class GoldenTrainingTest {
   }
 
   private static double total(
-      Chain chain, Microbatch batch, Objective objective, Optional<Dropout> key, Decoder model) {
+      StageExecutor chain,
+      Microbatch batch,
+      Objective objective,
+      Optional<Dropout> key,
+      Decoder model) {
     try (Gradients unused = new Gradients(model.parameters())) {
-      List<Chain.HeadResult> heads = chain.forwardBackward(batch, objective, 1, key, unused);
+      List<StageExecutor.HeadResult> heads =
+          chain.forwardBackward(batch, objective, 1, key, unused);
       double total = 0;
       for (int h = 0; h < heads.size(); h++) {
         total += objective.weights().get(h) * heads.get(h).loss();

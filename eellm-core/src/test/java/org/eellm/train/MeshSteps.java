@@ -17,11 +17,11 @@ import org.eellm.config.Learning;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
@@ -31,21 +31,21 @@ import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.schedule.Schedule;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.objective.Chain;
 import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
+import org.eellm.train.optimizer.FlatRange;
 import org.eellm.train.optimizer.GradientReduction;
 import org.eellm.train.optimizer.Optimizer;
-import org.eellm.train.optimizer.Piece;
 
 /**
  * Three optimizer steps of golden cases, on a mesh whose ranks are threads and, for comparison, on
@@ -153,7 +153,7 @@ final class MeshSteps {
         Decoder model = golden.load(architecture(golden, dropout));
         Gradients gradients = new Gradients(model.parameters());
         Optimizer optimizer = Optimizer.of(model.parameters(), config)) {
-      Chain chain = new Chain(model, Recompute.NONE, new double[4]);
+      StageExecutor chain = new StageExecutor(model, Recompute.NONE, new double[4]);
       for (int step = 1; step <= 3; step++) {
         double[] sums = new double[objective.weights().size()];
         gradients.start();
@@ -197,7 +197,7 @@ final class MeshSteps {
       HeadForward headForward,
       Learner learner) {
     List<List<Part>> byRank =
-        InProcess.run(
+        InProcessRanks.run(
             new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
             world ->
                 names.stream()
@@ -237,11 +237,12 @@ final class MeshSteps {
     List<Microbatch> batches = microbatches(golden);
     Objective objective = learner.objective(golden);
     Architecture architecture = architecture(golden, dropout);
-    Placement placement =
-        Placement.of(architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
+    PipelineLayout pipelineLayout =
+        PipelineLayout.of(
+            architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
     Map<Integer, Slice> slices = new TreeMap<>();
-    for (int v = world.coordinate().pp(); v < placement.slices().size(); v += parallel.pp()) {
-      slices.put(v, placement.slices().get(v));
+    for (int v = world.coordinate().pp(); v < pipelineLayout.slices().size(); v += parallel.pp()) {
+      slices.put(v, pipelineLayout.slices().get(v));
     }
     int dp = parallel.dp();
     Schedule schedule =
@@ -265,7 +266,7 @@ final class MeshSteps {
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
-            new GradientReduction(model, world, placement, gradients, bucketBytes);
+            new GradientReduction(model, world, pipelineLayout, gradients, bucketBytes);
         Optimizer optimizer =
             Optimizer.of(
                 model.parameters(),
@@ -273,18 +274,18 @@ final class MeshSteps {
                 GradientReduction.ranges(model.parameters(), world, bucketBytes),
                 world.dp())) {
       model.parameters().all().forEach(p -> shards.put(p.name(), p));
-      List<Chain> chains =
+      List<StageExecutor> chains =
           model.stages().stream()
-              .map(stage -> new Chain(model, stage, Recompute.NONE, new double[4]))
+              .map(stage -> new StageExecutor(model, stage, Recompute.NONE, new double[4]))
               .toList();
       for (int step = 1; step <= 3; step++) {
         reduction.start();
-        try (TrainingWork work =
-            new TrainingWork(
+        try (TrainingCompute work =
+            new TrainingCompute(
                 schedule,
                 chains,
                 model.stages().stream().map(Stage::index).toList(),
-                new StepWork.Input(
+                new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
                     id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
                 objective,
@@ -294,8 +295,8 @@ final class MeshSteps {
                 reduction)) {
           Microbatch batch = batches.getFirst();
           long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());
-          ScheduleExecutor.Message message =
-              new ScheduleExecutor.Message(
+          ScheduleExecutor.StageTensorSpec message =
+              new ScheduleExecutor.StageTensorSpec(
                   model.scalarType(),
                   model.device(),
                   rows,
@@ -303,7 +304,8 @@ final class MeshSteps {
                   architecture.model().hiddenSize());
           ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
           reduction.finish();
-          StepSums sums = StepSums.of(world, work.losses(), reduction.squares(), 0, 0);
+          ReducedStepMetrics sums =
+              ReducedStepMetrics.of(world, work.losses(), reduction.squares(), 0, 0);
           losses.add(sums.losses());
           norms.add(Math.sqrt(sums.squares()));
         }
@@ -334,7 +336,7 @@ final class MeshSteps {
       Decoder model, World world, GradientReduction reduction, long bucketBytes) {
     float[] flat = new float[Math.toIntExact(model.parameters().flat().numel())];
     Arrays.fill(flat, Float.NaN);
-    List<Piece> pieces =
+    List<FlatRange> pieces =
         Optimizer.shares(
             GradientReduction.ranges(model.parameters(), world, bucketBytes), world.dp());
     for (int i = 0; i < pieces.size(); i++) {
@@ -371,9 +373,9 @@ final class MeshSteps {
         int tpRank = tp == 1 ? 0 : rank % tp;
         int rows = (int) shard.shape()[0];
         int columns = entry.getValue().length / rows;
-        int wholeColumns = shard.split() == Split.COLUMNS ? columns * tp : columns;
-        int rowOffset = shard.split() == Split.ROWS ? rows * tpRank : 0;
-        int columnOffset = shard.split() == Split.COLUMNS ? columns * tpRank : 0;
+        int wholeColumns = shard.split() == Sharding.COLUMNS ? columns * tp : columns;
+        int rowOffset = shard.split() == Sharding.ROWS ? rows * tpRank : 0;
+        int columnOffset = shard.split() == Sharding.COLUMNS ? columns * tpRank : 0;
         for (int i = 0; i < entry.getValue().length; i++) {
           float value = entry.getValue()[i];
           if (!Float.isNaN(value)) {

@@ -54,16 +54,16 @@ class NativeMemoryTest {
             "train.layer_dropout=0.2");
     Torch.setThreads(1);
     try (RunData data = RunData.open(config);
-        RunState state = RunState.initial(config, World.alone());
+        TrainState state = TrainState.initial(config, World.singleRank());
         StepRunner runner =
-            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+            new StepRunner(config, data.training(), state, World.singleRank(), new Trace.Off())) {
       Evaluator evaluator =
           new Evaluator(
               config,
               data.validation().orElseThrow(),
               data.tokenizer(),
               state.model(),
-              World.alone(),
+              World.singleRank(),
               new Trace.Off());
       train(runner, evaluator, 1, 50);
       long pointers = Pointer.totalCount();
@@ -82,7 +82,7 @@ class NativeMemoryTest {
 
   private static void train(StepRunner runner, Evaluator evaluator, long first, long last) {
     for (long step = first; step <= last; step++) {
-      runner.take(step);
+      runner.trainStep(step);
       if (step % 50 == 0) {
         evaluator.evaluate(step);
       }

@@ -28,9 +28,9 @@ import org.eellm.cost.plan.Planner;
 import org.eellm.distributed.World;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.Scope;
-import org.eellm.train.objective.Chain;
-import org.eellm.train.objective.Chain.Walk;
 import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.StageExecutor;
+import org.eellm.train.objective.StageExecutor.ForwardTape;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -114,7 +114,7 @@ final class PlannedMemoryTest {
   void state_ofARun_isAsPlanned(String settings) {
     RunConfig config = config(settings.split(" "));
     Memory planned = planned(config);
-    try (RunState state = RunState.initial(config, World.alone());
+    try (TrainState state = TrainState.initial(config, World.singleRank());
         Gradients gradients = new Gradients(state.model().parameters())) {
       var flat = state.model().parameters().flat();
       long weights = flat.numel() * flat.element_size();
@@ -144,8 +144,9 @@ final class PlannedMemoryTest {
   void activations_ofAMicrobatch_areAsPlanned(String setting) {
     RunConfig config = config(setting.split(" "));
     long planned = planned(config).activations();
-    try (RunState state = RunState.initial(config, World.alone())) {
-      Chain chain = new Chain(state.model(), config.train().recompute(), new double[4]);
+    try (TrainState state = TrainState.initial(config, World.singleRank())) {
+      StageExecutor chain =
+          new StageExecutor(state.model(), config.train().recompute(), new double[4]);
       Microbatch batch = microbatch(config);
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Optional.empty(), Optional.empty()).close();
@@ -155,7 +156,7 @@ final class PlannedMemoryTest {
       for (int pass = 0; pass < more.length; pass++) {
         long before = allocated();
         try (Scope scope = Scope.open();
-            Walk walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
+            ForwardTape walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
           more[pass] = allocated() - before;
           assertThat(walk.output().size(0)).isEqualTo(1024);
         }

@@ -16,15 +16,15 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelWeights;
-import org.eellm.checkpoint.StatePiece;
 import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.InProcess;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.parameter.Parameter;
@@ -76,12 +76,12 @@ final class ReshardTest {
     String[] setting = settings.split(" ");
     RunConfig alone = config(List.of(), setting);
     Path first = folder.resolve("first");
-    try (RunState state = RunState.initial(alone, World.alone())) {
+    try (TrainState state = TrainState.initial(alone, World.singleRank())) {
       int seed = 1;
-      for (StatePiece piece : state.optimizer().state()) {
+      for (FlatStateShard piece : state.optimizer().state()) {
         fill(piece, seed++);
       }
-      write(state, first, World.alone());
+      write(state, first, World.singleRank());
     }
     Map<String, float[]> expected = read(alone, first);
 
@@ -90,10 +90,10 @@ final class ReshardTest {
       RunConfig config = config(MESHES.get(i), setting);
       Path from = last;
       Path to = folder.resolve("mesh-" + i);
-      InProcess.run(
+      InProcessRanks.run(
           mesh(config),
           world -> {
-            try (RunState state = RunState.load(config, world, from)) {
+            try (TrainState state = TrainState.load(config, world, from)) {
               write(state, to, world);
             }
             return true;
@@ -106,7 +106,7 @@ final class ReshardTest {
     }
   }
 
-  private static void fill(StatePiece piece, int seed) {
+  private static void fill(FlatStateShard piece, int seed) {
     try (Scope _ = Scope.open()) {
       long count = piece.values().numel();
       float[] values = new float[(int) count];
@@ -118,7 +118,7 @@ final class ReshardTest {
   }
 
   /** What the checkpointer writes, without its protocol. */
-  private static void write(RunState state, Path to, World world) {
+  private static void write(TrainState state, Path to, World world) {
     try (Arena arena = Arena.ofConfined()) {
       for (TensorFile file : state.files(arena)) {
         file.write(to);
@@ -140,11 +140,11 @@ final class ReshardTest {
   private static Map<String, float[]> read(RunConfig alone, Path checkpoint) {
     Map<String, float[]> values = new TreeMap<>();
     try (Scope _ = Scope.open();
-        RunState state = RunState.load(alone, World.alone(), checkpoint)) {
+        TrainState state = TrainState.load(alone, World.singleRank(), checkpoint)) {
       for (Parameter parameter : state.model().parameters().all()) {
         values.put(parameter.name(), Tensors.toFloats(parameter.value()));
       }
-      for (StatePiece piece : state.optimizer().state()) {
+      for (FlatStateShard piece : state.optimizer().state()) {
         values.put(piece.buffer() + "@" + piece.start(), Tensors.toFloats(piece.values()));
       }
     }
@@ -182,7 +182,7 @@ final class ReshardTest {
   }
 
   private static void run(RunConfig config, Path output, long until, boolean resume) {
-    InProcess.run(
+    InProcessRanks.run(
         mesh(config),
         world -> {
           try (Trainer trainer =
@@ -217,8 +217,8 @@ final class ReshardTest {
           .hasMessageContaining("is whole; make room");
       List<CheckpointStore.Checkpoint> whole = CheckpointStore.open(output, 0).list();
       assertThat(whole).isNotEmpty();
-      try (RunState state =
-          RunState.load(config(List.of()), World.alone(), whole.getLast().folder())) {
+      try (TrainState state =
+          TrainState.load(config(List.of()), World.singleRank(), whole.getLast().folder())) {
         assertThat(state.step()).isEqualTo(whole.getLast().step());
       }
       try (Stream<Path> left = Files.list(output.resolve("checkpoints"))) {
@@ -237,16 +237,17 @@ final class ReshardTest {
   void load_withoutARanksFile_isRefusedByItsName() throws IOException {
     RunConfig config = config(List.of("parallel.dp=2"));
     Path checkpoint = folder.resolve("checkpoint");
-    InProcess.run(
+    InProcessRanks.run(
         mesh(config),
         world -> {
-          try (RunState state = RunState.initial(config, world)) {
+          try (TrainState state = TrainState.initial(config, world)) {
             write(state, checkpoint, world);
           }
           return true;
         });
     Files.delete(checkpoint.resolve("training/optimizer-00002-of-00002.safetensors"));
-    assertThatThrownBy(() -> RunState.load(config(List.of()), World.alone(), checkpoint).close())
+    assertThatThrownBy(
+            () -> TrainState.load(config(List.of()), World.singleRank(), checkpoint).close())
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("optimizer-00002-of-00002.safetensors: is missing");
   }

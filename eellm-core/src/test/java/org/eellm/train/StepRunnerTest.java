@@ -14,7 +14,7 @@ import org.eellm.tensor.Torch;
 import org.eellm.train.StepRunner.Result;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -35,11 +35,11 @@ class StepRunnerTest {
     RunConfig config = TinyRun.config(folder, overrides);
     List<Result> results = new ArrayList<>();
     try (RunData data = RunData.open(config);
-        RunState state = RunState.initial(config, World.alone());
+        TrainState state = TrainState.initial(config, World.singleRank());
         StepRunner runner =
-            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+            new StepRunner(config, data.training(), state, World.singleRank(), new Trace.Off())) {
       for (int step = 1; step <= steps; step++) {
-        results.add(runner.take(step));
+        results.add(runner.trainStep(step));
       }
     }
     return results;
@@ -73,7 +73,7 @@ class StepRunnerTest {
     double objective = 0.25 * losses.get(0) + 0.5 * losses.get(1) + losses.get(2);
     assertThat(step.loss()).isCloseTo(objective, within(1e-12));
     assertThat(losses.getLast()).isCloseTo(Math.log(32), within(0.1));
-    assertThat(step.verdict()).isEqualTo(Verdict.APPLY);
+    assertThat(step.decision()).isEqualTo(UpdateDecision.APPLY);
   }
 
   @Test
@@ -114,15 +114,15 @@ class StepRunnerTest {
   void take_notFinite_leavesTheModelAndStopsTheRunInTime() {
     RunConfig config = TinyRun.config(folder, "train.max_bad_steps=3");
     try (RunData data = RunData.open(config);
-        RunState state = RunState.initial(config, World.alone());
+        TrainState state = TrainState.initial(config, World.singleRank());
         StepRunner runner =
-            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+            new StepRunner(config, data.training(), state, World.singleRank(), new Trace.Off())) {
       state.model().parameters().get("model.norm.weight").value().fill_(Tensors.scalar(Double.NaN));
       float[] before = Tensors.toFloats(state.model().parameters().flat());
-      assertThat(runner.take(1).verdict()).isEqualTo(Verdict.SKIP_NOT_FINITE);
-      assertThat(runner.take(2).verdict()).isEqualTo(Verdict.SKIP_NOT_FINITE);
+      assertThat(runner.trainStep(1).decision()).isEqualTo(UpdateDecision.SKIP_NOT_FINITE);
+      assertThat(runner.trainStep(2).decision()).isEqualTo(UpdateDecision.SKIP_NOT_FINITE);
       assertThat(Tensors.toFloats(state.model().parameters().flat())).isEqualTo(before);
-      assertThatThrownBy(() -> runner.take(3))
+      assertThatThrownBy(() -> runner.trainStep(3))
           .isInstanceOf(TrainException.class)
           .hasMessageStartingWith("step 3: loss NaN");
     }
@@ -132,20 +132,20 @@ class StepRunnerTest {
   void evaluate_trainedModel_measuresEveryHeadAlikeEachTime() {
     RunConfig config = TinyRun.config(folder);
     try (RunData data = RunData.open(config);
-        RunState state = RunState.initial(config, World.alone());
+        TrainState state = TrainState.initial(config, World.singleRank());
         StepRunner runner =
-            new StepRunner(config, data.training(), state, World.alone(), new Trace.Off())) {
+            new StepRunner(config, data.training(), state, World.singleRank(), new Trace.Off())) {
       Evaluator evaluator =
           new Evaluator(
               config,
               data.validation().orElseThrow(),
               data.tokenizer(),
               state.model(),
-              World.alone(),
+              World.singleRank(),
               new Trace.Off());
       Evaluation before = evaluator.evaluate(0);
       for (int step = 1; step <= 60; step++) {
-        runner.take(step);
+        runner.trainStep(step);
       }
       Evaluation after = evaluator.evaluate(60);
       assertThat(after).isEqualTo(evaluator.evaluate(60));

@@ -19,7 +19,7 @@ import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
 
-/** What all charts of this room have in common. */
+/** What all charts of this package have in common. */
 public final class Charts {
   /** Okabe and Ito's colours, told apart by colour-blind readers too. */
   static final List<Color> COLOURS =

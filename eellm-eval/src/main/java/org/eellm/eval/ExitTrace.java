@@ -11,7 +11,7 @@ import org.eellm.decode.token.Prediction;
 
 /**
  * What the exits say of the full model's own texts. Keys and values are exact whatever leaves
- * where, so that these sayings tell what any threshold would have done.
+ * where, so that these predictions tell what any threshold would have done.
  *
  * @param exits their layers, from 1, ascending
  * @param layers of the model
@@ -24,68 +24,71 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
    * @param prompt number of the prompt's tokens
    * @param tokens for each further token what each exit says of it, shallowest first
    */
-  public record Text(int prompt, List<List<Saying>> tokens) {}
+  public record Text(int prompt, List<List<ExitPrediction>> tokens) {}
 
   /**
    * What an exit says of a token.
    *
-   * @param figure that thresholds are compared with
+   * @param confidence that thresholds are compared with
    * @param agrees whether its most probable token is the full model's
    */
-  public record Saying(double figure, boolean agrees) {}
+  public record ExitPrediction(double confidence, boolean agrees) {}
 
   /**
-   * Some tokens that an exit is about equally sure of.
+   * Some tokens that an exit is about equally confident of.
    *
-   * @param figure mean
+   * @param confidence mean
    * @param agreement share of them that are the full model's
    */
-  public record Bin(int tokens, double figure, double agreement) {}
+  public record Bin(int tokens, double confidence, double agreement) {}
 
   /**
    * Asks the exits.
    *
    * @param all texts of the full model's
-   * @param kind a figure that is higher the surer an exit is
+   * @param kind a confidence that is higher the more confident an exit is
    * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
    */
   public static ExitTrace of(
-      Subject subject, List<OwnText> all, ThresholdKind kind, Map<Integer, Double> temperatures) {
+      EvaluatedModel model,
+      List<GreedyContinuation> all,
+      ThresholdKind kind,
+      Map<Integer, Double> temperatures) {
     List<Text> texts = new ArrayList<>();
-    for (OwnText text : all) {
-      List<List<Saying>> tokens = new ArrayList<>();
+    for (GreedyContinuation text : all) {
+      List<List<ExitPrediction>> tokens = new ArrayList<>();
       text.continuation().forEach(id -> tokens.add(new ArrayList<>()));
       texts.add(new Text(text.prompt().size(), tokens));
     }
-    OwnText.hear(
-        subject,
+    GreedyContinuation.predict(
+        model,
         all,
-        (text, position, said) -> {
-          double temperature = temperatures.getOrDefault(said.head().layer(), 1.0);
+        (text, position, prediction) -> {
+          double temperature = temperatures.getOrDefault(prediction.head().layer(), 1.0);
           texts
               .get(text)
               .tokens()
               .get(position)
               .add(
-                  new Saying(
-                      figure(said.tempered(temperature), kind),
-                      said.best() == all.get(text).continuation().get(position)));
+                  new ExitPrediction(
+                      confidence(prediction.tempered(temperature), kind),
+                      prediction.best() == all.get(text).continuation().get(position)));
         });
-    return new ExitTrace(subject.exits(), subject.layers(), texts);
+    return new ExitTrace(model.exits(), model.layers(), texts);
   }
 
-  private static double figure(Prediction said, ThresholdKind kind) {
+  private static double confidence(Prediction prediction, ThresholdKind kind) {
     return switch (kind) {
-      case MAX_PROBABILITY -> said.maxProbability();
-      case MARGIN -> said.margin();
+      case MAX_PROBABILITY -> prediction.maxProbability();
+      case MARGIN -> prediction.margin();
       case ENTROPY -> throw new IllegalArgumentException("lower where an exit is surer");
     };
   }
 
   /** The exit that a token leaves at, as a place among the exits; none for the final head. */
-  public static OptionalInt exit(List<Saying> token, double threshold) {
+  public static OptionalInt exit(List<ExitPrediction> token, double threshold) {
     for (int i = 0; i < token.size(); i++) {
-      if (threshold < 1 && token.get(i).figure() >= threshold) {
+      if (threshold < 1 && token.get(i).confidence() >= threshold) {
         return OptionalInt.of(i);
       }
     }
@@ -140,17 +143,19 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   }
 
   /**
-   * An exit's tokens by its figure, in ten equally wide bins from 0 to 1; empty ones are left out.
+   * An exit's tokens by its confidence, in ten equally wide bins from 0 to 1; empty ones are left
+   * out.
    *
    * @param exit its place among the exits
    */
   public List<Bin> reliability(int exit) {
-    SortedMap<Integer, List<Saying>> bins = new TreeMap<>();
+    SortedMap<Integer, List<ExitPrediction>> bins = new TreeMap<>();
     for (Text text : texts) {
-      for (List<Saying> token : text.tokens()) {
-        Saying saying = token.get(exit);
-        bins.computeIfAbsent(Math.min(9, (int) (10 * saying.figure())), bin -> new ArrayList<>())
-            .add(saying);
+      for (List<ExitPrediction> token : text.tokens()) {
+        ExitPrediction prediction = token.get(exit);
+        bins.computeIfAbsent(
+                Math.min(9, (int) (10 * prediction.confidence())), bin -> new ArrayList<>())
+            .add(prediction);
       }
     }
     return bins.values().stream()
@@ -158,20 +163,20 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
             bin ->
                 new Bin(
                     bin.size(),
-                    bin.stream().mapToDouble(Saying::figure).average().orElseThrow(),
-                    (double) bin.stream().filter(Saying::agrees).count() / bin.size()))
+                    bin.stream().mapToDouble(ExitPrediction::confidence).average().orElseThrow(),
+                    (double) bin.stream().filter(ExitPrediction::agrees).count() / bin.size()))
         .toList();
   }
 
   /**
-   * Expected calibration error of an exit (Guo et al. 2017): how far its figure is from the share
-   * of tokens on which it agrees with the full model, over the bins of {@link #reliability}.
+   * Expected calibration error of an exit (Guo et al. 2017): how far its confidence is from the
+   * share of tokens on which it agrees with the full model, over the bins of {@link #reliability}.
    *
    * @param exit its place among the exits
    */
   public double calibrationError(int exit) {
     return reliability(exit).stream()
-            .mapToDouble(bin -> bin.tokens() * Math.abs(bin.figure() - bin.agreement()))
+            .mapToDouble(bin -> bin.tokens() * Math.abs(bin.confidence() - bin.agreement()))
             .sum()
         / tokens();
   }

@@ -43,13 +43,13 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
     }
   }
 
-  /** Fewest texts that can support the promise, if none of them had any loss. */
-  public int fewest() {
+  /** Fewest texts that can support the guarantee, if none of them had any loss. */
+  public int minTexts() {
     return (int) Math.ceil(Math.log(epsilon) / Math.log1p(-delta));
   }
 
   /**
-   * The threshold; none if not even the highest keeps the promise for sure.
+   * The threshold; none if not even the highest keeps the guarantee for sure.
    *
    * @param losses of each text at a threshold, from 0 to 1
    */
@@ -65,12 +65,12 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
   }
 
   /**
-   * How a promise fares on texts that it was not made with.
+   * How a guarantee fares on texts that it was not made with.
    *
    * @param found splits whose one half gave a threshold
-   * @param broken those of them on whose other half the mean loss was above delta
+   * @param violated those of them on whose other half the mean loss was above delta
    */
-  public record Halves(int found, int broken) {}
+  public record SplitValidation(int found, int violated) {}
 
   /**
    * Chooses a threshold with a random half of the texts, and looks at the other half, many times.
@@ -78,11 +78,12 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
    * @param losses of each text at a threshold, as in {@link #threshold}
    * @param seed of the first split
    */
-  public Halves halves(int texts, int splits, long seed, DoubleFunction<double[]> losses) {
+  public SplitValidation validateOnSplits(
+      int texts, int splits, long seed, DoubleFunction<double[]> losses) {
     Map<Double, double[]> known = new HashMap<>();
     DoubleFunction<double[]> once = t -> known.computeIfAbsent(t, losses::apply);
     int found = 0;
-    int broken = 0;
+    int violated = 0;
     for (int split = 0; split < splits; split++) {
       List<Integer> order = new ArrayList<>(IntStream.range(0, texts).boxed().toList());
       Collections.shuffle(order, new Random(seed + split));
@@ -92,10 +93,10 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
       if (threshold.isPresent()) {
         found++;
         double[] others = pick(once.apply(threshold.getAsDouble()), rest);
-        broken += Arrays.stream(others).average().orElse(0) > delta ? 1 : 0;
+        violated += Arrays.stream(others).average().orElse(0) > delta ? 1 : 0;
       }
     }
-    return new Halves(found, broken);
+    return new SplitValidation(found, violated);
   }
 
   private static double[] pick(double[] losses, List<Integer> some) {

@@ -8,7 +8,7 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
-/** Reliability diagrams: how often exits agree with the full model, by how sure they are. */
+/** Reliability diagrams: how often exits agree with the full model, by confidence. */
 public final class ReliabilityPlot {
   /** Of fewer tokens a share says little; they have no dot. */
   private static final int FEWEST = 20;
@@ -56,7 +56,7 @@ public final class ReliabilityPlot {
     XYSeries series =
         chart.addSeries(
             name,
-            bins.stream().mapToDouble(Bin::figure).toArray(),
+            bins.stream().mapToDouble(Bin::confidence).toArray(),
             bins.stream().mapToDouble(Bin::agreement).toArray());
     series.setLineColor(colour);
     series.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(colour);

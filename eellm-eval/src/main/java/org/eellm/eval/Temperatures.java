@@ -23,21 +23,22 @@ public final class Temperatures {
    * @param texts of the full model's
    * @return by the exits' layers
    */
-  public static SortedMap<Integer, Double> fit(Subject subject, List<OwnText> texts) {
+  public static SortedMap<Integer, Double> fit(
+      EvaluatedModel model, List<GreedyContinuation> texts) {
     double[] candidates =
         IntStream.rangeClosed(0, STEPS)
             .mapToDouble(i -> SMALLEST * Math.pow(LARGEST / SMALLEST, (double) i / STEPS))
             .toArray();
     SortedMap<Integer, double[]> losses = new TreeMap<>();
-    subject.exits().forEach(layer -> losses.put(layer, new double[candidates.length]));
-    OwnText.hear(
-        subject,
+    model.exits().forEach(layer -> losses.put(layer, new double[candidates.length]));
+    GreedyContinuation.predict(
+        model,
         texts,
-        (text, position, said) -> {
+        (text, position, prediction) -> {
           int id = texts.get(text).continuation().get(position);
-          double[] sums = losses.getOrDefault(said.head().layer(), new double[0]);
+          double[] sums = losses.getOrDefault(prediction.head().layer(), new double[0]);
           for (int i = 0; i < sums.length; i++) {
-            sums[i] -= said.tempered(candidates[i]).logProbability(id);
+            sums[i] -= prediction.tempered(candidates[i]).logProbability(id);
           }
         });
     SortedMap<Integer, Double> best = new TreeMap<>();

@@ -20,7 +20,7 @@ final class LearnThenTestTest {
 
     assertThat(test.pValue(new double[100])).isCloseTo(Math.pow(0.95, 100), within(1e-12));
     assertThat(test.pValue(new double[] {0.1, 0.1})).isEqualTo(1);
-    assertThat(test.fewest()).isEqualTo(59);
+    assertThat(test.minTexts()).isEqualTo(59);
     assertThat(test.pValue(new double[58])).isGreaterThan(0.05);
     assertThat(test.pValue(new double[59])).isLessThan(0.05);
   }
@@ -34,7 +34,7 @@ final class LearnThenTestTest {
   }
 
   /**
-   * Losses whose expectation at each threshold is known: 0.2 (1 - t). The promise 0.05 holds down
+   * Losses whose expectation at each threshold is known: 0.2 (1 - t). The guarantee 0.05 holds down
    * to the threshold 0.75.
    */
   @Test
@@ -93,8 +93,8 @@ final class LearnThenTestTest {
   void halves_ofALossThatIsPlain_findTheSameThresholdAndKeepIt() {
     LearnThenTest test = LearnThenTest.inSteps(0.2, 0.1, 100);
 
-    LearnThenTest.Halves halves =
-        test.halves(
+    LearnThenTest.SplitValidation halves =
+        test.validateOnSplits(
             200,
             20,
             0,
@@ -106,10 +106,10 @@ final class LearnThenTestTest {
               return losses;
             });
 
-    assertThat(halves).isEqualTo(new LearnThenTest.Halves(20, 0));
-    assertThat(test.halves(4, 20, 0, t -> new double[4]))
+    assertThat(halves).isEqualTo(new LearnThenTest.SplitValidation(20, 0));
+    assertThat(test.validateOnSplits(4, 20, 0, t -> new double[4]))
         .as("two texts support nothing")
-        .isEqualTo(new LearnThenTest.Halves(0, 0));
+        .isEqualTo(new LearnThenTest.SplitValidation(0, 0));
   }
 
   @Test

@@ -62,7 +62,7 @@ final class EarlyExitJson {
         results.stream().mapToInt(result -> result.usage().draftedTokens()).sum());
     earlyExit.put(
         "confirmed_tokens",
-        results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum());
+        results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum());
     metrics.put(
         "queued_seconds", results.stream().mapToDouble(Result::queuedSeconds).max().orElse(0));
     metrics.put(

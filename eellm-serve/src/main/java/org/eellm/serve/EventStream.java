@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
 import org.eellm.serve.json.Json;
 
 /** Server-sent events with JSON in them, as OpenAI sends them. */
-final class EventStream implements TextService.Sink {
+final class EventStream implements CompletionService.Sink {
   private static final byte[] BEGIN = "data: ".getBytes(StandardCharsets.UTF_8);
   private static final byte[] END = "\n\n".getBytes(StandardCharsets.UTF_8);
 

@@ -7,21 +7,21 @@ import org.eellm.serve.json.ApiException;
 
 /** From loading over serving to stopped: whether requests are taken, and how many are in work. */
 final class Lifecycle {
-  /** For texts that have been told to end. */
-  private static final Duration LAST_WORDS = Duration.ofSeconds(2);
+  /** Grace period of requests that have been aborted. */
+  private static final Duration ABORT_TIMEOUT = Duration.ofSeconds(2);
 
-  private final AtomicInteger inWork = new AtomicInteger();
-  private volatile Optional<TextService> service = Optional.empty();
+  private final AtomicInteger inFlight = new AtomicInteger();
+  private volatile Optional<CompletionService> service = Optional.empty();
   private volatile boolean stopping;
   private volatile boolean aborted;
 
   /** Takes requests from now on. */
-  void serve(TextService ready) {
+  void serve(CompletionService ready) {
     service = Optional.of(ready);
   }
 
   /** What takes requests, once there is a model. */
-  Optional<TextService> service() {
+  Optional<CompletionService> service() {
     return service;
   }
 
@@ -30,7 +30,7 @@ final class Lifecycle {
    *
    * @throws ApiException if nothing does yet, or any more
    */
-  TextService ready() {
+  CompletionService ready() {
     if (stopping) {
       throw ApiException.busy(503, "stopping", "the server stops; try another", 10);
     }
@@ -50,14 +50,14 @@ final class Lifecycle {
     return aborted;
   }
 
-  /** Counts a request that is taken in work. */
+  /** Counts a request in flight. */
   void begin() {
-    inWork.incrementAndGet();
+    inFlight.incrementAndGet();
   }
 
   /** Counts a request that has been dealt with. */
   void end() {
-    inWork.decrementAndGet();
+    inFlight.decrementAndGet();
   }
 
   /** Takes no further requests, waits for those in work, and then ends the others. */
@@ -65,13 +65,13 @@ final class Lifecycle {
     stopping = true;
     awaitNoneInWork(patience);
     aborted = true;
-    awaitNoneInWork(LAST_WORDS);
+    awaitNoneInWork(ABORT_TIMEOUT);
   }
 
   private void awaitNoneInWork(Duration most) {
     long end = System.nanoTime() + most.toNanos();
     try {
-      while (inWork.get() > 0 && System.nanoTime() < end) {
+      while (inFlight.get() > 0 && System.nanoTime() < end) {
         Thread.sleep(20);
       }
     } catch (InterruptedException e) {

@@ -35,7 +35,7 @@ final class MegatronApi {
   private MegatronApi() {}
 
   /** Reads a body. */
-  static TextRequest read(Fields fields, ServedModel model) {
+  static CompletionRequest read(Fields fields, ServedModel model) {
     fields.refuse("max_len", "is no field any more; use tokens_to_generate");
     fields.refuse("sentences", "is no field any more; use prompts");
     fields.refuse("beam_width", "is not offered: the server searches with no beams; leave it out");
@@ -76,7 +76,7 @@ final class MegatronApi {
     long seed = fields.wholeNumber("random_seed").orElse(SEED);
     fields.bool("no_log"); // bodies are never logged
     fields.requireNoOthers();
-    return new TextRequest(
+    return new CompletionRequest(
         prompts,
         "prompts",
         1,
@@ -95,7 +95,7 @@ final class MegatronApi {
         0,
         logProbabilities,
         echo,
-        new Ends(model.endTokens(), 0, stops),
+        new StoppingCriteria(model.endTokens(), 0, stops),
         perToken,
         false,
         false);
@@ -178,12 +178,13 @@ final class MegatronApi {
   }
 
   /** The answer in EE-LLM's shape, with the spelling of its {@code requst_time}. */
-  static ObjectNode write(TextRequest request, Reply reply, ServedModel model, double seconds) {
+  static ObjectNode write(
+      CompletionRequest request, Reply reply, ServedModel model, double seconds) {
     ObjectNode root = Json.object();
     ArrayNode texts = root.putArray("text");
     ArrayNode segments = root.putArray("segments");
     for (int i = 0; i < request.allChoices(); i++) {
-      Text text = reply.text(i);
+      ReplyChoice text = reply.text(i);
       texts.add(text.content());
       ArrayNode pieces = segments.addArray();
       IntStream.concat(
@@ -197,8 +198,8 @@ final class MegatronApi {
       ArrayNode all = root.putArray("logprobs");
       for (int i = 0; i < request.allChoices(); i++) {
         ArrayNode values = all.addArray();
-        reply.text(i).said().stream()
-            .flatMapToDouble(said -> said.logProbability().stream())
+        reply.text(i).logprobs().stream()
+            .flatMapToDouble(token -> token.logProbability().stream())
             .forEach(values::add);
       }
     } else {

@@ -153,7 +153,7 @@ final class Metrics {
     promptTokens.inc(usage.promptTokens());
     reusedTokens.inc(usage.reusedTokens());
     draftedTokens.inc(usage.draftedTokens());
-    confirmedTokens.inc(usage.confirmedTokens());
+    confirmedTokens.inc(usage.acceptedTokens());
     queued.observe(queuedSeconds);
   }
 

@@ -11,32 +11,32 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.json.Json;
 
-/** A reply in the making: its texts, and the JSON that they become. */
+/** A reply being generated: its texts, and the JSON that they become. */
 final class Reply {
-  private final Shape shape;
-  private final TextRequest request;
+  private final OpenAiFormat format;
+  private final CompletionRequest request;
   private final ServedModel model;
   private final String id;
   private final long created = System.currentTimeMillis() / 1000;
   private final long start;
-  private final List<Text> texts = new ArrayList<>();
+  private final List<ReplyChoice> texts = new ArrayList<>();
   private final Set<Integer> begun = new HashSet<>();
 
   /**
    * @param start {@link System#nanoTime} of the request
    */
-  Reply(Shape shape, TextRequest request, ServedModel model, long start) {
-    this.shape = shape;
+  Reply(OpenAiFormat format, CompletionRequest request, ServedModel model, long start) {
+    this.format = format;
     this.request = request;
     this.model = model;
     this.start = start;
-    id = shape.idPrefix() + UUID.randomUUID().toString().replace("-", "");
+    id = format.idPrefix() + UUID.randomUUID().toString().replace("-", "");
     for (int i = 0; i < request.allChoices(); i++) {
-      texts.add(new Text(model.tokenizer(), request.promptOf(i), request.echo()));
+      texts.add(new ReplyChoice(model.tokenizer(), request.promptOf(i), request.echo()));
     }
   }
 
-  Text text(int choice) {
+  ReplyChoice text(int choice) {
     return texts.get(choice);
   }
 
@@ -45,11 +45,11 @@ final class Reply {
     ObjectNode root = root(false);
     ArrayNode choices = root.putArray("choices");
     for (int i = 0; i < texts.size(); i++) {
-      Text text = texts.get(i);
+      ReplyChoice text = texts.get(i);
       ObjectNode choice = choices.addObject();
       choice.put("index", i);
-      shape.putText(choice, text.content());
-      putDetails(choice, text.said(), text.tokens());
+      format.putText(choice, text.content());
+      putDetails(choice, text.logprobs(), text.tokens());
       choice.put("finish_reason", text.finishReason());
     }
     root.set("usage", usage());
@@ -58,12 +58,13 @@ final class Reply {
   }
 
   /** A part of a text, with the tokens it came by. */
-  ObjectNode part(int index, String piece, List<Said> said, List<GeneratedToken> tokens) {
+  ObjectNode part(
+      int index, String piece, List<TokenLogprob> logprobs, List<GeneratedToken> tokens) {
     ObjectNode root = root(true);
     ObjectNode choice = root.putArray("choices").addObject();
     choice.put("index", index);
-    shape.putPiece(choice, piece, begun.add(index));
-    putDetails(choice, said, tokens);
+    format.putPiece(choice, piece, begun.add(index));
+    putDetails(choice, logprobs, tokens);
     choice.putNull("finish_reason");
     if (request.streamUsage()) {
       root.putNull("usage");
@@ -97,15 +98,16 @@ final class Reply {
   private ObjectNode root(boolean stream) {
     ObjectNode root = Json.object();
     root.put("id", id);
-    root.put("object", shape.object(stream));
+    root.put("object", format.object(stream));
     root.put("created", created);
     root.put("model", model.name());
     return root;
   }
 
-  private void putDetails(ObjectNode choice, List<Said> said, List<GeneratedToken> tokens) {
-    if (request.logProbabilities() && !said.isEmpty()) {
-      choice.set("logprobs", shape.logProbabilities(said, model.tokenizer()));
+  private void putDetails(
+      ObjectNode choice, List<TokenLogprob> logprobs, List<GeneratedToken> tokens) {
+    if (request.logProbabilities() && !logprobs.isEmpty()) {
+      choice.set("logprobs", format.logProbabilities(logprobs, model.tokenizer()));
     } else {
       choice.putNull("logprobs");
     }

@@ -38,7 +38,7 @@ final class RequestReader {
   private static final int COMPLETION_TOKENS = 16;
 
   /** What tells the server who asks, or what to keep: nothing that changes the answer. */
-  private static final List<String> HARMLESS =
+  private static final List<String> IGNORED_FIELDS =
       List.of("user", "metadata", "store", "safety_identifier", "prompt_cache_key");
 
   private final ServedModel model;
@@ -50,7 +50,7 @@ final class RequestReader {
   }
 
   /** The body of {@code /v1/completions}. */
-  TextRequest completion() {
+  CompletionRequest completion() {
     requireModel();
     List<List<Integer>> prompts = prompts();
     boolean echo = fields.bool("echo").orElse(false);
@@ -69,7 +69,7 @@ final class RequestReader {
   }
 
   /** The body of {@code /v1/chat/completions}. */
-  TextRequest chat() {
+  CompletionRequest chat() {
     requireModel();
     List<ChatMessage> messages =
         fields
@@ -198,7 +198,7 @@ final class RequestReader {
   }
 
   /** What both bodies have. */
-  private TextRequest finish(
+  private CompletionRequest finish(
       List<List<Integer>> prompts,
       String promptParam,
       int maxTokens,
@@ -221,12 +221,12 @@ final class RequestReader {
     stops.addAll(templateStops);
     boolean stream = fields.bool("stream").orElse(false);
     boolean streamUsage = streamUsage(stream);
-    Ends ends = Ends.read(fields, model, maxTokens, stops);
-    LongFunction<Sampler> sampler = sampler(ends);
+    StoppingCriteria stopping = StoppingCriteria.read(fields, model, maxTokens, stops);
+    LongFunction<Sampler> sampler = sampler(stopping);
     long seed = fields.wholeNumber("seed").orElseGet(() -> RandomGenerator.getDefault().nextLong());
-    HARMLESS.forEach(fields::get);
+    IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
-    return new TextRequest(
+    return new CompletionRequest(
         prompts,
         promptParam,
         choices,
@@ -237,7 +237,7 @@ final class RequestReader {
         alternatives,
         logProbabilities,
         echo,
-        ends,
+        stopping,
         perToken,
         stream,
         streamUsage);
@@ -346,8 +346,8 @@ final class RequestReader {
   }
 
   /** The fields that say how tokens are drawn. */
-  private LongFunction<Sampler> sampler(Ends ends) {
-    double heat = fields.number("temperature", 0, 2).orElse(1.0);
+  private LongFunction<Sampler> sampler(StoppingCriteria stopping) {
+    double temperature = fields.number("temperature", 0, 2).orElse(1.0);
     int topK = Math.max(0, fields.integer("top_k", -1, Integer.MAX_VALUE).orElse(0));
     double topP = fields.number("top_p", Double.MIN_VALUE, 1).orElse(1.0);
     double minP = fields.number("min_p", 0, 1).orElse(0.0);
@@ -358,7 +358,8 @@ final class RequestReader {
             fields.number("frequency_penalty", -2, 2).orElse(0.0));
     Map<Integer, Double> bias = bias(fields, model);
     return seed ->
-        new RandomSampler(heat, topK, topP, minP, penalties, bias, ends.minTokens(), seed);
+        new RandomSampler(
+            temperature, topK, topP, minP, penalties, bias, stopping.minTokens(), seed);
   }
 
   private static Map<Integer, Double> bias(Fields fields, ServedModel model) {
@@ -433,7 +434,7 @@ final class RequestReader {
             Optional.empty(),
             fields.choice("draft_source", DraftSource.values()),
             fields.integer("draft_exit", 1, Integer.MAX_VALUE),
-            fields.integer("draft_length", 1, DraftLength.MOST),
+            fields.integer("draft_length", 1, DraftLength.MAX_TOKENS),
             fields.number("draft_confidence", 0, 1));
     fields.requireNoOthers();
     return settings;

@@ -28,7 +28,7 @@ final class Responses {
   private Responses() {}
 
   /** Sends the parts of a text as they come. */
-  static void stream(ServerResponse response, Consumer<TextService.Sink> parts) {
+  static void stream(ServerResponse response, Consumer<CompletionService.Sink> parts) {
     response.header(HeaderNames.CONTENT_TYPE, "text/event-stream; charset=utf-8");
     response.header(HeaderNames.CACHE_CONTROL, "no-store");
     response.header("X-Accel-Buffering", "no");
@@ -42,7 +42,7 @@ final class Responses {
       } catch (UncheckedIOException
           | SocketWriterException
           | CloseConnectionException
-          | Exchange.Gone e) {
+          | RequestContext.ClientDisconnected e) {
         throw e;
       } catch (RuntimeException e) {
         LOG.error("a text failed", e);

@@ -71,8 +71,9 @@ final class Routes {
     routing.get("/metrics", this::metrics);
     routing.get("/v1/models", this::models);
     routing.get(MODEL_PATH, this::modelNamed);
-    routing.post("/v1/completions", counted((req, res) -> texts(req, res, Shape.COMPLETION)));
-    routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, Shape.CHAT)));
+    routing.post(
+        "/v1/completions", counted((req, res) -> texts(req, res, OpenAiFormat.COMPLETION)));
+    routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, OpenAiFormat.CHAT)));
     routing.put("/api", counted(this::megatron));
     ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
     routing.register(
@@ -186,23 +187,23 @@ final class Routes {
     return root;
   }
 
-  private void texts(ServerRequest request, ServerResponse response, Shape shape) {
-    TextService ready = lifecycle.ready();
+  private void texts(ServerRequest request, ServerResponse response, OpenAiFormat format) {
+    CompletionService ready = lifecycle.ready();
     RequestReader reader = new RequestReader(ready.model(), new Fields(body.read(request), ""));
-    TextRequest texts = shape == Shape.CHAT ? reader.chat() : reader.completion();
-    Exchange exchange = exchange();
+    CompletionRequest texts = format == OpenAiFormat.CHAT ? reader.chat() : reader.completion();
+    RequestContext exchange = exchange();
     if (texts.stream()) {
-      ready.stream(texts, shape, exchange, parts -> Responses.stream(response, parts));
+      ready.stream(texts, format, exchange, parts -> Responses.stream(response, parts));
     } else {
-      Responses.send(response, ready.answer(texts, shape, exchange).whole());
+      Responses.send(response, ready.answer(texts, format, exchange).whole());
     }
   }
 
   private void megatron(ServerRequest request, ServerResponse response) {
-    TextService ready = lifecycle.ready();
-    TextRequest texts = MegatronApi.read(new Fields(body.read(request), ""), ready.model());
-    Exchange exchange = exchange();
-    Reply reply = ready.answer(texts, Shape.COMPLETION, exchange);
+    CompletionService ready = lifecycle.ready();
+    CompletionRequest texts = MegatronApi.read(new Fields(body.read(request), ""), ready.model());
+    RequestContext exchange = exchange();
+    Reply reply = ready.answer(texts, OpenAiFormat.COMPLETION, exchange);
     double seconds = (System.nanoTime() - exchange.start()) / 1e9;
     Responses.send(response, MegatronApi.write(texts, reply, ready.model(), seconds));
   }
@@ -213,7 +214,7 @@ final class Routes {
       lifecycle.begin();
       try {
         handler.handle(request, response);
-      } catch (Exchange.Gone
+      } catch (RequestContext.ClientDisconnected
           | UncheckedIOException
           | CloseConnectionException
           | SocketWriterException
@@ -227,8 +228,8 @@ final class Routes {
   }
 
   /** A request whose body has been read: from here on its time counts. */
-  private Exchange exchange() {
-    return new Exchange(
+  private RequestContext exchange() {
+    return new RequestContext(
         System.nanoTime(), options.requestTimeout(), sockets.watch(), lifecycle::aborted);
   }
 }

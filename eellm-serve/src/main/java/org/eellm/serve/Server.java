@@ -101,7 +101,7 @@ public final class Server implements AutoCloseable {
 
   /** Serves a model from now on; its engine has to outlive this. */
   public void serve(ServedModel model) {
-    lifecycle.serve(new TextService(model, metrics));
+    lifecycle.serve(new CompletionService(model, metrics));
   }
 
   /**

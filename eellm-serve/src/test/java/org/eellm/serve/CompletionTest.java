@@ -423,7 +423,7 @@ final class CompletionTest {
   @Test
   void completion_nothingSaidOfDecoding_isDecodedAsTheServerSays() {
     assertThat(whereRecomputing("{}").decoding()).isInstanceOf(Decoding.Recompute.class);
-    TextRequest told = whereRecomputing("{\"per_token\": true}");
+    CompletionRequest told = whereRecomputing("{\"per_token\": true}");
     assertThat(told.perToken()).isTrue();
     assertThat(told.decoding()).isInstanceOf(Decoding.Recompute.class);
     assertThat(whereRecomputing("{\"threshold\": 0.5}").decoding())
@@ -431,7 +431,7 @@ final class CompletionTest {
   }
 
   /** A request with this for {@code early_exit}, where the server's mode is recompute. */
-  private static TextRequest whereRecomputing(String earlyExit) {
+  private static CompletionRequest whereRecomputing(String earlyExit) {
     ServedModel served =
         new ServedModel(
             TestServer.MODEL,

@@ -20,7 +20,7 @@ import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
@@ -113,7 +113,7 @@ public final class TestServer implements AutoCloseable {
       Path corpus = folder.resolve("corpus.txt");
       Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
       Tokenizer tokenizer =
-          BytePairTrainer.train(
+          BpeTrainer.train(
               TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
               260,
               1,

@@ -209,7 +209,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
   private static void print(Report report, PrintWriter out) {
     out.printf(
         "%s, %d threads, median of %d rounds%n", report.dtype(), report.threads(), report.rounds());
-    report.costs().ifPresent(costs -> DecodeCostsText.print(out, costs));
+    report.costs().ifPresent(costs -> DecodeCostReportText.print(out, costs));
     print(report.engine(), out);
     out.printf(
         Locale.ROOT,
@@ -238,7 +238,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
     out.println(
         "texts  us a step  driven directly  passes, %  policies, sampling  listeners   rest");
     for (EngineStep step : steps) {
-      double choosing = step.share(DecodeStats.CHOOSING);
+      double choosing = step.share(DecodeStats.SAMPLING);
       double listeners = step.share(DecodeStats.LISTENERS);
       double rest = step.share(DecodeStats.REST);
       out.printf(

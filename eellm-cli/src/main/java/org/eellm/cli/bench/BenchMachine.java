@@ -7,7 +7,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.cli.option.Machine;
-import org.eellm.kernel.machine.ProcessorCache;
+import org.eellm.kernel.machine.CpuCache;
 
 /**
  * The machine that a benchmark ran on.
@@ -27,7 +27,7 @@ record BenchMachine(
     return new BenchMachine(
         modelName().orElse(System.getProperty("os.arch")),
         Runtime.getRuntime().availableProcessors(),
-        ProcessorCache.bytes(),
+        CpuCache.bytes(),
         Machine.memoryOfThisProcess(),
         System.getProperty("os.name") + " " + System.getProperty("os.version"),
         Runtime.version().toString());

@@ -23,11 +23,11 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ThresholdKind;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvalException;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.LearnThenTest;
-import org.eellm.eval.OwnText;
 import org.eellm.eval.ReliabilityPlot;
-import org.eellm.eval.Subject;
 import org.eellm.eval.Temperatures;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
@@ -40,7 +40,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm calibrate}: the lowest threshold that keeps a promise about the text. */
+/** {@code eellm calibrate}: the lowest threshold that keeps a guarantee about the text. */
 @Command(
     name = "calibrate",
     description =
@@ -56,7 +56,7 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   private static final int STEPS_OF_TEXTS = 20;
 
-  /** One of so many prompts serves for temperatures, and not for the promise. */
+  /** One of so many prompts serves for temperatures, and not for the guarantee. */
   private static final int PART_FOR_TEMPERATURES = 4;
 
   @Spec private CommandSpec spec;
@@ -80,7 +80,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       names = "--loss",
       paramLabel = "LOSS",
       description =
-          "What the promise is of: tokens, the share that differs from the full model's, by"
+          "What the guarantee is of: tokens, the share that differs from the full model's, by"
               + " default; or 1 less a metric between a text and the full model's, as in rouge_l"
               + " or f1.")
   private Optional<String> loss;
@@ -121,7 +121,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       paramLabel = "X",
       defaultValue = "0.05",
       description =
-          "Probability with which the promise may fail, over the draw of the prompts;"
+          "Probability with which the guarantee may fail, over the draw of the prompts;"
               + " ${DEFAULT-VALUE} by default.")
   private double epsilon;
 
@@ -152,7 +152,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       defaultValue = "100",
       description =
           "Also calibrate on N random halves of the prompts, and tell on how many of the other"
-              + " halves the promise was broken; ${DEFAULT-VALUE} by default.")
+              + " halves the guarantee was broken; ${DEFAULT-VALUE} by default.")
   private int splits;
 
   /**
@@ -161,31 +161,31 @@ public final class CalibrateCommand implements Callable<Integer> {
    * @param words for it
    * @param steps of thresholds
    */
-  private record Promise(String words, int steps, Losses losses) {}
+  private record Guarantee(String words, int steps, Losses losses) {}
 
   /** Each text's loss at a threshold. */
   @FunctionalInterface
   private interface Losses {
     DoubleFunction<double[]> of(
-        Subject subject,
-        List<OwnText> texts,
+        EvaluatedModel subject,
+        List<GreedyContinuation> texts,
         ExitTrace trace,
         DoubleFunction<Calibration> calibrations);
   }
 
   @Override
   public Integer call() throws IOException {
-    requireSense();
-    Promise promise = promise();
-    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, promise.steps());
+    validateOptions();
+    Guarantee guarantee = guarantee();
+    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     int fitted = forTemperatures(lines.size());
     if (task.isEmpty()) {
-      int fewest = test.fewest();
-      while (fewest - forTemperatures(fewest) < test.fewest()) {
-        fewest++;
+      int minTexts = test.minTexts();
+      while (minTexts - forTemperatures(minTexts) < test.minTexts()) {
+        minTexts++;
       }
-      requireEnough(prompts.orElseThrow().toString(), lines.size(), fewest);
+      requireEnough(prompts.orElseThrow().toString(), lines.size(), minTexts);
     }
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
@@ -194,9 +194,9 @@ public final class CalibrateCommand implements Callable<Integer> {
         throw new EvalException(
             model.folder() + ": the model has no exits to calibrate; add some with add-exits");
       }
-      Subject subject = model.subject(engine);
-      List<OwnText> texts =
-          OwnText.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
+      EvaluatedModel subject = model.evaluated(engine);
+      List<GreedyContinuation> texts =
+          GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       if (draftVocabulary.isPresent()) {
         writeDraftVocabulary(model, texts);
       }
@@ -204,7 +204,7 @@ public final class CalibrateCommand implements Callable<Integer> {
           fitsTemperatures
               ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
               : new TreeMap<>();
-      List<OwnText> others = texts.subList(fitted, texts.size());
+      List<GreedyContinuation> others = texts.subList(fitted, texts.size());
       ExitTrace plain = ExitTrace.of(subject, others, kind, Map.of());
       ExitTrace trace =
           fitsTemperatures ? ExitTrace.of(subject, others, kind, temperatures) : plain;
@@ -214,19 +214,21 @@ public final class CalibrateCommand implements Callable<Integer> {
             exits.forEach(layer -> thresholds.put(layer, threshold));
             return new Calibration(kind, thresholds, temperatures);
           };
-      DoubleFunction<double[]> losses = promise.losses().of(subject, others, trace, calibrations);
+      DoubleFunction<double[]> losses = guarantee.losses().of(subject, others, trace, calibrations);
       if (task.isPresent()) {
-        requireEnough(task.get(), losses.apply(test.thresholds().getFirst()).length, test.fewest());
+        requireEnough(
+            task.get(), losses.apply(test.thresholds().getFirst()).length, test.minTexts());
       }
       reportExits(plain, trace, temperatures);
       picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
-      report(promise, trace, test, losses, calibrations);
+      report(guarantee, trace, test, losses, calibrations);
     }
     return ExitCode.OK;
   }
 
-  private void writeDraftVocabulary(LoadedModel model, List<OwnText> texts) throws IOException {
-    List<List<Integer>> written = texts.stream().map(OwnText::continuation).toList();
+  private void writeDraftVocabulary(LoadedModel model, List<GreedyContinuation> texts)
+      throws IOException {
+    List<List<Integer>> written = texts.stream().map(GreedyContinuation::continuation).toList();
     DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size())
         .write(model.folder());
   }
@@ -253,7 +255,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   }
 
   private void report(
-      Promise promise,
+      Guarantee guarantee,
       ExitTrace trace,
       LearnThenTest test,
       DoubleFunction<double[]> losses,
@@ -272,24 +274,25 @@ public final class CalibrateCommand implements Callable<Integer> {
     double[] found = losses.apply(chosen);
     out.printf(
         "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
-        chosen, 1 - epsilon, promise.words(), delta, mean(found), found.length);
+        chosen, 1 - epsilon, guarantee.words(), delta, mean(found), found.length);
     if (trace.tokens() > 0) {
       out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
     out.printf("written to %s%n", output);
     if (splits > 0) {
-      LearnThenTest.Halves halves = test.halves(found.length, splits, 0, losses);
+      LearnThenTest.SplitValidation halves = test.validateOnSplits(found.length, splits, 0, losses);
       out.printf(
-          "%d random halves: a threshold in %d, of which the other half broke the promise in %d%n",
-          splits, halves.found(), halves.broken());
+          "%d random halves: a threshold in %d, of which the other half broke the guarantee in"
+              + " %d%n",
+          splits, halves.found(), halves.violated());
     }
     out.flush();
   }
 
-  private Promise promise() {
+  private Guarantee guarantee() {
     if (task.isPresent()) {
       TaskSpec asked = TaskFile.read(task.get());
-      return new Promise(
+      return new Guarantee(
           "what an answer's score of " + task.get() + " falls by",
           STEPS_OF_TEXTS,
           (subject, texts, trace, calibrations) ->
@@ -303,13 +306,13 @@ public final class CalibrateCommand implements Callable<Integer> {
     }
     String name = loss.orElse(TOKENS);
     if (name.equals(TOKENS)) {
-      return new Promise(
+      return new Guarantee(
           "the share of a text's tokens that differ",
           STEPS,
           (subject, texts, trace, calibrations) -> trace::losses);
     }
     Metric metric = metric(name);
-    return new Promise(
+    return new Guarantee(
         "1 less the %s of a text and the full model's".formatted(name),
         STEPS_OF_TEXTS,
         (subject, texts, trace, calibrations) ->
@@ -317,7 +320,7 @@ public final class CalibrateCommand implements Callable<Integer> {
                 subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
   }
 
-  private void requireSense() {
+  private void validateOptions() {
     OutputPath.requireFile("--output", output);
     picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
     if (kind == ThresholdKind.ENTROPY) {
@@ -373,16 +376,16 @@ public final class CalibrateCommand implements Callable<Integer> {
                         .formatted(name)));
   }
 
-  /** How many of so many prompts are kept from the promise, for the temperatures. */
+  /** How many of so many prompts are kept from the guarantee, for the temperatures. */
   private int forTemperatures(int prompts) {
     return fitsTemperatures && task.isEmpty() ? Math.ceilDiv(prompts, PART_FOR_TEMPERATURES) : 0;
   }
 
-  private static void requireEnough(String source, int texts, int fewest) {
-    if (texts < fewest) {
+  private static void requireEnough(String source, int texts, int minTexts) {
+    if (texts < minTexts) {
       throw new EvalException(
-          "%s: %d prompts cannot support the promise, even without any loss; give at least %d, or a larger --delta or --epsilon"
-              .formatted(source, texts, fewest));
+          "%s: %d prompts cannot support the guarantee, even without any loss; give at least %d, or a larger --delta or --epsilon"
+              .formatted(source, texts, minTexts));
     }
   }
 

@@ -13,7 +13,7 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.request.Limits;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.EvalReport;
 import org.eellm.eval.task.Evaluation;
 import org.eellm.eval.task.TaskFile;
@@ -94,7 +94,7 @@ public final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    requireSense();
+    validateOptions();
     List<TaskSpec> specs = tasks.stream().map(this::task).toList();
     boolean writes =
         specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
@@ -102,7 +102,7 @@ public final class EvalCommand implements Callable<Integer> {
     long start = System.nanoTime();
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
-      Subject subject = model.subject(engine);
+      EvaluatedModel subject = model.evaluated(engine);
       List<Integer> exits = exits(subject.exits());
       if (writes) {
         decodingOptions.require(model.decoder(), 1); // says what is wrong before the first answer
@@ -129,7 +129,7 @@ public final class EvalCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
-  private void requireSense() {
+  private void validateOptions() {
     if (fewshot.orElse(0) < 0) {
       throw new ConfigException("--num-fewshot: " + fewshot.get() + " is negative; use 0 or more");
     }

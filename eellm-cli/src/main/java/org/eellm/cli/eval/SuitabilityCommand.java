@@ -25,10 +25,10 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.eval.EvalException;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
-import org.eellm.eval.OwnText;
-import org.eellm.eval.Subject;
-import org.eellm.eval.sweep.DecodingCosts;
+import org.eellm.eval.GreedyContinuation;
+import org.eellm.eval.sweep.DecodingCostModel;
 import org.eellm.eval.sweep.Suitability;
 import org.eellm.eval.sweep.Suitability.Forecast;
 import org.eellm.eval.sweep.Suitability.Layer;
@@ -85,8 +85,8 @@ public final class SuitabilityCommand implements Callable<Integer> {
   /** What {@code --json} prints. */
   private record Report(String model, String verdict, String reason, Suitability figures) {}
 
-  /** Some heads' sayings, and what they take. */
-  private record Measured(ExitTrace trace, DecodingCosts costs) {}
+  /** Some heads' predictions, and what they cost. */
+  private record Measured(ExitTrace trace, DecodingCostModel costs) {}
 
   @Override
   public Integer call() throws IOException {
@@ -106,7 +106,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
     }
     List<List<Integer>> texts;
     Measured lens;
-    try (LoadedModel model = LoadedModel.lens(files, compute.device(), compute.dtype())) {
+    try (LoadedModel model = LoadedModel.logitLens(files, compute.device(), compute.dtype())) {
       texts = lines.map(model::prompts).orElseGet(() -> sampled(model));
       lens = measure(model, texts);
     }
@@ -157,15 +157,15 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private Measured measure(LoadedModel model, List<List<Integer>> texts) {
     ExitTrace trace;
     try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-      Subject subject = model.subject(engine);
+      EvaluatedModel subject = model.evaluated(engine);
       trace =
           ExitTrace.of(
               subject,
-              OwnText.write(subject, texts, maxTokens),
+              GreedyContinuation.write(subject, texts, maxTokens),
               ThresholdKind.MAX_PROBABILITY,
               Map.of());
     }
-    return new Measured(trace, DecodingCosts.measure(model.decoder(), model.limits()));
+    return new Measured(trace, DecodingCostModel.measure(model.decoder(), model.limits()));
   }
 
   private void print(PrintWriter out, Suitability result) {

@@ -25,7 +25,7 @@ import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvalException;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.sweep.MethodCompletions;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.Sweep.Row;
@@ -221,7 +221,7 @@ public final class SweepCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    requireSense();
+    validateOptions();
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     List<String> files = code.map(JavaSources::files).orElse(List.of());
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
@@ -235,7 +235,7 @@ public final class SweepCommand implements Callable<Integer> {
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
       List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
-      Subject subject = model.subject(engine);
+      EvaluatedModel subject = model.evaluated(engine);
       Optional<MethodCompletions> methods =
           code.map(
               jar ->
@@ -328,7 +328,7 @@ public final class SweepCommand implements Callable<Integer> {
         draftConfidences.isEmpty() ? SweepGrid.DRAFT_CONFIDENCES : draftConfidences);
   }
 
-  private void requireSense() {
+  private void validateOptions() {
     if (maxTokens < 1 || rounds < 1) {
       throw new ConfigException(
           "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));

@@ -30,8 +30,8 @@ public final class ThresholdTable {
         .ifPresent(
             share ->
                 out.printf(
-                    "Lossless: exits or the text draft, the full model judges; it confirmed %.0f %%"
-                        + " of the drafts.%n",
+                    "Lossless: exits or the text draft, the full model verifies; it confirmed %.0f"
+                        + " %% of the drafts.%n",
                     100 * share));
     out.printf(
         "Measured on the full model's own %,d tokens after %d beginnings of methods; a threshold"

@@ -18,7 +18,7 @@ public final class DecodingOptions {
       names = "--mode",
       paramLabel = "MODE",
       description =
-          "speculative, the default: exits, or the text itself, draft and the full model judges;"
+          "speculative, the default: exits, or the text itself, draft and the full model verifies;"
               + " the text is the full model's. early-exit, the default where a policy or a"
               + " threshold is given: tokens leave where the policy says, and keys and values left"
               + " out are filled in later. recompute: the same, but what is left out starts anew"
@@ -52,7 +52,7 @@ public final class DecodingOptions {
       paramLabel = "N",
       description =
           "For the mode speculative: most tokens of a draft, up to "
-              + DraftLength.MOST
+              + DraftLength.MAX_TOKENS
               + "; "
               + DecodingSettings.DRAFT_LENGTH
               + " by default.")

@@ -14,7 +14,7 @@ import org.eellm.decode.token.GeneratedToken;
  * @param shares tokens by head, shallowest first
  * @param meanLayer of the heads that tokens left at
  * @param drafted tokens that were drafted
- * @param confirmed of these, which the full model confirmed
+ * @param confirmed of these, which the full model accepted
  */
 record ExitSummary(
     int tokens,
@@ -41,7 +41,7 @@ record ExitSummary(
         shares,
         meanLayer,
         results.stream().mapToInt(result -> result.usage().draftedTokens()).sum(),
-        results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum());
+        results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum());
   }
 
   private static int depth(String head) {

@@ -310,7 +310,7 @@ public final class GenerateCommand implements Callable<Integer> {
               result.reason().name().toLowerCase(Locale.ROOT),
               result.usage().promptTokens(),
               result.usage().draftedTokens(),
-              result.usage().confirmedTokens(),
+              result.usage().acceptedTokens(),
               result.firstTokenSeconds(),
               tokens.size() / result.seconds()));
     }

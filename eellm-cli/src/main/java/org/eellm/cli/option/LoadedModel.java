@@ -29,7 +29,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
@@ -81,14 +81,14 @@ public record LoadedModel(
   }
 
   /** The same with the final head after every layer, in place of its exits. */
-  public static LoadedModel lens(ModelFolder files, Device device, Optional<DataType> dtype) {
+  public static LoadedModel logitLens(ModelFolder files, Device device, Optional<DataType> dtype) {
     return load(
         files,
         dtype,
         architecture ->
             switch (device) {
-              case CPU -> files.stored(Part.lens(architecture));
-              case CUDA -> files.read(Decoder.lens(architecture, Torch.cuda()));
+              case CPU -> files.stored(Part.logitLens(architecture));
+              case CUDA -> files.read(Decoder.logitLens(architecture, Torch.cuda()));
             });
   }
 
@@ -207,8 +207,8 @@ public record LoadedModel(
   }
 
   /** What is evaluated, with an engine of this model. */
-  public Subject subject(Engine engine) {
-    return new Subject(
+  public EvaluatedModel evaluated(Engine engine) {
+    return new EvaluatedModel(
         folder.toString(), architecture(), tokenizer, endTokens, this::detokenizer, engine);
   }
 

@@ -10,12 +10,12 @@ import java.util.function.Function;
 import java.util.function.Supplier;
 import org.eellm.cli.Main;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
-import org.eellm.distributed.Transport;
 import org.eellm.distributed.World;
 import org.eellm.distributed.Worlds;
 import org.eellm.distributed.launch.LocalLauncher;
-import org.eellm.distributed.launch.RankPlace;
+import org.eellm.distributed.launch.RankInfo;
 import org.jline.utils.Signals;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
@@ -45,7 +45,7 @@ public final class LocalRanks {
     if (isLaunched() || count.isEmpty()) {
       return Optional.empty();
     }
-    if (RankPlace.detect(System.getenv()).isPresent()) {
+    if (RankInfo.detect(System.getenv()).isPresent()) {
       throw new ParameterException(
           spec.commandLine(),
           "--nproc: this process is a rank of another launcher already; leave --nproc away there");
@@ -91,7 +91,7 @@ public final class LocalRanks {
    * Worlds#fromEnvironment}. The other ranks hear of a failure.
    */
   public static <T> T inWorld(
-      Mesh mesh, Duration timeout, Transport transport, Function<World, T> work) {
+      Mesh mesh, Duration timeout, DistributedBackend transport, Function<World, T> work) {
     endWithLauncher();
     try (World world = Worlds.fromEnvironment(mesh, timeout, transport)) {
       try {
@@ -104,8 +104,8 @@ public final class LocalRanks {
   }
 
   /** What ranks on a device talk over. */
-  public static Transport transport(Device device) {
-    return device == Device.CUDA ? Transport.NCCL : Transport.GLOO;
+  public static DistributedBackend transport(Device device) {
+    return device == Device.CUDA ? DistributedBackend.NCCL : DistributedBackend.GLOO;
   }
 
   /** Whether a launcher of ours looks after this process. */

@@ -13,7 +13,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.eellm.tensor.Rates;
+import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 
 /**
@@ -52,8 +52,8 @@ public record Machine(
     int threads,
     boolean memoryWatchdog,
     int cudaDevices,
-    Rates.Measured cpu,
-    Optional<Rates.Measured> cuda) {
+    DeviceThroughput.Measured cpu,
+    Optional<DeviceThroughput.Measured> cuda) {
   private static final List<String> MALLOC =
       List.of("MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX");
   private static final Set<String> FEATURES =
@@ -94,8 +94,8 @@ public record Machine(
         Torch.threads(),
         Torch.memoryWatchdogIsOn(),
         cudaDevices,
-        Rates.ofCpu(seconds),
-        cudaDevices > 0 ? Optional.of(Rates.ofCuda(seconds)) : Optional.empty());
+        DeviceThroughput.ofCpu(seconds),
+        cudaDevices > 0 ? Optional.of(DeviceThroughput.ofCuda(seconds)) : Optional.empty());
   }
 
   private static OperatingSystemMXBean system() {

@@ -9,8 +9,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
@@ -104,11 +104,12 @@ public final class MeshOptions {
   /** Does a rank's work among the ranks that were started; alone where none are asked for. */
   public <T> T inWorld(Device device, Function<World, T> work) {
     if (tp * pp == 1) {
-      try (World alone = World.alone()) {
+      try (World alone = World.singleRank()) {
         return work.apply(alone);
       }
     }
-    Duration limit = Duration.ofSeconds(timeout.orElse(ParallelConfig.alone().timeoutSeconds()));
+    Duration limit =
+        Duration.ofSeconds(timeout.orElse(ParallelConfig.singleRank().timeoutSeconds()));
     return LocalRanks.inWorld(new Mesh(tp, 1, pp), limit, LocalRanks.transport(device), work);
   }
 
@@ -128,11 +129,12 @@ public final class MeshOptions {
         layers,
         layers);
     Learning whole = Learning.EVERYTHING;
-    Placement placement = Placement.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole);
+    PipelineLayout pipelineLayout =
+        PipelineLayout.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole);
     TensorParallel parallel = new TensorParallel(world.tp(), false);
     return switch (options.device()) {
       case CPU -> {
-        List<Slice> here = List.of(placement.slices().get(world.pp().rank()));
+        List<Slice> here = List.of(pipelineLayout.slices().get(world.pp().rank()));
         yield files.stored(
             new Part(architecture, here, parallel, options.quantization(files), false));
       }
@@ -142,7 +144,7 @@ public final class MeshOptions {
                   architecture,
                   whole,
                   options.quantization(files).layers(),
-                  placement,
+                  pipelineLayout,
                   world.pp(),
                   parallel,
                   1,

@@ -13,8 +13,8 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.cli.option.JsonOption;
-import org.eellm.cli.plan.PipelineModel.Boundary;
-import org.eellm.cli.plan.PipelineModel.FinalHead;
+import org.eellm.cli.plan.SimulatedPipeline.Boundary;
+import org.eellm.cli.plan.SimulatedPipeline.FinalHead;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
 import org.eellm.schedule.FillSearch.Count;
@@ -161,8 +161,8 @@ public final class ScheduleCommand implements Callable<Integer> {
     // Before anything is computed from the shape, it has to be possible.
     Schedule plain = Schedules.emit(kind, stages, chunkCount, microbatches);
     requireModel(plain.virtualStages());
-    PipelineModel model =
-        PipelineModel.of(
+    SimulatedPipeline model =
+        SimulatedPipeline.of(
             layers,
             plain.virtualStages(),
             exits,
@@ -217,7 +217,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     }
   }
 
-  private Fills fills(PipelineModel model, Costs costs) {
+  private Fills fills(SimulatedPipeline model, Costs costs) {
     Count none = new Count.Exactly(0);
     if (warmup.equals(none) && cooldown.equals(none)) {
       return Fills.none();
@@ -228,7 +228,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     return FillSearch.find(warmup, cooldown, stages, microbatches, model.exitStages(), costs);
   }
 
-  private void print(Timeline timeline, PipelineModel model, PrintWriter out) {
+  private void print(Timeline timeline, SimulatedPipeline model, PrintWriter out) {
     Schedule schedule = timeline.schedule();
     out.println(title(schedule));
     out.println();
@@ -249,7 +249,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     out.flush();
   }
 
-  private static String contents(Schedule schedule, int stage, PipelineModel model) {
+  private static String contents(Schedule schedule, int stage, SimulatedPipeline model) {
     return IntStream.range(0, schedule.chunks())
         .map(chunk -> schedule.virtualStage(stage, chunk))
         .mapToObj(

@@ -52,7 +52,7 @@ record ScheduleReport(
       double end,
       double heads) {}
 
-  static ScheduleReport of(Timeline timeline, PipelineModel model, Fills fills) {
+  static ScheduleReport of(Timeline timeline, SimulatedPipeline model, Fills fills) {
     Schedule schedule = timeline.schedule();
     return new ScheduleReport(
         schedule.kind(),
@@ -69,7 +69,7 @@ record ScheduleReport(
         timeline.spans().stream().map(ScheduleReport::pass).toList());
   }
 
-  private static Stage stage(int stage, Timeline timeline, PipelineModel model) {
+  private static Stage stage(int stage, Timeline timeline, SimulatedPipeline model) {
     Schedule schedule = timeline.schedule();
     List<Integer> virtualStages =
         IntStream.range(0, schedule.chunks())

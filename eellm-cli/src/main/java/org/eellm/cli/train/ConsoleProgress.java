@@ -14,7 +14,7 @@ import org.eellm.train.metrics.MetricsSink;
 import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.Step;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
  * A run for the people who watch it: on a terminal a progress bar with loss per exit, tokens a
@@ -79,12 +79,12 @@ public final class ConsoleProgress implements MetricsSink {
           present.setExtraMessage(" " + fewNumbers(step));
           present.stepTo(step.step());
         });
-    if (step.verdict() != Verdict.APPLY) {
+    if (step.decision() != UpdateDecision.APPLY) {
       line(
           "step %,d skipped: %s (loss %.4g, gradient norm %.4g)"
               .formatted(
                   step.step(),
-                  step.verdict() == Verdict.SKIP_SPIKE
+                  step.decision() == UpdateDecision.SKIP_SPIKE
                       ? "the gradient norm is far above the last steps'"
                       : "loss or gradient is not finite",
                   step.loss(),

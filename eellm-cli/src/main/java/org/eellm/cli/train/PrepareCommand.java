@@ -10,7 +10,7 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -64,7 +64,7 @@ public final class PrepareCommand implements Callable<Integer> {
       paramLabel = "N",
       description =
           "Tokens of the tokenizer that is trained, from "
-              + BytePairTrainer.MIN_VOCAB_SIZE
+              + BpeTrainer.MIN_VOCAB_SIZE
               + " on; "
               + DEFAULT_VOCAB_SIZE
               + " by default.")
@@ -119,8 +119,8 @@ public final class PrepareCommand implements Callable<Integer> {
         vocabSize.isEmpty() || tokenizer.equals(TRAIN),
         "--vocab-size is for a tokenizer that is trained, and --tokenizer names one that is there");
     check(
-        vocabSize.isEmpty() || vocabSize.get() >= BytePairTrainer.MIN_VOCAB_SIZE,
-        "--vocab-size is below " + BytePairTrainer.MIN_VOCAB_SIZE + ", the 256 bytes and one");
+        vocabSize.isEmpty() || vocabSize.get() >= BpeTrainer.MIN_VOCAB_SIZE,
+        "--vocab-size is below " + BpeTrainer.MIN_VOCAB_SIZE + ", the 256 bytes and one");
     check(output.getFileName() != null, "--output names no file");
 
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
@@ -133,7 +133,7 @@ public final class PrepareCommand implements Callable<Integer> {
 
   private Tokenizer tokenizer(TextCorpus corpus, int threadCount, Progress progress) {
     return tokenizer.equals(TRAIN)
-        ? BytePairTrainer.train(corpus, vocabSize.orElse(DEFAULT_VOCAB_SIZE), threadCount, progress)
+        ? BpeTrainer.train(corpus, vocabSize.orElse(DEFAULT_VOCAB_SIZE), threadCount, progress)
         : Tokenizer.load(Path.of(tokenizer));
   }
 

@@ -77,7 +77,7 @@ public final class RunOptions {
 
   /** A run that ended before it wrote anything has nothing to resume, and starts again. */
   private List<String> resumeWhatWasBegun() {
-    return resume || !RunFolder.isBegun(output) ? List.of() : List.of("--resume");
+    return resume || !RunFolder.hasRun(output) ? List.of() : List.of("--resume");
   }
 
   private int train(CommandSpec spec, RunConfig given, World world) {

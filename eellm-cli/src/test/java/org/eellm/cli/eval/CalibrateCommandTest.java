@@ -107,7 +107,7 @@ final class CalibrateCommandTest {
     List<Integer> ids = DraftVocabulary.read(model, 260).ids();
     assertThat(ids).hasSize(9);
     try (LoadedModel loaded = LoadedModel.load(model, Device.CPU)) {
-      assertThat(loaded.vocabulary().drafts()).isEqualTo(ids);
+      assertThat(loaded.vocabulary().draftIds()).isEqualTo(ids);
       List<Integer> written =
           loaded
               .generate(
@@ -184,7 +184,7 @@ final class CalibrateCommandTest {
     few[options.length + 1] = "2";
     Outcome refused = calibrate(1, few);
     assertThat(refused.code()).isEqualTo(1);
-    assertThat(refused.err()).contains("2 prompts cannot support the promise");
+    assertThat(refused.err()).contains("2 prompts cannot support the guarantee");
   }
 
   @ParameterizedTest
@@ -251,7 +251,7 @@ final class CalibrateCommandTest {
     Outcome outcome = calibrate(5);
 
     assertThat(outcome.code()).isEqualTo(1);
-    assertThat(outcome.err()).contains("5 prompts cannot support the promise", "at least 59");
+    assertThat(outcome.err()).contains("5 prompts cannot support the guarantee", "at least 59");
     Outcome withTemperatures = calibrate(78, "--temperatures"); // a quarter of them for these
     assertThat(withTemperatures.err()).contains("78 prompts cannot", "at least 79");
     assertThat(folder.resolve("found/thresholds.json")).doesNotExist();

@@ -24,7 +24,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
-import org.eellm.data.tokenizer.BytePairTrainer;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
@@ -547,7 +547,7 @@ final class GenerateCommandTest {
     Files.writeString(
         corpus, "a few more words, a few more pairs, words and pairs and pairs of words\n");
     Tokenizer large =
-        BytePairTrainer.train(
+        BpeTrainer.train(
             TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
             270,
             1,

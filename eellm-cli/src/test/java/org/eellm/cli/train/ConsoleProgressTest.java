@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import org.eellm.train.Events;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 import org.junit.jupiter.api.Test;
 
 class ConsoleProgressTest {
@@ -16,7 +16,7 @@ class ConsoleProgressTest {
   void accept_steps_printsTheFirstTheIntervalsAndTheLast() {
     try (ConsoleProgress console = new ConsoleProgress(out, false, 0, 25, 10)) {
       for (long step = 1; step <= 25; step++) {
-        console.accept(Events.step(step, 3.25, Verdict.APPLY));
+        console.accept(Events.step(step, 3.25, UpdateDecision.APPLY));
       }
     }
     assertThat(text.toString().lines().map(line -> line.substring(0, line.indexOf('/'))))
@@ -30,8 +30,8 @@ class ConsoleProgressTest {
   @Test
   void accept_skippedStep_printsWhy() {
     try (ConsoleProgress console = new ConsoleProgress(out, false, 0, 25, 10)) {
-      console.accept(Events.step(3, Double.NaN, Verdict.SKIP_NOT_FINITE));
-      console.accept(Events.step(4, 2, Verdict.SKIP_SPIKE));
+      console.accept(Events.step(3, Double.NaN, UpdateDecision.SKIP_NOT_FINITE));
+      console.accept(Events.step(4, 2, UpdateDecision.SKIP_SPIKE));
     }
     assertThat(text.toString().lines())
         .containsExactly(
@@ -58,9 +58,9 @@ class ConsoleProgressTest {
   @Test
   void accept_onTerminal_drawsABarAndKeepsLinesAboveIt() {
     try (ConsoleProgress console = new ConsoleProgress(out, true, 5, 25, 10)) {
-      console.accept(Events.step(6, 3.25, Verdict.APPLY));
+      console.accept(Events.step(6, 3.25, UpdateDecision.APPLY));
       console.line("a line");
-      console.accept(Events.step(25, 3.0, Verdict.APPLY));
+      console.accept(Events.step(25, 3.0, UpdateDecision.APPLY));
     }
     assertThat(text.toString())
         .contains("\r\033[Ka line\n")

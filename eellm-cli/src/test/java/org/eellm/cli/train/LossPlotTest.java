@@ -12,7 +12,7 @@ import javax.imageio.ImageIO;
 import org.eellm.train.Events;
 import org.eellm.train.TrainException;
 import org.eellm.train.metrics.MetricsFile;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,7 +26,7 @@ class LossPlotTest {
     try (MetricsFile file = MetricsFile.open(metrics, 0)) {
       for (long step = 1; step <= 2000; step++) {
         double loss = 2.5 + 5 * Math.exp(-step / 300.0) + 0.1 * random.nextGaussian();
-        file.accept(Events.step(step, loss, Verdict.APPLY));
+        file.accept(Events.step(step, loss, UpdateDecision.APPLY));
         if (step % 200 == 0) {
           file.accept(Events.evaluation(step, loss + 0.1));
         }

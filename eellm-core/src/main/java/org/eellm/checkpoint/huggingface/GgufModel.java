@@ -263,7 +263,7 @@ public record GgufModel(
 
     private IntUnaryOperator rotatedFirst() {
       int width = model.headDim();
-      long[] order = ForeignLayout.pairOrder(model);
+      long[] order = StateDictAdapter.pairOrder(model);
       return row -> row / width * width + (int) order[row % width];
     }
 

@@ -124,7 +124,7 @@ final class HuggingFaceConfigReader {
           case "mistral" -> Family.MISTRAL;
           case "qwen2" -> Family.QWEN2;
           case "qwen3" -> Family.QWEN3;
-          case String foreign when ForeignLayout.MODEL_TYPES.contains(foreign) ->
+          case String foreign when StateDictAdapter.MODEL_TYPES.contains(foreign) ->
               throw refuse(
                   "model_type", foreign, "has another layout; eellm convert makes a model of it");
           case String other ->
@@ -133,7 +133,7 @@ final class HuggingFaceConfigReader {
                   other,
                   "is not supported; eellm, llama, mistral, qwen2 and qwen3 are, and with eellm"
                       + " convert "
-                      + String.join(", ", ForeignLayout.MODEL_TYPES));
+                      + String.join(", ", StateDictAdapter.MODEL_TYPES));
         };
     refuseVariants();
     refuseWindow(family);

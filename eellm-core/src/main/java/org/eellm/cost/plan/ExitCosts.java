@@ -6,7 +6,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.plan.Plan.StagePlan;

@@ -15,7 +15,7 @@ import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
-import org.eellm.config.Placement;
+import org.eellm.config.PipelineLayout;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.Hardware;
@@ -58,10 +58,10 @@ public final class MeshSearch {
     }
   }
 
-  private record Pipes(int stages, int chunks, int microbatches) {}
+  private record ScheduleKey(int stages, int chunks, int microbatches) {}
 
-  /** What a placement depends on. */
-  private record Split(int virtualStages, Balance balance, boolean preExit) {}
+  /** What a pipelineLayout depends on. */
+  private record LayoutKey(int virtualStages, Balance balance, boolean preExit) {}
 
   /**
    * A candidate.
@@ -69,7 +69,7 @@ public final class MeshSearch {
    * @param memory bytes of the fullest rank
    * @param bound seconds that a step takes at least
    */
-  private record Sized(RunConfig config, Planner planner, long memory, double bound) {
+  private record Candidate(RunConfig config, Planner planner, long memory, double bound) {
     String mesh() {
       ParallelConfig parallel = config.parallel();
       return parallel.tp() + " " + parallel.dp() + " " + parallel.pp();
@@ -77,13 +77,13 @@ public final class MeshSearch {
   }
 
   /** A candidate that was simulated. */
-  private record Timed(Planner planner, double seconds) {}
+  private record TimedCandidate(Planner planner, double seconds) {}
 
   private final RunConfig config;
   private final Hardware hardware;
   private final int devices;
-  private final Map<Pipes, Schedule> schedules = new HashMap<>();
-  private final Map<Split, Placement> placements = new HashMap<>();
+  private final Map<ScheduleKey, Schedule> schedules = new HashMap<>();
+  private final Map<LayoutKey, PipelineLayout> placements = new HashMap<>();
   private final Map<String, Integer> impossible = new TreeMap<>();
 
   private MeshSearch(RunConfig config, Hardware hardware, int devices) {
@@ -103,29 +103,29 @@ public final class MeshSearch {
   }
 
   private Result search(int count) {
-    List<Sized> candidates = candidates();
-    List<Sized> fitting =
+    List<Candidate> candidates = candidates();
+    List<Candidate> fitting =
         candidates.stream()
             .filter(candidate -> candidate.memory() <= hardware.memoryBytes())
-            .sorted(Comparator.comparingDouble(Sized::bound))
+            .sorted(Comparator.comparingDouble(Candidate::bound))
             .toList();
-    Map<String, Timed> best = new TreeMap<>();
-    for (Sized candidate : fitting) {
+    Map<String, TimedCandidate> best = new TreeMap<>();
+    for (Candidate candidate : fitting) {
       if (candidate.bound() >= limit(best, count)) {
         break; // The others' bounds are higher still.
       }
-      Timed quickest = best.get(candidate.mesh());
+      TimedCandidate quickest = best.get(candidate.mesh());
       if (quickest == null || candidate.bound() < quickest.seconds()) {
         double seconds = candidate.planner().plan().time().total();
         if (quickest == null || seconds < quickest.seconds()) {
-          best.put(candidate.mesh(), new Timed(candidate.planner(), seconds));
+          best.put(candidate.mesh(), new TimedCandidate(candidate.planner(), seconds));
         }
       }
     }
     Optional<Plan> nearest =
         candidates.stream()
             .filter(candidate -> candidate.memory() > hardware.memoryBytes())
-            .min(Comparator.comparingLong(Sized::memory))
+            .min(Comparator.comparingLong(Candidate::memory))
             .map(candidate -> candidate.planner().plan());
     return new Result(
         candidates.size() + impossible.values().stream().mapToInt(Integer::intValue).sum(),
@@ -133,24 +133,24 @@ public final class MeshSearch {
         candidates.size() - fitting.size(),
         nearest,
         best.values().stream()
-            .sorted(Comparator.comparingDouble(Timed::seconds))
+            .sorted(Comparator.comparingDouble(TimedCandidate::seconds))
             .limit(count)
             .map(timed -> timed.planner().plan())
             .toList());
   }
 
   /** A step's time from which on a mesh would no longer be told. */
-  private static double limit(Map<String, Timed> best, int count) {
+  private static double limit(Map<String, TimedCandidate> best, int count) {
     return best.values().stream()
-        .mapToDouble(Timed::seconds)
+        .mapToDouble(TimedCandidate::seconds)
         .sorted()
         .skip(count - 1L)
         .findFirst()
         .orElse(Double.POSITIVE_INFINITY);
   }
 
-  private List<Sized> candidates() {
-    List<Sized> sized = new ArrayList<>();
+  private List<Candidate> candidates() {
+    List<Candidate> sized = new ArrayList<>();
     for (int tp : divisors(hardware.devicesPerNode(), devices)) {
       for (int pp : divisors(config.model().numLayers(), devices / tp)) {
         int dp = devices / tp / pp;
@@ -166,12 +166,12 @@ public final class MeshSearch {
     return sized;
   }
 
-  private Optional<Sized> size(ParallelConfig mesh, int micro, Recompute recompute) {
+  private Optional<Candidate> size(ParallelConfig mesh, int micro, Recompute recompute) {
     try {
       RunConfig candidate = config.with(mesh, config.train().with(micro, recompute));
-      Planner planner = new Planner(new Pipeline(candidate, placement(mesh)), hardware);
+      Planner planner = new Planner(new Pipeline(candidate, pipelineLayout(mesh)), hardware);
       return Optional.of(
-          new Sized(
+          new Candidate(
               candidate,
               planner,
               planner.fullestBytes(schedule(candidate)),
@@ -187,15 +187,16 @@ public final class MeshSearch {
     int count = candidate.train().globalBatchSize();
     int microbatches = count / (candidate.train().microBatchSize() * mesh.dp());
     return schedules.computeIfAbsent(
-        new Pipes(mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
-        pipes -> new Pipeline(candidate, placement(mesh)).schedule(pipes.microbatches()));
+        new ScheduleKey(mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
+        scheduleKey ->
+            new Pipeline(candidate, pipelineLayout(mesh)).schedule(scheduleKey.microbatches()));
   }
 
-  private Placement placement(ParallelConfig mesh) {
+  private PipelineLayout pipelineLayout(ParallelConfig mesh) {
     return placements.computeIfAbsent(
-        new Split(mesh.pp() * mesh.chunks(), mesh.balance(), mesh.preExit()),
+        new LayoutKey(mesh.pp() * mesh.chunks(), mesh.balance(), mesh.preExit()),
         _ ->
-            Placement.of(
+            PipelineLayout.of(
                 config.architecture(), mesh, config.data().sequenceLength(), Learning.EVERYTHING));
   }
 
@@ -229,7 +230,7 @@ public final class MeshSearch {
   /** Which layers and exits are where, or why that cannot be. */
   private Object split(ParallelConfig mesh) {
     try {
-      return placement(mesh);
+      return pipelineLayout(mesh);
     } catch (ConfigException e) {
       return String.valueOf(e.getMessage());
     }

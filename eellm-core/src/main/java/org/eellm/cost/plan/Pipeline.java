@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
@@ -19,13 +19,13 @@ import org.eellm.schedule.Schedules;
 /**
  * What a configuration makes of the pipeline: its schedules.
  *
- * @param placement which part of the model each virtual stage holds
+ * @param pipelineLayout which part of the model each virtual stage holds
  */
-public record Pipeline(RunConfig config, Placement placement) {
+public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
 
   /** The pipeline of a configuration. */
   public static Pipeline of(RunConfig config) {
-    return new Pipeline(config, config.placement());
+    return new Pipeline(config, config.pipelineLayout());
   }
 
   /** A training step's schedule of so many regular microbatches a replica. */
@@ -51,7 +51,7 @@ public record Pipeline(RunConfig config, Placement placement) {
     }
     List<Integer> exitStages =
         IntStream.range(0, parallel.pp())
-            .filter(stage -> !placement.slices().get(stage).exits().isEmpty())
+            .filter(stage -> !pipelineLayout.slices().get(stage).exits().isEmpty())
             .boxed()
             .toList();
     return FillSearch.find(
@@ -74,14 +74,14 @@ public record Pipeline(RunConfig config, Placement placement) {
     List<Double> layers = new ArrayList<>();
     List<Double> backward = new ArrayList<>();
     List<Double> heads = new ArrayList<>();
-    for (Slice slice : placement.slices()) {
+    for (Slice slice : pipelineLayout.slices()) {
       Slice bare =
-          new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.embeds(), false);
+          new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.hasEmbedding(), false);
       int sequence = config.data().sequenceLength();
-      double trunk = Placement.cost(config.architecture(), bare, sequence);
+      double trunk = PipelineLayout.cost(config.architecture(), bare, sequence);
       layers.add(trunk);
       backward.add(2 * trunk);
-      heads.add(3 * (Placement.cost(config.architecture(), slice, sequence) - trunk));
+      heads.add(3 * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
     }
     return new Costs(layers, backward, heads, 0);
   }

@@ -3,7 +3,7 @@ package org.eellm.cost.plan;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.Memory;

@@ -9,14 +9,14 @@ import org.eellm.config.DataType;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
-import org.eellm.cost.BranchWork;
+import org.eellm.cost.BranchCosts;
 import org.eellm.cost.Collectives;
-import org.eellm.cost.Footprint;
 import org.eellm.cost.Hardware;
+import org.eellm.cost.MemoryEstimator;
 import org.eellm.cost.ModelFlops;
-import org.eellm.cost.Orthogonalization;
+import org.eellm.cost.MuonCosts;
 import org.eellm.cost.ParameterCount;
 import org.eellm.cost.plan.Plan.StagePlan;
 import org.eellm.cost.plan.Plan.StepTime;
@@ -36,8 +36,8 @@ public final class Planner {
   private final Hardware hardware;
   private final ParallelConfig mesh;
   private final Pipeline pipeline;
-  private final BranchWork work;
-  private final Orthogonalization orthogonalization;
+  private final BranchCosts work;
+  private final MuonCosts orthogonalization;
 
   /** A planner of a run that {@link #checked} has nothing against. */
   Planner(Pipeline pipeline, Hardware hardware) {
@@ -45,8 +45,8 @@ public final class Planner {
     this.hardware = hardware;
     this.mesh = config.parallel();
     this.pipeline = pipeline;
-    this.work = new BranchWork(config, hardware);
-    this.orthogonalization = new Orthogonalization(config, hardware);
+    this.work = new BranchCosts(config, hardware);
+    this.orthogonalization = new MuonCosts(config, hardware);
   }
 
   /**
@@ -78,7 +78,7 @@ public final class Planner {
    * @param schedule of as many microbatches as fill the pipeline, or more
    */
   long fullestBytes(Schedule schedule) {
-    Footprint footprint = new Footprint(config, hardware);
+    MemoryEstimator footprint = new MemoryEstimator(config, hardware);
     return IntStream.range(0, schedule.stages())
         .mapToLong(stage -> footprint.of(stage, slices(stage), schedule).total())
         .max()
@@ -136,7 +136,7 @@ public final class Planner {
       busy[span.stage()] += span.end() - span.start();
       ends[span.stage()] = Math.max(ends[span.stage()], span.end());
     }
-    Footprint footprint = new Footprint(config, hardware);
+    MemoryEstimator footprint = new MemoryEstimator(config, hardware);
     List<StagePlan> stages = new ArrayList<>();
     for (int stage = 0; stage < mesh.pp(); stage++) {
       List<Slice> slices = slices(stage);
@@ -163,13 +163,13 @@ public final class Planner {
 
   private List<Slice> slices(int stage) {
     return IntStream.range(0, mesh.chunks())
-        .mapToObj(chunk -> pipeline.placement().slices().get(chunk * mesh.pp() + stage))
+        .mapToObj(chunk -> pipeline.pipelineLayout().slices().get(chunk * mesh.pp() + stage))
         .toList();
   }
 
   /** Seconds of every virtual stage's passes. */
   private Costs costs() {
-    List<Slice> slices = pipeline.placement().slices();
+    List<Slice> slices = pipeline.pipelineLayout().slices();
     double stream = work.shape().ofRows(work.shape().hidden());
     double message = config.exits().distillation() > 0 ? 1.5 * stream : stream; // 1 up, 2 back.
     return new Costs(
@@ -224,9 +224,9 @@ public final class Planner {
     double seconds = 0;
     if (mesh.dp() > 1) {
       double all = replicaPart(4.0 * parameters);
-      boolean embeds = slices.stream().anyMatch(Slice::embeds);
+      boolean hasEmbedding = slices.stream().anyMatch(Slice::hasEmbedding);
       double bucket = mesh.bucketMegabytes() * (double) (1 << 20);
-      double late = replicaPart(embeds ? embedding + bucket : bucket);
+      double late = replicaPart(hasEmbedding ? embedding + bucket : bucket);
       double hidden = hardware.overlaps() ? costs.backward().get(stage) : 0;
       seconds += Math.max(Math.min(late, all), all - hidden);
     }

@@ -10,15 +10,15 @@ import java.util.Optional;
  */
 public interface Corpus {
   /** A new pass over the documents. */
-  Pass open();
+  DocumentReader open();
 
   /** How much there is to read, in bytes as they are stored. */
   long size();
 
   /** One pass. Used by one thread. */
-  interface Pass extends AutoCloseable {
+  interface DocumentReader extends AutoCloseable {
     /** The next piece of a document; empty at the end. */
-    Optional<Piece> next();
+    Optional<DocumentChunk> next();
 
     /** How much has been read, up to {@link Corpus#size}. */
     long position();
@@ -36,10 +36,10 @@ public interface Corpus {
    * @param startsDocument whether this is a document's first piece
    * @param endsDocument whether this is a document's last piece
    */
-  record Piece(String text, boolean startsDocument, boolean endsDocument) {
+  record DocumentChunk(String text, boolean startsDocument, boolean endsDocument) {
     /** A whole document. */
-    static Piece document(String text) {
-      return new Piece(text, true, true);
+    static DocumentChunk document(String text) {
+      return new DocumentChunk(text, true, true);
     }
   }
 
@@ -49,19 +49,19 @@ public interface Corpus {
     long size = copy.stream().mapToLong(String::length).sum();
     return new Corpus() {
       @Override
-      public Pass open() {
+      public DocumentReader open() {
         Iterator<String> iterator = copy.iterator();
-        return new Pass() {
+        return new DocumentReader() {
           private long position;
 
           @Override
-          public Optional<Piece> next() {
+          public Optional<DocumentChunk> next() {
             if (!iterator.hasNext()) {
               return Optional.empty();
             }
             String document = iterator.next();
             position += document.length();
-            return Optional.of(Piece.document(document));
+            return Optional.of(DocumentChunk.document(document));
           }
 
           @Override

@@ -29,11 +29,11 @@ final class JavaDocuments implements TextCorpus.Documents {
   }
 
   @Override
-  public Optional<Corpus.Piece> next() throws IOException {
+  public Optional<Corpus.DocumentChunk> next() throws IOException {
     try {
       for (ZipEntry entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
         if (isSource(entry.getName())) {
-          return Optional.of(Corpus.Piece.document(withoutHeader(read(entry))));
+          return Optional.of(Corpus.DocumentChunk.document(withoutHeader(read(entry))));
         }
       }
       return Optional.empty();

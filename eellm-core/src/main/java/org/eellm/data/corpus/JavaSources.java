@@ -81,7 +81,7 @@ public record JavaSources(List<Path> training, Path heldOut) {
   private static List<String> documents(List<Path> jars) {
     List<String> documents = new ArrayList<>();
     List<String> names = jars.stream().map(Path::toString).toList();
-    try (Corpus.Pass pass = TextCorpus.of(names, TextCorpus.Format.DEFAULT).open()) {
+    try (Corpus.DocumentReader pass = TextCorpus.of(names, TextCorpus.Format.DEFAULT).open()) {
       for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
         documents.add(piece.get().text());
       }

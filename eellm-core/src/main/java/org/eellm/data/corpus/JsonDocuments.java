@@ -40,7 +40,7 @@ final class JsonDocuments implements TextCorpus.Documents {
   }
 
   @Override
-  public Optional<Corpus.Piece> next() throws IOException {
+  public Optional<Corpus.DocumentChunk> next() throws IOException {
     while (!inDocument) {
       if (!readLine()) {
         return Optional.empty();
@@ -60,7 +60,8 @@ final class JsonDocuments implements TextCorpus.Documents {
     int from = position;
     position = pieceEnd();
     inDocument = position < text.length();
-    return Optional.of(new Corpus.Piece(text.substring(from, position), from == 0, !inDocument));
+    return Optional.of(
+        new Corpus.DocumentChunk(text.substring(from, position), from == 0, !inDocument));
   }
 
   private boolean readLine() throws IOException {

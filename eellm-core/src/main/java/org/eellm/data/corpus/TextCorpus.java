@@ -43,7 +43,7 @@ public final class TextCorpus implements Corpus {
 
   /** Hands out the documents of one file. */
   interface Documents extends AutoCloseable {
-    Optional<Piece> next() throws IOException;
+    Optional<DocumentChunk> next() throws IOException;
 
     /** Lines left out so far. */
     long skippedLines();
@@ -95,18 +95,18 @@ public final class TextCorpus implements Corpus {
   }
 
   @Override
-  public Pass open() {
+  public DocumentReader open() {
     return new FilesPass();
   }
 
-  private final class FilesPass implements Pass {
+  private final class FilesPass implements DocumentReader {
     private int nextFile;
     private long finishedBytes; // of the files before the open one
     private long finishedSkips;
     private Optional<OpenFile> current = Optional.empty();
 
     @Override
-    public Optional<Piece> next() {
+    public Optional<DocumentChunk> next() {
       while (true) {
         if (current.isEmpty()) {
           if (nextFile == files.size()) {
@@ -116,7 +116,7 @@ public final class TextCorpus implements Corpus {
         }
         OpenFile file = current.get();
         try {
-          Optional<Piece> piece = file.documents.next();
+          Optional<DocumentChunk> piece = file.documents.next();
           if (piece.isPresent()) {
             return piece;
           }

@@ -25,7 +25,7 @@ final class TextDocuments implements TextCorpus.Documents {
   }
 
   @Override
-  public Optional<Corpus.Piece> next() throws IOException {
+  public Optional<Corpus.DocumentChunk> next() throws IOException {
     while (lines.next()) {
       if (lines.isLine(separator)) {
         if (inDocument) {
@@ -59,8 +59,9 @@ final class TextDocuments implements TextCorpus.Documents {
     text.append(line);
   }
 
-  private Corpus.Piece piece(boolean endsDocument) {
-    Corpus.Piece piece = new Corpus.Piece(text.toString(), startsDocument, endsDocument);
+  private Corpus.DocumentChunk piece(boolean endsDocument) {
+    Corpus.DocumentChunk piece =
+        new Corpus.DocumentChunk(text.toString(), startsDocument, endsDocument);
     text.setLength(0);
     startsDocument = endsDocument;
     inDocument = !endsDocument;

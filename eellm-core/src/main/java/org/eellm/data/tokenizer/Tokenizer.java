@@ -13,7 +13,7 @@ import org.eellm.data.DataException;
 
 /**
  * Text to token ids and back. Read from a Hugging Face {@code tokenizer.json} or from GPT-2's
- * {@code vocab.json} and {@code merges.txt} ({@link #load}), or trained ({@link BytePairTrainer}).
+ * {@code vocab.json} and {@code merges.txt} ({@link #load}), or trained ({@link BpeTrainer}).
  *
  * <p>Encoding takes every text literally: a special token's name in a document, such as {@code
  * <|endoftext|>}, becomes the tokens of its letters, never the special token. Nothing is put before

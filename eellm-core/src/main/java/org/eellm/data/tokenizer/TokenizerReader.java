@@ -33,7 +33,7 @@ final class TokenizerReader {
 
   /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
   private static final List<String> END_NAMES =
-      List.of(BytePairs.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
+      List.of(BytePairEncoding.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
 
   private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
   private static final int MAX_VOCABULARY = 1 << 24;
@@ -101,17 +101,20 @@ final class TokenizerReader {
         parse(readText(vocabularyPath), vocabularyPath).properties()) {
       vocabulary.put(entry.getKey(), id(entry.getValue(), vocabularyPath.toString()));
     }
-    if (!vocabulary.containsKey(BytePairs.END_OF_TEXT)) {
+    if (!vocabulary.containsKey(BytePairEncoding.END_OF_TEXT)) {
       throw new DataException(
           "%s: has no %s, which ends documents; add it with the next free id"
-              .formatted(vocabularyPath, BytePairs.END_OF_TEXT));
+              .formatted(vocabularyPath, BytePairEncoding.END_OF_TEXT));
     }
     List<String> merges =
         readText(mergesPath)
             .lines()
             .filter(line -> !line.startsWith("#version") && !line.isBlank())
             .toList();
-    return of(BytePairs.file(vocabulary, merges), BytePairs.configFile(), mergesPath.toString());
+    return of(
+        BytePairEncoding.file(vocabulary, merges),
+        BytePairEncoding.configFile(),
+        mergesPath.toString());
   }
 
   /**
@@ -130,7 +133,7 @@ final class TokenizerReader {
             tokens(), endOfDocument(), beginningOfSequence(), dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
         bytePairs()
-            .map(BytePairs::encoder)
+            .map(BytePairEncoding::encoder)
             .orElseGet(() -> HuggingFaceEncoder.of(file, vocabulary.keySet(), place));
     return new Tokenizer(understood, encoder, fileText, configText);
   }
@@ -280,8 +283,8 @@ final class TokenizerReader {
   }
 
   /**
-   * The ids by bytes if {@link BytePairs} encodes as this file says; empty if more is asked for, or
-   * if the order of the merges is not that of the ids.
+   * The ids by bytes if {@link BytePairEncoding} encodes as this file says; empty if more is asked
+   * for, or if the order of the merges is not that of the ids.
    */
   private Optional<Map<byte[], Integer>> bytePairs() {
     JsonNode model = file.path("model");

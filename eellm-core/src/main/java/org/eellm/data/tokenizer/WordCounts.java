@@ -20,7 +20,7 @@ final class WordCounts {
 
   static Map<String, Long> of(Corpus corpus, int threads, Progress progress) {
     Map<String, Long> total = new HashMap<>();
-    try (Corpus.Pass pass = corpus.open()) {
+    try (Corpus.DocumentReader pass = corpus.open()) {
       OrderedBatches.process(
           corpus,
           pass,
@@ -39,10 +39,10 @@ final class WordCounts {
     return total;
   }
 
-  private static Map<String, Long> count(List<Corpus.Piece> pieces) {
+  private static Map<String, Long> count(List<Corpus.DocumentChunk> pieces) {
     Map<String, Long> counts = new HashMap<>();
-    for (Corpus.Piece piece : pieces) {
-      Matcher words = BytePairs.WORD.matcher(piece.text());
+    for (Corpus.DocumentChunk piece : pieces) {
+      Matcher words = BytePairEncoding.WORD.matcher(piece.text());
       while (words.find()) {
         if (words.end() - words.start() <= MAX_WORD_LENGTH) {
           counts.merge(words.group(), 1L, Long::sum);

@@ -2,8 +2,8 @@ package org.eellm.decode.cache;
 
 import java.util.Arrays;
 import java.util.List;
+import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.RowBlock;
 import org.eellm.model.Head;
 
 /**
@@ -11,16 +11,16 @@ import org.eellm.model.Head;
  *
  * <p>Positions complete the model from below. At each tap the positions that reached it are a
  * prefix of those that reached the one below; between the two lie the rows that wait there. Rows of
- * the step in work are moving.
+ * the running step are in flight.
  */
 public final class Frontier implements AutoCloseable {
   private final ModelRunner runner;
   private final int[] taps; // of the heads in use, ascending
-  private final HiddenRows[] waiting; // by place of the tap
+  private final HiddenRows[] pending; // by place of the tap
   private final boolean[] hasAttention; // by index of the head, for those in use
   private final HiddenRows[] unseen; // by index of the head
   private final int[] seen; // by index of the head
-  private final HiddenRows moving = new HiddenRows();
+  private final HiddenRows inFlight = new HiddenRows();
   private int embedded;
   private int complete;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
@@ -32,7 +32,7 @@ public final class Frontier implements AutoCloseable {
   public Frontier(ModelRunner runner, List<Head> heads, int reused) {
     this.runner = runner;
     taps = heads.stream().mapToInt(Head::tap).sorted().distinct().toArray();
-    waiting = rows(taps.length);
+    pending = rows(taps.length);
     int indices = heads.getLast().index() + 1;
     hasAttention = new boolean[indices];
     heads.forEach(head -> hasAttention[head.index()] = head.hasAttention());
@@ -50,8 +50,8 @@ public final class Frontier implements AutoCloseable {
   }
 
   /** The rows that this step takes through the model. */
-  public HiddenRows moving() {
-    return moving;
+  public HiddenRows inFlight() {
+    return inFlight;
   }
 
   /** Positions that have gone in. */
@@ -68,19 +68,19 @@ public final class Frontier implements AutoCloseable {
   /** Lets rows move that come from the stage below. */
   public void arrive(int first, int count) {
     for (int position = first; position < first + count; position++) {
-      moving.append(position, runner.take());
+      inFlight.append(position, runner.allocateSlot());
     }
   }
 
-  /** Adds the last of the moving rows to the last sequence of a block. */
-  public void addTo(RowBlock block, int count) {
-    for (int row = moving.count() - count; row < moving.count(); row++) {
-      block.add(moving.slot(row), moving.first() + row);
+  /** Adds the last of the in-flight rows to the last sequence of a block. */
+  public void addTo(ForwardBatch block, int count) {
+    for (int row = inFlight.count() - count; row < inFlight.count(); row++) {
+      block.add(inFlight.slot(row), inFlight.first() + row);
     }
   }
 
-  /** Adds the rows that a head with attention has not seen, which are not moving. */
-  public void addUnseenTo(RowBlock block, Head head) {
+  /** Adds the rows that a head with attention has not seen, which are not in flight. */
+  public void addUnseenTo(ForwardBatch block, Head head) {
     HiddenRows rows = unseen[head.index()];
     for (int row = 0; row < rows.count(); row++) {
       block.add(rows.slot(row), rows.first() + row);
@@ -106,12 +106,12 @@ public final class Frontier implements AutoCloseable {
   }
 
   /** How many rows wait at a tap of its own. */
-  public int waiting(int tap) {
+  public int pending(int tap) {
     return at(tap).count();
   }
 
   private HiddenRows at(int tap) {
-    return waiting[Arrays.binarySearch(taps, tap)];
+    return pending[Arrays.binarySearch(taps, tap)];
   }
 
   /** How many rows at its tap a head with attention has not seen. */
@@ -119,59 +119,60 @@ public final class Frontier implements AutoCloseable {
     return unseen[head.index()].count();
   }
 
-  /** Lets the moving rows wait at a tap of its own. */
-  public void waitAt(int tap) {
-    at(tap).take(moving);
+  /** Lets the in-flight rows wait at a tap of its own. */
+  public void pendAt(int tap) {
+    at(tap).take(inFlight);
   }
 
   /** Lets the rows that wait at a tap of its own move in front of those that do. */
   public void joinAt(int tap) {
     HiddenRows rows = at(tap);
     if (rows.count() > 0) {
-      rows.take(moving);
-      moving.take(rows);
+      rows.take(inFlight);
+      inFlight.take(rows);
     }
   }
 
-  /** Lets the moving rows go, which nobody needs further up. */
+  /** Lets the in-flight rows go, which nobody needs further up. */
   public void leave() {
-    moving.release(runner);
+    inFlight.release(runner);
   }
 
   /**
-   * Lets the moving rows go, whose keys and values have been propagated to all layers above a tap.
+   * Lets the in-flight rows go, whose keys and values have been propagated to all layers above a
+   * tap.
    */
-  public void leavePropagated(int tap, List<Head> heads) {
+  public void dropPropagated(int tap, List<Head> heads) {
     for (int i = 0; i < heads.size(); i++) {
       Head head = heads.get(i);
       if (head.hasAttention() && head.tap() > tap) {
         keepFor(head);
       }
     }
-    exactEnd = Math.min(exactEnd, moving.first());
+    exactEnd = Math.min(exactEnd, inFlight.first());
     leave();
   }
 
   /** Lets what has not passed all layers go in again from layer 1. */
-  public void startAnew() {
+  public void restart() {
     leave();
     embedded = complete;
   }
 
-  /** Keeps copies of the moving rows for a head with attention until it is asked. */
+  /** Keeps copies of the in-flight rows for a head with attention until it is asked. */
   public void keepFor(Head head) {
     HiddenRows rows = unseen[head.index()];
-    for (int row = 0; row < moving.count(); row++) {
-      int slot = runner.take();
-      runner.copy(moving.slot(row), slot);
-      rows.append(moving.first() + row, slot);
+    for (int row = 0; row < inFlight.count(); row++) {
+      int slot = runner.allocateSlot();
+      runner.copy(inFlight.slot(row), slot);
+      rows.append(inFlight.first() + row, slot);
     }
   }
 
-  /** Tells that a head with attention has seen all rows up to the moving ones. */
+  /** Tells that a head with attention has seen all rows up to those in flight. */
   public void seenBy(Head head) {
     unseen[head.index()].release(runner);
-    seen[head.index()] = moving.end();
+    seen[head.index()] = inFlight.end();
   }
 
   /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
@@ -194,7 +195,7 @@ public final class Frontier implements AutoCloseable {
   public int reached(int tap) {
     int reached = embedded;
     for (int i = 0; i < taps.length && taps[i] < tap; i++) {
-      reached -= waiting[i].count();
+      reached -= pending[i].count();
     }
     return reached;
   }
@@ -203,7 +204,7 @@ public final class Frontier implements AutoCloseable {
   public void rollBack(int end) {
     embedded = Math.min(embedded, end);
     complete = Math.min(complete, end);
-    for (HiddenRows rows : waiting) {
+    for (HiddenRows rows : pending) {
       rows.cut(end, runner);
     }
     for (int head = 0; head < seen.length; head++) {
@@ -215,7 +216,7 @@ public final class Frontier implements AutoCloseable {
   @Override
   public void close() {
     leave();
-    for (HiddenRows rows : waiting) {
+    for (HiddenRows rows : pending) {
       rows.release(runner);
     }
     for (HiddenRows rows : unseen) {

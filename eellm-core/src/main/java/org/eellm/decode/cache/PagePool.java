@@ -11,14 +11,14 @@ import org.eellm.decode.engine.ModelRunner;
  * possible, one run.
  */
 public final class PagePool {
-  private final int[] users; // by page
-  private final BitSet kept;
+  private final int[] refCounts; // by page
+  private final BitSet cached;
   private final BitSet free;
   private int used;
 
   public PagePool(int pages) {
-    users = new int[pages];
-    kept = new BitSet(pages);
+    refCounts = new int[pages];
+    cached = new BitSet(pages);
     free = new BitSet(pages);
     free.set(0, pages);
   }
@@ -29,24 +29,24 @@ public final class PagePool {
   }
 
   public int size() {
-    return users.length;
+    return refCounts.length;
   }
 
   public int free() {
     return free.cardinality();
   }
 
-  /** How many pages have users. */
+  /** How many pages are referenced. */
   public int used() {
     return used;
   }
 
   boolean isUsed(int page) {
-    return users[page] > 0;
+    return refCounts[page] > 0;
   }
 
   /** Takes free pages, each with one user: the smallest run that is long enough, or the longest. */
-  public int[] take(int count) {
+  public int[] allocate(int count) {
     if (count > free()) {
       throw new IllegalStateException(count + " pages are more than the " + free() + " free ones");
     }
@@ -82,27 +82,27 @@ public final class PagePool {
 
   /** Adds a user to a page. */
   public void share(int page) {
-    if (users[page]++ == 0) {
+    if (refCounts[page]++ == 0) {
       used++;
     }
   }
 
   /** Takes a user from a page. */
   public void release(int page) {
-    if (--users[page] == 0) {
+    if (--refCounts[page] == 0) {
       used--;
-      free.set(page, !kept.get(page));
+      free.set(page, !cached.get(page));
     }
   }
 
-  /** Keeps a page in use for later, when it has no users. */
-  void keep(int page) {
-    kept.set(page);
+  /** Marks a page as cached: it is not freed when its last reference goes. */
+  void markCached(int page) {
+    cached.set(page);
   }
 
-  /** Keeps a page no longer. */
-  void forget(int page) {
-    kept.clear(page);
-    free.set(page, users[page] == 0);
+  /** Unmarks it; it is free if nothing references it. */
+  void evict(int page) {
+    cached.clear(page);
+    free.set(page, refCounts[page] == 0);
   }
 }

@@ -50,16 +50,16 @@ public final class PrefixCache {
   }
 
   private static final class Node {
-    private final Optional<Node> before; // absent for the root
+    private final Optional<Node> parent; // absent for the root
     private final Key tokens;
-    private final Map<Key, Node> next = new HashMap<>();
+    private final Map<Key, Node> children = new HashMap<>();
     private int page;
     private Set<String> heads;
     private long used;
-    private boolean isForgotten;
+    private boolean isEvicted;
 
-    Node(Optional<Node> before, Key tokens, int page, Set<String> heads) {
-      this.before = before;
+    Node(Optional<Node> parent, Key tokens, int page, Set<String> heads) {
+      this.parent = parent;
       this.tokens = tokens;
       this.page = page;
       this.heads = heads;
@@ -67,12 +67,12 @@ public final class PrefixCache {
   }
 
   /** How far a sequence's pages are known. */
-  public static final class Path {
+  public static final class Cursor {
     private final Set<String> heads; // names of those with attention in use
     private Node last;
     private int pages;
 
-    private Path(Set<String> heads, Node last) {
+    private Cursor(Set<String> heads, Node last) {
       this.heads = heads;
       this.last = last;
     }
@@ -92,7 +92,7 @@ public final class PrefixCache {
     List<Integer> pages = new ArrayList<>();
     Node last = root;
     for (int end = ModelRunner.PAGE; end <= length; end += ModelRunner.PAGE) {
-      Node node = last.next.get(key(tokens, end - ModelRunner.PAGE));
+      Node node = last.children.get(key(tokens, end - ModelRunner.PAGE));
       if (node == null || !node.heads.containsAll(heads)) {
         break;
       }
@@ -112,8 +112,8 @@ public final class PrefixCache {
    *
    * @param heads names of the heads with attention for which its pages will be complete too
    */
-  public Path path(Set<String> heads) {
-    return new Path(heads, root);
+  public Cursor cursor(Set<String> heads) {
+    return new Cursor(heads, root);
   }
 
   /**
@@ -122,29 +122,29 @@ public final class PrefixCache {
    * @param length positions that are complete; what is beyond the last whole page does not count
    * @param pages those of the positions, in order
    */
-  public void add(Path path, Tokens tokens, int length, int[] pages) {
+  public void add(Cursor cursor, Tokens tokens, int length, int[] pages) {
     int whole = length / ModelRunner.PAGE;
-    if (path.pages < whole && path.last.isForgotten) {
-      path.last = root;
-      path.pages = 0;
+    if (cursor.pages < whole && cursor.last.isEvicted) {
+      cursor.last = root;
+      cursor.pages = 0;
     }
-    while (path.pages < whole) {
-      Key key = key(tokens, path.pages * ModelRunner.PAGE);
-      path.last = node(path.last, key, pages[path.pages], path.heads);
-      path.pages++;
+    while (cursor.pages < whole) {
+      Key key = key(tokens, cursor.pages * ModelRunner.PAGE);
+      cursor.last = node(cursor.last, key, pages[cursor.pages], cursor.heads);
+      cursor.pages++;
     }
   }
 
   private Node node(Node last, Key key, int page, Set<String> heads) {
-    Node node = last.next.get(key);
+    Node node = last.children.get(key);
     if (node == null) {
       node = new Node(Optional.of(last), key, page, heads);
-      last.next.put(key, node);
+      last.children.put(key, node);
       all.add(node);
-      pool.keep(page);
+      pool.markCached(page);
     } else if (!node.heads.containsAll(heads)) {
-      pool.forget(node.page);
-      pool.keep(page);
+      pool.evict(node.page);
+      pool.markCached(page);
       node.page = page;
       node.heads = heads;
     }
@@ -153,20 +153,20 @@ public final class PrefixCache {
   }
 
   /** Forgets unused pages until the pool has {@code count} free ones, or none is left to forget. */
-  public void makeRoom(int count) {
+  public void evictUntilFree(int count) {
     while (pool.free() < count) {
       Optional<Node> oldest =
           all.stream()
-              .filter(node -> node.next.isEmpty() && !pool.isUsed(node.page))
+              .filter(node -> node.children.isEmpty() && !pool.isUsed(node.page))
               .min(Comparator.comparingLong(node -> node.used));
       if (oldest.isEmpty()) {
         return;
       }
       Node node = oldest.get();
-      node.before.ifPresent(last -> last.next.remove(node.tokens));
-      node.isForgotten = true;
+      node.parent.ifPresent(last -> last.children.remove(node.tokens));
+      node.isEvicted = true;
       all.remove(node);
-      pool.forget(node.page);
+      pool.evict(node.page);
     }
   }
 }

@@ -6,12 +6,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
 import org.eellm.cost.Median;
-import org.eellm.decode.cost.DecodeCosts.Cost;
-import org.eellm.decode.cost.DecodeCosts.HeadCost;
-import org.eellm.decode.cost.DecodeCosts.Part;
-import org.eellm.decode.cost.DecodeCosts.Step;
+import org.eellm.decode.cost.DecodeCostReport.Cost;
+import org.eellm.decode.cost.DecodeCostReport.HeadCost;
+import org.eellm.decode.cost.DecodeCostReport.Part;
+import org.eellm.decode.cost.DecodeCostReport.Step;
+import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.KernelRunner;
-import org.eellm.decode.engine.PassClock;
 import org.eellm.decode.engine.StepSample;
 import org.eellm.decode.engine.StepShape;
 import org.eellm.decode.engine.StepTimer;
@@ -70,11 +70,11 @@ public final class CostRounds implements AutoCloseable {
   }
 
   /** What the rounds came to. */
-  public DecodeCosts costs() {
+  public DecodeCostReport costs() {
     double read = Median.of(reads);
     double product = Median.of(products);
     List<Step> steps = shapes.stream().map(shape -> step(shape, read, product)).toList();
-    return new DecodeCosts(
+    return new DecodeCostReport(
         runner.kernelText(),
         runner.weightBytes(),
         runner.withinCache(),
@@ -105,14 +105,14 @@ public final class CostRounds implements AutoCloseable {
   private static long keysAndValues(KernelRunner runner, StepShape shape) {
     int layers = runner.model().architecture().model().numLayers();
     return layers
-        * switch (shape.of()) {
+        * switch (shape.owner()) {
           case SEQUENCE -> runner.keyValueBytes(shape.context() + shape.rows());
           case SEQUENCES -> shape.rows() * runner.keyValueBytes(shape.context() + 1);
         };
   }
 
   private static long operations(KernelRunner runner, long weights, StepShape shape) {
-    return Math.round(2 * (weights / runner.bytesOfAWeight())) * shape.rows();
+    return Math.round(2 * (weights / runner.bytesPerWeight())) * shape.rows();
   }
 
   private Step step(StepShape shape, double read, double product) {
@@ -131,7 +131,7 @@ public final class CostRounds implements AutoCloseable {
     Cost step = cost(shape, StepSample::step, weights, keys, read, product);
     StepSample middle = StepSample.middle(samples(shape));
     return new Step(
-        shape.of(),
+        shape.owner(),
         shape.context(),
         shape.rows(),
         layer,
@@ -185,7 +185,7 @@ public final class CostRounds implements AutoCloseable {
 
   private static List<Part> parts(StepSample sample) {
     List<Part> parts = new ArrayList<>();
-    for (PassClock.Part part : PassClock.Part.values()) {
+    for (ForwardProfiler.Part part : ForwardProfiler.Part.values()) {
       double seconds = sample.parts().get(part.ordinal());
       parts.add(new Part(part.text(), 1e6 * seconds, seconds / sample.step()));
     }

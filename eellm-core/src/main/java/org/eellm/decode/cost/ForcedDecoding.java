@@ -24,7 +24,7 @@ import org.eellm.model.Head;
 /**
  * Lets a batch write texts whose tokens all leave at one head, by the same runner again and again.
  *
- * @param batch with nothing in work
+ * @param batch with no running request
  * @param seed of the prompts
  */
 public record ForcedDecoding(DecodingModel model, Batch batch, long seed) {

@@ -63,7 +63,7 @@ record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadO
   }
 
   @Override
-  public float[] listedLogits(int row) {
+  public float[] shortlistLogits(int row) {
     return listed.logits(row);
   }
 

@@ -13,19 +13,19 @@ import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.kernel.weight.WeightRows;
 
 /**
- * Rows of an embedding. Those that a file has in groups stay in them, in a packed matrix.
+ * The rows of an embedding. Those that a file has in groups stay in them, in a packed matrix.
  *
  * @param rows of this rank
  * @param first id of the first row that this rank has
  * @param count of rows
  * @param columns numbers of a row
  */
-record EmbeddingTable(Rows rows, int first, int count, int columns) {
+record EmbeddingTable(RowReader rows, int first, int count, int columns) {
   private static final int ROWS_EACH = 256; // that a thread copies at once
 
   /** Reads a row as float32. */
   @FunctionalInterface
-  interface Rows {
+  interface RowReader {
     void read(int row, float[] to);
   }
 

@@ -42,8 +42,8 @@ public interface HeadOutput {
     return ALL;
   }
 
-  /** A copy of the logits of the listed ids, in their order. */
-  default float[] listedLogits(int row) {
+  /** A copy of the logits of the shortlist, in their order. */
+  default float[] shortlistLogits(int row) {
     return logits(row);
   }
 

@@ -20,7 +20,7 @@ final class HiddenStates implements AutoCloseable {
     }
   }
 
-  int take() {
+  int allocateSlot() {
     if (freeCount == 0) {
       grow();
     }

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
-import org.eellm.decode.engine.PassClock.Part;
+import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
@@ -21,7 +21,7 @@ sealed interface KernelBranch {
   long bytes();
 
   /** Runs the branch as a member. */
-  void run(Member member, KernelPass pass);
+  void run(Member member, KernelExecutor pass);
 
   /**
    * Attention.
@@ -31,12 +31,12 @@ sealed interface KernelBranch {
    */
   record Attention(
       RowNorm norm,
-      PackedMatrix fused,
+      PackedMatrix qkv,
       Optional<float[]> bias,
       Optional<RowNorm.Rms> queryNorm,
       Optional<RowNorm.Rms> keyNorm,
       PackedMatrix output,
-      KernelPass.Residual residual,
+      KernelExecutor.Residual residual,
       ModelConfig shard,
       ModelConfig.Residual path,
       int slot)
@@ -44,11 +44,11 @@ sealed interface KernelBranch {
 
     @Override
     public long bytes() {
-      return fused.bytes() + output.bytes();
+      return qkv.bytes() + output.bytes();
     }
 
     @Override
-    public void run(Member member, KernelPass pass) {
+    public void run(Member member, KernelExecutor pass) {
       Workspace space = pass.workspace();
       multiply(member, pass);
       int heads = shard.numKeyValueHeads();
@@ -64,72 +64,72 @@ sealed interface KernelBranch {
         attend(member, pass, tile, i % heads);
       }
       member.end();
-      pass.clock().mark(member, Part.ATTENTION);
+      pass.profiler().mark(member, Part.ATTENTION);
       if (path == ModelConfig.Residual.PARALLEL) {
-        pass.keepInput(member); // the MLP reads what attention has read
+        pass.saveInput(member); // the MLP reads what attention has read
       }
-      pass.addProduct(member, output, space.mixed, residual);
-      pass.clock().mark(member, Part.OUTPUT_PRODUCTS);
+      pass.addProduct(member, output, space.attentionOutput, residual);
+      pass.profiler().mark(member, Part.OUTPUT_PRODUCTS);
     }
 
     /** Writes the keys and values of rows that do not pass. */
-    void propagate(Member member, KernelPass pass) {
+    void propagate(Member member, KernelExecutor pass) {
       multiply(member, pass);
       writeKeys(member, pass);
-      pass.clock().mark(member, Part.ATTENTION);
+      pass.profiler().mark(member, Part.ATTENTION);
     }
 
-    private void multiply(Member member, KernelPass pass) {
+    private void multiply(Member member, KernelExecutor pass) {
       Workspace space = pass.workspace();
       Activations normed = pass.normed(member, norm, 0);
-      pass.product(member, fused, normed, space.fused.address(), space.fusedWidth);
-      pass.clock().mark(member, Part.FUSED_PRODUCTS);
+      pass.product(member, qkv, normed, space.qkv.address(), space.qkvWidth);
+      pass.profiler().mark(member, Part.QKV_PRODUCTS);
     }
 
-    private void writeKeys(Member member, KernelPass pass) {
+    private void writeKeys(Member member, KernelExecutor pass) {
       int heads = shard.numKeyValueHeads();
-      member.begin(pass.spans() * heads);
+      member.begin(pass.ranges() * heads);
       for (int i = member.next(); i >= 0; i = member.next()) {
-        int span = i / heads;
-        writeKeys(member, pass, pass.start(span), pass.end(span), i % heads);
+        int range = i / heads;
+        writeKeys(member, pass, pass.start(range), pass.end(range), i % heads);
       }
       member.end();
     }
 
     /** Makes the keys and values of rows, and writes them to their pages. */
-    private void writeKeys(Member member, KernelPass pass, int from, int to, int head) {
+    private void writeKeys(Member member, KernelExecutor pass, int from, int to, int head) {
       Workspace space = pass.workspace();
-      Workspace.Own own = space.own(member.index());
+      Workspace.ThreadWorkspace own = space.own(member.index());
       PageLayout layout = pass.memory().layout();
       int width = shard.headDim();
       int keyAt = (shard.numHeads() + head) * width;
       int valueAt = keyAt + shard.numKeyValueHeads() * width;
       long first = pass.memory().head(slot, head);
       for (int row = from; row < to; row++) {
-        long fusedRow = space.fused.address() + 4L * row * space.fusedWidth;
-        take(fusedRow, keyAt, own.key, 0);
+        long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
+        take(qkvRow, keyAt, own.key, 0);
         if (keyNorm.isPresent()) {
           keyNorm.get().apply(own.key, 0);
         }
         int position = pass.position(row);
-        pass.rotation().turn(own.key, 0, position);
+        pass.rotation().rotate(own.key, 0, position);
         if (bias.isPresent()) {
-          RowArithmetic.add(bias.get(), valueAt, fusedRow + 4L * valueAt, width);
+          RowArithmetic.add(bias.get(), valueAt, qkvRow + 4L * valueAt, width);
         }
         int page = pass.pages(row)[position / PageLayout.POSITIONS];
         layout.write(
             first + page * pass.memory().pageBytes(),
             position % PageLayout.POSITIONS,
             own.key,
-            fusedRow + 4L * valueAt,
-            fusedRow + 4L * keyAt); // which has been taken
+            qkvRow + 4L * valueAt,
+            qkvRow + 4L * keyAt); // which has been taken
       }
     }
 
     /** Copies a head, with its bias. */
-    private void take(long fusedRow, int at, float[] to, int toAt) {
+    private void take(long qkvRow, int at, float[] to, int toAt) {
       int width = shard.headDim();
-      RowArithmetic.read(fusedRow + 4L * at, to, toAt, width);
+      RowArithmetic.read(qkvRow + 4L * at, to, toAt, width);
       if (bias.isPresent()) {
         float[] added = bias.get();
         for (int i = 0; i < width; i++) {
@@ -139,9 +139,9 @@ sealed interface KernelBranch {
     }
 
     /** Lets the queries of a tile's rows attend, those of one head of keys and values. */
-    private void attend(Member member, KernelPass pass, int tile, int head) {
+    private void attend(Member member, KernelExecutor pass, int tile, int head) {
       Workspace space = pass.workspace();
-      Workspace.Own own = space.own(member.index());
+      Workspace.ThreadWorkspace own = space.own(member.index());
       int width = shard.headDim();
       int group = shard.numHeads() / shard.numKeyValueHeads();
       int start = pass.tileStart(tile);
@@ -149,15 +149,15 @@ sealed interface KernelBranch {
       float scale = (float) (1 / Math.sqrt(width));
       for (int r = 0; r < rows; r++) {
         int row = start + r;
-        long fusedRow = space.fused.address() + 4L * row * space.fusedWidth;
+        long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
         for (int g = 0; g < group; g++) {
           int query = r * group + g;
           int at = query * width;
-          take(fusedRow, (head * group + g) * width, own.queries, at);
+          take(qkvRow, (head * group + g) * width, own.queries, at);
           if (queryNorm.isPresent()) {
             queryNorm.get().apply(own.queries, at);
           }
-          pass.rotation().turn(own.queries, at, pass.position(row));
+          pass.rotation().rotate(own.queries, at, pass.position(row));
           for (int i = 0; i < width; i++) {
             own.queries[at + i] *= scale;
           }
@@ -171,11 +171,12 @@ sealed interface KernelBranch {
           own.queries,
           rows * group,
           own.limits,
-          own.mixture);
+          own.tileOutput);
       for (int r = 0; r < rows; r++) {
         for (int g = 0; g < group; g++) {
           int from = (r * group + g) * width;
-          space.mixed.put(start + r, (head * group + g) * width, own.mixture, from, width);
+          space.attentionOutput.put(
+              start + r, (head * group + g) * width, own.tileOutput, from, width);
         }
       }
     }
@@ -193,10 +194,10 @@ sealed interface KernelBranch {
       Optional<float[]> gateBias,
       Optional<float[]> upBias,
       PackedMatrix down,
-      KernelPass.Residual residual,
+      KernelExecutor.Residual residual,
       Activation activation,
       ModelConfig.Residual path)
-      implements KernelBranch, KernelPass.Sink {
+      implements KernelBranch, KernelExecutor.Sink {
 
     /**
      * @param bias of gate and up, or of up alone
@@ -206,7 +207,7 @@ sealed interface KernelBranch {
         PackedMatrix up,
         Optional<float[]> bias,
         PackedMatrix down,
-        KernelPass.Residual residual,
+        KernelExecutor.Residual residual,
         ModelConfig model) {
       int ffn = down.in();
       boolean gated = model.activation() == Activation.SWIGLU;
@@ -227,13 +228,13 @@ sealed interface KernelBranch {
     }
 
     @Override
-    public void run(Member member, KernelPass pass) {
+    public void run(Member member, KernelExecutor pass) {
       int input = path == ModelConfig.Residual.PARALLEL ? 1 : 0;
       Activations normed = pass.normed(member, norm, input);
       pass.product(member, up, normed, blocksEach(), this);
-      pass.clock().mark(member, Part.MLP_PRODUCTS);
-      pass.addProduct(member, down, pass.workspace().active, residual);
-      pass.clock().mark(member, Part.DOWN_PRODUCTS);
+      pass.profiler().mark(member, Part.MLP_PRODUCTS);
+      pass.addProduct(member, down, pass.workspace().ffnActivations, residual);
+      pass.profiler().mark(member, Part.DOWN_PRODUCTS);
     }
 
     /** Blocks that go together: gate and up, or up alone. */
@@ -243,22 +244,22 @@ sealed interface KernelBranch {
 
     @Override
     public void take(
-        KernelPass pass,
-        Workspace.Own own,
+        KernelExecutor pass,
+        Workspace.ThreadWorkspace own,
         int block,
         int blocks,
         int firstRow,
         int rows,
         long rowBytes) {
-      Activations active = pass.workspace().active;
+      Activations ffnActivations = pass.workspace().ffnActivations;
       int each = blocksEach();
       for (int row = 0; row < rows; row++) {
         for (int i = 0; i < blocks; i += each) {
           long at = own.tile.address() + row * rowBytes + 4L * i * PackedMatrix.BLOCK;
           int column = (block + i) / each * PackedMatrix.BLOCK;
-          int count = Math.min(PackedMatrix.BLOCK, active.in() - column);
+          int count = Math.min(PackedMatrix.BLOCK, ffnActivations.in() - column);
           activate(at, column, count, own.block);
-          active.put(firstRow + row, column, own.block, 0, count);
+          ffnActivations.put(firstRow + row, column, own.block, 0, count);
         }
       }
     }

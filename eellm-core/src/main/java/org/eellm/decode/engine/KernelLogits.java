@@ -7,7 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.eellm.kernel.LogitArithmetic;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -49,7 +49,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     this.outputs = outputs;
     width = padded(outputs * ranks);
     chunks = Math.ceilDiv(vocabSize, CHUNK);
-    int rows = Workspace.MAX_ROWS + ProductKernel.ROWS_BEYOND;
+    int rows = Workspace.MAX_ROWS + MatmulKernel.ROWS_BEYOND;
     parts = NativeBuffer.allocate(ranks == 1 ? 0 : 4L * rows * partWidth() * (ranks + 1));
   }
 
@@ -69,7 +69,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   /** Puts the ranks' logits of rows together. */
   void join(TensorParallel parallel, int at, int rows) {
     long count = (long) rows * partWidth();
-    long all = part() + 4L * (Workspace.MAX_ROWS + ProductKernel.ROWS_BEYOND) * partWidth();
+    long all = part() + 4L * (Workspace.MAX_ROWS + MatmulKernel.ROWS_BEYOND) * partWidth();
     parallel.gather(part(), count, all);
     for (int rank = 0; rank < parallel.size(); rank++) {
       for (int row = 0; row < rows; row++) {
@@ -91,7 +91,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     if (largest.length < count) {
       int room = Math.max(count, 2 * largest.length);
       logits.close();
-      logits = NativeBuffer.allocate(4L * (room + ProductKernel.ROWS_BEYOND) * width);
+      logits = NativeBuffer.allocate(4L * (room + MatmulKernel.ROWS_BEYOND) * width);
       chunkMaxima = new float[room * chunks];
       chunkPlaces = new int[room * chunks];
       chunkSums = new float[room * chunks];

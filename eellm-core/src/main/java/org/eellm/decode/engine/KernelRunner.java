@@ -8,11 +8,11 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.kernel.PageLayout;
-import org.eellm.kernel.machine.MemoryRead;
-import org.eellm.kernel.machine.ProcessorCache;
+import org.eellm.kernel.machine.CpuCache;
+import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.product.ProductKernel;
-import org.eellm.kernel.product.ProductRate;
+import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.MatmulThroughput;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Decoder;
@@ -21,9 +21,9 @@ import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
 
 /**
- * Passes on CPUs with kernels of our own: weights packed once, buffers made once, threads in step
- * through all layers between two exits. No operation of libtorch runs in a pass; tensor-parallel
- * ranks exchange sums by its collectives.
+ * Passes on CPUs with own kernels (Vector API, oneDNN): weights packed once, buffers made once,
+ * threads in step through all layers between two exits. No operation of libtorch runs in a pass;
+ * tensor-parallel ranks exchange sums by its collectives.
  *
  * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
  * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8
@@ -39,9 +39,9 @@ public final class KernelRunner implements ModelRunner {
   private final Kernels kernels;
   private final Workspace workspace;
   private final HiddenStates states;
-  private final PageMemory memory;
-  private final KernelPass pass;
-  private final Optional<PassClock> clock;
+  private final KernelKeyValueCache memory;
+  private final KernelExecutor pass;
+  private final Optional<ForwardProfiler> profiler;
   private final float[] row;
   private final float[] position;
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
@@ -49,8 +49,8 @@ public final class KernelRunner implements ModelRunner {
   private final List<ThreadTeam.Program> draftPredictions; // the same
   private final int[] draftIds;
   private final int vocabSize;
-  private final RowBlock headRows = new RowBlock();
-  private final RowBlock askedRows = new RowBlock();
+  private final ForwardBatch headRows = new ForwardBatch();
+  private final ForwardBatch askedRows = new ForwardBatch();
 
   /**
    * Packs a model's weights.
@@ -75,13 +75,15 @@ public final class KernelRunner implements ModelRunner {
     int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
     int attentions = shape.numLayers() + model.architecture().exits().layers().size();
-    memory = new PageMemory(layout, shard.numKeyValueHeads(), pages, attentions);
-    pass = new KernelPass(team, workspace, states, memory, new Rotation(shape), parallel, hidden);
+    memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, attentions);
+    pass =
+        new KernelExecutor(
+            team, workspace, states, memory, new RotaryTable(shape), parallel, hidden);
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
-    draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
     vocabSize = vocabulary.size();
-    clock = Optional.of(pass.clock());
+    profiler = Optional.of(pass.profiler());
     row = new float[hidden];
     position = new float[hidden];
     embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
@@ -104,7 +106,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   /** The kernel that multiplies with the matrices of layers. */
-  public ProductKernel kernel() {
+  public MatmulKernel kernel() {
     return kernels.layers();
   }
 
@@ -119,8 +121,8 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public int take() {
-    return states.take();
+  public int allocateSlot() {
+    return states.allocateSlot();
   }
 
   @Override
@@ -154,15 +156,15 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public Optional<PassClock> clock() {
-    return clock;
+  public Optional<ForwardProfiler> profiler() {
+    return profiler;
   }
 
   @Override
   public OptionalDouble weightReadRate(double seconds) {
     PackedWeights weights = packed.weights();
     return OptionalDouble.of(
-        MemoryRead.bytesPerSecond(
+        MemoryBandwidth.bytesPerSecond(
             team, weights.memory().address(), weights.matrixBytes(), seconds));
   }
 
@@ -172,10 +174,9 @@ public final class KernelRunner implements ModelRunner {
    * @param seconds how long to measure
    */
   public double memoryReadRate(double seconds) {
-    try (NativeBuffer large =
-        NativeBuffer.allocate(Math.max(LEAST_READ, 4 * ProcessorCache.bytes()))) {
+    try (NativeBuffer large = NativeBuffer.allocate(Math.max(LEAST_READ, 4 * CpuCache.bytes()))) {
       MemorySegment.ofAddress(large.address()).reinterpret(large.bytes()).fill((byte) 1);
-      return MemoryRead.bytesPerSecond(team, large.address(), large.bytes(), seconds);
+      return MemoryBandwidth.bytesPerSecond(team, large.address(), large.bytes(), seconds);
     }
   }
 
@@ -188,7 +189,7 @@ public final class KernelRunner implements ModelRunner {
    * @param seconds how long to measure
    */
   public double productRate(double seconds) {
-    return ProductRate.operationsPerSecond(team, kernel(), seconds);
+    return MatmulThroughput.operationsPerSecond(team, kernel(), seconds);
   }
 
   /** Bytes of the packed weights of all branches of the trunk here. */
@@ -213,12 +214,12 @@ public final class KernelRunner implements ModelRunner {
 
   /** Whether all packed weights fit the processor's last cache. */
   public boolean withinCache() {
-    return weightBytes() <= ProcessorCache.bytes();
+    return weightBytes() <= CpuCache.bytes();
   }
 
   /** Bytes of a packed weight, on average. */
-  public double bytesOfAWeight() {
-    return packed.weights().bytesOfAWeight();
+  public double bytesPerWeight() {
+    return packed.weights().bytesPerWeight();
   }
 
   /** Bytes of the keys and values of a sequence's first positions in a layer, in whole pages. */
@@ -227,8 +228,8 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public void embed(RowBlock rows, int[] ids) {
-    pass.clock().start();
+  public void embed(ForwardBatch rows, int[] ids) {
+    pass.profiler().start();
     EmbeddingTable tokens = packed.weights().tokens().orElseThrow();
     for (int first = 0; first < rows.rows(); first += Workspace.MAX_ROWS) {
       int count = Math.min(Workspace.MAX_ROWS, rows.rows() - first);
@@ -243,10 +244,10 @@ public final class KernelRunner implements ModelRunner {
         embed(embedded.address() + 4L * i * hidden, rows, first + i);
       }
     }
-    pass.clock().mark(PassClock.Part.EMBEDDING);
+    pass.profiler().mark(ForwardProfiler.Part.EMBEDDING);
   }
 
-  private void embed(long from, RowBlock rows, int index) {
+  private void embed(long from, ForwardBatch rows, int index) {
     RowArithmetic.read(from, row, 0, hidden);
     Optional<EmbeddingTable> positions = packed.weights().positions();
     if (positions.isPresent()) {
@@ -263,7 +264,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public void run(int from, int to, RowBlock rows) {
+  public void run(int from, int to, ForwardBatch rows) {
     for (int row = 0; row < rows.rows(); ) {
       row = pass.load(rows, row);
       pass.run(packed.trunk(), from - firstBranch, to - firstBranch);
@@ -271,7 +272,7 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public void propagate(int from, int to, RowBlock rows) {
+  public void propagate(int from, int to, ForwardBatch rows) {
     for (int row = 0; row < rows.rows(); ) {
       row = pass.load(rows, row);
       pass.propagate(packed.trunk(), from - firstBranch, to - firstBranch);
@@ -279,13 +280,13 @@ public final class KernelRunner implements ModelRunner {
   }
 
   @Override
-  public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+  public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     int index = indexHere(head);
     return predict(packed.heads().get(index), predictions.get(index), rows, asked, count);
   }
 
   @Override
-  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+  public HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count) {
     int index = indexHere(exit);
     if (packed.draftHeads().isEmpty()) {
       return predict(exit, rows, asked, count);
@@ -296,8 +297,8 @@ public final class KernelRunner implements ModelRunner {
   }
 
   private HeadOutput predict(
-      KernelHead layers, ThreadTeam.Program program, RowBlock rows, int[] asked, int count) {
-    RowBlock read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
+      KernelHead layers, ThreadTeam.Program program, ForwardBatch rows, int[] asked, int count) {
+    ForwardBatch read = layers.branches().isEmpty() ? rows : throughBranches(layers, rows);
     askedRows.clear();
     for (int i = 0; i < count; i++) {
       askedRows.begin(NO_PAGES);
@@ -329,12 +330,12 @@ public final class KernelRunner implements ModelRunner {
   }
 
   /** Copies of rows that have passed a head's branches. */
-  private RowBlock throughBranches(KernelHead layers, RowBlock rows) {
+  private ForwardBatch throughBranches(KernelHead layers, ForwardBatch rows) {
     headRows.clear();
-    for (int span = 0; span < rows.spans(); span++) {
-      headRows.begin(rows.pages(span));
-      for (int row = rows.start(span); row < rows.end(span); row++) {
-        int slot = states.take();
+    for (int range = 0; range < rows.ranges(); range++) {
+      headRows.begin(rows.pages(range));
+      for (int row = rows.start(range); row < rows.end(range); row++) {
+        int slot = states.allocateSlot();
         states.copy(rows.slot(row), slot);
         headRows.add(slot, rows.position(row));
       }

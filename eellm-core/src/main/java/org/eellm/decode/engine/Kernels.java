@@ -1,7 +1,7 @@
 package org.eellm.decode.engine;
 
-import org.eellm.kernel.product.MicroKernels;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
 
@@ -11,7 +11,7 @@ import org.eellm.model.DecodingModel;
  * @param layers with those of layers
  * @param heads with the output matrices
  */
-record Kernels(ProductKernel layers, ProductKernel heads) {
+record Kernels(MatmulKernel layers, MatmulKernel heads) {
 
   static Kernels of(DecodingModel model, KernelChoice choice) {
     return new Kernels(
@@ -19,10 +19,10 @@ record Kernels(ProductKernel layers, ProductKernel heads) {
         of(PackedWeights.format(model, model.quantization().heads()), choice));
   }
 
-  private static ProductKernel of(WeightFormat format, KernelChoice choice) {
+  private static MatmulKernel of(WeightFormat format, KernelChoice choice) {
     return switch (choice) {
-      case FASTEST -> ProductKernel.fastest(format, MicroKernels.find());
-      case VECTORS -> ProductKernel.vectors(format);
+      case FASTEST -> MatmulKernel.fastest(format, OneDnnMicroKernels.find());
+      case VECTORS -> MatmulKernel.vectors(format);
     };
   }
 

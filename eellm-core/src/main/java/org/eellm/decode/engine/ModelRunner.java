@@ -23,8 +23,8 @@ public interface ModelRunner extends AutoCloseable {
   int PAGE = PageLayout.POSITIONS;
 
   /**
-   * A runner for a model, where the model is: with kernels of our own on CPUs, but for a decoder
-   * that libtorch has quantized.
+   * A runner for a model, where the model is: with own kernels (Vector API, oneDNN) on CPUs, but
+   * for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values
@@ -49,7 +49,7 @@ public interface ModelRunner extends AutoCloseable {
   int pages();
 
   /** A free slot for a row's hidden state. */
-  int take();
+  int allocateSlot();
 
   /** Gives a slot back. */
   void release(int slot);
@@ -74,7 +74,7 @@ public interface ModelRunner extends AutoCloseable {
    *
    * @param ids of the rows' tokens
    */
-  void embed(RowBlock rows, int[] ids);
+  void embed(ForwardBatch rows, int[] ids);
 
   /**
    * Takes rows through branches of the trunk, by their numbers in the whole model: attention and
@@ -83,7 +83,7 @@ public interface ModelRunner extends AutoCloseable {
    * @param from the first branch
    * @param to the branch after the last
    */
-  void run(int from, int to, RowBlock rows);
+  void run(int from, int to, ForwardBatch rows);
 
   /**
    * Writes the keys and values of rows at branches that the rows do not pass, as if their hidden
@@ -93,7 +93,7 @@ public interface ModelRunner extends AutoCloseable {
    * @param from the first branch, by its number in the whole model
    * @param to the branch after the last
    */
-  void propagate(int from, int to, RowBlock rows);
+  void propagate(int from, int to, ForwardBatch rows);
 
   /**
    * What a head here predicts. The hidden states stay as they are.
@@ -103,17 +103,17 @@ public interface ModelRunner extends AutoCloseable {
    * @param count how many of {@code asked} count
    * @return an output whose row i is {@code asked[i]}
    */
-  HeadOutput predict(Head head, RowBlock rows, int[] asked, int count);
+  HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count);
 
   /**
-   * What an exit drafts: {@link #predict} for the ids of {@link Vocabulary#drafts} alone, where
+   * What an exit drafts: {@link #predict} for the ids of {@link Vocabulary#draftIds} alone, where
    * there are such and one rank has all of the output matrix. Valid until the exit is asked for
    * drafts again.
    */
-  HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count);
+  HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 
   /** Where the time of its passes goes; absent where libtorch computes. */
-  default Optional<PassClock> clock() {
+  default Optional<ForwardProfiler> profiler() {
     return Optional.empty();
   }
 

@@ -8,7 +8,7 @@ import java.util.Optional;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -48,13 +48,13 @@ record PackedModel(
         model.headsHere().stream().map(head -> assembly.head(head, vocabulary.size())).toList();
     List<KernelHead> draftHeads = new ArrayList<>();
     List<NativeBuffer> draftMemory = new ArrayList<>();
-    if (model.parallel().size() == 1 && !vocabulary.drafts().isEmpty()) {
+    if (model.parallel().size() == 1 && !vocabulary.draftIds().isEmpty()) {
       Map<Long, PackedMatrix> chosen = new HashMap<>(); // heads may share a matrix
       for (KernelHead head : heads) {
         PackedMatrix rows =
             chosen.computeIfAbsent(
                 head.output().address(), _ -> drafts(head.output(), vocabulary, draftMemory));
-        int count = vocabulary.drafts().size();
+        int count = vocabulary.draftIds().size();
         KernelLogits logits = new KernelLogits(head.logits().head(), count, rows.out(), 1);
         draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, logits));
       }
@@ -66,7 +66,7 @@ record PackedModel(
   /** A head's outputs for the ids that exits draft from, in memory of their own. */
   private static PackedMatrix drafts(
       PackedMatrix output, Vocabulary vocabulary, List<NativeBuffer> memory) {
-    int[] ids = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    int[] ids = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
     NativeBuffer own =
         NativeBuffer.allocate(PackedMatrix.bytes(output.format(), ids.length, output.in()));
     memory.add(own);
@@ -106,7 +106,7 @@ record PackedModel(
           headNorm(name + "q_norm.weight"),
           headNorm(name + "k_norm.weight"),
           weights.matrix(name + "o_proj.weight"),
-          new KernelPass.Residual(weights.optionalVector(name + "o_proj.bias")),
+          new KernelExecutor.Residual(weights.optionalVector(name + "o_proj.bias")),
           shard(),
           shape().residual(),
           slot);
@@ -126,7 +126,7 @@ record PackedModel(
           weights.matrix(first + "weight"),
           weights.optionalVector(first + "bias"),
           weights.matrix(name + ".down_proj.weight"),
-          new KernelPass.Residual(weights.optionalVector(name + ".down_proj.bias")),
+          new KernelExecutor.Residual(weights.optionalVector(name + ".down_proj.bias")),
           shape());
     }
 
@@ -141,7 +141,7 @@ record PackedModel(
 
     KernelHead head(Head head, int vocabSize) {
       ExitLayout exits = model.architecture().exits();
-      boolean own = head.isExit() && !model.lens();
+      boolean own = head.isExit() && !model.logitLens();
       String name = "exits." + head.layer();
       List<KernelBranch> branches = new ArrayList<>();
       if (own && exits.mlp()) {

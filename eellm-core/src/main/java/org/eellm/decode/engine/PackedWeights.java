@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -54,7 +54,7 @@ record PackedWeights(
     Map<String, WeightRows> tables = new LinkedHashMap<>();
     Map<String, float[]> vectors = new LinkedHashMap<>();
     String output = outputMatrix(model);
-    boolean embeds = model.slices().stream().anyMatch(Slice::embeds);
+    boolean hasEmbedding = model.slices().stream().anyMatch(Slice::hasEmbedding);
     boolean shares = model.headsHere().stream().anyMatch(head -> sharesOutput(head, model));
     long bytes = 0;
     for (List<ParameterSpec> group : model.parameterGroups()) {
@@ -67,13 +67,13 @@ record PackedWeights(
       boolean table = name.equals(TOKENS) || name.equals(POSITIONS);
       boolean multiplied = !table || (name.equals(output) && shares);
       WeightFormat format = name.equals(TOKENS) || name.endsWith(OUTPUT) ? heads : layers;
-      if (table && embeds && !(multiplied && EmbeddingTable.isIn(format, rows.getFirst()))) {
+      if (table && hasEmbedding && !(multiplied && EmbeddingTable.isIn(format, rows.getFirst()))) {
         tables.put(name, rows.getFirst());
       }
       if (multiplied) {
         PackedRows packed =
             name.endsWith(GATE)
-                ? PackedRows.inTurns(format, rows)
+                ? PackedRows.interleaved(format, rows)
                 : PackedRows.stacked(format, rows);
         matrices.add(new Item(name, packed, bytes));
         bytes += packed.bytes();
@@ -97,7 +97,7 @@ record PackedWeights(
       at += EmbeddingTable.bytes(table.getValue(), plain);
     }
     Optional<PackedMatrix> shared =
-        embeds ? Optional.ofNullable(packed.get(TOKENS)) : Optional.empty();
+        hasEmbedding ? Optional.ofNullable(packed.get(TOKENS)) : Optional.empty();
     return new PackedWeights(
         memory,
         matrixBytes,
@@ -131,7 +131,7 @@ record PackedWeights(
   }
 
   private static boolean sharesOutput(Head head, DecodingModel model) {
-    return !head.isExit() || model.lens() || model.architecture().exits().tieOutput();
+    return !head.isExit() || model.logitLens() || model.architecture().exits().tieOutput();
   }
 
   private static float[] joined(List<WeightRows> rows) {
@@ -146,7 +146,7 @@ record PackedWeights(
   }
 
   /** Bytes of a weight, on average. */
-  double bytesOfAWeight() {
+  double bytesPerWeight() {
     long count =
         matrices.values().stream().mapToLong(matrix -> (long) matrix.out() * matrix.in()).sum();
     return (double) matrixBytes / count;

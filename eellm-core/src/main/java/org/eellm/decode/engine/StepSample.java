@@ -12,8 +12,8 @@ import java.util.function.ToDoubleFunction;
  * @param layer one layer, on average over all
  * @param heads each head for all rows, shallowest first, the final one last
  * @param drafts each exit for all rows, of the ids that exits draft from, shallowest first
- * @param parts of the full model's step, by {@link PassClock.Part}; empty where the runner tells
- *     none
+ * @param parts of the full model's step, by {@link ForwardProfiler.Part}; empty where the runner
+ *     tells none
  */
 public record StepSample(
     double step,

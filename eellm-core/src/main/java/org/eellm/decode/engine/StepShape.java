@@ -6,10 +6,10 @@ import java.util.Locale;
  * What a step takes through a model.
  *
  * @param rows of the block
- * @param of whose rows these are
+ * @param owner whose rows these are
  * @param context positions before the first row, of each sequence
  */
-public record StepShape(int rows, Owner of, int context) {
+public record StepShape(int rows, Owner owner, int context) {
 
   /** Whose rows a block has. */
   public enum Owner {

@@ -30,7 +30,7 @@ public final class StepTimer implements AutoCloseable {
   private final int[] slots;
   private final int[] ids;
   private final int[] asked;
-  private final RowBlock block = new RowBlock();
+  private final ForwardBatch block = new ForwardBatch();
   private long last;
 
   /** Where the time of some steps went, in nanoseconds. */
@@ -41,11 +41,11 @@ public final class StepTimer implements AutoCloseable {
     long layers;
     final long[] heads = new long[StepTimer.this.heads.size()];
     final long[] drafts = new long[heads.length - 1]; // by exit
-    final long[] parts = new long[PassClock.Part.values().length];
+    final long[] parts = new long[ForwardProfiler.Part.values().length];
 
     StepSample sample() {
       List<Double> byPart = new ArrayList<>();
-      if (runner.clock().isPresent()) {
+      if (runner.profiler().isPresent()) {
         for (long part : parts) {
           byPart.add(seconds(part));
         }
@@ -91,7 +91,7 @@ public final class StepTimer implements AutoCloseable {
     slots = new int[most];
     asked = new int[most];
     for (int i = 0; i < most; i++) {
-      slots[i] = runner.take();
+      slots[i] = runner.allocateSlot();
       asked[i] = i;
     }
     ids = new Random(SEED).ints(most, 0, model.architecture().model().vocabSize()).toArray();
@@ -105,7 +105,7 @@ public final class StepTimer implements AutoCloseable {
 
   private static int sequences(List<StepShape> shapes) {
     return shapes.stream()
-        .mapToInt(shape -> shape.of() == StepShape.Owner.SEQUENCES ? shape.rows() : 1)
+        .mapToInt(shape -> shape.owner() == StepShape.Owner.SEQUENCES ? shape.rows() : 1)
         .max()
         .orElseThrow();
   }
@@ -132,7 +132,7 @@ public final class StepTimer implements AutoCloseable {
 
   private void load(StepShape shape) {
     block.clear();
-    switch (shape.of()) {
+    switch (shape.owner()) {
       case SEQUENCE -> {
         block.begin(pages[0]);
         for (int row = 0; row < shape.rows(); row++) {
@@ -170,7 +170,7 @@ public final class StepTimer implements AutoCloseable {
   }
 
   private void step(StepShape shape, Sums sums) {
-    runner.clock().ifPresent(PassClock::reset);
+    runner.profiler().ifPresent(ForwardProfiler::reset);
     long start = System.nanoTime();
     last = start;
     load(shape);
@@ -181,10 +181,10 @@ public final class StepTimer implements AutoCloseable {
     runner.predict(heads.getLast(), block, asked, block.rows());
     sums.heads[heads.size() - 1] += lap();
     sums.step += last - start;
-    if (runner.clock().isPresent()) {
-      PassClock clock = runner.clock().get();
-      for (PassClock.Part part : PassClock.Part.values()) {
-        sums.parts[part.ordinal()] += clock.nanos(part);
+    if (runner.profiler().isPresent()) {
+      ForwardProfiler profiler = runner.profiler().get();
+      for (ForwardProfiler.Part part : ForwardProfiler.Part.values()) {
+        sums.parts[part.ordinal()] += profiler.nanos(part);
       }
     }
   }

@@ -12,7 +12,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
-import org.eellm.model.KeyValues;
+import org.eellm.model.KeyValueCache;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
@@ -24,7 +24,7 @@ import org.eellm.tensor.Torch;
  * <p>Shapes: n rows of a sequence, L positions up to the last of them, H query heads, K key/value
  * heads, G = H / K, D head dimension. Lives in the scope it is made in.
  */
-final class TorchAttention implements KeyValues {
+final class TorchAttention implements KeyValueCache {
 
   /**
    * A sequence's rows.
@@ -34,10 +34,11 @@ final class TorchAttention implements KeyValues {
    * @param all where all positions up to the last of them lie
    * @param mask minus infinity where a row would look ahead, else 0, [G n, L]; absent for one row
    */
-  private record Span(int count, List<PageRun> here, List<PageRun> all, Optional<Tensor> mask) {}
+  private record TokenRange(
+      int count, List<PageRun> here, List<PageRun> all, Optional<Tensor> mask) {}
 
-  private final TorchCache cache;
-  private final List<Span> spans = new ArrayList<>();
+  private final TorchKeyValueCache cache;
+  private final List<TokenRange> ranges = new ArrayList<>();
   private final TensorOptional noMask = new TensorOptional();
   private final DoubleOptional scaledAlready = new DoubleOptional(1.0);
 
@@ -45,19 +46,19 @@ final class TorchAttention implements KeyValues {
    * @param from the first row of the block that takes part
    * @param to the row after the last
    */
-  TorchAttention(TorchCache cache, RowBlock rows, int from, int to, Decoder model) {
+  TorchAttention(TorchKeyValueCache cache, ForwardBatch rows, int from, int to, Decoder model) {
     this.cache = cache;
     ModelConfig shape = model.architecture().model();
     int group = shape.numHeads() / shape.numKeyValueHeads();
     TensorOptions options = Torch.options(cache.format(), model.device());
-    for (int i = 0; i < rows.spans(); i++) {
+    for (int i = 0; i < rows.ranges(); i++) {
       int start = Math.max(from, rows.start(i));
       int count = Math.min(to, rows.end(i)) - start;
       if (count > 0) {
         int first = rows.position(start);
         int length = first + count;
-        spans.add(
-            new Span(
+        ranges.add(
+            new TokenRange(
                 count,
                 PageRun.of(rows.pages(i), first, length),
                 PageRun.of(rows.pages(i), 0, length),
@@ -78,17 +79,17 @@ final class TorchAttention implements KeyValues {
   @Override
   public Tensor attend(int slot, Tensor query, Tensor keyValue) {
     Tensor memory = cache.memory(slot, keyValue);
-    if (spans.size() == 1) {
-      return attend(memory, spans.getFirst(), query, keyValue);
+    if (ranges.size() == 1) {
+      return attend(memory, ranges.getFirst(), query, keyValue);
     }
     Tensor out =
         Tensors.empty(
             query.scalar_type(), query.device(), query.size(0), query.size(1) * query.size(2));
     int row = 0;
-    for (Span span : spans) {
-      int n = span.count();
+    for (TokenRange range : ranges) {
+      int n = range.count();
       out.narrow(0, row, n)
-          .copy_(attend(memory, span, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
+          .copy_(attend(memory, range, query.narrow(0, row, n), keyValue.narrow(0, row, n)));
       row += n;
     }
     return out;
@@ -98,23 +99,23 @@ final class TorchAttention implements KeyValues {
   public void store(int slot, Tensor keyValue) {
     Tensor memory = cache.memory(slot, keyValue);
     int row = 0;
-    for (Span span : spans) {
-      write(memory, span, keyValue.narrow(0, row, span.count()));
-      row += span.count();
+    for (TokenRange range : ranges) {
+      write(memory, range, keyValue.narrow(0, row, range.count()));
+      row += range.count();
     }
   }
 
   /** One sequence's, [n, H D]. */
-  private Tensor attend(Tensor memory, Span span, Tensor rows, Tensor keyValue) {
-    write(memory, span, keyValue);
+  private Tensor attend(Tensor memory, TokenRange range, Tensor rows, Tensor keyValue) {
+    write(memory, range, keyValue);
     Tensor query = rows.to(cache.format());
-    long n = span.count();
+    long n = range.count();
     long heads = query.size(1);
     long d = query.size(2);
     long groups = keyValue.size(1) / 2;
     long group = heads / groups;
     if (n == 1) {
-      return attention(memory, span, query.view(1, groups, group, d))
+      return attention(memory, range, query.view(1, groups, group, d))
           .view(1, heads * d)
           .to(rows.scalar_type());
     }
@@ -123,20 +124,20 @@ final class TorchAttention implements KeyValues {
             .view(n, groups, group, d)
             .permute(1, 2, 0, 3)
             .reshape(1, groups, group * n, d); // [1, K, G n, D]
-    return attention(memory, span, stacked)
+    return attention(memory, range, stacked)
         .view(groups, group, n, d)
         .permute(2, 0, 1, 3)
         .reshape(n, heads * d)
         .to(rows.scalar_type());
   }
 
-  private static void write(Tensor memory, Span span, Tensor keyValue) {
+  private static void write(Tensor memory, TokenRange range, Tensor keyValue) {
     Tensor byHead = keyValue.transpose(0, 1); // [2 K, n, D]
     int from = 0;
-    for (PageRun run : span.here()) {
+    for (PageRun run : range.here()) {
       memory
           .narrow(1, run.row(), run.count())
-          .copy_(span.here().size() == 1 ? byHead : byHead.narrow(1, from, run.count()));
+          .copy_(range.here().size() == 1 ? byHead : byHead.narrow(1, from, run.count()));
       from += run.count();
     }
   }
@@ -145,16 +146,16 @@ final class TorchAttention implements KeyValues {
    * @param query scaled, [1, K, q, D]
    * @return [1, K, q, D]
    */
-  private Tensor attention(Tensor memory, Span span, Tensor query) {
-    if (span.all().size() > 1) {
-      return attentionOverRuns(memory, span, query);
+  private Tensor attention(Tensor memory, TokenRange range, Tensor query) {
+    if (range.all().size() > 1) {
+      return attentionOverRuns(memory, range, query);
     }
-    PageRun all = span.all().getFirst();
+    PageRun all = range.all().getFirst();
     return torch.scaled_dot_product_attention(
         query,
         keys(memory, all),
         values(memory, all),
-        span.mask().map(TensorOptional::new).orElse(noMask),
+        range.mask().map(TensorOptional::new).orElse(noMask),
         0.0,
         false,
         scaledAlready,
@@ -162,16 +163,16 @@ final class TorchAttention implements KeyValues {
   }
 
   /** The same where memory has gaps: scores run by run, one softmax, sums run by run. */
-  private static Tensor attentionOverRuns(Tensor memory, Span span, Tensor query) {
+  private static Tensor attentionOverRuns(Tensor memory, TokenRange range, Tensor query) {
     TensorVector scores = new TensorVector();
-    for (PageRun run : span.all()) {
+    for (PageRun run : range.all()) {
       scores.push_back(torch.matmul(query, keys(memory, run).transpose(2, 3)));
     }
     Tensor all = torch.cat(scores, 3); // [1, K, q, L]
-    span.mask().ifPresent(all::add_);
+    range.mask().ifPresent(all::add_);
     Tensor probabilities = torch.softmax(all, 3);
     Tensor output = torch.zeros_like(query);
-    for (PageRun run : span.all()) {
+    for (PageRun run : range.all()) {
       output.add_(
           torch.matmul(probabilities.narrow(3, run.position(), run.count()), values(memory, run)));
     }

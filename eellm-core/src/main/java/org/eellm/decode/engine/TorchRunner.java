@@ -12,12 +12,12 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.model.AttentionBranch;
 import org.eellm.model.Branch;
+import org.eellm.model.DecodeContext;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.model.HeadLayers;
-import org.eellm.model.Rows;
-import org.eellm.tensor.Carried;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.OwnedTensor;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -37,9 +37,9 @@ public final class TorchRunner implements ModelRunner {
   private final int first; // trunk branches below those here
   private final int hiddenSize;
   private final int width; // of a slot: between parallel branches the stream is twice as wide
-  private final TorchCache cache;
-  private final Kept[] outputs; // logits, by head
-  private Kept kept = new Kept(); // the hidden states
+  private final TorchKeyValueCache cache;
+  private final RetainedTensors[] outputs; // logits, by head
+  private RetainedTensors retained = new RetainedTensors(); // the hidden states
   private Tensor hidden; // [slots, width]
   private int[] free = new int[FIRST_SLOTS];
   private int freeCount;
@@ -52,19 +52,19 @@ public final class TorchRunner implements ModelRunner {
   public TorchRunner(Decoder model, Vocabulary vocabulary, int pages) {
     this.model = model;
     vocabSize = vocabulary.size();
-    draftIds = vocabulary.drafts().stream().mapToInt(Integer::intValue).toArray();
+    draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
     first = model.stages().getFirst().firstPosition();
     ModelConfig shape = model.architecture().model();
     hiddenSize = shape.hiddenSize();
     width = shape.residual() == Residual.PARALLEL ? 2 * hiddenSize : hiddenSize;
-    outputs = new Kept[model.allHeads().size()];
-    Arrays.setAll(outputs, _ -> new Kept());
+    outputs = new RetainedTensors[model.allHeads().size()];
+    Arrays.setAll(outputs, _ -> new RetainedTensors());
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
       // libtorch's attention in bfloat16 is slow on a CPU.
       ScalarType format = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
-      cache = new TorchCache(pages, format);
-      hidden = kept.keep(emptySlots(FIRST_SLOTS));
+      cache = new TorchKeyValueCache(pages, format);
+      hidden = retained.retain(emptySlots(FIRST_SLOTS));
     }
   }
 
@@ -83,7 +83,7 @@ public final class TorchRunner implements ModelRunner {
   }
 
   @Override
-  public int take() {
+  public int allocateSlot() {
     if (freeCount > 0) {
       freeCount--;
       return free[freeCount];
@@ -99,10 +99,10 @@ public final class TorchRunner implements ModelRunner {
         InferenceMode _ = new InferenceMode()) {
       Tensor larger = emptySlots(2L * taken);
       larger.narrow(0, 0, taken).copy_(hidden);
-      Kept next = new Kept();
-      hidden = next.keep(larger);
-      kept.close();
-      kept = next;
+      RetainedTensors next = new RetainedTensors();
+      hidden = next.retain(larger);
+      retained.close();
+      retained = next;
     }
   }
 
@@ -162,7 +162,7 @@ public final class TorchRunner implements ModelRunner {
   }
 
   @Override
-  public void embed(RowBlock rows, int[] ids) {
+  public void embed(ForwardBatch rows, int[] ids) {
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
       int count = rows.rows();
@@ -174,7 +174,7 @@ public final class TorchRunner implements ModelRunner {
   }
 
   @Override
-  public void run(int from, int to, RowBlock rows) {
+  public void run(int from, int to, ForwardBatch rows) {
     List<Branch> branches = model.trunk().subList(from - first, to - first);
     if (branches.isEmpty()) {
       return;
@@ -191,13 +191,13 @@ public final class TorchRunner implements ModelRunner {
   }
 
   @Override
-  public void propagate(int from, int to, RowBlock rows) {
+  public void propagate(int from, int to, ForwardBatch rows) {
     try (InferenceMode _ = new InferenceMode()) {
       for (int row = 0; row < rows.rows(); row += MAX_ROWS) {
         int end = Math.min(rows.rows(), row + MAX_ROWS);
         try (Scope _ = Scope.open()) {
           Tensor x = stream(slots(rows, row, end), from).narrow(1, 0, hiddenSize);
-          Rows places = model.rows(positions(rows, row, end));
+          DecodeContext places = model.decodeContext(positions(rows, row, end));
           TorchAttention attention = new TorchAttention(cache, rows, row, end, model);
           for (Branch branch : model.trunk().subList(from - first, to - first)) {
             if (branch instanceof AttentionBranch past) {
@@ -210,12 +210,12 @@ public final class TorchRunner implements ModelRunner {
   }
 
   @Override
-  public HeadOutput predict(Head head, RowBlock rows, int[] asked, int count) {
+  public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     return new TorchLogits(head, logits(head, rows, asked, count, Optional.empty()));
   }
 
   @Override
-  public HeadOutput draft(Head exit, RowBlock rows, int[] asked, int count) {
+  public HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count) {
     if (draftIds.length == 0) {
       return predict(exit, rows, asked, count);
     }
@@ -224,9 +224,9 @@ public final class TorchRunner implements ModelRunner {
   }
 
   /** Logits of all ids, or of some; they live until the head is asked again. */
-  private Tensor logits(Head head, RowBlock rows, int[] asked, int count, Optional<int[]> ids) {
+  private Tensor logits(Head head, ForwardBatch rows, int[] asked, int count, Optional<int[]> ids) {
     HeadLayers layers = layers(head);
-    Kept output = outputs[head.index()];
+    RetainedTensors output = outputs[head.index()];
     output.close();
     try (Scope _ = Scope.open();
         InferenceMode _ = new InferenceMode()) {
@@ -235,7 +235,7 @@ public final class TorchRunner implements ModelRunner {
               ? stream(askedSlots(rows, asked, count), head.tap())
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
       Tensor logits = layers.logits(x).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return output.keep(
+      return output.retain(
           ids.map(some -> logits.index_select(1, Tensors.ofInts(some, model.device(), some.length)))
               .orElse(logits));
     }
@@ -251,30 +251,31 @@ public final class TorchRunner implements ModelRunner {
   }
 
   /** All rows behind a head's branches, [n, hidden]. */
-  private Tensor afterBranches(HeadLayers layers, RowBlock rows) {
+  private Tensor afterBranches(HeadLayers layers, ForwardBatch rows) {
     List<Tensor> parts = new ArrayList<>();
     for (int row = 0; row < rows.rows(); row += MAX_ROWS) {
       int end = Math.min(rows.rows(), row + MAX_ROWS);
       try (Scope scope = Scope.open()) {
         Tensor x = stream(slots(rows, row, end), layers.tap());
-        parts.add(scope.pass(through(layers.branches(), x, rows, row, end)));
+        parts.add(scope.moveToOuter(through(layers.branches(), x, rows, row, end)));
       }
     }
     return Tensors.stack(parts);
   }
 
   /** Rows behind branches; of the scope that is open. */
-  private Tensor through(List<Branch> branches, Tensor stream, RowBlock rows, int from, int to) {
+  private Tensor through(
+      List<Branch> branches, Tensor stream, ForwardBatch rows, int from, int to) {
     try (Scope scope = Scope.open();
-        Carried x = new Carried(stream)) {
-      Rows places = model.rows(positions(rows, from, to));
+        OwnedTensor x = new OwnedTensor(stream)) {
+      DecodeContext places = model.decodeContext(positions(rows, from, to));
       TorchAttention attention = new TorchAttention(cache, rows, from, to, model);
       for (Branch branch : branches) {
         try (Scope _ = Scope.open()) {
           x.set(branch.path().add(x.get(), branch.generate(x.get(), places, attention)));
         }
       }
-      return scope.pass(x.get());
+      return scope.moveToOuter(x.get());
     }
   }
 
@@ -288,13 +289,13 @@ public final class TorchRunner implements ModelRunner {
     hidden.narrow(1, 0, x.size(1)).index_copy_(0, slots, x);
   }
 
-  private Tensor slots(RowBlock rows, int from, int to) {
+  private Tensor slots(ForwardBatch rows, int from, int to) {
     long[] slots = new long[to - from];
     Arrays.setAll(slots, i -> rows.slot(from + i));
     return onDevice(slots);
   }
 
-  private Tensor askedSlots(RowBlock rows, int[] asked, int count) {
+  private Tensor askedSlots(ForwardBatch rows, int[] asked, int count) {
     long[] slots = new long[count];
     Arrays.setAll(slots, i -> rows.slot(asked[i]));
     return onDevice(slots);
@@ -306,7 +307,7 @@ public final class TorchRunner implements ModelRunner {
     return onDevice(indices);
   }
 
-  private Tensor positions(RowBlock rows, int from, int to) {
+  private Tensor positions(ForwardBatch rows, int from, int to) {
     long[] positions = new long[to - from];
     Arrays.setAll(positions, i -> rows.position(from + i));
     return onDevice(positions);
@@ -327,9 +328,9 @@ public final class TorchRunner implements ModelRunner {
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
     cache.close();
-    for (Kept output : outputs) {
+    for (RetainedTensors output : outputs) {
       output.close();
     }
   }

@@ -8,18 +8,18 @@ import org.eellm.config.SettingException;
  *
  * @param size ids that may be predicted: those below. A model's vocabulary is often padded beyond
  *     its tokenizer's
- * @param drafts ids that exits draft from, ascending; all if empty. A short list of frequent ids
- *     makes a draft cheap, and changes no text, since the full model judges every draft (FR-Spec,
+ * @param draftIds ids that exits draft from, ascending; all if empty. A short list of frequent ids
+ *     makes a draft cheap, and changes no text, since the full model verifies every draft (FR-Spec,
  *     arXiv 2502.14856)
  */
-public record Vocabulary(int size, List<Integer> drafts) {
+public record Vocabulary(int size, List<Integer> draftIds) {
   public Vocabulary {
     if (size < 1) {
       throw new SettingException("vocab-size", size + " is below 1; use 1 or more");
     }
-    drafts = List.copyOf(drafts);
+    draftIds = List.copyOf(draftIds);
     int before = -1;
-    for (int id : drafts) {
+    for (int id : draftIds) {
       if (id <= before || id >= size) {
         throw new SettingException(
             "draft-vocabulary",

@@ -6,7 +6,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.ProductKernel;
+import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -24,20 +24,20 @@ final class Workspace implements AutoCloseable {
   /** Blocks of outputs that a member computes at once, at most. */
   static final int ITEM_BLOCKS = 8;
 
-  private static final int TILE_ROWS = 64 + ProductKernel.ROWS_BEYOND;
+  private static final int TILE_ROWS = 64 + MatmulKernel.ROWS_BEYOND;
 
   final Activations normed; // [rows, hidden]
   final Activations headNormed; // the same for heads, whose matrices may have another format
-  final Activations mixed; // [rows, H D]
-  final Activations active; // [rows, ffn]
-  final NativeBuffer fused; // queries, keys, values: [rows, fusedWidth]
-  final int fusedWidth;
+  final Activations attentionOutput; // [rows, H D]
+  final Activations ffnActivations; // [rows, ffn]
+  final NativeBuffer qkv; // queries, keys, values: [rows, qkvWidth]
+  final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
   final int partialWidth;
-  private final List<Own> own = new ArrayList<>();
+  private final List<ThreadWorkspace> own = new ArrayList<>();
 
   /** What a member has for itself. */
-  static final class Own implements AutoCloseable {
+  static final class ThreadWorkspace implements AutoCloseable {
     final Activations normed; // [OWN_ROWS, hidden]
     final Activations headNormed; // the same for heads
     final float[] row;
@@ -45,18 +45,18 @@ final class Workspace implements AutoCloseable {
     final NativeBuffer tile = // outputs of an item, before they are added to the stream
         NativeBuffer.allocate(4L * TILE_ROWS * ITEM_BLOCKS * PackedMatrix.BLOCK);
     final float[] queries; // [ATTENTION_ROWS G, D]
-    final float[] mixture; // of the same shape
+    final float[] tileOutput; // of the same shape
     final float[] key; // [D]
     final int[] limits; // of the queries
     final PagedAttention attention;
 
-    private Own(Kernels kernels, ModelConfig shard, PageLayout layout) {
+    private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
       int queryRows = ATTENTION_ROWS * (shard.numHeads() / shard.numKeyValueHeads());
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
       row = new float[shard.hiddenSize()];
       queries = new float[queryRows * shard.headDim()];
-      mixture = new float[queries.length];
+      tileOutput = new float[queries.length];
       key = new float[shard.headDim()];
       limits = new int[queryRows];
       attention = new PagedAttention(layout);
@@ -75,19 +75,19 @@ final class Workspace implements AutoCloseable {
    * @param shard the model's shape with this rank's part of heads and MLP
    */
   Workspace(int members, Kernels kernels, ModelConfig shard, PageLayout layout) {
-    int rows = MAX_ROWS + ProductKernel.ROWS_BEYOND;
+    int rows = MAX_ROWS + MatmulKernel.ROWS_BEYOND;
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
-    ProductKernel kernel = kernels.layers();
+    MatmulKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());
     headNormed = kernels.heads().allocate(MAX_ROWS, shard.hiddenSize());
-    mixed = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
-    active = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
-    fusedWidth = padded(heads * shard.headDim());
-    fused = NativeBuffer.allocate(4L * rows * fusedWidth);
+    attentionOutput = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
+    ffnActivations = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
+    qkvWidth = padded(heads * shard.headDim());
+    qkv = NativeBuffer.allocate(4L * rows * qkvWidth);
     partialWidth = padded(shard.hiddenSize());
     partial = NativeBuffer.allocate(4L * rows * partialWidth);
     for (int i = 0; i < members; i++) {
-      own.add(new Own(kernels, shard, layout));
+      own.add(new ThreadWorkspace(kernels, shard, layout));
     }
   }
 
@@ -95,7 +95,7 @@ final class Workspace implements AutoCloseable {
     return Math.ceilDiv(width, PackedMatrix.BLOCK) * PackedMatrix.BLOCK;
   }
 
-  Own own(int member) {
+  ThreadWorkspace own(int member) {
     return own.get(member);
   }
 
@@ -103,10 +103,10 @@ final class Workspace implements AutoCloseable {
   public void close() {
     normed.close();
     headNormed.close();
-    mixed.close();
-    active.close();
-    fused.close();
+    attentionOutput.close();
+    ffnActivations.close();
+    qkv.close();
     partial.close();
-    own.forEach(Own::close);
+    own.forEach(ThreadWorkspace::close);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Passes of blocks of rows through a model's layers and heads: with kernels of ours on CPUs, with
+ * Passes of blocks of rows through a model's layers and heads: with own kernels on CPUs, with
  * libtorch elsewhere. Knows rows, pages and logits; no requests, no policies.
  */
 @NullMarked

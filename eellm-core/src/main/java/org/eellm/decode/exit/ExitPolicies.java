@@ -50,7 +50,7 @@ public final class ExitPolicies {
   private static List<Head> within(List<Head> all, Threshold threshold, DoublePredicate canBeMet) {
     List<Head> some = new ArrayList<>();
     for (Head head : all.subList(0, all.size() - 1)) {
-      OptionalDouble always = threshold.always(head.layer());
+      OptionalDouble always = threshold.constantAt(head.layer());
       if (always.isEmpty() || canBeMet.test(always.getAsDouble())) {
         some.add(head);
       }

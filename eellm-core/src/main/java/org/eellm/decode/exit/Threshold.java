@@ -22,7 +22,7 @@ public interface Threshold {
    *
    * @param layer of the exit, from 1
    */
-  default OptionalDouble always(int layer) {
+  default OptionalDouble constantAt(int layer) {
     return OptionalDouble.empty();
   }
 
@@ -59,7 +59,7 @@ public interface Threshold {
       }
 
       @Override
-      public OptionalDouble always(int layer) {
+      public OptionalDouble constantAt(int layer) {
         return OptionalDouble.of(byLayer.applyAsDouble(layer));
       }
     };

@@ -14,8 +14,8 @@ import org.eellm.model.Head;
 public sealed interface Decoding {
 
   /**
-   * A token leaves at the first exit that is sure enough; its hidden state waits there, and goes
-   * through the layers above in front of the next token that needs them, so that all keys and
+   * A token leaves at the first exit that is confident enough; its hidden state waits there, and
+   * goes through the layers above in front of the next token that needs them, so that all keys and
    * values are exact (EE-LLM, arXiv 2312.04916, section 4).
    */
   record EarlyExit(ExitPolicy policy) implements Decoding {
@@ -52,7 +52,7 @@ public sealed interface Decoding {
 
   /**
    * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
-   * and the full model's head judges all of them at once (self-speculative decoding). The text is
+   * and the full model's head verifies all of them at once (self-speculative decoding). The text is
    * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
    * RandomSampler}.
    *
@@ -74,7 +74,7 @@ public sealed interface Decoding {
 
   /**
    * The same with who drafts and the length of each draft chosen while the text is written, from
-   * what steps cost and how often drafts were confirmed; the full model alone where nothing gains.
+   * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
    * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
    */
   record AdaptiveDrafts(DraftSource source) implements Decoding {
@@ -85,13 +85,13 @@ public sealed interface Decoding {
   }
 
   /**
-   * Nothing is generated: the tokens handed out are those of a text that is there already, each
-   * with what a head says of it; all heads go through the same layers once.
+   * Nothing is generated: the tokens emitted are those of a text that is there already, each with
+   * what a head says of it; all heads go through the same layers once.
    *
    * @param heads their names: {@code final}, or {@code exit_6}
    * @param from position, from 1, of the first token to hear of
    * @param last the text's last token; those before it are the prompt
-   * @param listener hears what heads say before the token is handed out
+   * @param listener hears what heads say before the token is emitted
    */
   record Score(List<String> heads, int from, int last, ScoreListener listener) implements Decoding {
     public Score {

@@ -38,7 +38,7 @@ import org.eellm.decode.speculate.DraftSource;
  * @param draftSource {@link DraftSource#BOTH} if absent; only where exit and length are chosen
  * @param draftExit layer of the exit that drafts; the shallowest if absent beside one of the other
  *     two. Without all three, exit and length are chosen as the text is written
- * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MOST}
+ * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MAX_TOKENS}
  * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
  */
 public record DecodingSettings(
@@ -259,18 +259,18 @@ public record DecodingSettings(
     private Threshold threshold(PolicyName chosen, List<Integer> used) {
       return switch (threshold.orElse(new ThresholdSetting.Same(chosen.defaultThreshold()))) {
         case ThresholdSetting.Same(double value) -> {
-          requireSense(value);
+          requireValidThreshold(value);
           yield Threshold.of(value);
         }
         case ThresholdSetting.PerLayer(Map<Integer, Double> byLayer) -> {
           requireOneForEach(used, new TreeMap<>(byLayer));
-          byLayer.values().forEach(this::requireSense);
+          byLayer.values().forEach(this::requireValidThreshold);
           yield Threshold.perLayer(byLayer);
         }
       };
     }
 
-    private void requireSense(double value) {
+    private void requireValidThreshold(double value) {
       if (!(value >= 0 && Double.isFinite(value))) {
         throw new ConfigException(
             "%s: %s is no threshold; use 0 or more".formatted(names.apply("threshold"), value));

@@ -69,7 +69,7 @@ public final class Job implements RequestHandle {
   }
 
   /**
-   * Refuses a request that can never be taken in work.
+   * Refuses a request that can never be scheduled.
    *
    * @param name of the prompt, for messages
    * @param pages of keys and values that there are

@@ -11,7 +11,7 @@ import org.eellm.model.DecodingModel;
  * Bounds of generation that change speed and memory, but no text; apart from the vocabulary's size.
  *
  * @param vocabulary ids that may be generated, and those that exits draft from
- * @param batchSize sequences in work at once; further requests wait until one is done
+ * @param batchSize running sequences at once; further requests wait until one is done
  * @param maxPending how many hidden states of a sequence may wait at an exit for the layers above,
  *     before they go on though nobody needs them yet
  * @param cacheTokens positions of all sequences together whose keys and values have room; further
@@ -20,7 +20,7 @@ import org.eellm.model.DecodingModel;
  */
 public record Limits(
     Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
-  /** Sequences in work at once by default. */
+  /** Running sequences at once by default. */
   public static final int BATCH_SIZE = 8;
 
   /**

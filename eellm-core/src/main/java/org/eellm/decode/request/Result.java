@@ -7,7 +7,7 @@ import org.eellm.decode.token.GeneratedToken;
  * A continued text.
  *
  * @param tokens the generated ones
- * @param queuedSeconds from the request to the moment it was taken in work
+ * @param queuedSeconds from the request to the moment it was scheduled
  * @param firstTokenSeconds from that moment to the first token; 0 if there is none
  * @param seconds from that moment to the last token; 0 if there is none
  */
@@ -35,10 +35,10 @@ public record Result(
    *
    * @param promptTokens of the prompt
    * @param reusedTokens of these, whose keys and values were there already
-   * @param draftedTokens that were drafted and that the full model judged
-   * @param confirmedTokens of these, which the full model confirmed
+   * @param draftedTokens that were drafted and that the full model verified
+   * @param acceptedTokens of these, which the full model accepted
    */
-  public record Usage(int promptTokens, int reusedTokens, int draftedTokens, int confirmedTokens) {}
+  public record Usage(int promptTokens, int reusedTokens, int draftedTokens, int acceptedTokens) {}
 
   public Result {
     tokens = List.copyOf(tokens);

@@ -11,10 +11,10 @@ import org.eellm.decode.token.Prediction;
  * minP} as probable as the best.
  *
  * <p>Chance is drawn for each id, from the seed and the token's position alone, and the best of all
- * ids wins ({@link Noise}). So a text does not depend on the other texts of a batch; and where an
- * exit and the full model are asked for the same token, they mostly choose the same, but what the
- * full model chooses never depends on what the exit did: with the same seed, a text with drafts is
- * the text without (arXiv 2408.07978).
+ * ids wins ({@link SamplingNoise}). So a text does not depend on the other texts of a batch; and
+ * where an exit and the full model are asked for the same token, they mostly choose the same, but
+ * what the full model chooses never depends on what the exit did: with the same seed, a text with
+ * drafts is the text without (arXiv 2408.07978).
  *
  * @param temperature 0 takes the best id always
  * @param topK 0 for no limit
@@ -34,7 +34,8 @@ public record RandomSampler(
     long seed)
     implements Sampler {
 
-  private static final ThreadLocal<Candidates> SCRATCH = ThreadLocal.withInitial(Candidates::new);
+  private static final ThreadLocal<TokenDistribution> SCRATCH =
+      ThreadLocal.withInitial(TokenDistribution::new);
 
   public RandomSampler {
     logitBias = Map.copyOf(logitBias);
@@ -85,20 +86,22 @@ public record RandomSampler(
   public int next(Prediction prediction) {
     return temperature == 0
         ? best(prediction)
-        : candidates(prediction).first(Noise.at(seed, prediction.position()));
+        : candidates(prediction).sample(SamplingNoise.at(seed, prediction.position()));
   }
 
   private int best(Prediction prediction) {
-    return changesLogits(prediction) ? Candidates.best(logits(prediction)) : prediction.best();
+    return changesLogits(prediction)
+        ? TokenDistribution.best(logits(prediction))
+        : prediction.best();
   }
 
-  private Candidates candidates(Prediction prediction) {
-    Candidates candidates = SCRATCH.get();
+  private TokenDistribution candidates(Prediction prediction) {
+    TokenDistribution candidates = SCRATCH.get();
     if (changesLogits(prediction)) {
       candidates.fill(logits(prediction), temperature, topK);
     } else {
-      candidates.fill(prediction.listedLogits(), temperature, topK);
-      candidates.rename(prediction.listed());
+      candidates.fill(prediction.shortlistLogits(), temperature, topK);
+      candidates.mapIds(prediction.shortlistIds());
     }
     return candidates.topP(topP).minP(minP);
   }

@@ -8,7 +8,7 @@ public interface Sampler {
 
   /**
    * The id of the token at {@link Prediction#position}. The answer depends on the prediction alone:
-   * drafts and pipelines also ask, as a guess, for tokens that are never handed out.
+   * drafts and pipelines also ask, as a guess, for tokens that are never emitted.
    */
   int next(Prediction prediction);
 

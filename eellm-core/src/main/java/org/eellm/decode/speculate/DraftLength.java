@@ -3,17 +3,19 @@ package org.eellm.decode.speculate;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Prediction;
 
-/** How many tokens an exit drafts before the full model judges them. */
+/** How many tokens an exit drafts before the full model verifies them. */
 public sealed interface DraftLength {
 
-  /** Most tokens that a draft may have: what the full model judges at once is computed at once. */
-  int MOST = 64;
+  /**
+   * Most tokens that a draft may have: what the full model verifies at once is computed at once.
+   */
+  int MAX_TOKENS = 64;
 
-  /** Tokens of a draft, from 1 to {@link #MOST}. */
+  /** Tokens of a draft, from 1 to {@link #MAX_TOKENS}. */
   int most();
 
   /** Whether what the exit says of the next token belongs to the draft. */
-  boolean goesOn(Prediction prediction);
+  boolean keepsDrafting(Prediction prediction);
 
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
@@ -22,13 +24,13 @@ public sealed interface DraftLength {
     }
 
     @Override
-    public boolean goesOn(Prediction prediction) {
+    public boolean keepsDrafting(Prediction prediction) {
       return true;
     }
   }
 
   /**
-   * As long as the exit is sure.
+   * As long as the exit is confident.
    *
    * @param confidence its largest probability at least
    */
@@ -42,15 +44,15 @@ public sealed interface DraftLength {
     }
 
     @Override
-    public boolean goesOn(Prediction prediction) {
+    public boolean keepsDrafting(Prediction prediction) {
       return prediction.maxProbability() >= confidence;
     }
   }
 
   private static void requireBounded(int most) {
-    if (most < 1 || most > MOST) {
+    if (most < 1 || most > MAX_TOKENS) {
       throw new SettingException(
-          "draft-length", "%d is not a whole number in 1..%d".formatted(most, MOST));
+          "draft-length", "%d is not a whole number in 1..%d".formatted(most, MAX_TOKENS));
     }
   }
 }

@@ -4,7 +4,7 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 
-/** Who drafts how many tokens of a sequence before the full model judges them. */
+/** Who drafts how many tokens of a sequence before the full model verifies them. */
 public interface DraftPlan {
   /**
    * Starts a draft.
@@ -31,10 +31,10 @@ public interface DraftPlan {
   boolean asks(Head exit, int drafted);
 
   /** Whether what the exit predicts belongs to the draft. */
-  boolean goesOn(Prediction prediction);
+  boolean keepsDrafting(Prediction prediction);
 
-  /** Takes how many tokens of a draft, which may be empty, the full model has confirmed. */
-  void judged(int drafted, int confirmed);
+  /** Takes how many tokens of a draft, which may be empty, the full model has accepted. */
+  void onVerified(int drafted, int accepted);
 
   /** Always the same exit. */
   record Fixed(DraftLength length) implements DraftPlan {
@@ -54,11 +54,11 @@ public interface DraftPlan {
     }
 
     @Override
-    public boolean goesOn(Prediction prediction) {
-      return length.goesOn(prediction);
+    public boolean keepsDrafting(Prediction prediction) {
+      return length.keepsDrafting(prediction);
     }
 
     @Override
-    public void judged(int drafted, int confirmed) {}
+    public void onVerified(int drafted, int accepted) {}
   }
 }

@@ -10,9 +10,9 @@ import org.eellm.model.Head;
 
 /**
  * Chooses exit and length of drafts while texts are written, from what steps cost here and how
- * often drafts were confirmed lately (as DEL does, arXiv 2504.05598; EESD, arXiv 2406.03853).
+ * often drafts were accepted lately (as DEL does, arXiv 2504.05598; EESD, arXiv 2406.03853).
  *
- * <p>With a the chance that a draft is confirmed, drafts of k tokens yield {@code E = (1 - a^(k+1))
+ * <p>With a the chance that a draft is accepted, drafts of k tokens yield {@code E = (1 - a^(k+1))
  * / (1 - a)} tokens a cycle. The exit whose cycle takes the least time a token drafts, or none
  * where the full model is faster. A single text's draft is as long as a further token is worth what
  * it costs: as long as the chance that it counts, times the time that a token takes, is more than
@@ -21,8 +21,8 @@ import org.eellm.model.Head;
  *
  * <p>Where a text has been at its last tokens before, it drafts by itself ({@link PromptLookup}),
  * if the tokens that are to be expected of that, at the time that a token takes otherwise, are
- * worth more than the rows cost. In a batch texts and exits take turns, and the faster way has most
- * of them ({@link DraftContest}).
+ * worth more than the rows cost. In a batch texts and exits take turns, and the faster drafter has
+ * most of them ({@link DraftSourceSelector}).
  *
  * <p>What is chosen changes how long a text takes, and never the text.
  */
@@ -35,15 +35,15 @@ public final class DraftPlanner {
 
   private static final int FIRST_CYCLES = 64;
 
-  /** Times that an exit is asked before it is judged. */
+  /** Drafts of an exit before its acceptance rate counts. */
   private static final int LEAST_QUESTIONS = 6;
 
   /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
   private static final int TRIAL = 48;
 
-  private final RowCosts costs;
+  private final OnlineCostModel costs;
   private final List<Head> heads; // the final head last
-  private final Acceptance[] acceptances; // by exit
+  private final AcceptanceRate[] acceptances; // by exit
   private final double[] typical = PromptLookup.typical();
   private int sequences = 1;
   private int cycles;
@@ -54,18 +54,18 @@ public final class DraftPlanner {
   private int nextTrial;
   private double costOfToken;
   private double costOfFull; // of a token, where the full model writes alone
-  private final DraftContest contest = new DraftContest(); // in batches
+  private final DraftSourceSelector contest = new DraftSourceSelector(); // in batches
   private boolean contested; // whether the newest sequence may draft in both ways
   private int planned; // rows of the step so far, without prompts
 
   private static final int NONE = -1;
 
-  public DraftPlanner(DecodingModel model, RowCosts costs) {
+  public DraftPlanner(DecodingModel model, OnlineCostModel costs) {
     this.costs = costs;
     heads = model.allHeads();
-    acceptances = new Acceptance[heads.size() - 1];
+    acceptances = new AcceptanceRate[heads.size() - 1];
     for (int exit = 0; exit < acceptances.length; exit++) {
-      acceptances[exit] = new Acceptance();
+      acceptances[exit] = new AcceptanceRate();
     }
     choose();
   }
@@ -105,7 +105,7 @@ public final class DraftPlanner {
     length = 0;
     costOfFull = (full(sequences) + costs.overhead()) / sequences;
     costOfToken = costOfFull;
-    if (sequences > 1 && contested && contest.way() == DraftContest.Way.TEXT) {
+    if (sequences > 1 && contested && contest.drafter() == DraftSourceSelector.Drafter.TEXT) {
       return;
     }
     for (int exit = 0; exit < acceptances.length; exit++) {
@@ -113,7 +113,7 @@ public final class DraftPlanner {
       for (int drafts = 1; drafts <= MOST; drafts++) {
         double tokens = (1 - Math.pow(a, drafts + 1)) / (1 - a);
         double cost =
-            (drafts + 1) * below(exit) + drafts * question(exit) + above(exit, drafts + 1);
+            (drafts + 1) * below(exit) + drafts * draftCost(exit) + above(exit, drafts + 1);
         if (cost < costOfToken * tokens) {
           costOfToken = cost / tokens;
           chosen = exit;
@@ -135,7 +135,7 @@ public final class DraftPlanner {
   private OptionalInt trial() {
     cycles++;
     for (int exit = 0; exit < acceptances.length; exit++) {
-      if (acceptances[exit].questions() < LEAST_QUESTIONS) {
+      if (acceptances[exit].drafts() < LEAST_QUESTIONS) {
         return OptionalInt.of(exit);
       }
     }
@@ -155,7 +155,7 @@ public final class DraftPlanner {
     return (costs.branches(0, heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
   }
 
-  private double question(int exit) {
+  private double draftCost(int exit) {
     return costs.draft(exit, sequences) / sequences;
   }
 
@@ -244,14 +244,14 @@ public final class DraftPlanner {
         return step < length;
       }
       double hope = chance * acceptances[exit].mean() * costOfToken;
-      return drafted == 0 || hope > further(exit, drafted) + question(exit);
+      return drafted == 0 || hope > further(exit, drafted) + draftCost(exit);
     }
 
     @Override
-    public boolean goesOn(Prediction prediction) {
+    public boolean keepsDrafting(Prediction prediction) {
       double confidence = prediction.maxProbability();
-      Acceptance acceptance = acceptances[exit];
-      acceptance.addQuestion(confidence);
+      AcceptanceRate acceptance = acceptances[exit];
+      acceptance.addDraft(confidence);
       double next = chance * acceptance.of(confidence);
       if (sequences == 1 && next * costOfToken < further(exit, drafted)) {
         return false;
@@ -262,10 +262,10 @@ public final class DraftPlanner {
     }
 
     @Override
-    public void judged(int drafts, int confirmed) {
-      contest.add(confirmed + 1);
-      for (int i = 0; exit != NONE && i < Math.min(drafts, confirmed + 1); i++) {
-        acceptances[exit].addJudgement(confidences[i], i < confirmed);
+    public void onVerified(int drafts, int accepted) {
+      contest.add(accepted + 1);
+      for (int i = 0; exit != NONE && i < Math.min(drafts, accepted + 1); i++) {
+        acceptances[exit].addVerified(confidences[i], i < accepted);
       }
     }
   }

@@ -6,14 +6,14 @@ import org.eellm.decode.token.Tokens;
 /**
  * Drafts from a text's own words: what followed its last tokens where they came before (prompt
  * lookup, also known as n-gram drafts; arXiv 2411.03786). Of places that match, the one with most
- * tokens alike speaks, and of several the newest.
+ * matching tokens counts, and of several the newest.
  *
  * <p>How often such drafts hold needs no trial: each token of prompt and text shows what the last
- * place would have been worth, told apart by how many tokens were alike.
+ * place would have been worth, told apart by how many tokens matched.
  */
 final class PromptLookup {
-  /** Tokens alike from which on they are not told apart. */
-  private static final int MOST_ALIKE = 16;
+  /** Match length from which on matches are not told apart. */
+  private static final int MAX_MATCH = 16;
 
   /** Kinds of matches, of {@link #kind}; the first two never come. */
   private static final int KINDS = 7;
@@ -33,17 +33,17 @@ final class PromptLookup {
   private static final int GOLDEN = 0x9E3779B9;
 
   private final Tokens tokens;
-  private final double[] typical; // share that held of texts so far, by kind
+  private final double[] typical; // acceptance rates in earlier texts, by kind
   private final int[] newest; // by a pair's hash: the position after it, 0 for none
   private final int[] older; // by position: the one before with the same hash
-  private final double[] held = new double[KINDS]; // tokens, with a weight
-  private final double[] judged = new double[KINDS]; // the same, with those that did not hold
+  private final double[] accepted = new double[KINDS]; // tokens, with a weight
+  private final double[] trials = new double[KINDS]; // the same, with those that did not hold
   private int known; // tokens
   private int source; // position of the token that is expected next
-  private int alike; // tokens before it that are the text's last; 0 where nothing matches
+  private int matchLength; // tokens before it that are the text's last; 0 where nothing matches
 
   /**
-   * @param typical what {@link #typical} made, and others of the kind have changed
+   * @param typical what {@link #typical} made, and other lookups have updated since
    */
   PromptLookup(Tokens tokens, double[] typical) {
     this.tokens = tokens;
@@ -51,8 +51,8 @@ final class PromptLookup {
     int capacity = tokens.capacity();
     newest = new int[2 * Integer.highestOneBit(capacity)];
     older = new int[capacity + 1];
-    Arrays.fill(judged, PRIOR);
-    Arrays.setAll(held, kind -> PRIOR * typical[kind]);
+    Arrays.fill(trials, PRIOR);
+    Arrays.setAll(accepted, kind -> PRIOR * typical[kind]);
   }
 
   /** What is assumed of texts before the first one. */
@@ -70,23 +70,23 @@ final class PromptLookup {
   }
 
   private void take(int id) {
-    if (alike > 0) {
+    if (matchLength > 0) {
       boolean holds = tokens.get(source) == id;
-      int kind = kind(alike);
-      held[kind] = DECAY * held[kind] + (holds ? 1 : 0);
-      judged[kind] = DECAY * judged[kind] + 1;
+      int kind = kind(matchLength);
+      accepted[kind] = DECAY * accepted[kind] + (holds ? 1 : 0);
+      trials[kind] = DECAY * trials[kind] + 1;
       if (known >= tokens.promptSize()) {
         typical[kind] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[kind]);
       }
       source++;
-      alike = holds ? alike + 1 : 0;
+      matchLength = holds ? matchLength + 1 : 0;
     }
     known++;
     if (known > 1) {
       int pair = hash(tokens.get(known - 2), id);
       older[known] = newest[pair];
       newest[pair] = known;
-      if (alike == 0) {
+      if (matchLength == 0) {
         search();
       }
     }
@@ -100,32 +100,36 @@ final class PromptLookup {
   private void search() {
     int place = older[known];
     for (int tried = 0; place > 0 && tried < PLACES; tried++) {
-      int count = alikeBefore(place);
-      if (count > 1 && count > alike) { // two of other pairs may have one hash
-        alike = count;
+      int count = matchLengthAt(place);
+      if (count > 1 && count > matchLength) { // two of other pairs may have one hash
+        matchLength = count;
         source = place;
       }
       place = older[place];
     }
   }
 
-  private int alikeBefore(int place) {
+  private int matchLengthAt(int place) {
     int count = 0;
-    while (count < Math.min(place, MOST_ALIKE)
+    while (count < Math.min(place, MAX_MATCH)
         && tokens.get(place - 1 - count) == tokens.get(known - 1 - count)) {
       count++;
     }
     return count;
   }
 
-  /** Which matches are alike: those of 2, of 3, of 4 to 7, of 8 to 15 and of more tokens. */
-  private static int kind(int alike) {
-    return alike < 4 ? alike : 33 - Integer.numberOfLeadingZeros(Math.min(alike, MOST_ALIKE));
+  /**
+   * The kind of a match, by its length: those of 2, of 3, of 4 to 7, of 8 to 15 and of more tokens.
+   */
+  private static int kind(int matchLength) {
+    return matchLength < 4
+        ? matchLength
+        : 33 - Integer.numberOfLeadingZeros(Math.min(matchLength, MAX_MATCH));
   }
 
   /** Whether the last tokens came before. */
   boolean matches() {
-    return alike > 0;
+    return matchLength > 0;
   }
 
   /**
@@ -138,7 +142,7 @@ final class PromptLookup {
 
   /** The probability that an expected token comes, given that those before it did. */
   double chance(int ahead) {
-    int kind = kind(alike + ahead);
-    return held[kind] / judged[kind];
+    int kind = kind(matchLength + ahead);
+    return accepted[kind] / trials[kind];
   }
 }

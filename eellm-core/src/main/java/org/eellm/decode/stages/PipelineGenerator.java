@@ -14,7 +14,7 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.distributed.Mail;
+import org.eellm.distributed.PeerChannel;
 import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
 
@@ -62,13 +62,13 @@ public final class PipelineGenerator {
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }
-    try (Mail mail = world.stageMail()) {
+    try (PeerChannel mail = world.stageChannel()) {
       if (world.pp().rank() == 0) {
-        try (FirstStage stage = new FirstStage(model, world, mail, needed, jobs)) {
+        try (FirstStageWorker stage = new FirstStageWorker(model, world, mail, needed, jobs)) {
           stage.run();
         }
       } else {
-        try (LaterStage stage = new LaterStage(model, world, mail, needed, jobs)) {
+        try (LaterStageWorker stage = new LaterStageWorker(model, world, mail, needed, jobs)) {
           stage.run();
         }
       }

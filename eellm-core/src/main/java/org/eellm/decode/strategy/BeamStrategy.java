@@ -6,9 +6,9 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
 /**
- * A beginning that a beam search goes on with: nothing is handed out, but how it may go on is told.
+ * A beginning that a beam search goes on with: nothing is emitted, but how it may go on is told.
  */
-public final class BeamStrategy implements Strategy {
+public final class BeamStrategy implements DecodingStrategy {
   private final int width;
   private List<Alternative> next = List.of();
   private double confidence;
@@ -23,7 +23,7 @@ public final class BeamStrategy implements Strategy {
 
   @Override
   public void begin(Sequence sequence) {
-    asking = sequence.movesNewest();
+    asking = sequence.includesNewest();
   }
 
   @Override
@@ -38,8 +38,8 @@ public final class BeamStrategy implements Strategy {
   }
 
   @Override
-  public Course atTap(Sequence sequence, int rows, int maxPending) {
-    return Course.GO_ON;
+  public TapAction atTap(Sequence sequence, int rows, int maxPending) {
+    return TapAction.CONTINUE;
   }
 
   /** The most probable next ids, best first; none before the newest token has gone in. */

@@ -6,52 +6,52 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
 /** Tokens leave where a policy says. */
-final class ExitStrategy implements Strategy {
-  private final ExitQuestion question;
-  private final Course afterwards;
+final class ExitStrategy implements DecodingStrategy {
+  private final ExitDecision exitDecision;
+  private final TapAction afterwards;
 
   /**
    * @param afterwards what becomes of the rows of tokens that have left
    */
-  ExitStrategy(ExitPolicy policy, Course afterwards) {
-    question = new ExitQuestion(policy);
+  ExitStrategy(ExitPolicy policy, TapAction afterwards) {
+    exitDecision = new ExitDecision(policy);
     this.afterwards = afterwards;
   }
 
   @Override
   public void begin(Sequence sequence) {
-    question.begin(sequence.movesNewest());
+    exitDecision.begin(sequence.includesNewest());
   }
 
   @Override
   public int asked(Sequence sequence, Head head) {
-    return question.isOpen() ? 1 : 0;
+    return exitDecision.isOpen() ? 1 : 0;
   }
 
   @Override
   public List<Prediction> earlier() {
-    return question.earlier();
+    return exitDecision.earlier();
   }
 
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (question.leaves(sequence, prediction)) {
+    if (exitDecision.leaves(sequence, prediction)) {
       sequence.emit(prediction, sequence.request().sampler().next(prediction), false);
     }
   }
 
   @Override
-  public Course atTap(Sequence sequence, int rows, int maxPending) {
+  public TapAction atTap(Sequence sequence, int rows, int maxPending) {
     boolean stops =
         switch (afterwards) {
-          case GO_ON -> false;
-          case WAIT -> !question.isOpen() && rows < maxPending;
-          case START_ANEW -> question.hasLeft() && rows < maxPending;
+          case CONTINUE -> false;
+          case PEND -> !exitDecision.isOpen() && rows < maxPending;
+          case RECOMPUTE -> exitDecision.hasLeft() && rows < maxPending;
           case PROPAGATE ->
-              question.hasLeft()
-                  && sequence.frontier().moving().first() >= sequence.tokens().promptSize();
+              exitDecision.hasLeft()
+                  && sequence.frontier().inFlight().first() >= sequence.tokens().promptSize();
         };
-    return stops ? afterwards : Course.GO_ON;
+    return stops ? afterwards : TapAction.CONTINUE;
   }
 }

@@ -9,7 +9,7 @@ import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Head;
 
 /** The text is there already: heads predict each of its tokens. */
-final class ScoreStrategy implements Strategy {
+final class ScoreStrategy implements DecodingStrategy {
   private final Decoding.Score score;
   private int asked;
 
@@ -19,8 +19,8 @@ final class ScoreStrategy implements Strategy {
 
   @Override
   public void begin(Sequence sequence) {
-    HiddenRows moving = sequence.frontier().moving();
-    asked = Math.clamp(moving.end() + 1L - score.from(), 0, moving.count());
+    HiddenRows inFlight = sequence.frontier().inFlight();
+    asked = Math.clamp(inFlight.end() + 1L - score.from(), 0, inFlight.count());
   }
 
   @Override
@@ -31,23 +31,23 @@ final class ScoreStrategy implements Strategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     List<Integer> prompt = sequence.request().prompt();
-    Delivery delivery = sequence.delivery();
+    RequestOutput output = sequence.output();
     for (Prediction prediction : predictions) {
       int position = prediction.position();
       int id = position < prompt.size() ? prompt.get(position) : score.last();
       score.listener().onPrediction(prediction, id);
-      if (delivery.handOut(sequence.token(prediction, id, false)) == Reaction.STOP) {
-        delivery.finish(FinishReason.STOPPED);
+      if (output.emit(sequence.token(prediction, id, false)) == Reaction.STOP) {
+        output.finish(FinishReason.STOPPED);
         return;
       }
       if (position == prompt.size() && sequence.isLast(prediction.head())) {
-        delivery.finish(FinishReason.LENGTH);
+        output.finish(FinishReason.LENGTH);
       }
     }
   }
 
   @Override
-  public Course atTap(Sequence sequence, int rows, int maxPending) {
-    return Course.GO_ON;
+  public TapAction atTap(Sequence sequence, int rows, int maxPending) {
+    return TapAction.CONTINUE;
   }
 }

@@ -1,7 +1,7 @@
 package org.eellm.decode.strategy;
 
 import org.eellm.decode.cache.Frontier;
-import org.eellm.decode.cache.SequenceCache;
+import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Request;
@@ -11,31 +11,32 @@ import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
 
 /**
- * A text in the making: its tokens, its keys and values, its hidden states and what has been handed
- * out. How its tokens come about is its {@link Strategy}'s to say.
+ * A text being generated: its tokens, its keys and values, its hidden states and what has been
+ * handed out. How its tokens come about is its {@link DecodingStrategy}'s to say.
  */
 public final class Sequence implements AutoCloseable {
   private final Job job;
-  private final SequenceCache cache;
-  private final Strategy strategy;
+  private final PageTable pageTable;
+  private final DecodingStrategy strategy;
   private final Tokens tokens;
   private final Frontier frontier;
-  private final Delivery delivery;
+  private final RequestOutput output;
   private final int lastHead;
   private final boolean[] uses; // by index of the head
 
   /**
-   * @param cache with room for all positions; closed with this
+   * @param pageTable with room for all positions; closed with this
    * @param reused positions whose keys and values are there already: fewer than the prompt has
    */
-  public Sequence(Job job, ModelRunner runner, SequenceCache cache, int reused, Strategy strategy) {
+  public Sequence(
+      Job job, ModelRunner runner, PageTable pageTable, int reused, DecodingStrategy strategy) {
     this.job = job;
-    this.cache = cache;
+    this.pageTable = pageTable;
     this.strategy = strategy;
     Request request = job.request();
     tokens = new Tokens(request.prompt(), request.prompt().size() + request.maxTokens());
     frontier = new Frontier(runner, job.heads(), reused);
-    delivery = new Delivery(job, reused);
+    output = new RequestOutput(job, reused);
     lastHead = job.heads().getLast().index();
     uses = new boolean[lastHead + 1];
     job.heads().forEach(head -> uses[head.index()] = true);
@@ -49,11 +50,11 @@ public final class Sequence implements AutoCloseable {
     return job.request();
   }
 
-  public SequenceCache cache() {
-    return cache;
+  public PageTable pageTable() {
+    return pageTable;
   }
 
-  public Strategy strategy() {
+  public DecodingStrategy strategy() {
     return strategy;
   }
 
@@ -65,8 +66,8 @@ public final class Sequence implements AutoCloseable {
     return frontier;
   }
 
-  public Delivery delivery() {
-    return delivery;
+  public RequestOutput output() {
+    return output;
   }
 
   public boolean uses(Head head) {
@@ -79,7 +80,7 @@ public final class Sequence implements AutoCloseable {
   }
 
   /** How many of its positions are next to go in. */
-  public int waiting() {
+  public int uncomputed() {
     return tokens.size() - frontier.embedded();
   }
 
@@ -91,7 +92,7 @@ public final class Sequence implements AutoCloseable {
   /**
    * Starts a step: the next rows move.
    *
-   * @param count at most {@link #waiting}
+   * @param count at most {@link #uncomputed}
    */
   public void next(int count) {
     frontier.embed(count);
@@ -99,30 +100,30 @@ public final class Sequence implements AutoCloseable {
   }
 
   /** Whether the newest token is among the rows that move, so that a next one may come out. */
-  boolean movesNewest() {
-    return frontier.moving().end() == tokens.size();
+  boolean includesNewest() {
+    return frontier.inFlight().end() == tokens.size();
   }
 
-  /** Tells that the moving rows have passed all layers. */
+  /** Tells that the in-flight rows have passed all layers. */
   public void completed() {
-    // The newest token may have come since; and rows may have been taken back.
-    frontier.complete(Math.min(frontier.moving().end(), tokens.size() - 1));
+    // The newest token may have come since; and rows may have been rolled back.
+    frontier.complete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
   }
 
-  /** Forgets hidden states, keys and values of positions whose tokens have been taken back. */
+  /** Forgets hidden states, keys and values of positions whose tokens have been rolled back. */
   void rollBack() {
     frontier.rollBack(tokens.size() - 1); // the newest token has yet to go in
   }
 
   /**
-   * Hands out a token, and adds it.
+   * Emits a token, and adds it.
    *
    * @param isDraft whether it was a draft
    */
   void emit(Prediction prediction, int id, boolean isDraft) {
     GeneratedToken token = token(prediction, id, isDraft);
     tokens.append(id);
-    delivery.add(token);
+    output.add(token);
   }
 
   /** An id, and what a head predicts of it. */
@@ -139,7 +140,7 @@ public final class Sequence implements AutoCloseable {
 
   @Override
   public void close() {
-    cache.close();
+    pageTable.close();
     frontier.close();
   }
 }

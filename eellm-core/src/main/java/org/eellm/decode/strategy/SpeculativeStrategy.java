@@ -8,13 +8,12 @@ import org.eellm.model.Head;
 
 /**
  * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
- * full model judges them. Drafts are tokens of the sequence until then; what the full model takes
- * back has never been handed out, and its keys and values are overwritten by what comes in its
- * place.
+ * full model verifies them. Drafts are tokens of the sequence until then; what the full model takes
+ * back has never been emitted, and its keys and values are overwritten by what comes in its place.
  *
  * <p>The prompt passes all layers, and the first token is the full model's.
  */
-final class SpeculativeStrategy implements Strategy {
+final class SpeculativeStrategy implements DecodingStrategy {
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
   private boolean asking;
@@ -41,7 +40,7 @@ final class SpeculativeStrategy implements Strategy {
 
   @Override
   public void begin(Sequence sequence) {
-    asking = sequence.movesNewest();
+    asking = sequence.includesNewest();
     drafted = false;
   }
 
@@ -62,45 +61,45 @@ final class SpeculativeStrategy implements Strategy {
   }
 
   private boolean mayDraft(Sequence sequence) {
-    return sequence.delivery().count() > 0 && drafts.size() < room(sequence);
+    return sequence.output().count() > 0 && drafts.size() < room(sequence);
   }
 
   /** The full model adds a token of its own to those it confirms; all have to be asked for. */
   private static int room(Sequence sequence) {
-    return sequence.request().maxTokens() - sequence.delivery().count() - 1;
+    return sequence.request().maxTokens() - sequence.output().count() - 1;
   }
 
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction first = predictions.getFirst();
     if (sequence.isLast(first.head())) {
-      judge(sequence, predictions);
-    } else if (plan.goesOn(first)) {
+      verify(sequence, predictions);
+    } else if (plan.keepsDrafting(first)) {
       draft(sequence, sequence.request().sampler().next(first));
       drafted = true;
     }
   }
 
-  /** Hands out what holds of the drafts, and the full model's token behind. */
-  private void judge(Sequence sequence, List<Prediction> predictions) {
-    sequence.delivery().countDrafted(drafts.size());
+  /** Emits the drafts that the full model accepts, and the full model's token behind. */
+  private void verify(Sequence sequence, List<Prediction> predictions) {
+    sequence.output().countDrafted(drafts.size());
     sequence.tokens().truncate(sequence.tokens().size() - drafts.size());
-    int confirmed = 0;
+    int accepted = 0;
     boolean holds = true;
-    for (int i = 0; i < predictions.size() && holds && !sequence.delivery().finished(); i++) {
+    for (int i = 0; i < predictions.size() && holds && !sequence.output().finished(); i++) {
       Prediction prediction = predictions.get(i);
       int id = sequence.request().sampler().next(prediction);
       holds = i < drafts.size() && id == drafts.get(i);
-      confirmed += holds ? 1 : 0;
+      accepted += holds ? 1 : 0;
       sequence.emit(prediction, id, holds);
     }
-    plan.judged(drafts.size(), confirmed);
+    plan.onVerified(drafts.size(), accepted);
     drafts.clear();
     sequence.rollBack();
   }
 
   @Override
-  public Course atTap(Sequence sequence, int rows, int maxPending) {
-    return drafted || !asking && rows < maxPending ? Course.WAIT : Course.GO_ON;
+  public TapAction atTap(Sequence sequence, int rows, int maxPending) {
+    return drafted || !asking && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
   }
 }

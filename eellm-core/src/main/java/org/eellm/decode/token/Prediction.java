@@ -104,13 +104,13 @@ public final class Prediction {
   }
 
   /** The ids that the head was asked for, ascending; all, if there are none. */
-  public int[] listed() {
+  public int[] shortlistIds() {
     return output.ids();
   }
 
-  /** A copy of the logits of the listed ids, in their order. */
-  public float[] listedLogits() {
-    return output.listedLogits(row);
+  /** A copy of the logits of the shortlist, in their order. */
+  public float[] shortlistLogits() {
+    return output.shortlistLogits(row);
   }
 
   /** The same with all logits divided by a temperature; a positive number. */

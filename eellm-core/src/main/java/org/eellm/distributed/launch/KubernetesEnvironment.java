@@ -1,7 +1,7 @@
 package org.eellm.distributed.launch;
 
 import java.util.Optional;
-import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.distributed.launch.RankInfo.StoreHost;
 
 /**
  * A pod of a Kubernetes indexed Job, one rank a pod: Kubernetes gives its index, and the Job's
@@ -15,7 +15,7 @@ final class KubernetesEnvironment {
 
   private KubernetesEnvironment() {}
 
-  static Optional<RankPlace> place(Environment environment) {
+  static Optional<RankInfo> detect(EnvironmentVariables environment) {
     if (!environment.has(RANK)) {
       return Optional.empty();
     }
@@ -23,13 +23,13 @@ final class KubernetesEnvironment {
     int size = environment.requireNumber(SIZE, RANK);
     environment.requireBelow(RANK, rank, SIZE, size);
     return Optional.of(
-        new RankPlace(
+        new RankInfo(
             rank,
             size,
             0,
             1,
             size == 1 ? LocalLauncher.LOOPBACK : environment.requireText(HOST, RANK),
             environment.port(PORT, HOST),
-            new BoardHost.RankZero()));
+            new StoreHost.RankZero()));
   }
 }

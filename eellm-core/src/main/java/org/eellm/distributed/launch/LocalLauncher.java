@@ -62,7 +62,7 @@ public final class LocalLauncher {
   private final PrintWriter out;
   private final PrintWriter err;
   private final List<Rank> running = new ArrayList<>();
-  private final BlockingQueue<Ended> ended = new LinkedBlockingQueue<>();
+  private final BlockingQueue<RankExit> ended = new LinkedBlockingQueue<>();
   private int stops;
 
   /** A process, the threads that read its output, and the last error it told. */
@@ -79,7 +79,7 @@ public final class LocalLauncher {
     }
   }
 
-  private record Ended(Rank rank, int exitCode) {}
+  private record RankExit(Rank rank, int exitCode) {}
 
   /**
    * A launcher, of which nothing runs yet.
@@ -128,11 +128,11 @@ public final class LocalLauncher {
    */
   public int run(IntFunction<List<String>> command, int maxRestarts) {
     for (int attempt = 0; ; attempt++) {
-      Optional<Ended> failure = runOnce(command.apply(attempt));
+      Optional<RankExit> failure = runOnce(command.apply(attempt));
       if (failure.isEmpty()) {
         return 0;
       }
-      Ended first = failure.get();
+      RankExit first = failure.get();
       boolean again = attempt < maxRestarts && first.exitCode() != USAGE && !isStopping();
       tell(
           "%srank %d %s%s; %s"
@@ -168,7 +168,7 @@ public final class LocalLauncher {
   }
 
   /** Runs the ranks once; the first that failed, if one did. */
-  private Optional<Ended> runOnce(List<String> command) {
+  private Optional<RankExit> runOnce(List<String> command) {
     try {
       start(command);
       return supervise();
@@ -255,7 +255,7 @@ public final class LocalLauncher {
 
   private void awaitEnd(Rank rank) {
     try {
-      ended.add(new Ended(rank, rank.process().waitFor()));
+      ended.add(new RankExit(rank, rank.process().waitFor()));
     } catch (InterruptedException _) {
       Thread.currentThread().interrupt();
     }
@@ -271,12 +271,12 @@ public final class LocalLauncher {
     err.flush();
   }
 
-  private Optional<Ended> supervise() throws InterruptedException {
-    Optional<Ended> failure = Optional.empty();
+  private Optional<RankExit> supervise() throws InterruptedException {
+    Optional<RankExit> failure = Optional.empty();
     int left = ranks;
     long ending = 0;
     while (left > 0) {
-      Optional<Ended> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
+      Optional<RankExit> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
       if (next.isPresent()) {
         left--;
         joinPumps(next.get().rank());

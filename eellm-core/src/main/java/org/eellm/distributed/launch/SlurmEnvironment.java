@@ -4,7 +4,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.distributed.launch.RankInfo.StoreHost;
 
 /**
  * The variables of Slurm's {@code srun}. A batch script has most of them as well, but is no rank:
@@ -27,7 +27,7 @@ final class SlurmEnvironment {
 
   private SlurmEnvironment() {}
 
-  static Optional<RankPlace> place(Environment environment) {
+  static Optional<RankInfo> detect(EnvironmentVariables environment) {
     if (!environment.has(SIZE)) {
       return Optional.empty();
     }
@@ -36,22 +36,23 @@ final class SlurmEnvironment {
     int localRank = environment.requireNumber(LOCAL_RANK, SIZE);
     environment.requireBelow(RANK, rank, SIZE, size);
     String nodes = environment.requireText(NODES, SIZE);
-    int localSize =
+    int localWorldSize =
         tasksOn(environment.requireNumber(NODE, SIZE), environment.requireText(TASKS, SIZE));
-    environment.requireBelow(LOCAL_RANK, localRank, TASKS, localSize);
+    environment.requireBelow(LOCAL_RANK, localRank, TASKS, localWorldSize);
     String job =
         environment.requireText(JOB, SIZE) + "." + environment.text("SLURM_STEP_ID").orElse("0");
     return Optional.of(
-        new RankPlace(
+        new RankInfo(
             rank,
             size,
             localRank,
-            localSize,
+            localWorldSize,
             environment
                 .text("MASTER_ADDR")
-                .orElseGet(() -> localSize == size ? LocalLauncher.LOOPBACK : firstNode(nodes)),
+                .orElseGet(
+                    () -> localWorldSize == size ? LocalLauncher.LOOPBACK : firstNode(nodes)),
             environment.port("MASTER_PORT", job),
-            new BoardHost.RankZero()));
+            new StoreHost.RankZero()));
   }
 
   /** The first of a list such as {@code login1,gpu[003-007,9]}. */

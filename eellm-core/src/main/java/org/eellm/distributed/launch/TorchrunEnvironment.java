@@ -1,7 +1,7 @@
 package org.eellm.distributed.launch;
 
 import java.util.Optional;
-import org.eellm.distributed.launch.RankPlace.BoardHost;
+import org.eellm.distributed.launch.RankInfo.StoreHost;
 
 /**
  * The variables of torchrun, which {@link LocalLauncher} sets, too, and which are easily set by
@@ -15,7 +15,7 @@ final class TorchrunEnvironment {
 
   private TorchrunEnvironment() {}
 
-  static Optional<RankPlace> place(Environment environment) {
+  static Optional<RankInfo> detect(EnvironmentVariables environment) {
     if (!environment.has(RANK) && !environment.has(SIZE)) {
       return Optional.empty();
     }
@@ -23,29 +23,29 @@ final class TorchrunEnvironment {
     int size = environment.requireNumber(SIZE, RANK);
     environment.requireBelow(RANK, rank, SIZE, size);
     int localRank = 0;
-    int localSize = 1;
+    int localWorldSize = 1;
     if (environment.has(LOCAL_RANK) || environment.has(LOCAL_SIZE)) {
       localRank = environment.requireNumber(LOCAL_RANK, LOCAL_SIZE);
-      localSize = environment.requireNumber(LOCAL_SIZE, LOCAL_RANK);
-      environment.requireBelow(LOCAL_RANK, localRank, LOCAL_SIZE, localSize);
+      localWorldSize = environment.requireNumber(LOCAL_SIZE, LOCAL_RANK);
+      environment.requireBelow(LOCAL_RANK, localRank, LOCAL_SIZE, localWorldSize);
     }
     environment.requireText("MASTER_PORT", RANK);
     return Optional.of(
-        new RankPlace(
+        new RankInfo(
             rank,
             size,
             localRank,
-            localSize,
+            localWorldSize,
             environment.requireText("MASTER_ADDR", RANK),
             environment.port("MASTER_PORT", RANK),
             boardHost(environment)));
   }
 
-  private static BoardHost boardHost(Environment environment) {
+  private static StoreHost boardHost(EnvironmentVariables environment) {
     boolean agent =
         environment.text("TORCHELASTIC_USE_AGENT_STORE").filter("True"::equals).isPresent();
     return agent
-        ? new BoardHost.Launcher(environment.number("TORCHELASTIC_RESTART_COUNT").orElse(0))
-        : new BoardHost.RankZero();
+        ? new StoreHost.Launcher(environment.number("TORCHELASTIC_RESTART_COUNT").orElse(0))
+        : new StoreHost.RankZero();
   }
 }

@@ -23,7 +23,7 @@ public final class ExecutableMemory {
   public static boolean has(String processorFlag) {
     return System.getProperty("os.name").equals("Linux")
         && System.getProperty("os.arch").equals("amd64")
-        && ProcessorFlags.all().contains(processorFlag);
+        && CpuFlags.all().contains(processorFlag);
   }
 
   /**

@@ -57,11 +57,11 @@ public final class ThreadTeam implements AutoCloseable {
   }
 
   /** Ends a member's program: another member has failed, or all is done without this one. */
-  private static final class Abandoned extends RuntimeException {
+  private static final class RegionEnded extends RuntimeException {
     private static final long serialVersionUID = 1L;
-    static final Abandoned INSTANCE = new Abandoned();
+    static final RegionEnded INSTANCE = new RegionEnded();
 
-    private Abandoned() {
+    private RegionEnded() {
       super("the region is over", null, false, false);
     }
   }
@@ -255,7 +255,7 @@ public final class ThreadTeam implements AutoCloseable {
         Thread.onSpinWait();
       }
       if (failure != NONE) {
-        throw Abandoned.INSTANCE;
+        throw RegionEnded.INSTANCE;
       }
     }
 
@@ -268,7 +268,7 @@ public final class ThreadTeam implements AutoCloseable {
         enter();
       }
       if (failure != NONE) {
-        throw Abandoned.INSTANCE;
+        throw RegionEnded.INSTANCE;
       }
     }
 
@@ -280,7 +280,7 @@ public final class ThreadTeam implements AutoCloseable {
     private void enter() {
       inside = true;
       if (open != seen) {
-        throw Abandoned.INSTANCE;
+        throw RegionEnded.INSTANCE;
       }
     }
 
@@ -303,7 +303,7 @@ public final class ThreadTeam implements AutoCloseable {
       begin(firstPhase);
       try {
         work.run(this);
-      } catch (Abandoned e) {
+      } catch (RegionEnded e) {
         // The one that failed tells why.
       } catch (Throwable e) {
         failure = e;
@@ -316,7 +316,7 @@ public final class ThreadTeam implements AutoCloseable {
       try {
         enter();
         take(program);
-      } catch (Abandoned e) {
+      } catch (RegionEnded e) {
         // All has been done meanwhile.
       } finally {
         inside = false;

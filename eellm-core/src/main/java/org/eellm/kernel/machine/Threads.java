@@ -2,12 +2,12 @@ package org.eellm.kernel.machine;
 
 /** How many threads the work of the calling thread may use, as libtorch counts them. */
 public final class Threads {
-  private static final ThreadLocal<Integer> COUNT = ThreadLocal.withInitial(Threads::usual);
+  private static final ThreadLocal<Integer> COUNT = ThreadLocal.withInitial(Threads::defaultCount);
 
   private Threads() {}
 
   /** What {@code OMP_NUM_THREADS} says, else one for each core. */
-  private static int usual() {
+  private static int defaultCount() {
     String configured = System.getenv("OMP_NUM_THREADS");
     return configured != null && configured.matches("[1-9][0-9]{0,3}")
         ? Integer.parseInt(configured)

@@ -1,17 +1,17 @@
 package org.eellm.kernel.product;
 
 import java.util.Optional;
+import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.NativeBuffer;
-import org.eellm.kernel.vector.Rounding;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * Rows x [rows, in] in the form that a {@link ProductKernel} multiplies. After {@link #begin} the
+ * Rows x [rows, in] in the form that a {@link MatmulKernel} multiplies. After {@link #begin} the
  * numbers are put, in any order and by any thread. With weights in bfloat16 they are rounded to
  * that format, too; with weights whose inputs share scales in groups, to 8 bits in those groups.
  */
 public final class Activations implements AutoCloseable {
-  private final ProductKernel kernel;
+  private final MatmulKernel kernel;
   private final int capacity;
   private final int in;
   private final int padded; // in, in whole groups
@@ -21,7 +21,7 @@ public final class Activations implements AutoCloseable {
   private int rows;
   private boolean vectors;
 
-  Activations(ProductKernel kernel, int capacity, int in) {
+  Activations(MatmulKernel kernel, int capacity, int in) {
     this.kernel = kernel;
     this.capacity = capacity;
     this.in = in;
@@ -38,12 +38,12 @@ public final class Activations implements AutoCloseable {
     pairs =
         !grouped && most < capacity
             ? Optional.of(
-                NativeBuffer.allocate(2L * (capacity + ProductKernel.ROWS_BEYOND) * padded))
+                NativeBuffer.allocate(2L * (capacity + MatmulKernel.ROWS_BEYOND) * padded))
             : Optional.empty();
   }
 
   /** What multiplies them. */
-  public ProductKernel kernel() {
+  public MatmulKernel kernel() {
     return kernel;
   }
 
@@ -76,7 +76,7 @@ public final class Activations implements AutoCloseable {
 
   /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
   public int groupRows() {
-    return vectors && groups.isEmpty() ? kernel.vectorGroup() : ProductKernel.MICRO_KERNEL_ROWS;
+    return vectors && groups.isEmpty() ? kernel.vectorGroup() : MatmulKernel.MICRO_KERNEL_ROWS;
   }
 
   GroupRows groups() {
@@ -112,12 +112,12 @@ public final class Activations implements AutoCloseable {
       return;
     }
     if (!vectors) {
-      Rounding.store(values, from, count, pairs(row) + 2L * column);
+      Bfloat16Rounding.store(values, from, count, pairs(row) + 2L * column);
       return;
     }
     int to = start(row) + column;
     if (kernel.format() == WeightFormat.BFLOAT16) {
-      Rounding.round(values, from, count, floats, to);
+      Bfloat16Rounding.round(values, from, count, floats, to);
     } else {
       System.arraycopy(values, from, floats, to, count);
     }

@@ -97,9 +97,9 @@ final class GroupRows implements AutoCloseable {
   private void round(float[] values, int from, int row, int first, int count) {
     int at = row * units + first * (units / groups);
     if (bytes.isPresent()) {
-      GroupRounding.store(values, from, group, count, bytes.get().address() + 4L * at);
+      GroupQuantizer.store(values, from, group, count, bytes.get().address() + 4L * at);
     } else {
-      GroupRounding.round(values, from, group, count, floats, at);
+      GroupQuantizer.round(values, from, group, count, floats, at);
     }
   }
 

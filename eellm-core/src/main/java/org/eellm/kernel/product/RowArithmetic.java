@@ -54,7 +54,7 @@ public final class RowArithmetic {
   }
 
   /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
-  public static void turn(
+  public static void rotate(
       float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
     int whole = count - count % WIDTH;
     int pairs = count - count % (2 * WIDTH);

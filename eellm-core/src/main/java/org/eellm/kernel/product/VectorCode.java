@@ -1,7 +1,5 @@
 package org.eellm.kernel.product;
 
-import org.eellm.kernel.vector.Lanes;
-
 import static java.lang.classfile.ClassFile.ACC_FINAL;
 import static java.lang.classfile.ClassFile.ACC_PUBLIC;
 import static java.lang.constant.ConstantDescs.CD_Object;
@@ -27,6 +25,7 @@ import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.Vector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+import org.eellm.kernel.vector.Lanes;
 
 /** Writes calls of the Vector API as bytecode; operands are on the stack. */
 public record VectorCode(CodeBuilder code) {

@@ -22,7 +22,7 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
   }
 
   /** Matrices of equal size, as gate and up: a block of the one, then a block of the other. */
-  public static PackedRows inTurns(WeightFormat format, List<WeightRows> pieces) {
+  public static PackedRows interleaved(WeightFormat format, List<WeightRows> pieces) {
     return new PackedRows(format, pieces.stream().map(List::of).toList());
   }
 
@@ -77,14 +77,14 @@ public record PackedRows(WeightFormat format, List<List<WeightRows>> parts) {
   /** A thread's room for a block of a matrix with groups. */
   private final class Groups {
     private final GroupBlock target;
-    private final HalfByteQuantizer halves;
+    private final Int4Quantizer halves;
     private final int width; // of a row, whole groups
     private final float[] rows; // [BLOCK, width]
     private byte[] stored = {}; // a row's groups as a file has them
 
     Groups(PackedMatrix matrix) {
       target = new GroupBlock(matrix);
-      halves = new HalfByteQuantizer(matrix);
+      halves = new Int4Quantizer(matrix);
       width = matrix.groups() * format.group();
       rows = new float[BLOCK * width];
     }

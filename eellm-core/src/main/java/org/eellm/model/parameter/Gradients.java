@@ -5,7 +5,7 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -20,7 +20,7 @@ public final class Gradients implements AutoCloseable {
 
   private static final long BLOCK_BYTES = 2L << 20;
 
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Tensor flat;
   private final Tensor[] views;
   private final boolean[] written;
@@ -33,13 +33,13 @@ public final class Gradients implements AutoCloseable {
     float32 = Tensors.scalarType(parameters.flat()) == ScalarType.Float;
     try (Scope scope = Scope.open()) {
       flat =
-          kept.keep(
+          retained.retain(
               Tensors.zeros(
                   ScalarType.Float, parameters.flat().device(), parameters.flat().numel()));
       for (Weight weight : weights) {
         Tensor value = weight.value();
         views[weight.index()] =
-            kept.keep(flat.narrow(0, weight.offset(), value.numel()).view(value.sizes()));
+            retained.retain(flat.narrow(0, weight.offset(), value.numel()).view(value.sizes()));
       }
     }
   }
@@ -70,7 +70,7 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds {@code gradient}, of the weight's shape. */
   public void add(Weight weight, Tensor gradient) {
-    if (!weight.learns()) {
+    if (!weight.requiresGrad()) {
       return;
     }
     Tensor view = views[weight.index()];
@@ -84,7 +84,7 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds {@code g^T x}: the gradient of a linear map's weight. g [n, out], x [n, in]. */
   public void addProduct(Weight weight, Tensor g, Tensor x) {
-    if (!weight.learns()) {
+    if (!weight.requiresGrad()) {
       return;
     }
     Tensor transposed = g.t();
@@ -122,7 +122,7 @@ public final class Gradients implements AutoCloseable {
 
   /** Adds row i of {@code g} to row {@code ids[i]}. g [n, width], ids [n]. */
   public void addRows(Weight weight, Tensor ids, Tensor g) {
-    if (!weight.learns()) {
+    if (!weight.requiresGrad()) {
       return;
     }
     Tensor view = views[weight.index()];
@@ -140,6 +140,6 @@ public final class Gradients implements AutoCloseable {
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
   }
 }

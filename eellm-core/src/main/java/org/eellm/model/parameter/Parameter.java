@@ -14,7 +14,7 @@ import org.eellm.tensor.Tensors;
  * @param wholeShape of the whole parameter; the same with one tensor-parallel rank
  * @param split how the part was cut from the whole
  * @param offset of its first element in the flat buffers
- * @param learns whether it is in the flat buffers, as opposed to one that stays as it is
+ * @param requiresGrad whether it is in the flat buffers, as opposed to one that stays as it is
  * @param value view into a buffer of compute weights; int8 if quantized
  * @param scales what the rows of a quantized matrix are multiplied with, float32 [rows]
  */
@@ -22,8 +22,8 @@ public record Parameter(
     String name,
     long[] shape,
     long[] wholeShape,
-    Split split,
-    boolean learns,
+    Sharding split,
+    boolean requiresGrad,
     long offset,
     Tensor value,
     Optional<Tensor> scales) {
@@ -47,7 +47,7 @@ public record Parameter(
       value.copy_(split.shard(whole, rank, ranks));
       return;
     }
-    Tensor rows = split == Split.ROWS ? split.shard(whole, rank, ranks) : whole;
+    Tensor rows = split == Sharding.ROWS ? split.shard(whole, rank, ranks) : whole;
     for (long row = 0; row < rows.size(0); row += CHUNK) {
       try (Scope _ = Scope.open()) {
         long count = Math.min(CHUNK, rows.size(0) - row);
@@ -55,7 +55,7 @@ public record Parameter(
         Tensor scale = part.abs().amax(LAST, false).div_(Tensors.scalar(MOST));
         scales.get().narrow(0, row, count).copy_(scale);
         Tensor divisor = scale.masked_fill(scale.eq(Tensors.scalar(0)), Tensors.scalar(1));
-        Tensor own = split == Split.COLUMNS ? split.shard(part, rank, ranks) : part;
+        Tensor own = split == Sharding.COLUMNS ? split.shard(part, rank, ranks) : part;
         value.narrow(0, row, count).copy_(own.div(divisor.unsqueeze(1)).round_());
       }
     }

@@ -9,7 +9,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.model.parameter.ParameterSpec.Initial;
 
 /**
@@ -33,21 +33,21 @@ public final class ParameterLayout {
     ModelConfig model = architecture.model();
     ExitLayout exits = architecture.exits();
     ParameterLayout layout = new ParameterLayout(model);
-    boolean embeds = slices.stream().anyMatch(Slice::embeds);
+    boolean hasEmbedding = slices.stream().anyMatch(Slice::hasEmbedding);
     boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
     boolean finalHead =
-        slices.stream().anyMatch(Slice::concludes)
+        slices.stream().anyMatch(Slice::hasFinalHead)
             || (hasExits && learning == Learning.EXITS_FROM_FINAL_HEAD);
     boolean outputMatrix = finalHead || (hasExits && exits.tieOutput());
-    if (embeds || (outputMatrix && model.tieEmbeddings())) {
+    if (hasEmbedding || (outputMatrix && model.tieEmbeddings())) {
       layout.vocabulary("model.embed_tokens");
     }
-    if (embeds && model.positionEmbedding() == PositionEmbedding.LEARNED) {
+    if (hasEmbedding && model.positionEmbedding() == PositionEmbedding.LEARNED) {
       layout.add(
           ParameterSpec.of(
               "model.embed_positions.weight",
               Initial.NORMAL,
-              Split.REPLICATED,
+              Sharding.REPLICATED,
               model.maxPositions(),
               model.hiddenSize()));
     }
@@ -89,13 +89,17 @@ public final class ParameterLayout {
   private void vocabulary(String name) {
     add(
         ParameterSpec.of(
-            name + ".weight", Initial.NORMAL, Split.ROWS, model.vocabSize(), model.hiddenSize()));
+            name + ".weight",
+            Initial.NORMAL,
+            Sharding.ROWS,
+            model.vocabSize(),
+            model.hiddenSize()));
   }
 
   private void norm(String name) {
-    add(ParameterSpec.of(name + ".weight", Initial.ONES, Split.REPLICATED, model.hiddenSize()));
+    add(ParameterSpec.of(name + ".weight", Initial.ONES, Sharding.REPLICATED, model.hiddenSize()));
     if (model.normalization() == Normalization.LAYERNORM) {
-      add(ParameterSpec.of(name + ".bias", Initial.ZEROS, Split.REPLICATED, model.hiddenSize()));
+      add(ParameterSpec.of(name + ".bias", Initial.ZEROS, Sharding.REPLICATED, model.hiddenSize()));
     }
   }
 
@@ -105,7 +109,7 @@ public final class ParameterLayout {
     long keyValue = (long) model.numKeyValueHeads() * model.headDim();
     linears(
         Initial.NORMAL,
-        Split.ROWS,
+        Sharding.ROWS,
         model.linearBias() || model.qkvBias(),
         model.hiddenSize(),
         new String[] {
@@ -120,13 +124,13 @@ public final class ParameterLayout {
             ParameterSpec.of(
                 name + ".self_attn." + of + ".weight",
                 Initial.ONES,
-                Split.REPLICATED,
+                Sharding.REPLICATED,
                 model.headDim()));
       }
     }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
-        Split.COLUMNS,
+        Sharding.COLUMNS,
         model.linearBias(),
         query,
         new String[] {name + ".self_attn.o_proj"},
@@ -140,7 +144,7 @@ public final class ParameterLayout {
     if (model.activation() == Activation.SWIGLU) {
       linears(
           Initial.NORMAL,
-          Split.ROWS,
+          Sharding.ROWS,
           model.linearBias(),
           model.hiddenSize(),
           new String[] {name + ".gate_proj", name + ".up_proj"},
@@ -149,7 +153,7 @@ public final class ParameterLayout {
     } else {
       linears(
           Initial.NORMAL,
-          Split.ROWS,
+          Sharding.ROWS,
           model.linearBias(),
           model.hiddenSize(),
           new String[] {name + ".up_proj"},
@@ -157,7 +161,7 @@ public final class ParameterLayout {
     }
     linears(
         Initial.NORMAL_SCALED_BY_DEPTH,
-        Split.COLUMNS,
+        Sharding.COLUMNS,
         model.linearBias(),
         ffn,
         new String[] {name + ".down_proj"},
@@ -169,8 +173,8 @@ public final class ParameterLayout {
    * is added to the sum and so is whole on every rank.
    */
   private void linears(
-      Initial initial, Split split, boolean bias, long in, String[] names, long... outs) {
-    Split biasSplit = split == Split.ROWS ? Split.ROWS : Split.REPLICATED;
+      Initial initial, Sharding split, boolean bias, long in, String[] names, long... outs) {
+    Sharding biasSplit = split == Sharding.ROWS ? Sharding.ROWS : Sharding.REPLICATED;
     ParameterSpec[] weights = new ParameterSpec[names.length];
     ParameterSpec[] biases = new ParameterSpec[names.length];
     for (int i = 0; i < names.length; i++) {

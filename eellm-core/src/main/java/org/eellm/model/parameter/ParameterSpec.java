@@ -10,8 +10,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.Placement;
-import org.eellm.config.Placement.Slice;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.model.Dropout;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -24,7 +24,7 @@ import org.eellm.tensor.Torch;
  * @param shape of the whole parameter; a matrix is [out, in]
  * @param split what a rank of tensor parallelism holds of it
  */
-public record ParameterSpec(String name, List<Long> shape, Initial initial, Split split) {
+public record ParameterSpec(String name, List<Long> shape, Initial initial, Sharding split) {
 
   /** How a parameter starts: N(0, std), N(0, std / sqrt(2 numLayers)), ones or zeros. */
   public enum Initial {
@@ -38,13 +38,13 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Spli
     shape = List.copyOf(shape);
   }
 
-  static ParameterSpec of(String name, Initial initial, Split split, long... shape) {
+  static ParameterSpec of(String name, Initial initial, Sharding split, long... shape) {
     return new ParameterSpec(name, Arrays.stream(shape).boxed().toList(), initial, split);
   }
 
   /** All parameters of a model. */
   public static List<ParameterSpec> of(Architecture architecture) {
-    return of(architecture, Placement.whole(architecture).slices());
+    return of(architecture, PipelineLayout.whole(architecture).slices());
   }
 
   /** The parameters that parts of a model need, a tied matrix among them. */
@@ -61,7 +61,7 @@ public record ParameterSpec(String name, List<Long> shape, Initial initial, Spli
   public Tensor draw(ModelConfig model, long seed) {
     try (Scope scope = Scope.open()) {
       Tensor value = Tensors.empty(ScalarType.Float, Torch.cpu(), shapeArray());
-      return scope.pass(
+      return scope.moveToOuter(
           switch (initial) {
             case ONES -> value.fill_(Tensors.scalar(1));
             case ZEROS -> value.zero_();

@@ -13,7 +13,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Quantization;
 import org.eellm.model.TensorParallel;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
@@ -26,7 +26,7 @@ import org.eellm.tensor.Tensors;
  * their own, and nothing beside it; or two, with the matrices quantized in one of them.
  */
 public final class Parameters implements AutoCloseable {
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Buffer learned;
   private final long frozen;
   private final Map<String, Parameter> byName = new LinkedHashMap<>();
@@ -43,7 +43,7 @@ public final class Parameters implements AutoCloseable {
 
   private Parameters(
       List<List<ParameterSpec>> groups,
-      Predicate<String> learns,
+      Predicate<String> requiresGrad,
       Quantization quantization,
       TensorParallel parallel,
       int multiple,
@@ -52,7 +52,8 @@ public final class Parameters implements AutoCloseable {
     this.parallel = parallel;
     Map<Boolean, List<List<ParameterSpec>>> parts =
         groups.stream()
-            .collect(Collectors.partitioningBy(group -> learns.test(group.getFirst().name())));
+            .collect(
+                Collectors.partitioningBy(group -> requiresGrad.test(group.getFirst().name())));
     List<List<ParameterSpec>> still = parts.getOrDefault(false, List.of());
     try (Scope scope = Scope.open()) {
       learned = add(parts.getOrDefault(true, List.of()), true, multiple, type, device);
@@ -69,14 +70,14 @@ public final class Parameters implements AutoCloseable {
 
   private Buffer add(
       List<List<ParameterSpec>> groups,
-      boolean learns,
+      boolean requiresGrad,
       int multiple,
       ScalarType type,
       Device device) {
     List<List<ParameterSpec>> ordered = new ArrayList<>(groups);
     ordered.sort(
         Comparator.comparing((List<ParameterSpec> group) -> isVector(group))
-            .thenComparing(group -> group.getFirst().split() == Split.REPLICATED));
+            .thenComparing(group -> group.getFirst().split() == Sharding.REPLICATED));
     long count = 0;
     long matrices = 0;
     for (List<ParameterSpec> group : ordered) {
@@ -84,12 +85,13 @@ public final class Parameters implements AutoCloseable {
       count += size;
       matrices += isVector(group) ? 0 : size;
     }
-    Tensor flat = kept.keep(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
+    Tensor flat =
+        retained.retain(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
     flat.narrow(0, count, flat.numel() - count).zero_();
     long offset = 0;
     int index = 0;
     for (List<ParameterSpec> group : ordered) {
-      offset = add(group, flat, learns, index++, offset);
+      offset = add(group, flat, requiresGrad, index++, offset);
     }
     return new Buffer(flat, count, matrices);
   }
@@ -106,35 +108,36 @@ public final class Parameters implements AutoCloseable {
    * Uninitialised memory for {@code groups} of parameters; each group acts as one {@link Weight},
    * its members stacked along the first dimension.
    *
-   * @param learns which learn, by the name of the group's first
+   * @param requiresGrad which learn, by the name of the group's first
    * @param quantization of the matrices that do not learn
    * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
    */
   public static Parameters allocate(
       List<List<ParameterSpec>> groups,
-      Predicate<String> learns,
+      Predicate<String> requiresGrad,
       Quantization quantization,
       TensorParallel parallel,
       int multiple,
       ScalarType type,
       Device device) {
-    return new Parameters(groups, learns, quantization, parallel, multiple, type, device);
+    return new Parameters(groups, requiresGrad, quantization, parallel, multiple, type, device);
   }
 
-  private long add(List<ParameterSpec> group, Tensor flat, boolean learns, int index, long start) {
+  private long add(
+      List<ParameterSpec> group, Tensor flat, boolean requiresGrad, int index, long start) {
     ParameterSpec first = group.getFirst();
     long[] shape = first.shardShape(parallel.size());
     shape[0] = group.stream().mapToLong(spec -> spec.shardShape(parallel.size())[0]).sum();
     Optional<Tensor> scales =
         Tensors.scalarType(flat) == ScalarType.Char
-            ? Optional.of(kept.keep(Tensors.empty(ScalarType.Float, flat.device(), shape[0])))
+            ? Optional.of(retained.retain(Tensors.empty(ScalarType.Float, flat.device(), shape[0])))
             : Optional.empty();
     long offset = start;
     long row = 0;
     for (ParameterSpec spec : group) {
       long[] part = spec.shardShape(parallel.size());
       long numel = spec.shardNumel(parallel.size());
-      Tensor view = kept.keep(flat.narrow(0, offset, numel).view(part));
+      Tensor view = retained.retain(flat.narrow(0, offset, numel).view(part));
       byName.put(
           spec.name(),
           new Parameter(
@@ -142,21 +145,22 @@ public final class Parameters implements AutoCloseable {
               part,
               spec.shapeArray(),
               spec.split(),
-              learns,
+              requiresGrad,
               offset,
               view,
               part(scales, row, part[0])));
       offset += numel;
       row += part[0];
     }
-    Tensor value = kept.keep(flat.narrow(0, start, offset - start).view(shape));
+    Tensor value = retained.retain(flat.narrow(0, start, offset - start).view(shape));
     weightByFirstName.put(
-        first.name(), new Weight(first.name(), index, first.split(), learns, start, value, scales));
+        first.name(),
+        new Weight(first.name(), index, first.split(), requiresGrad, start, value, scales));
     return offset;
   }
 
   private Optional<Tensor> part(Optional<Tensor> scales, long row, long count) {
-    return scales.map(all -> kept.keep(all.narrow(0, row, count)));
+    return scales.map(all -> retained.retain(all.narrow(0, row, count)));
   }
 
   /** The ranks that share the matrices. */
@@ -164,14 +168,14 @@ public final class Parameters implements AutoCloseable {
     return parallel;
   }
 
-  /** All parameters: first those that {@link #learned learn}. */
+  /** All parameters: first those that {@link #trainable require gradients}. */
   public List<Parameter> all() {
     return List.copyOf(byName.values());
   }
 
   /** The parameters that learn, in the flat buffer's order. */
-  public List<Parameter> learned() {
-    return byName.values().stream().filter(Parameter::learns).toList();
+  public List<Parameter> trainable() {
+    return byName.values().stream().filter(Parameter::requiresGrad).toList();
   }
 
   /**
@@ -189,7 +193,7 @@ public final class Parameters implements AutoCloseable {
 
   /** The operations' weights that learn, in the flat buffer's order; they cover it without gaps. */
   public List<Weight> weights() {
-    return weightByFirstName.values().stream().filter(Weight::learns).toList();
+    return weightByFirstName.values().stream().filter(Weight::requiresGrad).toList();
   }
 
   public Weight weight(String firstName) {
@@ -229,6 +233,6 @@ public final class Parameters implements AutoCloseable {
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
   }
 }

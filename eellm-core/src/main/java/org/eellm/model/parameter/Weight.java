@@ -14,7 +14,7 @@ import org.eellm.tensor.Scope;
  * @param name of the first parameter
  * @param index position in {@link Parameters#weights}, or among the weights that do not learn
  * @param split what a tensor-parallel rank holds
- * @param learns whether it gets gradients
+ * @param requiresGrad whether it gets gradients
  * @param offset of its first element in the flat buffers
  * @param value compute weights, [out, in] or [out]; int8 with {@code scales}
  * @param scales what the rows of a quantized matrix are multiplied with, float32 [out]
@@ -22,8 +22,8 @@ import org.eellm.tensor.Scope;
 public record Weight(
     String name,
     int index,
-    Split split,
-    boolean learns,
+    Sharding split,
+    boolean requiresGrad,
     long offset,
     Tensor value,
     Optional<Tensor> scales) {
@@ -35,7 +35,7 @@ public record Weight(
     }
     try (Scope scope = Scope.open()) {
       Tensor factors = scales.get().to(x.scalar_type());
-      return scope.pass(torch.linear(x, value.to(x.scalar_type())).mul_(factors));
+      return scope.moveToOuter(torch.linear(x, value.to(x.scalar_type())).mul_(factors));
     }
   }
 

@@ -22,7 +22,7 @@ public record AdamWStep(
     double epsilon,
     double decay,
     double rate) {
-  private static final int GRAIN = 1024;
+  private static final int GRAIN_SIZE = 1024;
 
   /**
    * Updates flat buffers, float32 but for the last.
@@ -65,9 +65,9 @@ public record AdamWStep(
     long p = master.data_ptr().address();
     long out = weights.data_ptr().address();
     boolean mixed = isMixed(weights);
-    Team.run(
+    OpenMpTeam.parallelFor(
         vectors,
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           long begin = 4L * from * Lanes.WIDTH;
           long end = 4L * to * Lanes.WIDTH;

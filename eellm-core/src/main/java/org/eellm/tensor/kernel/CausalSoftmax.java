@@ -13,7 +13,7 @@ import org.eellm.kernel.vector.Lanes;
  * each other, so that the second dimension may be a multiple of r.
  */
 public final class CausalSoftmax {
-  private static final int GRAIN = 32;
+  private static final int GRAIN_SIZE = 32;
 
   private CausalSoftmax() {}
 
@@ -30,9 +30,9 @@ public final class CausalSoftmax {
   public static void forward(Tensor scores, long first, long length) {
     long address = scores.data_ptr().address();
     int keys = Math.toIntExact(scores.size(2));
-    Team.run(
+    OpenMpTeam.parallelFor(
         Math.toIntExact(scores.size(0) * scores.size(1)),
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           float[] scratch = new float[keys];
           for (long i = from; i < to; i++) {
@@ -95,9 +95,9 @@ public final class CausalSoftmax {
     long p = probabilities.data_ptr().address();
     long g = gradient.data_ptr().address();
     int keys = Math.toIntExact(gradient.size(2));
-    Team.run(
+    OpenMpTeam.parallelFor(
         Math.toIntExact(gradient.size(0) * gradient.size(1)),
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           for (long i = from; i < to; i++) {
             long at = 2 * i * keys;

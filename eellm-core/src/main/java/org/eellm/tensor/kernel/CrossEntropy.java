@@ -12,7 +12,7 @@ import org.eellm.tensor.Tensors;
 
 /** Softmax, cross entropy and its gradient of rows of logits, each row while it is in cache. */
 public final class CrossEntropy {
-  private static final int GRAIN = 4;
+  private static final int GRAIN_SIZE = 4;
 
   private CrossEntropy() {}
 
@@ -20,9 +20,9 @@ public final class CrossEntropy {
    * By row, float32 [n, 1].
    *
    * @param loss {@code logsumexp(z) - z_target}
-   * @param likeliest the largest probability
+   * @param maxProbability the largest probability
    */
-  public record Rows(Tensor loss, Tensor likeliest) {}
+  public record Rows(Tensor loss, Tensor maxProbability) {}
 
   /** Whether the kernel takes {@code logits}, [n, V]. */
   public static boolean fits(Tensor logits) {
@@ -40,14 +40,14 @@ public final class CrossEntropy {
       long count = logits.size(0);
       int width = Math.toIntExact(logits.size(1));
       Tensor loss = Tensors.empty(ScalarType.Float, logits.device(), count, 1);
-      Tensor likeliest = Tensors.empty(ScalarType.Float, logits.device(), count, 1);
+      Tensor maxProbability = Tensors.empty(ScalarType.Float, logits.device(), count, 1);
       long address = logits.data_ptr().address();
       MemorySegment target = Tensors.bytes(targets);
       MemorySegment losses = Tensors.bytes(loss);
-      MemorySegment largest = Tensors.bytes(likeliest);
-      Team.run(
+      MemorySegment largest = Tensors.bytes(maxProbability);
+      OpenMpTeam.parallelFor(
           Math.toIntExact(count),
-          GRAIN,
+          GRAIN_SIZE,
           (member, from, to) -> {
             float[] scratch = new float[width];
             for (int i = from; i < to; i++) {
@@ -62,7 +62,7 @@ public final class CrossEntropy {
               store(scratch, 1 / sum, row);
             }
           });
-      return new Rows(scope.pass(loss), scope.pass(likeliest));
+      return new Rows(scope.moveToOuter(loss), scope.moveToOuter(maxProbability));
     }
   }
 

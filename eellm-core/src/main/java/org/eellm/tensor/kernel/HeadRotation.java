@@ -33,7 +33,7 @@ public final class HeadRotation {
     long half = x.size(-1); // bytes
     long stepFrom = 2 * x.stride(-2);
     long stepTo = 2 * out.stride(-2);
-    Team.run(
+    OpenMpTeam.parallelFor(
         from.length,
         1,
         (member, begin, end) -> {

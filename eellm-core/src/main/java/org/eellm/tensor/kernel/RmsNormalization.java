@@ -10,7 +10,7 @@ import org.eellm.tensor.Tensors;
 
 /** {@code x / sqrt(mean(x^2) + epsilon) * weight} of rows, and its gradients, in one pass each. */
 public final class RmsNormalization {
-  private static final int GRAIN = 16;
+  private static final int GRAIN_SIZE = 16;
 
   private RmsNormalization() {}
 
@@ -26,9 +26,9 @@ public final class RmsNormalization {
     long scale = weight.data_ptr().address();
     long result = out.data_ptr().address();
     int width = Math.toIntExact(x.size(1));
-    Team.run(
+    OpenMpTeam.parallelFor(
         Math.toIntExact(x.size(0)),
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           for (long i = from; i < to; i++) {
             long at = 2 * i * width;
@@ -68,15 +68,15 @@ public final class RmsNormalization {
     try (Scope scope = Scope.open()) {
       int width = Math.toIntExact(x.size(1));
       Tensor out = torch.empty_like(x);
-      Tensor sums = Tensors.zeros(ScalarType.Float, x.device(), Team.size(), width);
+      Tensor sums = Tensors.zeros(ScalarType.Float, x.device(), OpenMpTeam.size(), width);
       long in = x.data_ptr().address();
       long scale = weight.data_ptr().address();
       long gradient = g.data_ptr().address();
       long result = out.data_ptr().address();
       long sum = sums.data_ptr().address();
-      Team.run(
+      OpenMpTeam.parallelFor(
           Math.toIntExact(x.size(0)),
-          GRAIN,
+          GRAIN_SIZE,
           (member, from, to) -> {
             for (long i = from; i < to; i++) {
               long at = 2 * i * width;
@@ -90,7 +90,7 @@ public final class RmsNormalization {
                   (float) epsilon);
             }
           });
-      return new Backward(scope.pass(out), scope.pass(sums.sum(0)));
+      return new Backward(scope.moveToOuter(out), scope.moveToOuter(sums.sum(0)));
     }
   }
 

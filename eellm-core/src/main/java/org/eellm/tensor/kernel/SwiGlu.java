@@ -8,7 +8,7 @@ import org.eellm.tensor.Tensors;
 
 /** {@code silu(gate) * up} of rows that hold both, and its gradient, in one pass each. */
 public final class SwiGlu {
-  private static final int GRAIN = 8;
+  private static final int GRAIN_SIZE = 8;
   private static final FloatVector ONE = Lanes.broadcast(1);
 
   private SwiGlu() {}
@@ -29,9 +29,9 @@ public final class SwiGlu {
     long in = inner.data_ptr().address();
     long result = out.data_ptr().address();
     long row = 2 * out.size(1); // bytes
-    Team.run(
+    OpenMpTeam.parallelFor(
         Math.toIntExact(out.size(0)),
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           for (int i = from; i < to; i++) {
             forward(in + 2 * row * i, result + row * i, row);
@@ -59,9 +59,9 @@ public final class SwiGlu {
     long g = gradient.data_ptr().address();
     long result = out.data_ptr().address();
     long row = 2 * gradient.size(1); // bytes
-    Team.run(
+    OpenMpTeam.parallelFor(
         Math.toIntExact(gradient.size(0)),
-        GRAIN,
+        GRAIN_SIZE,
         (member, from, to) -> {
           float[] sigmoids = new float[(int) (row / 2)];
           for (int i = from; i < to; i++) {

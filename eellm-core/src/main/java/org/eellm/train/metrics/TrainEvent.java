@@ -4,7 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
  * Something a run reports. Each {@link MetricsSink} shows it in its own way: all values by name in
@@ -42,7 +42,7 @@ public sealed interface TrainEvent {
    * @param tokensPerSecond of this step alone
    * @param mfu model FLOP/s of this step over the machine's measured matrix rate
    * @param seconds time spent training since the run's first step
-   * @param verdict whether the update was made
+   * @param decision whether the update was made
    * @param waiting share of the step's time that ranks waited for other stages of the pipeline, on
    *     average: what is seen of the bubble
    * @param memory resident bytes of the fullest rank
@@ -59,7 +59,7 @@ public sealed interface TrainEvent {
       double tokensPerSecond,
       double mfu,
       double seconds,
-      Verdict verdict,
+      UpdateDecision decision,
       double waiting,
       long memory)
       implements TrainEvent {
@@ -80,8 +80,8 @@ public sealed interface TrainEvent {
       values.put("seconds", seconds);
       values.put("waiting", waiting);
       values.put("memory", memory);
-      if (verdict != Verdict.APPLY) {
-        values.put("skipped", verdict.name().replaceFirst("SKIP_", "").toLowerCase(Locale.ROOT));
+      if (decision != UpdateDecision.APPLY) {
+        values.put("skipped", decision.name().replaceFirst("SKIP_", "").toLowerCase(Locale.ROOT));
       }
       return values;
     }

@@ -2,7 +2,7 @@ package org.eellm.train.objective;
 
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Tensors;
 
 /**
@@ -13,16 +13,16 @@ import org.eellm.tensor.Tensors;
 record DeviceBatch(Tensor inputs, Tensor targets, Tensor mask, double count) {
 
   /** Copies a microbatch to where the model is. */
-  static DeviceBatch of(Microbatch batch, Decoder model, Kept kept) {
+  static DeviceBatch of(Microbatch batch, Decoder model, RetainedTensors retained) {
     long n = batch.inputs().length;
     double count = 0;
     for (float value : batch.lossMask()) {
       count += value;
     }
     return new DeviceBatch(
-        kept.keep(Tensors.ofInts(batch.inputs(), model.device(), n)),
-        kept.keep(Tensors.ofInts(batch.targets(), model.device(), n)),
-        kept.keep(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
+        retained.retain(Tensors.ofInts(batch.inputs(), model.device(), n)),
+        retained.retain(Tensors.ofInts(batch.targets(), model.device(), n)),
+        retained.retain(Tensors.ofFloats(batch.lossMask(), model.device(), n)),
         Math.max(count, 1));
   }
 }

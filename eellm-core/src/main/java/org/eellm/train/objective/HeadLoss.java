@@ -38,7 +38,7 @@ public final class HeadLoss {
   public sealed interface Target {
 
     /** The next token, int64 [n]: the loss is cross entropy. */
-    record Text(Tensor ids) implements Target {}
+    record Labels(Tensor ids) implements Target {}
 
     /**
      * What another head says at the same temperature: the loss is the Kullback-Leibler divergence
@@ -53,7 +53,7 @@ public final class HeadLoss {
      * Both at once: the gradient is that of the cross entropy and {@code share} times the
      * divergence. The loss is the cross entropy alone, which needs no further pass over the logits.
      */
-    record Both(Tensor ids, Teacher teacher, double share) implements Target {}
+    record LabelsAndTeacher(Tensor ids, Teacher teacher, double share) implements Target {}
   }
 
   /**
@@ -77,8 +77,8 @@ public final class HeadLoss {
    * @param hidden normed hidden state, the rows that are here, [local rows, h]
    * @param output [V, h], or this rank's rows of it
    * @param mask float32 [n]
-   * @param ready the logits, from {@link #logits}, where they have been computed before; they are
-   *     overwritten
+   * @param precomputedLogits the logits, from {@link #logits}, where they have been computed
+   *     before; they are overwritten
    * @param scale what a token's loss counts in the objective
    * @param dynamic multiply each token's loss by its maximum probability
    * @param parallel the ranks that share the output matrix
@@ -86,7 +86,7 @@ public final class HeadLoss {
   public static Result forwardBackward(
       Tensor hidden,
       Weight output,
-      Optional<Tensor> ready,
+      Optional<Tensor> precomputedLogits,
       Target wanted,
       Tensor mask,
       double scale,
@@ -98,7 +98,7 @@ public final class HeadLoss {
       Tensor all = parallel.gather(hidden); // [n, h]
       Tensor gradient = torch.empty_like(all);
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
-      Vocabulary vocabulary = Vocabulary.of(output, parallel);
+      VocabularyShard vocabulary = VocabularyShard.of(output, parallel);
       Target target = gathered(wanted, parallel);
       long chunk = chunk(output);
       for (long start = 0; start < all.size(0); start += chunk) {
@@ -110,16 +110,16 @@ public final class HeadLoss {
           }
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor logits = // [c, V]
-              ready.isPresent()
-                  ? ready.get().narrow(0, start, count)
+              precomputedLogits.isPresent()
+                  ? precomputedLogits.get().narrow(0, start, count)
                   : torch.linear(h, output.value());
-          Terms terms =
+          TokenLosses terms =
               switch (target) {
-                case Target.Text(Tensor ids) ->
+                case Target.Labels(Tensor ids) ->
                     vocabulary.terms(logits, ids.narrow(0, start, count).unsqueeze(1));
                 case Target.Teacher teacher ->
                     divergence(vocabulary, logits, logits(teacher, start, count, 1 / temperature));
-                case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
+                case Target.LabelsAndTeacher(Tensor ids, Target.Teacher teacher, double share) ->
                     both(
                         vocabulary,
                         logits,
@@ -128,7 +128,7 @@ public final class HeadLoss {
                         share);
               };
           if (dynamic) {
-            weight = weight.mul(terms.likeliest());
+            weight = weight.mul(terms.maxProbability());
           }
           loss.add_(terms.loss().mul(weight).sum());
           Tensor gLogits = terms.gradient(); // before the token's weight
@@ -140,7 +140,7 @@ public final class HeadLoss {
               .copy_(g.mul(tokenScale.mul_(new Scalar(1 / temperature))));
         }
       }
-      return new Result(scope.pass(loss), scope.pass(parallel.reduce(gradient)));
+      return new Result(scope.moveToOuter(loss), scope.moveToOuter(parallel.reduce(gradient)));
     }
   }
 
@@ -152,16 +152,16 @@ public final class HeadLoss {
     try (Scope scope = Scope.open()) {
       Tensor all = parallel.gather(hidden);
       Tensor h = temperature == 1 ? all : all.div(new Scalar(temperature));
-      return scope.pass(torch.linear(h, output.value()));
+      return scope.moveToOuter(torch.linear(h, output.value()));
     }
   }
 
   private static Target gathered(Target target, TensorParallel parallel) {
     return switch (target) {
-      case Target.Text text -> text;
+      case Target.Labels text -> text;
       case Target.Teacher teacher -> gathered(teacher, parallel);
-      case Target.Both(Tensor ids, Target.Teacher teacher, double share) ->
-          new Target.Both(ids, gathered(teacher, parallel), share);
+      case Target.LabelsAndTeacher(Tensor ids, Target.Teacher teacher, double share) ->
+          new Target.LabelsAndTeacher(ids, gathered(teacher, parallel), share);
     };
   }
 
@@ -176,13 +176,13 @@ public final class HeadLoss {
   }
 
   /** With q the teacher's probabilities: {@code sum q (log q - log p)}, whose gradient is p - q. */
-  private static Terms divergence(Vocabulary vocabulary, Tensor logits, Tensor teacher) {
+  private static TokenLosses divergence(VocabularyShard vocabulary, Tensor logits, Tensor teacher) {
     Tensor logP = vocabulary.logProbabilities(logits);
     Tensor logQ = vocabulary.logProbabilities(teacher);
     Tensor q = logQ.exp();
     Tensor here = logQ.sub_(logP).mul_(q).sum(LAST, true, new ScalarTypeOptional());
     Tensor p = logP.exp_();
-    return new Terms(
+    return new TokenLosses(
         vocabulary.across(here, Reduction.SUM),
         vocabulary.across(p.amax(LAST, true), Reduction.MAX),
         p.sub_(q).to(logits.scalar_type()));
@@ -192,13 +192,13 @@ public final class HeadLoss {
    * With p - onehot at hand, and q - onehot of the teacher likewise, {@code (p - onehot) + share (p
    * - q)} is a sum of the two.
    */
-  private static Terms both(
-      Vocabulary vocabulary, Tensor logits, Tensor teacher, Tensor target, double share) {
-    Terms text = vocabulary.terms(logits, target);
+  private static TokenLosses both(
+      VocabularyShard vocabulary, Tensor logits, Tensor teacher, Tensor target, double share) {
+    TokenLosses text = vocabulary.terms(logits, target);
     Tensor other = vocabulary.terms(teacher, target).gradient();
-    return new Terms(
+    return new TokenLosses(
         text.loss(),
-        text.likeliest(),
+        text.maxProbability(),
         text.gradient().mul_(new Scalar(1 + share)).add_(other, new Scalar(-share)));
   }
 
@@ -220,7 +220,7 @@ public final class HeadLoss {
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       Tensor correct = Tensors.zeros(ScalarType.Float, all.device());
       Tensor agreed = Tensors.zeros(ScalarType.Float, all.device());
-      Vocabulary vocabulary = Vocabulary.of(output, parallel);
+      VocabularyShard vocabulary = VocabularyShard.of(output, parallel);
       long chunk = chunk(output);
       for (long start = 0; start < all.size(0); start += chunk) {
         try (Scope chunkScope = Scope.open()) {
@@ -229,15 +229,16 @@ public final class HeadLoss {
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1);
           Tensor logits = torch.linear(all.narrow(0, start, count), output.value());
           loss.add_(vocabulary.crossEntropy(logits, target).mul(weight).sum());
-          Tensor likeliest = vocabulary.likeliest(logits);
+          Tensor likeliest = vocabulary.argmax(logits);
           correct.add_(likeliest.eq(target).mul(weight).sum());
           if (whole.isPresent()) {
-            Tensor wanted = vocabulary.likeliest(logits(whole.get(), start, count, 1));
+            Tensor wanted = vocabulary.argmax(logits(whole.get(), start, count, 1));
             agreed.add_(likeliest.eq(wanted).mul(weight).sum());
           }
         }
       }
-      return new Score(scope.pass(loss), scope.pass(correct), scope.pass(agreed));
+      return new Score(
+          scope.moveToOuter(loss), scope.moveToOuter(correct), scope.moveToOuter(agreed));
     }
   }
 
@@ -245,21 +246,21 @@ public final class HeadLoss {
    * What logits say of their targets.
    *
    * @param loss cross entropy {@code logsumexp(z) - z_target}, or divergence, float32 [c, 1]
-   * @param likeliest the largest probability, float32 [c, 1]
+   * @param maxProbability the largest probability, float32 [c, 1]
    * @param gradient softmax less onehot or the teacher's, [c, V] or this rank's columns, in the
    *     logits' format and perhaps in their place
    */
-  private record Terms(Tensor loss, Tensor likeliest, Tensor gradient) {}
+  private record TokenLosses(Tensor loss, Tensor maxProbability, Tensor gradient) {}
 
   /** The columns of the logits that are here. */
-  private sealed interface Vocabulary {
-    Terms terms(Tensor logits, Tensor target);
+  private sealed interface VocabularyShard {
+    TokenLosses terms(Tensor logits, Tensor target);
 
     /** The cross entropy alone. */
     Tensor crossEntropy(Tensor logits, Tensor target);
 
     /** Each row's likeliest token, int64 [c, 1]. */
-    Tensor likeliest(Tensor logits);
+    Tensor argmax(Tensor logits);
 
     /** The logarithms of the columns' probabilities, float32. */
     Tensor logProbabilities(Tensor logits);
@@ -267,25 +268,25 @@ public final class HeadLoss {
     /** Combines something of each row over the ranks that share the columns. */
     Tensor across(Tensor x, Reduction reduction);
 
-    static Vocabulary of(Weight output, TensorParallel parallel) {
+    static VocabularyShard of(Weight output, TensorParallel parallel) {
       return parallel.size() == 1
           ? new Whole()
           : new Part(parallel, parallel.rank() * output.value().size(0));
     }
 
     /** All of them. */
-    record Whole() implements Vocabulary {
+    record Whole() implements VocabularyShard {
       @Override
-      public Terms terms(Tensor logits, Tensor target) {
+      public TokenLosses terms(Tensor logits, Tensor target) {
         if (CrossEntropy.fits(logits)) {
           CrossEntropy.Rows rows = CrossEntropy.forwardBackward(logits, target.squeeze(1));
-          return new Terms(rows.loss(), rows.likeliest(), logits);
+          return new TokenLosses(rows.loss(), rows.maxProbability(), logits);
         }
         Tensor p = torch.softmax(logits, -1, new ScalarTypeOptional(ScalarType.Float));
         Tensor pMax = p.amax(LAST, true);
         Tensor crossEntropy = crossEntropy(logits, pMax, target);
         p.scatter_add_(1, target, torch.full_like(pMax, new Scalar(-1.0)));
-        return new Terms(crossEntropy, pMax, p.to(logits.scalar_type()));
+        return new TokenLosses(crossEntropy, pMax, p.to(logits.scalar_type()));
       }
 
       @Override
@@ -305,7 +306,7 @@ public final class HeadLoss {
       }
 
       @Override
-      public Tensor likeliest(Tensor logits) {
+      public Tensor argmax(Tensor logits) {
         return logits.argmax(new LongOptional(-1), true);
       }
 
@@ -325,13 +326,13 @@ public final class HeadLoss {
      *
      * @param first token of the first column
      */
-    record Part(TensorParallel parallel, long first) implements Vocabulary {
+    record Part(TensorParallel parallel, long first) implements VocabularyShard {
       @Override
-      public Terms terms(Tensor logits, Tensor target) {
+      public TokenLosses terms(Tensor logits, Tensor target) {
         Sums sums = sums(logits, target);
         Tensor p = sums.exponentials().div_(sums.total());
         p.scatter_add_(1, here(p, target), isHere(p, target).neg_());
-        return new Terms(
+        return new TokenLosses(
             sums.crossEntropy(), sums.total().reciprocal(), p.to(logits.scalar_type()));
       }
 
@@ -359,7 +360,7 @@ public final class HeadLoss {
       }
 
       @Override
-      public Tensor likeliest(Tensor logits) {
+      public Tensor argmax(Tensor logits) {
         Tensor mine = logits.amax(LAST, true).to(ScalarType.Float);
         Tensor largest = across(mine.clone(), Reduction.MAX);
         Tensor candidate = logits.argmax(new LongOptional(-1), true).add_(new Scalar(first));

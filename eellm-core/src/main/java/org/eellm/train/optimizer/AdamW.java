@@ -8,11 +8,11 @@ import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.checkpoint.StatePiece;
+import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.kernel.AdamWStep;
@@ -29,7 +29,7 @@ public final class AdamW implements Optimizer {
   /** Elements whose squares are summed in float32. */
   private static final long ROW = 4096;
 
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Parameters parameters;
   private final OptimizerConfig config;
   private final List<Moments> pieces;
@@ -39,27 +39,27 @@ public final class AdamW implements Optimizer {
    *
    * @param master weights; the parameters themselves where these are float32
    */
-  private record Moments(Piece piece, Tensor master, Tensor first, Tensor second) {}
+  private record Moments(FlatRange piece, Tensor master, Tensor first, Tensor second) {}
 
   /**
    * Moments of zero; master weights are the parameters as they are.
    *
    * @param pieces of the flat buffer that this rank updates
    */
-  public AdamW(Parameters parameters, OptimizerConfig config, List<Piece> pieces) {
+  public AdamW(Parameters parameters, OptimizerConfig config, List<FlatRange> pieces) {
     this.parameters = parameters;
     this.config = config;
     Tensor flat = parameters.flat();
     List<Moments> moments = new ArrayList<>();
     try (Scope scope = Scope.open()) {
-      for (Piece piece : pieces) {
+      for (FlatRange piece : pieces) {
         long length = piece.length();
         moments.add(
             new Moments(
                 piece,
-                kept.keep(piece.of(flat).to(ScalarType.Float)),
-                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length)),
-                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), length))));
+                retained.retain(piece.of(flat).to(ScalarType.Float)),
+                retained.retain(Tensors.zeros(ScalarType.Float, flat.device(), length)),
+                retained.retain(Tensors.zeros(ScalarType.Float, flat.device(), length))));
       }
     }
     this.pieces = List.copyOf(moments);
@@ -67,7 +67,7 @@ public final class AdamW implements Optimizer {
 
   /** The optimizer of all parameters. */
   public AdamW(Parameters parameters, OptimizerConfig config) {
-    this(parameters, config, List.of(Piece.all(parameters)));
+    this(parameters, config, List.of(FlatRange.all(parameters)));
   }
 
   /**
@@ -75,18 +75,18 @@ public final class AdamW implements Optimizer {
    * float32 themselves, {@code master}.
    */
   @Override
-  public List<StatePiece> state() {
+  public List<FlatStateShard> state() {
     return pieces.stream()
         .flatMap(
             moments -> {
               long start = moments.piece().start();
-              Stream<StatePiece> both =
+              Stream<FlatStateShard> both =
                   Stream.of(
-                      new StatePiece("exp_avg", start, moments.first()),
-                      new StatePiece("exp_avg_sq", start, moments.second()));
+                      new FlatStateShard("exp_avg", start, moments.first()),
+                      new FlatStateShard("exp_avg_sq", start, moments.second()));
               return isMixed()
                   ? Stream.concat(
-                      Stream.of(new StatePiece("master", start, moments.master())), both)
+                      Stream.of(new FlatStateShard("master", start, moments.master())), both)
                   : both;
             })
         .toList();
@@ -101,7 +101,7 @@ public final class AdamW implements Optimizer {
     long decayed = parameters.decayedCount();
     for (int i = 0; i < pieces.size(); i++) {
       Moments moments = pieces.get(i);
-      Piece piece = moments.piece();
+      FlatRange piece = moments.piece();
       for (long start = piece.start(); start < piece.end(); ) {
         boolean decays = start < decayed;
         long limit = decays ? Math.min(decayed, piece.end()) : piece.end();
@@ -187,6 +187,6 @@ public final class AdamW implements Optimizer {
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
   }
 }

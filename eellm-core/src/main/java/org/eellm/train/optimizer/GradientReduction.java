@@ -10,17 +10,17 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
-import org.eellm.config.Placement;
+import org.eellm.config.PipelineLayout;
 import org.eellm.distributed.Communicator;
-import org.eellm.distributed.Pending;
 import org.eellm.distributed.Reduction;
+import org.eellm.distributed.WorkHandle;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.model.parameter.Split;
+import org.eellm.model.parameter.Sharding;
 import org.eellm.model.parameter.Weight;
-import org.eellm.tensor.Kept;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -29,15 +29,15 @@ import org.eellm.tensor.Tensors;
  * (ZeRO-1, arXiv 1910.02054): each data-parallel rank gets its piece of every bucket of the flat
  * buffer, updates it, and all gather the new parameters.
  *
- * <p>A bucket's sum over dp starts while the walk back is still under way, as soon as the last of
- * its weights has its last contribution. Three things wait for the end of the walk: the embedding,
- * which the walk reaches last; a matrix tied across stages, which is first summed over these; and
- * what every tensor-parallel rank holds whole but saw only its tokens or heads for.
+ * <p>A bucket's sum over dp starts while the backward pass is still under way, as soon as the last
+ * of its weights has its last contribution. Three things wait for the end of the backward pass: the
+ * embedding, which it reaches last; a matrix tied across stages, which is first summed over these;
+ * and what every tensor-parallel rank holds whole but saw only its tokens or heads for.
  */
 public final class GradientReduction implements AutoCloseable {
   private static final Pattern HEAD_NORM = Pattern.compile(".*\\.self_attn\\.[qk]_norm\\.weight");
 
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Decoder model;
   private final World world;
   private final Gradients gradients;
@@ -52,28 +52,32 @@ public final class GradientReduction implements AutoCloseable {
    * @param sum of the gradients of that piece
    * @param weights that have elements in it
    */
-  private record Bucket(Piece range, Piece share, Tensor sum, List<Weight> weights) {}
+  private record Bucket(FlatRange range, FlatRange share, Tensor sum, List<Weight> weights) {}
 
-  private final List<Optional<Pending>> pending = new ArrayList<>();
+  private final List<Optional<WorkHandle>> pending = new ArrayList<>();
 
   /**
    * @param bucketBytes least size of a bucket
    */
   public GradientReduction(
-      Decoder model, World world, Placement placement, Gradients gradients, long bucketBytes) {
+      Decoder model,
+      World world,
+      PipelineLayout pipelineLayout,
+      Gradients gradients,
+      long bucketBytes) {
     this.model = model;
     this.world = world;
     this.gradients = gradients;
     Parameters parameters = model.parameters();
     complete = new boolean[parameters.weights().size()];
-    tied = tied(placement);
+    tied = tied(pipelineLayout);
     partial = parameters.weights().stream().filter(this::isPartial).toList();
     int dp = world.mesh().dp();
     try (Scope scope = Scope.open()) {
-      for (Piece range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
-        Piece share = range.share(world.coordinate().dp(), dp);
+      for (FlatRange range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
+        FlatRange share = range.share(world.coordinate().dp(), dp);
         Tensor sum =
-            kept.keep(
+            retained.retain(
                 dp == 1
                     ? share.of(gradients.flat())
                     : Tensors.empty(ScalarType.Float, model.device(), share.length()));
@@ -88,9 +92,10 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /**
-   * The ranks of the stages that have {@link Decoder#shared}, if there are others and this is one.
+   * The ranks of the stages that have {@link Decoder#sharedOutputWeight}, if there are others and
+   * this is one.
    */
-  private Optional<Communicator> tied(Placement placement) {
+  private Optional<Communicator> tied(PipelineLayout pipelineLayout) {
     if (model.learning() != Learning.EVERYTHING) {
       return Optional.empty(); // it stays as it is
     }
@@ -98,10 +103,10 @@ public final class GradientReduction implements AutoCloseable {
     Architecture architecture = model.architecture();
     boolean tied = architecture.model().tieEmbeddings();
     List<Integer> holders =
-        IntStream.range(0, placement.slices().size())
+        IntStream.range(0, pipelineLayout.slices().size())
             .filter(
                 v -> {
-                  Placement.Slice slice = placement.slices().get(v);
+                  PipelineLayout.Slice slice = pipelineLayout.slices().get(v);
                   return tied
                       ? architecture.holdsEmbedding(slice)
                       : architecture.usesOutputMatrix(slice);
@@ -122,28 +127,28 @@ public final class GradientReduction implements AutoCloseable {
    */
   private boolean isPartial(Weight weight) {
     return world.mesh().tp() > 1
-        && weight.split() == Split.REPLICATED
+        && weight.split() == Sharding.REPLICATED
         && (model.parameters().tensorParallel().sequence()
             || HEAD_NORM.matcher(weight.name()).matches());
   }
 
   /** The flat buffer in pieces of at least {@code least} elements, each a multiple of dp long. */
-  private static List<Piece> ranges(Parameters parameters, int dp, long least) {
+  private static List<FlatRange> ranges(Parameters parameters, int dp, long least) {
     if (dp == 1) {
-      return List.of(Piece.all(parameters));
+      return List.of(FlatRange.all(parameters));
     }
-    List<Piece> ranges = new ArrayList<>();
+    List<FlatRange> ranges = new ArrayList<>();
     long total = parameters.flat().numel();
     long start = 0;
     for (Weight weight : parameters.weights()) {
       long end = (weight.offset() + weight.value().numel()) / dp * dp;
       if (end - start >= least) {
-        ranges.add(new Piece(start, end - start));
+        ranges.add(new FlatRange(start, end - start));
         start = end;
       }
     }
     if (start < total) {
-      ranges.add(new Piece(start, total - start));
+      ranges.add(new FlatRange(start, total - start));
     }
     return ranges;
   }
@@ -155,15 +160,15 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /**
-   * The last walk back of the step through a stage has done with a position of the trunk: the
+   * The last backward pass of the step through a stage has completed a position of the trunk: the
    * weights behind it are complete.
    */
-  public void passed(int position) {
+  public void backwardDone(int position) {
     if (world.mesh().dp() == 1) {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (completion(weight.name()) == position && !isPartial(weight)) {
+      if (lastContribution(weight.name()) == position && !isPartial(weight)) {
         complete(weight);
       }
     }
@@ -175,8 +180,10 @@ public final class GradientReduction implements AutoCloseable {
     complete[weight.index()] = true;
   }
 
-  /** The position after which a weight gets nothing more, or -1 for the end of the walk. */
-  private int completion(String name) {
+  /**
+   * The position after which a weight gets nothing more, or -1 for the end of the backward pass.
+   */
+  private int lastContribution(String name) {
     if (name.startsWith("model.layers.")) {
       String[] parts = name.split("\\.", -1);
       boolean first = parts[3].equals("input_layernorm") || parts[3].equals("self_attn");
@@ -186,15 +193,18 @@ public final class GradientReduction implements AutoCloseable {
       int layer = Integer.parseInt(name.split("\\.", -1)[1]);
       return model.architecture().exits().mlp() ? 2 * layer - 1 : 2 * layer;
     }
-    return name.startsWith("model.embed_") || (name.equals(model.shared()) && servesSeveral())
+    return name.startsWith("model.embed_")
+            || (name.equals(model.sharedOutputWeight()) && servesSeveral())
         ? -1
         : 2 * model.architecture().model().numLayers();
   }
 
-  /** Whether heads or stages share {@link Decoder#shared}. */
+  /** Whether heads or stages share {@link Decoder#sharedOutputWeight}. */
   private boolean servesSeveral() {
     long heads =
-        model.heads().stream().filter(head -> head.output().name().equals(model.shared())).count();
+        model.heads().stream()
+            .filter(head -> head.output().name().equals(model.sharedOutputWeight()))
+            .count();
     return tied.isPresent() || heads > 1;
   }
 
@@ -214,20 +224,20 @@ public final class GradientReduction implements AutoCloseable {
     gradients.finish();
     Tensor flat = gradients.flat();
     Communicator tp = model.parameters().tensorParallel().group();
-    List<Pending> late = new ArrayList<>();
+    List<WorkHandle> late = new ArrayList<>();
     for (Weight weight : partial) {
-      Piece piece = new Piece(weight.offset(), weight.value().numel());
+      FlatRange piece = new FlatRange(weight.offset(), weight.value().numel());
       late.add(tp.allReduce(piece.of(flat), Reduction.SUM));
     }
-    late.forEach(Pending::await);
+    late.forEach(WorkHandle::await);
     tied.ifPresent(
         group -> {
           Weight weight =
               model.parameters().weights().stream()
-                  .filter(candidate -> candidate.name().equals(model.shared()))
+                  .filter(candidate -> candidate.name().equals(model.sharedOutputWeight()))
                   .findFirst()
                   .orElseThrow();
-          Piece piece = new Piece(weight.offset(), weight.value().numel());
+          FlatRange piece = new FlatRange(weight.offset(), weight.value().numel());
           group.allReduce(piece.of(flat), Reduction.SUM).await();
         });
     if (world.mesh().dp() > 1) {
@@ -241,7 +251,7 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /** The ranges of the flat buffer of each of which this rank updates its share, in order. */
-  public static List<Piece> ranges(Parameters parameters, World world, long bucketBytes) {
+  public static List<FlatRange> ranges(Parameters parameters, World world, long bucketBytes) {
     return ranges(parameters, world.mesh().dp(), bucketBytes / Float.BYTES);
   }
 
@@ -258,7 +268,7 @@ public final class GradientReduction implements AutoCloseable {
   public double squares() {
     double squares = 0;
     try (Scope scope = Scope.open()) {
-      for (Piece counted : counted()) {
+      for (FlatRange counted : counted()) {
         for (Bucket bucket : buckets) {
           long from = Math.max(counted.start(), bucket.share().start());
           long to = Math.min(counted.end(), bucket.share().end());
@@ -273,18 +283,18 @@ public final class GradientReduction implements AutoCloseable {
   }
 
   /** What counts here, neighbours joined. */
-  private List<Piece> counted() {
-    List<Piece> counted = new ArrayList<>();
+  private List<FlatRange> counted() {
+    List<FlatRange> counted = new ArrayList<>();
     for (Weight weight : model.parameters().weights()) {
-      if (!model.speaksFor(weight.name(), weight.split())) {
+      if (!model.isMainReplica(weight.name(), weight.split())) {
         continue;
       }
       long end = weight.offset() + weight.value().numel();
       if (!counted.isEmpty() && counted.getLast().end() == weight.offset()) {
         long start = counted.removeLast().start();
-        counted.add(new Piece(start, end - start));
+        counted.add(new FlatRange(start, end - start));
       } else {
-        counted.add(new Piece(weight.offset(), weight.value().numel()));
+        counted.add(new FlatRange(weight.offset(), weight.value().numel()));
       }
     }
     return counted;
@@ -297,16 +307,16 @@ public final class GradientReduction implements AutoCloseable {
     }
     try (Scope scope = Scope.open()) {
       Tensor flat = model.parameters().flat();
-      List<Pending> gathers = new ArrayList<>();
+      List<WorkHandle> gathers = new ArrayList<>();
       for (Bucket bucket : buckets) {
         gathers.add(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat).clone()));
       }
-      gathers.forEach(Pending::await);
+      gathers.forEach(WorkHandle::await);
     }
   }
 
   @Override
   public void close() {
-    kept.close();
+    retained.close();
   }
 }

@@ -11,15 +11,15 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.checkpoint.StatePiece;
+import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.config.OptimizerConfig;
-import org.eellm.cost.Orthogonalization;
+import org.eellm.cost.MuonCosts;
 import org.eellm.distributed.Communicator;
-import org.eellm.distributed.Pending;
+import org.eellm.distributed.WorkHandle;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.Parameters;
-import org.eellm.model.parameter.Split;
-import org.eellm.tensor.Kept;
+import org.eellm.model.parameter.Sharding;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -40,13 +40,13 @@ import org.eellm.tensor.Tensors;
 public final class Muon implements Optimizer {
   private static final double ROOT_MEAN_SQUARE = 0.2;
 
-  private final Kept kept = new Kept();
+  private final RetainedTensors retained = new RetainedTensors();
   private final Parameters parameters;
   private final OptimizerConfig config;
   private final Communicator replicas;
-  private final List<Piece> ranges;
-  private final List<Run> others;
-  private final AdamW rest;
+  private final List<FlatRange> ranges;
+  private final List<ShardRange> adamWRanges;
+  private final AdamW adamW;
   private final List<State> states;
   private final List<List<Parameter>> batches;
 
@@ -56,7 +56,7 @@ public final class Muon implements Optimizer {
    * @param share its number
    * @param start of the piece in the share
    */
-  private record Run(int share, long start, Piece piece) {
+  private record ShardRange(int share, long start, FlatRange piece) {
     Tensor of(List<Tensor> shares) {
       return shares.get(share).narrow(0, start, piece.length());
     }
@@ -66,7 +66,7 @@ public final class Muon implements Optimizer {
    * @param master weights, float32; the parameters themselves where these are float32
    * @param momentum the gradient's exponential average, float32
    */
-  private record State(Run run, Tensor master, Tensor momentum) {}
+  private record State(ShardRange run, Tensor master, Tensor momentum) {}
 
   /**
    * Momenta of zero; master weights are the parameters as they are.
@@ -75,25 +75,29 @@ public final class Muon implements Optimizer {
    * @param replicas the ranks that share the ranges out
    */
   public Muon(
-      Parameters parameters, OptimizerConfig config, List<Piece> ranges, Communicator replicas) {
+      Parameters parameters,
+      OptimizerConfig config,
+      List<FlatRange> ranges,
+      Communicator replicas) {
     this.parameters = parameters;
     this.config = config;
     this.replicas = replicas;
     this.ranges = List.copyOf(ranges);
-    List<Piece> shares = Optimizer.shares(ranges, replicas);
-    List<Parameter> inner = parameters.learned().stream().filter(Muon::isInner).toList();
-    List<Piece> matrices = joined(inner);
-    others = runs(shares, between(matrices, parameters.flat().numel()));
-    rest = new AdamW(parameters, config, others.stream().map(Run::piece).toList());
+    List<FlatRange> shares = Optimizer.shares(ranges, replicas);
+    List<Parameter> inner = parameters.trainable().stream().filter(Muon::isHiddenMatrix).toList();
+    List<FlatRange> matrices = joined(inner);
+    adamWRanges = runs(shares, between(matrices, parameters.flat().numel()));
+    adamW = new AdamW(parameters, config, adamWRanges.stream().map(ShardRange::piece).toList());
     Tensor flat = parameters.flat();
     List<State> all = new ArrayList<>();
     try (Scope _ = Scope.open()) {
-      for (Run run : runs(shares, matrices)) {
+      for (ShardRange run : runs(shares, matrices)) {
         all.add(
             new State(
                 run,
-                kept.keep(run.piece().of(flat).to(ScalarType.Float)),
-                kept.keep(Tensors.zeros(ScalarType.Float, flat.device(), run.piece().length()))));
+                retained.retain(run.piece().of(flat).to(ScalarType.Float)),
+                retained.retain(
+                    Tensors.zeros(ScalarType.Float, flat.device(), run.piece().length()))));
       }
     }
     states = List.copyOf(all);
@@ -101,43 +105,43 @@ public final class Muon implements Optimizer {
   }
 
   /** Whether a parameter is a matrix between hidden states. */
-  static boolean isInner(Parameter parameter) {
+  static boolean isHiddenMatrix(Parameter parameter) {
     String name = parameter.name();
     return parameter.wholeShape().length == 2
         && (name.contains(".self_attn.") || name.contains(".mlp."));
   }
 
   /** The parameters' ranges, neighbours joined. */
-  private static List<Piece> joined(List<Parameter> parameters) {
-    List<Piece> joined = new ArrayList<>();
+  private static List<FlatRange> joined(List<Parameter> parameters) {
+    List<FlatRange> joined = new ArrayList<>();
     for (Parameter parameter : parameters) {
       boolean follows = !joined.isEmpty() && joined.getLast().end() == parameter.offset();
       long start = follows ? joined.removeLast().start() : parameter.offset();
-      joined.add(new Piece(start, parameter.offset() + parameter.numel() - start));
+      joined.add(new FlatRange(start, parameter.offset() + parameter.numel() - start));
     }
     return joined;
   }
 
   /** What ascending pieces leave of {@code total} elements. */
-  private static List<Piece> between(List<Piece> pieces, long total) {
-    List<Piece> between = new ArrayList<>();
+  private static List<FlatRange> between(List<FlatRange> pieces, long total) {
+    List<FlatRange> between = new ArrayList<>();
     long start = 0;
-    for (Piece piece : pieces) {
-      between.add(new Piece(start, piece.start() - start));
+    for (FlatRange piece : pieces) {
+      between.add(new FlatRange(start, piece.start() - start));
       start = piece.end();
     }
-    between.add(new Piece(start, total - start));
+    between.add(new FlatRange(start, total - start));
     return between;
   }
 
-  private static List<Run> runs(List<Piece> shares, List<Piece> pieces) {
-    List<Run> runs = new ArrayList<>();
+  private static List<ShardRange> runs(List<FlatRange> shares, List<FlatRange> pieces) {
+    List<ShardRange> runs = new ArrayList<>();
     for (int i = 0; i < shares.size(); i++) {
-      Piece share = shares.get(i);
-      for (Piece piece : pieces) {
-        Piece common = share.common(piece);
+      FlatRange share = shares.get(i);
+      for (FlatRange piece : pieces) {
+        FlatRange common = share.common(piece);
         if (common.length() > 0) {
-          runs.add(new Run(i, common.start() - share.start(), common));
+          runs.add(new ShardRange(i, common.start() - share.start(), common));
         }
       }
     }
@@ -145,8 +149,8 @@ public final class Muon implements Optimizer {
   }
 
   /** The matrices that shares have something of, those of one shape and split together. */
-  private static List<List<Parameter>> batches(List<Parameter> inner, List<Piece> shares) {
-    record Kind(List<Long> shape, Split split) {}
+  private static List<List<Parameter>> batches(List<Parameter> inner, List<FlatRange> shares) {
+    record Kind(List<Long> shape, Sharding split) {}
     Map<Kind, List<Parameter>> open = new LinkedHashMap<>();
     List<List<Parameter>> batches = new ArrayList<>();
     for (Parameter parameter : inner) {
@@ -157,7 +161,7 @@ public final class Muon implements Optimizer {
       long[] shape = parameter.wholeShape();
       Kind kind = new Kind(LongStream.of(shape).boxed().toList(), parameter.split());
       List<Parameter> batch = open.computeIfAbsent(kind, _ -> new ArrayList<>());
-      if (!batch.isEmpty() && (batch.size() + 1) * shape[0] * shape[1] > Orthogonalization.BATCH) {
+      if (!batch.isEmpty() && (batch.size() + 1) * shape[0] * shape[1] > MuonCosts.BATCH) {
         batches.add(List.copyOf(batch));
         batch.clear();
       }
@@ -169,18 +173,18 @@ public final class Muon implements Optimizer {
 
   /** {@link AdamW#state}, and of the matrices {@code exp_avg} and {@code master} likewise. */
   @Override
-  public List<StatePiece> state() {
-    Stream<StatePiece> own =
+  public List<FlatStateShard> state() {
+    Stream<FlatStateShard> own =
         states.stream()
             .flatMap(
                 state -> {
                   long start = state.run().piece().start();
-                  StatePiece momentum = new StatePiece("exp_avg", start, state.momentum());
+                  FlatStateShard momentum = new FlatStateShard("exp_avg", start, state.momentum());
                   return isMixed()
-                      ? Stream.of(new StatePiece("master", start, state.master()), momentum)
+                      ? Stream.of(new FlatStateShard("master", start, state.master()), momentum)
                       : Stream.of(momentum);
                 });
-    return Stream.concat(rest.state().stream(), own).toList();
+    return Stream.concat(adamW.state().stream(), own).toList();
   }
 
   private boolean isMixed() {
@@ -190,15 +194,16 @@ public final class Muon implements Optimizer {
   @Override
   public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
     try (Scope _ = Scope.open()) {
-      rest.update(
-          others.stream().map(run -> run.of(gradients)).toList(),
+      adamW.update(
+          adamWRanges.stream().map(run -> run.of(gradients)).toList(),
           gradientScale,
           learningRate,
           step);
       Tensor directions = directions(gradients, gradientScale);
       for (List<Parameter> batch : batches) {
         try (Scope _ = Scope.open()) {
-          apply(batch, Orthogonal.of(whole(batch, directions)), learningRate * config.muonShare());
+          apply(
+              batch, NewtonSchulz.of(whole(batch, directions)), learningRate * config.muonShare());
         }
       }
     }
@@ -228,14 +233,14 @@ public final class Muon implements Optimizer {
         }
       }
       if (replicas.size() > 1) {
-        List<Pending> gathers = new ArrayList<>();
-        for (Piece range : ranges) {
+        List<WorkHandle> gathers = new ArrayList<>();
+        for (FlatRange range : ranges) {
           Tensor share = range.share(replicas.rank(), replicas.size()).of(directions).clone();
           gathers.add(replicas.allGather(range.of(directions), share));
         }
-        gathers.forEach(Pending::await);
+        gathers.forEach(WorkHandle::await);
       }
-      return scope.pass(directions);
+      return scope.moveToOuter(directions);
     }
   }
 
@@ -248,9 +253,9 @@ public final class Muon implements Optimizer {
               .toArray(Tensor[]::new);
       Tensor own = torch.cat(new TensorVector(parts), 0); // [count, out or part, in or part]
       Communicator sharing = parameters.tensorParallel().group();
-      Split split = batch.getFirst().split();
-      if (sharing.size() == 1 || split == Split.REPLICATED) {
-        return scope.pass(own);
+      Sharding split = batch.getFirst().split();
+      if (sharing.size() == 1 || split == Sharding.REPLICATED) {
+        return scope.moveToOuter(own);
       }
       Tensor all =
           Tensors.empty(
@@ -262,8 +267,8 @@ public final class Muon implements Optimizer {
               own.size(2));
       sharing.allGather(all, own).await();
       long[] shape = batch.getFirst().wholeShape();
-      long[] order = split == Split.ROWS ? new long[] {1, 0, 2, 3} : new long[] {1, 2, 0, 3};
-      return scope.pass(all.permute(order).reshape(own.size(0), shape[0], shape[1]));
+      long[] order = split == Sharding.ROWS ? new long[] {1, 0, 2, 3} : new long[] {1, 2, 0, 3};
+      return scope.moveToOuter(all.permute(order).reshape(own.size(0), shape[0], shape[1]));
     }
   }
 
@@ -279,10 +284,10 @@ public final class Muon implements Optimizer {
               .split()
               .shard(orthogonal.select(0, i), sharing.rank(), sharing.size())
               .reshape(-1);
-      Piece own = new Piece(parameter.offset(), parameter.numel());
+      FlatRange own = new FlatRange(parameter.offset(), parameter.numel());
       for (State state : states) {
-        Piece piece = state.run().piece();
-        Piece common = piece.common(own);
+        FlatRange piece = state.run().piece();
+        FlatRange common = piece.common(own);
         if (common.length() > 0) {
           Tensor master = state.master().narrow(0, common.start() - piece.start(), common.length());
           Tensor part = step.narrow(0, common.start() - own.start(), common.length());
@@ -297,7 +302,7 @@ public final class Muon implements Optimizer {
 
   @Override
   public void close() {
-    rest.close();
-    kept.close();
+    adamW.close();
+    retained.close();
   }
 }

@@ -2,7 +2,7 @@ package org.eellm.train.optimizer;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.checkpoint.StatePiece;
+import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.distributed.Communicator;
 import org.eellm.model.parameter.Gradients;
@@ -18,7 +18,10 @@ public sealed interface Optimizer extends AutoCloseable permits AdamW, Muon {
    * @param replicas the ranks that share the ranges out
    */
   static Optimizer of(
-      Parameters parameters, OptimizerConfig config, List<Piece> ranges, Communicator replicas) {
+      Parameters parameters,
+      OptimizerConfig config,
+      List<FlatRange> ranges,
+      Communicator replicas) {
     return switch (config.algorithm()) {
       case ADAMW -> new AdamW(parameters, config, shares(ranges, replicas));
       case MUON -> new Muon(parameters, config, ranges, replicas);
@@ -27,16 +30,16 @@ public sealed interface Optimizer extends AutoCloseable permits AdamW, Muon {
 
   /** The optimizer of a rank that has no others beside it. */
   static Optimizer of(Parameters parameters, OptimizerConfig config) {
-    return of(parameters, config, List.of(Piece.all(parameters)), Communicator.alone());
+    return of(parameters, config, List.of(FlatRange.all(parameters)), Communicator.singleRank());
   }
 
   /** This rank's shares of ranges. */
-  static List<Piece> shares(List<Piece> ranges, Communicator replicas) {
+  static List<FlatRange> shares(List<FlatRange> ranges, Communicator replicas) {
     return ranges.stream().map(range -> range.share(replicas.rank(), replicas.size())).toList();
   }
 
   /** What a checkpoint keeps of it. */
-  List<StatePiece> state();
+  List<FlatStateShard> state();
 
   /**
    * Updates the parameters of this rank's shares.

@@ -23,7 +23,7 @@ import org.eellm.train.TrainException;
 public final class StepGuard {
 
   /** What becomes of a step. */
-  public enum Verdict {
+  public enum UpdateDecision {
     APPLY,
     SKIP_NOT_FINITE,
     SKIP_SPIKE
@@ -76,7 +76,7 @@ public final class StepGuard {
    * @throws TrainException if this is the {@code train.max_bad_steps}-th step in a row that is not
    *     finite
    */
-  public Verdict judge(long step, double loss, double gradientNorm) {
+  public UpdateDecision decide(long step, double loss, double gradientNorm) {
     if (!Double.isFinite(loss) || !Double.isFinite(gradientNorm)) {
       badStreak++;
       notFinite++;
@@ -85,19 +85,19 @@ public final class StepGuard {
             "step %d: loss %s, gradient norm %s; %d steps in a row were not finite (train.max_bad_steps); resume from the last checkpoint with a lower optimizer.learning_rate, longer warm-up or smaller optimizer.clip_norm"
                 .formatted(step, loss, gradientNorm, badStreak));
       }
-      return Verdict.SKIP_NOT_FINITE;
+      return UpdateDecision.SKIP_NOT_FINITE;
     }
     badStreak = 0;
     if (train.spikeThreshold() == 0) {
-      return Verdict.APPLY;
+      return UpdateDecision.APPLY;
     }
     double limit = norms.size() < train.spikeWindow() ? Double.POSITIVE_INFINITY : limit();
     remember(Math.min(gradientNorm, limit));
     if (gradientNorm > limit) {
       spikes++;
-      return Verdict.SKIP_SPIKE;
+      return UpdateDecision.SKIP_SPIKE;
     }
-    return Verdict.APPLY;
+    return UpdateDecision.APPLY;
   }
 
   /** Steps skipped so far, for any reason. */

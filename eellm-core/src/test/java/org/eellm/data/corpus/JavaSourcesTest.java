@@ -110,7 +110,7 @@ final class JavaSourcesTest {
 
   private static List<String> documents(Corpus corpus) {
     List<String> documents = new ArrayList<>();
-    try (Corpus.Pass pass = corpus.open()) {
+    try (Corpus.DocumentReader pass = corpus.open()) {
       for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
         documents.add(piece.get().text());
       }

@@ -18,7 +18,7 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.zip.GZIPOutputStream;
 import org.eellm.data.DataException;
-import org.eellm.data.corpus.Corpus.Piece;
+import org.eellm.data.corpus.Corpus.DocumentChunk;
 import org.eellm.data.corpus.TextCorpus.Format;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -68,14 +68,14 @@ final class TextCorpusTest {
     String oneLine = "é🦙x".repeat(TextCorpus.PIECE_LENGTH);
     write("a.txt", lines + "\n<|endoftext|>\n" + oneLine);
 
-    List<Piece> pieces = pieces(TextCorpus.of(paths("a.txt"), Format.DEFAULT));
+    List<DocumentChunk> pieces = pieces(TextCorpus.of(paths("a.txt"), Format.DEFAULT));
     assertThat(joined(pieces)).containsExactly(lines.toString(), oneLine);
     assertThat(pieces).hasSizeGreaterThan(6);
     assertThat(pieces)
         .allSatisfy(
             piece -> assertThat(piece.text().length()).isLessThan(2 * TextCorpus.PIECE_LENGTH));
     assertThat(pieces.get(1).text()).startsWith("\n");
-    assertThat(pieces.stream().filter(Piece::startsDocument)).hasSize(2);
+    assertThat(pieces.stream().filter(DocumentChunk::startsDocument)).hasSize(2);
     assertThat(pieces.getFirst().startsDocument()).isTrue();
   }
 
@@ -111,14 +111,14 @@ final class TextCorpusTest {
   void json_longText_comesInPieces() throws IOException {
     String text = ("word ".repeat(30) + "\\n").repeat(10_000) + "🦙".repeat(300_000);
     write("a.jsonl", "{\"text\": \"" + text + "\"}\n{\"text\": \"b\"}\n");
-    List<Piece> pieces = pieces(TextCorpus.of(paths("a.jsonl"), Format.DEFAULT));
+    List<DocumentChunk> pieces = pieces(TextCorpus.of(paths("a.jsonl"), Format.DEFAULT));
     assertThat(joined(pieces)).containsExactly(text.replace("\\n", "\n"), "b");
     assertThat(pieces)
         .allSatisfy(
             piece ->
                 assertThat(piece.text().length()).isLessThanOrEqualTo(TextCorpus.PIECE_LENGTH));
     assertThat(pieces.get(1).text()).startsWith("\n");
-    assertThat(pieces.stream().filter(Piece::startsDocument)).hasSize(2);
+    assertThat(pieces.stream().filter(DocumentChunk::startsDocument)).hasSize(2);
     assertThat(pieces.getFirst().startsDocument()).isTrue();
   }
 
@@ -144,9 +144,9 @@ final class TextCorpusTest {
         .hasMessageNotContaining("\n");
 
     TextCorpus skipping = TextCorpus.of(paths("bad.jsonl"), SKIPPING);
-    try (Corpus.Pass pass = skipping.open()) {
-      assertThat(pass.next()).contains(Piece.document("a"));
-      assertThat(pass.next()).contains(Piece.document("c"));
+    try (Corpus.DocumentReader pass = skipping.open()) {
+      assertThat(pass.next()).contains(DocumentChunk.document("a"));
+      assertThat(pass.next()).contains(DocumentChunk.document("c"));
       assertThat(pass.next()).isEmpty();
       assertThat(pass.skippedLines()).isEqualTo(1);
     }
@@ -161,8 +161,8 @@ final class TextCorpusTest {
             file
                 + ":2: not UTF-8 at byte 7 of the text (0xF6); convert the file to UTF-8, for"
                 + " example with iconv");
-    try (Corpus.Pass pass = TextCorpus.of(paths("latin.txt"), SKIPPING).open()) {
-      assertThat(pass.next()).contains(Piece.document("eins\ndrei"));
+    try (Corpus.DocumentReader pass = TextCorpus.of(paths("latin.txt"), SKIPPING).open()) {
+      assertThat(pass.next()).contains(DocumentChunk.document("eins\ndrei"));
       assertThat(pass.skippedLines()).isEqualTo(1);
     }
 
@@ -269,7 +269,7 @@ final class TextCorpusTest {
     writeCompressed("a.txt.xz", "xz", "one\n".repeat(100_000));
     write("b.txt", "two");
     TextCorpus corpus = TextCorpus.of(paths("."), Format.DEFAULT);
-    try (Corpus.Pass pass = corpus.open()) {
+    try (Corpus.DocumentReader pass = corpus.open()) {
       long last = 0;
       while (pass.next().isPresent()) {
         assertThat(pass.position()).isGreaterThanOrEqualTo(last);
@@ -291,20 +291,20 @@ final class TextCorpusTest {
     return joined(pieces(corpus));
   }
 
-  private static List<Piece> pieces(Corpus corpus) {
-    List<Piece> pieces = new ArrayList<>();
-    try (Corpus.Pass pass = corpus.open()) {
-      for (Optional<Piece> piece = pass.next(); piece.isPresent(); piece = pass.next()) {
+  private static List<DocumentChunk> pieces(Corpus corpus) {
+    List<DocumentChunk> pieces = new ArrayList<>();
+    try (Corpus.DocumentReader pass = corpus.open()) {
+      for (Optional<DocumentChunk> piece = pass.next(); piece.isPresent(); piece = pass.next()) {
         pieces.add(piece.get());
       }
     }
     return pieces;
   }
 
-  private static List<String> joined(List<Piece> pieces) {
+  private static List<String> joined(List<DocumentChunk> pieces) {
     List<String> documents = new ArrayList<>();
     StringBuilder document = new StringBuilder();
-    for (Piece piece : pieces) {
+    for (DocumentChunk piece : pieces) {
       document.append(piece.text());
       if (piece.endsDocument()) {
         documents.add(document.toString());

@@ -105,7 +105,9 @@ public final class TokenizerTest {
                 .put("type", "Split")
                 .put("behavior", "Isolated")
                 .put("invert", false)
-                .set("pattern", json.createObjectNode().put("Regex", BytePairs.WORD.pattern())))
+                .set(
+                    "pattern",
+                    json.createObjectNode().put("Regex", BytePairEncoding.WORD.pattern())))
         .add(
             json.createObjectNode()
                 .put("type", "ByteLevel")
@@ -286,7 +288,7 @@ public final class TokenizerTest {
   }
 
   public static Tokenizer trained() {
-    return BytePairTrainer.train(
+    return BpeTrainer.train(
         Corpus.of(List.of("the cat and the dog and the bird, and that is all there is".repeat(3))),
         300,
         1,

@@ -9,8 +9,8 @@ final class PagePoolTest {
   @Test
   void take_emptyPool_isOneRun() {
     PagePool pool = new PagePool(8);
-    assertThat(pool.take(3)).containsExactly(0, 1, 2);
-    assertThat(pool.take(2)).containsExactly(3, 4);
+    assertThat(pool.allocate(3)).containsExactly(0, 1, 2);
+    assertThat(pool.allocate(2)).containsExactly(3, 4);
     assertThat(pool.free()).isEqualTo(3);
     assertThat(pool.used()).isEqualTo(5);
   }
@@ -18,19 +18,19 @@ final class PagePoolTest {
   @Test
   void take_gapsOfManySizes_isTheSmallestThatIsLongEnough() {
     PagePool pool = new PagePool(10);
-    pool.take(10);
+    pool.allocate(10);
     for (int page : new int[] {0, 1, 2, 4, 5, 7, 8, 9}) {
       pool.release(page);
     }
-    assertThat(pool.take(2)).containsExactly(4, 5);
-    assertThat(pool.take(4)).containsExactly(0, 1, 2, 7);
-    assertThatThrownBy(() -> pool.take(3)).isInstanceOf(IllegalStateException.class);
+    assertThat(pool.allocate(2)).containsExactly(4, 5);
+    assertThat(pool.allocate(4)).containsExactly(0, 1, 2, 7);
+    assertThatThrownBy(() -> pool.allocate(3)).isInstanceOf(IllegalStateException.class);
   }
 
   @Test
   void release_pageOfTwoUsers_isFreeWithTheLast() {
     PagePool pool = new PagePool(2);
-    int page = pool.take(1)[0];
+    int page = pool.allocate(1)[0];
     pool.share(page);
     pool.release(page);
     assertThat(pool.free()).isEqualTo(1);
@@ -41,13 +41,13 @@ final class PagePoolTest {
   @Test
   void keep_pageWithoutUsers_isNotFreeUntilForgotten() {
     PagePool pool = new PagePool(2);
-    int page = pool.take(1)[0];
-    pool.keep(page);
+    int page = pool.allocate(1)[0];
+    pool.markCached(page);
     pool.release(page);
     assertThat(pool.free()).isEqualTo(1);
     assertThat(pool.used()).isZero();
     pool.share(page);
-    pool.forget(page);
+    pool.evict(page);
     assertThat(pool.free()).isEqualTo(1);
     pool.release(page);
     assertThat(pool.free()).isEqualTo(2);

@@ -44,10 +44,10 @@ final class DraftHeadTest {
   }
 
   private static void assertDrafts(ModelRunner runner) {
-    RowBlock rows = new RowBlock();
+    ForwardBatch rows = new ForwardBatch();
     rows.begin(new int[] {0});
     for (int position = 0; position < ROWS; position++) {
-      rows.add(runner.take(), position);
+      rows.add(runner.allocateSlot(), position);
     }
     runner.embed(rows, new Random(1).ints(ROWS, 0, SmallModel.VOCABULARY).toArray());
     int[] asked = {1, 2, 4};
@@ -73,7 +73,7 @@ final class DraftHeadTest {
           .isCloseTo(Math.exp(logits[row][best]) / sum, within(1e-5));
       assertThat(draft.logProbability(row, 0)).isEqualTo(Double.NEGATIVE_INFINITY);
       assertThat(draft.top(row, 2).getFirst().id()).isEqualTo(best);
-      assertThat(draft.listedLogits(row)).hasSize(LIST.size());
+      assertThat(draft.shortlistLogits(row)).hasSize(LIST.size());
     }
   }
 

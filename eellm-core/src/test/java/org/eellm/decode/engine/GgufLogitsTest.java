@@ -149,10 +149,10 @@ final class GgufLogitsTest {
       ModelFolder files, MatrixQuantization quantization, KernelChoice choice, int... ids) {
     try (StoredDecoder model = stored(files, quantization);
         KernelRunner runner = new KernelRunner(model, Vocabulary.of(VOCABULARY), 4, 2, choice)) {
-      RowBlock rows = new RowBlock();
+      ForwardBatch rows = new ForwardBatch();
       rows.begin(new int[] {0, 1});
       for (int i = 0; i < ids.length; i++) {
-        rows.add(runner.take(), i);
+        rows.add(runner.allocateSlot(), i);
       }
       runner.embed(rows, ids);
       Head head = model.allHeads().getLast();

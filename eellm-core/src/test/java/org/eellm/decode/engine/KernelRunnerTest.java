@@ -129,14 +129,14 @@ final class KernelRunnerTest {
     /** The same of several texts, whose rows pass as one block. */
     static List<float[][][]> next(List<Text> texts, int count) {
       ModelRunner runner = texts.getFirst().runner;
-      RowBlock rows = new RowBlock();
+      ForwardBatch rows = new ForwardBatch();
       int[] ids = new int[texts.size() * count];
       int[] asked = IntStream.range(0, ids.length).toArray();
       for (Text text : texts) {
         rows.begin(text.pages);
         for (int i = 0; i < count; i++) {
           ids[rows.rows()] = text.ids[text.done];
-          rows.add(runner.take(), text.done++);
+          rows.add(runner.allocateSlot(), text.done++);
         }
       }
       runner.embed(rows, ids);
@@ -294,12 +294,12 @@ final class KernelRunnerTest {
   private static float[][] propagated(ModelRunner runner) {
     int tap = runner.model().allHeads().getFirst().tap();
     int layers = runner.model().architecture().model().numLayers();
-    RowBlock rows = new RowBlock();
+    ForwardBatch rows = new ForwardBatch();
     int[] ids = {3, 100, 149, 7, 20};
     for (int text = 0; text < 2; text++) {
       rows.begin(new int[] {text});
       for (int position = 0; position < (text == 0 ? 3 : 2); position++) {
-        rows.add(runner.take(), position);
+        rows.add(runner.allocateSlot(), position);
       }
     }
     runner.embed(rows, ids);
@@ -402,8 +402,8 @@ final class KernelRunnerTest {
     try (Decoder model = Family.LLAMA.decoder(DataType.FLOAT32)) {
       try (StoredDecoder lens =
               new ModelFolder(saved(model), Optional.empty())
-                  .stored(StoredDecoder.Part.lens(model.architecture()));
-          Decoder read = Decoder.lens(model.architecture(), Torch.cpu());
+                  .stored(StoredDecoder.Part.logitLens(model.architecture()));
+          Decoder read = Decoder.logitLens(model.architecture(), Torch.cpu());
           KernelRunner ours = runner(lens, 2, KernelChoice.FASTEST)) {
         ModelFolder files = new ModelFolder(folder, Optional.empty());
         files.load(read);
@@ -436,9 +436,9 @@ final class KernelRunnerTest {
   void figures_ofOutputs_areThoseOfTheLogits() {
     try (Decoder model = Family.LLAMA.decoder(DataType.FLOAT32);
         KernelRunner runner = runner(model, 2, KernelChoice.FASTEST)) {
-      RowBlock rows = new RowBlock();
+      ForwardBatch rows = new ForwardBatch();
       rows.begin(new int[] {0});
-      rows.add(runner.take(), 0);
+      rows.add(runner.allocateSlot(), 0);
       runner.embed(rows, new int[] {7});
       HeadOutput plain = runner.predict(model.allHeads().getLast(), rows, new int[] {0}, 1);
       for (double temperature : new double[] {1, 0.5, 2}) {

@@ -107,10 +107,10 @@ final class LikelihoodTest {
   /** The natural logarithm of the last word's probability. */
   private static double likelihood(ModelRunner runner, Item item) {
     try (Scope _ = Scope.open()) {
-      RowBlock rows = new RowBlock();
+      ForwardBatch rows = new ForwardBatch();
       rows.begin(IntStream.range(0, PAGES).toArray());
       for (int i = 0; i < item.ids().length; i++) {
-        rows.add(runner.take(), i);
+        rows.add(runner.allocateSlot(), i);
       }
       runner.embed(rows, item.ids());
       var head = runner.model().allHeads().getLast();

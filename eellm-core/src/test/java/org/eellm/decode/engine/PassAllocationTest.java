@@ -80,7 +80,7 @@ final class PassAllocationTest {
 
     private final KernelRunner runner;
     private final List<Head> heads;
-    private final RowBlock block = new RowBlock();
+    private final ForwardBatch block = new ForwardBatch();
     private final int[] pages = IntStream.range(0, 8).toArray();
     private final int[] slots;
     private final int[] ids = new int[CONTEXT];
@@ -90,7 +90,7 @@ final class PassAllocationTest {
     Steps(KernelRunner runner) {
       heads = runner.model().allHeads();
       this.runner = runner;
-      slots = IntStream.range(0, CONTEXT).map(i -> runner.take()).toArray();
+      slots = IntStream.range(0, CONTEXT).map(i -> runner.allocateSlot()).toArray();
       team =
           Thread.getAllStackTraces().keySet().stream()
               .filter(

@@ -21,8 +21,8 @@ final class TorchRunnerTest {
     return bytes;
   }
 
-  private static RowBlock block(int[] pages, int first, int... slots) {
-    RowBlock rows = new RowBlock();
+  private static ForwardBatch block(int[] pages, int first, int... slots) {
+    ForwardBatch rows = new ForwardBatch();
     rows.begin(pages);
     for (int i = 0; i < slots.length; i++) {
       rows.add(slots[i], first + i);
@@ -33,7 +33,7 @@ final class TorchRunnerTest {
   private static int[] take(ModelRunner runner, int count) {
     int[] slots = new int[count];
     for (int i = 0; i < count; i++) {
-      slots[i] = runner.take();
+      slots[i] = runner.allocateSlot();
     }
     return slots;
   }
@@ -72,7 +72,7 @@ final class TorchRunnerTest {
       int[] ids = new Random(2).ints(40, 0, SmallModel.VOCABULARY).toArray();
       Head last = model.allHeads().getLast();
       int[] whole = take(runner, ids.length);
-      RowBlock all = block(new int[] {0, 1, 2}, 0, whole);
+      ForwardBatch all = block(new int[] {0, 1, 2}, 0, whole);
       runner.embed(all, ids);
       runner.run(0, last.tap(), all);
       byte[] before = read(runner, whole[39]);
@@ -88,7 +88,7 @@ final class TorchRunnerTest {
       for (int first = 0; first < ids.length; first += 7) {
         int end = Math.min(ids.length, first + 7);
         int[] slots = Arrays.copyOfRange(pieces, first, end);
-        RowBlock rows = block(scattered, first, slots);
+        ForwardBatch rows = block(scattered, first, slots);
         runner.embed(rows, Arrays.copyOfRange(ids, first, end));
         runner.run(0, 4, rows);
         runner.run(4, last.tap(), rows);

@@ -26,7 +26,7 @@ final class DraftPlannerTest {
   private static Decoder model;
 
   private Scope scope;
-  private RowCosts costs;
+  private OnlineCostModel costs;
   private DraftPlanner planner;
   private int drafted;
   private int full; // cycles without a draft
@@ -44,7 +44,7 @@ final class DraftPlannerTest {
   @BeforeEach
   void begin() {
     scope = Scope.open();
-    costs = new RowCosts(model);
+    costs = new OnlineCostModel(model);
     planner = new DraftPlanner(model, costs);
   }
 
@@ -79,17 +79,17 @@ final class DraftPlannerTest {
       planner.begin(1);
       plan.begin(TEXT, 64);
       int length = 0;
-      boolean goesOn = true;
-      while (goesOn) {
-        goesOn = asks(plan, length) && plan.goesOn(prediction);
-        length += goesOn ? 1 : 0;
+      boolean keepsDrafting = true;
+      while (keepsDrafting) {
+        keepsDrafting = asks(plan, length) && plan.keepsDrafting(prediction);
+        length += keepsDrafting ? 1 : 0;
       }
-      int confirmed = 0;
-      while (confirmed < length && random.nextDouble() < holds) {
-        confirmed++;
+      int accepted = 0;
+      while (accepted < length && random.nextDouble() < holds) {
+        accepted++;
       }
       if (length > 0) {
-        plan.judged(length, confirmed);
+        plan.onVerified(length, accepted);
       }
       drafted += length;
       full += length == 0 ? 1 : 0;
@@ -159,7 +159,7 @@ final class DraftPlannerTest {
     planner.begin(1);
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
     assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
-    costs = new RowCosts(model);
+    costs = new OnlineCostModel(model);
     planner = new DraftPlanner(model, costs);
     learn(1);
     planner.begin(1);
@@ -208,11 +208,11 @@ final class DraftPlannerTest {
 
   @Test
   void acceptance_judgements_followTheText() {
-    Acceptance acceptance = new Acceptance();
+    AcceptanceRate acceptance = new AcceptanceRate();
     for (int i = 0; i < 200; i++) {
-      acceptance.addJudgement(0.95, true);
-      acceptance.addJudgement(0.35, false);
-      acceptance.addQuestion(List.of(0.95, 0.35).get(i % 2));
+      acceptance.addVerified(0.95, true);
+      acceptance.addVerified(0.35, false);
+      acceptance.addDraft(List.of(0.95, 0.35).get(i % 2));
     }
 
     assertThat(acceptance.of(0.97)).isGreaterThan(0.97);

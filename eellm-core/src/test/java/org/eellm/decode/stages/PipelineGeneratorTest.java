@@ -22,7 +22,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.Placement;
+import org.eellm.config.PipelineLayout;
 import org.eellm.config.Quantization;
 import org.eellm.decode.Generator;
 import org.eellm.decode.GoldenGenerationTest;
@@ -46,9 +46,9 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.DistributedException;
-import org.eellm.distributed.InProcess;
-import org.eellm.distributed.Mail;
+import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
+import org.eellm.distributed.PeerChannel;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
@@ -92,7 +92,7 @@ public final class PipelineGeneratorTest {
         architecture,
         Learning.EVERYTHING,
         Quantization.NONE,
-        Placement.of(
+        PipelineLayout.of(
             architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
         world.pp(),
         new TensorParallel(world.tp(), false),
@@ -123,7 +123,7 @@ public final class PipelineGeneratorTest {
 
   private static <T> List<T> onRanks(
       Architecture architecture, Mesh mesh, Duration timeout, BiFunction<Decoder, World, T> work) {
-    return InProcess.run(
+    return InProcessRanks.run(
         mesh,
         1,
         timeout,
@@ -303,7 +303,7 @@ public final class PipelineGeneratorTest {
     Mesh stages = new Mesh(1, 1, layers);
     for (Mesh mesh : SHARED.contains(name) ? List.of(stages, shared) : List.of(stages)) {
       List<List<List<Result>>> results =
-          InProcess.run(
+          InProcessRanks.run(
               mesh,
               world -> {
                 try (Decoder model = golden.load(part(golden.architecture(), world))) {
@@ -560,13 +560,15 @@ public final class PipelineGeneratorTest {
                         .map(request -> Job.of(model, request, "prompt", into(ours)))
                         .toList();
                 Limits limits = Limits.of(model);
-                try (Mail mail = world.stageMail()) {
+                try (PeerChannel mail = world.stageChannel()) {
                   if (world.pp().rank() == 0) {
-                    try (FirstStage stage = new FirstStage(model, world, mail, limits, jobs)) {
+                    try (FirstStageWorker stage =
+                        new FirstStageWorker(model, world, mail, limits, jobs)) {
                       stage.run();
                     }
                   } else {
-                    try (LaterStage stage = new LaterStage(model, world, mail, limits, jobs)) {
+                    try (LaterStageWorker stage =
+                        new LaterStageWorker(model, world, mail, limits, jobs)) {
                       stage.run();
                     }
                   }

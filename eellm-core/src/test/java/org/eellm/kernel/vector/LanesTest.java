@@ -98,7 +98,7 @@ final class LanesTest {
   private static float[] vector(float x) {
     float[] numbers = new float[5 * Lanes.WIDTH + 1]; // vectors together, one by one, and a rest
     Arrays.fill(numbers, x);
-    Rounding.round(numbers, 0, numbers.length, numbers, 0);
+    Bfloat16Rounding.round(numbers, 0, numbers.length, numbers, 0);
     return numbers;
   }
 

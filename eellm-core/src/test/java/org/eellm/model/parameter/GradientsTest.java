@@ -26,14 +26,14 @@ final class GradientsTest {
     SplittableRandom random = new SplittableRandom(1);
     double[] g = random.doubles(TOKENS * ROWS, -1, 1).toArray();
     double[] x = random.doubles(TOKENS * WIDTH, -1, 1).toArray();
-    ParameterSpec spec = ParameterSpec.of("w", Initial.ZEROS, Split.REPLICATED, ROWS, WIDTH);
+    ParameterSpec spec = ParameterSpec.of("w", Initial.ZEROS, Sharding.REPLICATED, ROWS, WIDTH);
     try (Scope scope = Scope.open();
         Parameters parameters =
             Parameters.allocate(
                 List.of(List.of(spec)),
                 _ -> true,
                 Quantization.NONE,
-                TensorParallel.alone(),
+                TensorParallel.singleRank(),
                 1,
                 ScalarType.BFloat16,
                 Torch.cpu());

@@ -142,7 +142,7 @@ final class KernelsTest {
     CrossEntropy.Rows rows = CrossEntropy.forwardBackward(logits, targets);
 
     assertClose(rows.loss(), expected);
-    assertClose(rows.likeliest(), likeliest);
+    assertClose(rows.maxProbability(), likeliest);
     assertClose(logits, leaf.grad());
   }
 

@@ -12,7 +12,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.List;
 import org.eellm.train.Events;
 import org.eellm.train.TrainException;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,7 +26,7 @@ class MetricsFileTest {
   private void write(long lastStep, long from, long to) {
     try (MetricsFile metrics = MetricsFile.open(file(), lastStep)) {
       for (long step = from; step <= to; step++) {
-        metrics.accept(Events.step(step, 5.0 / step, Verdict.APPLY));
+        metrics.accept(Events.step(step, 5.0 / step, UpdateDecision.APPLY));
         if (step % 2 == 0) {
           metrics.accept(Events.evaluation(step, 5.0 / step));
         }
@@ -75,7 +75,7 @@ class MetricsFileTest {
   @Test
   void accept_skippedStep_saysWhyAndWritesNullForNaN() throws IOException {
     try (MetricsFile metrics = MetricsFile.open(file(), 0)) {
-      metrics.accept(Events.step(1, Double.NaN, Verdict.SKIP_NOT_FINITE));
+      metrics.accept(Events.step(1, Double.NaN, UpdateDecision.SKIP_NOT_FINITE));
     }
     assertThat(Files.readString(file()))
         .contains("\"loss\":null")

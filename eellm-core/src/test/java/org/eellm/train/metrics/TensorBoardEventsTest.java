@@ -17,7 +17,7 @@ import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.train.Events;
-import org.eellm.train.optimizer.StepGuard.Verdict;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -81,7 +81,7 @@ class TensorBoardEventsTest {
 
   @Test
   void accept_step_writesAScalarForEveryNumber() throws IOException {
-    List<byte[]> records = records(0, Events.step(7, 2.5, Verdict.APPLY));
+    List<byte[]> records = records(0, Events.step(7, 2.5, UpdateDecision.APPLY));
     assertThat(records).hasSize(2);
     CodedInputStream event = CodedInputStream.newInstance(records.get(1));
     assertThat(event.readTag()).isEqualTo(tag(1, WireFormat.WIRETYPE_FIXED64));
@@ -126,7 +126,7 @@ class TensorBoardEventsTest {
   void accept_step_isReadByProtoc() throws IOException, InterruptedException {
     assumeTrue(protocIsInstalled(), "protoc (Debian's protobuf-compiler) is not installed");
     Path record = folder.resolve("record");
-    Files.write(record, records(0, Events.step(7, 2.5, Verdict.APPLY)).get(1));
+    Files.write(record, records(0, Events.step(7, 2.5, UpdateDecision.APPLY)).get(1));
     Process protoc =
         new ProcessBuilder("protoc", "--decode_raw").redirectInput(record.toFile()).start();
     String text = new String(protoc.getInputStream().readAllBytes(), StandardCharsets.UTF_8);

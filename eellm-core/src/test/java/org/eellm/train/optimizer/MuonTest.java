@@ -22,8 +22,8 @@ import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.eellm.train.RunState;
 import org.eellm.train.TinyRun;
+import org.eellm.train.TrainState;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,9 +34,9 @@ final class MuonTest {
 
   @TempDir Path folder;
 
-  private RunState state(String... settings) {
+  private TrainState state(String... settings) {
     RunConfig config = TinyRun.config(folder, settings);
-    return RunState.initial(config, World.alone());
+    return TrainState.initial(config, World.singleRank());
   }
 
   /** Gradients of a step, the same for the same number. */
@@ -55,7 +55,7 @@ final class MuonTest {
       })
   void update_innerMatrix_movesAlongItsMomentumsDirections(String name) {
     try (Scope _ = Scope.open();
-        RunState state = state("optimizer.algorithm=muon");
+        TrainState state = state("optimizer.algorithm=muon");
         Gradients gradients = new Gradients(state.model().parameters())) {
       Parameter parameter = state.model().parameters().get(name);
       Tensor momentum = torch.zeros_like(parameter.value()).to(ScalarType.Double);
@@ -125,7 +125,7 @@ final class MuonTest {
   private Map<String, float[]> updated(double rate, String... settings) {
     Map<String, float[]> values = new TreeMap<>();
     try (Scope _ = Scope.open();
-        RunState state =
+        TrainState state =
             state(
                 Stream.concat(
                         Stream.of(
@@ -139,7 +139,7 @@ final class MuonTest {
         Gradients gradients = new Gradients(state.model().parameters())) {
       fill(gradients, 1);
       state.optimizer().update(gradients, 1, rate, 1);
-      for (Parameter parameter : state.model().parameters().learned()) {
+      for (Parameter parameter : state.model().parameters().trainable()) {
         values.put(parameter.name(), Tensors.toFloats(parameter.value()));
       }
     }
@@ -150,7 +150,7 @@ final class MuonTest {
   @Test
   void update_partsOfOneMatrix_stepByThemselves() {
     try (Scope _ = Scope.open();
-        RunState state = state("optimizer.algorithm=muon", "optimizer.weight_decay=0");
+        TrainState state = state("optimizer.algorithm=muon", "optimizer.weight_decay=0");
         Gradients gradients = new Gradients(state.model().parameters())) {
       Parameters parameters = state.model().parameters();
       fill(gradients, 1);

@@ -20,8 +20,8 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.EvalException;
-import org.eellm.eval.Subject;
-import org.eellm.eval.Subject.Work;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.sweep.JavaMethods.Method;
 
 /**
@@ -31,7 +31,7 @@ import org.eellm.eval.sweep.JavaMethods.Method;
  * the heads at which its tokens would leave.
  */
 public final class MethodCompletions implements SweepTasks {
-  private final Subject subject;
+  private final EvaluatedModel model;
   private final int maxTokens;
   private final List<Item> items;
 
@@ -43,8 +43,8 @@ public final class MethodCompletions implements SweepTasks {
    */
   private record Item(HalfMethod method, List<Integer> prompt, List<Integer> rest) {}
 
-  private MethodCompletions(Subject subject, int maxTokens, List<Item> items) {
-    this.subject = subject;
+  private MethodCompletions(EvaluatedModel model, int maxTokens, List<Item> items) {
+    this.model = model;
     this.maxTokens = maxTokens;
     this.items = items;
   }
@@ -58,7 +58,7 @@ public final class MethodCompletions implements SweepTasks {
    * @throws EvalException if no method is suitable
    */
   public static MethodCompletions of(
-      Subject subject, List<String> files, int count, int maxTokens, long seed) {
+      EvaluatedModel model, List<String> files, int count, int maxTokens, long seed) {
     List<Item> items = new ArrayList<>();
     List<Integer> order = new ArrayList<>(IntStream.range(0, files.size()).boxed().toList());
     Collections.shuffle(order, new Random(seed));
@@ -70,7 +70,7 @@ public final class MethodCompletions implements SweepTasks {
       for (int i = 0; i < order.size() && items.size() < count; i++) {
         if (turn < methods.get(i).size()) {
           HalfMethod.of(files.get(order.get(i)), methods.get(i).get(turn))
-              .flatMap(method -> item(subject, method, maxTokens))
+              .flatMap(method -> item(model, method, maxTokens))
               .ifPresent(items::add);
         }
       }
@@ -80,7 +80,7 @@ public final class MethodCompletions implements SweepTasks {
           "the Java sources have no method of %d lines or more whose second half has %d tokens or fewer; use other sources, or a larger --max-tokens"
               .formatted(HalfMethod.LEAST_LINES, maxTokens));
     }
-    return new MethodCompletions(subject, maxTokens, items);
+    return new MethodCompletions(model, maxTokens, items);
   }
 
   private static List<Method> shuffled(List<Method> methods, long seed) {
@@ -89,11 +89,11 @@ public final class MethodCompletions implements SweepTasks {
     return mixed;
   }
 
-  private static Optional<Item> item(Subject subject, HalfMethod method, int maxTokens) {
-    List<Integer> rest = subject.encode(method.rest());
-    List<Integer> prompt = new ArrayList<>(subject.beginning());
-    prompt.addAll(subject.encode(method.before()));
-    int room = subject.context() - maxTokens;
+  private static Optional<Item> item(EvaluatedModel model, HalfMethod method, int maxTokens) {
+    List<Integer> rest = model.encode(method.rest());
+    List<Integer> prompt = new ArrayList<>(model.bosTokens());
+    prompt.addAll(model.encode(method.before()));
+    int room = model.context() - maxTokens;
     return rest.size() > maxTokens || room < 1
         ? Optional.empty()
         : Optional.of(
@@ -108,7 +108,7 @@ public final class MethodCompletions implements SweepTasks {
 
   @Override
   public SequencedMap<String, Estimate> scores(String name, DecodingSettings settings) {
-    Decoding decoding = settings.decoding(subject.exits(), maxTokens, option -> "--" + option);
+    Decoding decoding = settings.decoding(model.exits(), maxTokens, option -> "--" + option);
     List<String> written = written(decoding);
     SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
     scores.put("next line exact", mean(written, HalfMethod::nextLineExact));
@@ -131,24 +131,23 @@ public final class MethodCompletions implements SweepTasks {
   private List<String> written(Decoding decoding) {
     List<StringBuilder> texts = new ArrayList<>();
     List<Detokenizer> detokenizers = new ArrayList<>();
-    List<Work> works = new ArrayList<>();
+    List<EvalRequest> works = new ArrayList<>();
     for (Item item : items) {
       StringBuilder text = new StringBuilder();
-      Detokenizer detokenizer = subject.detokenizers().apply(item.prompt());
+      Detokenizer detokenizer = model.detokenizers().apply(item.prompt());
       texts.add(text);
       detokenizers.add(detokenizer);
       works.add(
-          new Work(
-              new Request(
-                  item.prompt(), maxTokens, subject.endTokens(), decoding, Sampler.greedy()),
+          new EvalRequest(
+              new Request(item.prompt(), maxTokens, model.endTokens(), decoding, Sampler.greedy()),
               token -> {
-                if (!subject.endTokens().contains(token.id())) {
+                if (!model.endTokens().contains(token.id())) {
                   text.append(detokenizer.append(token.id()));
                 }
                 return item.method().isComplete(text) ? Reaction.STOP : Reaction.CONTINUE;
               }));
     }
-    subject.run(works);
+    model.run(works);
     List<String> written = new ArrayList<>();
     for (int i = 0; i < items.size(); i++) {
       String text = texts.get(i).append(detokenizers.get(i).finish()).toString();
@@ -159,12 +158,12 @@ public final class MethodCompletions implements SweepTasks {
 
   /** Of what really follows, to the heads at which its tokens leave. */
   private Estimate perplexity(Decoding decoding) {
-    List<FileContinuation> continuations = items.stream().map(FileContinuation::new).toList();
-    subject.run(
+    List<TeacherForcedLoss> continuations = items.stream().map(TeacherForcedLoss::new).toList();
+    model.run(
         continuations.stream()
             .map(
                 continuation ->
-                    Work.silent(
+                    EvalRequest.withoutListener(
                         new Request(
                             continuation.item.prompt(),
                             continuation.item.rest().size(),
@@ -179,11 +178,11 @@ public final class MethodCompletions implements SweepTasks {
   }
 
   /** Goes on with the file's own tokens, and adds up what heads say of them. */
-  private static final class FileContinuation implements Sampler {
+  private static final class TeacherForcedLoss implements Sampler {
     private final Item item;
     private double loss; // nats
 
-    FileContinuation(Item item) {
+    TeacherForcedLoss(Item item) {
       this.item = item;
     }
 

@@ -11,7 +11,7 @@ import org.eellm.decode.request.DecodingMode;
 import org.eellm.eval.ExitTrace;
 
 /**
- * Whether early exits are worth the bother for a model.
+ * Whether early exits are worth using for a model.
  *
  * @param texts that it was found with
  * @param tokens of these, prompts not counted
@@ -28,10 +28,10 @@ public record Suitability(
     List<Layer> layers,
     double meanDepth,
     double oracle,
-    DecodingCosts costs,
+    DecodingCostModel costs,
     boolean trained,
     List<Forecast> forecasts) {
-  /** Speed-up that is worth the bother. */
+  /** Speed-up that is worth using. */
   public static final double WORTH = 1.2;
 
   /** Share of tokens that have to stay as they are. */
@@ -56,7 +56,7 @@ public record Suitability(
    */
   public record Forecast(SweepSetting setting, double speedUp, double agreement) {}
 
-  /** Whether to bother. */
+  /** The verdict: worth using or not. */
   public enum Verdict {
     YES,
     MAYBE,
@@ -69,7 +69,7 @@ public record Suitability(
    * @param lens trace of the final head after every layer
    * @param costs measured with these heads
    */
-  public static Suitability of(ExitTrace lens, DecodingCosts costs) {
+  public static Suitability of(ExitTrace lens, DecodingCostModel costs) {
     return of(lens, costs, lens, costs, false);
   }
 
@@ -80,17 +80,17 @@ public record Suitability(
    * @param ownCosts measured with these exits
    */
   public static Suitability of(
-      ExitTrace lens, DecodingCosts costs, ExitTrace own, DecodingCosts ownCosts) {
+      ExitTrace lens, DecodingCostModel costs, ExitTrace own, DecodingCostModel ownCosts) {
     return of(lens, costs, own, ownCosts, true);
   }
 
   private static Suitability of(
       ExitTrace lens,
-      DecodingCosts costs,
+      DecodingCostModel costs,
       ExitTrace exits,
-      DecodingCosts exitCosts,
+      DecodingCostModel exitCosts,
       boolean trained) {
-    DecodingForecast all = new DecodingForecast(lens, costs);
+    DecodingSimulation all = new DecodingSimulation(lens, costs);
     List<Double> settled = all.settledShares();
     List<Layer> layers = new ArrayList<>();
     double depth = 0;
@@ -136,8 +136,9 @@ public record Suitability(
             .toList());
   }
 
-  private static List<Forecast> exits(ExitTrace trace, DecodingCosts costs, List<Integer> layers) {
-    DecodingForecast forecast = new DecodingForecast(trace, costs);
+  private static List<Forecast> exits(
+      ExitTrace trace, DecodingCostModel costs, List<Integer> layers) {
+    DecodingSimulation forecast = new DecodingSimulation(trace, costs);
     double full = forecast.full();
     List<Forecast> forecasts = new ArrayList<>();
     for (double threshold : THRESHOLDS) {
@@ -168,8 +169,8 @@ public record Suitability(
     return sum / trace.tokens();
   }
 
-  private static List<Forecast> drafts(ExitTrace trace, DecodingCosts costs, int exit) {
-    DecodingForecast forecast = new DecodingForecast(trace, costs);
+  private static List<Forecast> drafts(ExitTrace trace, DecodingCostModel costs, int exit) {
+    DecodingSimulation forecast = new DecodingSimulation(trace, costs);
     double full = forecast.full();
     List<Forecast> forecasts = new ArrayList<>();
     for (int length : SweepGrid.DRAFT_LENGTHS) {

@@ -50,7 +50,7 @@ public record Sweep(
       double speedUp,
       double agreement,
       Optional<Double> acceptance,
-      Optional<OwnTexts> own,
+      Optional<FreeRunning> own,
       SequencedMap<String, Estimate> scores) {
 
     public Row {
@@ -64,7 +64,7 @@ public record Sweep(
     }
 
     /** The same with what became of its own texts, and its scores. */
-    public Row with(OwnTexts texts, SequencedMap<String, Estimate> byTask) {
+    public Row with(FreeRunning texts, SequencedMap<String, Estimate> byTask) {
       return new Row(
           setting,
           shares,
@@ -84,7 +84,7 @@ public record Sweep(
    * @param same share of them that are the full model's from beginning to end
    * @param perplexity of them to the full model
    */
-  public record OwnTexts(double same, double perplexity) {}
+  public record FreeRunning(double same, double perplexity) {}
 
   public Sweep {
     fullScores = Collections.unmodifiableSequencedMap(fullScores);

@@ -21,10 +21,10 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.eval.EvalProgress;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.Json;
-import org.eellm.eval.OwnText;
-import org.eellm.eval.Subject;
-import org.eellm.eval.sweep.Sweep.OwnTexts;
+import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
 import org.eellm.eval.task.OutcomeFile;
 
@@ -46,7 +46,7 @@ public final class SweepRun {
   private final List<Integer> exits;
   private final Set<Integer> endTokens;
   private final int maxTokens;
-  private final List<OwnText> texts = new ArrayList<>();
+  private final List<GreedyContinuation> texts = new ArrayList<>();
 
   /** One way through all texts. */
   private record Pass(List<Result> results, double agreement) {}
@@ -71,7 +71,7 @@ public final class SweepRun {
     this.maxTokens = maxTokens;
     List<Result> results = write(prompts, Decoding.full());
     for (int i = 0; i < prompts.size(); i++) {
-      texts.add(new OwnText(prompts.get(i), results.get(i).ids()));
+      texts.add(new GreedyContinuation(prompts.get(i), results.get(i).ids()));
     }
   }
 
@@ -147,7 +147,8 @@ public final class SweepRun {
       String about,
       SweepTasks tasks,
       EvalProgress progress) {
-    OutcomeFile<Row> known = new OutcomeFile<>(file, question(settings, rounds, about), Row.class);
+    OutcomeFile<Row> known =
+        new OutcomeFile<>(file, fingerprint(settings, rounds, about), Row.class);
     int done = known.outcomes().size();
     while (done < settings.size()) {
       progress.report("settings", done, settings.size());
@@ -173,7 +174,7 @@ public final class SweepRun {
         known.outcomes());
   }
 
-  private String question(List<SweepSetting> settings, int rounds, String about) {
+  private String fingerprint(List<SweepSetting> settings, int rounds, String about) {
     CRC32C checksum = new CRC32C();
     checksum.update(Json.line(texts).getBytes(StandardCharsets.UTF_8));
     Map<String, Object> all = new TreeMap<>(); // in an order that is the same in every run
@@ -190,14 +191,15 @@ public final class SweepRun {
   }
 
   /** Lets a setting write by itself, and asks the full model what it thinks of that. */
-  private OwnTexts ownTexts(SweepSetting setting) {
-    List<Result> results = write(texts.stream().map(OwnText::prompt).toList(), decoding(setting));
-    List<OwnText> own = new ArrayList<>();
+  private FreeRunning ownTexts(SweepSetting setting) {
+    List<Result> results =
+        write(texts.stream().map(GreedyContinuation::prompt).toList(), decoding(setting));
+    List<GreedyContinuation> own = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
-      own.add(new OwnText(texts.get(i).prompt(), results.get(i).ids()));
+      own.add(new GreedyContinuation(texts.get(i).prompt(), results.get(i).ids()));
     }
     long same = own.stream().filter(texts::contains).count();
-    return new OwnTexts((double) same / own.size(), perplexity(own));
+    return new FreeRunning((double) same / own.size(), perplexity(own));
   }
 
   /** Never 0, which texts of a single token would take. */
@@ -225,13 +227,14 @@ public final class SweepRun {
   }
 
   /** Of continuations to the full model, given their prompts. */
-  private double perplexity(List<OwnText> of) {
+  private double perplexity(List<GreedyContinuation> of) {
     List<Request> requests = new ArrayList<>();
-    for (OwnText text : of) {
+    for (GreedyContinuation text : of) {
       List<Integer> ids = new ArrayList<>(text.prompt());
       ids.addAll(text.continuation());
       requests.add(
-          Request.score(ids, text.prompt().size(), List.of(Subject.FINAL), ScoreListener.none()));
+          Request.score(
+              ids, text.prompt().size(), List.of(EvaluatedModel.FINAL), ScoreListener.none()));
     }
     double mean =
         generator.apply(requests).stream()
@@ -243,7 +246,7 @@ public final class SweepRun {
   }
 
   private Pass pass(Decoding decoding) {
-    List<Dictation> dictations = texts.stream().map(Dictation::new).toList();
+    List<TeacherForcedSampler> dictations = texts.stream().map(TeacherForcedSampler::new).toList();
     boolean own =
         decoding instanceof Decoding.Speculative || decoding instanceof Decoding.AdaptiveDrafts;
     List<Request> requests =
@@ -267,7 +270,7 @@ public final class SweepRun {
 
   private SequencedMap<String, Double> shares(List<GeneratedToken> tokens) {
     SequencedMap<String, Double> shares = new LinkedHashMap<>();
-    for (String head : Subject.heads(exits)) {
+    for (String head : EvaluatedModel.heads(exits)) {
       long count = tokens.stream().filter(token -> token.head().equals(head)).count();
       shares.put(head, (double) count / tokens.size());
     }
@@ -276,16 +279,16 @@ public final class SweepRun {
 
   private static Optional<Double> acceptance(List<Result> results) {
     int drafted = results.stream().mapToInt(result -> result.usage().draftedTokens()).sum();
-    int confirmed = results.stream().mapToInt(result -> result.usage().confirmedTokens()).sum();
-    return drafted == 0 ? Optional.empty() : Optional.of((double) confirmed / drafted);
+    int accepted = results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum();
+    return drafted == 0 ? Optional.empty() : Optional.of((double) accepted / drafted);
   }
 
   /** Goes on with the full model's token, whatever the head says, and counts where they agree. */
-  private static final class Dictation implements Sampler {
-    private final OwnText text;
+  private static final class TeacherForcedSampler implements Sampler {
+    private final GreedyContinuation text;
     private int same;
 
-    Dictation(OwnText text) {
+    TeacherForcedSampler(GreedyContinuation text) {
       this.text = text;
     }
 

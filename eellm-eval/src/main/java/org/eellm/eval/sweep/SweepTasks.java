@@ -10,7 +10,7 @@ import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.EvalProgress;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.Evaluation;
 import org.eellm.eval.task.Metric;
 import org.eellm.eval.task.TaskResult;
@@ -46,7 +46,7 @@ public interface SweepTasks {
    *     all settings
    */
   static SweepTasks of(
-      Subject subject,
+      EvaluatedModel model,
       List<TaskSpec> specs,
       Path data,
       OptionalInt limit,
@@ -54,16 +54,16 @@ public interface SweepTasks {
       String variant,
       Path output,
       EvalProgress progress) {
-    specs.forEach(spec -> spec.requireWritten("--tasks"));
+    specs.forEach(spec -> spec.requireGenerative("--tasks"));
     return (name, decoding) -> {
       SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
       Evaluation evaluation =
           new Evaluation(
-              subject, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
+              model, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {
-          scores.put(spec.task() + " " + metric, result.figure(Subject.FINAL, metric));
+          scores.put(spec.task() + " " + metric, result.figure(EvaluatedModel.FINAL, metric));
         }
       }
       return scores;

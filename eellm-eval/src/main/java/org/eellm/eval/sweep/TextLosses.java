@@ -15,8 +15,8 @@ import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.eval.OwnText;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.task.Item;
 import org.eellm.eval.task.Metric;
 import org.eellm.eval.task.TaskItems;
@@ -47,18 +47,19 @@ public final class TextLosses implements DoubleFunction<double[]> {
    * @param calibrations what a threshold means
    */
   public static TextLosses ofPrompts(
-      Subject subject,
-      List<OwnText> own,
+      EvaluatedModel model,
+      List<GreedyContinuation> own,
       int maxTokens,
       Metric metric,
       DoubleFunction<Calibration> calibrations) {
     requireTexts(metric);
-    List<List<Integer>> prompts = own.stream().map(OwnText::prompt).toList();
-    List<String> full = texts(subject, own);
+    List<List<Integer>> prompts = own.stream().map(GreedyContinuation::prompt).toList();
+    List<String> full = texts(model, own);
     return new TextLosses(
         settings -> {
-          Decoding decoding = settings.decoding(subject.exits(), maxTokens, name -> "--" + name);
-          List<String> early = texts(subject, OwnText.write(subject, prompts, maxTokens, decoding));
+          Decoding decoding = settings.decoding(model.exits(), maxTokens, name -> "--" + name);
+          List<String> early =
+              texts(model, GreedyContinuation.write(model, prompts, maxTokens, decoding));
           double[] far = new double[full.size()];
           Arrays.setAll(
               far,
@@ -76,18 +77,18 @@ public final class TextLosses implements DoubleFunction<double[]> {
    * @param seed of examples, and of answers that are drawn
    */
   public static TextLosses ofTask(
-      Subject subject,
+      EvaluatedModel model,
       TaskSpec spec,
       Path data,
       OptionalInt limit,
       long seed,
       DoubleFunction<Calibration> calibrations) {
-    spec.requireWritten("--task");
+    spec.requireGenerative("--task");
     Metric metric = spec.metrics().getFirst();
     List<Item> items = TaskItems.read(spec, data, limit, seed);
     Function<DecodingSettings, double[]> scores =
         settings ->
-            new TaskRun(subject, spec, List.of(), settings, seed)
+            new TaskRun(model, spec, List.of(), settings, seed)
                 .answer(items).stream()
                     .mapToDouble(outcome -> metric.of(outcome, List.of()))
                     .toArray();
@@ -119,11 +120,11 @@ public final class TextLosses implements DoubleFunction<double[]> {
                 DecodingSettings.of(DecodingMode.EARLY_EXIT, Optional.of(calibrations.apply(t)))));
   }
 
-  private static List<String> texts(Subject subject, List<OwnText> written) {
+  private static List<String> texts(EvaluatedModel model, List<GreedyContinuation> written) {
     return written.stream()
         .map(
             text -> {
-              Detokenizer detokenizer = subject.detokenizers().apply(text.prompt());
+              Detokenizer detokenizer = model.detokenizers().apply(text.prompt());
               StringBuilder joined = new StringBuilder();
               text.continuation().forEach(id -> joined.append(detokenizer.append(id)));
               return joined.append(detokenizer.finish()).toString();

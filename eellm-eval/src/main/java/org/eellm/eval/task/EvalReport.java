@@ -13,8 +13,8 @@ import java.util.Map;
 import java.util.SequencedMap;
 import org.eellm.eval.Charts;
 import org.eellm.eval.Estimate;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.Json;
-import org.eellm.eval.Subject;
 import org.eellm.eval.task.TaskResult.Figures;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
@@ -82,12 +82,12 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     }
     ObjectNode config = root.putObject("config");
     config.put("model", "eellm");
-    config.put("model_args", "pretrained=" + evaluation.subject().name());
-    config.put("model_dtype", evaluation.subject().architecture().model().dtype().toString());
+    config.put("model_args", "pretrained=" + evaluation.model().name());
+    config.put("model_dtype", evaluation.model().architecture().model().dtype().toString());
     config.set("exits", Json.MAPPER.valueToTree(evaluation.exits()));
     evaluation.limit().ifPresent(limit -> config.put("limit", limit));
     config.put("random_seed", evaluation.seed());
-    root.put("model_name", evaluation.subject().name());
+    root.put("model_name", evaluation.model().name());
     root.put("date", Instant.now().getEpochSecond());
     root.put("total_evaluation_time_seconds", seconds);
     return root;
@@ -107,12 +107,12 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private static String filter(String head) {
-    return head.equals(Subject.FINAL) ? "none" : head;
+    return head.equals(EvaluatedModel.FINAL) ? "none" : head;
   }
 
   /** A table with a row for each figure and a column for each head. */
   public String markdown() {
-    List<String> heads = Subject.heads(evaluation.exits());
+    List<String> heads = EvaluatedModel.heads(evaluation.exits());
     StringBuilder text = new StringBuilder("| task | n-shot | items | metric | |");
     heads.forEach(head -> text.append(" ").append(head.replace('_', ' ')).append(" |"));
     text.append("\n|---|---|---|---|---|").append("---|".repeat(heads.size())).append("\n");
@@ -143,13 +143,12 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                     result.spec().task(),
                     result.truncated(),
                     result.items(),
-                    evaluation.subject().context()));
+                    evaluation.model().context()));
       }
       if (!Double.isNaN(result.meanLayer())) {
         text.append(
             "\n%s: tokens left at layer %.2f of %d on average.\n"
-                .formatted(
-                    result.spec().task(), result.meanLayer(), evaluation.subject().layers()));
+                .formatted(result.spec().task(), result.meanLayer(), evaluation.model().layers()));
       }
     }
     return text.toString();
@@ -167,7 +166,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
 
   private String html() {
     Map<String, Object> values = new LinkedHashMap<>();
-    values.put("title", "Evaluation of " + evaluation.subject().name());
+    values.put("title", "Evaluation of " + evaluation.model().name());
     values.put("notes", notes());
     List<Map<String, Object>> sections = new ArrayList<>();
     for (TaskResult result : results) {
@@ -194,9 +193,9 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     return List.of(
         "%d layers, context %d, %s"
             .formatted(
-                evaluation.subject().layers(),
-                evaluation.subject().context(),
-                evaluation.subject().architecture().model().dtype()),
+                evaluation.model().layers(),
+                evaluation.model().context(),
+                evaluation.model().architecture().model().dtype()),
         "%.0f s".formatted(seconds));
   }
 
@@ -226,7 +225,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
             result.spec().task() + ": " + metric, "after layer", metric.toString(), 560, 340);
     chart.getStyler().setLegendVisible(false);
     chart.getStyler().setXAxisMin(0.0);
-    chart.getStyler().setXAxisMax((double) evaluation.subject().layers());
+    chart.getStyler().setXAxisMax((double) evaluation.model().layers());
     XYSeries series =
         chart.addSeries(
             metric.toString(),
@@ -240,8 +239,8 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private double layer(String head) {
-    return head.equals(Subject.FINAL)
-        ? evaluation.subject().layers()
+    return head.equals(EvaluatedModel.FINAL)
+        ? evaluation.model().layers()
         : Integer.parseInt(head.substring(head.indexOf('_') + 1));
   }
 }

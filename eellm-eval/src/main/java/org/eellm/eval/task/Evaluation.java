@@ -9,8 +9,8 @@ import java.util.TreeMap;
 import java.util.zip.CRC32C;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.EvalProgress;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.Json;
-import org.eellm.eval.Subject;
 
 /**
  * Puts tasks to a model and measures its answers.
@@ -24,7 +24,7 @@ import org.eellm.eval.Subject;
  * @param output folder; an evaluation that was stopped goes on there
  */
 public record Evaluation(
-    Subject subject,
+    EvaluatedModel model,
     Path data,
     OptionalInt limit,
     List<Integer> exits,
@@ -46,13 +46,13 @@ public record Evaluation(
    */
   public TaskResult run(TaskSpec spec, EvalProgress progress) {
     List<Item> items = TaskItems.read(spec, data, limit, seed);
-    List<String> heads = Subject.heads(exits);
+    List<String> heads = EvaluatedModel.heads(exits);
     OutcomeFile<Outcome> file =
         new OutcomeFile<>(
             output.resolve("items").resolve(spec.task() + ".jsonl"),
-            question(spec, items),
+            fingerprint(spec, items),
             Outcome.class);
-    TaskRun run = new TaskRun(subject, spec, heads, decoding, seed);
+    TaskRun run = new TaskRun(model, spec, heads, decoding, seed);
     int done = file.outcomes().size();
     while (done < items.size()) {
       progress.report(spec.task(), done, items.size());
@@ -63,10 +63,10 @@ public record Evaluation(
     return TaskResult.of(spec, heads, file.outcomes());
   }
 
-  private String question(TaskSpec spec, List<Item> items) {
+  private String fingerprint(TaskSpec spec, List<Item> items) {
     Map<String, Object> all = new TreeMap<>();
-    all.put("model", subject.name());
-    all.put("dtype", subject.architecture().model().dtype());
+    all.put("model", model.name());
+    all.put("dtype", model.architecture().model().dtype());
     all.put("task", spec);
     CRC32C checksum = new CRC32C();
     checksum.update(Json.line(items).getBytes(StandardCharsets.UTF_8));

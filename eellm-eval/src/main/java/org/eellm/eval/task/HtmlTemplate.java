@@ -9,7 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Objects;
 
-/** Pages of HTML, whose templates are resources of this room. */
+/** Pages of HTML, whose templates are resources of this package. */
 final class HtmlTemplate {
   private static final Jinjava JINJA =
       new Jinjava(JinjavaConfig.newBuilder().withNestedInterpretationEnabled(false).build());

@@ -13,10 +13,10 @@ public record Item(int index, String subtask, Question question) {
   /** What is asked. */
   public sealed interface Question {
     /** How probable a whole text is. */
-    record Rolling(String text) implements Question {}
+    record LoglikelihoodRolling(String text) implements Question {}
 
     /** How probable an answer is. */
-    record Answer(Pair pair) implements Question {}
+    record Loglikelihood(Pair pair) implements Question {}
 
     /**
      * Which of several is the most probable.
@@ -24,14 +24,14 @@ public record Item(int index, String subtask, Question question) {
      * @param right its place among the pairs
      * @param choices what the answers' length is taken of
      */
-    record Choice(List<Pair> pairs, List<String> choices, int right) implements Question {}
+    record MultipleChoice(List<Pair> pairs, List<String> choices, int right) implements Question {}
 
     /**
      * To write an answer.
      *
      * @param references answers that are right
      */
-    record Writing(String prompt, List<String> references) implements Question {}
+    record GenerateUntil(String prompt, List<String> references) implements Question {}
   }
 
   /** A prompt, and an answer that might follow. */

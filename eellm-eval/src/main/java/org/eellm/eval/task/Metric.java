@@ -101,14 +101,14 @@ public enum Metric {
   F1(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {
-      return AnswerText.f1(reference, text);
+      return AnswerMetrics.f1(reference, text);
     }
   },
   /** The same of sets of words (HELM). */
   F1_SET(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {
-      return AnswerText.f1OfSets(reference, text);
+      return AnswerMetrics.f1OfSets(reference, text);
     }
   },
   /** Answer and reference are the same but for white space around them. */
@@ -122,14 +122,14 @@ public enum Metric {
   QUASI_EXACT_MATCH(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {
-      return AnswerText.normalized(text).equals(AnswerText.normalized(reference)) ? 1 : 0;
+      return AnswerMetrics.normalized(text).equals(AnswerMetrics.normalized(reference)) ? 1 : 0;
     }
   },
   /** The last number in the answer is the last one in the reference (HELM, for GSM8K). */
   FINAL_NUMBER(true, OutputType.GENERATE_UNTIL) {
     @Override
     public double of(String text, String reference) {
-      return AnswerText.sameFinalNumber(reference, text) ? 1 : 0;
+      return AnswerMetrics.sameFinalNumber(reference, text) ? 1 : 0;
     }
   };
 

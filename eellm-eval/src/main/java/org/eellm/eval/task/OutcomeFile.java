@@ -30,11 +30,11 @@ public final class OutcomeFile<T> {
   private final List<T> outcomes = new ArrayList<>();
 
   /**
-   * @param question all that the outcomes depend on, as one line of JSON
+   * @param fingerprint all that the outcomes depend on, as one line of JSON
    * @throws ConfigException if the file has outcomes of something else
    * @throws EvalException if it is damaged before its last line
    */
-  public OutcomeFile(Path file, String question, Class<T> type) {
+  public OutcomeFile(Path file, String fingerprint, Class<T> type) {
     this.file = file;
     this.type = type;
     try {
@@ -42,16 +42,16 @@ public final class OutcomeFile<T> {
       byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
       int whole = wholeLines(bytes); // what was cut short may end within a letter
       List<String> lines = text(bytes, whole).lines().toList();
-      if (!lines.isEmpty() && !lines.getFirst().equals(question)) {
+      if (!lines.isEmpty() && !lines.getFirst().equals(fingerprint)) {
         throw new ConfigException(
             "%s: has outcomes of another model, task or setting (%s); give another --output, or remove it"
-                .formatted(file, difference(lines.getFirst(), question)));
+                .formatted(file, difference(lines.getFirst(), fingerprint)));
       }
       for (int i = 1; i < lines.size(); i++) {
         outcomes.add(parse(lines.get(i), i + 1));
       }
       if (lines.isEmpty()) {
-        Files.writeString(file, question + "\n");
+        Files.writeString(file, fingerprint + "\n");
       } else if (whole < bytes.length) {
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
           channel.truncate(whole);
@@ -82,7 +82,7 @@ public final class OutcomeFile<T> {
     return end;
   }
 
-  /** The first value of a question that is another. */
+  /** The first value of a fingerprint that is another. */
   private static String difference(String before, String now) {
     try {
       return difference("", Json.MAPPER.readTree(before), Json.MAPPER.readTree(now));

@@ -115,7 +115,7 @@ public final class TaskItems {
             .map(Path::toString)
             .toList();
     List<SequencedMap<String, Object>> records = new ArrayList<>();
-    try (Corpus.Pass pass = TextCorpus.of(inputs, TextCorpus.Format.DEFAULT).open()) {
+    try (Corpus.DocumentReader pass = TextCorpus.of(inputs, TextCorpus.Format.DEFAULT).open()) {
       for (var piece = pass.next(); piece.isPresent(); piece = pass.next()) {
         records.add(new LinkedHashMap<>(Map.of("text", piece.get().text())));
       }
@@ -162,14 +162,14 @@ public final class TaskItems {
   /** A record with its right answer. */
   private String solved(SequencedMap<String, Object> record) {
     return switch (question(record, "")) {
-      case Question.Answer(Pair pair) -> pair.context() + pair.continuation();
-      case Question.Choice choice -> {
+      case Question.Loglikelihood(Pair pair) -> pair.context() + pair.continuation();
+      case Question.MultipleChoice choice -> {
         Pair pair = choice.pairs().get(choice.right());
         yield pair.context() + pair.continuation();
       }
-      case Question.Writing writing ->
+      case Question.GenerateUntil writing ->
           writing.prompt() + spec.targetDelimiter() + writing.references().getFirst();
-      case Question.Rolling _ ->
+      case Question.LoglikelihoodRolling _ ->
           throw new EvalException(spec.task() + ": num_fewshot: a whole text takes no examples");
     };
   }
@@ -178,12 +178,12 @@ public final class TaskItems {
     String text = template("doc_to_text", spec.docToText()).render(record);
     String target = template("doc_to_target", spec.docToTarget()).render(record);
     return switch (spec.outputType()) {
-      case LOGLIKELIHOOD_ROLLING -> new Question.Rolling(text);
+      case LOGLIKELIHOOD_ROLLING -> new Question.LoglikelihoodRolling(text);
       case LOGLIKELIHOOD ->
-          new Question.Answer(new Pair(before + text, spec.targetDelimiter() + target));
+          new Question.Loglikelihood(new Pair(before + text, spec.targetDelimiter() + target));
       case MULTIPLE_CHOICE -> choice(record, before, text, target);
       case GENERATE_UNTIL ->
-          new Question.Writing(
+          new Question.GenerateUntil(
               before + text,
               spec.references().isEmpty()
                   ? List.of(target)
@@ -204,13 +204,13 @@ public final class TaskItems {
           choices.stream()
               .map(choice -> new Pair(before + choice, spec.targetDelimiter() + target))
               .toList();
-      return new Question.Choice(pairs, choices, right(record, text, choices));
+      return new Question.MultipleChoice(pairs, choices, right(record, text, choices));
     }
     List<Pair> pairs =
         choices.stream()
             .map(choice -> new Pair(before + text, spec.targetDelimiter() + choice))
             .toList();
-    return new Question.Choice(pairs, choices, right(record, target, choices));
+    return new Question.MultipleChoice(pairs, choices, right(record, target, choices));
   }
 
   private int right(SequencedMap<String, Object> record, String target, List<String> choices) {

@@ -7,11 +7,11 @@ import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
 import org.eellm.eval.Estimate;
-import org.eellm.eval.Subject;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
 /**
- * What came of a task.
+ * A task's results.
  *
  * @param items that were asked
  * @param truncated of these, whose beginning was cut off to fit the context
@@ -43,7 +43,7 @@ public record TaskResult(
 
   static TaskResult of(TaskSpec spec, List<String> heads, List<Outcome> outcomes) {
     List<String> asked =
-        spec.outputType() == OutputType.GENERATE_UNTIL ? List.of(Subject.FINAL) : heads;
+        spec.outputType() == OutputType.GENERATE_UNTIL ? List.of(EvaluatedModel.FINAL) : heads;
     SequencedMap<String, SequencedMap<String, Figures>> subtasks = new LinkedHashMap<>();
     outcomes.stream()
         .filter(outcome -> !outcome.subtask().isEmpty())

@@ -19,8 +19,8 @@ import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
-import org.eellm.eval.Subject;
-import org.eellm.eval.Subject.Work;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.eellm.eval.task.Outcome.Score;
@@ -33,7 +33,7 @@ import org.eellm.eval.task.Outcome.Score;
  * @param seed of answers that are drawn
  */
 public record TaskRun(
-    Subject subject, TaskSpec spec, List<String> heads, DecodingSettings decoding, long seed) {
+    EvaluatedModel model, TaskSpec spec, List<String> heads, DecodingSettings decoding, long seed) {
 
   /** A text, and the position from which it is the answer. */
   private record Encoded(List<Integer> ids, int from, boolean truncated) {
@@ -52,20 +52,20 @@ public record TaskRun(
     }
     List<List<Encoded>> texts = items.stream().map(this::texts).toList();
     int most = texts.stream().mapToInt(List::size).max().orElse(0);
-    List<Work> works = new ArrayList<>();
+    List<EvalRequest> works = new ArrayList<>();
     for (int i = 0; i < most; i++) { // first answers first, so that the others find their prompts
       for (List<Encoded> text : texts) {
         if (i < text.size()) {
           Encoded encoded = text.get(i);
           works.add(
-              Work.silent(
+              EvalRequest.withoutListener(
                   Request.score(encoded.ids(), encoded.from(), heads, ScoreListener.none())));
         }
       }
     }
     List<List<SequencedMap<String, Score>>> scores = new ArrayList<>();
     texts.forEach(text -> scores.add(new ArrayList<>()));
-    List<Result> results = subject.run(works);
+    List<Result> results = model.run(works);
     int next = 0;
     for (int i = 0; i < most; i++) {
       for (int item = 0; item < texts.size(); item++) {
@@ -100,20 +100,20 @@ public record TaskRun(
   }
 
   private Outcome outcome(Item item, boolean truncated, List<SequencedMap<String, Score>> answers) {
-    boolean whole = item.question() instanceof Question.Rolling;
+    boolean whole = item.question() instanceof Question.LoglikelihoodRolling;
     SequencedMap<String, List<Score>> byHead = new LinkedHashMap<>();
     for (String head : heads) {
       List<Score> scores = answers.stream().map(answer -> answer.get(head)).toList();
       byHead.put(head, whole ? List.of(sum(scores)) : scores);
     }
-    String text = item.question() instanceof Question.Rolling(String all) ? all : "";
+    String text = item.question() instanceof Question.LoglikelihoodRolling(String all) ? all : "";
     return new Outcome(
         item.index(),
         item.subtask(),
         truncated,
         Collections.unmodifiableSequencedMap(byHead),
-        item.question() instanceof Question.Choice choice ? choice.right() : 0,
-        item.question() instanceof Question.Choice choice
+        item.question() instanceof Question.MultipleChoice choice ? choice.right() : 0,
+        item.question() instanceof Question.MultipleChoice choice
             ? choice.choices().stream().map(String::length).toList()
             : List.of(),
         (int) Arrays.stream(text.split("\\s+")).filter(word -> !word.isEmpty()).count(),
@@ -133,10 +133,10 @@ public record TaskRun(
 
   private List<Encoded> texts(Item item) {
     return switch (item.question()) {
-      case Question.Rolling(String text) -> windows(text);
-      case Question.Answer(Pair pair) -> List.of(encode(pair));
-      case Question.Choice choice -> choice.pairs().stream().map(this::encode).toList();
-      case Question.Writing _ -> throw new IllegalStateException("answers are written");
+      case Question.LoglikelihoodRolling(String text) -> windows(text);
+      case Question.Loglikelihood(Pair pair) -> List.of(encode(pair));
+      case Question.MultipleChoice choice -> choice.pairs().stream().map(this::encode).toList();
+      case Question.GenerateUntil _ -> throw new IllegalStateException("answers are written");
     };
   }
 
@@ -146,25 +146,25 @@ public record TaskRun(
     String continuation = pair.context().substring(context.length()) + pair.continuation();
     List<Integer> ids = new ArrayList<>();
     if (context.isEmpty()) {
-      ids.add(subject.prefix());
-      ids.addAll(subject.encode(continuation));
-      return Encoded.of(ids, 1, subject.context());
+      ids.add(model.prefixTokenId());
+      ids.addAll(model.encode(continuation));
+      return Encoded.of(ids, 1, model.context());
     }
-    ids.addAll(subject.beginning());
-    ids.addAll(subject.encode(context + continuation));
-    int from = subject.beginning().size() + subject.encode(context).size();
-    return Encoded.of(ids, Math.min(from, ids.size() - 1), subject.context());
+    ids.addAll(model.bosTokens());
+    ids.addAll(model.encode(context + continuation));
+    int from = model.bosTokens().size() + model.encode(context).size();
+    return Encoded.of(ids, Math.min(from, ids.size() - 1), model.context());
   }
 
   /** Each token once, behind at least one other; the last window has all that fits before it. */
   private List<Encoded> windows(String text) {
-    List<Integer> ids = new ArrayList<>(List.of(subject.prefix()));
-    ids.addAll(subject.encode(text));
-    int most = subject.context() - 1; // new tokens of a window
+    List<Integer> ids = new ArrayList<>(List.of(model.prefixTokenId()));
+    ids.addAll(model.encode(text));
+    int most = model.context() - 1; // new tokens of a window
     List<Encoded> windows = new ArrayList<>();
     for (int next = 1; next < ids.size(); next += most) {
       int end = Math.min(next + most, ids.size());
-      int start = Math.max(0, end - subject.context());
+      int start = Math.max(0, end - model.context());
       windows.add(new Encoded(ids.subList(start, end), next - start, false));
     }
     return windows;
@@ -172,40 +172,40 @@ public record TaskRun(
 
   private List<Outcome> write(List<Item> items) {
     int most = spec.maxGenToks();
-    int room = subject.context() - most;
+    int room = model.context() - most;
     if (room < 1) {
       throw new ConfigException(
           "%s: answers of %d tokens do not fit the model's context of %d; use --max-tokens"
-              .formatted(spec.task(), most, subject.context()));
+              .formatted(spec.task(), most, model.context()));
     }
-    Decoding how = decoding.decoding(subject.exits(), most, name -> "--" + name);
+    Decoding how = decoding.decoding(model.exits(), most, name -> "--" + name);
     List<Writer> writers = new ArrayList<>();
-    List<Work> works = new ArrayList<>();
+    List<EvalRequest> works = new ArrayList<>();
     for (Item item : items) {
-      Question.Writing question = (Question.Writing) item.question();
-      List<Integer> ids = new ArrayList<>(subject.beginning());
-      ids.addAll(subject.encode(question.prompt()));
+      Question.GenerateUntil question = (Question.GenerateUntil) item.question();
+      List<Integer> ids = new ArrayList<>(model.bosTokens());
+      ids.addAll(model.encode(question.prompt()));
       if (ids.isEmpty()) {
-        ids.add(subject.prefix());
+        ids.add(model.prefixTokenId());
       }
       List<Integer> prompt = ids.subList(Math.max(0, ids.size() - room), ids.size());
-      Writer writer = new Writer(subject.detokenizers().apply(prompt), spec.until());
+      Writer writer = new Writer(model.detokenizers().apply(prompt), spec.until());
       writers.add(writer);
       Sampler sampler =
           spec.temperature() == 0
               ? Sampler.greedy()
               : new RandomSampler(spec.temperature(), 0, 1, 1, seed + item.index());
       works.add(
-          new Work(new Request(prompt, most, subject.endTokens(), how, sampler), writer::accept));
+          new EvalRequest(
+              new Request(prompt, most, model.endTokens(), how, sampler), writer::accept));
     }
-    List<Result> results = subject.run(works);
+    List<Result> results = model.run(works);
     List<Outcome> outcomes = new ArrayList<>();
     for (int i = 0; i < items.size(); i++) {
       Item item = items.get(i);
-      Question.Writing question = (Question.Writing) item.question();
+      Question.GenerateUntil question = (Question.GenerateUntil) item.question();
       List<GeneratedToken> tokens = results.get(i).tokens();
-      boolean truncated =
-          subject.beginning().size() + subject.encode(question.prompt()).size() > room;
+      boolean truncated = model.bosTokens().size() + model.encode(question.prompt()).size() > room;
       outcomes.add(
           new Outcome(
               item.index(),

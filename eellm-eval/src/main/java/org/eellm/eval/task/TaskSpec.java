@@ -133,7 +133,7 @@ public record TaskSpec(
    *
    * @param option that names the task
    */
-  public void requireWritten(String option) {
+  public void requireGenerative(String option) {
     require(
         outputType == OutputType.GENERATE_UNTIL,
         option,

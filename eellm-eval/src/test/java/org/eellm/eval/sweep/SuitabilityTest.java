@@ -8,7 +8,7 @@ import java.util.OptionalInt;
 import java.util.TreeMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.request.DecodingMode;
-import org.eellm.eval.sweep.DecodingCosts.Limit;
+import org.eellm.eval.sweep.DecodingCostModel.Limit;
 import org.eellm.eval.sweep.Suitability.Forecast;
 import org.eellm.eval.sweep.Suitability.Verdict;
 import org.junit.jupiter.api.Test;
@@ -21,7 +21,7 @@ final class SuitabilityTest {
         List.of(),
         1,
         oracle,
-        new DecodingCosts(
+        new DecodingCostModel(
             0, List.of(), List.of(), List.of(), new TreeMap<>(), new TreeMap<>(), Optional.empty()),
         trained,
         List.of(forecasts));

@@ -36,8 +36,8 @@ final class DataSetsTest {
     return items(task).get(item).question();
   }
 
-  private static Question.Choice choice(String context, int right, String... choices) {
-    return new Question.Choice(
+  private static Question.MultipleChoice choice(String context, int right, String... choices) {
+    return new Question.MultipleChoice(
         List.of(choices).stream().map(choice -> new Pair(context, " " + choice)).toList(),
         List.of(choices),
         right);
@@ -88,21 +88,21 @@ final class DataSetsTest {
 
   @Test
   void winogrande() {
-    Question.Choice asked = (Question.Choice) question("winogrande", 0);
+    Question.MultipleChoice asked = (Question.MultipleChoice) question("winogrande", 0);
 
     assertThat(asked.right()).isEqualTo(1);
     assertThat(asked.pairs())
         .containsExactly(
             new Pair("The cup does not fit the box 1 because the cup", " is too small."),
             new Pair("The cup does not fit the box 1 because the box", " is too small."));
-    assertThat(((Question.Choice) question("winogrande", 1)).right()).isZero();
+    assertThat(((Question.MultipleChoice) question("winogrande", 1)).right()).isZero();
   }
 
   @Test
   void cnnDailymail() {
     assertThat(question("cnn_dailymail", 0))
         .isEqualTo(
-            new Question.Writing(
+            new Question.GenerateUntil(
                 "###\nArticle: (Wire) -- In test 1 a cat sat.\n\n“It sat,” said a dog.\n\n"
                     + "Summarize the above article in 3 sentences.\n",
                 List.of("Cat 1 sits .\nDog says so .")));
@@ -112,7 +112,7 @@ final class DataSetsTest {
   void xsum() {
     assertThat(question("xsum", 0))
         .isEqualTo(
-            new Question.Writing(
+            new Question.GenerateUntil(
                 "###\nArticle: In test 1 it rained.\nIt was wet.\n\n"
                     + "Summarize the above article in 1 sentence.\n",
                 List.of("Rain 1.")));
@@ -122,7 +122,7 @@ final class DataSetsTest {
   void narrativeqa() {
     assertThat(question("narrativeqa", 0))
         .isEqualTo(
-            new Question.Writing(
+            new Question.GenerateUntil(
                 "Passage:  Story 1: Ann meets Ben.\n"
                     + "Question: Whom does Ann meet in test 1?\nAnswer:",
                 List.of("Ben", "Ben 1")));
@@ -132,7 +132,7 @@ final class DataSetsTest {
   void naturalqa() {
     assertThat(question("naturalqa", 1))
         .isEqualTo(
-            new Question.Writing(
+            new Question.GenerateUntil(
                 "Question: who is validation 2\nAnswer:", List.of("Ann 2", "Ann")));
   }
 
@@ -140,7 +140,7 @@ final class DataSetsTest {
   void gsm8k() {
     assertThat(question("gsm8k", 0))
         .isEqualTo(
-            new Question.Writing(
+            new Question.GenerateUntil(
                 "Q: Ann has 1 cups and buys 1 in test. How many has she?\nA:",
                 List.of("She has 1+1=<<1+1=2>>2 cups.\nThe answer is 2")));
   }
@@ -149,7 +149,8 @@ final class DataSetsTest {
   @Test
   void mmlu_examples_areTheFirst() {
     List<Item> items = TaskItems.read(TaskFile.read("mmlu"), sets(), OptionalInt.empty(), 7);
-    String context = ((Question.Choice) items.getLast().question()).pairs().getFirst().context();
+    String context =
+        ((Question.MultipleChoice) items.getLast().question()).pairs().getFirst().context();
 
     assertThat(context)
         .startsWith(
@@ -174,8 +175,8 @@ final class DataSetsTest {
 
     String prompt =
         switch (items.getFirst().question()) {
-          case Question.Writing writing -> writing.prompt();
-          case Question.Choice choice -> choice.pairs().getFirst().context();
+          case Question.GenerateUntil writing -> writing.prompt();
+          case Question.MultipleChoice choice -> choice.pairs().getFirst().context();
           default -> throw new AssertionError(task);
         };
     assertThat(prompt.split(question, -1)).hasSize(6);

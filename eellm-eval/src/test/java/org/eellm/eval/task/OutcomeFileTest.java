@@ -37,8 +37,8 @@ final class OutcomeFileTest {
     file = folder.resolve("said.jsonl");
   }
 
-  private OutcomeFile<Said> open(String question) {
-    return new OutcomeFile<>(file, question, Said.class);
+  private OutcomeFile<Said> open(String fingerprint) {
+    return new OutcomeFile<>(file, fingerprint, Said.class);
   }
 
   @Test

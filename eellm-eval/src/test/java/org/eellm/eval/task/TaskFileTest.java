@@ -94,12 +94,12 @@ final class TaskFileTest {
             new Item(
                 0,
                 "",
-                new Question.Writing(
+                new Question.GenerateUntil(
                     "Name capitals.\n\nCHAD: N'Djamena\n\nPERU:", List.of("Lima"))),
             new Item(
                 1,
                 "",
-                new Question.Writing(
+                new Question.GenerateUntil(
                     "Name capitals.\n\nPERU: Lima\n\nCHAD:", List.of("N'Djamena"))));
   }
 
@@ -117,7 +117,7 @@ final class TaskFileTest {
     assertThat(items).map(Item::subtask).containsExactly("a", "a", "b", "b");
     assertThat(items.getFirst().question())
         .isEqualTo(
-            new Question.Choice(
+            new Question.MultipleChoice(
                 List.of(new Pair("", "1 a"), new Pair("", "2")), List.of("1 a", "2"), 0));
   }
 
@@ -149,7 +149,7 @@ final class TaskFileTest {
 
     assertThat(question)
         .isEqualTo(
-            new Question.Choice(
+            new Question.MultipleChoice(
                 List.of(new Pair("Q", " x"), new Pair("Q", " y"), new Pair("Q", " z")),
                 List.of("x", "y", "z"),
                 2));

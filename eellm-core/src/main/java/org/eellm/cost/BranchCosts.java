@@ -1,0 +1,274 @@
+package org.eellm.cost;
+
+import org.eellm.config.Architecture;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Recompute;
+
+/**
+ * The work of a microbatch in the parts of a model, as eellm's branches and heads do it.
+ * Elementwise operations count the bytes that they read and write; eellm's own kernels, which do in
+ * one pass what libtorch does in several, move fewer.
+ */
+public final class BranchCosts {
+  private final MicrobatchShape shape;
+  private final Hardware hardware;
+  private final Architecture architecture;
+  private final Recompute recompute;
+  private final boolean attentionDropout;
+  private final boolean hiddenDropout;
+  private final boolean distilled;
+  private final Hardware.Connection connection;
+
+  public BranchCosts(RunConfig config, Hardware hardware) {
+    this.shape = MicrobatchShape.of(config, hardware.device());
+    this.hardware = hardware;
+    this.architecture = config.architecture();
+    this.recompute = config.train().recompute();
+    this.attentionDropout = config.model().attentionDropout() > 0;
+    this.hiddenDropout = config.model().hiddenDropout() > 0;
+    this.distilled = config.exits().distillation() > 0;
+    this.connection = hardware.connection(config.parallel().tp());
+  }
+
+  /** A slice's layers forward, and its embedding. */
+  public OperationCost forward(Slice slice) {
+    OperationCost layers = attentionForward().plus(mlpForward()).times(slice.layers());
+    return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
+  }
+
+  /** A slice's layers backward. */
+  public OperationCost backward(Slice slice) {
+    OperationCost layer = attentionBackward().plus(mlpBackward());
+    if (recompute == Recompute.FULL) {
+      layer = layer.plus(attentionForward()).plus(mlpForward());
+    }
+    OperationCost layers = layer.times(slice.layers());
+    return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
+  }
+
+  /** A slice's heads, forward and backward. */
+  public OperationCost heads(Slice slice) {
+    ExitLayout exits = architecture.exits();
+    OperationCost exit = distilled ? output().plus(teacher()) : output();
+    if (exits.norm()) {
+      exit = exit.plus(norm()).plus(normBackward());
+    }
+    if (exits.mlp()) {
+      exit = exit.plus(mlpForward()).plus(mlpBackward());
+    }
+    if (exits.block()) {
+      exit = exit.plus(attentionForward()).plus(attentionBackward());
+      exit = exit.plus(mlpForward()).plus(mlpBackward());
+    }
+    OperationCost all = exit.times(slice.exits().size());
+    return slice.hasFinalHead() ? all.plus(output()).plus(norm()).plus(normBackward()) : all;
+  }
+
+  private OperationCost attentionForward() {
+    long wide = shape.query() + shape.keyValue();
+    OperationCost work =
+        norm()
+            .plus(product(shape.hidden(), wide))
+            .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 3))
+            .plus(scores(1, shape.fused() ? 2 : 4))
+            .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * shape.blocks()))
+            .plus(product(shape.query(), shape.hidden()))
+            .plus(residual())
+            .plus(parallelResidual(4));
+    return work.plus(gather()).plus(reduce());
+  }
+
+  private OperationCost attentionBackward() {
+    long wide = shape.query() + shape.keyValue();
+    OperationCost work =
+        productBackward(shape.query(), shape.hidden())
+            .plus(scores(2, shape.fused() ? 3 : 7))
+            .plus(elementwise(6 * shape.tokens() * shape.query(), 8 * shape.blocks()))
+            .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 4))
+            .plus(productBackward(shape.hidden(), wide))
+            .plus(normBackward())
+            .plus(residual())
+            .plus(parallelResidual(5));
+    if (recompute == Recompute.SELECTIVE) {
+      work = work.plus(scores(0.5, shape.fused() ? 2 : 4));
+    }
+    return work.plus(gather()).plus(gather()).plus(reduce());
+  }
+
+  private OperationCost mlpForward() {
+    OperationCost work =
+        norm()
+            .plus(product(shape.hidden(), shape.inner()))
+            .plus(activation(shape.fused() ? 0 : 2))
+            .plus(product(shape.active(), shape.hidden()))
+            .plus(residual())
+            .plus(parallelResidual(2));
+    return work.plus(gather()).plus(reduce());
+  }
+
+  private OperationCost mlpBackward() {
+    OperationCost work =
+        productBackward(shape.active(), shape.hidden())
+            .plus(activation(shape.fused() ? 2 : 8))
+            .plus(productBackward(shape.hidden(), shape.inner()))
+            .plus(normBackward())
+            .plus(residual())
+            .plus(parallelResidual(4));
+    return work.plus(gather()).plus(gather()).plus(reduce());
+  }
+
+  /**
+   * An output matrix and the cross entropy: logits, their gradient, that of the stream and that of
+   * the matrix.
+   */
+  private OperationCost output() {
+    double logits = (double) shape.tokens() * shape.vocabulary();
+    double chunks = Math.ceilDiv(shape.tokens(), shape.headTokens());
+    double width = shape.vocabulary() * (double) shape.hidden();
+    double softmax = logits * (shape.fused() && shape.ranks() == 1 ? 4 * shape.bytes() : 28);
+    OperationCost work =
+        new OperationCost(
+            6 * logits * shape.hidden(),
+            0,
+            softmax
+                + 4 * logits * shape.bytes()
+                + chunks * width * (2 * shape.bytes() + accumulated())
+                + 6.0 * shape.ofTokens(shape.hidden()),
+            15 * chunks,
+            0);
+    return work.plus(exchange(chunks * lossSums())).plus(gather()).plus(reduce());
+  }
+
+  /** The final head's probabilities for an exit, and what they change of its gradient. */
+  private OperationCost teacher() {
+    double logits = (double) shape.tokens() * shape.vocabulary();
+    double chunks = Math.ceilDiv(shape.tokens(), shape.headTokens());
+    double softmax = logits * (shape.fused() && shape.ranks() == 1 ? 4 * shape.bytes() : 28);
+    return new OperationCost(
+            2 * logits * shape.hidden(), 0, softmax + 5 * logits * shape.bytes(), 8 * chunks, 0)
+        .plus(exchange(chunks * lossSums()));
+  }
+
+  private OperationCost embedding() {
+    return elementwise(3 * shape.rows() * shape.hidden(), 4).plus(reduce());
+  }
+
+  /** x W^T. */
+  private OperationCost product(long in, long out) {
+    double operands =
+        (double) shape.tokens() * (in + out) * shape.bytes() + (double) in * out * shape.bytes();
+    return new OperationCost(2.0 * shape.tokens() * in * out, 0, operands, 1, 0);
+  }
+
+  /** The gradients of x and W, of which the latter is added to a float32 sum. */
+  private OperationCost productBackward(long in, long out) {
+    double weights = (double) in * out;
+    double operands =
+        (double) shape.tokens() * (in + out) * 2 * shape.bytes()
+            + weights * (shape.bytes() + accumulated());
+    return new OperationCost(4.0 * shape.tokens() * in * out, 0, operands, 3, 0);
+  }
+
+  /** Bytes that adding an entry of a weight's gradient to its sum reads and writes. */
+  private double accumulated() {
+    return shape.bytes() == 4 ? 8 : 2.0 * shape.bytes() + 8;
+  }
+
+  /**
+   * Attention's products.
+   *
+   * @param share 1 for scores and mixing, 2 for their gradients
+   * @param passes reads and writes of a score between the products
+   */
+  private OperationCost scores(double share, double passes) {
+    double headDim = architecture.model().headDim();
+    double dropout = attentionDropout ? 3 : 0;
+    return new OperationCost(
+        0,
+        share * 4.0 * shape.scores() * headDim,
+        shape.scores() * (2 * share + passes + dropout) * shape.bytes(),
+        share * 4 * shape.blocks(),
+        0);
+  }
+
+  private OperationCost activation(double more) {
+    boolean gated = shape.inner() != shape.active();
+    double passes = (gated ? 3 : 2) + more;
+    return elementwise((long) (passes * shape.tokens() * shape.active()), 2);
+  }
+
+  private OperationCost norm() {
+    return elementwise(2 * shape.rows() * shape.hidden(), 1);
+  }
+
+  private OperationCost normBackward() {
+    return shape.fused()
+        ? elementwise(3 * shape.rows() * shape.hidden(), 2)
+        : new OperationCost(0, 0, 60.0 * shape.rows() * shape.hidden(), 12, 0);
+  }
+
+  private OperationCost residual() {
+    return elementwise((hiddenDropout ? 6 : 3) * shape.rows() * shape.hidden(), 1);
+  }
+
+  /**
+   * Carrying a parallel layer's input past its attention, or its gradient back.
+   *
+   * @param passes reads and writes of a stream's element
+   */
+  private OperationCost parallelResidual(int passes) {
+    return architecture.model().residual() == Residual.PARALLEL
+        ? elementwise(passes * shape.rows() * shape.hidden(), 1)
+        : OperationCost.NONE;
+  }
+
+  private OperationCost elementwise(long elements, long operations) {
+    return new OperationCost(0, 0, (double) elements * shape.bytes(), operations, 0);
+  }
+
+  private OperationCost gather() {
+    return exchange(shape.sharesRows() ? part(shape.ofTokens(shape.hidden())) : 0);
+  }
+
+  private OperationCost reduce() {
+    if (shape.ranks() == 1) {
+      return OperationCost.NONE;
+    }
+    double bytes = shape.ofTokens(shape.hidden());
+    return exchange(shape.sharesRows() ? part(bytes) : allReduce(bytes));
+  }
+
+  /** An all-gather or a reduce-scatter of so many bytes in all. */
+  private double part(double bytes) {
+    return Collectives.part(connection.collective(), shape.ranks(), bytes);
+  }
+
+  private double allReduce(double bytes) {
+    return 2 * part(bytes);
+  }
+
+  /**
+   * The four all-reduces of a chunk's cross entropy, of a figure of each token: one that waits for
+   * the slowest rank's logits, and three that find all ranks there.
+   */
+  private double lossSums() {
+    double bytes = 4 * shape.headTokens();
+    return allReduce(bytes) + 3 * 2 * Collectives.part(connection.message(), shape.ranks(), bytes);
+  }
+
+  private static OperationCost exchange(double seconds) {
+    return new OperationCost(0, 0, 0, 0, seconds);
+  }
+
+  /** Seconds of some of this work. */
+  public double seconds(OperationCost work) {
+    return work.seconds(hardware, architecture.model().dtype());
+  }
+
+  public MicrobatchShape shape() {
+    return shape;
+  }
+}

@@ -1,0 +1,293 @@
+package org.eellm.cost;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.ExitLayout;
+import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.schedule.Action;
+import org.eellm.schedule.Schedule;
+
+/** Counts what training allocates on a rank, as org.eellm.train does it. */
+public final class MemoryEstimator {
+  private static final int FLOAT = 4;
+
+  private final RunConfig config;
+  private final Architecture architecture;
+  private final Hardware hardware;
+  private final MuonCosts orthogonalization;
+  private final MicrobatchShape shape;
+  private final boolean keepsProbabilities;
+  private final boolean full;
+
+  public MemoryEstimator(RunConfig config, Hardware hardware) {
+    this.config = config;
+    this.architecture = config.architecture();
+    this.hardware = hardware;
+    this.orthogonalization = new MuonCosts(config, hardware);
+    this.shape = MicrobatchShape.of(config, hardware.device());
+    this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
+    this.full = config.train().recompute() == Recompute.FULL;
+  }
+
+  /** What lives on a rank at some moment beside parameters and their state. */
+  private record MemorySnapshot(long activations, long heads, long temporary, long messages) {
+    long total() {
+      return activations + heads + temporary + messages;
+    }
+
+    MemorySnapshot plus(long moreActivations, long moreMessages) {
+      return new MemorySnapshot(
+          activations + moreActivations, heads, temporary, messages + moreMessages);
+    }
+  }
+
+  /**
+   * The fullest moment of a stage's ranks.
+   *
+   * @param slices of the model that the stage has, by chunk
+   */
+  public Memory of(int stage, List<Slice> slices, Schedule schedule) {
+    int replicas = config.parallel().dp();
+    long held = ParameterCount.held(architecture, slices, config.parallel().tp());
+    long padded = Math.ceilDiv(held, replicas) * replicas;
+    boolean mixed = config.model().dtype() != DataType.FLOAT32;
+    long part = padded / replicas;
+    long state = part * (mixed ? 3 * FLOAT : 2 * FLOAT); // Muon's matrices have one moment of two.
+    long spared = FLOAT * (orthogonalization.elements(slices) / replicas);
+    Memory fixed =
+        new Memory(
+            padded * shape.bytes() + angles(),
+            FLOAT * padded + (replicas > 1 ? FLOAT * part : 0),
+            state - spared,
+            0,
+            0,
+            0,
+            0,
+            hardware.baseBytes());
+    MemorySnapshot computing = fullest(stage, slices, schedule);
+    // Gloo's sums over replicas receive every other replica's part beside the own.
+    long received =
+        replicas > 1 && hardware.device() == Device.CPU ? FLOAT * padded : part * shape.bytes();
+    MemorySnapshot summing =
+        new MemorySnapshot(
+            0, 0, orthogonalization.temporary(slices, padded), replicas > 1 ? received : 0);
+    return with(fixed, larger(computing, summing));
+  }
+
+  private static Memory with(Memory fixed, MemorySnapshot moment) {
+    return new Memory(
+        fixed.weights(),
+        fixed.gradients(),
+        fixed.optimizer(),
+        moment.activations(),
+        moment.heads(),
+        moment.temporary(),
+        moment.messages(),
+        fixed.base());
+  }
+
+  /**
+   * The larger of two moments. On the CPU it is the larger of each kind of memory: the C library's
+   * allocator does not join what was freed where small objects lie in between, so what one kind
+   * leaves is of no use to another with larger tensors.
+   */
+  private MemorySnapshot larger(MemorySnapshot a, MemorySnapshot b) {
+    if (hardware.device() == Device.CPU) {
+      return new MemorySnapshot(
+          Math.max(a.activations(), b.activations()),
+          Math.max(a.heads(), b.heads()),
+          Math.max(a.temporary(), b.temporary()),
+          Math.max(a.messages(), b.messages()));
+    }
+    return a.total() < b.total() ? b : a;
+  }
+
+  /** The rotations of all positions. */
+  private long angles() {
+    ModelConfig model = architecture.model();
+    return model.positionEmbedding() == PositionEmbedding.ROPE
+        ? 3L * model.maxPositions() * model.headDim() * shape.bytes()
+        : 0;
+  }
+
+  /** The fullest moment of a stage's forward and backward passes. */
+  private MemorySnapshot fullest(int stage, List<Slice> slices, Schedule schedule) {
+    List<Long> kept = slices.stream().map(this::kept).toList();
+    List<MemorySnapshot> backwardPeaks = slices.stream().map(this::backwardPeak).toList();
+    boolean distilled = config.exits().distillation() > 0; // What the final head reads comes along.
+    long message = (distilled ? 2 : 1) * shape.ofRows(shape.hidden());
+    long live = 0;
+    MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
+    for (Action action : schedule.actions().get(stage)) {
+      int chunk = action.chunk();
+      boolean goesBack = action.microbatch().hasBackwardOn(schedule.virtualStage(stage, chunk));
+      switch (action) {
+        case Action.Forward _ when goesBack -> live += kept.get(chunk);
+        case Action.Backward _ -> {
+          live -= kept.get(chunk);
+          MemorySnapshot now =
+              backwardPeaks.get(chunk).plus(live, schedule.stages() > 1 ? 2 * message : 0);
+          fullest = larger(fullest, now);
+        }
+        default -> {}
+      }
+    }
+    return fullest;
+  }
+
+  /** What a microbatch's forward pass through a slice keeps. */
+  private long kept(Slice slice) {
+    return slice.layers() * (attentionTape() + mlpTape()) + ofEnd();
+  }
+
+  /** The output and what the pass knows of its tokens: mask, ids, targets. */
+  private long ofEnd() {
+    return shape.ofRows(shape.hidden()) + shape.mask() * shape.bytes() + 20 * shape.tokens();
+  }
+
+  private long attentionTape() {
+    return full ? shape.ofRows(shape.hidden()) : wholeAttentionTape();
+  }
+
+  private long wholeAttentionTape() {
+    long wide = shape.query() + shape.keyValue();
+    long normed = architecture.model().qkNorm() ? shape.ofTokens(wide) : 0;
+    long probabilities = keepsProbabilities ? probabilities(shape.scores()) : 0;
+    return 2 * shape.ofRows(shape.hidden())
+        + normed
+        + shape.ofTokens(wide + shape.query())
+        + probabilities;
+  }
+
+  /** Softmax, and the same after dropout. */
+  private long probabilities(long scores) {
+    return scores * shape.bytes() * (architecture.model().attentionDropout() > 0 ? 2 : 1);
+  }
+
+  private long mlpTape() {
+    return full ? streamBetweenHalves() : wholeMlpTape();
+  }
+
+  private long wholeMlpTape() {
+    return streamBetweenHalves()
+        + shape.ofRows(shape.hidden())
+        + shape.ofTokens(shape.inner() + shape.active());
+  }
+
+  /** Between a layer's attention and MLP, where it has both of what parallel residuals add up. */
+  private long streamBetweenHalves() {
+    boolean parallel = architecture.model().residual() == Residual.PARALLEL;
+    return shape.ofRows(parallel ? 2 * shape.hidden() : shape.hidden());
+  }
+
+  /** The fullest moment of a microbatch's backward pass through a slice. */
+  private MemorySnapshot backwardPeak(Slice slice) {
+    List<Long> tapes = new ArrayList<>();
+    for (int layer = 0; layer < slice.layers(); layer++) {
+      tapes.add(attentionTape());
+      tapes.add(mlpTape());
+    }
+    tapes.add(ofEnd());
+    long gradient = streamBetweenHalves();
+    long kept = 0;
+    MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
+    for (int i = 0; i < tapes.size(); i++) {
+      kept += tapes.get(i);
+      List<MemorySnapshot> here = new ArrayList<>();
+      if (i < tapes.size() - 1) {
+        long temporary = i % 2 == 0 ? attentionTemporary() : mlpTemporary();
+        here.add(new MemorySnapshot(kept, 0, gradient + temporary, 0));
+      }
+      if (hasExit(slice, 2 * slice.firstLayer() + i)) {
+        here.add(new MemorySnapshot(kept, exitHead(), gradient, 0));
+      }
+      if (slice.hasFinalHead() && i == tapes.size() - 1) {
+        here.add(new MemorySnapshot(kept, output() + shape.ofRows(shape.hidden()), gradient, 0));
+      }
+      for (MemorySnapshot moment : here) {
+        fullest = larger(fullest, moment);
+      }
+    }
+    return fullest;
+  }
+
+  private boolean hasExit(Slice slice, int position) {
+    int below = architecture.exits().mlp() ? 1 : 0;
+    return slice.exits().contains((position + below) / 2) && (position + below) % 2 == 0;
+  }
+
+  /** What an exit's head needs while it runs. */
+  private long exitHead() {
+    ExitLayout exits = architecture.exits();
+    long teacher =
+        config.exits().distillation() > 0
+            ? shape.ofRows(shape.hidden()) + shape.headTokens() * shape.vocabulary() * shape.bytes()
+            : 0;
+    return output()
+        + teacher
+        + (exits.norm() ? shape.ofRows(shape.hidden()) : 0)
+        + (exits.mlp() ? wholeMlpTape() : 0)
+        + (exits.block() ? wholeAttentionTape() + wholeMlpTape() : 0);
+  }
+
+  /** An output matrix with its loss: a chunk's logits, their gradient, and what follows from it. */
+  private long output() {
+    long chunk = shape.headTokens();
+    long logits = chunk * shape.vocabulary();
+    boolean mixed = shape.bytes() < FLOAT;
+    long probabilities =
+        shape.fused() && shape.ranks() == 1
+            ? 0
+            : logits
+                * ((shape.ranks() > 1 && mixed ? FLOAT : 0) + FLOAT + (mixed ? shape.bytes() : 0));
+    long matrixGradient = mixed ? shape.vocabulary() * shape.hidden() * shape.bytes() : 0;
+    long scaled = chunk * shape.hidden() * (mixed ? 2 * (FLOAT + shape.bytes()) : 3 * FLOAT);
+    long gathered = shape.sharesRows() ? shape.ofTokens(shape.hidden()) : 0;
+    return gathered
+        + shape.ofTokens(shape.hidden())
+        + logits * shape.bytes()
+        + probabilities
+        + matrixGradient
+        + scaled;
+  }
+
+  private long attentionTemporary() {
+    long wide = shape.query() + shape.keyValue();
+    long again =
+        full
+            ? wholeAttentionTape() - shape.ofRows(shape.hidden())
+            : keepsProbabilities ? 0 : probabilities(shape.blockScores());
+    long gathered = shape.sharesRows() ? 2 * shape.ofTokens(shape.hidden()) : 0;
+    return again
+        + gathered
+        + shape.ofTokens(shape.query()) * 3
+        + shape.ofTokens(shape.keyValue())
+        + shape.blockScores() * shape.bytes()
+        + shape.ofTokens(wide)
+        + matrixGradient(Math.max(wide, shape.query()))
+        + 2 * shape.ofTokens(shape.hidden());
+  }
+
+  private long mlpTemporary() {
+    long again = full ? wholeMlpTape() - streamBetweenHalves() : 0;
+    long gathered = shape.sharesRows() ? 2 * shape.ofTokens(shape.hidden()) : 0;
+    return again
+        + gathered
+        + shape.ofTokens(shape.active() + shape.inner())
+        + matrixGradient(shape.inner())
+        + 2 * shape.ofTokens(shape.hidden());
+  }
+
+  /** A matrix's gradient before it is added to the float32 sum. */
+  private long matrixGradient(long width) {
+    return shape.bytes() < FLOAT ? width * shape.hidden() * shape.bytes() : 0;
+  }
+}

@@ -1,0 +1,107 @@
+package org.eellm.decode.engine;
+
+import java.util.Arrays;
+import org.eellm.kernel.machine.ThreadTeam.Member;
+
+/**
+ * Where the time of passes goes, as the first thread of the team sees it: each part with the wait
+ * for the others at its end. Always on: a look at the clock costs some 20 ns, a part some
+ * microseconds.
+ */
+public final class ForwardProfiler {
+
+  /** Parts of a pass. */
+  public enum Part {
+    EMBEDDING("embedding"),
+    NORMS("norms"),
+    QKV_PRODUCTS("products of queries, keys, values"),
+    ATTENTION("attention"),
+    OUTPUT_PRODUCTS("products of attention's output"),
+    MLP_PRODUCTS("products of the MLP, and its activation"),
+    DOWN_PRODUCTS("products of the MLP's output"),
+    HEAD_PRODUCTS("products of heads"),
+    LOGITS("largest logits and normalisers"),
+    FORK_JOIN("threads starting and stopping");
+
+    private final String text;
+
+    Part(String text) {
+      this.text = text;
+    }
+
+    /** In words. */
+    public String text() {
+      return text;
+    }
+  }
+
+  private final long[] nanos = new long[Part.values().length];
+  private long last;
+  private long branches; // that blocks have passed
+  private long rows; // that have passed them
+  private long weightBytes;
+
+  /** Begins to count: what was before is nobody's. */
+  void start() {
+    last = System.nanoTime();
+  }
+
+  /** Counts the time since the last mark to a part; members but the first do nothing. */
+  void mark(Member member, Part part) {
+    if (member.index() == 0) {
+      mark(part);
+    }
+  }
+
+  /** The same on the engine's thread between regions. */
+  void mark(Part part) {
+    long now = System.nanoTime();
+    nanos[part.ordinal()] += now - last;
+    last = now;
+  }
+
+  /**
+   * Counts what a block has passed.
+   *
+   * @param through branches
+   * @param count rows of the block
+   * @param bytes of the weights there, and of heads
+   */
+  void count(int through, int count, long bytes) {
+    branches += through;
+    rows += (long) through * count;
+    weightBytes += bytes;
+  }
+
+  /** Rows that pass a layer at once, on average over layers and passes so far; 0 without any. */
+  public double meanRows() {
+    return branches == 0 ? 0 : (double) rows / branches;
+  }
+
+  /** Bytes of weights that blocks have passed so far. */
+  public long weightBytes() {
+    return weightBytes;
+  }
+
+  /** Nanoseconds of a part so far. */
+  public long nanos(Part part) {
+    return nanos[part.ordinal()];
+  }
+
+  /** Nanoseconds of all parts so far. */
+  public long nanos() {
+    long sum = 0;
+    for (long part : nanos) {
+      sum += part;
+    }
+    return sum;
+  }
+
+  /** Forgets everything. */
+  public void reset() {
+    Arrays.fill(nanos, 0);
+    branches = 0;
+    rows = 0;
+    weightBytes = 0;
+  }
+}

@@ -1,0 +1,429 @@
+package org.eellm.decode.engine;
+
+import java.util.List;
+import java.util.Optional;
+import org.eellm.decode.engine.ForwardProfiler.Part;
+import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.machine.ThreadTeam.Member;
+import org.eellm.kernel.product.Activations;
+import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.model.TensorParallel;
+
+/**
+ * Some rows of a block on their way through branches: what the branches share, and the phases that
+ * they are made of. Rows count from the first of this pass.
+ */
+final class KernelExecutor {
+  private final ThreadTeam team;
+  private final Workspace workspace;
+  private final HiddenStates states;
+  private final KernelKeyValueCache memory;
+  private final RotaryTable rotation;
+  private final TensorParallel parallel;
+  private final int hidden;
+  private final ForwardProfiler profiler = new ForwardProfiler();
+  private final ThreadTeam.Program passing = this::pass;
+  private final ThreadTeam.Program propagating = this::propagate;
+
+  private List<KernelBranch> branches = List.of();
+  private int from;
+  private int to;
+  private int firstLogits;
+  private final int[] slots = new int[Workspace.MAX_ROWS];
+  private final int[] positions = new int[Workspace.MAX_ROWS];
+  private final int[] rangeOf = new int[Workspace.MAX_ROWS];
+  private int rows;
+  private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of ranges
+  private final int[][] pages = new int[Workspace.MAX_ROWS][];
+  private int ranges;
+  private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
+  private int tiles;
+
+  /** Where the outputs of an item go. */
+  @FunctionalInterface
+  interface Sink {
+    /**
+     * Takes outputs from a member's tile.
+     *
+     * @param block the first block of outputs
+     * @param firstRow the first row
+     * @param rowBytes from a row of the tile to the next
+     */
+    void take(
+        KernelExecutor pass,
+        Workspace.ThreadWorkspace own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes);
+  }
+
+  /** Adds outputs, and a bias, to the stream. */
+  record Residual(Optional<float[]> bias) implements Sink {
+    @Override
+    public void take(
+        KernelExecutor pass,
+        Workspace.ThreadWorkspace own,
+        int block,
+        int blocks,
+        int firstRow,
+        int rows,
+        long rowBytes) {
+      int column = block * PackedMatrix.BLOCK;
+      int width = Math.min(blocks * PackedMatrix.BLOCK, pass.hidden - column);
+      for (int row = 0; row < rows; row++) {
+        add(pass, own.tile.address() + row * rowBytes, firstRow + row, column, width);
+      }
+    }
+
+    private void add(KernelExecutor pass, long from, int row, int column, int width) {
+      long to = pass.stream(row) + 4L * column;
+      RowArithmetic.add(from, to, width);
+      if (bias.isPresent()) {
+        RowArithmetic.add(bias.get(), column, to, width);
+      }
+    }
+  }
+
+  KernelExecutor(
+      ThreadTeam team,
+      Workspace workspace,
+      HiddenStates states,
+      KernelKeyValueCache memory,
+      RotaryTable rotation,
+      TensorParallel parallel,
+      int hidden) {
+    this.team = team;
+    this.workspace = workspace;
+    this.states = states;
+    this.memory = memory;
+    this.rotation = rotation;
+    this.parallel = parallel;
+    this.hidden = hidden;
+  }
+
+  ForwardProfiler profiler() {
+    return profiler;
+  }
+
+  Workspace workspace() {
+    return workspace;
+  }
+
+  KernelKeyValueCache memory() {
+    return memory;
+  }
+
+  RotaryTable rotation() {
+    return rotation;
+  }
+
+  int ranges() {
+    return ranges;
+  }
+
+  int start(int range) {
+    return starts[range];
+  }
+
+  int end(int range) {
+    return starts[range + 1];
+  }
+
+  /** Rows that attend together: parts of ranges. */
+  int tiles() {
+    return tiles;
+  }
+
+  int tileStart(int tile) {
+    return tileStarts[tile];
+  }
+
+  int tileEnd(int tile) {
+    return Math.min(
+        Math.min(tileStarts[tile] + Workspace.ATTENTION_ROWS, rows),
+        end(rangeOf[tileStarts[tile]]));
+  }
+
+  /** Whether a range has several tiles, so that all its keys are to be written first. */
+  boolean attendsInParts() {
+    return tiles > ranges;
+  }
+
+  int position(int row) {
+    return positions[row];
+  }
+
+  /** The pages of a row's sequence. */
+  int[] pages(int row) {
+    return pages[rangeOf[row]];
+  }
+
+  /**
+   * Takes rows of a block, as many as a pass has room for.
+   *
+   * @param first row of the block
+   * @return the row after the last of those
+   */
+  int load(ForwardBatch block, int first) {
+    rows = 0;
+    ranges = 0;
+    tiles = 0;
+    int longest = 0;
+    int end = Math.min(block.rows(), first + Workspace.MAX_ROWS);
+    for (int range = 0; range < block.ranges(); range++) {
+      int from = Math.max(first, block.start(range));
+      int to = Math.min(end, block.end(range));
+      if (from >= to) {
+        continue;
+      }
+      pages[ranges] = block.pages(range);
+      starts[ranges] = rows;
+      for (int row = from; row < to; row++) {
+        if ((row - from) % Workspace.ATTENTION_ROWS == 0) {
+          tileStarts[tiles++] = rows;
+        }
+        slots[rows] = block.slot(row);
+        positions[rows] = block.position(row);
+        rangeOf[rows] = ranges;
+        rows++;
+      }
+      longest = Math.max(longest, positions[rows - 1] + 1);
+      ranges++;
+      starts[ranges] = rows;
+    }
+    rotation.require(longest);
+    return end;
+  }
+
+  /**
+   * Takes the loaded rows through branches, on all threads.
+   *
+   * @param first of the branches
+   * @param end the branch after the last
+   */
+  void run(List<KernelBranch> through, int first, int end) {
+    run(through, first, end, passing);
+  }
+
+  /**
+   * Writes the loaded rows' keys and values at branches, which the rows do not pass.
+   *
+   * @param first of the branches
+   * @param end the branch after the last
+   */
+  void propagate(List<KernelBranch> past, int first, int end) {
+    run(past, first, end, propagating);
+  }
+
+  private void run(List<KernelBranch> through, int first, int end, ThreadTeam.Program program) {
+    branches = through;
+    from = first;
+    to = end;
+    long bytes = 0;
+    for (int i = first; i < end; i++) {
+      bytes += through.get(i).bytes();
+      if (through.get(i) instanceof KernelBranch.Attention attention) {
+        memory.require(attention.slot());
+      }
+    }
+    profiler.count(end - first, rows, bytes);
+    workspace.normed.begin(rows);
+    workspace.attentionOutput.begin(rows);
+    workspace.ffnActivations.begin(rows);
+    profiler.start();
+    team.run(program);
+    profiler.mark(Part.FORK_JOIN);
+  }
+
+  private void pass(Member member) {
+    for (int i = from; i < to; i++) {
+      branches.get(i).run(member, this);
+    }
+  }
+
+  private void propagate(Member member) {
+    for (int i = from; i < to; i++) {
+      if (branches.get(i) instanceof KernelBranch.Attention attention) {
+        attention.propagate(member, this);
+      }
+    }
+  }
+
+  /**
+   * Computes a head's logits, and figures of them, for the loaded rows.
+   *
+   * @param program that calls {@link #predict(Member, KernelHead)}
+   * @param at the first row of the logits
+   */
+  void predict(KernelHead of, ThreadTeam.Program program, int at) {
+    firstLogits = at;
+    profiler.count(0, rows, of.output().bytes());
+    workspace.headNormed.begin(rows);
+    profiler.start();
+    team.run(program);
+    of.logits().conclude(at, at + rows);
+    profiler.mark(Part.FORK_JOIN);
+  }
+
+  /** The same as a member. */
+  void predict(Member member, KernelHead of) {
+    KernelLogits logits = of.logits();
+    Activations own = workspace.own(member.index()).headNormed;
+    Activations normed = normed(member, of.norm(), 0, own, workspace.headNormed);
+    if (parallel.size() == 1) {
+      product(member, of.output(), normed, logits.row(firstLogits), logits.width());
+      profiler.mark(member, Part.HEAD_PRODUCTS);
+    } else {
+      product(member, of.output(), normed, logits.part(), logits.partWidth());
+      member.begin(1);
+      for (int i = member.next(); i >= 0; i = member.next()) {
+        logits.join(parallel, firstLogits, rows);
+      }
+      member.end();
+      profiler.mark(member, Part.HEAD_PRODUCTS);
+    }
+    int first = logits.items(firstLogits);
+    member.begin(logits.items(rows));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      logits.findLargest(first + i);
+    }
+    member.end();
+    member.begin(logits.items(rows));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      logits.sum(first + i);
+    }
+    member.end();
+    profiler.mark(member, Part.LOGITS);
+  }
+
+  /** Address of a row of the stream. */
+  private long stream(int row) {
+    return states.address(slots[row]);
+  }
+
+  /**
+   * Rows normed for a product.
+   *
+   * @param half which half of a wide stream is read
+   */
+  Activations normed(Member member, RowNorm norm, int half) {
+    return normed(member, norm, half, workspace.own(member.index()).normed, workspace.normed);
+  }
+
+  /** The same in the member's own rows if there are few, else in those of all. */
+  private Activations normed(
+      Member member, RowNorm norm, int half, Activations few, Activations many) {
+    float[] normed = workspace.own(member.index()).row;
+    long offset = 4L * half * hidden;
+    if (rows <= Workspace.OWN_ROWS) {
+      few.begin(rows);
+      for (int row = 0; row < rows; row++) {
+        norm.apply(stream(row) + offset, normed);
+        few.put(row, 0, normed, 0, hidden);
+      }
+      profiler.mark(member, Part.NORMS);
+      return few;
+    }
+    member.begin(Math.ceilDiv(rows, Workspace.OWN_ROWS));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int end = Math.min(rows, (i + 1) * Workspace.OWN_ROWS);
+      for (int row = i * Workspace.OWN_ROWS; row < end; row++) {
+        norm.apply(stream(row) + offset, normed);
+        many.put(row, 0, normed, 0, hidden);
+      }
+    }
+    member.end();
+    profiler.mark(member, Part.NORMS);
+    return many;
+  }
+
+  /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
+  void saveInput(Member member) {
+    float[] copy = workspace.own(member.index()).row;
+    member.begin(rows);
+    for (int row = member.next(); row >= 0; row = member.next()) {
+      RowArithmetic.read(stream(row), copy, 0, hidden);
+      RowArithmetic.write(copy, 0, stream(row) + 4L * hidden, hidden);
+    }
+    member.end();
+  }
+
+  /**
+   * A product straight to memory, float32, [rows, width].
+   *
+   * @param width a multiple of a block, with room for all outputs
+   */
+  void product(Member member, PackedMatrix w, Activations x, long y, int width) {
+    int each = itemBlocks(w, 1);
+    long rowBytes = 4L * width;
+    member.begin(Math.ceilDiv(w.blocks(), each));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int block = i * each;
+      int blocks = Math.min(each, w.blocks() - block);
+      long to = y + 4L * block * PackedMatrix.BLOCK;
+      for (int row = 0; row < rows; row += x.groupRows()) {
+        x.kernel().multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
+      }
+    }
+    member.end();
+  }
+
+  /**
+   * A product by way of the members' tiles.
+   *
+   * @param multiple of so many blocks each item is
+   */
+  void product(Member member, PackedMatrix w, Activations x, int multiple, Sink sink) {
+    Workspace.ThreadWorkspace own = workspace.own(member.index());
+    int each = itemBlocks(w, multiple);
+    long rowBytes = 4L * each * PackedMatrix.BLOCK;
+    member.begin(Math.ceilDiv(w.blocks(), each));
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      int block = i * each;
+      int blocks = Math.min(each, w.blocks() - block);
+      int group = x.groupRows();
+      for (int row = 0; row < rows; row += group) {
+        x.kernel().multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
+        sink.take(this, own, block, blocks, row, Math.min(group, rows - row), rowBytes);
+      }
+    }
+    member.end();
+  }
+
+  /** Blocks of an item: as many as take a few microseconds, but enough items for all members. */
+  private int itemBlocks(PackedMatrix w, int multiple) {
+    int worth = (int) Math.clamp(ITEM_BYTES / w.blockBytes(), 1, Workspace.ITEM_BLOCKS);
+    int shared = Math.max(1, w.blocks() / (2 * team.size()));
+    return Math.ceilDiv(Math.min(worth, shared), multiple) * multiple;
+  }
+
+  private static final long ITEM_BYTES = 96 << 10;
+
+  /** Adds a product to the stream. */
+  void addProduct(Member member, PackedMatrix w, Activations x, Residual residual) {
+    if (parallel.size() == 1) {
+      product(member, w, x, 1, residual);
+      return;
+    }
+    product(member, w, x, workspace.partial.address(), workspace.partialWidth);
+    sumOverRanks(member);
+    member.begin(rows);
+    for (int row = member.next(); row >= 0; row = member.next()) {
+      long from = workspace.partial.address() + 4L * row * workspace.partialWidth;
+      residual.add(this, from, row, 0, hidden);
+    }
+    member.end();
+  }
+
+  /** Replaces partial sums with the sums over the ranks that share the inputs. */
+  private void sumOverRanks(Member member) {
+    member.begin(1);
+    for (int i = member.next(); i >= 0; i = member.next()) {
+      parallel.sum(workspace.partial.address(), (long) rows * workspace.partialWidth);
+    }
+    member.end();
+  }
+}

@@ -1,0 +1,46 @@
+package org.eellm.decode.sample;
+
+/**
+ * The chance in a token: a random number for each id of the vocabulary, the same whenever it is
+ * asked for. An id of probability p waits for a time {@code exponential / p}, and the first one is
+ * the token: this draws from any distribution (the exponential race, or Gumbel's trick), and two
+ * distributions that are alike mostly draw the same.
+ *
+ * @param key of the token
+ */
+record SamplingNoise(long key) {
+  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
+
+  /** Of a token at a position. */
+  static SamplingNoise at(long seed, int position) {
+    return new SamplingNoise(mixed(mixed(seed) + GOLDEN * position));
+  }
+
+  /** A number in [0, 1). */
+  double uniform(int id) {
+    return (mixed(key + GOLDEN * id) >>> 11) * 0x1.0p-53;
+  }
+
+  /**
+   * Writes numbers that are below {@link #uniform} by at most 2^-24, for many ids at once.
+   *
+   * @param to the id's at its place
+   */
+  void lowerBounds(int[] ids, int count, float[] to) {
+    for (int i = 0; i < count; i++) {
+      to[i] = (mixed(key + GOLDEN * ids[i]) >>> 40) * 0x1.0p-24f;
+    }
+  }
+
+  /** An exponentially distributed time with mean 1, not below {@link #uniform}. */
+  double exponential(int id) {
+    return -Math.log1p(-uniform(id));
+  }
+
+  /** The mixing of SplittableRandom (Steele, Lea, Flood, OOPSLA 2014). */
+  private static long mixed(long value) {
+    long x = (value ^ value >>> 30) * 0xBF58476D1CE4E5B9L;
+    x = (x ^ x >>> 27) * 0x94D049BB133111EBL;
+    return x ^ x >>> 31;
+  }
+}

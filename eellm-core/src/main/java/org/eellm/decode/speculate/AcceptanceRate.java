@@ -1,0 +1,65 @@
+package org.eellm.decode.speculate;
+
+import java.util.Arrays;
+
+/**
+ * How likely the full model accepts what an exit drafts, by how confident the exit is: running
+ * means, so that they follow the text.
+ */
+final class AcceptanceRate {
+  private static final int BINS = 10;
+
+  /** Drafts that what is assumed at first counts for. */
+  private static final double PRIOR = 3;
+
+  /** What remains of the weight of older drafts with each new one in a bin. */
+  private static final double DECAY = 0.98;
+
+  private static final double MEAN_RATE = 0.03;
+
+  private final double[] accepted = new double[BINS];
+  private final double[] trials = new double[BINS];
+  private double mean;
+  private int drafts;
+
+  AcceptanceRate() {
+    Arrays.fill(trials, PRIOR);
+    for (int bin = 0; bin < BINS; bin++) {
+      accepted[bin] = PRIOR * (0.7 + 0.3 * (bin + 0.5) / BINS);
+    }
+    mean = 0.8; // hopeful, so that it is tried
+  }
+
+  private static int bin(double confidence) {
+    return Math.clamp((int) (confidence * BINS), 0, BINS - 1);
+  }
+
+  /** The probability that a draft is accepted, at this confidence of the exit. */
+  double of(double confidence) {
+    int bin = bin(confidence);
+    return accepted[bin] / trials[bin];
+  }
+
+  /** The same of the next draft, of which nothing is known. */
+  double mean() {
+    return mean;
+  }
+
+  /** How often the exit was asked. */
+  int drafts() {
+    return drafts;
+  }
+
+  /** Adds the confidence of an exit that was asked for a draft. */
+  void addDraft(double confidence) {
+    drafts++;
+    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(confidence) - mean);
+  }
+
+  /** Takes what the full model made of a draft. */
+  void addVerified(double confidence, boolean holds) {
+    int bin = bin(confidence);
+    accepted[bin] = DECAY * accepted[bin] + (holds ? 1 : 0);
+    trials[bin] = DECAY * trials[bin] + 1;
+  }
+}

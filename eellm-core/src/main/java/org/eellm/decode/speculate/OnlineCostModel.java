@@ -1,0 +1,273 @@
+package org.eellm.decode.speculate;
+
+import java.util.Arrays;
+import org.eellm.cost.ParameterCount;
+import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
+
+/**
+ * What steps cost here, learned from the steps themselves, in units of a branch with one row. How
+ * much more several rows cost than one is the model's and the processor's own; for numbers of rows
+ * that never came, it is estimated from their neighbours.
+ */
+public final class OnlineCostModel {
+  /** Rows whose costs are told apart. */
+  private static final int MOST = 256;
+
+  /** What a further row costs, as a share of the first, as long as nothing is known. */
+  private static final double FURTHER_ROW = 0.15;
+
+  /** How far a sample may be off what was expected to say something about prices. */
+  private static final double OUTLIER_RATIO = 2;
+
+  /** How far prices move with a sample. */
+  private static final double STEP = 0.02;
+
+  /** Rows beyond one whose costs decay towards the estimate, and by how much. */
+  private static final int DECAYED_ROWS = 15;
+
+  private static final double DECAY = 0.05;
+
+  private static final RunningMedian NO_ANCHOR = new RunningMedian(0);
+
+  private final RunningMedian unit = new RunningMedian(0.1); // seconds of a branch with one row
+  private final int[] ends; // branches up to each exit's, and to the top
+  private final RunningMedian[][]
+      prices; // of a branch, by what exit it is below and by rows, in units
+  private final RunningMedian[][] heads; // by head and by rows, in units
+  private final RunningMedian[][] drafts; // the same of the short list
+  private final RunningMedian overhead = new RunningMedian(STEP); // of a step, in units
+  private final boolean learns;
+  private int maxRowsSeen; // most rows that ever came
+  private int lastDecayed; // the number of rows whose cost decayed last
+  private RunningMedian anchor = NO_ANCHOR; // the price that stays
+  private final double assumedHead; // in units
+  private double spent; // seconds on branches and heads in this step
+
+  /**
+   * A running median: it moves by a part of itself towards each sample, so that a sample counts the
+   * same however far it is off. Of the first ones, which are slow until Java has compiled, the
+   * least counts.
+   */
+  private static final class RunningMedian {
+    private static final int FIRST = 8;
+
+    private final double step;
+    private double value;
+    private int samples;
+
+    RunningMedian(double step) {
+      this.step = step;
+    }
+
+    void add(double sample) {
+      if (value == 0) {
+        value = sample;
+      } else if (samples < FIRST) {
+        value = Math.min(value, sample);
+      } else {
+        value *= 1 + Math.signum(sample - value) * step;
+      }
+      samples++;
+    }
+
+    boolean isKnown() {
+      return samples >= FIRST;
+    }
+  }
+
+  /**
+   * The costs of a model, of which nothing is known yet. Ranks that share a layer have to choose
+   * alike, and so learn nothing from their clocks.
+   */
+  public OnlineCostModel(DecodingModel model) {
+    ParameterCount parameters = ParameterCount.of(model.architecture());
+    int headCount = model.allHeads().size();
+    learns = model.parallel().size() == 1;
+    assumedHead =
+        (double) parameters.finalHead() * model.allHeads().getLast().tap() / parameters.trunk();
+    ends = model.allHeads().stream().mapToInt(Head::tap).distinct().toArray();
+    prices = medians(ends.length);
+    heads = medians(headCount);
+    drafts = medians(headCount);
+  }
+
+  /** For so many things, by rows. */
+  private static RunningMedian[][] medians(int count) {
+    RunningMedian[][] medians = new RunningMedian[count][MOST + 1];
+    for (RunningMedian[] some : medians) {
+      Arrays.setAll(some, _ -> new RunningMedian(STEP));
+    }
+    return medians;
+  }
+
+  /** Whether clocks may be asked: not where several ranks have to choose alike. */
+  boolean learns() {
+    return learns;
+  }
+
+  /**
+   * Takes the time of some branches.
+   *
+   * @param from the first one's number
+   * @param to the number after the last one's
+   */
+  public void addBranches(int from, int to, int rows, double seconds) {
+    spent += seconds;
+    if (rows > MOST || !learns) {
+      return;
+    }
+    maxRowsSeen = Math.max(maxRowsSeen, rows);
+    double each = seconds / (to - from);
+    if (unit.value == 0) {
+      unit.value = each / expected(rows);
+    }
+    for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
+      if (from < ends[part] && to > start) {
+        add(part, rows, each);
+      }
+    }
+  }
+
+  private void add(int part, int rows, double seconds) {
+    RunningMedian price = prices[part][rows];
+    boolean inlier = true;
+    if (price.isKnown()) {
+      double expected = unit.value * price(part, rows);
+      // A machine that others use is slower at times by much, and all its prices are the same.
+      inlier = seconds < OUTLIER_RATIO * expected;
+      unit.add(seconds / price(part, rows));
+    }
+    decay(part);
+    if (inlier && price != anchor) {
+      price.add(seconds / unit.value);
+      // One price stays, else unit and prices would drift apart together.
+      anchor = anchor == NO_ANCHOR && price.isKnown() ? price : anchor;
+    }
+  }
+
+  /**
+   * Lets one price that is above what is expected fall a little: what was measured before Java had
+   * compiled it would never be tried again.
+   */
+  private void decay(int part) {
+    lastDecayed = lastDecayed % DECAYED_ROWS + 1;
+    RunningMedian price = prices[part][1 + lastDecayed];
+    double expected = prices[part][1].value * expected(1 + lastDecayed);
+    if (price.isKnown() && price != anchor && price.value > expected) {
+      price.value += DECAY * (expected - price.value);
+    }
+  }
+
+  /** Takes the time of a head's prediction, of all ids or of those that exits draft from. */
+  public void addHead(int head, boolean ofDrafts, int rows, double seconds) {
+    spent += seconds;
+    if (unit.value > 0 && rows <= MOST) {
+      maxRowsSeen = Math.max(maxRowsSeen, rows);
+      (ofDrafts ? drafts : heads)[head][rows].add(seconds / unit.value);
+    }
+  }
+
+  /** Takes the time of a whole step. */
+  public void addStep(double seconds) {
+    if (unit.value > 0) {
+      overhead.add(Math.max(0, seconds - spent) / unit.value);
+    }
+    spent = 0;
+  }
+
+  /** What a step costs beside branches and heads. */
+  double overhead() {
+    return overhead.value;
+  }
+
+  /**
+   * What some branches cost.
+   *
+   * @param from the first one's number
+   * @param to the number after the last one's
+   */
+  double branches(int from, int to, int rows) {
+    double sum = 0;
+    for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
+      int count = Math.min(to, ends[part]) - Math.max(from, start);
+      sum += count > 0 ? count * price(part, rows) : 0;
+    }
+    return sum;
+  }
+
+  /**
+   * What a head's prediction costs, with what samplers take of each row; where it was never asked,
+   * as much as another one's.
+   */
+  double head(int head, int rows) {
+    return ofHead(heads, head, rows);
+  }
+
+  /** What an exit's draft costs. */
+  double draft(int exit, int rows) {
+    return ofHead(drafts, exit, rows);
+  }
+
+  private double ofHead(RunningMedian[][] medians, int head, int rows) {
+    if (isKnown(medians[head])) {
+      return price(medians[head], rows);
+    }
+    for (RunningMedian[] other : medians) {
+      if (isKnown(other)) {
+        return price(other, rows);
+      }
+    }
+    RunningMedian[] top = prices[ends.length - 1];
+    return assumedHead * price(top, rows) / price(top, 1);
+  }
+
+  private static boolean isKnown(RunningMedian[] byRows) {
+    for (RunningMedian price : byRows) {
+      if (price.isKnown()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** What a branch costs with so many rows. Layers that drafts pass often may stay in a cache. */
+  private double price(int part, int rows) {
+    return price(prices[part], rows);
+  }
+
+  private double price(RunningMedian[] byRows, int rows) {
+    if (rows > MOST) {
+      return price(byRows, MOST) * rows / MOST;
+    }
+    int below = 0; // the nearest known
+    double floor = 0; // more rows cost no less
+    for (int fewer = 1; fewer <= rows; fewer++) {
+      if (byRows[fewer].isKnown()) {
+        below = fewer;
+        floor = Math.max(floor, byRows[fewer].value);
+      }
+    }
+    if (below == rows) {
+      return floor;
+    }
+    int above = rows + 1;
+    while (above <= maxRowsSeen && !byRows[above].isKnown()) {
+      above++;
+    }
+    if (below == 0) {
+      return above > maxRowsSeen
+          ? expected(rows)
+          : byRows[above].value * expected(rows) / expected(above);
+    }
+    if (above > maxRowsSeen) {
+      return floor * expected(rows) / expected(below);
+    }
+    double share = (double) (rows - below) / (above - below);
+    return floor + share * Math.max(0, byRows[above].value - floor);
+  }
+
+  private static double expected(int rows) {
+    return 1 + FURTHER_ROW * (rows - 1);
+  }
+}

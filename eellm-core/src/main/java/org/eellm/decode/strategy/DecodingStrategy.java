@@ -1,0 +1,88 @@
+package org.eellm.decode.strategy;
+
+import java.util.List;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.speculate.DraftPlan;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
+
+/**
+ * How the tokens of one sequence come about: which heads are asked, what becomes of what they
+ * predict, and whether rows stop at a tap. Knows of the token being generated; what the text is so
+ * far, the {@link Sequence} knows.
+ */
+public sealed interface DecodingStrategy
+    permits BeamStrategy,
+        ExitStrategy,
+        FirstStageStrategy,
+        ScoreStrategy,
+        SpeculativeStrategy,
+        LaterStageStrategy {
+
+  /** What becomes of rows at a tap. */
+  enum TapAction {
+    /** They go on, behind all that waits there. */
+    CONTINUE,
+    /** They wait. */
+    PEND,
+    /** They leave, to go in again from layer 1. */
+    RECOMPUTE,
+    /** They leave their keys and values at all layers above, as if these changed nothing. */
+    PROPAGATE
+  }
+
+  /**
+   * The strategy of a request that a single rank decodes.
+   *
+   * @param planner of drafts, where these are not fixed
+   */
+  static DecodingStrategy of(Decoding decoding, DraftPlanner planner) {
+    return switch (decoding) {
+      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy(), TapAction.PEND);
+      case Decoding.Recompute anew -> new ExitStrategy(anew.policy(), TapAction.RECOMPUTE);
+      case Decoding.Propagate on -> new ExitStrategy(on.policy(), TapAction.PROPAGATE);
+      case Decoding.Speculative draft ->
+          new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
+      case Decoding.AdaptiveDrafts(DraftSource source) ->
+          new SpeculativeStrategy(planner.plan(source));
+      case Decoding.Score score -> new ScoreStrategy(score);
+    };
+  }
+
+  /** Adds to the tokens of a sequence, before a step, what is to go in with the newest. */
+  default void prepare(Sequence sequence) {}
+
+  /** Starts a step, in which the sequence's in-flight rows go in. */
+  void begin(Sequence sequence);
+
+  /** Of how many of the last in-flight rows a head is to predict: none, where it is not asked. */
+  int asked(Sequence sequence, Head head);
+
+  /** Whether a head is asked for a draft, of the ids that exits draft from, and not for a token. */
+  default boolean drafts(Sequence sequence, Head head) {
+    return false;
+  }
+
+  /** What was predicted of the token being generated so far, shallowest head first; changes. */
+  default List<Prediction> earlier() {
+    return List.of();
+  }
+
+  /**
+   * Takes what a head predicts.
+   *
+   * @param predictions of as many of the last in-flight rows as were asked for, in order of
+   *     positions; valid during the call
+   */
+  void onPredictions(Sequence sequence, List<Prediction> predictions);
+
+  /**
+   * What becomes of the in-flight rows at a tap of a head in use that is not the last.
+   *
+   * @param rows how many would wait there then
+   * @param maxPending how many may
+   */
+  TapAction atTap(Sequence sequence, int rows, int maxPending);
+}

@@ -1,9 +1,0 @@
-package org.eellm.distributed;
-
-/** What carries the ranks' tensors. */
-public enum Transport {
-  /** Gloo, between CPUs over TCP. */
-  GLOO,
-  /** NCCL, between NVIDIA GPUs. */
-  NCCL
-}

@@ -1,0 +1,84 @@
+package org.eellm.kernel.machine;
+
+import jdk.incubator.vector.IntVector;
+import org.eellm.kernel.vector.Lanes;
+
+/**
+ * Reads memory on all threads of a team and does nothing with it: the rate that products, which
+ * read weights, are held against.
+ */
+public final class MemoryBandwidth {
+  private static final long MOST_CHUNK = 256 << 10;
+  private static final long LEAST_CHUNK = 4 << 10;
+  private static final long STEP = 8L * Lanes.BYTES;
+
+  /** A region costs some microseconds, so that little memory is read several times in one. */
+  private static final long REGION_BYTES = 16 << 20;
+
+  /** Nobody wants to know, but the compiler must think so. */
+  static volatile int sum;
+
+  private MemoryBandwidth() {}
+
+  /**
+   * Reads memory again and again, each thread its own part.
+   *
+   * @param address a multiple of 64
+   * @param bytes a multiple of 64
+   * @param seconds how long, at least once
+   * @return bytes a second
+   */
+  public static double bytesPerSecond(ThreadTeam team, long address, long bytes, double seconds) {
+    long share = Math.ceilDiv(bytes, 4L * team.size());
+    long chunk = Math.ceilDiv(Math.clamp(share, LEAST_CHUNK, MOST_CHUNK), STEP) * STEP;
+    int items = Math.toIntExact(Math.ceilDiv(bytes, chunk));
+    int times = Math.toIntExact(Math.max(1, REGION_BYTES / bytes));
+    ThreadTeam.Program program =
+        member -> {
+          for (int i = 0; i < times; i++) {
+            member.begin(items);
+            for (int item = member.next(); item >= 0; item = member.next()) {
+              long from = item * chunk;
+              sum = read(address + from, Math.min(chunk, bytes - from));
+            }
+            member.end();
+          }
+        };
+    long read = 0;
+    long start = System.nanoTime();
+    long now;
+    do {
+      team.run(program);
+      read += times * bytes;
+      now = System.nanoTime();
+    } while (now - start < seconds * 1e9);
+    return read / ((now - start) / 1e9);
+  }
+
+  private static int read(long address, long bytes) {
+    IntVector a = IntVector.zero(Lanes.INTS);
+    IntVector b = a;
+    IntVector c = a;
+    IntVector d = a;
+    long end = address + bytes;
+    long at = address;
+    for (; at <= end - STEP; at += STEP) {
+      a = a.or(load(at));
+      b = b.or(load(at + Lanes.BYTES));
+      c = c.or(load(at + 2L * Lanes.BYTES));
+      d = d.or(load(at + 3L * Lanes.BYTES));
+      a = a.or(load(at + 4L * Lanes.BYTES));
+      b = b.or(load(at + 5L * Lanes.BYTES));
+      c = c.or(load(at + 6L * Lanes.BYTES));
+      d = d.or(load(at + 7L * Lanes.BYTES));
+    }
+    for (; at < end; at += Lanes.BYTES) {
+      a = a.or(load(at));
+    }
+    return a.or(b).or(c.or(d)).lane(0);
+  }
+
+  private static IntVector load(long address) {
+    return IntVector.fromMemorySegment(Lanes.INTS, Lanes.MEMORY, address, Lanes.ORDER);
+  }
+}

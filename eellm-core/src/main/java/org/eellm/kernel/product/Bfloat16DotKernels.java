@@ -1,0 +1,80 @@
+package org.eellm.kernel.product;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * {@link Bfloat16DotCode} in executable memory: {@code y = x W^T} of a few rows with bfloat16
+ * weights, sums in float32, one call for many blocks of outputs. Weights come at the memory's rate,
+ * and as long as they do, further rows are free. A row's result is that of {@link MatmulKernel}'s
+ * other ways, to the bit.
+ */
+final class Bfloat16DotKernels {
+  /** Most rows of a call. */
+  static final int MOST_ROWS = Bfloat16DotCode.MOST_ROWS;
+
+  /** By rows; none where they cannot be used. */
+  private static final MemorySegment[] FUNCTIONS = load().orElse(new MemorySegment[0]);
+
+  /** A constant, so that calls are compiled into their callers. */
+  private static final MethodHandle CALL =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.ofVoid(
+                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+              Linker.Option.critical(false));
+
+  private Bfloat16DotKernels() {}
+
+  /** What a first try found; later ones find the same. */
+  private static final class ProbeResult {
+    private static final boolean RESULT =
+        IntStream.rangeClosed(1, MOST_ROWS)
+            .allMatch(
+                rows ->
+                    new MatmulKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0)
+                        .equalsVectors(rows));
+  }
+
+  /**
+   * Whether they can be used: on Linux, where the processor knows the instruction, and small
+   * products come out right.
+   */
+  static boolean work() {
+    return FUNCTIONS.length > 0 && ProbeResult.RESULT;
+  }
+
+  private static Optional<MemorySegment[]> load() {
+    return ExecutableMemory.has("avx512_bf16")
+        ? ExecutableMemory.store(
+            IntStream.rangeClosed(1, MOST_ROWS).mapToObj(Bfloat16DotCode::of).toList())
+        : Optional.empty();
+  }
+
+  /**
+   * Writes some blocks of outputs of some rows.
+   *
+   * @param rows from 1 to {@link #MOST_ROWS}
+   * @param w address of the first block: bfloat16, [blocks, steps, 64, 2]
+   * @param x address of the first row: bfloat16, [rows, 2 steps]
+   * @param y address of the first row's first output, float32
+   */
+  static void multiply(
+      int rows, long w, long blocks, long x, long xRowBytes, long y, long yRowBytes, long steps) {
+    try {
+      CALL.invokeExact(FUNCTIONS[rows - 1], w, blocks, x, xRowBytes, y, yRowBytes, steps);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("a product in machine code", e);
+    }
+  }
+}

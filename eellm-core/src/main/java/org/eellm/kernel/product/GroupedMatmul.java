@@ -1,0 +1,74 @@
+package org.eellm.kernel.product;
+
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.weight.PackedMatrix;
+
+/**
+ * Products with weights whose inputs share scales in groups: sums of a group in integers, then
+ * {@code y += sum (scale of w * scale of x)} in float32, group after group. Both ways, machine code
+ * ({@link VnniKernels}) and the Vector API, give the same to the bit, for any number of rows.
+ *
+ * @param machineCode whether it is used
+ */
+record GroupedMatmul(boolean machineCode) {
+  /** Rows that pass the weights at once with the Vector API. */
+  private static final int VECTOR_ROWS = 4;
+
+  /** Vectors of sums with the Vector API: the JVM leaves methods with many more uncompiled. */
+  private static final int SUMS = 8;
+
+  private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
+
+  /** As {@link MatmulKernel#multiply} does. */
+  void multiply(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      GroupRows x,
+      int firstRow,
+      int rows,
+      long y,
+      long rowBytes) {
+    int most = machineCode ? VnniKernels.MOST_ROWS : VECTOR_ROWS;
+    int together = rows <= most ? blocks : 1; // which stays in the nearest cache
+    for (int block = 0; block < blocks; block += together) {
+      for (int row = 0; row < rows; row += most) {
+        int count = Math.min(most, rows - row);
+        int at = firstRow + row;
+        long to = y + (long) block * BLOCK_BYTES + row * rowBytes;
+        if (machineCode) {
+          VnniKernels.multiply(
+              w, firstBlock + block, together, count, x.row(at), x.units(), to, rowBytes);
+        } else {
+          multiplyVectors(w, firstBlock + block, together, count, x, at, to, rowBytes);
+        }
+      }
+    }
+  }
+
+  private static void multiplyVectors(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      int rows,
+      GroupRows x,
+      int firstRow,
+      long y,
+      long rowBytes) {
+    int vectors = Math.min(PackedMatrix.BLOCK / Lanes.WIDTH, Integer.highestOneBit(SUMS / rows));
+    GroupTile tile = GroupTiles.of(new GroupTiles.Variant(w.format(), rows, vectors));
+    for (int block = 0; block < blocks; block++) {
+      for (int v = 0; v < PackedMatrix.BLOCK; v += vectors * Lanes.WIDTH) {
+        tile.run(
+            w.block(firstBlock + block) + 4L * v,
+            w.scaleAddress((firstBlock + block) * PackedMatrix.BLOCK + v, 0),
+            w.groups(),
+            x.floats(),
+            firstRow * x.units(),
+            x.units(),
+            y + (long) block * BLOCK_BYTES + 4L * v,
+            rowBytes);
+      }
+    }
+  }
+}

@@ -1,0 +1,297 @@
+package org.eellm.kernel.product;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.eellm.kernel.machine.CpuFlags;
+import org.eellm.kernel.product.TileKernels.Variant;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * Multiplies rows with packed matrices: {@code y = x W^T}, sums in float32. A row's result is the
+ * same to the bit whatever rows are beside it, so batches, blocks and drafts are exact.
+ *
+ * <p>That holds across the three ways there are. The Vector API takes up to 8 rows at once on any
+ * processor. Where the processor has instructions for bfloat16, machine code of our own takes 6
+ * rows at once, for the price of one as long as weights come from memory. Where it has tiles (AMX),
+ * or refuses our code, oneDNN's micro-kernels take larger blocks. All add up one chain of fused
+ * multiplications an output, of each pair the second input first: as the instruction {@code
+ * vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0, aside.)
+ */
+public final class MatmulKernel {
+  /** Rows beyond those asked for that a result needs memory for. */
+  public static final int ROWS_BEYOND = 8;
+
+  static final int MICRO_KERNEL_ROWS = 64;
+
+  /** With more rows the micro-kernel is made for multiples of this number: so there are few. */
+  private static final int EXACT_ROWS = 8;
+
+  /** Vectors of sums that leave registers for weights. */
+  public static final int SUMS =
+      Lanes.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
+
+  private static final int VECTORS = PackedMatrix.BLOCK / Lanes.WIDTH;
+  private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
+
+  private final WeightFormat format;
+  private final Optional<OneDnnMicroKernels> micro;
+  private final boolean pairs;
+  private final int mostVectorRows;
+  private final TileKernel[] tiles; // by rows; the first is of two blocks, for one row
+  private final Optional<GroupedMatmul> groups; // of formats that have them
+
+  /**
+   * A kernel.
+   *
+   * @param micro to be used for bfloat16 with more rows than the others take
+   * @param pairs whether {@link Bfloat16DotKernels} are used
+   * @param mostVectorRows rows that the Vector API takes
+   */
+  MatmulKernel(
+      WeightFormat format, Optional<OneDnnMicroKernels> micro, boolean pairs, int mostVectorRows) {
+    this.format = format;
+    this.micro = micro;
+    this.pairs = pairs;
+    this.mostVectorRows = mostVectorRows;
+    groups = Optional.empty();
+    tiles = new TileKernel[vectorGroup() + 1];
+    tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
+    for (int rows = 1; rows < tiles.length; rows++) {
+      tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false));
+    }
+  }
+
+  /**
+   * A kernel for weights with scales for groups of inputs.
+   *
+   * @param machineCode whether {@link VnniKernels} are used
+   */
+  MatmulKernel(WeightFormat format, boolean machineCode) {
+    this.format = format;
+    micro = Optional.empty();
+    pairs = false;
+    mostVectorRows = machineCode ? 0 : Integer.MAX_VALUE;
+    tiles = new TileKernel[0];
+    groups = Optional.of(new GroupedMatmul(machineCode));
+  }
+
+  /** Vectors of outputs that so many rows take at once. */
+  private static int vectors(int rows) {
+    return Math.min(VECTORS, Integer.highestOneBit(Math.max(1, SUMS / rows)));
+  }
+
+  /** The format of weights. */
+  public WeightFormat format() {
+    return format;
+  }
+
+  /** The micro-kernels that are used, if any are. */
+  public Optional<OneDnnMicroKernels> micro() {
+    return micro;
+  }
+
+  /** Rows that the Vector API takes. */
+  public int mostVectorRows() {
+    return mostVectorRows;
+  }
+
+  /** With the Vector API alone. */
+  public static MatmulKernel vectors(WeightFormat format) {
+    return format.hasGroups()
+        ? new MatmulKernel(format, false)
+        : new MatmulKernel(format, Optional.empty(), false, Integer.MAX_VALUE);
+  }
+
+  /**
+   * The fastest.
+   *
+   * @param micro what there is of micro-kernels
+   */
+  public static MatmulKernel fastest(WeightFormat format, OneDnnMicroKernels.Availability micro) {
+    if (format.hasGroups()) {
+      return new MatmulKernel(format, VnniKernels.work());
+    }
+    if (format != WeightFormat.BFLOAT16) {
+      return vectors(format);
+    }
+    Optional<OneDnnMicroKernels> present =
+        micro instanceof OneDnnMicroKernels.Availability.Present(OneDnnMicroKernels kernels)
+            ? Optional.of(kernels)
+            : Optional.empty();
+    if (Bfloat16DotKernels.work()) { // the micro-kernels gain where the processor has tiles
+      boolean tiles = CpuFlags.all().contains("amx_bf16");
+      return new MatmulKernel(format, tiles ? present : Optional.empty(), true, 0);
+    }
+    return present.isPresent() ? new MatmulKernel(format, present, false, 1) : vectors(format);
+  }
+
+  /** What multiplies, in words. */
+  public String text() {
+    List<String> ways = new ArrayList<>();
+    boolean code = pairs || groups.isPresent() && groups.get().machineCode();
+    String type = format.name().toLowerCase(Locale.ROOT);
+    if (code) {
+      ways.add("machine code for " + type);
+    } else {
+      ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
+    }
+    if (micro.isPresent()) {
+      int from = (pairs ? Bfloat16DotKernels.MOST_ROWS : mostVectorRows) + 1;
+      ways.add("oneDNN's micro-kernels from %d rows on".formatted(from));
+    }
+    return String.join("; ", ways);
+  }
+
+  /** Room for rows in this kernel's form. */
+  public Activations allocate(int rows, int in) {
+    return new Activations(this, rows, in);
+  }
+
+  /** Rows that pass the weights at once with the Vector API. */
+  int vectorGroup() {
+    return 8;
+  }
+
+  /**
+   * Writes some blocks of outputs of a group of rows.
+   *
+   * @param x of this kernel
+   * @param firstRow the group's, a multiple of {@link Activations#groupRows}
+   * @param y address of the first row's first output; there is room for {@link #ROWS_BEYOND} more
+   *     rows than there are
+   * @param rowBytes from a row of y to the next
+   */
+  public void multiply(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      long y,
+      long rowBytes) {
+    if (!fits(w.format()) || w.in() != x.in()) {
+      throw new IllegalArgumentException(
+          "%s weights of %d inputs are multiplied with %s activations of %d"
+              .formatted(w.format(), w.in(), format, x.in()));
+    }
+    int rows = Math.min(x.groupRows(), x.rows() - firstRow);
+    if (groups.isPresent()) {
+      groups.get().multiply(w, firstBlock, blocks, x.groups(), firstRow, rows, y, rowBytes);
+    } else if (x.vectors()) {
+      multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
+    } else if (pairs && (rows <= Bfloat16DotKernels.MOST_ROWS || micro.isEmpty())) {
+      multiplyPairs(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
+    } else {
+      long count = rows <= EXACT_ROWS ? rows : Math.ceilDiv(rows, EXACT_ROWS) * EXACT_ROWS;
+      for (int i = 0; i < blocks; i++) {
+        OneDnnMicroKernels.multiply(
+            count,
+            x.padded(),
+            x.pairs(firstRow),
+            w.block(firstBlock + i),
+            y + (long) i * BLOCK_BYTES,
+            rowBytes / Float.BYTES);
+      }
+    }
+  }
+
+  /** Formats whose groups are alike share the form of activations. */
+  private boolean fits(WeightFormat other) {
+    return other == format || format.hasGroups() && other.group() == format.group();
+  }
+
+  private static void multiplyPairs(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      int rows,
+      long y,
+      long rowBytes) {
+    long inputBytes = 2L * x.padded();
+    int together =
+        rows <= Bfloat16DotKernels.MOST_ROWS ? blocks : 1; // which stays in the nearest cache
+    for (int block = 0; block < blocks; block += together) {
+      for (int row = 0; row < rows; row += Bfloat16DotKernels.MOST_ROWS) {
+        Bfloat16DotKernels.multiply(
+            Math.min(Bfloat16DotKernels.MOST_ROWS, rows - row),
+            w.block(firstBlock + block),
+            together,
+            x.pairs(firstRow + row),
+            inputBytes,
+            y + (long) block * BLOCK_BYTES + row * rowBytes,
+            rowBytes,
+            w.steps());
+      }
+    }
+  }
+
+  private void multiplyVectors(
+      PackedMatrix w,
+      int firstBlock,
+      int blocks,
+      Activations x,
+      int firstRow,
+      int rows,
+      long y,
+      long rowBytes) {
+    int at = x.start(firstRow);
+    int block = 0;
+    if (rows == 1 && VECTORS < 8) { // two blocks at once: else few sums would wait for each other
+      for (; block + 1 < blocks; block += 2) {
+        run(tiles[0], w, firstBlock + block, 0, x, at, y + (long) block * BLOCK_BYTES, rowBytes);
+      }
+    }
+    int vectors = vectors(rows);
+    TileKernel kernel = tiles[rows];
+    for (; block < blocks; block++) {
+      for (int v = 0; v < VECTORS; v += vectors) {
+        int offset = v * Lanes.BYTES;
+        long to = y + (long) block * BLOCK_BYTES + offset;
+        run(kernel, w, firstBlock + block, offset, x, at, to, rowBytes);
+      }
+    }
+  }
+
+  private static void run(
+      TileKernel kernel,
+      PackedMatrix w,
+      int block,
+      int offset,
+      Activations x,
+      int at,
+      long y,
+      long rowBytes) {
+    long first = w.block(block) + offset;
+    long stepBytes = (long) PackedMatrix.BLOCK * Integer.BYTES;
+    kernel.run(
+        first,
+        first + w.blockBytes(),
+        0,
+        0,
+        stepBytes,
+        w.steps(),
+        x.floats(),
+        at,
+        x.padded(),
+        y,
+        rowBytes);
+  }
+
+  /** Whether a small product of so many rows comes out as the Vector API has it, to the bit. */
+  boolean equalsVectors(int rows) {
+    float[] expected = KernelProbe.of(vectors(format), rows);
+    float[] actual = KernelProbe.of(this, rows);
+    for (int i = 0; i < expected.length; i++) {
+      if (expected[i] != actual[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+}

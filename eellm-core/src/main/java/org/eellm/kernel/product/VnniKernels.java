@@ -1,0 +1,93 @@
+package org.eellm.kernel.product;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
+
+/** {@link VnniCode} in executable memory, as {@link Bfloat16DotKernels} are. */
+final class VnniKernels {
+  /** Most rows of a call. */
+  static final int MOST_ROWS = VnniCode.MOST_ROWS;
+
+  /** By rows: those for 8 bits, then those for 4; none where they cannot be used. */
+  private static final MemorySegment[] FUNCTIONS = load().orElse(new MemorySegment[0]);
+
+  /** A constant, so that calls are compiled into their callers. */
+  private static final MethodHandle CALL =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.ofVoid(
+                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                  JAVA_LONG),
+              Linker.Option.critical(false));
+
+  private VnniKernels() {}
+
+  /** What a first try found; later ones find the same. */
+  private static final class ProbeResult {
+    private static final boolean RESULT =
+        Stream.of(WeightFormat.INT8, WeightFormat.INT4)
+            .allMatch(
+                format ->
+                    IntStream.rangeClosed(1, MOST_ROWS)
+                        .allMatch(new MatmulKernel(format, true)::equalsVectors));
+  }
+
+  /**
+   * Whether they can be used: on Linux, where the processor knows the instruction, and small
+   * products come out right.
+   */
+  static boolean work() {
+    return FUNCTIONS.length > 0 && ProbeResult.RESULT;
+  }
+
+  private static Optional<MemorySegment[]> load() {
+    return ExecutableMemory.has("avx512_vnni") && Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH
+        ? ExecutableMemory.store(
+            Stream.of(8, 4)
+                .flatMap(
+                    bits ->
+                        IntStream.rangeClosed(1, MOST_ROWS)
+                            .mapToObj(rows -> VnniCode.of(bits, rows)))
+                .toList())
+        : Optional.empty();
+  }
+
+  /**
+   * Writes some blocks of outputs of some rows.
+   *
+   * @param rows from 1 to {@link #MOST_ROWS}
+   * @param x address of the first row, as {@link GroupRows} has it
+   * @param y address of the first row's first output, float32
+   */
+  static void multiply(
+      PackedMatrix w,
+      int firstBlock,
+      long blocks,
+      int rows,
+      long x,
+      long units,
+      long y,
+      long yRowBytes) {
+    int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
+    long from = w.block(firstBlock);
+    long chunks = w.format().group() / VnniCode.CHUNK;
+    try {
+      CALL.invokeExact(FUNCTIONS[place], from, blocks, x, 4 * units, y, yRowBytes, units, chunks);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("a product in machine code", e);
+    }
+  }
+}

@@ -1,0 +1,30 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * The tokens of a block in generation, as the branches see them: what position does to their fused
+ * queries, keys and values, H + 2 K heads of width D.
+ *
+ * <p>Rotating queries and keys, scaling queries and leaving values alone is one expression for all
+ * heads, {@code x * factors + roll(x) * rolledFactors}, where roll exchanges the halves of a head:
+ * few operations, which is what decoding one token costs.
+ *
+ * @param count n
+ * @param factors [n, H + 2 K, D], or what broadcasts to it
+ * @param rolledFactors the same; absent without rotary positions
+ */
+public record DecodeContext(long count, Tensor factors, Optional<Tensor> rolledFactors) {
+
+  /** {@code fused}, [n, H + 2 K, D], with queries scaled and rotated and keys rotated. */
+  Tensor applyRotary(Tensor fused) {
+    Tensor rotated = fused.mul(factors);
+    rolledFactors.ifPresent(
+        present ->
+            rotated.addcmul_(
+                torch.roll(fused, new long[] {fused.size(2) / 2}, new long[] {2}), present));
+    return rotated;
+  }
+}

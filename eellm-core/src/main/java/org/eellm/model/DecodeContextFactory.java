@@ -1,0 +1,60 @@
+package org.eellm.model;
+
+import java.util.Optional;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ModelConfig;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/** Makes the {@link DecodeContext} of positions. */
+final class DecodeContextFactory implements AutoCloseable {
+  private final RetainedTensors retained = new RetainedTensors();
+  private final Optional<Rope> rope;
+  private final Tensor
+      rotationScale; // 1 / sqrt(D) for queries, 1 for keys, 0 for values: [H + 2 K, 1]
+  private final Tensor unrotatedScale; // 0 for queries and keys, 1 for values: [H + 2 K, 1]
+  private final Tensor scales; // their sum
+
+  DecodeContextFactory(ModelConfig model, Optional<Rope> rope, ScalarType type, Device device) {
+    this.rope = rope;
+    int heads = model.numHeads() + 2 * model.numKeyValueHeads();
+    int values = model.numHeads() + model.numKeyValueHeads();
+    float[] turn = new float[heads];
+    float[] leave = new float[heads];
+    for (int head = 0; head < heads; head++) {
+      boolean isQuery = head < model.numHeads();
+      boolean isValue = head >= values;
+      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(model.headDim())) : 1;
+      leave[head] = isValue ? 1 : 0;
+    }
+    try (Scope scope = Scope.open()) {
+      rotationScale = retained.retain(Tensors.ofFloats(turn, device, heads, 1).to(type));
+      unrotatedScale = retained.retain(Tensors.ofFloats(leave, device, heads, 1).to(type));
+      scales = retained.retain(rotationScale.add(unrotatedScale));
+    }
+  }
+
+  /** The rows of a block whose tokens are at {@code positions}, int64 [n]. */
+  DecodeContext at(Tensor positions) {
+    long count = positions.size(0);
+    if (rope.isEmpty()) {
+      return new DecodeContext(count, scales, Optional.empty());
+    }
+    Rope.Angles angles = rope.get().wide(positions);
+    Tensor cos = angles.cos().unsqueeze(1); // [n, 1, D]
+    Tensor sin = angles.sin().unsqueeze(1);
+    return new DecodeContext(
+        count,
+        torch.addcmul(unrotatedScale, cos, rotationScale),
+        Optional.of(sin.mul(rotationScale))); // [n, H + 2 K, D]
+  }
+
+  @Override
+  public void close() {
+    retained.close();
+  }
+}

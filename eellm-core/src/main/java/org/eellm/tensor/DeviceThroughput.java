@@ -1,0 +1,97 @@
+package org.eellm.tensor;
+
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * What this machine can do at best, measured: the yardsticks that training and generation are held
+ * against.
+ */
+public final class DeviceThroughput {
+  /** Rows of the measured product: the tokens of a small step. */
+  private static final long ROWS = 1024;
+
+  /** Width of the measured product. */
+  private static final long WIDTH = 2048;
+
+  private static final long MEMORY_BYTES = 256L << 20;
+
+  /**
+   * A device's rates.
+   *
+   * @param float32 matrix products in FLOP/s
+   * @param bfloat16 matrix products in FLOP/s
+   * @param memory reading in bytes/s
+   */
+  public record Measured(double float32, double bfloat16, double memory) {}
+
+  private DeviceThroughput() {}
+
+  /**
+   * Matrix-product rate in FLOP/s with the calling thread's thread count: the best of repeated
+   * {@code [1024, 2048] x [2048, 2048]} products.
+   *
+   * @param seconds how long to measure
+   */
+  public static double gemm(ScalarType type, Device device, double seconds) {
+    try (Scope scope = Scope.open()) {
+      Tensor left = torch.randn(ROWS, WIDTH).to(device, type);
+      Tensor right = torch.randn(WIDTH, WIDTH).to(device, type);
+      Tensor product = Tensors.empty(type, device, ROWS, WIDTH);
+      Tensor transposed = right.t();
+      double best = best(seconds, device, () -> torch.mm_out(product, left, transposed));
+      return 2.0 * ROWS * WIDTH * WIDTH / best;
+    }
+  }
+
+  /**
+   * Memory read rate in bytes/s with the calling thread's thread count: the best of repeated sums
+   * over 256 MiB of float32.
+   *
+   * @param seconds how long to measure
+   */
+  public static double memory(Device device, double seconds) {
+    try (Scope scope = Scope.open()) {
+      Tensor values = torch.randn(MEMORY_BYTES / 4).to(device, ScalarType.Float);
+      double best = best(seconds, device, values::sum);
+      return MEMORY_BYTES / best;
+    }
+  }
+
+  /**
+   * All rates of the CPU, with the calling thread's thread count.
+   *
+   * @param seconds how long to measure each
+   */
+  public static Measured ofCpu(double seconds) {
+    return measure(Torch.cpu(), seconds);
+  }
+
+  /** All rates of the first CUDA device; a {@link TensorException} where none can be used. */
+  public static Measured ofCuda(double seconds) {
+    return measure(Torch.cuda(), seconds);
+  }
+
+  private static Measured measure(Device device, double seconds) {
+    return new Measured(
+        gemm(ScalarType.Float, device, seconds),
+        gemm(ScalarType.BFloat16, device, seconds),
+        memory(device, seconds));
+  }
+
+  private static double best(double seconds, Device device, Runnable work) {
+    double best = Double.MAX_VALUE;
+    long end = System.nanoTime() + (long) (seconds * 1e9);
+    do {
+      long start = System.nanoTime();
+      try (Scope scope = Scope.open()) {
+        work.run();
+        Torch.synchronize(device);
+      }
+      best = Math.min(best, (System.nanoTime() - start) / 1e9);
+    } while (System.nanoTime() < end);
+    return best;
+  }
+}

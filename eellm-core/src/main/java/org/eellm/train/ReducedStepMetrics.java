@@ -1,0 +1,55 @@
+package org.eellm.train;
+
+import java.util.Arrays;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.distributed.Reduction;
+import org.eellm.distributed.World;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * What all ranks must agree on after a step, in one sum over all of them: every rank then reaches
+ * the same verdict.
+ *
+ * @param losses each head's mean loss
+ * @param squares of the gradient's entries
+ * @param waiting mean share of the step's time that ranks waited for other stages
+ * @param memory resident bytes of each rank
+ */
+public record ReducedStepMetrics(
+    double[] losses, double squares, double waiting, List<Long> memory) {
+
+  /**
+   * Sums over ranks; the ranks of a tensor-parallel group computed the same losses, so the first
+   * contributes for all.
+   */
+  static ReducedStepMetrics of(
+      World world, double[] losses, double squares, double waiting, long memory) {
+    int ranks = world.mesh().size();
+    int heads = losses.length;
+    double[] mine = new double[heads + 2 + ranks];
+    if (world.coordinate().tp() == 0) {
+      System.arraycopy(losses, 0, mine, 0, heads);
+    }
+    mine[heads] = squares;
+    mine[heads + 1] = waiting / ranks;
+    mine[heads + 2 + world.rank()] = memory;
+    double[] all = allReduceSum(world, mine);
+    List<Long> resident =
+        Arrays.stream(all, heads + 2, all.length).mapToObj(bytes -> (long) bytes).toList();
+    return new ReducedStepMetrics(Arrays.copyOf(all, heads), all[heads], all[heads + 1], resident);
+  }
+
+  /** The sum over all ranks of each entry. */
+  public static double[] allReduceSum(World world, double... values) {
+    if (world.mesh().size() == 1) {
+      return values;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor sums = Tensors.ofDoubles(values, world.device(), values.length);
+      world.all().allReduce(sums, Reduction.SUM).await();
+      return Tensors.toDoubles(sums);
+    }
+  }
+}

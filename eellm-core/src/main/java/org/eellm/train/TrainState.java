@@ -1,0 +1,194 @@
+package org.eellm.train;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Device;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.checkpoint.ModelWeights;
+import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.config.Quantization;
+import org.eellm.config.RunConfig;
+import org.eellm.distributed.World;
+import org.eellm.model.Decoder;
+import org.eellm.model.TensorParallel;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.Torch;
+import org.eellm.train.optimizer.FlatRange;
+import org.eellm.train.optimizer.GradientReduction;
+import org.eellm.train.optimizer.Optimizer;
+import org.eellm.train.optimizer.StepGuard;
+
+/**
+ * All that changes from step to step and that a checkpoint therefore keeps: the model, the
+ * optimizer's moments, the guard's memory, and where the run is; of model and moments the part that
+ * this rank holds. Everything else follows from the configuration.
+ */
+public final class TrainState implements AutoCloseable {
+  private final RunConfig config;
+  private final World world;
+  private final Decoder model;
+  private final Optimizer optimizer;
+  private final StepGuard guard;
+  private long step;
+  private double seconds;
+
+  /** The part of the state that is not tensors, as {@code training/state.json} has it. */
+  record Position(long step, double seconds, StepGuard.State guard) {}
+
+  private TrainState(RunConfig config, World world, Decoder model, Position position) {
+    this.config = config;
+    this.world = world;
+    this.model = model;
+    List<FlatRange> ranges =
+        GradientReduction.ranges(model.parameters(), world, bucketBytes(config));
+    this.optimizer = Optimizer.of(model.parameters(), config.optimizer(), ranges, world.dp());
+    this.guard = new StepGuard(config.train(), position.guard());
+    this.step = position.step();
+    this.seconds = position.seconds();
+  }
+
+  private static long bucketBytes(RunConfig config) {
+    return (long) config.parallel().bucketMegabytes() << 20;
+  }
+
+  /** This rank's part of the model, with uninitialised parameters. */
+  private static Decoder allocate(RunConfig config, World world) {
+    return Decoder.ofRank(
+        config.architecture(),
+        config.tune().learning(),
+        Quantization.NONE,
+        config.pipelineLayout(),
+        world.pp(),
+        new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
+        config.parallel().dp(),
+        device(config, world));
+  }
+
+  /**
+   * The state before the first step, with weights drawn from the seed, or those of the model whose
+   * exits are tuned.
+   */
+  public static TrainState initial(RunConfig config, World world) {
+    Decoder model = allocate(config, world);
+    tuned(config)
+        .ifPresentOrElse(
+            folder -> folder.load(model), () -> model.initialize(config.train().seed()));
+    return new TrainState(config, world, model, new Position(0, 0, StepGuard.State.initial()));
+  }
+
+  /**
+   * The state that a checkpoint keeps.
+   *
+   * @throws org.eellm.checkpoint.safetensors.CheckpointException if it is not whole or of another
+   *     model
+   */
+  static TrainState load(RunConfig config, World world, Path checkpoint) {
+    Position position = TrainingFiles.readState(checkpoint, Position.class);
+    Decoder model = allocate(config, world);
+    tuned(config)
+        .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
+        .ifPresentOrElse(folder -> folder.load(model), () -> ModelWeights.load(checkpoint, model));
+    TrainState state = new TrainState(config, world, model, position);
+    TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
+    return state;
+  }
+
+  /** The model whose exits a run tunes, with the heads it starts from. */
+  static Optional<ModelFolder> tuned(RunConfig config) {
+    return config
+        .tune()
+        .model()
+        .map(model -> ModelFolder.resolve(Path.of(model), config.tune().heads().map(Path::of)));
+  }
+
+  /** The sums over ranks of this state's gradients. */
+  GradientReduction reduction(Gradients gradients) {
+    return new GradientReduction(
+        model, world, config.pipelineLayout(), gradients, bucketBytes(config));
+  }
+
+  /**
+   * This rank's files of a checkpoint: of the model's weights, if it is of the first data-parallel
+   * replica, and of the optimizer's state. All ranks call this.
+   *
+   * @param arena keeps what was put together from several ranks until the files are written
+   */
+  List<TensorFile> files(Arena arena) {
+    List<TensorFile> files = new ArrayList<>();
+    if (world.coordinate().dp() == 0) {
+      int part = world.coordinate().pp() * world.mesh().tp() + world.coordinate().tp();
+      files.add(ModelWeights.file(model, part, weightFiles(), arena));
+    }
+    files.add(TrainingFiles.optimizer(model, optimizer.state(), world.rank(), world.mesh().size()));
+    return files;
+  }
+
+  /** What this rank holds, and needs beside it to change it. */
+  TrainingMemory memory() {
+    long width = model.parameters().flat().element_size();
+    long learned = model.parameters().flat().numel();
+    long optimized = optimizer.state().stream().mapToLong(piece -> piece.values().numel()).sum();
+    return new TrainingMemory(
+        width * model.parameters().frozenCount(),
+        width * learned,
+        Float.BYTES * (learned + optimized));
+  }
+
+  /** How many files the ranks' weights make. */
+  int weightFiles() {
+    return world.mesh().tp() * world.mesh().pp();
+  }
+
+  /** What a checkpoint keeps beside tensors. */
+  Position position() {
+    return new Position(step, seconds, guard.state());
+  }
+
+  private static Device device(RunConfig config, World world) {
+    if (world.mesh().size() > 1) {
+      return world.device();
+    }
+    return switch (config.train().device()) {
+      case CPU -> Torch.cpu();
+      case CUDA -> Torch.cuda();
+    };
+  }
+
+  public Decoder model() {
+    return model;
+  }
+
+  public Optimizer optimizer() {
+    return optimizer;
+  }
+
+  StepGuard guard() {
+    return guard;
+  }
+
+  /** The last step taken; 0 before the first. */
+  long step() {
+    return step;
+  }
+
+  /** Time spent in steps so far. */
+  double seconds() {
+    return seconds;
+  }
+
+  /** Counts a step that has been taken. */
+  void advance(double stepSeconds) {
+    step++;
+    seconds += stepSeconds;
+  }
+
+  @Override
+  public void close() {
+    optimizer.close();
+    model.close();
+  }
+}

@@ -1,0 +1,98 @@
+package org.eellm.train;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Function;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.schedule.MicrobatchId;
+import org.eellm.train.objective.HeadTuningExecutor;
+import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
+import org.eellm.train.objective.HeadTuningExecutor.Tuned;
+import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.StageExecutor.HeadResult;
+
+/**
+ * A step's passes through the chunks of a rank where only heads learn: from text in the forward
+ * pass, or from the final head in the backward pass, which then takes the top of the stream down
+ * the pipeline.
+ */
+final class TuningCompute implements StepCompute {
+  private final List<HeadTuningExecutor> executors;
+  private final List<Integer> virtualStages;
+  private final Function<MicrobatchId, Microbatch> microbatches;
+  private final Objective objective;
+  private final double share;
+  private final Gradients gradients;
+  private final double[] losses;
+  private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
+
+  private record MicrobatchChunk(int microbatch, int chunk) {}
+
+  /**
+   * @param executors of the chunks
+   * @param virtualStages of the chunks
+   * @param share of a microbatch in the step
+   */
+  TuningCompute(
+      List<HeadTuningExecutor> executors,
+      List<Integer> virtualStages,
+      Function<MicrobatchId, Microbatch> microbatches,
+      Objective objective,
+      double share,
+      Gradients gradients) {
+    this.executors = executors;
+    this.virtualStages = virtualStages;
+    this.microbatches = microbatches;
+    this.objective = objective;
+    this.share = share;
+    this.gradients = gradients;
+    this.losses = new double[objective.weights().size()];
+  }
+
+  @Override
+  public Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+    Tuned tuned =
+        executors
+            .get(chunk)
+            .tune(microbatches.apply(microbatch), below, objective, share, gradients);
+    add(tuned.heads());
+    return tuned.stream();
+  }
+
+  @Override
+  public Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+    TapActivations taps = executors.get(chunk).forward(microbatches.apply(microbatch), below);
+    waiting.put(new MicrobatchChunk(microbatch.index(), chunk), taps);
+    return taps.output();
+  }
+
+  @Override
+  public Optional<Tensor> backward(
+      MicrobatchId microbatch, int chunk, Optional<Tensor> top, boolean last) {
+    MicrobatchChunk microbatchChunk = new MicrobatchChunk(microbatch.index(), chunk);
+    try (TapActivations taps = Objects.requireNonNull(waiting.remove(microbatchChunk))) {
+      Tensor stream = top.orElseGet(taps::output);
+      add(taps.distill(stream, objective, share, gradients));
+      return virtualStages.get(chunk) > 0 ? Optional.of(stream.clone()) : Optional.empty();
+    }
+  }
+
+  private void add(List<HeadResult> heads) {
+    heads.forEach(head -> losses[head.index()] += head.loss() * share);
+  }
+
+  @Override
+  public double[] losses() {
+    return losses.clone();
+  }
+
+  @Override
+  public void close() {
+    waiting.values().forEach(TapActivations::close);
+  }
+}

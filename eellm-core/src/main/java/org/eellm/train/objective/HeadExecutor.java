@@ -1,0 +1,182 @@
+package org.eellm.train.objective;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.Branch;
+import org.eellm.model.ForwardContext;
+import org.eellm.model.HeadLayers;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.OwnedTensor;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+import org.eellm.train.objective.StageExecutor.HeadResult;
+import org.eellm.train.objective.StageExecutor.HeadScore;
+
+/**
+ * Through a head and back.
+ *
+ * @param stream where the head taps it, [local rows, hidden], or twice as wide between parallel
+ *     branches
+ */
+record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, DeviceBatch batch) {
+
+  /**
+   * Loss and the gradients of {@code weight * mean loss}, which are added; with the stream's.
+   *
+   * @param weight of the head and of this microbatch in the step
+   */
+  HeadLoss.Result forwardBackward(
+      HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    try (RetainedTensors retained = new RetainedTensors()) {
+      return forwardBackward(forward(retained), target, weight, objective, gradients);
+    }
+  }
+
+  /** The same from where {@link #forwardWithLogits} has come to. */
+  HeadLoss.Result forwardBackward(
+      HeadTape headTape,
+      HeadLoss.Target target,
+      double weight,
+      Objective objective,
+      Gradients gradients) {
+    try (Scope scope = Scope.open()) {
+      LossGradient lossGradient = lossGradient(headTape, target, weight, objective, gradients);
+      Tensor g = lossGradient.gradient();
+      for (int i = lossGradient.tapes().size() - 1; i >= 0; i--) {
+        g = backward(i, lossGradient, g, gradients);
+      }
+      return new HeadLoss.Result(scope.moveToOuter(lossGradient.loss()), scope.moveToOuter(g));
+    }
+  }
+
+  /** The same where nothing below the head learns: the loss alone. */
+  Tensor tune(HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
+    try (Scope scope = Scope.open();
+        RetainedTensors retained = new RetainedTensors()) {
+      LossGradient lossGradient =
+          lossGradient(forward(retained), target, weight, objective, gradients);
+      Tensor g = lossGradient.gradient();
+      for (int i = lossGradient.tapes().size() - 1; i > 0; i--) {
+        g = backward(i, lossGradient, g, gradients);
+      }
+      if (!lossGradient.tapes().isEmpty()) {
+        head.branches()
+            .getFirst()
+            .backwardWeights(lossGradient.tapes().getFirst(), g, context, gradients);
+      }
+      return scope.moveToOuter(lossGradient.loss());
+    }
+  }
+
+  /**
+   * The forward pass through the head.
+   *
+   * @param top the stream behind the head's branches
+   * @param logits of all tokens, where they are wanted before the loss
+   */
+  record HeadTape(List<Branch.Tape> tapes, Tensor top, Tensor normed, Optional<Tensor> logits) {}
+
+  private HeadTape forward(RetainedTensors retained) {
+    Tensor x = stream;
+    List<Branch.Tape> tapes = new ArrayList<>();
+    for (Branch branch : head.branches()) {
+      Branch.Output output = branch.forward(x, context, retained);
+      tapes.add(output.tape());
+      x = branch.path().add(x, output.delta());
+    }
+    return new HeadTape(tapes, x, head.normed(x), Optional.empty());
+  }
+
+  /** The forward pass and the logits, for a backward pass later. */
+  HeadTape forwardWithLogits(RetainedTensors retained, double temperature) {
+    try (Scope scope = Scope.open()) {
+      HeadTape headTape = forward(retained);
+      return new HeadTape(
+          headTape.tapes(),
+          retained.retain(headTape.top()),
+          retained.retain(headTape.normed()),
+          Optional.of(
+              retained.retain(
+                  HeadLoss.logits(
+                      headTape.normed(), head.output(), temperature, head.parallel()))));
+    }
+  }
+
+  /**
+   * Back from the loss through the head's norm.
+   *
+   * @param gradient of the stream behind the head's branches
+   */
+  private record LossGradient(List<Branch.Tape> tapes, Tensor loss, Tensor gradient) {}
+
+  private LossGradient lossGradient(
+      HeadTape headTape,
+      HeadLoss.Target target,
+      double weight,
+      Objective objective,
+      Gradients gradients) {
+    HeadLoss.Result result =
+        HeadLoss.forwardBackward(
+            headTape.normed(),
+            head.output(),
+            headTape.logits(),
+            target,
+            batch.mask(),
+            weight / batch.count(),
+            objective.temperatures().get(head.index()),
+            objective.dynamicTokenWeights() && head.head().isExit(),
+            head.parallel(),
+            gradients);
+    return new LossGradient(
+        headTape.tapes(),
+        result.loss(),
+        head.normBackward(headTape.top(), result.gradient(), gradients));
+  }
+
+  /** Through a branch and the residual beside it. */
+  private Tensor backward(int i, LossGradient lossGradient, Tensor g, Gradients gradients) {
+    Branch branch = head.branches().get(i);
+    return branch
+        .path()
+        .gradient(g, branch.backward(lossGradient.tapes().get(i), g, context, gradients));
+  }
+
+  /** The result that a loss summed over the mask stands for. */
+  HeadResult result(Tensor loss) {
+    return new HeadResult(head.index(), head.name(), loss.item_double() / batch.count());
+  }
+
+  /** Loss and accuracy without gradients or dropout. */
+  HeadScore score(Optional<HeadLoss.Target.Teacher> teacher) {
+    try (Scope scope = Scope.open();
+        OwnedTensor x = new OwnedTensor(stream)) {
+      head.branches().forEach(branch -> advance(x, branch, context));
+      HeadLoss.Score score =
+          HeadLoss.score(
+              head.normed(x.get()),
+              head.output(),
+              batch.targets(),
+              teacher,
+              batch.mask(),
+              head.parallel());
+      return new HeadScore(
+          head.index(),
+          head.name(),
+          score.loss().item_double(),
+          score.correct().item_double(),
+          score.agreed().item_double(),
+          batch.count());
+    }
+  }
+
+  /** The stream after {@code branch}, keeping nothing. */
+  static void advance(OwnedTensor stream, Branch branch, ForwardContext context) {
+    try (Scope scope = Scope.open();
+        RetainedTensors forgotten = new RetainedTensors()) {
+      Tensor delta = branch.forward(stream.get(), context, forgotten).delta();
+      stream.set(branch.path().add(stream.get(), delta));
+    }
+  }
+}

@@ -1,0 +1,216 @@
+package org.eellm.train.objective;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.model.Decoder;
+import org.eellm.model.ForwardContext;
+import org.eellm.model.HeadLayers;
+import org.eellm.model.Stage;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.OwnedTensor;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+import org.eellm.train.objective.StageExecutor.HeadResult;
+import org.eellm.train.objective.StageExecutor.HeadScore;
+
+/**
+ * Microbatches through a stage whose trunk stays as it is (EE-Tuning, arXiv 2402.00518, section
+ * 3.2): forward only, and of the trunk nothing is retained but the stream in hand. A head that
+ * learns from text runs when the stream passes its tap. One that learns from the final head has to
+ * wait until its output is known: the stream is retained at the taps, and what the final head reads
+ * comes back down the pipeline in the place of a gradient.
+ */
+public final class HeadTuningExecutor {
+  private final Decoder model;
+  private final Stage stage;
+
+  public HeadTuningExecutor(Decoder model, Stage stage) {
+    this.model = model;
+    this.stage = stage;
+  }
+
+  /**
+   * What learning from text found.
+   *
+   * @param heads the heads here whose weight is not 0, in order of depth
+   * @param stream the stage's output, [local rows, hidden]
+   */
+  public record Tuned(List<HeadResult> heads, Tensor stream) {}
+
+  /** Told of the stream at a head's tap; what it needs of it beyond that it keeps. */
+  @FunctionalInterface
+  private interface TapVisitor {
+    void at(HeadLayers head, Tensor stream);
+  }
+
+  /**
+   * The forward pass through the stage, in which every head learns from the text: adds the
+   * gradients of {@code share * objective}.
+   *
+   * @param input what the stage before sent, [local rows, hidden]; absent where the stage embeds
+   * @param share of this microbatch in the step
+   */
+  public Tuned tune(
+      Microbatch batch,
+      Optional<Tensor> input,
+      Objective objective,
+      double share,
+      Gradients gradients) {
+    try (Scope scope = Scope.open();
+        RetainedTensors retained = new RetainedTensors()) {
+      DeviceBatch device = DeviceBatch.of(batch, model, retained);
+      ForwardContext context = context(batch, retained);
+      HeadLoss.Target text = new HeadLoss.Target.Labels(device.targets());
+      List<HeadResult> results = new ArrayList<>();
+      Tensor output =
+          forwardTrunk(
+              device,
+              context,
+              input,
+              (head, stream) ->
+                  learn(
+                          new HeadExecutor(head, stream, context, device),
+                          text,
+                          objective,
+                          share,
+                          gradients)
+                      .ifPresent(results::add));
+      return new Tuned(List.copyOf(results), scope.moveToOuter(output));
+    }
+  }
+
+  /** The forward pass through the stage, with the stream retained at the taps. */
+  public TapActivations forward(Microbatch batch, Optional<Tensor> input) {
+    return new TapActivations(batch, input);
+  }
+
+  private ForwardContext context(Microbatch batch, RetainedTensors retained) {
+    return model.context(batch.batch(), batch.sequence(), Optional.empty(), false, retained);
+  }
+
+  /** Through all branches; the stage's output, of the enclosing scope. */
+  private Tensor forwardTrunk(
+      DeviceBatch device, ForwardContext context, Optional<Tensor> input, TapVisitor tap) {
+    try (Scope scope = Scope.open();
+        OwnedTensor stream =
+            new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+      for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
+        if (position > stage.firstPosition()) {
+          HeadExecutor.advance(
+              stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
+        }
+        for (HeadLayers head : stage.heads()) {
+          if (head.tap() == position) {
+            try (Scope visit = Scope.open()) {
+              tap.at(head, stream.get());
+            }
+          }
+        }
+      }
+      return scope.moveToOuter(stream.get());
+    }
+  }
+
+  private static Optional<HeadResult> learn(
+      HeadExecutor headExecutor,
+      HeadLoss.Target target,
+      Objective objective,
+      double share,
+      Gradients gradients) {
+    double weight = objective.weights().get(headExecutor.head().index());
+    if (weight == 0) {
+      return Optional.empty();
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor loss = headExecutor.tune(target, weight * share, objective, gradients);
+      return Optional.of(headExecutor.result(loss));
+    }
+  }
+
+  /** A microbatch that has gone through the stage: the stream at the taps and at the end. */
+  public final class TapActivations implements AutoCloseable {
+    private final RetainedTensors retained = new RetainedTensors();
+    private final DeviceBatch device;
+    private final ForwardContext context;
+    private final Map<Integer, Tensor> streams = new HashMap<>();
+    private final Tensor output;
+
+    private TapActivations(Microbatch batch, Optional<Tensor> input) {
+      try (Scope scope = Scope.open()) {
+        device = DeviceBatch.of(batch, model, retained);
+        context = HeadTuningExecutor.this.context(batch, retained);
+        output =
+            retained.retain(
+                HeadTuningExecutor.this.forwardTrunk(
+                    device,
+                    context,
+                    input,
+                    (head, stream) -> streams.put(head.index(), retained.retain(stream))));
+      }
+    }
+
+    /** The stage's output, [local rows, hidden]. */
+    public Tensor output() {
+      return output;
+    }
+
+    /**
+     * Every head learns from the final one: adds the gradients of {@code share * objective}.
+     *
+     * @param top the stream after the last layer, [local rows, hidden]
+     * @return the heads here whose weight is not 0, in order of depth
+     */
+    public List<HeadResult> distill(
+        Tensor top, Objective objective, double share, Gradients gradients) {
+      List<HeadResult> results = new ArrayList<>();
+      if (stage.heads().isEmpty()) {
+        return results;
+      }
+      try (Scope scope = Scope.open()) {
+        HeadLoss.Target teacher = teacher(top);
+        for (HeadLayers head : stage.heads()) {
+          HeadTuningExecutor.learn(headExecutor(head), teacher, objective, share, gradients)
+              .ifPresent(results::add);
+        }
+        return results;
+      }
+    }
+
+    /**
+     * Every head's loss, accuracy, and agreement with the final one.
+     *
+     * @param top the stream after the last layer, [local rows, hidden]
+     */
+    public List<HeadScore> score(Tensor top) {
+      if (stage.heads().isEmpty()) {
+        return List.of();
+      }
+      try (Scope scope = Scope.open()) {
+        HeadLoss.Target.Teacher teacher = teacher(top);
+        return stage.heads().stream()
+            .map(head -> headExecutor(head).score(Optional.of(teacher)))
+            .toList();
+      }
+    }
+
+    private HeadExecutor headExecutor(HeadLayers head) {
+      return new HeadExecutor(
+          head, Objects.requireNonNull(streams.get(head.index())), context, device);
+    }
+
+    private HeadLoss.Target.Teacher teacher(Tensor top) {
+      HeadLayers head = model.finalHead().orElseThrow();
+      return new HeadLoss.Target.Teacher(head.normed(top), head.output());
+    }
+
+    @Override
+    public void close() {
+      retained.close();
+    }
+  }
+}

@@ -1,0 +1,461 @@
+package org.eellm.train.objective;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.TrainConfig.Recompute;
+import org.eellm.model.Branch;
+import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
+import org.eellm.model.ForwardContext;
+import org.eellm.model.HeadLayers;
+import org.eellm.model.ResidualPath;
+import org.eellm.model.Stage;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.Weight;
+import org.eellm.tensor.OwnedTensor;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
+
+/**
+ * Microbatches through a stage and back. Forward runs the trunk's branches and keeps what backward
+ * needs; no head runs. Backward runs them from last to first with the gradient g of the stream in
+ * hand, which begins as what the next stage sent: where a head taps the stream it runs now, forward
+ * and backward, and its gradient is added to g (EE-LLM, arXiv 2312.04916, section 3.1: equation 2's
+ * auxiliary loss, with heads deferred to the backward pass). So at most one head's logits exist at
+ * a time, and activations are freed as the backward pass proceeds.
+ */
+public final class StageExecutor {
+  /** Sites of dropout keys from here on decide which sequences skip a layer. */
+  private static final long LAYER_DROPOUT_SITE = 1L << 40;
+
+  private final Decoder model;
+  private final Stage stage;
+  private final Recompute recompute;
+  private final double[] layerDropout;
+
+  /**
+   * @param layerDropout each layer's probability of being skipped by a sequence; of all layers of
+   *     the model
+   */
+  public StageExecutor(Decoder model, Stage stage, Recompute recompute, double[] layerDropout) {
+    this.model = model;
+    this.stage = stage;
+    this.recompute = recompute;
+    this.layerDropout = layerDropout.clone();
+  }
+
+  /** The chain of a model in one stage. */
+  public StageExecutor(Decoder model, Recompute recompute, double[] layerDropout) {
+    this(model, model.stages().getFirst(), recompute, layerDropout);
+  }
+
+  /**
+   * A head's part of a microbatch.
+   *
+   * @param index the head's, among the model's
+   * @param head its name
+   * @param loss mean over the mask of the cross entropy, or of the divergence from a teacher, with
+   *     dynamic token weights where these are on, without the head's weight
+   */
+  public record HeadResult(int index, String head, double loss) {}
+
+  /**
+   * A head's sums over the positions of a microbatch that the mask counts.
+   *
+   * @param index the head's, among the model's
+   * @param head its name
+   * @param loss cross entropy in nats
+   * @param correct positions where the likeliest token is the target
+   * @param agreed positions where it is the final head's, too; 0 where that was not asked
+   * @param tokens positions
+   */
+  public record HeadScore(
+      int index, String head, double loss, double correct, double agreed, double tokens) {}
+
+  /**
+   * What a backward pass found.
+   *
+   * @param heads the heads here whose weight is not 0, in order of depth
+   * @param gradient of the stage's input, [local rows, hidden], with what the final head reads
+   *     below it where the objective distills; absent where the stage embeds
+   */
+  public record BackwardResult(List<HeadResult> heads, Optional<Tensor> gradient) {}
+
+  /**
+   * Result of a forward pass without a backward pass.
+   *
+   * @param heads every head here, in order of depth
+   * @param stream the stage's output, [local rows, hidden]
+   */
+  public record ScoreResult(List<HeadScore> heads, Tensor stream) {}
+
+  /**
+   * The forward pass through the stage.
+   *
+   * @param input what the stage before sent, [local rows, hidden]; absent where the stage embeds
+   * @param dropout key of this microbatch; absent where neither dropout nor layer dropout is used
+   */
+  public ForwardTape forward(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+    return new ForwardTape(batch, input, dropout);
+  }
+
+  /** The same with {@link HeadForward#EAGER} heads: those that count in the objective run now. */
+  public ForwardTape forwardEagerly(
+      Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout, Objective objective) {
+    ForwardTape forwardTape = forward(batch, input, dropout);
+    for (HeadLayers head : stage.heads()) {
+      if (objective.weights().get(head.index()) != 0) {
+        forwardTape.eagerHeads.put(
+            head.index(),
+            forwardTape
+                .through(head)
+                .forwardWithLogits(forwardTape.own, objective.temperatures().get(head.index())));
+      }
+    }
+    return forwardTape;
+  }
+
+  /**
+   * The backward pass: adds the gradients of {@code share * objective} and of what the gradient
+   * from the next stage stands for.
+   *
+   * @param share of this microbatch in the step: 1 / number of microbatches
+   * @param above the gradient of the stage's output and, where the objective distills, below it
+   *     what the final head reads, [2 local rows, hidden]; absent where nothing comes after it
+   * @param backwardDone hears each position of the trunk that the backward pass has completed: the
+   *     weights of the branch behind it and of the heads at it get nothing more from this
+   *     microbatch
+   */
+  public BackwardResult backward(
+      ForwardTape forwardTape,
+      Objective objective,
+      double share,
+      Optional<Tensor> above,
+      Gradients gradients,
+      IntConsumer backwardDone) {
+    try (Scope scope = Scope.open();
+        OwnedTensor g =
+            new OwnedTensor(
+                above
+                    .map(both -> both.narrow(0, 0, forwardTape.output().size(0)))
+                    .orElseGet(() -> zerosLike(forwardTape.output())))) {
+      List<Tensor> losses = new ArrayList<>();
+      List<HeadExecutor> heads = new ArrayList<>();
+      Optional<Tensor> teacherHidden =
+          objective.distillation() > 0
+              ? Optional.of(teacher(forwardTape, above))
+              : Optional.empty();
+      for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
+        if (position < stage.endPosition()) {
+          try (Scope step = Scope.open()) {
+            g.set(forwardTape.backward(position, g.get(), gradients));
+          }
+        }
+        for (HeadLayers head : headsAt(position)) {
+          double weight = objective.weights().get(head.index());
+          if (weight == 0) {
+            continue;
+          }
+          try (Scope step = Scope.open()) {
+            HeadExecutor through = forwardTape.through(head);
+            HeadLoss.Target target = target(forwardTape, head, teacherHidden, objective);
+            Optional<HeadExecutor.HeadTape> headTape =
+                Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
+            HeadLoss.Result result =
+                headTape.isPresent()
+                    ? through.forwardBackward(
+                        headTape.get(), target, weight * share, objective, gradients)
+                    : through.forwardBackward(target, weight * share, objective, gradients);
+            g.get().add_(result.gradient());
+            losses.add(scope.moveToOuter(result.loss()));
+            heads.add(through);
+          }
+        }
+        backwardDone.accept(position);
+      }
+      Optional<Tensor> below = Optional.empty();
+      if (stage.slice().hasEmbedding()) {
+        model.embedBackward(forwardTape.device.inputs(), g.get(), forwardTape.context, gradients);
+      } else {
+        Tensor gradientBelow = g.get();
+        below =
+            Optional.of(
+                scope.moveToOuter(
+                    teacherHidden
+                        .map(normed -> Tensors.stack(List.of(gradientBelow, normed)))
+                        .orElse(gradientBelow)));
+      }
+      List<HeadResult> results =
+          IntStream.range(0, heads.size())
+              .mapToObj(i -> heads.get(i).result(losses.get(i)))
+              .toList()
+              .reversed();
+      return new BackwardResult(results, below);
+    }
+  }
+
+  /** What the final head multiplies with its matrix, [local rows, hidden]. */
+  private Tensor teacher(ForwardTape forwardTape, Optional<Tensor> above) {
+    long rows = forwardTape.output().size(0);
+    return above
+        .map(both -> both.narrow(0, rows, rows))
+        .orElseGet(() -> model.finalHead().orElseThrow().normed(forwardTape.output()));
+  }
+
+  /**
+   * What a head learns from; on another stage than the final head the matrix is the exits', too.
+   */
+  private HeadLoss.Target target(
+      ForwardTape forwardTape,
+      HeadLayers head,
+      Optional<Tensor> teacherHidden,
+      Objective objective) {
+    Tensor ids = forwardTape.device.targets();
+    if (teacherHidden.isEmpty() || !head.head().isExit()) {
+      return new HeadLoss.Target.Labels(ids);
+    }
+    Weight output = model.finalHead().map(HeadLayers::output).orElseGet(head::output);
+    return new HeadLoss.Target.LabelsAndTeacher(
+        ids, new HeadLoss.Target.Teacher(teacherHidden.get(), output), objective.distillation());
+  }
+
+  /**
+   * Runs a microbatch through a model in one stage and back.
+   *
+   * @return the results of the heads whose weight is not 0, in order of depth
+   */
+  public List<HeadResult> forwardBackward(
+      Microbatch batch,
+      Objective objective,
+      double share,
+      Optional<Dropout> dropout,
+      Gradients gradients) {
+    try (Scope scope = Scope.open();
+        ForwardTape forwardTape = forward(batch, Optional.empty(), dropout)) {
+      return backward(forwardTape, objective, share, Optional.empty(), gradients, position -> {})
+          .heads();
+    }
+  }
+
+  /** Runs forward and every head, without gradients or dropout. */
+  public ScoreResult score(Microbatch batch, Optional<Tensor> input) {
+    try (Scope scope = Scope.open();
+        RetainedTensors retained = new RetainedTensors()) {
+      DeviceBatch device = DeviceBatch.of(batch, model, retained);
+      ForwardContext context =
+          model.context(batch.batch(), batch.sequence(), Optional.empty(), false, retained);
+      List<HeadScore> scores = new ArrayList<>();
+      try (OwnedTensor stream =
+          new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+        for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
+          if (position > stage.firstPosition()) {
+            HeadExecutor.advance(
+                stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
+          }
+          for (HeadLayers head : headsAt(position).reversed()) {
+            scores.add(
+                new HeadExecutor(head, stream.get(), context, device).score(Optional.empty()));
+          }
+        }
+        return new ScoreResult(List.copyOf(scores), scope.moveToOuter(stream.get()));
+      }
+    }
+  }
+
+  /** The heads that tap the stream at {@code position}, deepest first. */
+  private List<HeadLayers> headsAt(int position) {
+    return stage.heads().stream().filter(head -> head.tap() == position).toList().reversed();
+  }
+
+  private static Tensor zerosLike(Tensor x) {
+    return Tensors.zeros(Tensors.scalarType(x), x.device(), x.size(0), x.size(1));
+  }
+
+  /** Which sequences of a microbatch go through a layer. */
+  private sealed interface SequenceSubset {
+    record All() implements SequenceSubset {}
+
+    /**
+     * @param index int64 [count]
+     */
+    record Some(Tensor index, long count) implements SequenceSubset {}
+
+    record None() implements SequenceSubset {}
+  }
+
+  /**
+   * The trunk's forward pass, and what it keeps: the stream before each branch and each branch's
+   * tape.
+   */
+  public final class ForwardTape implements AutoCloseable {
+    private final RetainedTensors own = new RetainedTensors();
+    private final DeviceBatch device;
+    private final ForwardContext context;
+    private final List<SequenceSubset> parts; // by layer
+    private final List<BranchTape> branchTapes = new ArrayList<>();
+    private final Map<Integer, HeadExecutor.HeadTape> eagerHeads = new HashMap<>(); // by head
+
+    /**
+     * What is retained before a branch, or at the end.
+     *
+     * @param stream [local rows, hidden]
+     * @param retained owns the stream and the tape
+     * @param tape absent at the end, where the branch is skipped, and with full recompute
+     */
+    private record BranchTape(
+        Tensor stream, RetainedTensors retained, Optional<Branch.Tape> tape) {}
+
+    private ForwardTape(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+      try (Scope scope = Scope.open()) {
+        device = DeviceBatch.of(batch, model, own);
+        boolean selective = recompute == Recompute.SELECTIVE;
+        context = model.context(batch.batch(), batch.sequence(), dropout, selective, own);
+        parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
+        try (OwnedTensor stream =
+            new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+          for (int i = 0; i < stage.trunk().size(); i++) {
+            branchTapes.add(forward(i, stream));
+          }
+          RetainedTensors retained = new RetainedTensors();
+          branchTapes.add(
+              new BranchTape(retained.retain(stream.get()), retained, Optional.empty()));
+        }
+      }
+    }
+
+    private SequenceSubset part(int layer) {
+      double rate = layerDropout[layer];
+      if (rate == 0 || context.dropout().isEmpty()) {
+        return new SequenceSubset.All();
+      }
+      long[] retained =
+          LongStream.range(0, context.batch())
+              .filter(
+                  sequence ->
+                      context
+                              .dropout()
+                              .get()
+                              .uniform(LAYER_DROPOUT_SITE + layer * context.batch() + sequence)
+                          >= rate)
+              .toArray();
+      if (retained.length == context.batch()) {
+        return new SequenceSubset.All();
+      }
+      return retained.length == 0
+          ? new SequenceSubset.None()
+          : new SequenceSubset.Some(
+              own.retain(Tensors.ofLongs(retained, model.device(), retained.length)),
+              retained.length);
+    }
+
+    /** The part of the microbatch that goes through the stage's branch i. */
+    private SequenceSubset partOf(int i) {
+      return parts.get(stage.slice().firstLayer() + i / 2);
+    }
+
+    private BranchTape forward(int i, OwnedTensor stream) {
+      try (Scope scope = Scope.open()) {
+        RetainedTensors retained = new RetainedTensors();
+        Tensor x = retained.retain(stream.get());
+        if (partOf(i) instanceof SequenceSubset.None) {
+          stream.set(path(i).add(x, nothing(x.size(0))));
+          return new BranchTape(x, retained, Optional.empty());
+        }
+        if (recompute == Recompute.FULL) {
+          try (RetainedTensors forgotten = new RetainedTensors()) {
+            Tensor delta = run(i, x, forgotten).delta();
+            stream.set(path(i).add(x, spread(i, delta, x.size(0))));
+          }
+          return new BranchTape(x, retained, Optional.empty());
+        }
+        Branch.Output output = run(i, x, retained);
+        stream.set(path(i).add(x, spread(i, output.delta(), x.size(0))));
+        return new BranchTape(x, retained, Optional.of(output.tape()));
+      }
+    }
+
+    private Branch.Output run(int i, Tensor x, RetainedTensors retained) {
+      return stage.trunk().get(i).forward(select(i, x), passOf(i), retained);
+    }
+
+    /** The gradient of the stream before the branch at a position from that after it, g. */
+    private Tensor backward(int position, Tensor g, Gradients gradients) {
+      int i = position - stage.firstPosition();
+      branchTapes.get(i + 1).retained().close();
+      try (Scope scope = Scope.open();
+          RetainedTensors again = new RetainedTensors()) {
+        if (partOf(i) instanceof SequenceSubset.None) {
+          return scope.moveToOuter(path(i).gradient(g, nothing(g.size(0))));
+        }
+        BranchTape branchTape = branchTapes.get(i);
+        Branch.Tape tape =
+            branchTape.tape().orElseGet(() -> run(i, branchTape.stream(), again).tape());
+        Tensor input = stage.trunk().get(i).backward(tape, select(i, g), passOf(i), gradients);
+        return scope.moveToOuter(path(i).gradient(g, spread(i, input, g.size(0))));
+      }
+    }
+
+    private ResidualPath path(int i) {
+      return stage.trunk().get(i).path();
+    }
+
+    private ForwardContext passOf(int i) {
+      return partOf(i) instanceof SequenceSubset.Some some
+          ? context.withBatch(some.count())
+          : context;
+    }
+
+    /** The rows of the sequences that go through branch i. */
+    private Tensor select(int i, Tensor x) {
+      return partOf(i) instanceof SequenceSubset.Some some
+          ? bySequence(x).index_select(0, some.index()).view(-1, x.size(1))
+          : x;
+    }
+
+    /** Rows of the sequences that went through branch i among all rows, the others' zero. */
+    private Tensor spread(int i, Tensor own, long rows) {
+      return partOf(i) instanceof SequenceSubset.Some some
+          ? bySequence(nothing(rows))
+              .index_add_(0, some.index(), own.view(some.count(), -1))
+              .view(rows, -1)
+          : own;
+    }
+
+    /** What a branch that nothing goes through adds to the stream. */
+    private Tensor nothing(long rows) {
+      long hidden = model.architecture().model().hiddenSize();
+      return Tensors.zeros(model.scalarType(), model.device(), rows, hidden);
+    }
+
+    private Tensor bySequence(Tensor x) {
+      return x.view(context.batch(), -1);
+    }
+
+    private HeadExecutor through(HeadLayers head) {
+      return new HeadExecutor(head, stream(head.tap()), context, device);
+    }
+
+    private Tensor stream(int position) {
+      return branchTapes.get(position - stage.firstPosition()).stream();
+    }
+
+    /** The stage's output, [local rows, hidden], until the backward pass has begun. */
+    public Tensor output() {
+      return branchTapes.getLast().stream();
+    }
+
+    @Override
+    public void close() {
+      branchTapes.forEach(branchTape -> branchTape.retained().close());
+      own.close();
+    }
+  }
+}

@@ -1,0 +1,130 @@
+package org.eellm.decode.sample;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.eellm.decode.HeadOutputs;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+final class TokenDistributionTest {
+  private static final int VOCABULARY = 700;
+
+  /** Logits many of which are equal, some of them very low. */
+  private static float[] logits(int seed) {
+    Random random = new Random(seed);
+    float[] logits = new float[VOCABULARY];
+    for (int id = 0; id < VOCABULARY; id++) {
+      logits[id] = random.nextInt(9) == 0 ? -300 : Math.round(random.nextGaussian() * 12) / 4f;
+    }
+    return logits;
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1.0, 0, 1.0, 0.0",
+    "0.7, 0, 1.0, 0.0",
+    "1.0, 1, 1.0, 0.0",
+    "1.0, 40, 1.0, 0.0",
+    "1.0, 699, 1.0, 0.0",
+    "1.3, 0, 0.9, 0.0",
+    "1.0, 0, 0.05, 0.0",
+    "1.0, 50, 0.6, 0.0",
+    "2.0, 0, 1.0, 0.1",
+    "1.5, 300, 0.95, 0.05"
+  })
+  void probability_limits_isThatOfTheDefinition(
+      double temperature, int topK, double topP, double minP) {
+    TokenDistribution reused = new TokenDistribution();
+    for (int seed = 0; seed < 10; seed++) {
+      float[] logits = logits(seed);
+      double[] expected = definition(logits, temperature, topK, topP, minP);
+
+      reused.fill(logits, temperature, topK);
+      reused.topP(topP).minP(minP);
+
+      for (int id = 0; id < VOCABULARY; id++) {
+        assertThat(reused.probability(id)).isCloseTo(expected[id], within(1e-5 * expected[id]));
+      }
+    }
+  }
+
+  /** By sorting all ids. */
+  private static double[] definition(
+      float[] logits, double temperature, int topK, double topP, double minP) {
+    double largest = logits[TokenDistribution.best(logits)];
+    double[] weights = new double[VOCABULARY];
+    List<Integer> ids =
+        IntStream.range(0, VOCABULARY)
+            .boxed()
+            .sorted(Comparator.comparingDouble(id -> -logits[id]))
+            .limit(topK == 0 ? VOCABULARY : topK)
+            .toList();
+    ids.forEach(id -> weights[id] = Math.exp((logits[id] - largest) / temperature));
+    double total = IntStream.range(0, VOCABULARY).mapToDouble(id -> weights[id]).sum();
+    double cumulated = 0;
+    double kept = 0;
+    for (int id : ids) {
+      boolean stays = (cumulated < topP * total || topP == 1) && weights[id] >= minP;
+      cumulated += weights[id];
+      weights[id] = stays && weights[id] > 1e-37 ? weights[id] : 0;
+      kept += weights[id];
+    }
+    for (int id = 0; id < VOCABULARY; id++) {
+      weights[id] /= kept;
+    }
+    return weights;
+  }
+
+  @Test
+  void first_manyTokens_comesAsOftenAsItIsProbable() {
+    float[] logits = HeadOutputs.logits(0.5, 0.3, 0.15, 0.05);
+    int draws = 100_000;
+    int[] counts = new int[4];
+
+    for (int position = 0; position < draws; position++) {
+      counts[TokenDistribution.of(logits, 1, 0).sample(SamplingNoise.at(7, position))]++;
+    }
+
+    double chiSquare = 0;
+    for (int id = 0; id < 4; id++) {
+      double expected = draws * TokenDistribution.of(logits, 1, 0).probability(id);
+      chiSquare += (counts[id] - expected) * (counts[id] - expected) / expected;
+    }
+    assertThat(chiSquare).isLessThan(16.27); // once in a thousand times, three degrees of freedom
+  }
+
+  @Test
+  void first_impossibleIds_neverCome() {
+    float[] logits = {-1000, 1, -1000, 1};
+
+    for (int position = 0; position < 1000; position++) {
+      assertThat(TokenDistribution.of(logits, 1, 0).sample(SamplingNoise.at(7, position)))
+          .isIn(1, 3);
+    }
+  }
+
+  @Test
+  void first_alikeDistributions_mostlyAgree() {
+    float[] one = HeadOutputs.logits(0.5, 0.3, 0.15, 0.05);
+    float[] other = HeadOutputs.logits(0.45, 0.35, 0.15, 0.05);
+    int same = 0;
+
+    for (int position = 0; position < 10_000; position++) {
+      SamplingNoise noise = SamplingNoise.at(7, position);
+      same +=
+          TokenDistribution.of(one, 1, 0).sample(noise)
+                  == TokenDistribution.of(other, 1, 0).sample(noise)
+              ? 1
+              : 0;
+    }
+
+    // They differ by 0.05: at least (1 - 0.05) / (1 + 0.05) agree.
+    assertThat(same).isBetween(9_048, 9_600);
+  }
+}

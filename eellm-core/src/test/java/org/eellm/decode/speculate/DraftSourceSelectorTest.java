@@ -1,0 +1,51 @@
+package org.eellm.decode.speculate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import org.eellm.decode.speculate.DraftSourceSelector.Drafter;
+import org.junit.jupiter.api.Test;
+
+final class DraftSourceSelectorTest {
+  private final DraftSourceSelector contest = new DraftSourceSelector();
+  private long nanos;
+
+  /** Steps in which each drafter gives so many tokens; how many of the steps exits had. */
+  private int run(int steps, int ofExits, int ofText) {
+    int exits = 0;
+    for (int i = 0; i < steps; i++) {
+      contest.begin(nanos);
+      boolean isExits = contest.drafter() == Drafter.EXITS;
+      exits += isExits ? 1 : 0;
+      contest.add(isExits ? ofExits : ofText);
+      nanos += 1000;
+    }
+    return exits;
+  }
+
+  @Test
+  void way_oneIsFaster_hasAllTurnsButTrials() {
+    int steps = 40 * DraftSourceSelector.STEPS;
+
+    assertThat(run(steps, 5, 8)).isBetween(steps / 16, steps / 4);
+    assertThat(run(steps, 9, 8)).isBetween(steps * 3 / 4, steps * 15 / 16);
+  }
+
+  @Test
+  void way_atFirst_bothAreTried() {
+    run(DraftSourceSelector.STEPS, 5, 1);
+    assertThat(contest.drafter()).isEqualTo(Drafter.EXITS);
+    run(1, 5, 1);
+    assertThat(contest.drafter()).isEqualTo(Drafter.TEXT);
+    run(DraftSourceSelector.STEPS, 5, 1);
+    assertThat(contest.drafter()).isEqualTo(Drafter.EXITS);
+  }
+
+  @Test
+  void pause_withinATurn_forgetsWhatCameBefore() {
+    run(DraftSourceSelector.STEPS - 1, 100, 0);
+    contest.pause();
+    run(2 * DraftSourceSelector.STEPS + 1, 5, 6);
+
+    assertThat(contest.drafter()).isEqualTo(Drafter.TEXT);
+  }
+}

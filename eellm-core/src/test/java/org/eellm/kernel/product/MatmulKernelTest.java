@@ -1,0 +1,278 @@
+package org.eellm.kernel.product;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.eellm.kernel.RandomMatrix;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+final class MatmulKernelTest {
+  private static final int[] INPUTS = {1, 2, 3, 5, 33, 768};
+  private static final int[] OUTPUTS = {1, 7, 64, 65, 200};
+  private static final int MOST_ROWS = 70;
+  private static final int[] ROW_COUNTS =
+      IntStream.concat(IntStream.rangeClosed(1, 20), IntStream.of(MOST_ROWS)).toArray();
+
+  @ParameterizedTest
+  @EnumSource
+  void multiply_oddShapes_agreesWithFloat64(WeightFormat format) {
+    agreesWithFloat64(MatmulKernel.vectors(format));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void multiply_anyNumberOfRows_givesEachRowAsAlone(WeightFormat format) {
+    givesEachRowAsAlone(MatmulKernel.vectors(format), MatmulKernel.vectors(format));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 2, 8})
+  void multiply_microKernels_agreesWithFloat64(int mostVectorRows) {
+    agreesWithFloat64(microKernels(mostVectorRows));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 2, 8})
+  void multiply_microKernels_givesEachRowAsAlone(int mostVectorRows) {
+    givesEachRowAsAlone(microKernels(mostVectorRows), microKernels(mostVectorRows));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 2, 8})
+  void multiply_microKernels_givesWhatTheVectorApiGives(int mostVectorRows) {
+    givesEachRowAsAlone(microKernels(mostVectorRows), MatmulKernel.vectors(WeightFormat.BFLOAT16));
+  }
+
+  @Test
+  void multiply_machineCode_agreesWithFloat64() {
+    agreesWithFloat64(machineCode());
+  }
+
+  @Test
+  void multiply_machineCode_givesWhatTheVectorApiGives() {
+    givesEachRowAsAlone(machineCode(), MatmulKernel.vectors(WeightFormat.BFLOAT16));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void multiply_machineCodeForGroups_agreesWithFloat64(WeightFormat format) {
+    agreesWithFloat64(machineCode(format));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void multiply_machineCodeForGroups_givesWhatTheVectorApiGives(WeightFormat format) {
+    givesEachRowAsAlone(machineCode(format), MatmulKernel.vectors(format));
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void multiply_otherBitsInLikeGroups_sharesActivations(boolean machineCode) {
+    Random random = new Random(6);
+    MatmulKernel kernel =
+        machineCode ? machineCode(WeightFormat.INT4) : MatmulKernel.vectors(WeightFormat.INT4);
+    float[][] rows = RandomMatrix.rows(3, 70, random);
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.INT8, 65, 70, random);
+        Activations x = kernel.allocate(3, 70)) {
+      float[][] y = multiply(kernel, w.packed(), x, rows, 1);
+      for (int row = 0; row < rows.length; row++) {
+        assertRow(w, rows[row], y[row], 65, 70);
+      }
+    }
+  }
+
+  private static MatmulKernel machineCode(WeightFormat format) {
+    assumeTrue(VnniKernels.work(), "the processor has no vpdpbusd");
+    return new MatmulKernel(format, true);
+  }
+
+  private static MatmulKernel machineCode() {
+    assumeTrue(Bfloat16DotKernels.work(), "the processor has no vdpbf16ps");
+    return new MatmulKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void multiply_blockByBlock_givesTheSame(WeightFormat format) {
+    Random random = new Random(3);
+    MatmulKernel kernel = MatmulKernel.vectors(format);
+    try (RandomMatrix w = new RandomMatrix(format, 200, 33, random);
+        Activations x = kernel.allocate(5, 33)) {
+      for (int count = 1; count <= 5; count++) {
+        float[][] rows = RandomMatrix.rows(count, 33, random);
+        assertThat(multiply(kernel, w.packed(), x, rows, 1))
+            .isDeepEqualTo(multiply(kernel, w.packed(), x, rows, 4));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void put_inPieces_givesTheSame(WeightFormat format) {
+    Random random = new Random(4);
+    MatmulKernel kernel = MatmulKernel.vectors(format);
+    try (RandomMatrix w = new RandomMatrix(format, 64, 133, random);
+        Activations whole = kernel.allocate(3, 133);
+        Activations pieces = kernel.allocate(3, 133)) {
+      float[][] rows = RandomMatrix.rows(3, 133, random);
+      float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
+      pieces.begin(3);
+      for (int row = 2; row >= 0; row--) {
+        pieces.put(row, 20, rows[row], 20, 110);
+        pieces.put(row, 130, rows[row], 130, 3);
+        pieces.put(row, 0, rows[row], 0, 20);
+      }
+      assertThat(product(kernel, w.packed(), pieces, 1)).isDeepEqualTo(expected);
+    }
+  }
+
+  @Test
+  void begin_moreRowsThanCapacity_isRefused() {
+    try (Activations x = MatmulKernel.vectors(WeightFormat.FLOAT32).allocate(2, 4)) {
+      assertThatThrownBy(() -> x.begin(3)).hasMessage("3 rows do not fit a block of 2");
+    }
+  }
+
+  @Test
+  void multiply_otherInputs_isRefused() {
+    MatmulKernel kernel = MatmulKernel.vectors(WeightFormat.FLOAT32);
+    try (RandomMatrix w = new RandomMatrix(WeightFormat.FLOAT32, 1, 5, new Random(5));
+        Activations x = kernel.allocate(1, 4)) {
+      assertThatThrownBy(() -> multiply(kernel, w.packed(), x, new float[1][4], 1))
+          .hasMessageContaining("5 inputs");
+    }
+  }
+
+  private static MatmulKernel microKernels(int mostVectorRows) {
+    assertThat(Torch.threads()).isPositive(); // loads libtorch
+    OneDnnMicroKernels.Availability found = OneDnnMicroKernels.find();
+    assumeTrue(found instanceof OneDnnMicroKernels.Availability.Present, found.toString());
+    return new MatmulKernel(
+        WeightFormat.BFLOAT16,
+        Optional.of(((OneDnnMicroKernels.Availability.Present) found).kernels()),
+        false,
+        mostVectorRows);
+  }
+
+  private static void agreesWithFloat64(MatmulKernel kernel) {
+    Random random = new Random(1);
+    for (int in : INPUTS) {
+      float[][] rows = RandomMatrix.rows(MOST_ROWS, in, random);
+      for (int out : OUTPUTS) {
+        try (RandomMatrix w = new RandomMatrix(kernel.format(), out, in, random);
+            Activations x = kernel.allocate(MOST_ROWS, in)) {
+          float[][] y = multiply(kernel, w.packed(), x, rows, 1);
+          for (int row = 0; row < MOST_ROWS; row++) {
+            assertRow(w, rows[row], y[row], out, in);
+          }
+        }
+      }
+    }
+  }
+
+  private static void assertRow(RandomMatrix w, float[] x, float[] y, int out, int in) {
+    float[] rounded = rounded(w.packed().format(), x);
+    for (int o = 0; o < out; o++) {
+      double sum = 0;
+      double size = 0;
+      for (int i = 0; i < in; i++) {
+        double term = rounded[i] * w.number(o, i);
+        sum += term;
+        size += Math.abs(term);
+      }
+      // Every addition rounds by at most 2^-24 of the sum so far; factors round twice more.
+      assertThat((double) y[o])
+          .as("output %d of %d with %d inputs", o, out, in)
+          .isCloseTo(sum, within((in + 3) * 0x1p-24 * size));
+    }
+    for (int o = out; o < y.length; o++) {
+      assertThat(y[o]).as("output %d beyond %d", o, out).isZero();
+    }
+  }
+
+  /** What the kernel multiplies with. */
+  private static float[] rounded(WeightFormat format, float[] x) {
+    if (format.hasGroups()) {
+      return RandomMatrix.toGroups(x, format.group());
+    }
+    float[] rounded = x.clone();
+    for (int i = 0; i < x.length && format == WeightFormat.BFLOAT16; i++) {
+      rounded[i] = RandomMatrix.toBfloat16(x[i]);
+    }
+    return rounded;
+  }
+
+  private static void givesEachRowAsAlone(MatmulKernel kernel, MatmulKernel alone) {
+    Random random = new Random(2);
+    for (int in : INPUTS) {
+      float[][] rows = RandomMatrix.rows(MOST_ROWS, in, random);
+      for (int out : OUTPUTS) {
+        try (RandomMatrix w = new RandomMatrix(kernel.format(), out, in, random);
+            Activations x = kernel.allocate(MOST_ROWS, in);
+            Activations one = alone.allocate(1, in)) {
+          float[][] expected = new float[MOST_ROWS][];
+          for (int row = 0; row < MOST_ROWS; row++) {
+            expected[row] =
+                multiply(alone, w.packed(), one, Arrays.copyOfRange(rows, row, row + 1), 4)[0];
+          }
+          for (int count : ROW_COUNTS) {
+            assertThat(multiply(kernel, w.packed(), x, Arrays.copyOf(rows, count), 4))
+                .as("%d rows, %d inputs, %d outputs", count, in, out)
+                .isDeepEqualTo(Arrays.copyOf(expected, count));
+          }
+        }
+      }
+    }
+  }
+
+  private static float[][] multiply(
+      MatmulKernel kernel, PackedMatrix w, Activations x, float[][] rows, int blocksAtOnce) {
+    x.begin(rows.length);
+    for (int row = 0; row < rows.length; row++) {
+      x.put(row, 0, rows[row], 0, rows[row].length);
+    }
+    return product(kernel, w, x, blocksAtOnce);
+  }
+
+  /** All outputs of all blocks. */
+  private static float[][] product(
+      MatmulKernel kernel, PackedMatrix w, Activations x, int blocksAtOnce) {
+    int width = w.blocks() * PackedMatrix.BLOCK;
+    long rowBytes = 4L * width;
+    try (NativeBuffer y = NativeBuffer.allocate(rowBytes * (x.rows() + MatmulKernel.ROWS_BEYOND))) {
+      for (int row = 0; row < x.rows(); row += x.groupRows()) {
+        for (int block = 0; block < w.blocks(); block += blocksAtOnce) {
+          kernel.multiply(
+              w,
+              block,
+              Math.min(blocksAtOnce, w.blocks() - block),
+              x,
+              row,
+              y.address() + row * rowBytes + 4L * PackedMatrix.BLOCK * block,
+              rowBytes);
+        }
+      }
+      float[][] rows = new float[x.rows()][width];
+      for (int row = 0; row < x.rows(); row++) {
+        for (int o = 0; o < width; o++) {
+          rows[row][o] = Lanes.getFloat(y.address() + row * rowBytes + 4L * o);
+        }
+      }
+      return rows;
+    }
+  }
+}

@@ -1,0 +1,109 @@
+package org.eellm.eval;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Function;
+import org.eellm.config.Architecture;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.Engine;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.request.ResultFuture;
+import org.eellm.decode.token.Detokenizer;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TokenListener.Reaction;
+
+/**
+ * The model that is evaluated.
+ *
+ * @param name what reports call it
+ * @param endTokens ids that end a text
+ * @param detokenizers turn what follows a prompt into text
+ * @param engine whose queue has room for some hundred requests
+ */
+public record EvaluatedModel(
+    String name,
+    Architecture architecture,
+    Tokenizer tokenizer,
+    Set<Integer> endTokens,
+    Function<List<Integer>, Detokenizer> detokenizers,
+    Engine engine) {
+  /** Name of the head after the last layer. */
+  public static final String FINAL = "final";
+
+  public EvaluatedModel {
+    endTokens = Set.copyOf(endTokens);
+  }
+
+  /** Something to be done, and who hears of its tokens. */
+  public record EvalRequest(Request request, Function<GeneratedToken, Reaction> listener) {
+    public static EvalRequest withoutListener(Request request) {
+      return new EvalRequest(request, token -> Reaction.CONTINUE);
+    }
+  }
+
+  /** Layers of the exits, from 1, ascending. */
+  public List<Integer> exits() {
+    return architecture.exits().layers();
+  }
+
+  /** Number of layers. */
+  public int layers() {
+    return architecture.model().numLayers();
+  }
+
+  /** Names of the heads of some exits, shallowest first, and of the final one. */
+  public static List<String> heads(List<Integer> exits) {
+    List<String> names = new ArrayList<>();
+    exits.forEach(layer -> names.add("exit_" + layer));
+    names.add(FINAL);
+    return names;
+  }
+
+  /** Tokens that a text may have. */
+  public int context() {
+    return architecture.model().maxPositions();
+  }
+
+  /** The ids of a text, with nothing in front. */
+  public List<Integer> encode(String text) {
+    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+  }
+
+  /** What stands in front of every text, if anything does. */
+  public List<Integer> bosTokens() {
+    return tokenizer.beginningOfSequence().stream().boxed().toList();
+  }
+
+  /** What stands in front of a text that nothing else stands in front of. */
+  public int prefixTokenId() {
+    return tokenizer.beginningOfSequence().orElse(tokenizer.endOfDocument());
+  }
+
+  /**
+   * Does all, and waits for it.
+   *
+   * @return results in order
+   */
+  public List<Result> run(List<EvalRequest> all) {
+    List<ResultFuture> results = new ArrayList<>();
+    List<RequestHandle> handles = new ArrayList<>();
+    try {
+      for (EvalRequest work : all) {
+        ResultFuture result = new ResultFuture(work.listener());
+        handles.add(
+            engine
+                .submit(work.request(), result)
+                .orElseThrow(() -> new IllegalStateException("the engine's queue is too short")));
+        results.add(result);
+      }
+      return results.stream().map(ResultFuture::await).toList();
+    } catch (RuntimeException e) {
+      handles.forEach(RequestHandle::cancel);
+      throw e;
+    }
+  }
+}

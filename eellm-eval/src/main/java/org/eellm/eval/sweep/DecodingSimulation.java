@@ -1,0 +1,174 @@
+package org.eellm.eval.sweep;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+import org.eellm.decode.request.Limits;
+import org.eellm.eval.ExitTrace;
+import org.eellm.eval.ExitTrace.ExitPrediction;
+import org.eellm.eval.ExitTrace.Text;
+
+/**
+ * How long ways to decode would take for the texts of a trace, one at a time, by going through the
+ * motions of each: what waits where, and which layers pass blocks of how many rows.
+ */
+record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
+
+  /** Seconds of the full model. */
+  double full() {
+    double seconds = 0;
+    for (Text text : trace.texts()) {
+      seconds += fullToken(text.prompt()) + (text.tokens().size() - 1) * fullToken(1);
+    }
+    return seconds;
+  }
+
+  private double fullToken(int rows) {
+    return costs.step() + trace.layers() * costs.layer(rows) + costs.head();
+  }
+
+  /** Seconds of early exits at a threshold. */
+  double earlyExit(double threshold) {
+    double seconds = 0;
+    for (Text text : trace.texts()) {
+      int[] waiting = new int[trace.exits().size()];
+      for (int i = 0; i < text.tokens().size(); i++) {
+        seconds += step(i == 0 ? text.prompt() : 1, text.tokens().get(i), threshold, waiting);
+      }
+    }
+    return seconds;
+  }
+
+  /**
+   * A step in which a token comes out.
+   *
+   * @param fresh rows that go in
+   * @param waiting rows at each exit, before and after
+   */
+  private double step(int fresh, List<ExitPrediction> token, double threshold, int[] waiting) {
+    double seconds = costs.step();
+    int rows = fresh;
+    int below = 0;
+    boolean left = false;
+    for (int exit = 0; exit < waiting.length && threshold < 1; exit++) {
+      int layer = trace.exits().get(exit);
+      seconds += (layer - below) * costs.layer(rows);
+      below = layer;
+      if (!left) {
+        seconds += costs.exit(layer);
+        left = token.get(exit).confidence() >= threshold;
+      }
+      rows += waiting[exit];
+      waiting[exit] = 0;
+      if (left && rows < Limits.MAX_PENDING) {
+        waiting[exit] = rows;
+        return seconds;
+      }
+    }
+    return seconds + (trace.layers() - below) * costs.layer(rows) + (left ? 0 : costs.head());
+  }
+
+  /** Seconds of early exits whose missing keys and values are recomputed from layer 1. */
+  double recompute(double threshold) {
+    double seconds = 0;
+    for (Text text : trace.texts()) {
+      int complete = 0;
+      for (int i = 0; i < text.tokens().size(); i++) {
+        int rows = text.prompt() + i - complete;
+        OptionalInt exit = ExitTrace.exit(text.tokens().get(i), threshold);
+        int asked = threshold < 1 ? exit.orElse(trace.exits().size() - 1) + 1 : 0;
+        boolean stops = exit.isPresent() && rows < Limits.MAX_PENDING;
+        int layers = stops ? trace.exits().get(exit.getAsInt()) : trace.layers();
+        seconds += costs.step() + layers * costs.layer(rows);
+        for (int place = 0; place < asked; place++) {
+          seconds += costs.exit(trace.exits().get(place));
+        }
+        seconds += exit.isPresent() ? 0 : costs.head();
+        complete = stops ? complete : text.prompt() + i;
+      }
+    }
+    return seconds;
+  }
+
+  /**
+   * Seconds of drafts that the full model verifies. What an exit says behind a wrong token of its
+   * own is taken to be as sure as what it says of the full model's text.
+   *
+   * @param exit its place among the exits
+   * @param length most tokens of a draft
+   * @param confidence a draft ends where the exit is less confident
+   */
+  double speculative(int exit, int length, double confidence) {
+    int layer = trace.exits().get(exit);
+    double seconds = 0;
+    for (Text text : trace.texts()) {
+      int count = text.tokens().size();
+      seconds += fullToken(text.prompt());
+      int next = 1;
+      while (next < count) {
+        int most = Math.min(length, count - next - 1);
+        int drafts = 0;
+        int right = 0;
+        while (true) {
+          seconds += costs.step() + layer * costs.layer(1);
+          if (drafts == most) {
+            break;
+          }
+          seconds += costs.draft(layer);
+          ExitPrediction prediction = text.tokens().get(next + drafts).get(exit);
+          if (prediction.confidence() < confidence) {
+            break;
+          }
+          right += right == drafts && prediction.agrees() ? 1 : 0;
+          drafts++;
+        }
+        int rows = drafts + 1;
+        seconds += (trace.layers() - layer) * costs.layer(rows) + costs.head(rows);
+        next += right + 1;
+      }
+    }
+    return seconds;
+  }
+
+  /**
+   * Seconds of an oracle that knows at which layer a token is settled, leaves there, and asks that
+   * head alone; what it leaves out is filled in by large blocks. For a trace with an exit after
+   * every layer but the last.
+   */
+  double oracle() {
+    double seconds = 0;
+    double filling = costs.layer(Limits.MAX_PENDING) / Limits.MAX_PENDING;
+    for (Text text : trace.texts()) {
+      seconds += fullToken(text.prompt());
+      for (List<ExitPrediction> token : text.tokens().subList(1, text.tokens().size())) {
+        int depth = settled(token);
+        seconds += costs.step() + depth * costs.layer(1);
+        seconds += depth == trace.layers() ? costs.head() : costs.exit(depth);
+        seconds += (trace.layers() - depth) * filling;
+      }
+    }
+    return seconds;
+  }
+
+  /** The lowest layer from which on all heads say the token that the final head says. */
+  private int settled(List<ExitPrediction> token) {
+    int from = token.size();
+    while (from > 0 && token.get(from - 1).agrees()) {
+      from--;
+    }
+    return from == token.size() ? trace.layers() : trace.exits().get(from);
+  }
+
+  /** Share of tokens that are settled at each layer, from 1 to the last. */
+  List<Double> settledShares() {
+    double[] counts = new double[trace.layers()];
+    trace.texts().stream()
+        .flatMap(text -> text.tokens().stream())
+        .forEach(token -> counts[settled(token) - 1]++);
+    List<Double> shares = new ArrayList<>();
+    for (double count : counts) {
+      shares.add(count / trace.tokens());
+    }
+    return shares;
+  }
+}

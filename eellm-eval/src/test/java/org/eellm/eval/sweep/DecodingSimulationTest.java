@@ -1,0 +1,92 @@
+package org.eellm.eval.sweep;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.eellm.eval.ExitTrace;
+import org.eellm.eval.ExitTrace.ExitPrediction;
+import org.eellm.eval.ExitTrace.Text;
+import org.junit.jupiter.api.Test;
+
+/** Forecasts beside counts of layers and heads done by hand. */
+final class DecodingSimulationTest {
+  private static final List<Integer> ROWS = List.of(1, 2, 4, 8);
+
+  /**
+   * A layer takes 1, a head 0.25 for a row (the exit half of that, and a quarter for a draft), both
+   * half as much more for each further one.
+   */
+  private static final DecodingCostModel COSTS =
+      new DecodingCostModel(
+          0,
+          ROWS,
+          ROWS.stream().map(rows -> 1 + 0.5 * (rows - 1)).toList(),
+          ROWS.stream().map(rows -> 0.25 + 0.125 * (rows - 1)).toList(),
+          new TreeMap<>(Map.of(2, 0.125)),
+          new TreeMap<>(Map.of(2, 0.0625)),
+          Optional.empty());
+
+  /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
+  private static final DecodingSimulation FORECAST =
+      new DecodingSimulation(
+          new ExitTrace(
+              List.of(2),
+              4,
+              List.of(
+                  new Text(
+                      1,
+                      List.of(
+                          List.of(new ExitPrediction(0.9, true)),
+                          List.of(new ExitPrediction(0.9, false)),
+                          List.of(new ExitPrediction(0.1, true)))))),
+          COSTS);
+
+  @Test
+  void layer_betweenRowsThatWereMeasured_liesOnTheLine() {
+    assertThat(COSTS.layer(1)).isEqualTo(1);
+    assertThat(COSTS.layer(3)).isEqualTo(2);
+    assertThat(COSTS.layer(100)).isCloseTo(50.5, within(1e-9));
+    assertThat(COSTS.head(3)).isEqualTo(0.5);
+  }
+
+  @Test
+  void full_isAllLayersAndOneHeadForEachToken() {
+    assertThat(FORECAST.full()).isEqualTo(3 * 4.25);
+  }
+
+  /**
+   * 2 layers and the exit twice; then 2 layers, the exit, 2 layers of 3 rows and the final head.
+   */
+  @Test
+  void earlyExit_takesWhatWaitsAlongWithTheTokenThatGoesOn() {
+    assertThat(FORECAST.earlyExit(0.5)).isEqualTo(2 * 2.125 + 2.125 + 2 * 2 + 0.25);
+    assertThat(FORECAST.earlyExit(1)).isEqualTo(FORECAST.full());
+  }
+
+  /** Layers of 1, 2 and 3 rows; the last token passes them all. */
+  @Test
+  void recompute_beginsAnewWithAllThatLeft() {
+    assertThat(FORECAST.recompute(0.5)).isEqualTo(2.125 + 2 * 1.5 + 0.125 + 4 * 2 + 0.375);
+    assertThat(FORECAST.recompute(1)).isEqualTo(FORECAST.full());
+  }
+
+  /**
+   * The first token is the full model's; the exit drafts the second, its row and the draft's pass
+   * the upper layers, and as the draft is wrong the third takes another round without drafts.
+   */
+  @Test
+  void speculative_paysForWrongDrafts() {
+    double drafting = 2.0625 + 2 + 2 * 1.5 + 0.25 * 1.5;
+    assertThat(FORECAST.speculative(0, 2, 0.5)).isEqualTo(4.25 + drafting + 4.25);
+  }
+
+  /** Settled at layer 2, never before the last, and at layer 2. */
+  @Test
+  void settledShares_countFromWhereAllHeadsSayTheSame() {
+    assertThat(FORECAST.settledShares()).containsExactly(0.0, 2 / 3.0, 0.0, 1 / 3.0);
+  }
+}

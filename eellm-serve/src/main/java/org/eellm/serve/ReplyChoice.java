@@ -1,0 +1,94 @@
+package org.eellm.serve;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.data.tokenizer.StreamingDecoder;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.token.GeneratedToken;
+
+/** One text of a reply being generated. */
+final class ReplyChoice {
+  private final StreamingDecoder decoder;
+  private final StringBuilder content = new StringBuilder();
+  private final List<TokenLogprob> logprobs = new ArrayList<>();
+  private final List<GeneratedToken> tokens = new ArrayList<>();
+  private int length;
+  private String finishReason = "";
+  private Optional<Result> result = Optional.empty();
+
+  /**
+   * @param prompt ids in front, which are no part of the text unless {@link #echo} says so
+   */
+  ReplyChoice(Tokenizer tokenizer, List<Integer> prompt, boolean echo) {
+    decoder = tokenizer.streamingDecoder();
+    if (!echo) {
+      prompt.forEach(decoder::append);
+    }
+  }
+
+  /**
+   * Puts a prompt in front.
+   *
+   * @param scores what the model says of its tokens but the first; may be empty
+   */
+  String echo(List<Integer> prompt, List<GeneratedToken> scores) {
+    StringBuilder text = new StringBuilder();
+    for (int i = 0; i < prompt.size(); i++) {
+      if (i == 0) {
+        logprobs.add(TokenLogprob.first(prompt.getFirst()));
+      } else if (!scores.isEmpty()) {
+        logprobs.add(TokenLogprob.of(scores.get(i - 1), text.length()));
+      }
+      text.append(decoder.append(prompt.get(i)));
+    }
+    length = text.length();
+    content.append(text);
+    return text.toString();
+  }
+
+  /** Adds a token and returns its logprob. */
+  TokenLogprob add(GeneratedToken token, String piece) {
+    TokenLogprob entry = TokenLogprob.of(token, length);
+    length += decoder.append(token.id()).length();
+    content.append(piece);
+    logprobs.add(entry);
+    tokens.add(token);
+    return entry;
+  }
+
+  void end(String piece, String reason, Result ended) {
+    content.append(piece);
+    finishReason = reason;
+    result = Optional.of(ended);
+  }
+
+  /** Ends a text that nothing follows. */
+  void endWithoutContinuation() {
+    finishReason = "length";
+  }
+
+  String content() {
+    return content.toString();
+  }
+
+  List<TokenLogprob> logprobs() {
+    return logprobs;
+  }
+
+  /** The generated tokens. */
+  List<GeneratedToken> tokens() {
+    return tokens;
+  }
+
+  /** Why it ended, in OpenAI's words; empty before. */
+  String finishReason() {
+    return finishReason;
+  }
+
+  /** What it took, if anything was generated. */
+  Optional<Result> result() {
+    return result;
+  }
+}

@@ -1,0 +1,84 @@
+package org.eellm.serve;
+
+import java.time.Duration;
+import java.util.function.BooleanSupplier;
+import org.eellm.serve.json.ApiException;
+
+/**
+ * What ends a request before its answer is complete: its client has gone, its time is over, or the
+ * server stops.
+ */
+final class RequestContext {
+  /** How often it is looked whether somebody is still there. */
+  private static final long LOOK_MILLIS = 50;
+
+  private final long start;
+  private final Duration limit;
+  private final BooleanSupplier connected;
+  private final BooleanSupplier aborted;
+
+  /** The client has gone: there is nobody to answer. */
+  static final class ClientDisconnected extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    ClientDisconnected(String message) {
+      super(message);
+    }
+  }
+
+  /**
+   * @param start {@link System#nanoTime} of the request
+   * @param limit how long it may take
+   * @param connected whether the client is still there
+   * @param aborted whether the server will wait no longer
+   */
+  RequestContext(long start, Duration limit, BooleanSupplier connected, BooleanSupplier aborted) {
+    this.start = start;
+    this.limit = limit;
+    this.connected = connected;
+    this.aborted = aborted;
+  }
+
+  long start() {
+    return start;
+  }
+
+  /**
+   * Waits for what happens next.
+   *
+   * @param idle called about every ten seconds in which nothing happens
+   * @throws ClientDisconnected if the client has closed the connection
+   * @throws ApiException if the time is over, or the server stops
+   */
+  GenerationStream.Event await(GenerationStream run, Runnable idle) {
+    long waited = 0;
+    while (true) {
+      if (!connected.getAsBoolean()) {
+        throw new ClientDisconnected("the client has closed the connection");
+      }
+      if (aborted.getAsBoolean()) {
+        throw ApiException.busy(503, "stopping", "the server stops; try another", 10);
+      }
+      if (System.nanoTime() - start > limit.toNanos()) {
+        throw ApiException.failed(
+            504,
+            "timeout",
+            "not done within the %d seconds that a request may take; use a smaller max_tokens"
+                .formatted(limit.toSeconds()));
+      }
+      try {
+        var event = run.next(LOOK_MILLIS);
+        if (event.isPresent()) {
+          return event.get();
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw ApiException.busy(503, "stopping", "the server stops; try another", 10);
+      }
+      waited += LOOK_MILLIS;
+      if (waited % 10_000 == 0) {
+        idle.run();
+      }
+    }
+  }
+}
