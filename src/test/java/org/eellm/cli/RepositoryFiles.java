@@ -1,0 +1,44 @@
+package org.eellm.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** Where the pages and the sources are, whatever folder a test runs in. */
+final class RepositoryFiles {
+  private RepositoryFiles() {}
+
+  /** The folder of README.md and docs/. */
+  static Path root() {
+    Path folder = Path.of("").toAbsolutePath();
+    while (!Files.exists(folder.resolve("docs/architecture.md"))) {
+      folder = folder.getParent();
+      if (folder == null) {
+        throw new IllegalStateException("no folder above the working directory has docs/");
+      }
+    }
+    return folder;
+  }
+
+  /** The pages of docs/, sorted. */
+  static List<Path> docs() {
+    return files(root().resolve("docs"), ".md");
+  }
+
+  /** The Java sources of all modules, tests included, sorted. */
+  static List<Path> javaSources() {
+    return files(root(), ".java").stream()
+        .filter(file -> root().relativize(file).toString().matches("([\\w-]+/)?src/.*"))
+        .toList();
+  }
+
+  private static List<Path> files(Path folder, String end) {
+    try (Stream<Path> files = Files.walk(folder)) {
+      return files.filter(file -> file.toString().endsWith(end)).sorted().toList();
+    } catch (IOException e) {
+      throw new IllegalStateException(folder + ": cannot be listed", e);
+    }
+  }
+}
