@@ -45,7 +45,8 @@ record SourceComments(String summary, Map<String, String> parameters) {
         || start < 0) {
       return new SourceComments("", Map.of());
     }
-    String text = source.substring(start + 3, end).replaceAll("\\s*\\n\\s*\\*?\\s*", " ").strip();
+    String text =
+        source.substring(start + 3, end).replaceAll("(?:\\s*\\n\\s*\\*?[ \\t]*)+", " ").strip();
     return parse(text, type);
   }
 
