@@ -21,7 +21,7 @@ import java.util.Set;
  * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum
  *     probability
  * @param distillation weight of an exit's divergence from the final head, beside its cross entropy
- * @param distillationStart first step with distillation
+ * @param distillationStart steps without distillation at the beginning
  * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
  */
 public record ExitsConfig(

@@ -73,7 +73,10 @@ final class ConfigurationPage {
     Map<Class<?>, String> mappings = new LinkedHashMap<>();
     for (RecordComponent component : section.getType().getRecordComponents()) {
       String key = SourceComments.snakeCase(component.getName());
-      String usual = Objects.requireNonNull(defaults.get(section.getName())).get(key);
+      String usual =
+          Objects.requireNonNull(
+              Objects.requireNonNull(defaults.get(section.getName())).get(key),
+              () -> "defaults.yaml has no " + section.getName() + "." + key);
       text.append(
           "`%s` | %s | `%s` | %s\n"
               .formatted(

@@ -1,8 +1,10 @@
 package org.eellm.cli;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -27,18 +29,25 @@ final class RepositoryFiles {
     return files(root().resolve("docs"), ".md");
   }
 
-  /** The Java sources of all modules, tests included, sorted. */
+  /** The Java sources of all modules, tests included. */
   static List<Path> javaSources() {
-    return files(root(), ".java").stream()
-        .filter(file -> root().relativize(file).toString().matches("([\\w-]+/)?src/.*"))
-        .toList();
+    List<Path> sources = new ArrayList<>();
+    try (Stream<Path> folders = Files.walk(root(), 1)) {
+      folders
+          .map(folder -> folder.resolve("src"))
+          .filter(Files::isDirectory)
+          .forEach(folder -> sources.addAll(files(folder, ".java")));
+    } catch (IOException e) {
+      throw new UncheckedIOException("the sources cannot be listed", e);
+    }
+    return sources;
   }
 
   private static List<Path> files(Path folder, String end) {
     try (Stream<Path> files = Files.walk(folder)) {
       return files.filter(file -> file.toString().endsWith(end)).sorted().toList();
     } catch (IOException e) {
-      throw new IllegalStateException(folder + ": cannot be listed", e);
+      throw new UncheckedIOException(folder + ": cannot be listed", e);
     }
   }
 }
