@@ -7,7 +7,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -15,18 +18,26 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** README.md and docs/: their commands can be called, and their links lead somewhere. */
+/**
+ * README.md, CONTRIBUTING.md and docs/: their commands can be called, their links lead somewhere,
+ * and the classes that they name exist.
+ */
 final class DocsTest {
   private static final Pattern CODE_BLOCK = Pattern.compile("(?ms)^```\\w*$\\n(.*?)^```$");
   private static final Pattern COMMAND =
       Pattern.compile("(?m)^\\s*(?:\\w+=\\S+\\s+)*\\./eellm\\s(.*)$");
   private static final Pattern LINK = Pattern.compile("]\\(([^)\\s]+)\\)");
+  private static final Pattern HEADING = Pattern.compile("(?m)^#+ (.*)$");
+  private static final Pattern CLASS_NAME = Pattern.compile("`([A-Z][a-z]+(?:[A-Z][a-z0-9]*)+)`");
+  private static final Pattern DECLARATION =
+      Pattern.compile("\\b(?:class|record|interface|enum) ([A-Z]\\w*)");
+  private static final int MOST_WORDS = 2000;
 
-  static Stream<Path> pages() throws IOException {
-    try (Stream<Path> docs = Files.walk(Path.of("docs"))) {
-      List<Path> pages = docs.filter(file -> file.toString().endsWith(".md")).toList();
-      return Stream.concat(Stream.of(Path.of("README.md")), pages.stream().sorted());
-    }
+  static Stream<Path> pages() {
+    Path root = RepositoryFiles.root();
+    return Stream.concat(
+        Stream.of(root.resolve("README.md"), root.resolve("CONTRIBUTING.md")),
+        RepositoryFiles.docs().stream());
   }
 
   @ParameterizedTest
@@ -44,17 +55,49 @@ final class DocsTest {
   @MethodSource("pages")
   void links_leadToFiles(Path page) throws IOException {
     for (String target : links(page)) {
-      if (!target.contains("://") && !target.startsWith("#")) {
-        Path file = page.resolveSibling(target.replaceFirst("#.*", "")).normalize();
+      if (!target.contains("://")) {
+        String name = target.replaceFirst("#.*", "");
+        Path file = name.isEmpty() ? page : page.resolveSibling(name).normalize();
         assertThat(file).as("link to " + target).exists();
+        if (target.contains("#")) {
+          assertThat(anchors(file))
+              .as("link to " + target)
+              .contains(target.replaceFirst(".*#", ""));
+        }
       }
     }
   }
 
   @Test
   void readme_linksEveryPage() throws IOException {
-    List<Path> linked = links(Path.of("README.md")).stream().map(Path::of).toList();
+    Path readme = RepositoryFiles.root().resolve("README.md");
+    List<Path> linked = links(readme).stream().map(readme::resolveSibling).toList();
     assertThat(linked).containsAll(pages().skip(1).toList());
+  }
+
+  @ParameterizedTest
+  @MethodSource("pages")
+  void page_isReadInOneGo(Path page) throws IOException {
+    String[] words = Files.readString(page).strip().split("\\s+");
+    assertThat(words.length)
+        .as("words of %s; split reference parts off", page)
+        .isLessThan(MOST_WORDS);
+  }
+
+  @Test
+  void classes_exist() throws IOException {
+    Set<String> declared = new HashSet<>();
+    for (Path source : RepositoryFiles.javaSources()) {
+      DECLARATION
+          .matcher(Files.readString(source))
+          .results()
+          .forEach(m -> declared.add(m.group(1)));
+    }
+    for (Path page : pages().toList()) {
+      assertThat(CLASS_NAME.matcher(Files.readString(page)).results().map(name -> name.group(1)))
+          .as("classes that %s names", page)
+          .isSubsetOf(declared);
+    }
   }
 
   @Test
@@ -82,6 +125,16 @@ final class DocsTest {
       COMMAND.matcher(lines).results().forEach(command -> commands.add(command.group(1)));
     }
     return commands;
+  }
+
+  /** The names by which GitHub links the headings of a page. */
+  private static List<String> anchors(Path page) throws IOException {
+    return HEADING
+        .matcher(Files.readString(page))
+        .results()
+        .map(heading -> heading.group(1).toLowerCase(Locale.ROOT))
+        .map(heading -> heading.replaceAll("[^\\w\\- ]", "").replace(' ', '-'))
+        .toList();
   }
 
   private static List<String> links(Path page) throws IOException {

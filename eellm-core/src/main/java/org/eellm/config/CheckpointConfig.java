@@ -3,11 +3,11 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 /**
- * When checkpoints are written and how many are kept.
+ * When checkpoints are written and how many stay.
  *
  * @param interval steps between checkpoints; 0 means only at the end
- * @param keep newest checkpoints kept; 0 keeps all
- * @param asynchronous whether training goes on while a copy of the state is written
+ * @param keep number of newest checkpoints that stay; 0 means all
+ * @param asynchronous training goes on while a copy of the state is written
  */
 public record CheckpointConfig(int interval, int keep, boolean asynchronous) {
   public CheckpointConfig {

@@ -7,15 +7,15 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What a model is trained on.
+ * The training data.
  *
  * @param sources indexed datasets to blend; each is divided by {@code split} unless validation
  *     sources are given
- * @param validation indexed datasets to evaluate on in place of the split's part
+ * @param validation indexed datasets to evaluate on, in place of the second share of the split
  * @param tokenizer folder of {@code tokenizer.json} or of {@code vocab.json} and {@code
  *     merges.txt}; copied into checkpoints
  * @param split relative shares of training, validation and test in each source
- * @param sequenceLength tokens the loss sees in one sample
+ * @param sequenceLength target tokens of one sample
  */
 public record DataConfig(
     List<Source> sources,

@@ -10,17 +10,18 @@ import java.util.Set;
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
  *
- * @param layers the layers, from 1, whose output the exits read; ascending
- * @param head parts of every exit's head beside the output matrix
- * @param tieOutput the exits' output matrices are the final head's
+ * @param layers the layers, from 1, whose output the exits read, in ascending order
+ * @param head modules of every exit's head beside the output matrix
+ * @param tieOutput the exits share the final head's output matrix
  * @param weights target loss weight of each exit; empty means 1 for each
- * @param curriculum how the weights come to their targets
- * @param initialWeights where linear, cosine and step curricula start; empty means 0 for each
+ * @param curriculum how the weights reach their targets
+ * @param initialWeights initial weights of {@code linear}, {@code cosine} and {@code step}; empty
+ *     means 0 for each
  * @param curriculumSteps steps over which the curriculum runs
  * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum
  *     probability
- * @param distillation weight, beside an exit's cross entropy, of its divergence from the final head
- * @param distillationStart steps before that counts
+ * @param distillation weight of an exit's divergence from the final head, beside its cross entropy
+ * @param distillationStart steps without distillation at the beginning
  * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
  */
 public record ExitsConfig(
@@ -43,10 +44,11 @@ public record ExitsConfig(
   }
 
   /**
-   * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over curriculumSteps
-   * (EE-LLM). STEP: the initial weights before curriculumSteps, the targets from then on.
-   * ROTATIONAL: one exit a step in turn until curriculumSteps, then all. GRADUAL: exits join from
-   * the deepest to the shallowest, the last at curriculumSteps (LayerSkip, arXiv 2404.16710).
+   * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over {@code
+   * curriculumSteps} (EE-LLM). STEP: the initial weights before {@code curriculumSteps}, the
+   * targets from then on. ROTATIONAL: one exit a step in turn until {@code curriculumSteps}, then
+   * all. GRADUAL: exits join from the deepest to the shallowest, the last at {@code
+   * curriculumSteps} (LayerSkip, arXiv 2404.16710).
    */
   public enum Curriculum {
     CONSTANT,

@@ -5,8 +5,8 @@ import static org.eellm.config.ConfigException.require;
 /**
  * What a run reports.
  *
- * @param interval steps between console lines; metrics.jsonl has every step
- * @param tensorboard write TensorBoard events below the output folder
+ * @param interval steps between console lines; {@code metrics.jsonl} has every step
+ * @param tensorboard write events for TensorBoard to the output folder
  */
 public record LoggingConfig(int interval, boolean tensorboard) {
   public LoggingConfig {

@@ -5,32 +5,35 @@ import static org.eellm.config.ConfigException.require;
 /**
  * The backbone: a pre-norm decoder.
  *
- * @param vocabSize rows of the embedding; 0 takes the tokenizer's size rounded up to {@code
- *     vocabMultiple}
- * @param vocabMultiple the embedding's rows are a multiple of this where {@code vocabSize} is 0
+ * @param vocabSize size of the vocabulary; 0 takes the tokenizer's size, rounded up to a multiple
+ *     of {@code vocabMultiple}
+ * @param vocabMultiple what {@code vocabSize} 0 rounds up to
  * @param hiddenSize width of the residual stream
- * @param numLayers Transformer layers
- * @param numHeads query heads
- * @param numKeyValueHeads key/value heads; 0 means as many as query heads
- * @param headDim width of a head; 0 means hiddenSize / numHeads
- * @param ffnHiddenSize inner width of the MLP; 0 means the field's default: 4 x hiddenSize with
- *     GELU, with SwiGLU two thirds of that rounded down to a multiple of 64
- * @param maxPositions longest sequence the model is made for, and rows of the learned position
- *     table
+ * @param numLayers number of layers
+ * @param numHeads number of query heads
+ * @param numKeyValueHeads number of key/value heads; 0 means as many as query heads
+ * @param headDim width of a head; 0 means {@code hiddenSize / numHeads}
+ * @param ffnHiddenSize inner width of the MLP; 0 means {@code 4 x hiddenSize} with GELU, and with
+ *     SwiGLU two thirds of that, rounded down to a multiple of 64
+ * @param maxPositions longest sequence; also the size of a learned position table
+ * @param normalization the kind of every norm
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
  * @param residual what a layer's MLP reads
+ * @param positionEmbedding how the model sees positions: rotary embedding, or a learned table
  * @param ropeTheta base of the rotary frequencies
+ * @param ropeScaling stretches the rotary frequencies for longer contexts
  * @param rotaryFraction share of each head's width that rope rotates
+ * @param activation activation of the MLP
  * @param linearBias biases on the linear maps of attention and MLP
  * @param qkvBias biases on the maps to queries, keys and values alone (Qwen2)
  * @param qkNorm an RMSNorm over the width of each head's query and key, before rope (Qwen3)
  * @param tieEmbeddings the final head's output matrix is the embedding
- * @param hiddenDropout probability of dropping an entry of a branch's output and of the embedding's
- * @param attentionDropout probability of dropping an attention probability
- * @param initStd standard deviation of initial weights; the branches' output projections use
- *     initStd / sqrt(2 x numLayers)
- * @param dtype number format of compute; BFLOAT16 trains with float32 master weights and gradient
- *     accumulation
+ * @param hiddenDropout dropout of the outputs of embedding, attention and MLP
+ * @param attentionDropout dropout of attention probabilities
+ * @param initStd standard deviation of initial weights; output projections of attention and MLP use
+ *     {@code initStd / sqrt(2 x numLayers)}
+ * @param dtype number format of compute; {@code bfloat16} trains with float32 master weights and
+ *     gradients
  */
 public record ModelConfig(
     int vocabSize,

@@ -5,23 +5,23 @@ import static org.eellm.config.ConfigException.require;
 import java.util.List;
 
 /**
- * The mesh of ranks and what flows through it. World size is {@code tp dp pp}.
+ * The mesh of ranks and the pipeline. World size is {@code tp x dp x pp}.
  *
  * @param tp tensor-parallel size: ranks that share every matrix
  * @param dp data-parallel size: replicas of the pipeline, each with its part of the batch and of
  *     the optimizer's state (ZeRO-1)
  * @param pp pipeline-parallel size: stages
- * @param sequenceParallel between the tensor-parallel parts each rank holds its part of the tokens
- * @param schedule order of the stages' work
+ * @param sequenceParallel each tensor-parallel rank holds its part of the tokens between the
+ *     matrices
+ * @param schedule the pipeline schedule
  * @param chunks virtual stages a rank; more than 1 interleaves them
- * @param balance how layers are dealt out to virtual stages where {@code layersPerStage} is empty
- * @param layersPerStage layers of each virtual stage, given by hand; empty leaves it to {@code
- *     balance}
- * @param preExit an exit on a boundary belongs to the stage behind it
- * @param fillWarmup extra microbatches a step in the warm-up bubble; -1 as many as fit
- * @param fillCooldown extra microbatches a step in the cool-down bubble; -1 as many as fit
- * @param bucketMegabytes size of the pieces in which gradients are summed over dp
- * @param timeoutSeconds how long a rank waits for another
+ * @param balance how layers are divided among virtual stages where {@code layersPerStage} is empty
+ * @param layersPerStage number of layers of each virtual stage; empty follows {@code balance}
+ * @param preExit an exit on a stage boundary runs on the next stage
+ * @param fillWarmup extra microbatches a step in the warm-up bubble; -1 means as many as fit
+ * @param fillCooldown extra microbatches a step in the cool-down bubble; -1 means as many as fit
+ * @param bucketMegabytes size of the buckets in which gradients are summed over {@code dp}
+ * @param timeoutSeconds seconds a rank waits for another
  */
 public record ParallelConfig(
     int tp,

@@ -5,10 +5,7 @@ import static org.eellm.config.ConfigException.require;
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
 
-/**
- * How rotary frequencies are stretched for contexts longer than the model was made for. In YAML,
- * {@code type} is the record's name in lower case.
- */
+/** Stretches the rotary frequencies for contexts longer than the model was made for. */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "type")
 @JsonSubTypes({
   @JsonSubTypes.Type(value = RopeScaling.None.class, name = "none"),
@@ -19,7 +16,11 @@ public sealed interface RopeScaling {
   /** Frequencies as they are. */
   record None() implements RopeScaling {}
 
-  /** Positions divided by {@code factor}. */
+  /**
+   * Positions divided by {@code factor}.
+   *
+   * @param factor 1 or more
+   */
   record Linear(double factor) implements RopeScaling {
     public Linear {
       require(factor >= 1, "model.rope_scaling.factor", factor + " is below 1; use 1 or more");
@@ -27,7 +28,13 @@ public sealed interface RopeScaling {
   }
 
   /**
-   * Llama 3's scaling: low frequencies divided by {@code factor}, high ones kept, smooth between.
+   * Llama 3's scaling: low frequencies divided by {@code factor}, high ones unchanged, smooth
+   * between.
+   *
+   * @param factor 1 or more
+   * @param lowFreqFactor where low frequencies end: the original context over the wavelength
+   * @param highFreqFactor where high frequencies begin, likewise
+   * @param originalMaxPositions context length before scaling
    */
   record Llama3(
       double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositions)

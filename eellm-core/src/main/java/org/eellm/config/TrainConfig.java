@@ -6,22 +6,22 @@ import static org.eellm.config.ConfigException.require;
  * The training run.
  *
  * @param steps optimizer steps
- * @param microBatchSize sequences in one forward and backward
+ * @param microBatchSize sequences in one forward and backward pass
  * @param globalBatchSize sequences in one optimizer step
- * @param seed of initial weights, data order and dropout
- * @param recompute what is recomputed in backward instead of kept
- * @param layerDropout LayerSkip: a layer's probability of being skipped by a sequence grows
- *     exponentially from 0 at the first layer to this at the last
- * @param rampup global batch size ramp-up
- * @param evalInterval steps between evaluations; 0 never
+ * @param seed seed of initial weights, data order and dropout
+ * @param recompute activations that the backward pass recomputes
+ * @param layerDropout LayerSkip: the probability that a sequence skips a layer grows exponentially
+ *     from 0 at the first layer to this at the last
+ * @param rampup ramp-up of the global batch size
+ * @param evalInterval steps between evaluations; 0 means never
  * @param evalBatches microbatches in one evaluation
  * @param maxBadSteps steps in a row with a loss or gradient that is not finite, each skipped,
  *     before the run stops
  * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
  *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
- * @param spikeWindow steps the spike guard looks back on
- * @param threads CPU threads, at most {@link #MAX_THREADS}; 0 means all cores
- * @param device where tensors live
+ * @param spikeWindow number of steps that the spike guard looks at
+ * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
+ * @param device where the model trains
  */
 public record TrainConfig(
     int steps,
@@ -57,8 +57,11 @@ public record TrainConfig(
   }
 
   /**
-   * Batch ramp-up: from {@code start} by {@code increment} to the global batch size over {@code
-   * samples} samples; samples 0 switches it off.
+   * The batch grows from {@code start} by {@code increment} to the global batch size.
+   *
+   * @param start sequences in the first step
+   * @param increment sequences that the batch grows by
+   * @param samples samples over which it grows; 0 switches the ramp-up off
    */
   public record Rampup(int start, int increment, long samples) {
     public Rampup {

@@ -3,11 +3,11 @@ package org.eellm.config;
 import java.util.Optional;
 
 /**
- * A run that changes the exits' heads of a trained model and nothing else; one that trains a whole
- * model has none of these settings.
+ * A run that tunes the exits of a trained model. {@code eellm tune} sets {@code model} and {@code
+ * heads}; training of a whole model has neither.
  *
- * @param model folder of the model, whose exits' heads the run starts from
- * @param heads folder of heads to start from in place of the model's own
+ * @param model folder of the model whose exits are tuned
+ * @param heads folder of heads to start from; null means the model's own
  * @param target what the exits learn
  */
 public record TuneConfig(Optional<String> model, Optional<String> heads, Target target) {

@@ -36,7 +36,7 @@ import picocli.CommandLine.Spec;
     description = {
       "Tell what rows cost in a layer, a head and a step, beside bytes and arithmetic at the rates"
           + " measured in the same run, and time decoding with each exit forced.",
-      "docs/benchmarks.md describes the report."
+      "docs/benchmarks-decoding.md describes the report."
     })
 final class BenchDecodeCommand implements Callable<Integer> {
   private static final int PROMPT_AND_MORE = 32;

@@ -52,7 +52,7 @@ final class ExitOptions {
       paramLabel = "FILE",
       description =
           "Policy, exits and thresholds from a JSON file, in place of --policy, --exits and"
-              + " --threshold; docs/generation.md has its form.")
+              + " --threshold; docs/exit-policies.md has its form.")
   private Optional<Path> calibration;
 
   @Option(
