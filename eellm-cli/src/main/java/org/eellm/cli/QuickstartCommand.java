@@ -13,6 +13,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.SequencedMap;
@@ -306,11 +307,18 @@ final class QuickstartCommand implements Callable<Integer> {
     }
   }
 
-  /** Where the build puts the sources: beside the classes. */
+  /** Where the build puts the sources: in the folder {@code target} of the whole project. */
   private static Path sources() {
     try {
-      var classes = QuickstartCommand.class.getProtectionDomain().getCodeSource().getLocation();
-      return Path.of(classes.toURI()).resolveSibling("java-sources");
+      var location = QuickstartCommand.class.getProtectionDomain().getCodeSource().getLocation();
+      Path classes = Path.of(location.toURI());
+      return Stream.iterate(classes.getParent(), Objects::nonNull, Path::getParent)
+          .flatMap(
+              folder ->
+                  Stream.of(folder.resolve("java-sources"), folder.resolve("target/java-sources")))
+          .filter(Files::isDirectory)
+          .findFirst()
+          .orElse(classes.resolveSibling("java-sources"));
     } catch (URISyntaxException e) {
       throw new IllegalStateException("the place of eellm's classes is no path", e);
     }
