@@ -16,7 +16,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -62,7 +62,7 @@ final class TextLossesTest {
   private static Calibration calibration(double threshold) {
     TreeMap<Integer, Double> thresholds = new TreeMap<>();
     List.of(1, 2, 4).forEach(layer -> thresholds.put(layer, threshold));
-    return new Calibration(ThresholdKind.MAX_PROBABILITY, thresholds, new TreeMap<>());
+    return new Calibration(PolicyName.MAX_PROBABILITY, thresholds, new TreeMap<>());
   }
 
   /** A text, one after the other and not by the engine. */

@@ -6,6 +6,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
 import org.eellm.config.ConfigException;
@@ -17,6 +19,7 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.serve.chat.ChatMessage;
@@ -357,9 +360,9 @@ final class RequestReader {
             fields.number("presence_penalty", -2, 2).orElse(0.0),
             fields.number("frequency_penalty", -2, 2).orElse(0.0));
     Map<Integer, Double> bias = bias(fields, model);
-    return seed ->
-        new RandomSampler(
-            temperature, topK, topP, minP, penalties, bias, stopping.minTokens(), seed);
+    SamplingParams params =
+        new SamplingParams(temperature, topK, topP, minP, penalties, bias, stopping.minTokens());
+    return seed -> new RandomSampler(params, seed);
   }
 
   private static Map<Integer, Double> bias(Fields fields, ServedModel model) {
@@ -395,7 +398,9 @@ final class RequestReader {
   private Decoding decoding(Optional<Fields> earlyExit, int maxTokens) {
     // One that asks only to be told of each token says nothing of how to decode.
     Optional<DecodingSettings> own =
-        earlyExit.map(this::settings).filter(given -> !given.equals(DecodingSettings.NONE));
+        earlyExit
+            .map(RequestReader::settings)
+            .filter(given -> !given.equals(DecodingSettings.NONE));
     try {
       return own.isEmpty()
           ? model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name)
@@ -419,25 +424,24 @@ final class RequestReader {
     return ApiException.badField(param, message.substring(end + 1));
   }
 
-  private DecodingSettings settings(Fields fields) {
-    DecodingSettings settings =
-        new DecodingSettings(
-            fields.choice("mode", DecodingMode.values()),
-            fields.choice("policy", PolicyName.values()),
-            threshold(fields),
-            fields.number("threshold_decay", 0, Double.POSITIVE_INFINITY),
-            Optional.empty(),
-            fields.integer("patience", 1, Integer.MAX_VALUE),
-            fields
-                .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
-                .orElse(List.of()),
-            Optional.empty(),
-            fields.choice("draft_source", DraftSource.values()),
-            fields.integer("draft_exit", 1, Integer.MAX_VALUE),
-            fields.integer("draft_length", 1, DraftLength.MAX_TOKENS),
-            fields.number("draft_confidence", 0, 1));
+  private static DecodingSettings settings(Fields fields) {
+    DecodingSettings.Builder settings = DecodingSettings.builder();
+    fields.choice("mode", DecodingMode.values()).ifPresent(settings::mode);
+    fields.choice("policy", PolicyName.values()).ifPresent(settings::policy);
+    threshold(fields).ifPresent(settings::threshold);
+    fields
+        .number("threshold_decay", 0, Double.POSITIVE_INFINITY)
+        .ifPresent(settings::thresholdDecay);
+    fields.integer("patience", 1, Integer.MAX_VALUE).ifPresent(settings::patience);
+    fields
+        .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
+        .ifPresent(settings::exits);
+    fields.choice("draft_source", DraftSource.values()).ifPresent(settings::draftSource);
+    fields.integer("draft_exit", 1, Integer.MAX_VALUE).ifPresent(settings::draftExit);
+    fields.integer("draft_length", 1, DraftLength.MAX_TOKENS).ifPresent(settings::draftLength);
+    fields.number("draft_confidence", 0, 1).ifPresent(settings::draftConfidence);
     fields.requireNoOthers();
-    return settings;
+    return settings.build();
   }
 
   /** A number, or an object with one for each exit. */
@@ -450,7 +454,7 @@ final class RequestReader {
               if (!value.isObject()) {
                 return new ThresholdSetting.Same(anyNumber(name, value));
               }
-              Map<Integer, Double> byLayer = new HashMap<>();
+              SortedMap<Integer, Double> byLayer = new TreeMap<>();
               value
                   .properties()
                   .forEach(

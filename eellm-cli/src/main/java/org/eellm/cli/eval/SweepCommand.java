@@ -16,11 +16,13 @@ import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.LoadedModel;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
@@ -337,9 +339,7 @@ public final class SweepCommand implements Callable<Integer> {
     requireWish("--min-agreement", minAgreement, 1);
     requireWish("--min-score", minScore, Double.MAX_VALUE);
     requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
-    boolean leaves =
-        modes.stream()
-            .anyMatch(mode -> mode != DecodingMode.FULL && mode != DecodingMode.SPECULATIVE);
+    boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
     refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
     refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
@@ -349,12 +349,13 @@ public final class SweepCommand implements Callable<Integer> {
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
     if (thresholds.isPresent()
         && !policies.isEmpty()
-        && policies.stream().allMatch(policy -> policy.kind().isEmpty())) {
+        && policies.stream().allMatch(policy -> policy.thresholdRule().isEmpty())) {
       throw new ConfigException(
-          "--thresholds has no effect without one of max-probability, margin and entropy among"
-              + " --policies; leave it out");
+          "--thresholds has no effect without one of %s among --policies; leave it out"
+              .formatted(PolicyTexts.list(PolicyName.withThreshold(), "and")));
     }
-    if (!patience.isEmpty() && !policies.contains(PolicyName.PATIENCE)) {
+    if (!patience.isEmpty()
+        && policies.stream().noneMatch(policy -> policy.rule() == PolicyRule.Other.PATIENCE)) {
       throw new ConfigException(
           "--patience has no effect without --policies patience; leave it out");
     }

@@ -3,7 +3,6 @@ package org.eellm.eval.sweep;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SequencedMap;
 import org.eellm.decode.request.DecodingMode;
@@ -20,7 +19,7 @@ import org.eellm.eval.task.TaskSpec;
 @FunctionalInterface
 public interface SweepTasks {
   /** The full model. */
-  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL, Optional.empty());
+  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL);
 
   /**
    * A way to decode gets a score for each task and metric.

@@ -5,7 +5,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.DoubleFunction;
 import java.util.function.Function;
@@ -117,7 +116,10 @@ public final class TextLosses implements DoubleFunction<double[]> {
         threshold,
         t ->
             losses.apply(
-                DecodingSettings.of(DecodingMode.EARLY_EXIT, Optional.of(calibrations.apply(t)))));
+                DecodingSettings.builder()
+                    .mode(DecodingMode.EARLY_EXIT)
+                    .calibration(calibrations.apply(t))
+                    .build()));
   }
 
   private static List<String> texts(EvaluatedModel model, List<GreedyContinuation> written) {

@@ -72,7 +72,7 @@ public record Evaluation(
     checksum.update(Json.line(items).getBytes(StandardCharsets.UTF_8));
     all.put("items", checksum.getValue());
     all.put("exits", exits);
-    all.put("decoding", decoding.toString());
+    all.put("decoding", decoding.fingerprint());
     all.put("seed", seed);
     all.put("variant", variant);
     return Json.line(all);
