@@ -205,7 +205,7 @@ public final class Batch implements AutoCloseable {
     int left = PROMPT_ROWS;
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
-      sequence.strategy().prepare(sequence);
+      sequence.strategy().addDrafts(sequence);
       int count = sequence.uncomputed();
       if (sequence.inPrompt()) {
         count = Math.min(left, count);
