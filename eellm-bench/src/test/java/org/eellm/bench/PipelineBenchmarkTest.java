@@ -14,7 +14,7 @@ import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.decode.stages.PipelineGeneratorTest;
+import org.eellm.decode.stages.PipelineRanks;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.model.Decoder;
@@ -35,7 +35,7 @@ final class PipelineBenchmarkTest {
               1,
               Duration.ofSeconds(30),
               world -> {
-                try (Decoder model = PipelineGeneratorTest.part(whole.architecture(), world)) {
+                try (Decoder model = PipelineRanks.part(whole.architecture(), world)) {
                   model.initialize(7);
                   return PipelineBenchmark.run(
                       world.rank() == 0 ? Optional.of(whole) : Optional.empty(),

@@ -23,9 +23,8 @@ import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -34,18 +33,8 @@ import org.junit.jupiter.params.provider.ValueSource;
  * pages were used again: the keys and values that are there are those of a fresh pass of all tokens
  * through the whole model.
  */
+@ExtendWith(OneThread.class)
 final class KeyValueFrontierTest {
-  private static final int THREADS = Torch.threads();
-
-  @BeforeAll
-  static void useOneThread() {
-    Torch.setThreads(1); // the models are tiny
-  }
-
-  @AfterAll
-  static void useAllThreads() {
-    Torch.setThreads(THREADS);
-  }
 
   @ParameterizedTest
   @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10})

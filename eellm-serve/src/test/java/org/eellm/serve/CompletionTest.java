@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -27,32 +26,13 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.chat.ChatTemplate;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
-import org.eellm.tensor.OneThread;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Completions, each compared with what the generator makes of the same by itself. */
-@ExtendWith(OneThread.class)
-final class CompletionTest {
+final class CompletionTest extends WithServer {
   private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
-
-  @TempDir private static Path folder;
-  private static TestServer server;
-
-  @BeforeAll
-  static void start() {
-    server = TestServer.start(folder);
-  }
-
-  @AfterAll
-  static void stop() {
-    server.close();
-  }
 
   private static List<String> texts(JsonNode reply) {
     return StreamSupport.stream(reply.path("choices").spliterator(), false)

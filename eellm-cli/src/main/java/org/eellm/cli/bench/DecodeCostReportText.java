@@ -7,7 +7,7 @@ import java.util.function.Function;
 import org.eellm.decode.cost.DecodeCostReport;
 import org.eellm.decode.cost.DecodeCostReport.Cost;
 import org.eellm.decode.cost.DecodeCostReport.Step;
-import org.eellm.decode.engine.StepShape.Owner;
+import org.eellm.decode.cost.StepShape.Owner;
 
 /** What rows cost, as tables: one of costs and one of parts for each context and kind of rows. */
 final class DecodeCostReportText {

@@ -12,9 +12,6 @@ import org.eellm.decode.cost.DecodeCostReport.Part;
 import org.eellm.decode.cost.DecodeCostReport.Step;
 import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.KernelRunner;
-import org.eellm.decode.engine.StepSample;
-import org.eellm.decode.engine.StepShape;
-import org.eellm.decode.engine.StepTimer;
 import org.eellm.model.Head;
 
 /** Rounds in which all shapes of steps take turns, with the rates of the same moments. */

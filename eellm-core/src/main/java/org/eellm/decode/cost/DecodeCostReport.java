@@ -1,7 +1,7 @@
 package org.eellm.decode.cost;
 
 import java.util.List;
-import org.eellm.decode.engine.StepShape.Owner;
+import org.eellm.decode.cost.StepShape.Owner;
 
 /**
  * What rows cost in a step of the full model, beside the bytes it reads and what it multiplies at

@@ -4,7 +4,7 @@ import java.util.List;
 import java.util.function.Consumer;
 import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
-import org.eellm.decode.stages.HiddenStatesMessage.SequenceHiddenStates;
+import org.eellm.decode.strategy.HiddenStatesMessage.SequenceHiddenStates;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;

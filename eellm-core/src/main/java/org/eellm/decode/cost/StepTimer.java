@@ -1,10 +1,13 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.cost;
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Predicate;
 import java.util.stream.LongStream;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ForwardProfiler;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;

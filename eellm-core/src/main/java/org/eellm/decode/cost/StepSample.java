@@ -1,8 +1,9 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.cost;
 
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
+import org.eellm.decode.engine.ForwardProfiler;
 
 /**
  * What steps of a shape took, in seconds of one step.

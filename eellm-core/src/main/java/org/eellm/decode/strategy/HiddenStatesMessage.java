@@ -1,4 +1,4 @@
-package org.eellm.decode.stages;
+package org.eellm.decode.strategy;
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -20,7 +20,7 @@ import java.util.Map;
  */
 public record HiddenStatesMessage(List<Integer> finished, List<SequenceHiddenStates> parts) {
   /** Instead of an encoded message: there is none, and no further one. */
-  static final byte[] END_OF_STREAM = {};
+  public static final byte[] END_OF_STREAM = {};
 
   /**
    * Rows of one sequence.
@@ -62,20 +62,20 @@ public record HiddenStatesMessage(List<Integer> finished, List<SequenceHiddenSta
    * @param best the most probable id
    * @param probability of that
    */
-  record RemotePrediction(int head, int best, double probability) {}
+  public record RemotePrediction(int head, int best, double probability) {}
 
   /** Whether a next token is to come out for any of the sequences. */
-  boolean needsToken() {
+  public boolean needsToken() {
     return parts.stream().anyMatch(SequenceHiddenStates::needsToken);
   }
 
   /** Number of rows, of all sequences. */
-  int rows() {
+  public int rows() {
     return parts.stream().mapToInt(part -> part.ids().size()).sum();
   }
 
   /** This message, in which no token is asked for, and the one that follows it. */
-  HiddenStatesMessage and(HiddenStatesMessage later) {
+  public HiddenStatesMessage and(HiddenStatesMessage later) {
     List<Integer> done = new ArrayList<>(finished);
     done.addAll(later.finished);
     Map<Integer, SequenceHiddenStates> all = new LinkedHashMap<>();
@@ -85,7 +85,7 @@ public record HiddenStatesMessage(List<Integer> finished, List<SequenceHiddenSta
     return new HiddenStatesMessage(done, List.copyOf(all.values()));
   }
 
-  byte[] encode() {
+  public byte[] encode() {
     int hidden = parts.stream().mapToInt(part -> part.hidden().length).sum();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(hidden + 1024);
     try (DataOutputStream out = new DataOutputStream(bytes)) {
@@ -112,7 +112,7 @@ public record HiddenStatesMessage(List<Integer> finished, List<SequenceHiddenSta
     return bytes.toByteArray();
   }
 
-  static HiddenStatesMessage decode(byte[] message) {
+  public static HiddenStatesMessage decode(byte[] message) {
     try (DataInputStream in = new DataInputStream(new ByteArrayInputStream(message))) {
       List<Integer> finished = readInts(in);
       List<SequenceHiddenStates> parts = new ArrayList<>();

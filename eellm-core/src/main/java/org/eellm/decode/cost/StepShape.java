@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.cost;
 
 import java.util.Locale;
 
