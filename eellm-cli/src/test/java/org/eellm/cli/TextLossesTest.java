@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.TreeMap;
 import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.TrainConfig.Device;
@@ -27,6 +26,7 @@ import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.AfterEach;
@@ -147,9 +147,7 @@ final class TextLossesTest {
         TextLosses.ofTask(
             subject,
             TaskFile.read(task.toString()),
-            data,
-            OptionalInt.empty(),
-            1,
+            new TaskData(data, TaskData.ALL, 1),
             TextLossesTest::calibration);
 
     assertThat(expected).contains(1.0);

@@ -62,11 +62,9 @@ final class RequestReader {
     Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
     fields.refuse("suffix", "is not offered: models here continue texts, they do not fill gaps");
     return finish(
-        prompts,
-        "prompt",
+        new Prompts(prompts, "prompt"),
         maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
-        alternatives.orElse(0),
-        alternatives.isPresent(),
+        new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
         List.of());
   }
@@ -98,11 +96,9 @@ final class RequestReader {
     }
     requireText();
     return finish(
-        prompts,
-        "messages",
+        new Prompts(prompts, "messages"),
         newer.or(() -> older).orElse(Math.max(1, room)),
-        alternatives.orElse(0),
-        logProbabilities,
+        new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
   }
@@ -200,26 +196,41 @@ final class RequestReader {
             }));
   }
 
+  /**
+   * Prompts.
+   *
+   * @param param the field that they come from
+   */
+  private record Prompts(List<List<Integer>> ids, String param) {}
+
+  /**
+   * What is to be told of each token.
+   *
+   * @param wanted whether anything is
+   * @param alternatives how many of the most probable tokens beside it
+   */
+  private record Logprobs(boolean wanted, int alternatives) {}
+
   /** What both bodies have. */
   private CompletionRequest finish(
-      List<List<Integer>> prompts,
-      String promptParam,
-      int maxTokens,
-      int alternatives,
-      boolean logProbabilities,
-      boolean echo,
-      List<String> templateStops) {
+      Prompts prompts, int maxTokens, Logprobs logprobs, boolean echo, List<String> templateStops) {
     int choices = fields.integer("n", 1, MAX_CHOICES).orElse(1);
-    if (prompts.size() * choices > MAX_CHOICES) {
+    if (prompts.ids().size() * choices > MAX_CHOICES) {
       throw ApiException.badField(
           "n",
           "%d continuations of %d prompts are more than the %d of one request; send several"
-              .formatted(choices, prompts.size(), MAX_CHOICES));
+              .formatted(choices, prompts.ids().size(), MAX_CHOICES));
     }
     requireNeutral(choices);
     Optional<Fields> earlyExit = fields.fields("early_exit");
     boolean perToken = earlyExit.flatMap(inner -> inner.bool("per_token")).orElse(false);
-    Decoding decoding = decoding(earlyExit, Math.max(1, maxTokens));
+    int writable = Math.max(1, maxTokens);
+    Decoding decoding =
+        earlyExit
+            .map(RequestReader::settings)
+            .filter(own -> !own.equals(DecodingSettings.NONE)) // just per_token says nothing of it
+            .map(own -> ownDecoding(own, writable))
+            .orElseGet(() -> serversDecoding(writable));
     List<String> stops = new ArrayList<>(stops());
     stops.addAll(templateStops);
     boolean stream = fields.bool("stream").orElse(false);
@@ -230,15 +241,15 @@ final class RequestReader {
     IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
     return new CompletionRequest(
-        prompts,
-        promptParam,
+        prompts.ids(),
+        prompts.param(),
         choices,
         maxTokens,
         decoding,
         sampler,
         seed,
-        alternatives,
-        logProbabilities,
+        logprobs.alternatives(),
+        logprobs.wanted(),
         echo,
         stopping,
         perToken,
@@ -395,19 +406,16 @@ final class RequestReader {
     return Integer.parseInt(key);
   }
 
-  private Decoding decoding(Optional<Fields> earlyExit, int maxTokens) {
-    // One that asks only to be told of each token says nothing of how to decode.
-    Optional<DecodingSettings> own =
-        earlyExit
-            .map(RequestReader::settings)
-            .filter(given -> !given.equals(DecodingSettings.NONE));
+  private Decoding ownDecoding(DecodingSettings own, int maxTokens) {
     try {
-      return own.isEmpty()
-          ? model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name)
-          : own.get().decoding(model.exits(), maxTokens, RequestReader::param);
+      return own.decoding(model.exits(), maxTokens, RequestReader::param);
     } catch (ConfigException e) {
-      throw own.isEmpty() ? e : wrongSetting(e);
+      throw wrongSetting(e);
     }
+  }
+
+  private Decoding serversDecoding(int maxTokens) {
+    return model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name);
   }
 
   /** The field of a setting of decoding. */

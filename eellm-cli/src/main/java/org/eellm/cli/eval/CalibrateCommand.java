@@ -32,6 +32,7 @@ import org.eellm.eval.ReliabilityPlot;
 import org.eellm.eval.Temperatures;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import picocli.CommandLine.Command;
@@ -303,9 +304,7 @@ public final class CalibrateCommand implements Callable<Integer> {
               TextLosses.ofTask(
                   subject,
                   asked,
-                  data.orElseThrow(),
-                  limit.items(),
-                  EvalCommand.SEED,
+                  new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   calibrations));
     }
     String name = loss.orElse(TOKENS);

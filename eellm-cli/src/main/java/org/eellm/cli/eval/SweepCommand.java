@@ -7,7 +7,9 @@ import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.generate.PromptFile;
@@ -36,6 +38,7 @@ import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
 import org.eellm.eval.sweep.SweepTasks;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import org.eellm.kernel.machine.Threads;
@@ -205,12 +208,16 @@ public final class SweepCommand implements Callable<Integer> {
    */
   private record Pick(
       String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
-    static Pick of(String wish, Optional<Row> best) {
+    static Pick of(String wish, Row best) {
       return new Pick(
           wish,
-          best.map(row -> row.setting().options()),
-          best.map(Row::speedUp),
-          best.map(Row::agreement));
+          Optional.of(best.setting().options()),
+          Optional.of(best.speedUp()),
+          Optional.of(best.agreement()));
+    }
+
+    static Pick none(String wish) {
+      return new Pick(wish, Optional.empty(), Optional.empty(), Optional.empty());
     }
 
     String line() {
@@ -251,9 +258,7 @@ public final class SweepCommand implements Callable<Integer> {
               : SweepTasks.of(
                   subject,
                   specs,
-                  data.orElseThrow(),
-                  limit.items(),
-                  EvalCommand.SEED,
+                  new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   modelOptions.variant(),
                   output.resolve("tasks"),
                   progress::reportItems);
@@ -306,14 +311,20 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private List<Pick> picks(Sweep sweep) {
-    List<Pick> picks = new ArrayList<>();
+    Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
-        least -> picks.add(Pick.of("agreement of at least " + least, sweep.fastest(least))));
+        least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
     minScore.ifPresent(
-        least -> picks.add(Pick.of("scores of at least " + least, sweep.fastestScoring(least))));
+        least -> wishes.put("scores of at least " + least, sweep.fastestScoring(least)));
     minSpeedup.ifPresent(
-        least -> picks.add(Pick.of("speed-up of at least " + least, sweep.mostAgreeing(least))));
-    return picks;
+        least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
+    return wishes.entrySet().stream()
+        .map(
+            wish ->
+                wish.getValue()
+                    .map(best -> Pick.of(wish.getKey(), best))
+                    .orElseGet(() -> Pick.none(wish.getKey())))
+        .toList();
   }
 
   private SweepGrid grid(List<Integer> available) {
@@ -336,9 +347,9 @@ public final class SweepCommand implements Callable<Integer> {
           "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));
     }
     OutputPath.requireFolder("--output", output);
-    requireWish("--min-agreement", minAgreement, 1);
-    requireWish("--min-score", minScore, Double.MAX_VALUE);
-    requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
+    minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));
+    minScore.ifPresent(least -> requireWish("--min-score", least, Double.MAX_VALUE));
+    minSpeedup.ifPresent(least -> requireWish("--min-speedup", least, Double.MAX_VALUE));
     boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
     refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
@@ -377,11 +388,11 @@ public final class SweepCommand implements Callable<Integer> {
     limit.require();
   }
 
-  private static void requireWish(String option, Optional<Double> least, double most) {
-    if (least.isPresent() && !(least.get() >= 0 && least.get() <= most)) {
+  private static void requireWish(String option, double least, double most) {
+    if (!(least >= 0 && least <= most)) {
       throw new ConfigException(
           "%s: %s is outside [0, %s; use a number that can be reached"
-              .formatted(option, least.get(), most == 1 ? "1]" : "infinity)"));
+              .formatted(option, least, most == 1 ? "1]" : "infinity)"));
     }
   }
 
