@@ -20,8 +20,6 @@ import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
-import org.eellm.decode.cost.CostRounds;
-import org.eellm.decode.cost.DecodeCostReport;
 import org.eellm.decode.cost.ForcedDecoding;
 import org.eellm.decode.cost.StepShape;
 import org.eellm.decode.cost.StepTimer;

@@ -65,11 +65,6 @@ public final class Batch implements AutoCloseable {
     prefixes = new PrefixCache(pool);
   }
 
-  /** What computes, for tests. */
-  ModelRunner runner() {
-    return runner;
-  }
-
   /** Begins to measure. */
   public DecodeMeter meter() {
     return new DecodeMeter(runner, step.tally());

@@ -191,15 +191,6 @@ public final class Frontier implements AutoCloseable {
     return least;
   }
 
-  /** Positions that have gone in and do not wait below {@code tap}: what has reached it. */
-  public int reached(int tap) {
-    int reached = entered;
-    for (int i = 0; i < taps.length && taps[i] < tap; i++) {
-      reached -= pending[i].count();
-    }
-    return reached;
-  }
-
   /** Forgets hidden states, keys and values of position {@code end} and beyond. */
   public void rollBack(int end) {
     entered = Math.min(entered, end);

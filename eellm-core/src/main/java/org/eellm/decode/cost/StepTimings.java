@@ -111,7 +111,7 @@ public record StepTimings(
     Optional<Bound> bound = Optional.empty();
     Optional<Boolean> withinCache = Optional.empty();
     if (runner instanceof KernelRunner kernels) {
-      bound = Optional.of(CostRounds.bound(kernels, shapes.getFirst()));
+      bound = Optional.of(StepWork.of(kernels, shapes.getFirst()).bound(kernels));
       withinCache = Optional.of(kernels.withinCache());
     }
     return new StepTimings(
