@@ -24,7 +24,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
 import org.eellm.decode.exit.ExitPolicies;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -110,7 +110,7 @@ final class StoriesTest {
           ExitTrace.of(
               subject,
               GreedyContinuation.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
-              ThresholdKind.MAX_PROBABILITY,
+              PolicyName.MAX_PROBABILITY,
               Map.of());
 
       assertThat(trace.exits()).containsExactly(1, 2, 3, 4);

@@ -7,7 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.decode.Scorer;
@@ -17,8 +17,11 @@ import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.MinTokens;
+import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.chat.ChatTemplate;
 import org.eellm.serve.json.Fields;
@@ -266,12 +269,14 @@ final class CompletionTest extends WithServer {
   void completion_sampling_isTheSamplersOfTheSameSeed() {
     Sampler sampler =
         new RandomSampler(
-            0.8,
-            20,
-            0.9,
-            0.01,
-            new org.eellm.decode.sample.Penalties(1.2, 0.5, 0.25),
-            java.util.Map.of(5, 3.0, 7, -2.0),
+            new SamplingParams(
+                0.8,
+                20,
+                0.9,
+                0.01,
+                new Penalties(1.2, 0.5, 0.25),
+                Map.of(5, 3.0, 7, -2.0),
+                MinTokens.NONE),
             11);
     Result alone = server.alone("the cat", 20, Decoding.full(), sampler);
 
@@ -420,7 +425,7 @@ final class CompletionTest extends WithServer {
             server.tokenizer,
             Set.of(),
             ChatTemplate.read(folder, server.tokenizer),
-            DecodingSettings.of(DecodingMode.RECOMPUTE, Optional.empty()));
+            DecodingSettings.of(DecodingMode.RECOMPUTE));
     ObjectNode body = Json.object().put("prompt", "the cat");
     body.set("early_exit", TestServer.json(earlyExit));
     return new RequestReader(served, new Fields(body, "")).completion();

@@ -3,6 +3,7 @@ package org.eellm.decode.cost;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.ToDoubleFunction;
+import org.eellm.cost.Median;
 import org.eellm.decode.engine.ForwardProfiler;
 
 /**
@@ -48,6 +49,6 @@ public record StepSample(
 
   /** The middle of a figure of samples; of an even number, the upper of the two. */
   public static double median(List<StepSample> samples, ToDoubleFunction<StepSample> figure) {
-    return samples.stream().mapToDouble(figure).sorted().toArray()[samples.size() / 2];
+    return Median.of(samples.stream().mapToDouble(figure).toArray());
   }
 }

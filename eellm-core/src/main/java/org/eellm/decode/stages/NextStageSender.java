@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.decode.cache.HiddenRows;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.strategy.ExitDecision;
+import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.strategy.HiddenStatesMessage;
 import org.eellm.decode.strategy.HiddenStatesMessage.RemotePrediction;
 import org.eellm.decode.strategy.HiddenStatesMessage.SequenceHiddenStates;

@@ -1,6 +1,7 @@
-package org.eellm.decode.cost;
+package org.eellm.bench;
 
 import java.util.List;
+import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepShape.Owner;
 
 /**

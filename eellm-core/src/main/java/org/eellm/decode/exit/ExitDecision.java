@@ -1,18 +1,20 @@
-package org.eellm.decode.strategy;
+package org.eellm.decode.exit;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.token.Prediction;
 
-/** At which head the token being generated leaves: the exit policy is asked head by head. */
+/**
+ * Decides where the token being generated leaves the model: asks the policy head by head, and keeps
+ * what it said for the step. What becomes of the token and its rows then, strategies say.
+ */
 public final class ExitDecision {
   private final ExitPolicy policy;
   private final List<Prediction> earlier = new ArrayList<>();
   private boolean open;
   private boolean hasLeft;
 
-  ExitDecision(ExitPolicy policy) {
+  public ExitDecision(ExitPolicy policy) {
     this.policy = policy;
   }
 
@@ -21,7 +23,7 @@ public final class ExitDecision {
    *
    * @param needsToken whether a next token is to come out
    */
-  void begin(boolean needsToken) {
+  public void begin(boolean needsToken) {
     earlier.clear();
     open = needsToken;
     hasLeft = false;
@@ -33,18 +35,18 @@ public final class ExitDecision {
    * @param needsToken whether a next token is to come out
    * @param known what was predicted of it before
    */
-  void begin(boolean needsToken, List<Prediction> known) {
+  public void begin(boolean needsToken, List<Prediction> known) {
     begin(needsToken);
     earlier.addAll(known);
   }
 
-  /** Whether a token is to come out of this step, and has not. */
+  /** Whether a token is to come out of this step, and has not yet: heads are still to be asked. */
   public boolean isOpen() {
     return open;
   }
 
-  /** Whether this step's token has left the model. */
-  boolean hasLeft() {
+  /** Whether this step was to bring a token, and it has left the model. */
+  public boolean hasLeft() {
     return hasLeft;
   }
 
@@ -53,9 +55,13 @@ public final class ExitDecision {
     return earlier;
   }
 
-  /** Whether the token leaves at the head that predicts this. */
-  boolean leaves(Sequence sequence, Prediction prediction) {
-    if (sequence.isLast(prediction.head()) || policy.leaves(prediction)) {
+  /**
+   * Decides whether the token leaves at the head that predicts this, and remembers it.
+   *
+   * @param isLast whether there is no head above that the token could leave at
+   */
+  public boolean decide(Prediction prediction, boolean isLast) {
+    if (isLast || policy.leaves(prediction)) {
       open = false;
       hasLeft = true;
       return true;

@@ -1,21 +1,25 @@
-package org.eellm.decode.cost;
+package org.eellm.bench;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
+import org.eellm.bench.DecodeCostReport.Cost;
+import org.eellm.bench.DecodeCostReport.HeadCost;
+import org.eellm.bench.DecodeCostReport.Part;
+import org.eellm.bench.DecodeCostReport.Step;
 import org.eellm.cost.Median;
-import org.eellm.decode.cost.DecodeCostReport.Cost;
-import org.eellm.decode.cost.DecodeCostReport.HeadCost;
-import org.eellm.decode.cost.DecodeCostReport.Part;
-import org.eellm.decode.cost.DecodeCostReport.Step;
+import org.eellm.decode.cost.StepSample;
+import org.eellm.decode.cost.StepShape;
+import org.eellm.decode.cost.StepTimer;
+import org.eellm.decode.cost.StepWork;
 import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.KernelRunner;
 import org.eellm.model.Head;
 
 /** Rounds in which all shapes of steps take turns, with the rates of the same moments. */
-public final class CostRounds implements AutoCloseable {
+final class CostRounds implements AutoCloseable {
   private static final double STEP_SECONDS = 0.01; // of a shape in a round, at least
   private static final double RATE_SECONDS = 0.01;
   private static final double WARM_UP = 10; // times longer than a round
@@ -34,7 +38,7 @@ public final class CostRounds implements AutoCloseable {
    *
    * @param shapes with those of one row first
    */
-  public CostRounds(KernelRunner runner, List<StepShape> shapes) {
+  CostRounds(KernelRunner runner, List<StepShape> shapes) {
     this.runner = runner;
     this.shapes = List.copyOf(shapes);
     timer = new StepTimer(runner, shapes);
@@ -49,7 +53,7 @@ public final class CostRounds implements AutoCloseable {
    * @param counts or else it warms up, and takes longer
    * @return the rate at which weights are read, in bytes a second
    */
-  public double round(boolean counts) {
+  double round(boolean counts) {
     double times = counts ? 1 : WARM_UP;
     double read = runner.weightReadRate(times * RATE_SECONDS).orElseThrow();
     double product = runner.productRate(times * RATE_SECONDS);
@@ -67,7 +71,7 @@ public final class CostRounds implements AutoCloseable {
   }
 
   /** What the rounds came to. */
-  public DecodeCostReport costs() {
+  DecodeCostReport costs() {
     double read = Median.of(reads);
     double product = Median.of(products);
     List<Step> steps = shapes.stream().map(shape -> step(shape, read, product)).toList();
@@ -81,37 +85,6 @@ public final class CostRounds implements AutoCloseable {
         steps);
   }
 
-  /** What a step can be no faster than, by rates measured now. */
-  static Bound bound(KernelRunner runner, StepShape shape) {
-    runner.weightReadRate(WARM_UP * RATE_SECONDS);
-    runner.productRate(WARM_UP * RATE_SECONDS);
-    double reading =
-        (weights(runner) + keysAndValues(runner, shape))
-            / runner.weightReadRate(RATE_SECONDS).orElseThrow();
-    double multiplying =
-        operations(runner, weights(runner), shape) / runner.productRate(RATE_SECONDS);
-    return Bound.of(reading, multiplying);
-  }
-
-  /** Bytes of a full model's step. */
-  private static long weights(KernelRunner runner) {
-    return runner.trunkBytes() + runner.headBytes(runner.model().allHeads().getLast());
-  }
-
-  /** Bytes that attention reads in a step of all layers. */
-  private static long keysAndValues(KernelRunner runner, StepShape shape) {
-    int layers = runner.model().architecture().model().numLayers();
-    return layers
-        * switch (shape.owner()) {
-          case SEQUENCE -> runner.keyValueBytes(shape.context() + shape.rows());
-          case SEQUENCES -> shape.rows() * runner.keyValueBytes(shape.context() + 1);
-        };
-  }
-
-  private static long operations(KernelRunner runner, long weights, StepShape shape) {
-    return Math.round(2 * (weights / runner.bytesPerWeight())) * shape.rows();
-  }
-
   private Step step(StepShape shape, double read, double product) {
     int layers = runner.model().architecture().model().numLayers();
     List<Head> heads = runner.model().allHeads();
@@ -121,8 +94,9 @@ public final class CostRounds implements AutoCloseable {
           cost(shape, at -> at.heads().get(head.index()), runner.headBytes(head), 0, read, product);
       asked.add(new HeadCost(head.name(), cost));
     }
-    long weights = weights(runner);
-    long keys = keysAndValues(runner, shape);
+    StepWork work = StepWork.of(runner, shape);
+    long weights = work.weightBytes();
+    long keys = work.keyValueBytes();
     Cost layer =
         cost(shape, StepSample::layer, runner.trunkBytes() / layers, keys / layers, read, product);
     Cost step = cost(shape, StepSample::step, weights, keys, read, product);
@@ -162,7 +136,7 @@ public final class CostRounds implements AutoCloseable {
     for (int round = 0; round < ours.size(); round++) {
       ratios.add(figure.applyAsDouble(ours.get(round)) / figure.applyAsDouble(single.get(round)));
     }
-    long operations = operations(runner, weights, shape);
+    long operations = StepWork.operations(runner, weights, shape);
     return new Cost(
         1e6 * StepSample.median(ours, figure),
         Median.of(ratios),
