@@ -23,10 +23,10 @@ import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ThresholdKind;
 import org.eellm.decode.request.Limits;
@@ -119,11 +119,11 @@ final class StoriesTest {
         new ObjectMapper()
             .readTree(STORIES.resolve("golden.json").toFile())
             .get("logitlens_per_layer_loss_acc");
+    ModelFolder files = ModelFolder.resolve(STORIES, Optional.empty());
     try (LoadedModel model =
-            LoadedModel.logitLens(
-                ModelFolder.resolve(STORIES, Optional.empty()), Device.CPU, Optional.empty());
+            LoadedModel.load(files, stored -> files.logitLens(stored, Device.CPU));
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       ExitTrace trace =
           ExitTrace.of(
               subject,

@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.config.Architecture;
-import org.eellm.data.tokenizer.StreamingDecoder;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.serve.chat.ChatTemplate;
@@ -18,7 +18,6 @@ import org.eellm.serve.json.ApiException;
  * What is served.
  *
  * @param name what requests call the model
- * @param endTokens ids that end a text
  * @param template puts messages into a text
  * @param defaults how texts are decoded if a request does not say
  * @param created when the model was made, in seconds since 1970
@@ -26,52 +25,59 @@ import org.eellm.serve.json.ApiException;
  */
 public record ServedModel(
     String name,
-    Architecture architecture,
+    LoadedModel model,
     Engine engine,
-    Tokenizer tokenizer,
-    Set<Integer> endTokens,
     ChatTemplate template,
     DecodingSettings defaults,
     long created,
     int longestToken) {
 
-  public ServedModel {
-    endTokens = Set.copyOf(endTokens);
-  }
-
   /** With what follows from the others. */
   public ServedModel(
       String name,
-      Architecture architecture,
+      LoadedModel model,
       Engine engine,
-      Tokenizer tokenizer,
-      Set<Integer> endTokens,
       ChatTemplate template,
       DecodingSettings defaults) {
     this(
         name,
-        architecture,
+        model,
         engine,
-        tokenizer,
-        endTokens,
         template,
         defaults,
         System.currentTimeMillis() / 1000,
-        IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1));
+        longestToken(model.tokenizer()));
+  }
+
+  private static int longestToken(Tokenizer tokenizer) {
+    return IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1);
+  }
+
+  Architecture architecture() {
+    return model.architecture();
+  }
+
+  Tokenizer tokenizer() {
+    return model.tokenizer();
+  }
+
+  /** Ids that end a text. */
+  Set<Integer> endTokens() {
+    return model.endTokens();
   }
 
   /** Tokens that a text and its continuation may have together. */
   int context() {
-    return architecture.model().maxPositions();
+    return model.context();
   }
 
   int layers() {
-    return architecture.model().numLayers();
+    return architecture().model().numLayers();
   }
 
   /** Layers of the exits, from 1. */
   List<Integer> exits() {
-    return architecture.exits().layers();
+    return architecture().exits().layers();
   }
 
   /**
@@ -82,7 +88,7 @@ public record ServedModel(
    */
   List<Integer> prompt(String text, String param) {
     List<Integer> ids = new ArrayList<>();
-    tokenizer.beginningOfSequence().ifPresent(ids::add);
+    tokenizer().beginningOfSequence().ifPresent(ids::add);
     ids.addAll(encode(text, param));
     return ids;
   }
@@ -96,23 +102,11 @@ public record ServedModel(
           "a text of %d characters does not fit the model's context of %d tokens; shorten it"
               .formatted(text.length(), context()));
     }
-    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+    return Arrays.stream(tokenizer().encode(text)).boxed().toList();
   }
 
   /** Turns tokens that follow a prompt into text. */
   Detokenizer detokenizer(List<Integer> prompt) {
-    StreamingDecoder decoder = tokenizer.streamingDecoder();
-    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
-    return new Detokenizer() {
-      @Override
-      public String append(int id) {
-        return decoder.append(id);
-      }
-
-      @Override
-      public String finish() {
-        return decoder.finish();
-      }
-    };
+    return model.detokenizer(prompt);
   }
 }

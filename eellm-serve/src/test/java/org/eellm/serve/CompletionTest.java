@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.decode.Scorer;
 import org.eellm.decode.exit.ExitPolicies;
@@ -435,10 +434,8 @@ final class CompletionTest {
     ServedModel served =
         new ServedModel(
             TestServer.MODEL,
-            server.decoder.architecture(),
+            server.served.model(),
             server.engine,
-            server.tokenizer,
-            Set.of(),
             ChatTemplate.read(folder, server.tokenizer),
             DecodingSettings.of(DecodingMode.RECOMPUTE, Optional.empty()));
     ObjectNode body = Json.object().put("prompt", "the cat");

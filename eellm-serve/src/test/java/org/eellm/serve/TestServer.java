@@ -24,6 +24,7 @@ import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingSettings;
@@ -63,10 +64,9 @@ public final class TestServer implements AutoCloseable {
     served =
         new ServedModel(
             MODEL,
-            decoder.architecture(),
+            new LoadedModel(
+                folder, decoder, tokenizer, limits.vocabulary(), Set.of(tokenizer.endOfDocument())),
             engine,
-            tokenizer,
-            Set.of(tokenizer.endOfDocument()),
             ChatTemplate.read(folder, tokenizer),
             DecodingSettings.NONE);
     if (serves) {

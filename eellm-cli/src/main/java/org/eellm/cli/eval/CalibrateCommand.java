@@ -14,11 +14,11 @@ import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.generate.PromptFile;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ThresholdKind;
 import org.eellm.decode.request.Limits;
@@ -194,7 +194,7 @@ public final class CalibrateCommand implements Callable<Integer> {
         throw new EvalException(
             model.folder() + ": the model has no exits to calibrate; add some with add-exits");
       }
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<GreedyContinuation> texts =
           GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       if (draftVocabulary.isPresent()) {
