@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
+import org.eellm.chat.ChatMessage;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
@@ -19,7 +20,6 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
-import org.eellm.serve.chat.ChatMessage;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 
@@ -78,7 +78,7 @@ final class RequestReader {
     if (messages.isEmpty()) {
       throw ApiException.badField("messages", "is empty; give at least one");
     }
-    List<List<Integer>> prompts = List.of(model.template().encode(messages, model));
+    List<List<Integer>> prompts = List.of(model.prompt(messages));
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
     if (alternatives.isPresent() && !logProbabilities) {

@@ -5,13 +5,15 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.chat.ChatMessage;
+import org.eellm.chat.ChatTemplate;
+import org.eellm.chat.ChatTemplateException;
 import org.eellm.config.Architecture;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.serve.chat.ChatTemplate;
 import org.eellm.serve.json.ApiException;
 
 /**
@@ -91,6 +93,33 @@ public record ServedModel(
     tokenizer().beginningOfSequence().ifPresent(ids::add);
     ids.addAll(encode(text, param));
     return ids;
+  }
+
+  /**
+   * The ids that the model continues with an answer.
+   *
+   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   */
+  List<Integer> prompt(List<ChatMessage> messages) {
+    template
+        .refusal()
+        .ifPresent(
+            reason -> {
+              throw noTemplate(
+                  "this model's chat template cannot be rendered here (%s); use /v1/completions"
+                      .formatted(reason));
+            });
+    try {
+      return template.encode(messages, text -> encode(text, "messages"));
+    } catch (ChatTemplateException e) {
+      throw e.isOfMessages()
+          ? ApiException.badField(e.field(), e.problem())
+          : noTemplate(e.problem());
+    }
+  }
+
+  private static ApiException noTemplate(String message) {
+    return ApiException.refused(501, "chat_template", message);
   }
 
   /** The ids of a text, with nothing in front. */

@@ -18,6 +18,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import org.eellm.chat.ChatTemplate;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
@@ -35,7 +36,6 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
-import org.eellm.serve.chat.ChatTemplate;
 
 /** A real server with a small random model, at a free port of this machine's own. */
 public final class TestServer implements AutoCloseable {
