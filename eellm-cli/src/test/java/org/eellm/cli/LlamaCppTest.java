@@ -16,7 +16,6 @@ import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.HuggingFaceFamily;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
@@ -24,6 +23,7 @@ import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.decode.Generator;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -66,11 +66,11 @@ final class LlamaCppTest {
   }
 
   private static LoadedModel load(Path model) {
+    ModelFolder files = ModelFolder.resolve(model, Optional.empty());
     return LoadedModel.load(
-        ModelFolder.resolve(model, Optional.empty()),
-        Device.CPU,
-        Optional.of(DataType.FLOAT32),
-        MatrixQuantization.NONE);
+        files,
+        stored ->
+            files.decoder(stored.withDtype(DataType.FLOAT32), Device.CPU, MatrixQuantization.NONE));
   }
 
   private static List<Integer> greedy(Path model, List<Integer> prompt, int count) {

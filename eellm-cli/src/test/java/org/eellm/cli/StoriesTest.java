@@ -19,10 +19,10 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
@@ -101,11 +101,11 @@ final class StoriesTest {
   void lens_ofTheKnownText_agreesAsOftenAsIsKnown(Path stories) throws IOException {
     List<Integer> known = Stories.known(stories);
     JsonNode layers = Stories.golden(stories).get("logitlens_per_layer_loss_acc");
+    ModelFolder files = ModelFolder.resolve(stories, Optional.empty());
     try (LoadedModel model =
-            LoadedModel.logitLens(
-                ModelFolder.resolve(stories, Optional.empty()), Device.CPU, Optional.empty());
+            LoadedModel.load(files, stored -> files.logitLens(stored, Device.CPU));
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       ExitTrace trace =
           ExitTrace.of(
               subject,

@@ -10,9 +10,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
@@ -50,7 +50,7 @@ final class TextLossesTest {
     }
     model = LoadedModel.load(folder.resolve("model"), Device.CPU);
     engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING);
-    subject = model.evaluated(engine);
+    subject = new EvaluatedModel(model, engine);
   }
 
   @AfterEach

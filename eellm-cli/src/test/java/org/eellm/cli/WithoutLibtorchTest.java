@@ -11,6 +11,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
+import org.eellm.Decoding;
+import org.eellm.EarlyExitModel;
+import org.eellm.Pooling;
+import org.eellm.Token;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
@@ -24,7 +28,26 @@ final class WithoutLibtorchTest {
 
   private record Outcome(int code, String text) {}
 
+  /** A program that uses eellm as a library. */
+  public static final class Program {
+    private Program() {}
+
+    public static void main(String[] args) {
+      try (EarlyExitModel model = EarlyExitModel.load(Path.of(args[0]))) {
+        for (Token token : model.generate("the cat", Decoding.lossless().withMaxTokens(5))) {
+          System.out.print(token.layer() + " ");
+        }
+        System.out.println(model.hiddenState("the cat", 2, Pooling.MEAN).length);
+      }
+    }
+  }
+
   private Outcome run(String... arguments) throws IOException, InterruptedException {
+    return run(Main.class, arguments);
+  }
+
+  private Outcome run(Class<?> program, String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
@@ -35,7 +58,7 @@ final class WithoutLibtorchTest {
         Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
             .filter(entry -> !entry.contains("bytedeco"))
             .collect(Collectors.joining(File.pathSeparator)));
-    command.add(Main.class.getName());
+    command.add(program.getName());
     command.addAll(List.of(arguments));
     Path out = folder.resolve("out.txt");
     Process process =
@@ -59,6 +82,14 @@ final class WithoutLibtorchTest {
 
     assertThat(outcome.code()).as(outcome.text()).isZero();
     assertThat(outcome.text()).contains("5 tokens in ");
+  }
+
+  @Test
+  void library_withoutLibtorch_generatesAndReadsHiddenStates() throws Exception {
+    Outcome outcome = run(Program.class, model().toString());
+
+    assertThat(outcome.code()).as(outcome.text()).isZero();
+    assertThat(outcome.text()).containsPattern("(?m)^([1245] ){5}32$");
   }
 
   @Test

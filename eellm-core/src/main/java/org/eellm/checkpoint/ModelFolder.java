@@ -14,10 +14,14 @@ import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.MatrixQuantization;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.gguf.GgufFile;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
+import org.eellm.model.StoredDecoder.Part;
 import org.eellm.model.parameter.ParameterSpec;
+import org.eellm.tensor.Torch;
 
 /**
  * A model in files: a model folder, perhaps with heads from another folder in place of its own.
@@ -129,6 +133,28 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
       weights.close();
       throw failure;
     }
+  }
+
+  /**
+   * All of the model, for those who decode.
+   *
+   * @param architecture the files' own, perhaps computing in another number format
+   * @throws CheckpointException as {@link #load}
+   */
+  public DecodingModel decoder(
+      Architecture architecture, Device device, MatrixQuantization quantization) {
+    return switch (device) {
+      case CPU -> stored(Part.whole(architecture, quantization));
+      case CUDA -> read(Decoder.allocate(architecture, quantization.layers(), Torch.cuda()));
+    };
+  }
+
+  /** The same with the final head after every layer, in place of its exits. */
+  public DecodingModel logitLens(Architecture architecture, Device device) {
+    return switch (device) {
+      case CPU -> stored(Part.logitLens(architecture));
+      case CUDA -> read(Decoder.logitLens(architecture, Torch.cuda()));
+    };
   }
 
   private Set<String> parameterNames() {

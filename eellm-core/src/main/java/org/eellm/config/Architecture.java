@@ -24,6 +24,11 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
     }
   }
 
+  /** The same computing in another number format. */
+  public Architecture withDtype(DataType dtype) {
+    return new Architecture(model.withDtype(dtype), exits);
+  }
+
   /** Whether a slice multiplies with the model's output matrix, which may be the embedding. */
   public boolean usesOutputMatrix(Slice slice) {
     return slice.hasFinalHead() || (exits.tieOutput() && !slice.exits().isEmpty());

@@ -5,7 +5,9 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
+import org.eellm.config.SettingException;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
@@ -41,6 +43,7 @@ public final class Batch implements AutoCloseable {
   private final DraftPlanner planner;
   private final PagePool pool;
   private final PrefixCache prefixes;
+  private final HiddenStateReader hiddenStates;
   private final Deque<Job> queue = new ArrayDeque<>();
   private final List<RunningSequence> active = new ArrayList<>();
   private final List<Sequence> inFlight = new ArrayList<>(); // of the step in work
@@ -63,6 +66,7 @@ public final class Batch implements AutoCloseable {
     planner = new DraftPlanner(runner.model(), step.costs());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
+    hiddenStates = new HiddenStateReader(runner, pool, prefixes);
   }
 
   /** Begins to measure. */
@@ -82,13 +86,39 @@ public final class Batch implements AutoCloseable {
     return job;
   }
 
+  /**
+   * A text whose hidden states are asked for.
+   *
+   * @throws GenerateException if it fits neither model nor memory
+   * @throws org.eellm.config.SettingException if the model has no such layer
+   */
+  HiddenStateJob hiddenStateJob(List<Integer> ids, int layer, HiddenStateListener listener) {
+    int layers = runner.model().architecture().model().numLayers();
+    if (layer < 1 || layer > layers) {
+      throw new SettingException(
+          "layer", "%d is outside the model's layers; use 1 to %d".formatted(layer, layers));
+    }
+    Job.requireText(runner.model().architecture().model(), ids, "the text");
+    if (PagePool.pages(ids.size()) > pool.size()) {
+      throw new GenerateException(
+          "the text has %d tokens, but there is memory for keys and values of %d; shorten it, or use a larger cache"
+              .formatted(ids.size(), pool.size() * ModelRunner.PAGE));
+    }
+    return new HiddenStateJob(ids, layer, listener, new CompletableFuture<>());
+  }
+
+  /** Puts a text whose hidden states are asked for at the end of those. */
+  void add(HiddenStateJob job) {
+    hiddenStates.add(job);
+  }
+
   /** Puts a request at the end of the queue. */
   public void add(Job job) {
     queue.add(job);
   }
 
   public boolean isIdle() {
-    return queue.isEmpty() && active.isEmpty();
+    return queue.isEmpty() && active.isEmpty() && hiddenStates.isIdle();
   }
 
   /** Requests that wait. */
@@ -124,11 +154,14 @@ public final class Batch implements AutoCloseable {
   /** Takes out what is cancelled, and takes in what there is room for. */
   void admitAndRemove() {
     removeCancelled();
-    admit();
+    if (hiddenStates.admit()) {
+      admit();
+    }
   }
 
   /** Runs one block for all running sequences. */
   void advance() {
+    hiddenStates.step();
     nextRows();
     if (inFlight.isEmpty()) {
       return;
@@ -262,6 +295,7 @@ public final class Batch implements AutoCloseable {
     queue.forEach(Job::cancel);
     active.forEach(one -> one.sequence().job().cancel());
     removeCancelled();
+    hiddenStates.fail(new IllegalStateException("the engine is closed"));
   }
 
   @Override

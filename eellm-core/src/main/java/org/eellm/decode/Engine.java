@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.eellm.decode.engine.ModelRunner;
@@ -53,6 +54,7 @@ public final class Engine implements AutoCloseable {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition work = lock.newCondition();
   private final List<Job> arrived = new ArrayList<>(); // with the lock
+  private final List<HiddenStateJob> asked = new ArrayList<>(); // with the lock
   private boolean closing; // with the lock
   private volatile Status status;
 
@@ -136,9 +138,7 @@ public final class Engine implements AutoCloseable {
     Job job = batch.job(request, "the prompt", new Guarded(listener));
     lock.lock();
     try {
-      if (closing) {
-        throw new IllegalStateException("the engine is closed");
-      }
+      requireOpen();
       if (arrived.size() + status.queued() >= maxQueued) {
         return Optional.empty();
       }
@@ -147,6 +147,37 @@ public final class Engine implements AutoCloseable {
       return Optional.of(job);
     } finally {
       lock.unlock();
+    }
+  }
+
+  /**
+   * Takes a text through the model's lower layers, and tells its hidden states. Texts that are
+   * being generated go on meanwhile.
+   *
+   * @param ids of the text, at least one
+   * @param layer after which they are taken, from 1
+   * @return completed with the number of positions after the last; whoever cancels it ends the work
+   * @throws GenerateException if the text fits neither model nor memory
+   * @throws org.eellm.config.SettingException if the model has no such layer
+   * @throws IllegalStateException if this is closed
+   */
+  public CompletableFuture<Integer> readHiddenStates(
+      List<Integer> ids, int layer, HiddenStateListener listener) {
+    HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
+    lock.lock();
+    try {
+      requireOpen();
+      asked.add(job);
+      work.signal();
+      return job.end();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void requireOpen() {
+    if (closing) {
+      throw new IllegalStateException("the engine is closed");
     }
   }
 
@@ -230,8 +261,7 @@ public final class Engine implements AutoCloseable {
     lock.lock();
     try {
       closing = true;
-      arrived.forEach(batch::add);
-      arrived.clear();
+      takeArrived();
     } finally {
       lock.unlock();
     }
@@ -244,16 +274,23 @@ public final class Engine implements AutoCloseable {
   private boolean receive() {
     lock.lock();
     try {
-      while (!closing && arrived.isEmpty() && batch.isIdle()) {
+      while (!closing && arrived.isEmpty() && asked.isEmpty() && batch.isIdle()) {
         work.awaitUninterruptibly();
       }
-      arrived.forEach(batch::add);
-      arrived.clear();
+      takeArrived();
       status = now();
       return !closing;
     } finally {
       lock.unlock();
     }
+  }
+
+  /** With the lock. */
+  private void takeArrived() {
+    arrived.forEach(batch::add);
+    arrived.clear();
+    asked.forEach(batch::add);
+    asked.clear();
   }
 
   private Status now() {
@@ -264,7 +301,10 @@ public final class Engine implements AutoCloseable {
         batch.usedPages() * ModelRunner.PAGE);
   }
 
-  /** Cancels everything, and waits until all listeners have heard. */
+  /**
+   * Cancels everything, and waits until all listeners have heard; a listener that calls this does
+   * not wait, since the engine waits for it.
+   */
   @Override
   public void close() {
     lock.lock();
@@ -275,7 +315,7 @@ public final class Engine implements AutoCloseable {
       lock.unlock();
     }
     boolean interrupted = false;
-    while (thread.isAlive()) {
+    while (thread.isAlive() && Thread.currentThread() != thread) {
       try {
         thread.join();
       } catch (InterruptedException e) {

@@ -8,6 +8,7 @@ import java.util.function.Function;
 import org.eellm.config.Architecture;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.Result;
@@ -19,24 +20,12 @@ import org.eellm.decode.token.TokenListener.Reaction;
 /**
  * The model that is evaluated.
  *
- * @param name what reports call it
- * @param endTokens ids that end a text
- * @param detokenizers turn what follows a prompt into text
- * @param engine whose queue has room for some hundred requests
+ * @param model in memory
+ * @param engine of this model, whose queue has room for some hundred requests
  */
-public record EvaluatedModel(
-    String name,
-    Architecture architecture,
-    Tokenizer tokenizer,
-    Set<Integer> endTokens,
-    Function<List<Integer>, Detokenizer> detokenizers,
-    Engine engine) {
+public record EvaluatedModel(LoadedModel model, Engine engine) {
   /** Name of the head after the last layer. */
   public static final String FINAL = "final";
-
-  public EvaluatedModel {
-    endTokens = Set.copyOf(endTokens);
-  }
 
   /** Something to be done, and who hears of its tokens. */
   public record EvalRequest(Request request, Function<GeneratedToken, Reaction> listener) {
@@ -45,14 +34,37 @@ public record EvaluatedModel(
     }
   }
 
+  /** What reports call it. */
+  public String name() {
+    return model.folder().toString();
+  }
+
+  public Architecture architecture() {
+    return model.architecture();
+  }
+
+  public Tokenizer tokenizer() {
+    return model.tokenizer();
+  }
+
+  /** Ids that end a text. */
+  public Set<Integer> endTokens() {
+    return model.endTokens();
+  }
+
+  /** Turns what follows a prompt into text. */
+  public Detokenizer detokenizer(List<Integer> prompt) {
+    return model.detokenizer(prompt);
+  }
+
   /** Layers of the exits, from 1, ascending. */
   public List<Integer> exits() {
-    return architecture.exits().layers();
+    return architecture().exits().layers();
   }
 
   /** Number of layers. */
   public int layers() {
-    return architecture.model().numLayers();
+    return architecture().model().numLayers();
   }
 
   /** Names of the heads of some exits, shallowest first, and of the final one. */
@@ -65,22 +77,22 @@ public record EvaluatedModel(
 
   /** Tokens that a text may have. */
   public int context() {
-    return architecture.model().maxPositions();
+    return model.context();
   }
 
   /** The ids of a text, with nothing in front. */
   public List<Integer> encode(String text) {
-    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+    return Arrays.stream(tokenizer().encode(text)).boxed().toList();
   }
 
   /** What stands in front of every text, if anything does. */
   public List<Integer> bosTokens() {
-    return tokenizer.beginningOfSequence().stream().boxed().toList();
+    return tokenizer().beginningOfSequence().stream().boxed().toList();
   }
 
   /** What stands in front of a text that nothing else stands in front of. */
   public int prefixTokenId() {
-    return tokenizer.beginningOfSequence().orElse(tokenizer.endOfDocument());
+    return tokenizer().beginningOfSequence().orElse(tokenizer().endOfDocument());
   }
 
   /**

@@ -10,6 +10,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
+import org.eellm.chat.ChatMessage;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
@@ -22,7 +23,6 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
-import org.eellm.serve.chat.ChatMessage;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 
@@ -79,7 +79,7 @@ final class RequestReader {
     if (messages.isEmpty()) {
       throw ApiException.badField("messages", "is empty; give at least one");
     }
-    List<List<Integer>> prompts = List.of(model.template().encode(messages, model));
+    List<List<Integer>> prompts = List.of(model.prompt(messages));
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
     if (alternatives.isPresent() && !logProbabilities) {

@@ -5,20 +5,21 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.chat.ChatMessage;
+import org.eellm.chat.ChatTemplate;
+import org.eellm.chat.ChatTemplateException;
 import org.eellm.config.Architecture;
-import org.eellm.data.tokenizer.StreamingDecoder;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
-import org.eellm.serve.chat.ChatTemplate;
 import org.eellm.serve.json.ApiException;
 
 /**
  * What is served.
  *
  * @param name what requests call the model
- * @param endTokens ids that end a text
  * @param template puts messages into a text
  * @param defaults how texts are decoded if a request does not say
  * @param created when the model was made, in seconds since 1970
@@ -26,52 +27,59 @@ import org.eellm.serve.json.ApiException;
  */
 public record ServedModel(
     String name,
-    Architecture architecture,
+    LoadedModel model,
     Engine engine,
-    Tokenizer tokenizer,
-    Set<Integer> endTokens,
     ChatTemplate template,
     DecodingSettings defaults,
     long created,
     int longestToken) {
 
-  public ServedModel {
-    endTokens = Set.copyOf(endTokens);
-  }
-
   /** With what follows from the others. */
   public ServedModel(
       String name,
-      Architecture architecture,
+      LoadedModel model,
       Engine engine,
-      Tokenizer tokenizer,
-      Set<Integer> endTokens,
       ChatTemplate template,
       DecodingSettings defaults) {
     this(
         name,
-        architecture,
+        model,
         engine,
-        tokenizer,
-        endTokens,
         template,
         defaults,
         System.currentTimeMillis() / 1000,
-        IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1));
+        longestToken(model.tokenizer()));
+  }
+
+  private static int longestToken(Tokenizer tokenizer) {
+    return IntStream.range(0, tokenizer.vocabSize()).map(tokenizer::byteLength).max().orElse(1);
+  }
+
+  Architecture architecture() {
+    return model.architecture();
+  }
+
+  Tokenizer tokenizer() {
+    return model.tokenizer();
+  }
+
+  /** Ids that end a text. */
+  Set<Integer> endTokens() {
+    return model.endTokens();
   }
 
   /** Tokens that a text and its continuation may have together. */
   int context() {
-    return architecture.model().maxPositions();
+    return model.context();
   }
 
   int layers() {
-    return architecture.model().numLayers();
+    return architecture().model().numLayers();
   }
 
   /** Layers of the exits, from 1. */
   List<Integer> exits() {
-    return architecture.exits().layers();
+    return architecture().exits().layers();
   }
 
   /**
@@ -82,9 +90,36 @@ public record ServedModel(
    */
   List<Integer> prompt(String text, String param) {
     List<Integer> ids = new ArrayList<>();
-    tokenizer.beginningOfSequence().ifPresent(ids::add);
+    tokenizer().beginningOfSequence().ifPresent(ids::add);
     ids.addAll(encode(text, param));
     return ids;
+  }
+
+  /**
+   * The ids that the model continues with an answer.
+   *
+   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   */
+  List<Integer> prompt(List<ChatMessage> messages) {
+    template
+        .refusal()
+        .ifPresent(
+            reason -> {
+              throw noTemplate(
+                  "this model's chat template cannot be rendered here (%s); use /v1/completions"
+                      .formatted(reason));
+            });
+    try {
+      return template.encode(messages, text -> encode(text, "messages"));
+    } catch (ChatTemplateException e) {
+      throw e.isOfMessages()
+          ? ApiException.badField(e.field(), e.problem())
+          : noTemplate(e.problem());
+    }
+  }
+
+  private static ApiException noTemplate(String message) {
+    return ApiException.refused(501, "chat_template", message);
   }
 
   /** The ids of a text, with nothing in front. */
@@ -96,23 +131,11 @@ public record ServedModel(
           "a text of %d characters does not fit the model's context of %d tokens; shorten it"
               .formatted(text.length(), context()));
     }
-    return Arrays.stream(tokenizer.encode(text)).boxed().toList();
+    return Arrays.stream(tokenizer().encode(text)).boxed().toList();
   }
 
   /** Turns tokens that follow a prompt into text. */
   Detokenizer detokenizer(List<Integer> prompt) {
-    StreamingDecoder decoder = tokenizer.streamingDecoder();
-    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
-    return new Detokenizer() {
-      @Override
-      public String append(int id) {
-        return decoder.append(id);
-      }
-
-      @Override
-      public String finish() {
-        return decoder.finish();
-      }
-    };
+    return model.detokenizer(prompt);
   }
 }

@@ -8,8 +8,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.stream.StreamSupport;
+import org.eellm.chat.ChatTemplate;
 import org.eellm.decode.Scorer;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -23,7 +23,6 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.GeneratedToken;
-import org.eellm.serve.chat.ChatTemplate;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
 import org.junit.jupiter.api.Test;
@@ -420,10 +419,8 @@ final class CompletionTest extends WithServer {
     ServedModel served =
         new ServedModel(
             TestServer.MODEL,
-            server.decoder.architecture(),
+            server.served.model(),
             server.engine,
-            server.tokenizer,
-            Set.of(),
             ChatTemplate.read(folder, server.tokenizer),
             DecodingSettings.of(DecodingMode.RECOMPUTE));
     ObjectNode body = Json.object().put("prompt", "the cat");

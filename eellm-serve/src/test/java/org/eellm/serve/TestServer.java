@@ -18,12 +18,14 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import org.eellm.chat.ChatTemplate;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingSettings;
@@ -34,7 +36,6 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
-import org.eellm.serve.chat.ChatTemplate;
 
 /** A real server with a small random model, at a free port of this machine's own. */
 public final class TestServer implements AutoCloseable {
@@ -63,10 +64,9 @@ public final class TestServer implements AutoCloseable {
     served =
         new ServedModel(
             MODEL,
-            decoder.architecture(),
+            new LoadedModel(
+                folder, decoder, tokenizer, limits.vocabulary(), Set.of(tokenizer.endOfDocument())),
             engine,
-            tokenizer,
-            Set.of(tokenizer.endOfDocument()),
             ChatTemplate.read(folder, tokenizer),
             DecodingSettings.NONE);
     if (serves) {

@@ -14,12 +14,12 @@ import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.generate.PromptFile;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.PolicyTexts;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
@@ -199,7 +199,7 @@ public final class CalibrateCommand implements Callable<Integer> {
         throw new EvalException(
             model.folder() + ": the model has no exits to calibrate; add some with add-exits");
       }
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<GreedyContinuation> texts =
           GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       if (draftVocabulary.isPresent()) {

@@ -6,12 +6,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.generate.DecodingOptions;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.EvalReport;
@@ -103,7 +103,7 @@ public final class EvalCommand implements Callable<Integer> {
     long start = System.nanoTime();
     try (LoadedModel model = modelOptions.load();
         Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<Integer> exits = exits(subject.exits());
       if (writes) {
         decodingOptions.require(model.decoder(), 1); // says what is wrong before the first answer

@@ -14,10 +14,10 @@ import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.ComputeOptions;
 import org.eellm.cli.option.HeadsOption;
 import org.eellm.cli.option.JsonOption;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.config.ConfigException;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingMode;
@@ -106,7 +106,8 @@ public final class SuitabilityCommand implements Callable<Integer> {
     }
     List<List<Integer>> texts;
     Measured lens;
-    try (LoadedModel model = LoadedModel.logitLens(files, compute.device(), compute.dtype())) {
+    try (LoadedModel model =
+        LoadedModel.load(files, stored -> files.logitLens(compute.in(stored), compute.device()))) {
       texts = lines.map(model::prompts).orElseGet(() -> sampled(model));
       lens = measure(model, texts);
     }
@@ -115,7 +116,10 @@ public final class SuitabilityCommand implements Callable<Integer> {
       result = Suitability.of(lens.trace(), lens.costs());
     } else {
       try (LoadedModel model =
-          LoadedModel.load(files, compute.device(), compute.dtype(), MatrixQuantization.NONE)) {
+          LoadedModel.load(
+              files,
+              stored ->
+                  files.decoder(compute.in(stored), compute.device(), MatrixQuantization.NONE))) {
         Measured own = measure(model, texts);
         result = Suitability.of(lens.trace(), lens.costs(), own.trace(), own.costs());
       }
@@ -157,7 +161,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private Measured measure(LoadedModel model, List<List<Integer>> texts) {
     ExitTrace trace;
     try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       trace =
           ExitTrace.of(
               subject,

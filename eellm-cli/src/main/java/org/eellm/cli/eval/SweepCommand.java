@@ -15,7 +15,6 @@ import java.util.concurrent.Callable;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
-import org.eellm.cli.option.LoadedModel;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.PolicyTexts;
@@ -23,6 +22,7 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
@@ -244,7 +244,7 @@ public final class SweepCommand implements Callable<Integer> {
             model.folder() + ": the model has no exits to measure; add some with add-exits");
       }
       List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
-      EvaluatedModel subject = model.evaluated(engine);
+      EvaluatedModel subject = new EvaluatedModel(model, engine);
       Optional<MethodCompletions> methods =
           code.map(
               jar ->

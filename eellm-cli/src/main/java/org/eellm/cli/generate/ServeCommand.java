@@ -5,16 +5,16 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.eellm.cli.option.LoadedModel;
+import org.eellm.chat.ChatTemplate;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
+import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.Limits;
 import org.eellm.serve.ServedModel;
 import org.eellm.serve.Server;
 import org.eellm.serve.ServerOptions;
-import org.eellm.serve.chat.ChatTemplate;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -176,10 +176,8 @@ public final class ServeCommand implements Callable<Integer> {
         model.decoder(), model.context()); // says what is wrong before the first request
     return new ServedModel(
         modelName.orElseGet(() -> name(model.folder())),
-        model.architecture(),
+        model,
         engine,
-        model.tokenizer(),
-        model.endTokens(),
         ChatTemplate.read(model.folder(), model.tokenizer()),
         decodingOptions.settings());
   }

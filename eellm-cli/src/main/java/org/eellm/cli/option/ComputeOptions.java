@@ -1,6 +1,7 @@
 package org.eellm.cli.option;
 
 import java.util.Optional;
+import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.TrainConfig;
@@ -33,8 +34,9 @@ public final class ComputeOptions {
     return device;
   }
 
-  public Optional<DataType> dtype() {
-    return dtype;
+  /** A stored model's architecture in the number format asked for. */
+  public Architecture in(Architecture stored) {
+    return dtype.map(stored::withDtype).orElse(stored);
   }
 
   /** The calling thread computes with the threads asked for from here on. */

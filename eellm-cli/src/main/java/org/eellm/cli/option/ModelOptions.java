@@ -7,6 +7,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.decode.LoadedModel;
 import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -29,15 +30,16 @@ public final class ModelOptions {
   public LoadedModel load() {
     compute.useThreads();
     ModelFolder files = headsOption.resolve(path);
-    return LoadedModel.load(files, compute.device(), compute.dtype(), quantization(files));
+    MatrixQuantization quantization = quantization(files);
+    return LoadedModel.load(
+        files, stored -> files.decoder(compute.in(stored), compute.device(), quantization));
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     compute.useThreads();
     ModelFolder files = headsOption.resolve(path);
-    return LoadedModel.load(
-        files, compute.dtype(), architecture -> read.apply(files, architecture));
+    return LoadedModel.load(files, stored -> read.apply(files, compute.in(stored)));
   }
 
   /** In place of the model's own exits. */

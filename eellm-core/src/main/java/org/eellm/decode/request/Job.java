@@ -59,7 +59,29 @@ public final class Job implements RequestHandle {
           "%s has %d tokens and up to %d are to follow, but the model's context is %d; let %d or fewer follow, or shorten the prompt"
               .formatted(name, length, request.maxTokens(), context, context - length));
     }
-    for (int id : request.prompt()) {
+    requireIds(shape, request.prompt(), name);
+  }
+
+  /**
+   * Refuses a text that does not fit the model, and that nothing is to follow.
+   *
+   * @param name of the text, for messages
+   * @throws GenerateException if it is empty, too long, or has ids that the model has not
+   */
+  public static void requireText(ModelConfig shape, List<Integer> ids, String name) {
+    if (ids.isEmpty()) {
+      throw new GenerateException(name + " is empty; give at least one token");
+    }
+    if (ids.size() > shape.maxPositions()) {
+      throw new GenerateException(
+          "%s has %d tokens, but the model's context is %d; shorten it"
+              .formatted(name, ids.size(), shape.maxPositions()));
+    }
+    requireIds(shape, ids, name);
+  }
+
+  private static void requireIds(ModelConfig shape, List<Integer> ids, String name) {
+    for (int id : ids) {
       if (id < 0 || id >= shape.vocabSize()) {
         throw new GenerateException(
             "%s has the token %d, but the model's vocabulary ends at %d; use the model's own tokenizer"

@@ -1,5 +1,9 @@
 package org.eellm.decode.token;
 
+import java.util.List;
+import org.eellm.data.tokenizer.StreamingDecoder;
+import org.eellm.data.tokenizer.Tokenizer;
+
 /** Turns one sequence's tokens into text as they come: a tokenizer's streaming decoder. */
 public interface Detokenizer {
 
@@ -8,4 +12,21 @@ public interface Detokenizer {
 
   /** The rest, when no token follows. */
   String finish();
+
+  /** One for the tokens that follow a prompt. */
+  static Detokenizer after(List<Integer> prompt, Tokenizer tokenizer) {
+    StreamingDecoder decoder = tokenizer.streamingDecoder();
+    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
+    return new Detokenizer() {
+      @Override
+      public String append(int id) {
+        return decoder.append(id);
+      }
+
+      @Override
+      public String finish() {
+        return decoder.finish();
+      }
+    };
+  }
 }

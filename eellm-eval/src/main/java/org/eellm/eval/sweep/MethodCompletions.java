@@ -134,7 +134,7 @@ public final class MethodCompletions implements SweepTasks {
     List<EvalRequest> works = new ArrayList<>();
     for (Item item : items) {
       StringBuilder text = new StringBuilder();
-      Detokenizer detokenizer = model.detokenizers().apply(item.prompt());
+      Detokenizer detokenizer = model.detokenizer(item.prompt());
       texts.add(text);
       detokenizers.add(detokenizer);
       works.add(

@@ -120,7 +120,7 @@ public final class TextLosses implements DoubleFunction<double[]> {
     return written.stream()
         .map(
             text -> {
-              Detokenizer detokenizer = model.detokenizers().apply(text.prompt());
+              Detokenizer detokenizer = model.detokenizer(text.prompt());
               StringBuilder joined = new StringBuilder();
               text.continuation().forEach(id -> joined.append(detokenizer.append(id)));
               return joined.append(detokenizer.finish()).toString();

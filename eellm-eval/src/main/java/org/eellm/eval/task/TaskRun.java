@@ -189,7 +189,7 @@ public record TaskRun(
         ids.add(model.prefixTokenId());
       }
       List<Integer> prompt = ids.subList(Math.max(0, ids.size() - room), ids.size());
-      Writer writer = new Writer(model.detokenizers().apply(prompt), spec.until());
+      Writer writer = new Writer(model.detokenizer(prompt), spec.until());
       writers.add(writer);
       Sampler sampler =
           spec.temperature() == 0

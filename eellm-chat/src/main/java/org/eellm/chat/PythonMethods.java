@@ -1,4 +1,4 @@
-package org.eellm.serve.chat;
+package org.eellm.chat;
 
 import com.hubspot.jinjava.el.JinjavaInterpreterResolver;
 import java.beans.FeatureDescriptor;

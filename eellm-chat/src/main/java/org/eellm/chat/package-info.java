@@ -1,5 +1,5 @@
 /** Chat messages and templates. */
 @NullMarked
-package org.eellm.serve.chat;
+package org.eellm.chat;
 
 import org.jspecify.annotations.NullMarked;

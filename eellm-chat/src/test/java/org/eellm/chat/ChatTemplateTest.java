@@ -1,4 +1,4 @@
-package org.eellm.serve.chat;
+package org.eellm.chat;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -11,15 +11,15 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.data.Progress;
+import org.eellm.data.corpus.TextCorpus;
+import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.serve.TestServer;
-import org.eellm.serve.json.ApiException;
-import org.eellm.serve.json.Json;
-import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -36,9 +36,16 @@ final class ChatTemplateTest {
   private Tokenizer tokenizer;
 
   @BeforeEach
-  void makeTokenizer() {
-    Torch.setThreads(1);
-    tokenizer = TestServer.tokenizer(folder);
+  void makeTokenizer() throws IOException {
+    Path corpus = folder.resolve("corpus.txt");
+    Files.writeString(corpus, "the cat and the dog and the bird and the cat and the end\n");
+    tokenizer =
+        BpeTrainer.train(
+            TextCorpus.of(List.of(corpus.toString()), TextCorpus.Format.DEFAULT),
+            264,
+            1,
+            Progress.NONE);
+    tokenizer.save(folder);
   }
 
   static Stream<JsonNode> cases() throws IOException {
@@ -86,33 +93,31 @@ final class ChatTemplateTest {
     assertThat(template.render(List.of(user("hello")))).isEqualTo("hello");
     assertThatThrownBy(
             () -> template.render(List.of(new ChatMessage("system", "x", Optional.empty()))))
-        .isInstanceOf(ApiException.class)
+        .isInstanceOf(ChatTemplateException.class)
         .hasMessage("messages: no system here");
   }
 
   @Test
   void encode_specialTokensOfTheTemplate_areIdsAndThoseSaidAreText() {
-    try (TestServer server = TestServer.start(folder)) {
-      String end = tokenizer.piece(tokenizer.endOfDocument());
-      ChatTemplate template =
-          ChatTemplate.of(
-              "{% for m in messages %}{{ m.content|trim }}{{ eos_token }}{% endfor %}",
-              "", end, tokenizer);
+    String end = tokenizer.piece(tokenizer.endOfDocument());
+    ChatTemplate template =
+        ChatTemplate.of(
+            "{% for m in messages %}{{ m.content|trim }}{{ eos_token }}{% endfor %}",
+            "", end, tokenizer);
 
-      List<Integer> ids =
-          template.encode(List.of(user("the " + end + " cat "), user(end)), server.served);
+    List<Integer> ids =
+        template.encode(List.of(user("the " + end + " cat "), user(end)), tokenizer);
 
-      List<Integer> expected = new ArrayList<>();
-      expected.addAll(server.served.encode("the " + end + " cat", "prompt"));
-      expected.add(tokenizer.endOfDocument());
-      expected.addAll(server.served.encode(end, "prompt"));
-      expected.add(tokenizer.endOfDocument());
-      assertThat(ids).isEqualTo(expected);
-      assertThat(ids.stream().filter(id -> id == tokenizer.endOfDocument())).hasSize(2);
-      assertThatThrownBy(() -> template.encode(List.of(user("a\uFDD0b")), server.served))
-          .isInstanceOf(ApiException.class)
-          .hasMessageStartingWith("messages[0].content: has U+FDD0");
-    }
+    List<Integer> expected = new ArrayList<>();
+    Arrays.stream(tokenizer.encode("the " + end + " cat")).forEach(expected::add);
+    expected.add(tokenizer.endOfDocument());
+    Arrays.stream(tokenizer.encode(end)).forEach(expected::add);
+    expected.add(tokenizer.endOfDocument());
+    assertThat(ids).isEqualTo(expected);
+    assertThat(ids.stream().filter(id -> id == tokenizer.endOfDocument())).hasSize(2);
+    assertThatThrownBy(() -> template.encode(List.of(user("a\uFDD0b")), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageStartingWith("messages[0].content: has U+FDD0");
   }
 
   @Test
@@ -128,8 +133,8 @@ final class ChatTemplateTest {
         .isEqualTo("Ax" + tokenizer.piece(tokenizer.endOfDocument()));
 
     root.putArray("chat_template")
-        .add(Json.object().put("name", "tool_use").put("template", "T"))
-        .add(Json.object().put("name", "default").put("template", "D"));
+        .add(mapper.createObjectNode().put("name", "tool_use").put("template", "T"))
+        .add(mapper.createObjectNode().put("name", "default").put("template", "D"));
     Files.writeString(config, root.toString());
     assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("D");
 
@@ -143,15 +148,9 @@ final class ChatTemplateTest {
     ChatTemplate template = ChatTemplate.read(folder, tokenizer);
 
     assertThat(template.description()).contains("refused");
-    try (TestServer server = TestServer.start(folder)) {
-      var response =
-          server.post(
-              "/v1/chat/completions",
-              "{\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}]}");
-      assertThat(response.statusCode()).isEqualTo(501);
-      assertThat(response.body()).contains("use /v1/completions");
-      assertThat(server.post("/v1/completions", "{\"prompt\": \"the\"}").statusCode())
-          .isEqualTo(200);
-    }
+    assertThat(template.refusal()).contains("the filter 'nosuchfilter' is unknown");
+    assertThatThrownBy(() -> template.encode(List.of(user("x")), tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageContaining("nosuchfilter");
   }
 }

@@ -1,4 +1,4 @@
-package org.eellm.serve.chat;
+package org.eellm.chat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -20,15 +21,12 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.serve.ServeException;
-import org.eellm.serve.ServedModel;
-import org.eellm.serve.json.ApiException;
-import org.eellm.serve.json.Fields;
 
 /**
  * Puts a chat's messages into the text that a model was tuned with: a Jinja template beside the
@@ -122,7 +120,7 @@ public final class ChatTemplate {
    * {@code tokenizer_config.json}, where of several the one called {@code default} is taken.
    * Without any, a chat becomes a plain dialogue of {@code User:} and {@code Assistant:}.
    *
-   * @throws ServeException if a file cannot be read
+   * @throws ChatTemplateException if a file cannot be read
    */
   public static ChatTemplate read(Path folder, Tokenizer tokenizer) {
     Path file = folder.resolve("chat_template.jinja");
@@ -145,7 +143,7 @@ public final class ChatTemplate {
           token(root.path("eos_token"), Stream.of(tokenizer.endOfDocument()), tokenizer),
           tokenizer);
     } catch (IOException e) {
-      throw new ServeException(
+      throw new ChatTemplateException(
           "%s: the chat template cannot be read: %s".formatted(folder, e.getMessage()), e);
     }
   }
@@ -190,6 +188,11 @@ public final class ChatTemplate {
     return refusal.map(reason -> origin + " (refused: " + reason + ")").orElse(origin);
   }
 
+  /** Why it cannot be rendered, if it cannot. */
+  public Optional<String> refusal() {
+    return refusal;
+  }
+
   /** Texts that end an answer. */
   public List<String> stops() {
     return stops;
@@ -205,7 +208,7 @@ public final class ChatTemplate {
     try {
       render(SAMPLE);
       return Optional.empty();
-    } catch (ApiException e) {
+    } catch (ChatTemplateException e) {
       return Optional.of(String.valueOf(e.getMessage()));
     }
   }
@@ -213,15 +216,22 @@ public final class ChatTemplate {
   /**
    * The ids that the model continues with an answer.
    *
-   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   * @throws ChatTemplateException if the template cannot be rendered, or does not take these
+   *     messages
    */
-  public List<Integer> encode(List<ChatMessage> messages, ServedModel model) {
+  public List<Integer> encode(List<ChatMessage> messages, Tokenizer tokenizer) {
+    return encode(messages, text -> Arrays.stream(tokenizer.encode(text)).boxed().toList());
+  }
+
+  /**
+   * The same with another way to encode.
+   *
+   * @param literal the ids of a text without special tokens
+   */
+  public List<Integer> encode(List<ChatMessage> messages, Function<String, List<Integer>> literal) {
     if (refusal.isPresent()) {
-      throw ApiException.refused(
-          501,
-          "chat_template",
-          "this model's chat template cannot be rendered here (%s); use /v1/completions"
-              .formatted(refusal.get()));
+      throw ChatTemplateException.ofTemplate(
+          "this model's chat template cannot be rendered (%s)".formatted(refusal.get()));
     }
     List<ChatMessage> quoted = new ArrayList<>();
     for (ChatMessage message : messages) {
@@ -234,14 +244,14 @@ public final class ChatTemplate {
     if (specials.isPresent()) {
       Matcher special = specials.get().matcher(text);
       while (special.find()) {
-        ids.addAll(literal(text.substring(done, special.start()), model));
+        ids.addAll(encode(text.substring(done, special.start()), literal));
         ids.add(specialIds.get(specialNames.indexOf(special.group())));
         done = special.end();
       }
     }
-    ids.addAll(literal(text.substring(done), model));
+    ids.addAll(encode(text.substring(done), literal));
     if (ids.isEmpty()) {
-      throw ApiException.badField("messages", "become an empty text; say something");
+      throw ChatTemplateException.ofMessages("messages", "become an empty text; say something");
     }
     return ids;
   }
@@ -249,7 +259,7 @@ public final class ChatTemplate {
   /** Puts a place in the list of special tokens where somebody said one's name. */
   private String quote(String content, String name) {
     if (content.indexOf(QUOTE_BEGIN) >= 0 || content.indexOf(QUOTE_END) >= 0) {
-      throw ApiException.badField(name, "has U+FDD0 or U+FDD1, which are no characters");
+      throw ChatTemplateException.ofMessages(name, "has U+FDD0 or U+FDD1, which are no characters");
     }
     return specials
         .map(
@@ -262,20 +272,21 @@ public final class ChatTemplate {
         .orElse(content);
   }
 
-  private List<Integer> literal(String quoted, ServedModel model) {
+  private List<Integer> encode(String quoted, Function<String, List<Integer>> literal) {
     String text =
         QUOTED
             .matcher(quoted)
             .replaceAll(
                 found ->
                     Matcher.quoteReplacement(specialNames.get(Integer.parseInt(found.group(1)))));
-    return text.isEmpty() ? List.of() : model.encode(text, "messages");
+    return text.isEmpty() ? List.of() : literal.apply(text);
   }
 
   /**
    * The messages as a text.
    *
-   * @throws ApiException if the template cannot be rendered, or does not take these messages
+   * @throws ChatTemplateException if the template cannot be rendered, or does not take these
+   *     messages
    */
   String render(List<ChatMessage> messages) {
     List<Map<String, Object>> asMaps = new ArrayList<>();
@@ -294,18 +305,21 @@ public final class ChatTemplate {
     RenderResult result = jinja.renderForResult(template, context);
     for (TemplateError error : result.getErrors()) {
       throw raised(error.getException())
-          .map(message -> ApiException.badField("messages", message))
+          .map(message -> ChatTemplateException.ofMessages("messages", message))
           .orElseGet(
               () ->
-                  ApiException.refused(
-                      501,
-                      "chat_template",
+                  ChatTemplateException.ofTemplate(
                       "line %d: %s"
                           .formatted(
-                              error.getLineno(),
-                              Fields.shown(String.valueOf(error.getMessage())))));
+                              error.getLineno(), shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
+  }
+
+  /** What Jinjava says, cut and without what would break a line. */
+  private static String shown(String text) {
+    return (text.length() > 60 ? text.substring(0, 57) + "..." : text)
+        .replaceAll("\\p{Cntrl}", "?");
   }
 
   private static Optional<String> raised(Throwable error) {

@@ -1,4 +1,4 @@
-package org.eellm.serve.chat;
+package org.eellm.chat;
 
 import java.util.Set;
 import java.util.TreeSet;

@@ -1,4 +1,4 @@
-package org.eellm.cli.option;
+package org.eellm.decode;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -14,13 +14,9 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.Architecture;
-import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
-import org.eellm.data.tokenizer.StreamingDecoder;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.decode.Engine;
-import org.eellm.decode.Generator;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.request.GenerateException;
@@ -29,12 +25,8 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.eval.EvaluatedModel;
-import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
-import org.eellm.model.StoredDecoder.Part;
-import org.eellm.tensor.Torch;
 
 /**
  * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
@@ -53,54 +45,30 @@ public record LoadedModel(
   /** A vocabulary is often padded to a round number, but by no more than this. */
   private static final int MOST_PADDING = 4096;
 
+  public LoadedModel {
+    endTokens = Set.copyOf(endTokens);
+  }
+
   /**
-   * Loads a model folder, a checkpoint, or a run's newest checkpoint, with its own exits.
+   * Loads all of a model: a model folder, a checkpoint, or a run's newest checkpoint, with its own
+   * exits.
    *
    * @throws CheckpointException as the other
    */
   public static LoadedModel load(Path path, Device device) {
+    ModelFolder files = ModelFolder.resolve(path, Optional.empty());
     return load(
-        ModelFolder.resolve(path, Optional.empty()),
-        device,
-        Optional.empty(),
-        MatrixQuantization.NONE);
-  }
-
-  /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */
-  public static LoadedModel load(
-      ModelFolder files, Device device, Optional<DataType> dtype, MatrixQuantization quantization) {
-    return load(
-        files,
-        dtype,
-        architecture ->
-            switch (device) {
-              case CPU -> files.stored(Part.whole(architecture, quantization));
-              case CUDA ->
-                  files.read(Decoder.allocate(architecture, quantization.layers(), Torch.cuda()));
-            });
-  }
-
-  /** The same with the final head after every layer, in place of its exits. */
-  public static LoadedModel logitLens(ModelFolder files, Device device, Optional<DataType> dtype) {
-    return load(
-        files,
-        dtype,
-        architecture ->
-            switch (device) {
-              case CPU -> files.stored(Part.logitLens(architecture));
-              case CUDA -> files.read(Decoder.logitLens(architecture, Torch.cuda()));
-            });
+        files, architecture -> files.decoder(architecture, device, MatrixQuantization.NONE));
   }
 
   /**
    * Loads a model.
    *
-   * @param dtype number format to compute in; the folder's own if absent
-   * @param read gets the model, or this rank's part of it, from the files
+   * @param read gets the model, or this rank's part of it, from the files: the architecture is
+   *     theirs, and the model may compute in another number format
    * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
    */
-  public static LoadedModel load(
-      ModelFolder files, Optional<DataType> dtype, Function<Architecture, DecodingModel> read) {
+  public static LoadedModel load(ModelFolder files, Function<Architecture, DecodingModel> read) {
     Path folder = files.folder();
     HuggingFaceConfig config = files.config();
     Tokenizer tokenizer = Tokenizer.load(folder);
@@ -108,17 +76,14 @@ public record LoadedModel(
     requireSameVocabulary(folder, tokenizer.vocabSize(), stored.model().vocabSize());
     Set<Integer> endTokens = new HashSet<>(config.eosTokenIds());
     endTokens.add(tokenizer.endOfDocument());
-    Architecture architecture =
-        new Architecture(
-            stored.model().withDtype(dtype.orElse(stored.model().dtype())), stored.exits());
     Vocabulary vocabulary =
         new Vocabulary(
             tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
-    DecodingModel decoder = read.apply(architecture);
+    DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
       ModelRunner.pack(inFiles);
     }
-    return new LoadedModel(folder, decoder, tokenizer, vocabulary, Set.copyOf(endTokens));
+    return new LoadedModel(folder, decoder, tokenizer, vocabulary, endTokens);
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {
@@ -171,19 +136,7 @@ public record LoadedModel(
 
   /** Turns tokens that follow a prompt into text. */
   public Detokenizer detokenizer(List<Integer> prompt) {
-    StreamingDecoder decoder = tokenizer.streamingDecoder();
-    prompt.forEach(decoder::append); // some tokenizers treat the first token apart
-    return new Detokenizer() {
-      @Override
-      public String append(int id) {
-        return decoder.append(id);
-      }
-
-      @Override
-      public String finish() {
-        return decoder.finish();
-      }
-    };
+    return Detokenizer.after(prompt, tokenizer);
   }
 
   /** The usual bounds of generation with this model. */
@@ -204,12 +157,6 @@ public record LoadedModel(
   /** Continues texts, one after the other, on the calling thread. */
   public List<Result> generate(List<Request> requests) {
     return Generator.generate(decoder, limits().withBatchSize(1), requests, TokenListener.none());
-  }
-
-  /** What is evaluated, with an engine of this model. */
-  public EvaluatedModel evaluated(Engine engine) {
-    return new EvaluatedModel(
-        folder.toString(), architecture(), tokenizer, endTokens, this::detokenizer, engine);
   }
 
   @Override

@@ -1,0 +1,198 @@
+package org.eellm;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.eellm.config.SettingException;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.sample.Penalties;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
+
+/**
+ * How a text is generated. Begin with one of the methods that tell when a token leaves, and change
+ * the rest:
+ *
+ * <pre>{@code
+ * Decoding.threshold(0.8).withMaxTokens(64).withTemperature(0.7).withSeed(1).withStop("\n\n")
+ * }</pre>
+ *
+ * @param method when a token leaves, or who drafts
+ * @param maxTokens most tokens to generate; fewer where the model's context ends before
+ * @param sampling how a token is chosen
+ * @param stop texts that end the text and are no part of it
+ */
+public record Decoding(
+    org.eellm.decode.request.Decoding method, int maxTokens, Sampling sampling, List<String> stop) {
+  /** Most tokens by default. */
+  public static final int MAX_TOKENS = 256;
+
+  /**
+   * How a token is chosen from what a head predicts.
+   *
+   * @param temperature 0 takes the most probable token always; 1 draws as predicted
+   * @param topK draws from this many tokens; 0 for no limit
+   * @param topP draws from the fewest tokens whose probabilities reach this; 1 for no limit
+   * @param presencePenalty taken from the logits of tokens that the text has; 0 for none
+   * @param frequencyPenalty taken from the logits of tokens for every time the text has them
+   * @param seed of the draws: the same seed gives the same text
+   */
+  public record Sampling(
+      double temperature,
+      int topK,
+      double topP,
+      double presencePenalty,
+      double frequencyPenalty,
+      long seed) {
+    /** The most probable token always. */
+    public static final Sampling GREEDY = new Sampling(0, 0, 1, 0, 0, 0);
+
+    /** Refuses what has no meaning. */
+    public Sampling {
+      sampler(temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty), seed);
+    }
+
+    Sampler sampler() {
+      return equals(GREEDY)
+          ? Sampler.greedy()
+          : sampler(
+              temperature, topK, topP, new Penalties(1, presencePenalty, frequencyPenalty), seed);
+    }
+
+    private static Sampler sampler(
+        double temperature, int topK, double topP, Penalties penalties, long seed) {
+      return new RandomSampler(
+          SamplingParams.AS_PREDICTED
+              .withTemperature(temperature)
+              .withTopK(topK)
+              .withTopP(topP)
+              .withPenalties(penalties),
+          seed);
+    }
+  }
+
+  public Decoding {
+    stop = List.copyOf(stop);
+    if (maxTokens < 1) {
+      throw new SettingException("max-tokens", maxTokens + " is below 1; use 1 or more");
+    }
+    if (stop.contains("")) {
+      throw new SettingException("stop", "is empty; give the text at which to stop");
+    }
+  }
+
+  /** The full model's text as fast as drafts allow; for every model. */
+  public static Decoding lossless() {
+    return of(org.eellm.decode.request.Decoding.lossless());
+  }
+
+  /** The full model, with no exit computed. */
+  public static Decoding full() {
+    return of(org.eellm.decode.request.Decoding.full());
+  }
+
+  /**
+   * A token leaves at the first exit whose largest probability reaches a threshold; for models with
+   * exits.
+   *
+   * @param value from 0, everything leaves at the first exit, to 1
+   */
+  public static Decoding threshold(double value) {
+    if (!(value >= 0 && Double.isFinite(value))) {
+      throw new SettingException("threshold", value + " is no threshold; use 0 or more");
+    }
+    return policy(ExitPolicies.maxProbability(Threshold.of(value)));
+  }
+
+  /**
+   * A token leaves as a file says that {@code eellm calibrate} wrote for this model.
+   *
+   * @throws IOException if it cannot be read
+   * @throws org.eellm.config.ConfigException if it is no such file
+   */
+  public static Decoding calibrated(Path file) throws IOException {
+    return policy(Calibration.read(file).policy());
+  }
+
+  /** A token leaves as a policy of one's own says. */
+  public static Decoding policy(ExitPolicy policy) {
+    return of(new org.eellm.decode.request.Decoding.EarlyExit(policy));
+  }
+
+  /** Any of the engine's methods, with {@link Sampling#GREEDY} and no stop text. */
+  public static Decoding of(org.eellm.decode.request.Decoding method) {
+    return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of());
+  }
+
+  /** The same with another greatest length. */
+  public Decoding withMaxTokens(int count) {
+    return new Decoding(method, count, sampling, stop);
+  }
+
+  /** The same with stop texts. */
+  public Decoding withStop(String... texts) {
+    return withStop(List.of(texts));
+  }
+
+  /** The same with stop texts. */
+  public Decoding withStop(List<String> texts) {
+    return new Decoding(method, maxTokens, sampling, texts);
+  }
+
+  /** The same with another sampling. */
+  public Decoding withSampling(Sampling other) {
+    return new Decoding(method, maxTokens, other, stop);
+  }
+
+  /** The same with another {@link Sampling#temperature}. */
+  public Decoding withTemperature(double temperature) {
+    return withSampling(
+        new Sampling(
+            temperature,
+            sampling.topK,
+            sampling.topP,
+            sampling.presencePenalty,
+            sampling.frequencyPenalty,
+            sampling.seed));
+  }
+
+  /** The same with another {@link Sampling#topK}. */
+  public Decoding withTopK(int count) {
+    return withSampling(
+        new Sampling(
+            sampling.temperature,
+            count,
+            sampling.topP,
+            sampling.presencePenalty,
+            sampling.frequencyPenalty,
+            sampling.seed));
+  }
+
+  /** The same with another {@link Sampling#topP}. */
+  public Decoding withTopP(double sum) {
+    return withSampling(
+        new Sampling(
+            sampling.temperature,
+            sampling.topK,
+            sum,
+            sampling.presencePenalty,
+            sampling.frequencyPenalty,
+            sampling.seed));
+  }
+
+  /** The same with another {@link Sampling#seed}. */
+  public Decoding withSeed(long seed) {
+    return withSampling(
+        new Sampling(
+            sampling.temperature,
+            sampling.topK,
+            sampling.topP,
+            sampling.presencePenalty,
+            sampling.frequencyPenalty,
+            seed));
+  }
+}

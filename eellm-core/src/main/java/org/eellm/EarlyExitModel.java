@@ -1,0 +1,338 @@
+package org.eellm;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.RejectedExecutionException;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.Architecture;
+import org.eellm.config.DataType;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.Quantization;
+import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.Engine;
+import org.eellm.decode.HiddenStateListener;
+import org.eellm.decode.LoadedModel;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.token.TextStream;
+import org.eellm.kernel.machine.Threads;
+
+/**
+ * A model in memory that generates texts, with a thread of its own. Threads may share it: it writes
+ * the texts of all callers in one batch, and a text depends on its own prompt and {@link Decoding}
+ * alone.
+ *
+ * <p>{@link #close} may be called at any time, from any thread, more than once. It ends the texts
+ * in work (see {@link Generation}), waits until the model's thread has ended, and frees the memory.
+ * After it, all that would compute throws an {@link IllegalStateException}.
+ */
+public final class EarlyExitModel implements AutoCloseable {
+  private final LoadedModel model;
+  private final Engine engine;
+  private final Object closing = new Object();
+  private boolean closed; // with closing
+
+  private EarlyExitModel(LoadedModel model, Engine engine) {
+    this.model = model;
+    this.engine = engine;
+  }
+
+  /**
+   * Loads a model with all defaults; see {@link #at}.
+   *
+   * @throws SetupException if Java lacks an option
+   * @throws org.eellm.checkpoint.safetensors.CheckpointException if it cannot be read
+   */
+  public static EarlyExitModel load(Path path) {
+    return at(path).load();
+  }
+
+  /**
+   * A model that is to be loaded in another way than by default.
+   *
+   * <pre>{@code
+   * EarlyExitModel.at(Path.of("llama-3b")).heads(Path.of("tuned")).quantized(Quantization.INT8).load()
+   * }</pre>
+   *
+   * @param path a model folder, a GGUF file, a checkpoint, or a run's output, of which the newest
+   *     checkpoint is taken
+   */
+  public static Loading at(Path path) {
+    return new Loading(path);
+  }
+
+  /** How a model is loaded; what is not said is as {@code eellm generate} has it. */
+  public static final class Loading {
+    private final Path path;
+    private Optional<Path> heads = Optional.empty();
+    private Optional<DataType> dtype = Optional.empty();
+    private Optional<Quantization> quantization = Optional.empty();
+    private Device device = Device.CPU;
+    private int threads = Threads.count();
+    private int batchSize = Limits.BATCH_SIZE;
+    private int maxQueued = Limits.MAX_QUEUED;
+    private Optional<Integer> cacheTokens = Optional.empty();
+
+    private Loading(Path path) {
+      this.path = path;
+    }
+
+    /** Takes the exits from another folder: of heads, or the output of a run that tuned them. */
+    public Loading heads(Path folder) {
+      heads = Optional.of(folder);
+      return this;
+    }
+
+    /** Computes in a number format; the model's own by default. */
+    public Loading dtype(DataType type) {
+      dtype = Optional.of(type);
+      return this;
+    }
+
+    /** Keeps the matrices in fewer bits; as a GGUF file has them, or not at all, by default. */
+    public Loading quantized(Quantization format) {
+      quantization = Optional.of(format);
+      return this;
+    }
+
+    /** Computes on a device; a GPU needs libtorch. */
+    public Loading device(Device kind) {
+      device = kind;
+      return this;
+    }
+
+    /** Computes with so many threads; 0 for one a core, which is the default. */
+    public Loading threads(int count) {
+      threads = count;
+      return this;
+    }
+
+    /** Writes so many texts at once; others wait. */
+    public Loading batchSize(int count) {
+      batchSize = count;
+      return this;
+    }
+
+    /** Lets so many texts wait; {@link #generate} refuses more. */
+    public Loading maxQueued(int count) {
+      maxQueued = count;
+      return this;
+    }
+
+    /** Has room for keys and values of so many tokens, all texts together. */
+    public Loading cacheTokens(int count) {
+      cacheTokens = Optional.of(count);
+      return this;
+    }
+
+    /**
+     * Loads it.
+     *
+     * @throws SetupException if Java lacks an option, or the class path libtorch for a GPU
+     * @throws org.eellm.checkpoint.safetensors.CheckpointException if it cannot be read
+     */
+    public EarlyExitModel load() {
+      switch (device) {
+        case CPU -> JvmSetup.requireDecoding();
+        case CUDA -> JvmSetup.requireTraining();
+      }
+      int before = Threads.count(); // which the calling thread has
+      Threads.set(threads);
+      try {
+        ModelFolder files = ModelFolder.resolve(path, heads);
+        LoadedModel model =
+            LoadedModel.load(
+                files, stored -> files.decoder(adapted(stored), device, rounding(files)));
+        return started(model);
+      } finally {
+        Threads.set(before);
+      }
+    }
+
+    private EarlyExitModel started(LoadedModel model) {
+      try {
+        Limits limits = model.limits().withBatchSize(batchSize).withMaxQueued(maxQueued);
+        Limits all = cacheTokens.map(limits::withCacheTokens).orElse(limits);
+        return new EarlyExitModel(model, Engine.start(model.decoder(), all));
+      } catch (RuntimeException e) {
+        model.close();
+        throw e;
+      }
+    }
+
+    private Architecture adapted(Architecture stored) {
+      return dtype.map(stored::withDtype).orElse(stored);
+    }
+
+    private MatrixQuantization rounding(ModelFolder files) {
+      return quantization
+          .map(format -> MatrixQuantization.of(format, Optional.empty()))
+          .orElseGet(() -> device == Device.CPU ? files.quantization() : MatrixQuantization.NONE);
+    }
+  }
+
+  /**
+   * Begins to continue a text, and returns at once.
+   *
+   * @param prompt at least one character, unless the tokenizer puts a token in front of every text
+   * @throws GenerateException if the prompt is empty, or does not fit the model's context
+   * @throws org.eellm.config.ConfigException if the model lacks what the decoding needs
+   * @throws RejectedExecutionException if as many texts wait as may
+   * @throws IllegalStateException if this is closed
+   */
+  public Generation generate(String prompt, Decoding decoding) {
+    return generate(model.prompt(prompt, "the prompt"), decoding);
+  }
+
+  /**
+   * The same from tokens, which nothing is put in front of.
+   *
+   * @param prompt ids, at least one
+   */
+  public Generation generate(List<Integer> prompt, Decoding decoding) {
+    int room = Math.max(1, contextLength() - prompt.size()); // the engine refuses what has none
+    int maxTokens = Math.min(decoding.maxTokens(), room);
+    Generation generation =
+        new Generation(
+            new TextStream(model.detokenizer(prompt), decoding.stop()),
+            model.endTokens(),
+            maxTokens);
+    Request request =
+        new Request(
+            prompt, maxTokens, model.endTokens(), decoding.method(), decoding.sampling().sampler());
+    Optional<RequestHandle> handle = engine.submit(request, generation.listener());
+    if (handle.isEmpty()) {
+      throw new RejectedExecutionException(
+          "%d texts wait already, which is as many as may; wait for some of them, or load the model with a larger maxQueued"
+              .formatted(engine.maxQueued()));
+    }
+    generation.startedAs(handle.get());
+    return generation;
+  }
+
+  /** The text that follows a prompt, for which this waits. */
+  public String complete(String prompt, Decoding decoding) {
+    return generate(prompt, decoding).text();
+  }
+
+  /**
+   * A vector for a text: what becomes of the hidden states of its tokens after a layer, before any
+   * norm. The layers above do not run.
+   *
+   * @param layer from 1 to {@link #layers}
+   * @return [{@link #hiddenSize}]
+   * @throws GenerateException if the text is empty, or does not fit the model's context
+   * @throws org.eellm.config.SettingException if the model has no such layer
+   * @throws CancellationException if the thread is interrupted, which cancels the work
+   * @throws IllegalStateException if this is closed
+   */
+  public float[] hiddenState(String text, int layer, Pooling pooling) {
+    return hiddenStates(List.of(text), layer, pooling).getFirst();
+  }
+
+  /** The same of several texts, which pass the model together. */
+  public List<float[]> hiddenStates(List<String> texts, int layer, Pooling pooling) {
+    List<CompletableFuture<Integer>> ends = new ArrayList<>();
+    List<float[]> vectors = new ArrayList<>();
+    try {
+      for (String text : texts) {
+        float[] vector = new float[hiddenSize()];
+        vectors.add(vector);
+        List<Integer> ids = model.prompt(text, "the text");
+        ends.add(engine.readHiddenStates(ids, layer, pooled(vector, ids.size(), pooling)));
+      }
+      for (CompletableFuture<Integer> end : ends) {
+        await(end);
+      }
+      return vectors;
+    } catch (RuntimeException e) {
+      ends.forEach(end -> end.cancel(false));
+      throw e;
+    }
+  }
+
+  /** Puts hidden states together as they come. */
+  private static HiddenStateListener pooled(float[] vector, int count, Pooling pooling) {
+    return switch (pooling) {
+      case LAST ->
+          (position, state) -> {
+            if (position == count - 1) {
+              System.arraycopy(state, 0, vector, 0, vector.length);
+            }
+          };
+      case MEAN ->
+          (_, state) -> {
+            for (int i = 0; i < vector.length; i++) {
+              vector[i] += state[i] / count;
+            }
+          };
+    };
+  }
+
+  private static void await(CompletableFuture<Integer> end) {
+    try {
+      end.get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new CancellationException("interrupted while waiting; the work is cancelled");
+    } catch (ExecutionException e) {
+      throw e.getCause() instanceof RuntimeException cause
+          ? cause
+          : new IllegalStateException(e.getCause());
+    }
+  }
+
+  /** Where the model lies: the folder or file itself, where a run's output was given. */
+  public Path path() {
+    return model.folder();
+  }
+
+  /** Its shape and exits. */
+  public Architecture architecture() {
+    return model.architecture();
+  }
+
+  /** Turns text into ids, and ids into text. */
+  public Tokenizer tokenizer() {
+    return model.tokenizer();
+  }
+
+  /** Number of layers. */
+  public int layers() {
+    return architecture().model().numLayers();
+  }
+
+  /** The layers that have an exit, from 1, ascending. */
+  public List<Integer> exits() {
+    return architecture().exits().layers();
+  }
+
+  /** Numbers of a hidden state. */
+  public int hiddenSize() {
+    return architecture().model().hiddenSize();
+  }
+
+  /** Tokens that a prompt and its continuation may have together. */
+  public int contextLength() {
+    return model.context();
+  }
+
+  @Override
+  public void close() {
+    synchronized (closing) {
+      if (!closed) {
+        closed = true;
+        engine.close();
+        model.close();
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+package org.eellm;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.eellm.kernel.machine.GlibcMalloc;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What eellm needs of the Java process that it is used in. The program {@code eellm} has a launcher
+ * that sees to it; a library has none. So {@link EarlyExitModel} and {@link TrainingRun} call what
+ * is here themselves; call it earlier to hear of a problem before anything else happens.
+ */
+public final class JvmSetup {
+  private static final String VECTORS = "jdk.incubator.vector";
+  private static final String LIBTORCH = "org.bytedeco.pytorch.global.torch";
+  private static final String MKL = "org.bytedeco.mkl.global.mkl_rt";
+  private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
+
+  private JvmSetup() {}
+
+  /**
+   * Checks what decoding needs.
+   *
+   * @throws SetupException that names the option of Java that is missing
+   */
+  public static void requireDecoding() {
+    if (ModuleLayer.boot().findModule(VECTORS).isEmpty()) {
+      throw new SetupException(
+          "Java runs without its vector instructions, which eellm computes with; start it with"
+              + " --add-modules "
+              + VECTORS);
+    }
+    Module own = JvmSetup.class.getModule();
+    if (!own.isNativeAccessEnabled()) {
+      throw new SetupException(
+          "Java does not let eellm use native memory; start it with --enable-native-access="
+              + (own.isNamed() ? own.getName() : "ALL-UNNAMED"));
+    }
+  }
+
+  /**
+   * Checks what training, and GPUs, need, and sets what can be set: the library of matrix products
+   * (MKL where it is on the class path), no limits of JavaCPP's on native memory, and an allocator
+   * that keeps its memory. What the user has set stays. Call it before anything uses JavaCPP.
+   *
+   * @throws SetupException that names the option or the artifact that is missing
+   */
+  public static void requireTraining() {
+    requireDecoding();
+    if (!isOnClassPath(LIBTORCH)) {
+      throw libtorchIsMissing(null);
+    }
+    setUnlessSet("org.bytedeco.javacpp.maxphysicalbytes", "0");
+    setUnlessSet("org.bytedeco.javacpp.maxbytes", "0");
+    if (isOnClassPath(MKL)) {
+      setUnlessSet("org.bytedeco.openblas.load", "mkl_rt");
+    }
+    GlibcMalloc.keepMemory();
+  }
+
+  static SetupException libtorchIsMissing(@Nullable Throwable cause) {
+    String message =
+        "this needs libtorch, which is not on the class path for this platform; add the artifact"
+            + " org.eellm:eellm-libtorch";
+    return cause == null ? new SetupException(message) : new SetupException(message, cause);
+  }
+
+  /** What makes training slower than it could be, and no code can change: a line each. */
+  public static List<String> problems() {
+    List<String> problems = new ArrayList<>();
+    String tunables = System.getenv("GLIBC_TUNABLES");
+    if (Files.exists(HUGE_PAGES) && (tunables == null || !tunables.contains("hugetlb"))) {
+      problems.add(
+          "tensors do not lie on huge pages; set the environment variable"
+              + " GLIBC_TUNABLES=glibc.malloc.hugetlb=1");
+    }
+    String blas = System.getProperty("org.bytedeco.openblas.load", "");
+    if (System.getProperty("os.arch").equals("amd64")
+        && !blas.equals("mkl_rt")
+        && !isOnClassPath(MKL)) {
+      problems.add(
+          "OpenBLAS runs the matrix products, three times slower than MKL; add the artifact"
+              + " org.eellm:eellm-libtorch, which brings MKL");
+    }
+    return problems;
+  }
+
+  private static void setUnlessSet(String property, String value) {
+    if (System.getProperty(property) == null) {
+      System.setProperty(property, value);
+    }
+  }
+
+  private static boolean isOnClassPath(String name) {
+    try {
+      Class.forName(name, false, JvmSetup.class.getClassLoader());
+      return true;
+    } catch (ClassNotFoundException | LinkageError e) {
+      return false;
+    }
+  }
+}

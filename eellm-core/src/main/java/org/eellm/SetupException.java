@@ -1,0 +1,14 @@
+package org.eellm;
+
+/** Java was started, or the class path made, in a way that eellm cannot work with. */
+public final class SetupException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  SetupException(String message) {
+    super(message);
+  }
+
+  SetupException(String message, Throwable cause) {
+    super(message, cause);
+  }
+}

@@ -1,0 +1,97 @@
+package org.eellm;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import org.eellm.config.RunConfig;
+import org.eellm.train.Trainer;
+import org.eellm.train.Trainer.Outcome;
+import org.eellm.train.metrics.TrainEvent;
+
+/**
+ * A training run, as {@code eellm train} does it, on this process alone.
+ *
+ * <pre>{@code
+ * RunConfig config = ConfigFile.read(Path.of("config.yaml"), List.of("train.steps=500"));
+ * Outcome outcome =
+ *     TrainingRun.of(config)
+ *         .output(Path.of("runs/mine"))
+ *         .onEvent(event -> System.out.println(event.step() + " " + event.values()))
+ *         .run();
+ * EarlyExitModel model = EarlyExitModel.load(outcome.checkpoint());
+ * }</pre>
+ *
+ * <p>It needs libtorch: the artifact {@code org.eellm:eellm-libtorch}.
+ */
+public final class TrainingRun {
+  private final RunConfig config;
+  private final List<Consumer<TrainEvent>> listeners = new ArrayList<>();
+  private Optional<Path> output = Optional.empty();
+  private BooleanSupplier stop = () -> false;
+  private boolean resumes;
+
+  private TrainingRun(RunConfig config) {
+    this.config = config;
+  }
+
+  /**
+   * A run of a configuration, which {@link org.eellm.config.ConfigFile} reads from a file or has as
+   * a preset.
+   */
+  public static TrainingRun of(RunConfig config) {
+    return new TrainingRun(config);
+  }
+
+  /** Writes checkpoints, metrics and the configuration into a folder, which is absent or empty. */
+  public TrainingRun output(Path folder) {
+    output = Optional.of(folder);
+    return this;
+  }
+
+  /** Goes on with the run in the folder, from its newest checkpoint. */
+  public TrainingRun resume() {
+    resumes = true;
+    return this;
+  }
+
+  /**
+   * Tells a listener of every step and evaluation, on the thread that trains. What it throws ends
+   * the run.
+   */
+  public TrainingRun onEvent(Consumer<TrainEvent> listener) {
+    listeners.add(listener);
+    return this;
+  }
+
+  /** Ends the run, with a checkpoint, before the first step at which this is so. */
+  public TrainingRun stopWhen(BooleanSupplier condition) {
+    stop = condition;
+    return this;
+  }
+
+  /**
+   * Trains on the calling thread, to the last step or until it is to stop.
+   *
+   * @return the last step, and where the newest checkpoint is
+   * @throws SetupException if Java lacks an option, or the class path libtorch
+   * @throws org.eellm.config.ConfigException if a setting cannot be honoured, or the folder is in
+   *     use
+   * @throws org.eellm.train.TrainException if the run fails
+   * @throws IllegalStateException if there is no {@link #output}
+   */
+  public Outcome run() {
+    Path folder =
+        output.orElseThrow(
+            () -> new IllegalStateException("a training run needs a folder; give output(path)"));
+    JvmSetup.requireTraining();
+    try (Trainer trainer =
+        resumes ? Trainer.resume(config, folder) : Trainer.start(config, folder)) {
+      return trainer.run(event -> listeners.forEach(listener -> listener.accept(event)), stop);
+    } catch (UnsatisfiedLinkError e) { // the class is there, but not its natives
+      throw JvmSetup.libtorchIsMissing(e);
+    }
+  }
+}

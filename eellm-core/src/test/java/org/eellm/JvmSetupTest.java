@@ -1,0 +1,98 @@
+package org.eellm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import org.bytedeco.javacpp.Pointer;
+import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What is said in processes that were started in another way. */
+@Timeout(60)
+final class JvmSetupTest {
+  private static final String VECTORS = "--add-modules=jdk.incubator.vector";
+  private static final String NATIVES = "--enable-native-access=ALL-UNNAMED";
+
+  @TempDir private Path folder;
+
+  /** Begins as a model does that is loaded. */
+  public static final class Decodes {
+    private Decodes() {}
+
+    public static void main(String[] args) {
+      EarlyExitModel.load(Path.of("absent"));
+    }
+  }
+
+  /** Sets up what training needs, and says what has come of it. */
+  public static final class Trains {
+    private Trains() {}
+
+    public static void main(String[] args) {
+      JvmSetup.requireTraining();
+      System.out.println(Torch.blas() + ", limits " + Pointer.maxBytes());
+    }
+  }
+
+  private String run(Class<?> program, Predicate<String> classPath, String... options)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of(options));
+    command.add("-cp");
+    command.add(
+        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+            .filter(classPath)
+            .collect(Collectors.joining(File.pathSeparator)));
+    command.add(program.getName());
+    Path out = folder.resolve("out.txt");
+    new ProcessBuilder(command)
+        .redirectErrorStream(true)
+        .redirectOutput(out.toFile())
+        .start()
+        .waitFor();
+    return Files.readString(out);
+  }
+
+  @Test
+  void load_withoutTheVectorModule_namesTheOption() throws Exception {
+    assertThat(run(Decodes.class, _ -> true, NATIVES))
+        .contains("SetupException", "--add-modules jdk.incubator.vector");
+  }
+
+  @Test
+  void load_withoutNativeAccess_namesTheOption() throws Exception {
+    assertThat(run(Decodes.class, _ -> true, VECTORS))
+        .contains("SetupException", "--enable-native-access=ALL-UNNAMED");
+  }
+
+  @Test
+  void load_withBoth_goesOn() throws Exception {
+    assertThat(run(Decodes.class, _ -> true, VECTORS, NATIVES))
+        .contains("CheckpointException")
+        .doesNotContain("SetupException");
+  }
+
+  @Test
+  void requireTraining_withoutLibtorch_namesTheArtifact() throws Exception {
+    assertThat(run(Trains.class, entry -> !entry.contains("bytedeco"), VECTORS, NATIVES))
+        .contains("SetupException", "org.eellm:eellm-libtorch");
+  }
+
+  @Test
+  void requireTraining_withoutALauncher_setsWhatItWouldHave() throws Exception {
+    boolean hasMkl = System.getProperty("java.class.path").contains("mkl");
+    assertThat(run(Trains.class, _ -> true, VECTORS, NATIVES))
+        .contains((hasMkl ? "Intel MKL" : "OpenBLAS") + ", limits 0");
+  }
+}

@@ -1,0 +1,34 @@
+package org.eellm.langchain4j;
+
+import dev.langchain4j.model.chat.ChatModel;
+import dev.langchain4j.model.chat.request.ChatRequest;
+import dev.langchain4j.model.chat.response.ChatResponse;
+import org.eellm.Decoding;
+import org.eellm.EarlyExitModel;
+import org.eellm.Generation;
+
+/**
+ * A model that answers chats, in the form of its own chat template; a model without one continues a
+ * plain dialogue. Threads may share it: all answers are written in one batch.
+ *
+ * <p>What a request says of sampling, length and stop texts goes before the decoding given here.
+ * Tools, and answers in JSON, are refused; a model's name is ignored.
+ */
+public final class EarlyExitChatModel implements ChatModel {
+  private final ChatTexts texts;
+
+  /**
+   * @param model borrowed; nothing here closes it
+   * @param decoding where a request says nothing else
+   */
+  public EarlyExitChatModel(EarlyExitModel model, Decoding decoding) {
+    texts = new ChatTexts(model, decoding);
+  }
+
+  @Override
+  public ChatResponse doChat(ChatRequest request) {
+    try (Generation answer = texts.answer(request)) {
+      return ChatTexts.response(answer.completion());
+    }
+  }
+}
