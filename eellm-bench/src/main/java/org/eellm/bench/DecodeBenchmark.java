@@ -12,6 +12,7 @@ import java.util.function.Function;
 import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
@@ -73,7 +74,7 @@ public final class DecodeBenchmark {
    */
   public record Mode(
       int batch,
-      String head,
+      HeadId head,
       int layer,
       double tokensPerSecond,
       long bytesPerToken,
@@ -291,7 +292,7 @@ public final class DecodeBenchmark {
     double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
     return new Mode(
         decodeCase.batch(),
-        decodeCase.head().name(),
+        decodeCase.head().id(),
         decodeCase.head().layer(),
         rate,
         bytes,

@@ -13,6 +13,7 @@ import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
@@ -75,7 +76,7 @@ public record Inspection(
     for (String part : List.of("embedding", "layers", "final_head")) {
       counts.put(part, 0L);
     }
-    architecture.exits().layers().forEach(layer -> counts.put("exit_" + layer, 0L));
+    architecture.exits().layers().forEach(layer -> counts.put(HeadId.exit(layer).toString(), 0L));
     for (ParameterSpec spec : ParameterSpec.of(architecture)) {
       counts.merge(part(spec.name()), spec.numel(), Long::sum);
     }

@@ -67,7 +67,7 @@ public final class Layouts {
             for (Branch branch : head.branches()) {
               own = branch.path().add(own, branch.forward(own, context, retained).delta());
             }
-            logits.put(head.name(), Tensors.toFloats(head.logits(own)));
+            logits.put(head.id().toString(), Tensors.toFloats(head.logits(own)));
           }
         }
         if (below < model.trunk().size()) {

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
@@ -22,7 +23,6 @@ import org.eellm.model.Stage;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.Scope;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.eellm.train.objective.HeadTuningExecutor;
@@ -90,17 +90,15 @@ final class Evaluator {
   }
 
   private Evaluation evaluation(long step, double[] sums) {
-    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
-    List<String> names = new ArrayList<>();
-    config.exits().layers().forEach(layer -> names.add(TrainEvent.exitName(layer)));
-    names.add(TrainEvent.FINAL);
+    SequencedMap<HeadId, HeadQuality> heads = new LinkedHashMap<>();
+    List<HeadId> all = HeadId.all(config.exits().layers());
     boolean compared =
         teacherIsHere() || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
-    for (int head = 0; head < names.size(); head++) {
+    for (int head = 0; head < all.size(); head++) {
       double tokens = sums[FIGURES * head + 3];
       if (tokens > 0) {
         heads.put(
-            names.get(head),
+            all.get(head),
             new HeadQuality(
                 sums[FIGURES * head] / tokens,
                 sums[FIGURES * head + 1] / tokens,

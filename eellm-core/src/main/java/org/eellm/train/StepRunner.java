@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
@@ -102,8 +103,8 @@ public final class StepRunner implements AutoCloseable {
    */
   public record Result(
       double loss,
-      SequencedMap<String, Double> losses,
-      SequencedMap<String, Double> exitWeights,
+      SequencedMap<HeadId, Double> losses,
+      SequencedMap<HeadId.Exit, Double> exitWeights,
       double learningRate,
       double gradientNorm,
       int batchSize,
@@ -124,7 +125,7 @@ public final class StepRunner implements AutoCloseable {
     int replicas = world.mesh().dp();
     int microbatches = batchSize / (config.train().microBatchSize() * replicas);
     Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
-    SequencedMap<String, Double> exitWeights = exitWeights(step);
+    SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
@@ -144,7 +145,7 @@ public final class StepRunner implements AutoCloseable {
       ReducedStepMetrics sums =
           ReducedStepMetrics.of(
               world, work.losses(), reduction.squares(), share, Torch.residentBytes());
-      SequencedMap<String, Double> losses = losses(sums.losses(), objective, exitWeights);
+      SequencedMap<HeadId, Double> losses = losses(sums.losses(), objective, exitWeights);
       double loss = 0;
       for (var head : losses.entrySet()) {
         loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
@@ -224,30 +225,30 @@ public final class StepRunner implements AutoCloseable {
     return id.index() * replicas + world.coordinate().dp();
   }
 
-  /** The losses of the heads that were computed, by name. */
-  private static SequencedMap<String, Double> losses(
-      double[] byHead, Objective objective, SequencedMap<String, Double> exits) {
-    List<String> names = new ArrayList<>(exits.keySet());
-    names.add(TrainEvent.FINAL);
-    SequencedMap<String, Double> losses = new LinkedHashMap<>();
+  /** The losses of the heads that were computed. */
+  private static SequencedMap<HeadId, Double> losses(
+      double[] byHead, Objective objective, SequencedMap<HeadId.Exit, Double> exits) {
+    List<HeadId> heads = new ArrayList<>(exits.keySet());
+    heads.add(HeadId.FINAL);
+    SequencedMap<HeadId, Double> losses = new LinkedHashMap<>();
     for (int head = 0; head < byHead.length; head++) {
       if (objective.weights().get(head) != 0) {
-        losses.put(names.get(head), byHead[head]);
+        losses.put(heads.get(head), byHead[head]);
       }
     }
     return losses;
   }
 
-  private SequencedMap<String, Double> exitWeights(long step) {
+  private SequencedMap<HeadId.Exit, Double> exitWeights(long step) {
     double[] weights = ExitWeights.at(config.exits(), step);
-    SequencedMap<String, Double> byName = new LinkedHashMap<>();
+    SequencedMap<HeadId.Exit, Double> byHead = new LinkedHashMap<>();
     for (int exit = 0; exit < weights.length; exit++) {
-      byName.put(TrainEvent.exitName(config.exits().layers().get(exit)), weights[exit]);
+      byHead.put(HeadId.exit(config.exits().layers().get(exit)), weights[exit]);
     }
-    return byName;
+    return byHead;
   }
 
-  private Objective objective(long step, SequencedMap<String, Double> exitWeights) {
+  private Objective objective(long step, SequencedMap<HeadId.Exit, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
     weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());

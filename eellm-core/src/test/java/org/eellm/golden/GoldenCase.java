@@ -16,6 +16,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.Architecture;
+import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
@@ -205,8 +206,8 @@ public final class GoldenCase {
   }
 
   /** The oracle's name of a head: {@code exit_2} is {@code exit.2}. */
-  public static String oracleName(String head) {
-    return head.replace('_', '.');
+  public static String oracleName(HeadId head) {
+    return head.toString().replace('_', '.');
   }
 
   /** A tolerance of {@code suggested_tolerance}. */

@@ -1,5 +1,6 @@
 package org.eellm.eval;
 
+
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -31,9 +32,6 @@ public record EvaluatedModel(
     Set<Integer> endTokens,
     Function<List<Integer>, Detokenizer> detokenizers,
     Engine engine) {
-  /** Name of the head after the last layer. */
-  public static final String FINAL = "final";
-
   public EvaluatedModel {
     endTokens = Set.copyOf(endTokens);
   }
@@ -53,14 +51,6 @@ public record EvaluatedModel(
   /** Number of layers. */
   public int layers() {
     return architecture.model().numLayers();
-  }
-
-  /** Names of the heads of some exits, shallowest first, and of the final one. */
-  public static List<String> heads(List<Integer> exits) {
-    List<String> names = new ArrayList<>();
-    exits.forEach(layer -> names.add("exit_" + layer));
-    names.add(FINAL);
-    return names;
   }
 
   /** Tokens that a text may have. */

@@ -122,7 +122,7 @@ public final class CostRounds implements AutoCloseable {
     for (Head head : heads) {
       Cost cost =
           cost(shape, at -> at.heads().get(head.index()), runner.headBytes(head), 0, read, product);
-      asked.add(new HeadCost(head.name(), cost));
+      asked.add(new HeadCost(head.id(), cost));
     }
     long weights = weights(runner);
     long keys = keysAndValues(runner, shape);

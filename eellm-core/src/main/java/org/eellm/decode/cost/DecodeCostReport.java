@@ -1,6 +1,7 @@
 package org.eellm.decode.cost;
 
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.engine.StepShape.Owner;
 
 /**
@@ -49,7 +50,7 @@ public record DecodeCostReport(
   }
 
   /** What asking a head takes. */
-  public record HeadCost(String head, Cost cost) {}
+  public record HeadCost(HeadId head, Cost cost) {}
 
   /**
    * A part of a step.

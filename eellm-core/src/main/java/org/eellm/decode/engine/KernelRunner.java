@@ -326,7 +326,7 @@ public final class KernelRunner implements ModelRunner {
         return i;
       }
     }
-    throw new IllegalArgumentException(head.name() + " is not on this rank");
+    throw new IllegalArgumentException(head.id() + " is not on this rank");
   }
 
   /** Copies of rows that have passed a head's branches. */

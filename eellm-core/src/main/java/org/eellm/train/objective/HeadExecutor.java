@@ -145,7 +145,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
 
   /** The result that a loss summed over the mask stands for. */
   HeadResult result(Tensor loss) {
-    return new HeadResult(head.index(), head.name(), loss.item_double() / batch.count());
+    return new HeadResult(head.index(), head.id(), loss.item_double() / batch.count());
   }
 
   /** Loss and accuracy without gradients or dropout. */
@@ -163,7 +163,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
               head.parallel());
       return new HeadScore(
           head.index(),
-          head.name(),
+          head.id(),
           score.loss().item_double(),
           score.correct().item_double(),
           score.agreed().item_double(),

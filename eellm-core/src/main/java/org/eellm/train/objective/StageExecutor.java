@@ -9,6 +9,7 @@ import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
@@ -65,7 +66,7 @@ public final class StageExecutor {
    * @param loss mean over the mask of the cross entropy, or of the divergence from a teacher, with
    *     dynamic token weights where these are on, without the head's weight
    */
-  public record HeadResult(int index, String head, double loss) {}
+  public record HeadResult(int index, HeadId head, double loss) {}
 
   /**
    * A head's sums over the positions of a microbatch that the mask counts.
@@ -78,7 +79,7 @@ public final class StageExecutor {
    * @param tokens positions
    */
   public record HeadScore(
-      int index, String head, double loss, double correct, double agreed, double tokens) {}
+      int index, HeadId head, double loss, double correct, double agreed, double tokens) {}
 
   /**
    * What a backward pass found.

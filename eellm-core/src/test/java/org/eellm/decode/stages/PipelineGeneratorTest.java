@@ -20,6 +20,7 @@ import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
@@ -201,7 +202,7 @@ public final class PipelineGeneratorTest {
                   .flatMap(result -> result.tokens().stream())
                   .map(GeneratedToken::head)
                   .collect(Collectors.toSet()))
-          .containsExactlyInAnyOrder("exit_1", "exit_2", "exit_4", "final");
+          .containsExactlyInAnyOrder(HeadId.exit(1), HeadId.exit(2), HeadId.exit(4), HeadId.FINAL);
 
       int[] bounds = {1, 4, 1000};
       List<List<List<Result>>> results =
@@ -253,12 +254,12 @@ public final class PipelineGeneratorTest {
   private static Request guessed(int seed) {
     Random random = new Random(seed);
     double share = random.nextDouble() / 2;
-    ExitPolicy policy = said -> chance(said, seed, said.head().name()) < share;
+    ExitPolicy policy = said -> chance(said, seed, said.head().id().toString()) < share;
     Sampler sampler =
         said -> {
           int id = (int) (SmallModel.VOCABULARY * chance(said, seed, "text"));
           boolean errs =
-              !said.head().name().equals("final") && chance(said, seed, "errs") < 1.0 / 3;
+              !said.head().id().equals(HeadId.FINAL) && chance(said, seed, "errs") < 1.0 / 3;
           return errs ? (id + 1) % SmallModel.VOCABULARY : id;
         };
     return new Request(
@@ -543,8 +544,8 @@ public final class PipelineGeneratorTest {
       ExitPolicy never = _ -> false;
       Sampler faulty =
           said -> {
-            if (!said.head().name().equals("final")) {
-              throw new GenerateException("not of " + said.head().name());
+            if (!said.head().id().equals(HeadId.FINAL)) {
+              throw new GenerateException("not of " + said.head().id());
             }
             return said.best();
           };

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.Estimate;
@@ -63,7 +64,7 @@ public interface SweepTasks {
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {
-          scores.put(spec.task() + " " + metric, result.figure(EvaluatedModel.FINAL, metric));
+          scores.put(spec.task() + " " + metric, result.figure(HeadId.FINAL, metric));
         }
       }
       return scores;

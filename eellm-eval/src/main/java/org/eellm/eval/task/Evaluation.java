@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.EvaluatedModel;
@@ -46,7 +47,7 @@ public record Evaluation(
    */
   public TaskResult run(TaskSpec spec, EvalProgress progress) {
     List<Item> items = TaskItems.read(spec, data, limit, seed);
-    List<String> heads = EvaluatedModel.heads(exits);
+    List<HeadId> heads = HeadId.all(exits);
     OutcomeFile<Outcome> file =
         new OutcomeFile<>(
             output.resolve("items").resolve(spec.task() + ".jsonl"),
