@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.NoEffectWith.Choice;
+
 /**
  * The backbone: a pre-norm decoder.
  *
@@ -49,8 +51,8 @@ public record ModelConfig(
     double normEpsilon,
     Residual residual,
     PositionEmbedding positionEmbedding,
-    double ropeTheta,
-    RopeScaling ropeScaling,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) double ropeTheta,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) RopeScaling ropeScaling,
     double rotaryFraction,
     Activation activation,
     boolean linearBias,
