@@ -32,7 +32,7 @@ public final class Lanes {
   public static final int WIDTH = FLOATS.length();
 
   public static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
-  static final VectorSpecies<Short> SHORTS =
+  public static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
   public static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
