@@ -169,81 +169,37 @@ public record ModelConfig(
     return rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
   }
 
+  /** One to be made up of what differs from a plain Llama. */
+  public static ModelConfigBuilder builder() {
+    return new ModelConfigBuilder();
+  }
+
+  /** One that has these values until they are changed. */
+  public ModelConfigBuilder toBuilder() {
+    return new ModelConfigBuilder(this);
+  }
+
   /** This configuration with another vocabulary size. */
   public ModelConfig withVocabSize(int size) {
-    return with(size, hiddenDropout, attentionDropout, dtype);
+    return toBuilder().vocabSize(size).build();
   }
 
   /** This configuration computing in another number format. */
   public ModelConfig withDtype(DataType type) {
-    return with(vocabSize, hiddenDropout, attentionDropout, type);
+    return toBuilder().dtype(type).build();
   }
 
   /** This configuration without dropout. */
   public ModelConfig withoutDropout() {
-    return with(vocabSize, 0, 0, dtype);
+    return toBuilder().hiddenDropout(0).attentionDropout(0).build();
   }
 
   /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
   public ModelConfig shard(int ranks) {
-    return new ModelConfig(
-        vocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads / ranks,
-        numKeyValueHeads / ranks,
-        headDim,
-        ffnHiddenSize / ranks,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        residual,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        hiddenDropout,
-        attentionDropout,
-        initStd,
-        dtype);
-  }
-
-  private ModelConfig with(
-      int otherVocabSize,
-      double otherHiddenDropout,
-      double otherAttentionDropout,
-      DataType otherDtype) {
-    return new ModelConfig(
-        otherVocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        residual,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        otherHiddenDropout,
-        otherAttentionDropout,
-        initStd,
-        otherDtype);
+    return toBuilder()
+        .numHeads(numHeads / ranks)
+        .numKeyValueHeads(numKeyValueHeads / ranks)
+        .ffnHiddenSize(ffnHiddenSize / ranks)
+        .build();
   }
 }

@@ -96,32 +96,7 @@ public final class GoldenCase {
   public Architecture droppingArchitecture(double probability) {
     ModelConfig model = architecture().model();
     ModelConfig dropping =
-        new ModelConfig(
-            model.vocabSize(),
-            model.vocabMultiple(),
-            model.hiddenSize(),
-            model.numLayers(),
-            model.numHeads(),
-            model.numKeyValueHeads(),
-            model.headDim(),
-            model.ffnHiddenSize(),
-            model.maxPositions(),
-            model.normalization(),
-            model.normEpsilon(),
-            model.residual(),
-            model.positionEmbedding(),
-            model.ropeTheta(),
-            model.ropeScaling(),
-            model.rotaryFraction(),
-            model.activation(),
-            model.linearBias(),
-            model.qkvBias(),
-            model.qkNorm(),
-            model.tieEmbeddings(),
-            probability,
-            probability,
-            model.initStd(),
-            model.dtype());
+        model.toBuilder().hiddenDropout(probability).attentionDropout(probability).build();
     return new Architecture(dropping, architecture().exits());
   }
 
