@@ -218,7 +218,7 @@ public final class GgufWriter {
     if (model.positionEmbedding() == PositionEmbedding.ROPE) {
       out.number(family + ".attention.key_length", model.headDim());
       out.number(family + ".attention.value_length", model.headDim());
-      out.number(family + ".rope.dimension_count", model.rotaryDim());
+      out.number(family + ".rope.dimension_count", model.positions().rotaryDim());
       out.real(family + ".rope.freq_base", model.ropeTheta());
       if (model.ropeScaling() instanceof RopeScaling.Linear(double factor)) {
         out.text(family + ".rope.scaling.type", "linear");

@@ -164,9 +164,103 @@ public record ModelConfig(
     require(value >= 0 && value < 1, key, value + " is outside [0, 1); 0 switches dropout off");
   }
 
-  /** Dimensions of a head that rope rotates: an even number. */
-  public int rotaryDim() {
-    return rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+  /**
+   * The attention of a layer, whole or a tensor-parallel rank's part of it.
+   *
+   * @param heads query heads
+   * @param norms whether each head's query and key are normed
+   * @param dropout of probabilities
+   * @param outputDropout of what it adds to the residual stream
+   */
+  public record Attention(
+      int heads,
+      int keyValueHeads,
+      int headDim,
+      boolean norms,
+      double dropout,
+      double outputDropout) {
+
+    /** What one of {@code ranks} ranks has of it. */
+    public Attention shard(int ranks) {
+      return new Attention(
+          heads / ranks, keyValueHeads / ranks, headDim, norms, dropout, outputDropout);
+    }
+
+    /** Numbers of a token's queries. */
+    public int queryWidth() {
+      return heads * headDim;
+    }
+
+    /** Numbers of a token's keys, or of its values. */
+    public int keyValueWidth() {
+      return keyValueHeads * headDim;
+    }
+  }
+
+  /**
+   * The MLP of a layer, whole or a tensor-parallel rank's part of it.
+   *
+   * @param width inner width
+   * @param dropout of what it adds to the residual stream
+   */
+  public record Mlp(int width, Activation activation, double dropout) {
+
+    /** What one of {@code ranks} ranks has of it. */
+    public Mlp shard(int ranks) {
+      return new Mlp(width / ranks, activation, dropout);
+    }
+
+    /** Whether a gate is multiplied with what goes up. */
+    public boolean gated() {
+      return activation == Activation.SWIGLU;
+    }
+  }
+
+  /**
+   * How the model sees positions.
+   *
+   * @param count positions there are
+   * @param headDim width of a head
+   * @param rotaryDim dimensions of a head that rope rotates: an even number
+   */
+  public record Positions(
+      PositionEmbedding embedding,
+      int count,
+      int headDim,
+      int rotaryDim,
+      double ropeTheta,
+      RopeScaling ropeScaling) {
+
+    /** Whether heads are rotated. */
+    public boolean rotary() {
+      return embedding == PositionEmbedding.ROPE;
+    }
+  }
+
+  /** What every norm is. */
+  public record Norms(Normalization kind, double epsilon) {}
+
+  /** The attention of every layer. */
+  public Attention attention() {
+    return new Attention(
+        numHeads, numKeyValueHeads, headDim, qkNorm, attentionDropout, hiddenDropout);
+  }
+
+  /** The MLP of every layer. */
+  public Mlp mlp() {
+    return new Mlp(ffnHiddenSize, activation, hiddenDropout);
+  }
+
+  /** How positions are seen. */
+  public Positions positions() {
+    int rotaryDim = rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+    return new Positions(
+        positionEmbedding, maxPositions, headDim, rotaryDim, ropeTheta, ropeScaling);
+  }
+
+  /** What norms there are. */
+  public Norms norms() {
+    return new Norms(normalization, normEpsilon);
   }
 
   /** One to be made up of what differs from a plain Llama. */

@@ -5,7 +5,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -19,16 +19,16 @@ final class DecodeContextFactory implements AutoCloseable {
   private final Tensor unrotatedScale; // 0 for queries and keys, 1 for values: [H + 2 K, 1]
   private final Tensor scales; // their sum
 
-  DecodeContextFactory(ModelConfig model, Optional<Rope> rope, ScalarType type, Device device) {
+  DecodeContextFactory(Attention attention, Optional<Rope> rope, ScalarType type, Device device) {
     this.rope = rope;
-    int heads = model.numHeads() + 2 * model.numKeyValueHeads();
-    int values = model.numHeads() + model.numKeyValueHeads();
+    int heads = attention.heads() + 2 * attention.keyValueHeads();
+    int values = attention.heads() + attention.keyValueHeads();
     float[] turn = new float[heads];
     float[] leave = new float[heads];
     for (int head = 0; head < heads; head++) {
-      boolean isQuery = head < model.numHeads();
+      boolean isQuery = head < attention.heads();
       boolean isValue = head >= values;
-      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(model.headDim())) : 1;
+      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(attention.headDim())) : 1;
       leave[head] = isValue ? 1 : 0;
     }
     try (Scope scope = Scope.open()) {

@@ -20,7 +20,6 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
@@ -102,11 +101,12 @@ public final class Decoder implements DecodingModel {
     tokens = optional(EMBEDDING);
     positions = optional("model.embed_positions.weight");
     rope =
-        model.positionEmbedding() == PositionEmbedding.ROPE
-            ? Optional.of(new Rope(model, type, device))
+        model.positions().rotary()
+            ? Optional.of(new Rope(model.positions(), type, device))
             : Optional.empty();
     allHeads = Head.of(architecture);
-    rowFactors = new DecodeContextFactory(model.shard(parallel.size()), rope, type, device);
+    rowFactors =
+        new DecodeContextFactory(model.attention().shard(parallel.size()), rope, type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
@@ -246,7 +246,7 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         allHeads.getLast(),
         List.of(),
-        Optional.of(Norm.of(model, parameters, "model.norm")),
+        Optional.of(Norm.of(model.norms(), parameters, "model.norm")),
         outputMatrix(),
         parallel);
   }
@@ -284,7 +284,9 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         head,
         List.copyOf(branches),
-        exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
+        exits.norm()
+            ? Optional.of(Norm.of(model.norms(), parameters, name + ".norm"))
+            : Optional.empty(),
         exits.tieOutput() ? outputMatrix() : parameters.weight(name + ".lm_head.weight"),
         parallel);
   }

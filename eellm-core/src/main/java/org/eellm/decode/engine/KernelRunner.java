@@ -78,7 +78,7 @@ public final class KernelRunner implements ModelRunner {
     memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, attentions);
     pass =
         new KernelExecutor(
-            team, workspace, states, memory, new RotaryTable(shape), parallel, hidden);
+            team, workspace, states, memory, new RotaryTable(shape.positions()), parallel, hidden);
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
