@@ -157,6 +157,60 @@ public record ParallelConfig(
         timeoutSeconds);
   }
 
+  /** A plain pipeline of another size: equal stages, one a rank, without fills. */
+  public ParallelConfig reshaped(int tp, int dp, int pp) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        false,
+        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+        1,
+        Balance.EVEN,
+        List.of(),
+        false,
+        0,
+        0,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** This mesh with layers and exits dealt to its stages in another way. */
+  public ParallelConfig withStages(int chunksEach, Balance by, boolean behind) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        sequenceParallel,
+        schedule,
+        chunksEach,
+        by,
+        layersPerStage,
+        behind,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** This mesh with tokens shared out between the matrices, or not. */
+  public ParallelConfig withSequenceParallel(boolean shared) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        shared,
+        schedule,
+        chunks,
+        balance,
+        layersPerStage,
+        preExit,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
   /** Number of ranks. */
   public int worldSize() {
     return tp * dp * pp;

@@ -151,4 +151,23 @@ public record TrainConfig(
         threads,
         device);
   }
+
+  /** This run with steps of one size, from the first on. */
+  public TrainConfig withConstantBatch(int size) {
+    return new TrainConfig(
+        steps,
+        microBatchSize,
+        size,
+        seed,
+        recompute,
+        layerDropout,
+        new Rampup(0, 0, 0),
+        evalInterval,
+        evalBatches,
+        maxBadSteps,
+        spikeThreshold,
+        spikeWindow,
+        threads,
+        device);
+  }
 }
