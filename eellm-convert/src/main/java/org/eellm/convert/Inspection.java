@@ -6,7 +6,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
@@ -20,6 +19,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -84,13 +84,12 @@ public record Inspection(
   }
 
   private static String part(String name) {
-    if (name.startsWith("model.embed_")) {
-      return "embedding";
-    }
-    if (name.startsWith("model.layers.")) {
-      return "layers";
-    }
-    return name.startsWith(HeadFiles.PREFIX) ? "exit_" + name.split("\\.", 3)[1] : "final_head";
+    return switch (ParameterName.parse(name)) {
+      case ParameterName.Embedding _ -> "embedding";
+      case ParameterName.OfLayer _ -> "layers";
+      case ParameterName.OfFinalNorm _, ParameterName.OutputMatrix _ -> "final_head";
+      case ParameterName.OfExit exit -> HeadId.exit(exit.layer()).toString();
+    };
   }
 
   private static int width(ModelConfig model) {

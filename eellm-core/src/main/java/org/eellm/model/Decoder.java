@@ -29,6 +29,7 @@ import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Sharding;
@@ -44,8 +45,6 @@ import org.eellm.tensor.Tensors;
  * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
  */
 public final class Decoder implements DecodingModel {
-  private static final String EMBEDDING = "model.embed_tokens.weight";
-  private static final String OUTPUT = "lm_head.weight";
   private static final String EXITS = "exits.";
   private static final long EMBEDDING_SITE = 0;
 
@@ -98,8 +97,8 @@ public final class Decoder implements DecodingModel {
             multiple,
             type,
             device);
-    tokens = optional(EMBEDDING);
-    positions = optional("model.embed_positions.weight");
+    tokens = optional(ParameterName.TOKENS.toString());
+    positions = optional(ParameterName.POSITIONS.toString());
     rope =
         model.positions().rotary()
             ? Optional.of(new Rope(model.positions(), type, device))
@@ -228,7 +227,7 @@ public final class Decoder implements DecodingModel {
   private Stage stage(int index, Slice slice) {
     List<Branch> trunk = new ArrayList<>();
     for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-      trunk.addAll(layer("model.layers." + layer, layer));
+      trunk.addAll(layer(ParameterName.layer(layer), layer));
     }
     List<Integer> exits = architecture.exits().layers();
     List<HeadLayers> heads = new ArrayList<>();
@@ -252,7 +251,9 @@ public final class Decoder implements DecodingModel {
   }
 
   private Weight outputMatrix() {
-    return architecture.model().tieEmbeddings() ? tokens() : parameters.weight(OUTPUT);
+    return architecture.model().tieEmbeddings()
+        ? tokens()
+        : parameters.weight(ParameterName.OUTPUT.toString());
   }
 
   private List<Branch> layer(String name, int slot) {
@@ -274,7 +275,7 @@ public final class Decoder implements DecodingModel {
     String name = EXITS + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
-      String norm = "model.layers." + (layer - 1) + ".post_attention_layernorm";
+      String norm = ParameterName.layer(layer - 1) + ".post_attention_layernorm";
       int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
       branches.add(MlpBranch.of(model, parameters, norm, name + ".mlp", site));
     }
@@ -343,16 +344,19 @@ public final class Decoder implements DecodingModel {
    * have it: a tied embedding stands where the model begins, an output matrix where it ends.
    */
   public boolean isMainReplicaStage(String name) {
-    return switch (name) {
-      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().hasEmbedding());
-      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().hasFinalHead());
-      default -> true;
-    };
+    ParameterName parameter = ParameterName.parse(name);
+    if (parameter.equals(ParameterName.TOKENS)) {
+      return stages.stream().anyMatch(stage -> stage.slice().hasEmbedding());
+    }
+    return !parameter.equals(ParameterName.OUTPUT)
+        || stages.stream().anyMatch(stage -> stage.slice().hasFinalHead());
   }
 
   /** The parameter that several stages may multiply with: the embedding or the output matrix. */
   public String sharedOutputWeight() {
-    return architecture.model().tieEmbeddings() ? EMBEDDING : OUTPUT;
+    return architecture.model().tieEmbeddings()
+        ? ParameterName.TOKENS.toString()
+        : ParameterName.OUTPUT.toString();
   }
 
   /**

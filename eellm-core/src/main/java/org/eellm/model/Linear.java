@@ -4,6 +4,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Weight;
 
@@ -45,7 +46,7 @@ public sealed interface Linear {
   }
 
   private static Optional<Weight> bias(Parameters parameters, String firstName) {
-    String name = firstName.replaceAll("weight$", "bias");
+    String name = ParameterName.biasOf(firstName);
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
 
