@@ -5,7 +5,6 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -21,6 +20,7 @@ import org.eellm.config.TrainConfig;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.DeviceThroughput;
@@ -30,6 +30,7 @@ import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.LayerDropout;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.eellm.train.optimizer.Optimizer;
@@ -223,16 +224,15 @@ public final class TrainBenchmark {
 
     private void forwardBackward() {
       switch (model.learning()) {
-        case EVERYTHING ->
-            executor.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+        case EVERYTHING -> executor.forwardBackward(batch, objective, 1, Dropout.NONE, gradients);
         case EXITS -> {
           try (Scope scope = Scope.open()) {
-            headExecutor.tune(batch, Optional.empty(), objective, 1, gradients);
+            headExecutor.tune(batch, Received.NOTHING, objective, 1, gradients);
           }
         }
         case EXITS_FROM_FINAL_HEAD -> {
           try (HeadTuningExecutor.TapActivations taps =
-              headExecutor.forward(batch, Optional.empty())) {
+              headExecutor.forward(batch, Received.NOTHING)) {
             taps.distill(taps.output(), objective, 1, gradients);
           }
         }

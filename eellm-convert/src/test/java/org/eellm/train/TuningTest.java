@@ -44,6 +44,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -59,6 +60,7 @@ import org.eellm.train.objective.HeadLoss;
 import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -84,7 +86,7 @@ final class TuningTest {
         Gradients gradients = new Gradients(whole.parameters())) {
       gradients.start();
       new StageExecutor(whole, Recompute.NONE, new double[whole.architecture().model().numLayers()])
-          .forwardBackward(batch, objective, 0.5, Optional.empty(), gradients);
+          .forwardBackward(batch, objective, 0.5, Dropout.NONE, gradients);
       gradients.finish();
       whole.parameters().all().forEach(p -> expected.put(p.name(), floats(p, gradients)));
     }
@@ -111,7 +113,7 @@ final class TuningTest {
       gradients.start();
       try (Scope scope = Scope.open()) {
         new HeadTuningExecutor(part, part.stages().getFirst())
-            .tune(batch, Optional.empty(), objective, 0.5, gradients);
+            .tune(batch, Received.NOTHING, objective, 0.5, gradients);
       }
       gradients.finish();
 
@@ -150,15 +152,11 @@ final class TuningTest {
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
-              h,
-              output,
-              Optional.empty(),
+              HeadLoss.HeadOutput.of(h),
+              new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
               new HeadLoss.Target.Teacher(teacher, output),
-              mask,
-              1,
+              new HeadLoss.TokenWeights(mask, 1, dynamic),
               temperature,
-              dynamic,
-              TensorParallel.singleRank(),
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));

@@ -474,7 +474,7 @@ public final class Decoder implements DecodingModel {
   public ForwardContext context(
       long batch,
       long sequence,
-      Optional<Dropout> dropout,
+      Dropout dropout,
       boolean recomputeAttention,
       RetainedTensors retained) {
     Tensor mask =

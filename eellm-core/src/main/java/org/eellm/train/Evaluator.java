@@ -29,6 +29,7 @@ import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.objective.StageExecutor.HeadScore;
 
@@ -140,10 +141,8 @@ final class Evaluator {
     private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
     private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
 
-    private record MicrobatchChunk(int microbatch, int chunk) {}
-
     @Override
-    public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
+    public Tensor tune(MicrobatchId id, int chunk, Received input) {
       Microbatch batch = microbatch(id);
       if (teacherIsHere()) {
         return compare(id, chunk, batch);
@@ -156,24 +155,23 @@ final class Evaluator {
     /** Forward and every head, each compared with the final one. */
     private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
       try (Scope scope = Scope.open();
-          TapActivations taps = headExecutors.get(chunk).forward(batch, Optional.empty())) {
+          TapActivations taps = headExecutors.get(chunk).forward(batch, Received.NOTHING)) {
         add(id, chunk, taps.score(taps.output()), batch);
         return scope.moveToOuter(taps.output());
       }
     }
 
     @Override
-    public Tensor forward(MicrobatchId id, int chunk, Optional<Tensor> input) {
+    public Tensor forward(MicrobatchId id, int chunk, Received input) {
       TapActivations taps = headExecutors.get(chunk).forward(microbatch(id), input);
-      waiting.put(new MicrobatchChunk(id.index(), chunk), taps);
+      waiting.put(MicrobatchChunk.of(id, chunk), taps);
       return taps.output();
     }
 
     @Override
-    public Optional<Tensor> backward(
-        MicrobatchId id, int chunk, Optional<Tensor> top, boolean last) {
+    public Optional<Tensor> backward(MicrobatchId id, int chunk, Received top, boolean last) {
       try (TapActivations taps =
-          Objects.requireNonNull(waiting.remove(new MicrobatchChunk(id.index(), chunk)))) {
+          Objects.requireNonNull(waiting.remove(MicrobatchChunk.of(id, chunk)))) {
         Tensor stream = top.orElseGet(taps::output);
         add(id, chunk, taps.score(stream), microbatch(id));
         boolean begins = model.stages().get(chunk).slice().hasEmbedding();
@@ -189,7 +187,7 @@ final class Evaluator {
         int first = FIGURES * score.index();
         sums[first] += score.loss();
         sums[first + 1] += score.correct();
-        sums[first + 2] += score.agreed();
+        sums[first + 2] += score.agreed().orElse(0);
         sums[first + 3] += score.tokens();
       }
       if (model.stages().get(chunk).slice().hasEmbedding()) {

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.HeadId;
@@ -138,7 +137,7 @@ public final class StepRunner implements AutoCloseable {
               ScheduleExecutor.StageTensorSpec.of(config, state.model(), objective),
               work,
               trace);
-      try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
+      try (Trace.Span span = trace.span("sum gradients")) {
         reduction.finish();
       }
       double share = waited / (double) (System.nanoTime() - begun);
@@ -153,7 +152,7 @@ public final class StepRunner implements AutoCloseable {
       double norm = Math.sqrt(sums.squares());
       UpdateDecision decision = state.guard().decide(step, loss, norm);
       if (decision == UpdateDecision.APPLY) {
-        try (Trace.Span span = trace.span("update", 0, 0)) {
+        try (Trace.Span span = trace.span("update")) {
           update(norm, rate, step - state.guard().skipped());
           reduction.gatherParameters();
         }
@@ -182,18 +181,14 @@ public final class StepRunner implements AutoCloseable {
   }
 
   private StepCompute work(Schedule schedule, StepCompute.Input input, Objective objective) {
-    int replicas = world.mesh().dp();
     return switch (config.tune().learning()) {
       case EVERYTHING ->
           new TrainingCompute(
               schedule,
-              executors,
-              virtualStages,
+              TrainingCompute.Chunk.of(executors, virtualStages),
               input,
               objective,
               headForward,
-              replicas,
-              gradients,
               reduction);
       case EXITS, EXITS_FROM_FINAL_HEAD ->
           new TuningCompute(
@@ -201,7 +196,7 @@ public final class StepRunner implements AutoCloseable {
               virtualStages,
               input.microbatches(),
               objective,
-              1.0 / (schedule.microbatches() * (long) replicas),
+              1.0 / (schedule.microbatches() * (long) input.replicas()),
               gradients);
     };
   }
@@ -218,7 +213,8 @@ public final class StepRunner implements AutoCloseable {
     return new StepCompute.Input(
         id ->
             Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
-        id -> dropout(step, number(id, replicas)));
+        id -> dropout(step, number(id, replicas)),
+        replicas);
   }
 
   private int number(MicrobatchId id, int replicas) {
@@ -258,14 +254,14 @@ public final class StepRunner implements AutoCloseable {
     return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
   }
 
-  private Optional<Dropout> dropout(long step, int microbatch) {
+  private Dropout dropout(long step, int microbatch) {
     ModelConfig model = config.model();
     boolean used =
         model.hiddenDropout() > 0
             || model.attentionDropout() > 0
             || config.train().layerDropout() > 0;
     long key = Dropout.mix(Dropout.mix(config.train().seed(), step), microbatch);
-    return used ? Optional.of(new Dropout(key)) : Optional.empty();
+    return used ? new Dropout.Keyed(key) : Dropout.NONE;
   }
 
   @Override

@@ -40,7 +40,7 @@ final class CausalAttentionTest {
               length,
               mask,
               Optional.empty(),
-              Optional.empty(),
+              Dropout.NONE,
               false,
               TensorParallel.singleRank());
       CausalAttention attention = new CausalAttention(context, 0, 1);

@@ -161,6 +161,11 @@ public final class GradientReduction implements AutoCloseable {
     return ranges;
   }
 
+  /** The gradients that it sums. */
+  public Gradients gradients() {
+    return gradients;
+  }
+
   /** Starts a step. */
   public void start() {
     gradients.start();
