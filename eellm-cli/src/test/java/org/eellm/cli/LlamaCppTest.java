@@ -75,7 +75,7 @@ final class LlamaCppTest {
 
   private static LoadedModel load(Path model) {
     return LoadedModel.load(
-        ModelFolder.resolve(model, Optional.empty()),
+        ModelFolder.resolve(model),
         Device.CPU,
         Optional.of(DataType.FLOAT32),
         MatrixQuantization.NONE);

@@ -120,8 +120,7 @@ final class StoriesTest {
             .readTree(STORIES.resolve("golden.json").toFile())
             .get("logitlens_per_layer_loss_acc");
     try (LoadedModel model =
-            LoadedModel.logitLens(
-                ModelFolder.resolve(STORIES, Optional.empty()), Device.CPU, Optional.empty());
+            LoadedModel.logitLens(ModelFolder.resolve(STORIES), Device.CPU, Optional.empty());
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
       EvaluatedModel subject = model.evaluated(engine);
       ExitTrace trace =

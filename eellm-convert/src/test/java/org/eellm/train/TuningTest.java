@@ -234,7 +234,9 @@ final class TuningTest {
         List.of(overrides),
         new TuneConfig(
             Optional.of(model.toString()), heads.map(Path::toString), TuneConfig.Target.TEXT),
-        ModelFolder.resolve(model, heads).config().architecture());
+        (heads.isPresent() ? ModelFolder.resolve(model, heads.get()) : ModelFolder.resolve(model))
+            .config()
+            .architecture());
   }
 
   private static Outcome finish(Trainer started) {
@@ -340,7 +342,7 @@ final class TuningTest {
 
   /** The heads' parameters, read back onto the trunk. */
   private static Map<String, float[]> heads(Path model, Path heads) {
-    ModelFolder files = ModelFolder.resolve(model, Optional.of(heads));
+    ModelFolder files = ModelFolder.resolve(model, heads);
     Map<String, float[]> values = new TreeMap<>();
     try (Decoder decoder =
         files.read(Decoder.allocate(files.config().architecture(), Torch.cpu()))) {
@@ -407,7 +409,7 @@ final class TuningTest {
           .hasMessageContaining("these heads were made for another trunk");
     }
     assertThatThrownBy(() -> HuggingFaceConfig.read(heads)).isInstanceOf(CheckpointException.class);
-    assertThatThrownBy(() -> ModelFolder.resolve(folder.resolve("tuned"), Optional.empty()))
+    assertThatThrownBy(() -> ModelFolder.resolve(folder.resolve("tuned")))
         .hasMessageContaining("has heads and no trunk");
     List<String> names = new ArrayList<>();
     try (SafetensorsFile file = SafetensorsFile.open(heads.resolve("exits.safetensors"))) {

@@ -93,9 +93,8 @@ public record AttentionBranch(
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
       Tensor value =
           Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
-      rotateOrCopy(
-          queries(fused), query, context.angles().map(angles -> angles.times(scale())), scale());
-      rotateOrCopy(keys(fused), key, context.angles(), 1);
+      turn(queries(fused), query, context, Rope.Turn.FORTH, scale());
+      turn(keys(fused), key, context, Rope.Turn.FORTH, 1);
       value.copy_(values(fused));
       key = key.view(b * keyValueHeads(), s, attention.headDim());
       value = value.view(b * keyValueHeads(), s, attention.headDim());
@@ -133,24 +132,23 @@ public record AttentionBranch(
       Tensor out = path.outputGradient(gradient);
       Tensor g = hiddenMask(out, context).map(out::mul).orElse(out);
       Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
+      Tensor gHeads = byHead(gMixed, b, s);
+      CausalAttention core = core(context);
       CausalAttention.Result result =
-          core(context)
-              .backward(
-                  saved.query(),
-                  saved.key(),
-                  saved.value(),
-                  saved.probabilities(),
-                  byHead(gMixed, b, s));
+          saved.probabilities().isPresent()
+              ? core.backward(
+                  saved.query(), saved.key(), saved.value(), saved.probabilities().get(), gHeads)
+              : core.recomputingBackward(saved.query(), saved.key(), saved.value(), gHeads);
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
-      Optional<Rope.Angles> back = context.angles().map(Rope.Angles::reversed);
-      rotateOrCopy(
+      turn(
           result.query().view(b, keyValueHeads(), group(), s, d),
           queries(gFused),
-          back.map(angles -> angles.times(scale())),
+          context,
+          Rope.Turn.BACK,
           scale());
-      rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
+      turn(result.key().view(b, keyValueHeads(), s, d), keys(gFused), context, Rope.Turn.BACK, 1);
       values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
       headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
@@ -243,10 +241,12 @@ public record AttentionBranch(
     return heads.narrow(2, keyValueHeads() * (group() + 1), keyValueHeads()).transpose(1, 2);
   }
 
-  private static void rotateOrCopy(
-      Tensor x, Tensor out, Optional<Rope.Angles> angles, double factor) {
-    if (angles.isPresent()) {
-      Rope.rotate(x, angles.get(), out);
+  /** Writes heads, rotated where the model does that, and times a factor. */
+  private static void turn(
+      Tensor x, Tensor out, ForwardContext context, Rope.Turn turn, double factor) {
+    if (context.angles().isPresent()) {
+      Rope.Angles angles = turn.of(context.angles().get());
+      Rope.rotate(x, factor == 1 ? angles : angles.times(factor), out);
     } else if (factor == 1) {
       out.copy_(x);
     } else {

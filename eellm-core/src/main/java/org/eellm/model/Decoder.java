@@ -104,8 +104,7 @@ public final class Decoder implements DecodingModel {
             ? Optional.of(new Rope(model.positions(), type, device))
             : Optional.empty();
     allHeads = Head.of(architecture);
-    rowFactors =
-        new DecodeContextFactory(model.attention().shard(parallel.size()), rope, type, device);
+    rowFactors = new DecodeContextFactory(model.attention().shard(parallel.size()), type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
@@ -576,7 +575,9 @@ public final class Decoder implements DecodingModel {
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
   public DecodeContext decodeContext(Tensor positionIds) {
-    return rowFactors.at(positionIds);
+    return rope.isPresent()
+        ? rowFactors.at(positionIds, rope.get())
+        : rowFactors.unrotated(positionIds.size(0));
   }
 
   @Override

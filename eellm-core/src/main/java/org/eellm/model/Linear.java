@@ -50,15 +50,15 @@ public sealed interface Linear {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
 
-  private static Tensor product(Tensor x, Weight weight, Optional<Weight> bias) {
-    return bias.map(b -> weight.times(x, b)).orElseGet(() -> weight.times(x));
+  private static Tensor product(Tensor x, Linear map) {
+    return map.bias().map(b -> map.weight().times(x, b)).orElseGet(() -> map.weight().times(x));
   }
 
   /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
   record Column(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
     @Override
     public Tensor forward(Tensor x) {
-      return product(parallel.gather(x), weight, bias);
+      return product(parallel.gather(x), this);
     }
 
     @Override
@@ -79,7 +79,7 @@ public sealed interface Linear {
     @Override
     public Tensor forward(Tensor x) {
       if (parallel.size() == 1) {
-        return product(x, weight, bias);
+        return product(x, this);
       }
       Tensor y = parallel.reduce(weight.times(x));
       return bias.isPresent() ? y.add_(bias.get().value()) : y;

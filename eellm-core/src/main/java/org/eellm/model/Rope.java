@@ -42,6 +42,16 @@ public final class Rope implements AutoCloseable {
     }
   }
 
+  /** Which way heads are rotated: forward, or as gradients are. */
+  enum Turn {
+    FORTH,
+    BACK;
+
+    Angles of(Angles angles) {
+      return this == FORTH ? angles : angles.reversed();
+    }
+  }
+
   Rope(Positions positions, ScalarType type, Device device) {
     int half = positions.headDim() / 2;
     float[] cosines = new float[positions.count() * positions.headDim()];

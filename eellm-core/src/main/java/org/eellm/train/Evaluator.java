@@ -9,6 +9,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
+import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
@@ -16,7 +17,6 @@ import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.plan.Pipeline;
 import org.eellm.data.SampleSource;
-import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.Stage;
@@ -40,23 +40,26 @@ final class Evaluator {
 
   private final RunConfig config;
   private final SampleSource samples;
-  private final Optional<Tokenizer> tokenizer;
+  private final IntUnaryOperator bytesOfToken;
   private final World world;
   private final Decoder model;
   private final List<StageExecutor> executors;
   private final List<HeadTuningExecutor> headExecutors;
   private final Trace trace;
 
+  /**
+   * @param bytesOfToken bytes of the text that a token stands for; 0 where no tokenizer is known
+   */
   Evaluator(
       RunConfig config,
       SampleSource samples,
-      Optional<Tokenizer> tokenizer,
+      IntUnaryOperator bytesOfToken,
       Decoder model,
       World world,
       Trace trace) {
     this.config = config;
     this.samples = samples;
-    this.tokenizer = tokenizer;
+    this.bytesOfToken = bytesOfToken;
     this.world = world;
     this.model = model;
     this.trace = trace;
@@ -118,10 +121,8 @@ final class Evaluator {
   /** The text that tokens stand for, in UTF-8 bytes; 0 without a tokenizer. */
   private double bytes(int[] ids) {
     double bytes = 0;
-    if (tokenizer.isPresent()) {
-      for (int id : ids) {
-        bytes += tokenizer.get().byteLength(id);
-      }
+    for (int id : ids) {
+      bytes += bytesOfToken.applyAsInt(id);
     }
     return bytes;
   }

@@ -102,7 +102,14 @@ public final class TrainState implements AutoCloseable {
     return config
         .tune()
         .model()
-        .map(model -> ModelFolder.resolve(Path.of(model), config.tune().heads().map(Path::of)));
+        .map(Path::of)
+        .map(
+            model ->
+                config
+                    .tune()
+                    .heads()
+                    .map(heads -> ModelFolder.resolve(model, Path.of(heads)))
+                    .orElseGet(() -> ModelFolder.resolve(model)));
   }
 
   /** The sums over ranks of this state's gradients. */

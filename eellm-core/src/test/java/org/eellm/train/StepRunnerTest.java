@@ -144,7 +144,7 @@ class StepRunnerTest {
           new Evaluator(
               config,
               data.validation().orElseThrow(),
-              data.tokenizer(),
+              data.bytesOfToken(),
               state.model(),
               World.singleRank(),
               new Trace.Off());

@@ -59,11 +59,7 @@ public record LoadedModel(
    * @throws CheckpointException as the other
    */
   public static LoadedModel load(Path path, Device device) {
-    return load(
-        ModelFolder.resolve(path, Optional.empty()),
-        device,
-        Optional.empty(),
-        MatrixQuantization.NONE);
+    return load(ModelFolder.resolve(path), device, Optional.empty(), MatrixQuantization.NONE);
   }
 
   /** {@link #load(ModelFolder, Optional, Function)} of a whole model. */

@@ -135,6 +135,7 @@ public final class Parameters implements AutoCloseable {
     long offset = start;
     long row = 0;
     for (ParameterSpec spec : group) {
+      long from = row;
       long[] part = spec.shardShape(parallel.size());
       long numel = spec.shardNumel(parallel.size());
       Tensor view = retained.retain(flat.narrow(0, offset, numel).view(part));
@@ -148,7 +149,7 @@ public final class Parameters implements AutoCloseable {
               requiresGrad,
               offset,
               view,
-              part(scales, row, part[0])));
+              scales.map(all -> retained.retain(all.narrow(0, from, part[0])))));
       offset += numel;
       row += part[0];
     }
@@ -157,10 +158,6 @@ public final class Parameters implements AutoCloseable {
         first.name(),
         new Weight(first.name(), index, first.split(), requiresGrad, start, value, scales));
     return offset;
-  }
-
-  private Optional<Tensor> part(Optional<Tensor> scales, long row, long count) {
-    return scales.map(all -> retained.retain(all.narrow(0, row, count)));
   }
 
   /** The ranks that share the matrices. */

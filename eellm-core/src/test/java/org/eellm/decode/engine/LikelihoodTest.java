@@ -11,7 +11,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
@@ -90,7 +89,7 @@ final class LikelihoodTest {
   }
 
   private static Decoder model(DataType type) {
-    Architecture stored = ModelFolder.resolve(STORIES, Optional.empty()).config().architecture();
+    Architecture stored = ModelFolder.resolve(STORIES).config().architecture();
     Architecture architecture = new Architecture(stored.model().withDtype(type), stored.exits());
     return ModelWeights.read(STORIES, architecture, Torch.cpu());
   }
