@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -20,8 +19,8 @@ import org.eellm.config.TrainConfig;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
-import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Scope;
@@ -169,13 +168,7 @@ public final class TrainBenchmark {
       Slice slice = PipelineLayout.of(architecture, alone, sequence, learning).slices().getFirst();
       model =
           Decoder.allocate(
-              architecture,
-              learning,
-              Quantization.NONE,
-              Map.of(0, slice),
-              TensorParallel.singleRank(),
-              1,
-              device);
+              architecture, learning, Quantization.NONE, DecoderShard.of(slice), device);
       model.initialize(config.train().seed());
       gradients = new Gradients(model.parameters());
       optimizer = Optimizer.of(model.parameters(), config.optimizer());

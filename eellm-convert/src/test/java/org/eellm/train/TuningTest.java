@@ -44,6 +44,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
@@ -105,9 +106,7 @@ final class TuningTest {
                     golden.architecture(),
                     Learning.EXITS,
                     Quantization.NONE,
-                    Map.of(0, slice),
-                    TensorParallel.singleRank(),
-                    1,
+                    DecoderShard.of(slice),
                     Torch.cpu()));
         Gradients gradients = new Gradients(part.parameters())) {
       gradients.start();

@@ -2,10 +2,8 @@ package org.eellm.model;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
@@ -23,7 +21,6 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
-import org.eellm.distributed.Communicator;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.Gradients;
@@ -70,22 +67,20 @@ public final class Decoder implements DecodingModel {
       boolean logitLens,
       Learning learning,
       Quantization quantization,
-      Map<Integer, Slice> slices,
-      TensorParallel parallel,
-      int multiple,
+      DecoderShard shard,
       Device device) {
     this.architecture = architecture;
     this.logitLens = logitLens;
     this.quantization = quantization;
     this.learning = learning;
-    this.parallel = parallel;
+    parallel = shard.parallel();
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
     groups =
         logitLens
             ? ParameterLayout.groups(
                 trunk(architecture), List.of(whole(trunk(architecture))), learning)
-            : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
+            : ParameterLayout.groups(architecture, List.copyOf(shard.slices().values()), learning);
     parameters =
         Parameters.allocate(
             groups,
@@ -94,9 +89,7 @@ public final class Decoder implements DecodingModel {
                     && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
             quantization,
             parallel,
-            multiple,
-            type,
-            device);
+            new Parameters.Memory(type, device, shard.multiple()));
     tokens = optional(ParameterName.TOKENS.toString());
     positions = optional(ParameterName.POSITIONS.toString());
     rope =
@@ -108,7 +101,7 @@ public final class Decoder implements DecodingModel {
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
-    slices.forEach((index, slice) -> all.add(stage(index, slice)));
+    shard.slices().forEach((index, slice) -> all.add(stage(index, slice)));
     stages = List.copyOf(all);
     trunk = stages.stream().flatMap(stage -> stage.trunk().stream()).toList();
     heads = stages.stream().flatMap(stage -> stage.heads().stream()).toList();
@@ -123,13 +116,7 @@ public final class Decoder implements DecodingModel {
   public static Decoder allocate(
       Architecture architecture, Quantization quantization, Device device) {
     return allocate(
-        architecture,
-        Learning.EVERYTHING,
-        quantization,
-        Map.of(0, whole(architecture)),
-        TensorParallel.singleRank(),
-        1,
-        device);
+        architecture, Learning.EVERYTHING, quantization, DecoderShard.whole(architecture), device);
   }
 
   /**
@@ -144,14 +131,7 @@ public final class Decoder implements DecodingModel {
         new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
     try (Scope scope = Scope.open()) {
       return new Decoder(
-          all,
-          true,
-          Learning.EVERYTHING,
-          Quantization.NONE,
-          Map.of(0, whole(all)),
-          TensorParallel.singleRank(),
-          1,
-          device);
+          all, true, Learning.EVERYTHING, Quantization.NONE, DecoderShard.whole(all), device);
     }
   }
 
@@ -164,55 +144,20 @@ public final class Decoder implements DecodingModel {
   }
 
   /**
-   * A rank's part of a decoder, with uninitialised parameters.
+   * A part of a decoder, with uninitialised parameters.
    *
    * @param learning which of the parameters learn; none if quantized
-   * @param slices by their place in the pipeline; of what {@code learning} needs
-   * @param multiple the flat buffers' length is made a multiple of this
+   * @param shard the part, of what {@code learning} needs
    */
   public static Decoder allocate(
       Architecture architecture,
       Learning learning,
       Quantization quantization,
-      Map<Integer, Slice> slices,
-      TensorParallel parallel,
-      int multiple,
+      DecoderShard shard,
       Device device) {
     try (Scope scope = Scope.open()) {
-      return new Decoder(
-          architecture,
-          false,
-          learning,
-          quantization,
-          new TreeMap<>(slices),
-          parallel,
-          multiple,
-          device);
+      return new Decoder(architecture, false, learning, quantization, shard, device);
     }
-  }
-
-  /**
-   * A rank's part of a decoder, with uninitialised parameters: every {@code stages}-th slice, from
-   * its own stage's on.
-   *
-   * @param learning which of the parameters learn; none if quantized
-   * @param pipelineLayout of what {@code learning} needs
-   * @param multiple the flat buffers' length is made a multiple of this
-   */
-  public static Decoder ofRank(
-      Architecture architecture,
-      Learning learning,
-      Quantization quantization,
-      PipelineLayout pipelineLayout,
-      Communicator stages,
-      TensorParallel parallel,
-      int multiple,
-      Device device) {
-    Map<Integer, Slice> here = new TreeMap<>();
-    for (int v = stages.rank(); v < pipelineLayout.slices().size(); v += stages.size()) {
-      here.put(v, pipelineLayout.slices().get(v));
-    }
-    return allocate(architecture, learning, quantization, here, parallel, multiple, device);
   }
 
   private Optional<Weight> optional(String name) {

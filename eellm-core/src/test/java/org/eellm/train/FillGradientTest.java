@@ -20,6 +20,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
@@ -225,9 +226,7 @@ final class FillGradientTest {
                     golden.architecture(),
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    slices,
-                    TensorParallel.singleRank(),
-                    1,
+                    new DecoderShard(slices, TensorParallel.singleRank(), 1),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =

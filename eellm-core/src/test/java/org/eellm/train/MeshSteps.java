@@ -26,6 +26,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
@@ -260,9 +261,7 @@ final class MeshSteps {
                     architecture,
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    slices,
-                    tensorParallel,
-                    dp,
+                    new DecoderShard(slices, tensorParallel, dp),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =

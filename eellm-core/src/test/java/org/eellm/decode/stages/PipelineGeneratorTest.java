@@ -53,6 +53,7 @@ import org.eellm.distributed.PeerChannel;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterAll;
@@ -89,15 +90,16 @@ public final class PipelineGeneratorTest {
   /** This rank's part of a model without parameters. */
   public static Decoder part(Architecture architecture, World world) {
     Mesh mesh = world.mesh();
-    return Decoder.ofRank(
+    return Decoder.allocate(
         architecture,
         Learning.EVERYTHING,
         Quantization.NONE,
-        PipelineLayout.of(
-            architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
-        world.pp(),
-        new TensorParallel(world.tp(), false),
-        1,
+        DecoderShard.ofRank(
+            PipelineLayout.of(
+                architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
+            world.pp(),
+            new TensorParallel(world.tp(), false),
+            1),
         Torch.cpu());
   }
 
