@@ -147,7 +147,10 @@ public final class EarlyExitModel implements AutoCloseable {
       int before = Threads.count(); // which the calling thread has
       Threads.set(threads);
       try {
-        ModelFolder files = ModelFolder.resolve(path, heads);
+        ModelFolder files =
+            heads
+                .map(other -> ModelFolder.resolve(path, other))
+                .orElseGet(() -> ModelFolder.resolve(path));
         LoadedModel model =
             LoadedModel.load(
                 files, stored -> files.decoder(adapted(stored), device, rounding(files)));
@@ -174,7 +177,7 @@ public final class EarlyExitModel implements AutoCloseable {
 
     private MatrixQuantization rounding(ModelFolder files) {
       return quantization
-          .map(format -> MatrixQuantization.of(format, Optional.empty()))
+          .map(MatrixQuantization::of)
           .orElseGet(() -> device == Device.CPU ? files.quantization() : MatrixQuantization.NONE);
     }
   }

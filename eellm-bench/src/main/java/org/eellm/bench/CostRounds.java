@@ -92,7 +92,7 @@ final class CostRounds implements AutoCloseable {
     for (Head head : heads) {
       Cost cost =
           cost(shape, at -> at.heads().get(head.index()), runner.headBytes(head), 0, read, product);
-      asked.add(new HeadCost(head.name(), cost));
+      asked.add(new HeadCost(head.id(), cost));
     }
     StepWork work = StepWork.of(runner, shape);
     long weights = work.weightBytes();

@@ -13,6 +13,7 @@ import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
@@ -30,6 +31,12 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
+import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterName.Embedding;
+import org.eellm.model.parameter.ParameterName.OfExit;
+import org.eellm.model.parameter.ParameterName.OfFinalNorm;
+import org.eellm.model.parameter.ParameterName.OfLayer;
+import org.eellm.model.parameter.ParameterName.OutputMatrix;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 
@@ -72,7 +79,7 @@ public final class DecodeBenchmark {
    */
   public record Mode(
       int batch,
-      String head,
+      HeadId head,
       int layer,
       double tokensPerSecond,
       long bytesPerToken,
@@ -291,7 +298,7 @@ public final class DecodeBenchmark {
     double ideal = (double) measures.bytes().applyAsLong(last) / bytes;
     return new Mode(
         decodeCase.batch(),
-        decodeCase.head().name(),
+        decodeCase.head().id(),
         decodeCase.head().layer(),
         rate,
         bytes,
@@ -303,19 +310,17 @@ public final class DecodeBenchmark {
 
   /** Weights that a token reads in the layers below a head and in the head. */
   private static long bytes(Decoder model, Head head) {
-    String layers = "model.layers.";
     long bytes = 0;
     for (var parameter : model.parameters().all()) {
-      String name = parameter.name();
-      boolean below =
-          name.startsWith(layers)
-              && Integer.parseInt(name.substring(layers.length()).split("\\.", 2)[0])
-                  < head.layer();
-      boolean own =
-          head.isExit()
-              ? name.startsWith("exits." + head.layer() + ".") && !name.contains("lm_head")
-              : name.startsWith("model.norm");
-      bytes += below || own ? bytes(parameter.value()) : 0;
+      boolean read =
+          switch (ParameterName.parse(parameter.name())) {
+            case OfLayer below -> below.layer() < head.layer();
+            case OfExit own ->
+                head.id().equals(HeadId.exit(own.layer())) && !own.module().equals("lm_head");
+            case OfFinalNorm _ -> !head.isExit();
+            case Embedding _, OutputMatrix _ -> false;
+          };
+      bytes += read ? bytes(parameter.value()) : 0;
     }
     return bytes + bytes(model.heads().get(head.index()).output().value());
   }

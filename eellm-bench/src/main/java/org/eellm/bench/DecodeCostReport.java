@@ -1,6 +1,7 @@
 package org.eellm.bench;
 
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepShape.Owner;
 
@@ -50,7 +51,7 @@ public record DecodeCostReport(
   }
 
   /** What asking a head takes. */
-  public record HeadCost(String head, Cost cost) {}
+  public record HeadCost(HeadId head, Cost cost) {}
 
   /**
    * A part of a step.

@@ -7,7 +7,6 @@ import java.util.SplittableRandom;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
@@ -193,33 +192,8 @@ public final class MeshBenchmark {
 
   /** What one replica of the mesh does, for a single rank. */
   private static RunConfig replica(RunConfig config) {
-    TrainConfig train = config.train();
-    TrainConfig share =
-        new TrainConfig(
-            train.steps(),
-            train.microBatchSize(),
-            train.globalBatchSize() / config.parallel().dp(),
-            train.seed(),
-            train.recompute(),
-            train.layerDropout(),
-            new TrainConfig.Rampup(0, 0, 0),
-            train.evalInterval(),
-            train.evalBatches(),
-            train.maxBadSteps(),
-            train.spikeThreshold(),
-            train.spikeWindow(),
-            train.threads(),
-            train.device());
-    return new RunConfig(
-        config.model(),
-        config.exits(),
-        config.data(),
-        share,
-        config.optimizer(),
-        ParallelConfig.singleRank(),
-        config.checkpoint(),
-        config.logging(),
-        config.tune());
+    int share = config.train().globalBatchSize() / config.parallel().dp();
+    return config.with(ParallelConfig.singleRank(), config.train().withConstantBatch(share));
   }
 
   /** Tokens that depend on the sample's number alone. */

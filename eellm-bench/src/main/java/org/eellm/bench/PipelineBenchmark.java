@@ -3,6 +3,7 @@ package org.eellm.bench;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.cost.Median;
 import org.eellm.decode.Generator;
 import org.eellm.decode.request.Limits;
@@ -107,14 +108,14 @@ public final class PipelineBenchmark {
   }
 
   private static List<Double> left(DecodingModel model, List<Result> results) {
-    List<String> heads =
+    List<HeadId> heads =
         results.stream()
             .flatMap(result -> result.tokens().stream())
             .map(GeneratedToken::head)
             .toList();
     List<Double> shares = new ArrayList<>();
     for (Head head : model.allHeads()) {
-      long here = heads.stream().filter(head.name()::equals).count();
+      long here = heads.stream().filter(head.id()::equals).count();
       shares.add((double) here / heads.size());
     }
     return shares;

@@ -4,8 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -22,7 +20,8 @@ import org.eellm.cost.Median;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.model.Decoder;
-import org.eellm.model.TensorParallel;
+import org.eellm.model.DecoderShard;
+import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Scope;
@@ -31,6 +30,7 @@ import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.LayerDropout;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.eellm.train.optimizer.Optimizer;
@@ -162,13 +162,7 @@ public final class TrainBenchmark {
       Slice slice = PipelineLayout.of(architecture, alone, sequence, learning).slices().getFirst();
       model =
           Decoder.allocate(
-              architecture,
-              learning,
-              Quantization.NONE,
-              Map.of(0, slice),
-              TensorParallel.singleRank(),
-              1,
-              device);
+              architecture, learning, Quantization.NONE, DecoderShard.of(slice), device);
       model.initialize(config.train().seed());
       gradients = new Gradients(model.parameters());
       optimizer = Optimizer.of(model.parameters(), config.optimizer());
@@ -217,16 +211,15 @@ public final class TrainBenchmark {
 
     private void forwardBackward() {
       switch (model.learning()) {
-        case EVERYTHING ->
-            executor.forwardBackward(batch, objective, 1, Optional.empty(), gradients);
+        case EVERYTHING -> executor.forwardBackward(batch, objective, 1, Dropout.NONE, gradients);
         case EXITS -> {
           try (Scope scope = Scope.open()) {
-            headExecutor.tune(batch, Optional.empty(), objective, 1, gradients);
+            headExecutor.tune(batch, Received.NOTHING, objective, 1, gradients);
           }
         }
         case EXITS_FROM_FINAL_HEAD -> {
           try (HeadTuningExecutor.TapActivations taps =
-              headExecutor.forward(batch, Optional.empty())) {
+              headExecutor.forward(batch, Received.NOTHING)) {
             taps.distill(taps.output(), objective, 1, gradients);
           }
         }

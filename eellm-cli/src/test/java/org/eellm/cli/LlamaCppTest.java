@@ -10,7 +10,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.HuggingFaceFamily;
@@ -66,7 +65,7 @@ final class LlamaCppTest {
   }
 
   private static LoadedModel load(Path model) {
-    ModelFolder files = ModelFolder.resolve(model, Optional.empty());
+    ModelFolder files = ModelFolder.resolve(model);
     return LoadedModel.load(
         files,
         stored ->

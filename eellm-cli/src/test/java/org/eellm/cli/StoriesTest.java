@@ -15,7 +15,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
@@ -101,7 +100,7 @@ final class StoriesTest {
   void lens_ofTheKnownText_agreesAsOftenAsIsKnown(Path stories) throws IOException {
     List<Integer> known = Stories.known(stories);
     JsonNode layers = Stories.golden(stories).get("logitlens_per_layer_loss_acc");
-    ModelFolder files = ModelFolder.resolve(stories, Optional.empty());
+    ModelFolder files = ModelFolder.resolve(stories);
     try (LoadedModel model =
             LoadedModel.load(files, stored -> files.logitLens(stored, Device.CPU));
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {

@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import org.eellm.checkpoint.ModelFolder;
@@ -20,6 +19,10 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
+import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterName.OfExit;
+import org.eellm.model.parameter.ParameterName.OfFinalNorm;
+import org.eellm.model.parameter.ParameterName.OfLayer;
 import org.eellm.model.parameter.ParameterSpec;
 
 /** Gives models exits and takes them away (EE-Tuning, arXiv 2402.00518, section 3.1). */
@@ -113,7 +116,7 @@ public final class ExitEditor {
    * @throws CheckpointException if there are none, or they were made for another trunk
    */
   public static SourceModel replace(SourceModel model, Path heads) {
-    ModelFolder files = ModelFolder.resolve(model.folder(), Optional.of(heads));
+    ModelFolder files = ModelFolder.resolve(model.folder(), heads);
     files.requireTrunk();
     WeightFiles weights = WeightFiles.openHeads(files.heads().orElseThrow());
     List<ModelTensor> tensors = new ArrayList<>();
@@ -156,19 +159,22 @@ public final class ExitEditor {
   }
 
   private static String prefix(int layer) {
-    return HeadFiles.PREFIX + layer + ".";
+    return ParameterName.exit(layer) + ".";
   }
 
   /** The trunk's module that a head's begins as. */
   private static String origin(String name, ModelConfig model) {
-    String[] parts = name.split("\\.", 4); // exits, n, module, rest
-    int layer = Integer.parseInt(parts[1]);
-    return switch (parts[2]) {
-      case "lm_head" -> model.tieEmbeddings() ? "model.embed_tokens.weight" : "lm_head.weight";
-      case "norm" -> "model.norm." + parts[3];
-      case "mlp" -> "model.layers.%d.mlp.%s".formatted(layer - 1, parts[3]);
-      case "block" -> "model.layers.%d.%s".formatted(model.numLayers() - 1, parts[3]);
-      default -> throw new IllegalArgumentException(name);
-    };
+    if (!(ParameterName.parse(name) instanceof OfExit(int layer, String module, String part))) {
+      throw new IllegalArgumentException(name + " is not of an exit");
+    }
+    ParameterName origin =
+        switch (module) {
+          case "lm_head" -> model.tieEmbeddings() ? ParameterName.TOKENS : ParameterName.OUTPUT;
+          case "norm" -> new OfFinalNorm(part);
+          case "mlp" -> new OfLayer(layer - 1, module + "." + part);
+          case "block" -> new OfLayer(model.numLayers() - 1, part);
+          default -> throw new IllegalArgumentException(name + " is of no module of a head");
+        };
+    return origin.toString();
   }
 }

@@ -90,15 +90,12 @@ record GgufTokenizer(
     Map<String, Integer> vocabulary = new HashMap<>();
     model.path("vocab").properties().forEach(e -> vocabulary.put(e.getKey(), e.getValue().asInt()));
     boolean pieces = model.path("byte_fallback").asBoolean();
-    return of(
-        path,
-        pieces,
-        pieces ? Optional.empty() : Optional.of(pre(path, file.path("pre_tokenizer"))),
-        vocabulary,
-        merges(model.path("merges")),
-        file,
-        config,
-        size);
+    List<String> merges = merges(model.path("merges"));
+    BytePairs pairs =
+        pieces
+            ? BytePairs.ofPieces(vocabulary, merges)
+            : BytePairs.ofBytes(pre(path, file.path("pre_tokenizer")), vocabulary, merges);
+    return of(path, pairs, file, config, size);
   }
 
   private static GgufTokenizer readPairs(Path folder, int size) {
@@ -123,7 +120,7 @@ record GgufTokenizer(
           .put("content", "<|endoftext|>")
           .put("id", vocabulary.getOrDefault("<|endoftext|>", 0))
           .put("special", true);
-      return of(path, false, Optional.of("gpt-2"), vocabulary, merges, none, none, size);
+      return of(path, BytePairs.ofBytes("gpt-2", vocabulary, merges), none, none, size);
     } catch (IOException failure) {
       throw new CheckpointException(
           "%s: cannot be read: %s"
@@ -132,15 +129,28 @@ record GgufTokenizer(
     }
   }
 
+  /**
+   * What a tokenizer's file has of byte pairs.
+   *
+   * @param pre llama.cpp's name of how text is divided; absent where SentencePiece's pieces are
+   */
+  private record BytePairs(
+      Optional<String> pre, Map<String, Integer> vocabulary, List<String> merges) {
+
+    static BytePairs ofPieces(Map<String, Integer> vocabulary, List<String> merges) {
+      return new BytePairs(Optional.empty(), vocabulary, merges);
+    }
+
+    static BytePairs ofBytes(String pre, Map<String, Integer> vocabulary, List<String> merges) {
+      return new BytePairs(Optional.of(pre), vocabulary, merges);
+    }
+  }
+
   private static GgufTokenizer of(
-      Path path,
-      boolean pieces,
-      Optional<String> pre,
-      Map<String, Integer> vocabulary,
-      List<String> merges,
-      JsonNode file,
-      JsonNode config,
-      int size) {
+      Path path, BytePairs pairs, JsonNode file, JsonNode config, int size) {
+    boolean pieces = pairs.pre().isEmpty();
+    Map<String, Integer> vocabulary = pairs.vocabulary();
+    List<String> merges = pairs.merges();
     List<String> tokens = new ArrayList<>();
     for (int id = 0; id < size; id++) {
       tokens.add("[PAD%d]".formatted(id));
@@ -163,7 +173,7 @@ record GgufTokenizer(
     unknown.ifPresent(id -> types.set(id, UNKNOWN));
     return new GgufTokenizer(
         pieces ? "llama" : "gpt2",
-        pre,
+        pairs.pre(),
         tokens,
         types,
         pieces ? scores(tokens, vocabulary, merges) : List.of(),

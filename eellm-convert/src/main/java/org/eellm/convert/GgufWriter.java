@@ -11,7 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.huggingface.Gpt2Adapter;
 import org.eellm.checkpoint.huggingface.GptNeoxAdapter;
@@ -33,6 +33,7 @@ import org.eellm.convert.ConversionFile.Place;
 import org.eellm.convert.ModelWriter.Listener;
 import org.eellm.convert.ModelWriter.Options;
 import org.eellm.convert.ModelWriter.Outcome;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
@@ -41,6 +42,21 @@ import org.eellm.tensor.Torch;
  * exits.
  */
 public final class GgufWriter {
+  /** llama.cpp's names of a layer's modules. */
+  private static final Map<String, String> MODULES =
+      Map.ofEntries(
+          Map.entry("input_layernorm", "attn_norm"),
+          Map.entry("post_attention_layernorm", "ffn_norm"),
+          Map.entry("self_attn.q_proj", "attn_q"),
+          Map.entry("self_attn.k_proj", "attn_k"),
+          Map.entry("self_attn.v_proj", "attn_v"),
+          Map.entry("self_attn.o_proj", "attn_output"),
+          Map.entry("self_attn.q_norm", "attn_q_norm"),
+          Map.entry("self_attn.k_norm", "attn_k_norm"),
+          Map.entry("mlp.gate_proj", "ffn_gate"),
+          Map.entry("mlp.up_proj", "ffn_up"),
+          Map.entry("mlp.down_proj", "ffn_down"));
+
   private static final int VERSION = 3;
   private static final int ALIGNMENT = 32;
   private static final int BLOCK = 32;
@@ -218,7 +234,7 @@ public final class GgufWriter {
     if (model.positionEmbedding() == PositionEmbedding.ROPE) {
       out.number(family + ".attention.key_length", model.headDim());
       out.number(family + ".attention.value_length", model.headDim());
-      out.number(family + ".rope.dimension_count", model.rotaryDim());
+      out.number(family + ".rope.dimension_count", model.positions().rotaryDim());
       out.real(family + ".rope.freq_base", model.ropeTheta());
       if (model.ropeScaling() instanceof RopeScaling.Linear(double factor)) {
         out.text(family + ".rope.scaling.type", "linear");
@@ -360,9 +376,8 @@ public final class GgufWriter {
     boolean fused = family.startsWith("gpt");
     List<ModelTensor> tensors = new ArrayList<>();
     for (ModelTensor tensor : trunk.tensors()) {
-      Optional<String> name = name(tensor.name());
-      if (name.isPresent() && !(fused && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
-        tensors.add(interleaved(tensor, family, model).named(name.get()));
+      if (!(fused && tensor.name().matches(".*\\.[qkv]_proj\\..*"))) {
+        tensors.add(interleaved(tensor, family, model).named(name(tensor.name())));
       }
     }
     if (fused) {
@@ -396,29 +411,21 @@ public final class GgufWriter {
     return tensors;
   }
 
-  private static Optional<String> name(String ours) {
-    if (ours.startsWith("model.layers.")) {
-      String[] parts = ours.split("\\.", 4); // model, layers, i, rest
-      String rest =
-          parts[3]
-              .replace("input_layernorm", "attn_norm")
-              .replace("post_attention_layernorm", "ffn_norm")
-              .replace("self_attn.q_proj", "attn_q")
-              .replace("self_attn.k_proj", "attn_k")
-              .replace("self_attn.v_proj", "attn_v")
-              .replace("self_attn.o_proj", "attn_output")
-              .replace("self_attn.q_norm", "attn_q_norm")
-              .replace("self_attn.k_norm", "attn_k_norm")
-              .replace("mlp.gate_proj", "ffn_gate")
-              .replace("mlp.up_proj", "ffn_up")
-              .replace("mlp.down_proj", "ffn_down");
-      return Optional.of("blk." + parts[2] + "." + rest);
-    }
-    return Optional.of(
-        ours.replace("model.embed_tokens", "token_embd")
-            .replace("model.embed_positions", "position_embd")
-            .replace("model.norm", "output_norm")
-            .replace("lm_head", "output"));
+  private static String name(String ours) {
+    return switch (ParameterName.parse(ours)) {
+      case ParameterName.OfLayer(int layer, String part) -> "blk." + layer + "." + inLayer(part);
+      case ParameterName.Embedding table ->
+          table.equals(ParameterName.TOKENS) ? "token_embd.weight" : "position_embd.weight";
+      case ParameterName.OfFinalNorm(String part) -> "output_norm." + part;
+      case ParameterName.OutputMatrix _ -> "output.weight";
+      case ParameterName.OfExit exit -> exit.toString();
+    };
+  }
+
+  private static String inLayer(String part) {
+    int dot = part.lastIndexOf('.');
+    String module = part.substring(0, dot);
+    return MODULES.getOrDefault(module, module) + part.substring(dot);
   }
 
   /** llama.cpp's Llama rotates neighbours, so the rows of a head's halves are shuffled together. */

@@ -6,19 +6,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.ModelTensor;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -75,7 +76,7 @@ public record Inspection(
     for (String part : List.of("embedding", "layers", "final_head")) {
       counts.put(part, 0L);
     }
-    architecture.exits().layers().forEach(layer -> counts.put("exit_" + layer, 0L));
+    architecture.exits().layers().forEach(layer -> counts.put(HeadId.exit(layer).toString(), 0L));
     for (ParameterSpec spec : ParameterSpec.of(architecture)) {
       counts.merge(part(spec.name()), spec.numel(), Long::sum);
     }
@@ -83,13 +84,12 @@ public record Inspection(
   }
 
   private static String part(String name) {
-    if (name.startsWith("model.embed_")) {
-      return "embedding";
-    }
-    if (name.startsWith("model.layers.")) {
-      return "layers";
-    }
-    return name.startsWith(HeadFiles.PREFIX) ? "exit_" + name.split("\\.", 3)[1] : "final_head";
+    return switch (ParameterName.parse(name)) {
+      case ParameterName.Embedding _ -> "embedding";
+      case ParameterName.OfLayer _ -> "layers";
+      case ParameterName.OfFinalNorm _, ParameterName.OutputMatrix _ -> "final_head";
+      case ParameterName.OfExit exit -> HeadId.exit(exit.layer()).toString();
+    };
   }
 
   private static int width(ModelConfig model) {

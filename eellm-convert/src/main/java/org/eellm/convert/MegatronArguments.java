@@ -13,7 +13,6 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.RopeScaling;
 import org.eellm.convert.Pickled.Bool;
 import org.eellm.convert.Pickled.Dict;
@@ -59,32 +58,29 @@ record MegatronArguments(String place, Dict arguments) {
         text("position_embedding_type", "learned_absolute").equals("rope")
             || flag("use_rotary_position_embeddings", false);
     double interpolation = real("rotary_seq_len_interpolation_factor", 1);
-    return new ModelConfig(
-        number("padded_vocab_size"),
-        1,
-        number("hidden_size"),
-        number("num_layers"),
-        numHeads,
-        grouped ? number("num_query_groups") : numHeads,
-        optionalNumber("kv_channels").orElse(0),
-        number("ffn_hidden_size"),
-        number("max_position_embeddings"),
-        normalization(),
-        real("norm_epsilon", real("layernorm_epsilon", 1e-5)),
-        Residual.SEQUENTIAL,
-        rope ? PositionEmbedding.ROPE : PositionEmbedding.LEARNED,
-        real("rotary_base", 10_000),
-        interpolation == 1 ? new RopeScaling.None() : new RopeScaling.Linear(interpolation),
-        rope ? real("rotary_percent", 1) : 1,
-        activation(),
-        flag("add_bias_linear", true),
-        false,
-        false,
-        !flag("untie_embeddings_and_output_weights", false),
-        0,
-        real("attention_dropout", 0.1),
-        real("init_method_std", 0.02),
-        dtype);
+    return ModelConfig.builder()
+        .vocabSize(number("padded_vocab_size"))
+        .hiddenSize(number("hidden_size"))
+        .numLayers(number("num_layers"))
+        .numHeads(numHeads)
+        .numKeyValueHeads(grouped ? number("num_query_groups") : numHeads)
+        .headDim(optionalNumber("kv_channels").orElse(0))
+        .ffnHiddenSize(number("ffn_hidden_size"))
+        .maxPositions(number("max_position_embeddings"))
+        .normalization(normalization())
+        .normEpsilon(real("norm_epsilon", real("layernorm_epsilon", 1e-5)))
+        .positionEmbedding(rope ? PositionEmbedding.ROPE : PositionEmbedding.LEARNED)
+        .ropeTheta(real("rotary_base", 10_000))
+        .ropeScaling(
+            interpolation == 1 ? new RopeScaling.None() : new RopeScaling.Linear(interpolation))
+        .rotaryFraction(rope ? real("rotary_percent", 1) : 1)
+        .activation(activation())
+        .linearBias(flag("add_bias_linear", true))
+        .tieEmbeddings(!flag("untie_embeddings_and_output_weights", false))
+        .attentionDropout(real("attention_dropout", 0.1))
+        .initStd(real("init_method_std", 0.02))
+        .dtype(dtype)
+        .build();
   }
 
   private Normalization normalization() {

@@ -107,7 +107,7 @@ final class MegatronCheckpoint {
       Rank[][] ranks = new Rank[pp][tp];
       for (int stage = 0; stage < pp; stage++) {
         for (int rank = 0; rank < tp; rank++) {
-          ranks[stage][rank] = rank(folder, found, stage, rank, pp, first, files);
+          ranks[stage][rank] = rank(folder, found, name(stage, rank, pp), pp, first, files);
         }
       }
       MegatronCheckpoint checkpoint = new MegatronCheckpoint(folder, arguments, tp, pp, ranks);
@@ -173,18 +173,19 @@ final class MegatronCheckpoint {
         file.path() + ": has no args; a checkpoint that Megatron itself saved is read");
   }
 
+  private static String name(int stage, int rank, int pp) {
+    return pp == 1
+        ? String.format(Locale.ROOT, "mp_rank_%02d", rank)
+        : String.format(Locale.ROOT, "mp_rank_%02d_%03d", rank, stage);
+  }
+
   private static Rank rank(
       Path folder,
       Map<String, Path> found,
-      int stage,
-      int rank,
+      String name,
       int pp,
       PyTorchFile first,
       List<PyTorchFile> files) {
-    String name =
-        pp == 1
-            ? String.format(Locale.ROOT, "mp_rank_%02d", rank)
-            : String.format(Locale.ROOT, "mp_rank_%02d_%03d", rank, stage);
     Path place = found.get(name);
     if (place == null) {
       throw new CheckpointException(

@@ -104,9 +104,8 @@ public final class ModelWriter {
       SourceModel model, Path output, Options options, Listener listener) {
     SourceModel typed = typed(model, options);
     return write(
-        typed.configFile(),
-        Map.of(WeightFiles.SINGLE, typed.tensors()),
-        Optional.empty(),
+        new Contents(
+            typed.configFile(), Map.of(WeightFiles.SINGLE, typed.tensors()), Optional.empty()),
         model,
         output,
         options,
@@ -144,13 +143,12 @@ public final class ModelWriter {
       }
     }
     return write(
-        config,
         heads.isEmpty()
-            ? Map.of(WeightFiles.SINGLE, tensors)
-            : Map.of(WeightFiles.SINGLE, tensors, HeadFiles.WEIGHTS, heads),
-        heads.isEmpty()
-            ? Optional.empty()
-            : Optional.of(HeadFiles.json(typed.architecture().exits())),
+            ? new Contents(config, Map.of(WeightFiles.SINGLE, tensors), Optional.empty())
+            : new Contents(
+                config,
+                Map.of(WeightFiles.SINGLE, tensors, HeadFiles.WEIGHTS, heads),
+                Optional.of(HeadFiles.json(typed.architecture().exits()))),
         model,
         output,
         options,
@@ -180,14 +178,18 @@ public final class ModelWriter {
     return model.with(file, tensors);
   }
 
+  /**
+   * What a folder is to hold.
+   *
+   * @param files tensors by the files' names
+   * @param exits the layout of heads in a file of their own
+   */
+  private record Contents(
+      ObjectNode config, Map<String, List<ModelTensor>> files, Optional<ObjectNode> exits) {}
+
   private static Outcome write(
-      ObjectNode config,
-      Map<String, List<ModelTensor>> files,
-      Optional<ObjectNode> exits,
-      SourceModel source,
-      Path output,
-      Options options,
-      Listener listener) {
+      Contents contents, SourceModel source, Path output, Options options, Listener listener) {
+    Map<String, List<ModelTensor>> files = contents.files();
     Path temporary = temporary(output);
     options.tokenizer().ifPresent(ModelWriter::requireTokenizer);
     List<TensorRecord> records = new ArrayList<>();
@@ -205,9 +207,9 @@ public final class ModelWriter {
                       listener.done(done[0], total);
                     }));
       }
-      rewrite(temporary.resolve(HuggingFaceConfig.CONFIG), config);
-      if (exits.isPresent()) {
-        rewrite(temporary.resolve(HeadFiles.LAYOUT), exits.get());
+      rewrite(temporary.resolve(HuggingFaceConfig.CONFIG), contents.config());
+      if (contents.exits().isPresent()) {
+        rewrite(temporary.resolve(HeadFiles.LAYOUT), contents.exits().get());
       }
       copyGenerationConfig(source, temporary);
       Path tokenizer = options.tokenizer().orElse(source.folder());

@@ -8,13 +8,13 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
 import org.eellm.tensor.RetainedTensors;
@@ -58,7 +58,7 @@ final class Layouts {
     Map<String, float[]> logits = new LinkedHashMap<>();
     try (Scope _ = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
-      ForwardContext context = model.context(1, ids.length, Optional.empty(), false, retained);
+      ForwardContext context = model.context(1, ids.length, Dropout.NONE, false, retained);
       Tensor x = model.embed(Tensors.ofLongs(ids, model.device(), ids.length), context);
       for (int below = 0; below <= model.trunk().size(); below++) {
         for (HeadLayers head : model.heads()) {
@@ -67,7 +67,7 @@ final class Layouts {
             for (Branch branch : head.branches()) {
               own = branch.path().add(own, branch.forward(own, context, retained).delta());
             }
-            logits.put(head.name(), Tensors.toFloats(head.logits(own)));
+            logits.put(head.id().toString(), Tensors.toFloats(head.logits(own)));
           }
         }
         if (below < model.trunk().size()) {

@@ -44,6 +44,8 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
+import org.eellm.model.Dropout;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -59,6 +61,7 @@ import org.eellm.train.objective.HeadLoss;
 import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -85,7 +88,7 @@ final class TuningTest {
         Gradients gradients = new Gradients(whole.parameters())) {
       gradients.start();
       new StageExecutor(whole, Recompute.NONE, new double[whole.architecture().model().numLayers()])
-          .forwardBackward(batch, objective, 0.5, Optional.empty(), gradients);
+          .forwardBackward(batch, objective, 0.5, Dropout.NONE, gradients);
       gradients.finish();
       whole.parameters().all().forEach(p -> expected.put(p.name(), floats(p, gradients)));
     }
@@ -104,15 +107,13 @@ final class TuningTest {
                     golden.architecture(),
                     Learning.EXITS,
                     Quantization.NONE,
-                    Map.of(0, slice),
-                    TensorParallel.singleRank(),
-                    1,
+                    DecoderShard.of(slice),
                     Torch.cpu()));
         Gradients gradients = new Gradients(part.parameters())) {
       gradients.start();
       try (Scope scope = Scope.open()) {
         new HeadTuningExecutor(part, part.stages().getFirst())
-            .tune(batch, Optional.empty(), objective, 0.5, gradients);
+            .tune(batch, Received.NOTHING, objective, 0.5, gradients);
       }
       gradients.finish();
 
@@ -151,15 +152,11 @@ final class TuningTest {
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
-              h,
-              output,
-              Optional.empty(),
+              HeadLoss.HeadOutput.of(h),
+              new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
               new HeadLoss.Target.Teacher(teacher, output),
-              mask,
-              1,
+              new HeadLoss.TokenWeights(mask, 1, dynamic),
               temperature,
-              dynamic,
-              TensorParallel.singleRank(),
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));
@@ -237,7 +234,9 @@ final class TuningTest {
         List.of(overrides),
         new TuneConfig(
             Optional.of(model.toString()), heads.map(Path::toString), TuneConfig.Target.TEXT),
-        ModelFolder.resolve(model, heads).config().architecture());
+        (heads.isPresent() ? ModelFolder.resolve(model, heads.get()) : ModelFolder.resolve(model))
+            .config()
+            .architecture());
   }
 
   private static Outcome finish(Trainer started) {
@@ -352,7 +351,7 @@ final class TuningTest {
 
   /** The heads' parameters, read back onto the trunk. */
   private static Map<String, float[]> heads(Path model, Path heads) {
-    ModelFolder files = ModelFolder.resolve(model, Optional.of(heads));
+    ModelFolder files = ModelFolder.resolve(model, heads);
     Map<String, float[]> values = new TreeMap<>();
     try (Decoder decoder =
         files.read(Decoder.allocate(files.config().architecture(), Torch.cpu()))) {
@@ -419,7 +418,7 @@ final class TuningTest {
           .hasMessageContaining("these heads were made for another trunk");
     }
     assertThatThrownBy(() -> HuggingFaceConfig.read(heads)).isInstanceOf(CheckpointException.class);
-    assertThatThrownBy(() -> ModelFolder.resolve(folder.resolve("tuned"), Optional.empty()))
+    assertThatThrownBy(() -> ModelFolder.resolve(folder.resolve("tuned")))
         .hasMessageContaining("has heads and no trunk");
     List<String> names = new ArrayList<>();
     try (SafetensorsFile file = SafetensorsFile.open(heads.resolve("exits.safetensors"))) {

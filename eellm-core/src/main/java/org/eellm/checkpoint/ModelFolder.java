@@ -1,7 +1,6 @@
 package org.eellm.checkpoint;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.Set;
@@ -36,13 +35,23 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    *
    * @param model a model folder, a checkpoint, or a run's output folder, of which the newest
    *     checkpoint is taken
-   * @param heads likewise a folder of heads, or the output of a run that tuned them; absent for the
-   *     model's own
+   * @param heads likewise a folder of heads, or the output of a run that tuned them
    * @throws CheckpointException if they are not there
    */
-  public static ModelFolder resolve(Path model, Optional<Path> heads) {
+  public static ModelFolder resolve(Path model, Path heads) {
     return new ModelFolder(
-        CheckpointStore.resolveModel(model), heads.map(CheckpointStore::resolveHeads));
+        CheckpointStore.resolveModel(model), Optional.of(CheckpointStore.resolveHeads(heads)));
+  }
+
+  /** The same with the model's own heads. */
+  public static ModelFolder resolve(Path model) {
+    return new ModelFolder(CheckpointStore.resolveModel(model), Optional.empty());
+  }
+
+  private WeightFiles open() {
+    return heads
+        .map(other -> WeightFiles.open(folder, other))
+        .orElseGet(() -> WeightFiles.open(folder));
   }
 
   /**
@@ -107,7 +116,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    *     trunk
    */
   public void load(Decoder model) {
-    try (WeightFiles weights = WeightFiles.open(folder, heads)) {
+    try (WeightFiles weights = open()) {
       if (model.stages().getFirst().firstPosition() == 0 && model.parallel().rank() == 0) {
         requireTrunk(weights);
       }
@@ -123,7 +132,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    * @throws CheckpointException as {@link #load}
    */
   public StoredDecoder stored(StoredDecoder.Part part) {
-    WeightFiles weights = WeightFiles.open(folder, heads);
+    WeightFiles weights = open();
     try {
       if (part.slices().getFirst().firstLayer() == 0 && part.parallel().rank() == 0) {
         requireTrunk(weights);
@@ -165,7 +174,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /** Refuses heads that were made for another trunk. */
   public void requireTrunk() {
-    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+    try (WeightFiles weights = WeightFiles.open(folder)) {
       requireTrunk(weights);
     }
   }
@@ -188,7 +197,7 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
 
   /** The checksum of the trunk, which heads are kept with. */
   public String trunkChecksum() {
-    try (WeightFiles weights = WeightFiles.open(folder, Optional.empty())) {
+    try (WeightFiles weights = WeightFiles.open(folder)) {
       return TrunkChecksum.of(weights, config().architecture().model());
     }
   }
@@ -201,10 +210,5 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
   public static void describeHeads(Path folder, ExitLayout exits, String trunkChecksum)
       throws IOException {
     new HeadFiles(folder, exits, Optional.of(trunkChecksum)).writeLayout();
-  }
-
-  /** Whether the folder has a tokenizer. */
-  public boolean hasTokenizer() {
-    return GgufFile.isOne(folder) || Files.exists(folder.resolve("tokenizer.json"));
   }
 }

@@ -40,6 +40,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.Scope;
@@ -51,8 +52,8 @@ import org.eellm.tensor.Torch;
  * and {@code exits.{n}.*} for the exit after layer n.
  */
 public final class ModelWeights {
-  private static final String EMBEDDING = "model.embed_tokens.weight";
-  private static final String OUTPUT = "lm_head.weight";
+  private static final String EMBEDDING = ParameterName.TOKENS.toString();
+  private static final String OUTPUT = ParameterName.OUTPUT.toString();
   private static final Pattern OUTPUTS = Pattern.compile("(exits\\.\\d+\\.)?lm_head\\.weight");
 
   /** Tables that old exports carry along; they follow from the configuration. */

@@ -6,7 +6,6 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.HeadFiles;
@@ -70,7 +69,11 @@ public final class WeightFiles implements StoredWeights {
    * @throws CheckpointException if the folder has no weights, or a file is missing or malformed
    */
   public static WeightFiles open(Path folder) {
-    return open(folder, Optional.empty());
+    WeightFiles own = openPart(folder, Learning.EVERYTHING);
+    boolean beside =
+        ModelFiles.has(folder, single(Learning.EXITS))
+            || ModelFiles.has(folder, index(Learning.EXITS));
+    return beside ? own.withHeads(folder) : own;
   }
 
   /**
@@ -78,26 +81,27 @@ public final class WeightFiles implements StoredWeights {
    *
    * @throws CheckpointException if a folder has no weights, or a file is missing or malformed
    */
-  static WeightFiles open(Path folder, Optional<Path> heads) {
-    WeightFiles own = openPart(folder, Learning.EVERYTHING);
-    boolean beside =
-        ModelFiles.has(folder, single(Learning.EXITS))
-            || ModelFiles.has(folder, index(Learning.EXITS));
-    if (heads.isEmpty() && !beside) {
-      return own;
-    }
-    List<Runnable> closers = new ArrayList<>(own.closers);
+  static WeightFiles open(Path folder, Path heads) {
+    return openPart(folder, Learning.EVERYTHING).withoutHeads().withHeads(heads);
+  }
+
+  private WeightFiles withoutHeads() {
+    SequencedMap<String, StoredTensor> trunk = new LinkedHashMap<>(tensors);
+    trunk.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
+    return new WeightFiles(folder, closers, trunk);
+  }
+
+  /** These weights and a folder's heads; closes these if they cannot be had. */
+  private WeightFiles withHeads(Path heads) {
+    List<Runnable> all = new ArrayList<>(closers);
     try {
-      WeightFiles exits = openPart(heads.orElse(folder), Learning.EXITS);
-      closers.addAll(exits.closers);
-      SequencedMap<String, StoredTensor> all = new LinkedHashMap<>(own.tensors);
-      if (heads.isPresent()) {
-        all.keySet().removeIf(name -> name.startsWith(HeadFiles.PREFIX));
-      }
-      addAll(exits.folder, exits.tensors, all);
-      return new WeightFiles(folder, closers, all);
+      WeightFiles exits = openPart(heads, Learning.EXITS);
+      all.addAll(exits.closers);
+      SequencedMap<String, StoredTensor> both = new LinkedHashMap<>(tensors);
+      addAll(exits.folder, exits.tensors, both);
+      return new WeightFiles(folder, all, both);
     } catch (RuntimeException failure) {
-      closers.forEach(Runnable::run);
+      all.forEach(Runnable::run);
       throw failure;
     }
   }

@@ -9,7 +9,10 @@ import static org.eellm.config.ConfigException.require;
  * @param keep number of newest checkpoints that stay; 0 means all
  * @param asynchronous training goes on while a copy of the state is written
  */
-public record CheckpointConfig(int interval, int keep, boolean asynchronous) {
+public record CheckpointConfig(
+    @MayChangeOnResume int interval,
+    @MayChangeOnResume int keep,
+    @MayChangeOnResume boolean asynchronous) {
   public CheckpointConfig {
     require(
         interval >= 0, "checkpoint.interval", interval + " is negative; 0 means only at the end");

@@ -5,6 +5,7 @@ import static org.eellm.config.ConfigException.require;
 import com.fasterxml.jackson.annotation.JsonCreator;
 import java.util.List;
 import java.util.Optional;
+import org.eellm.config.NoEffectWith.Choice;
 
 /**
  * The training data.
@@ -21,7 +22,7 @@ public record DataConfig(
     List<Source> sources,
     List<Source> validation,
     Optional<String> tokenizer,
-    List<Double> split,
+    @NoEffectWith(Choice.VALIDATION_DATA) List<Double> split,
     int sequenceLength) {
 
   /**

@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import org.eellm.config.NoEffectWith.Choice;
 
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
@@ -26,15 +27,16 @@ import java.util.Set;
  */
 public record ExitsConfig(
     List<Integer> layers,
-    Set<HeadPart> head,
-    boolean tieOutput,
+    @NoEffectWith(Choice.NO_EXITS) Set<HeadPart> head,
+    @NoEffectWith(Choice.NO_EXITS) boolean tieOutput,
     List<Double> weights,
-    Curriculum curriculum,
-    List<Double> initialWeights,
+    @NoEffectWith(Choice.NO_EXITS) Curriculum curriculum,
+    @NoEffectWith({Choice.CONSTANT_WEIGHTS, Choice.ROTATIONAL_WEIGHTS, Choice.GRADUAL_WEIGHTS})
+        List<Double> initialWeights,
     int curriculumSteps,
-    boolean dynamicTokenWeights,
-    double distillation,
-    int distillationStart,
+    @NoEffectWith(Choice.NO_EXITS) boolean dynamicTokenWeights,
+    @NoEffectWith({Choice.NO_EXITS, Choice.TUNING}) double distillation,
+    @NoEffectWith(Choice.NO_DISTILLATION) int distillationStart,
     List<Double> temperatures) {
 
   public enum HeadPart {
@@ -123,6 +125,22 @@ public record ExitsConfig(
         false,
         0,
         0,
+        List.of());
+  }
+
+  /** Exits after other layers with the same heads, each of weight 1 throughout. */
+  public ExitsConfig at(List<Integer> others) {
+    return new ExitsConfig(
+        others,
+        head,
+        tieOutput,
+        List.of(),
+        Curriculum.CONSTANT,
+        List.of(),
+        0,
+        dynamicTokenWeights,
+        distillation,
+        distillationStart,
         List.of());
   }
 

@@ -8,7 +8,8 @@ import static org.eellm.config.ConfigException.require;
  * @param interval steps between console lines; {@code metrics.jsonl} has every step
  * @param tensorboard write events for TensorBoard to the output folder
  */
-public record LoggingConfig(int interval, boolean tensorboard) {
+public record LoggingConfig(
+    @MayChangeOnResume int interval, @MayChangeOnResume boolean tensorboard) {
   public LoggingConfig {
     require(interval >= 1, "logging.interval", interval + " is below 1; use 1 or more");
   }

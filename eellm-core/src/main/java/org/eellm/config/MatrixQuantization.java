@@ -1,7 +1,5 @@
 package org.eellm.config;
 
-import java.util.Optional;
-
 /**
  * How the matrices of a model that only generates are rounded.
  *
@@ -10,17 +8,15 @@ import java.util.Optional;
  */
 public record MatrixQuantization(Quantization layers, Quantization heads) {
   /** All in the format that the model computes in. */
-  public static final MatrixQuantization NONE = of(Quantization.NONE, Optional.empty());
+  public static final MatrixQuantization NONE = of(Quantization.NONE);
 
   /**
    * The usual one for layers of a format: output matrices, which are more sensitive, have 8 bits at
    * least.
-   *
-   * @param heads in place of the usual one
    */
-  public static MatrixQuantization of(Quantization layers, Optional<Quantization> heads) {
+  public static MatrixQuantization of(Quantization layers) {
     Quantization usual = layers == Quantization.INT4 ? Quantization.INT8 : layers;
-    return new MatrixQuantization(layers, heads.orElse(usual));
+    return new MatrixQuantization(layers, usual);
   }
 
   /** The format's name, or both formats'. */

@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.NoEffectWith.Choice;
+
 /**
  * The backbone: a pre-norm decoder.
  *
@@ -49,8 +51,8 @@ public record ModelConfig(
     double normEpsilon,
     Residual residual,
     PositionEmbedding positionEmbedding,
-    double ropeTheta,
-    RopeScaling ropeScaling,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) double ropeTheta,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) RopeScaling ropeScaling,
     double rotaryFraction,
     Activation activation,
     boolean linearBias,
@@ -162,86 +164,136 @@ public record ModelConfig(
     require(value >= 0 && value < 1, key, value + " is outside [0, 1); 0 switches dropout off");
   }
 
-  /** Dimensions of a head that rope rotates: an even number. */
-  public int rotaryDim() {
-    return rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+  /**
+   * The attention of a layer, whole or a tensor-parallel rank's part of it.
+   *
+   * @param heads query heads
+   * @param norms whether each head's query and key are normed
+   * @param dropout of probabilities
+   * @param outputDropout of what it adds to the residual stream
+   */
+  public record Attention(
+      int heads,
+      int keyValueHeads,
+      int headDim,
+      boolean norms,
+      double dropout,
+      double outputDropout) {
+
+    /** What one of {@code ranks} ranks has of it. */
+    public Attention shard(int ranks) {
+      return new Attention(
+          heads / ranks, keyValueHeads / ranks, headDim, norms, dropout, outputDropout);
+    }
+
+    /** Numbers of a token's queries. */
+    public int queryWidth() {
+      return heads * headDim;
+    }
+
+    /** Numbers of a token's keys, or of its values. */
+    public int keyValueWidth() {
+      return keyValueHeads * headDim;
+    }
+  }
+
+  /**
+   * The MLP of a layer, whole or a tensor-parallel rank's part of it.
+   *
+   * @param width inner width
+   * @param dropout of what it adds to the residual stream
+   */
+  public record Mlp(int width, Activation activation, double dropout) {
+
+    /** What one of {@code ranks} ranks has of it. */
+    public Mlp shard(int ranks) {
+      return new Mlp(width / ranks, activation, dropout);
+    }
+
+    /** Whether a gate is multiplied with what goes up. */
+    public boolean gated() {
+      return activation == Activation.SWIGLU;
+    }
+  }
+
+  /**
+   * How the model sees positions.
+   *
+   * @param count positions there are
+   * @param headDim width of a head
+   * @param rotaryDim dimensions of a head that rope rotates: an even number
+   */
+  public record Positions(
+      PositionEmbedding embedding,
+      int count,
+      int headDim,
+      int rotaryDim,
+      double ropeTheta,
+      RopeScaling ropeScaling) {
+
+    /** Whether heads are rotated. */
+    public boolean rotary() {
+      return embedding == PositionEmbedding.ROPE;
+    }
+  }
+
+  /** What every norm is. */
+  public record Norms(Normalization kind, double epsilon) {}
+
+  /** The attention of every layer. */
+  public Attention attention() {
+    return new Attention(
+        numHeads, numKeyValueHeads, headDim, qkNorm, attentionDropout, hiddenDropout);
+  }
+
+  /** The MLP of every layer. */
+  public Mlp mlp() {
+    return new Mlp(ffnHiddenSize, activation, hiddenDropout);
+  }
+
+  /** How positions are seen. */
+  public Positions positions() {
+    int rotaryDim = rotaryFraction == 1 ? headDim : (int) (headDim * rotaryFraction);
+    return new Positions(
+        positionEmbedding, maxPositions, headDim, rotaryDim, ropeTheta, ropeScaling);
+  }
+
+  /** What norms there are. */
+  public Norms norms() {
+    return new Norms(normalization, normEpsilon);
+  }
+
+  /** One to be made up of what differs from a plain Llama. */
+  public static ModelConfigBuilder builder() {
+    return new ModelConfigBuilder();
+  }
+
+  /** One that has these values until they are changed. */
+  public ModelConfigBuilder toBuilder() {
+    return new ModelConfigBuilder(this);
   }
 
   /** This configuration with another vocabulary size. */
   public ModelConfig withVocabSize(int size) {
-    return with(size, hiddenDropout, attentionDropout, dtype);
+    return toBuilder().vocabSize(size).build();
   }
 
   /** This configuration computing in another number format. */
   public ModelConfig withDtype(DataType type) {
-    return with(vocabSize, hiddenDropout, attentionDropout, type);
+    return toBuilder().dtype(type).build();
   }
 
   /** This configuration without dropout. */
   public ModelConfig withoutDropout() {
-    return with(vocabSize, 0, 0, dtype);
+    return toBuilder().hiddenDropout(0).attentionDropout(0).build();
   }
 
   /** What one of {@code ranks} tensor-parallel ranks sees: its part of the heads and the MLP. */
   public ModelConfig shard(int ranks) {
-    return new ModelConfig(
-        vocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads / ranks,
-        numKeyValueHeads / ranks,
-        headDim,
-        ffnHiddenSize / ranks,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        residual,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        hiddenDropout,
-        attentionDropout,
-        initStd,
-        dtype);
-  }
-
-  private ModelConfig with(
-      int otherVocabSize,
-      double otherHiddenDropout,
-      double otherAttentionDropout,
-      DataType otherDtype) {
-    return new ModelConfig(
-        otherVocabSize,
-        vocabMultiple,
-        hiddenSize,
-        numLayers,
-        numHeads,
-        numKeyValueHeads,
-        headDim,
-        ffnHiddenSize,
-        maxPositions,
-        normalization,
-        normEpsilon,
-        residual,
-        positionEmbedding,
-        ropeTheta,
-        ropeScaling,
-        rotaryFraction,
-        activation,
-        linearBias,
-        qkvBias,
-        qkNorm,
-        tieEmbeddings,
-        otherHiddenDropout,
-        otherAttentionDropout,
-        initStd,
-        otherDtype);
+    return toBuilder()
+        .numHeads(numHeads / ranks)
+        .numKeyValueHeads(numKeyValueHeads / ranks)
+        .ffnHiddenSize(ffnHiddenSize / ranks)
+        .build();
   }
 }

@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.NoEffectWith.Choice;
+
 /**
  * The optimizer, with decoupled decay, and its schedules.
  *
@@ -22,15 +24,15 @@ import static org.eellm.config.ConfigException.require;
 public record OptimizerConfig(
     Algorithm algorithm,
     double learningRate,
-    double minLearningRate,
+    @NoEffectWith(Choice.CONSTANT_RATE) double minLearningRate,
     Schedule schedule,
     int warmupSteps,
     int decaySteps,
-    double stableShare,
+    @NoEffectWith(Choice.NOT_WSD) double stableShare,
     double beta1,
     double beta2,
     double epsilon,
-    double muonLearningRate,
+    @NoEffectWith(Choice.NOT_MUON) double muonLearningRate,
     double weightDecay,
     double clipNorm) {
 

@@ -3,6 +3,7 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.List;
+import org.eellm.config.NoEffectWith.Choice;
 
 /**
  * The mesh of ranks and the pipeline. World size is {@code tp x dp x pp}.
@@ -24,19 +25,19 @@ import java.util.List;
  * @param timeoutSeconds seconds a rank waits for another
  */
 public record ParallelConfig(
-    int tp,
-    int dp,
-    int pp,
-    boolean sequenceParallel,
-    PipelineSchedule schedule,
-    int chunks,
-    Balance balance,
-    List<Integer> layersPerStage,
-    boolean preExit,
-    int fillWarmup,
-    int fillCooldown,
-    int bucketMegabytes,
-    int timeoutSeconds) {
+    @MayChangeOnResume int tp,
+    @MayChangeOnResume int dp,
+    @MayChangeOnResume int pp,
+    @MayChangeOnResume boolean sequenceParallel,
+    @MayChangeOnResume @NoEffectWith(Choice.TUNING_ON_TEXT) PipelineSchedule schedule,
+    @MayChangeOnResume int chunks,
+    @MayChangeOnResume @NoEffectWith(Choice.ONE_STAGE) Balance balance,
+    @MayChangeOnResume List<Integer> layersPerStage,
+    @MayChangeOnResume @NoEffectWith(Choice.ONE_STAGE) boolean preExit,
+    @NoEffectWith(Choice.TUNING) int fillWarmup,
+    @NoEffectWith(Choice.TUNING) int fillCooldown,
+    @MayChangeOnResume int bucketMegabytes,
+    @MayChangeOnResume int timeoutSeconds) {
 
   /** Fill as many microbatches as fit into the bubble. */
   public static final int AUTOMATIC = -1;
@@ -150,6 +151,60 @@ public record ParallelConfig(
         balance,
         layersPerStage,
         behind,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** A plain pipeline of another size: equal stages, one a rank, without fills. */
+  public ParallelConfig reshaped(int tp, int dp, int pp) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        false,
+        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
+        1,
+        Balance.EVEN,
+        List.of(),
+        false,
+        0,
+        0,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** This mesh with layers and exits dealt to its stages in another way. */
+  public ParallelConfig withStages(int chunksEach, Balance by, boolean behind) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        sequenceParallel,
+        schedule,
+        chunksEach,
+        by,
+        layersPerStage,
+        behind,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** This mesh with tokens shared out between the matrices, or not. */
+  public ParallelConfig withSequenceParallel(boolean shared) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        shared,
+        schedule,
+        chunks,
+        balance,
+        layersPerStage,
+        preExit,
         fillWarmup,
         fillCooldown,
         bucketMegabytes,

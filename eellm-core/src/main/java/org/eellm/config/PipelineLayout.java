@@ -156,7 +156,7 @@ public record PipelineLayout(List<Slice> slices) {
       before[holder(exit, layers, preExit) + 1]++;
     }
     Arrays.parallelPrefix(before, Integer::sum);
-    LayerCosts parts = LayerCosts.of(architecture, sequenceLength);
+    ForwardWork parts = ForwardWork.of(architecture, sequenceLength);
     // best[s][n]: the least possible cost of the dearest of s slices over the last n layers.
     double[][] best = new double[stages + 1][layers + 1];
     int[][] choice = new int[stages + 1][layers + 1];
@@ -187,36 +187,7 @@ public record PipelineLayout(List<Slice> slices) {
 
   /** Forward work of a slice for a token, in multiply-adds; backward is twice that everywhere. */
   public static double cost(Architecture architecture, Slice slice, int sequenceLength) {
-    return LayerCosts.of(architecture, sequenceLength)
+    return ForwardWork.of(architecture, sequenceLength)
         .slice(slice.layers(), slice.exits().size(), slice.hasFinalHead());
-  }
-
-  /** Forward work of a layer, an exit's head and the final head's matrix. */
-  private record LayerCosts(double layer, double exit, double output) {
-    static LayerCosts of(Architecture architecture, int sequenceLength) {
-      ModelConfig model = architecture.model();
-      ExitLayout exits = architecture.exits();
-      double layer = layerWork(model, sequenceLength);
-      double output = (double) model.vocabSize() * model.hiddenSize();
-      double exit = output + (exits.mlp() ? mlpWork(model) : 0) + (exits.block() ? layer : 0);
-      return new LayerCosts(layer, exit, output);
-    }
-
-    double slice(int layers, int exits, boolean hasFinalHead) {
-      return layers * layer + exits * exit + (hasFinalHead ? output : 0);
-    }
-  }
-
-  private static double layerWork(ModelConfig model, int sequenceLength) {
-    double query = (double) model.numHeads() * model.headDim();
-    double keyValue = 2.0 * model.numKeyValueHeads() * model.headDim();
-    return model.hiddenSize() * (2 * query + keyValue)
-        + mlpWork(model)
-        + 2.0 * sequenceLength * query;
-  }
-
-  private static double mlpWork(ModelConfig model) {
-    int matrices = model.activation() == ModelConfig.Activation.SWIGLU ? 3 : 2;
-    return (double) matrices * model.hiddenSize() * model.ffnHiddenSize();
   }
 }

@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.NoEffectWith.Choice;
+
 /**
  * The training run.
  *
@@ -24,19 +26,19 @@ import static org.eellm.config.ConfigException.require;
  * @param device where the model trains
  */
 public record TrainConfig(
-    int steps,
+    @MayChangeOnResume int steps,
     int microBatchSize,
     int globalBatchSize,
     long seed,
-    Recompute recompute,
-    double layerDropout,
+    @NoEffectWith(Choice.TUNING) Recompute recompute,
+    @NoEffectWith(Choice.TUNING) double layerDropout,
     Rampup rampup,
-    int evalInterval,
-    int evalBatches,
-    int maxBadSteps,
+    @MayChangeOnResume int evalInterval,
+    @MayChangeOnResume @NoEffectWith(Choice.NO_EVALUATION) int evalBatches,
+    @MayChangeOnResume int maxBadSteps,
     double spikeThreshold,
-    int spikeWindow,
-    int threads,
+    @NoEffectWith(Choice.NO_SPIKE_GUARD) int spikeWindow,
+    @MayChangeOnResume int threads,
     Device device) {
   /** More threads than any machine has cores; a process that starts many more dies. */
   public static final int MAX_THREADS = 1024;
@@ -63,7 +65,10 @@ public record TrainConfig(
    * @param increment sequences that the batch grows by
    * @param samples samples over which it grows; 0 switches the ramp-up off
    */
-  public record Rampup(int start, int increment, long samples) {
+  public record Rampup(
+      @NoEffectWith(Choice.NO_RAMPUP) int start,
+      @NoEffectWith(Choice.NO_RAMPUP) int increment,
+      long samples) {
     public Rampup {
       require(
           samples >= 0,
@@ -138,6 +143,25 @@ public record TrainConfig(
         recompute,
         layerDropout,
         rampup,
+        evalInterval,
+        evalBatches,
+        maxBadSteps,
+        spikeThreshold,
+        spikeWindow,
+        threads,
+        device);
+  }
+
+  /** This run with steps of one size, from the first on. */
+  public TrainConfig withConstantBatch(int size) {
+    return new TrainConfig(
+        steps,
+        microBatchSize,
+        size,
+        seed,
+        recompute,
+        layerDropout,
+        new Rampup(0, 0, 0),
         evalInterval,
         evalBatches,
         maxBadSteps,

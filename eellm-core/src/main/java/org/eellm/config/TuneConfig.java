@@ -1,6 +1,7 @@
 package org.eellm.config;
 
 import java.util.Optional;
+import org.eellm.config.NoEffectWith.Choice;
 
 /**
  * A run that tunes the exits of a trained model. {@code eellm tune} sets {@code model} and {@code
@@ -10,7 +11,10 @@ import java.util.Optional;
  * @param heads folder of heads to start from; null means the model's own
  * @param target what the exits learn
  */
-public record TuneConfig(Optional<String> model, Optional<String> heads, Target target) {
+public record TuneConfig(
+    @MayChangeOnResume Optional<String> model,
+    @NoEffectWith(Choice.TRAINING_ALL) Optional<String> heads,
+    @NoEffectWith(Choice.TRAINING_ALL) Target target) {
 
   /** TEXT: the next token. FINAL_HEAD: the final head's probabilities (KL divergence). */
   public enum Target {

@@ -1,8 +1,8 @@
 package org.eellm.cost;
 
 import org.eellm.config.Architecture;
+import org.eellm.config.ForwardWork;
 import org.eellm.config.Learning;
-import org.eellm.config.ModelConfig;
 
 /**
  * Floating-point operations that training needs for one token, by part of the model.
@@ -24,18 +24,11 @@ public record ModelFlops(double trunk, double finalHead, double exit) {
 
   /** The operations a token takes in training at a sequence length. */
   public static ModelFlops perToken(Architecture architecture, int sequenceLength) {
-    ModelConfig model = architecture.model();
-    double attentionProducts = 4.0 * sequenceLength * model.numHeads() * model.headDim();
-    double layer = 2.0 * ParameterCount.layerMatrices(model) + attentionProducts;
-    double output = 2.0 * model.vocabSize() * model.hiddenSize();
-    double exit =
-        output
-            + (architecture.exits().mlp() ? 2.0 * ParameterCount.mlpMatrices(model) : 0)
-            + (architecture.exits().block() ? layer : 0);
+    ForwardWork work = ForwardWork.of(architecture, sequenceLength); // in multiply-adds
     return new ModelFlops(
-        FORWARD_AND_BACKWARD * model.numLayers() * layer,
-        FORWARD_AND_BACKWARD * output,
-        FORWARD_AND_BACKWARD * exit);
+        FORWARD_AND_BACKWARD * architecture.model().numLayers() * 2 * work.layer(),
+        FORWARD_AND_BACKWARD * 2 * work.output(),
+        FORWARD_AND_BACKWARD * 2 * work.exit());
   }
 
   /**

@@ -26,7 +26,7 @@ public final class OrderedBatches {
   /**
    * @param work turns a batch into its result, on any thread
    * @param consumer receives the results, on the calling thread
-   * @param name what the work is for {@code progress}
+   * @param progress hears how far of the corpus the reading has come, of its size
    */
   public static <R> void process(
       Corpus corpus,
@@ -34,8 +34,7 @@ public final class OrderedBatches {
       int threads,
       Function<List<Corpus.DocumentChunk>, R> work,
       Consumer<R> consumer,
-      Progress progress,
-      Progress.Work name) {
+      Progress.Counter progress) {
     Queue<Future<R>> underWay = new ArrayDeque<>();
     ExecutorService workers = Executors.newFixedThreadPool(threads);
     try {
@@ -46,13 +45,13 @@ public final class OrderedBatches {
         if (underWay.size() > 2 * threads) {
           consumer.accept(result(underWay.remove()));
         }
-        progress.report(name, pass.position(), corpus.size());
+        progress.report(pass.position(), corpus.size());
         batch = nextBatch(pass);
       }
       while (!underWay.isEmpty()) {
         consumer.accept(result(underWay.remove()));
       }
-      progress.report(name, corpus.size(), corpus.size());
+      progress.report(corpus.size(), corpus.size());
     } finally {
       workers.shutdownNow();
     }

@@ -78,8 +78,7 @@ public final class Preparation {
           threads,
           preparation::tokenize,
           preparation::write,
-          progress,
-          Progress.Work.TOKENIZING);
+          progress.of(Progress.Work.TOKENIZING));
       if (preparation.documents == 0) {
         throw new DataException("the corpus has no text; check the inputs");
       }

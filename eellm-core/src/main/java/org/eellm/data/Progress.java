@@ -20,4 +20,15 @@ public interface Progress {
    * @param done how much of {@code total} is done, in the work's unit
    */
   void report(Work work, long done, long total);
+
+  /** Hears how far one work has come. */
+  @FunctionalInterface
+  interface Counter {
+    void report(long done, long total);
+  }
+
+  /** What hears of one work alone. */
+  default Counter of(Work work) {
+    return (done, total) -> report(work, done, total);
+  }
 }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
+import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
@@ -195,10 +196,10 @@ public final class Batch implements AutoCloseable {
     while (!queue.isEmpty() && active.size() < limits.batchSize()) {
       Job job = queue.peek();
       List<Integer> prompt = job.request().prompt();
-      Set<String> heads =
+      Set<HeadId> heads =
           job.heads().stream()
               .filter(Head::hasAttention)
-              .map(Head::name)
+              .map(Head::id)
               .collect(Collectors.toUnmodifiableSet());
       int unasked = // what is predicted first takes the one before it
           job.request().decoding() instanceof Decoding.Score score

@@ -214,7 +214,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
       tokens.add(
           new GeneratedToken(
               step.token().id(),
-              head.name(),
+              head.id(),
               head.layer(),
               step.beam().strategy().confidence(),
               step.token().logProbability(),

@@ -255,7 +255,7 @@ public final class DecodeStep {
     if (Double.isNaN(prediction.maxProbability())) {
       throw new GenerateException(
           "%s: logits at position %d are not numbers; the model is damaged or its training diverged"
-              .formatted(prediction.head().name(), prediction.position()));
+              .formatted(prediction.head().id(), prediction.position()));
     }
   }
 

@@ -6,7 +6,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import org.eellm.checkpoint.DraftVocabulary;
@@ -56,7 +55,7 @@ public record LoadedModel(
    * @throws CheckpointException as the other
    */
   public static LoadedModel load(Path path, Device device) {
-    ModelFolder files = ModelFolder.resolve(path, Optional.empty());
+    ModelFolder files = ModelFolder.resolve(path);
     return load(
         files, architecture -> files.decoder(architecture, device, MatrixQuantization.NONE));
   }

@@ -3,6 +3,7 @@ package org.eellm.decode;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -22,7 +23,7 @@ public final class Scorer {
    * Scores texts, as many at once as the limits say, on the calling thread.
    *
    * @param texts ids, at least one each
-   * @param head name of the head that speaks: {@code final}, or {@code exit_6}
+   * @param head the head that speaks
    * @param alternatives how many of the most probable ids to tell with each token
    * @return for each text all tokens but the first, which nothing stands before
    * @throws GenerateException if a text does not fit the model
@@ -31,7 +32,7 @@ public final class Scorer {
       DecodingModel model,
       Limits limits,
       List<List<Integer>> texts,
-      String head,
+      HeadId head,
       int alternatives) {
     List<Request> requests =
         texts.stream()

@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.IntFunction;
@@ -62,13 +61,13 @@ final class BackendCommunicator implements Communicator {
   private Backend connect(RendezvousStore store) {
     Operation connecting = new Operation("connection", 0, "over " + group.name());
     long began = System.nanoTime();
-    watch.setOperation(Optional.of(connecting));
+    watch.begin(connecting);
     try {
       return engine.group(store.prefixStore(group.key()), group.rank(), group.size());
     } catch (RuntimeException e) {
       throw watch.explain(connecting, began, group.ranks(), e);
     } finally {
-      watch.setOperation(Optional.empty());
+      watch.goOn();
     }
   }
 
@@ -371,7 +370,7 @@ final class BackendCommunicator implements Communicator {
         return;
       }
       long began = System.nanoTime();
-      watch.setOperation(Optional.of(operation));
+      watch.begin(operation);
       try (Milliseconds limit = new Milliseconds(timeout.toMillis())) {
         work._wait(limit);
       } catch (RuntimeException e) {
@@ -381,7 +380,7 @@ final class BackendCommunicator implements Communicator {
         broken = true;
         throw watch.explain(operation, began, peers, e);
       } finally {
-        watch.setOperation(Optional.empty());
+        watch.goOn();
         free();
       }
     }

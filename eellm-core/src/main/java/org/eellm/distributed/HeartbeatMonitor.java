@@ -122,9 +122,15 @@ final class HeartbeatMonitor implements AutoCloseable {
     }
   }
 
-  /** Says what this rank waits for; empty when it goes on. */
-  void setOperation(Optional<Operation> now) {
-    operation = now;
+  /** Says what this rank waits for. */
+  void begin(Operation waiting) {
+    operation = Optional.of(waiting);
+    operationChanged = System.nanoTime();
+  }
+
+  /** Says that this rank goes on. */
+  void goOn() {
+    operation = Optional.empty();
     operationChanged = System.nanoTime();
   }
 

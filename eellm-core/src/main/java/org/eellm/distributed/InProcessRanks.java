@@ -13,6 +13,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.eellm.distributed.launch.Durations;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.tensor.Torch;
@@ -51,7 +52,8 @@ public final class InProcessRanks {
       List<Future<T>> ranks = new ArrayList<>();
       for (int i = 0; i < mesh.size(); i++) {
         int rank = i;
-        ranks.add(pool.submit(() -> runRank(store, mesh, rank, threads, timeout, body, first)));
+        Supplier<World> join = () -> World.join(store, mesh, rank, timeout);
+        ranks.add(pool.submit(() -> runRank(join, mesh, rank, threads, body, first)));
       }
       List<T> results = new ArrayList<>();
       for (Future<T> rank : ranks) {
@@ -70,15 +72,14 @@ public final class InProcessRanks {
   }
 
   private static <T> T runRank(
-      RendezvousStore store,
+      Supplier<World> join,
       Mesh mesh,
       int rank,
       int threads,
-      Duration timeout,
       Function<World, T> body,
       AtomicReference<Optional<DistributedException>> first) {
     Torch.setThreads(threads);
-    try (World world = World.join(store, mesh, rank, timeout)) {
+    try (World world = join.get()) {
       try {
         return body.apply(world);
       } catch (RuntimeException | Error e) {

@@ -245,7 +245,7 @@ public final class PeerChannel implements AutoCloseable {
             throw new DistributedException("interrupted in " + waiting(from));
           }
           if (!sleeps) {
-            watch.setOperation(Optional.of(waiting(from)));
+            watch.begin(waiting(from));
             sleeps = true;
           }
           long nanos = Math.min(patience.toNanos() - waited, timeout / 8);
@@ -255,7 +255,7 @@ public final class PeerChannel implements AutoCloseable {
     } catch (IOException e) {
       throw new DistributedException(waiting(from) + ": " + e.getMessage(), e);
     } finally {
-      watch.setOperation(Optional.empty());
+      watch.goOn();
     }
   }
 

@@ -40,10 +40,11 @@ public final class World implements AutoCloseable {
       boolean hosts,
       Duration timeout) {}
 
-  private World(Optional<Device> device) {
+  private World(DistributedBackend backend) {
     this.mesh = Mesh.ONE;
     this.rank = 0;
-    this.device = device;
+    this.device =
+        backend == DistributedBackend.GLOO ? Optional.empty() : Optional.of(retained(Torch.cuda()));
     connected = Optional.empty();
     all = Communicator.singleRank();
     tp = Communicator.singleRank();
@@ -66,7 +67,7 @@ public final class World implements AutoCloseable {
 
   /** The world of a single rank, on the CPU; without libtorch until it is used. */
   public static World singleRank() {
-    return new World(Optional.empty());
+    return new World(DistributedBackend.GLOO);
   }
 
   /**
@@ -80,9 +81,7 @@ public final class World implements AutoCloseable {
       RankInfo place, Mesh mesh, Duration timeout, DistributedBackend backend) {
     mesh.requireSize(place.size());
     if (mesh.size() == 1) {
-      return backend == DistributedBackend.GLOO
-          ? singleRank()
-          : new World(Optional.of(retained(Torch.cuda())));
+      return new World(backend);
     }
     boolean hosts = place.rank() == 0 && place.storeHost() instanceof StoreHost.RankZero;
     RendezvousStore store =

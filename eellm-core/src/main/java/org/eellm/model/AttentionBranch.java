@@ -21,7 +21,7 @@ import org.eellm.tensor.Tensors;
  * With tensor parallelism the heads are this rank's.
  *
  * @param headNorms on queries and keys; absent where the model has none
- * @param model with this rank's numbers of heads
+ * @param attention with this rank's numbers of heads
  * @param attentionIndex which attention, see {@link KeyValueCache#attend}
  */
 public record AttentionBranch(
@@ -29,7 +29,7 @@ public record AttentionBranch(
     Linear queryKeyValue,
     Optional<HeadNorms> headNorms,
     Linear output,
-    ModelConfig model,
+    ModelConfig.Attention attention,
     ResidualPath path,
     int attentionIndex)
     implements Branch {
@@ -58,23 +58,23 @@ public record AttentionBranch(
 
   static AttentionBranch of(
       ModelConfig model, Parameters parameters, String layer, int attentionIndex) {
-    ModelConfig shard = model.shard(parameters.tensorParallel().size());
+    ModelConfig.Attention attention = model.attention().shard(parameters.tensorParallel().size());
     return new AttentionBranch(
-        Norm.of(model, parameters, layer + ".input_layernorm"),
+        Norm.of(model.norms(), parameters, layer + ".input_layernorm"),
         Linear.column(parameters, layer + ".self_attn.q_proj.weight"),
-        HeadNorms.of(shard, parameters, layer + ".self_attn"),
+        HeadNorms.of(attention, model.norms(), parameters, layer + ".self_attn"),
         Linear.row(parameters, layer + ".self_attn.o_proj.weight"),
-        shard,
+        attention,
         ResidualPath.ofAttention(model),
         attentionIndex);
   }
 
   private long keyValueHeads() {
-    return model.numKeyValueHeads();
+    return attention.keyValueHeads();
   }
 
   private long group() {
-    return model.numHeads() / model.numKeyValueHeads();
+    return attention.heads() / attention.keyValueHeads();
   }
 
   @Override
@@ -88,22 +88,21 @@ public record AttentionBranch(
       Tensor fused = headNorms.map(norms -> norms.forward(raw)).orElse(raw);
       Tensor query =
           Tensors.empty(
-              x.scalar_type(), x.device(), b, keyValueHeads(), group(), s, model.headDim());
+              x.scalar_type(), x.device(), b, keyValueHeads(), group(), s, attention.headDim());
       Tensor key =
-          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
       Tensor value =
-          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, model.headDim());
-      rotateOrCopy(
-          queries(fused), query, context.angles().map(angles -> angles.times(scale())), scale());
-      rotateOrCopy(keys(fused), key, context.angles(), 1);
+          Tensors.empty(x.scalar_type(), x.device(), b, keyValueHeads(), s, attention.headDim());
+      turn(queries(fused), query, context, Rope.Turn.FORTH, scale());
+      turn(keys(fused), key, context, Rope.Turn.FORTH, 1);
       value.copy_(values(fused));
-      key = key.view(b * keyValueHeads(), s, model.headDim());
-      value = value.view(b * keyValueHeads(), s, model.headDim());
+      key = key.view(b * keyValueHeads(), s, attention.headDim());
+      value = value.view(b * keyValueHeads(), s, attention.headDim());
 
       Tensor attentionOutput =
-          Tensors.empty(x.scalar_type(), x.device(), b * s, model.numHeads() * model.headDim());
+          Tensors.empty(x.scalar_type(), x.device(), b * s, attention.queryWidth());
       List<CausalAttention.Probabilities> probabilities =
-          attention(context).forward(query, key, value, byHead(attentionOutput, b, s));
+          core(context).forward(query, key, value, byHead(attentionOutput, b, s));
       Tensor delta = output.forward(attentionOutput);
       hiddenMask(delta, context).ifPresent(delta::mul_);
       Saved saved =
@@ -129,28 +128,27 @@ public record AttentionBranch(
     try (Scope scope = Scope.open()) {
       long b = context.batch();
       long s = context.sequence();
-      long d = model.headDim();
+      long d = attention.headDim();
       Tensor out = path.outputGradient(gradient);
       Tensor g = hiddenMask(out, context).map(out::mul).orElse(out);
       Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
+      Tensor gHeads = byHead(gMixed, b, s);
+      CausalAttention core = core(context);
       CausalAttention.Result result =
-          attention(context)
-              .backward(
-                  saved.query(),
-                  saved.key(),
-                  saved.value(),
-                  saved.probabilities(),
-                  byHead(gMixed, b, s));
+          saved.probabilities().isPresent()
+              ? core.backward(
+                  saved.query(), saved.key(), saved.value(), saved.probabilities().get(), gHeads)
+              : core.recomputingBackward(saved.query(), saved.key(), saved.value(), gHeads);
 
       Tensor gFused =
           Tensors.empty(g.scalar_type(), g.device(), b, s, keyValueHeads() * (group() + 2), d);
-      Optional<Rope.Angles> back = context.angles().map(Rope.Angles::reversed);
-      rotateOrCopy(
+      turn(
           result.query().view(b, keyValueHeads(), group(), s, d),
           queries(gFused),
-          back.map(angles -> angles.times(scale())),
+          context,
+          Rope.Turn.BACK,
           scale());
-      rotateOrCopy(result.key().view(b, keyValueHeads(), s, d), keys(gFused), back, 1);
+      turn(result.key().view(b, keyValueHeads(), s, d), keys(gFused), context, Rope.Turn.BACK, 1);
       values(gFused).copy_(result.value().view(b, keyValueHeads(), s, d));
       headNorms.ifPresent(norms -> norms.backward(saved.fused().orElseThrow(), gFused, gradients));
       Tensor gNormed =
@@ -173,7 +171,7 @@ public record AttentionBranch(
   public Tensor generate(Tensor stream, DecodeContext rows, KeyValueCache cache) {
     try (Scope scope = Scope.open()) {
       Tensor rotated = rotated(path.input(stream), rows);
-      Tensor query = rotated.narrow(1, 0, model.numHeads());
+      Tensor query = rotated.narrow(1, 0, attention.heads());
       return scope.moveToOuter(
           output.forward(cache.attend(attentionIndex, query, keyValue(rotated))));
     }
@@ -195,29 +193,29 @@ public record AttentionBranch(
     Tensor fused =
         queryKeyValue
             .forward(norm.forward(x))
-            .view(rows.count(), model.numHeads() + 2 * keyValueHeads(), model.headDim());
+            .view(rows.count(), attention.heads() + 2 * keyValueHeads(), attention.headDim());
     return rows.applyRotary(headNorms.map(norms -> norms.forward(fused)).orElse(fused));
   }
 
   private Tensor keyValue(Tensor rotated) {
-    return rotated.narrow(1, model.numHeads(), 2 * keyValueHeads());
+    return rotated.narrow(1, attention.heads(), 2 * keyValueHeads());
   }
 
-  private CausalAttention attention(ForwardContext context) {
-    return new CausalAttention(context, model.attentionDropout(), 4L * attentionIndex + 1);
+  private CausalAttention core(ForwardContext context) {
+    return new CausalAttention(context, attention.dropout(), 4L * attentionIndex + 1);
   }
 
   private Optional<Tensor> hiddenMask(Tensor delta, ForwardContext context) {
-    return context.rowMask(delta, model.hiddenDropout(), 4L * attentionIndex + 2);
+    return context.rowMask(delta, attention.outputDropout(), 4L * attentionIndex + 2);
   }
 
   private double scale() {
-    return 1 / Math.sqrt(model.headDim());
+    return 1 / Math.sqrt(attention.headDim());
   }
 
   /** [b s, (K G + 2 K) D] as [b, s, K G + 2 K, D]. */
   private Tensor heads(Tensor fused, long b, long s) {
-    return fused.view(b, s, keyValueHeads() * (group() + 2), model.headDim());
+    return fused.view(b, s, keyValueHeads() * (group() + 2), attention.headDim());
   }
 
   /** [b s, K G w] as [b, K, G, s, w], a view. */
@@ -229,7 +227,7 @@ public record AttentionBranch(
   private Tensor queries(Tensor heads) {
     return heads
         .narrow(2, 0, keyValueHeads() * group())
-        .view(heads.size(0), heads.size(1), keyValueHeads(), group(), model.headDim())
+        .view(heads.size(0), heads.size(1), keyValueHeads(), group(), attention.headDim())
         .permute(0, 2, 3, 1, 4);
   }
 
@@ -243,10 +241,12 @@ public record AttentionBranch(
     return heads.narrow(2, keyValueHeads() * (group() + 1), keyValueHeads()).transpose(1, 2);
   }
 
-  private static void rotateOrCopy(
-      Tensor x, Tensor out, Optional<Rope.Angles> angles, double factor) {
-    if (angles.isPresent()) {
-      Rope.rotate(x, angles.get(), out);
+  /** Writes heads, rotated where the model does that, and times a factor. */
+  private static void turn(
+      Tensor x, Tensor out, ForwardContext context, Rope.Turn turn, double factor) {
+    if (context.angles().isPresent()) {
+      Rope.Angles angles = turn.of(context.angles().get());
+      Rope.rotate(x, factor == 1 ? angles : angles.times(factor), out);
     } else if (factor == 1) {
       out.copy_(x);
     } else {

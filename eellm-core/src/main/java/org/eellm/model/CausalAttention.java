@@ -3,6 +3,7 @@ package org.eellm.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -138,25 +139,32 @@ final class CausalAttention {
   /**
    * The gradients.
    *
-   * @param saved what forward returned, or nothing to compute it again
+   * @param saved what forward returned
    * @param gradient of the output, a view [b, K, G, s, D]
    */
   Result backward(
+      Tensor query, Tensor key, Tensor value, List<Probabilities> saved, Tensor gradient) {
+    return backward(query, key, value, gradient, block -> saved.get(block.index()));
+  }
+
+  /** The same where the probabilities have to be computed again. */
+  Result recomputingBackward(Tensor query, Tensor key, Tensor value, Tensor gradient) {
+    return backward(query, key, value, gradient, block -> probabilities(block, query, key));
+  }
+
+  private Result backward(
       Tensor query,
       Tensor key,
       Tensor value,
-      Optional<List<Probabilities>> saved,
-      Tensor gradient) {
+      Tensor gradient,
+      Function<Block, Probabilities> probabilitiesOf) {
     try (Scope scope = Scope.open()) {
       List<Block> blocks = blocks();
       Tensor[] gQuery = new Tensor[blocks.size()];
       Tensor gKeys = key; // The last block replaces it.
       Tensor gValues = value;
       for (Block block : blocks.reversed()) { // The last sees all keys: the others add to its sums.
-        Probabilities probabilities =
-            saved
-                .map(all -> all.get(block.index()))
-                .orElseGet(() -> probabilities(block, query, key));
+        Probabilities probabilities = probabilitiesOf.apply(block);
         Tensor g = block.rows(gradient); // [b K, G r, D]
         Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), g); // [b K, e, D]
         Tensor gScores = torch.bmm(g, block.seen(value).transpose(1, 2)); // [b K, G r, e]

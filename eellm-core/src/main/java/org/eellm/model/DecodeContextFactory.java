@@ -5,7 +5,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Attention;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -13,22 +13,20 @@ import org.eellm.tensor.Tensors;
 /** Makes the {@link DecodeContext} of positions. */
 final class DecodeContextFactory implements AutoCloseable {
   private final RetainedTensors retained = new RetainedTensors();
-  private final Optional<Rope> rope;
   private final Tensor
       rotationScale; // 1 / sqrt(D) for queries, 1 for keys, 0 for values: [H + 2 K, 1]
   private final Tensor unrotatedScale; // 0 for queries and keys, 1 for values: [H + 2 K, 1]
   private final Tensor scales; // their sum
 
-  DecodeContextFactory(ModelConfig model, Optional<Rope> rope, ScalarType type, Device device) {
-    this.rope = rope;
-    int heads = model.numHeads() + 2 * model.numKeyValueHeads();
-    int values = model.numHeads() + model.numKeyValueHeads();
+  DecodeContextFactory(Attention attention, ScalarType type, Device device) {
+    int heads = attention.heads() + 2 * attention.keyValueHeads();
+    int values = attention.heads() + attention.keyValueHeads();
     float[] turn = new float[heads];
     float[] leave = new float[heads];
     for (int head = 0; head < heads; head++) {
-      boolean isQuery = head < model.numHeads();
+      boolean isQuery = head < attention.heads();
       boolean isValue = head >= values;
-      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(model.headDim())) : 1;
+      turn[head] = isValue ? 0 : isQuery ? (float) (1 / Math.sqrt(attention.headDim())) : 1;
       leave[head] = isValue ? 1 : 0;
     }
     try (Scope scope = Scope.open()) {
@@ -38,13 +36,15 @@ final class DecodeContextFactory implements AutoCloseable {
     }
   }
 
+  /** Rows whose heads are not rotated. */
+  DecodeContext unrotated(long count) {
+    return new DecodeContext(count, scales, Optional.empty());
+  }
+
   /** The rows of a block whose tokens are at {@code positions}, int64 [n]. */
-  DecodeContext at(Tensor positions) {
+  DecodeContext at(Tensor positions, Rope rope) {
     long count = positions.size(0);
-    if (rope.isEmpty()) {
-      return new DecodeContext(count, scales, Optional.empty());
-    }
-    Rope.Angles angles = rope.get().wide(positions);
+    Rope.Angles angles = rope.wide(positions);
     Tensor cos = angles.cos().unsqueeze(1); // [n, 1, D]
     Tensor sin = angles.sin().unsqueeze(1);
     return new DecodeContext(

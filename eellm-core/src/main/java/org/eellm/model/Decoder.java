@@ -2,10 +2,8 @@ package org.eellm.model;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
@@ -20,16 +18,15 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.Learning;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
-import org.eellm.distributed.Communicator;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Sharding;
@@ -45,8 +42,6 @@ import org.eellm.tensor.Tensors;
  * 2312.04916, section 2); or a rank's part of one, in one or more {@link Stage}s.
  */
 public final class Decoder implements DecodingModel {
-  private static final String EMBEDDING = "model.embed_tokens.weight";
-  private static final String OUTPUT = "lm_head.weight";
   private static final String EXITS = "exits.";
   private static final long EMBEDDING_SITE = 0;
 
@@ -72,22 +67,20 @@ public final class Decoder implements DecodingModel {
       boolean logitLens,
       Learning learning,
       Quantization quantization,
-      Map<Integer, Slice> slices,
-      TensorParallel parallel,
-      int multiple,
+      DecoderShard shard,
       Device device) {
     this.architecture = architecture;
     this.logitLens = logitLens;
     this.quantization = quantization;
     this.learning = learning;
-    this.parallel = parallel;
+    parallel = shard.parallel();
     ModelConfig model = architecture.model();
     ScalarType type = scalarType(model.dtype());
     groups =
         logitLens
             ? ParameterLayout.groups(
                 trunk(architecture), List.of(whole(trunk(architecture))), learning)
-            : ParameterLayout.groups(architecture, List.copyOf(slices.values()), learning);
+            : ParameterLayout.groups(architecture, List.copyOf(shard.slices().values()), learning);
     parameters =
         Parameters.allocate(
             groups,
@@ -96,21 +89,19 @@ public final class Decoder implements DecodingModel {
                     && (learning == Learning.EVERYTHING || name.startsWith(EXITS)),
             quantization,
             parallel,
-            multiple,
-            type,
-            device);
-    tokens = optional(EMBEDDING);
-    positions = optional("model.embed_positions.weight");
+            new Parameters.Memory(type, device, shard.multiple()));
+    tokens = optional(ParameterName.TOKENS.toString());
+    positions = optional(ParameterName.POSITIONS.toString());
     rope =
-        model.positionEmbedding() == PositionEmbedding.ROPE
-            ? Optional.of(new Rope(model, type, device))
+        model.positions().rotary()
+            ? Optional.of(new Rope(model.positions(), type, device))
             : Optional.empty();
     allHeads = Head.of(architecture);
-    rowFactors = new DecodeContextFactory(model.shard(parallel.size()), rope, type, device);
+    rowFactors = new DecodeContextFactory(model.attention().shard(parallel.size()), type, device);
     finalHead =
         parameters.has("model.norm.weight") ? Optional.of(createFinalHead()) : Optional.empty();
     List<Stage> all = new ArrayList<>();
-    slices.forEach((index, slice) -> all.add(stage(index, slice)));
+    shard.slices().forEach((index, slice) -> all.add(stage(index, slice)));
     stages = List.copyOf(all);
     trunk = stages.stream().flatMap(stage -> stage.trunk().stream()).toList();
     heads = stages.stream().flatMap(stage -> stage.heads().stream()).toList();
@@ -125,13 +116,7 @@ public final class Decoder implements DecodingModel {
   public static Decoder allocate(
       Architecture architecture, Quantization quantization, Device device) {
     return allocate(
-        architecture,
-        Learning.EVERYTHING,
-        quantization,
-        Map.of(0, whole(architecture)),
-        TensorParallel.singleRank(),
-        1,
-        device);
+        architecture, Learning.EVERYTHING, quantization, DecoderShard.whole(architecture), device);
   }
 
   /**
@@ -146,14 +131,7 @@ public final class Decoder implements DecodingModel {
         new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
     try (Scope scope = Scope.open()) {
       return new Decoder(
-          all,
-          true,
-          Learning.EVERYTHING,
-          Quantization.NONE,
-          Map.of(0, whole(all)),
-          TensorParallel.singleRank(),
-          1,
-          device);
+          all, true, Learning.EVERYTHING, Quantization.NONE, DecoderShard.whole(all), device);
     }
   }
 
@@ -166,55 +144,20 @@ public final class Decoder implements DecodingModel {
   }
 
   /**
-   * A rank's part of a decoder, with uninitialised parameters.
+   * A part of a decoder, with uninitialised parameters.
    *
    * @param learning which of the parameters learn; none if quantized
-   * @param slices by their place in the pipeline; of what {@code learning} needs
-   * @param multiple the flat buffers' length is made a multiple of this
+   * @param shard the part, of what {@code learning} needs
    */
   public static Decoder allocate(
       Architecture architecture,
       Learning learning,
       Quantization quantization,
-      Map<Integer, Slice> slices,
-      TensorParallel parallel,
-      int multiple,
+      DecoderShard shard,
       Device device) {
     try (Scope scope = Scope.open()) {
-      return new Decoder(
-          architecture,
-          false,
-          learning,
-          quantization,
-          new TreeMap<>(slices),
-          parallel,
-          multiple,
-          device);
+      return new Decoder(architecture, false, learning, quantization, shard, device);
     }
-  }
-
-  /**
-   * A rank's part of a decoder, with uninitialised parameters: every {@code stages}-th slice, from
-   * its own stage's on.
-   *
-   * @param learning which of the parameters learn; none if quantized
-   * @param pipelineLayout of what {@code learning} needs
-   * @param multiple the flat buffers' length is made a multiple of this
-   */
-  public static Decoder ofRank(
-      Architecture architecture,
-      Learning learning,
-      Quantization quantization,
-      PipelineLayout pipelineLayout,
-      Communicator stages,
-      TensorParallel parallel,
-      int multiple,
-      Device device) {
-    Map<Integer, Slice> here = new TreeMap<>();
-    for (int v = stages.rank(); v < pipelineLayout.slices().size(); v += stages.size()) {
-      here.put(v, pipelineLayout.slices().get(v));
-    }
-    return allocate(architecture, learning, quantization, here, parallel, multiple, device);
   }
 
   private Optional<Weight> optional(String name) {
@@ -228,7 +171,7 @@ public final class Decoder implements DecodingModel {
   private Stage stage(int index, Slice slice) {
     List<Branch> trunk = new ArrayList<>();
     for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-      trunk.addAll(layer("model.layers." + layer, layer));
+      trunk.addAll(layer(ParameterName.layer(layer), layer));
     }
     List<Integer> exits = architecture.exits().layers();
     List<HeadLayers> heads = new ArrayList<>();
@@ -246,13 +189,15 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         allHeads.getLast(),
         List.of(),
-        Optional.of(Norm.of(model, parameters, "model.norm")),
+        Optional.of(Norm.of(model.norms(), parameters, "model.norm")),
         outputMatrix(),
         parallel);
   }
 
   private Weight outputMatrix() {
-    return architecture.model().tieEmbeddings() ? tokens() : parameters.weight(OUTPUT);
+    return architecture.model().tieEmbeddings()
+        ? tokens()
+        : parameters.weight(ParameterName.OUTPUT.toString());
   }
 
   private List<Branch> layer(String name, int slot) {
@@ -274,7 +219,7 @@ public final class Decoder implements DecodingModel {
     String name = EXITS + layer;
     List<Branch> branches = new ArrayList<>();
     if (exits.mlp()) {
-      String norm = "model.layers." + (layer - 1) + ".post_attention_layernorm";
+      String norm = ParameterName.layer(layer - 1) + ".post_attention_layernorm";
       int site = slot + exits.layers().size(); // beyond the sites of all layers and blocks
       branches.add(MlpBranch.of(model, parameters, norm, name + ".mlp", site));
     }
@@ -284,7 +229,9 @@ public final class Decoder implements DecodingModel {
     return new HeadLayers(
         head,
         List.copyOf(branches),
-        exits.norm() ? Optional.of(Norm.of(model, parameters, name + ".norm")) : Optional.empty(),
+        exits.norm()
+            ? Optional.of(Norm.of(model.norms(), parameters, name + ".norm"))
+            : Optional.empty(),
         exits.tieOutput() ? outputMatrix() : parameters.weight(name + ".lm_head.weight"),
         parallel);
   }
@@ -341,16 +288,19 @@ public final class Decoder implements DecodingModel {
    * have it: a tied embedding stands where the model begins, an output matrix where it ends.
    */
   public boolean isMainReplicaStage(String name) {
-    return switch (name) {
-      case EMBEDDING -> stages.stream().anyMatch(stage -> stage.slice().hasEmbedding());
-      case OUTPUT -> stages.stream().anyMatch(stage -> stage.slice().hasFinalHead());
-      default -> true;
-    };
+    ParameterName parameter = ParameterName.parse(name);
+    if (parameter.equals(ParameterName.TOKENS)) {
+      return stages.stream().anyMatch(stage -> stage.slice().hasEmbedding());
+    }
+    return !parameter.equals(ParameterName.OUTPUT)
+        || stages.stream().anyMatch(stage -> stage.slice().hasFinalHead());
   }
 
   /** The parameter that several stages may multiply with: the embedding or the output matrix. */
   public String sharedOutputWeight() {
-    return architecture.model().tieEmbeddings() ? EMBEDDING : OUTPUT;
+    return architecture.model().tieEmbeddings()
+        ? ParameterName.TOKENS.toString()
+        : ParameterName.OUTPUT.toString();
   }
 
   /**
@@ -468,7 +418,7 @@ public final class Decoder implements DecodingModel {
   public ForwardContext context(
       long batch,
       long sequence,
-      Optional<Dropout> dropout,
+      Dropout dropout,
       boolean recomputeAttention,
       RetainedTensors retained) {
     Tensor mask =
@@ -570,7 +520,9 @@ public final class Decoder implements DecodingModel {
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */
   public DecodeContext decodeContext(Tensor positionIds) {
-    return rowFactors.at(positionIds);
+    return rope.isPresent()
+        ? rowFactors.at(positionIds, rope.get())
+        : rowFactors.unrotated(positionIds.size(0));
   }
 
   @Override

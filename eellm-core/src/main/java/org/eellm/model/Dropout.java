@@ -7,34 +7,44 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 
-/**
- * Dropout whose masks depend only on a key and the place they are used at, so that a recomputed
- * forward pass drops the same entries.
- *
- * @param key of the microbatch
- */
-public record Dropout(long key) {
+/** Whether a microbatch drops anything, and by which masks. */
+public sealed interface Dropout {
+  /** Nothing is dropped: in evaluation, and where no probability is above 0. */
+  Dropout NONE = new None();
+
+  /** Nothing is dropped: {@link Dropout#NONE}. */
+  record None() implements Dropout {}
 
   /**
-   * Factors, 0 or {@code 1 / (1 - probability)}, in float32 on the CPU.
+   * Dropout whose masks depend only on a key and the place they are used at, so that a recomputed
+   * forward pass drops the same entries.
    *
-   * @param site tells the uses within a microbatch apart
+   * @param key of the microbatch
    */
-  Tensor factors(double probability, long site, long... shape) {
-    Generator generator = torch.make_generator_cpu(mix(key, site));
-    Tensor mask = Tensors.empty(ScalarType.Float, org.eellm.tensor.Torch.cpu(), shape);
-    mask.bernoulli_(1 - probability, new GeneratorOptional(generator));
-    return mask.mul_(new Scalar(1 / (1 - probability)));
-  }
+  record Keyed(long key) implements Dropout {
 
-  /** A number in [0, 1) that depends on the key and {@code site} alone. */
-  public double uniform(long site) {
-    return (mix(key, site) >>> 10) * 0x1.0p-53;
+    /**
+     * Factors, 0 or {@code 1 / (1 - probability)}, in float32 on the CPU.
+     *
+     * @param site tells the uses within a microbatch apart
+     */
+    Tensor factors(double probability, long site, long... shape) {
+      Generator generator = torch.make_generator_cpu(mix(key, site));
+      Tensor mask = Tensors.empty(ScalarType.Float, Torch.cpu(), shape);
+      mask.bernoulli_(1 - probability, new GeneratorOptional(generator));
+      return mask.mul_(new Scalar(1 / (1 - probability)));
+    }
+
+    /** A number in [0, 1) that depends on the key and {@code site} alone. */
+    public double uniform(long site) {
+      return (mix(key, site) >>> 10) * 0x1.0p-53;
+    }
   }
 
   /** A well-spread 63-bit hash of a pair (SplitMix64's finalizer over their combination). */
-  public static long mix(long key, long site) {
+  static long mix(long key, long site) {
     long z = key * 0x9E3779B97F4A7C15L + site + 0x632BE59BD9B4E019L;
     z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
     z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;

@@ -13,7 +13,7 @@ import org.eellm.tensor.Tensors;
  * @param causalMask 0 where a query may look, minus infinity elsewhere, [s, s] in the compute
  *     format
  * @param angles rotations of positions 0 to s - 1, with rotary positions
- * @param dropout absent in evaluation
+ * @param dropout none in evaluation
  * @param recomputeAttention attention probabilities are not kept but computed again in backward
  *     (selective recompute)
  * @param parallel the ranks that share the matrices
@@ -23,7 +23,7 @@ public record ForwardContext(
     long sequence,
     Tensor causalMask,
     Optional<Rope.Angles> angles,
-    Optional<Dropout> dropout,
+    Dropout dropout,
     boolean recomputeAttention,
     TensorParallel parallel) {
 
@@ -41,10 +41,10 @@ public record ForwardContext(
    * @param x of the shape and format wanted
    */
   Optional<Tensor> rowMask(Tensor x, double probability, long site) {
-    if (dropout.isEmpty() || probability == 0) {
+    if (!(dropout instanceof Dropout.Keyed keyed) || probability == 0) {
       return Optional.empty();
     }
-    Tensor all = dropout.get().factors(probability, site, batch * sequence, x.size(1));
+    Tensor all = keyed.factors(probability, site, batch * sequence, x.size(1));
     return Optional.of(parallel.localRows(all).to(x.device(), Tensors.scalarType(x)));
   }
 
@@ -54,14 +54,12 @@ public record ForwardContext(
    * @param x of the shape and format wanted, [b K, rows, columns]
    */
   Optional<Tensor> headMask(Tensor x, double probability, long site) {
-    if (dropout.isEmpty() || probability == 0) {
+    if (!(dropout instanceof Dropout.Keyed keyed) || probability == 0) {
       return Optional.empty();
     }
     long heads = x.size(0) / batch;
     Tensor all =
-        dropout
-            .get()
-            .factors(probability, site, batch, heads * parallel.size(), x.size(1), x.size(2));
+        keyed.factors(probability, site, batch, heads * parallel.size(), x.size(1), x.size(2));
     Tensor here = all.narrow(1, heads * parallel.rank(), heads);
     return Optional.of(here.reshape(x.sizes()).to(x.device(), Tensors.scalarType(x)));
   }

@@ -3,6 +3,7 @@ package org.eellm.model;
 import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Weight;
 
@@ -24,9 +25,9 @@ public record HeadLayers(
     return head.index();
   }
 
-  /** The head's name: {@code exit_6} or {@code final}. */
-  public String name() {
-    return head.name();
+  /** Which head it is. */
+  public HeadId id() {
+    return head.id();
   }
 
   /** Number of trunk branches whose output the head reads. */

@@ -3,7 +3,8 @@ package org.eellm.model;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Attention;
+import org.eellm.config.ModelConfig.Norms;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.Scope;
@@ -19,21 +20,22 @@ public record HeadNorms(Norm query, Norm key, int queryHeads, int keyValueHeads)
   /**
    * The norms of an attention whose parameters begin with {@code name}, if the model has them.
    *
-   * @param model with this rank's numbers of heads
+   * @param attention with this rank's numbers of heads
    */
-  static Optional<HeadNorms> of(ModelConfig model, Parameters parameters, String name) {
-    return model.qkNorm()
+  static Optional<HeadNorms> of(
+      Attention attention, Norms norms, Parameters parameters, String name) {
+    return attention.norms()
         ? Optional.of(
             new HeadNorms(
-                norm(model, parameters, name + ".q_norm.weight"),
-                norm(model, parameters, name + ".k_norm.weight"),
-                model.numHeads(),
-                model.numKeyValueHeads()))
+                norm(norms, parameters, name + ".q_norm.weight"),
+                norm(norms, parameters, name + ".k_norm.weight"),
+                attention.heads(),
+                attention.keyValueHeads()))
         : Optional.empty();
   }
 
-  private static Norm norm(ModelConfig model, Parameters parameters, String weight) {
-    return new Norm.RmsNorm(parameters.weight(weight), model.normEpsilon());
+  private static Norm norm(Norms norms, Parameters parameters, String weight) {
+    return new Norm.RmsNorm(parameters.weight(weight), norms.epsilon());
   }
 
   /** Fused heads with queries and keys normed. */

@@ -4,6 +4,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Weight;
 
@@ -45,19 +46,19 @@ public sealed interface Linear {
   }
 
   private static Optional<Weight> bias(Parameters parameters, String firstName) {
-    String name = firstName.replaceAll("weight$", "bias");
+    String name = ParameterName.biasOf(firstName);
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
 
-  private static Tensor product(Tensor x, Weight weight, Optional<Weight> bias) {
-    return bias.map(b -> weight.times(x, b)).orElseGet(() -> weight.times(x));
+  private static Tensor product(Tensor x, Linear map) {
+    return map.bias().map(b -> map.weight().times(x, b)).orElseGet(() -> map.weight().times(x));
   }
 
   /** x [local rows, in] to this rank's part of the outputs, [n, out / ranks]. */
   record Column(Weight weight, Optional<Weight> bias, TensorParallel parallel) implements Linear {
     @Override
     public Tensor forward(Tensor x) {
-      return product(parallel.gather(x), weight, bias);
+      return product(parallel.gather(x), this);
     }
 
     @Override
@@ -78,7 +79,7 @@ public sealed interface Linear {
     @Override
     public Tensor forward(Tensor x) {
       if (parallel.size() == 1) {
-        return product(x, weight, bias);
+        return product(x, this);
       }
       Tensor y = parallel.reduce(weight.times(x));
       return bias.isPresent() ? y.add_(bias.get().value()) : y;

@@ -14,11 +14,11 @@ import org.eellm.tensor.kernel.SwiGlu;
  * The MLP: {@code down(silu(gate(x)) * up(x))}, or {@code down(gelu(up(x)))} without a gate.
  *
  * @param up gate and up stacked with SwiGLU, [2 ffn, h]; up alone with GELU, [ffn, h]
- * @param model with this rank's part of the inner width
+ * @param mlp with this rank's part of the inner width
  * @param site tells its dropout apart
  */
 public record MlpBranch(
-    Norm norm, Linear up, Linear down, ModelConfig model, ResidualPath path, int site)
+    Norm norm, Linear up, Linear down, ModelConfig.Mlp mlp, ResidualPath path, int site)
     implements Branch {
   private static final String TANH = "tanh";
 
@@ -32,19 +32,20 @@ public record MlpBranch(
 
   /**
    * @param norm name of the norm, which an exit's branch MLP shares with its layer
-   * @param mlp prefix of the linear maps
+   * @param maps prefix of the linear maps
    */
-  static MlpBranch of(ModelConfig model, Parameters parameters, String norm, String mlp, int site) {
+  static MlpBranch of(
+      ModelConfig model, Parameters parameters, String norm, String maps, int site) {
     String first =
         switch (model.activation()) {
           case SWIGLU -> ".gate_proj.weight";
           case GELU, GELU_TANH -> ".up_proj.weight";
         };
     return new MlpBranch(
-        Norm.of(model, parameters, norm),
-        Linear.column(parameters, mlp + first),
-        Linear.row(parameters, mlp + ".down_proj.weight"),
-        model.shard(parameters.tensorParallel().size()),
+        Norm.of(model.norms(), parameters, norm),
+        Linear.column(parameters, maps + first),
+        Linear.row(parameters, maps + ".down_proj.weight"),
+        model.mlp().shard(parameters.tensorParallel().size()),
         ResidualPath.ofMlp(model),
         site);
   }
@@ -112,7 +113,7 @@ public record MlpBranch(
 
   /** What {@code down} multiplies, [n, ffn]. */
   private Tensor activate(Tensor inner) {
-    return switch (model.activation()) {
+    return switch (mlp.activation()) {
       case SWIGLU ->
           SwiGlu.fits(inner) ? SwiGlu.forward(inner) : torch.silu(gate(inner)).mul_(gated(inner));
       case GELU -> torch.gelu(inner);
@@ -121,7 +122,7 @@ public record MlpBranch(
   }
 
   private Tensor activateBackward(Tensor inner, Tensor gActive) {
-    return switch (model.activation()) {
+    return switch (mlp.activation()) {
       case GELU -> torch.gelu_backward(gActive, inner);
       case GELU_TANH -> torch.gelu_backward(gActive, inner, TANH);
       case SWIGLU -> {
@@ -137,14 +138,14 @@ public record MlpBranch(
   }
 
   private Tensor gate(Tensor inner) {
-    return inner.narrow(1, 0, model.ffnHiddenSize());
+    return inner.narrow(1, 0, mlp.width());
   }
 
   private Tensor gated(Tensor inner) {
-    return inner.narrow(1, model.ffnHiddenSize(), model.ffnHiddenSize());
+    return inner.narrow(1, mlp.width(), mlp.width());
   }
 
   private Optional<Tensor> mask(Tensor delta, ForwardContext context) {
-    return context.rowMask(delta, model.hiddenDropout(), 4L * site + 3);
+    return context.rowMask(delta, mlp.dropout(), 4L * site + 3);
   }
 }

@@ -10,7 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Norms;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Weight;
@@ -33,12 +33,11 @@ public sealed interface Norm {
   boolean requiresGrad();
 
   /** The norm whose parameters begin with {@code name}. */
-  static Norm of(ModelConfig model, Parameters parameters, String name) {
+  static Norm of(Norms norms, Parameters parameters, String name) {
     Weight weight = parameters.weight(name + ".weight");
-    return switch (model.normalization()) {
-      case RMSNORM -> new RmsNorm(weight, model.normEpsilon());
-      case LAYERNORM ->
-          new LayerNorm(weight, parameters.weight(name + ".bias"), model.normEpsilon());
+    return switch (norms.kind()) {
+      case RMSNORM -> new RmsNorm(weight, norms.epsilon());
+      case LAYERNORM -> new LayerNorm(weight, parameters.weight(name + ".bias"), norms.epsilon());
     };
   }
 

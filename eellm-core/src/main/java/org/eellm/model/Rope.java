@@ -5,7 +5,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.ModelConfig.Positions;
 import org.eellm.config.RopeScaling;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -42,15 +42,25 @@ public final class Rope implements AutoCloseable {
     }
   }
 
-  Rope(ModelConfig model, ScalarType type, Device device) {
-    int half = model.headDim() / 2;
-    float[] cosines = new float[model.maxPositions() * model.headDim()];
+  /** Which way heads are rotated: forward, or as gradients are. */
+  enum Turn {
+    FORTH,
+    BACK;
+
+    Angles of(Angles angles) {
+      return this == FORTH ? angles : angles.reversed();
+    }
+  }
+
+  Rope(Positions positions, ScalarType type, Device device) {
+    int half = positions.headDim() / 2;
+    float[] cosines = new float[positions.count() * positions.headDim()];
     float[] sines = new float[cosines.length];
-    double[] frequencies = frequencies(model);
-    for (int position = 0; position < model.maxPositions(); position++) {
+    double[] frequencies = frequencies(positions);
+    for (int position = 0; position < positions.count(); position++) {
       for (int j = 0; j < half; j++) {
         double angle = position * frequencies[j];
-        int first = position * model.headDim() + j;
+        int first = position * positions.headDim() + j;
         cosines[first] = (float) Math.cos(angle);
         cosines[first + half] = cosines[first];
         sines[first] = (float) -Math.sin(angle);
@@ -58,7 +68,7 @@ public final class Rope implements AutoCloseable {
       }
     }
     try (Scope scope = Scope.open()) {
-      long[] shape = {model.maxPositions(), model.headDim()};
+      long[] shape = {positions.count(), positions.headDim()};
       wideCos = retained.retain(Tensors.ofFloats(cosines, device, shape).to(type));
       wideSin = retained.retain(Tensors.ofFloats(sines, device, shape).to(type));
       cos = retained.retain(wideCos.narrow(1, half, half).contiguous());
@@ -70,13 +80,13 @@ public final class Rope implements AutoCloseable {
    * Radians per position of each pair of a head, with the model's scaling; 0 for the pairs beyond
    * the model's rotary fraction.
    */
-  public static double[] frequencies(ModelConfig model) {
-    int rotated = model.rotaryDim() / 2;
-    double[] frequencies = new double[model.headDim() / 2];
+  public static double[] frequencies(Positions positions) {
+    int rotated = positions.rotaryDim() / 2;
+    double[] frequencies = new double[positions.headDim() / 2];
     for (int j = 0; j < rotated; j++) {
-      double frequency = Math.pow(model.ropeTheta(), -(double) j / rotated);
+      double frequency = Math.pow(positions.ropeTheta(), -(double) j / rotated);
       frequencies[j] =
-          switch (model.ropeScaling()) {
+          switch (positions.ropeScaling()) {
             case RopeScaling.None none -> frequency;
             case RopeScaling.Linear linear -> frequency / linear.factor();
             case RopeScaling.Llama3 llama -> llama3(frequency, llama);

@@ -33,11 +33,6 @@ public record Schedule(
     return virtualStage % stages;
   }
 
-  /** The chunk of its stage that a virtual stage is. */
-  public int chunkOf(int virtualStage) {
-    return virtualStage / stages;
-  }
-
   /** All microbatches of the step by index: the regular ones, then the fills. */
   public List<MicrobatchId> microbatchIds() {
     return actions.getFirst().stream()

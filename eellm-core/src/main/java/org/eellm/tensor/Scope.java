@@ -12,17 +12,14 @@ import org.bytedeco.pytorch.Tensor;
  * <p>Scopes nest by thread and close in reverse order.
  */
 public final class Scope implements AutoCloseable {
-  private final Optional<PointerScope> outer;
-  private final PointerScope inner;
+  private final Optional<PointerScope> outer = Optional.ofNullable(PointerScope.getInnerScope());
+  private final PointerScope inner = new PointerScope();
 
-  private Scope(Optional<PointerScope> outer, PointerScope inner) {
-    this.outer = outer;
-    this.inner = inner;
-  }
+  private Scope() {}
 
   /** Opens a scope inside the thread's innermost one. */
   public static Scope open() {
-    return new Scope(Optional.ofNullable(PointerScope.getInnerScope()), new PointerScope());
+    return new Scope();
   }
 
   /**

@@ -60,13 +60,16 @@ final class Checkpointer implements AutoCloseable {
       Arena copies,
       CompletableFuture<Optional<Exception>> files) {}
 
-  private Checkpointer(
-      RunFolder folder, RunData data, World world, Optional<CheckpointStore> store) {
+  private Checkpointer(RunFolder folder, RunData data, World world) {
     this.folder = folder;
     this.data = data;
     this.world = world;
     this.asynchronous = data.config().checkpoint().asynchronous();
-    this.store = store;
+    int keep = data.config().checkpoint().keep();
+    store =
+        world.rank() == 0
+            ? Optional.of(CheckpointStore.open(folder.path(), keep))
+            : Optional.empty();
     String path = store.flatMap(CheckpointStore::latest).map(c -> c.folder().toString()).orElse("");
     String first = gatherStrings(path).getFirst();
     latest = first.isEmpty() ? Optional.empty() : Optional.of(Path.of(first));
@@ -75,12 +78,7 @@ final class Checkpointer implements AutoCloseable {
 
   /** The checkpoints of a run. */
   static Checkpointer open(RunFolder folder, RunData data, World world) {
-    int keep = data.config().checkpoint().keep();
-    Optional<CheckpointStore> store =
-        world.rank() == 0
-            ? Optional.of(CheckpointStore.open(folder.path(), keep))
-            : Optional.empty();
-    return new Checkpointer(folder, data, world, store);
+    return new Checkpointer(folder, data, world);
   }
 
   /** The newest whole checkpoint. */
@@ -130,14 +128,13 @@ final class Checkpointer implements AutoCloseable {
 
   /** On the first rank the new checkpoint's folder; its failure is everybody's. */
   private Optional<PendingCheckpoint> begin(long step) {
-    Optional<PendingCheckpoint> saving = Optional.empty();
-    Optional<RuntimeException> failure = Optional.empty();
+    Optional<PendingCheckpoint> saving;
     try {
       saving = store.map(present -> present.begin(step));
     } catch (RuntimeException e) {
-      failure = Optional.of(e);
+      throw onEveryRank(e);
     }
-    rethrowOnEveryRank(failure);
+    awaitFirstRank();
     return saving;
   }
 
@@ -179,8 +176,18 @@ final class Checkpointer implements AutoCloseable {
     List<String> all = gatherStrings(own.map(Checkpointer::line).orElse(""));
     Learning learning = data.config().tune().learning();
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
-    rethrowOnEveryRank(
-        ended.saving().flatMap(saving -> conclude(saving, ended.weightFiles(), learning, failure)));
+    Optional<RuntimeException> end =
+        ended
+            .saving()
+            .flatMap(
+                saving ->
+                    failure.isPresent()
+                        ? failure.map(saving::abandon)
+                        : commit(saving, ended.weightFiles(), learning));
+    if (end.isPresent()) {
+      throw onEveryRank(end.get());
+    }
+    awaitFirstRank();
     latest = Optional.of(ended.target());
   }
 
@@ -195,11 +202,8 @@ final class Checkpointer implements AutoCloseable {
   }
 
   /** Commits a checkpoint or abandons it; gives what to throw. */
-  private static Optional<RuntimeException> conclude(
-      PendingCheckpoint saving, int weightFiles, Learning learning, Optional<Exception> failure) {
-    if (failure.isPresent()) {
-      return failure.map(saving::abandon);
-    }
+  private static Optional<RuntimeException> commit(
+      PendingCheckpoint saving, int weightFiles, Learning learning) {
     try {
       if (weightFiles > 1) {
         ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
@@ -229,12 +233,15 @@ final class Checkpointer implements AutoCloseable {
     writing = Optional.empty();
   }
 
-  /** Throws the first rank's failure, if it has one, on every rank; the others wait for word. */
-  private void rethrowOnEveryRank(Optional<RuntimeException> failure) {
-    String reason = gatherStrings(failure.map(Checkpointer::line).orElse("")).getFirst();
-    if (failure.isPresent()) {
-      throw failure.get();
-    }
+  /** Tells all ranks of this one's failure, which the others hear of if it is the first. */
+  private RuntimeException onEveryRank(RuntimeException failure) {
+    gatherStrings(line(failure));
+    return failure;
+  }
+
+  /** Waits for word from the first rank, and throws its failure if it has one. */
+  private void awaitFirstRank() {
+    String reason = gatherStrings("").getFirst();
     if (!reason.isEmpty()) {
       throw new CheckpointException(reason);
     }

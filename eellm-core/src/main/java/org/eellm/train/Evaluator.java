@@ -9,26 +9,27 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
+import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.plan.Pipeline;
 import org.eellm.data.SampleSource;
-import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.Stage;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.tensor.Scope;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.objective.StageExecutor.HeadScore;
 
@@ -39,23 +40,26 @@ final class Evaluator {
 
   private final RunConfig config;
   private final SampleSource samples;
-  private final Optional<Tokenizer> tokenizer;
+  private final IntUnaryOperator bytesOfToken;
   private final World world;
   private final Decoder model;
   private final List<StageExecutor> executors;
   private final List<HeadTuningExecutor> headExecutors;
   private final Trace trace;
 
+  /**
+   * @param bytesOfToken bytes of the text that a token stands for; 0 where no tokenizer is known
+   */
   Evaluator(
       RunConfig config,
       SampleSource samples,
-      Optional<Tokenizer> tokenizer,
+      IntUnaryOperator bytesOfToken,
       Decoder model,
       World world,
       Trace trace) {
     this.config = config;
     this.samples = samples;
-    this.tokenizer = tokenizer;
+    this.bytesOfToken = bytesOfToken;
     this.world = world;
     this.model = model;
     this.trace = trace;
@@ -90,17 +94,15 @@ final class Evaluator {
   }
 
   private Evaluation evaluation(long step, double[] sums) {
-    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
-    List<String> names = new ArrayList<>();
-    config.exits().layers().forEach(layer -> names.add(TrainEvent.exitName(layer)));
-    names.add(TrainEvent.FINAL);
+    SequencedMap<HeadId, HeadQuality> heads = new LinkedHashMap<>();
+    List<HeadId> all = HeadId.all(config.exits().layers());
     boolean compared =
         teacherIsHere() || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
-    for (int head = 0; head < names.size(); head++) {
+    for (int head = 0; head < all.size(); head++) {
       double tokens = sums[FIGURES * head + 3];
       if (tokens > 0) {
         heads.put(
-            names.get(head),
+            all.get(head),
             new HeadQuality(
                 sums[FIGURES * head] / tokens,
                 sums[FIGURES * head + 1] / tokens,
@@ -119,10 +121,8 @@ final class Evaluator {
   /** The text that tokens stand for, in UTF-8 bytes; 0 without a tokenizer. */
   private double bytes(int[] ids) {
     double bytes = 0;
-    if (tokenizer.isPresent()) {
-      for (int id : ids) {
-        bytes += tokenizer.get().byteLength(id);
-      }
+    for (int id : ids) {
+      bytes += bytesOfToken.applyAsInt(id);
     }
     return bytes;
   }
@@ -142,10 +142,8 @@ final class Evaluator {
     private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
     private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
 
-    private record MicrobatchChunk(int microbatch, int chunk) {}
-
     @Override
-    public Tensor tune(MicrobatchId id, int chunk, Optional<Tensor> input) {
+    public Tensor tune(MicrobatchId id, int chunk, Received input) {
       Microbatch batch = microbatch(id);
       if (teacherIsHere()) {
         return compare(id, chunk, batch);
@@ -158,24 +156,23 @@ final class Evaluator {
     /** Forward and every head, each compared with the final one. */
     private Tensor compare(MicrobatchId id, int chunk, Microbatch batch) {
       try (Scope scope = Scope.open();
-          TapActivations taps = headExecutors.get(chunk).forward(batch, Optional.empty())) {
+          TapActivations taps = headExecutors.get(chunk).forward(batch, Received.NOTHING)) {
         add(id, chunk, taps.score(taps.output()), batch);
         return scope.moveToOuter(taps.output());
       }
     }
 
     @Override
-    public Tensor forward(MicrobatchId id, int chunk, Optional<Tensor> input) {
+    public Tensor forward(MicrobatchId id, int chunk, Received input) {
       TapActivations taps = headExecutors.get(chunk).forward(microbatch(id), input);
-      waiting.put(new MicrobatchChunk(id.index(), chunk), taps);
+      waiting.put(MicrobatchChunk.of(id, chunk), taps);
       return taps.output();
     }
 
     @Override
-    public Optional<Tensor> backward(
-        MicrobatchId id, int chunk, Optional<Tensor> top, boolean last) {
+    public Optional<Tensor> backward(MicrobatchId id, int chunk, Received top, boolean last) {
       try (TapActivations taps =
-          Objects.requireNonNull(waiting.remove(new MicrobatchChunk(id.index(), chunk)))) {
+          Objects.requireNonNull(waiting.remove(MicrobatchChunk.of(id, chunk)))) {
         Tensor stream = top.orElseGet(taps::output);
         add(id, chunk, taps.score(stream), microbatch(id));
         boolean begins = model.stages().get(chunk).slice().hasEmbedding();
@@ -191,7 +188,7 @@ final class Evaluator {
         int first = FIGURES * score.index();
         sums[first] += score.loss();
         sums[first + 1] += score.correct();
-        sums[first + 2] += score.agreed();
+        sums[first + 2] += score.agreed().orElse(0);
         sums[first + 3] += score.tokens();
       }
       if (model.stages().get(chunk).slice().hasEmbedding()) {

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataConfig;
 import org.eellm.config.DataConfig.Source;
@@ -31,7 +32,7 @@ final class RunData implements AutoCloseable {
   private RunData(RunConfig given) {
     DataConfig data = given.data();
     tokenizer = data.tokenizer().map(path -> Tokenizer.load(Path.of(path)));
-    config = withVocabulary(given, tokenizer);
+    config = withVocabulary(given);
     if (data.sources().isEmpty()) {
       throw new ConfigException(
           "data.sources: is empty; give the prefix of a .bin/.idx pair, made with eellm prepare");
@@ -77,7 +78,12 @@ final class RunData implements AutoCloseable {
     datasets.forEach(IndexedDataset::close);
   }
 
-  private static RunConfig withVocabulary(RunConfig given, Optional<Tokenizer> tokenizer) {
+  /** Bytes of the text that a token stands for; 0 where there is no tokenizer. */
+  IntUnaryOperator bytesOfToken() {
+    return tokenizer.<IntUnaryOperator>map(present -> present::byteLength).orElse(_ -> 0);
+  }
+
+  private RunConfig withVocabulary(RunConfig given) {
     ModelConfig model = given.model();
     int tokens = tokenizer.map(Tokenizer::vocabSize).orElse(0);
     if (model.vocabSize() == 0 && tokenizer.isEmpty()) {

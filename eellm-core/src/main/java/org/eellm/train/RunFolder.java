@@ -4,8 +4,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Set;
 import java.util.stream.Stream;
+import org.eellm.config.ConfigDifferences;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
@@ -21,31 +21,6 @@ public final class RunFolder {
    * Settings that a resumed run may give anew: none of them changes what a step computes, given the
    * same steps.
    */
-  private static final Set<String> MUTABLE_ON_RESUME =
-      Set.of(
-          "train.steps",
-          "train.eval_interval",
-          "train.eval_batches",
-          "train.max_bad_steps",
-          "train.threads",
-          "parallel.tp",
-          "parallel.dp",
-          "parallel.pp",
-          "parallel.sequence_parallel",
-          "parallel.schedule",
-          "parallel.chunks",
-          "parallel.balance",
-          "parallel.layers_per_stage",
-          "parallel.pre_exit",
-          "parallel.bucket_megabytes",
-          "parallel.timeout_seconds",
-          "checkpoint.interval",
-          "checkpoint.keep",
-          "checkpoint.asynchronous",
-          "tune.model",
-          "logging.interval",
-          "logging.tensorboard");
-
   private final Path path;
 
   private RunFolder(Path path) {
@@ -93,7 +68,7 @@ public final class RunFolder {
     }
     RunConfig before = ConfigFile.read(folder.config(), List.of());
     for (ConfigDifferences.Difference difference : ConfigDifferences.between(before, config)) {
-      if (!MUTABLE_ON_RESUME.contains(difference.name())) {
+      if (!difference.mayChange()) {
         throw new ConfigException(
             "%s: %s, but the run in %s has %s; resume with its setting or start another run"
                 .formatted(difference.name(), difference.second(), path, difference.first()));

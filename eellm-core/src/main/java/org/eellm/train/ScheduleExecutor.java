@@ -23,6 +23,7 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 
 /**
  * Does a stage's actions in their order: the only pipeline loop there is. Receives are posted and
@@ -39,19 +40,18 @@ final class ScheduleExecutor {
    */
   interface StageCompute {
     /** The output of a chunk; freed by the enclosing scope. */
-    Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
+    Tensor forward(MicrobatchId microbatch, int chunk, Received input);
 
     /**
      * The gradient of a chunk's input; freed by the enclosing scope.
      *
-     * @param gradient of its output; absent at the end of the microbatch's way
+     * @param gradient of its output; nothing at the end of the microbatch's way
      * @param last whether nothing comes back through this chunk any more in this step
      */
-    Optional<Tensor> backward(
-        MicrobatchId microbatch, int chunk, Optional<Tensor> gradient, boolean last);
+    Optional<Tensor> backward(MicrobatchId microbatch, int chunk, Received gradient, boolean last);
 
     /** The output of a chunk whose heads did their work as well. */
-    Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> input);
+    Tensor tune(MicrobatchId microbatch, int chunk, Received input);
   }
 
   /**
@@ -155,14 +155,14 @@ final class ScheduleExecutor {
           try (Scope scope = Scope.open();
               ReceivedInput input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("forward", microbatch.index(), chunk)) {
-            queueOutput(microbatch, here + 1, work.forward(microbatch, chunk, input.tensor()));
+            queueOutput(microbatch, here + 1, work.forward(microbatch, chunk, input.received()));
           }
         }
         case Action.Tune _ -> {
           try (Scope scope = Scope.open();
               ReceivedInput input = await(new Action.ReceiveActivation(microbatch, chunk));
               Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
-            queueOutput(microbatch, here + 1, work.tune(microbatch, chunk, input.tensor()));
+            queueOutput(microbatch, here + 1, work.tune(microbatch, chunk, input.received()));
           }
         }
         case Action.Backward _ -> {
@@ -172,14 +172,14 @@ final class ScheduleExecutor {
           try (Scope scope = Scope.open();
               ReceivedInput above = await(new Action.ReceiveGradient(microbatch, chunk));
               Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
-            work.backward(microbatch, chunk, above.tensor(), last)
+            work.backward(microbatch, chunk, above.received(), last)
                 .ifPresent(below -> queueSend(gradient(microbatch, here - 1), below));
           }
         }
       }
     }
     if (!sends.isEmpty()) {
-      try (Trace.Span span = trace.span("wait", 0, 0)) {
+      try (Trace.Span span = trace.span("wait")) {
         long start = System.nanoTime();
         sends.values().forEach(WorkHandle::await);
         waitNanos += System.nanoTime() - start;
@@ -211,8 +211,10 @@ final class ScheduleExecutor {
 
   /** What has arrived, if a receive was posted for it. */
   private record ReceivedInput(Optional<PostedReceive> arrival) implements AutoCloseable {
-    Optional<Tensor> tensor() {
-      return arrival.map(PostedReceive::tensor);
+    Received received() {
+      return arrival
+          .<Received>map(present -> new Received.Message(present.tensor()))
+          .orElse(Received.NOTHING);
     }
 
     @Override
@@ -224,7 +226,7 @@ final class ScheduleExecutor {
   private ReceivedInput await(Receive receive) {
     Optional<PostedReceive> arrival = Optional.ofNullable(postedReceives.remove(receive));
     if (arrival.isPresent()) {
-      try (Trace.Span span = trace.span("wait", 0, 0)) {
+      try (Trace.Span span = trace.span("wait")) {
         long start = System.nanoTime();
         arrival.get().pending().await();
         waitNanos += System.nanoTime() - start;

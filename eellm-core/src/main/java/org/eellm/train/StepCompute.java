@@ -1,6 +1,5 @@
 package org.eellm.train;
 
-import java.util.Optional;
 import java.util.function.Function;
 import org.eellm.model.Dropout;
 import org.eellm.schedule.MicrobatchId;
@@ -10,10 +9,15 @@ import org.eellm.train.objective.Microbatch;
 sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseable
     permits TrainingCompute, TuningCompute {
 
-  /** Where a step's microbatches and their dropout keys come from. */
+  /**
+   * Where a step's microbatches and their dropout come from.
+   *
+   * @param replicas of the pipeline
+   */
   record Input(
       Function<MicrobatchId, Microbatch> microbatches,
-      Function<MicrobatchId, Optional<Dropout>> dropouts) {}
+      Function<MicrobatchId, Dropout> dropouts,
+      int replicas) {}
 
   /** Each head's mean loss over the regular microbatches, as far as it is computed here. */
   double[] losses();

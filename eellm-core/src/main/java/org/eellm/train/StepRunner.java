@@ -5,9 +5,9 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SequencedMap;
 import org.eellm.config.ExitsConfig;
+import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
@@ -102,8 +102,8 @@ public final class StepRunner implements AutoCloseable {
    */
   public record Result(
       double loss,
-      SequencedMap<String, Double> losses,
-      SequencedMap<String, Double> exitWeights,
+      SequencedMap<HeadId, Double> losses,
+      SequencedMap<HeadId.Exit, Double> exitWeights,
       double learningRate,
       double gradientNorm,
       int batchSize,
@@ -124,7 +124,7 @@ public final class StepRunner implements AutoCloseable {
     int replicas = world.mesh().dp();
     int microbatches = batchSize / (config.train().microBatchSize() * replicas);
     Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
-    SequencedMap<String, Double> exitWeights = exitWeights(step);
+    SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
@@ -137,14 +137,14 @@ public final class StepRunner implements AutoCloseable {
               ScheduleExecutor.StageTensorSpec.of(config, state.model(), objective),
               work,
               trace);
-      try (Trace.Span span = trace.span("sum gradients", 0, 0)) {
+      try (Trace.Span span = trace.span("sum gradients")) {
         reduction.finish();
       }
       double share = waited / (double) (System.nanoTime() - begun);
       ReducedStepMetrics sums =
           ReducedStepMetrics.of(
               world, work.losses(), reduction.squares(), share, Torch.residentBytes());
-      SequencedMap<String, Double> losses = losses(sums.losses(), objective, exitWeights);
+      SequencedMap<HeadId, Double> losses = losses(sums.losses(), objective, exitWeights);
       double loss = 0;
       for (var head : losses.entrySet()) {
         loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
@@ -152,7 +152,7 @@ public final class StepRunner implements AutoCloseable {
       double norm = Math.sqrt(sums.squares());
       UpdateDecision decision = state.guard().decide(step, loss, norm);
       if (decision == UpdateDecision.APPLY) {
-        try (Trace.Span span = trace.span("update", 0, 0)) {
+        try (Trace.Span span = trace.span("update")) {
           update(norm, rate, step - state.guard().skipped());
           reduction.gatherParameters();
         }
@@ -181,18 +181,14 @@ public final class StepRunner implements AutoCloseable {
   }
 
   private StepCompute work(Schedule schedule, StepCompute.Input input, Objective objective) {
-    int replicas = world.mesh().dp();
     return switch (config.tune().learning()) {
       case EVERYTHING ->
           new TrainingCompute(
               schedule,
-              executors,
-              virtualStages,
+              TrainingCompute.Chunk.of(executors, virtualStages),
               input,
               objective,
               headForward,
-              replicas,
-              gradients,
               reduction);
       case EXITS, EXITS_FROM_FINAL_HEAD ->
           new TuningCompute(
@@ -200,7 +196,7 @@ public final class StepRunner implements AutoCloseable {
               virtualStages,
               input.microbatches(),
               objective,
-              1.0 / (schedule.microbatches() * (long) replicas),
+              1.0 / (schedule.microbatches() * (long) input.replicas()),
               gradients);
     };
   }
@@ -217,37 +213,38 @@ public final class StepRunner implements AutoCloseable {
     return new StepCompute.Input(
         id ->
             Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
-        id -> dropout(step, number(id, replicas)));
+        id -> dropout(step, number(id, replicas)),
+        replicas);
   }
 
   private int number(MicrobatchId id, int replicas) {
     return id.index() * replicas + world.coordinate().dp();
   }
 
-  /** The losses of the heads that were computed, by name. */
-  private static SequencedMap<String, Double> losses(
-      double[] byHead, Objective objective, SequencedMap<String, Double> exits) {
-    List<String> names = new ArrayList<>(exits.keySet());
-    names.add(TrainEvent.FINAL);
-    SequencedMap<String, Double> losses = new LinkedHashMap<>();
+  /** The losses of the heads that were computed. */
+  private static SequencedMap<HeadId, Double> losses(
+      double[] byHead, Objective objective, SequencedMap<HeadId.Exit, Double> exits) {
+    List<HeadId> heads = new ArrayList<>(exits.keySet());
+    heads.add(HeadId.FINAL);
+    SequencedMap<HeadId, Double> losses = new LinkedHashMap<>();
     for (int head = 0; head < byHead.length; head++) {
       if (objective.weights().get(head) != 0) {
-        losses.put(names.get(head), byHead[head]);
+        losses.put(heads.get(head), byHead[head]);
       }
     }
     return losses;
   }
 
-  private SequencedMap<String, Double> exitWeights(long step) {
+  private SequencedMap<HeadId.Exit, Double> exitWeights(long step) {
     double[] weights = ExitWeights.at(config.exits(), step);
-    SequencedMap<String, Double> byName = new LinkedHashMap<>();
+    SequencedMap<HeadId.Exit, Double> byHead = new LinkedHashMap<>();
     for (int exit = 0; exit < weights.length; exit++) {
-      byName.put(TrainEvent.exitName(config.exits().layers().get(exit)), weights[exit]);
+      byHead.put(HeadId.exit(config.exits().layers().get(exit)), weights[exit]);
     }
-    return byName;
+    return byHead;
   }
 
-  private Objective objective(long step, SequencedMap<String, Double> exitWeights) {
+  private Objective objective(long step, SequencedMap<HeadId.Exit, Double> exitWeights) {
     List<Double> weights = new ArrayList<>(exitWeights.values());
     weights.add(config.tune().learning() == Learning.EVERYTHING ? 1.0 : 0.0);
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
@@ -257,14 +254,14 @@ public final class StepRunner implements AutoCloseable {
     return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
   }
 
-  private Optional<Dropout> dropout(long step, int microbatch) {
+  private Dropout dropout(long step, int microbatch) {
     ModelConfig model = config.model();
     boolean used =
         model.hiddenDropout() > 0
             || model.attentionDropout() > 0
             || config.train().layerDropout() > 0;
     long key = Dropout.mix(Dropout.mix(config.train().seed(), step), microbatch);
-    return used ? Optional.of(new Dropout(key)) : Optional.empty();
+    return used ? new Dropout.Keyed(key) : Dropout.NONE;
   }
 
   @Override

@@ -14,6 +14,7 @@ import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.Torch;
@@ -57,14 +58,15 @@ public final class TrainState implements AutoCloseable {
 
   /** This rank's part of the model, with uninitialised parameters. */
   private static Decoder allocate(RunConfig config, World world) {
-    return Decoder.ofRank(
+    return Decoder.allocate(
         config.architecture(),
         config.tune().learning(),
         Quantization.NONE,
-        config.pipelineLayout(),
-        world.pp(),
-        new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
-        config.parallel().dp(),
+        DecoderShard.ofRank(
+            config.pipelineLayout(),
+            world.pp(),
+            new TensorParallel(world.tp(), config.parallel().sequenceParallel()),
+            config.parallel().dp()),
         device(config, world));
   }
 
@@ -102,7 +104,14 @@ public final class TrainState implements AutoCloseable {
     return config
         .tune()
         .model()
-        .map(model -> ModelFolder.resolve(Path.of(model), config.tune().heads().map(Path::of)));
+        .map(Path::of)
+        .map(
+            model ->
+                config
+                    .tune()
+                    .heads()
+                    .map(heads -> ModelFolder.resolve(model, Path.of(heads)))
+                    .orElseGet(() -> ModelFolder.resolve(model)));
   }
 
   /** The sums over ranks of this state's gradients. */

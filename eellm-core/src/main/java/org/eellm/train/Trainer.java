@@ -81,7 +81,8 @@ public final class Trainer implements AutoCloseable {
         data.validation()
             .map(
                 samples ->
-                    new Evaluator(config, samples, data.tokenizer(), state.model(), world, trace));
+                    new Evaluator(
+                        config, samples, data.bytesOfToken(), state.model(), world, trace));
     this.flops =
         ModelFlops.perToken(
             config.architecture(), config.data().sequenceLength(), config.tune().learning());

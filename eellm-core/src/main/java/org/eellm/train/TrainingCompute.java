@@ -5,10 +5,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Dropout;
-import org.eellm.model.parameter.Gradients;
 import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.MicrobatchId.Regular;
@@ -17,6 +17,7 @@ import org.eellm.tensor.Scope;
 import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.objective.StageExecutor.ForwardTape;
 import org.eellm.train.optimizer.GradientReduction;
@@ -24,60 +25,53 @@ import org.eellm.train.optimizer.GradientReduction;
 /** A step's forward and backward passes through the chunks of a rank. */
 final class TrainingCompute implements StepCompute {
   private final Schedule schedule;
-  private final List<StageExecutor> executors;
-  private final List<Integer> virtualStages;
+  private final List<Chunk> chunks;
   private final Input input;
   private final Objective objective;
   private final HeadForward headForward;
-  private final int replicas;
-  private final Gradients gradients;
   private final GradientReduction reduction;
   private final FillGradientScale scale;
   private final double[] losses;
   private final Map<MicrobatchChunk, ForwardTape> forwardTapes = new HashMap<>();
 
-  private record MicrobatchChunk(int microbatch, int chunk) {}
+  /** A chunk of the model on this rank. */
+  record Chunk(StageExecutor executor, int virtualStage) {
+    static List<Chunk> of(List<StageExecutor> executors, List<Integer> virtualStages) {
+      return IntStream.range(0, executors.size())
+          .mapToObj(i -> new Chunk(executors.get(i), virtualStages.get(i)))
+          .toList();
+    }
+  }
 
-  /**
-   * @param executors of the chunks
-   * @param virtualStages of the chunks
-   * @param replicas of the pipeline
-   */
   TrainingCompute(
       Schedule schedule,
-      List<StageExecutor> executors,
-      List<Integer> virtualStages,
+      List<Chunk> chunks,
       Input input,
       Objective objective,
       HeadForward headForward,
-      int replicas,
-      Gradients gradients,
       GradientReduction reduction) {
     this.schedule = schedule;
-    this.executors = executors;
-    this.virtualStages = virtualStages;
+    this.chunks = chunks;
     this.input = input;
     this.objective = objective;
     this.headForward = headForward;
-    this.replicas = replicas;
-    this.gradients = gradients;
     this.reduction = reduction;
     this.scale = FillGradientScale.of(schedule);
     this.losses = new double[objective.weights().size()];
   }
 
   @Override
-  public Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
-    StageExecutor executor = executors.get(chunk);
+  public Tensor forward(MicrobatchId microbatch, int chunk, Received below) {
+    StageExecutor executor = chunks.get(chunk).executor();
     Microbatch batch = input.microbatches().apply(microbatch);
-    Optional<Dropout> dropout = input.dropouts().apply(microbatch);
+    Dropout dropout = input.dropouts().apply(microbatch);
     ForwardTape forwardTape =
         switch (headForward) {
           case DEFERRED -> executor.forward(batch, below, dropout);
           case EAGER -> executor.forwardEagerly(batch, below, dropout, objective);
         };
-    if (microbatch.hasBackwardOn(virtualStages.get(chunk))) {
-      forwardTapes.put(new MicrobatchChunk(microbatch.index(), chunk), forwardTape);
+    if (microbatch.hasBackwardOn(chunks.get(chunk).virtualStage())) {
+      forwardTapes.put(MicrobatchChunk.of(microbatch, chunk), forwardTape);
       return forwardTape.output();
     }
     try (Scope scope = Scope.open();
@@ -88,21 +82,23 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public Optional<Tensor> backward(
-      MicrobatchId microbatch, int chunk, Optional<Tensor> above, boolean last) {
-    int virtualStage = virtualStages.get(chunk);
-    above.ifPresent(gradient -> cross(gradient, microbatch, virtualStage));
+      MicrobatchId microbatch, int chunk, Received above, boolean last) {
+    int virtualStage = chunks.get(chunk).virtualStage();
+    if (above instanceof Received.Message(Tensor gradient)) {
+      cross(gradient, microbatch, virtualStage);
+    }
     try (ForwardTape forwardTape =
-        Objects.requireNonNull(
-            forwardTapes.remove(new MicrobatchChunk(microbatch.index(), chunk)))) {
+        Objects.requireNonNull(forwardTapes.remove(MicrobatchChunk.of(microbatch, chunk)))) {
       StageExecutor.BackwardResult returned =
-          executors
+          chunks
               .get(chunk)
+              .executor()
               .backward(
                   forwardTape,
                   objective,
-                  scale.headScale(microbatch, virtualStage) / replicas,
+                  scale.headScale(microbatch, virtualStage) / input.replicas(),
                   above,
-                  gradients,
+                  reduction.gradients(),
                   position -> {
                     if (last) {
                       reduction.backwardDone(position);
@@ -114,7 +110,7 @@ final class TrainingCompute implements StepCompute {
             .forEach(
                 head ->
                     losses[head.index()] +=
-                        head.loss() / (schedule.microbatches() * (double) replicas));
+                        head.loss() / (schedule.microbatches() * (double) input.replicas()));
       }
       return returned.gradient().filter(below -> microbatch.backwardEnd() < virtualStage);
     }
@@ -128,7 +124,7 @@ final class TrainingCompute implements StepCompute {
   }
 
   @Override
-  public Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+  public Tensor tune(MicrobatchId microbatch, int chunk, Received below) {
     throw new IllegalStateException("training of a whole model has no tuning actions");
   }
 

@@ -14,6 +14,7 @@ import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.HeadTuningExecutor.Tuned;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor.HeadResult;
 
 /**
@@ -30,8 +31,6 @@ final class TuningCompute implements StepCompute {
   private final Gradients gradients;
   private final double[] losses;
   private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
-
-  private record MicrobatchChunk(int microbatch, int chunk) {}
 
   /**
    * @param executors of the chunks
@@ -55,7 +54,7 @@ final class TuningCompute implements StepCompute {
   }
 
   @Override
-  public Tensor tune(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+  public Tensor tune(MicrobatchId microbatch, int chunk, Received below) {
     Tuned tuned =
         executors
             .get(chunk)
@@ -65,16 +64,15 @@ final class TuningCompute implements StepCompute {
   }
 
   @Override
-  public Tensor forward(MicrobatchId microbatch, int chunk, Optional<Tensor> below) {
+  public Tensor forward(MicrobatchId microbatch, int chunk, Received below) {
     TapActivations taps = executors.get(chunk).forward(microbatches.apply(microbatch), below);
-    waiting.put(new MicrobatchChunk(microbatch.index(), chunk), taps);
+    waiting.put(MicrobatchChunk.of(microbatch, chunk), taps);
     return taps.output();
   }
 
   @Override
-  public Optional<Tensor> backward(
-      MicrobatchId microbatch, int chunk, Optional<Tensor> top, boolean last) {
-    MicrobatchChunk microbatchChunk = new MicrobatchChunk(microbatch.index(), chunk);
+  public Optional<Tensor> backward(MicrobatchId microbatch, int chunk, Received top, boolean last) {
+    MicrobatchChunk microbatchChunk = MicrobatchChunk.of(microbatch, chunk);
     try (TapActivations taps = Objects.requireNonNull(waiting.remove(microbatchChunk))) {
       Tensor stream = top.orElseGet(taps::output);
       add(taps.distill(stream, objective, share, gradients));

@@ -131,32 +131,18 @@ final class ConfigFileTest {
     assertThat(ConfigFile.defaults())
         .isEqualTo(
             new RunConfig(
-                new ModelConfig(
-                    0,
-                    128,
-                    512,
-                    8,
-                    8,
-                    8,
-                    64,
-                    1344,
-                    1024,
-                    Normalization.RMSNORM,
-                    1e-5,
-                    Residual.SEQUENTIAL,
-                    PositionEmbedding.ROPE,
-                    10000,
-                    new RopeScaling.None(),
-                    1,
-                    Activation.SWIGLU,
-                    false,
-                    false,
-                    false,
-                    true,
-                    0,
-                    0,
-                    0.02,
-                    DataType.FLOAT32),
+                ModelConfig.builder()
+                    .vocabSize(0)
+                    .vocabMultiple(128)
+                    .hiddenSize(512)
+                    .numLayers(8)
+                    .numHeads(8)
+                    .numKeyValueHeads(8)
+                    .headDim(64)
+                    .ffnHiddenSize(1344)
+                    .maxPositions(1024)
+                    .tieEmbeddings(true)
+                    .build(),
                 new ExitsConfig(
                     List.of(),
                     Set.of(HeadPart.NORM),
@@ -213,32 +199,31 @@ final class ConfigFileTest {
     assertThat(config)
         .isEqualTo(
             new RunConfig(
-                new ModelConfig(
-                    1000,
-                    8,
-                    96,
-                    6,
-                    6,
-                    3,
-                    32,
-                    200,
-                    128,
-                    Normalization.LAYERNORM,
-                    1e-6,
-                    Residual.PARALLEL,
-                    PositionEmbedding.ROPE,
-                    500000,
-                    new RopeScaling.Llama3(8, 1, 4, 64),
-                    0.5,
-                    Activation.GELU,
-                    true,
-                    true,
-                    true,
-                    false,
-                    0.1,
-                    0.2,
-                    0.01,
-                    DataType.BFLOAT16),
+                ModelConfig.builder()
+                    .vocabSize(1000)
+                    .vocabMultiple(8)
+                    .hiddenSize(96)
+                    .numLayers(6)
+                    .numHeads(6)
+                    .numKeyValueHeads(3)
+                    .headDim(32)
+                    .ffnHiddenSize(200)
+                    .maxPositions(128)
+                    .normalization(Normalization.LAYERNORM)
+                    .normEpsilon(1e-6)
+                    .residual(Residual.PARALLEL)
+                    .ropeTheta(500000)
+                    .ropeScaling(new RopeScaling.Llama3(8, 1, 4, 64))
+                    .rotaryFraction(0.5)
+                    .activation(Activation.GELU)
+                    .linearBias(true)
+                    .qkvBias(true)
+                    .qkNorm(true)
+                    .hiddenDropout(0.1)
+                    .attentionDropout(0.2)
+                    .initStd(0.01)
+                    .dtype(DataType.BFLOAT16)
+                    .build(),
                 new ExitsConfig(
                     List.of(2, 4),
                     EnumSet.of(HeadPart.MLP, HeadPart.BLOCK),

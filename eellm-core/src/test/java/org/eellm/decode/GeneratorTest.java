@@ -14,6 +14,7 @@ import org.bytedeco.javacpp.Pointer;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
@@ -91,7 +92,7 @@ final class GeneratorTest extends WithSmallModel {
     }
     assertThat(together.stream().flatMap(result -> result.tokens().stream()))
         .extracting(GeneratedToken::head)
-        .contains("exit_1", "exit_2", "exit_4", "final");
+        .contains(HeadId.exit(1), HeadId.exit(2), HeadId.exit(4), HeadId.FINAL);
   }
 
   private static void assertSame(Result ours, Result expected) {
@@ -130,21 +131,21 @@ final class GeneratorTest extends WithSmallModel {
     Result result =
         generate(request(prompt(4, 1), ExitPolicies.fixed(2), Sampler.greedy())).getFirst();
 
-    assertThat(result.tokens()).hasSize(20).allMatch(token -> token.head().equals("exit_2"));
+    assertThat(result.tokens()).hasSize(20).allMatch(token -> token.head().equals(HeadId.exit(2)));
   }
 
   @Test
   void generate_headsThatAreNotAsked_areNotComputed() {
-    List<String> asked = Collections.synchronizedList(new ArrayList<>());
+    List<HeadId> asked = Collections.synchronizedList(new ArrayList<>());
     ExitPolicy hearing =
         said -> {
-          asked.add(said.head().name());
+          asked.add(said.head().id());
           return said.head().layer() == 2;
         };
 
     generate(request(prompt(4, 1), hearing, Sampler.greedy()));
 
-    assertThat(asked).containsOnly("exit_1", "exit_2").hasSize(40);
+    assertThat(asked).containsOnly(HeadId.exit(1), HeadId.exit(2)).hasSize(40);
   }
 
   @Test

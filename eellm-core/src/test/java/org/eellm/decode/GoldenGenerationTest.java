@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
@@ -147,7 +148,7 @@ public final class GoldenGenerationTest {
     for (int i = 0; i < results.size(); i++) {
       assertThat(results.get(i).ids())
           .isEqualTo(ints(golden.expected().get("generation").get("greedy").get(i)));
-      assertThat(results.get(i).tokens()).allMatch(token -> token.head().equals("final"));
+      assertThat(results.get(i).tokens()).allMatch(token -> token.head().equals(HeadId.FINAL));
     }
   }
 
@@ -160,12 +161,12 @@ public final class GoldenGenerationTest {
       var sequence = golden.inputs().getFirst();
       List<Integer> tokens =
           IntStream.range(0, sequence.sequence()).map(i -> sequence.inputs()[i]).boxed().toList();
-      Map<String, List<float[]>> logits = new TreeMap<>();
+      Map<HeadId, List<float[]>> logits = new TreeMap<>();
       // Reads a known text token by token: nobody leaves early, and all heads are heard.
       ExitPolicy listen =
           said -> {
             logits
-                .computeIfAbsent(said.head().name(), absent -> new ArrayList<>())
+                .computeIfAbsent(said.head().id(), absent -> new ArrayList<>())
                 .add(said.logits());
             return false;
           };

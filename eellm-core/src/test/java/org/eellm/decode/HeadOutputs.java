@@ -1,6 +1,7 @@
 package org.eellm.decode;
 
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.TorchOutputs;
 import org.eellm.decode.token.Prediction;
@@ -24,15 +25,15 @@ public final class HeadOutputs {
   }
 
   public static Head exit(int layer) {
-    return head("exit_" + layer, layer);
+    return head(HeadId.exit(layer), layer);
   }
 
   public static Head last() {
-    return head("final", 5);
+    return head(HeadId.FINAL, 5);
   }
 
-  private static Head head(String name, int layer) {
-    return new Head(layer, name, layer, 2 * layer, false);
+  private static Head head(HeadId id, int layer) {
+    return new Head(layer, id, layer, 2 * layer, false);
   }
 
   /** Logits whose softmax are these probabilities. */

@@ -10,6 +10,7 @@ import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.GenerateException;
@@ -54,7 +55,7 @@ final class ScorerTest {
               .getFirst();
       List<Integer> text = new ArrayList<>(prompt);
       text.addAll(result.ids());
-      String head = result.tokens().getFirst().head();
+      HeadId head = result.tokens().getFirst().head();
 
       List<GeneratedToken> scores =
           Scorer.score(model, Limits.of(model), List.of(text), head, 2).getFirst();
@@ -84,12 +85,13 @@ final class ScorerTest {
     texts.add(texts.getFirst());
 
     List<List<GeneratedToken>> scores =
-        Scorer.score(model, Limits.of(model).withBatchSize(4), texts, "exit_2", 1);
+        Scorer.score(model, Limits.of(model).withBatchSize(4), texts, HeadId.exit(2), 1);
 
     assertThat(scores).hasSameSizeAs(texts);
     for (int i = 0; i < texts.size(); i++) {
       List<GeneratedToken> alone =
-          Scorer.score(model, Limits.of(model), List.of(texts.get(i)), "exit_2", 1).getFirst();
+          Scorer.score(model, Limits.of(model), List.of(texts.get(i)), HeadId.exit(2), 1)
+              .getFirst();
       assertThat(scores.get(i)).hasSize(texts.get(i).size() - 1).hasSameSizeAs(alone);
       for (int j = 0; j < alone.size(); j++) {
         assertThat(scores.get(i).get(j).id()).isEqualTo(texts.get(i).get(j + 1));
@@ -103,12 +105,12 @@ final class ScorerTest {
   void score_oneToken_isEmptyAndNoneIsRefused() {
     Limits limits = Limits.of(model);
 
-    assertThat(Scorer.score(model, limits, List.of(List.of(3)), "final", 0))
+    assertThat(Scorer.score(model, limits, List.of(List.of(3)), HeadId.FINAL, 0))
         .containsExactly(List.of());
-    assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of()), "final", 0))
+    assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of()), HeadId.FINAL, 0))
         .isInstanceOf(GenerateException.class)
         .hasMessage("a text of 0 tokens has none with others before it; give at least two");
-    assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of(1, 2)), "exit_3", 0))
+    assertThatThrownBy(() -> Scorer.score(model, limits, List.of(List.of(1, 2)), HeadId.exit(3), 0))
         .isInstanceOf(ConfigException.class)
         .hasMessage(
             "head: 'exit_3' is none of the model's; use one of [exit_1, exit_2, exit_4, final]");

@@ -5,11 +5,6 @@ import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.Activation;
-import org.eellm.config.ModelConfig.Normalization;
-import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.ModelConfig.Residual;
-import org.eellm.config.RopeScaling;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Torch;
 
@@ -50,32 +45,17 @@ public final class SmallModel {
   private static Decoder of(
       ExitLayout exits, DataType type, int context, int hidden, double deviation) {
     ModelConfig model =
-        new ModelConfig(
-            VOCABULARY,
-            1,
-            hidden,
-            5,
-            4,
-            2,
-            0,
-            48,
-            context,
-            Normalization.RMSNORM,
-            1e-5,
-            Residual.SEQUENTIAL,
-            PositionEmbedding.ROPE,
-            10000,
-            new RopeScaling.None(),
-            1,
-            Activation.SWIGLU,
-            false,
-            false,
-            false,
-            false,
-            0,
-            0,
-            deviation,
-            type);
+        ModelConfig.builder()
+            .vocabSize(VOCABULARY)
+            .hiddenSize(hidden)
+            .numLayers(5)
+            .numHeads(4)
+            .numKeyValueHeads(2)
+            .ffnHiddenSize(48)
+            .maxPositions(context)
+            .initStd(deviation)
+            .dtype(type)
+            .build();
     Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());
     decoder.initialize(7);
     return decoder;

@@ -16,6 +16,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 import org.eellm.config.Architecture;
+import org.eellm.config.HeadId;
 import org.eellm.config.ModelConfig;
 import org.eellm.model.Decoder;
 import org.eellm.model.TensorParallel;
@@ -95,32 +96,7 @@ public final class GoldenCase {
   public Architecture droppingArchitecture(double probability) {
     ModelConfig model = architecture().model();
     ModelConfig dropping =
-        new ModelConfig(
-            model.vocabSize(),
-            model.vocabMultiple(),
-            model.hiddenSize(),
-            model.numLayers(),
-            model.numHeads(),
-            model.numKeyValueHeads(),
-            model.headDim(),
-            model.ffnHiddenSize(),
-            model.maxPositions(),
-            model.normalization(),
-            model.normEpsilon(),
-            model.residual(),
-            model.positionEmbedding(),
-            model.ropeTheta(),
-            model.ropeScaling(),
-            model.rotaryFraction(),
-            model.activation(),
-            model.linearBias(),
-            model.qkvBias(),
-            model.qkNorm(),
-            model.tieEmbeddings(),
-            probability,
-            probability,
-            model.initStd(),
-            model.dtype());
+        model.toBuilder().hiddenDropout(probability).attentionDropout(probability).build();
     return new Architecture(dropping, architecture().exits());
   }
 
@@ -205,8 +181,8 @@ public final class GoldenCase {
   }
 
   /** The oracle's name of a head: {@code exit_2} is {@code exit.2}. */
-  public static String oracleName(String head) {
-    return head.replace('_', '.');
+  public static String oracleName(HeadId head) {
+    return head.toString().replace('_', '.');
   }
 
   /** A tolerance of {@code suggested_tolerance}. */

@@ -40,17 +40,15 @@ final class CausalAttentionTest {
               length,
               mask,
               Optional.empty(),
-              Optional.empty(),
+              Dropout.NONE,
               false,
               TensorParallel.singleRank());
       CausalAttention attention = new CausalAttention(context, 0, 1);
 
       Tensor out = torch.empty_like(query);
       List<CausalAttention.Probabilities> saved = attention.forward(query, key, value, out);
-      CausalAttention.Result retained =
-          attention.backward(query, key, value, Optional.of(saved), gradient);
-      CausalAttention.Result again =
-          attention.backward(query, key, value, Optional.empty(), gradient);
+      CausalAttention.Result retained = attention.backward(query, key, value, saved, gradient);
+      CausalAttention.Result again = attention.recomputingBackward(query, key, value, gradient);
 
       Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
       Tensor k = leaf(key.view(heads, 1, length, WIDTH));

@@ -18,6 +18,7 @@ import org.eellm.config.OptimizerConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
@@ -60,16 +61,12 @@ final class DistillationTest {
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
-              h,
-              output,
-              Optional.empty(),
+              HeadLoss.HeadOutput.of(h),
+              new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
               new HeadLoss.Target.LabelsAndTeacher(
                   ids, new HeadLoss.Target.Teacher(teacher, output), share),
-              mask,
-              1,
+              new HeadLoss.TokenWeights(mask, 1, dynamic),
               temperature,
-              dynamic,
-              TensorParallel.singleRank(),
               gradients);
 
       double[] wide = Tensors.toDoubles(h.to(ScalarType.Double));
@@ -133,7 +130,7 @@ final class DistillationTest {
       Objective objective =
           new MeshSteps.Learner(OptimizerConfig.Algorithm.ADAMW, distillation).objective(golden);
       new StageExecutor(model, Recompute.NONE, new double[4])
-          .forwardBackward(golden.inputs().getFirst(), objective, 1, Optional.empty(), gradients);
+          .forwardBackward(golden.inputs().getFirst(), objective, 1, Dropout.NONE, gradients);
       gradients.finish();
       for (Parameter parameter : model.parameters().trainable()) {
         values.put(parameter.name(), Tensors.toFloats(parameter.of(gradients.flat())));

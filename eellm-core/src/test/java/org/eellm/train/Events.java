@@ -3,6 +3,7 @@ package org.eellm.train;
 import java.util.LinkedHashMap;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
 import org.eellm.train.metrics.TrainEvent.Step;
@@ -13,13 +14,13 @@ public final class Events {
   private Events() {}
 
   public static Step step(long step, double loss, UpdateDecision decision) {
-    SequencedMap<String, Double> losses = new LinkedHashMap<>();
-    losses.put("exit_2", loss + 1);
-    losses.put("exit_4", loss + 0.5);
-    losses.put("final", loss);
-    SequencedMap<String, Double> weights = new LinkedHashMap<>();
-    weights.put("exit_2", 0.25);
-    weights.put("exit_4", 0.5);
+    SequencedMap<HeadId, Double> losses = new LinkedHashMap<>();
+    losses.put(HeadId.exit(2), loss + 1);
+    losses.put(HeadId.exit(4), loss + 0.5);
+    losses.put(HeadId.FINAL, loss);
+    SequencedMap<HeadId.Exit, Double> weights = new LinkedHashMap<>();
+    weights.put(HeadId.exit(2), 0.25);
+    weights.put(HeadId.exit(4), 0.5);
     return new Step(
         step,
         loss,
@@ -38,10 +39,10 @@ public final class Events {
   }
 
   public static Evaluation evaluation(long step, double loss) {
-    SequencedMap<String, HeadQuality> heads = new LinkedHashMap<>();
-    heads.put("exit_2", new HeadQuality(loss + 1, 0.25, OptionalDouble.empty()));
-    heads.put("exit_4", new HeadQuality(loss + 0.5, 0.3, OptionalDouble.empty()));
-    heads.put("final", new HeadQuality(loss, 0.4, OptionalDouble.empty()));
+    SequencedMap<HeadId, HeadQuality> heads = new LinkedHashMap<>();
+    heads.put(HeadId.exit(2), new HeadQuality(loss + 1, 0.25, OptionalDouble.empty()));
+    heads.put(HeadId.exit(4), new HeadQuality(loss + 0.5, 0.3, OptionalDouble.empty()));
+    heads.put(HeadId.FINAL, new HeadQuality(loss, 0.4, OptionalDouble.empty()));
     return new Evaluation(step, heads, OptionalDouble.of(4));
   }
 }

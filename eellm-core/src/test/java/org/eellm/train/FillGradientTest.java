@@ -8,7 +8,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
@@ -21,6 +20,8 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
+import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
@@ -145,7 +146,7 @@ final class FillGradientTest {
               batches.get(id.index()),
               new Objective(only, objective.temperatures(), objective.dynamicTokenWeights(), 0),
               1,
-              Optional.empty(),
+              Dropout.NONE,
               gradients);
           gradients.finish();
           int e = stageOf(golden, pipelineLayout, head);
@@ -225,9 +226,7 @@ final class FillGradientTest {
                     golden.architecture(),
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    slices,
-                    TensorParallel.singleRank(),
-                    1,
+                    new DecoderShard(slices, TensorParallel.singleRank(), 1),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
@@ -239,13 +238,10 @@ final class FillGradientTest {
       try (TrainingCompute work =
           new TrainingCompute(
               schedule,
-              chains,
-              model.stages().stream().map(Stage::index).toList(),
-              new StepCompute.Input(id -> batches.get(id.index()), _ -> Optional.empty()),
+              TrainingCompute.Chunk.of(chains, model.stages().stream().map(Stage::index).toList()),
+              new StepCompute.Input(id -> batches.get(id.index()), _ -> Dropout.NONE, 1),
               golden.objective(),
               HeadForward.DEFERRED,
-              1,
-              gradients,
               reduction)) {
         Microbatch batch = batches.getFirst();
         ScheduleExecutor.StageTensorSpec message =

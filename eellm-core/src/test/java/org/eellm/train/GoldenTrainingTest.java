@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.checkpoint.safetensors.StoredTensor;
@@ -23,6 +22,7 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.optimizer.AdamW;
 import org.junit.jupiter.api.Test;
@@ -65,7 +65,7 @@ final class GoldenTrainingTest {
     for (Microbatch batch : golden.inputs()) {
       List<StageExecutor.HeadResult> heads =
           chain.forwardBackward(
-              batch, objective, 1.0 / golden.microbatches(), Optional.empty(), gradients);
+              batch, objective, 1.0 / golden.microbatches(), Dropout.NONE, gradients);
       results.add(heads);
       for (int h = 0; h < heads.size(); h++) {
         total += objective.weights().get(h) * heads.get(h).loss() / golden.microbatches();
@@ -113,12 +113,12 @@ final class GoldenTrainingTest {
       StageExecutor chain = chain(model, Recompute.NONE);
       deferred.start();
       List<StageExecutor.HeadResult> wanted =
-          chain.forwardBackward(batch, objective, 1, Optional.empty(), deferred);
+          chain.forwardBackward(batch, objective, 1, Dropout.NONE, deferred);
       deferred.finish();
       eager.start();
       try (StageExecutor.ForwardTape walk =
-          chain.forwardEagerly(batch, Optional.empty(), Optional.empty(), objective)) {
-        assertThat(chain.backward(walk, objective, 1, Optional.empty(), eager, _ -> {}).heads())
+          chain.forwardEagerly(batch, Received.NOTHING, Dropout.NONE, objective)) {
+        assertThat(chain.backward(walk, objective, 1, Received.NOTHING, eager, _ -> {}).heads())
             .isEqualTo(wanted);
       }
       eager.finish();
@@ -242,7 +242,7 @@ final class GoldenTrainingTest {
         Decoder model = golden.model()) {
       Microbatch batch = golden.inputs().getFirst();
       for (StageExecutor.HeadScore score :
-          chain(model, Recompute.NONE).score(batch, Optional.empty()).heads()) {
+          chain(model, Recompute.NONE).score(batch, Received.NOTHING).heads()) {
         double wanted =
             golden
                 .expected()
@@ -273,7 +273,7 @@ final class GoldenTrainingTest {
     Microbatch batch = golden.inputs().getFirst();
     List<Double> temperatures = golden.objective().weights().stream().map(w -> 1.5).toList();
     Objective objective = new Objective(golden.objective().weights(), temperatures, false, 0);
-    Optional<Dropout> key = Optional.of(new Dropout(17));
+    Dropout key = new Dropout.Keyed(17);
     try (Scope scope = Scope.open();
         Decoder model = golden.withDropout(0.2);
         Gradients gradients = new Gradients(model.parameters())) {
@@ -296,11 +296,7 @@ final class GoldenTrainingTest {
   }
 
   private static double total(
-      StageExecutor chain,
-      Microbatch batch,
-      Objective objective,
-      Optional<Dropout> key,
-      Decoder model) {
+      StageExecutor chain, Microbatch batch, Objective objective, Dropout key, Decoder model) {
     try (Gradients unused = new Gradients(model.parameters())) {
       List<StageExecutor.HeadResult> heads =
           chain.forwardBackward(batch, objective, 1, key, unused);

@@ -26,6 +26,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.Dropout;
 import org.eellm.model.Stage;
 import org.eellm.model.TensorParallel;
@@ -129,8 +130,8 @@ final class MeshSteps {
     return reversed;
   }
 
-  private static Optional<Dropout> dropout(Optional<Double> probability, int number) {
-    return probability.map(_ -> new Dropout(100 + number));
+  private static Dropout dropout(Optional<Double> probability, int number) {
+    return probability.isPresent() ? new Dropout.Keyed(100 + number) : Dropout.NONE;
   }
 
   private static Architecture architecture(GoldenCase golden, Optional<Double> dropout) {
@@ -260,9 +261,7 @@ final class MeshSteps {
                     architecture,
                     Learning.EVERYTHING,
                     Quantization.NONE,
-                    slices,
-                    tensorParallel,
-                    dp,
+                    new DecoderShard(slices, tensorParallel, dp),
                     world.device()));
         Gradients gradients = new Gradients(model.parameters());
         GradientReduction reduction =
@@ -283,15 +282,14 @@ final class MeshSteps {
         try (TrainingCompute work =
             new TrainingCompute(
                 schedule,
-                chains,
-                model.stages().stream().map(Stage::index).toList(),
+                TrainingCompute.Chunk.of(
+                    chains, model.stages().stream().map(Stage::index).toList()),
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
-                    id -> dropout(dropout, id.index() * dp + world.coordinate().dp())),
+                    id -> dropout(dropout, id.index() * dp + world.coordinate().dp()),
+                    dp),
                 objective,
                 headForward,
-                dp,
-                gradients,
                 reduction)) {
           Microbatch batch = batches.getFirst();
           long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());

@@ -63,7 +63,7 @@ class NativeMemoryTest {
           new Evaluator(
               config,
               data.validation().orElseThrow(),
-              data.tokenizer(),
+              data.bytesOfToken(),
               state.model(),
               World.singleRank(),
               new Trace.Off());

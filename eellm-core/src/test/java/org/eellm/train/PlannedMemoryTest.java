@@ -26,9 +26,11 @@ import org.eellm.cost.Hardware;
 import org.eellm.cost.Memory;
 import org.eellm.cost.plan.Planner;
 import org.eellm.distributed.World;
+import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.Scope;
 import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.objective.StageExecutor.ForwardTape;
 import org.junit.jupiter.api.Tag;
@@ -163,14 +165,14 @@ final class PlannedMemoryTest {
           new StageExecutor(state.model(), config.train().recompute(), new double[4]);
       Microbatch batch = microbatch(config);
       for (int warmUp = 0; warmUp < 2; warmUp++) {
-        chain.forward(batch, Optional.empty(), Optional.empty()).close();
+        chain.forward(batch, Received.NOTHING, Dropout.NONE).close();
       }
       // The JVM's compiler allocates meanwhile, and frees: most passes are without it.
       long[] more = new long[9];
       for (int pass = 0; pass < more.length; pass++) {
         long before = allocated();
         try (Scope scope = Scope.open();
-            ForwardTape walk = chain.forward(batch, Optional.empty(), Optional.empty())) {
+            ForwardTape walk = chain.forward(batch, Received.NOTHING, Dropout.NONE)) {
           more[pass] = allocated() - before;
           assertThat(walk.output().size(0)).isEqualTo(1024);
         }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Tensors;
@@ -61,14 +62,17 @@ class StepRunnerTest {
     List<Result> results = run(60, override);
     Result first = results.getFirst();
     Result last = results.getLast();
-    assertThat(first.losses().keySet()).containsExactly("exit_1", "exit_2", "final");
+    assertThat(first.losses().keySet())
+        .containsExactly(HeadId.exit(1), HeadId.exit(2), HeadId.FINAL);
     assertThat(last.losses().values()).allSatisfy(loss -> assertThat(loss).isLessThan(0.8 * 3.46));
   }
 
   @Test
   void take_step_reportsTheWeightedObjective() {
     Result step = run(1).getFirst();
-    assertThat(step.exitWeights()).containsEntry("exit_1", 0.25).containsEntry("exit_2", 0.5);
+    assertThat(step.exitWeights())
+        .containsEntry(HeadId.exit(1), 0.25)
+        .containsEntry(HeadId.exit(2), 0.5);
     List<Double> losses = List.copyOf(step.losses().values());
     double objective = 0.25 * losses.get(0) + 0.5 * losses.get(1) + losses.get(2);
     assertThat(step.loss()).isCloseTo(objective, within(1e-12));
@@ -99,9 +103,10 @@ class StepRunnerTest {
   void take_exitOfWeightZero_isNotComputed() {
     List<Result> results =
         run(3, "exits.curriculum=rotational", "exits.curriculum_steps=2", "exits.weights=[1, 1]");
-    assertThat(results.get(0).losses().keySet()).containsExactly("exit_1", "final");
-    assertThat(results.get(1).losses().keySet()).containsExactly("exit_2", "final");
-    assertThat(results.get(2).losses().keySet()).containsExactly("exit_1", "exit_2", "final");
+    assertThat(results.get(0).losses().keySet()).containsExactly(HeadId.exit(1), HeadId.FINAL);
+    assertThat(results.get(1).losses().keySet()).containsExactly(HeadId.exit(2), HeadId.FINAL);
+    assertThat(results.get(2).losses().keySet())
+        .containsExactly(HeadId.exit(1), HeadId.exit(2), HeadId.FINAL);
   }
 
   @Test
@@ -139,7 +144,7 @@ class StepRunnerTest {
           new Evaluator(
               config,
               data.validation().orElseThrow(),
-              data.tokenizer(),
+              data.bytesOfToken(),
               state.model(),
               World.singleRank(),
               new Trace.Off());
@@ -149,7 +154,8 @@ class StepRunnerTest {
       }
       Evaluation after = evaluator.evaluate(60);
       assertThat(after).isEqualTo(evaluator.evaluate(60));
-      assertThat(after.heads().keySet()).containsExactly("exit_1", "exit_2", "final");
+      assertThat(after.heads().keySet())
+          .containsExactly(HeadId.exit(1), HeadId.exit(2), HeadId.FINAL);
       double untrained = before.heads().firstEntry().getValue().loss();
       assertThat(after.heads().values())
           .allSatisfy(

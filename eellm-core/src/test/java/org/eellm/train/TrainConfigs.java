@@ -3,7 +3,6 @@ package org.eellm.train;
 import java.util.List;
 import java.util.Set;
 import org.eellm.config.Architecture;
-import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ExitsConfig.Curriculum;
@@ -11,10 +10,8 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
-import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.OptimizerConfig.Schedule;
-import org.eellm.config.RopeScaling;
 import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Rampup;
@@ -91,32 +88,20 @@ public final class TrainConfigs {
       boolean tied,
       ExitLayout exits) {
     ModelConfig model =
-        new ModelConfig(
-            32,
-            1,
-            8,
-            3,
-            4,
-            2,
-            0,
-            16,
-            10,
-            normalization,
-            1e-5,
-            Residual.SEQUENTIAL,
-            positions,
-            10000,
-            new RopeScaling.None(),
-            1,
-            activation,
-            bias,
-            false,
-            false,
-            tied,
-            0,
-            0,
-            0.02,
-            DataType.FLOAT32);
+        ModelConfig.builder()
+            .vocabSize(32)
+            .hiddenSize(8)
+            .numLayers(3)
+            .numHeads(4)
+            .numKeyValueHeads(2)
+            .ffnHiddenSize(16)
+            .maxPositions(10)
+            .normalization(normalization)
+            .positionEmbedding(positions)
+            .activation(activation)
+            .linearBias(bias)
+            .tieEmbeddings(tied)
+            .build();
     return new Architecture(model, exits);
   }
 }

@@ -24,8 +24,6 @@ import org.eellm.decode.token.TokenListener.Reaction;
  * @param engine of this model, whose queue has room for some hundred requests
  */
 public record EvaluatedModel(LoadedModel model, Engine engine) {
-  /** Name of the head after the last layer. */
-  public static final String FINAL = "final";
 
   /** Something to be done, and who hears of its tokens. */
   public record EvalRequest(Request request, Function<GeneratedToken, Reaction> listener) {
@@ -65,14 +63,6 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
   /** Number of layers. */
   public int layers() {
     return architecture().model().numLayers();
-  }
-
-  /** Names of the heads of some exits, shallowest first, and of the final one. */
-  public static List<String> heads(List<Integer> exits) {
-    List<String> names = new ArrayList<>();
-    exits.forEach(layer -> names.add("exit_" + layer));
-    names.add(FINAL);
-    return names;
   }
 
   /** Tokens that a text may have. */

@@ -2,6 +2,7 @@ package org.eellm.eval;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -54,7 +55,7 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
 
   /** Asks all exits, each position's shallowest first, of all tokens after the prompts. */
   static void predict(EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
-    List<String> heads = EvaluatedModel.heads(model.exits()).subList(0, model.exits().size());
+    List<HeadId> heads = HeadId.all(model.exits()).subList(0, model.exits().size());
     List<EvalRequest> works = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       int text = i;

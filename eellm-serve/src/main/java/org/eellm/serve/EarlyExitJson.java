@@ -3,7 +3,6 @@ package org.eellm.serve;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.Comparator;
 import java.util.List;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
@@ -24,7 +23,7 @@ final class EarlyExitJson {
           .addObject()
           .put("id", token.id())
           .put("token", tokenizer.piece(token.id()))
-          .put("head", token.head())
+          .put("head", token.head().toString())
           .put("layer", token.layer())
           .put("confidence", token.confidence())
           .put("drafted", token.drafted());
@@ -51,12 +50,8 @@ final class EarlyExitJson {
     earlyExit.put("layers", layers);
     ObjectNode histogram = earlyExit.putObject("histogram");
     tokens.stream()
-        .collect(
-            Collectors.groupingBy(
-                GeneratedToken::head,
-                () -> new TreeMap<>(Comparator.comparingInt(EarlyExitJson::depth)),
-                Collectors.counting()))
-        .forEach(histogram::put);
+        .collect(Collectors.groupingBy(GeneratedToken::head, TreeMap::new, Collectors.counting()))
+        .forEach((head, count) -> histogram.put(head.toString(), count));
     earlyExit.put(
         "drafted_tokens",
         results.stream().mapToInt(result -> result.usage().draftedTokens()).sum());
@@ -74,11 +69,5 @@ final class EarlyExitJson {
     metrics.put("seconds", seconds);
     metrics.put("tokens_per_second", seconds > 0 ? tokens.size() / seconds : 0);
     return metrics;
-  }
-
-  private static int depth(String head) {
-    return head.startsWith("exit_")
-        ? Integer.parseInt(head.substring("exit_".length()))
-        : Integer.MAX_VALUE;
   }
 }

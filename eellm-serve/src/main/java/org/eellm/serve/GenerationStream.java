@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Request;
@@ -105,7 +106,7 @@ final class GenerationStream implements AutoCloseable {
       if (prompt.size() > 1) {
         run.submit(
             model,
-            Request.score(prompt, "final", request.alternatives()),
+            Request.score(prompt, HeadId.FINAL, request.alternatives()),
             request,
             run.new Scoring(i));
       }

@@ -140,12 +140,12 @@ final class Metrics {
   }
 
   void firstToken(GeneratedToken token, double seconds) {
-    generatedTokens.labelValues(token.head()).inc();
+    generatedTokens.labelValues(token.head().toString()).inc();
     firstToken.observe(seconds);
   }
 
   void nextToken(GeneratedToken token, double seconds) {
-    generatedTokens.labelValues(token.head()).inc();
+    generatedTokens.labelValues(token.head().toString()).inc();
     nextToken.observe(seconds);
   }
 

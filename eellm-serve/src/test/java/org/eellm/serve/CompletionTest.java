@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.StreamSupport;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.config.HeadId;
 import org.eellm.decode.Scorer;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -200,7 +201,7 @@ final class CompletionTest extends WithServer {
     for (int i = 0; i < tokens.size(); i++) {
       GeneratedToken token = alone.tokens().get(i);
       assertThat(tokens.path(i).path("id").asInt()).isEqualTo(token.id());
-      assertThat(tokens.path(i).path("head").asText()).isEqualTo(token.head());
+      assertThat(tokens.path(i).path("head").asText()).isEqualTo(token.head().toString());
       assertThat(tokens.path(i).path("layer").asInt()).isEqualTo(token.layer());
       assertThat(tokens.path(i).path("confidence").asDouble())
           .isCloseTo(token.confidence(), within(1e-4));
@@ -219,9 +220,9 @@ final class CompletionTest extends WithServer {
                 assertThat(entry.getValue().asLong())
                     .isEqualTo(
                         alone.tokens().stream()
-                            .filter(token -> token.head().equals(entry.getKey()))
+                            .filter(token -> token.head().toString().equals(entry.getKey()))
                             .count()));
-    assertThat(alone.tokens()).extracting(GeneratedToken::head).contains("exit_1");
+    assertThat(alone.tokens()).extracting(GeneratedToken::head).contains(HeadId.exit(1));
   }
 
   @ParameterizedTest
@@ -359,7 +360,7 @@ final class CompletionTest extends WithServer {
     List<Integer> whole = new ArrayList<>(prompt);
     whole.addAll(alone.ids());
     List<GeneratedToken> scores =
-        Scorer.score(server.decoder, server.limits, List.of(whole), "final", 2).getFirst();
+        Scorer.score(server.decoder, server.limits, List.of(whole), HeadId.FINAL, 2).getFirst();
 
     JsonNode choice =
         server

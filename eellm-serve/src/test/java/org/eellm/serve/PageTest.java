@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.Decoding;
@@ -89,7 +90,7 @@ final class PageTest {
         .isEqualTo(alone.stream().map(GeneratedToken::head).distinct().count());
     assertThat(early.path("histogram").asText())
         .isEqualTo(
-            Stream.of("exit_1", "exit_2", "exit_4", "final")
+            HeadId.all(List.of(1, 2, 4)).stream()
                 .map(head -> name(head) + " " + count(alone, head))
                 .collect(Collectors.joining(", ", "Tokens by exit: ", "")));
     assertThat(bars(early)).isCloseTo(100, within(0.1));
@@ -107,11 +108,11 @@ final class PageTest {
     assertThat(seen.path("thresholdRests").asBoolean()).isTrue();
   }
 
-  private static String name(String head) {
-    return head.equals("final") ? "final head" : head.replace('_', ' ');
+  private static String name(HeadId head) {
+    return head.isExit() ? head.label() : "final head";
   }
 
-  private static long count(List<GeneratedToken> tokens, String head) {
+  private static long count(List<GeneratedToken> tokens, HeadId head) {
     return tokens.stream().filter(token -> token.head().equals(head)).count();
   }
 

@@ -73,7 +73,7 @@ final class DecodeCostReportText {
     print("a layer", steps, Step::layer);
     for (int head = 0; head < steps.getFirst().heads().size(); head++) {
       int index = head;
-      String name = steps.getFirst().heads().get(head).head();
+      String name = steps.getFirst().heads().get(head).head().toString();
       print(name, steps, step -> step.heads().get(index).cost());
     }
     print("step", steps, Step::step);

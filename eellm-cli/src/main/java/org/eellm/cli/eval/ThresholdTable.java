@@ -2,6 +2,7 @@ package org.eellm.cli.eval;
 
 import java.io.PrintWriter;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.Sweep.Row;
 
@@ -10,9 +11,9 @@ public final class ThresholdTable {
   private ThresholdTable() {}
 
   public static void print(PrintWriter out, Sweep sweep) {
-    List<String> heads = List.copyOf(sweep.rows().getFirst().shares().keySet());
+    List<HeadId> heads = List.copyOf(sweep.rows().getFirst().shares().keySet());
     out.print("              ");
-    heads.forEach(head -> out.printf("%9s", head.replace('_', ' ')));
+    heads.forEach(head -> out.printf("%9s", head.label()));
     out.println("   tokens/s  speed-up  agreement");
     out.print("full model    ");
     heads.forEach(head -> out.printf("%9s", head.equals(heads.getLast()) ? "100 %" : ""));

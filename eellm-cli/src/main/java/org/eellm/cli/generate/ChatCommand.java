@@ -12,6 +12,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.request.GenerateException;
@@ -176,7 +177,7 @@ public final class ChatCommand implements Callable<Integer> {
       end.completeExceptionally(cause);
     }
 
-    private void print(String piece, String head) {
+    private void print(String piece, HeadId head) {
       text.append(piece);
       out.print(colors.paint(piece, head));
       out.flush();

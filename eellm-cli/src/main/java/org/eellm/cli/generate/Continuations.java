@@ -2,6 +2,8 @@ package org.eellm.cli.generate;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
+import org.eellm.config.HeadId;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
@@ -11,19 +13,20 @@ import org.eellm.decode.token.TokenListener.Reaction;
 final class Continuations {
   private final List<TextStream> streams = new ArrayList<>();
   private final List<List<Piece>> pieces = new ArrayList<>();
-  private Listener listener = (text, head) -> {};
+  private Consumer<Piece> listener = piece -> {};
 
   /**
    * A bit of text.
    *
-   * @param head name of the head whose token made it certain, or {@link ExitColors#DRAFT}
+   * @param head the head whose token made it certain
+   * @param drafted whether that is an exit that drafted the token
    */
-  private record Piece(String text, String head) {}
+  record Piece(String text, HeadId head, boolean drafted) {
 
-  /** Hears of every piece. */
-  @FunctionalInterface
-  interface Listener {
-    void onPiece(String text, String head);
+    /** The text in the colour of where it came from. */
+    String painted(ExitColors colors) {
+      return drafted ? colors.paintDraft(text) : colors.paint(text, head);
+    }
   }
 
   /** Adds the next request's text. */
@@ -33,20 +36,15 @@ final class Continuations {
   }
 
   /** Who is told of the pieces that are yet to come. */
-  void listen(Listener to) {
+  void listen(Consumer<Piece> to) {
     listener = to;
   }
 
   /** Takes a request's next token; stops the request where a stop string has come. */
   Reaction accept(int request, GeneratedToken token) {
     TextStream stream = streams.get(request);
-    put(request, stream.append(token.id()), source(token));
+    put(request, new Piece(stream.append(token.id()), token.head(), token.drafted()));
     return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
-  }
-
-  /** Where a token came from: an exit that drafted it, or the head that it left at. */
-  private static String source(GeneratedToken token) {
-    return token.drafted() ? ExitColors.DRAFT : token.head();
   }
 
   /** Ends all texts. */
@@ -54,14 +52,15 @@ final class Continuations {
     for (int i = 0; i < streams.size(); i++) {
       String rest = streams.get(i).finish();
       if (!rest.isEmpty()) {
-        put(i, rest, pieces.get(i).getLast().head());
+        Piece last = pieces.get(i).getLast();
+        put(i, new Piece(rest, last.head(), last.drafted()));
       }
     }
   }
 
-  private void put(int request, String text, String head) {
-    pieces.get(request).add(new Piece(text, head));
-    listener.onPiece(text, head);
+  private void put(int request, Piece piece) {
+    pieces.get(request).add(piece);
+    listener.accept(piece);
   }
 
   /** A request's text so far. */
@@ -72,9 +71,6 @@ final class Continuations {
   /** A request's text so far, every piece in its head's colour. */
   String painted(int request, ExitColors colors) {
     return String.join(
-        "",
-        pieces.get(request).stream()
-            .map(piece -> colors.paint(piece.text(), piece.head()))
-            .toList());
+        "", pieces.get(request).stream().map(piece -> piece.painted(colors)).toList());
   }
 }

@@ -4,7 +4,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
+import org.eellm.config.HeadId;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Help.Ansi.IStyle;
 import picocli.CommandLine.Help.Ansi.Style;
@@ -14,15 +16,12 @@ final class ExitColors {
   /** From the shallowest exit on, in xterm's 256 colours; readable on black and on white. */
   private static final List<String> PALETTE = List.of("34", "38", "63", "133", "166", "172");
 
-  /** In place of a head's name: the token was a draft, and the full model confirmed it. */
-  static final String DRAFT = "draft";
-
   private static final String DRAFT_COLOR = "34";
 
   private static final Pattern CONTROL = Pattern.compile("[\\p{Cntrl}&&[^\\n\\t]]");
 
   private final boolean enabled;
-  private final Map<String, IStyle> styles = new LinkedHashMap<>();
+  private final Map<HeadId, IStyle> styles = new LinkedHashMap<>();
 
   /**
    * @param exitLayers layers of the model's exits; the final head keeps the terminal's own colour
@@ -30,7 +29,7 @@ final class ExitColors {
   ExitColors(List<Integer> exitLayers, Ansi ansi) {
     enabled = ansi.enabled();
     for (int i = 0; i < exitLayers.size(); i++) {
-      styles.put("exit_" + exitLayers.get(i), Style.fg(PALETTE.get(i % PALETTE.size())));
+      styles.put(HeadId.exit(exitLayers.get(i)), Style.fg(PALETTE.get(i % PALETTE.size())));
     }
   }
 
@@ -39,16 +38,24 @@ final class ExitColors {
   }
 
   /**
-   * Text in the colour of the head it left at: {@code exit_2}, or {@code final}. Where there are
-   * colours there is a terminal, which generated control characters must not reach.
+   * Text in the colour of the head it left at. Where there are colours there is a terminal, which
+   * generated control characters must not reach.
    */
-  String paint(String text, String head) {
+  String paint(String text, HeadId head) {
+    return paint(text, Optional.ofNullable(styles.get(head)));
+  }
+
+  /** Text that an exit drafted and the full model confirmed. */
+  String paintDraft(String text) {
+    return paint(text, Optional.of(Style.fg(DRAFT_COLOR)));
+  }
+
+  private String paint(String text, Optional<IStyle> style) {
     if (!enabled || text.isEmpty()) {
       return text;
     }
     String shown = CONTROL.matcher(text).replaceAll("\uFFFD");
-    IStyle style = head.equals(DRAFT) ? Style.fg(DRAFT_COLOR) : styles.get(head);
-    return style == null ? shown : style.on() + shown + style.off();
+    return style.map(color -> color.on() + shown + color.off()).orElse(shown);
   }
 
   /** The heads' names, each in its colour. */
@@ -60,7 +67,7 @@ final class ExitColors {
   }
 
   /** A head's name for people. */
-  static String name(String head) {
-    return head.startsWith("exit_") ? "exit " + head.substring("exit_".length()) : "final head";
+  static String name(HeadId head) {
+    return head.isExit() ? head.label() : "final head";
   }
 }

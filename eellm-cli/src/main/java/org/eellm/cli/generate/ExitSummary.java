@@ -1,10 +1,10 @@
 package org.eellm.cli.generate;
 
-import java.util.Comparator;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 
@@ -19,7 +19,7 @@ import org.eellm.decode.token.GeneratedToken;
 record ExitSummary(
     int tokens,
     double seconds,
-    SortedMap<String, Long> shares,
+    SortedMap<HeadId, Long> shares,
     double meanLayer,
     int drafted,
     int confirmed) {
@@ -27,13 +27,10 @@ record ExitSummary(
   static ExitSummary of(List<Result> results, double seconds) {
     List<GeneratedToken> tokens =
         results.stream().flatMap(result -> result.tokens().stream()).toList();
-    SortedMap<String, Long> shares =
+    SortedMap<HeadId, Long> shares =
         tokens.stream()
             .collect(
-                Collectors.groupingBy(
-                    GeneratedToken::head,
-                    () -> new TreeMap<>(Comparator.comparingInt(ExitSummary::depth)),
-                    Collectors.counting()));
+                Collectors.groupingBy(GeneratedToken::head, TreeMap::new, Collectors.counting()));
     double meanLayer = tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(Double.NaN);
     return new ExitSummary(
         tokens.size(),
@@ -42,12 +39,6 @@ record ExitSummary(
         meanLayer,
         results.stream().mapToInt(result -> result.usage().draftedTokens()).sum(),
         results.stream().mapToInt(result -> result.usage().acceptedTokens()).sum());
-  }
-
-  private static int depth(String head) {
-    return head.startsWith("exit_")
-        ? Integer.parseInt(head.substring("exit_".length()))
-        : Integer.MAX_VALUE;
   }
 
   double tokensPerSecond() {

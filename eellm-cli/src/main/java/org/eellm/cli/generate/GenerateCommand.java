@@ -14,6 +14,7 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.decode.BeamSearch;
 import org.eellm.decode.BeamSearch.Hypothesis;
 import org.eellm.decode.DecodeStats;
@@ -123,7 +124,7 @@ public final class GenerateCommand implements Callable<Integer> {
       String text,
       List<Integer> ids,
       List<Integer> exits,
-      List<String> heads,
+      List<HeadId> heads,
       List<Double> confidences,
       List<Double> logProbabilities,
       @JsonInclude(JsonInclude.Include.NON_EMPTY) List<List<Alternative>> alternatives,
@@ -333,8 +334,8 @@ public final class GenerateCommand implements Callable<Integer> {
     }
     if (alone) {
       continuations.listen(
-          (piece, head) -> {
-            out.print(colors.paint(piece, head));
+          piece -> {
+            out.print(piece.painted(colors));
             out.flush();
           });
     }

@@ -21,6 +21,8 @@ public final class HeadsOption {
 
   /** Finds a model's files, with these heads. */
   public ModelFolder resolve(Path path) {
-    return ModelFolder.resolve(path, heads);
+    return heads
+        .map(other -> ModelFolder.resolve(path, other))
+        .orElseGet(() -> ModelFolder.resolve(path));
   }
 }

@@ -15,6 +15,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder.Part;
 import org.eellm.model.TensorParallel;
@@ -140,14 +141,11 @@ public final class MeshOptions {
       }
       case CUDA ->
           files.read(
-              Decoder.ofRank(
+              Decoder.allocate(
                   architecture,
                   whole,
                   options.quantization(files).layers(),
-                  pipelineLayout,
-                  world.pp(),
-                  parallel,
-                  1,
+                  DecoderShard.ofRank(pipelineLayout, world.pp(), parallel, 1),
                   world.device()));
     };
   }

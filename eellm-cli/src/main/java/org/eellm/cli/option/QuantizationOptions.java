@@ -36,7 +36,7 @@ public final class QuantizationOptions {
     MatrixQuantization all =
         layers.isEmpty() && device == Device.CPU
             ? new MatrixQuantization(stored.layers(), heads.orElse(stored.heads()))
-            : MatrixQuantization.of(layers.orElse(Quantization.NONE), heads);
+            : asked();
     if (device == Device.CUDA && all.layers() == Quantization.INT4) {
       throw new ConfigException(
           "--quantize int4: GPUs multiply with 8 bits at least; use int8, or --device cpu");
@@ -51,5 +51,10 @@ public final class QuantizationOptions {
 
   private static String name(Quantization quantization) {
     return quantization.name().toLowerCase(Locale.ROOT);
+  }
+
+  private MatrixQuantization asked() {
+    MatrixQuantization usual = MatrixQuantization.of(layers.orElse(Quantization.NONE));
+    return new MatrixQuantization(usual.layers(), heads.orElse(usual.heads()));
   }
 }

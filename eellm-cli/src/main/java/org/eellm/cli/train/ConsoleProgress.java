@@ -118,7 +118,7 @@ public final class ConsoleProgress implements MetricsSink {
 
   private static String losses(Step step, String format) {
     return step.losses().entrySet().stream()
-        .map(head -> readable(head.getKey()) + " " + format.formatted(head.getValue()))
+        .map(head -> head.getKey().label() + " " + format.formatted(head.getValue()))
         .collect(Collectors.joining("  "));
   }
 
@@ -137,7 +137,7 @@ public final class ConsoleProgress implements MetricsSink {
                   "step %,d validation  %-8s  loss %.3f  perplexity %.2f%s  accuracy %.1f %%%s"
                       .formatted(
                           evaluation.step(),
-                          readable(head),
+                          head.label(),
                           quality.loss(),
                           quality.perplexity(),
                           bits,
@@ -148,10 +148,6 @@ public final class ConsoleProgress implements MetricsSink {
                               : ""));
             });
     return lines;
-  }
-
-  private static String readable(String head) {
-    return head.replace('_', ' ');
   }
 
   private String timeLeft(long step) {

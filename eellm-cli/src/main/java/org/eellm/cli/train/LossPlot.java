@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.eellm.config.HeadId;
 import org.eellm.train.TrainException;
 import org.eellm.train.metrics.MetricsFile;
 import org.knowm.xchart.BitmapEncoder;
@@ -76,7 +77,7 @@ public final class LossPlot {
     for (var head : training.entrySet()) {
       headsLeft--;
       Color colour = COLOURS.get(headsLeft % COLOURS.size());
-      String label = head.getKey().replace('_', ' ');
+      String label = HeadId.parse(head.getKey()).label();
       XYSeries curve = add(chart, label + ", training", smoothed(head.getValue()));
       curve.setLineColor(colour).setLineWidth(2);
       curve.setMarker(SeriesMarkers.NONE);

@@ -40,7 +40,12 @@ public final class TuneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Architecture architecture = ModelFolder.resolve(model, heads).config().architecture();
+    Architecture architecture =
+        heads
+            .map(other -> ModelFolder.resolve(model, other))
+            .orElseGet(() -> ModelFolder.resolve(model))
+            .config()
+            .architecture();
     TuneConfig start =
         new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT);
     return run.run(spec, config.readTuning(start, architecture));

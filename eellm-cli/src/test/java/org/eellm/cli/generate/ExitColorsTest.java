@@ -3,6 +3,7 @@ package org.eellm.cli.generate;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine.Help.Ansi;
 
@@ -11,19 +12,23 @@ final class ExitColorsTest {
 
   @Test
   void paint_exits_haveDifferentColoursAndTheFinalHeadNone() {
-    assertThat(colors.paint("cat", "exit_2")).startsWith("\u001b[38;5;").contains("mcat\u001b[");
-    assertThat(colors.paint("cat", "exit_2")).isNotEqualTo(colors.paint("cat", "exit_4"));
-    assertThat(colors.paint("cat", "final")).isEqualTo("cat");
+    assertThat(colors.paint("cat", HeadId.exit(2)))
+        .startsWith("\u001b[38;5;")
+        .contains("mcat\u001b[");
+    assertThat(colors.paint("cat", HeadId.exit(2)))
+        .isNotEqualTo(colors.paint("cat", HeadId.exit(4)));
+    assertThat(colors.paint("cat", HeadId.FINAL)).isEqualTo("cat");
   }
 
   @Test
   void paint_controlCharacters_doNotReachTheTerminal() {
-    assertThat(colors.paint("a\u001b[2J\tb\nc\u0007", "final")).isEqualTo("a\uFFFD[2J\tb\nc\uFFFD");
+    assertThat(colors.paint("a\u001b[2J\tb\nc\u0007", HeadId.FINAL))
+        .isEqualTo("a\uFFFD[2J\tb\nc\uFFFD");
   }
 
   @Test
   void paint_withoutTerminal_leavesTheTextAlone() {
-    assertThat(new ExitColors(List.of(2), Ansi.OFF).paint("a\u001b", "exit_2"))
+    assertThat(new ExitColors(List.of(2), Ansi.OFF).paint("a\u001b", HeadId.exit(2)))
         .isEqualTo("a\u001b");
   }
 

@@ -135,36 +135,36 @@ final class GgufConfig {
     String epsilon =
         prefix
             + (family.gpt() ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon");
-    return new ModelConfig(
-        Math.toIntExact(Math.min(Integer.MAX_VALUE, embedding.shape().getFirst())),
-        1,
-        hidden,
-        layers,
-        heads,
-        metadata.positive(prefix + "attention.head_count_kv", heads),
-        width,
-        metadata.positive(prefix + "feed_forward_length"),
-        metadata.positive(prefix + "context_length"),
-        family.gpt() ? Normalization.LAYERNORM : Normalization.RMSNORM,
-        metadata.real(epsilon).orElseThrow(() -> new GgufException(epsilon + " is missing")),
-        parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL,
-        family == Family.GPT2 ? PositionEmbedding.LEARNED : PositionEmbedding.ROPE,
-        metadata.real(prefix + "rope.freq_base").orElse(10_000.0),
-        ropeScaling(width),
-        family == Family.GPTNEOX ? (double) rotary / width : 1,
-        switch (family) {
-          case LLAMA, QWEN2, QWEN3 -> Activation.SWIGLU;
-          case GPT2 -> Activation.GELU_TANH;
-          case GPTNEOX -> Activation.GELU;
-        },
-        family.gpt(),
-        family == Family.QWEN2,
-        family == Family.QWEN3,
-        isTied(embedding),
-        0,
-        0,
-        0.02,
-        embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32);
+    return ModelConfig.builder()
+        .vocabSize(Math.toIntExact(Math.min(Integer.MAX_VALUE, embedding.shape().getFirst())))
+        .hiddenSize(hidden)
+        .numLayers(layers)
+        .numHeads(heads)
+        .numKeyValueHeads(metadata.positive(prefix + "attention.head_count_kv", heads))
+        .headDim(width)
+        .ffnHiddenSize(metadata.positive(prefix + "feed_forward_length"))
+        .maxPositions(metadata.positive(prefix + "context_length"))
+        .normalization(family.gpt() ? Normalization.LAYERNORM : Normalization.RMSNORM)
+        .normEpsilon(
+            metadata.real(epsilon).orElseThrow(() -> new GgufException(epsilon + " is missing")))
+        .residual(parallel() ? Residual.PARALLEL : Residual.SEQUENTIAL)
+        .positionEmbedding(
+            family == Family.GPT2 ? PositionEmbedding.LEARNED : PositionEmbedding.ROPE)
+        .ropeTheta(metadata.real(prefix + "rope.freq_base").orElse(10_000.0))
+        .ropeScaling(ropeScaling(width))
+        .rotaryFraction(family == Family.GPTNEOX ? (double) rotary / width : 1)
+        .activation(
+            switch (family) {
+              case LLAMA, QWEN2, QWEN3 -> Activation.SWIGLU;
+              case GPT2 -> Activation.GELU_TANH;
+              case GPTNEOX -> Activation.GELU;
+            })
+        .linearBias(family.gpt())
+        .qkvBias(family == Family.QWEN2)
+        .qkNorm(family == Family.QWEN3)
+        .tieEmbeddings(isTied(embedding))
+        .dtype(embedding.type() == GgufType.BF16 ? DataType.BFLOAT16 : DataType.FLOAT32)
+        .build();
   }
 
   private boolean parallel() {

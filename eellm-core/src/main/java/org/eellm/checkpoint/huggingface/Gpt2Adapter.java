@@ -14,7 +14,6 @@ import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
-import org.eellm.config.RopeScaling;
 import org.eellm.tensor.Tensors;
 
 /**
@@ -30,32 +29,23 @@ public final class Gpt2Adapter implements StateDictAdapter {
     StateDictAdapter.require(fields, "add_cross_attention", false, false);
     int hidden = fields.positive("n_embd");
     ModelConfig model =
-        new ModelConfig(
-            fields.positive("vocab_size"),
-            1,
-            hidden,
-            fields.positive("n_layer"),
-            fields.positive("n_head"),
-            0,
-            0,
-            fields.positive("n_inner", Math.multiplyExact(4, hidden)),
-            fields.positive("n_positions"),
-            Normalization.LAYERNORM,
-            fields.number("layer_norm_epsilon", 1e-5),
-            Residual.SEQUENTIAL,
-            PositionEmbedding.LEARNED,
-            10_000,
-            new RopeScaling.None(),
-            1,
-            StateDictAdapter.activation(fields, "activation_function", "gelu_new"),
-            true,
-            false,
-            false,
-            fields.optionalBool("tie_word_embeddings").orElse(true),
-            0,
-            fields.number("attn_pdrop", 0.1),
-            fields.number("initializer_range", 0.02),
-            HuggingFaceConfigReader.dtype(fields));
+        ModelConfig.builder()
+            .vocabSize(fields.positive("vocab_size"))
+            .hiddenSize(hidden)
+            .numLayers(fields.positive("n_layer"))
+            .numHeads(fields.positive("n_head"))
+            .ffnHiddenSize(fields.positive("n_inner", Math.multiplyExact(4, hidden)))
+            .maxPositions(fields.positive("n_positions"))
+            .normalization(Normalization.LAYERNORM)
+            .normEpsilon(fields.number("layer_norm_epsilon", 1e-5))
+            .positionEmbedding(PositionEmbedding.LEARNED)
+            .activation(StateDictAdapter.activation(fields, "activation_function", "gelu_new"))
+            .linearBias(true)
+            .tieEmbeddings(fields.optionalBool("tie_word_embeddings").orElse(true))
+            .attentionDropout(fields.number("attn_pdrop", 0.1))
+            .initStd(fields.number("initializer_range", 0.02))
+            .dtype(HuggingFaceConfigReader.dtype(fields))
+            .build();
     return new HuggingFaceConfig(
         new Architecture(model, ExitLayout.none()),
         fields.numbers("bos_token_id").stream()

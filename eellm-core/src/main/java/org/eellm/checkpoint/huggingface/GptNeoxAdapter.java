@@ -39,34 +39,29 @@ public final class GptNeoxAdapter implements StateDictAdapter {
     double base = fields.number("rotary_emb_base", 10_000);
     double share = fields.number("rotary_pct", 0.25);
     ModelConfig model =
-        new ModelConfig(
-            fields.positive("vocab_size"),
-            1,
-            fields.positive("hidden_size"),
-            fields.positive("num_hidden_layers"),
-            fields.positive("num_attention_heads"),
-            0,
-            0,
-            fields.positive("intermediate_size"),
-            fields.positive("max_position_embeddings"),
-            Normalization.LAYERNORM,
-            fields.number("layer_norm_eps", 1e-5),
-            fields.optionalBool("use_parallel_residual").orElse(true)
-                ? Residual.PARALLEL
-                : Residual.SEQUENTIAL,
-            PositionEmbedding.ROPE,
-            rope.map(inner -> inner.number("rope_theta", base)).orElse(base),
-            new RopeScaling.None(),
-            rope.map(inner -> inner.number("partial_rotary_factor", share)).orElse(share),
-            StateDictAdapter.activation(fields, "hidden_act", "gelu"),
-            true,
-            false,
-            false,
-            fields.optionalBool("tie_word_embeddings").orElse(false),
-            0,
-            fields.number("attention_dropout", 0),
-            fields.number("initializer_range", 0.02),
-            HuggingFaceConfigReader.dtype(fields));
+        ModelConfig.builder()
+            .vocabSize(fields.positive("vocab_size"))
+            .hiddenSize(fields.positive("hidden_size"))
+            .numLayers(fields.positive("num_hidden_layers"))
+            .numHeads(fields.positive("num_attention_heads"))
+            .ffnHiddenSize(fields.positive("intermediate_size"))
+            .maxPositions(fields.positive("max_position_embeddings"))
+            .normalization(Normalization.LAYERNORM)
+            .normEpsilon(fields.number("layer_norm_eps", 1e-5))
+            .residual(
+                fields.optionalBool("use_parallel_residual").orElse(true)
+                    ? Residual.PARALLEL
+                    : Residual.SEQUENTIAL)
+            .ropeTheta(rope.map(inner -> inner.number("rope_theta", base)).orElse(base))
+            .rotaryFraction(
+                rope.map(inner -> inner.number("partial_rotary_factor", share)).orElse(share))
+            .activation(StateDictAdapter.activation(fields, "hidden_act", "gelu"))
+            .linearBias(true)
+            .tieEmbeddings(fields.optionalBool("tie_word_embeddings").orElse(false))
+            .attentionDropout(fields.number("attention_dropout", 0))
+            .initStd(fields.number("initializer_range", 0.02))
+            .dtype(HuggingFaceConfigReader.dtype(fields))
+            .build();
     return new HuggingFaceConfig(
         new Architecture(model, ExitLayout.none()),
         fields.numbers("bos_token_id").stream()

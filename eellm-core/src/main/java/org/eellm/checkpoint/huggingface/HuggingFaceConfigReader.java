@@ -149,32 +149,31 @@ final class HuggingFaceConfigReader {
     int numHeads = fields.positive("num_attention_heads");
     Optional<Boolean> qkvBias = llama ? Optional.empty() : fields.optionalBool("qkv_bias");
     Optional<Boolean> qkNorm = llama ? Optional.empty() : fields.optionalBool("qk_norm");
-    return new ModelConfig(
-        fields.positive("vocab_size"),
-        1,
-        fields.positive("hidden_size"),
-        fields.positive("num_hidden_layers"),
-        numHeads,
-        numKeyValueHeads(family, numHeads),
-        family == Family.QWEN3 || fields.has("head_dim") ? fields.positive("head_dim") : 0,
-        fields.positive("intermediate_size"),
-        fields.positive("max_position_embeddings"),
-        normalization(llama),
-        fields.number("rms_norm_eps"),
-        residual(llama),
-        positionEmbedding(llama),
-        ropeTheta(),
-        ropeScaling(),
-        llama ? 1 : fields.number("rotary_fraction", 1),
-        activation(llama),
-        linearBias(family),
-        family == Family.QWEN2 || qkvBias.orElse(false),
-        family == Family.QWEN3 || qkNorm.orElse(false),
-        fields.optionalBool("tie_word_embeddings").orElse(false),
-        0,
-        fields.number("attention_dropout", 0),
-        fields.number("initializer_range", 0.02),
-        dtype(fields));
+    return ModelConfig.builder()
+        .vocabSize(fields.positive("vocab_size"))
+        .hiddenSize(fields.positive("hidden_size"))
+        .numLayers(fields.positive("num_hidden_layers"))
+        .numHeads(numHeads)
+        .numKeyValueHeads(numKeyValueHeads(family, numHeads))
+        .headDim(family == Family.QWEN3 || fields.has("head_dim") ? fields.positive("head_dim") : 0)
+        .ffnHiddenSize(fields.positive("intermediate_size"))
+        .maxPositions(fields.positive("max_position_embeddings"))
+        .normalization(normalization(llama))
+        .normEpsilon(fields.number("rms_norm_eps"))
+        .residual(residual(llama))
+        .positionEmbedding(positionEmbedding(llama))
+        .ropeTheta(ropeTheta())
+        .ropeScaling(ropeScaling())
+        .rotaryFraction(llama ? 1 : fields.number("rotary_fraction", 1))
+        .activation(activation(llama))
+        .linearBias(linearBias(family))
+        .qkvBias(family == Family.QWEN2 || qkvBias.orElse(false))
+        .qkNorm(family == Family.QWEN3 || qkNorm.orElse(false))
+        .tieEmbeddings(fields.optionalBool("tie_word_embeddings").orElse(false))
+        .attentionDropout(fields.number("attention_dropout", 0))
+        .initStd(fields.number("initializer_range", 0.02))
+        .dtype(dtype(fields))
+        .build();
   }
 
   private Normalization normalization(boolean llama) {

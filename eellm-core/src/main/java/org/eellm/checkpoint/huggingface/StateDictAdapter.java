@@ -111,7 +111,7 @@ public interface StateDictAdapter {
   /** The rows of a head, rotated ones first, in the order of our pairs. */
   static long[] pairOrder(ModelConfig model) {
     int width = model.headDim();
-    int rotated = model.rotaryDim();
+    int rotated = model.positions().rotaryDim();
     int still = (width - rotated) / 2;
     long[] order = new long[width];
     for (int j = 0; j < width / 2; j++) {

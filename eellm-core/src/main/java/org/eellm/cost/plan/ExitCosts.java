@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
-import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
@@ -53,27 +52,11 @@ public final class ExitCosts {
 
   private static Row row(RunConfig config, Hardware hardware, Set<Integer> layers) {
     List<Integer> exits = List.copyOf(layers);
-    RunConfig with = config.withExits(exits(config.exits(), exits));
+    RunConfig with = config.withExits(config.exits().at(exits));
     ParallelConfig mesh = config.parallel();
     Plan before = Planner.plan(with.withParallel(mesh.withPreExit(false)), hardware);
     Plan behind = Planner.plan(with.withParallel(mesh.withPreExit(true)), hardware);
     return new Row(exits, before, behind, eager(before));
-  }
-
-  /** These exits with the heads of those. */
-  private static ExitsConfig exits(ExitsConfig of, List<Integer> layers) {
-    return new ExitsConfig(
-        layers,
-        of.head(),
-        of.tieOutput(),
-        List.of(),
-        ExitsConfig.Curriculum.CONSTANT,
-        List.of(),
-        0,
-        of.dynamicTokenWeights(),
-        of.distillation(),
-        of.distillationStart(),
-        List.of());
   }
 
   private static long eager(Plan plan) {

@@ -14,7 +14,6 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
-import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
@@ -212,11 +211,13 @@ public final class MeshSearch {
   private List<ParallelConfig> variants(int tp, int dp, int pp) {
     List<ParallelConfig> variants = new ArrayList<>();
     Set<Object> seen = new HashSet<>();
+    ParallelConfig plain = config.parallel().reshaped(tp, dp, pp);
     for (int chunks : pp == 1 ? List.of(1) : CHUNKS) {
       for (Balance balance : Balance.values()) {
         for (boolean preExit : List.of(false, true)) {
           for (boolean shareRows : tp == 1 ? List.of(false) : List.of(false, true)) {
-            ParallelConfig mesh = variant(tp, dp, pp, chunks, balance, preExit, shareRows);
+            ParallelConfig mesh =
+                plain.withStages(chunks, balance, preExit).withSequenceParallel(shareRows);
             if (seen.add(List.of(chunks, shareRows, split(mesh)))) {
               variants.add(mesh);
             }
@@ -234,24 +235,6 @@ public final class MeshSearch {
     } catch (ConfigException e) {
       return String.valueOf(e.getMessage());
     }
-  }
-
-  private ParallelConfig variant(
-      int tp, int dp, int pp, int chunks, Balance balance, boolean preExit, boolean shareRows) {
-    return new ParallelConfig(
-        tp,
-        dp,
-        pp,
-        shareRows,
-        PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
-        chunks,
-        balance,
-        List.of(),
-        preExit,
-        0,
-        0,
-        config.parallel().bucketMegabytes(),
-        config.parallel().timeoutSeconds());
   }
 
   /** Powers of two that a replica's part of the batch can be cut into. */

@@ -33,8 +33,7 @@ final class WordCounts {
               total.values().removeIf(count -> count <= limit);
             }
           },
-          progress,
-          Progress.Work.COUNTING_WORDS);
+          progress.of(Progress.Work.COUNTING_WORDS));
     }
     return total;
   }

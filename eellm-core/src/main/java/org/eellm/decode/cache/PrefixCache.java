@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.eellm.config.HeadId;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.token.Tokens;
 
@@ -54,11 +55,11 @@ public final class PrefixCache {
     private final Key tokens;
     private final Map<Key, Node> children = new HashMap<>();
     private int page;
-    private Set<String> heads;
+    private Set<HeadId> heads;
     private long used;
     private boolean isEvicted;
 
-    Node(Map<Key, Node> siblings, Key tokens, int page, Set<String> heads) {
+    Node(Map<Key, Node> siblings, Key tokens, int page, Set<HeadId> heads) {
       this.siblings = siblings;
       this.tokens = tokens;
       this.page = page;
@@ -68,11 +69,11 @@ public final class PrefixCache {
 
   /** How far a sequence's pages are known. */
   public static final class Cursor {
-    private final Set<String> heads; // names of those with attention in use
+    private final Set<HeadId> heads; // names of those with attention in use
     private Node last;
     private int pages;
 
-    private Cursor(Set<String> heads, Node last) {
+    private Cursor(Set<HeadId> heads, Node last) {
       this.heads = heads;
       this.last = last;
     }
@@ -88,7 +89,7 @@ public final class PrefixCache {
    *
    * @param heads names of the heads with attention whose keys and values are needed too
    */
-  public List<Integer> find(Tokens tokens, int length, Set<String> heads) {
+  public List<Integer> find(Tokens tokens, int length, Set<HeadId> heads) {
     List<Integer> pages = new ArrayList<>();
     Node last = root;
     for (int end = ModelRunner.PAGE; end <= length; end += ModelRunner.PAGE) {
@@ -112,7 +113,7 @@ public final class PrefixCache {
    *
    * @param heads names of the heads with attention for which its pages will be complete too
    */
-  public Cursor cursor(Set<String> heads) {
+  public Cursor cursor(Set<HeadId> heads) {
     return new Cursor(heads, root);
   }
 
@@ -135,7 +136,7 @@ public final class PrefixCache {
     }
   }
 
-  private Node node(Node last, Key key, int page, Set<String> heads) {
+  private Node node(Node last, Key key, int page, Set<HeadId> heads) {
     Node node = last.children.get(key);
     if (node == null) {
       node = new Node(last.children, key, page, heads);

@@ -76,7 +76,9 @@ public final class KernelRunner implements ModelRunner {
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
     int attentions = shape.numLayers() + model.architecture().exits().layers().size();
     memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, attentions);
-    pass = new KernelExecutor(team, workspace, states, memory, new RotaryTable(shape), parallel);
+    pass =
+        new KernelExecutor(
+            team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
@@ -324,7 +326,7 @@ public final class KernelRunner implements ModelRunner {
         return i;
       }
     }
-    throw new IllegalArgumentException(head.name() + " is not on this rank");
+    throw new IllegalArgumentException(head.id() + " is not on this rank");
   }
 
   /** Copies of rows that have passed a head's branches. */

@@ -16,6 +16,7 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
+import org.eellm.model.parameter.ParameterName;
 
 /**
  * The branches and heads of a model, or of a rank's part of one, for a runner.
@@ -88,7 +89,7 @@ record PackedModel(
       List<KernelBranch> branches = new ArrayList<>();
       for (Slice slice : model.slices()) {
         for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-          branches.addAll(layer("model.layers." + layer, layer));
+          branches.addAll(layer(ParameterName.layer(layer), layer));
         }
       }
       return branches;
@@ -153,7 +154,7 @@ record PackedModel(
       String name = "exits." + head.layer();
       List<KernelBranch> branches = new ArrayList<>();
       if (own && exits.mlp()) {
-        String norm = "model.layers." + (head.layer() - 1) + ".post_attention_layernorm";
+        String norm = ParameterName.layer(head.layer() - 1) + ".post_attention_layernorm";
         branches.add(mlp(norm, name + ".mlp"));
       }
       if (own && exits.block()) {

@@ -17,6 +17,7 @@ import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.PackedForm;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
@@ -38,9 +39,9 @@ record PackedWeights(
     Optional<EmbeddingTable> tokens,
     Optional<EmbeddingTable> positions)
     implements PackedForm {
-  private static final String TOKENS = "model.embed_tokens.weight";
-  private static final String POSITIONS = "model.embed_positions.weight";
-  private static final String OUTPUT = "lm_head.weight";
+  private static final String TOKENS = ParameterName.TOKENS.toString();
+  private static final String POSITIONS = ParameterName.POSITIONS.toString();
+  private static final String OUTPUT = ParameterName.OUTPUT.toString();
   private static final String GATE = ".gate_proj.weight";
 
   /** A matrix that is going to be packed, or an embedding that is going to be copied. */

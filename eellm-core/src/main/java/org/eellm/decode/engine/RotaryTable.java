@@ -1,8 +1,7 @@
 package org.eellm.decode.engine;
 
 import java.util.Arrays;
-import org.eellm.config.ModelConfig;
-import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.ModelConfig.Positions;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.model.Rope;
 
@@ -17,11 +16,11 @@ final class RotaryTable {
   private float[] cosines = {};
   private float[] sines = {};
 
-  RotaryTable(ModelConfig model) {
-    half = model.headDim() / 2;
+  RotaryTable(Positions positions) {
+    half = positions.headDim() / 2;
     frequencies =
-        model.positionEmbedding() == PositionEmbedding.ROPE
-            ? Arrays.copyOf(Rope.frequencies(model), model.rotaryDim() / 2)
+        positions.rotary()
+            ? Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2)
             : new double[0];
   }
 

@@ -256,7 +256,7 @@ public final class TorchRunner implements ModelRunner {
         return layers;
       }
     }
-    throw new IllegalArgumentException(head.name() + " is not on this rank");
+    throw new IllegalArgumentException(head.id() + " is not on this rank");
   }
 
   /** All rows behind a head's branches, [n, hidden]. */

@@ -2,6 +2,7 @@ package org.eellm.decode.request;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -88,26 +89,26 @@ public sealed interface Decoding {
    * Nothing is generated: the tokens emitted are those of a text that is there already, each with
    * what a head says of it; all heads go through the same layers once.
    *
-   * @param heads their names: {@code final}, or {@code exit_6}
+   * @param heads which of them
    * @param from position, from 1, of the first token to hear of
    * @param last the text's last token; those before it are the prompt
    * @param listener hears what heads say before the token is emitted
    */
-  record Score(List<String> heads, int from, int last, ScoreListener listener) implements Decoding {
+  record Score(List<HeadId> heads, int from, int last, ScoreListener listener) implements Decoding {
     public Score {
       heads = List.copyOf(heads);
     }
 
     @Override
     public List<Head> heads(List<Head> all) {
-      List<String> names = all.stream().map(Head::name).toList();
-      for (String head : heads) {
-        if (!names.contains(head)) {
+      List<HeadId> known = all.stream().map(Head::id).toList();
+      for (HeadId head : heads) {
+        if (!known.contains(head)) {
           throw new ConfigException(
-              "head: '%s' is none of the model's; use one of %s".formatted(head, names));
+              "head: '%s' is none of the model's; use one of %s".formatted(head, known));
         }
       }
-      return all.stream().filter(head -> heads.contains(head.name())).toList();
+      return all.stream().filter(head -> heads.contains(head.id())).toList();
     }
   }
 

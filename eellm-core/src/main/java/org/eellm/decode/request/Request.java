@@ -2,6 +2,7 @@ package org.eellm.decode.request;
 
 import java.util.List;
 import java.util.Set;
+import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.sample.Sampler;
@@ -61,7 +62,7 @@ public record Request(
    *
    * @param text ids, at least two
    */
-  public static Request score(List<Integer> text, String head, int alternatives) {
+  public static Request score(List<Integer> text, HeadId head, int alternatives) {
     return score(text, 1, List.of(head), ScoreListener.none()).withAlternatives(alternatives);
   }
 
@@ -72,7 +73,7 @@ public record Request(
    * @param from position of the first token to hear of, at least 1
    */
   public static Request score(
-      List<Integer> text, int from, List<String> heads, ScoreListener listener) {
+      List<Integer> text, int from, List<HeadId> heads, ScoreListener listener) {
     if (text.size() < 2) {
       throw new GenerateException(
           "a text of %d tokens has none with others before it; give at least two"

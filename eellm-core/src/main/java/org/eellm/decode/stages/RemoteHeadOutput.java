@@ -60,6 +60,6 @@ record RemoteHeadOutput(Head head, int best, double probability) implements Head
   private GenerateException unknown(String figure) {
     return new GenerateException(
         "%s: of an earlier stage's exit, a policy sees best and maxProbability, but not the %s; use fewer stages, or a policy that does without"
-            .formatted(head.name(), figure));
+            .formatted(head.id(), figure));
   }
 }

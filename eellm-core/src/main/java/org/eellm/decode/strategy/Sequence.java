@@ -130,7 +130,7 @@ public final class Sequence implements AutoCloseable {
   GeneratedToken token(Prediction prediction, int id, boolean isDraft) {
     return new GeneratedToken(
         id,
-        prediction.head().name(),
+        prediction.head().id(),
         prediction.head().layer(),
         prediction.maxProbability(),
         prediction.logProbability(id),

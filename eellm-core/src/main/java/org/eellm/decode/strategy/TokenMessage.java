@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.config.HeadId;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 
@@ -27,7 +28,7 @@ public record TokenMessage(int requestId, int attempt, int position, GeneratedTo
       out.writeInt(attempt);
       out.writeInt(position);
       out.writeInt(token.id());
-      out.writeUTF(token.head());
+      out.writeUTF(token.head().toString());
       out.writeInt(token.layer());
       out.writeDouble(token.confidence());
       out.writeDouble(token.logProbability());
@@ -48,7 +49,7 @@ public record TokenMessage(int requestId, int attempt, int position, GeneratedTo
       int attempt = in.readInt();
       int position = in.readInt();
       int id = in.readInt();
-      String head = in.readUTF();
+      HeadId head = HeadId.parse(in.readUTF());
       int layer = in.readInt();
       double confidence = in.readDouble();
       double logProbability = in.readDouble();

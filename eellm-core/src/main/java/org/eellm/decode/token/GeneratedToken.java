@@ -1,11 +1,12 @@
 package org.eellm.decode.token;
 
 import java.util.List;
+import org.eellm.config.HeadId;
 
 /**
  * A token and where it came from.
  *
- * @param head name of the head it left at: {@code exit_6} or {@code final}
+ * @param head the head it left at
  * @param layer the head's, from 1; for the final head the number of layers
  * @param confidence the head's largest probability
  * @param logProbability natural logarithm of the head's probability of this id, before temperature
@@ -15,7 +16,7 @@ import java.util.List;
  */
 public record GeneratedToken(
     int id,
-    String head,
+    HeadId head,
     int layer,
     double confidence,
     double logProbability,

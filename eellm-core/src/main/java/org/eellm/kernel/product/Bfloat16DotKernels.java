@@ -40,7 +40,7 @@ final class Bfloat16DotKernels {
         IntStream.rangeClosed(1, MOST_ROWS)
             .allMatch(
                 rows ->
-                    new MatmulKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0)
+                    new MatmulKernel(WeightFormat.BFLOAT16, MatmulKernel.Ways.PAIRS)
                         .equalsVectors(rows));
   }
 

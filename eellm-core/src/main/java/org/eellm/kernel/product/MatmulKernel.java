@@ -45,18 +45,31 @@ public final class MatmulKernel {
   private final Optional<GroupedMatmul> groups; // of formats that have them
 
   /**
-   * A kernel.
+   * What may multiply.
    *
    * @param micro to be used for bfloat16 with more rows than the others take
    * @param pairs whether {@link Bfloat16DotKernels} are used
    * @param mostVectorRows rows that the Vector API takes
    */
-  MatmulKernel(
-      WeightFormat format, Optional<OneDnnMicroKernels> micro, boolean pairs, int mostVectorRows) {
+  record Ways(Optional<OneDnnMicroKernels> micro, boolean pairs, int mostVectorRows) {
+    /** The Vector API for any number of rows. */
+    static final Ways VECTORS = new Ways(Optional.empty(), false, Integer.MAX_VALUE);
+
+    /** Machine code for any number of rows. */
+    static final Ways PAIRS = new Ways(Optional.empty(), true, 0);
+
+    /** Micro-kernels for more rows than the Vector API takes. */
+    static Ways micro(OneDnnMicroKernels kernels, int mostVectorRows) {
+      return new Ways(Optional.of(kernels), false, mostVectorRows);
+    }
+  }
+
+  /** A kernel for weights without groups. */
+  MatmulKernel(WeightFormat format, Ways ways) {
     this.format = format;
-    this.micro = micro;
-    this.pairs = pairs;
-    this.mostVectorRows = mostVectorRows;
+    micro = ways.micro();
+    pairs = ways.pairs();
+    mostVectorRows = ways.mostVectorRows();
     groups = Optional.empty();
     tiles = new TileKernel[vectorGroup() + 1];
     tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
@@ -103,7 +116,7 @@ public final class MatmulKernel {
   public static MatmulKernel vectors(WeightFormat format) {
     return format.hasGroups()
         ? new MatmulKernel(format, false)
-        : new MatmulKernel(format, Optional.empty(), false, Integer.MAX_VALUE);
+        : new MatmulKernel(format, Ways.VECTORS);
   }
 
   /**
@@ -124,9 +137,11 @@ public final class MatmulKernel {
             : Optional.empty();
     if (Bfloat16DotKernels.work()) { // the micro-kernels gain where the processor has tiles
       boolean tiles = CpuFlags.all().contains("amx_bf16");
-      return new MatmulKernel(format, tiles ? present : Optional.empty(), true, 0);
+      return new MatmulKernel(format, tiles ? new Ways(present, true, 0) : Ways.PAIRS);
     }
-    return present.isPresent() ? new MatmulKernel(format, present, false, 1) : vectors(format);
+    return present
+        .map(kernels -> new MatmulKernel(format, Ways.micro(kernels, 1)))
+        .orElseGet(() -> vectors(format));
   }
 
   /** What multiplies, in words. */

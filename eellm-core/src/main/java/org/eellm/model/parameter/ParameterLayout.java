@@ -45,7 +45,7 @@ public final class ParameterLayout {
     if (hasEmbedding && model.positionEmbedding() == PositionEmbedding.LEARNED) {
       layout.add(
           ParameterSpec.of(
-              "model.embed_positions.weight",
+              ParameterName.POSITIONS.toString(),
               Initial.NORMAL,
               Sharding.REPLICATED,
               model.maxPositions(),
@@ -53,7 +53,7 @@ public final class ParameterLayout {
     }
     for (Slice slice : slices) {
       for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
-        layout.layer("model.layers." + layer);
+        layout.layer(ParameterName.layer(layer));
       }
     }
     if (finalHead) {
@@ -67,7 +67,7 @@ public final class ParameterLayout {
   }
 
   private void exit(int layer, ExitLayout exits) {
-    String name = "exits." + layer;
+    String name = ParameterName.exit(layer);
     if (exits.mlp()) {
       mlp(name + ".mlp");
     }

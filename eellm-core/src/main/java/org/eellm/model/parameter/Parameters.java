@@ -41,14 +41,24 @@ public final class Parameters implements AutoCloseable {
    */
   private record Buffer(Tensor flat, long used, long decayed) {}
 
+  /**
+   * What parameters lie in.
+   *
+   * @param type of those that learn
+   * @param multiple their flat buffer's length is made a multiple of this, with zeros at its end
+   */
+  public record Memory(ScalarType type, Device device, int multiple) {
+    private Memory unpadded() {
+      return new Memory(type, device, 1);
+    }
+  }
+
   private Parameters(
       List<List<ParameterSpec>> groups,
       Predicate<String> requiresGrad,
       Quantization quantization,
       TensorParallel parallel,
-      int multiple,
-      ScalarType type,
-      Device device) {
+      Memory memory) {
     this.parallel = parallel;
     Map<Boolean, List<List<ParameterSpec>>> parts =
         groups.stream()
@@ -56,24 +66,23 @@ public final class Parameters implements AutoCloseable {
                 Collectors.partitioningBy(group -> requiresGrad.test(group.getFirst().name())));
     List<List<ParameterSpec>> still = parts.getOrDefault(false, List.of());
     try (Scope scope = Scope.open()) {
-      learned = add(parts.getOrDefault(true, List.of()), true, multiple, type, device);
+      learned = add(parts.getOrDefault(true, List.of()), true, memory);
       frozen =
           switch (quantization) {
-            case NONE -> add(still, false, 1, type, device).used();
+            case NONE -> add(still, false, memory.unpadded()).used();
             case INT8 ->
-                add(only(still, true), false, 1, type, device).used()
-                    + add(only(still, false), false, 1, ScalarType.Char, device).used();
+                add(only(still, true), false, memory.unpadded()).used()
+                    + add(
+                            only(still, false),
+                            false,
+                            new Memory(ScalarType.Char, memory.device(), 1))
+                        .used();
             case INT4 -> throw new IllegalArgumentException("libtorch multiplies with no int4");
           };
     }
   }
 
-  private Buffer add(
-      List<List<ParameterSpec>> groups,
-      boolean requiresGrad,
-      int multiple,
-      ScalarType type,
-      Device device) {
+  private Buffer add(List<List<ParameterSpec>> groups, boolean requiresGrad, Memory memory) {
     List<List<ParameterSpec>> ordered = new ArrayList<>(groups);
     ordered.sort(
         Comparator.comparing((List<ParameterSpec> group) -> isVector(group))
@@ -86,7 +95,11 @@ public final class Parameters implements AutoCloseable {
       matrices += isVector(group) ? 0 : size;
     }
     Tensor flat =
-        retained.retain(Tensors.empty(type, device, Math.ceilDiv(count, multiple) * multiple));
+        retained.retain(
+            Tensors.empty(
+                memory.type(),
+                memory.device(),
+                Math.ceilDiv(count, memory.multiple()) * memory.multiple()));
     flat.narrow(0, count, flat.numel() - count).zero_();
     long offset = 0;
     int index = 0;
@@ -110,17 +123,14 @@ public final class Parameters implements AutoCloseable {
    *
    * @param requiresGrad which learn, by the name of the group's first
    * @param quantization of the matrices that do not learn
-   * @param multiple the flat buffer's length is made a multiple of this, with zeros at its end
    */
   public static Parameters allocate(
       List<List<ParameterSpec>> groups,
       Predicate<String> requiresGrad,
       Quantization quantization,
       TensorParallel parallel,
-      int multiple,
-      ScalarType type,
-      Device device) {
-    return new Parameters(groups, requiresGrad, quantization, parallel, multiple, type, device);
+      Memory memory) {
+    return new Parameters(groups, requiresGrad, quantization, parallel, memory);
   }
 
   private long add(
@@ -135,6 +145,7 @@ public final class Parameters implements AutoCloseable {
     long offset = start;
     long row = 0;
     for (ParameterSpec spec : group) {
+      long from = row;
       long[] part = spec.shardShape(parallel.size());
       long numel = spec.shardNumel(parallel.size());
       Tensor view = retained.retain(flat.narrow(0, offset, numel).view(part));
@@ -148,7 +159,7 @@ public final class Parameters implements AutoCloseable {
               requiresGrad,
               offset,
               view,
-              part(scales, row, part[0])));
+              scales.map(all -> retained.retain(all.narrow(0, from, part[0])))));
       offset += numel;
       row += part[0];
     }
@@ -157,10 +168,6 @@ public final class Parameters implements AutoCloseable {
         first.name(),
         new Weight(first.name(), index, first.split(), requiresGrad, start, value, scales));
     return offset;
-  }
-
-  private Optional<Tensor> part(Optional<Tensor> scales, long row, long count) {
-    return scales.map(all -> retained.retain(all.narrow(0, row, count)));
   }
 
   /** The ranks that share the matrices. */

@@ -72,7 +72,7 @@ public record AdamWStep(
           long begin = 4L * from * Lanes.WIDTH;
           long end = 4L * to * Lanes.WIDTH;
           if (mixed) {
-            applyMixed(g, m, v, p, out, begin, end);
+            applyMixed(g + begin, m + begin, v + begin, p + begin, out + begin / 2, end - begin);
           } else {
             applyFloat32(g, m, v, p, begin, end);
           }
@@ -83,8 +83,8 @@ public record AdamWStep(
     return Tensors.scalarType(weights) == ScalarType.BFloat16;
   }
 
-  private void applyMixed(long g, long m, long v, long p, long out, long begin, long end) {
-    for (long i = begin; i < end; i += 4L * Lanes.WIDTH) {
+  private void applyMixed(long g, long m, long v, long p, long out, long bytes) {
+    for (long i = 0; i < bytes; i += 4L * Lanes.WIDTH) {
       Lanes.store(update(g + i, m + i, v + i, p + i), out + i / 2);
     }
   }

@@ -31,6 +31,7 @@ public final class HeadRotation {
     long sines = sin.data_ptr().address();
     int sequence = Math.toIntExact(x.size(-2));
     long half = x.size(-1); // bytes
+    Halves halves = new Halves(half);
     long stepFrom = 2 * x.stride(-2);
     long stepTo = 2 * out.stride(-2);
     OpenMpTeam.parallelFor(
@@ -42,25 +43,28 @@ public final class HeadRotation {
               long first = from[i] + s * stepFrom;
               long result = to[i] + s * stepTo;
               for (int second = 0; second < 2; second++) {
-                combine(
+                halves.combine(
                     first + second * half,
                     cosines + s * half,
                     first + half - second * half,
                     sines + s * half,
                     2 * second - 1,
-                    result + second * half,
-                    half);
+                    result + second * half);
               }
             }
           }
         });
   }
 
-  /** Writes a c + sign b d. */
-  private static void combine(long a, long c, long b, long d, float sign, long out, long bytes) {
-    for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
-      FloatVector product = Lanes.load(b + i).mul(Lanes.load(d + i)).mul(sign);
-      Lanes.store(Lanes.load(a + i).mul(Lanes.load(c + i)).add(product), out + i);
+  /** The halves of a head. */
+  private record Halves(long bytes) {
+
+    /** Writes a c + sign b d. */
+    void combine(long a, long c, long b, long d, float sign, long out) {
+      for (long i = 0; i < bytes; i += 2 * Lanes.WIDTH) {
+        FloatVector product = Lanes.load(b + i).mul(Lanes.load(d + i)).mul(sign);
+        Lanes.store(Lanes.load(a + i).mul(Lanes.load(c + i)).add(product), out + i);
+      }
     }
   }
 

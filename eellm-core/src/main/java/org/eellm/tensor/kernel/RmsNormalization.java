@@ -70,7 +70,7 @@ public final class RmsNormalization {
       Tensor out = torch.empty_like(x);
       Tensor sums = Tensors.zeros(ScalarType.Float, x.device(), OpenMpTeam.size(), width);
       long in = x.data_ptr().address();
-      long scale = weight.data_ptr().address();
+      Rows rows = new Rows(weight.data_ptr().address(), width, (float) epsilon);
       long gradient = g.data_ptr().address();
       long result = out.data_ptr().address();
       long sum = sums.data_ptr().address();
@@ -80,52 +80,44 @@ public final class RmsNormalization {
           (member, from, to) -> {
             for (long i = from; i < to; i++) {
               long at = 2 * i * width;
-              backward(
-                  in + at,
-                  scale,
-                  gradient + at,
-                  result + at,
-                  sum + 4L * member * width,
-                  width,
-                  (float) epsilon);
+              rows.backward(in + at, gradient + at, result + at, sum + 4L * member * width);
             }
           });
       return new Backward(scope.moveToOuter(out), scope.moveToOuter(sums.sum(0)));
     }
   }
 
-  private static void backward(
-      long x, long weight, long g, long out, long weightSum, int width, float epsilon) {
-    float inverse = inverse(x, width, epsilon);
-    float along = // the part of the gradient along x
-        -product(x, weight, g, width) * inverse * inverse * inverse / width;
-    gradients(x, weight, g, out, weightSum, width, inverse, along);
-  }
+  /**
+   * Back through rows of one width.
+   *
+   * @param weight address of the weight
+   */
+  private record Rows(long weight, int width, float epsilon) {
 
-  /** The sum of x weight g. */
-  private static float product(long x, long weight, long g, int width) {
-    FloatVector products = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
-      products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
+    void backward(long x, long g, long out, long weightSum) {
+      float inverse = inverse(x, width, epsilon);
+      float along = // the part of the gradient along x
+          -product(x, g) * inverse * inverse * inverse / width;
+      gradients(x, g, out, weightSum, inverse, along);
     }
-    return Lanes.sum(products);
-  }
 
-  private static void gradients(
-      long x,
-      long weight,
-      long g,
-      long out,
-      long weightSum,
-      int width,
-      float inverse,
-      float along) {
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
-      FloatVector v = Lanes.load(x + i);
-      FloatVector scaled = Lanes.load(g + i).mul(inverse);
-      Lanes.store(v.mul(along).add(scaled.mul(Lanes.load(weight + i))), out + i);
-      long sum = weightSum + 2 * i;
-      Lanes.storeFloats(v.fma(scaled, Lanes.loadFloats(sum)), sum);
+    /** The sum of x weight g. */
+    private float product(long x, long g) {
+      FloatVector products = FloatVector.zero(Lanes.FLOATS);
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+        products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
+      }
+      return Lanes.sum(products);
+    }
+
+    private void gradients(long x, long g, long out, long weightSum, float inverse, float along) {
+      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+        FloatVector v = Lanes.load(x + i);
+        FloatVector scaled = Lanes.load(g + i).mul(inverse);
+        Lanes.store(v.mul(along).add(scaled.mul(Lanes.load(weight + i))), out + i);
+        long sum = weightSum + 2 * i;
+        Lanes.storeFloats(v.fma(scaled, Lanes.loadFloats(sum)), sum);
+      }
     }
   }
 }

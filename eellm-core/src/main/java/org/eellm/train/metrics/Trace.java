@@ -9,6 +9,11 @@ public sealed interface Trace {
   /** Begins a span, which ends when it is closed. */
   Span span(String name, int microbatch, int chunk);
 
+  /** The same of something for all microbatches, which stands among those of the first. */
+  default Span span(String name) {
+    return span(name, 0, 0);
+  }
+
   /** Something that takes time. */
   @FunctionalInterface
   public interface Span extends AutoCloseable {

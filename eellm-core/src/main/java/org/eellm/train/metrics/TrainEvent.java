@@ -4,13 +4,14 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.OptionalDouble;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
  * Something a run reports. Each {@link MetricsSink} shows it in its own way: all values by name in
  * {@code metrics.jsonl} and TensorBoard, a line for people on the console.
  *
- * <p>Heads go by the names {@code exit_6} (the exit after layer 6) and {@code final}, exits first.
+ * <p>Heads go by the names of {@link HeadId}, exits first.
  */
 public sealed interface TrainEvent {
 
@@ -19,14 +20,6 @@ public sealed interface TrainEvent {
 
   /** Every value under its name in {@code metrics.jsonl}; the step is not among them. */
   SequencedMap<String, Object> values();
-
-  /** The metrics' name of the exit after a layer. */
-  static String exitName(int layer) {
-    return "exit_" + layer;
-  }
-
-  /** The metrics' name of the final head. */
-  String FINAL = "final";
 
   /**
    * One optimizer step.
@@ -50,8 +43,8 @@ public sealed interface TrainEvent {
   record Step(
       long step,
       double loss,
-      SequencedMap<String, Double> losses,
-      SequencedMap<String, Double> exitWeights,
+      SequencedMap<HeadId, Double> losses,
+      SequencedMap<HeadId.Exit, Double> exitWeights,
       double learningRate,
       double gradientNorm,
       int batchSize,
@@ -69,8 +62,7 @@ public sealed interface TrainEvent {
       SequencedMap<String, Object> values = new LinkedHashMap<>();
       values.put("loss", loss);
       losses.forEach((head, value) -> values.put("loss_" + head, value));
-      exitWeights.forEach(
-          (head, value) -> values.put(head.replaceFirst("exit_", "exit_weight_"), value));
+      exitWeights.forEach((exit, value) -> values.put("exit_weight_" + exit.layer(), value));
       values.put("learning_rate", learningRate);
       values.put("grad_norm", gradientNorm);
       values.put("batch_size", batchSize);
@@ -95,7 +87,7 @@ public sealed interface TrainEvent {
    *     known
    */
   record Evaluation(
-      long step, SequencedMap<String, HeadQuality> heads, OptionalDouble bytesPerToken)
+      long step, SequencedMap<HeadId, HeadQuality> heads, OptionalDouble bytesPerToken)
       implements TrainEvent {
 
     @Override

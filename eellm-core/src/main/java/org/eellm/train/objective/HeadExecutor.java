@@ -3,6 +3,7 @@ package org.eellm.train.objective;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Branch;
 import org.eellm.model.ForwardContext;
@@ -11,6 +12,10 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
+import org.eellm.train.objective.HeadLoss.HeadOutput;
+import org.eellm.train.objective.HeadLoss.OutputMatrix;
+import org.eellm.train.objective.HeadLoss.Reference;
+import org.eellm.train.objective.HeadLoss.TokenWeights;
 import org.eellm.train.objective.StageExecutor.HeadResult;
 import org.eellm.train.objective.StageExecutor.HeadScore;
 
@@ -74,9 +79,13 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
    * The forward pass through the head.
    *
    * @param top the stream behind the head's branches
-   * @param logits of all tokens, where they are wanted before the loss
+   * @param output what the output matrix multiplies, or has multiplied
    */
-  record HeadTape(List<Branch.Tape> tapes, Tensor top, Tensor normed, Optional<Tensor> logits) {}
+  record HeadTape(List<Branch.Tape> tapes, Tensor top, HeadOutput output) {}
+
+  private OutputMatrix matrix() {
+    return new OutputMatrix(head.output(), head.parallel());
+  }
 
   private HeadTape forward(RetainedTensors retained) {
     Tensor x = stream;
@@ -86,7 +95,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       tapes.add(output.tape());
       x = branch.path().add(x, output.delta());
     }
-    return new HeadTape(tapes, x, head.normed(x), Optional.empty());
+    return new HeadTape(tapes, x, HeadOutput.of(head.normed(x)));
   }
 
   /** The forward pass and the logits, for a backward pass later. */
@@ -96,11 +105,11 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       return new HeadTape(
           headTape.tapes(),
           retained.retain(headTape.top()),
-          retained.retain(headTape.normed()),
-          Optional.of(
-              retained.retain(
-                  HeadLoss.logits(
-                      headTape.normed(), head.output(), temperature, head.parallel()))));
+          new HeadOutput(
+              retained.retain(headTape.output().normed()),
+              Optional.of(
+                  retained.retain(
+                      HeadLoss.logits(headTape.output().normed(), matrix(), temperature)))));
     }
   }
 
@@ -119,15 +128,14 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       Gradients gradients) {
     HeadLoss.Result result =
         HeadLoss.forwardBackward(
-            headTape.normed(),
-            head.output(),
-            headTape.logits(),
+            headTape.output(),
+            matrix(),
             target,
-            batch.mask(),
-            weight / batch.count(),
+            new TokenWeights(
+                batch.mask(),
+                weight / batch.count(),
+                objective.dynamicTokenWeights() && head.head().isExit()),
             objective.temperatures().get(head.index()),
-            objective.dynamicTokenWeights() && head.head().isExit(),
-            head.parallel(),
             gradients);
     return new LossGradient(
         headTape.tapes(),
@@ -145,28 +153,33 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
 
   /** The result that a loss summed over the mask stands for. */
   HeadResult result(Tensor loss) {
-    return new HeadResult(head.index(), head.name(), loss.item_double() / batch.count());
+    return new HeadResult(head.index(), head.id(), loss.item_double() / batch.count());
   }
 
   /** Loss and accuracy without gradients or dropout. */
-  HeadScore score(Optional<HeadLoss.Target.Teacher> teacher) {
+  HeadScore score() {
+    return score(new Reference(batch.targets(), Optional.empty()));
+  }
+
+  /** The same, and agreement with another head. */
+  HeadScore scoreAgainst(HeadLoss.Target.Teacher teacher) {
+    return score(new Reference(batch.targets(), Optional.of(teacher)));
+  }
+
+  private HeadScore score(Reference reference) {
     try (Scope scope = Scope.open();
         OwnedTensor x = new OwnedTensor(stream)) {
       head.branches().forEach(branch -> advance(x, branch, context));
       HeadLoss.Score score =
-          HeadLoss.score(
-              head.normed(x.get()),
-              head.output(),
-              batch.targets(),
-              teacher,
-              batch.mask(),
-              head.parallel());
+          HeadLoss.score(head.normed(x.get()), matrix(), reference, batch.mask());
       return new HeadScore(
           head.index(),
-          head.name(),
+          head.id(),
           score.loss().item_double(),
           score.correct().item_double(),
-          score.agreed().item_double(),
+          score.agreed().isPresent()
+              ? OptionalDouble.of(score.agreed().get().item_double())
+              : OptionalDouble.empty(),
           batch.count());
     }
   }

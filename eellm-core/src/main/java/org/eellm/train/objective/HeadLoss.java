@@ -67,35 +67,66 @@ public final class HeadLoss {
    *
    * @param loss mask * cross entropy
    * @param correct mask where the likeliest token is the target
-   * @param agreed mask where it is the teacher's likeliest, too; 0 without a teacher
+   * @param agreed mask where it is the teacher's likeliest, too; absent without a teacher
    */
-  record Score(Tensor loss, Tensor correct, Tensor agreed) {}
+  record Score(Tensor loss, Tensor correct, Optional<Tensor> agreed) {}
+
+  /**
+   * What the output matrix multiplies.
+   *
+   * @param normed normed hidden state, the rows that are here, [local rows, h]
+   * @param logits of all tokens, from {@link HeadLoss#logits}, where they have been computed
+   *     before; a backward pass overwrites them
+   */
+  public record HeadOutput(Tensor normed, Optional<Tensor> logits) {
+
+    /** One whose logits are yet to be computed. */
+    public static HeadOutput of(Tensor normed) {
+      return new HeadOutput(normed, Optional.empty());
+    }
+  }
+
+  /**
+   * A head's output matrix.
+   *
+   * @param weight [V, h], or this rank's rows of it
+   * @param parallel the ranks that share it
+   */
+  public record OutputMatrix(Weight weight, TensorParallel parallel) {}
+
+  /**
+   * What tokens count.
+   *
+   * @param mask float32 [n]
+   * @param scale what a token's loss counts in the objective
+   * @param dynamic multiply each token's loss by its maximum probability
+   */
+  public record TokenWeights(Tensor mask, double scale, boolean dynamic) {}
+
+  /**
+   * What a head's guesses are compared with.
+   *
+   * @param ids the next tokens, int64 [n]
+   * @param teacher the head that they may agree with
+   */
+  record Reference(Tensor ids, Optional<Target.Teacher> teacher) {}
 
   /**
    * Loss, gradient of the hidden state, and the output matrix's gradient, which is added.
    *
-   * @param hidden normed hidden state, the rows that are here, [local rows, h]
-   * @param output [V, h], or this rank's rows of it
-   * @param mask float32 [n]
-   * @param precomputedLogits the logits, from {@link #logits}, where they have been computed
-   *     before; they are overwritten
-   * @param scale what a token's loss counts in the objective
-   * @param dynamic multiply each token's loss by its maximum probability
-   * @param parallel the ranks that share the output matrix
+   * @param temperature what the logits are divided by
    */
   public static Result forwardBackward(
-      Tensor hidden,
-      Weight output,
-      Optional<Tensor> precomputedLogits,
+      HeadOutput head,
+      OutputMatrix matrix,
       Target wanted,
-      Tensor mask,
-      double scale,
+      TokenWeights weights,
       double temperature,
-      boolean dynamic,
-      TensorParallel parallel,
       Gradients gradients) {
+    Weight output = matrix.weight();
+    TensorParallel parallel = matrix.parallel();
     try (Scope scope = Scope.open()) {
-      Tensor all = parallel.gather(hidden); // [n, h]
+      Tensor all = parallel.gather(head.normed()); // [n, h]
       Tensor gradient = torch.empty_like(all);
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       VocabularyShard vocabulary = VocabularyShard.of(output, parallel);
@@ -108,10 +139,10 @@ public final class HeadLoss {
           if (temperature != 1) {
             h = h.div(new Scalar(temperature));
           }
-          Tensor weight = mask.narrow(0, start, count).unsqueeze(1); // [c, 1]
+          Tensor weight = weights.mask().narrow(0, start, count).unsqueeze(1); // [c, 1]
           Tensor logits = // [c, V]
-              precomputedLogits.isPresent()
-                  ? precomputedLogits.get().narrow(0, start, count)
+              head.logits().isPresent()
+                  ? head.logits().get().narrow(0, start, count)
                   : torch.linear(h, output.value());
           TokenLosses terms =
               switch (target) {
@@ -127,12 +158,12 @@ public final class HeadLoss {
                         ids.narrow(0, start, count).unsqueeze(1),
                         share);
               };
-          if (dynamic) {
+          if (weights.dynamic()) {
             weight = weight.mul(terms.maxProbability());
           }
           loss.add_(terms.loss().mul(weight).sum());
           Tensor gLogits = terms.gradient(); // before the token's weight
-          Tensor tokenScale = weight.mul(new Scalar(scale)); // [c, 1], float32
+          Tensor tokenScale = weight.mul(new Scalar(weights.scale())); // [c, 1], float32
           gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
           Tensor g = torch.mm(gLogits, output.value());
           gradient
@@ -148,11 +179,11 @@ public final class HeadLoss {
    * The logits of all tokens at once, [n, V] or this rank's columns of it; for {@link
    * #forwardBackward} to go on from.
    */
-  static Tensor logits(Tensor hidden, Weight output, double temperature, TensorParallel parallel) {
+  static Tensor logits(Tensor hidden, OutputMatrix matrix, double temperature) {
     try (Scope scope = Scope.open()) {
-      Tensor all = parallel.gather(hidden);
+      Tensor all = matrix.parallel().gather(hidden);
       Tensor h = temperature == 1 ? all : all.div(new Scalar(temperature));
-      return scope.moveToOuter(torch.linear(h, output.value()));
+      return scope.moveToOuter(torch.linear(h, matrix.weight().value()));
     }
   }
 
@@ -202,21 +233,13 @@ public final class HeadLoss {
         text.gradient().mul_(new Scalar(1 + share)).add_(other, new Scalar(-share)));
   }
 
-  /**
-   * Loss and accuracy without gradients; shapes as above.
-   *
-   * @param targets int64 [n]
-   */
-  static Score score(
-      Tensor hidden,
-      Weight output,
-      Tensor targets,
-      Optional<Target.Teacher> teacher,
-      Tensor mask,
-      TensorParallel parallel) {
+  /** Loss and accuracy without gradients; shapes as above. */
+  static Score score(Tensor hidden, OutputMatrix matrix, Reference reference, Tensor mask) {
+    Weight output = matrix.weight();
+    TensorParallel parallel = matrix.parallel();
     try (Scope scope = Scope.open()) {
       Tensor all = parallel.gather(hidden);
-      Optional<Target.Teacher> whole = teacher.map(given -> gathered(given, parallel));
+      Optional<Target.Teacher> whole = reference.teacher().map(given -> gathered(given, parallel));
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       Tensor correct = Tensors.zeros(ScalarType.Float, all.device());
       Tensor agreed = Tensors.zeros(ScalarType.Float, all.device());
@@ -225,7 +248,7 @@ public final class HeadLoss {
       for (long start = 0; start < all.size(0); start += chunk) {
         try (Scope chunkScope = Scope.open()) {
           long count = Math.min(chunk, all.size(0) - start);
-          Tensor target = targets.narrow(0, start, count).unsqueeze(1);
+          Tensor target = reference.ids().narrow(0, start, count).unsqueeze(1);
           Tensor weight = mask.narrow(0, start, count).unsqueeze(1);
           Tensor logits = torch.linear(all.narrow(0, start, count), output.value());
           loss.add_(vocabulary.crossEntropy(logits, target).mul(weight).sum());
@@ -238,7 +261,9 @@ public final class HeadLoss {
         }
       }
       return new Score(
-          scope.moveToOuter(loss), scope.moveToOuter(correct), scope.moveToOuter(agreed));
+          scope.moveToOuter(loss),
+          scope.moveToOuter(correct),
+          whole.map(_ -> scope.moveToOuter(agreed)));
     }
   }
 

@@ -8,6 +8,7 @@ import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Decoder;
+import org.eellm.model.Dropout;
 import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
 import org.eellm.model.Stage;
@@ -52,15 +53,11 @@ public final class HeadTuningExecutor {
    * The forward pass through the stage, in which every head learns from the text: adds the
    * gradients of {@code share * objective}.
    *
-   * @param input what the stage before sent, [local rows, hidden]; absent where the stage embeds
+   * @param input what the stage before sent, [local rows, hidden]; nothing where the stage embeds
    * @param share of this microbatch in the step
    */
   public Tuned tune(
-      Microbatch batch,
-      Optional<Tensor> input,
-      Objective objective,
-      double share,
-      Gradients gradients) {
+      Microbatch batch, Received input, Objective objective, double share, Gradients gradients) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);
@@ -85,17 +82,17 @@ public final class HeadTuningExecutor {
   }
 
   /** The forward pass through the stage, with the stream retained at the taps. */
-  public TapActivations forward(Microbatch batch, Optional<Tensor> input) {
+  public TapActivations forward(Microbatch batch, Received input) {
     return new TapActivations(batch, input);
   }
 
   private ForwardContext context(Microbatch batch, RetainedTensors retained) {
-    return model.context(batch.batch(), batch.sequence(), Optional.empty(), false, retained);
+    return model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
   }
 
   /** Through all branches; the stage's output, of the enclosing scope. */
   private Tensor forwardTrunk(
-      DeviceBatch device, ForwardContext context, Optional<Tensor> input, TapVisitor tap) {
+      DeviceBatch device, ForwardContext context, Received input, TapVisitor tap) {
     try (Scope scope = Scope.open();
         OwnedTensor stream =
             new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
@@ -140,7 +137,7 @@ public final class HeadTuningExecutor {
     private final Map<Integer, Tensor> streams = new HashMap<>();
     private final Tensor output;
 
-    private TapActivations(Microbatch batch, Optional<Tensor> input) {
+    private TapActivations(Microbatch batch, Received input) {
       try (Scope scope = Scope.open()) {
         device = DeviceBatch.of(batch, model, retained);
         context = HeadTuningExecutor.this.context(batch, retained);
@@ -193,7 +190,7 @@ public final class HeadTuningExecutor {
       try (Scope scope = Scope.open()) {
         HeadLoss.Target.Teacher teacher = teacher(top);
         return stage.heads().stream()
-            .map(head -> headExecutor(head).score(Optional.of(teacher)))
+            .map(head -> headExecutor(head).scoreAgainst(teacher))
             .toList();
       }
     }

@@ -5,10 +5,12 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.config.HeadId;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.model.Branch;
 import org.eellm.model.Decoder;
@@ -65,7 +67,7 @@ public final class StageExecutor {
    * @param loss mean over the mask of the cross entropy, or of the divergence from a teacher, with
    *     dynamic token weights where these are on, without the head's weight
    */
-  public record HeadResult(int index, String head, double loss) {}
+  public record HeadResult(int index, HeadId head, double loss) {}
 
   /**
    * A head's sums over the positions of a microbatch that the mask counts.
@@ -74,11 +76,11 @@ public final class StageExecutor {
    * @param head its name
    * @param loss cross entropy in nats
    * @param correct positions where the likeliest token is the target
-   * @param agreed positions where it is the final head's, too; 0 where that was not asked
+   * @param agreed positions where it is the final head's, too; absent where that was not asked
    * @param tokens positions
    */
   public record HeadScore(
-      int index, String head, double loss, double correct, double agreed, double tokens) {}
+      int index, HeadId head, double loss, double correct, OptionalDouble agreed, double tokens) {}
 
   /**
    * What a backward pass found.
@@ -100,16 +102,16 @@ public final class StageExecutor {
   /**
    * The forward pass through the stage.
    *
-   * @param input what the stage before sent, [local rows, hidden]; absent where the stage embeds
-   * @param dropout key of this microbatch; absent where neither dropout nor layer dropout is used
+   * @param input what the stage before sent, [local rows, hidden]; nothing where the stage embeds
+   * @param dropout of this microbatch; none where neither dropout nor layer dropout is used
    */
-  public ForwardTape forward(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+  public ForwardTape forward(Microbatch batch, Received input, Dropout dropout) {
     return new ForwardTape(batch, input, dropout);
   }
 
   /** The same with {@link HeadForward#EAGER} heads: those that count in the objective run now. */
   public ForwardTape forwardEagerly(
-      Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout, Objective objective) {
+      Microbatch batch, Received input, Dropout dropout, Objective objective) {
     ForwardTape forwardTape = forward(batch, input, dropout);
     for (HeadLayers head : stage.heads()) {
       if (objective.weights().get(head.index()) != 0) {
@@ -129,7 +131,7 @@ public final class StageExecutor {
    *
    * @param share of this microbatch in the step: 1 / number of microbatches
    * @param above the gradient of the stage's output and, where the objective distills, below it
-   *     what the final head reads, [2 local rows, hidden]; absent where nothing comes after it
+   *     what the final head reads, [2 local rows, hidden]; nothing where nothing comes after it
    * @param backwardDone hears each position of the trunk that the backward pass has completed: the
    *     weights of the branch behind it and of the heads at it get nothing more from this
    *     microbatch
@@ -138,21 +140,23 @@ public final class StageExecutor {
       ForwardTape forwardTape,
       Objective objective,
       double share,
-      Optional<Tensor> above,
+      Received above,
       Gradients gradients,
       IntConsumer backwardDone) {
     try (Scope scope = Scope.open();
         OwnedTensor g =
             new OwnedTensor(
-                above
-                    .map(both -> both.narrow(0, 0, forwardTape.output().size(0)))
-                    .orElseGet(() -> zerosLike(forwardTape.output())))) {
+                switch (above) {
+                  case Received.Message(Tensor both) ->
+                      both.narrow(0, 0, forwardTape.output().size(0));
+                  case Received.Nothing _ -> zerosLike(forwardTape.output());
+                })) {
       List<Tensor> losses = new ArrayList<>();
       List<HeadExecutor> heads = new ArrayList<>();
-      Optional<Tensor> teacherHidden =
+      Teaching teaching =
           objective.distillation() > 0
-              ? Optional.of(teacher(forwardTape, above))
-              : Optional.empty();
+              ? new Teaching.ByFinalHead(teacher(forwardTape, above), objective.distillation())
+              : new Teaching.ByText();
       for (int position = stage.endPosition(); position >= stage.firstPosition(); position--) {
         if (position < stage.endPosition()) {
           try (Scope step = Scope.open()) {
@@ -166,7 +170,7 @@ public final class StageExecutor {
           }
           try (Scope step = Scope.open()) {
             HeadExecutor through = forwardTape.through(head);
-            HeadLoss.Target target = target(forwardTape, head, teacherHidden, objective);
+            HeadLoss.Target target = target(forwardTape, head, teaching);
             Optional<HeadExecutor.HeadTape> headTape =
                 Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
             HeadLoss.Result result =
@@ -189,9 +193,11 @@ public final class StageExecutor {
         below =
             Optional.of(
                 scope.moveToOuter(
-                    teacherHidden
-                        .map(normed -> Tensors.stack(List.of(gradientBelow, normed)))
-                        .orElse(gradientBelow)));
+                    switch (teaching) {
+                      case Teaching.ByFinalHead(Tensor normed, double _) ->
+                          Tensors.stack(List.of(gradientBelow, normed));
+                      case Teaching.ByText _ -> gradientBelow;
+                    }));
       }
       List<HeadResult> results =
           IntStream.range(0, heads.size())
@@ -202,29 +208,38 @@ public final class StageExecutor {
     }
   }
 
+  /** What exits learn from. */
+  private sealed interface Teaching {
+    record ByText() implements Teaching {}
+
+    /**
+     * @param normed what the final head multiplies with its matrix, [local rows, hidden]
+     * @param share of the divergence from it, beside the cross entropy
+     */
+    record ByFinalHead(Tensor normed, double share) implements Teaching {}
+  }
+
   /** What the final head multiplies with its matrix, [local rows, hidden]. */
-  private Tensor teacher(ForwardTape forwardTape, Optional<Tensor> above) {
+  private Tensor teacher(ForwardTape forwardTape, Received above) {
     long rows = forwardTape.output().size(0);
-    return above
-        .map(both -> both.narrow(0, rows, rows))
-        .orElseGet(() -> model.finalHead().orElseThrow().normed(forwardTape.output()));
+    return switch (above) {
+      case Received.Message(Tensor both) -> both.narrow(0, rows, rows);
+      case Received.Nothing _ -> model.finalHead().orElseThrow().normed(forwardTape.output());
+    };
   }
 
   /**
    * What a head learns from; on another stage than the final head the matrix is the exits', too.
    */
-  private HeadLoss.Target target(
-      ForwardTape forwardTape,
-      HeadLayers head,
-      Optional<Tensor> teacherHidden,
-      Objective objective) {
+  private HeadLoss.Target target(ForwardTape forwardTape, HeadLayers head, Teaching teaching) {
     Tensor ids = forwardTape.device.targets();
-    if (teacherHidden.isEmpty() || !head.head().isExit()) {
+    if (!(teaching instanceof Teaching.ByFinalHead(Tensor normed, double share))
+        || !head.head().isExit()) {
       return new HeadLoss.Target.Labels(ids);
     }
     Weight output = model.finalHead().map(HeadLayers::output).orElseGet(head::output);
     return new HeadLoss.Target.LabelsAndTeacher(
-        ids, new HeadLoss.Target.Teacher(teacherHidden.get(), output), objective.distillation());
+        ids, new HeadLoss.Target.Teacher(normed, output), share);
   }
 
   /**
@@ -233,25 +248,21 @@ public final class StageExecutor {
    * @return the results of the heads whose weight is not 0, in order of depth
    */
   public List<HeadResult> forwardBackward(
-      Microbatch batch,
-      Objective objective,
-      double share,
-      Optional<Dropout> dropout,
-      Gradients gradients) {
+      Microbatch batch, Objective objective, double share, Dropout dropout, Gradients gradients) {
     try (Scope scope = Scope.open();
-        ForwardTape forwardTape = forward(batch, Optional.empty(), dropout)) {
-      return backward(forwardTape, objective, share, Optional.empty(), gradients, position -> {})
+        ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout)) {
+      return backward(forwardTape, objective, share, Received.NOTHING, gradients, position -> {})
           .heads();
     }
   }
 
   /** Runs forward and every head, without gradients or dropout. */
-  public ScoreResult score(Microbatch batch, Optional<Tensor> input) {
+  public ScoreResult score(Microbatch batch, Received input) {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);
       ForwardContext context =
-          model.context(batch.batch(), batch.sequence(), Optional.empty(), false, retained);
+          model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
       List<HeadScore> scores = new ArrayList<>();
       try (OwnedTensor stream =
           new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
@@ -261,8 +272,7 @@ public final class StageExecutor {
                 stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
           }
           for (HeadLayers head : headsAt(position).reversed()) {
-            scores.add(
-                new HeadExecutor(head, stream.get(), context, device).score(Optional.empty()));
+            scores.add(new HeadExecutor(head, stream.get(), context, device).score());
           }
         }
         return new ScoreResult(List.copyOf(scores), scope.moveToOuter(stream.get()));
@@ -313,7 +323,7 @@ public final class StageExecutor {
     private record BranchTape(
         Tensor stream, RetainedTensors retained, Optional<Branch.Tape> tape) {}
 
-    private ForwardTape(Microbatch batch, Optional<Tensor> input, Optional<Dropout> dropout) {
+    private ForwardTape(Microbatch batch, Received input, Dropout dropout) {
       try (Scope scope = Scope.open()) {
         device = DeviceBatch.of(batch, model, own);
         boolean selective = recompute == Recompute.SELECTIVE;
@@ -333,17 +343,14 @@ public final class StageExecutor {
 
     private SequenceSubset part(int layer) {
       double rate = layerDropout[layer];
-      if (rate == 0 || context.dropout().isEmpty()) {
+      if (rate == 0 || !(context.dropout() instanceof Dropout.Keyed dropout)) {
         return new SequenceSubset.All();
       }
       long[] retained =
           LongStream.range(0, context.batch())
               .filter(
                   sequence ->
-                      context
-                              .dropout()
-                              .get()
-                              .uniform(LAYER_DROPOUT_SITE + layer * context.batch() + sequence)
+                      dropout.uniform(LAYER_DROPOUT_SITE + layer * context.batch() + sequence)
                           >= rate)
               .toArray();
       if (retained.length == context.batch()) {

@@ -99,6 +99,8 @@ public final class AdamW implements Optimizer {
   @Override
   public void update(List<Tensor> gradients, double gradientScale, double learningRate, long step) {
     long decayed = parameters.decayedCount();
+    AdamWStep decaying = step(gradientScale, learningRate, step, config.weightDecay());
+    AdamWStep plain = step(gradientScale, learningRate, step, 0);
     for (int i = 0; i < pieces.size(); i++) {
       Moments moments = pieces.get(i);
       FlatRange piece = moments.piece();
@@ -109,43 +111,35 @@ public final class AdamW implements Optimizer {
         updateChunk(
             moments,
             gradients.get(i),
-            gradientScale,
-            learningRate,
-            step,
             start - piece.start(),
             end - start,
-            decays);
+            decays ? decaying : plain);
         start = end;
       }
     }
   }
 
+  private AdamWStep step(double gradientScale, double learningRate, long step, double weightDecay) {
+    double correction1 = 1 - Math.pow(config.beta1(), step);
+    double correction2 = Math.sqrt(1 - Math.pow(config.beta2(), step));
+    return new AdamWStep(
+        config.beta1(),
+        (1 - config.beta1()) * gradientScale,
+        config.beta2(),
+        (1 - config.beta2()) * gradientScale * gradientScale,
+        config.epsilon() * correction2,
+        1 - learningRate * weightDecay,
+        learningRate * correction2 / correction1);
+  }
+
   private void updateChunk(
-      Moments moments,
-      Tensor gradient,
-      double gradientScale,
-      double learningRate,
-      long step,
-      long start,
-      long count,
-      boolean decays) {
+      Moments moments, Tensor gradient, long start, long count, AdamWStep update) {
     try (Scope scope = Scope.open()) {
       Tensor g = gradient.narrow(0, start, count);
       Tensor m = moments.first().narrow(0, start, count);
       Tensor v = moments.second().narrow(0, start, count);
       Tensor p = moments.master().narrow(0, start, count);
       Tensor out = isMixed() ? moments.piece().of(parameters.flat()).narrow(0, start, count) : p;
-      double correction1 = 1 - Math.pow(config.beta1(), step);
-      double correction2 = Math.sqrt(1 - Math.pow(config.beta2(), step));
-      AdamWStep update =
-          new AdamWStep(
-              config.beta1(),
-              (1 - config.beta1()) * gradientScale,
-              config.beta2(),
-              (1 - config.beta2()) * gradientScale * gradientScale,
-              config.epsilon() * correction2,
-              decays ? 1 - learningRate * config.weightDecay() : 1,
-              learningRate * correction2 / correction1);
       update.apply(g, m, v, p, out);
     }
   }

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -17,6 +16,12 @@ import org.eellm.distributed.WorkHandle;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.ParameterName;
+import org.eellm.model.parameter.ParameterName.Embedding;
+import org.eellm.model.parameter.ParameterName.OfExit;
+import org.eellm.model.parameter.ParameterName.OfFinalNorm;
+import org.eellm.model.parameter.ParameterName.OfLayer;
+import org.eellm.model.parameter.ParameterName.OutputMatrix;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Sharding;
 import org.eellm.model.parameter.Weight;
@@ -35,8 +40,6 @@ import org.eellm.tensor.Tensors;
  * and what every tensor-parallel rank holds whole but saw only its tokens or heads for.
  */
 public final class GradientReduction implements AutoCloseable {
-  private static final Pattern HEAD_NORM = Pattern.compile(".*\\.self_attn\\.[qk]_norm\\.weight");
-
   private final RetainedTensors retained = new RetainedTensors();
   private final Decoder model;
   private final World world;
@@ -45,6 +48,7 @@ public final class GradientReduction implements AutoCloseable {
   private final Optional<Communicator> tied;
   private final List<Weight> partial;
   private final boolean[] complete;
+  private final int[] lastContributions; // of each weight
 
   /**
    * @param range of the flat buffer
@@ -72,6 +76,10 @@ public final class GradientReduction implements AutoCloseable {
     complete = new boolean[parameters.weights().size()];
     tied = tied(pipelineLayout);
     partial = parameters.weights().stream().filter(this::isPartial).toList();
+    lastContributions =
+        parameters.weights().stream()
+            .mapToInt(weight -> lastContribution(ParameterName.parse(weight.name())))
+            .toArray();
     int dp = world.mesh().dp();
     try (Scope scope = Scope.open()) {
       for (FlatRange range : ranges(parameters, dp, bucketBytes / Float.BYTES)) {
@@ -129,7 +137,7 @@ public final class GradientReduction implements AutoCloseable {
     return world.mesh().tp() > 1
         && weight.split() == Sharding.REPLICATED
         && (model.parameters().tensorParallel().sequence()
-            || HEAD_NORM.matcher(weight.name()).matches());
+            || ParameterName.parse(weight.name()).isOfHeadNorm());
   }
 
   /** The flat buffer in pieces of at least {@code least} elements, each a multiple of dp long. */
@@ -153,6 +161,11 @@ public final class GradientReduction implements AutoCloseable {
     return ranges;
   }
 
+  /** The gradients that it sums. */
+  public Gradients gradients() {
+    return gradients;
+  }
+
   /** Starts a step. */
   public void start() {
     gradients.start();
@@ -168,7 +181,7 @@ public final class GradientReduction implements AutoCloseable {
       return;
     }
     for (Weight weight : model.parameters().weights()) {
-      if (lastContribution(weight.name()) == position && !isPartial(weight)) {
+      if (lastContributions[weight.index()] == position && !partial.contains(weight)) {
         complete(weight);
       }
     }
@@ -183,20 +196,16 @@ public final class GradientReduction implements AutoCloseable {
   /**
    * The position after which a weight gets nothing more, or -1 for the end of the backward pass.
    */
-  private int lastContribution(String name) {
-    if (name.startsWith("model.layers.")) {
-      String[] parts = name.split("\\.", -1);
-      boolean first = parts[3].equals("input_layernorm") || parts[3].equals("self_attn");
-      return 2 * Integer.parseInt(parts[2]) + (first ? 0 : 1);
-    }
-    if (name.startsWith("exits.")) {
-      int layer = Integer.parseInt(name.split("\\.", -1)[1]);
-      return model.architecture().exits().mlp() ? 2 * layer - 1 : 2 * layer;
-    }
-    return name.startsWith("model.embed_")
-            || (name.equals(model.sharedOutputWeight()) && servesSeveral())
-        ? -1
-        : 2 * model.architecture().model().numLayers();
+  private int lastContribution(ParameterName name) {
+    boolean shared = name.toString().equals(model.sharedOutputWeight()) && servesSeveral();
+    return switch (name) {
+      case OfLayer ofLayer -> 2 * ofLayer.layer() + (name.isOfAttention() ? 0 : 1);
+      case OfExit ofExit ->
+          model.architecture().exits().mlp() ? 2 * ofExit.layer() - 1 : 2 * ofExit.layer();
+      case Embedding _ -> -1;
+      case OfFinalNorm _, OutputMatrix _ ->
+          shared ? -1 : 2 * model.architecture().model().numLayers();
+    };
   }
 
   /** Whether heads or stages share {@link Decoder#sharedOutputWeight}. */

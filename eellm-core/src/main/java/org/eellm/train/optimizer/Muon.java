@@ -17,6 +17,7 @@ import org.eellm.cost.MuonCosts;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.WorkHandle;
 import org.eellm.model.parameter.Parameter;
+import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.model.parameter.Sharding;
 import org.eellm.tensor.RetainedTensors;
@@ -106,9 +107,8 @@ public final class Muon implements Optimizer {
 
   /** Whether a parameter is a matrix between hidden states. */
   static boolean isHiddenMatrix(Parameter parameter) {
-    String name = parameter.name();
     return parameter.wholeShape().length == 2
-        && (name.contains(".self_attn.") || name.contains(".mlp."));
+        && ParameterName.parse(parameter.name()).isOfHiddenMap();
   }
 
   /** The parameters' ranges, neighbours joined. */

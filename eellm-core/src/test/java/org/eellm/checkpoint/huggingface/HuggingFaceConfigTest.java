@@ -46,32 +46,17 @@ class HuggingFaceConfigTest {
         .isEqualTo(
             new HuggingFaceConfig(
                 new Architecture(
-                    new ModelConfig(
-                        512,
-                        1,
-                        64,
-                        5,
-                        8,
-                        8,
-                        8,
-                        172,
-                        128,
-                        Normalization.RMSNORM,
-                        1e-6,
-                        Residual.SEQUENTIAL,
-                        PositionEmbedding.ROPE,
-                        10_000,
-                        new RopeScaling.None(),
-                        1,
-                        Activation.SWIGLU,
-                        false,
-                        false,
-                        false,
-                        false,
-                        0,
-                        0,
-                        0.02,
-                        DataType.FLOAT32),
+                    ModelConfig.builder()
+                        .vocabSize(512)
+                        .hiddenSize(64)
+                        .numLayers(5)
+                        .numHeads(8)
+                        .numKeyValueHeads(8)
+                        .headDim(8)
+                        .ffnHiddenSize(172)
+                        .maxPositions(128)
+                        .normEpsilon(1e-6)
+                        .build(),
                     ExitLayout.none()),
                 OptionalInt.empty(),
                 List.of()));
@@ -93,32 +78,23 @@ class HuggingFaceConfigTest {
         .isEqualTo(
             new HuggingFaceConfig(
                 new Architecture(
-                    new ModelConfig(
-                        512,
-                        1,
-                        64,
-                        5,
-                        8,
-                        2,
-                        16,
-                        172,
-                        128,
-                        Normalization.RMSNORM,
-                        1e-6,
-                        Residual.SEQUENTIAL,
-                        PositionEmbedding.ROPE,
-                        500_000,
-                        new RopeScaling.None(),
-                        1,
-                        Activation.SWIGLU,
-                        true,
-                        false,
-                        false,
-                        true,
-                        0,
-                        0.1,
-                        0.01,
-                        DataType.BFLOAT16),
+                    ModelConfig.builder()
+                        .vocabSize(512)
+                        .hiddenSize(64)
+                        .numLayers(5)
+                        .numHeads(8)
+                        .numKeyValueHeads(2)
+                        .headDim(16)
+                        .ffnHiddenSize(172)
+                        .maxPositions(128)
+                        .normEpsilon(1e-6)
+                        .ropeTheta(500_000)
+                        .linearBias(true)
+                        .tieEmbeddings(true)
+                        .attentionDropout(0.1)
+                        .initStd(0.01)
+                        .dtype(DataType.BFLOAT16)
+                        .build(),
                     ExitLayout.none()),
                 OptionalInt.of(1),
                 List.of(2, 7)));
@@ -280,32 +256,30 @@ class HuggingFaceConfigTest {
               HuggingFaceConfig config =
                   new HuggingFaceConfig(
                       new Architecture(
-                          new ModelConfig(
-                              100,
-                              1,
-                              32,
-                              4,
-                              4,
-                              2,
-                              6,
-                              50,
-                              77,
-                              normalization,
-                              1e-5,
-                              bias ? Residual.SEQUENTIAL : Residual.PARALLEL,
-                              positions,
-                              12_345,
-                              scaling,
-                              type == DataType.BFLOAT16 ? 0.34 : 1,
-                              activation,
-                              bias,
-                              !bias,
-                              scaling instanceof RopeScaling.None,
-                              !bias,
-                              0,
-                              0.25,
-                              0.015,
-                              type),
+                          ModelConfig.builder()
+                              .vocabSize(100)
+                              .hiddenSize(32)
+                              .numLayers(4)
+                              .numHeads(4)
+                              .numKeyValueHeads(2)
+                              .headDim(6)
+                              .ffnHiddenSize(50)
+                              .maxPositions(77)
+                              .normalization(normalization)
+                              .residual(bias ? Residual.SEQUENTIAL : Residual.PARALLEL)
+                              .positionEmbedding(positions)
+                              .ropeTheta(12_345)
+                              .ropeScaling(scaling)
+                              .rotaryFraction(type == DataType.BFLOAT16 ? 0.34 : 1)
+                              .activation(activation)
+                              .linearBias(bias)
+                              .qkvBias(!bias)
+                              .qkNorm(scaling instanceof RopeScaling.None)
+                              .tieEmbeddings(!bias)
+                              .attentionDropout(0.25)
+                              .initStd(0.015)
+                              .dtype(type)
+                              .build(),
                           new ExitLayout(List.of(1, 4), bias, !bias, true, false)),
                       OptionalInt.of(3),
                       bias ? List.of(1, 2) : List.of(4));

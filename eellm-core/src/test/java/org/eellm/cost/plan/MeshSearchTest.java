@@ -12,7 +12,6 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
-import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.Hardware;
@@ -92,20 +91,11 @@ final class MeshSearchTest {
                   for (Recompute recompute : Recompute.values()) {
                     try {
                       ParallelConfig mesh =
-                          new ParallelConfig(
-                              tp,
-                              DEVICES / tp / pp,
-                              pp,
-                              shareRows,
-                              PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
-                              chunks,
-                              balance,
-                              List.of(),
-                              preExit,
-                              0,
-                              0,
-                              config.parallel().bucketMegabytes(),
-                              config.parallel().timeoutSeconds());
+                          config
+                              .parallel()
+                              .reshaped(tp, DEVICES / tp / pp, pp)
+                              .withStages(chunks, balance, preExit)
+                              .withSequenceParallel(shareRows);
                       plans.add(
                           Planner.plan(
                               config.with(mesh, config.train().with(micro, recompute)), hardware));

@@ -9,6 +9,7 @@ import java.util.Set;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.decode.BeamSearch;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
@@ -64,7 +65,7 @@ final class DecodingPassTest {
         requests.add(request(4, 30, Decoding.full()));
 
         Generator.generate(model, limits, requests, TokenListener.none());
-        Scorer.score(model, limits, List.of(List.of(1, 2, 3, 4)), "exit_2", 3);
+        Scorer.score(model, limits, List.of(List.of(1, 2, 3, 4)), HeadId.exit(2), 3);
         new BeamSearch(3, 1).search(model, limits, List.of(5, 6), 8, Set.of());
 
         assertThat(operators.count()).isEqualTo(before);

@@ -27,7 +27,6 @@ import org.eellm.config.ModelConfig.Normalization;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.Quantization;
-import org.eellm.config.RopeScaling;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -66,34 +65,30 @@ final class KernelRunnerTest {
       int heads = this == LLAMA_ODD_WIDTHS ? 6 : 4;
       int keyValueHeads = gpt ? heads : 2;
       ModelConfig model =
-          new ModelConfig(
-              VOCABULARY,
-              1,
-              this == LLAMA_ODD_WIDTHS ? 54 : 64,
-              4,
-              heads,
-              keyValueHeads,
-              headDim,
-              this == LLAMA_ODD_WIDTHS ? 75 : 96,
-              160,
-              gpt ? Normalization.LAYERNORM : Normalization.RMSNORM,
-              1e-5,
-              this == NEO_X ? Residual.PARALLEL : Residual.SEQUENTIAL,
-              this == GPT_2 ? PositionEmbedding.LEARNED : PositionEmbedding.ROPE,
-              10000,
-              new RopeScaling.None(),
-              this == NEO_X ? 0.25 : 1,
-              this == GPT_2
-                  ? Activation.GELU_TANH
-                  : this == NEO_X ? Activation.GELU : Activation.SWIGLU,
-              gpt,
-              this == QWEN_2,
-              this == QWEN_3,
-              this == GPT_2,
-              0,
-              0,
-              0.15,
-              type);
+          ModelConfig.builder()
+              .vocabSize(VOCABULARY)
+              .hiddenSize(this == LLAMA_ODD_WIDTHS ? 54 : 64)
+              .numLayers(4)
+              .numHeads(heads)
+              .numKeyValueHeads(keyValueHeads)
+              .headDim(headDim)
+              .ffnHiddenSize(this == LLAMA_ODD_WIDTHS ? 75 : 96)
+              .maxPositions(160)
+              .normalization(gpt ? Normalization.LAYERNORM : Normalization.RMSNORM)
+              .residual(this == NEO_X ? Residual.PARALLEL : Residual.SEQUENTIAL)
+              .positionEmbedding(this == GPT_2 ? PositionEmbedding.LEARNED : PositionEmbedding.ROPE)
+              .rotaryFraction(this == NEO_X ? 0.25 : 1)
+              .activation(
+                  this == GPT_2
+                      ? Activation.GELU_TANH
+                      : this == NEO_X ? Activation.GELU : Activation.SWIGLU)
+              .linearBias(gpt)
+              .qkvBias(this == QWEN_2)
+              .qkNorm(this == QWEN_3)
+              .tieEmbeddings(this == GPT_2)
+              .initStd(0.15)
+              .dtype(type)
+              .build();
       boolean mlp = this == BRANCH_MLPS || this == NEO_X;
       return new Architecture(
           model, new ExitLayout(List.of(1, 3), this != QWEN_2, mlp, this == BLOCKS, false));

@@ -10,7 +10,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelFolder;
@@ -99,7 +98,7 @@ final class LikelihoodTest {
   }
 
   private static Decoder model(Path stories, DataType type) {
-    Architecture stored = ModelFolder.resolve(stories, Optional.empty()).config().architecture();
+    Architecture stored = ModelFolder.resolve(stories).config().architecture();
     Architecture architecture = new Architecture(stored.model().withDtype(type), stored.exits());
     return ModelWeights.read(stories, architecture, Torch.cpu());
   }

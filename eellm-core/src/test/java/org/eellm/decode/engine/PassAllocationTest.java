@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.DataType;
@@ -47,7 +46,7 @@ final class PassAllocationTest {
   @EnumSource(names = {"INT8", "INT4"})
   void pass_withQuantizedMatrices_allocatesNextToNothing(Quantization layers) {
     Decoder whole = KernelRunnerTest.Family.LLAMA.decoder(DataType.FLOAT32);
-    MatrixQuantization quantization = MatrixQuantization.of(layers, Optional.empty());
+    MatrixQuantization quantization = MatrixQuantization.of(layers);
     try (StoredDecoder model = StoredDecoder.of(whole, quantization)) {
       assertAllocatesLittle(model);
     }

@@ -21,6 +21,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.HeadId;
 import org.eellm.decode.Generator;
 import org.eellm.decode.GoldenGenerationTest;
 import org.eellm.decode.SmallModel;
@@ -67,7 +68,7 @@ public final class PipelineGeneratorTest {
                   .flatMap(result -> result.tokens().stream())
                   .map(GeneratedToken::head)
                   .collect(Collectors.toSet()))
-          .containsExactlyInAnyOrder("exit_1", "exit_2", "exit_4", "final");
+          .containsExactlyInAnyOrder(HeadId.exit(1), HeadId.exit(2), HeadId.exit(4), HeadId.FINAL);
 
       int[] bounds = {1, 4, 1000};
       List<List<List<Result>>> results =
@@ -119,12 +120,12 @@ public final class PipelineGeneratorTest {
   private static Request guessed(int seed) {
     Random random = new Random(seed);
     double share = random.nextDouble() / 2;
-    ExitPolicy policy = said -> chance(said, seed, said.head().name()) < share;
+    ExitPolicy policy = said -> chance(said, seed, said.head().id().toString()) < share;
     Sampler sampler =
         said -> {
           int id = (int) (SmallModel.VOCABULARY * chance(said, seed, "text"));
           boolean errs =
-              !said.head().name().equals("final") && chance(said, seed, "errs") < 1.0 / 3;
+              !said.head().id().equals(HeadId.FINAL) && chance(said, seed, "errs") < 1.0 / 3;
           return errs ? (id + 1) % SmallModel.VOCABULARY : id;
         };
     return new Request(

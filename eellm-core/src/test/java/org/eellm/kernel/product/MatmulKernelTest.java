@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Arrays;
-import java.util.Optional;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.RandomMatrix;
@@ -104,7 +103,7 @@ final class MatmulKernelTest {
 
   private static MatmulKernel machineCode() {
     assumeTrue(Bfloat16DotKernels.work(), "the processor has no vdpbf16ps");
-    return new MatmulKernel(WeightFormat.BFLOAT16, Optional.empty(), true, 0);
+    return new MatmulKernel(WeightFormat.BFLOAT16, MatmulKernel.Ways.PAIRS);
   }
 
   @ParameterizedTest
@@ -165,9 +164,8 @@ final class MatmulKernelTest {
     assumeTrue(found instanceof OneDnnMicroKernels.Availability.Present, found.toString());
     return new MatmulKernel(
         WeightFormat.BFLOAT16,
-        Optional.of(((OneDnnMicroKernels.Availability.Present) found).kernels()),
-        false,
-        mostVectorRows);
+        MatmulKernel.Ways.micro(
+            ((OneDnnMicroKernels.Availability.Present) found).kernels(), mostVectorRows));
   }
 
   private static void agreesWithFloat64(MatmulKernel kernel) {

@@ -34,9 +34,7 @@ final class GradientsTest {
                 _ -> true,
                 Quantization.NONE,
                 TensorParallel.singleRank(),
-                1,
-                ScalarType.BFloat16,
-                Torch.cpu());
+                new Parameters.Memory(ScalarType.BFloat16, Torch.cpu(), 1));
         Gradients gradients = new Gradients(parameters)) {
       Weight weight = parameters.weights().getFirst();
       gradients.start();

@@ -7,6 +7,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
+import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
 
 /**
@@ -44,7 +45,7 @@ public record Sweep(
    */
   public record Row(
       SweepSetting setting,
-      SequencedMap<String, Double> shares,
+      SequencedMap<HeadId, Double> shares,
       double meanLayer,
       double tokensPerSecond,
       double speedUp,
@@ -125,7 +126,7 @@ public record Sweep(
 
   /** A table with a row for each setting; the best ones, of {@link #isBest}, have a star. */
   public String markdown() {
-    List<String> heads = List.copyOf(rows.getFirst().shares().keySet());
+    List<HeadId> heads = List.copyOf(rows.getFirst().shares().keySet());
     List<String> tasks = List.copyOf(fullScores.keySet());
     boolean drafts = rows.stream().anyMatch(row -> row.acceptance().isPresent());
     boolean own = fullPerplexity.isPresent();
@@ -133,7 +134,7 @@ public record Sweep(
     List<String> figures =
         Stream.of(
                 Stream.of("tokens/s", "speed-up", "agreement", "mean layer"),
-                heads.stream().map(head -> head.replace('_', ' ')),
+                heads.stream().map(HeadId::label),
                 drafts ? Stream.of("accepted") : Stream.<String>empty(),
                 own ? Stream.of("same texts", "perplexity") : Stream.<String>empty(),
                 tasks.stream())
@@ -141,7 +142,7 @@ public record Sweep(
             .toList();
     line(text, Stream.of(Stream.of("", "setting"), figures.stream()));
     text.append("|---|---|").append("---:|".repeat(figures.size())).append('\n');
-    String last = heads.getLast();
+    HeadId last = heads.getLast();
     line(
         text,
         Stream.of(

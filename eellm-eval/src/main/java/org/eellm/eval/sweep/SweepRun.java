@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -21,7 +22,6 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
 import org.eellm.eval.EvalProgress;
-import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.Json;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
@@ -233,8 +233,7 @@ public final class SweepRun {
       List<Integer> ids = new ArrayList<>(text.prompt());
       ids.addAll(text.continuation());
       requests.add(
-          Request.score(
-              ids, text.prompt().size(), List.of(EvaluatedModel.FINAL), ScoreListener.none()));
+          Request.score(ids, text.prompt().size(), List.of(HeadId.FINAL), ScoreListener.none()));
     }
     double mean =
         generator.apply(requests).stream()
@@ -268,9 +267,9 @@ public final class SweepRun {
     return new Pass(results, (double) same / tokens());
   }
 
-  private SequencedMap<String, Double> shares(List<GeneratedToken> tokens) {
-    SequencedMap<String, Double> shares = new LinkedHashMap<>();
-    for (String head : EvaluatedModel.heads(exits)) {
+  private SequencedMap<HeadId, Double> shares(List<GeneratedToken> tokens) {
+    SequencedMap<HeadId, Double> shares = new LinkedHashMap<>();
+    for (HeadId head : HeadId.all(exits)) {
       long count = tokens.stream().filter(token -> token.head().equals(head)).count();
       shares.put(head, (double) count / tokens.size());
     }

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.Estimate;
@@ -56,7 +57,7 @@ public interface SweepTasks {
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {
-          scores.put(spec.task() + " " + metric, result.figure(EvaluatedModel.FINAL, metric));
+          scores.put(spec.task() + " " + metric, result.figure(HeadId.FINAL, metric));
         }
       }
       return scores;

@@ -11,9 +11,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 import org.eellm.eval.Charts;
 import org.eellm.eval.Estimate;
-import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.Json;
 import org.eellm.eval.task.TaskResult.Figures;
 import org.knowm.xchart.XYChart;
@@ -95,7 +95,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     return root;
   }
 
-  private static void put(ObjectNode all, String name, SequencedMap<String, Figures> figures) {
+  private static void put(ObjectNode all, String name, SequencedMap<HeadId, Figures> figures) {
     ObjectNode node = all.putObject(name).put("alias", name);
     figures.forEach(
         (head, byMetric) ->
@@ -108,15 +108,15 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                     }));
   }
 
-  private static String filter(String head) {
-    return head.equals(EvaluatedModel.FINAL) ? "none" : head;
+  private static String filter(HeadId head) {
+    return head.equals(HeadId.FINAL) ? "none" : head.toString();
   }
 
   /** A table with a row for each figure and a column for each head. */
   public String markdown() {
-    List<String> heads = EvaluatedModel.heads(evaluation.exits());
+    List<HeadId> heads = HeadId.all(evaluation.exits());
     StringBuilder text = new StringBuilder("| task | n-shot | items | metric | |");
-    heads.forEach(head -> text.append(" ").append(head.replace('_', ' ')).append(" |"));
+    heads.forEach(head -> text.append(" ").append(head.label()).append(" |"));
     text.append("\n|---|---|---|---|---|").append("---|".repeat(heads.size())).append("\n");
     for (TaskResult result : results) {
       for (Metric metric : result.spec().metrics()) {
@@ -128,7 +128,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                     result.items(),
                     metric,
                     metric.higherIsBetter() ? "↑" : "↓"));
-        for (String head : heads) {
+        for (HeadId head : heads) {
           text.append(
               result.whole().containsKey(head)
                   ? " %s |".formatted(cell(result.figure(head, metric)))
@@ -201,7 +201,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
         "%.0f s".formatted(seconds));
   }
 
-  private static List<List<String>> rows(String name, SequencedMap<String, Figures> figures) {
+  private static List<List<String>> rows(String name, SequencedMap<HeadId, Figures> figures) {
     List<List<String>> rows = new ArrayList<>();
     for (Metric metric : figures.firstEntry().getValue().byMetric().keySet()) {
       List<String> row = new ArrayList<>(List.of(name, metric.toString()));
@@ -219,7 +219,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
 
   /** A metric over the layers that heads stand after, with standard errors. */
   private XYChart byDepth(TaskResult result, Metric metric) {
-    List<String> heads = List.copyOf(result.whole().keySet());
+    List<HeadId> heads = List.copyOf(result.whole().keySet());
     double[] layers = heads.stream().mapToDouble(this::layer).toArray();
     List<Estimate> estimates = heads.stream().map(head -> result.figure(head, metric)).toList();
     XYChart chart =
@@ -240,9 +240,10 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     return chart;
   }
 
-  private double layer(String head) {
-    return head.equals(EvaluatedModel.FINAL)
-        ? evaluation.model().layers()
-        : Integer.parseInt(head.substring(head.indexOf('_') + 1));
+  private double layer(HeadId head) {
+    return switch (head) {
+      case HeadId.Exit(int layer) -> layer;
+      case HeadId.Final _ -> evaluation.model().layers();
+    };
   }
 }

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.EvaluatedModel;
@@ -40,7 +41,7 @@ public record Evaluation(
    */
   public TaskResult run(TaskSpec spec, EvalProgress progress) {
     List<Item> items = TaskItems.read(spec, data);
-    List<String> heads = EvaluatedModel.heads(exits);
+    List<HeadId> heads = HeadId.all(exits);
     OutcomeFile<Outcome> file =
         new OutcomeFile<>(
             output.resolve("items").resolve(spec.task() + ".jsonl"),

@@ -5,6 +5,7 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.function.IntToDoubleFunction;
 import java.util.function.ToDoubleFunction;
+import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
 import org.eellm.eval.task.Outcome.Score;
 import org.eellm.eval.task.TaskSpec.OutputType;
@@ -36,7 +37,7 @@ public enum Metric {
     }
 
     @Override
-    Estimate estimate(List<Outcome> outcomes, String head) {
+    Estimate estimate(List<Outcome> outcomes, HeadId head) {
       return super.estimate(outcomes, head).map(Math::exp, Math::exp);
     }
   },
@@ -48,7 +49,7 @@ public enum Metric {
     }
 
     @Override
-    Estimate estimate(List<Outcome> outcomes, String head) {
+    Estimate estimate(List<Outcome> outcomes, HeadId head) {
       return per(outcomes, head, Outcome::words).map(Math::exp, Math::exp);
     }
   },
@@ -60,7 +61,7 @@ public enum Metric {
     }
 
     @Override
-    Estimate estimate(List<Outcome> outcomes, String head) {
+    Estimate estimate(List<Outcome> outcomes, HeadId head) {
       return per(outcomes, head, Outcome::bytes).map(Math::exp, Math::exp);
     }
   },
@@ -72,7 +73,7 @@ public enum Metric {
     }
 
     @Override
-    Estimate estimate(List<Outcome> outcomes, String head) {
+    Estimate estimate(List<Outcome> outcomes, HeadId head) {
       return per(outcomes, head, Outcome::bytes);
     }
   },
@@ -164,16 +165,16 @@ public enum Metric {
   }
 
   /** The value of many items at a head: their mean, unless a metric says otherwise. */
-  Estimate estimate(List<Outcome> outcomes, String head) {
+  Estimate estimate(List<Outcome> outcomes, HeadId head) {
     return Estimate.mean(values(outcomes, head));
   }
 
   /** The items' sum at a head, divided by something's sum. */
-  Estimate per(List<Outcome> outcomes, String head, ToDoubleFunction<Outcome> weight) {
+  Estimate per(List<Outcome> outcomes, HeadId head, ToDoubleFunction<Outcome> weight) {
     return Estimate.ratio(values(outcomes, head), outcomes.stream().mapToDouble(weight).toArray());
   }
 
-  private double[] values(List<Outcome> outcomes, String head) {
+  private double[] values(List<Outcome> outcomes, HeadId head) {
     return outcomes.stream()
         .mapToDouble(outcome -> of(outcome, outcome.heads().getOrDefault(head, List.of())))
         .toArray();

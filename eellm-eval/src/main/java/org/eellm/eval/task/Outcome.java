@@ -2,6 +2,7 @@ package org.eellm.eval.task;
 
 import java.util.List;
 import java.util.SequencedMap;
+import org.eellm.config.HeadId;
 
 /**
  * What the model answered to an item: a line of {@code items/TASK.jsonl}.
@@ -23,7 +24,7 @@ public record Outcome(
     int item,
     String subtask,
     boolean truncated,
-    SequencedMap<String, List<Score>> heads,
+    SequencedMap<HeadId, List<Score>> heads,
     int right,
     List<Integer> characters,
     int words,

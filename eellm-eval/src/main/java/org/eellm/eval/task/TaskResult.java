@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
+import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
-import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
 /**
@@ -25,8 +25,8 @@ public record TaskResult(
     int items,
     int truncated,
     double meanLayer,
-    SequencedMap<String, Figures> whole,
-    SequencedMap<String, SequencedMap<String, Figures>> subtasks) {
+    SequencedMap<HeadId, Figures> whole,
+    SequencedMap<String, SequencedMap<HeadId, Figures>> subtasks) {
 
   /** A head's figures. */
   public record Figures(SequencedMap<Metric, Estimate> byMetric) {
@@ -37,14 +37,14 @@ public record TaskResult(
   }
 
   /** A figure of all items, at one of the heads that were asked. */
-  public Estimate figure(String head, Metric metric) {
-    return Objects.requireNonNull(whole.get(head), head).of(metric);
+  public Estimate figure(HeadId head, Metric metric) {
+    return Objects.requireNonNull(whole.get(head), head::toString).of(metric);
   }
 
-  static TaskResult of(TaskSpec spec, List<String> heads, List<Outcome> outcomes) {
-    List<String> asked =
-        spec.outputType() == OutputType.GENERATE_UNTIL ? List.of(EvaluatedModel.FINAL) : heads;
-    SequencedMap<String, SequencedMap<String, Figures>> subtasks = new LinkedHashMap<>();
+  static TaskResult of(TaskSpec spec, List<HeadId> heads, List<Outcome> outcomes) {
+    List<HeadId> asked =
+        spec.outputType() == OutputType.GENERATE_UNTIL ? List.of(HeadId.FINAL) : heads;
+    SequencedMap<String, SequencedMap<HeadId, Figures>> subtasks = new LinkedHashMap<>();
     outcomes.stream()
         .filter(outcome -> !outcome.subtask().isEmpty())
         .collect(Collectors.groupingBy(Outcome::subtask, LinkedHashMap::new, Collectors.toList()))
@@ -59,10 +59,10 @@ public record TaskResult(
         Collections.unmodifiableSequencedMap(subtasks));
   }
 
-  private static SequencedMap<String, Figures> figures(
-      TaskSpec spec, List<String> heads, List<Outcome> outcomes) {
-    SequencedMap<String, Figures> byHead = new LinkedHashMap<>();
-    for (String head : heads) {
+  private static SequencedMap<HeadId, Figures> figures(
+      TaskSpec spec, List<HeadId> heads, List<Outcome> outcomes) {
+    SequencedMap<HeadId, Figures> byHead = new LinkedHashMap<>();
+    for (HeadId head : heads) {
       SequencedMap<Metric, Estimate> byMetric = new LinkedHashMap<>();
       spec.metrics().forEach(metric -> byMetric.put(metric, metric.estimate(outcomes, head)));
       byHead.put(head, new Figures(Collections.unmodifiableSequencedMap(byMetric)));

@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Request;
@@ -33,7 +34,7 @@ import org.eellm.eval.task.Outcome.Score;
  * @param seed of answers that are drawn
  */
 public record TaskRun(
-    EvaluatedModel model, TaskSpec spec, List<String> heads, DecodingSettings decoding, long seed) {
+    EvaluatedModel model, TaskSpec spec, List<HeadId> heads, DecodingSettings decoding, long seed) {
 
   /** A text, and the position from which it is the answer. */
   private record Encoded(List<Integer> ids, int from, boolean truncated) {
@@ -63,7 +64,7 @@ public record TaskRun(
         }
       }
     }
-    List<List<SequencedMap<String, Score>>> scores = new ArrayList<>();
+    List<List<SequencedMap<HeadId, Score>>> scores = new ArrayList<>();
     texts.forEach(text -> scores.add(new ArrayList<>()));
     List<Result> results = model.run(works);
     int next = 0;
@@ -83,9 +84,9 @@ public record TaskRun(
   }
 
   /** What each head says of a text. */
-  private SequencedMap<String, Score> scores(Result result) {
-    SequencedMap<String, Score> scores = new LinkedHashMap<>();
-    for (String head : heads) {
+  private SequencedMap<HeadId, Score> scores(Result result) {
+    SequencedMap<HeadId, Score> scores = new LinkedHashMap<>();
+    for (HeadId head : heads) {
       List<GeneratedToken> tokens =
           result.tokens().stream().filter(token -> token.head().equals(head)).toList();
       scores.put(
@@ -99,10 +100,10 @@ public record TaskRun(
     return scores;
   }
 
-  private Outcome outcome(Item item, boolean truncated, List<SequencedMap<String, Score>> answers) {
+  private Outcome outcome(Item item, boolean truncated, List<SequencedMap<HeadId, Score>> answers) {
     boolean whole = item.question() instanceof Question.LoglikelihoodRolling;
-    SequencedMap<String, List<Score>> byHead = new LinkedHashMap<>();
-    for (String head : heads) {
+    SequencedMap<HeadId, List<Score>> byHead = new LinkedHashMap<>();
+    for (HeadId head : heads) {
       List<Score> scores = answers.stream().map(answer -> answer.get(head)).toList();
       byHead.put(head, whole ? List.of(sum(scores)) : scores);
     }

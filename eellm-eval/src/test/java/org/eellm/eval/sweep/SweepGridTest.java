@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.model.Head;
@@ -14,9 +15,9 @@ final class SweepGridTest {
   /** Of five layers, with exits after the second and the last. */
   private static final List<Head> HEADS =
       List.of(
-          new Head(0, "exit_2", 2, 4, false),
-          new Head(1, "exit_5", 5, 10, false),
-          new Head(2, "final", 5, 10, false));
+          new Head(0, HeadId.exit(2), 2, 4, false),
+          new Head(1, HeadId.exit(5), 5, 10, false),
+          new Head(2, HeadId.FINAL, 5, 10, false));
 
   private static SweepGrid drafts(Integer... exits) {
     return new SweepGrid(

@@ -1,0 +1,38 @@
+package org.eellm.config;
+
+/**
+ * The work of a token's way forward, in multiply-adds; backward is twice that everywhere. Layers
+ * are dealt out by it, and a training step's operations are counted by it.
+ *
+ * @param layer a layer's: its matrices and attention's two products
+ * @param exit an exit's head: branch MLP, block and output matrix as far as it has them
+ * @param output the final head's matrix
+ */
+public record ForwardWork(double layer, double exit, double output) {
+
+  /** The work at a sequence length. */
+  public static ForwardWork of(Architecture architecture, int sequenceLength) {
+    ModelConfig model = architecture.model();
+    ExitLayout exits = architecture.exits();
+    double layer = layer(model, sequenceLength);
+    double output = (double) model.vocabSize() * model.hiddenSize();
+    double exit = output + (exits.mlp() ? mlp(model) : 0) + (exits.block() ? layer : 0);
+    return new ForwardWork(layer, exit, output);
+  }
+
+  /** That of so many layers and heads. */
+  public double slice(int layers, int exits, boolean hasFinalHead) {
+    return layers * layer + exits * exit + (hasFinalHead ? output : 0);
+  }
+
+  private static double layer(ModelConfig model, int sequenceLength) {
+    double query = model.attention().queryWidth();
+    double keyValue = 2.0 * model.attention().keyValueWidth();
+    return model.hiddenSize() * (2 * query + keyValue) + mlp(model) + 2.0 * sequenceLength * query;
+  }
+
+  private static double mlp(ModelConfig model) {
+    int matrices = model.mlp().gated() ? 3 : 2;
+    return (double) matrices * model.hiddenSize() * model.ffnHiddenSize();
+  }
+}

@@ -1,0 +1,107 @@
+package org.eellm.config;
+
+import com.fasterxml.jackson.annotation.JsonCreator;
+import com.fasterxml.jackson.annotation.JsonValue;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * Which head of a model: the exit after a layer, or the final one. Its text is its name in metrics,
+ * JSON and flags: {@code exit_6} or {@code final}. Heads compare by depth, the final one last.
+ */
+public sealed interface HeadId extends Comparable<HeadId> {
+
+  /** The head behind the last layer. */
+  HeadId FINAL = new Final();
+
+  /**
+   * An early exit.
+   *
+   * @param layer the layer, from 1, whose output it reads
+   */
+  record Exit(int layer) implements HeadId {
+    @Override
+    public String toString() {
+      return "exit_" + layer;
+    }
+  }
+
+  /** The final head: {@link HeadId#FINAL}. */
+  record Final() implements HeadId {
+    @Override
+    public String toString() {
+      return "final";
+    }
+  }
+
+  /** The exit after a layer. */
+  static Exit exit(int layer) {
+    return new Exit(layer);
+  }
+
+  /**
+   * All heads of a model, shallowest first.
+   *
+   * @param exits the layers that have one, ascending
+   */
+  static List<HeadId> all(List<Integer> exits) {
+    return Stream.concat(exits.stream().map(HeadId::exit), Stream.of(FINAL)).toList();
+  }
+
+  /**
+   * The head of a name.
+   *
+   * @throws IllegalArgumentException if it is neither {@code exit_6} nor {@code final}
+   */
+  @JsonCreator
+  static HeadId parse(String name) {
+    Matcher exit = ExitName.PATTERN.matcher(name);
+    if (exit.matches()) {
+      return exit(Integer.parseInt(exit.group(1)));
+    }
+    if (name.equals(FINAL.toString())) {
+      return FINAL;
+    }
+    throw new IllegalArgumentException(
+        "'%s' names no head; use final, or exit_6 for the exit after layer 6".formatted(name));
+  }
+
+  /** {@code exit_6} or {@code final}. */
+  @Override
+  @JsonValue
+  String toString();
+
+  /** Whether it is an exit's. */
+  default boolean isExit() {
+    return this instanceof Exit;
+  }
+
+  /** What people read: {@code exit 6} or {@code final}. */
+  default String label() {
+    return switch (this) {
+      case Exit(int layer) -> "exit " + layer;
+      case Final _ -> toString();
+    };
+  }
+
+  @Override
+  default int compareTo(HeadId other) {
+    return Integer.compare(depth(this), depth(other));
+  }
+
+  private static int depth(HeadId head) {
+    return switch (head) {
+      case Exit(int layer) -> layer;
+      case Final _ -> Integer.MAX_VALUE;
+    };
+  }
+
+  /** How exits are written; an interface's own constants are public. */
+  final class ExitName {
+    private static final Pattern PATTERN = Pattern.compile("exit_([1-9][0-9]{0,8})");
+
+    private ExitName() {}
+  }
+}

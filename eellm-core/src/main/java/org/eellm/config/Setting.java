@@ -1,0 +1,53 @@
+package org.eellm.config;
+
+import java.lang.reflect.RecordComponent;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.Stream;
+
+/**
+ * A component of a configuration's records.
+ *
+ * @param name dotted, as in {@code --set}
+ */
+record Setting(String name, RecordComponent component) {
+
+  /** The components of a record under a name, without those of records in them. */
+  static Stream<Setting> of(Class<?> type, String name) {
+    return Arrays.stream(type.getRecordComponents())
+        .map(
+            component ->
+                new Setting(
+                    (name.isEmpty() ? "" : name + ".") + snakeCase(component.getName()),
+                    component));
+  }
+
+  /** All settings of a run, in the order of its sections, with those of mappings. */
+  static Stream<Setting> all() {
+    return within(RunConfig.class, "");
+  }
+
+  private static Stream<Setting> within(Class<?> type, String name) {
+    return of(type, name)
+        .flatMap(
+            setting -> {
+              Class<?> inner = setting.component.getType();
+              return Stream.concat(
+                  Stream.of(setting),
+                  inner.isRecord() ? within(inner, setting.name) : Stream.empty());
+            });
+  }
+
+  /** Its value in the record that it is a component of. */
+  Object valueIn(Object owner) {
+    try {
+      return component.getAccessor().invoke(owner);
+    } catch (ReflectiveOperationException e) {
+      throw new IllegalStateException("a public record's accessor cannot be called", e);
+    }
+  }
+
+  private static String snakeCase(String camelCase) {
+    return camelCase.replaceAll("([A-Z])", "_$1").toLowerCase(Locale.ROOT);
+  }
+}

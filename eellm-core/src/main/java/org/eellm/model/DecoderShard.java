@@ -1,0 +1,41 @@
+package org.eellm.model;
+
+import java.util.Map;
+import java.util.TreeMap;
+import org.eellm.config.Architecture;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
+import org.eellm.distributed.Communicator;
+
+/**
+ * Which part of a model a rank holds.
+ *
+ * @param slices by their place in the pipeline
+ * @param parallel the ranks that share the matrices
+ * @param multiple the flat buffers' length is made a multiple of this: replicas share them out
+ */
+public record DecoderShard(Map<Integer, Slice> slices, TensorParallel parallel, int multiple) {
+  public DecoderShard {
+    slices = new TreeMap<>(slices);
+  }
+
+  /** The whole model. */
+  public static DecoderShard whole(Architecture architecture) {
+    return of(PipelineLayout.whole(architecture).slices().getFirst());
+  }
+
+  /** A part of a pipeline of one. */
+  public static DecoderShard of(Slice slice) {
+    return new DecoderShard(Map.of(0, slice), TensorParallel.singleRank(), 1);
+  }
+
+  /** A rank's part: every {@code stages}-th slice, from its own stage's on. */
+  public static DecoderShard ofRank(
+      PipelineLayout layout, Communicator stages, TensorParallel parallel, int multiple) {
+    Map<Integer, Slice> here = new TreeMap<>();
+    for (int v = stages.rank(); v < layout.slices().size(); v += stages.size()) {
+      here.put(v, layout.slices().get(v));
+    }
+    return new DecoderShard(here, parallel, multiple);
+  }
+}

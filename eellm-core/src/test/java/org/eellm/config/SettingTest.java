@@ -1,0 +1,85 @@
+package org.eellm.config;
+
+import static java.util.stream.Collectors.joining;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+
+/** What is declared beside the settings, seen as a whole. */
+class SettingTest {
+
+  @Test
+  void all_thatMayChangeOnResume_changeNoStep() {
+    assertThat(
+            Setting.all()
+                .filter(setting -> setting.component().isAnnotationPresent(MayChangeOnResume.class))
+                .map(Setting::name))
+        .containsExactly(
+            "train.steps",
+            "train.eval_interval",
+            "train.eval_batches",
+            "train.max_bad_steps",
+            "train.threads",
+            "parallel.tp",
+            "parallel.dp",
+            "parallel.pp",
+            "parallel.sequence_parallel",
+            "parallel.schedule",
+            "parallel.chunks",
+            "parallel.balance",
+            "parallel.layers_per_stage",
+            "parallel.pre_exit",
+            "parallel.bucket_megabytes",
+            "parallel.timeout_seconds",
+            "checkpoint.interval",
+            "checkpoint.keep",
+            "checkpoint.asynchronous",
+            "logging.interval",
+            "logging.tensorboard",
+            "tune.model");
+  }
+
+  @Test
+  void all_thatOthersLeaveWithoutEffect_nameThese() {
+    assertThat(
+            Setting.all()
+                .filter(setting -> setting.component().isAnnotationPresent(NoEffectWith.class))
+                .map(
+                    setting ->
+                        setting.name()
+                            + ": "
+                            + Arrays.stream(
+                                    setting.component().getAnnotation(NoEffectWith.class).value())
+                                .map(NoEffectWith.Choice::toString)
+                                .collect(joining(" | "))))
+        .containsExactly(
+            "model.rope_theta: model.position_embedding: learned",
+            "model.rope_scaling: model.position_embedding: learned",
+            "exits.head: exits.layers: []",
+            "exits.tie_output: exits.layers: []",
+            "exits.curriculum: exits.layers: []",
+            "exits.initial_weights: exits.curriculum: constant | exits.curriculum: rotational |"
+                + " exits.curriculum: gradual",
+            "exits.dynamic_token_weights: exits.layers: []",
+            "exits.distillation: exits.layers: [] | tune.model",
+            "exits.distillation_start: exits.distillation: 0",
+            "data.split: data.validation",
+            "train.recompute: tune.model",
+            "train.layer_dropout: tune.model",
+            "train.rampup.start: train.rampup.samples: 0",
+            "train.rampup.increment: train.rampup.samples: 0",
+            "train.eval_batches: train.eval_interval: 0",
+            "train.spike_window: train.spike_threshold: 0",
+            "optimizer.min_learning_rate: optimizer.schedule: constant",
+            "optimizer.stable_share: an optimizer.schedule other than wsd",
+            "optimizer.muon_learning_rate: an optimizer.algorithm other than muon",
+            "parallel.schedule: tune.target: text",
+            "parallel.balance: parallel.pp: 1",
+            "parallel.pre_exit: parallel.pp: 1",
+            "parallel.fill_warmup: tune.model",
+            "parallel.fill_cooldown: tune.model",
+            "tune.heads: no tune.model",
+            "tune.target: no tune.model");
+  }
+}
