@@ -1,6 +1,5 @@
 package org.eellm.cli.train;
 
-
 import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.ArrayList;
