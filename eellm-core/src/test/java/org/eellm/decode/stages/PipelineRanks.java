@@ -31,6 +31,7 @@ import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
+import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.tensor.Torch;
 
@@ -47,15 +48,16 @@ public final class PipelineRanks {
   /** This rank's part of a model without parameters. */
   public static Decoder part(Architecture architecture, World world) {
     Mesh mesh = world.mesh();
-    return Decoder.ofRank(
+    return Decoder.allocate(
         architecture,
         Learning.EVERYTHING,
         Quantization.NONE,
-        PipelineLayout.of(
-            architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
-        world.pp(),
-        new TensorParallel(world.tp(), false),
-        1,
+        DecoderShard.ofRank(
+            PipelineLayout.of(
+                architecture, ParallelConfig.of(mesh.tp(), 1, mesh.pp()), 1, Learning.EVERYTHING),
+            world.pp(),
+            new TensorParallel(world.tp(), false),
+            1),
         Torch.cpu());
   }
 

@@ -16,6 +16,7 @@ import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -180,8 +181,8 @@ final class PipelineStagesTest {
       ExitPolicy never = _ -> false;
       Sampler faulty =
           said -> {
-            if (!said.head().name().equals("final")) {
-              throw new GenerateException("not of " + said.head().name());
+            if (!said.head().id().equals(HeadId.FINAL)) {
+              throw new GenerateException("not of " + said.head().id());
             }
             return said.best();
           };
