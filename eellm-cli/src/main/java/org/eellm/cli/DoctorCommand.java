@@ -16,7 +16,7 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.Machine;
 import org.eellm.cli.option.RankOptions;
-import org.eellm.config.StrictYaml;
+import org.eellm.config.yaml.StrictYaml;
 import org.eellm.cost.Hardware;
 import org.eellm.decode.engine.KernelChoice;
 import org.eellm.distributed.DistributedBackend;

@@ -15,6 +15,9 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.config.ExitsConfig.HeadPart;
+import org.eellm.config.setting.IneffectiveSettings;
+import org.eellm.config.yaml.StrictYaml;
+import org.eellm.config.yaml.YamlReader;
 
 /**
  * Reads and writes {@link RunConfig} as YAML with snake_case keys.

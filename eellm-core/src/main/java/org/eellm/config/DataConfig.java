@@ -5,7 +5,8 @@ import static org.eellm.config.ConfigException.require;
 import com.fasterxml.jackson.annotation.JsonCreator;
 import java.util.List;
 import java.util.Optional;
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * The training data.

@@ -6,7 +6,8 @@ import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.

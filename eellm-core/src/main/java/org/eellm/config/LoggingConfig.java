@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.setting.MayChangeOnResume;
+
 /**
  * What a run reports.
  *

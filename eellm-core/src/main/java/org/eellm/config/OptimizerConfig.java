@@ -2,7 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * The optimizer, with decoupled decay, and its schedules.

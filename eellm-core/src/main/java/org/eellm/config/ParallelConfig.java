@@ -3,7 +3,9 @@ package org.eellm.config;
 import static org.eellm.config.ConfigException.require;
 
 import java.util.List;
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.MayChangeOnResume;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * The mesh of ranks and the pipeline. World size is {@code tp x dp x pp}.

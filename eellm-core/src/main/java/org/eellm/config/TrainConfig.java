@@ -2,7 +2,9 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.MayChangeOnResume;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * The training run.

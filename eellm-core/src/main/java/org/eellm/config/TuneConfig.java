@@ -1,7 +1,9 @@
 package org.eellm.config;
 
 import java.util.Optional;
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.setting.MayChangeOnResume;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * A run that tunes the exits of a trained model. {@code eellm tune} sets {@code model} and {@code

@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
-import org.eellm.config.StrictYaml;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.yaml.StrictYaml;
 
 /**
  * What a plan needs to know of a machine, one of its devices at a time. With several ranks on a

@@ -5,10 +5,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
-import org.eellm.config.ConfigDifferences;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
+import org.eellm.config.setting.ConfigDifferences;
 
 /**
  * A run's output folder: {@code config.yaml} (every setting as resolved), {@code metrics.jsonl},

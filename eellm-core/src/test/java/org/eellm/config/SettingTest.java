@@ -4,6 +4,9 @@ import static java.util.stream.Collectors.joining;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.Arrays;
+import org.eellm.config.setting.MayChangeOnResume;
+import org.eellm.config.setting.NoEffectWith;
+import org.eellm.config.setting.Setting;
 import org.junit.jupiter.api.Test;
 
 /** What is declared beside the settings, seen as a whole. */

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.regex.Pattern;
 import org.eellm.config.HeadId;
 import picocli.CommandLine.Help.Ansi;
@@ -42,20 +41,21 @@ final class ExitColors {
    * generated control characters must not reach.
    */
   String paint(String text, HeadId head) {
-    return paint(text, Optional.ofNullable(styles.get(head)));
+    IStyle style = styles.get(head);
+    return style == null || !enabled ? visible(text) : paint(text, style);
   }
 
-  /** Text that an exit drafted and the full model confirmed. */
+  /** Text that an exit drafted and the full model accepted. */
   String paintDraft(String text) {
-    return paint(text, Optional.of(Style.fg(DRAFT_COLOR)));
+    return enabled ? paint(text, Style.fg(DRAFT_COLOR)) : text;
   }
 
-  private String paint(String text, Optional<IStyle> style) {
-    if (!enabled || text.isEmpty()) {
-      return text;
-    }
-    String shown = CONTROL.matcher(text).replaceAll("\uFFFD");
-    return style.map(color -> color.on() + shown + color.off()).orElse(shown);
+  private String paint(String text, IStyle style) {
+    return text.isEmpty() ? text : style.on() + visible(text) + style.off();
+  }
+
+  private String visible(String text) {
+    return enabled ? CONTROL.matcher(text).replaceAll("\uFFFD") : text;
   }
 
   /** The heads' names, each in its colour. */

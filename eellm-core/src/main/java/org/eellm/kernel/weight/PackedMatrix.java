@@ -231,17 +231,16 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
         MEMORY.set(JAVA_LONG_UNALIGNED, at + STEP_BYTES, a >>> 32 | b & ~FIRST);
       }
     }
-    packOneByOne(source, row, 0, evenRows, evenCount, count, to);
-    packOneByOne(source, row, evenRows, rows, 0, count, to);
+    for (int o = 0; o < rows; o++) {
+      packOneByOne(source + o * row, o < evenRows ? evenCount : 0, count, to + 4L * o);
+    }
   }
 
-  private static void packOneByOne(
-      long source, long row, int firstRow, int rows, int first, int count, long to) {
-    for (int o = firstRow; o < rows; o++) {
-      for (int k = first; k < count; k++) {
-        int together = MEMORY.get(JAVA_INT_UNALIGNED, source + o * row + 4L * k);
-        MEMORY.set(JAVA_INT_UNALIGNED, to + STEP_BYTES * k + 4L * o, together);
-      }
+  /** The pairs of a row from one on, each below the one before. */
+  private static void packOneByOne(long row, int first, int count, long to) {
+    for (int k = first; k < count; k++) {
+      int together = MEMORY.get(JAVA_INT_UNALIGNED, row + 4L * k);
+      MEMORY.set(JAVA_INT_UNALIGNED, to + STEP_BYTES * k, together);
     }
   }
 

@@ -7,7 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import org.eellm.config.ConfigException;
-import org.eellm.config.StrictYaml;
+import org.eellm.config.yaml.StrictYaml;
 
 /** Reads tasks: those that come with eellm, by name, and others, by the path of their file. */
 public final class TaskFile {

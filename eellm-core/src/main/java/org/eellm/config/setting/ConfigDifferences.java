@@ -1,7 +1,8 @@
-package org.eellm.config;
+package org.eellm.config.setting;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.config.RunConfig;
 
 /** Where two configurations differ, by the settings' names. */
 public final class ConfigDifferences {

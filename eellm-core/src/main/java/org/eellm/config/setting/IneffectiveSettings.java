@@ -1,14 +1,16 @@
-package org.eellm.config;
+package org.eellm.config.setting;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Map;
-import org.eellm.config.NoEffectWith.Choice;
+import org.eellm.config.ConfigException;
+import org.eellm.config.RunConfig;
+import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * Refuses settings that the others leave without effect, as {@link NoEffectWith} says of them. A
  * value that equals the default is let pass: a resolved configuration has all keys.
  */
-final class IneffectiveSettings {
+public final class IneffectiveSettings {
   private IneffectiveSettings() {}
 
   /**
@@ -19,7 +21,7 @@ final class IneffectiveSettings {
    * @param places where each key was set
    * @throws ConfigException if a setting has no effect
    */
-  static void check(
+  public static void check(
       RunConfig config, JsonNode tree, JsonNode defaults, Map<String, String> places) {
     Setting.all()
         .filter(setting -> setting.component().isAnnotationPresent(NoEffectWith.class))
@@ -63,7 +65,7 @@ final class IneffectiveSettings {
   }
 
   /** A value for people. */
-  static String text(JsonNode value) {
+  public static String text(JsonNode value) {
     return value.isTextual() ? value.textValue() : value.toString().replace("\"", "");
   }
 }

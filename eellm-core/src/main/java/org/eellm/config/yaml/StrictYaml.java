@@ -1,4 +1,4 @@
-package org.eellm.config;
+package org.eellm.config.yaml;
 
 import com.fasterxml.jackson.annotation.JsonSetter;
 import com.fasterxml.jackson.annotation.Nulls;
@@ -23,6 +23,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
+import org.eellm.config.ConfigException;
 import org.snakeyaml.engine.v2.api.Dump;
 import org.snakeyaml.engine.v2.api.DumpSettings;
 import org.snakeyaml.engine.v2.common.FlowStyle;
@@ -114,7 +115,8 @@ public final class StrictYaml {
    * @param first what it may begin with, for messages
    * @param places receives where the value at each dotted path was written
    */
-  static ObjectNode mapping(String yaml, String name, String first, Map<String, String> places) {
+  public static ObjectNode mapping(
+      String yaml, String name, String first, Map<String, String> places) {
     return switch (YamlReader.readFile(yaml, name, places)) {
       case ObjectNode mapping -> mapping;
       case JsonNode node when node.isMissingNode() || node.isNull() ->
@@ -130,7 +132,7 @@ public final class StrictYaml {
    * @param places where the values at dotted paths were written
    * @param defaults the tree of all keys, to suggest from
    */
-  static <T> T bind(
+  public static <T> T bind(
       ObjectNode tree, Class<T> type, Map<String, String> places, ObjectNode defaults) {
     try {
       return MAPPER.treeToValue(tree, type);
@@ -140,7 +142,7 @@ public final class StrictYaml {
   }
 
   /** A record as a tree. */
-  static JsonNode tree(Object value) {
+  public static JsonNode tree(Object value) {
     return MAPPER.valueToTree(value);
   }
 

@@ -1,4 +1,4 @@
-package org.eellm.config;
+package org.eellm.config.yaml;
 
 import static java.util.stream.Collectors.joining;
 
@@ -18,6 +18,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.eellm.config.ConfigException;
+import org.eellm.config.RopeScaling;
 import org.jspecify.annotations.Nullable;
 
 /**

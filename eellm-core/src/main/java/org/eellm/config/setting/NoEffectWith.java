@@ -1,4 +1,4 @@
-package org.eellm.config;
+package org.eellm.config.setting;
 
 import java.lang.annotation.Documented;
 import java.lang.annotation.ElementType;
@@ -7,15 +7,17 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 import java.util.function.Predicate;
 import org.eellm.config.ExitsConfig.Curriculum;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.OptimizerConfig.Schedule;
+import org.eellm.config.RunConfig;
 
 /** A setting that other settings leave without effect: {@link IneffectiveSettings} refuses it. */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.RECORD_COMPONENT)
-@interface NoEffectWith {
+public @interface NoEffectWith {
 
   /** The choices of which each leaves the setting without effect. */
   Choice[] value();

@@ -1,4 +1,4 @@
-package org.eellm.config;
+package org.eellm.config.setting;
 
 import java.lang.annotation.Documented;
 import java.lang.annotation.ElementType;
@@ -13,4 +13,4 @@ import java.lang.annotation.Target;
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.RECORD_COMPONENT)
-@interface MayChangeOnResume {}
+public @interface MayChangeOnResume {}

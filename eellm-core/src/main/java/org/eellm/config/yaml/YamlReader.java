@@ -1,4 +1,4 @@
-package org.eellm.config;
+package org.eellm.config.yaml;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.Function;
+import org.eellm.config.ConfigException;
 import org.snakeyaml.engine.v2.api.ConstructNode;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.api.lowlevel.Compose;
@@ -29,7 +30,7 @@ import org.snakeyaml.engine.v2.schema.CoreSchema;
  * configuration has no use for is refused: several documents, duplicate keys, anchors, tags of
  * one's own, and numbers that are not finite.
  */
-final class YamlReader {
+public final class YamlReader {
   private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
   private static final CoreSchema SCHEMA = new CoreSchema();
 
@@ -47,7 +48,7 @@ final class YamlReader {
    * @param name the file's name for messages
    * @param places receives the place, {@code name:line}, of every dotted path in the document
    */
-  static JsonNode readFile(String yaml, String name, Map<String, String> places) {
+  public static JsonNode readFile(String yaml, String name, Map<String, String> places) {
     return new YamlReader(mark -> name + ":" + (mark.getLine() + 1), places).read(yaml, "");
   }
 
@@ -58,7 +59,8 @@ final class YamlReader {
    * @param place where the value comes from, for messages
    * @param places receives {@code place} for every dotted path in the value
    */
-  static JsonNode readValue(String yaml, String path, String place, Map<String, String> places) {
+  public static JsonNode readValue(
+      String yaml, String path, String place, Map<String, String> places) {
     return new YamlReader(mark -> place, places).read(yaml, path);
   }
 

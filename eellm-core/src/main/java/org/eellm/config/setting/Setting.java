@@ -1,16 +1,17 @@
-package org.eellm.config;
+package org.eellm.config.setting;
 
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Stream;
+import org.eellm.config.RunConfig;
 
 /**
  * A component of a configuration's records.
  *
  * @param name dotted, as in {@code --set}
  */
-record Setting(String name, RecordComponent component) {
+public record Setting(String name, RecordComponent component) {
 
   /** The components of a record under a name, without those of records in them. */
   static Stream<Setting> of(Class<?> type, String name) {
@@ -23,7 +24,7 @@ record Setting(String name, RecordComponent component) {
   }
 
   /** All settings of a run, in the order of its sections, with those of mappings. */
-  static Stream<Setting> all() {
+  public static Stream<Setting> all() {
     return within(RunConfig.class, "");
   }
 
