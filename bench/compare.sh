@@ -1,5 +1,5 @@
 #!/bin/sh
-# Whether a commit decodes slower than another: src/bench/compare.sh OLD_COMMIT [NEW_COMMIT] [-- OPTIONS]
+# Whether a commit decodes slower than another: bench/compare.sh OLD_COMMIT [NEW_COMMIT] [-- OPTIONS]
 #
 # Builds both (NEW_COMMIT is HEAD if left out) in worktrees under target/compare, and runs
 # `eellm bench decode --json` of both in turns, with OPTIONS of it, such as --config FILE. TURNS=7
@@ -8,12 +8,12 @@
 set -eu
 
 usage() {
-  echo "compare.sh: $1; use src/bench/compare.sh OLD_COMMIT [NEW_COMMIT] [-- OPTIONS]" >&2
+  echo "compare.sh: $1; use bench/compare.sh OLD_COMMIT [NEW_COMMIT] [-- OPTIONS]" >&2
   exit 2
 }
 
 here=$PWD
-root=$(CDPATH='' cd -- "$(dirname "$0")/../.." && pwd -P)
+root=$(CDPATH='' cd -- "$(dirname "$0")/.." && pwd -P)
 work=$root/target/compare
 least=0.95
 turns=${TURNS:-5}

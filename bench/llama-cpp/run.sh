@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the same random Llama in llama.cpp, built for this processor, and in eellm, in turns:
 #
-#   src/bench/llama-cpp/run.sh [--turns N] [decode|quantized|contexts|prompts|batches|server ...]
+#   bench/llama-cpp/run.sh [--turns N] [decode|quantized|contexts|prompts|batches|server ...]
 #
 # does everything three times, unless told otherwise. It prints a table, and writes results.json
 # beside its other files in target/llama-cpp. llama.cpp is taken from the folder LLAMA_CPP, which
@@ -39,7 +39,7 @@ rounds=3   # within a turn, of which the median counts
 tokens=96  # of a text
 port=${PORT:-18080}
 here=$(CDPATH='' cd -- "$(dirname "$0")" && pwd -P)
-root=$(dirname "$(dirname "$(dirname "$here")")")
+root=$(dirname "$(dirname "$here")")
 work=$root/target/llama-cpp
 model="--config $root/configs/134m.yaml --set model.max_positions=4096
   --set exits.layers=[] --set exits.weights=[]"

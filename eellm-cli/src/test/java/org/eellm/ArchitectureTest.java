@@ -8,41 +8,71 @@ import static com.tngtech.archunit.library.GeneralCodingRules.ACCESS_STANDARD_ST
 import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 import static java.util.Map.entry;
+import static org.assertj.core.api.Assertions.assertThat;
 
+import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The house: which room may import which. See docs/architecture.md. */
+/** Which package may import which; docs/architecture.md draws it. */
 final class ArchitectureTest {
   private static final Set<String> NOTHING = Set.of();
 
-  /** Room to the rooms it may import; what is not here is forbidden. */
-  private static final Map<String, Set<String>> ARROWS =
+  /** Package to the packages it may import; what is not here is forbidden. */
+  private static final Map<String, Set<String>> IMPORTS =
       Map.ofEntries(
-          entry("serve", Set.of("generate", "data", "config")),
-          entry("eval", Set.of("generate", "model", "data", "config")),
+          entry("serve", Set.of("chat", "decode", "data", "config")),
+          entry("chat", Set.of("data")),
+          entry("eval", Set.of("decode", "model", "data", "config")),
           entry(
-              "train",
+              "bench",
               Set.of(
-                  "model",
-                  "plan",
-                  "schedule",
-                  "data",
+                  "serve",
+                  "train",
+                  "decode",
                   "checkpoint",
+                  "cost",
+                  "model",
+                  "data",
                   "distributed",
                   "tensor",
                   "config")),
-          entry("generate", Set.of("decode", "kernel", "model", "distributed", "tensor", "config")),
-          entry("decode", Set.of("kernel", "model", "distributed", "tensor", "config")),
-          entry("plan", Set.of("schedule", "config")),
-          entry("checkpoint", Set.of("kernel", "model", "tensor", "gguf", "config")),
+          entry("convert", Set.of("checkpoint", "model", "gguf", "tensor", "config")),
+          entry(
+              "train",
+              Set.of(
+                  "cost",
+                  "checkpoint",
+                  "model",
+                  "schedule",
+                  "data",
+                  "distributed",
+                  "tensor",
+                  "config")),
+          entry(
+              "decode",
+              Set.of(
+                  "checkpoint",
+                  "data",
+                  "cost",
+                  "model",
+                  "kernel",
+                  "distributed",
+                  "tensor",
+                  "config")),
+          entry("cost", Set.of("schedule", "config")),
+          entry("checkpoint", Set.of("model", "kernel", "tensor", "gguf", "config")),
           entry("model", Set.of("kernel", "distributed", "tensor", "config")),
           entry("distributed", Set.of("tensor")),
           entry("schedule", NOTHING),
@@ -52,51 +82,107 @@ final class ArchitectureTest {
           entry("tensor", Set.of("kernel")),
           entry("kernel", NOTHING));
 
-  /** Rooms that may use libtorch; all the others are pure Java. */
-  private static final Set<String> TENSOR_ROOMS =
-      Set.of("tensor", "distributed", "model", "train", "decode", "generate", "checkpoint");
+  /** Packages within decode, from the top down: each may import those that follow it. */
+  private static final List<String> DECODE =
+      List.of(
+          "decode.stages",
+          "decode.cost",
+          "decode",
+          "decode.strategy",
+          "decode.request",
+          "decode.speculate",
+          "decode.exit",
+          "decode.sample",
+          "decode.cache",
+          "decode.token",
+          "decode.engine");
+
+  /** Packages that may use libtorch; all the others are pure Java. */
+  private static final Set<String> WITH_LIBTORCH =
+      Set.of("tensor", "distributed", "model", "train", "decode", "checkpoint", "convert", "bench");
+
+  private static final int MOST_FILES = 26;
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()
           .withImportOption(new ImportOption.DoNotIncludeTests())
+          .withImportOption(location -> !location.contains("-tests.jar"))
           .importPackages("org.eellm");
 
-  static Stream<String> rooms() {
-    return ARROWS.keySet().stream().sorted();
+  static Stream<String> packages() {
+    return IMPORTS.keySet().stream().sorted();
+  }
+
+  static Stream<String> decodePackages() {
+    return DECODE.stream();
   }
 
   @Test
-  void classes_liveInKnownRooms() {
-    String[] known = packagesOf(Stream.concat(rooms(), Stream.of("cli")));
+  void classes_liveInKnownPackages() {
+    String[] known = patterns(Stream.concat(packages(), Stream.of("cli")));
 
-    classes().should().resideInAnyPackage(known).check(CLASSES);
+    classes()
+        .should()
+        .resideInAnyPackage(
+            Stream.concat(Stream.of("org.eellm"), Arrays.stream(known)).toArray(String[]::new))
+        .check(CLASSES);
   }
 
   @ParameterizedTest
-  @MethodSource("rooms")
-  void room_importsOnlyWhatTheArrowsAllow(String room) {
-    Stream<String> allowed = Stream.concat(Stream.of(room), ARROWS.get(room).stream());
+  @MethodSource("packages")
+  void package_importsOnlyWhatItMay(String name) {
+    Stream<String> allowed = Stream.concat(Stream.of(name), IMPORTS.get(name).stream());
 
     classes()
         .that()
-        .resideInAPackage("org.eellm." + room + "..")
+        .resideInAPackage("org.eellm." + name + "..")
         .should()
         .onlyDependOnClassesThat(
-            resideOutsideOfPackage("org.eellm..").or(resideInAnyPackage(packagesOf(allowed))))
-        .allowEmptyShould(true) // Some rooms are drawn, but not built yet.
+            resideOutsideOfPackage("org.eellm..").or(resideInAnyPackage(patterns(allowed))))
+        .check(CLASSES);
+  }
+
+  @ParameterizedTest
+  @MethodSource("decodePackages")
+  void decode_importsDownwards(String name) {
+    String[] above =
+        DECODE.subList(0, DECODE.indexOf(name)).stream()
+            .map(each -> "org.eellm." + each)
+            .toArray(String[]::new);
+
+    noClasses()
+        .that()
+        .resideInAPackage("org.eellm." + name)
+        .should()
+        .dependOnClassesThat(
+            resideInAnyPackage(above)
+                .and(JavaClass.Predicates.simpleNameEndingWith("Exception").negate()))
         .check(CLASSES);
   }
 
   @Test
-  void rooms_haveNoCycles() {
+  void packages_haveNoCycles() {
     slices().matching("org.eellm.(*)..").should().beFreeOfCycles().check(CLASSES);
   }
 
   @Test
-  void libtorch_isSeenByTensorRoomsOnly() {
+  void packages_areSmall() {
+    Map<String, Long> files =
+        CLASSES.stream()
+            .filter(each -> each.isTopLevelClass() && !each.getSimpleName().equals("package-info"))
+            .collect(
+                Collectors.groupingBy(
+                    JavaClass::getPackageName, TreeMap::new, Collectors.counting()));
+
+    assertThat(files)
+        .allSatisfy((name, count) -> assertThat(count).as(name).isLessThanOrEqualTo(MOST_FILES));
+  }
+
+  @Test
+  void libtorch_isSeenBySomePackagesOnly() {
     noClasses()
         .that()
-        .resideOutsideOfPackages(packagesOf(TENSOR_ROOMS.stream()))
+        .resideOutsideOfPackages(patterns(WITH_LIBTORCH.stream()))
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.bytedeco..")
@@ -131,7 +217,7 @@ final class ArchitectureTest {
     NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING.check(CLASSES);
   }
 
-  private static String[] packagesOf(Stream<String> rooms) {
-    return rooms.map(room -> "org.eellm." + room + "..").toArray(String[]::new);
+  private static String[] patterns(Stream<String> names) {
+    return names.map(name -> "org.eellm." + name + "..").toArray(String[]::new);
   }
 }

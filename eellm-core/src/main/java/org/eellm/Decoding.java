@@ -9,9 +9,11 @@ import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.sample.MinTokens;
 import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 
 /**
  * How a text is generated. Begin with one of the methods that tell when a token leaves, and change
@@ -65,7 +67,9 @@ public record Decoding(
 
     private static Sampler sampler(
         double temperature, int topK, double topP, Penalties penalties, long seed) {
-      return new RandomSampler(temperature, topK, topP, 0, penalties, Map.of(), seed);
+      return new RandomSampler(
+          new SamplingParams(temperature, topK, topP, 0, penalties, Map.of(), MinTokens.NONE),
+          seed);
     }
   }
 

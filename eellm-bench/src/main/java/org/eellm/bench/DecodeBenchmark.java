@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
@@ -19,13 +20,11 @@ import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
-import org.eellm.decode.cost.CostRounds;
-import org.eellm.decode.cost.DecodeCostReport;
 import org.eellm.decode.cost.ForcedDecoding;
+import org.eellm.decode.cost.StepShape;
+import org.eellm.decode.cost.StepTimer;
 import org.eellm.decode.engine.KernelRunner;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.StepShape;
-import org.eellm.decode.engine.StepTimer;
 import org.eellm.decode.request.Limits;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
@@ -167,16 +166,19 @@ public final class DecodeBenchmark {
         try (CostRounds costs = new CostRounds(kernels, plan.shapes())) {
           Measures measures =
               new Measures(
-                  costs::round, head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head));
-          return run(texts, plan, dtype, measures, Optional.of(costs));
+                  costs::round,
+                  head -> kernels.trunkBytes(head.layer()) + kernels.headBytes(head),
+                  () -> Optional.of(costs.costs()));
+          return run(texts, plan, dtype, measures);
         }
       }
       Decoder decoder = (Decoder) model;
       Measures measures =
           new Measures(
               _ -> DeviceThroughput.memory(decoder.device(), MEMORY_SECONDS),
-              head -> bytes(decoder, head));
-      return run(texts, plan, dtype, measures, Optional.empty());
+              head -> bytes(decoder, head),
+              Optional::empty);
+      return run(texts, plan, dtype, measures);
     }
   }
 
@@ -186,18 +188,17 @@ public final class DecodeBenchmark {
    * @param read the rate at which weights are read, in bytes a second; told whether the round
    *     counts
    * @param bytes of weights that a token reads in the layers below a head and in the head
+   * @param costs what the rounds came to
    */
-  private record Measures(Function<Boolean, Double> read, ToLongFunction<Head> bytes) {}
+  private record Measures(
+      Function<Boolean, Double> read,
+      ToLongFunction<Head> bytes,
+      Supplier<Optional<DecodeCostReport>> costs) {}
 
   /** A batch size, and the head that all tokens leave at. */
   private record DecodeCase(int batch, Head head) {}
 
-  private static Report run(
-      ForcedDecoding texts,
-      Plan plan,
-      String dtype,
-      Measures measures,
-      Optional<CostRounds> costs) {
+  private static Report run(ForcedDecoding texts, Plan plan, String dtype, Measures measures) {
     DecodingModel model = texts.model();
     List<DecodeCase> cases = new ArrayList<>();
     for (int batch : plan.batches()) {
@@ -211,8 +212,7 @@ public final class DecodeBenchmark {
       double read = measures.read().apply(counts);
       for (DecodeCase decodeCase : cases) {
         DecodeStats took =
-            texts.run(
-                decodeCase.head(), decodeCase.batch(), plan.tokens(), OptionalDouble.of(read));
+            texts.run(decodeCase.head(), decodeCase.batch(), plan.tokens()).withReadRate(read);
         if (counts) {
           of(stats, decodeCase).add(took);
         }
@@ -221,11 +221,12 @@ public final class DecodeBenchmark {
         reads.add(read);
       }
     }
-    Optional<DecodeCostReport> found = costs.map(CostRounds::costs);
+    Optional<DecodeCostReport> found = measures.costs().get();
+    List<DecodeCostReport.Step> steps = found.map(DecodeCostReport::steps).orElse(List.of());
     Head full = model.allHeads().getLast();
     List<EngineStep> engine = new ArrayList<>();
     for (int batch : plan.batches()) {
-      engine.add(engineStep(batch, of(stats, new DecodeCase(batch, full)), found));
+      engine.add(engineStep(batch, of(stats, new DecodeCase(batch, full)), steps));
     }
     List<Mode> modes = new ArrayList<>();
     for (DecodeCase decodeCase : cases) {
@@ -258,15 +259,14 @@ public final class DecodeBenchmark {
   }
 
   private static EngineStep engineStep(
-      int batch, List<DecodeStats> rounds, Optional<DecodeCostReport> costs) {
+      int batch, List<DecodeStats> rounds, List<DecodeCostReport.Step> steps) {
     DecodeStats middle =
         rounds.stream()
             .sorted(Comparator.comparingDouble(DecodeStats::tokensPerSecond))
             .toList()
             .get(rounds.size() / 2);
     OptionalDouble runner =
-        costs.stream()
-            .flatMap(found -> found.steps().stream())
+        steps.stream()
             .filter(step -> step.rows() == batch)
             .filter(step -> batch == 1 || step.rowsOf() == StepShape.Owner.SEQUENCES)
             .mapToDouble(step -> step.step().microseconds())

@@ -15,6 +15,7 @@ import org.eellm.cost.Hardware;
 import org.eellm.cost.Hardware.Connection;
 import org.eellm.cost.Hardware.Link;
 import org.eellm.cost.Hardware.MatrixRates;
+import org.eellm.cost.Median;
 import org.eellm.cost.plan.Planner;
 import org.eellm.distributed.Communicator;
 import org.eellm.distributed.Reduction;
@@ -166,7 +167,7 @@ public final class HardwareBenchmark {
       long resident = Torch.residentBytes();
       double update = time(subject::update);
       return new Steps(
-          mean(TrainBenchmark.median(times)),
+          mean(Median.of(times)),
           subject.parameters() * Planner.updateBytes(config.model().dtype()) / update,
           (long) largest(resident));
     }
@@ -313,7 +314,7 @@ public final class HardwareBenchmark {
     for (int i = 0; i < BLOCKS; i++) {
       times[i] = block(work, count);
     }
-    return mean(TrainBenchmark.median(times));
+    return mean(Median.of(times));
   }
 
   private double block(Runnable work, int count) {

@@ -8,6 +8,7 @@ import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
+import org.eellm.cost.Median;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
@@ -133,9 +134,8 @@ public final class MeshBenchmark {
     }
 
     Variant variant(RunConfig config, int tokens) {
-      double median = TrainBenchmark.median(seconds);
-      return new Variant(
-          config.exits().layers(), median, tokens / median, TrainBenchmark.median(waiting));
+      double median = Median.of(seconds);
+      return new Variant(config.exits().layers(), median, tokens / median, Median.of(waiting));
     }
   }
 
@@ -154,8 +154,8 @@ public final class MeshBenchmark {
       return new Comparison(
           plain.variant(withoutExits(config), tokens),
           alone.variant(config, tokens / replicas),
-          TrainBenchmark.median(exitTimes) - 1,
-          TrainBenchmark.median(speedUps),
+          Median.of(exitTimes) - 1,
+          Median.of(speedUps),
           limit);
     }
   }

@@ -3,7 +3,6 @@ package org.eellm.bench;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import org.eellm.cost.Median;
 import org.eellm.decode.Generator;
 import org.eellm.decode.request.Limits;
@@ -38,48 +37,59 @@ public final class PipelineBenchmark {
   private PipelineBenchmark() {}
 
   /**
-   * Measures requests of one policy. Every rank calls this.
+   * Measures requests of one policy; rank 0 calls this while the others {@link #takePart}.
    *
-   * @param whole the model, on rank 0
+   * @param whole the model
    * @param part this rank's part of it
    * @param rounds of both, after a warm-up
-   * @return on rank 0
    */
-  public static Optional<Measured> run(
-      Optional<DecodingModel> whole,
-      DecodingModel part,
-      World world,
-      List<Request> requests,
-      int rounds) {
-    Limits limits = Limits.of(part).withBatchSize(1);
+  public static Measured measure(
+      DecodingModel whole, DecodingModel part, World world, List<Request> requests, int rounds) {
+    Limits limits = limits(part);
     double[] alone = new double[rounds];
     double[] staged = new double[rounds];
     List<Result> theirs = List.of();
     List<Result> ours = List.of();
     for (int round = -1; round < rounds; round++) {
-      if (whole.isPresent()) {
-        theirs = Generator.generate(whole.get(), limits, requests, TokenListener.none());
-      }
-      world.all().barrier();
-      ours = PipelineGenerator.generate(part, world, limits, requests, TokenListener.none());
-      if (whole.isPresent() && round >= 0) {
+      theirs = Generator.generate(whole, limits, requests, TokenListener.none());
+      ours = generate(part, world, requests);
+      if (round >= 0) {
         alone[round] = seconds(theirs);
         staged[round] = seconds(ours);
       }
-      world.all().barrier();
-    }
-    if (whole.isEmpty()) {
-      return Optional.empty();
     }
     double[] ratios = new double[rounds];
     Arrays.setAll(ratios, round -> alone[round] / staged[round]);
-    return Optional.of(
-        new Measured(
-            left(part, theirs),
-            Median.of(alone),
-            Median.of(staged),
-            Median.of(ratios),
-            ids(theirs).equals(ids(ours))));
+    return new Measured(
+        left(part, theirs),
+        Median.of(alone),
+        Median.of(staged),
+        Median.of(ratios),
+        ids(theirs).equals(ids(ours)));
+  }
+
+  /**
+   * Takes part in what rank 0 measures.
+   *
+   * @param rounds as many as there
+   */
+  public static void takePart(DecodingModel part, World world, List<Request> requests, int rounds) {
+    for (int round = -1; round < rounds; round++) {
+      generate(part, world, requests);
+    }
+  }
+
+  /** Texts of all ranks, none of which computes anything else meanwhile. */
+  private static List<Result> generate(DecodingModel part, World world, List<Request> requests) {
+    world.all().barrier();
+    List<Result> results =
+        PipelineGenerator.generate(part, world, limits(part), requests, TokenListener.none());
+    world.all().barrier();
+    return results;
+  }
+
+  private static Limits limits(DecodingModel part) {
+    return Limits.of(part).withBatchSize(1);
   }
 
   private static List<List<Integer>> ids(List<Result> results) {

@@ -1,7 +1,6 @@
 package org.eellm.bench;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
@@ -10,6 +9,7 @@ import org.bytedeco.pytorch.Device;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
+import org.eellm.cost.Median;
 import org.eellm.decode.Generator;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.request.Limits;
@@ -97,8 +97,6 @@ public final class PromptBenchmark {
     for (int i = first; i < results.size(); i += step) {
       seconds.add(results.get(i).firstTokenSeconds());
     }
-    double[] sorted = seconds.stream().mapToDouble(Double::doubleValue).toArray();
-    Arrays.sort(sorted);
-    return sorted[sorted.length / 2];
+    return Median.of(seconds);
   }
 }

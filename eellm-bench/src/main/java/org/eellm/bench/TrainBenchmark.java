@@ -18,6 +18,7 @@ import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
+import org.eellm.cost.Median;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
 import org.eellm.model.Decoder;
@@ -112,7 +113,7 @@ public final class TrainBenchmark {
     }
     double[] ratios = new double[rounds];
     Arrays.setAll(ratios, round -> with[round] / without[round]);
-    double rate = median(gemm);
+    double rate = Median.of(gemm);
     int count = config.exits().layers().size();
     ModelFlops flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
     int tokens = config.train().microBatchSize() * config.data().sequenceLength();
@@ -123,9 +124,9 @@ public final class TrainBenchmark {
         ParameterCount.of(config.architecture()).total(),
         tokens,
         rate,
-        variant(config.exits().layers(), median(with), tokens, flops.total(count), rate),
-        variant(List.of(), median(without), tokens, flops.total(0), rate),
-        median(ratios) - 1,
+        variant(config.exits().layers(), Median.of(with), tokens, flops.total(count), rate),
+        variant(List.of(), Median.of(without), tokens, flops.total(0), rate),
+        Median.of(ratios) - 1,
         flops.total(count) / flops.total(0) - 1);
   }
 
@@ -140,13 +141,6 @@ public final class TrainBenchmark {
       List<Integer> exits, double seconds, int tokens, double flopsPerToken, double gemm) {
     double rate = tokens * flopsPerToken / seconds;
     return new Variant(exits, seconds, tokens / seconds, rate, rate / gemm);
-  }
-
-  /** The middle value; of an even number, the upper of the two. */
-  static double median(double[] values) {
-    double[] sorted = values.clone();
-    Arrays.sort(sorted);
-    return sorted[sorted.length / 2];
   }
 
   /** A model in training. */

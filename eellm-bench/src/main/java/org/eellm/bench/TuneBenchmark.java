@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Device;
 import org.eellm.bench.TrainBenchmark.BenchmarkRun;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
+import org.eellm.cost.Median;
 import org.eellm.tensor.Torch;
 
 /**
@@ -86,8 +87,8 @@ public final class TuneBenchmark {
               new Variant(
                   learning.name().toLowerCase(Locale.ROOT),
                   learning.layers(config.architecture()),
-                  TrainBenchmark.median(taken),
-                  TrainBenchmark.median(ratios),
+                  Median.of(taken),
+                  Median.of(ratios),
                   bytes.getOrDefault(learning, 0L)));
         });
     return new Report(

@@ -13,6 +13,7 @@ import org.eellm.bench.ArrivalBenchmark.Report;
 import org.eellm.serve.ServeException;
 import org.eellm.serve.TestServer;
 import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
@@ -27,6 +28,7 @@ final class ArrivalBenchmarkTest {
         urls, Optional.empty(), 2, Duration.ofSeconds(2), List.of(0.5, 1.0), 4, longWords, 6, 1);
   }
 
+  @Tag("slow")
   @Test
   void run_twoServers_tellsOfBothAtEachShare() {
     try (TestServer server = TestServer.start(folder)) {

@@ -11,8 +11,10 @@ import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.train.TrainException;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
+@Tag("slow")
 final class HardwareBenchmarkTest {
   private static final long MACHINE = 16L << 30;
 

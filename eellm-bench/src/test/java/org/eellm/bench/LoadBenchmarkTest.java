@@ -18,7 +18,7 @@ final class LoadBenchmarkTest {
   @TempDir private Path folder;
 
   private static LoadBenchmark.Options options(String url, int clients) {
-    return new LoadBenchmark.Options(url, Optional.empty(), clients, Duration.ofSeconds(6), 24, 1);
+    return new LoadBenchmark.Options(url, Optional.empty(), clients, Duration.ofSeconds(3), 24, 1);
   }
 
   @Test

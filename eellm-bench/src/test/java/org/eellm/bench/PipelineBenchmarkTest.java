@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.time.Duration;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import org.eellm.bench.PipelineBenchmark.Measured;
 import org.eellm.decode.SmallModel;
@@ -14,7 +13,7 @@ import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.decode.stages.PipelineGeneratorTest;
+import org.eellm.decode.stages.PipelineRanks;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.model.Decoder;
@@ -29,25 +28,24 @@ final class PipelineBenchmarkTest {
           List.of(
               request(List.of(1, 2, 3), ExitPolicies.maxProbability(Threshold.of(0.15))),
               request(List.of(9, 8, 7, 6, 5, 4), ExitPolicies.fixed(2)));
-      List<Optional<Measured>> measured =
+      List<List<Measured>> measured =
           InProcessRanks.run(
               new Mesh(1, 1, 2),
               1,
               Duration.ofSeconds(30),
               world -> {
-                try (Decoder model = PipelineGeneratorTest.part(whole.architecture(), world)) {
+                try (Decoder model = PipelineRanks.part(whole.architecture(), world)) {
                   model.initialize(7);
-                  return PipelineBenchmark.run(
-                      world.rank() == 0 ? Optional.of(whole) : Optional.empty(),
-                      model,
-                      world,
-                      requests,
-                      3);
+                  if (world.rank() == 0) {
+                    return List.of(PipelineBenchmark.measure(whole, model, world, requests, 3));
+                  }
+                  PipelineBenchmark.takePart(model, world, requests, 3);
+                  return List.of();
                 }
               });
 
       assertThat(measured.get(1)).isEmpty();
-      Measured row = measured.getFirst().orElseThrow();
+      Measured row = measured.getFirst().getFirst();
       assertThat(row.same()).isTrue();
       assertThat(row.alone()).isPositive();
       assertThat(row.staged()).isPositive();

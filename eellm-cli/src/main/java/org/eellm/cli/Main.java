@@ -15,10 +15,8 @@ public final class Main {
   public static int run(CommandLine commandLine, String... args) {
     try {
       return commandLine.execute(args);
-    } catch (
-        Error
-            error) { // picocli hands exceptions to CommandExceptionHandler, but lets errors
-                     // through.
+    } catch (Error error) { // picocli hands exceptions to CommandExceptionHandler, but lets errors
+      // through.
       return new CommandExceptionHandler().report(error, commandLine);
     }
   }

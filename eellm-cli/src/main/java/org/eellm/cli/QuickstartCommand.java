@@ -13,10 +13,12 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.SequencedMap;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.eval.ThresholdTable;
@@ -145,7 +147,8 @@ final class QuickstartCommand implements Callable<Integer> {
     requirePositive("--methods", methodCount);
     requirePositive("--rounds", rounds);
     Optional<RunConfig> unfinished = unfinished();
-    RunConfig config = config(unfinished.map(run -> run.model().dtype()));
+    RunConfig config =
+        unfinished.map(run -> config(_ -> run.model().dtype())).orElseGet(this::config);
     stage(1, "Java sources become tokens");
     JavaSources sources = JavaSources.in(sources());
     prepare(sources);
@@ -235,12 +238,17 @@ final class QuickstartCommand implements Callable<Integer> {
         "--output %s: %s; remove that folder, or give another one".formatted(output, why));
   }
 
+  /** The preset with this folder's data, in the number format that is faster here. */
+  private RunConfig config() {
+    return config(given -> fastest(given.train()));
+  }
+
   /**
    * The preset with this folder's data.
    *
-   * @param dtype number format to compute in; the one that is faster here if absent
+   * @param dtype number format to compute in
    */
-  private RunConfig config(Optional<DataType> dtype) {
+  private RunConfig config(Function<RunConfig, DataType> dtype) {
     RunConfig given = ConfigFile.preset("quickstart", overrides);
     DataConfig data = given.data();
     if (!data.sources().isEmpty() || !data.validation().isEmpty() || data.tokenizer().isPresent()) {
@@ -254,9 +262,7 @@ final class QuickstartCommand implements Callable<Integer> {
               .formatted(positions, PROMPT_TOKENS + MAX_TOKENS));
     }
     List<String> settings = new ArrayList<>();
-    settings.add(
-        "model.dtype="
-            + dtype.orElseGet(() -> fastest(given.train())).name().toLowerCase(Locale.ROOT));
+    settings.add("model.dtype=" + dtype.apply(given).name().toLowerCase(Locale.ROOT));
     settings.addAll(overrides);
     settings.add("data.sources=[" + quoted(dataset()) + "]");
     settings.add("data.tokenizer=" + quoted(Preparation.tokenizerFolder(dataset())));
@@ -306,11 +312,18 @@ final class QuickstartCommand implements Callable<Integer> {
     }
   }
 
-  /** Where the build puts the sources: beside the classes. */
+  /** Where the build puts the sources: in the folder {@code target} of the whole project. */
   private static Path sources() {
     try {
-      var classes = QuickstartCommand.class.getProtectionDomain().getCodeSource().getLocation();
-      return Path.of(classes.toURI()).resolveSibling("java-sources");
+      var location = QuickstartCommand.class.getProtectionDomain().getCodeSource().getLocation();
+      Path classes = Path.of(location.toURI());
+      return Stream.iterate(classes.getParent(), Objects::nonNull, Path::getParent)
+          .flatMap(
+              folder ->
+                  Stream.of(folder.resolve("java-sources"), folder.resolve("target/java-sources")))
+          .filter(Files::isDirectory)
+          .findFirst()
+          .orElse(classes.resolveSibling("java-sources"));
     } catch (URISyntaxException e) {
       throw new IllegalStateException("the place of eellm's classes is no path", e);
     }

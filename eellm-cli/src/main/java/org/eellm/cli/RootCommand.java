@@ -21,6 +21,7 @@ import org.eellm.cli.eval.SweepCommand;
 import org.eellm.cli.generate.ChatCommand;
 import org.eellm.cli.generate.GenerateCommand;
 import org.eellm.cli.generate.ServeCommand;
+import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.plan.PlanCommand;
 import org.eellm.cli.plan.ScheduleCommand;
 import org.eellm.cli.train.PrepareCommand;
@@ -105,6 +106,7 @@ public final class RootCommand implements Runnable {
     return commandLine
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setUsageHelpAutoWidth(true)
+        .setResourceBundle(new PolicyTexts())
         .registerConverter(Path.class, RootCommand::path)
         .setParameterExceptionHandler(failures)
         .setExecutionExceptionHandler(failures);

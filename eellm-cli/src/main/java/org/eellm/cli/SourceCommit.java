@@ -7,7 +7,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.CodeSource;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** The commit of the source tree that this program was built in. */
 public final class SourceCommit {
@@ -24,16 +26,16 @@ public final class SourceCommit {
     return root().flatMap(SourceCommit::describe);
   }
 
-  /** The source tree: two folders above {@code target/classes}. */
+  /** The source tree: the folder above the classes that git keeps. */
   private static Optional<Path> root() {
     CodeSource source = SourceCommit.class.getProtectionDomain().getCodeSource();
     try {
       return source == null
           ? Optional.empty()
-          : Optional.of(Path.of(source.getLocation().toURI()))
-              .filter(classes -> classes.endsWith(Path.of("target", "classes")))
-              .map(classes -> classes.resolve("../..").normalize())
-              .filter(root -> Files.exists(root.resolve(".git")));
+          : Stream.iterate(Path.of(source.getLocation().toURI()), Objects::nonNull, Path::getParent)
+              .filter(folder -> Files.exists(folder.resolve(".git")))
+              .findFirst()
+              .filter(root -> Files.exists(root.resolve("eellm-cli")));
     } catch (URISyntaxException e) {
       return Optional.empty();
     }

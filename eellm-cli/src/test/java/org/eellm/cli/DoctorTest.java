@@ -1,15 +1,15 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.cli.Commands.run;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.option.Machine;
 import org.eellm.decode.engine.KernelChoice;
 import org.eellm.tensor.DeviceThroughput;
@@ -20,7 +20,8 @@ final class DoctorTest {
 
   @Test
   void doctor_json_hasRatesAndThisMachine() throws Exception {
-    JsonNode report = new ObjectMapper().readTree(run("doctor", "--json", "--seconds", "0.02"));
+    JsonNode report =
+        new ObjectMapper().readTree(run("doctor", "--json", "--seconds", "0.02").printed());
 
     assertThat(report.path("java").textValue()).startsWith("25");
     JsonNode machine = report.path("machine");
@@ -42,26 +43,25 @@ final class DoctorTest {
 
   @Test
   void doctor_forPeople_namesWhatItFound() {
-    assertThat(run("doctor", "--seconds", "0.02"))
+    assertThat(run("doctor", "--seconds", "0.02").printed())
         .contains("libtorch ", "processor ", "memory ", "CPU rates ", "GFLOP/s")
         .contains("decoding ", "the Vector API", "last cache ", "huge pages");
   }
 
   @Test
   void doctor_unknownKernel_isRefusedInALine() {
-    StringWriter err = new StringWriter();
+    Outcome outcome;
     Optional<String> before = Optional.ofNullable(System.getProperty(KernelChoice.PROPERTY));
     System.setProperty(KernelChoice.PROPERTY, "fast");
     try {
-      assertThat(
-              Main.run(RootCommand.commandLine().setErr(new PrintWriter(err)), "doctor", "--json"))
-          .isEqualTo(2);
+      outcome = run("doctor", "--json");
     } finally {
       System.clearProperty(KernelChoice.PROPERTY);
       before.ifPresent(value -> System.setProperty(KernelChoice.PROPERTY, value));
     }
 
-    assertThat(err.toString().lines())
+    assertThat(outcome.code()).isEqualTo(2);
+    assertThat(outcome.err().lines())
         .containsExactly(
             "eellm: -Deellm.kernel: 'fast' is no choice of kernels; use one of fastest, vectors in"
                 + " EELLM_JAVA_OPTS");
@@ -178,10 +178,4 @@ final class DoctorTest {
           0,
           new DeviceThroughput.Measured(2e11, 4e11, 3e10),
           Optional.empty());
-
-  private static String run(String... args) {
-    StringWriter out = new StringWriter();
-    assertThat(Main.run(RootCommand.commandLine().setOut(new PrintWriter(out)), args)).isZero();
-    return out.toString();
-  }
 }

@@ -6,8 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,8 +14,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.Stream;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
@@ -31,7 +29,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
-import picocli.CommandLine;
 
 /** GGUF files where the commands take model folders. */
 final class GgufCommandsTest {
@@ -55,20 +52,7 @@ final class GgufCommandsTest {
 
   /** What a command that succeeds prints. */
   private static String run(String command, Object... arguments) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    assertThat(code(out, err, command, arguments)).as(err.toString()).isZero();
-    return out.toString();
-  }
-
-  private static int code(StringWriter out, StringWriter err, String command, Object... arguments) {
-    List<String> all = new ArrayList<>(List.of(command.split(" ")));
-    Stream.of(arguments).map(Object::toString).forEach(all::add);
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    return Main.run(commandLine, all.toArray(String[]::new));
+    return Commands.runWords(command, arguments).printed();
   }
 
   private JsonNode ids(Object... arguments) throws IOException {
@@ -152,18 +136,17 @@ final class GgufCommandsTest {
       ByteBuffer.wrap(all).order(ByteOrder.LITTLE_ENDIAN).putShort(at, (short) scale);
       Files.write(hostile, all);
     }
-    StringWriter err = new StringWriter();
-    assertThat(code(new StringWriter(), err, "generate --prompt x", "--model", hostile))
-        .isEqualTo(1);
-    assertThat(err.toString()).contains("are not numbers; the model is damaged").hasLineCount(1);
+    Outcome outcome = Commands.runWords("generate --prompt x", "--model", hostile);
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err()).contains("are not numbers; the model is damaged").hasLineCount(1);
   }
 
   @Test
   void generate_damagedFile_isRefusedInOneLine() throws IOException {
     new GgufFixture().version(4).write(file);
-    StringWriter err = new StringWriter();
-    assertThat(code(new StringWriter(), err, "generate --prompt x", "--model", file)).isEqualTo(1);
-    assertThat(err.toString())
+    Outcome outcome = Commands.runWords("generate --prompt x", "--model", file);
+    assertThat(outcome.code()).isEqualTo(1);
+    assertThat(outcome.err())
         .contains(file + ": has version 4 of the format; 2 and 3 are read")
         .hasLineCount(1);
   }

@@ -32,9 +32,10 @@ final class LauncherTest {
     root = Files.createDirectories(folder.resolve("a project"));
     Files.copy(Path.of("eellm"), root.resolve("eellm"));
     root.resolve("eellm").toFile().setExecutable(true);
-    Files.createDirectories(root.resolve("src/main"));
+    Files.createDirectories(root.resolve("eellm-cli/src/main"));
     Files.createDirectories(root.resolve("configs"));
     Files.writeString(root.resolve("pom.xml"), "");
+    Files.writeString(root.resolve("eellm-cli/pom.xml"), "");
     jdk =
         fakeJdk(
             "25.0.1",
@@ -53,7 +54,7 @@ final class LauncherTest {
         """
         echo "maven $*, JAVA_HOME $JAVA_HOME"
         target="$(dirname "$0")/../a project/target"
-        mkdir -p "$target/classes/org"
+        mkdir -p "$target" "$target/../eellm-cli/target/classes/org"
         echo a.jar:b.jar >"$target/classpath.txt"
         echo a.jar:gpu.jar >"$target/classpath-cuda.txt"
         """);
@@ -65,7 +66,7 @@ final class LauncherTest {
 
     assertThat(result.err())
         .startsWith("eellm: building")
-        .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml process-classes")
+        .contains("maven -q -B -f " + root.toRealPath() + "/pom.xml -pl eellm-cli -am")
         .contains("JAVA_HOME " + jdk);
     assertThat(result.out())
         .contains("\n" + root.toRealPath() + "/target/eellm.jar:a.jar:b.jar\n")
@@ -90,7 +91,7 @@ final class LauncherTest {
     run(Map.of());
     assertThat(run(Map.of()).err()).isEmpty();
 
-    Path source = Files.writeString(root.resolve("src/main/Changed.java"), "");
+    Path source = Files.writeString(root.resolve("eellm-cli/src/main/Changed.java"), "");
     Files.setLastModifiedTime(source, FileTime.fromMillis(System.currentTimeMillis() + 5000));
     assertThat(run(Map.of()).err()).startsWith("eellm: building");
   }
@@ -132,7 +133,7 @@ final class LauncherTest {
   void run_cudaProfile_buildsAndRunsWithIt() throws Exception {
     Result result = run(Map.of("EELLM_PROFILE", "cuda"));
 
-    assertThat(result.err()).contains("pom.xml -P cuda process-classes");
+    assertThat(result.err()).contains("pom.xml -P cuda -pl eellm-cli");
     assertThat(result.out()).contains("/target/eellm.jar:a.jar:gpu.jar\n");
   }
 

@@ -1,13 +1,11 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.eellm.cli.Commands.run;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -31,41 +29,35 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.golden.Stories;
 import org.eellm.serve.NodeScripts;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
-import picocli.CommandLine;
 
 /** GGUF files in llama.cpp itself, by way of node-llama-cpp. */
+@Tag("slow")
 final class LlamaCppTest {
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
+  private static final Path STORIES = Stories.folder();
   private static final ObjectMapper JSON = new ObjectMapper();
 
   @TempDir private Path folder;
 
-  private static void run(String... args) {
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(new StringWriter()))
-            .setErr(new PrintWriter(err, true));
-    assertThat(Main.run(commandLine, args)).as(err.toString()).isZero();
-  }
-
   private Path export(Path model, String type) {
     Path file = folder.resolve(type + ".gguf");
     run(
-        "export",
-        "--model",
-        model.toString(),
-        "--format",
-        "gguf",
-        "--dtype",
-        type,
-        "--output",
-        file.toString());
+            "export",
+            "--model",
+            model.toString(),
+            "--format",
+            "gguf",
+            "--dtype",
+            type,
+            "--output",
+            file.toString())
+        .printed();
     return file;
   }
 
@@ -93,9 +85,8 @@ final class LlamaCppTest {
 
   @Test
   void stories_inLlamaCpp_areTheKnownText() throws IOException {
-    assumeTrue(Files.exists(STORIES), () -> "skipped: needs " + STORIES);
     NodeScripts node = NodeScripts.install(LlamaCppTest.class, "llamacpp");
-    List<Integer> known = ids(JSON.readTree(STORIES.resolve("golden.json").toFile()).get("ids"));
+    List<Integer> known = Stories.known(STORIES);
     String opening = "Tom was a little boy";
 
     for (String type : List.of("float32", "bfloat16", "q8_0")) {
@@ -133,7 +124,7 @@ final class LlamaCppTest {
             Progress.NONE)
         .save(theirs);
     Path ours = folder.resolve("ours");
-    run("convert", "--model", theirs.toString(), "--output", ours.toString());
+    run("convert", "--model", theirs.toString(), "--output", ours.toString()).printed();
     List<Integer> prompt = List.of(1, 17, 200, 5, 96, 41, 3);
 
     JsonNode said =

@@ -1,21 +1,19 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.cli.Commands.runWords;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.cost.ParameterCount;
 import org.eellm.golden.GoldenCase;
 import org.junit.jupiter.api.Test;
@@ -23,7 +21,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import picocli.CommandLine;
 
 /** {@code inspect}, {@code convert}, {@code add-exits} and {@code export} from their outside. */
 final class ModelCommandsTest {
@@ -31,34 +28,17 @@ final class ModelCommandsTest {
 
   @TempDir private Path folder;
 
-  private record Outcome(int code, String out, String err) {
-    JsonNode json() {
-      assertThat(code).as(err).isZero();
-      try {
-        return new ObjectMapper().readTree(out);
-      } catch (IOException e) {
-        throw new AssertionError(out, e);
-      }
+  private static JsonNode json(Outcome outcome) {
+    try {
+      return new ObjectMapper().readTree(outcome.printed());
+    } catch (IOException e) {
+      throw new AssertionError(outcome.out(), e);
     }
-  }
-
-  /** The words of the first argument, then the others as they are. */
-  private static Outcome run(String command, Object... arguments) {
-    List<String> all = new ArrayList<>(List.of(command.split(" ")));
-    Stream.of(arguments).map(Object::toString).forEach(all::add);
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    int code = Main.run(commandLine, all.toArray(String[]::new));
-    return new Outcome(code, out.toString(), err.toString());
   }
 
   @Test
   void inspect_saysShapeExitsParametersAndMemory() throws IOException {
-    JsonNode said = run("inspect --json", GOLDEN.folder()).json();
+    JsonNode said = json(runWords("inspect --json", GOLDEN.folder()));
 
     ParameterCount count = ParameterCount.of(GOLDEN.architecture());
     assertThat(said.path("kind").asText()).isEqualTo("Hugging Face folder, model_type llama");
@@ -74,7 +54,7 @@ final class ModelCommandsTest {
     assertThat(said.at("/memory/training")).hasSize(1);
     // weights, gradients and AdamW's two moments
     assertThat(said.at("/memory/training/0/bytes").asLong()).isEqualTo(16 * count.total());
-    String text = run("inspect --tp 2 --pp 2", GOLDEN.folder()).out();
+    String text = runWords("inspect --tp 2 --pp 2", GOLDEN.folder()).out();
     assertThat(text)
         .contains("exits       after layers 1, 3; head: mlp,norm")
         .contains("to train    stage 0, layers 1 to 2: ")
@@ -88,18 +68,18 @@ final class ModelCommandsTest {
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(bytes.length - 4, Float.NaN);
     Files.write(model.resolve("model.safetensors"), bytes);
 
-    assertThat(run("inspect --check", model).out())
+    assertThat(runWords("inspect --check", model).out())
         .contains("1 of %d tensors hold values that are NaN or infinite".formatted(tensors()))
         .containsPattern("(?m)^[0-9a-f]{64} {2}model\\.norm\\.weight F32 \\[64]$");
-    assertThat(run("inspect --check", GOLDEN.folder()).out())
+    assertThat(runWords("inspect --check", GOLDEN.folder()).out())
         .contains("all of %d tensors are finite".formatted(tensors()));
-    Outcome converted = run("convert --model", model, "--output", folder.resolve("out"));
+    Outcome converted = runWords("convert --model", model, "--output", folder.resolve("out"));
     assertThat(converted.code()).isZero();
     assertThat(converted.err()).contains("holds 1 values that are NaN or infinite");
   }
 
   private static long tensors() {
-    JsonNode checked = run("inspect --json --check", GOLDEN.folder()).json().path("tensors");
+    JsonNode checked = json(runWords("inspect --json --check", GOLDEN.folder())).path("tensors");
     return StreamSupport.stream(checked.spliterator(), false).count();
   }
 
@@ -119,18 +99,19 @@ final class ModelCommandsTest {
     Path plain = folder.resolve("plain");
     Path back = folder.resolve("back");
 
-    assertThat(run("add-exits --remove 3 --model", model, "--output", fewer).code()).isZero();
-    assertThat(run("add-exits --exits 2-3 --model", fewer, "--output", more).code()).isZero();
-    assertThat(run("export --format hf --model", model, "--output", plain).code()).isZero();
-    assertThat(run("convert --model", plain, "--output", back).code()).isZero();
+    assertThat(runWords("add-exits --remove 3 --model", model, "--output", fewer).code()).isZero();
+    assertThat(runWords("add-exits --exits 2-3 --model", fewer, "--output", more).code()).isZero();
+    assertThat(runWords("export --format hf --model", model, "--output", plain).code()).isZero();
+    assertThat(runWords("convert --model", plain, "--output", back).code()).isZero();
 
-    assertThat(run("inspect --json", fewer).json().at("/exits/layers").toString()).isEqualTo("[1]");
-    JsonNode exits = run("inspect --json", more).json().path("exits");
+    assertThat(json(runWords("inspect --json", fewer)).at("/exits/layers").toString())
+        .isEqualTo("[1]");
+    JsonNode exits = json(runWords("inspect --json", more)).path("exits");
     assertThat(exits.path("layers").toString()).isEqualTo("[1,2,3]");
     assertThat(exits.path("head").asText()).isEqualTo("mlp,norm"); // as the others
     assertThat(plain.resolve("exits.json")).exists();
-    JsonNode before = run("inspect --json --check", model).json().path("tensors");
-    JsonNode after = run("inspect --json --check", back).json().path("tensors");
+    JsonNode before = json(runWords("inspect --json --check", model)).path("tensors");
+    JsonNode after = json(runWords("inspect --json --check", back)).path("tensors");
     assertThat(checksums(after)).containsExactlyInAnyOrderElementsOf(checksums(before));
   }
 
@@ -158,7 +139,7 @@ final class ModelCommandsTest {
     Path out = folder.resolve("out");
 
     Outcome outcome =
-        run(command.replace("MODEL", model.toString()).replace("OUT", out.toString()));
+        runWords(command.replace("MODEL", model.toString()).replace("OUT", out.toString()));
 
     assertThat(outcome.code()).isEqualTo(1);
     assertThat(outcome.err().strip()).startsWith("eellm: ").doesNotContain("\n");
@@ -195,7 +176,7 @@ final class ModelCommandsTest {
           """)
   void settingsThatMakeNoSense_areWrongUse(String command, String message) {
     Outcome outcome =
-        run(
+        runWords(
             command
                 .replace("MODEL", GOLDEN.folder().toString())
                 .replace(
@@ -219,7 +200,7 @@ final class ModelCommandsTest {
     Files.writeString(folder.resolve("file"), "");
 
     Outcome outcome =
-        run(
+        runWords(
             command
                 .replace("MODEL", GOLDEN.folder().toString())
                 .replace("FOLDER", folder.toString())

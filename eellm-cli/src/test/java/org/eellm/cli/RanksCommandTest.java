@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -19,8 +18,7 @@ final class RanksCommandTest {
     String[] words = new String[options.length + 1];
     words[0] = "ranks";
     System.arraycopy(options, 0, words, 1, options.length);
-    return Main.run(
-        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)), words);
+    return Commands.run(out, err, words);
   }
 
   @Test

@@ -2,13 +2,10 @@ package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -20,7 +17,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.TrainConfig.Device;
@@ -28,7 +24,7 @@ import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.ExitPolicies;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -36,64 +32,50 @@ import org.eellm.decode.token.TokenListener;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.GreedyContinuation;
-import org.junit.jupiter.api.BeforeEach;
+import org.eellm.golden.Stories;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import picocli.CommandLine;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** A real, trained Llama without exits, loaded as it is, and what it is known to say. */
 final class StoriesTest {
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
 
   @TempDir private Path folder;
-
-  private List<Integer> known = List.of(); // BOS, then the greedy text
-
-  @BeforeEach
-  void readKnownText() throws IOException {
-    assumeTrue(Files.exists(STORIES), () -> "skipped: needs " + STORIES);
-    known = ids(new ObjectMapper().readTree(STORIES.resolve("golden.json").toFile()).get("ids"));
-  }
 
   private static List<Integer> ids(JsonNode array) {
     return StreamSupport.stream(array.spliterator(), false).map(id -> id.asInt()).toList();
   }
 
-  @Test
-  void generate_greedily_writesTheKnownText() throws IOException {
-    StringWriter out = new StringWriter();
-    CommandLine commandLine = RootCommand.commandLine().setOut(new PrintWriter(out, true));
+  @Tag("vectors")
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void generate_greedily_writesTheKnownText(Path stories) throws IOException {
+    List<Integer> known = Stories.known(stories);
     int count = known.size() - 1;
 
-    assertThat(
-            Main.run(
-                commandLine,
-                "generate",
-                "--model",
-                STORIES.toString(),
-                "--prompt",
-                "",
-                "--max-tokens",
-                String.valueOf(count),
-                "--json"))
-        .isZero();
+    JsonNode result =
+        json(run("generate --json --max-tokens " + count, "--model", stories, "--prompt", ""));
 
-    var result = new ObjectMapper().readTree(out.toString());
     assertThat(ids(result.get("ids"))).isEqualTo(known.subList(1, known.size()));
     assertThat(result.get("text").asText())
         .startsWith("Once upon a time, there was a little girl named Lily.");
   }
 
-  @Test
-  void logits_ofTheKnownText_areTheKnownOnes() throws IOException {
-    FloatBuffer logits = npy(STORIES.resolve("golden_logits.npy"));
+  @Tag("vectors")
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void logits_ofTheKnownText_areTheKnownOnes(Path stories) throws IOException {
+    List<Integer> known = Stories.known(stories);
+    FloatBuffer logits = npy(stories.resolve("golden_logits.npy"));
     List<float[]> ours = new ArrayList<>();
     Sampler reading =
         said -> {
           ours.add(said.logits());
           return said.position() < known.size() ? known.get(said.position()) : 0;
         };
-    try (LoadedModel model = LoadedModel.load(STORIES, Device.CPU)) {
+    try (LoadedModel model = LoadedModel.load(stories, Device.CPU)) {
       int vocabulary = model.architecture().model().vocabSize();
       int positions = logits.remaining() / vocabulary;
       Generator.generate(
@@ -113,13 +95,13 @@ final class StoriesTest {
   }
 
   /** How often the final head says the next token, put after each layer; known from PyTorch. */
-  @Test
-  void lens_ofTheKnownText_agreesAsOftenAsIsKnown() throws IOException {
-    JsonNode layers =
-        new ObjectMapper()
-            .readTree(STORIES.resolve("golden.json").toFile())
-            .get("logitlens_per_layer_loss_acc");
-    ModelFolder files = ModelFolder.resolve(STORIES, Optional.empty());
+  @Tag("vectors")
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void lens_ofTheKnownText_agreesAsOftenAsIsKnown(Path stories) throws IOException {
+    List<Integer> known = Stories.known(stories);
+    JsonNode layers = Stories.golden(stories).get("logitlens_per_layer_loss_acc");
+    ModelFolder files = ModelFolder.resolve(stories, Optional.empty());
     try (LoadedModel model =
             LoadedModel.load(files, stored -> files.logitLens(stored, Device.CPU));
         Engine engine = model.engine(1, Limits.MAX_PENDING)) {
@@ -128,7 +110,7 @@ final class StoriesTest {
           ExitTrace.of(
               subject,
               GreedyContinuation.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
-              ThresholdKind.MAX_PROBABILITY,
+              PolicyName.MAX_PROBABILITY,
               Map.of());
 
       assertThat(trace.exits()).containsExactly(1, 2, 3, 4);
@@ -141,10 +123,11 @@ final class StoriesTest {
   /** From a plain Llama to one that exits, on text of its own. */
   @Test
   void exits_addedAndTuned_agreeMoreAndLeaveTheTrunkAlone() throws IOException {
+    Path stories = Stories.folder();
     Path openings =
         Files.writeString(
             folder.resolve("openings.txt"),
-            "Once upon a time\nOne day, a little\nTom was a\nLily had a\nThe dog\nA big\n");
+            "Once upon a time, there was a little\nOnce upon\nOnce\n".repeat(2));
     Path data = folder.resolve("written");
     Path written =
         Files.writeString(
@@ -152,12 +135,12 @@ final class StoriesTest {
             run(
                 "generate --temperature 1 --max-tokens 300 --json --seed 2",
                 "--model",
-                STORIES,
+                stories,
                 "--prompt-file",
                 openings));
-    run("prepare", "--input", written, "--output", data, "--tokenizer", STORIES);
+    run("prepare", "--input", written, "--output", data, "--tokenizer", stories);
     Path model = folder.resolve("model");
-    run("add-exits --exits 2,3,4 --head norm,mlp", "--model", STORIES, "--output", model);
+    run("add-exits --exits 2,3,4 --head norm,mlp", "--model", stories, "--output", model);
     byte[] before = Files.readAllBytes(model.resolve("model.safetensors"));
     Path config =
         Files.writeString(
@@ -168,7 +151,7 @@ final class StoriesTest {
             optimizer: {learning_rate: 3e-3, warmup_steps: 5}
             tune: {target: final_head}
             """
-                .formatted(data, STORIES));
+                .formatted(data, stories));
     Path tuned = folder.resolve("tuned");
 
     run("tune", "--model", model, "--config", config, "--output", tuned);
@@ -180,13 +163,13 @@ final class StoriesTest {
             .toList();
     for (String exit : List.of("exit_2", "exit_3", "exit_4")) {
       assertThat(figure(evaluations.getLast(), "loss", exit))
-          .isLessThan(figure(evaluations.getFirst(), "loss", exit) - 0.3);
+          .isLessThan(figure(evaluations.getFirst(), "loss", exit) - toLearn(exit));
       assertThat(figure(evaluations.getLast(), "agreement", exit))
           .isGreaterThan(figure(evaluations.getFirst(), "agreement", exit) + 0.05);
     }
     assertThat(model.resolve("model.safetensors")).hasBinaryContent(before);
     Path merged = folder.resolve("merged");
-    run("add-exits", "--model", STORIES, "--heads", tuned, "--output", merged);
+    run("add-exits", "--model", stories, "--heads", tuned, "--output", merged);
     json(Files.readString(merged.resolve("conversion.json")))
         .path("tensors")
         .forEach(
@@ -194,13 +177,18 @@ final class StoriesTest {
                 assertThat(tensor.path("origins").elements().next())
                     .isEqualTo(tensor.get("sha256")));
     String generate = "generate --max-tokens 60 --json --prompt Once --threshold ";
-    JsonNode whole = json(run("generate --max-tokens 60 --json --prompt Once", "--model", STORIES));
+    JsonNode whole = json(run("generate --max-tokens 60 --json --prompt Once", "--model", stories));
     JsonNode sure = json(run(generate + "1", "--model", merged));
     JsonNode early = json(run(generate + "0.5", "--model", merged));
-    JsonNode apart = json(run(generate + "0.5", "--model", STORIES, "--heads", tuned));
+    JsonNode apart = json(run(generate + "0.5", "--model", stories, "--heads", tuned));
     assertThat(sure.get("ids")).isEqualTo(whole.get("ids"));
     assertThat(ids(early.get("exits"))).anyMatch(layer -> layer < 5);
     assertThat(apart.get("ids")).isEqualTo(early.get("ids"));
+  }
+
+  /** What an exit has to lose; the last one knows nearly what the final head knows. */
+  private static double toLearn(String exit) {
+    return exit.equals("exit_4") ? 0.1 : 0.3;
   }
 
   private static double figure(JsonNode line, String name, String exit) {
@@ -217,16 +205,7 @@ final class StoriesTest {
 
   /** What a command prints; the words of the first argument, then the others as they are. */
   private static String run(String command, Object... arguments) {
-    List<String> all = new ArrayList<>(List.of(command.split(" ")));
-    Stream.of(arguments).map(Object::toString).forEach(all::add);
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    assertThat(Main.run(commandLine, all.toArray(String[]::new))).as(err.toString()).isZero();
-    return out.toString();
+    return Commands.runWords(command, arguments).printed();
   }
 
   /** The float32 values of a NumPy file of version 1. */

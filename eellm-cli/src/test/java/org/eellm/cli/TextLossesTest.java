@@ -9,14 +9,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.TreeMap;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -27,6 +26,7 @@ import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.AfterEach;
@@ -62,7 +62,7 @@ final class TextLossesTest {
   private static Calibration calibration(double threshold) {
     TreeMap<Integer, Double> thresholds = new TreeMap<>();
     List.of(1, 2, 4).forEach(layer -> thresholds.put(layer, threshold));
-    return new Calibration(ThresholdKind.MAX_PROBABILITY, thresholds, new TreeMap<>());
+    return new Calibration(PolicyName.MAX_PROBABILITY, thresholds, new TreeMap<>());
   }
 
   /** A text, one after the other and not by the engine. */
@@ -147,9 +147,7 @@ final class TextLossesTest {
         TextLosses.ofTask(
             subject,
             TaskFile.read(task.toString()),
-            data,
-            OptionalInt.empty(),
-            1,
+            new TaskData(data, TaskData.ALL, 1),
             TextLossesTest::calibration);
 
     assertThat(expected).contains(1.0);

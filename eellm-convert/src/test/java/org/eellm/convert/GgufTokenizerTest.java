@@ -2,7 +2,6 @@ package org.eellm.convert;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -29,10 +28,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Tokenizers go into GGUF files and come back. */
 final class GgufTokenizerTest {
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String WORDS =
       "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}DIGITS"
@@ -159,11 +158,11 @@ final class GgufTokenizerTest {
     assertSame(Tokenizer.load(folder.resolve("saved")), own);
   }
 
-  @Test
-  void load_sentencePieceOfAnExport_isThatWhichWasExported() {
-    assumeThat(STORIES).as("needs the shared model stories260K").exists();
-    Tokenizer own = Tokenizer.load(STORIES);
-    Tokenizer read = Tokenizer.load(export(STORIES, STORIES));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void load_sentencePieceOfAnExport_isThatWhichWasExported(Path stories) {
+    Tokenizer own = Tokenizer.load(stories);
+    Tokenizer read = Tokenizer.load(export(stories, stories));
     assertSame(read, own);
     assertThat(read.endOfDocument()).isEqualTo(own.endOfDocument());
   }

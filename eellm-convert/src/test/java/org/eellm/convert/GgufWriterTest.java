@@ -3,7 +3,6 @@ package org.eellm.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
@@ -31,10 +30,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** GGUF files, read here by a small reader written from the format's description. */
 final class GgufWriterTest {
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
 
   @TempDir private Path folder;
 
@@ -168,10 +167,10 @@ final class GgufWriterTest {
     }
   }
 
-  @Test
-  void write_stories260K_hasItsTokenizersPiecesAndScores() throws IOException {
-    assumeThat(STORIES).as("needs the shared model stories260K").exists();
-    Gguf gguf = write(STORIES, Quantization.F32, Optional.empty());
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void write_trainedModel_hasItsTokenizersPiecesAndScores(Path stories) throws IOException {
+    Gguf gguf = write(stories, Quantization.F32, Optional.empty());
     assertThat(gguf.metadata())
         .containsEntry("tokenizer.ggml.model", "llama")
         .containsEntry("tokenizer.ggml.bos_token_id", 1)
@@ -181,7 +180,7 @@ final class GgufWriterTest {
         .containsEntry("tokenizer.ggml.add_space_prefix", true);
     // The model's own tokenizer file: a score, a length and the piece, for each id.
     ByteBuffer own =
-        ByteBuffer.wrap(Files.readAllBytes(STORIES.resolve("tok512.bin")))
+        ByteBuffer.wrap(Files.readAllBytes(stories.resolve("tok512.bin")))
             .order(ByteOrder.LITTLE_ENDIAN);
     own.getInt();
     List<?> tokens = (List<?>) Objects.requireNonNull(gguf.metadata().get("tokenizer.ggml.tokens"));

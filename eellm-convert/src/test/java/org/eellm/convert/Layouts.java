@@ -23,10 +23,10 @@ import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 
 /** The models of {@code src/test/resources/layouts}, and the logits that PyTorch has for them. */
-public final class Layouts {
+final class Layouts {
   private Layouts() {}
 
-  public static Path folder(String name) {
+  static Path folder(String name) {
     try {
       return Path.of(Objects.requireNonNull(Layouts.class.getResource("/layouts/" + name)).toURI());
     } catch (URISyntaxException e) {
@@ -35,7 +35,7 @@ public final class Layouts {
   }
 
   /** Every head of an eellm folder says what {@code expected.safetensors} of another has. */
-  public static void assertLogits(Path model, Path expectedFolder) {
+  static void assertLogits(Path model, Path expectedFolder) {
     try (SafetensorsFile expected =
             SafetensorsFile.open(expectedFolder.resolve("expected.safetensors"));
         Decoder decoder =
@@ -54,7 +54,7 @@ public final class Layouts {
   }
 
   /** The logits of every head, by its name, of a text. */
-  public static Map<String, float[]> logits(Decoder model, long[] ids) {
+  static Map<String, float[]> logits(Decoder model, long[] ids) {
     Map<String, float[]> logits = new LinkedHashMap<>();
     try (Scope _ = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {

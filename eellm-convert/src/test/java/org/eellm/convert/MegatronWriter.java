@@ -23,7 +23,7 @@ import org.eellm.config.ModelConfig.PositionEmbedding;
  * keys and values by groups, gate and up stacked, and layers counted within their stage. Rows of
  * float32 alone, in plain Java.
  */
-public final class MegatronWriter {
+final class MegatronWriter {
   private final Map<String, StoredTensor> ours;
   private final Architecture architecture;
   private final ModelConfig model;
@@ -41,7 +41,7 @@ public final class MegatronWriter {
     this.preExit = preExit;
   }
 
-  public static void write(SourceModel source, int tp, int pp, boolean preExit, Path folder)
+  static void write(SourceModel source, int tp, int pp, boolean preExit, Path folder)
       throws IOException {
     MegatronWriter writer = new MegatronWriter(source, tp, pp, preExit);
     for (int stage = 0; stage < pp; stage++) {

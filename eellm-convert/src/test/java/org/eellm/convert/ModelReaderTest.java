@@ -2,7 +2,6 @@ package org.eellm.convert;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -38,12 +37,12 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.FieldSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Models of other tools' layouts, read and written. */
 final class ModelReaderTest {
   private static final JsonMapper JSON = new JsonMapper();
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
 
   @TempDir private Path folder;
 
@@ -238,18 +237,18 @@ final class ModelReaderTest {
         .hasMessageContaining("no family of Hugging Face's has this shape");
   }
 
-  @Test
-  void convert_stories260K_keepsFileAndConfiguration() throws IOException {
-    assumeThat(STORIES).as("needs the shared model stories260K").exists();
-    convert(STORIES, "model");
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void convert_trainedModel_keepsFileAndConfiguration(Path stories) throws IOException {
+    convert(stories, "model");
     exportHuggingFace(folder.resolve("model"), "exported");
     for (String name : new String[] {"model", "exported"}) {
       assertThat(folder.resolve(name).resolve("model.safetensors"))
-          .hasSameBinaryContentAs(STORIES.resolve("model.safetensors"));
+          .hasSameBinaryContentAs(stories.resolve("model.safetensors"));
       assertThat(folder.resolve(name).resolve("tokenizer.json"))
-          .hasSameBinaryContentAs(STORIES.resolve("tokenizer.json"));
+          .hasSameBinaryContentAs(stories.resolve("tokenizer.json"));
       assertThat(json(folder.resolve(name).resolve("config.json")))
-          .isEqualTo(json(STORIES.resolve("config.json")));
+          .isEqualTo(json(stories.resolve("config.json")));
     }
   }
 

@@ -18,9 +18,9 @@ import java.util.zip.ZipOutputStream;
 import org.eellm.checkpoint.safetensors.StoredTensor;
 
 /** Writes what {@code torch.save} writes: dictionaries, lists, namespaces, numbers and tensors. */
-public final class PickleWriter {
+final class PickleWriter {
   /** The attributes of an {@code argparse.Namespace}. */
-  public record Namespace(Map<String, Object> attributes) {}
+  record Namespace(Map<String, Object> attributes) {}
 
   private final ByteArrayOutputStream pickle = new ByteArrayOutputStream();
   private final List<byte[]> storages = new ArrayList<>();
@@ -28,7 +28,7 @@ public final class PickleWriter {
   private PickleWriter() {}
 
   /** Writes a file of a value. */
-  public static void save(Path path, Object value) throws IOException {
+  static void save(Path path, Object value) throws IOException {
     PickleWriter writer = new PickleWriter();
     writer.pickle.writeBytes(new byte[] {(byte) 0x80, 2});
     writer.put(value);

@@ -69,11 +69,6 @@ public final class Batch implements AutoCloseable {
     hiddenStates = new HiddenStateReader(runner, pool, prefixes);
   }
 
-  /** What computes, for tests. */
-  ModelRunner runner() {
-    return runner;
-  }
-
   /** Begins to measure. */
   public DecodeMeter meter() {
     return new DecodeMeter(runner, step.tally());
@@ -238,7 +233,7 @@ public final class Batch implements AutoCloseable {
     int left = PROMPT_ROWS;
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
-      sequence.strategy().prepare(sequence);
+      sequence.strategy().addDrafts(sequence);
       int count = sequence.uncomputed();
       if (sequence.inPrompt()) {
         count = Math.min(left, count);

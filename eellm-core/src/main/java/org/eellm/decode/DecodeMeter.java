@@ -38,20 +38,18 @@ public final class DecodeMeter {
   public DecodeStats stats(List<Result> results) {
     long end = System.nanoTime();
     double first = results.stream().mapToDouble(Result::firstTokenSeconds).average().orElse(0);
-    OptionalDouble warm = runner.weightReadRate(WARM_UP_SECONDS);
-    return stats(end, first, warm.isEmpty() ? warm : runner.weightReadRate(READ_SECONDS));
+    DecodeStats stats = stats(end, first);
+    runner.weightReadRate(WARM_UP_SECONDS);
+    OptionalDouble readRate = runner.weightReadRate(READ_SECONDS);
+    return readRate.isPresent() ? stats.withReadRate(readRate.getAsDouble()) : stats;
   }
 
-  /**
-   * The same with a rate that is known.
-   *
-   * @param readRate of weights, in bytes a second
-   */
-  public DecodeStats stats(OptionalDouble readRate) {
-    return stats(System.nanoTime(), 0, readRate);
+  /** What it came to until now, without the time to first tokens and the rate of reading. */
+  public DecodeStats stats() {
+    return stats(System.nanoTime(), 0);
   }
 
-  private DecodeStats stats(long end, double firstTokenSeconds, OptionalDouble readRate) {
+  private DecodeStats stats(long end, double firstTokenSeconds) {
     Optional<ForwardProfiler> profiler = runner.profiler();
     int count = Math.toIntExact(tally.tokens() - tokens);
     double seconds = (end - start) / 1e9;
@@ -79,12 +77,16 @@ public final class DecodeMeter {
             .map(ForwardProfiler::meanRows)
             .map(OptionalDouble::of)
             .orElse(OptionalDouble.empty());
-    OptionalDouble share =
-        bytes.isPresent() && readRate.isPresent()
-            ? OptionalDouble.of(bytes.getAsLong() / seconds / readRate.getAsDouble())
-            : OptionalDouble.empty();
     return new DecodeStats(
-        count, seconds, count / seconds, firstTokenSeconds, rows, bytes, readRate, share, parts);
+        count,
+        seconds,
+        count / seconds,
+        firstTokenSeconds,
+        rows,
+        bytes,
+        OptionalDouble.empty(),
+        OptionalDouble.empty(),
+        parts);
   }
 
   private Part part(String name, long nanos, int count, long end) {

@@ -48,4 +48,26 @@ public record DecodeStats(
   public DecodeStats {
     parts = List.copyOf(parts);
   }
+
+  /**
+   * The same beside a rate.
+   *
+   * @param rate at which the same threads read the same weights, in bytes a second
+   */
+  public DecodeStats withReadRate(double rate) {
+    OptionalDouble share =
+        weightBytes.isPresent()
+            ? OptionalDouble.of(weightBytes.getAsLong() / seconds / rate)
+            : OptionalDouble.empty();
+    return new DecodeStats(
+        tokens,
+        seconds,
+        tokensPerSecond,
+        firstTokenSeconds,
+        rowsPerPass,
+        weightBytes,
+        OptionalDouble.of(rate),
+        share,
+        parts);
+  }
 }

@@ -43,12 +43,12 @@ public final class DecodeStep {
   private final int maxPending;
   private final ForwardBatch block = new ForwardBatch();
   private final List<Sequence> inFlight = new ArrayList<>();
-  private final List<Sequence> asking = new ArrayList<>();
+  private final List<Sequence> evaluated = new ArrayList<>(); // by that head
   private final List<Sequence> propagating = new ArrayList<>();
   private final List<Prediction> predictions = new ArrayList<>();
   private int[] ids = new int[64];
-  private int[] asked = new int[64]; // rows that a head predicts for
-  private int askedCount;
+  private int[] rowsToPredict = new int[64]; // of the block, by the head being evaluated
+  private int rowsToPredictCount;
   private final DecodeTally tally = new DecodeTally();
   private final OnlineCostModel costs;
 
@@ -122,11 +122,11 @@ public final class DecodeStep {
       costs.addBranches(below, tap, block.rows(), seconds(start));
       for (Head head : heads) {
         if (head.tap() == tap) {
-          ask(head, false);
-          ask(head, true);
+          evaluate(head, false);
+          evaluate(head, true);
         }
       }
-      goOn(tap);
+      applyTapActions(tap);
       below = tap;
     }
     return inFlight;
@@ -151,56 +151,56 @@ public final class DecodeStep {
   }
 
   /**
-   * Lets a head predict for the sequences that ask it.
+   * Lets a head predict for the sequences that need it.
    *
-   * @param drafts for those that ask for drafts, or for the others
+   * @param drafts for those that need drafts of it, or for the others
    */
-  private void ask(Head head, boolean drafts) {
+  private void evaluate(Head head, boolean drafts) {
     block.clear();
-    asking.clear();
-    askedCount = 0;
+    evaluated.clear();
+    rowsToPredictCount = 0;
     for (int i = 0; i < inFlight.size(); i++) {
       Sequence sequence = inFlight.get(i);
       if (sequence.uses(head)
           && !sequence.output().finished()
-          && sequence.strategy().drafts(sequence, head) == drafts) {
-        int count = sequence.strategy().asked(sequence, head);
+          && sequence.strategy().draftsAt(sequence, head) == drafts) {
+        int count = sequence.strategy().rowsToPredict(sequence, head);
         if (count > 0) {
-          add(sequence, head, count);
+          addInput(sequence, head, count);
         } else if (head.hasAttention()) {
           sequence.frontier().keepFor(head);
         }
       }
     }
-    if (asking.isEmpty()) {
+    if (evaluated.isEmpty()) {
       return;
     }
     long start = System.nanoTime();
     HeadOutput output =
         drafts
-            ? runner.draft(head, block, asked, askedCount)
-            : runner.predict(head, block, asked, askedCount);
+            ? runner.draft(head, block, rowsToPredict, rowsToPredictCount)
+            : runner.predict(head, block, rowsToPredict, rowsToPredictCount);
     int row = 0;
-    for (int i = 0; i < asking.size(); i++) {
-      Sequence sequence = asking.get(i);
+    for (int i = 0; i < evaluated.size(); i++) {
+      Sequence sequence = evaluated.get(i);
       if (head.hasAttention()) {
         sequence.frontier().seenBy(head);
       }
-      int count = asked(i, row);
-      tell(sequence, output, row, count);
+      int count = rowsToPredict(i, row);
+      deliver(sequence, output, row, count);
       row += count;
     }
     // With what samplers and policies take, which drafts multiply.
-    costs.addHead(head.index(), drafts, askedCount, seconds(start));
+    costs.addHead(head.index(), drafts, rowsToPredictCount, seconds(start));
   }
 
   private static double seconds(long start) {
     return (System.nanoTime() - start) / 1e9;
   }
 
-  /** Adds to the block what a head is to see of a sequence that asks it. */
-  private void add(Sequence sequence, Head head, int count) {
-    asking.add(sequence);
+  /** Adds to the block what a head is to see of a sequence that needs it. */
+  private void addInput(Sequence sequence, Head head, int count) {
+    evaluated.add(sequence);
     block.begin(sequence.pageTable().pages());
     if (head.hasAttention()) {
       sequence.frontier().addUnseenTo(block, head);
@@ -208,29 +208,31 @@ public final class DecodeStep {
     } else {
       sequence.frontier().addTo(block, count);
     }
-    if (asked.length < askedCount + count) {
-      asked = Arrays.copyOf(asked, 2 * (askedCount + count));
+    if (rowsToPredict.length < rowsToPredictCount + count) {
+      rowsToPredict = Arrays.copyOf(rowsToPredict, 2 * (rowsToPredictCount + count));
     }
     for (int row = block.rows() - count; row < block.rows(); row++) {
-      asked[askedCount++] = row;
+      rowsToPredict[rowsToPredictCount++] = row;
     }
   }
 
-  /** How many rows a range of the block asks about, whose first is at {@code from} of the asked. */
-  private int asked(int range, int from) {
+  /**
+   * How many of the rows to predict are of a range of the block; its first is number {@code from}.
+   */
+  private int rowsToPredict(int range, int from) {
     int to = from;
-    while (to < askedCount && asked[to] < block.end(range)) {
+    while (to < rowsToPredictCount && rowsToPredict[to] < block.end(range)) {
       to++;
     }
     return to - from;
   }
 
   /**
-   * Tells a sequence what a head predicts for its last rows.
+   * Delivers to a sequence what a head predicts for its last rows.
    *
    * @param row the first of them in the output
    */
-  private void tell(Sequence sequence, HeadOutput output, int row, int count) {
+  private void deliver(Sequence sequence, HeadOutput output, int row, int count) {
     tally.begin(sequence.output());
     try {
       predictions.clear();
@@ -257,12 +259,12 @@ public final class DecodeStep {
     }
   }
 
-  /** Lets the sequences that stop at a tap drop out. */
-  private void goOn(int tap) {
+  /** Lets each sequence in flight wait at a tap, join what waits there, or drop out. */
+  private void applyTapActions(int tap) {
     int kept = 0;
     for (int i = 0; i < inFlight.size(); i++) {
       Sequence sequence = inFlight.get(i);
-      if (goesOn(sequence, tap)) {
+      if (applyTapAction(sequence, tap)) {
         inFlight.set(kept++, sequence);
       }
     }
@@ -284,11 +286,15 @@ public final class DecodeStep {
     propagating.clear();
   }
 
-  /** Whether a sequence's rows move on from a tap; if not, they move no longer. */
-  private boolean goesOn(Sequence sequence, int tap) {
+  /**
+   * Does with a sequence's rows at a tap what its strategy says.
+   *
+   * @return whether they go on from there; if not, they are no longer in flight
+   */
+  private boolean applyTapAction(Sequence sequence, int tap) {
     Frontier frontier = sequence.frontier();
     if (tap == top) {
-      sequence.completed();
+      sequence.passedAllLayers();
       frontier.leave();
       return false;
     }

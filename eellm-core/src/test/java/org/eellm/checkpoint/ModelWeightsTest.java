@@ -2,7 +2,6 @@ package org.eellm.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -38,11 +37,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class ModelWeightsTest {
   private static final Path GOLDEN = Path.of("eellm-core/src/test/resources/golden");
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
 
   /** RMSNorm, RoPE, SwiGLU; exits after layers 2 and 3; all output matrices tied. */
   private static final Path TIED = GOLDEN.resolve("llama_norm_tied");
@@ -73,12 +72,12 @@ class ModelWeightsTest {
     assertThat(stored(folder)).isEqualTo(stored(golden));
   }
 
-  @Test
-  void load_stories260K_fillsEveryParameter() {
-    assumeThat(STORIES).as("needs the shared model stories260K").exists();
-    Architecture architecture = HuggingFaceConfig.read(STORIES).architecture();
-    try (Decoder model = ModelWeights.read(STORIES, architecture, Torch.cpu())) {
-      assertThat(values(model)).isEqualTo(stored(STORIES));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void load_trainedModel_fillsEveryParameter(Path stories) {
+    Architecture architecture = HuggingFaceConfig.read(stories).architecture();
+    try (Decoder model = ModelWeights.read(stories, architecture, Torch.cpu())) {
+      assertThat(values(model)).isEqualTo(stored(stories));
     }
   }
 

@@ -6,16 +6,22 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Random;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
+import org.eellm.golden.SharedFiles;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 final class IndexedDatasetTest {
   @TempDir Path folder;
@@ -55,12 +61,34 @@ final class IndexedDatasetTest {
   }
 
   @Test
-  void copy_ofMegatronsDataset_isByteIdentical() {
-    Path original = SharedFiles.find("data/megatron").resolve("meg-gpt2-openwebtext_text_document");
+  void copy_ofAnotherWritersDataset_isByteIdentical() throws IOException {
+    Random random = new Random(4);
+    int[][] documents = new int[1_000][];
+    Arrays.setAll(documents, i -> random.ints(1 + random.nextInt(900), 0, 50_257).toArray());
+    Path original = folder.resolve("original");
+    writeByTheFormat(original, documents);
+
+    assertCopied(
+        original, documents.length, Arrays.stream(documents).mapToLong(d -> d.length).sum());
+  }
+
+  static Stream<Path> megatron() {
+    return SharedFiles.find("data/megatron").stream();
+  }
+
+  /** Megatron-DeepSpeed's own dataset for tests, where it is at hand. */
+  @ParameterizedTest(allowZeroInvocations = true)
+  @MethodSource("megatron")
+  void copy_ofMegatronsDataset_isByteIdentical(Path megatron) {
+    Path original = megatron.resolve("meg-gpt2-openwebtext_text_document");
+    assertCopied(original, 1_000, 1_361_845);
+  }
+
+  private void assertCopied(Path original, long documents, long tokens) {
     try (IndexedDataset dataset = IndexedDataset.open(original);
         IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("copy"), 50_257)) {
-      assertThat(dataset.documents()).isEqualTo(1_000);
-      assertThat(dataset.tokens()).isEqualTo(1_361_845);
+      assertThat(dataset.documents()).isEqualTo(documents);
+      assertThat(dataset.tokens()).isEqualTo(tokens);
       for (long i = 0; i < dataset.sequences(); i++) {
         writer.add(dataset.sequence(i));
         writer.endDocument();
@@ -72,6 +100,24 @@ final class IndexedDatasetTest {
       assertThat(folder.resolve("copy" + ending))
           .hasSameBinaryContentAs(original.resolveSibling(original.getFileName() + ending));
     }
+  }
+
+  /** A dataset of one sequence a document, as Megatron describes its files. */
+  private static void writeByTheFormat(Path prefix, int[][] documents) throws IOException {
+    int tokens = Arrays.stream(documents).mapToInt(document -> document.length).sum();
+    ByteBuffer bin = ByteBuffer.allocate(2 * tokens).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer index =
+        ByteBuffer.allocate(34 + 20 * documents.length + 8).order(ByteOrder.LITTLE_ENDIAN);
+    index.put("MMIDIDX\0\0".getBytes(StandardCharsets.US_ASCII)).putLong(1).put((byte) 8);
+    index.putLong(documents.length).putLong(documents.length + 1);
+    Arrays.stream(documents).forEach(document -> index.putInt(document.length));
+    for (int[] document : documents) {
+      index.putLong(bin.position());
+      Arrays.stream(document).forEach(token -> bin.putShort((short) token));
+    }
+    LongStream.rangeClosed(0, documents.length).forEach(index::putLong);
+    Files.write(prefix.resolveSibling(prefix.getFileName() + ".bin"), bin.array());
+    Files.write(prefix.resolveSibling(prefix.getFileName() + ".idx"), index.array());
   }
 
   @Test

@@ -17,6 +17,8 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.data.tokenizer.TokenizerTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 final class PreparationTest {
   @TempDir Path folder;
@@ -45,9 +47,10 @@ final class PreparationTest {
     }
   }
 
-  @Test
-  void run_tokenizerWithABeginning_putsItFirst() {
-    Tokenizer llama = Tokenizer.load(SharedFiles.find("models/stories260K"));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void run_tokenizerWithABeginning_putsItFirst(Path stories) {
+    Tokenizer llama = Tokenizer.load(stories);
     Preparation.run(
         Corpus.of(List.of("One.", "Two.")), llama, folder.resolve("x"), 1, Progress.NONE);
     try (IndexedDataset dataset = IndexedDataset.open(folder.resolve("x"))) {
@@ -89,9 +92,10 @@ final class PreparationTest {
     }
   }
 
-  @Test
-  void run_hugeDocumentAndALeadingBlank_haveTheTokensOfTheWhole() throws IOException {
-    Tokenizer llama = Tokenizer.load(SharedFiles.find("models/stories260K"));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void run_hugeDocumentAndALeadingBlank_haveTheTokensOfTheWhole(Path stories) throws IOException {
+    Tokenizer llama = Tokenizer.load(stories);
     Path file = folder.resolve("huge.txt");
     String text = "Once upon a time\n\n there was a cat.\n".repeat(5_000) + "The end.";
     Files.writeString(file, text);

@@ -18,27 +18,9 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-final class BatchTest {
-  private static final int THREADS = Torch.threads();
-  private static Decoder model;
-
-  @BeforeAll
-  static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
-    model = SmallModel.plain();
-  }
-
-  @AfterAll
-  static void closeModel() {
-    model.close();
-    Torch.setThreads(THREADS);
-  }
-
+final class BatchTest extends WithSmallModel {
   private static Request request(int seed, int promptLength, int maxTokens) {
     List<Integer> prompt =
         new Random(seed).ints(promptLength, 0, SmallModel.VOCABULARY).boxed().toList();

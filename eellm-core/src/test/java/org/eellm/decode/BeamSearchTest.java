@@ -17,32 +17,14 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-final class BeamSearchTest {
-  private static final int THREADS = Torch.threads();
+final class BeamSearchTest extends WithSmallModel {
   private static final int IDS = 4;
   private static final int END = 2;
   private static final int MAX_TOKENS = 4;
   private static final List<Integer> PROMPT =
       new Random(3).ints(21, 0, SmallModel.VOCABULARY).boxed().toList();
-  private static Decoder model;
-
-  @BeforeAll
-  static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
-    model = SmallModel.plain();
-  }
-
-  @AfterAll
-  static void closeModel() {
-    model.close();
-    Torch.setThreads(THREADS);
-  }
 
   private static Limits fewIds() {
     return Limits.of(model).withVocabSize(IDS);

@@ -29,30 +29,11 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
-import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 @Timeout(60)
-final class EngineTest {
-  private static final int THREADS = Torch.threads();
-  private static Decoder model;
-
-  @BeforeAll
-  static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
-    model = SmallModel.plain();
-  }
-
-  @AfterAll
-  static void closeModel() {
-    model.close();
-    Torch.setThreads(THREADS);
-  }
-
+final class EngineTest extends WithSmallModel {
   /** A request in flight: what is heard of it. */
   private static final class Heard implements RequestListener {
     private final List<GeneratedToken> tokens = new ArrayList<>(); // on the engine's thread

@@ -14,7 +14,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.stages.PipelineGenerator;
-import org.eellm.decode.stages.PipelineGeneratorTest;
+import org.eellm.decode.stages.PipelineRanks;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.Mesh;
@@ -41,7 +41,7 @@ final class GeneratingRank {
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, false, false);
     try (World world = Worlds.fromEnvironment(mesh, timeout);
         Decoder whole = SmallModel.withContext(exits, CONTEXT);
-        Decoder part = PipelineGeneratorTest.part(whole.architecture(), world)) {
+        Decoder part = PipelineRanks.part(whole.architecture(), world)) {
       part.initialize(7);
       try {
         Request request = request();

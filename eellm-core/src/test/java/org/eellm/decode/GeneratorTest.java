@@ -30,27 +30,9 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-final class GeneratorTest {
-  private static final int THREADS = Torch.threads();
-  private static Decoder model;
-
-  @BeforeAll
-  static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
-    model = SmallModel.plain();
-  }
-
-  @AfterAll
-  static void closeModel() {
-    model.close();
-    Torch.setThreads(THREADS);
-  }
-
+final class GeneratorTest extends WithSmallModel {
   private static List<Integer> prompt(int length, int seed) {
     return new Random(seed).ints(length, 0, SmallModel.VOCABULARY).boxed().toList();
   }

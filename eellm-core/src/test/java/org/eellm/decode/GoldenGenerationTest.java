@@ -25,26 +25,17 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.FieldSource;
 
 /** Generation against an oracle that runs the whole prefix through the whole model each time. */
+@ExtendWith(OneThread.class)
+@Tag("vectors")
 public final class GoldenGenerationTest {
   static final List<String> CASES = GoldenCase.NAMES;
-  private static final int THREADS = Torch.threads();
-
-  @BeforeAll
-  static void useOneThread() {
-    Torch.setThreads(1); // the models are tiny
-  }
-
-  @AfterAll
-  static void useAllThreads() {
-    Torch.setThreads(THREADS);
-  }
 
   @ParameterizedTest
   @FieldSource("CASES")

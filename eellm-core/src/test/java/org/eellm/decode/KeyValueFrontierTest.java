@@ -8,6 +8,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.decode.cache.Frontier;
+import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
@@ -23,9 +24,8 @@ import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -34,18 +34,8 @@ import org.junit.jupiter.params.provider.ValueSource;
  * pages were used again: the keys and values that are there are those of a fresh pass of all tokens
  * through the whole model.
  */
+@ExtendWith(OneThread.class)
 final class KeyValueFrontierTest {
-  private static final int THREADS = Torch.threads();
-
-  @BeforeAll
-  static void useOneThread() {
-    Torch.setThreads(1); // the models are tiny
-  }
-
-  @AfterAll
-  static void useAllThreads() {
-    Torch.setThreads(THREADS);
-  }
 
   @ParameterizedTest
   @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
@@ -57,7 +47,8 @@ final class KeyValueFrontierTest {
               .withBatchSize(1 + random.nextInt(5))
               .withMaxPending(1 + random.nextInt(12))
               .withCacheTokens(160 + random.nextInt(200)); // some wait, and old pages go
-      try (Batch batch = new Batch(model, limits)) {
+      ModelRunner runner = runner(model, limits);
+      try (Batch batch = new Batch(runner, limits)) {
         List<List<Integer>> beginnings =
             IntStream.range(0, 3).mapToObj(i -> ids(random, 16 + random.nextInt(30))).toList();
         List<Job> jobs = new ArrayList<>();
@@ -74,7 +65,7 @@ final class KeyValueFrontierTest {
           batch.step();
           if (step % 20 == 19) {
             for (Sequence sequence : batch.active()) {
-              assertExact(batch, sequence);
+              assertExact(runner, sequence);
               exact++;
             }
           }
@@ -130,30 +121,45 @@ final class KeyValueFrontierTest {
   }
 
   /** Compares what a sequence says is there with a fresh pass. */
-  private static void assertExact(Batch batch, Sequence sequence) {
-    DecodingModel model = batch.runner().model();
+  private static void assertExact(ModelRunner runner, Sequence sequence) {
+    DecodingModel model = runner.model();
     int length = sequence.tokens().size() - 1; // the newest token has yet to go in
     List<Integer> ids = IntStream.range(0, length).map(sequence.tokens()::get).boxed().toList();
-    try (Batch fresh = new Batch(model, Limits.of(model))) {
+    ModelRunner freshRunner = runner(model, Limits.of(model));
+    try (Batch fresh = new Batch(freshRunner, Limits.of(model))) {
       Request whole = new Request(ids, 2, Set.of(), said -> false, Sampler.greedy());
       fresh.add(fresh.job(whole, "the whole", token -> Reaction.CONTINUE));
       fresh.step();
       PageTable expected = fresh.active().getFirst().pageTable();
       Frontier frontier = sequence.frontier();
       int layers = model.architecture().model().numLayers();
-      Comparison same =
-          new Comparison(batch.runner(), sequence.pageTable(), fresh.runner(), expected);
+      Comparison same = new Comparison(runner, sequence.pageTable(), freshRunner, expected);
       for (int layer = 0; layer < layers; layer++) {
-        same.check(layer, frontier.reached(2 * layer + 1));
+        same.check(layer, reached(frontier, model, 2 * layer + 1));
       }
       for (int exit = 0; exit < model.allHeads().size() - 1; exit++) {
         Head head = model.allHeads().get(exit);
         if (head.hasAttention() && sequence.uses(head)) {
-          same.check(layers + exit, frontier.reached(head.tap()) - frontier.unseen(head));
+          same.check(layers + exit, reached(frontier, model, head.tap()) - frontier.unseen(head));
         }
       }
-      assertThat(frontier.complete()).isLessThanOrEqualTo(frontier.reached(2 * layers));
+      assertThat(frontier.complete()).isLessThanOrEqualTo(reached(frontier, model, 2 * layers));
     }
+  }
+
+  private static ModelRunner runner(DecodingModel model, Limits limits) {
+    return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
+  }
+
+  /** Positions that have gone in and do not wait below {@code tap}: what has reached it. */
+  private static int reached(Frontier frontier, DecodingModel model, int tap) {
+    return frontier.entered()
+        - model.allHeads().stream()
+            .mapToInt(Head::tap)
+            .distinct()
+            .filter(below -> below < tap && frontier.hasTap(below))
+            .map(frontier::pending)
+            .sum();
   }
 
   /** Of the keys and values of a sequence, with those of a fresh pass. */

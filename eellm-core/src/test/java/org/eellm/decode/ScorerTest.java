@@ -20,25 +20,24 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 
+@ExtendWith(OneThread.class)
 final class ScorerTest {
-  private static final int THREADS = Torch.threads();
   private static Decoder model;
 
   @BeforeAll
   static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
     model = SmallModel.withContext(new ExitLayout(List.of(1, 2, 4), true, true, true, false), 400);
   }
 
   @AfterAll
   static void closeModel() {
     model.close();
-    Torch.setThreads(THREADS);
   }
 
   @Test

@@ -28,29 +28,11 @@ import org.eellm.decode.speculate.DraftSource;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-final class SpeculativeDecodingTest {
-  private static final int THREADS = Torch.threads();
-  private static Decoder model;
-
-  @BeforeAll
-  static void makeModel() {
-    Torch.setThreads(1); // the models are tiny
-    model = SmallModel.plain();
-  }
-
-  @AfterAll
-  static void closeModel() {
-    model.close();
-    Torch.setThreads(THREADS);
-  }
-
+final class SpeculativeDecodingTest extends WithSmallModel {
   private static List<Result> generate(Decoder decoder, List<Request> requests) {
     return Generator.generate(
         decoder, Limits.of(decoder).withBatchSize(32), requests, TokenListener.none());

@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.concurrent.TimeUnit;
 import org.eellm.distributed.launch.LocalLauncher;
 
 /**
@@ -19,8 +18,6 @@ import org.eellm.distributed.launch.LocalLauncher;
  * Each prints {@code ready} and, when it fails, why.
  */
 public final class RankProcesses implements AutoCloseable {
-  private static final int SECONDS = 30; // of a process to end once it has said why
-
   private final List<Process> processes = new ArrayList<>();
   private final List<BufferedReader> outputs = new ArrayList<>();
 
@@ -77,7 +74,7 @@ public final class RankProcesses implements AutoCloseable {
     for (int rank = 0; rank < processes.size(); rank++) {
       if (rank != silent) {
         verdicts.put(rank, outputs.get(rank).readLine());
-        assertThat(processes.get(rank).waitFor(SECONDS, TimeUnit.SECONDS)).isTrue();
+        processes.get(rank).waitFor();
       }
     }
     return verdicts;

@@ -60,7 +60,7 @@ public final class GoldenCase {
   }
 
   public static GoldenCase named(String name) {
-    return new GoldenCase(Path.of("eellm-core/src/test/resources/golden", name));
+    return new GoldenCase(Resources.folder("/golden/" + name + "/config.json"));
   }
 
   public Path folder() {

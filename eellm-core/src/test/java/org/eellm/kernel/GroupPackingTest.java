@@ -17,11 +17,13 @@ import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.PackedRows;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Matrices whose inputs share scales, made of weights and of groups that a file has. */
+@Tag("vectors")
 final class GroupPackingTest {
   private static final int OUT = 70;
   private static final int IN = 133;

@@ -15,10 +15,12 @@ import java.util.stream.Stream;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
+@Tag("vectors")
 final class PagedAttentionTest {
   private static final int LONGEST = 4096;
   private static final int SHORT = 70;

@@ -18,6 +18,7 @@ import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -25,6 +26,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * What decoding runs for every token leaves no vectors on the Java heap, whatever the JVM's
  * compiler makes of its callers (see {@link Lanes}).
  */
+@Tag("vectors")
 final class WrittenOutTest {
   private static final String VECTORS = "jdk/incubator/vector/";
 

@@ -3,11 +3,13 @@ package org.eellm.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
 import org.eellm.config.OptimizerConfig;
@@ -17,9 +19,10 @@ import org.eellm.golden.GoldenCase;
 import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
 import org.eellm.train.objective.HeadForward;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -152,13 +155,34 @@ final class MeshTest {
               List.of(),
               true));
 
-  static Stream<Arguments> cases() {
-    return LAYOUTS.stream()
-        .flatMap(layout -> suitable(layout).stream().map(name -> Arguments.of(name, layout)));
+  /** A quarter of the cases on each mesh, so that each case has four; and the rest. */
+  private enum Share {
+    QUARTER,
+    REST;
+
+    boolean has(Layout layout, String name) {
+      int number = LAYOUTS.indexOf(layout) + GoldenCase.NAMES.indexOf(name);
+      return (number % 4 == 0) == (this == QUARTER);
+    }
   }
 
-  private static List<String> suitable(Layout layout) {
+  static Stream<Arguments> quarter() {
+    return cases(Share.QUARTER);
+  }
+
+  static Stream<Arguments> rest() {
+    return cases(Share.REST);
+  }
+
+  private static Stream<Arguments> cases(Share share) {
+    return LAYOUTS.stream()
+        .flatMap(
+            layout -> suitable(layout, share).stream().map(name -> Arguments.of(name, layout)));
+  }
+
+  private static List<String> suitable(Layout layout, Share share) {
     return GoldenCase.NAMES.stream()
+        .filter(name -> share.has(layout, name))
         .filter(name -> suits(layout, GoldenCase.named(name).architecture()))
         .toList();
   }
@@ -175,22 +199,38 @@ final class MeshTest {
   private static final Map<String, Outcome> TAUGHT_CONTROLS = new HashMap<>();
 
   /** By layout and then case: connecting ranks takes longer than the steps of a case. */
-  private static final Map<String, Map<String, Outcome>> MESHES = new HashMap<>();
+  private static final Map<Share, Map<String, Map<String, Outcome>>> MESHES =
+      new EnumMap<>(Map.of(Share.QUARTER, new HashMap<>(), Share.REST, new HashMap<>()));
 
   private static final Map<String, Map<String, Outcome>> DROPPING = new HashMap<>();
 
   @ParameterizedTest
-  @MethodSource("cases")
+  @MethodSource("quarter")
   void steps_onMesh_equalAWorldOfOne(String name, Layout layout) {
+    assertLikeAlone(name, layout, Share.QUARTER);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @MethodSource("rest")
+  void steps_ofOtherCasesOnMesh_equalAWorldOfOne(String name, Layout layout) {
+    assertLikeAlone(name, layout, Share.REST);
+  }
+
+  private static void assertLikeAlone(String name, Layout layout, Share share) {
     GoldenCase golden = GoldenCase.named(name);
     Outcome control =
         CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
     Map<String, Outcome> outcomes =
-        MESHES.computeIfAbsent(
-            layout.name(),
-            _ ->
-                MeshSteps.onMesh(
-                    layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED));
+        Objects.requireNonNull(MESHES.get(share))
+            .computeIfAbsent(
+                layout.name(),
+                _ ->
+                    MeshSteps.onMesh(
+                        layout.parallel(),
+                        suitable(layout, share),
+                        Optional.empty(),
+                        HeadForward.DEFERRED));
     compare(golden, Objects.requireNonNull(outcomes.get(name)), control);
   }
 
@@ -198,10 +238,23 @@ final class MeshTest {
     return LAYOUTS.stream().filter(layout -> layout.name().equals(name)).findFirst().orElseThrow();
   }
 
-  @Test
-  void steps_headsInTheForwardPass_equalAWorldOfOne() {
+  @ParameterizedTest
+  @EnumSource(names = "QUARTER")
+  void steps_headsInTheForwardPass_equalAWorldOfOne(Share share) {
+    assertEagerLikeAlone(share);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @EnumSource(names = "REST")
+  void steps_ofOtherCasesHeadsInTheForwardPass_equalAWorldOfOne(Share share) {
+    assertEagerLikeAlone(share);
+  }
+
+  private static void assertEagerLikeAlone(Share share) {
     Layout layout = named("tp2 sp pp2");
-    MeshSteps.onMesh(layout.parallel(), suitable(layout), Optional.empty(), HeadForward.EAGER)
+    MeshSteps.onMesh(
+            layout.parallel(), suitable(layout, share), Optional.empty(), HeadForward.EAGER)
         .forEach(
             (name, outcome) -> {
               GoldenCase golden = GoldenCase.named(name);
@@ -222,13 +275,31 @@ final class MeshTest {
   @ParameterizedTest
   @FieldSource("TAUGHT_MESHES")
   void steps_ofDistilledExits_equalAWorldOfOne(String mesh) {
+    assertTaughtLikeAlone(mesh, Share.QUARTER);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @FieldSource("TAUGHT_MESHES")
+  void steps_ofOtherCasesDistilledExits_equalAWorldOfOne(String mesh) {
+    assertTaughtLikeAlone(mesh, Share.REST);
+  }
+
+  private static void assertTaughtLikeAlone(String mesh, Share share) {
     Layout layout = named(mesh);
-    List<String> names =
-        suitable(layout).stream()
+    List<String> able =
+        Stream.of(Share.values())
+            .flatMap(each -> suitable(layout, each).stream())
             .filter(
                 name ->
                     layout.parallel().pp() == 1
                         || GoldenCase.named(name).architecture().exits().tieOutput())
+            .sorted()
+            .toList();
+    List<String> names =
+        IntStream.range(0, able.size())
+            .filter(i -> (i % 4 == 0) == (share == Share.QUARTER))
+            .mapToObj(able::get)
             .toList();
     assertThat(names).isNotEmpty();
     MeshSteps.onMesh(layout.parallel(), names, Optional.empty(), HeadForward.DEFERRED, TAUGHT)
@@ -248,9 +319,24 @@ final class MeshTest {
   @ParameterizedTest
   @FieldSource("MUON_MESHES")
   void steps_ofMuon_equalAWorldOfOne(String mesh) {
+    assertMuonLikeAlone(mesh, Share.QUARTER);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @FieldSource("MUON_MESHES")
+  void steps_ofOtherCasesByMuon_equalAWorldOfOne(String mesh) {
+    assertMuonLikeAlone(mesh, Share.REST);
+  }
+
+  private static void assertMuonLikeAlone(String mesh, Share share) {
     Layout layout = named(mesh);
     MeshSteps.onMesh(
-            layout.parallel(), suitable(layout), Optional.empty(), HeadForward.DEFERRED, MUON)
+            layout.parallel(),
+            suitable(layout, share),
+            Optional.empty(),
+            HeadForward.DEFERRED,
+            MUON)
         .forEach(
             (name, outcome) -> {
               GoldenCase golden = GoldenCase.named(name);

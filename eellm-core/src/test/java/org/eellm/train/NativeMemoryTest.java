@@ -17,6 +17,7 @@ import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.Trace;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -36,6 +37,7 @@ class NativeMemoryTest {
 
   @TempDir Path folder;
 
+  @Tag("slow")
   @Test
   void take_fiveHundredSteps_keepsNativeMemoryFlat() throws Throwable {
     assumeTrue(MALLINFO.isPresent(), "no mallinfo2, which glibc has since 2.33");

@@ -31,6 +31,7 @@ import org.eellm.model.parameter.Parameter;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.MetricsFile;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -64,15 +65,25 @@ final class ReshardTest {
 
   @ParameterizedTest
   @ValueSource(
+      strings = {"model.tie_embeddings=false", "optimizer.algorithm=muon model.dtype=bfloat16"})
+  void state_passedFromMeshToMesh_staysAsItWas(String settings) {
+    assertStays(settings);
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @ValueSource(
       strings = {
         "model.dtype=float32",
         "model.dtype=bfloat16",
-        "model.tie_embeddings=false",
         "exits.tie_output=false",
         "optimizer.algorithm=muon",
-        "optimizer.algorithm=muon model.dtype=bfloat16",
       })
-  void state_passedFromMeshToMesh_staysAsItWas(String settings) {
+  void state_ofOtherRunsPassedFromMeshToMesh_staysAsItWas(String settings) {
+    assertStays(settings);
+  }
+
+  private void assertStays(String settings) {
     String[] setting = settings.split(" ");
     RunConfig alone = config(List.of(), setting);
     Path first = folder.resolve("first");
@@ -151,14 +162,19 @@ final class ReshardTest {
     return values;
   }
 
+  @Test
+  void resume_onOtherMeshes_givesTheLossesOfOneRank() {
+    assertLossesOfOneRank("checkpoint.asynchronous=true");
+  }
+
+  @Tag("slow")
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "checkpoint.asynchronous=false",
-        "checkpoint.asynchronous=true",
-        "optimizer.algorithm=muon"
-      })
-  void resume_onOtherMeshes_givesTheLossesOfOneRank(String setting) {
+  @ValueSource(strings = {"checkpoint.asynchronous=false", "optimizer.algorithm=muon"})
+  void resume_ofOtherRunsOnOtherMeshes_givesTheLossesOfOneRank(String setting) {
+    assertLossesOfOneRank(setting);
+  }
+
+  private void assertLossesOfOneRank(String setting) {
     List<String> often = List.of("train.steps=12", setting, "checkpoint.interval=2");
     List<Double> expected = new ArrayList<>();
     List<Double> found = new ArrayList<>();

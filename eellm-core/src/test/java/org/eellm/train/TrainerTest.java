@@ -70,6 +70,7 @@ class TrainerTest {
       assertThat(checkpoints.map(path -> path.getFileName().toString()))
           .containsExactlyInAnyOrder("step_0000024", "step_0000030");
     }
+
     assertThat(ConfigFile.read(run("run").resolve("config.yaml"), List.of())).isEqualTo(config);
     try (Stream<Path> events = Files.list(run("run").resolve("tensorboard"))) {
       assertThat(events).hasSize(1);

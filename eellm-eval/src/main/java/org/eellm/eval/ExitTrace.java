@@ -6,7 +6,9 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import org.eellm.decode.exit.ThresholdKind;
+import java.util.function.ToDoubleFunction;
+import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.ThresholdRule;
 import org.eellm.decode.token.Prediction;
 
 /**
@@ -46,14 +48,16 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
    * Asks the exits.
    *
    * @param all texts of the full model's
-   * @param kind a confidence that is higher the more confident an exit is
+   * @param policy one that compares a confidence with a threshold
    * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
    */
   public static ExitTrace of(
       EvaluatedModel model,
       List<GreedyContinuation> all,
-      ThresholdKind kind,
+      PolicyName policy,
       Map<Integer, Double> temperatures) {
+    ToDoubleFunction<Prediction> figure =
+        policy.thresholdRule().filter(ThresholdRule::isConfidence).orElseThrow().figure();
     List<Text> texts = new ArrayList<>();
     for (GreedyContinuation text : all) {
       List<List<ExitPrediction>> tokens = new ArrayList<>();
@@ -71,18 +75,10 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
               .get(position)
               .add(
                   new ExitPrediction(
-                      confidence(prediction.tempered(temperature), kind),
+                      figure.applyAsDouble(prediction.tempered(temperature)),
                       prediction.best() == all.get(text).continuation().get(position)));
         });
     return new ExitTrace(model.exits(), model.layers(), texts);
-  }
-
-  private static double confidence(Prediction prediction, ThresholdKind kind) {
-    return switch (kind) {
-      case MAX_PROBABILITY -> prediction.maxProbability();
-      case MARGIN -> prediction.margin();
-      case ENTROPY -> throw new IllegalArgumentException("lower where an exit is surer");
-    };
   }
 
   /** The exit that a token leaves at, as a place among the exits; none for the final head. */

@@ -5,15 +5,14 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
-import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -73,6 +72,11 @@ final class MegatronApi {
             fields.texts("stop_sequences").orElse(List.of()), "stop_sequences");
     Decoding decoding = decoding(fields, model, Math.max(1, tokens));
     boolean perToken = fields.bool("print_max_prob").orElse(false);
+    SamplingParams params =
+        SamplingParams.AS_PREDICTED
+            .withTemperature(topK == 1 ? 0 : temperature)
+            .withTopK(topK)
+            .withTopP(topP == 0 ? 1 : topP);
     long seed = fields.wholeNumber("random_seed").orElse(SEED);
     fields.bool("no_log"); // bodies are never logged
     fields.requireNoOthers();
@@ -82,15 +86,7 @@ final class MegatronApi {
         1,
         tokens,
         decoding,
-        number ->
-            new RandomSampler(
-                topK == 1 ? 0 : temperature,
-                topK,
-                topP == 0 ? 1 : topP,
-                0,
-                Penalties.NONE,
-                Map.of(),
-                number),
+        drawnFrom -> new RandomSampler(params, drawnFrom),
         seed,
         0,
         logProbabilities,
@@ -147,19 +143,10 @@ final class MegatronApi {
       return Decoding.full();
     }
     DecodingSettings settings =
-        new DecodingSettings(
-            Optional.empty(),
-            Optional.empty(),
-            Optional.of(new ThresholdSetting.Same(threshold.orElse(THRESHOLD))),
-            Optional.empty(),
-            Optional.empty(),
-            Optional.empty(),
-            exits,
-            Optional.empty(),
-            Optional.empty(),
-            Optional.empty(),
-            Optional.empty(),
-            Optional.empty());
+        DecodingSettings.builder()
+            .threshold(new ThresholdSetting.Same(threshold.orElse(THRESHOLD)))
+            .exits(exits)
+            .build();
     try {
       return settings.decoding(
           model.exits(),

@@ -6,6 +6,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
 import org.eellm.chat.ChatMessage;
@@ -18,6 +20,7 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 import org.eellm.serve.json.ApiException;
@@ -59,11 +62,9 @@ final class RequestReader {
     Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
     fields.refuse("suffix", "is not offered: models here continue texts, they do not fill gaps");
     return finish(
-        prompts,
-        "prompt",
+        new Prompts(prompts, "prompt"),
         maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
-        alternatives.orElse(0),
-        alternatives.isPresent(),
+        new Logprobs(alternatives.isPresent(), alternatives.orElse(0)),
         echo,
         List.of());
   }
@@ -95,11 +96,9 @@ final class RequestReader {
     }
     requireText();
     return finish(
-        prompts,
-        "messages",
+        new Prompts(prompts, "messages"),
         newer.or(() -> older).orElse(Math.max(1, room)),
-        alternatives.orElse(0),
-        logProbabilities,
+        new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
   }
@@ -197,26 +196,41 @@ final class RequestReader {
             }));
   }
 
+  /**
+   * Prompts.
+   *
+   * @param param the field that they come from
+   */
+  private record Prompts(List<List<Integer>> ids, String param) {}
+
+  /**
+   * What is to be told of each token.
+   *
+   * @param wanted whether anything is
+   * @param alternatives how many of the most probable tokens beside it
+   */
+  private record Logprobs(boolean wanted, int alternatives) {}
+
   /** What both bodies have. */
   private CompletionRequest finish(
-      List<List<Integer>> prompts,
-      String promptParam,
-      int maxTokens,
-      int alternatives,
-      boolean logProbabilities,
-      boolean echo,
-      List<String> templateStops) {
+      Prompts prompts, int maxTokens, Logprobs logprobs, boolean echo, List<String> templateStops) {
     int choices = fields.integer("n", 1, MAX_CHOICES).orElse(1);
-    if (prompts.size() * choices > MAX_CHOICES) {
+    if (prompts.ids().size() * choices > MAX_CHOICES) {
       throw ApiException.badField(
           "n",
           "%d continuations of %d prompts are more than the %d of one request; send several"
-              .formatted(choices, prompts.size(), MAX_CHOICES));
+              .formatted(choices, prompts.ids().size(), MAX_CHOICES));
     }
     requireNeutral(choices);
     Optional<Fields> earlyExit = fields.fields("early_exit");
     boolean perToken = earlyExit.flatMap(inner -> inner.bool("per_token")).orElse(false);
-    Decoding decoding = decoding(earlyExit, Math.max(1, maxTokens));
+    int writable = Math.max(1, maxTokens);
+    Decoding decoding =
+        earlyExit
+            .map(RequestReader::settings)
+            .filter(own -> !own.equals(DecodingSettings.NONE)) // just per_token says nothing of it
+            .map(own -> ownDecoding(own, writable))
+            .orElseGet(() -> serversDecoding(writable));
     List<String> stops = new ArrayList<>(stops());
     stops.addAll(templateStops);
     boolean stream = fields.bool("stream").orElse(false);
@@ -227,15 +241,15 @@ final class RequestReader {
     IGNORED_FIELDS.forEach(fields::get);
     fields.requireNoOthers();
     return new CompletionRequest(
-        prompts,
-        promptParam,
+        prompts.ids(),
+        prompts.param(),
         choices,
         maxTokens,
         decoding,
         sampler,
         seed,
-        alternatives,
-        logProbabilities,
+        logprobs.alternatives(),
+        logprobs.wanted(),
         echo,
         stopping,
         perToken,
@@ -357,9 +371,9 @@ final class RequestReader {
             fields.number("presence_penalty", -2, 2).orElse(0.0),
             fields.number("frequency_penalty", -2, 2).orElse(0.0));
     Map<Integer, Double> bias = bias(fields, model);
-    return seed ->
-        new RandomSampler(
-            temperature, topK, topP, minP, penalties, bias, stopping.minTokens(), seed);
+    SamplingParams params =
+        new SamplingParams(temperature, topK, topP, minP, penalties, bias, stopping.minTokens());
+    return seed -> new RandomSampler(params, seed);
   }
 
   private static Map<Integer, Double> bias(Fields fields, ServedModel model) {
@@ -392,17 +406,16 @@ final class RequestReader {
     return Integer.parseInt(key);
   }
 
-  private Decoding decoding(Optional<Fields> earlyExit, int maxTokens) {
-    // One that asks only to be told of each token says nothing of how to decode.
-    Optional<DecodingSettings> own =
-        earlyExit.map(this::settings).filter(given -> !given.equals(DecodingSettings.NONE));
+  private Decoding ownDecoding(DecodingSettings own, int maxTokens) {
     try {
-      return own.isEmpty()
-          ? model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name)
-          : own.get().decoding(model.exits(), maxTokens, RequestReader::param);
+      return own.decoding(model.exits(), maxTokens, RequestReader::param);
     } catch (ConfigException e) {
-      throw own.isEmpty() ? e : wrongSetting(e);
+      throw wrongSetting(e);
     }
+  }
+
+  private Decoding serversDecoding(int maxTokens) {
+    return model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name);
   }
 
   /** The field of a setting of decoding. */
@@ -419,25 +432,24 @@ final class RequestReader {
     return ApiException.badField(param, message.substring(end + 1));
   }
 
-  private DecodingSettings settings(Fields fields) {
-    DecodingSettings settings =
-        new DecodingSettings(
-            fields.choice("mode", DecodingMode.values()),
-            fields.choice("policy", PolicyName.values()),
-            threshold(fields),
-            fields.number("threshold_decay", 0, Double.POSITIVE_INFINITY),
-            Optional.empty(),
-            fields.integer("patience", 1, Integer.MAX_VALUE),
-            fields
-                .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
-                .orElse(List.of()),
-            Optional.empty(),
-            fields.choice("draft_source", DraftSource.values()),
-            fields.integer("draft_exit", 1, Integer.MAX_VALUE),
-            fields.integer("draft_length", 1, DraftLength.MAX_TOKENS),
-            fields.number("draft_confidence", 0, 1));
+  private static DecodingSettings settings(Fields fields) {
+    DecodingSettings.Builder settings = DecodingSettings.builder();
+    fields.choice("mode", DecodingMode.values()).ifPresent(settings::mode);
+    fields.choice("policy", PolicyName.values()).ifPresent(settings::policy);
+    threshold(fields).ifPresent(settings::threshold);
+    fields
+        .number("threshold_decay", 0, Double.POSITIVE_INFINITY)
+        .ifPresent(settings::thresholdDecay);
+    fields.integer("patience", 1, Integer.MAX_VALUE).ifPresent(settings::patience);
+    fields
+        .list("exits", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
+        .ifPresent(settings::exits);
+    fields.choice("draft_source", DraftSource.values()).ifPresent(settings::draftSource);
+    fields.integer("draft_exit", 1, Integer.MAX_VALUE).ifPresent(settings::draftExit);
+    fields.integer("draft_length", 1, DraftLength.MAX_TOKENS).ifPresent(settings::draftLength);
+    fields.number("draft_confidence", 0, 1).ifPresent(settings::draftConfidence);
     fields.requireNoOthers();
-    return settings;
+    return settings.build();
   }
 
   /** A number, or an object with one for each exit. */
@@ -450,7 +462,7 @@ final class RequestReader {
               if (!value.isObject()) {
                 return new ThresholdSetting.Same(anyNumber(name, value));
               }
-              Map<Integer, Double> byLayer = new HashMap<>();
+              SortedMap<Integer, Double> byLayer = new TreeMap<>();
               value
                   .properties()
                   .forEach(

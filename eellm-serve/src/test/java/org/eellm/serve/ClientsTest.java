@@ -12,36 +12,16 @@ import dev.langchain4j.model.openai.OpenAiChatModel;
 import dev.langchain4j.model.openai.OpenAiChatModel.OpenAiChatModelBuilder;
 import dev.langchain4j.model.openai.OpenAiLanguageModel;
 import dev.langchain4j.model.openai.OpenAiStreamingChatModel;
-import java.nio.file.Path;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.eellm.serve.json.Json;
-import org.eellm.tensor.OneThread;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Clients that were written for OpenAI's own server. */
-@ExtendWith(OneThread.class)
-final class ClientsTest {
+final class ClientsTest extends WithServer {
   private static final Map<String, Object> FULL = Map.of("early_exit", Map.of("mode", "full"));
   private static final String DIALOGUE = "User: the cat\nAssistant:";
-
-  @TempDir private static Path folder;
-  private static TestServer server;
-
-  @BeforeAll
-  static void start() {
-    server = TestServer.start(folder);
-  }
-
-  @AfterAll
-  static void stop() {
-    server.close();
-  }
 
   private static OpenAiChatModelBuilder chatModel() {
     return OpenAiChatModel.builder()

@@ -5,10 +5,9 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.stream.StreamSupport;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.decode.Scorer;
@@ -18,37 +17,21 @@ import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.MinTokens;
+import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
-import org.eellm.tensor.OneThread;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Completions, each compared with what the generator makes of the same by itself. */
-@ExtendWith(OneThread.class)
-final class CompletionTest {
+final class CompletionTest extends WithServer {
   private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
-
-  @TempDir private static Path folder;
-  private static TestServer server;
-
-  @BeforeAll
-  static void start() {
-    server = TestServer.start(folder);
-  }
-
-  @AfterAll
-  static void stop() {
-    server.close();
-  }
 
   private static List<String> texts(JsonNode reply) {
     return StreamSupport.stream(reply.path("choices").spliterator(), false)
@@ -285,12 +268,14 @@ final class CompletionTest {
   void completion_sampling_isTheSamplersOfTheSameSeed() {
     Sampler sampler =
         new RandomSampler(
-            0.8,
-            20,
-            0.9,
-            0.01,
-            new org.eellm.decode.sample.Penalties(1.2, 0.5, 0.25),
-            java.util.Map.of(5, 3.0, 7, -2.0),
+            new SamplingParams(
+                0.8,
+                20,
+                0.9,
+                0.01,
+                new Penalties(1.2, 0.5, 0.25),
+                Map.of(5, 3.0, 7, -2.0),
+                MinTokens.NONE),
             11);
     Result alone = server.alone("the cat", 20, Decoding.full(), sampler);
 
@@ -437,7 +422,7 @@ final class CompletionTest {
             server.served.model(),
             server.engine,
             ChatTemplate.read(folder, server.tokenizer),
-            DecodingSettings.of(DecodingMode.RECOMPUTE, Optional.empty()));
+            DecodingSettings.of(DecodingMode.RECOMPUTE));
     ObjectNode body = Json.object().put("prompt", "the cat");
     body.set("early_exit", TestServer.json(earlyExit));
     return new RequestReader(served, new Fields(body, "")).completion();

@@ -7,36 +7,16 @@ import static org.eellm.serve.TestServer.json;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
-import java.nio.file.Path;
 import java.util.List;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
 import org.eellm.serve.json.Json;
-import org.eellm.tensor.OneThread;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Requests that a server refuses, and what it says of them. */
-@ExtendWith(OneThread.class)
-final class RefusalTest {
-  @TempDir private static Path folder;
-  private static TestServer server;
-
-  @BeforeAll
-  static void start() {
-    server = TestServer.start(folder);
-  }
-
-  @AfterAll
-  static void stop() {
-    server.close();
-  }
-
+final class RefusalTest extends WithServer {
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',

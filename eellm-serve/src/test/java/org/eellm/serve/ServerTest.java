@@ -7,7 +7,6 @@ import static org.eellm.serve.TestServer.json;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpResponse;
-import java.nio.file.Path;
 import java.util.List;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -15,30 +14,11 @@ import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
-import org.eellm.tensor.OneThread;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
-import org.junit.jupiter.api.io.TempDir;
 
 /** A server's other endpoints. */
-@ExtendWith(OneThread.class)
-final class ServerTest {
+final class ServerTest extends WithServer {
   private static final Sampler GREEDY = new RandomSampler(0, 0, 1, 1, 0);
-
-  @TempDir private static Path folder;
-  private static TestServer server;
-
-  @BeforeAll
-  static void start() {
-    server = TestServer.start(folder);
-  }
-
-  @AfterAll
-  static void stop() {
-    server.close();
-  }
 
   @Test
   void chat_withoutTemplate_isAPlainDialogue() {

@@ -216,7 +216,7 @@ public final class TestServer implements AutoCloseable {
 
   /** Waits until nothing is in work, which takes a moment after a client has gone. */
   public void awaitIdle() {
-    long end = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+    long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
     while (System.nanoTime() < end) {
       Engine.Status status = engine.status();
       if (status.running() == 0 && status.queued() == 0 && status.cacheTokensInUse() == 0) {

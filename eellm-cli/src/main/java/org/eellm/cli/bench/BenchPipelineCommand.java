@@ -1,7 +1,6 @@
 package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -86,47 +85,53 @@ final class BenchPipelineCommand implements Callable<Integer> {
     return meshOptions.inWorld(
         modelOptions.device(),
         world -> {
-          Optional<LoadedModel> whole =
-              world.rank() == 0 ? Optional.of(modelOptions.load()) : Optional.empty();
-          try (LoadedModel part =
-              modelOptions.load(
-                  (files, architecture) ->
-                      meshOptions.read(files, architecture, modelOptions, world))) {
-            run(whole, part, world);
-          } finally {
-            whole.ifPresent(LoadedModel::close);
+          if (world.rank() == 0) {
+            try (LoadedModel whole = modelOptions.load();
+                LoadedModel part = part(world)) {
+              measure(whole, part, world);
+            }
+          } else {
+            try (LoadedModel part = part(world)) {
+              thresholds.forEach(
+                  threshold ->
+                      PipelineBenchmark.takePart(
+                          part.decoder(), world, requests(part, threshold), rounds));
+            }
           }
           return ExitCode.OK;
         });
   }
 
-  private void run(Optional<LoadedModel> whole, LoadedModel part, World world) {
+  private LoadedModel part(World world) {
+    return modelOptions.load(
+        (files, architecture) -> meshOptions.read(files, architecture, modelOptions, world));
+  }
+
+  private void measure(LoadedModel whole, LoadedModel part, World world) {
     PrintWriter out = spec.commandLine().getOut();
-    boolean tells = world.rank() == 0 && !json.requested();
-    if (tells) {
+    if (!json.requested()) {
       out.printf(
           "%s, threads a rank: %d, %d texts of %d tokens, median of %d rounds%n",
           world.mesh(), Torch.threads(), prompts.size(), maxTokens, rounds);
       out.println("threshold  one rank ms  this mesh ms  faster by  left at each head, %");
     }
     for (double threshold : thresholds) {
-      ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(threshold));
-      List<Request> requests = new ArrayList<>();
-      for (List<Integer> ids : part.prompts(prompts)) {
-        requests.add(new Request(ids, maxTokens, Set.of(), policy, Sampler.greedy()));
+      Measured measured =
+          PipelineBenchmark.measure(
+              whole.decoder(), part.decoder(), world, requests(part, threshold), rounds);
+      if (json.requested()) {
+        JsonOption.print(out, new Row(threshold, measured));
+      } else {
+        print(threshold, measured, out);
       }
-      Optional<Measured> measured =
-          PipelineBenchmark.run(
-              whole.map(LoadedModel::decoder), part.decoder(), world, requests, rounds);
-      measured.ifPresent(
-          row -> {
-            if (json.requested()) {
-              JsonOption.print(out, new Row(threshold, row));
-            } else {
-              print(threshold, row, out);
-            }
-          });
     }
+  }
+
+  private List<Request> requests(LoadedModel part, double threshold) {
+    ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(threshold));
+    return part.prompts(prompts).stream()
+        .map(ids -> new Request(ids, maxTokens, Set.of(), policy, Sampler.greedy()))
+        .toList();
   }
 
   private static void print(double threshold, Measured row, PrintWriter out) {

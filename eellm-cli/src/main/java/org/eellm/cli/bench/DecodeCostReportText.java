@@ -4,10 +4,10 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
-import org.eellm.decode.cost.DecodeCostReport;
-import org.eellm.decode.cost.DecodeCostReport.Cost;
-import org.eellm.decode.cost.DecodeCostReport.Step;
-import org.eellm.decode.engine.StepShape.Owner;
+import org.eellm.bench.DecodeCostReport;
+import org.eellm.bench.DecodeCostReport.Cost;
+import org.eellm.bench.DecodeCostReport.Step;
+import org.eellm.decode.cost.StepShape.Owner;
 
 /** What rows cost, as tables: one of costs and one of parts for each context and kind of rows. */
 final class DecodeCostReportText {

@@ -79,7 +79,20 @@ public final class InspectCommand implements Callable<Integer> {
       Map<SafetensorsType, Long> formats,
       long bytes,
       Memory memory,
-      Optional<List<TensorCheck>> tensors) {}
+      Optional<List<TensorCheck>> tensors) {
+    Report withTensors(List<TensorCheck> checked) {
+      return new Report(
+          kind,
+          model,
+          exits,
+          parameters,
+          totalParameters,
+          formats,
+          bytes,
+          memory,
+          Optional.of(checked));
+    }
+  }
 
   /** The exits; no layers if there are none. */
   record Exits(List<Integer> layers, String head, boolean tieOutput) {}
@@ -112,17 +125,18 @@ public final class InspectCommand implements Callable<Integer> {
       Optional<List<TensorCheck>> tensors =
           check ? Optional.of(Inspection.check(model)) : Optional.empty();
       if (json.requested()) {
-        JsonOption.print(out, report(inspection, training, tensors));
+        Report report = report(inspection, training);
+        JsonOption.print(out, tensors.map(report::withTensors).orElse(report));
       } else {
-        print(out, inspection, training, tensors);
+        print(out, inspection, training);
+        tensors.ifPresent(all -> printChecks(out, all));
       }
       out.flush();
       return ExitCode.OK;
     }
   }
 
-  private static Report report(
-      Inspection inspection, List<StageMemory> training, Optional<List<TensorCheck>> tensors) {
+  private static Report report(Inspection inspection, List<StageMemory> training) {
     Architecture architecture = inspection.architecture();
     return new Report(
         inspection.kind(),
@@ -140,14 +154,10 @@ public final class InspectCommand implements Callable<Integer> {
             inspection.cacheBytesPerToken(),
             inspection.cacheBytesPerToken() * architecture.model().maxPositions(),
             training),
-        tensors);
+        Optional.empty());
   }
 
-  private void print(
-      PrintWriter out,
-      Inspection inspection,
-      List<StageMemory> training,
-      Optional<List<TensorCheck>> tensors) {
+  private void print(PrintWriter out, Inspection inspection, List<StageMemory> training) {
     ModelConfig model = inspection.architecture().model();
     line(out, "kind", inspection.kind());
     line(
@@ -232,7 +242,6 @@ public final class InspectCommand implements Callable<Integer> {
                   dp,
                   pp));
     }
-    tensors.ifPresent(all -> printChecks(out, all));
   }
 
   private static void printChecks(PrintWriter out, List<TensorCheck> tensors) {

@@ -16,11 +16,12 @@ import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.PolicyTexts;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
@@ -31,14 +32,17 @@ import org.eellm.eval.ReliabilityPlot;
 import org.eellm.eval.Temperatures;
 import org.eellm.eval.sweep.TextLosses;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
 
 /** {@code eellm calibrate}: the lowest threshold that keeps a guarantee about the text. */
 @Command(
@@ -129,8 +133,9 @@ public final class CalibrateCommand implements Callable<Integer> {
       names = "--policy",
       paramLabel = "POLICY",
       defaultValue = "max-probability",
-      description = "max-probability or margin; ${DEFAULT-VALUE} by default.")
-  private ThresholdKind kind;
+      converter = CalibratedPolicy.class,
+      description = "${bundle:policy.to-calibrate}; ${DEFAULT-VALUE} by default.")
+  private PolicyName policy;
 
   @Option(
       names = "--max-tokens",
@@ -205,14 +210,14 @@ public final class CalibrateCommand implements Callable<Integer> {
               ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
               : new TreeMap<>();
       List<GreedyContinuation> others = texts.subList(fitted, texts.size());
-      ExitTrace plain = ExitTrace.of(subject, others, kind, Map.of());
+      ExitTrace plain = ExitTrace.of(subject, others, policy, Map.of());
       ExitTrace trace =
-          fitsTemperatures ? ExitTrace.of(subject, others, kind, temperatures) : plain;
+          fitsTemperatures ? ExitTrace.of(subject, others, policy, temperatures) : plain;
       DoubleFunction<Calibration> calibrations =
           threshold -> {
             TreeMap<Integer, Double> thresholds = new TreeMap<>();
             exits.forEach(layer -> thresholds.put(layer, threshold));
-            return new Calibration(kind, thresholds, temperatures);
+            return new Calibration(policy, thresholds, temperatures);
           };
       DoubleFunction<double[]> losses = guarantee.losses().of(subject, others, trace, calibrations);
       if (task.isPresent()) {
@@ -299,9 +304,7 @@ public final class CalibrateCommand implements Callable<Integer> {
               TextLosses.ofTask(
                   subject,
                   asked,
-                  data.orElseThrow(),
-                  limit.items(),
-                  EvalCommand.SEED,
+                  new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   calibrations));
     }
     String name = loss.orElse(TOKENS);
@@ -320,12 +323,29 @@ public final class CalibrateCommand implements Callable<Integer> {
                 subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
   }
 
+  /** Reads the name of a policy with a threshold; of the others there is nothing to calibrate. */
+  static final class CalibratedPolicy implements ITypeConverter<PolicyName> {
+    @Override
+    public PolicyName convert(String text) {
+      List<PolicyName> names = PolicyName.withThreshold();
+      return names.stream()
+          .filter(
+              name -> name.toString().equalsIgnoreCase(text) || name.name().equalsIgnoreCase(text))
+          .findFirst()
+          .orElseThrow(
+              () ->
+                  new TypeConversionException(
+                      "expected one of %s (case-insensitive) but was '%s'".formatted(names, text)));
+    }
+  }
+
   private void validateOptions() {
     OutputPath.requireFile("--output", output);
     picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
-    if (kind == ThresholdKind.ENTROPY) {
+    if (!policy.comparesConfidence()) {
       throw new ConfigException(
-          "--policy: entropy has no upper bound to begin at; use max-probability or margin");
+          "--policy: %s has no upper bound to begin at; use %s"
+              .formatted(policy, PolicyTexts.list(PolicyName.ofConfidence(), "or")));
     }
     if (maxTokens.orElse(MAX_TOKENS) < 1 || splits < 0) {
       throw new ConfigException(

@@ -16,6 +16,7 @@ import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.EvalReport;
 import org.eellm.eval.task.Evaluation;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskResult;
 import org.eellm.eval.task.TaskSpec;
@@ -110,11 +111,9 @@ public final class EvalCommand implements Callable<Integer> {
       Evaluation evaluation =
           new Evaluation(
               subject,
-              data,
-              limit.items(),
+              new TaskData(data, limit.itemsOrAll(), seed),
               exits,
               decodingOptions.settings(),
-              seed,
               modelOptions.variant(),
               output);
       List<TaskResult> results = new ArrayList<>();

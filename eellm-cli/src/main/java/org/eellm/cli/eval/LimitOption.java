@@ -3,6 +3,7 @@ package org.eellm.cli.eval;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.config.ConfigException;
+import org.eellm.eval.task.TaskData;
 import picocli.CommandLine.Option;
 
 /** The option {@code --limit}, as a mixin. */
@@ -23,7 +24,12 @@ final class LimitOption {
     }
   }
 
-  /** Most items of a subtask. */
+  /** Most items of a subtask; {@link TaskData#ALL} if not given. */
+  int itemsOrAll() {
+    return limit.orElse(TaskData.ALL);
+  }
+
+  /** Most items of a subtask, if given. */
   OptionalInt items() {
     return limit.map(OptionalInt::of).orElse(OptionalInt.empty());
   }

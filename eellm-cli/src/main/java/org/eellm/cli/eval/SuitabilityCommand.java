@@ -18,7 +18,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Decoding;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.Limits;
@@ -166,7 +166,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
           ExitTrace.of(
               subject,
               GreedyContinuation.write(subject, texts, maxTokens),
-              ThresholdKind.MAX_PROBABILITY,
+              PolicyName.MAX_PROBABILITY,
               Map.of());
     }
     return new Measured(trace, DecodingCostModel.measure(model.decoder(), model.limits()));

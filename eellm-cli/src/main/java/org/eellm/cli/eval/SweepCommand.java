@@ -7,7 +7,9 @@ import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.generate.PromptFile;
@@ -15,12 +17,14 @@ import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
+import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
@@ -34,6 +38,7 @@ import org.eellm.eval.sweep.SweepPlot;
 import org.eellm.eval.sweep.SweepRun;
 import org.eellm.eval.sweep.SweepSetting;
 import org.eellm.eval.sweep.SweepTasks;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import org.eellm.kernel.machine.Threads;
@@ -203,12 +208,16 @@ public final class SweepCommand implements Callable<Integer> {
    */
   private record Pick(
       String wish, Optional<String> options, Optional<Double> speedUp, Optional<Double> agreement) {
-    static Pick of(String wish, Optional<Row> best) {
+    static Pick of(String wish, Row best) {
       return new Pick(
           wish,
-          best.map(row -> row.setting().options()),
-          best.map(Row::speedUp),
-          best.map(Row::agreement));
+          Optional.of(best.setting().options()),
+          Optional.of(best.speedUp()),
+          Optional.of(best.agreement()));
+    }
+
+    static Pick none(String wish) {
+      return new Pick(wish, Optional.empty(), Optional.empty(), Optional.empty());
     }
 
     String line() {
@@ -249,9 +258,7 @@ public final class SweepCommand implements Callable<Integer> {
               : SweepTasks.of(
                   subject,
                   specs,
-                  data.orElseThrow(),
-                  limit.items(),
-                  EvalCommand.SEED,
+                  new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   modelOptions.variant(),
                   output.resolve("tasks"),
                   progress::reportItems);
@@ -304,14 +311,20 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private List<Pick> picks(Sweep sweep) {
-    List<Pick> picks = new ArrayList<>();
+    Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
-        least -> picks.add(Pick.of("agreement of at least " + least, sweep.fastest(least))));
+        least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));
     minScore.ifPresent(
-        least -> picks.add(Pick.of("scores of at least " + least, sweep.fastestScoring(least))));
+        least -> wishes.put("scores of at least " + least, sweep.fastestScoring(least)));
     minSpeedup.ifPresent(
-        least -> picks.add(Pick.of("speed-up of at least " + least, sweep.mostAgreeing(least))));
-    return picks;
+        least -> wishes.put("speed-up of at least " + least, sweep.mostAgreeing(least)));
+    return wishes.entrySet().stream()
+        .map(
+            wish ->
+                wish.getValue()
+                    .map(best -> Pick.of(wish.getKey(), best))
+                    .orElseGet(() -> Pick.none(wish.getKey())))
+        .toList();
   }
 
   private SweepGrid grid(List<Integer> available) {
@@ -334,12 +347,10 @@ public final class SweepCommand implements Callable<Integer> {
           "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));
     }
     OutputPath.requireFolder("--output", output);
-    requireWish("--min-agreement", minAgreement, 1);
-    requireWish("--min-score", minScore, Double.MAX_VALUE);
-    requireWish("--min-speedup", minSpeedup, Double.MAX_VALUE);
-    boolean leaves =
-        modes.stream()
-            .anyMatch(mode -> mode != DecodingMode.FULL && mode != DecodingMode.SPECULATIVE);
+    minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));
+    minScore.ifPresent(least -> requireWish("--min-score", least, Double.MAX_VALUE));
+    minSpeedup.ifPresent(least -> requireWish("--min-speedup", least, Double.MAX_VALUE));
+    boolean leaves = modes.stream().anyMatch(DecodingMode::leavesEarly);
     boolean drafts = modes.contains(DecodingMode.SPECULATIVE);
     refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
     refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
@@ -349,12 +360,13 @@ public final class SweepCommand implements Callable<Integer> {
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
     if (thresholds.isPresent()
         && !policies.isEmpty()
-        && policies.stream().allMatch(policy -> policy.kind().isEmpty())) {
+        && policies.stream().allMatch(policy -> policy.thresholdRule().isEmpty())) {
       throw new ConfigException(
-          "--thresholds has no effect without one of max-probability, margin and entropy among"
-              + " --policies; leave it out");
+          "--thresholds has no effect without one of %s among --policies; leave it out"
+              .formatted(PolicyTexts.list(PolicyName.withThreshold(), "and")));
     }
-    if (!patience.isEmpty() && !policies.contains(PolicyName.PATIENCE)) {
+    if (!patience.isEmpty()
+        && policies.stream().noneMatch(policy -> policy.rule() == PolicyRule.Other.PATIENCE)) {
       throw new ConfigException(
           "--patience has no effect without --policies patience; leave it out");
     }
@@ -376,11 +388,11 @@ public final class SweepCommand implements Callable<Integer> {
     limit.require();
   }
 
-  private static void requireWish(String option, Optional<Double> least, double most) {
-    if (least.isPresent() && !(least.get() >= 0 && least.get() <= most)) {
+  private static void requireWish(String option, double least, double most) {
+    if (!(least >= 0 && least <= most)) {
       throw new ConfigException(
           "%s: %s is outside [0, %s; use a number that can be reached"
-              .formatted(option, least.get(), most == 1 ? "1]" : "infinity)"));
+              .formatted(option, least, most == 1 ? "1]" : "infinity)"));
     }
   }
 

@@ -109,7 +109,14 @@ public final class DecodingOptions {
 
   /** What was given. */
   public DecodingSettings settings() {
-    return exits.settings(mode, draftSource, draftExit, draftLength, draftConfidence);
+    DecodingSettings.Builder settings = DecodingSettings.builder();
+    mode.ifPresent(settings::mode);
+    exits.addTo(settings);
+    draftSource.ifPresent(settings::draftSource);
+    draftExit.ifPresent(settings::draftExit);
+    draftLength.ifPresent(settings::draftLength);
+    draftConfidence.ifPresent(settings::draftConfidence);
+    return settings.build();
   }
 
   public int maxPending() {

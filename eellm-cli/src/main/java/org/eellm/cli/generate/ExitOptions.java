@@ -4,18 +4,16 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Limits;
-import org.eellm.decode.speculate.DraftSource;
 import picocli.CommandLine.Option;
 
 /** Where tokens leave the model, as a mixin. What has no effect on the policy is refused. */
@@ -24,27 +22,24 @@ final class ExitOptions {
       names = "--policy",
       paramLabel = "POLICY",
       description =
-          "When a token leaves at an exit. max-probability: its probability is at least the"
-              + " threshold. margin: it is that far ahead of the next. entropy: at most the"
-              + " threshold, in nats. patience: that many exits in a row agree. fixed: always, at"
-              + " the one of --exits. full: never. By default max-probability, or full for a model"
-              + " without exits.")
+          "When a token leaves at an exit. ${bundle:policy.descriptions} By default"
+              + " max-probability, or full for a model without exits.")
   private Optional<PolicyName> policy;
 
   @Option(
       names = "--threshold",
       paramLabel = "X",
       description =
-          "For max-probability (0.9 by default), margin (0.8) and entropy (0.5): a number, or one"
-              + " for each exit in use, as in 2=0.8,4=0.9.")
+          "For ${bundle:policy.with-threshold}: a number, or one for each exit in use, as in"
+              + " 2=0.8,4=0.9.")
   private Optional<String> threshold;
 
   @Option(
       names = "--threshold-decay",
       paramLabel = "X",
       description =
-          "For max-probability and margin: the threshold is 0.1 exp(-X t / max-tokens) + 0.9 times"
-              + " itself at token t, so that early tokens leave less easily (CALM takes 4).")
+          "For ${bundle:policy.that-decay}: the threshold is 0.1 exp(-X t / max-tokens) + 0.9"
+              + " times itself at token t, so that early tokens leave less easily (CALM takes 4).")
   private Optional<Double> decay;
 
   @Option(
@@ -95,25 +90,14 @@ final class ExitOptions {
   }
 
   /** Adds what was given to how texts are decoded. */
-  DecodingSettings settings(
-      Optional<DecodingMode> mode,
-      Optional<DraftSource> draftSource,
-      Optional<Integer> draftExit,
-      Optional<Integer> draftLength,
-      Optional<Double> draftConfidence) {
-    return new DecodingSettings(
-        mode,
-        policy,
-        threshold.map(ExitOptions::setting),
-        decay,
-        calibration.map(ExitOptions::read),
-        patience,
-        layers,
-        maxPending,
-        draftSource,
-        draftExit,
-        draftLength,
-        draftConfidence);
+  void addTo(DecodingSettings.Builder settings) {
+    policy.ifPresent(settings::policy);
+    threshold.map(ExitOptions::setting).ifPresent(settings::threshold);
+    decay.ifPresent(settings::thresholdDecay);
+    calibration.map(ExitOptions::read).ifPresent(settings::calibration);
+    patience.ifPresent(settings::patience);
+    settings.exits(layers);
+    maxPending.ifPresent(settings::maxPending);
   }
 
   private static Calibration read(Path file) {
@@ -132,7 +116,7 @@ final class ExitOptions {
     if (!text.contains("=")) {
       return new ThresholdSetting.Same(number(text, text));
     }
-    Map<Integer, Double> byLayer = new TreeMap<>();
+    SortedMap<Integer, Double> byLayer = new TreeMap<>();
     for (String pair : text.split(",", -1)) {
       int equals = pair.indexOf('=');
       String layer = pair.substring(0, Math.max(0, equals)).strip();

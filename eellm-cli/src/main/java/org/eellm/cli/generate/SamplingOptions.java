@@ -4,9 +4,11 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import org.eellm.decode.sample.MinTokens;
 import org.eellm.decode.sample.Penalties;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.sample.SamplingParams;
 import picocli.CommandLine.Option;
 
 /** How tokens are drawn, as a mixin. */
@@ -97,6 +99,8 @@ final class SamplingOptions {
 
   Sampler sampler() {
     Penalties penalties = new Penalties(repetitionPenalty, presencePenalty, frequencyPenalty);
-    return new RandomSampler(temperature, topK, topP, minP, penalties, logitBias, seed);
+    return new RandomSampler(
+        new SamplingParams(temperature, topK, topP, minP, penalties, logitBias, MinTokens.NONE),
+        seed);
   }
 }

@@ -31,18 +31,18 @@ public final class LocalRanks {
   private LocalRanks() {}
 
   /**
-   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   * How many ranks this process is to start; empty if it is a rank itself.
    *
    * @param count of {@code --nproc}
    * @throws ParameterException if there are none to start, or this process is a rank of another
    *     launcher
    */
-  static Optional<Integer> toLaunch(CommandSpec spec, Optional<Integer> count) {
-    if (count.orElse(1) < 1) {
+  static Optional<Integer> toLaunch(CommandSpec spec, int count) {
+    if (count < 1) {
       throw new ParameterException(
-          spec.commandLine(), "--nproc: %d is below 1; use 1 or more".formatted(count.get()));
+          spec.commandLine(), "--nproc: %d is below 1; use 1 or more".formatted(count));
     }
-    if (isLaunched() || count.isEmpty()) {
+    if (isLaunched()) {
       return Optional.empty();
     }
     if (RankInfo.detect(System.getenv()).isPresent()) {
@@ -50,7 +50,7 @@ public final class LocalRanks {
           spec.commandLine(),
           "--nproc: this process is a rank of another launcher already; leave --nproc away there");
     }
-    return count;
+    return Optional.of(count);
   }
 
   /**

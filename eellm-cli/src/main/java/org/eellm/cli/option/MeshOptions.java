@@ -87,7 +87,7 @@ public final class MeshOptions {
     require(
         pp == 1 || device == Device.CPU,
         "--pp: the stages of a pipeline compute on CPUs; use --device cpu, or --tp alone");
-    return LocalRanks.toLaunch(spec, count);
+    return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
   private static void require(boolean condition, String message, Object... values) {

@@ -31,7 +31,7 @@ public final class RankOptions {
       throw new ParameterException(
           spec.commandLine(), "--max-restarts: nothing to restart; give --nproc as well");
     }
-    return LocalRanks.toLaunch(spec, count);
+    return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
   /** {@link LocalRanks#launch} with the restarts asked for. */

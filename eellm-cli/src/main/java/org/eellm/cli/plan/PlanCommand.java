@@ -116,9 +116,10 @@ public final class PlanCommand implements Callable<Integer> {
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
-      JsonOption.print(out, PlanReport.of(plan, bare));
+      JsonOption.print(
+          out, bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
     } else {
-      PlanText.print(plan, bare, out);
+      PlanText.print(plan, bare.stream().toList(), out);
       if (!plan.fits()) {
         SearchText.printWhatFits(run, profile, out);
       }

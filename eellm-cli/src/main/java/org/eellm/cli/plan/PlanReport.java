@@ -95,8 +95,13 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
         result.best().stream().map(plan -> SearchText.settings(plan.config())).toList());
   }
 
-  static PlanReport of(Plan plan, Optional<Plan> bare) {
-    return new PlanReport(run(plan), bare.map(PlanReport::run));
+  static PlanReport of(Plan plan) {
+    return new PlanReport(run(plan), Optional.empty());
+  }
+
+  /** A plan beside the same without exits. */
+  static PlanReport of(Plan plan, Plan bare) {
+    return new PlanReport(run(plan), Optional.of(run(bare)));
   }
 
   private static Run run(Plan plan) {

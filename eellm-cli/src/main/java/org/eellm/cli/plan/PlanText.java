@@ -3,7 +3,6 @@ package org.eellm.cli.plan;
 import java.io.PrintWriter;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout.Slice;
@@ -18,8 +17,12 @@ final class PlanText {
 
   private PlanText() {}
 
-  /** Prints a plan, beside the same without exits. */
-  static void print(Plan plan, Optional<Plan> bare, PrintWriter out) {
+  /**
+   * Prints a plan, beside others.
+   *
+   * @param bare the same without exits, if it has any
+   */
+  static void print(Plan plan, List<Plan> bare, PrintWriter out) {
     ParameterCount count = plan.parameters();
     out.println(title(plan));
     out.println();
@@ -36,8 +39,8 @@ final class PlanText {
     out.printf(
         "%24s%13s%s%n",
         "",
-        bare.isPresent() ? "with exits" : "without exits",
-        bare.isPresent() ? "%13s".formatted("without") : "");
+        bare.isEmpty() ? "without exits" : "with exits",
+        bare.isEmpty() ? "" : "%13s".formatted("without"));
     row(out, "time of a step", plan, bare, p -> seconds(p.time().total()));
     row(out, "  pipeline", plan, bare, p -> seconds(p.time().pipeline()));
     row(out, "  sums of gradients", plan, bare, p -> seconds(p.time().gradients()));
@@ -128,10 +131,12 @@ final class PlanText {
     String of(Plan plan);
   }
 
-  private static void row(PrintWriter out, String name, Plan plan, Optional<Plan> bare, Cell cell) {
+  private static void row(PrintWriter out, String name, Plan plan, List<Plan> bare, Cell cell) {
     out.printf(
         "%-24s%13s%s%n",
-        name, cell.of(plan), bare.map(other -> "%13s".formatted(cell.of(other))).orElse(""));
+        name,
+        cell.of(plan),
+        bare.stream().map(other -> "%13s".formatted(cell.of(other))).collect(Collectors.joining()));
   }
 
   private static void line(

@@ -2,10 +2,8 @@ package org.eellm.cli.bench;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.PrintWriter;
 import java.io.StringWriter;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.junit.jupiter.api.Test;
 
 final class BenchPipelineCommandTest {
@@ -14,15 +12,7 @@ final class BenchPipelineCommandTest {
 
   @Test
   void benchPipeline_aSingleRank_isRefusedBeforeTheModelIsRead() {
-    int code =
-        Main.run(
-            RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)),
-            "bench",
-            "pipeline",
-            "--model",
-            "nowhere",
-            "--prompt",
-            "a");
+    int code = Commands.run(out, err, "bench", "pipeline", "--model", "nowhere", "--prompt", "a");
 
     assertThat(code).isEqualTo(2);
     assertThat(out.toString()).isEmpty();

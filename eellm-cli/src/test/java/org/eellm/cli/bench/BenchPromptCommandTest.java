@@ -4,13 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
 import java.util.List;
 import org.assertj.core.data.Percentage;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.junit.jupiter.api.Test;
 
 final class BenchPromptCommandTest {
@@ -76,8 +74,6 @@ final class BenchPromptCommandTest {
       all.addAll(List.of("--set", setting));
     }
     all.addAll(List.of(options));
-    return Main.run(
-        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)),
-        all.toArray(String[]::new));
+    return Commands.run(out, err, all.toArray(String[]::new));
   }
 }

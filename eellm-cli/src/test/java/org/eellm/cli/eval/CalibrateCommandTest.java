@@ -1,10 +1,9 @@
 package org.eellm.cli.eval;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.cli.Commands.run;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -13,8 +12,7 @@ import java.util.Collections;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.eellm.checkpoint.DraftVocabulary;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
@@ -28,22 +26,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import picocli.CommandLine;
 
 final class CalibrateCommandTest {
   @TempDir private Path folder;
-
-  private record Outcome(int code, String out, String err) {}
-
-  private static Outcome run(String... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    return new Outcome(Main.run(commandLine, args), out.toString(), err.toString());
-  }
 
   private Outcome calibrate(int prompts, String... more) throws IOException {
     return calibrate(Collections.nCopies(prompts, "the cat and"), more);

@@ -6,14 +6,12 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -21,7 +19,6 @@ import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import picocli.CommandLine;
 
 final class SuitabilityCommandTest {
   @TempDir private Path folder;
@@ -31,11 +28,7 @@ final class SuitabilityCommandTest {
   private int run(String... args) {
     out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    return Main.run(commandLine, args);
+    return Commands.run(out, err, args);
   }
 
   private Path model(ExitLayout exits) throws IOException {

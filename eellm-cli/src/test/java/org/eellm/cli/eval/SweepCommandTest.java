@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -16,8 +15,7 @@ import java.util.List;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import javax.imageio.ImageIO;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
@@ -26,7 +24,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import picocli.CommandLine;
 
 final class SweepCommandTest {
   @TempDir private Path folder;
@@ -57,11 +54,7 @@ final class SweepCommandTest {
     args.addAll(List.of("--output", folder.resolve("sweep").toString()));
     args.addAll(List.of("--rounds", "1"));
     args.addAll(more);
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    return Main.run(commandLine, args.toArray(String[]::new));
+    return Commands.run(out, err, args.toArray(String[]::new));
   }
 
   private JsonNode report() throws IOException {

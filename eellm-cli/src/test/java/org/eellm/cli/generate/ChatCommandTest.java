@@ -5,30 +5,27 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
-import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.AfterAll;
+import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import picocli.CommandLine;
 
 /** The command on a random model, which does not know how to talk. */
+@ExtendWith(OneThread.class)
 final class ChatCommandTest {
-  private static final int THREADS = Torch.threads();
 
   @TempDir private static Path folder;
 
@@ -37,26 +34,18 @@ final class ChatCommandTest {
 
   @BeforeAll
   static void writeModel() throws IOException {
-    Torch.setThreads(1);
     try (Decoder model = SmallModel.plain()) {
       SmallModelFolder.write(folder, model);
     }
   }
 
-  @AfterAll
-  static void useAllThreads() {
-    Torch.setThreads(THREADS);
-  }
-
   private int chat(String input, String... args) {
     List<String> all = new ArrayList<>(List.of("chat", "--model", folder.toString()));
     all.addAll(Arrays.asList(args));
-    CommandLine commandLine = RootCommand.commandLine();
-    commandLine.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true));
     InputStream standard = System.in;
     System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
     try {
-      return Main.run(commandLine, all.toArray(String[]::new));
+      return Commands.run(out, err, all.toArray(String[]::new));
     } finally {
       System.setIn(standard);
     }

@@ -5,34 +5,23 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
+import org.eellm.cli.Commands.Outcome;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import picocli.CommandLine;
 
 final class PlanCommandTest {
-  private record Outcome(int code, String out, String err) {}
-
   private static Outcome plan(String... more) {
     String[] args = new String[more.length + 3];
     args[0] = "plan";
     args[1] = "--config";
     args[2] = "configs/ee-llm-7b.yaml";
     System.arraycopy(more, 0, args, 3, more.length);
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    CommandLine commandLine =
-        RootCommand.commandLine()
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true));
-    return new Outcome(Main.run(commandLine, args), out.toString(), err.toString());
+    return Commands.run(args);
   }
 
   @Test

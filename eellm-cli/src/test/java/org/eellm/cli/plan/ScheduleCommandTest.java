@@ -5,15 +5,13 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
@@ -24,7 +22,6 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.w3c.dom.Document;
 import org.w3c.dom.NodeList;
-import picocli.CommandLine;
 import picocli.CommandLine.Help.Ansi;
 
 final class ScheduleCommandTest {
@@ -36,10 +33,9 @@ final class ScheduleCommandTest {
   private final StringWriter err = new StringWriter();
 
   private int schedule(String arguments) {
-    CommandLine commandLine =
-        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-    return Main.run(
-        commandLine,
+    return Commands.run(
+        out,
+        err,
         Stream.concat(Stream.of("schedule"), Stream.of(arguments.split(" ")))
             .toArray(String[]::new));
   }

@@ -7,14 +7,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
+import org.eellm.cli.Commands;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.data.IndexedDataset;
 import org.eellm.data.Progress.Work;
@@ -22,7 +20,6 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import picocli.CommandLine;
 
 final class PrepareCommandTest {
   @TempDir Path folder;
@@ -151,14 +148,12 @@ final class PrepareCommandTest {
   }
 
   private int prepare(String... args) {
-    CommandLine commandLine = RootCommand.commandLine();
-    commandLine.setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
     String[] all = new String[args.length + 3];
     all[0] = "prepare";
     all[1] = "--output";
     all[2] = path("out");
     System.arraycopy(args, 0, all, 3, args.length);
-    return Main.run(commandLine, all);
+    return Commands.run(out, err, all);
   }
 
   private String path(String name) {

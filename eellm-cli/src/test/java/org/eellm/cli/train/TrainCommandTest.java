@@ -6,7 +6,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
@@ -16,13 +15,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.eellm.cli.Commands;
 import org.eellm.cli.Main;
-import org.eellm.cli.RootCommand;
 import org.eellm.train.TinyRun;
 import org.eellm.train.metrics.MetricsFile;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
-import picocli.CommandLine;
 
 /**
  * {@code eellm train} as its users run it: most of these tests start it as a process of its own.
@@ -37,9 +37,7 @@ final class TrainCommandTest {
 
   /** Runs the command in this process. */
   private int train(String... args) {
-    CommandLine commandLine =
-        RootCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
-    return Main.run(commandLine, arguments(args));
+    return Commands.run(out, err, arguments(args));
   }
 
   private String[] arguments(String... args) {
@@ -94,6 +92,7 @@ final class TrainCommandTest {
     return Stream.concat(Stream.of(args), Stream.of(more)).toArray(String[]::new);
   }
 
+  @Tag("slow")
   @Test
   void train_killedAndResumed_reportsWhatAnUndisturbedRunDoes() throws Exception {
     assertThat(train(longRun("undisturbed"))).isZero();
@@ -120,6 +119,7 @@ final class TrainCommandTest {
   }
 
   @Test
+  @Timeout(300)
   void train_secondSigterm_endsAtOnce() throws Exception {
     String endless = "train.global_batch_size=1000000";
     Process process = start("--set", endless, "--output", folder.resolve("run").toString());
@@ -127,7 +127,7 @@ final class TrainCommandTest {
     process.destroy();
     await(process, folder.resolve("stderr"), "a second signal ends at once");
     process.destroy();
-    assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
+    process.waitFor();
     assertThat(process.exitValue()).isEqualTo(SIGTERM_EXIT);
   }
 

@@ -21,7 +21,7 @@ public final class Frontier implements AutoCloseable {
   private final HiddenRows[] unseen; // by index of the head
   private final int[] seen; // by index of the head
   private final HiddenRows inFlight = new HiddenRows();
-  private int embedded;
+  private int entered;
   private int complete;
   private int exactEnd = Integer.MAX_VALUE; // from here on keys and values are not the model's
 
@@ -39,7 +39,7 @@ public final class Frontier implements AutoCloseable {
     unseen = rows(indices);
     seen = new int[indices];
     Arrays.fill(seen, reused);
-    embedded = reused;
+    entered = reused;
     complete = reused;
   }
 
@@ -55,18 +55,18 @@ public final class Frontier implements AutoCloseable {
   }
 
   /** Positions that have gone in. */
-  public int embedded() {
-    return embedded;
+  public int entered() {
+    return entered;
   }
 
-  /** Lets the next positions go in. */
-  public void embed(int count) {
-    arrive(embedded, count);
-    embedded += count;
+  /** Lets the next positions go in: gives each a slot for its hidden state. */
+  public void allocateNext(int count) {
+    allocate(entered, count);
+    entered += count;
   }
 
-  /** Lets rows move that come from the stage below. */
-  public void arrive(int first, int count) {
+  /** Gives rows that come from the stage below slots for their hidden states. */
+  public void allocate(int first, int count) {
     for (int position = first; position < first + count; position++) {
       inFlight.append(position, runner.allocateSlot());
     }
@@ -121,15 +121,15 @@ public final class Frontier implements AutoCloseable {
 
   /** Lets the in-flight rows wait at a tap of its own. */
   public void pendAt(int tap) {
-    at(tap).take(inFlight);
+    at(tap).moveFrom(inFlight);
   }
 
   /** Lets the rows that wait at a tap of its own move in front of those that do. */
   public void joinAt(int tap) {
     HiddenRows rows = at(tap);
     if (rows.count() > 0) {
-      rows.take(inFlight);
-      inFlight.take(rows);
+      rows.moveFrom(inFlight);
+      inFlight.moveFrom(rows);
     }
   }
 
@@ -156,7 +156,7 @@ public final class Frontier implements AutoCloseable {
   /** Lets what has not passed all layers go in again from layer 1. */
   public void restart() {
     leave();
-    embedded = complete;
+    entered = complete;
   }
 
   /** Keeps copies of the in-flight rows for a head with attention until it is asked. */
@@ -176,7 +176,7 @@ public final class Frontier implements AutoCloseable {
   }
 
   /** Tells that positions below {@code end} have keys and values at all layers of the trunk. */
-  public void complete(int end) {
+  public void setComplete(int end) {
     complete = end;
   }
 
@@ -191,18 +191,9 @@ public final class Frontier implements AutoCloseable {
     return least;
   }
 
-  /** Positions that have gone in and do not wait below {@code tap}: what has reached it. */
-  public int reached(int tap) {
-    int reached = embedded;
-    for (int i = 0; i < taps.length && taps[i] < tap; i++) {
-      reached -= pending[i].count();
-    }
-    return reached;
-  }
-
   /** Forgets hidden states, keys and values of position {@code end} and beyond. */
   public void rollBack(int end) {
-    embedded = Math.min(embedded, end);
+    entered = Math.min(entered, end);
     complete = Math.min(complete, end);
     for (HiddenRows rows : pending) {
       rows.cut(end, runner);

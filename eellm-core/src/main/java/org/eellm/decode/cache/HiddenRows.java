@@ -42,7 +42,7 @@ public final class HiddenRows {
   }
 
   /** Moves all rows of others, which follow these, behind these. */
-  void take(HiddenRows others) {
+  void moveFrom(HiddenRows others) {
     for (int row = 0; row < others.count; row++) {
       append(others.first + row, others.slots[row]);
     }

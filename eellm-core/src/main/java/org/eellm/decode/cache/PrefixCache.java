@@ -24,7 +24,7 @@ public final class PrefixCache {
   private static final int NO_PAGE = -1;
 
   private final PagePool pool;
-  private final Node root = new Node(Optional.empty(), new Key(new int[0]), NO_PAGE, Set.of());
+  private final Node root = new Node(new HashMap<>(), new Key(new int[0]), NO_PAGE, Set.of());
   private final Set<Node> all = new HashSet<>();
   private long clock;
 
@@ -50,7 +50,7 @@ public final class PrefixCache {
   }
 
   private static final class Node {
-    private final Optional<Node> parent; // absent for the root
+    private final Map<Key, Node> siblings; // and itself, but for the root
     private final Key tokens;
     private final Map<Key, Node> children = new HashMap<>();
     private int page;
@@ -58,8 +58,8 @@ public final class PrefixCache {
     private long used;
     private boolean isEvicted;
 
-    Node(Optional<Node> parent, Key tokens, int page, Set<String> heads) {
-      this.parent = parent;
+    Node(Map<Key, Node> siblings, Key tokens, int page, Set<String> heads) {
+      this.siblings = siblings;
       this.tokens = tokens;
       this.page = page;
       this.heads = heads;
@@ -138,7 +138,7 @@ public final class PrefixCache {
   private Node node(Node last, Key key, int page, Set<String> heads) {
     Node node = last.children.get(key);
     if (node == null) {
-      node = new Node(Optional.of(last), key, page, heads);
+      node = new Node(last.children, key, page, heads);
       last.children.put(key, node);
       all.add(node);
       pool.markCached(page);
@@ -163,7 +163,7 @@ public final class PrefixCache {
         return;
       }
       Node node = oldest.get();
-      node.parent.ifPresent(last -> last.children.remove(node.tokens));
+      node.siblings.remove(node.tokens);
       node.isEvicted = true;
       all.remove(node);
       pool.evict(node.page);

@@ -14,7 +14,7 @@ public enum Bound {
   }
 
   /** Which of two takes longer; memory where both take as long. */
-  static Bound of(double memory, double arithmetic) {
+  public static Bound of(double memory, double arithmetic) {
     return memory >= arithmetic ? MEMORY : ARITHMETIC;
   }
 

@@ -2,7 +2,6 @@ package org.eellm.decode.cost;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.Set;
 import org.eellm.decode.Batch;
@@ -40,10 +39,9 @@ public record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
    * Writes texts.
    *
    * @param tokens of each
-   * @param readRate of the weights, in bytes a second
    * @return what it took after each text's first token
    */
-  public DecodeStats run(Head head, int texts, int tokens, OptionalDouble readRate) {
+  public DecodeStats run(Head head, int texts, int tokens) {
     ExitPolicy policy = head.isExit() ? ExitPolicies.fixed(head.layer()) : ExitPolicies.full();
     Random random = new Random(seed);
     int vocabSize = model.architecture().model().vocabSize();
@@ -69,6 +67,6 @@ public record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
     while (!batch.isIdle()) {
       batch.step();
     }
-    return meter.stats(readRate);
+    return meter.stats();
   }
 }

@@ -4,18 +4,14 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
+import org.eellm.decode.cost.StepShape.Owner;
 import org.eellm.decode.engine.KernelRunner;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.StepSample;
-import org.eellm.decode.engine.StepShape;
-import org.eellm.decode.engine.StepShape.Owner;
-import org.eellm.decode.engine.StepTimer;
 import org.eellm.decode.request.Limits;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -92,7 +88,7 @@ public record StepTimings(
           }
         }
         Head full = model.allHeads().getLast();
-        DecodeStats stats = texts.run(full, 1, tokens, OptionalDouble.empty());
+        DecodeStats stats = texts.run(full, 1, tokens);
         token = Math.min(token, 1 / stats.tokensPerSecond());
       }
       return of(runner, shapes, samples, token);
@@ -115,7 +111,7 @@ public record StepTimings(
     Optional<Bound> bound = Optional.empty();
     Optional<Boolean> withinCache = Optional.empty();
     if (runner instanceof KernelRunner kernels) {
-      bound = Optional.of(CostRounds.bound(kernels, shapes.getFirst()));
+      bound = Optional.of(StepWork.of(kernels, shapes.getFirst()).bound(kernels));
       withinCache = Optional.of(kernels.withinCache());
     }
     return new StepTimings(

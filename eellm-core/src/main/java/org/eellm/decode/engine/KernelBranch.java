@@ -1,6 +1,5 @@
 package org.eellm.decode.engine;
 
-import java.util.Arrays;
 import java.util.Optional;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -53,13 +52,13 @@ sealed interface KernelBranch {
       multiply(member, pass);
       int heads = shard.numKeyValueHeads();
       if (pass.attendsInParts()) {
-        writeKeys(member, pass);
+        writeKeysAndValues(member, pass);
       }
       member.begin(pass.tiles() * heads);
       for (int i = member.next(); i >= 0; i = member.next()) {
         int tile = i / heads;
         if (!pass.attendsInParts()) {
-          writeKeys(member, pass, pass.tileStart(tile), pass.tileEnd(tile), i % heads);
+          writeKeysAndValues(member, pass, pass.tileStart(tile), pass.tileEnd(tile), i % heads);
         }
         attend(member, pass, tile, i % heads);
       }
@@ -75,7 +74,7 @@ sealed interface KernelBranch {
     /** Writes the keys and values of rows that do not pass. */
     void propagate(Member member, KernelExecutor pass) {
       multiply(member, pass);
-      writeKeys(member, pass);
+      writeKeysAndValues(member, pass);
       pass.profiler().mark(member, Part.ATTENTION);
     }
 
@@ -86,18 +85,19 @@ sealed interface KernelBranch {
       pass.profiler().mark(member, Part.QKV_PRODUCTS);
     }
 
-    private void writeKeys(Member member, KernelExecutor pass) {
+    private void writeKeysAndValues(Member member, KernelExecutor pass) {
       int heads = shard.numKeyValueHeads();
       member.begin(pass.ranges() * heads);
       for (int i = member.next(); i >= 0; i = member.next()) {
         int range = i / heads;
-        writeKeys(member, pass, pass.start(range), pass.end(range), i % heads);
+        writeKeysAndValues(member, pass, pass.start(range), pass.end(range), i % heads);
       }
       member.end();
     }
 
     /** Makes the keys and values of rows, and writes them to their pages. */
-    private void writeKeys(Member member, KernelExecutor pass, int from, int to, int head) {
+    private void writeKeysAndValues(
+        Member member, KernelExecutor pass, int from, int to, int head) {
       Workspace space = pass.workspace();
       Workspace.ThreadWorkspace own = space.own(member.index());
       PageLayout layout = pass.memory().layout();
@@ -107,7 +107,7 @@ sealed interface KernelBranch {
       long first = pass.memory().head(slot, head);
       for (int row = from; row < to; row++) {
         long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
-        take(qkvRow, keyAt, own.key, 0);
+        copyHead(qkvRow, keyAt, own.key, 0);
         if (keyNorm.isPresent()) {
           keyNorm.get().apply(own.key, 0);
         }
@@ -122,12 +122,12 @@ sealed interface KernelBranch {
             position % PageLayout.POSITIONS,
             own.key,
             qkvRow + 4L * valueAt,
-            qkvRow + 4L * keyAt); // which has been taken
+            qkvRow + 4L * keyAt); // which has been copied
       }
     }
 
     /** Copies a head, with its bias. */
-    private void take(long qkvRow, int at, float[] to, int toAt) {
+    private void copyHead(long qkvRow, int at, float[] to, int toAt) {
       int width = shard.headDim();
       RowArithmetic.read(qkvRow + 4L * at, to, toAt, width);
       if (bias.isPresent()) {
@@ -153,7 +153,7 @@ sealed interface KernelBranch {
         for (int g = 0; g < group; g++) {
           int query = r * group + g;
           int at = query * width;
-          take(qkvRow, (head * group + g) * width, own.queries, at);
+          copyHead(qkvRow, (head * group + g) * width, own.queries, at);
           if (queryNorm.isPresent()) {
             queryNorm.get().apply(own.queries, at);
           }
@@ -199,29 +199,6 @@ sealed interface KernelBranch {
       ModelConfig.Residual path)
       implements KernelBranch, KernelExecutor.Sink {
 
-    /**
-     * @param bias of gate and up, or of up alone
-     */
-    static Mlp of(
-        RowNorm norm,
-        PackedMatrix up,
-        Optional<float[]> bias,
-        PackedMatrix down,
-        KernelExecutor.Residual residual,
-        ModelConfig model) {
-      int ffn = down.in();
-      boolean gated = model.activation() == Activation.SWIGLU;
-      return new Mlp(
-          norm,
-          up,
-          gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
-          gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
-          down,
-          residual,
-          model.activation(),
-          model.residual());
-    }
-
     @Override
     public long bytes() {
       return up.bytes() + down.bytes();
@@ -243,23 +220,17 @@ sealed interface KernelBranch {
     }
 
     @Override
-    public void take(
-        KernelExecutor pass,
-        Workspace.ThreadWorkspace own,
-        int block,
-        int blocks,
-        int firstRow,
-        int rows,
-        long rowBytes) {
+    public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
+      Workspace.OutputTile tile = own.tile;
       Activations ffnActivations = pass.workspace().ffnActivations;
       int each = blocksEach();
-      for (int row = 0; row < rows; row++) {
-        for (int i = 0; i < blocks; i += each) {
-          long at = own.tile.address() + row * rowBytes + 4L * i * PackedMatrix.BLOCK;
-          int column = (block + i) / each * PackedMatrix.BLOCK;
+      for (int row = 0; row < tile.rows; row++) {
+        for (int i = 0; i < tile.blocks; i += each) {
+          long at = tile.address(row) + 4L * i * PackedMatrix.BLOCK;
+          int column = (tile.firstBlock + i) / each * PackedMatrix.BLOCK;
           int count = Math.min(PackedMatrix.BLOCK, ffnActivations.in() - column);
           activate(at, column, count, own.block);
-          ffnActivations.put(firstRow + row, column, own.block, 0, count);
+          ffnActivations.put(tile.firstRow + row, column, own.block, 0, count);
         }
       }
     }

@@ -43,38 +43,19 @@ final class KernelExecutor {
   /** Where the outputs of an item go. */
   @FunctionalInterface
   interface Sink {
-    /**
-     * Takes outputs from a member's tile.
-     *
-     * @param block the first block of outputs
-     * @param firstRow the first row
-     * @param rowBytes from a row of the tile to the next
-     */
-    void take(
-        KernelExecutor pass,
-        Workspace.ThreadWorkspace own,
-        int block,
-        int blocks,
-        int firstRow,
-        int rows,
-        long rowBytes);
+    /** Writes the outputs in a member's tile to where they belong. */
+    void write(KernelExecutor pass, Workspace.ThreadWorkspace own);
   }
 
   /** Adds outputs, and a bias, to the stream. */
   record Residual(Optional<float[]> bias) implements Sink {
     @Override
-    public void take(
-        KernelExecutor pass,
-        Workspace.ThreadWorkspace own,
-        int block,
-        int blocks,
-        int firstRow,
-        int rows,
-        long rowBytes) {
-      int column = block * PackedMatrix.BLOCK;
-      int width = Math.min(blocks * PackedMatrix.BLOCK, pass.hidden - column);
-      for (int row = 0; row < rows; row++) {
-        add(pass, own.tile.address() + row * rowBytes, firstRow + row, column, width);
+    public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
+      Workspace.OutputTile tile = own.tile;
+      int column = tile.firstBlock * PackedMatrix.BLOCK;
+      int width = Math.min(tile.blocks * PackedMatrix.BLOCK, pass.hidden - column);
+      for (int row = 0; row < tile.rows; row++) {
+        add(pass, tile.address(row), tile.firstRow + row, column, width);
       }
     }
 
@@ -93,15 +74,14 @@ final class KernelExecutor {
       HiddenStates states,
       KernelKeyValueCache memory,
       RotaryTable rotation,
-      TensorParallel parallel,
-      int hidden) {
+      TensorParallel parallel) {
     this.team = team;
     this.workspace = workspace;
     this.states = states;
     this.memory = memory;
     this.rotation = rotation;
     this.parallel = parallel;
-    this.hidden = hidden;
+    hidden = workspace.normed.in();
   }
 
   ForwardProfiler profiler() {
@@ -379,15 +359,20 @@ final class KernelExecutor {
   void product(Member member, PackedMatrix w, Activations x, int multiple, Sink sink) {
     Workspace.ThreadWorkspace own = workspace.own(member.index());
     int each = itemBlocks(w, multiple);
-    long rowBytes = 4L * each * PackedMatrix.BLOCK;
+    Workspace.OutputTile tile = own.tile;
+    tile.rowBytes = 4L * each * PackedMatrix.BLOCK;
     member.begin(Math.ceilDiv(w.blocks(), each));
     for (int i = member.next(); i >= 0; i = member.next()) {
       int block = i * each;
       int blocks = Math.min(each, w.blocks() - block);
+      tile.firstBlock = block;
+      tile.blocks = blocks;
       int group = x.groupRows();
       for (int row = 0; row < rows; row += group) {
-        x.kernel().multiply(w, block, blocks, x, row, own.tile.address(), rowBytes);
-        sink.take(this, own, block, blocks, row, Math.min(group, rows - row), rowBytes);
+        x.kernel().multiply(w, block, blocks, x, row, tile.address(), tile.rowBytes);
+        tile.firstRow = row;
+        tile.rows = Math.min(group, rows - row);
+        sink.write(this, own);
       }
     }
     member.end();

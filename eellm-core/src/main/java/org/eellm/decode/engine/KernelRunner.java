@@ -76,9 +76,7 @@ public final class KernelRunner implements ModelRunner {
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
     int attentions = shape.numLayers() + model.architecture().exits().layers().size();
     memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, attentions);
-    pass =
-        new KernelExecutor(
-            team, workspace, states, memory, new RotaryTable(shape), parallel, hidden);
+    pass = new KernelExecutor(team, workspace, states, memory, new RotaryTable(shape), parallel);
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();

@@ -1,6 +1,7 @@
 package org.eellm.decode.engine;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -121,13 +122,20 @@ record PackedModel(
     private KernelBranch mlp(String norm, String name) {
       boolean gated = shape().activation() == Activation.SWIGLU;
       String first = name + (gated ? ".gate_proj." : ".up_proj.");
-      return KernelBranch.Mlp.of(
+      PackedMatrix up = weights.matrix(first + "weight");
+      Optional<float[]> bias =
+          weights.optionalVector(first + "bias"); // of gate and up, or up alone
+      PackedMatrix down = weights.matrix(name + ".down_proj.weight");
+      int ffn = down.in();
+      return new KernelBranch.Mlp(
           norm(norm),
-          weights.matrix(first + "weight"),
-          weights.optionalVector(first + "bias"),
-          weights.matrix(name + ".down_proj.weight"),
+          up,
+          gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
+          gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
+          down,
           new KernelExecutor.Residual(weights.optionalVector(name + ".down_proj.bias")),
-          shape());
+          shape().activation(),
+          shape().residual());
     }
 
     private RowNorm norm(String name) {

@@ -4,7 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -211,7 +211,7 @@ public final class TorchRunner implements ModelRunner {
 
   @Override
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
-    return new TorchLogits(head, logits(head, rows, asked, count, Optional.empty()));
+    return new TorchLogits(head, logits(head, rows, asked, count, UnaryOperator.identity()));
   }
 
   @Override
@@ -219,12 +219,23 @@ public final class TorchRunner implements ModelRunner {
     if (draftIds.length == 0) {
       return predict(exit, rows, asked, count);
     }
-    Tensor logits = logits(exit, rows, asked, count, Optional.of(draftIds));
+    Tensor logits =
+        logits(
+            exit,
+            rows,
+            asked,
+            count,
+            all -> all.index_select(1, Tensors.ofInts(draftIds, model.device(), draftIds.length)));
     return new DraftOutput(new TorchLogits(exit, logits), draftIds, vocabSize);
   }
 
-  /** Logits of all ids, or of some; they live until the head is asked again. */
-  private Tensor logits(Head head, ForwardBatch rows, int[] asked, int count, Optional<int[]> ids) {
+  /**
+   * Logits, which live until the head is asked again.
+   *
+   * @param selection which of those of all ids
+   */
+  private Tensor logits(
+      Head head, ForwardBatch rows, int[] asked, int count, UnaryOperator<Tensor> selection) {
     HeadLayers layers = layers(head);
     RetainedTensors output = outputs[head.index()];
     output.close();
@@ -235,9 +246,7 @@ public final class TorchRunner implements ModelRunner {
               ? stream(askedSlots(rows, asked, count), head.tap())
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
       Tensor logits = layers.logits(x).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return output.retain(
-          ids.map(some -> logits.index_select(1, Tensors.ofInts(some, model.device(), some.length)))
-              .orElse(logits));
+      return output.retain(selection.apply(logits));
     }
   }
 

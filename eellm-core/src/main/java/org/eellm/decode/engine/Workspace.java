@@ -36,14 +36,39 @@ final class Workspace implements AutoCloseable {
   final int partialWidth;
   private final List<ThreadWorkspace> own = new ArrayList<>();
 
+  /** Outputs of a product, some of its blocks for some of its rows; filled anew for each. */
+  static final class OutputTile implements AutoCloseable {
+    private final NativeBuffer memory =
+        NativeBuffer.allocate(4L * TILE_ROWS * ITEM_BLOCKS * PackedMatrix.BLOCK);
+    int firstBlock;
+    int blocks;
+    int firstRow;
+    int rows;
+    long rowBytes; // from a row to the next
+
+    /** Address of the first row. */
+    long address() {
+      return memory.address();
+    }
+
+    /** Address of a row, from 0. */
+    long address(int row) {
+      return memory.address() + row * rowBytes;
+    }
+
+    @Override
+    public void close() {
+      memory.close();
+    }
+  }
+
   /** What a member has for itself. */
   static final class ThreadWorkspace implements AutoCloseable {
     final Activations normed; // [OWN_ROWS, hidden]
     final Activations headNormed; // the same for heads
     final float[] row;
     final float[] block = new float[PackedMatrix.BLOCK];
-    final NativeBuffer tile = // outputs of an item, before they are added to the stream
-        NativeBuffer.allocate(4L * TILE_ROWS * ITEM_BLOCKS * PackedMatrix.BLOCK);
+    final OutputTile tile = new OutputTile(); // of an item, before it is added to the stream
     final float[] queries; // [ATTENTION_ROWS G, D]
     final float[] tileOutput; // of the same shape
     final float[] key; // [D]

@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -26,18 +25,21 @@ import org.eellm.config.ConfigException;
  *
  * <p>Further keys are allowed and ignored: they tell people how the thresholds came about.
  *
- * @param kind the figure they are for
+ * @param name of the policy, which has a threshold
  * @param thresholds by the exits' layers, from 1; only these exits are asked
  * @param temperatures by layers of these exits: what the policy sees their logits divided by; an
  *     exit without one is seen as it is
  */
 public record Calibration(
-    ThresholdKind kind,
+    PolicyName name,
     SortedMap<Integer, Double> thresholds,
     SortedMap<Integer, Double> temperatures) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
   public Calibration {
+    if (name.thresholdRule().isEmpty()) {
+      throw new IllegalArgumentException("the policy " + name + " has no thresholds");
+    }
     thresholds = Collections.unmodifiableSortedMap(new TreeMap<>(thresholds));
     temperatures = Collections.unmodifiableSortedMap(new TreeMap<>(temperatures));
   }
@@ -52,7 +54,10 @@ public record Calibration(
     return ExitPolicies.among(
         List.copyOf(thresholds.keySet()),
         ExitPolicies.tempered(
-            temperatures, kind.policy(change.apply(Threshold.perLayer(thresholds)))));
+            temperatures,
+            name.thresholdRule()
+                .orElseThrow()
+                .policy(change.apply(Threshold.perLayer(thresholds)))));
   }
 
   /**
@@ -73,7 +78,7 @@ public record Calibration(
           "%s is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}"
               .formatted(file));
     }
-    ThresholdKind kind = kind(root.path("policy"), file);
+    PolicyName name = name(root.path("policy"), file);
     SortedMap<Integer, Double> thresholds = byLayer(root, "thresholds", file);
     if (thresholds.isEmpty()) {
       throw new ConfigException(
@@ -89,12 +94,12 @@ public record Calibration(
                     .formatted(file, layer, value));
           }
         });
-    return new Calibration(kind, thresholds, temperatures);
+    return new Calibration(name, thresholds, temperatures);
   }
 
-  private static ThresholdKind kind(JsonNode policy, Path file) {
-    return Arrays.stream(ThresholdKind.values())
-        .filter(kind -> kind.toString().equals(policy.asText()))
+  private static PolicyName name(JsonNode policy, Path file) {
+    return PolicyName.withThreshold().stream()
+        .filter(name -> name.toString().equals(policy.asText()))
         .findFirst()
         .orElseThrow(
             () ->
@@ -103,8 +108,8 @@ public record Calibration(
                         .formatted(
                             file,
                             policy.isMissingNode() ? "is missing" : policy + " has no thresholds",
-                            Arrays.stream(ThresholdKind.values())
-                                .map(ThresholdKind::toString)
+                            PolicyName.withThreshold().stream()
+                                .map(PolicyName::toString)
                                 .collect(Collectors.joining(", ")))));
   }
 
@@ -129,7 +134,7 @@ public record Calibration(
 
   /** Writes a file, and makes the folder that it is to be in. */
   public void write(Path file) throws IOException {
-    ObjectNode root = MAPPER.createObjectNode().put("policy", kind.toString());
+    ObjectNode root = MAPPER.createObjectNode().put("policy", name.toString());
     ObjectNode byLayer = root.putObject("thresholds");
     thresholds.forEach((layer, value) -> byLayer.put(layer.toString(), value));
     if (!temperatures.isEmpty()) {

@@ -3,10 +3,8 @@ package org.eellm.decode.exit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.SortedSet;
 import java.util.TreeSet;
-import java.util.function.DoublePredicate;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Prediction;
@@ -21,9 +19,7 @@ public final class ExitPolicies {
    * threshold is 1 or more is not asked: a softmax never quite gives 1, but for rounding.
    */
   public static ExitPolicy maxProbability(Threshold atLeast) {
-    return new Choice(
-        prediction -> prediction.maxProbability() >= threshold(atLeast, prediction),
-        all -> within(all, atLeast, value -> value < 1));
+    return comparing(PolicyName.MAX_PROBABILITY, atLeast);
   }
 
   /**
@@ -31,9 +27,7 @@ public final class ExitPolicies {
    * whose threshold is 1 or more is not asked.
    */
   public static ExitPolicy margin(Threshold atLeast) {
-    return new Choice(
-        prediction -> prediction.margin() >= threshold(atLeast, prediction),
-        all -> within(all, atLeast, value -> value < 1));
+    return comparing(PolicyName.MARGIN, atLeast);
   }
 
   /**
@@ -41,26 +35,11 @@ public final class ExitPolicies {
    * whose threshold is 0 or less is not asked.
    */
   public static ExitPolicy entropy(Threshold atMost) {
-    return new Choice(
-        prediction -> prediction.entropy() <= threshold(atMost, prediction),
-        all -> within(all, atMost, value -> value > 0));
+    return comparing(PolicyName.ENTROPY, atMost);
   }
 
-  /** The exits whose threshold can be met, and the final head. */
-  private static List<Head> within(List<Head> all, Threshold threshold, DoublePredicate canBeMet) {
-    List<Head> some = new ArrayList<>();
-    for (Head head : all.subList(0, all.size() - 1)) {
-      OptionalDouble always = threshold.constantAt(head.layer());
-      if (always.isEmpty() || canBeMet.test(always.getAsDouble())) {
-        some.add(head);
-      }
-    }
-    some.add(all.getLast());
-    return some;
-  }
-
-  private static double threshold(Threshold threshold, Prediction prediction) {
-    return threshold.at(prediction.head().layer(), prediction.step());
+  private static ExitPolicy comparing(PolicyName name, Threshold threshold) {
+    return name.thresholdRule().orElseThrow().policy(threshold);
   }
 
   /**

@@ -1,41 +1,68 @@
 package org.eellm.decode.exit;
 
+import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import org.eellm.decode.token.Prediction;
 
-/** The {@link ExitPolicies} by name. */
+/**
+ * The exit policies that users can name. All that options, requests, sweeps and calibrations know
+ * of a policy is here.
+ */
 public enum PolicyName {
-  MAX_PROBABILITY(0.9, ThresholdKind.MAX_PROBABILITY),
-  MARGIN(0.8, ThresholdKind.MARGIN),
-  ENTROPY(0.5, ThresholdKind.ENTROPY),
-  PATIENCE,
-  FIXED,
-  FULL;
+  MAX_PROBABILITY(
+      "its probability is at least the threshold",
+      ThresholdRule.confidence(Prediction::maxProbability, 0.9)),
+  MARGIN(
+      "it is that far ahead of the next", //
+      ThresholdRule.confidence(Prediction::margin, 0.8)),
+  ENTROPY(
+      "at most the threshold, in nats", //
+      ThresholdRule.uncertainty(Prediction::entropy, 0.5)),
+  PATIENCE("that many exits in a row agree", PolicyRule.Other.PATIENCE),
+  FIXED("always, at the one exit in use", PolicyRule.Other.ONE_EXIT),
+  FULL("never", PolicyRule.Other.NO_EXIT);
 
-  private final double threshold;
-  private final Optional<ThresholdKind> kind;
+  private final String description;
+  private final PolicyRule rule;
 
-  PolicyName() {
-    threshold = Double.NaN;
-    kind = Optional.empty();
+  PolicyName(String description, PolicyRule rule) {
+    this.description = description;
+    this.rule = rule;
   }
 
-  PolicyName(double threshold, ThresholdKind kind) {
-    this.threshold = threshold;
-    this.kind = Optional.of(kind);
+  /** When a token leaves at an exit, as options say it. */
+  public String description() {
+    return description;
   }
 
-  /** What it compares with a threshold, if it does. */
-  public Optional<ThresholdKind> kind() {
-    return kind;
+  /** What decides. */
+  public PolicyRule rule() {
+    return rule;
   }
 
-  /** The threshold if none is given; not a number where {@link #kind} is empty. */
-  public double defaultThreshold() {
-    return threshold;
+  /** What decides where that is a threshold. */
+  public Optional<ThresholdRule> thresholdRule() {
+    return rule instanceof ThresholdRule compared ? Optional.of(compared) : Optional.empty();
   }
 
-  /** The name in options and requests: {@code max-probability}. */
+  /** Whether it compares a confidence with a threshold; see {@link ThresholdRule#isConfidence}. */
+  public boolean comparesConfidence() {
+    return thresholdRule().filter(ThresholdRule::isConfidence).isPresent();
+  }
+
+  /** Those with a threshold. */
+  public static List<PolicyName> withThreshold() {
+    return Arrays.stream(values()).filter(name -> name.thresholdRule().isPresent()).toList();
+  }
+
+  /** Those whose threshold decays and can be calibrated. */
+  public static List<PolicyName> ofConfidence() {
+    return Arrays.stream(values()).filter(PolicyName::comparesConfidence).toList();
+  }
+
+  /** The name in options, requests and files: {@code max-probability}. */
   @Override
   public String toString() {
     return name().toLowerCase(Locale.ROOT).replace('_', '-');

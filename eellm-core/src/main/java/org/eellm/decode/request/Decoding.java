@@ -54,7 +54,7 @@ public sealed interface Decoding {
    * An exit drafts tokens, whose hidden states wait there; they pass the layers above as one block,
    * and the full model's head verifies all of them at once (self-speculative decoding). The text is
    * the full model's: the same ids with {@link Sampler#greedy}, the same distribution with {@link
-   * RandomSampler}.
+   * org.eellm.decode.sample.RandomSampler}.
    *
    * @param layer of the exit, from 1
    */

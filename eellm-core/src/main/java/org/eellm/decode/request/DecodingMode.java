@@ -15,6 +15,11 @@ public enum DecodingMode {
   /** {@link Decoding.Speculative}. */
   SPECULATIVE;
 
+  /** Whether tokens leave where an exit policy says. */
+  public boolean leavesEarly() {
+    return this != FULL && this != SPECULATIVE;
+  }
+
   /** The name in options and requests: {@code early-exit}. */
   @Override
   public String toString() {

@@ -1,22 +1,17 @@
 package org.eellm.decode.request;
 
-import static java.util.function.Predicate.not;
-
+import java.util.Collections;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.exit.ExitPolicies;
-import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.exit.ThresholdKind;
+import org.eellm.decode.exit.ThresholdRule;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 
@@ -28,7 +23,7 @@ import org.eellm.decode.speculate.DraftSource;
  *     {@link DecodingMode#SPECULATIVE}
  * @param policy {@link PolicyName#MAX_PROBABILITY} if absent, or {@link PolicyName#FULL} for a
  *     model without exits
- * @param threshold the policy's {@link PolicyName#defaultThreshold} if absent
+ * @param threshold the policy's {@link ThresholdRule#defaultThreshold} if absent
  * @param thresholdDecay of {@link Threshold#decaying}
  * @param calibration in place of policy, threshold, patience and exits
  * @param patience exits in a row that agree
@@ -65,7 +60,7 @@ public record DecodingSettings(
   public static final int PATIENCE = 2;
 
   /** Nothing is said. */
-  public static final DecodingSettings NONE = of(Optional.empty(), Optional.empty());
+  public static final DecodingSettings NONE = builder().build();
 
   /** One threshold, or one for each exit in use. */
   public sealed interface ThresholdSetting {
@@ -74,9 +69,9 @@ public record DecodingSettings(
     record Same(double value) implements ThresholdSetting {}
 
     /** By the exits' layers, from 1. */
-    record PerLayer(Map<Integer, Double> byLayer) implements ThresholdSetting {
+    record PerLayer(SortedMap<Integer, Double> byLayer) implements ThresholdSetting {
       public PerLayer {
-        byLayer = Map.copyOf(byLayer);
+        byLayer = Collections.unmodifiableSortedMap(new TreeMap<>(byLayer));
       }
     }
   }
@@ -85,26 +80,14 @@ public record DecodingSettings(
     exits = List.copyOf(exits);
   }
 
-  /** A mode, with a calibration or with what it has by default. */
-  public static DecodingSettings of(DecodingMode mode, Optional<Calibration> calibration) {
-    return of(Optional.of(mode), calibration);
+  /** Says nothing yet. */
+  public static Builder builder() {
+    return new Builder();
   }
 
-  private static DecodingSettings of(
-      Optional<DecodingMode> mode, Optional<Calibration> calibration) {
-    return new DecodingSettings(
-        mode,
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        calibration,
-        Optional.empty(),
-        List.of(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
+  /** A mode, with what it has by default. */
+  public static DecodingSettings of(DecodingMode mode) {
+    return builder().mode(mode).build();
   }
 
   /**
@@ -117,231 +100,137 @@ public record DecodingSettings(
    */
   public Decoding decoding(List<Integer> available, int maxTokens, UnaryOperator<String> names) {
     try {
-      return new Reading(available, maxTokens, names).decoding();
+      return new DecodingResolver(this, available, maxTokens, names).decoding();
     } catch (SettingException e) {
       throw e.named(names);
     }
   }
 
-  /** The settings with what their meaning depends on. */
-  private final class Reading {
-    private final List<Integer> available;
-    private final int maxTokens;
-    private final UnaryOperator<String> names;
-
-    Reading(List<Integer> available, int maxTokens, UnaryOperator<String> names) {
-      this.available = available;
-      this.maxTokens = maxTokens;
-      this.names = names;
-    }
-
-    Decoding decoding() {
-      DecodingMode chosen = mode.orElseGet(this::byDefault);
-      String place = "in the mode " + chosen;
-      if (chosen != DecodingMode.SPECULATIVE) {
-        refuse(draftSource.isPresent(), "draft-source", place);
-        refuse(draftExit.isPresent(), "draft-exit", place);
-        refuse(draftLength.isPresent(), "draft-length", place);
-        refuse(draftConfidence.isPresent(), "draft-confidence", place);
-      }
-      if (chosen == DecodingMode.FULL || chosen == DecodingMode.SPECULATIVE) {
-        givenOfPolicy().forEach(name -> refuse(true, name, place));
-      }
-      boolean leaves = chosen != DecodingMode.FULL && chosen != DecodingMode.SPECULATIVE;
-      if (leaves && mode.isPresent() && available.isEmpty()) {
-        throw new ConfigException(
-            "%s: %s needs exits, and this model has none; use full"
-                .formatted(names.apply("mode"), chosen));
-      }
-      return switch (chosen) {
-        case FULL -> Decoding.full();
-        case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
-        case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
-        case PROPAGATE -> new Decoding.Propagate(exitPolicy());
-        case SPECULATIVE -> drafts();
-      };
-    }
-
-    private Decoding drafts() {
-      if (draftExit.isEmpty() && draftLength.isEmpty() && draftConfidence.isEmpty()) {
-        DraftSource source = draftSource.orElse(DraftSource.BOTH);
-        if (source == DraftSource.EXITS && available.isEmpty()) {
-          throw new ConfigException(
-              "%s: this model has no exits; use %s"
-                  .formatted(names.apply("draft-source"), DraftSource.TEXT));
-        }
-        return new Decoding.AdaptiveDrafts(source);
-      }
-      refuse(draftSource.isPresent(), "draft-source", "where an exit drafts at fixed length");
-      return new Decoding.Speculative(draftingLayer(), length());
-    }
-
-    /** What loses nothing and gains most, unless more is said. */
-    private DecodingMode byDefault() {
-      if (givenOfPolicy().findAny().isPresent()) {
-        return DecodingMode.EARLY_EXIT;
-      }
-      return DecodingMode.SPECULATIVE;
-    }
-
-    private Stream<String> givenOfPolicy() {
-      return Stream.concat(
-          policy.map(value -> "policy").stream(),
-          Stream.concat(
-              thresholdDecay.map(value -> "threshold-decay").stream(),
-              Stream.concat(
-                  calibration.map(value -> "calibration").stream(),
-                  Stream.concat(
-                      givenBesideCalibration(), maxPending.map(value -> "max-pending").stream()))));
-    }
-
-    private Stream<String> givenBesideCalibration() {
-      return Stream.of(
-              threshold.map(value -> "threshold"),
-              patience.map(value -> "patience"),
-              exits.isEmpty() ? Optional.<String>empty() : Optional.of("exits"))
-          .flatMap(Optional::stream);
-    }
-
-    private ExitPolicy exitPolicy() {
-      if (calibration.isPresent()) {
-        return calibrated(calibration.get());
-      }
-      PolicyName chosen =
-          policy.orElse(available.isEmpty() ? PolicyName.FULL : PolicyName.MAX_PROBABILITY);
-      String place =
-          "with the policy "
-              + chosen
-              + (policy.isEmpty() && chosen == PolicyName.FULL
-                  ? ", which a model without exits has"
-                  : "");
-      boolean decays = chosen == PolicyName.MAX_PROBABILITY || chosen == PolicyName.MARGIN;
-      refuse(threshold.isPresent() && chosen.kind().isEmpty(), "threshold", place);
-      refuse(thresholdDecay.isPresent() && !decays, "threshold-decay", place);
-      refuse(patience.isPresent() && chosen != PolicyName.PATIENCE, "patience", place);
-      refuse(!exits.isEmpty() && chosen == PolicyName.FULL, "exits", place);
-      boolean nothingWaits = chosen == PolicyName.FIXED || chosen == PolicyName.FULL;
-      refuse(maxPending.isPresent() && nothingWaits, "max-pending", place);
-      if (chosen != PolicyName.FULL && available.isEmpty()) {
-        throw new ConfigException(
-            "%s: %s needs exits, and this model has none; use full"
-                .formatted(names.apply("policy"), chosen));
-      }
-      exits.forEach(layer -> requireExit("exits", layer));
-      List<Integer> used = exits.isEmpty() ? available : exits;
-      return switch (chosen) {
-        case MAX_PROBABILITY, MARGIN, ENTROPY ->
-            ExitPolicies.among(
-                used, chosen.kind().orElseThrow().policy(decaying(threshold(chosen, used))));
-        case PATIENCE -> ExitPolicies.among(used, ExitPolicies.patience(patience.orElse(PATIENCE)));
-        case FIXED -> ExitPolicies.fixed(only(used));
-        case FULL -> ExitPolicies.full();
-      };
-    }
-
-    private ExitPolicy calibrated(Calibration read) {
-      Stream.concat(policy.map(value -> "policy").stream(), givenBesideCalibration())
-          .findFirst()
-          .ifPresent(
-              name -> {
-                throw new ConfigException(
-                    "%s has no effect with %s, whose file says it; leave it out"
-                        .formatted(names.apply(name), names.apply("calibration")));
-              });
-      refuse(
-          thresholdDecay.isPresent() && read.kind() == ThresholdKind.ENTROPY,
-          "threshold-decay",
-          "with the policy entropy");
-      read.thresholds().keySet().forEach(layer -> requireExit("calibration", layer));
-      return read.policy(this::decaying);
-    }
-
-    private Threshold threshold(PolicyName chosen, List<Integer> used) {
-      return switch (threshold.orElse(new ThresholdSetting.Same(chosen.defaultThreshold()))) {
-        case ThresholdSetting.Same(double value) -> {
-          requireValidThreshold(value);
-          yield Threshold.of(value);
-        }
-        case ThresholdSetting.PerLayer(Map<Integer, Double> byLayer) -> {
-          requireOneForEach(used, new TreeMap<>(byLayer));
-          byLayer.values().forEach(this::requireValidThreshold);
-          yield Threshold.perLayer(byLayer);
-        }
-      };
-    }
-
-    private void requireValidThreshold(double value) {
-      if (!(value >= 0 && Double.isFinite(value))) {
-        throw new ConfigException(
-            "%s: %s is no threshold; use 0 or more".formatted(names.apply("threshold"), value));
-      }
-    }
-
-    private void requireOneForEach(List<Integer> used, TreeMap<Integer, Double> byLayer) {
-      for (int layer : byLayer.keySet()) {
-        if (!used.contains(layer)) {
-          throw new ConfigException(
-              "%s: layer %d has no exit in use; give a threshold for each of %s"
-                  .formatted(names.apply("threshold"), layer, listed(used)));
-        }
-      }
-      List<Integer> without = used.stream().filter(not(byLayer::containsKey)).toList();
-      if (!without.isEmpty()) {
-        throw new ConfigException(
-            "%s: none for the exits after %s; give a threshold for each of %s"
-                .formatted(names.apply("threshold"), listed(without), listed(used)));
-      }
-    }
-
-    private Threshold decaying(Threshold base) {
-      return thresholdDecay.map(value -> Threshold.decaying(base, value, maxTokens)).orElse(base);
-    }
-
-    private int only(List<Integer> used) {
-      if (used.size() != 1) {
-        throw new ConfigException(
-            "%s: fixed needs one exit; name it with %s, one of %s"
-                .formatted(names.apply("policy"), names.apply("exits"), listed(used)));
-      }
-      return used.getFirst();
-    }
-
-    private int draftingLayer() {
-      int layer = draftExit.orElse(available.isEmpty() ? 1 : available.getFirst());
-      requireExit("draft-exit", layer);
-      return layer;
-    }
-
-    private DraftLength length() {
-      int most = draftLength.orElse(DRAFT_LENGTH);
-      double confidence = draftConfidence.orElse(DRAFT_CONFIDENCE);
-      return confidence == 0
-          ? new DraftLength.Fixed(most)
-          : new DraftLength.Adaptive(most, confidence);
-    }
-
-    private void requireExit(String name, int layer) {
-      if (!available.contains(layer)) {
-        throw new ConfigException(
-            "%s: there is no exit after layer %d; %s"
-                .formatted(
-                    names.apply(name),
-                    layer,
-                    available.isEmpty()
-                        ? "this model has none at all, use full"
-                        : "this model has exits after " + listed(available)));
-      }
-    }
-
-    private void refuse(boolean condition, String name, String place) {
-      if (condition) {
-        throw new ConfigException(
-            "%s has no effect %s; leave it out".formatted(names.apply(name), place));
-      }
-    }
+  /**
+   * The settings as a text that is the same from one version to the next: files of results have it,
+   * and go on only with the same.
+   */
+  public String fingerprint() {
+    return "DecodingSettings[mode=%s, policy=%s, threshold=%s, thresholdDecay=%s, calibration=%s, patience=%s, exits=%s, maxPending=%s, draftSource=%s, draftExit=%s, draftLength=%s, draftConfidence=%s]"
+        .formatted(
+            mode,
+            policy,
+            threshold.map(DecodingSettings::fingerprint),
+            thresholdDecay,
+            calibration.map(DecodingSettings::fingerprint),
+            patience,
+            exits,
+            maxPending,
+            draftSource,
+            draftExit,
+            draftLength,
+            draftConfidence);
   }
 
-  private static String listed(List<Integer> layers) {
-    return layers.stream().map(layer -> "layer " + layer).collect(Collectors.joining(", "));
+  private static String fingerprint(ThresholdSetting threshold) {
+    return switch (threshold) {
+      case ThresholdSetting.Same(double value) -> "Same[value=" + value + "]";
+      case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) ->
+          "PerLayer[byLayer=" + byLayer + "]";
+    };
+  }
+
+  private static String fingerprint(Calibration calibration) {
+    return "Calibration[kind=%s, thresholds=%s, temperatures=%s]"
+        .formatted(calibration.name(), calibration.thresholds(), calibration.temperatures());
+  }
+
+  /** Takes the settings that are said. */
+  public static final class Builder {
+    private Optional<DecodingMode> mode = Optional.empty();
+    private Optional<PolicyName> policy = Optional.empty();
+    private Optional<ThresholdSetting> threshold = Optional.empty();
+    private Optional<Double> thresholdDecay = Optional.empty();
+    private Optional<Calibration> calibration = Optional.empty();
+    private Optional<Integer> patience = Optional.empty();
+    private List<Integer> exits = List.of();
+    private Optional<Integer> maxPending = Optional.empty();
+    private Optional<DraftSource> draftSource = Optional.empty();
+    private Optional<Integer> draftExit = Optional.empty();
+    private Optional<Integer> draftLength = Optional.empty();
+    private Optional<Double> draftConfidence = Optional.empty();
+
+    private Builder() {}
+
+    public Builder mode(DecodingMode value) {
+      mode = Optional.of(value);
+      return this;
+    }
+
+    public Builder policy(PolicyName value) {
+      policy = Optional.of(value);
+      return this;
+    }
+
+    public Builder threshold(ThresholdSetting value) {
+      threshold = Optional.of(value);
+      return this;
+    }
+
+    public Builder thresholdDecay(double value) {
+      thresholdDecay = Optional.of(value);
+      return this;
+    }
+
+    public Builder calibration(Calibration value) {
+      calibration = Optional.of(value);
+      return this;
+    }
+
+    public Builder patience(int value) {
+      patience = Optional.of(value);
+      return this;
+    }
+
+    public Builder exits(List<Integer> layers) {
+      exits = layers;
+      return this;
+    }
+
+    public Builder maxPending(int value) {
+      maxPending = Optional.of(value);
+      return this;
+    }
+
+    public Builder draftSource(DraftSource value) {
+      draftSource = Optional.of(value);
+      return this;
+    }
+
+    public Builder draftExit(int value) {
+      draftExit = Optional.of(value);
+      return this;
+    }
+
+    public Builder draftLength(int value) {
+      draftLength = Optional.of(value);
+      return this;
+    }
+
+    public Builder draftConfidence(double value) {
+      draftConfidence = Optional.of(value);
+      return this;
+    }
+
+    public DecodingSettings build() {
+      return new DecodingSettings(
+          mode,
+          policy,
+          threshold,
+          thresholdDecay,
+          calibration,
+          patience,
+          exits,
+          maxPending,
+          draftSource,
+          draftExit,
+          draftLength,
+          draftConfidence);
+    }
   }
 }

@@ -12,7 +12,7 @@ public final class BeamStrategy implements DecodingStrategy {
   private final int width;
   private List<Alternative> next = List.of();
   private double confidence;
-  private boolean asking;
+  private boolean expectsToken;
 
   /**
    * @param width how many continuations to tell
@@ -22,13 +22,13 @@ public final class BeamStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void begin(Sequence sequence) {
-    asking = sequence.includesNewest();
+  public void beginStep(Sequence sequence) {
+    expectsToken = sequence.includesNewest();
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
-    return asking ? 1 : 0;
+  public int rowsToPredict(Sequence sequence, Head head) {
+    return expectsToken ? 1 : 0;
   }
 
   @Override

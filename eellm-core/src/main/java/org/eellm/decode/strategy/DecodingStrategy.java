@@ -5,6 +5,7 @@ import org.eellm.decode.request.Decoding;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.speculate.DraftSource;
+import org.eellm.decode.strategy.ExitStrategy.AfterExit;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
@@ -40,9 +41,9 @@ public sealed interface DecodingStrategy
    */
   static DecodingStrategy of(Decoding decoding, DraftPlanner planner) {
     return switch (decoding) {
-      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy(), TapAction.PEND);
-      case Decoding.Recompute anew -> new ExitStrategy(anew.policy(), TapAction.RECOMPUTE);
-      case Decoding.Propagate on -> new ExitStrategy(on.policy(), TapAction.PROPAGATE);
+      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy(), AfterExit.PEND);
+      case Decoding.Recompute anew -> new ExitStrategy(anew.policy(), AfterExit.RECOMPUTE);
+      case Decoding.Propagate on -> new ExitStrategy(on.policy(), AfterExit.PROPAGATE);
       case Decoding.Speculative draft ->
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
       case Decoding.AdaptiveDrafts(DraftSource source) ->
@@ -52,16 +53,16 @@ public sealed interface DecodingStrategy
   }
 
   /** Adds to the tokens of a sequence, before a step, what is to go in with the newest. */
-  default void prepare(Sequence sequence) {}
+  default void addDrafts(Sequence sequence) {}
 
   /** Starts a step, in which the sequence's in-flight rows go in. */
-  void begin(Sequence sequence);
+  void beginStep(Sequence sequence);
 
   /** Of how many of the last in-flight rows a head is to predict: none, where it is not asked. */
-  int asked(Sequence sequence, Head head);
+  int rowsToPredict(Sequence sequence, Head head);
 
   /** Whether a head is asked for a draft, of the ids that exits draft from, and not for a token. */
-  default boolean drafts(Sequence sequence, Head head) {
+  default boolean draftsAt(Sequence sequence, Head head) {
     return false;
   }
 

@@ -1,6 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.List;
+import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
@@ -8,23 +9,30 @@ import org.eellm.model.Head;
 /** Tokens leave where a policy says. */
 final class ExitStrategy implements DecodingStrategy {
   private final ExitDecision exitDecision;
-  private final TapAction afterwards;
+  private final AfterExit afterExit;
 
-  /**
-   * @param afterwards what becomes of the rows of tokens that have left
-   */
-  ExitStrategy(ExitPolicy policy, TapAction afterwards) {
+  /** What becomes of the rows of a token that has left. */
+  enum AfterExit {
+    /** They wait where it left, and pass the layers above in front of later rows. */
+    PEND,
+    /** They start anew from layer 1 with the next token. */
+    RECOMPUTE,
+    /** They leave keys and values at the layers above, and are done. */
+    PROPAGATE
+  }
+
+  ExitStrategy(ExitPolicy policy, AfterExit afterExit) {
     exitDecision = new ExitDecision(policy);
-    this.afterwards = afterwards;
+    this.afterExit = afterExit;
   }
 
   @Override
-  public void begin(Sequence sequence) {
+  public void beginStep(Sequence sequence) {
     exitDecision.begin(sequence.includesNewest());
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
+  public int rowsToPredict(Sequence sequence, Head head) {
     return exitDecision.isOpen() ? 1 : 0;
   }
 
@@ -36,22 +44,27 @@ final class ExitStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (exitDecision.leaves(sequence, prediction)) {
+    if (exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
       sequence.emit(prediction, sequence.request().sampler().next(prediction), false);
     }
   }
 
   @Override
   public TapAction atTap(Sequence sequence, int rows, int maxPending) {
-    boolean stops =
-        switch (afterwards) {
-          case CONTINUE -> false;
-          case PEND -> !exitDecision.isOpen() && rows < maxPending;
-          case RECOMPUTE -> exitDecision.hasLeft() && rows < maxPending;
-          case PROPAGATE ->
-              exitDecision.hasLeft()
-                  && sequence.frontier().inFlight().first() >= sequence.tokens().promptSize();
-        };
-    return stops ? afterwards : TapAction.CONTINUE;
+    return switch (afterExit) {
+      // Rows of a step that brings no token, a part of the prompt, wait too: they go on later just
+      // as exactly, with more rows at once.
+      case PEND ->
+          !exitDecision.isOpen() && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
+      // Such rows go on here: they would only be computed again from layer 1.
+      case RECOMPUTE ->
+          exitDecision.hasLeft() && rows < maxPending ? TapAction.RECOMPUTE : TapAction.CONTINUE;
+      // And here: prompts pass all layers, and only what was generated is propagated.
+      case PROPAGATE ->
+          exitDecision.hasLeft()
+                  && sequence.frontier().inFlight().first() >= sequence.tokens().promptSize()
+              ? TapAction.PROPAGATE
+              : TapAction.CONTINUE;
+    };
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.decode.strategy;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
@@ -73,12 +74,12 @@ public final class FirstStageStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void begin(Sequence sequence) {
+  public void beginStep(Sequence sequence) {
     exitDecision.begin(sequence.includesNewest());
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
+  public int rowsToPredict(Sequence sequence, Head head) {
     return exitDecision.isOpen() ? 1 : 0;
   }
 
@@ -90,7 +91,7 @@ public final class FirstStageStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (!exitDecision.leaves(sequence, prediction)) {
+    if (!exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
       return;
     }
     int id = sequence.request().sampler().next(prediction);

@@ -2,8 +2,9 @@ package org.eellm.decode.strategy;
 
 import java.util.List;
 import java.util.function.Consumer;
+import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
-import org.eellm.decode.stages.HiddenStatesMessage.SequenceHiddenStates;
+import org.eellm.decode.strategy.HiddenStatesMessage.SequenceHiddenStates;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;
@@ -61,7 +62,7 @@ public final class LaterStageStrategy implements DecodingStrategy {
     for (int i = sequence.tokens().size() - part.first(); i < count; i++) {
       sequence.tokens().append(part.ids().get(i));
     }
-    sequence.frontier().arrive(part.first(), count);
+    sequence.frontier().allocate(part.first(), count);
     exitDecision.begin(part.needsToken(), earlier);
     return true;
   }
@@ -87,12 +88,12 @@ public final class LaterStageStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void begin(Sequence sequence) {
+  public void beginStep(Sequence sequence) {
     throw new IllegalStateException("rows of a later stage arrive from the stage below");
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
+  public int rowsToPredict(Sequence sequence, Head head) {
     return exitDecision.isOpen() ? 1 : 0;
   }
 
@@ -104,7 +105,7 @@ public final class LaterStageStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (exitDecision.leaves(sequence, prediction)) {
+    if (exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
       int id = sequence.request().sampler().next(prediction);
       answered = sequence.tokens().size();
       answeredId = id;

@@ -18,13 +18,13 @@ final class ScoreStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void begin(Sequence sequence) {
+  public void beginStep(Sequence sequence) {
     HiddenRows inFlight = sequence.frontier().inFlight();
     asked = Math.clamp(inFlight.end() + 1L - score.from(), 0, inFlight.count());
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
+  public int rowsToPredict(Sequence sequence, Head head) {
     return asked;
   }
 

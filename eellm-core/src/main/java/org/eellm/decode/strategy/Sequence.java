@@ -81,12 +81,12 @@ public final class Sequence implements AutoCloseable {
 
   /** How many of its positions are next to go in. */
   public int uncomputed() {
-    return tokens.size() - frontier.embedded();
+    return tokens.size() - frontier.entered();
   }
 
   /** Whether prompt is left to go in beside the last token, which a step may do in parts. */
   public boolean inPrompt() {
-    return frontier.embedded() < tokens.promptSize();
+    return frontier.entered() < tokens.promptSize();
   }
 
   /**
@@ -95,8 +95,8 @@ public final class Sequence implements AutoCloseable {
    * @param count at most {@link #uncomputed}
    */
   public void next(int count) {
-    frontier.embed(count);
-    strategy.begin(this);
+    frontier.allocateNext(count);
+    strategy.beginStep(this);
   }
 
   /** Whether the newest token is among the rows that move, so that a next one may come out. */
@@ -105,9 +105,9 @@ public final class Sequence implements AutoCloseable {
   }
 
   /** Tells that the in-flight rows have passed all layers. */
-  public void completed() {
+  public void passedAllLayers() {
     // The newest token may have come since; and rows may have been rolled back.
-    frontier.complete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
+    frontier.setComplete(Math.min(frontier.inFlight().end(), tokens.size() - 1));
   }
 
   /** Forgets hidden states, keys and values of positions whose tokens have been rolled back. */

@@ -16,7 +16,7 @@ import org.eellm.model.Head;
 final class SpeculativeStrategy implements DecodingStrategy {
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
-  private boolean asking;
+  private boolean expectsToken;
   private boolean drafted; // in this step
 
   SpeculativeStrategy(DraftPlan plan) {
@@ -24,7 +24,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void prepare(Sequence sequence) {
+  public void addDrafts(Sequence sequence) {
     if (drafts.isEmpty() && !sequence.inPrompt()) {
       int count = plan.begin(sequence.tokens(), room(sequence));
       for (int i = 0; i < count; i++) {
@@ -39,14 +39,14 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   @Override
-  public void begin(Sequence sequence) {
-    asking = sequence.includesNewest();
+  public void beginStep(Sequence sequence) {
+    expectsToken = sequence.includesNewest();
     drafted = false;
   }
 
   @Override
-  public int asked(Sequence sequence, Head head) {
-    if (!asking) {
+  public int rowsToPredict(Sequence sequence, Head head) {
+    if (!expectsToken) {
       return 0;
     }
     if (sequence.isLast(head)) {
@@ -56,7 +56,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   }
 
   @Override
-  public boolean drafts(Sequence sequence, Head head) {
+  public boolean draftsAt(Sequence sequence, Head head) {
     return !sequence.isLast(head);
   }
 
@@ -100,6 +100,6 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   @Override
   public TapAction atTap(Sequence sequence, int rows, int maxPending) {
-    return drafted || !asking && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
+    return drafted || !expectsToken && rows < maxPending ? TapAction.PEND : TapAction.CONTINUE;
   }
 }

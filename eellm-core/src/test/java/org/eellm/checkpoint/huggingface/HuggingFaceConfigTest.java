@@ -2,7 +2,6 @@ package org.eellm.checkpoint.huggingface;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -26,11 +25,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class HuggingFaceConfigTest {
   private static final JsonMapper JSON = new JsonMapper();
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
 
   private static final String LLAMA =
       """
@@ -334,10 +333,10 @@ class HuggingFaceConfigTest {
         .isEqualTo("{\"eos_token_id\":2}");
   }
 
-  @Test
-  void read_stories260K_givesItsArchitecture() {
-    assumeThat(STORIES).as("needs the shared model stories260K").exists();
-    HuggingFaceConfig config = HuggingFaceConfig.read(STORIES);
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void read_trainedModel_givesItsArchitecture(Path stories) {
+    HuggingFaceConfig config = HuggingFaceConfig.read(stories);
     assertThat(config.architecture().model().numKeyValueHeads()).isEqualTo(4);
     assertThat(config.architecture().model().tieEmbeddings()).isTrue();
     assertThat(config.architecture().exits()).isEqualTo(ExitLayout.none());

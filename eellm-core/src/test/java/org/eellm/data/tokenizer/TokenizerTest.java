@@ -17,21 +17,67 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
 import org.eellm.data.DataException;
 import org.eellm.data.Progress;
-import org.eellm.data.SharedFiles;
 import org.eellm.data.corpus.Corpus;
+import org.eellm.golden.Resources;
+import org.eellm.golden.SharedFiles;
+import org.eellm.golden.Stories;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 public final class TokenizerTest {
+  private static final Path GPT_2 = Resources.folder("/gpt2-tokenizer/vocab.json");
+
   @TempDir Path folder;
 
+  /** A small one that make_gpt2_tokenizer.py has learned, and GPT-2's own where it is at hand. */
+  static Stream<Path> gpt2() {
+    return Stream.concat(Stream.of(GPT_2), SharedFiles.find("models/gpt2-tokenizer").stream());
+  }
+
   @Test
-  void encode_gpt2_givesTheKnownIds() throws IOException {
-    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
-    Path vectors = SharedFiles.find("vectors");
+  void encode_smallGpt2_givesTheKnownIds() throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(GPT_2);
+    JsonNode known = new ObjectMapper().readTree(GPT_2.resolve("known.json").toFile());
+
+    assertThat(known).hasSizeGreaterThan(40);
+    for (JsonNode text : known) {
+      assertKnown(tokenizer, text.get("text").asText(), ints(text.get("ids")));
+    }
+    assertGpt2(tokenizer, 550);
+  }
+
+  private static int[] ints(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false).mapToInt(JsonNode::asInt).toArray();
+  }
+
+  private static void assertKnown(Tokenizer tokenizer, String text, int[] ids) {
+    assertThat(tokenizer.encode(text)).as(text).containsExactly(ids);
+    assertThat(tokenizer.decode(ids)).isEqualTo(text);
+  }
+
+  private static void assertGpt2(Tokenizer tokenizer, int vocabSize) {
+    assertThat(tokenizer.vocabSize()).isEqualTo(vocabSize);
+    assertThat(tokenizer.endOfDocument()).isEqualTo(vocabSize - 1);
+    assertThat(tokenizer.beginningOfSequence()).isEmpty();
+  }
+
+  static Stream<Arguments> llamaCpp() {
+    return SharedFiles.both("models/gpt2-tokenizer", "vectors");
+  }
+
+  /** The texts of llama.cpp's tests, by GPT-2's own tokenizer, where they are at hand. */
+  @ParameterizedTest(allowZeroInvocations = true)
+  @MethodSource("llamaCpp")
+  void encode_gpt2_givesTheIdsOfLlamaCpp(Path model, Path vectors) throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(model);
     String[] texts =
         Files.readString(vectors.resolve("ggml-vocab-gpt-2.gguf.inp"))
             .split("\n__ggml_vocab_test__\n"); // behind the last one is nothing
@@ -44,17 +90,15 @@ public final class TokenizerTest {
               .filter(id -> !id.isEmpty())
               .mapToInt(Integer::parseInt)
               .toArray();
-      assertThat(tokenizer.encode(texts[i])).as(texts[i]).containsExactly(ids);
-      assertThat(tokenizer.decode(ids)).isEqualTo(texts[i]);
+      assertKnown(tokenizer, texts[i], ids);
     }
-    assertThat(tokenizer.vocabSize()).isEqualTo(50_257);
-    assertThat(tokenizer.endOfDocument()).isEqualTo(50_256);
-    assertThat(tokenizer.beginningOfSequence()).isEmpty();
+    assertGpt2(tokenizer, 50_257);
   }
 
-  @Test
-  void encode_gpt2_agreesWithTheTokenizersLibrary() throws IOException {
-    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
+  @ParameterizedTest
+  @MethodSource("gpt2")
+  void encode_gpt2_agreesWithTheTokenizersLibrary(Path gpt2) throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(gpt2);
     tokenizer.save(folder);
     try (HuggingFaceTokenizer library = library(folder)) {
       for (String text : hardTexts()) {
@@ -65,12 +109,11 @@ public final class TokenizerTest {
     }
   }
 
-  @Test
-  void encode_sentencePiece_givesTheKnownIds() throws IOException {
-    Path model = SharedFiles.find("models/stories260K");
-    Tokenizer tokenizer = Tokenizer.load(model);
-    JsonNode golden = new ObjectMapper().readTree(model.resolve("golden.json").toFile());
-    int[] ids = new ObjectMapper().convertValue(golden.get("ids"), int[].class);
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void encode_sentencePiece_givesTheKnownIds(Path stories) throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(stories);
+    int[] ids = Stories.known(stories).stream().mapToInt(id -> id).toArray();
 
     assertThat(tokenizer.beginningOfSequence()).hasValue(ids[0]);
     assertThat(tokenizer.endOfDocument()).isEqualTo(2);
@@ -80,9 +123,10 @@ public final class TokenizerTest {
     assertThat(tokenizer.encode(text)).containsExactly(withoutBeginning);
   }
 
-  @Test
-  void decode_sentencePiece_roundTripsBytesOutsideTheVocabulary() {
-    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/stories260K"));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void decode_sentencePiece_roundTripsBytesOutsideTheVocabulary(Path stories) {
+    Tokenizer tokenizer = Tokenizer.load(stories);
     for (String text :
         List.of("naïve 🦙 日本\n\tx", " two  blanks ", "<s> is text, so is </s>", "")) {
       assertThat(tokenizer.decode(tokenizer.encode(text))).isEqualTo(text);
@@ -167,8 +211,8 @@ public final class TokenizerTest {
 
   @Test
   void encode_specialTokensName_isPlainText() {
-    for (String model : List.of("models/gpt2-tokenizer", "models/stories260K")) {
-      Tokenizer tokenizer = Tokenizer.load(SharedFiles.find(model));
+    for (Path model : Stream.concat(gpt2(), Stories.all()).toList()) {
+      Tokenizer tokenizer = Tokenizer.load(model);
       String name = tokenizer.piece(tokenizer.endOfDocument());
       int[] ids = tokenizer.encode("a " + name + " b");
       assertThat(ids).doesNotContain(tokenizer.endOfDocument());
@@ -216,9 +260,10 @@ public final class TokenizerTest {
     }
   }
 
-  @Test
-  void streamingDecoder_characterSplitOverTokens_comesWhole() {
-    Tokenizer tokenizer = Tokenizer.load(SharedFiles.find("models/gpt2-tokenizer"));
+  @ParameterizedTest
+  @MethodSource("gpt2")
+  void streamingDecoder_characterSplitOverTokens_comesWhole(Path gpt2) {
+    Tokenizer tokenizer = Tokenizer.load(gpt2);
     String text = "this is 🦙.cpp, naïve";
     StreamingDecoder decoder = tokenizer.streamingDecoder();
     List<String> parts = new ArrayList<>();
@@ -239,12 +284,13 @@ public final class TokenizerTest {
     assertThat(decoder.finish()).isEqualTo("\uFFFD");
   }
 
-  @Test
-  void save_loadedTokenizer_isCopiedVerbatim() throws IOException {
-    Path model = SharedFiles.find("models/stories260K");
-    Tokenizer.load(model).save(folder.resolve("copy"));
+  @ParameterizedTest
+  @MethodSource("org.eellm.golden.Stories#all")
+  void save_loadedTokenizer_isCopiedVerbatim(Path stories) throws IOException {
+    Tokenizer.load(stories).save(folder.resolve("copy"));
     for (String file : List.of("tokenizer.json", "tokenizer_config.json")) {
-      assertThat(folder.resolve("copy").resolve(file)).hasSameBinaryContentAs(model.resolve(file));
+      assertThat(folder.resolve("copy").resolve(file))
+          .hasSameBinaryContentAs(stories.resolve(file));
     }
   }
 

@@ -33,6 +33,7 @@ import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
 import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -41,6 +42,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Our kernels beside libtorch's operations, on every family; and rows beside other rows. */
+@Tag("vectors")
 final class KernelRunnerTest {
   @TempDir private Path folder;
 

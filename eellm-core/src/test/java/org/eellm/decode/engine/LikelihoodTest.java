@@ -2,7 +2,6 @@ package org.eellm.decode.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -13,26 +12,26 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.golden.SharedFiles;
+import org.eellm.golden.Stories;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Likelihoods of the last words of LAMBADA's texts, by a trained model. */
 final class LikelihoodTest {
-  private static final Path STORIES = Path.of("../shared/models/stories260K");
-  private static final Path LAMBADA = Path.of("../shared/data/eval/lambada_test.jsonl");
   private static final int ITEMS = 100;
   private static final int LONGEST = 256;
   private static final int PAGES = LONGEST / ModelRunner.PAGE;
-
-  private List<Item> items = List.of();
 
   /**
    * A text.
@@ -50,22 +49,29 @@ final class LikelihoodTest {
     }
   }
 
-  @BeforeEach
-  void readItems() throws IOException {
-    assumeTrue(Files.exists(STORIES), () -> "skipped: needs " + STORIES);
-    assumeTrue(Files.exists(LAMBADA), () -> "skipped: needs " + LAMBADA);
-    Tokenizer tokenizer = Tokenizer.load(STORIES);
+  /** A model and texts; the real ones only where they are at hand. */
+  static Stream<Arguments> cases() {
+    Path own = Stories.folder();
+    return Stream.concat(
+        Stream.of(Arguments.of(own, own.resolve("eval/lambada_test.jsonl"))),
+        SharedFiles.both("models/stories260K", "data/eval/lambada_test.jsonl"));
+  }
+
+  private static List<Item> items(Path stories, Path texts) throws IOException {
+    Tokenizer tokenizer = Tokenizer.load(stories);
     List<Item> read = new ArrayList<>();
-    for (String line : Files.readAllLines(LAMBADA).subList(0, ITEMS)) {
+    for (String line : Files.readAllLines(texts).subList(0, ITEMS)) {
       String text = new ObjectMapper().readTree(line).get("text").asText();
       read.add(Item.of(tokenizer, text));
     }
-    items = read;
+    return read;
   }
 
-  @Test
-  void likelihoods_inFloat32_areLibtorchs() {
-    try (Decoder model = model(DataType.FLOAT32);
+  @ParameterizedTest
+  @MethodSource("cases")
+  void likelihoods_inFloat32_areLibtorchs(Path stories, Path texts) throws IOException {
+    List<Item> items = items(stories, texts);
+    try (Decoder model = model(stories, DataType.FLOAT32);
         ModelRunner theirs = new TorchRunner(model, Vocabulary.of(vocabulary(model)), PAGES);
         ModelRunner ours = kernels(model)) {
       for (Item item : items) {
@@ -74,10 +80,13 @@ final class LikelihoodTest {
     }
   }
 
-  @Test
-  void likelihoods_inBfloat16_areFloat32sButForRounding() {
-    try (Decoder half = model(DataType.BFLOAT16);
-        Decoder whole = model(DataType.FLOAT32);
+  @ParameterizedTest
+  @MethodSource("cases")
+  void likelihoods_inBfloat16_areFloat32sButForRounding(Path stories, Path texts)
+      throws IOException {
+    List<Item> items = items(stories, texts);
+    try (Decoder half = model(stories, DataType.BFLOAT16);
+        Decoder whole = model(stories, DataType.FLOAT32);
         ModelRunner ours = kernels(half);
         ModelRunner exact = kernels(whole)) {
       double[] differences =
@@ -89,10 +98,10 @@ final class LikelihoodTest {
     }
   }
 
-  private static Decoder model(DataType type) {
-    Architecture stored = ModelFolder.resolve(STORIES, Optional.empty()).config().architecture();
+  private static Decoder model(Path stories, DataType type) {
+    Architecture stored = ModelFolder.resolve(stories, Optional.empty()).config().architecture();
     Architecture architecture = new Architecture(stored.model().withDtype(type), stored.exits());
-    return ModelWeights.read(STORIES, architecture, Torch.cpu());
+    return ModelWeights.read(stories, architecture, Torch.cpu());
   }
 
   private static int vocabulary(Decoder model) {

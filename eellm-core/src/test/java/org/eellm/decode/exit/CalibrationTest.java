@@ -30,7 +30,7 @@ final class CalibrationTest {
   void read_whatWasWritten_isTheSame() throws IOException {
     Calibration written =
         new Calibration(
-            ThresholdKind.ENTROPY,
+            PolicyName.ENTROPY,
             new TreeMap<>(Map.of(2, 0.83, 11, 0.5)),
             new TreeMap<>(Map.of(11, 0.6)));
     Path file = folder.resolve("thresholds.json");

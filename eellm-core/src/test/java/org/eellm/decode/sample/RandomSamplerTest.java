@@ -97,12 +97,14 @@ final class RandomSamplerTest {
   }
 
   private static RandomSampler greedy(Penalties penalties, Map<Integer, Double> bias) {
-    return new RandomSampler(0, 0, 1, 0, penalties, bias, 0);
+    return new RandomSampler(
+        SamplingParams.AS_PREDICTED.withTemperature(0).withPenalties(penalties).withLogitBias(bias),
+        0);
   }
 
   @Test
   void next_minP_drawsOfThoseThatAreProbableEnough() {
-    RandomSampler sampler = new RandomSampler(1, 0, 1, 0.4, Penalties.NONE, Map.of(), 5);
+    RandomSampler sampler = new RandomSampler(SamplingParams.AS_PREDICTED.withMinP(0.4), 5);
 
     assertThat(frequencies(sampler, logits(0.1, 0.5, 0.15, 0.25)))
         .containsExactly(new double[] {0, 2.0 / 3, 0, 1.0 / 3}, within(0.03));
@@ -130,7 +132,8 @@ final class RandomSamplerTest {
       assertThat(sampler.next(prediction(2.0f, 1.6f))).isEqualTo(1);
       assertThat(sampler.next(prediction(2.0f, 1.4f))).isEqualTo(0);
     }
-    RandomSampler banning = new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(1, -1000.0), 5);
+    RandomSampler banning =
+        new RandomSampler(SamplingParams.AS_PREDICTED.withLogitBias(Map.of(1, -1000.0)), 5);
     assertThat(frequencies(banning, logits(0.25, 0.5, 0.25))[1]).isZero();
   }
 
@@ -161,10 +164,10 @@ final class RandomSamplerTest {
 
   @Test
   void constructors_impossibleFurtherSettings_areRefusedByName() {
-    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 1.5, Penalties.NONE, Map.of(), 0))
+    assertThatThrownBy(() -> SamplingParams.AS_PREDICTED.withMinP(1.5))
         .isInstanceOf(ConfigException.class)
         .hasMessage("min-p: 1.5 is outside [0, 1]; 0 is no limit");
-    assertThatThrownBy(() -> new RandomSampler(1, 0, 1, 0, Penalties.NONE, Map.of(-1, 1.0), 0))
+    assertThatThrownBy(() -> SamplingParams.AS_PREDICTED.withLogitBias(Map.of(-1, 1.0)))
         .isInstanceOf(ConfigException.class)
         .hasMessage("logit-bias: -1 is no token id; use 0 or more");
     assertThatThrownBy(() -> new Penalties(1, Double.NaN, 0))

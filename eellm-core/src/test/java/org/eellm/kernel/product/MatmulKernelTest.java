@@ -15,11 +15,13 @@ import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("vectors")
 final class MatmulKernelTest {
   private static final int[] INPUTS = {1, 2, 3, 5, 33, 768};
   private static final int[] OUTPUTS = {1, 7, 64, 65, 200};

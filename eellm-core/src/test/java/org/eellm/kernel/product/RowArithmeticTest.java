@@ -9,8 +9,10 @@ import java.util.function.DoubleUnaryOperator;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.weight.PackedMatrix;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
+@Tag("vectors")
 final class RowArithmeticTest {
   private static final int BLOCK = PackedMatrix.BLOCK;
 

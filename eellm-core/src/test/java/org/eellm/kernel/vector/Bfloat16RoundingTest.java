@@ -6,9 +6,11 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
+@Tag("vectors")
 final class Bfloat16RoundingTest {
   private static final int ROOM = 6 * Lanes.WIDTH + 3;
   private static final float[] NUMBERS = RandomMatrix.rows(1, ROOM, new Random(1))[0];

@@ -6,11 +6,13 @@ import java.math.BigDecimal;
 import java.util.Arrays;
 import java.util.Random;
 import jdk.incubator.vector.FloatVector;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("vectors")
 final class LanesTest {
   @ParameterizedTest
   @CsvSource({

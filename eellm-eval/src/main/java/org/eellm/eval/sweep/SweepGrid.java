@@ -5,6 +5,8 @@ import java.util.List;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
+import org.eellm.decode.exit.ThresholdRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.model.Head;
 
@@ -84,22 +86,25 @@ public record SweepGrid(
 
   private void add(List<SweepSetting> settings, DecodingMode mode, PolicyName policy) {
     for (List<Integer> asked : exits) {
-      switch (policy) {
-        case MAX_PROBABILITY, MARGIN, ENTROPY ->
+      switch (policy.rule()) {
+        case ThresholdRule _ ->
             thresholds.forEach(
                 value -> settings.add(SweepSetting.atThreshold(mode, policy, value, asked)));
-        case PATIENCE ->
-            patiences.forEach(value -> settings.add(SweepSetting.patient(mode, value, asked)));
-        case FIXED -> {
+        case PolicyRule.Other.PATIENCE ->
+            patiences.forEach(
+                value -> settings.add(SweepSetting.patient(mode, policy, value, asked)));
+        case PolicyRule.Other.ONE_EXIT -> {
           if (asked.size() != 1) {
             throw new ConfigException(
-                "--policies: fixed needs one exit in each set; give --exits 2 --exits 4");
+                "--policies: %s needs one exit in each set; give --exits 2 --exits 4"
+                    .formatted(policy));
           }
-          settings.add(SweepSetting.fixed(mode, asked.getFirst()));
+          settings.add(SweepSetting.atExit(mode, policy, asked.getFirst()));
         }
-        case FULL ->
+        case PolicyRule.Other.NO_EXIT ->
             throw new ConfigException(
-                "--policies: full is what all others are measured beside; leave it out");
+                "--policies: %s is what all others are measured beside; leave it out"
+                    .formatted(policy));
       }
     }
   }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
@@ -44,81 +45,60 @@ public record SweepSetting(
 
   static SweepSetting atThreshold(
       DecodingMode mode, PolicyName policy, double threshold, List<Integer> exits) {
-    return new SweepSetting(
-        mode,
-        Optional.of(policy),
-        Optional.of(threshold),
-        Optional.empty(),
-        exits,
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
+    return of(
+        DecodingSettings.builder()
+            .mode(mode)
+            .policy(policy)
+            .threshold(new ThresholdSetting.Same(threshold))
+            .exits(exits));
   }
 
-  static SweepSetting patient(DecodingMode mode, int patience, List<Integer> exits) {
-    return new SweepSetting(
-        mode,
-        Optional.of(PolicyName.PATIENCE),
-        Optional.empty(),
-        Optional.of(patience),
-        exits,
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
+  static SweepSetting patient(
+      DecodingMode mode, PolicyName policy, int patience, List<Integer> exits) {
+    return of(DecodingSettings.builder().mode(mode).policy(policy).patience(patience).exits(exits));
   }
 
-  static SweepSetting fixed(DecodingMode mode, int exit) {
-    return new SweepSetting(
-        mode,
-        Optional.of(PolicyName.FIXED),
-        Optional.empty(),
-        Optional.empty(),
-        List.of(exit),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
+  static SweepSetting atExit(DecodingMode mode, PolicyName policy, int exit) {
+    return of(DecodingSettings.builder().mode(mode).policy(policy).exits(List.of(exit)));
   }
 
   /** Drafts whose exit and length adapt: the full model's text. */
   public static SweepSetting adaptiveDrafts() {
-    return new SweepSetting(
-        DecodingMode.SPECULATIVE,
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        List.of(),
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty());
+    return of(DecodingSettings.builder().mode(DecodingMode.SPECULATIVE));
   }
 
   static SweepSetting speculative(int exit, int length, double confidence) {
+    return of(
+        DecodingSettings.builder()
+            .mode(DecodingMode.SPECULATIVE)
+            .draftExit(exit)
+            .draftLength(length)
+            .draftConfidence(confidence));
+  }
+
+  private static SweepSetting of(DecodingSettings.Builder said) {
+    DecodingSettings settings = said.build();
     return new SweepSetting(
-        DecodingMode.SPECULATIVE,
-        Optional.empty(),
-        Optional.empty(),
-        Optional.empty(),
-        List.of(),
-        Optional.of(exit),
-        Optional.of(length),
-        Optional.of(confidence));
+        settings.mode().orElseThrow(),
+        settings.policy(),
+        settings.threshold().map(threshold -> ((ThresholdSetting.Same) threshold).value()),
+        settings.patience(),
+        settings.exits(),
+        settings.draftExit(),
+        settings.draftLength(),
+        settings.draftConfidence());
   }
 
   /** The same in the words of options and requests. */
   DecodingSettings decoding() {
-    return new DecodingSettings(
-        Optional.of(mode),
-        policy,
-        threshold.map(ThresholdSetting.Same::new),
-        Optional.empty(),
-        Optional.empty(),
-        patience,
-        exits,
-        Optional.empty(),
-        Optional.empty(),
-        draftExit,
-        draftLength,
-        draftConfidence);
+    DecodingSettings.Builder settings = DecodingSettings.builder().mode(mode).exits(exits);
+    policy.ifPresent(settings::policy);
+    threshold.map(ThresholdSetting.Same::new).ifPresent(settings::threshold);
+    patience.ifPresent(settings::patience);
+    draftExit.ifPresent(settings::draftExit);
+    draftLength.ifPresent(settings::draftLength);
+    draftConfidence.ifPresent(settings::draftConfidence);
+    return settings.build();
   }
 
   /** The options of {@code eellm generate} that do this. */
@@ -148,7 +128,7 @@ public record SweepSetting(
     policy
         .filter(value -> value != PolicyName.MAX_PROBABILITY)
         .ifPresent(value -> words.add(value.toString()));
-    if (!exits.isEmpty() && !isFixed()) {
+    if (!exits.isEmpty() && !isAtExit()) {
       words.add("exits " + listed(", "));
     }
     draftExit.ifPresent(value -> words.add("exit " + value));
@@ -158,7 +138,7 @@ public record SweepSetting(
   /** Its numbers, which tell it from others of its family. */
   String numbers() {
     List<String> words = new ArrayList<>();
-    if (isFixed()) {
+    if (isAtExit()) {
       words.add("exit " + listed(", "));
     }
     threshold.ifPresent(value -> words.add(number(value)));
@@ -171,8 +151,8 @@ public record SweepSetting(
     return String.join(", ", words);
   }
 
-  private boolean isFixed() {
-    return policy.filter(value -> value == PolicyName.FIXED).isPresent();
+  private boolean isAtExit() {
+    return policy.filter(value -> value.rule() == PolicyRule.Other.ONE_EXIT).isPresent();
   }
 
   private String listed(String delimiter) {

@@ -3,8 +3,6 @@ package org.eellm.eval.sweep;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.SequencedMap;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
@@ -13,6 +11,7 @@ import org.eellm.eval.EvalProgress;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.Evaluation;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskResult;
 import org.eellm.eval.task.TaskSpec;
 
@@ -20,7 +19,7 @@ import org.eellm.eval.task.TaskSpec;
 @FunctionalInterface
 public interface SweepTasks {
   /** The full model. */
-  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL, Optional.empty());
+  DecodingSettings FULL = DecodingSettings.of(DecodingMode.FULL);
 
   /**
    * A way to decode gets a score for each task and metric.
@@ -37,9 +36,6 @@ public interface SweepTasks {
   /**
    * Tasks whose answers are written.
    *
-   * @param data folder of the data sets
-   * @param limit most items of each subtask
-   * @param seed of examples, and of answers that are drawn
    * @param variant of {@link Evaluation}
    * @param output folder; what was answered there is not asked again
    * @throws org.eellm.config.ConfigException if a task asks for likelihoods, which are the same in
@@ -48,9 +44,7 @@ public interface SweepTasks {
   static SweepTasks of(
       EvaluatedModel model,
       List<TaskSpec> specs,
-      Path data,
-      OptionalInt limit,
-      long seed,
+      TaskData data,
       String variant,
       Path output,
       EvalProgress progress) {
@@ -58,8 +52,7 @@ public interface SweepTasks {
     return (name, decoding) -> {
       SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
       Evaluation evaluation =
-          new Evaluation(
-              model, data, limit, List.of(), decoding, seed, variant, output.resolve(name));
+          new Evaluation(model, data, List.of(), decoding, variant, output.resolve(name));
       for (TaskSpec spec : specs) {
         TaskResult result = evaluation.run(spec, progress);
         for (Metric metric : spec.metrics()) {

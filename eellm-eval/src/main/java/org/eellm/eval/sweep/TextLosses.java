@@ -1,12 +1,9 @@
 package org.eellm.eval.sweep;
 
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.function.DoubleFunction;
 import java.util.function.Function;
 import org.eellm.config.ConfigException;
@@ -19,6 +16,7 @@ import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.task.Item;
 import org.eellm.eval.task.Metric;
+import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskItems;
 import org.eellm.eval.task.TaskRun;
 import org.eellm.eval.task.TaskSpec;
@@ -72,23 +70,18 @@ public final class TextLosses implements DoubleFunction<double[]> {
   /**
    * Risk consistency: how much lower than the full model's an answer's score is, by the task's
    * first metric.
-   *
-   * @param data folder of the data set
-   * @param seed of examples, and of answers that are drawn
    */
   public static TextLosses ofTask(
       EvaluatedModel model,
       TaskSpec spec,
-      Path data,
-      OptionalInt limit,
-      long seed,
+      TaskData data,
       DoubleFunction<Calibration> calibrations) {
     spec.requireGenerative("--task");
     Metric metric = spec.metrics().getFirst();
-    List<Item> items = TaskItems.read(spec, data, limit, seed);
+    List<Item> items = TaskItems.read(spec, data);
     Function<DecodingSettings, double[]> scores =
         settings ->
-            new TaskRun(model, spec, List.of(), settings, seed)
+            new TaskRun(model, spec, List.of(), settings, data.seed())
                 .answer(items).stream()
                     .mapToDouble(outcome -> metric.of(outcome, List.of()))
                     .toArray();
@@ -117,7 +110,10 @@ public final class TextLosses implements DoubleFunction<double[]> {
         threshold,
         t ->
             losses.apply(
-                DecodingSettings.of(DecodingMode.EARLY_EXIT, Optional.of(calibrations.apply(t)))));
+                DecodingSettings.builder()
+                    .mode(DecodingMode.EARLY_EXIT)
+                    .calibration(calibrations.apply(t))
+                    .build()));
   }
 
   private static List<String> texts(EvaluatedModel model, List<GreedyContinuation> written) {

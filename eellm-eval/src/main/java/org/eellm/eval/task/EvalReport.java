@@ -85,8 +85,10 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     config.put("model_args", "pretrained=" + evaluation.model().name());
     config.put("model_dtype", evaluation.model().architecture().model().dtype().toString());
     config.set("exits", Json.MAPPER.valueToTree(evaluation.exits()));
-    evaluation.limit().ifPresent(limit -> config.put("limit", limit));
-    config.put("random_seed", evaluation.seed());
+    if (evaluation.data().limit() != TaskData.ALL) {
+      config.put("limit", evaluation.data().limit());
+    }
+    config.put("random_seed", evaluation.data().seed());
     root.put("model_name", evaluation.model().name());
     root.put("date", Instant.now().getEpochSecond());
     root.put("total_evaluation_time_seconds", seconds);

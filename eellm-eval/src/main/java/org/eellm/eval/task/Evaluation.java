@@ -4,7 +4,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
 import org.eellm.decode.request.DecodingSettings;
@@ -15,21 +14,16 @@ import org.eellm.eval.Json;
 /**
  * Puts tasks to a model and measures its answers.
  *
- * @param data folder of the data sets
- * @param limit most items of each subtask
  * @param exits layers of the exits that likelihoods are asked of, beside the final head
  * @param decoding how answers are written
- * @param seed of examples, and of answers that are drawn
  * @param variant what beside the model's folder and number format decides its answers
  * @param output folder; an evaluation that was stopped goes on there
  */
 public record Evaluation(
     EvaluatedModel model,
-    Path data,
-    OptionalInt limit,
+    TaskData data,
     List<Integer> exits,
     DecodingSettings decoding,
-    long seed,
     String variant,
     Path output) {
   /** Items that are asked together, so that what is lost by stopping is little. */
@@ -45,14 +39,14 @@ public record Evaluation(
    * @throws org.eellm.config.ConfigException if the output has outcomes of something else
    */
   public TaskResult run(TaskSpec spec, EvalProgress progress) {
-    List<Item> items = TaskItems.read(spec, data, limit, seed);
+    List<Item> items = TaskItems.read(spec, data);
     List<String> heads = EvaluatedModel.heads(exits);
     OutcomeFile<Outcome> file =
         new OutcomeFile<>(
             output.resolve("items").resolve(spec.task() + ".jsonl"),
             fingerprint(spec, items),
             Outcome.class);
-    TaskRun run = new TaskRun(model, spec, heads, decoding, seed);
+    TaskRun run = new TaskRun(model, spec, heads, decoding, data.seed());
     int done = file.outcomes().size();
     while (done < items.size()) {
       progress.report(spec.task(), done, items.size());
@@ -72,8 +66,8 @@ public record Evaluation(
     checksum.update(Json.line(items).getBytes(StandardCharsets.UTF_8));
     all.put("items", checksum.getValue());
     all.put("exits", exits);
-    all.put("decoding", decoding.toString());
-    all.put("seed", seed);
+    all.put("decoding", decoding.fingerprint());
+    all.put("seed", data.seed());
     all.put("variant", variant);
     return Json.line(all);
   }

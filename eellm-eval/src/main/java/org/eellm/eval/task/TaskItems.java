@@ -7,7 +7,6 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.Random;
 import java.util.SequencedMap;
 import java.util.stream.Collectors;
@@ -22,30 +21,27 @@ import org.eellm.eval.task.TaskSpec.OutputType;
 
 /** Makes a task's items of its records. */
 public final class TaskItems {
-  private final TaskSpec spec;
-  private final Path data;
-  private final long seed;
+  private static final int NO_EXAMPLE = -1;
 
-  private TaskItems(TaskSpec spec, Path data, long seed) {
+  private final TaskSpec spec;
+  private final TaskData data;
+
+  private TaskItems(TaskSpec spec, TaskData data) {
     this.spec = spec;
     this.data = data;
-    this.seed = seed;
   }
 
   /**
    * Reads a task's items.
    *
-   * @param data folder of the data sets
-   * @param limit most items of each subtask
-   * @param seed that examples are drawn with
    * @throws org.eellm.data.DataException if the data set cannot be read
    * @throws EvalException if a record has not what the task needs
    */
-  public static List<Item> read(TaskSpec spec, Path data, OptionalInt limit, long seed) {
-    return new TaskItems(spec, data, seed).items(limit);
+  public static List<Item> read(TaskSpec spec, TaskData data) {
+    return new TaskItems(spec, data).items();
   }
 
-  private List<Item> items(OptionalInt limit) {
+  private List<Item> items() {
     List<SequencedMap<String, Object>> records = records();
     List<SequencedMap<String, Object>> examples =
         spec.numFewshot() == 0 || spec.fewshotFiles().isEmpty()
@@ -57,10 +53,10 @@ public final class TaskItems {
     for (int i = 0; i < records.size(); i++) {
       SequencedMap<String, Object> record = records.get(i);
       String subtask = template("subtask", spec.subtask()).render(record);
-      if (limit.isPresent() && counts.merge(subtask, 1, Integer::sum) > limit.getAsInt()) {
+      if (counts.merge(subtask, 1, Integer::sum) > data.limit()) {
         continue;
       }
-      String before = before(record, examples, own ? OptionalInt.of(i) : OptionalInt.empty());
+      String before = before(record, examples, own ? i : NO_EXAMPLE);
       items.add(new Item(items.size(), subtask, question(record, before)));
     }
     if (items.isEmpty()) {
@@ -80,7 +76,7 @@ public final class TaskItems {
       List<String> names, Map<String, String> beside) {
     List<SequencedMap<String, Object>> records = new ArrayList<>();
     for (String name : names) {
-      for (Path file : RecordFiles.find(data, name)) {
+      for (Path file : RecordFiles.find(data.folder(), name)) {
         records.addAll(RecordFiles.read(file, spec.columns()));
       }
     }
@@ -94,7 +90,7 @@ public final class TaskItems {
 
   private void join(List<SequencedMap<String, Object>> records, String field, String name) {
     List<String> lines =
-        RecordFiles.find(data, name).stream()
+        RecordFiles.find(data.folder(), name).stream()
             .flatMap(file -> RecordFiles.lines(file).stream())
             .toList();
     if (lines.size() != records.size()) {
@@ -111,7 +107,7 @@ public final class TaskItems {
   private List<SequencedMap<String, Object>> texts() {
     List<String> inputs =
         spec.files().stream()
-            .flatMap(name -> RecordFiles.find(data, name).stream())
+            .flatMap(name -> RecordFiles.find(data.folder(), name).stream())
             .map(Path::toString)
             .toList();
     List<SequencedMap<String, Object>> records = new ArrayList<>();
@@ -127,11 +123,13 @@ public final class TaskItems {
     return new Template(text, spec.task() + ": " + key);
   }
 
-  /** Description and examples of the same subtask, as they stand in front of a record's prompt. */
+  /**
+   * Description and examples of the same subtask, as they stand in front of a record's prompt.
+   *
+   * @param self which of the examples the record is, or {@link #NO_EXAMPLE}
+   */
   private String before(
-      SequencedMap<String, Object> record,
-      List<SequencedMap<String, Object>> examples,
-      OptionalInt self) {
+      SequencedMap<String, Object> record, List<SequencedMap<String, Object>> examples, int self) {
     StringBuilder text =
         new StringBuilder(template("description", spec.description()).render(record));
     if (spec.numFewshot() == 0) {
@@ -140,7 +138,7 @@ public final class TaskItems {
     String group = template("subtask", spec.subtask()).render(record);
     List<Integer> others =
         IntStream.range(0, examples.size())
-            .filter(i -> self.isEmpty() || self.getAsInt() != i)
+            .filter(i -> self != i)
             .filter(i -> template("subtask", spec.subtask()).render(examples.get(i)).equals(group))
             .boxed()
             .collect(Collectors.toCollection(ArrayList::new));
@@ -150,7 +148,7 @@ public final class TaskItems {
               .formatted(spec.task(), spec.numFewshot(), others.size()));
     }
     if (spec.fewshotSampler() == FewshotSampler.RANDOM) {
-      Collections.shuffle(others, new Random(31 * seed + self.orElse(0)));
+      Collections.shuffle(others, new Random(31 * data.seed() + Math.max(0, self)));
     }
     List<Integer> chosen = others.subList(0, spec.numFewshot());
     for (int example : chosen) {

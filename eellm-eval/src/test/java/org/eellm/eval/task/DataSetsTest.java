@@ -6,7 +6,6 @@ import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
-import java.util.OptionalInt;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.junit.jupiter.api.Test;
@@ -29,7 +28,8 @@ final class DataSetsTest {
 
   /** The items without examples in front. */
   private static List<Item> items(String task) {
-    return TaskItems.read(TaskFile.read(task).withFewshot(0), sets(), OptionalInt.empty(), 1);
+    return TaskItems.read(
+        TaskFile.read(task).withFewshot(0), new TaskData(sets(), TaskData.ALL, 1));
   }
 
   private static Question question(String task, int item) {
@@ -148,7 +148,7 @@ final class DataSetsTest {
   /** As lm-evaluation-harness has it: the subject's first five, in their order. */
   @Test
   void mmlu_examples_areTheFirst() {
-    List<Item> items = TaskItems.read(TaskFile.read("mmlu"), sets(), OptionalInt.empty(), 7);
+    List<Item> items = TaskItems.read(TaskFile.read("mmlu"), new TaskData(sets(), TaskData.ALL, 7));
     String context =
         ((Question.MultipleChoice) items.getLast().question()).pairs().getFirst().context();
 
@@ -171,7 +171,7 @@ final class DataSetsTest {
     "gsm8k, in train, The answer is ",
   })
   void examples_ofAnotherSplit_standInFront(String task, String question, String answer) {
-    List<Item> items = TaskItems.read(TaskFile.read(task), sets(), OptionalInt.of(1), 1);
+    List<Item> items = TaskItems.read(TaskFile.read(task), new TaskData(sets(), 1, 1));
 
     String prompt =
         switch (items.getFirst().question()) {

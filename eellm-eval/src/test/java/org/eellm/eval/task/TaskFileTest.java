@@ -8,7 +8,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.OptionalInt;
 import org.eellm.config.ConfigException;
 import org.eellm.data.DataException;
 import org.eellm.eval.EvalException;
@@ -87,7 +86,7 @@ final class TaskFileTest {
         folder.resolve("capitals.csv"), "country,capital\nPeru,Lima\nChad,N'Djamena\n");
 
     List<Item> items =
-        TaskItems.read(TaskFile.read(file.toString()), folder, OptionalInt.empty(), 1);
+        TaskItems.read(TaskFile.read(file.toString()), new TaskData(folder, TaskData.ALL, 1));
 
     assertThat(items)
         .containsExactly(
@@ -112,7 +111,7 @@ final class TaskFileTest {
           folder.resolve("blimp/" + set + ".jsonl"), line.formatted(set, set).repeat(3));
     }
 
-    List<Item> items = TaskItems.read(TaskFile.read("blimp"), folder, OptionalInt.of(2), 1);
+    List<Item> items = TaskItems.read(TaskFile.read("blimp"), new TaskData(folder, 2, 1));
 
     assertThat(items).map(Item::subtask).containsExactly("a", "a", "b", "b");
     assertThat(items.getFirst().question())
@@ -143,7 +142,7 @@ final class TaskFileTest {
         """);
 
     Question question =
-        TaskItems.read(TaskFile.read(file.toString()), folder, OptionalInt.empty(), 1)
+        TaskItems.read(TaskFile.read(file.toString()), new TaskData(folder, TaskData.ALL, 1))
             .getFirst()
             .question();
 
@@ -160,7 +159,7 @@ final class TaskFileTest {
     Files.writeString(folder.resolve("lambada_test.jsonl"), "{\"words\": \"a b\"}\n");
 
     assertThatThrownBy(
-            () -> TaskItems.read(TaskFile.read("lambada"), folder, OptionalInt.empty(), 1))
+            () -> TaskItems.read(TaskFile.read("lambada"), new TaskData(folder, TaskData.ALL, 1)))
         .isInstanceOf(EvalException.class)
         .hasMessageStartingWith("lambada: doc_to_text: ")
         .hasMessageContaining("text")
@@ -170,7 +169,7 @@ final class TaskFileTest {
   @Test
   void items_missingDataSet_isNamed() {
     assertThatThrownBy(
-            () -> TaskItems.read(TaskFile.read("lambada"), folder, OptionalInt.empty(), 1))
+            () -> TaskItems.read(TaskFile.read("lambada"), new TaskData(folder, TaskData.ALL, 1)))
         .isInstanceOf(DataException.class)
         .hasMessage(folder + ": there is no file lambada_test.jsonl; put the data set there");
   }

@@ -1,0 +1,88 @@
+package org.eellm.decode.sample;
+
+import java.util.Map;
+import org.eellm.config.SettingException;
+
+/**
+ * How tokens are drawn, in this order: logits are changed by {@code logitBias}, {@code penalties}
+ * and {@code minTokens} and divided by {@code temperature}; the {@code topK} best stay, of these
+ * the fewest best whose probabilities sum to {@code topP}, of these those that are at least {@code
+ * minP} as probable as the best.
+ *
+ * @param temperature 0 takes the best id always
+ * @param topK 0 for no limit
+ * @param topP 1 for no limit
+ * @param minP 0 for no limit
+ * @param logitBias added to the logits of these ids
+ * @param minTokens a token that ends the text is not drawn before
+ */
+public record SamplingParams(
+    double temperature,
+    int topK,
+    double topP,
+    double minP,
+    Penalties penalties,
+    Map<Integer, Double> logitBias,
+    MinTokens minTokens) {
+  /** Draws as the model predicts. */
+  public static final SamplingParams AS_PREDICTED =
+      new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE);
+
+  public SamplingParams {
+    logitBias = Map.copyOf(logitBias);
+    require(
+        temperature >= 0 && Double.isFinite(temperature),
+        "temperature",
+        "%s is negative; use 0 for the best token always, or more",
+        temperature);
+    require(topK >= 0, "top-k", "%s is negative; use 0 for no limit", topK);
+    require(topP > 0 && topP <= 1, "top-p", "%s is outside (0, 1]; 1 is no limit", topP);
+    require(minP >= 0 && minP <= 1, "min-p", "%s is outside [0, 1]; 0 is no limit", minP);
+    logitBias.forEach(
+        (id, bias) -> {
+          require(id >= 0, "logit-bias", "%s is no token id; use 0 or more", id);
+          require(Double.isFinite(bias), "logit-bias", "%s is no finite number", bias);
+        });
+  }
+
+  private static void require(boolean condition, String name, String message, Object value) {
+    if (!condition) {
+      throw new SettingException(name, message.formatted(value));
+    }
+  }
+
+  /** The same with another temperature. */
+  public SamplingParams withTemperature(double value) {
+    return new SamplingParams(value, topK, topP, minP, penalties, logitBias, minTokens);
+  }
+
+  /** The same with another number of tokens to draw from. */
+  public SamplingParams withTopK(int value) {
+    return new SamplingParams(temperature, value, topP, minP, penalties, logitBias, minTokens);
+  }
+
+  /** The same with another sum of probabilities. */
+  public SamplingParams withTopP(double value) {
+    return new SamplingParams(temperature, topK, value, minP, penalties, logitBias, minTokens);
+  }
+
+  /** The same with another least probability. */
+  public SamplingParams withMinP(double value) {
+    return new SamplingParams(temperature, topK, topP, value, penalties, logitBias, minTokens);
+  }
+
+  /** The same with other penalties. */
+  public SamplingParams withPenalties(Penalties value) {
+    return new SamplingParams(temperature, topK, topP, minP, value, logitBias, minTokens);
+  }
+
+  /** The same with other biases. */
+  public SamplingParams withLogitBias(Map<Integer, Double> value) {
+    return new SamplingParams(temperature, topK, topP, minP, penalties, value, minTokens);
+  }
+
+  /** The same with another least length. */
+  public SamplingParams withMinTokens(MinTokens value) {
+    return new SamplingParams(temperature, topK, topP, minP, penalties, logitBias, value);
+  }
+}

@@ -1,0 +1,220 @@
+package org.eellm.decode.stages;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.eellm.decode.stages.PipelineRanks.generate;
+import static org.eellm.decode.stages.PipelineRanks.greedy;
+import static org.eellm.decode.stages.PipelineRanks.onRanks;
+import static org.eellm.decode.stages.PipelineRanks.prompt;
+import static org.eellm.decode.stages.PipelineRanks.request;
+import static org.eellm.decode.stages.PipelineRanks.requests;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
+import org.eellm.config.ConfigException;
+import org.eellm.decode.SmallModel;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestListener;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.PeerChannel;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+/** What the stages of a pipeline fail of, refuse, wait for and measure. */
+@ExtendWith(OneThread.class)
+final class PipelineStagesTest {
+  @Test
+  void generate_aPolicyThatThrowsOnALaterStage_endsAllRanksWithItsReason() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy faulty =
+          said -> {
+            if (said.head().layer() == 4) {
+              throw new GenerateException("layer 4 is not to my taste");
+            }
+            return false;
+          };
+      assertThatThrownBy(
+              () ->
+                  generate(
+                      whole.architecture(),
+                      new Mesh(1, 1, 2),
+                      limits -> limits,
+                      List.of(request(prompt(3, 1), faulty, Sampler.greedy())),
+                      TokenListener.none()))
+          .isInstanceOf(DistributedException.class)
+          .hasMessageContaining("rank 1 (tp 0, dp 0, pp 1)")
+          .hasMessageContaining("layer 4 is not to my taste");
+    }
+  }
+
+  @Test
+  void generate_aListenerThatThrows_endsAllRanks() {
+    try (Decoder whole = SmallModel.plain()) {
+      assertThatThrownBy(
+              () ->
+                  generate(
+                      whole.architecture(),
+                      new Mesh(1, 1, 3),
+                      limits -> limits,
+                      requests(),
+                      (_, _) -> {
+                        throw new GenerateException("nobody listens");
+                      }))
+          .isInstanceOf(DistributedException.class)
+          .hasMessageContaining("nobody listens");
+    }
+  }
+
+  @Test
+  void generate_aPolicyThatAsksForLogitsOfAnEarlierStage_isToldWhatItCanSee() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy curious =
+          said -> said.earlier().stream().anyMatch(earlier -> earlier.margin() > 2);
+      List<Request> requests = List.of(request(prompt(3, 1), curious, Sampler.greedy()));
+
+      assertThatThrownBy(
+              () ->
+                  generate(
+                      whole.architecture(),
+                      new Mesh(1, 1, 2),
+                      limits -> limits,
+                      requests,
+                      TokenListener.none()))
+          .hasMessageContaining("a policy sees best and maxProbability, but not the margin");
+    }
+  }
+
+  @Test
+  void generate_modesThatAPipelineDoesNotKnow_areRefused() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy sometimes = ExitPolicies.maxProbability(Threshold.of(0.15));
+      for (Decoding decoding :
+          List.of(
+              new Decoding.Recompute(sometimes),
+              new Decoding.Speculative(2, new DraftLength.Fixed(3)))) {
+        Request request = new Request(prompt(3, 1), 20, Set.of(), decoding, Sampler.greedy());
+
+        assertThatThrownBy(
+                () ->
+                    generate(
+                        whole.architecture(),
+                        new Mesh(1, 1, 2),
+                        limits -> limits,
+                        List.of(request),
+                        TokenListener.none()))
+            .hasRootCauseInstanceOf(ConfigException.class)
+            .hasMessageContaining("use early-exit or full");
+      }
+    }
+  }
+
+  /** With tokens that all leave on the first stage, whose second rank has nothing to say. */
+  @Test
+  void generate_laterStagesHearNothingForLong_holdNobodyForDead() {
+    try (Decoder whole = SmallModel.plain()) {
+      List<Request> requests =
+          List.of(request(prompt(3, 1), ExitPolicies.fixed(1), Sampler.greedy()));
+      List<List<Result>> results =
+          onRanks(
+              whole.architecture(),
+              new Mesh(2, 1, 2),
+              Duration.ofSeconds(3),
+              (model, world) ->
+                  PipelineGenerator.generate(
+                      model,
+                      world,
+                      Limits.of(model),
+                      requests,
+                      (_, _) -> {
+                        LockSupport.parkNanos(250_000_000);
+                        return Reaction.CONTINUE;
+                      }));
+
+      assertThat(results.getFirst().getFirst().ids()).hasSize(20);
+    }
+  }
+
+  /** A request's listener that keeps what the request comes to. */
+  private static RequestListener into(List<String> outcomes) {
+    return new RequestListener() {
+      @Override
+      public Reaction onToken(GeneratedToken token) {
+        return Reaction.CONTINUE;
+      }
+
+      @Override
+      public void onEnd(Result result) {
+        outcomes.add(result.ids().size() + " tokens");
+      }
+
+      @Override
+      public void onFailure(RuntimeException cause) {
+        outcomes.add(String.valueOf(cause.getMessage()));
+      }
+    };
+  }
+
+  @Test
+  void run_aSamplerThatThrowsAtAGuess_isThatSequencesFailure() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy never = _ -> false;
+      Sampler faulty =
+          said -> {
+            if (!said.head().name().equals("final")) {
+              throw new GenerateException("not of " + said.head().name());
+            }
+            return said.best();
+          };
+      List<List<String>> outcomes =
+          onRanks(
+              whole.architecture(),
+              new Mesh(1, 1, 2),
+              (model, world) -> {
+                List<String> ours = new ArrayList<>();
+                List<Job> jobs =
+                    Stream.of(faulty, greedy())
+                        .map(sampler -> request(prompt(3, 1), never, sampler))
+                        .map(request -> Job.of(model, request, "prompt", into(ours)))
+                        .toList();
+                Limits limits = Limits.of(model);
+                try (PeerChannel channel = world.stageChannel()) {
+                  if (world.pp().rank() == 0) {
+                    try (FirstStageWorker stage =
+                        new FirstStageWorker(model, world, channel, limits, jobs)) {
+                      stage.run();
+                    }
+                  } else {
+                    try (LaterStageWorker stage =
+                        new LaterStageWorker(model, world, channel, limits, jobs)) {
+                      stage.run();
+                    }
+                  }
+                  channel.end();
+                }
+                return ours;
+              });
+
+      assertThat(outcomes.getFirst()).containsExactly("not of exit_2", "20 tokens");
+    }
+  }
+}
