@@ -13,8 +13,8 @@ import org.eellm.config.ExitLayout;
 import org.eellm.model.parameter.ParameterSpec;
 
 /**
- * A model that lies in files of any layout that is known, as eellm would have it. What the
- * editor of exits and the writers make of it are views: the numbers stay in the files until one writes
+ * A model that lies in files of any layout that is known, as eellm would have it. What the editor
+ * of exits and the writers make of it are views: the numbers stay in the files until one writes
  * them.
  *
  * @param kind what the files are, for people
