@@ -27,7 +27,10 @@ import org.eellm.decode.sample.SamplingParams;
  * @param stop texts that end the text and are no part of it
  */
 public record Decoding(
-    org.eellm.decode.request.Decoding method, int maxTokens, Sampling sampling, List<String> stop) {
+    org.eellm.decode.request.DecodingMethod method,
+    int maxTokens,
+    Sampling sampling,
+    List<String> stop) {
   /** Most tokens by default. */
   public static final int MAX_TOKENS = 256;
 
@@ -87,12 +90,12 @@ public record Decoding(
 
   /** The full model's text as fast as drafts allow; for every model. */
   public static Decoding lossless() {
-    return of(org.eellm.decode.request.Decoding.lossless());
+    return of(org.eellm.decode.request.DecodingMethod.lossless());
   }
 
   /** The full model, with no exit computed. */
   public static Decoding full() {
-    return of(org.eellm.decode.request.Decoding.full());
+    return of(org.eellm.decode.request.DecodingMethod.full());
   }
 
   /**
@@ -120,11 +123,11 @@ public record Decoding(
 
   /** A token leaves as a policy of one's own says. */
   public static Decoding policy(ExitPolicy policy) {
-    return of(new org.eellm.decode.request.Decoding.EarlyExit(policy));
+    return of(new org.eellm.decode.request.DecodingMethod.EarlyExit(policy));
   }
 
   /** Any of the engine's methods, with {@link Sampling#GREEDY} and no stop text. */
-  public static Decoding of(org.eellm.decode.request.Decoding method) {
+  public static Decoding of(org.eellm.decode.request.DecodingMethod method) {
     return new Decoding(method, MAX_TOKENS, Sampling.GREEDY, List.of());
   }
 

@@ -41,7 +41,7 @@ import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
@@ -166,7 +166,7 @@ final class QuickstartCommand implements Callable<Integer> {
           CompletedMethods.by(
               model,
               methods.subList(0, Math.min(SHOWN_METHODS, methods.size())),
-              Decoding.lossless(),
+              DecodingMethod.lossless(),
               PROMPT_TOKENS,
               MAX_TOKENS);
       if (!json.requested()) {
@@ -337,7 +337,11 @@ final class QuickstartCommand implements Callable<Integer> {
             .map(
                 prompt ->
                     new Request(
-                        prompt, MAX_TOKENS, model.endTokens(), Decoding.full(), Sampler.greedy()))
+                        prompt,
+                        MAX_TOKENS,
+                        model.endTokens(),
+                        DecodingMethod.full(),
+                        Sampler.greedy()))
             .toList();
     List<List<Integer>> written =
         Generator.generate(model.decoder(), model.limits(), requests, TokenListener.none()).stream()

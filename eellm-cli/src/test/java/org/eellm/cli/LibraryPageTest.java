@@ -30,6 +30,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** The Java of README.md and docs/library.md: it compiles, and the first program runs. */
 final class LibraryPageTest {
   private static final Pattern JAVA = Pattern.compile("(?ms)^```java$\\n(.*?)^```$");
+  private static final Pattern DECLARED = Pattern.compile("(EarlyExitModel|var) model =");
   private static final String MODEL = "Path.of(\"runs/mine\")";
 
   @TempDir private Path folder;
@@ -46,11 +47,12 @@ final class LibraryPageTest {
 
   /** Those that are whole programs. */
   static Stream<String> programs() throws IOException {
-    return blocks().filter(block -> block.startsWith("try (EarlyExitModel model = "));
+    return blocks()
+        .filter(block -> block.startsWith("try (") && block.contains("EarlyExitModel.load("));
   }
 
   private void compile(String block) throws IOException {
-    String parameter = block.contains("EarlyExitModel model =") ? "" : "EarlyExitModel model";
+    String parameter = DECLARED.matcher(block).find() ? "" : "EarlyExitModel model";
     Path source = folder.resolve("Example.java");
     Files.writeString(
         source,

@@ -23,7 +23,7 @@ import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -74,7 +74,8 @@ final class LlamaCppTest {
 
   private static List<Integer> greedy(Path model, List<Integer> prompt, int count) {
     try (LoadedModel loaded = load(model)) {
-      Request request = new Request(prompt, count, Set.of(), Decoding.full(), Sampler.greedy());
+      Request request =
+          new Request(prompt, count, Set.of(), DecodingMethod.full(), Sampler.greedy());
       return Generator.generate(
               loaded.decoder(), Limits.of(loaded.decoder()), List.of(request), TokenListener.none())
           .getFirst()

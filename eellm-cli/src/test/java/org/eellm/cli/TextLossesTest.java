@@ -16,7 +16,7 @@ import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -66,7 +66,7 @@ final class TextLossesTest {
   }
 
   /** A text, one after the other and not by the engine. */
-  private String text(List<Integer> prompt, Decoding decoding, int tokens) {
+  private String text(List<Integer> prompt, DecodingMethod decoding, int tokens) {
     Result result =
         model
             .generate(
@@ -82,8 +82,8 @@ final class TextLossesTest {
     return values.stream().mapToDouble(value -> value).toArray();
   }
 
-  private static Decoding early(double threshold) {
-    return new Decoding.EarlyExit(calibration(threshold).policy());
+  private static DecodingMethod early(double threshold) {
+    return new DecodingMethod.EarlyExit(calibration(threshold).policy());
   }
 
   @Test
@@ -96,7 +96,7 @@ final class TextLossesTest {
 
     List<Double> expected = new ArrayList<>();
     for (List<Integer> prompt : prompts) {
-      String full = text(prompt, Decoding.full(), MAX_TOKENS);
+      String full = text(prompt, DecodingMethod.full(), MAX_TOKENS);
       expected.add(text(prompt, early(0), MAX_TOKENS).strip().equals(full.strip()) ? 0.0 : 1.0);
     }
     assertThat(expected).as("exits of a random model write other texts").contains(1.0);
@@ -124,7 +124,7 @@ final class TextLossesTest {
     List<Double> expected = new ArrayList<>();
     for (String start : starts) {
       List<Integer> prompt = model.prompt(start, start);
-      String full = text(prompt, Decoding.full(), MAX_TOKENS);
+      String full = text(prompt, DecodingMethod.full(), MAX_TOKENS);
       records.add(new ObjectMapper().writeValueAsString(Map.of("start", start, "end", full)));
       expected.add(text(prompt, early(0), MAX_TOKENS).strip().equals(full.strip()) ? 0.0 : 1.0);
     }

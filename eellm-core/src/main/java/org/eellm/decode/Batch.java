@@ -13,7 +13,7 @@ import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -202,7 +202,7 @@ public final class Batch implements AutoCloseable {
               .map(Head::id)
               .collect(Collectors.toUnmodifiableSet());
       int unasked = // what is predicted first takes the one before it
-          job.request().decoding() instanceof Decoding.Score score
+          job.request().decoding() instanceof DecodingMethod.Score score
               ? score.from() - 1
               : prompt.size() - 1;
       List<Integer> known = prefixes.find(new Tokens(prompt, prompt.size()), unasked, heads);

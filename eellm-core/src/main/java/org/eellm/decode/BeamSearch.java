@@ -8,7 +8,7 @@ import org.eellm.config.SettingException;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -87,7 +87,8 @@ public record BeamSearch(int beams, double lengthPenalty) {
       List<Integer> prompt,
       int maxTokens,
       Set<Integer> endTokens) {
-    Request request = new Request(prompt, maxTokens, endTokens, Decoding.full(), Sampler.greedy());
+    Request request =
+        new Request(prompt, maxTokens, endTokens, DecodingMethod.full(), Sampler.greedy());
     Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
     int pages = PagePool.pages(job.positions());
     PagePool pool = new PagePool(2 * beams * pages); // of two generations

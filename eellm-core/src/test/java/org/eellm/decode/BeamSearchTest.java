@@ -11,7 +11,7 @@ import java.util.Random;
 import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.BeamSearch.Hypothesis;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result.FinishReason;
@@ -70,7 +70,7 @@ final class BeamSearchTest extends WithSmallModel {
     Generator.generate(
         model,
         fewIds(),
-        List.of(new Request(prefix, 1, Set.of(), Decoding.full(), asking)),
+        List.of(new Request(prefix, 1, Set.of(), DecodingMethod.full(), asking)),
         TokenListener.none());
     return found;
   }
@@ -105,7 +105,7 @@ final class BeamSearchTest extends WithSmallModel {
         Generator.generate(
                 model,
                 Limits.of(model),
-                List.of(new Request(prompt, 30, Set.of(), Decoding.full(), Sampler.greedy())),
+                List.of(new Request(prompt, 30, Set.of(), DecodingMethod.full(), Sampler.greedy())),
                 TokenListener.none())
             .getFirst()
             .ids();

@@ -16,7 +16,7 @@ import org.eellm.decode.Engine.Status;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -300,7 +300,7 @@ final class EngineTest extends WithSmallModel {
   private static Request full(List<Integer> beginning, int last) {
     List<Integer> prompt = new ArrayList<>(beginning);
     prompt.add(last);
-    return new Request(prompt, 20, Set.of(), Decoding.full(), Sampler.greedy());
+    return new Request(prompt, 20, Set.of(), DecodingMethod.full(), Sampler.greedy());
   }
 
   private static Result alone(Request request) {

@@ -18,7 +18,7 @@ import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -42,7 +42,7 @@ final class GeneratorTest extends WithSmallModel {
     return new Request(prompt, 20, Set.of(), policy, sampler);
   }
 
-  private static Request request(List<Integer> prompt, Decoding decoding, Sampler sampler) {
+  private static Request request(List<Integer> prompt, DecodingMethod decoding, Sampler sampler) {
     return new Request(prompt, 20, Set.of(), decoding, sampler);
   }
 
@@ -70,14 +70,14 @@ final class GeneratorTest extends WithSmallModel {
                 prompt(7, 5),
                 ExitPolicies.among(List.of(2), ExitPolicies.entropy(Threshold.of(1))),
                 Sampler.greedy()),
-            request(prompt(6, 6), new Decoding.Recompute(sometimes()), Sampler.greedy()),
+            request(prompt(6, 6), new DecodingMethod.Recompute(sometimes()), Sampler.greedy()),
             request(
                 prompt(4, 7),
-                new Decoding.Speculative(2, new DraftLength.Adaptive(5, 0.1)),
+                new DecodingMethod.Speculative(2, new DraftLength.Adaptive(5, 0.1)),
                 new RandomSampler(0.8, 0, 1, 1, 9)),
             request(
                 prompt(2, 8),
-                new Decoding.Speculative(4, new DraftLength.Fixed(3)),
+                new DecodingMethod.Speculative(4, new DraftLength.Fixed(3)),
                 Sampler.greedy()));
 
     List<Result> together = generate(model, requests);
@@ -289,11 +289,11 @@ final class GeneratorTest extends WithSmallModel {
 
   @Test
   void generate_thousandsOfTokens_leavesNoNativeObjectBehind() {
-    List<Decoding> decodings =
+    List<DecodingMethod> decodings =
         List.of(
-            new Decoding.EarlyExit(sometimes()),
-            new Decoding.Recompute(sometimes()),
-            new Decoding.Speculative(2, new DraftLength.Fixed(3)));
+            new DecodingMethod.EarlyExit(sometimes()),
+            new DecodingMethod.Recompute(sometimes()),
+            new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)));
     List<Request> requests =
         IntStream.range(0, 6)
             .mapToObj(

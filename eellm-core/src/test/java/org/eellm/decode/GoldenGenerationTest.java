@@ -16,7 +16,7 @@ import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -91,7 +91,7 @@ public final class GoldenGenerationTest {
                   Limits.of(model).withMaxPending(maxPending),
                   requests(
                       golden,
-                      new Decoding.Recompute(
+                      new DecodingMethod.Recompute(
                           ExitPolicies.maxProbability(
                               Threshold.of(expected.get("threshold").asDouble())))),
                   TokenListener.none());
@@ -123,7 +123,7 @@ public final class GoldenGenerationTest {
               Generator.generate(
                   model,
                   Limits.of(model),
-                  requests(golden, new Decoding.Speculative(layer, length)),
+                  requests(golden, new DecodingMethod.Speculative(layer, length)),
                   TokenListener.none());
 
           assertGreedy(golden, results);
@@ -140,7 +140,10 @@ public final class GoldenGenerationTest {
       assertGreedy(
           golden,
           Generator.generate(
-              model, Limits.of(model), requests(golden, Decoding.full()), TokenListener.none()));
+              model,
+              Limits.of(model),
+              requests(golden, DecodingMethod.full()),
+              TokenListener.none()));
     }
   }
 
@@ -220,10 +223,10 @@ public final class GoldenGenerationTest {
 
   public static List<Request> requests(GoldenCase golden, double threshold) {
     return requests(
-        golden, new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(threshold))));
+        golden, new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(threshold))));
   }
 
-  private static List<Request> requests(GoldenCase golden, Decoding decoding) {
+  private static List<Request> requests(GoldenCase golden, DecodingMethod decoding) {
     return prompts(golden).stream()
         .map(prompt -> new Request(prompt, newTokens(golden), Set.of(), decoding, Sampler.greedy()))
         .toList();

@@ -17,7 +17,7 @@ import org.eellm.config.SettingException;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.TorchRunner;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -110,7 +110,8 @@ final class HiddenStateTest {
   void readHiddenStates_manyTextsAndLayersWhileTextsAreGenerated_changeNothing() {
     List<float[]> first = alone(text(90), 2);
     List<float[]> second = alone(text(17), 4);
-    Request request = new Request(text(10), 60, Set.of(), Decoding.lossless(), Sampler.greedy());
+    Request request =
+        new Request(text(10), 60, Set.of(), DecodingMethod.lossless(), Sampler.greedy());
     try (Engine engine = Engine.start(model, Limits.of(model).withCacheTokens(200))) {
       ResultFuture undisturbed = new ResultFuture(_ -> Reaction.CONTINUE);
       engine.submit(request, undisturbed);

@@ -13,7 +13,7 @@ import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -95,7 +95,7 @@ final class KeyValueFrontierTest {
         token -> Reaction.CONTINUE);
   }
 
-  private static Decoding decoding(Random random) {
+  private static DecodingMethod decoding(Random random) {
     Random exits = new Random(random.nextLong());
     double share = exits.nextDouble();
     ExitPolicy policy = said -> exits.nextDouble() < share;
@@ -103,14 +103,14 @@ final class KeyValueFrontierTest {
       policy = ExitPolicies.among(List.of(1, 4), policy);
     }
     return switch (random.nextInt(4)) {
-      case 0 -> new Decoding.Recompute(policy);
+      case 0 -> new DecodingMethod.Recompute(policy);
       case 1 ->
-          new Decoding.Speculative(
+          new DecodingMethod.Speculative(
               List.of(1, 2, 4).get(random.nextInt(3)),
               random.nextBoolean()
                   ? new DraftLength.Fixed(1 + random.nextInt(6))
                   : new DraftLength.Adaptive(8, 0.05 + 0.1 * random.nextDouble()));
-      default -> new Decoding.EarlyExit(policy);
+      default -> new DecodingMethod.EarlyExit(policy);
     };
   }
 

@@ -13,7 +13,7 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -34,12 +34,12 @@ final class PropagationTest {
     return new Random(seed).ints(12, 0, SmallModel.VOCABULARY).boxed().toList();
   }
 
-  private static Request request(int seed, Decoding decoding) {
+  private static Request request(int seed, DecodingMethod decoding) {
     return new Request(prompt(seed), MAX_TOKENS, Set.of(), decoding, Sampler.greedy());
   }
 
-  private static Decoding sometimes() {
-    return new Decoding.Propagate(ExitPolicies.maxProbability(Threshold.of(THRESHOLD)));
+  private static DecodingMethod sometimes() {
+    return new DecodingMethod.Propagate(ExitPolicies.maxProbability(Threshold.of(THRESHOLD)));
   }
 
   @Test
@@ -99,12 +99,13 @@ final class PropagationTest {
   @Test
   void generate_neverLeaving_isTheFullModelsText() {
     try (Decoder model = SmallModel.withBlocks()) {
-      Decoding never = new Decoding.Propagate(ExitPolicies.maxProbability(Threshold.of(1)));
+      DecodingMethod never =
+          new DecodingMethod.Propagate(ExitPolicies.maxProbability(Threshold.of(1)));
       List<Result> results =
           Generator.generate(
               model,
               Limits.of(model),
-              List.of(request(2, never), request(2, Decoding.full())),
+              List.of(request(2, never), request(2, DecodingMethod.full())),
               TokenListener.none());
 
       assertThat(results.getFirst().ids()).isEqualTo(results.getLast().ids());
@@ -116,7 +117,7 @@ final class PropagationTest {
     try (Decoder model = SmallModel.withBlocks()) {
       List<Request> requests =
           IntStream.range(0, 5)
-              .mapToObj(seed -> request(seed, seed % 2 == 0 ? sometimes() : Decoding.full()))
+              .mapToObj(seed -> request(seed, seed % 2 == 0 ? sometimes() : DecodingMethod.full()))
               .toList();
       List<Result> together =
           Generator.generate(model, Limits.of(model), requests, TokenListener.none());
@@ -143,7 +144,7 @@ final class PropagationTest {
       }
       List<Integer> all = new ArrayList<>(prompt);
       all.addAll(written.ids());
-      Request further = new Request(all, 10, Set.of(), Decoding.full(), Sampler.greedy());
+      Request further = new Request(all, 10, Set.of(), DecodingMethod.full(), Sampler.greedy());
 
       Result reusing = result(engine, further);
 

@@ -14,7 +14,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.exit.ExitPolicies;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -57,13 +57,14 @@ final class SpeculativeDecodingTest extends WithSmallModel {
               i % 2 == 0
                   ? new DraftLength.Fixed(1 + i % 7)
                   : new DraftLength.Adaptive(10, 0.05 + 0.02 * (i % 5));
-          full.add(new Request(prompt(i), maxTokens, Set.of(), Decoding.full(), Sampler.greedy()));
+          full.add(
+              new Request(prompt(i), maxTokens, Set.of(), DecodingMethod.full(), Sampler.greedy()));
           drafted.add(
               new Request(
                   prompt(i),
                   maxTokens,
                   Set.of(),
-                  new Decoding.Speculative(layer, length),
+                  new DecodingMethod.Speculative(layer, length),
                   Sampler.greedy()));
         }
         List<Result> expected = generate(decoder, full);
@@ -93,9 +94,9 @@ final class SpeculativeDecodingTest extends WithSmallModel {
                 Vocabulary.of(SmallModel.VOCABULARY),
                 new Vocabulary(SmallModel.VOCABULARY, listed))) {
           Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabulary(vocabulary);
-          List<Result> full = texts(decoder, limits, Decoding.full());
+          List<Result> full = texts(decoder, limits, DecodingMethod.full());
           List<Result> drafted =
-              texts(decoder, limits, new Decoding.AdaptiveDrafts(DraftSource.BOTH));
+              texts(decoder, limits, new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
 
           assertThat(drafted)
               .extracting(Result::ids)
@@ -116,9 +117,10 @@ final class SpeculativeDecodingTest extends WithSmallModel {
         try (Decoder decoder = SmallModel.of(exits, type)) {
           // Of few ids a text soon repeats itself.
           Limits limits = Limits.of(decoder).withBatchSize(batchSize).withVocabSize(3);
-          List<Result> full = texts(decoder, limits, Decoding.full());
+          List<Result> full = texts(decoder, limits, DecodingMethod.full());
           for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
-            List<Result> drafted = texts(decoder, limits, new Decoding.AdaptiveDrafts(source));
+            List<Result> drafted =
+                texts(decoder, limits, new DecodingMethod.AdaptiveDrafts(source));
 
             assertThat(drafted)
                 .extracting(Result::ids)
@@ -137,7 +139,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
     try (Decoder decoder = SmallModel.of(NO_EXITS, DataType.FLOAT32);
         Batch batch = new Batch(decoder, Limits.of(decoder).withVocabSize(3))) {
       Request request =
-          new Request(List.of(3, 1, 4), 90, Set.of(), Decoding.lossless(), Sampler.greedy());
+          new Request(List.of(3, 1, 4), 90, Set.of(), DecodingMethod.lossless(), Sampler.greedy());
       int[] tokens = {0};
       batch.add(
           batch.job(
@@ -161,7 +163,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
   private static final ExitLayout NO_EXITS = new ExitLayout(List.of(), false, false, false, false);
 
   /** Greedy texts and drawn ones, of 40 prompts. */
-  private static List<Result> texts(Decoder decoder, Limits limits, Decoding decoding) {
+  private static List<Result> texts(Decoder decoder, Limits limits, DecodingMethod decoding) {
     return Generator.generate(
         decoder,
         limits,
@@ -180,13 +182,14 @@ final class SpeculativeDecodingTest extends WithSmallModel {
 
   @Test
   void generate_endTokenInADraft_endsThere() {
-    Decoding speculative = new Decoding.Speculative(4, new DraftLength.Fixed(6));
+    DecodingMethod speculative = new DecodingMethod.Speculative(4, new DraftLength.Fixed(6));
     for (int seed = 0; seed < 10; seed++) {
       List<Integer> text =
           generate(
                   model,
                   List.of(
-                      new Request(prompt(seed), 20, Set.of(), Decoding.full(), Sampler.greedy())))
+                      new Request(
+                          prompt(seed), 20, Set.of(), DecodingMethod.full(), Sampler.greedy())))
               .getFirst()
               .ids();
       int end = text.get(3 + seed);
@@ -211,13 +214,15 @@ final class SpeculativeDecodingTest extends WithSmallModel {
     try (Decoder small = SmallModel.of(exits, DataType.FLOAT32)) {
       double[] exact = jointOfThree(small, ids);
 
-      Decoding drafting = new Decoding.Speculative(2, new DraftLength.Fixed(2));
+      DecodingMethod drafting = new DecodingMethod.Speculative(2, new DraftLength.Fixed(2));
       assertThat(deviation(counts(small, ids, draws, drafting), exact, draws)).isLessThan(1);
-      Decoding sureDrafts = new Decoding.Speculative(1, new DraftLength.Adaptive(3, 0.3));
+      DecodingMethod sureDrafts =
+          new DecodingMethod.Speculative(1, new DraftLength.Adaptive(3, 0.3));
       assertThat(deviation(counts(small, ids, draws, sureDrafts), exact, draws)).isLessThan(1);
-      assertThat(deviation(counts(small, ids, draws, Decoding.full()), exact, draws)).isLessThan(1);
+      assertThat(deviation(counts(small, ids, draws, DecodingMethod.full()), exact, draws))
+          .isLessThan(1);
       // That the test tells distributions apart: the drafting exit's own is another.
-      Decoding exit = new Decoding.EarlyExit(ExitPolicies.fixed(2));
+      DecodingMethod exit = new DecodingMethod.EarlyExit(ExitPolicies.fixed(2));
       assertThat(deviation(counts(small, ids, draws, exit), exact, draws)).isGreaterThan(10);
     }
   }
@@ -228,8 +233,8 @@ final class SpeculativeDecodingTest extends WithSmallModel {
     List<Integer> drafting = new ArrayList<>();
     int accepted = 0;
     for (int seed = 0; seed < 20; seed++) {
-      full.addAll(sampled(seed, Decoding.full()).ids());
-      Result drafted = sampled(seed, new Decoding.Speculative(2, new DraftLength.Fixed(3)));
+      full.addAll(sampled(seed, DecodingMethod.full()).ids());
+      Result drafted = sampled(seed, new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)));
       drafting.addAll(drafted.ids());
       accepted += drafted.usage().acceptedTokens();
     }
@@ -238,7 +243,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
     assertThat(accepted).isPositive();
   }
 
-  private Result sampled(int seed, Decoding decoding) {
+  private Result sampled(int seed, DecodingMethod decoding) {
     Request request =
         new Request(PROMPT, 12, Set.of(), decoding, new RandomSampler(0.8, 0, 0.95, 1.1, seed));
     return Generator.generate(model, Limits.of(model), List.of(request), TokenListener.none())
@@ -248,7 +253,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
   private static final List<Integer> PROMPT = List.of(3, 1, 4, 1);
 
   /** How often each text of three tokens comes. */
-  private static long[] counts(Decoder small, int ids, int draws, Decoding decoding) {
+  private static long[] counts(Decoder small, int ids, int draws, DecodingMethod decoding) {
     List<Request> requests =
         IntStream.range(0, draws)
             .mapToObj(
@@ -289,7 +294,7 @@ final class SpeculativeDecodingTest extends WithSmallModel {
         Generator.generate(
             small,
             Limits.of(small).withVocabSize(ids),
-            List.of(new Request(prefix, 1, Set.of(), Decoding.full(), asking)),
+            List.of(new Request(prefix, 1, Set.of(), DecodingMethod.full(), asking)),
             TokenListener.none());
         joint[i] *= probability[0];
       }
@@ -337,12 +342,12 @@ final class SpeculativeDecodingTest extends WithSmallModel {
         .isInstanceOf(ConfigException.class)
         .hasMessage("draft-confidence: 1.5 is outside [0, 1]; use a probability");
     DraftLength length = new DraftLength.Fixed(2);
-    assertThatThrownBy(() -> new Decoding.Speculative(5, length).heads(model.allHeads()))
+    assertThatThrownBy(() -> new DecodingMethod.Speculative(5, length).heads(model.allHeads()))
         .isInstanceOf(ConfigException.class)
         .hasMessage(
             "draft-exit: layer 5 is the model's last, which drafts no faster than the full model;"
                 + " use an exit below");
-    assertThatThrownBy(() -> new Decoding.Speculative(3, length).heads(model.allHeads()))
+    assertThatThrownBy(() -> new DecodingMethod.Speculative(3, length).heads(model.allHeads()))
         .isInstanceOf(ConfigException.class)
         .hasMessage("exits: no exit after layer 3; this model has exits after [1, 2, 4]");
   }

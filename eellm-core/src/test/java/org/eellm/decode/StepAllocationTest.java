@@ -15,7 +15,7 @@ import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -36,18 +36,18 @@ final class StepAllocationTest {
   static Stream<Arguments> decodings() {
     ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(0.75));
     return Stream.of(
-        arguments(Decoding.full(), 150),
-        arguments(new Decoding.EarlyExit(ExitPolicies.among(List.of(2), policy)), 150),
-        arguments(new Decoding.EarlyExit(ExitPolicies.fixed(1)), 150),
-        arguments(new Decoding.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
+        arguments(DecodingMethod.full(), 150),
+        arguments(new DecodingMethod.EarlyExit(ExitPolicies.among(List.of(2), policy)), 150),
+        arguments(new DecodingMethod.EarlyExit(ExitPolicies.fixed(1)), 150),
+        arguments(new DecodingMethod.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
         // Two heads predict each token, and one more for every draft that does not hold.
-        arguments(new Decoding.Speculative(2, new DraftLength.Fixed(4)), 250),
-        arguments(new Decoding.AdaptiveDrafts(DraftSource.TEXT), 250));
+        arguments(new DecodingMethod.Speculative(2, new DraftLength.Fixed(4)), 250),
+        arguments(new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT), 250));
   }
 
   @ParameterizedTest
   @MethodSource("decodings")
-  void step_steadyState_allocatesLittleAndKeepsNoSlots(Decoding decoding, int mostBytes) {
+  void step_steadyState_allocatesLittleAndKeepsNoSlots(DecodingMethod decoding, int mostBytes) {
     ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, true, true, false);
     try (Decoder model = SmallModel.withContext(exits, CONTEXT)) {
       ScriptedRunner runner = new ScriptedRunner(model, TEXTS * CONTEXT / ModelRunner.PAGE + TEXTS);

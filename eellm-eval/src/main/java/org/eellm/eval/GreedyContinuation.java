@@ -3,7 +3,7 @@ package org.eellm.eval;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.HeadId;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
@@ -31,12 +31,12 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
   /** Lets the full model write. */
   public static List<GreedyContinuation> write(
       EvaluatedModel model, List<List<Integer>> prompts, int maxTokens) {
-    return write(model, prompts, maxTokens, Decoding.full());
+    return write(model, prompts, maxTokens, DecodingMethod.full());
   }
 
   /** Goes on with prompts greedily in a way that may not be the full model's. */
   public static List<GreedyContinuation> write(
-      EvaluatedModel model, List<List<Integer>> prompts, int maxTokens, Decoding decoding) {
+      EvaluatedModel model, List<List<Integer>> prompts, int maxTokens, DecodingMethod decoding) {
     List<Result> results =
         model.run(
             prompts.stream()

@@ -2,7 +2,7 @@ package org.eellm.serve;
 
 import java.util.List;
 import java.util.function.LongFunction;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.Sampler;
 
 /**
@@ -27,7 +27,7 @@ record CompletionRequest(
     String promptParam,
     int choices,
     int maxTokens,
-    Decoding decoding,
+    DecodingMethod decoding,
     LongFunction<Sampler> sampler,
     long seed,
     int alternatives,

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.sample.RandomSampler;
@@ -70,7 +70,7 @@ final class MegatronApi {
     List<String> stops =
         RequestReader.checkedStops(
             fields.texts("stop_sequences").orElse(List.of()), "stop_sequences");
-    Decoding decoding = decoding(fields, model, Math.max(1, tokens));
+    DecodingMethod decoding = decoding(fields, model, Math.max(1, tokens));
     boolean perToken = fields.bool("print_max_prob").orElse(false);
     SamplingParams params =
         SamplingParams.AS_PREDICTED
@@ -132,7 +132,7 @@ final class MegatronApi {
   }
 
   /** Full without {@code use_early_exit}, as there. */
-  private static Decoding decoding(Fields fields, ServedModel model, int tokens) {
+  private static DecodingMethod decoding(Fields fields, ServedModel model, int tokens) {
     Optional<Double> threshold =
         fields.number("early_exit_thres", Double.NEGATIVE_INFINITY, Double.POSITIVE_INFINITY);
     List<Integer> exits =
@@ -140,7 +140,7 @@ final class MegatronApi {
             .list("exit_layers", (name, value) -> Fields.integer(name, value, 1, Integer.MAX_VALUE))
             .orElse(List.of());
     if (!fields.bool("use_early_exit").orElse(false)) {
-      return Decoding.full();
+      return DecodingMethod.full();
     }
     DecodingSettings settings =
         DecodingSettings.builder()

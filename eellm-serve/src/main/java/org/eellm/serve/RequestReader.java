@@ -13,7 +13,7 @@ import java.util.random.RandomGenerator;
 import org.eellm.chat.ChatMessage;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
@@ -225,7 +225,7 @@ final class RequestReader {
     Optional<Fields> earlyExit = fields.fields("early_exit");
     boolean perToken = earlyExit.flatMap(inner -> inner.bool("per_token")).orElse(false);
     int writable = Math.max(1, maxTokens);
-    Decoding decoding =
+    DecodingMethod decoding =
         earlyExit
             .map(RequestReader::settings)
             .filter(own -> !own.equals(DecodingSettings.NONE)) // just per_token says nothing of it
@@ -406,7 +406,7 @@ final class RequestReader {
     return Integer.parseInt(key);
   }
 
-  private Decoding ownDecoding(DecodingSettings own, int maxTokens) {
+  private DecodingMethod ownDecoding(DecodingSettings own, int maxTokens) {
     try {
       return own.decoding(model.exits(), maxTokens, RequestReader::param);
     } catch (ConfigException e) {
@@ -414,7 +414,7 @@ final class RequestReader {
     }
   }
 
-  private Decoding serversDecoding(int maxTokens) {
+  private DecodingMethod serversDecoding(int maxTokens) {
     return model.defaults().decoding(model.exits(), maxTokens, name -> "--" + name);
   }
 

@@ -14,7 +14,7 @@ import org.eellm.config.HeadId;
 import org.eellm.decode.Scorer;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Result;
@@ -140,7 +140,9 @@ final class CompletionTest extends WithServer {
   @CsvSource({"0", "1"})
   void completion_minTokensWithDrafts_isTheTextWithout(double heat) {
     List<Integer> usual =
-        server.alone("the dog", 20, Decoding.full(), new RandomSampler(heat, 0, 1, 1, 5)).ids();
+        server
+            .alone("the dog", 20, DecodingMethod.full(), new RandomSampler(heat, 0, 1, 1, 5))
+            .ids();
     String fields =
         """
         {"prompt": "the dog", "max_tokens": 20, "min_tokens": 15, "stop_token_ids": [%d, %d],
@@ -186,7 +188,7 @@ final class CompletionTest extends WithServer {
         server.alone(
             "the dog",
             20,
-            new Decoding.EarlyExit(
+            new DecodingMethod.EarlyExit(
                 ExitPolicies.among(List.of(1, 4), ExitPolicies.maxProbability(Threshold.of(0.02)))),
             GREEDY);
     JsonNode reply =
@@ -257,7 +259,7 @@ final class CompletionTest extends WithServer {
         server.alone(
             "the end",
             10,
-            new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.9))),
+            new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.9))),
             GREEDY);
 
     assertThat(
@@ -278,7 +280,7 @@ final class CompletionTest extends WithServer {
                 Map.of(5, 3.0, 7, -2.0),
                 MinTokens.NONE),
             11);
-    Result alone = server.alone("the cat", 20, Decoding.full(), sampler);
+    Result alone = server.alone("the cat", 20, DecodingMethod.full(), sampler);
 
     assertThat(
             texts(
@@ -306,7 +308,7 @@ final class CompletionTest extends WithServer {
     for (String prompt : List.of("the cat", "the dog")) {
       for (int seed = 5; seed < 8; seed++) {
         Result alone =
-            server.alone(prompt, 8, Decoding.full(), new RandomSampler(1, 0, 1, 1, seed));
+            server.alone(prompt, 8, DecodingMethod.full(), new RandomSampler(1, 0, 1, 1, seed));
         expected.add(server.text(alone.ids()));
         tokens += alone.tokens().size();
       }
@@ -356,7 +358,7 @@ final class CompletionTest extends WithServer {
   @Test
   void completion_echoWithLogprobs_hasWhatTheScorerSays() {
     List<Integer> prompt = server.served.prompt("the cat and the dog", "prompt");
-    Result alone = server.alone("the cat and the dog", 4, Decoding.full(), GREEDY);
+    Result alone = server.alone("the cat and the dog", 4, DecodingMethod.full(), GREEDY);
     List<Integer> whole = new ArrayList<>(prompt);
     whole.addAll(alone.ids());
     List<GeneratedToken> scores =
@@ -407,12 +409,12 @@ final class CompletionTest extends WithServer {
 
   @Test
   void completion_nothingSaidOfDecoding_isDecodedAsTheServerSays() {
-    assertThat(whereRecomputing("{}").decoding()).isInstanceOf(Decoding.Recompute.class);
+    assertThat(whereRecomputing("{}").decoding()).isInstanceOf(DecodingMethod.Recompute.class);
     CompletionRequest told = whereRecomputing("{\"per_token\": true}");
     assertThat(told.perToken()).isTrue();
-    assertThat(told.decoding()).isInstanceOf(Decoding.Recompute.class);
+    assertThat(told.decoding()).isInstanceOf(DecodingMethod.Recompute.class);
     assertThat(whereRecomputing("{\"threshold\": 0.5}").decoding())
-        .isInstanceOf(Decoding.EarlyExit.class);
+        .isInstanceOf(DecodingMethod.EarlyExit.class);
   }
 
   /** A request with this for {@code early_exit}, where the server's mode is recompute. */

@@ -14,7 +14,7 @@ import java.util.stream.StreamSupport;
 import org.eellm.config.HeadId;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.tensor.Torch;
@@ -80,7 +80,7 @@ final class PageTest {
             .alone(
                 "the cat and",
                 TOKENS,
-                new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.02))),
+                new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.02))),
                 new RandomSampler(0, 0, 1, 1, 0))
             .tokens();
     assertThat(early.path("text").asText())

@@ -16,7 +16,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.function.BooleanSupplier;
 import java.util.function.UnaryOperator;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
@@ -40,7 +40,8 @@ final class ServerLimitsTest {
   private record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
     static Brake on(TestServer server) {
       Semaphore steps = new Semaphore(0);
-      Request request = new Request(List.of(1, 2), 90, Set.of(), Decoding.full(), Sampler.greedy());
+      Request request =
+          new Request(List.of(1, 2), 90, Set.of(), DecodingMethod.full(), Sampler.greedy());
       RequestHandle handle =
           server
               .engine

@@ -10,7 +10,7 @@ import java.net.http.HttpResponse;
 import java.util.List;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
@@ -79,7 +79,7 @@ final class ServerTest extends WithServer {
         server.alone(
             "the cat",
             7,
-            new Decoding.EarlyExit(
+            new DecodingMethod.EarlyExit(
                 ExitPolicies.among(List.of(2), ExitPolicies.maxProbability(Threshold.of(0.02)))),
             GREEDY);
     HttpResponse<String> response =

@@ -27,7 +27,7 @@ import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -190,7 +190,7 @@ public final class TestServer implements AutoCloseable {
   }
 
   /** What the generator makes of a prompt by itself. */
-  Result alone(String prompt, int maxTokens, Decoding decoding, Sampler sampler) {
+  Result alone(String prompt, int maxTokens, DecodingMethod decoding, Sampler sampler) {
     return Generator.generate(
             decoder,
             limits,
@@ -207,7 +207,8 @@ public final class TestServer implements AutoCloseable {
 
   /** What the full model says of a prompt most probably. */
   String greedy(String prompt, int maxTokens) {
-    return text(alone(prompt, maxTokens, Decoding.full(), new RandomSampler(0, 0, 1, 1, 0)).ids());
+    return text(
+        alone(prompt, maxTokens, DecodingMethod.full(), new RandomSampler(0, 0, 1, 1, 0)).ids());
   }
 
   String text(List<Integer> ids) {

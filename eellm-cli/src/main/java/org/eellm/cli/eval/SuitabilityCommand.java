@@ -19,7 +19,7 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -145,7 +145,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
               List.of(first),
               SAMPLED_TOKENS,
               model.endTokens(),
-              Decoding.full(),
+              DecodingMethod.full(),
               new RandomSampler(1, 0, 1, 1, seed.orElse(1L) + i)));
     }
     return model.generate(requests).stream()

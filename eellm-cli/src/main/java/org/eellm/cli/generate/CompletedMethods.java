@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
@@ -34,7 +34,11 @@ public final class CompletedMethods {
   public record Completed(String declaration, String text, String original, List<Integer> exits) {}
 
   private CompletedMethods(
-      LoadedModel model, List<Method> methods, Decoding decoding, int promptTokens, int maxTokens) {
+      LoadedModel model,
+      List<Method> methods,
+      DecodingMethod decoding,
+      int promptTokens,
+      int maxTokens) {
     this.model = model;
     this.methods = methods;
     List<Request> requests = new ArrayList<>();
@@ -51,7 +55,11 @@ public final class CompletedMethods {
 
   /** Lets a model complete methods greedily, from the last tokens before their bodies. */
   public static CompletedMethods by(
-      LoadedModel model, List<Method> methods, Decoding decoding, int promptTokens, int maxTokens) {
+      LoadedModel model,
+      List<Method> methods,
+      DecodingMethod decoding,
+      int promptTokens,
+      int maxTokens) {
     return new CompletedMethods(model, methods, decoding, promptTokens, maxTokens);
   }
 

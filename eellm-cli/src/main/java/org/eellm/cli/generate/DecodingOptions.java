@@ -3,7 +3,7 @@ package org.eellm.cli.generate;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.speculate.DraftLength;
@@ -84,13 +84,13 @@ public final class DecodingOptions {
    * @param maxTokens most tokens of the text
    * @throws ConfigException if an option has no effect, or the mode is not for the model
    */
-  Decoding decoding(List<Integer> available, int maxTokens) {
+  DecodingMethod decoding(List<Integer> available, int maxTokens) {
     return settings().decoding(available, maxTokens, DecodingOptions::option);
   }
 
   /** The same where several stages decode, which know no drafts. */
-  Decoding decodingInStages(List<Integer> available, int maxTokens) {
-    return given().isEmpty() ? Decoding.full() : decoding(available, maxTokens);
+  DecodingMethod decodingInStages(List<Integer> available, int maxTokens) {
+    return given().isEmpty() ? DecodingMethod.full() : decoding(available, maxTokens);
   }
 
   /**

@@ -21,7 +21,7 @@ import org.eellm.decode.DecodeStats;
 import org.eellm.decode.Generator;
 import org.eellm.decode.Generator.Measured;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -178,7 +178,7 @@ public final class GenerateCommand implements Callable<Integer> {
     for (int i = 0; i < texts.size(); i++) {
       List<Integer> ids = model.prompt(texts.get(i), "prompt " + (i + 1));
       int most = maxTokens(ids.size(), model);
-      Decoding decoding =
+      DecodingMethod decoding =
           meshOptions.stages() > 1
               ? decodingOptions.decodingInStages(exits, most)
               : decodingOptions.decoding(exits, most);

@@ -18,7 +18,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.model.Decoder;
@@ -101,7 +101,7 @@ final class CalibrateCommandTest {
                           loaded.prompt("the cat and", "the prompt"),
                           4,
                           loaded.endTokens(),
-                          Decoding.full(),
+                          DecodingMethod.full(),
                           Sampler.greedy())))
               .getFirst()
               .ids();

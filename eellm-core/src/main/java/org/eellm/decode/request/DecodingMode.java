@@ -4,15 +4,15 @@ import java.util.Locale;
 
 /** The decoders by name. */
 public enum DecodingMode {
-  /** {@link Decoding#full}. */
+  /** {@link DecodingMethod#full}. */
   FULL,
-  /** {@link Decoding.EarlyExit}. */
+  /** {@link DecodingMethod.EarlyExit}. */
   EARLY_EXIT,
-  /** {@link Decoding.Recompute}. */
+  /** {@link DecodingMethod.Recompute}. */
   RECOMPUTE,
-  /** {@link Decoding.Propagate}. */
+  /** {@link DecodingMethod.Propagate}. */
   PROPAGATE,
-  /** {@link Decoding.Speculative}. */
+  /** {@link DecodingMethod.Speculative}. */
   SPECULATIVE;
 
   /** Whether tokens leave where an exit policy says. */

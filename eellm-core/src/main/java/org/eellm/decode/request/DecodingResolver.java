@@ -37,7 +37,7 @@ final class DecodingResolver {
     this.names = names;
   }
 
-  Decoding decoding() {
+  DecodingMethod decoding() {
     DecodingMode chosen = settings.mode().orElseGet(this::byDefault);
     String place = "in the mode " + chosen;
     if (chosen != DecodingMode.SPECULATIVE) {
@@ -55,15 +55,15 @@ final class DecodingResolver {
               .formatted(names.apply("mode"), chosen));
     }
     return switch (chosen) {
-      case FULL -> Decoding.full();
-      case EARLY_EXIT -> new Decoding.EarlyExit(exitPolicy());
-      case RECOMPUTE -> new Decoding.Recompute(exitPolicy());
-      case PROPAGATE -> new Decoding.Propagate(exitPolicy());
+      case FULL -> DecodingMethod.full();
+      case EARLY_EXIT -> new DecodingMethod.EarlyExit(exitPolicy());
+      case RECOMPUTE -> new DecodingMethod.Recompute(exitPolicy());
+      case PROPAGATE -> new DecodingMethod.Propagate(exitPolicy());
       case SPECULATIVE -> drafts();
     };
   }
 
-  private Decoding drafts() {
+  private DecodingMethod drafts() {
     if (settings.draftExit().isEmpty()
         && settings.draftLength().isEmpty()
         && settings.draftConfidence().isEmpty()) {
@@ -73,11 +73,11 @@ final class DecodingResolver {
             "%s: this model has no exits; use %s"
                 .formatted(names.apply("draft-source"), DraftSource.TEXT));
       }
-      return new Decoding.AdaptiveDrafts(source);
+      return new DecodingMethod.AdaptiveDrafts(source);
     }
     refuse(
         settings.draftSource().isPresent(), "draft-source", "where an exit drafts at fixed length");
-    return new Decoding.Speculative(draftingLayer(), length());
+    return new DecodingMethod.Speculative(draftingLayer(), length());
   }
 
   /** What loses nothing and gains most, unless more is said. */

@@ -98,7 +98,8 @@ public record DecodingSettings(
    * @param names what users call a setting here, by its name as in {@code threshold-decay}
    * @throws ConfigException if a setting has no effect beside the others, or is not for the model
    */
-  public Decoding decoding(List<Integer> available, int maxTokens, UnaryOperator<String> names) {
+  public DecodingMethod decoding(
+      List<Integer> available, int maxTokens, UnaryOperator<String> names) {
     try {
       return new DecodingResolver(this, available, maxTokens, names).decoding();
     } catch (SettingException e) {

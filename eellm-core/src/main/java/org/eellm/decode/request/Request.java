@@ -19,7 +19,7 @@ public record Request(
     List<Integer> prompt,
     int maxTokens,
     Set<Integer> endTokens,
-    Decoding decoding,
+    DecodingMethod decoding,
     Sampler sampler,
     int alternatives) {
 
@@ -42,7 +42,7 @@ public record Request(
       List<Integer> prompt,
       int maxTokens,
       Set<Integer> endTokens,
-      Decoding decoding,
+      DecodingMethod decoding,
       Sampler sampler) {
     this(prompt, maxTokens, endTokens, decoding, sampler, 0);
   }
@@ -54,11 +54,11 @@ public record Request(
       Set<Integer> endTokens,
       ExitPolicy policy,
       Sampler sampler) {
-    this(prompt, maxTokens, endTokens, new Decoding.EarlyExit(policy), sampler, 0);
+    this(prompt, maxTokens, endTokens, new DecodingMethod.EarlyExit(policy), sampler, 0);
   }
 
   /**
-   * What a head says of a text that is there already; see {@link Decoding.Score}.
+   * What a head says of a text that is there already; see {@link DecodingMethod.Score}.
    *
    * @param text ids, at least two
    */
@@ -67,7 +67,7 @@ public record Request(
   }
 
   /**
-   * What some heads say of a text that is there already; see {@link Decoding.Score}.
+   * What some heads say of a text that is there already; see {@link DecodingMethod.Score}.
    *
    * @param text ids, at least two
    * @param from position of the first token to hear of, at least 1
@@ -88,7 +88,7 @@ public record Request(
         text.subList(0, text.size() - 1),
         1,
         Set.of(),
-        new Decoding.Score(heads, from, text.getLast(), listener),
+        new DecodingMethod.Score(heads, from, text.getLast(), listener),
         Sampler.greedy());
   }
 

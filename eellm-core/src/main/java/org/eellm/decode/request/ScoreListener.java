@@ -2,7 +2,7 @@ package org.eellm.decode.request;
 
 import org.eellm.decode.token.Prediction;
 
-/** Is told what heads predict of a text that is there already; see {@link Decoding.Score}. */
+/** Is told what heads predict of a text that is there already; see {@link DecodingMethod.Score}. */
 @FunctionalInterface
 public interface ScoreListener {
 

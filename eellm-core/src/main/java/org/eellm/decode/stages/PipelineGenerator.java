@@ -6,7 +6,7 @@ import org.eellm.config.SettingException;
 import org.eellm.decode.Generator;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.exit.ExitPolicy;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.IndexedListener;
 import org.eellm.decode.request.Job;
@@ -81,7 +81,7 @@ public final class PipelineGenerator {
 
   /** Where a request's tokens leave. */
   static ExitPolicy policy(Request request) {
-    if (request.decoding() instanceof Decoding.EarlyExit(ExitPolicy policy)) {
+    if (request.decoding() instanceof DecodingMethod.EarlyExit(ExitPolicy policy)) {
       return policy;
     }
     throw new SettingException(
@@ -89,10 +89,10 @@ public final class PipelineGenerator {
         "several pipeline stages fill in keys and values behind tokens that leave early, and know no %s; use early-exit or full, or tensor parallelism alone"
             .formatted(
                 switch (request.decoding()) {
-                  case Decoding.Speculative _, Decoding.AdaptiveDrafts _ -> "drafts";
-                  case Decoding.Recompute _ -> "recomputation";
-                  case Decoding.Propagate _ -> "propagation";
-                  case Decoding.Score _, Decoding.EarlyExit _ -> "scores";
+                  case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _ -> "drafts";
+                  case DecodingMethod.Recompute _ -> "recomputation";
+                  case DecodingMethod.Propagate _ -> "propagation";
+                  case DecodingMethod.Score _, DecodingMethod.EarlyExit _ -> "scores";
                 }));
   }
 }

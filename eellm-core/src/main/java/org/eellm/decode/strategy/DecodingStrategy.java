@@ -1,7 +1,7 @@
 package org.eellm.decode.strategy;
 
 import java.util.List;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.speculate.DraftSource;
@@ -39,16 +39,16 @@ public sealed interface DecodingStrategy
    *
    * @param planner of drafts, where these are not fixed
    */
-  static DecodingStrategy of(Decoding decoding, DraftPlanner planner) {
+  static DecodingStrategy of(DecodingMethod decoding, DraftPlanner planner) {
     return switch (decoding) {
-      case Decoding.EarlyExit exit -> new ExitStrategy(exit.policy(), AfterExit.PEND);
-      case Decoding.Recompute anew -> new ExitStrategy(anew.policy(), AfterExit.RECOMPUTE);
-      case Decoding.Propagate on -> new ExitStrategy(on.policy(), AfterExit.PROPAGATE);
-      case Decoding.Speculative draft ->
+      case DecodingMethod.EarlyExit exit -> new ExitStrategy(exit.policy(), AfterExit.PEND);
+      case DecodingMethod.Recompute anew -> new ExitStrategy(anew.policy(), AfterExit.RECOMPUTE);
+      case DecodingMethod.Propagate on -> new ExitStrategy(on.policy(), AfterExit.PROPAGATE);
+      case DecodingMethod.Speculative draft ->
           new SpeculativeStrategy(new DraftPlan.Fixed(draft.length()));
-      case Decoding.AdaptiveDrafts(DraftSource source) ->
+      case DecodingMethod.AdaptiveDrafts(DraftSource source) ->
           new SpeculativeStrategy(planner.plan(source));
-      case Decoding.Score score -> new ScoreStrategy(score);
+      case DecodingMethod.Score score -> new ScoreStrategy(score);
     };
   }
 

@@ -2,7 +2,7 @@ package org.eellm.decode.strategy;
 
 import java.util.List;
 import org.eellm.decode.cache.HiddenRows;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener.Reaction;
@@ -10,10 +10,10 @@ import org.eellm.model.Head;
 
 /** The text is there already: heads predict each of its tokens. */
 final class ScoreStrategy implements DecodingStrategy {
-  private final Decoding.Score score;
+  private final DecodingMethod.Score score;
   private int asked;
 
-  ScoreStrategy(Decoding.Score score) {
+  ScoreStrategy(DecodingMethod.Score score) {
     this.score = score;
   }
 

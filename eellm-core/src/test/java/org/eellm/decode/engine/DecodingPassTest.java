@@ -17,7 +17,7 @@ import org.eellm.decode.Scorer;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.ResultFuture;
@@ -36,13 +36,13 @@ final class DecodingPassTest {
   private static final ExitLayout EXITS =
       new ExitLayout(List.of(1, 2, 4), true, false, false, false);
 
-  private static Request request(int seed, int maxTokens, Decoding decoding) {
+  private static Request request(int seed, int maxTokens, DecodingMethod decoding) {
     List<Integer> prompt = new Random(seed).ints(8, 0, SmallModel.VOCABULARY).boxed().toList();
     return new Request(prompt, maxTokens, Set.of(), decoding, Sampler.greedy());
   }
 
-  private static Decoding sometimes() {
-    return new Decoding.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.1)));
+  private static DecodingMethod sometimes() {
+    return new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.1)));
   }
 
   @Test
@@ -60,9 +60,9 @@ final class DecodingPassTest {
         Limits limits = Limits.of(model);
         List<Request> requests = new ArrayList<>();
         requests.add(request(1, 30, sometimes()));
-        requests.add(request(2, 30, new Decoding.Recompute(ExitPolicies.fixed(2))));
-        requests.add(request(3, 30, new Decoding.Speculative(2, new DraftLength.Fixed(3))));
-        requests.add(request(4, 30, Decoding.full()));
+        requests.add(request(2, 30, new DecodingMethod.Recompute(ExitPolicies.fixed(2))));
+        requests.add(request(3, 30, new DecodingMethod.Speculative(2, new DraftLength.Fixed(3))));
+        requests.add(request(4, 30, DecodingMethod.full()));
 
         Generator.generate(model, limits, requests, TokenListener.none());
         Scorer.score(model, limits, List.of(List.of(1, 2, 3, 4)), HeadId.exit(2), 3);

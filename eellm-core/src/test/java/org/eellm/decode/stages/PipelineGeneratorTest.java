@@ -28,7 +28,7 @@ import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -239,8 +239,8 @@ public final class PipelineGeneratorTest {
       ExitPolicy sometimes = ExitPolicies.maxProbability(Threshold.of(0.15));
       List<Request> requests =
           Stream.of(
-                  new Decoding.Recompute(sometimes),
-                  new Decoding.Speculative(2, new DraftLength.Fixed(3)))
+                  new DecodingMethod.Recompute(sometimes),
+                  new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)))
               .map(
                   decoding ->
                       new Request(prompt(3, 1), 20, Set.of(), decoding, Sampler.greedy())

@@ -21,7 +21,7 @@ import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -109,10 +109,10 @@ final class PipelineStagesTest {
   void generate_modesThatAPipelineDoesNotKnow_areRefused() {
     try (Decoder whole = SmallModel.plain()) {
       ExitPolicy sometimes = ExitPolicies.maxProbability(Threshold.of(0.15));
-      for (Decoding decoding :
+      for (DecodingMethod decoding :
           List.of(
-              new Decoding.Recompute(sometimes),
-              new Decoding.Speculative(2, new DraftLength.Fixed(3)))) {
+              new DecodingMethod.Recompute(sometimes),
+              new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)))) {
         Request request = new Request(prompt(3, 1), 20, Set.of(), decoding, Sampler.greedy());
 
         assertThatThrownBy(

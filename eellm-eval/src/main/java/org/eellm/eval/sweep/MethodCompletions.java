@@ -10,7 +10,7 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.ToDoubleBiFunction;
 import java.util.stream.IntStream;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Request;
@@ -108,7 +108,7 @@ public final class MethodCompletions implements SweepTasks {
 
   @Override
   public SequencedMap<String, Estimate> scores(String name, DecodingSettings settings) {
-    Decoding decoding = settings.decoding(model.exits(), maxTokens, option -> "--" + option);
+    DecodingMethod decoding = settings.decoding(model.exits(), maxTokens, option -> "--" + option);
     List<String> written = written(decoding);
     SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
     scores.put("next line exact", mean(written, HalfMethod::nextLineExact));
@@ -116,7 +116,7 @@ public final class MethodCompletions implements SweepTasks {
     scores.put("method similarity", mean(written, HalfMethod::similarity));
     scores.put("methods that parse", mean(written, HalfMethod::parses));
     boolean drafts = settings.mode().filter(mode -> mode == DecodingMode.SPECULATIVE).isPresent();
-    scores.put("perplexity of the file", perplexity(drafts ? Decoding.full() : decoding));
+    scores.put("perplexity of the file", perplexity(drafts ? DecodingMethod.full() : decoding));
     return scores;
   }
 
@@ -128,7 +128,7 @@ public final class MethodCompletions implements SweepTasks {
   }
 
   /** How methods go on, up to the line that closes them or as far as tokens reach. */
-  private List<String> written(Decoding decoding) {
+  private List<String> written(DecodingMethod decoding) {
     List<StringBuilder> texts = new ArrayList<>();
     List<Detokenizer> detokenizers = new ArrayList<>();
     List<EvalRequest> works = new ArrayList<>();
@@ -157,7 +157,7 @@ public final class MethodCompletions implements SweepTasks {
   }
 
   /** Of what really follows, to the heads at which its tokens leave. */
-  private Estimate perplexity(Decoding decoding) {
+  private Estimate perplexity(DecodingMethod decoding) {
     List<TeacherForcedLoss> continuations = items.stream().map(TeacherForcedLoss::new).toList();
     model.run(
         continuations.stream()

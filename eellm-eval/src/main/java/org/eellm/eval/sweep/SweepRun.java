@@ -14,7 +14,7 @@ import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.ScoreListener;
@@ -69,7 +69,7 @@ public final class SweepRun {
     this.exits = List.copyOf(exits);
     this.endTokens = Set.copyOf(endTokens);
     this.maxTokens = maxTokens;
-    List<Result> results = write(prompts, Decoding.full());
+    List<Result> results = write(prompts, DecodingMethod.full());
     for (int i = 0; i < prompts.size(); i++) {
       texts.add(new GreedyContinuation(prompts.get(i), results.get(i).ids()));
     }
@@ -97,7 +97,7 @@ public final class SweepRun {
   }
 
   private List<Row> rows(List<SweepSetting> settings, int rounds) {
-    List<Decoding> decodings = new ArrayList<>(List.of(Decoding.full()));
+    List<DecodingMethod> decodings = new ArrayList<>(List.of(DecodingMethod.full()));
     settings.forEach(setting -> decodings.add(decoding(setting)));
     List<Pass> passes = decodings.stream().map(this::pass).toList();
     double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
@@ -215,11 +215,11 @@ public final class SweepRun {
     }
   }
 
-  private Decoding decoding(SweepSetting setting) {
+  private DecodingMethod decoding(SweepSetting setting) {
     return setting.decoding().decoding(exits, maxTokens, name -> "--" + name);
   }
 
-  private List<Result> write(List<List<Integer>> prompts, Decoding decoding) {
+  private List<Result> write(List<List<Integer>> prompts, DecodingMethod decoding) {
     return generator.apply(
         prompts.stream()
             .map(prompt -> new Request(prompt, maxTokens, endTokens, decoding, Sampler.greedy()))
@@ -244,10 +244,11 @@ public final class SweepRun {
     return Math.exp(-mean);
   }
 
-  private Pass pass(Decoding decoding) {
+  private Pass pass(DecodingMethod decoding) {
     List<TeacherForcedSampler> dictations = texts.stream().map(TeacherForcedSampler::new).toList();
     boolean own =
-        decoding instanceof Decoding.Speculative || decoding instanceof Decoding.AdaptiveDrafts;
+        decoding instanceof DecodingMethod.Speculative
+            || decoding instanceof DecodingMethod.AdaptiveDrafts;
     List<Request> requests =
         dictations.stream()
             .map(

@@ -8,7 +8,7 @@ import java.util.function.DoubleFunction;
 import java.util.function.Function;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.token.Detokenizer;
@@ -55,7 +55,8 @@ public final class TextLosses implements DoubleFunction<double[]> {
     List<String> full = texts(model, own);
     return new TextLosses(
         settings -> {
-          Decoding decoding = settings.decoding(model.exits(), maxTokens, name -> "--" + name);
+          DecodingMethod decoding =
+              settings.decoding(model.exits(), maxTokens, name -> "--" + name);
           List<String> early =
               texts(model, GreedyContinuation.write(model, prompts, maxTokens, decoding));
           double[] far = new double[full.size()];

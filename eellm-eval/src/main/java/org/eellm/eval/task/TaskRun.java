@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.SequencedMap;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
-import org.eellm.decode.request.Decoding;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -179,7 +179,7 @@ public record TaskRun(
           "%s: answers of %d tokens do not fit the model's context of %d; use --max-tokens"
               .formatted(spec.task(), most, model.context()));
     }
-    Decoding how = decoding.decoding(model.exits(), most, name -> "--" + name);
+    DecodingMethod how = decoding.decoding(model.exits(), most, name -> "--" + name);
     List<Writer> writers = new ArrayList<>();
     List<EvalRequest> works = new ArrayList<>();
     for (Item item : items) {

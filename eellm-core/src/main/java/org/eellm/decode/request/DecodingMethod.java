@@ -12,14 +12,14 @@ import org.eellm.decode.speculate.DraftSource;
 import org.eellm.model.Head;
 
 /** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
-public sealed interface Decoding {
+public sealed interface DecodingMethod {
 
   /**
    * A token leaves at the first exit that is confident enough; its hidden state waits there, and
    * goes through the layers above in front of the next token that needs them, so that all keys and
    * values are exact (EE-LLM, arXiv 2312.04916, section 4).
    */
-  record EarlyExit(ExitPolicy policy) implements Decoding {
+  record EarlyExit(ExitPolicy policy) implements DecodingMethod {
     @Override
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
@@ -31,7 +31,7 @@ public sealed interface Decoding {
    * early go through the model once more from layer 1, in front of each later token, until one of
    * these has passed all layers.
    */
-  record Recompute(ExitPolicy policy) implements Decoding {
+  record Recompute(ExitPolicy policy) implements DecodingMethod {
     @Override
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
@@ -44,7 +44,7 @@ public sealed interface Decoding {
    * least work, and other text than the full model's with exact keys and values. Prompts pass all
    * layers.
    */
-  record Propagate(ExitPolicy policy) implements Decoding {
+  record Propagate(ExitPolicy policy) implements DecodingMethod {
     @Override
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
@@ -59,7 +59,7 @@ public sealed interface Decoding {
    *
    * @param layer of the exit, from 1
    */
-  record Speculative(int layer, DraftLength length) implements Decoding {
+  record Speculative(int layer, DraftLength length) implements DecodingMethod {
     @Override
     public List<Head> heads(List<Head> all) {
       Head full = all.getLast();
@@ -78,7 +78,7 @@ public sealed interface Decoding {
    * what steps cost and how often drafts were accepted; the full model alone where nothing gains.
    * Where a text has been at its last tokens before, it drafts by itself, with no exit needed.
    */
-  record AdaptiveDrafts(DraftSource source) implements Decoding {
+  record AdaptiveDrafts(DraftSource source) implements DecodingMethod {
     @Override
     public List<Head> heads(List<Head> all) {
       return source == DraftSource.TEXT ? List.of(all.getLast()) : all;
@@ -94,7 +94,8 @@ public sealed interface Decoding {
    * @param last the text's last token; those before it are the prompt
    * @param listener hears what heads say before the token is emitted
    */
-  record Score(List<HeadId> heads, int from, int last, ScoreListener listener) implements Decoding {
+  record Score(List<HeadId> heads, int from, int last, ScoreListener listener)
+      implements DecodingMethod {
     public Score {
       heads = List.copyOf(heads);
     }
@@ -113,12 +114,12 @@ public sealed interface Decoding {
   }
 
   /** What gives the full model's text soonest: adaptive drafts. */
-  static Decoding lossless() {
+  static DecodingMethod lossless() {
     return new AdaptiveDrafts(DraftSource.BOTH);
   }
 
   /** The full model; its exits are not computed. */
-  static Decoding full() {
+  static DecodingMethod full() {
     return new EarlyExit(ExitPolicies.full());
   }
 
