@@ -14,6 +14,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.eellm.config.HeadId;
 import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
@@ -94,7 +95,7 @@ public final class Generation implements Iterable<Token>, AutoCloseable {
                   token.id(),
                   isLast ? piece + text.finish() : piece,
                   token.layer(),
-                  token.head().equals("final"),
+                  token.head().equals(HeadId.FINAL),
                   token.confidence(),
                   token.drafted())));
       return text.stopped() ? Reaction.STOP : Reaction.CONTINUE;
