@@ -155,7 +155,8 @@ final class ArchitectureTest {
   @ParameterizedTest
   @MethodSource("packages")
   void package_importsOnlyWhatItMay(String name) {
-    Stream<String> allowed = Stream.concat(Stream.of(name), IMPORTS.getOrDefault(name, NOTHING).stream());
+    Stream<String> allowed =
+        Stream.concat(Stream.of(name), IMPORTS.getOrDefault(name, NOTHING).stream());
 
     classes()
         .that()

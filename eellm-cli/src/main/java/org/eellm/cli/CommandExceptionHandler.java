@@ -75,7 +75,7 @@ final class CommandExceptionHandler
       case OutOfMemoryError _ ->
           "out of memory: " + text + "; give Java more with EELLM_JAVA_OPTS=-Xmx8g";
       case NoClassDefFoundError _ when text.startsWith("org/bytedeco/") ->
-          "this needs libtorch, which is not on the class path; add org.bytedeco:pytorch-platform";
+          "this needs libtorch, which is not on the class path; add org.eellm:eellm-libtorch";
       case Throwable _ when isOurs(error) -> text;
       default ->
           "unexpected " + error.getClass().getSimpleName() + ": " + text + " (--debug shows where)";

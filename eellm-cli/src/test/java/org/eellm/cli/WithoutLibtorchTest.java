@@ -101,6 +101,6 @@ final class WithoutLibtorchTest {
     assertThat(outcome.text())
         .endsWith(
             "eellm: this needs libtorch, which is not on the class path; add"
-                + " org.bytedeco:pytorch-platform\n");
+                + " org.eellm:eellm-libtorch\n");
   }
 }

@@ -1,8 +1,8 @@
 package org.eellm.train.objective;
 
-/** When a head of a pipeline runs forward; it runs back at the beginning of the backward pass. */
+/** When a head runs forward; it runs back where the backward pass meets its tap. */
 public enum HeadForward {
-  /** Just before it runs back, so that its logits are kept by nobody (EE-LLM, section 3.2). */
+  /** Just before it runs back, so that one head's logits exist at a time (EE-LLM, section 3.2). */
   DEFERRED,
   /**
    * With the layers: its logits are kept until the backward pass, for every live microbatch. Only
