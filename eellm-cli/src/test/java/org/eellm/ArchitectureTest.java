@@ -103,6 +103,19 @@ final class ArchitectureTest {
   private static final Set<String> WITH_LIBTORCH =
       Set.of("tensor", "distributed", "model", "train", "decode", "checkpoint", "convert", "bench");
 
+  /** Packages that programs may use; docs/library.md names them. */
+  private static final Set<String> EXPORTED =
+      Set.of(
+          "org.eellm",
+          "org.eellm.chat",
+          "org.eellm.config",
+          "org.eellm.data.tokenizer",
+          "org.eellm.decode.exit",
+          "org.eellm.decode.request",
+          "org.eellm.decode.token",
+          "org.eellm.train",
+          "org.eellm.train.metrics");
+
   private static final int MOST_FILES = 26;
   private static final int MOST_PARAMETERS = 6;
 
@@ -201,6 +214,24 @@ final class ArchitectureTest {
 
     assertThat(files)
         .allSatisfy((name, count) -> assertThat(count).as(name).isLessThanOrEqualTo(MOST_FILES));
+  }
+
+  @Test
+  void front_namesExportedTypesOnly() {
+    Set<String> named =
+        CLASSES.stream()
+            .filter(owner -> owner.getPackageName().equals("org.eellm"))
+            .flatMap(owner -> owner.getCodeUnits().stream())
+            .filter(unit -> unit.getModifiers().contains(JavaModifier.PUBLIC))
+            .flatMap(
+                unit ->
+                    Stream.concat(
+                        Stream.of(unit.getRawReturnType()), unit.getRawParameterTypes().stream()))
+            .map(JavaClass::getPackageName)
+            .filter(name -> name.startsWith("org.eellm"))
+            .collect(Collectors.toCollection(TreeSet::new));
+
+    assertThat(named).contains("org.eellm", "org.eellm.config").isSubsetOf(EXPORTED);
   }
 
   @Test
