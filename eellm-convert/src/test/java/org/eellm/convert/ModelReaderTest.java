@@ -420,6 +420,7 @@ final class ModelReaderTest {
       textBlock =
           """
           gpt2     | {'scale_attn_by_inverse_layer_idx':true} | scale_attn_by_inverse_layer_idx: true is not supported
+          gpt2     | {'n_embd':1000000000} | n_embd: 1000000000 is beyond the largest width, 536870911
           gpt2     | {'activation_function':'relu'}           | activation_function: relu is not supported
           gpt2     | {'add_cross_attention':true}             | add_cross_attention: true is not supported
           gpt2     | {'n_head':5}                             | 5 does not divide hidden_size 32

@@ -21,6 +21,8 @@ import org.eellm.tensor.Tensors;
  * values as one.
  */
 public final class Gpt2Adapter implements StateDictAdapter {
+  /** The width of an MLP over that of the stream, where the file does not say it. */
+  private static final int FFN_FACTOR = 4;
 
   @Override
   public HuggingFaceConfig config(JsonFields fields) {
@@ -28,13 +30,19 @@ public final class Gpt2Adapter implements StateDictAdapter {
     StateDictAdapter.require(fields, "scale_attn_by_inverse_layer_idx", false, false);
     StateDictAdapter.require(fields, "add_cross_attention", false, false);
     int hidden = fields.positive("n_embd");
+    if (hidden > Integer.MAX_VALUE / FFN_FACTOR) {
+      throw fields.wrong(
+          "n_embd",
+          fields.object().get("n_embd"),
+          "is beyond the largest width, " + Integer.MAX_VALUE / FFN_FACTOR);
+    }
     ModelConfig model =
         ModelConfig.builder()
             .vocabSize(fields.positive("vocab_size"))
             .hiddenSize(hidden)
             .numLayers(fields.positive("n_layer"))
             .numHeads(fields.positive("n_head"))
-            .ffnHiddenSize(fields.positive("n_inner", Math.multiplyExact(4, hidden)))
+            .ffnHiddenSize(fields.positive("n_inner", FFN_FACTOR * hidden))
             .maxPositions(fields.positive("n_positions"))
             .normalization(Normalization.LAYERNORM)
             .normEpsilon(fields.number("layer_norm_epsilon", 1e-5))
