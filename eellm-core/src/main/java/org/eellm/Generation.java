@@ -79,7 +79,7 @@ public final class Generation implements Iterable<Token>, AutoCloseable {
     cancel = handle::cancel;
   }
 
-  /** Hears of the text on the engine's thread. */
+  /** Receives the text on the engine's thread. */
   private final class Writer implements RequestListener {
     private final List<Event> ofStep = new ArrayList<>();
     private int count;

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * What eellm needs of the Java process that it is used in. The program {@code eellm} has a launcher
  * that sees to it; a library has none. So {@link EarlyExitModel} and {@link TrainingRun} call what
- * is here themselves; call it earlier to hear of a problem before anything else happens.
+ * is here themselves; call it earlier to learn of a problem before anything else happens.
  */
 public final class JvmSetup {
   private static final String VECTORS = "jdk.incubator.vector";

@@ -26,7 +26,7 @@ public final class OrderedBatches {
   /**
    * @param work turns a batch into its result, on any thread
    * @param consumer receives the results, on the calling thread
-   * @param progress hears how far of the corpus the reading has come, of its size
+   * @param progress is told how far of the corpus the reading has come, of its size
    */
   public static <R> void process(
       Corpus corpus,

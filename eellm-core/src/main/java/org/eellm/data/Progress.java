@@ -1,6 +1,6 @@
 package org.eellm.data;
 
-/** Hears how far long work has come. Called by one thread, often. */
+/** Is told how far long work has come. Called by one thread, often. */
 @FunctionalInterface
 public interface Progress {
   /** Nobody listens. */
@@ -21,13 +21,13 @@ public interface Progress {
    */
   void report(Work work, long done, long total);
 
-  /** Hears how far one work has come. */
+  /** Is told how far one work has come. */
   @FunctionalInterface
   interface Counter {
     void report(long done, long total);
   }
 
-  /** What hears of one work alone. */
+  /** The progress of one work alone. */
   default Counter of(Work work) {
     return (done, total) -> report(work, done, total);
   }

@@ -128,7 +128,7 @@ public final class Engine implements AutoCloseable {
   /**
    * Takes a request.
    *
-   * @param listener hears of it on the engine's thread
+   * @param listener receives it on the engine's thread
    * @return nothing if as many requests wait as may
    * @throws GenerateException if the request fits neither model nor memory
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
@@ -302,8 +302,8 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Cancels everything, and waits until all listeners have heard; a listener that calls this does
-   * not wait, since the engine waits for it.
+   * Cancels everything, and waits until all listeners have been called; a listener that calls this
+   * does not wait, since the engine waits for it.
    */
   @Override
   public void close() {

@@ -8,7 +8,7 @@ import java.util.concurrent.CompletableFuture;
  *
  * @param ids of the text, at least one
  * @param layer from 1
- * @param listener hears of the hidden states in order of positions, on the thread that computes
+ * @param listener receives the hidden states in order of positions, on the thread that computes
  * @param end completed after the last, with the number of positions; who completes it before
  *     cancels
  */

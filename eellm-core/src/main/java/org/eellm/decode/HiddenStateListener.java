@@ -1,6 +1,6 @@
 package org.eellm.decode;
 
-/** Hears of a text's hidden states. */
+/** Receives a text's hidden states. */
 @FunctionalInterface
 public interface HiddenStateListener {
 

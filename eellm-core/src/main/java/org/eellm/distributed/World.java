@@ -193,7 +193,7 @@ public final class World implements AutoCloseable {
 
   /**
    * Connects the stages of this rank's pipeline, of which there are several, for messages; each of
-   * them calls this. The rank in the mail is the stage. The caller closes it.
+   * them calls this. The rank in the channel is the stage. The caller closes it.
    */
   public PeerChannel stageChannel() {
     Connected how = connected.orElseThrow();

@@ -233,7 +233,7 @@ final class Checkpointer implements AutoCloseable {
     writing = Optional.empty();
   }
 
-  /** Tells all ranks of this one's failure, which the others hear of if it is the first. */
+  /** Tells all ranks of this one's failure, which the others learn of if it is the first. */
   private RuntimeException onEveryRank(RuntimeException failure) {
     gatherStrings(line(failure));
     return failure;

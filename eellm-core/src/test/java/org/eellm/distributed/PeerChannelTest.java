@@ -40,10 +40,10 @@ final class PeerChannelTest {
         .toList();
   }
 
-  private static Message await(PeerChannel mail, List<Integer> from) {
+  private static Message await(PeerChannel channel, List<Integer> from) {
     Optional<Message> message = Optional.empty();
     while (message.isEmpty()) {
-      message = mail.receive(from, LONG);
+      message = channel.receive(from, LONG);
     }
     return message.get();
   }
@@ -63,22 +63,22 @@ final class PeerChannelTest {
             LONG,
             world -> {
               int own = world.pp().rank();
-              try (PeerChannel mail = world.stageChannel()) {
+              try (PeerChannel channel = world.stageChannel()) {
                 for (int number = 0; number < count; number++) {
                   for (int peer : others(world)) {
-                    mail.send(peer, message(own, peer, number)); // nobody reads yet
+                    channel.send(peer, message(own, peer, number)); // nobody reads yet
                   }
                 }
                 int[] next = new int[3];
                 for (int left = 2 * count; left > 0; left--) {
-                  Message message = await(mail, others(world));
+                  Message message = await(channel, others(world));
                   assertThat(
                           Arrays.equals(
                               message.bytes(),
                               message(message.from(), own, next[message.from()]++)))
                       .isTrue();
                 }
-                mail.end();
+                channel.end();
                 return IntStream.of(next).sum();
               }
             });
@@ -92,13 +92,13 @@ final class PeerChannelTest {
         2,
         SHORT,
         world -> {
-          try (PeerChannel mail = world.stageChannel()) {
-            assertThat(mail.poll()).isEmpty();
+          try (PeerChannel channel = world.stageChannel()) {
+            assertThat(channel.poll()).isEmpty();
             long until = System.nanoTime() + 2 * SHORT.toNanos();
             while (System.nanoTime() < until) { // longer than ranks may be silent
-              assertThat(mail.receive(others(world), Duration.ofMillis(300))).isEmpty();
+              assertThat(channel.receive(others(world), Duration.ofMillis(300))).isEmpty();
             }
-            mail.end();
+            channel.end();
             return true;
           }
         });
@@ -112,11 +112,11 @@ final class PeerChannelTest {
                     3,
                     LONG,
                     world -> {
-                      try (PeerChannel mail = world.stageChannel()) {
+                      try (PeerChannel channel = world.stageChannel()) {
                         if (world.rank() == 1) {
                           throw new IllegalStateException("out of sorts");
                         }
-                        return await(mail, List.of(1));
+                        return await(channel, List.of(1));
                       }
                     }))
         .isInstanceOf(DistributedException.class)
@@ -130,7 +130,7 @@ final class PeerChannelTest {
             2,
             SHORT,
             world -> {
-              try (PeerChannel mail = world.stageChannel()) {
+              try (PeerChannel channel = world.stageChannel()) {
                 if (world.rank() == 1) {
                   long until = System.nanoTime() + 2 * SHORT.toNanos();
                   while (System.nanoTime() < until) {
@@ -139,7 +139,7 @@ final class PeerChannelTest {
                   return "";
                 }
                 try {
-                  return await(mail, List.of(1)).toString();
+                  return await(channel, List.of(1)).toString();
                 } catch (DistributedException e) {
                   return String.valueOf(e.getMessage());
                 }
@@ -157,13 +157,13 @@ final class PeerChannelTest {
         2,
         LONG,
         world -> {
-          try (PeerChannel mail = world.stageChannel()) {
+          try (PeerChannel channel = world.stageChannel()) {
             Thread.currentThread().interrupt();
-            assertThatThrownBy(() -> mail.receive(others(world), LONG))
+            assertThatThrownBy(() -> channel.receive(others(world), LONG))
                 .isInstanceOf(DistributedException.class)
                 .hasMessageStartingWith("interrupted in peer channel from rank ");
             assertThat(Thread.interrupted()).isTrue();
-            mail.end();
+            channel.end();
             return true;
           }
         });
@@ -178,14 +178,14 @@ final class PeerChannelTest {
                     2,
                     LONG,
                     world -> {
-                      try (PeerChannel mail = world.stageChannel()) {
+                      try (PeerChannel channel = world.stageChannel()) {
                         if (world.rank() == 1) {
                           throw new IllegalStateException("out of sorts");
                         }
                         Thread.currentThread().interrupt();
                         try {
                           while (true) {
-                            mail.send(1, new byte[1_000_000]);
+                            channel.send(1, new byte[1_000_000]);
                           }
                         } catch (DistributedException e) {
                           interrupted.add(Thread.interrupted());

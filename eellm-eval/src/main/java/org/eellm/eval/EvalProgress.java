@@ -1,6 +1,6 @@
 package org.eellm.eval;
 
-/** Hears how far long work has come. */
+/** Is told how far long work has come. */
 @FunctionalInterface
 public interface EvalProgress {
   /** Nobody listens. */

@@ -25,7 +25,7 @@ import org.eellm.decode.token.TokenListener.Reaction;
  */
 public record EvaluatedModel(LoadedModel model, Engine engine) {
 
-  /** Something to be done, and who hears of its tokens. */
+  /** Something to be done, and who receives its tokens. */
   public record EvalRequest(Request request, Function<GeneratedToken, Reaction> listener) {
     public static EvalRequest withoutListener(Request request) {
       return new EvalRequest(request, token -> Reaction.CONTINUE);

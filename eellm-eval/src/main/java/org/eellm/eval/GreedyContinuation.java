@@ -13,7 +13,7 @@ import org.eellm.eval.EvaluatedModel.EvalRequest;
 /** A prompt, and how a model, the full one unless stated, goes on with it greedily. */
 public record GreedyContinuation(List<Integer> prompt, List<Integer> continuation) {
 
-  /** Hears what an exit says of a token. */
+  /** Receives an exit's prediction of a token. */
   @FunctionalInterface
   interface Listener {
     /**

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * {@link EarlyExitChatModel} with answers as they come. A handler is called on a thread of its own,
- * and may take its time. After {@link StreamingHandle#cancel} it hears nothing more; what it throws
- * ends the answer, and is the error that it is told.
+ * and may take its time. After {@link StreamingHandle#cancel} it receives nothing more; what it
+ * throws ends the answer, and is the error that it is told.
  */
 public final class EarlyExitStreamingChatModel implements StreamingChatModel {
   private final ChatTexts texts;

@@ -20,7 +20,7 @@ import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.serve.json.ApiException;
 
 /**
- * The texts of one request in the engine, heard of as events in the order in which they come.
+ * The texts of one request in the engine, reported as events in the order in which they come.
  * Closing cancels what has not ended.
  */
 final class GenerationStream implements AutoCloseable {
@@ -164,7 +164,7 @@ final class GenerationStream implements AutoCloseable {
     handles.forEach(RequestHandle::cancel);
   }
 
-  /** Hears of a continuation, on the engine's thread. */
+  /** Receives a continuation, on the engine's thread. */
   private final class Continuation implements RequestListener {
     private final int index;
     private final TextStream stream;
@@ -216,7 +216,7 @@ final class GenerationStream implements AutoCloseable {
     }
   }
 
-  /** Hears of a prompt's own tokens. */
+  /** Receives a prompt's own tokens. */
   private final class Scoring implements RequestListener {
     private final int index;
 

@@ -88,7 +88,7 @@ public final class LocalRanks {
 
   /**
    * Does a rank's work in the world that this process was started into; see {@link
-   * Worlds#fromEnvironment}. The other ranks hear of a failure.
+   * Worlds#fromEnvironment}. The other ranks learn of a failure.
    */
   public static <T> T inWorld(
       Mesh mesh, Duration timeout, DistributedBackend transport, Function<World, T> work) {

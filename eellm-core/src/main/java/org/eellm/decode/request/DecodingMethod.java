@@ -90,9 +90,9 @@ public sealed interface DecodingMethod {
    * what a head says of it; all heads go through the same layers once.
    *
    * @param heads which of them
-   * @param from position, from 1, of the first token to hear of
+   * @param from position, from 1, of the first token whose predictions are reported
    * @param last the text's last token; those before it are the prompt
-   * @param listener hears what heads say before the token is emitted
+   * @param listener receives each head's prediction before the token is emitted
    */
   record Score(List<HeadId> heads, int from, int last, ScoreListener listener)
       implements DecodingMethod {

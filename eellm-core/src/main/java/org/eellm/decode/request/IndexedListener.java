@@ -5,7 +5,7 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 
-/** Hands on what is heard of one request of many. */
+/** Hands on the tokens of one request of many. */
 public final class IndexedListener implements RequestListener {
   private final int index;
   private final TokenListener listener;

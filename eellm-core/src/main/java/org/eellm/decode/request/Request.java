@@ -70,7 +70,7 @@ public record Request(
    * What some heads say of a text that is there already; see {@link DecodingMethod.Score}.
    *
    * @param text ids, at least two
-   * @param from position of the first token to hear of, at least 1
+   * @param from position of the first token whose predictions are reported, at least 1
    */
   public static Request score(
       List<Integer> text, int from, List<HeadId> heads, ScoreListener listener) {
@@ -81,7 +81,7 @@ public record Request(
     }
     if (from < 1 || from >= text.size()) {
       throw new GenerateException(
-          "a text of %d tokens cannot be heard of from position %d on; use one from 1 to %d"
+          "a text of %d tokens cannot be scored from position %d on; use one from 1 to %d"
               .formatted(text.size(), from, text.size() - 1));
     }
     return new Request(

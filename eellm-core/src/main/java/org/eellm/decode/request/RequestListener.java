@@ -4,8 +4,8 @@ import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener.Reaction;
 
 /**
- * Hears of one request, on the thread that computes: what takes long here holds all others up.
- * After the tokens comes exactly one of {@link #onEnd} and {@link #onFailure}.
+ * Receives one request's tokens and result, on the thread that computes: what takes long here holds
+ * all others up. After the tokens comes exactly one of {@link #onEnd} and {@link #onFailure}.
  */
 @FunctionalInterface
 public interface RequestListener {

@@ -12,7 +12,7 @@ public final class ResultFuture implements RequestListener {
   private final CompletableFuture<Result> end = new CompletableFuture<>();
 
   /**
-   * @param tokens hears of each token, and says whether the text is to go on
+   * @param tokens receives each token, and says whether the text is to go on
    */
   public ResultFuture(Function<GeneratedToken, Reaction> tokens) {
     this.tokens = tokens;

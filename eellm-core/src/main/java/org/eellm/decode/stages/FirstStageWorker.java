@@ -61,7 +61,7 @@ final class FirstStageWorker implements AutoCloseable {
    * @param jobs all requests; their numbers are their places
    */
   FirstStageWorker(
-      DecodingModel model, World world, PeerChannel mail, Limits limits, List<Job> jobs) {
+      DecodingModel model, World world, PeerChannel channel, Limits limits, List<Job> jobs) {
     this.limits = limits;
     this.stages = world.pp().size();
     this.jobs = jobs;
@@ -69,8 +69,8 @@ final class FirstStageWorker implements AutoCloseable {
     runner = ModelRunner.of(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, limits.maxPending());
     pool = new PagePool(pages);
-    next = new NextStageSender(runner, mail, world.pp());
-    receiver = new TokenReceiver(mail, world);
+    next = new NextStageSender(runner, channel, world.pp());
+    receiver = new TokenReceiver(channel, world);
   }
 
   /** Works until all requests are done. */

@@ -31,12 +31,12 @@ import org.eellm.model.DecodingModel;
  * order, tells the first stage of tokens that leave here, and hands on what goes further.
  */
 final class LaterStageWorker implements AutoCloseable {
-  /** Rows go through all layers here as they come: what waits, waits in the mail. */
+  /** Rows go through all layers here as they come: what waits, waits in the channel. */
   private static final int MAX_PENDING = 1;
 
   private final DecodingModel model;
   private final World world;
-  private final PeerChannel mail;
+  private final PeerChannel channel;
   private final List<Job> jobs;
   private final ModelRunner runner;
   private final DecodeStep step;
@@ -66,26 +66,26 @@ final class LaterStageWorker implements AutoCloseable {
    * @param jobs all requests; their numbers are their places
    */
   LaterStageWorker(
-      DecodingModel model, World world, PeerChannel mail, Limits limits, List<Job> jobs) {
+      DecodingModel model, World world, PeerChannel channel, Limits limits, List<Job> jobs) {
     this.model = model;
     this.world = world;
-    this.mail = mail;
+    this.channel = channel;
     this.jobs = jobs;
     int pages = PagePool.pages(limits.cacheTokens());
     runner = ModelRunner.of(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, MAX_PENDING);
     pool = new PagePool(pages);
-    next = new NextStageSender(runner, mail, world.pp());
+    next = new NextStageSender(runner, channel, world.pp());
   }
 
   /** Works until the first stage has no more to do. */
   void run() {
     while (open) {
-      byte[] letter = await();
-      if (isEnd(letter)) {
+      byte[] message = await();
+      if (isEnd(message)) {
         open = false;
       } else {
-        HiddenStatesMessage message = withFurther(HiddenStatesMessage.decode(letter));
+        HiddenStatesMessage message = withFurther(HiddenStatesMessage.decode(message));
         message.finished().forEach(this::evict);
         advance(message);
       }
@@ -100,18 +100,18 @@ final class LaterStageWorker implements AutoCloseable {
    */
   private HiddenStatesMessage withFurther(HiddenStatesMessage message) {
     HiddenStatesMessage all = message;
-    // Ranks that share these layers have to take the same, whenever their mail arrives.
+    // Ranks that share these layers have to take the same, whenever messages arrive.
     boolean alone = world.tp().size() == 1;
     while (alone && open && !all.needsToken() && all.rows() < Batch.PROMPT_ROWS) {
-      Optional<Message> further = mail.poll();
+      Optional<Message> further = channel.poll();
       if (further.isEmpty()) {
         break;
       }
-      byte[] letter = further.get().bytes();
-      if (isEnd(letter)) {
+      byte[] message = further.get().bytes();
+      if (isEnd(message)) {
         open = false;
       } else {
-        all = all.and(HiddenStatesMessage.decode(letter));
+        all = all.and(HiddenStatesMessage.decode(message));
       }
     }
     return all;
@@ -121,15 +121,15 @@ final class LaterStageWorker implements AutoCloseable {
   private byte[] await() {
     List<Integer> below = List.of(world.pp().rank() - 1);
     while (true) {
-      Optional<Message> letter = mail.receive(below, world.timeout());
-      if (letter.isPresent()) {
-        return letter.get().bytes();
+      Optional<Message> message = channel.receive(below, world.timeout());
+      if (message.isPresent()) {
+        return message.get().bytes();
       }
     }
   }
 
-  private static boolean isEnd(byte[] letter) {
-    return letter.length == HiddenStatesMessage.END_OF_STREAM.length;
+  private static boolean isEnd(byte[] message) {
+    return message.length == HiddenStatesMessage.END_OF_STREAM.length;
   }
 
   private void evict(int requestId) {
@@ -196,7 +196,7 @@ final class LaterStageWorker implements AutoCloseable {
   /** Tells the first stage of a token; where this stage is several ranks, one of them does. */
   private void answer(TokenMessage answer) {
     if (TokenReceiver.isReceiver(world)) {
-      mail.send(0, answer.encode());
+      channel.send(0, answer.encode());
     }
   }
 

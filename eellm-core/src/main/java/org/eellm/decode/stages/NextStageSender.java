@@ -16,7 +16,7 @@ import org.eellm.distributed.PeerChannel;
 /** The way from a stage of a pipeline to the next one, if there is one. */
 final class NextStageSender {
   private final ModelRunner runner;
-  private final PeerChannel mail;
+  private final PeerChannel channel;
   private final int nextRank;
   private final boolean exists;
 
@@ -29,9 +29,9 @@ final class NextStageSender {
    */
   record Outgoing(Sequence sequence, int requestId, int attempt, ExitDecision exitDecision) {}
 
-  NextStageSender(ModelRunner runner, PeerChannel mail, Communicator stages) {
+  NextStageSender(ModelRunner runner, PeerChannel channel, Communicator stages) {
     this.runner = runner;
-    this.mail = mail;
+    this.channel = channel;
     nextRank = stages.rank() + 1;
     exists = nextRank < stages.size();
   }
@@ -44,7 +44,7 @@ final class NextStageSender {
   void send(List<Integer> finished, List<Outgoing> rows) {
     if (exists && !(finished.isEmpty() && rows.isEmpty())) {
       List<SequenceHiddenStates> messages = rows.stream().map(this::message).toList();
-      mail.send(nextRank, new HiddenStatesMessage(finished, messages).encode());
+      channel.send(nextRank, new HiddenStatesMessage(finished, messages).encode());
     }
   }
 
@@ -80,7 +80,7 @@ final class NextStageSender {
   /** Tells that nothing more comes. */
   void end() {
     if (exists) {
-      mail.send(nextRank, HiddenStatesMessage.END_OF_STREAM);
+      channel.send(nextRank, HiddenStatesMessage.END_OF_STREAM);
     }
   }
 }

@@ -34,7 +34,7 @@ public final class PipelineGenerator {
    * calls this with its part of the model and the same limits and requests.
    *
    * @param model this rank's part
-   * @param listener hears of tokens on the ranks of the first stage, and has to say the same on
+   * @param listener receives tokens on the ranks of the first stage, and has to say the same on
    *     each
    * @return a result for each request, in order, on the ranks of the first stage; elsewhere nothing
    * @throws GenerateException if a prompt does not fit the model; nothing is generated then
@@ -62,17 +62,17 @@ public final class PipelineGenerator {
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }
-    try (PeerChannel mail = world.stageChannel()) {
+    try (PeerChannel channel = world.stageChannel()) {
       if (world.pp().rank() == 0) {
-        try (FirstStageWorker stage = new FirstStageWorker(model, world, mail, needed, jobs)) {
+        try (FirstStageWorker stage = new FirstStageWorker(model, world, channel, needed, jobs)) {
           stage.run();
         }
       } else {
-        try (LaterStageWorker stage = new LaterStageWorker(model, world, mail, needed, jobs)) {
+        try (LaterStageWorker stage = new LaterStageWorker(model, world, channel, needed, jobs)) {
           stage.run();
         }
       }
-      mail.end();
+      channel.end();
     }
     return world.pp().rank() == 0
         ? listeners.stream().map(IndexedListener::result).toList()

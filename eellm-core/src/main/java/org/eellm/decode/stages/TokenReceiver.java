@@ -22,13 +22,13 @@ import org.eellm.distributed.World;
  * is several ranks, one of them is told and tells the others, so that all do the same.
  */
 final class TokenReceiver {
-  private final PeerChannel mail;
+  private final PeerChannel channel;
   private final Communicator tp;
   private final List<Integer> later;
   private final Duration patience;
 
-  TokenReceiver(PeerChannel mail, World world) {
-    this.mail = mail;
+  TokenReceiver(PeerChannel channel, World world) {
+    this.channel = channel;
     tp = world.tp();
     later = IntStream.range(1, world.pp().size()).boxed().toList();
     patience = world.timeout().dividedBy(4);
@@ -56,10 +56,10 @@ final class TokenReceiver {
 
   private List<byte[]> received(boolean wait) {
     List<byte[]> messages = new ArrayList<>();
-    Optional<Message> next = wait ? mail.receive(later, patience) : mail.poll();
+    Optional<Message> next = wait ? channel.receive(later, patience) : channel.poll();
     while (next.isPresent()) {
       messages.add(next.get().bytes());
-      next = mail.poll();
+      next = channel.poll();
     }
     return messages;
   }

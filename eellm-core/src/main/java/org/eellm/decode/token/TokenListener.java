@@ -1,6 +1,6 @@
 package org.eellm.decode.token;
 
-/** Hears of every token as soon as it leaves the model. */
+/** Receives every token as soon as it leaves the model. */
 @FunctionalInterface
 public interface TokenListener {
 
@@ -15,7 +15,7 @@ public interface TokenListener {
    */
   Reaction onToken(int request, GeneratedToken token);
 
-  /** Hears all and stops nothing. */
+  /** Receives all and stops nothing. */
   static TokenListener none() {
     return (request, token) -> Reaction.CONTINUE;
   }

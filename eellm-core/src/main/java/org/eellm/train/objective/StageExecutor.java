@@ -132,9 +132,9 @@ public final class StageExecutor {
    * @param share of this microbatch in the step: 1 / number of microbatches
    * @param above the gradient of the stage's output and, where the objective distills, below it
    *     what the final head reads, [2 local rows, hidden]; nothing where nothing comes after it
-   * @param backwardDone hears each position of the trunk that the backward pass has completed: the
-   *     weights of the branch behind it and of the heads at it get nothing more from this
-   *     microbatch
+   * @param backwardDone is called with each position of the trunk that the backward pass has
+   *     completed: the weights of the branch behind it and of the heads at it get nothing more from
+   *     this microbatch
    */
   public BackwardResult backward(
       ForwardTape forwardTape,
