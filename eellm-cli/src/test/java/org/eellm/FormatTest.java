@@ -6,6 +6,7 @@ import com.google.googlejavaformat.java.Formatter;
 import com.google.googlejavaformat.java.FormatterException;
 import com.google.googlejavaformat.java.StringWrapper;
 import java.io.IOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,34 +22,43 @@ import org.junit.jupiter.api.Test;
 final class FormatTest {
   private static final boolean WRITE = Boolean.getBoolean("format.write");
 
-  private final Formatter formatter = new Formatter();
-
   @Test
-  void sources_areFormatted() throws IOException, FormatterException {
-    List<Path> unformatted = new ArrayList<>();
-    for (Path file : sources()) {
-      String source = Files.readString(file);
-      String formatted = StringWrapper.wrap(formatter.formatSourceAndFixImports(source), formatter);
-      if (formatted.equals(source)) {
-        continue;
-      }
-      if (WRITE) {
-        Files.writeString(file, formatted);
-      } else {
-        unformatted.add(file);
-      }
-    }
+  void sources_areFormatted() throws IOException {
+    List<Path> unformatted =
+        sources().parallelStream().filter(file -> !isFormatted(file)).sorted().toList();
+
     assertThat(unformatted)
         .as("files to format with: mvn -q test -Dtest=FormatTest -Dformat.write=true")
         .isEmpty();
   }
 
-  private static List<Path> sources() throws IOException {
-    try (Stream<Path> files = Files.walk(Path.of(""), 16)) {
-      return files
-          .filter(file -> file.toString().matches("eellm-[a-z0-9]+/src/.*\\.java"))
-          .sorted()
-          .toList();
+  /** Whether a file is as it should be, or has been made so. */
+  private static boolean isFormatted(Path file) {
+    Formatter formatter = new Formatter();
+    try {
+      String source = Files.readString(file);
+      String formatted = StringWrapper.wrap(formatter.formatSourceAndFixImports(source), formatter);
+      if (WRITE && !formatted.equals(source)) {
+        Files.writeString(file, formatted);
+      }
+      return WRITE || formatted.equals(source);
+    } catch (IOException | FormatterException e) {
+      throw new AssertionError(file + " cannot be formatted", e);
     }
+  }
+
+  private static List<Path> sources() throws IOException {
+    List<Path> sources = new ArrayList<>();
+    try (DirectoryStream<Path> modules = Files.newDirectoryStream(Path.of(""), "eellm-*")) {
+      for (Path module : modules) {
+        Path root = module.resolve("src");
+        if (Files.isDirectory(root)) {
+          try (Stream<Path> files = Files.walk(root)) {
+            files.filter(file -> file.toString().endsWith(".java")).forEach(sources::add);
+          }
+        }
+      }
+    }
+    return sources;
   }
 }

@@ -81,11 +81,11 @@ final class LaterStageWorker implements AutoCloseable {
   /** Works until the first stage has no more to do. */
   void run() {
     while (open) {
-      byte[] message = await();
-      if (isEnd(message)) {
+      byte[] bytes = await();
+      if (isEnd(bytes)) {
         open = false;
       } else {
-        HiddenStatesMessage message = withFurther(HiddenStatesMessage.decode(message));
+        HiddenStatesMessage message = withFurther(HiddenStatesMessage.decode(bytes));
         message.finished().forEach(this::evict);
         advance(message);
       }
@@ -107,11 +107,11 @@ final class LaterStageWorker implements AutoCloseable {
       if (further.isEmpty()) {
         break;
       }
-      byte[] message = further.get().bytes();
-      if (isEnd(message)) {
+      byte[] bytes = further.get().bytes();
+      if (isEnd(bytes)) {
         open = false;
       } else {
-        all = all.and(HiddenStatesMessage.decode(message));
+        all = all.and(HiddenStatesMessage.decode(bytes));
       }
     }
     return all;
@@ -128,8 +128,8 @@ final class LaterStageWorker implements AutoCloseable {
     }
   }
 
-  private static boolean isEnd(byte[] message) {
-    return message.length == HiddenStatesMessage.END_OF_STREAM.length;
+  private static boolean isEnd(byte[] bytes) {
+    return bytes.length == HiddenStatesMessage.END_OF_STREAM.length;
   }
 
   private void evict(int requestId) {
