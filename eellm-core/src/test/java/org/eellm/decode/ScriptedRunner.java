@@ -134,7 +134,7 @@ final class ScriptedRunner implements ModelRunner {
 
   @Override
   public float[] keysAndValues(int attention, int page, int offset) {
-    throw new UnsupportedOperationException();
+    throw new AssertionError("a script has no keys and values");
   }
 
   @Override
@@ -181,7 +181,7 @@ final class ScriptedRunner implements ModelRunner {
 
     @Override
     public List<TokenScore> top(int row, int count) {
-      throw new UnsupportedOperationException();
+      throw new AssertionError("a script has no alternatives");
     }
 
     @Override
