@@ -1,6 +1,7 @@
 package org.eellm.serve;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.helidon.common.buffers.DataReader;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.RequestException;
 import io.helidon.webserver.http.ServerRequest;
@@ -47,7 +48,7 @@ record RequestBody(ServerOptions.Bounds bounds) {
         case 413 -> throw ApiException.tooLarge(bounds.maxBodyBytes());
         default -> throw malformed(e);
       }
-    } catch (NumberFormatException e) {
+    } catch (NumberFormatException | DataReader.IncorrectNewLineException e) {
       throw malformed(e);
     }
   }

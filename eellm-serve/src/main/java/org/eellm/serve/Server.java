@@ -77,7 +77,7 @@ public final class Server implements AutoCloseable {
           Keys.builder()
               .pem(
                   pem ->
-                      pem.certificates(Resource.create(files.certificates()))
+                      pem.certChain(Resource.create(files.certificates()))
                           .key(Resource.create(files.key())))
               .build();
       Tls tls = Tls.builder().privateKey(keys).privateKeyCertChain(keys).build();

@@ -44,7 +44,7 @@ final class ServerLimitsTest {
   }
 
   /** A text in the engine that takes each step only when allowed; holds all others up. */
-  private record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
+  record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
     static Brake on(TestServer server) {
       Semaphore steps = new Semaphore(0);
       Request request =
@@ -70,7 +70,7 @@ final class ServerLimitsTest {
     }
   }
 
-  private static void until(BooleanSupplier condition) {
+  static void until(BooleanSupplier condition) {
     long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
     while (!condition.getAsBoolean()) {
       if (System.nanoTime() > end) {
