@@ -5,13 +5,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.config.setting.ConfigDifferences;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -26,12 +26,12 @@ public final class RunFolder implements AutoCloseable {
   private final Path path;
 
   /** None on other ranks than the first. */
-  private final Optional<RunLock> lock;
+  private final @Nullable RunLock lock;
 
   /** Files and folders that were made for this run, in that order. */
   private final List<Path> made;
 
-  private RunFolder(Path path, Optional<RunLock> lock, List<Path> made) {
+  private RunFolder(Path path, @Nullable RunLock lock, List<Path> made) {
     this.path = path;
     this.lock = lock;
     this.made = made;
@@ -61,7 +61,7 @@ public final class RunFolder implements AutoCloseable {
                 + ": is not empty; give another folder, or --resume to go on with the run in it");
       }
       made.add(path.resolve(RunLock.FILE));
-      RunFolder folder = new RunFolder(path, Optional.of(RunLock.acquire(path)), made);
+      RunFolder folder = new RunFolder(path, RunLock.acquire(path), made);
       made.add(folder.config());
       ConfigFile.write(config, folder.config());
       return folder;
@@ -100,7 +100,7 @@ public final class RunFolder implements AutoCloseable {
                   .formatted(path));
     }
     try {
-      RunFolder locked = new RunFolder(path, Optional.of(RunLock.acquire(path)), List.of());
+      RunFolder locked = new RunFolder(path, RunLock.acquire(path), List.of());
       try {
         locked.replaceConfig(config);
         return locked;
@@ -137,7 +137,7 @@ public final class RunFolder implements AutoCloseable {
 
   /** The folder of a run that the first rank starts or resumes. */
   static RunFolder join(Path path) {
-    return new RunFolder(path, Optional.empty(), List.of());
+    return new RunFolder(path, null, List.of());
   }
 
   private static boolean isEmpty(Path path) throws IOException {
@@ -154,7 +154,9 @@ public final class RunFolder implements AutoCloseable {
   /** Lets other runs in. */
   @Override
   public void close() {
-    lock.ifPresent(RunLock::close);
+    if (lock != null) {
+      lock.close();
+    }
   }
 
   /** The folder itself. */

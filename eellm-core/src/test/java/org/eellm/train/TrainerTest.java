@@ -243,7 +243,7 @@ class TrainerTest {
         TinyRun.config(folder, "model.init_std=1e30", "optimizer.warmup_steps=0", "train.steps=4");
     assertThatThrownBy(() -> finish(Trainer.start(config, run("run"))))
         .isInstanceOf(TrainException.class)
-        .hasMessageContaining("not finite");
+        .hasMessageContaining("of all steps taken none was finite");
     assertThat(run("run").resolve("checkpoints")).doesNotExist();
   }
 

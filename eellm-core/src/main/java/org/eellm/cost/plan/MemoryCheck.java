@@ -141,14 +141,14 @@ public final class MemoryCheck {
   private ConfigException refusal(double bytes) {
     TrainConfig train = config.train();
     DataConfig data = config.data();
-    if (fits(withMicroBatch(1))) {
+    if (withMicroBatch(1).filter(this::fits).isPresent()) {
       return refusal(
           "train.micro_batch_size",
           train.microBatchSize(),
           bytes,
           "use %d".formatted(largest(train.microBatchSize(), this::withMicroBatch)));
     }
-    if (fits(withSequence(1))) {
+    if (withSequence(1).filter(this::fits).isPresent()) {
       return refusal(
           "data.sequence_length",
           data.sequenceLength(),
@@ -195,14 +195,14 @@ public final class MemoryCheck {
     return value < 1e6 ? "%.1f %s".formatted(value, units[unit]) : "%.0e EB".formatted(value);
   }
 
-  private boolean fits(Optional<RunConfig> candidate) {
-    return candidate.isPresent() && bytes(candidate.get()) <= memoryBytes;
+  private boolean fits(RunConfig candidate) {
+    return bytes(candidate) <= memoryBytes;
   }
 
   /** The largest of the value's halves that fits, if 1 does. */
   private int largest(int value, IntFunction<Optional<RunConfig>> with) {
     int candidate = value / 2;
-    while (candidate > 1 && !fits(with.apply(candidate))) {
+    while (candidate > 1 && with.apply(candidate).filter(this::fits).isEmpty()) {
       candidate /= 2;
     }
     return Math.max(1, candidate);
