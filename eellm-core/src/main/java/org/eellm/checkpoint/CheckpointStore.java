@@ -103,6 +103,18 @@ public final class CheckpointStore {
     return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));
   }
 
+  /** The run whose checkpoint a folder is; the folder itself where it is none. */
+  public static Path run(Path folder) {
+    Path whole = folder.toAbsolutePath().normalize();
+    Path store = whole.getParent();
+    boolean ofRun =
+        store != null
+            && store.getParent() != null
+            && store.endsWith(FOLDER)
+            && NAME.matcher(String.valueOf(whole.getFileName())).matches();
+    return ofRun ? store.getParent() : whole;
+  }
+
   /** All checkpoints, oldest first. */
   public List<Checkpoint> list() {
     return children().stream()
