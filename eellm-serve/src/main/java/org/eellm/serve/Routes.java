@@ -1,5 +1,6 @@
 package org.eellm.serve;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
@@ -9,6 +10,7 @@ import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
 import io.helidon.http.Method;
 import io.helidon.http.PathMatchers;
+import io.helidon.http.Status;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.Handler;
@@ -20,7 +22,9 @@ import io.helidon.webserver.http.ServerResponse;
 import io.helidon.webserver.staticcontent.ClasspathHandlerConfig;
 import io.helidon.webserver.staticcontent.StaticContentFeature;
 import java.io.UncheckedIOException;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.eellm.serve.access.HostNames;
 import org.eellm.serve.connection.Connection;
 import org.eellm.serve.connection.Connections;
@@ -52,6 +56,10 @@ final class Routes {
           "POST",
           "/v1/chat/completions",
           "POST",
+          "/v1/lens",
+          "POST",
+          "/tokenize",
+          "POST",
           "/api",
           "PUT");
 
@@ -69,6 +77,9 @@ final class Routes {
           "same-origin",
           "Referrer-Policy",
           "no-referrer");
+
+  /** Paths outside {@code /v1} that need the key. */
+  private static final Set<String> KEYED = Set.of("/api", "/metrics", "/tokenize");
 
   private final ServerOptions options;
   private final Metrics metrics;
@@ -96,6 +107,8 @@ final class Routes {
     routing.post(
         "/v1/completions", counted((req, res) -> texts(req, res, OpenAiFormat.COMPLETION)));
     routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, OpenAiFormat.CHAT)));
+    routing.post("/v1/lens", counted(this::lens));
+    routing.post("/tokenize", this::tokenize);
     routing.put("/api", counted(this::megatron));
     ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
     routing.register(
@@ -115,7 +128,14 @@ final class Routes {
         });
     routing.error(ApiException.class, Responses::refuse);
     routing.error(
-        HttpException.class, (req, res, e) -> Responses.refuse(req, res, Responses.ofHelidon(e)));
+        HttpException.class,
+        (req, res, e) -> {
+          if (e.status().equals(Status.NOT_MODIFIED_304)) { // of the page's files; has no body
+            res.status(e.status()).send();
+          } else {
+            Responses.refuse(req, res, Responses.ofHelidon(e));
+          }
+        });
     routing.error(
         CloseConnectionException.class,
         (req, res, e) -> {
@@ -192,7 +212,7 @@ final class Routes {
   /** Everything but health and the page itself needs a key, if there are any. */
   private void authorize(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     String path = request.path().path();
-    boolean guarded = path.startsWith("/v1") || path.equals("/api") || path.equals("/metrics");
+    boolean guarded = path.startsWith("/v1") || KEYED.contains(path);
     String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
     if (guarded && !options.access().keys().admits(given)) {
       response.header("WWW-Authenticate", "Bearer");
@@ -246,6 +266,7 @@ final class Routes {
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");
     model.exits().forEach(exits::add);
+    earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
     return root;
   }
 
@@ -263,6 +284,23 @@ final class Routes {
     } else {
       Responses.send(request, response, ready.answer(texts, format, exchange).whole());
     }
+  }
+
+  private void lens(ServerRequest request, ServerResponse response) {
+    CompletionService ready = lifecycle.ready();
+    Lens lens = new RequestReader(ready.model(), new Fields(body.read(request), "")).lens();
+    Responses.send(request, response, ready.lens(lens, exchange()));
+  }
+
+  private void tokenize(ServerRequest request, ServerResponse response) {
+    ServedModel model = lifecycle.ready().model();
+    List<Integer> ids = new RequestReader(model, new Fields(body.read(request), "")).tokenize();
+    ObjectNode root = Json.object();
+    root.put("count", ids.size());
+    root.put("max_model_len", model.context());
+    ArrayNode tokens = root.putArray("tokens");
+    ids.forEach(tokens::add);
+    Responses.send(request, response, root);
   }
 
   private void megatron(ServerRequest request, ServerResponse response) {

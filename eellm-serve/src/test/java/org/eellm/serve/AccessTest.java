@@ -34,6 +34,13 @@ final class AccessTest {
   @TempDir private static Path folder;
   private static TestServer server;
 
+  /** The defaults with keys. */
+  static ServerOptions keys(String... keys) {
+    ServerOptions.Access open = ServerOptions.Access.OPEN;
+    return ServerOptions.of(0)
+        .withAccess(new ServerOptions.Access(new ApiKeys(List.of(keys)), open.hosts(), open.tls()));
+  }
+
   @BeforeAll
   static void start() {
     server =

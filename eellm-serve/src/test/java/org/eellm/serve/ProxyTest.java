@@ -187,8 +187,7 @@ final class ProxyTest {
     try (TestServer server = start(named("model.example.com"))) {
       String block = block("caddy", proxy, server.server.port());
       Path configuration =
-          Files.writeString(
-              folder.resolve("Caddyfile"), "{\n  admin off\n}\n" + block);
+          Files.writeString(folder.resolve("Caddyfile"), "{\n  admin off\n}\n" + block);
       requireServed(
           List.of(
               caddy.toString(),

@@ -22,7 +22,6 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener.Reaction;
-import org.eellm.serve.access.ApiKeys;
 import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -35,12 +34,6 @@ final class ServerLimitsTest {
 
   private TestServer start(UnaryOperator<Limits> limits, ServerOptions options) {
     return TestServer.start(folder, limits, options);
-  }
-
-  private static ServerOptions keys(String... keys) {
-    ServerOptions.Access open = ServerOptions.Access.OPEN;
-    return ServerOptions.of(0)
-        .withAccess(new ServerOptions.Access(new ApiKeys(List.of(keys)), open.hosts(), open.tls()));
   }
 
   /** A text in the engine that takes each step only when allowed; holds all others up. */
@@ -234,7 +227,7 @@ final class ServerLimitsTest {
 
   @Test
   void apiKey_whereThereIsOne_isNeededForAllButHealthAndPage() {
-    try (TestServer server = start(limits -> limits, keys("open sesame"))) {
+    try (TestServer server = start(limits -> limits, AccessTest.keys("open sesame"))) {
       for (String path : List.of("/v1/models", "/metrics", "/v1/completions", "/api")) {
         HttpResponse<String> response = server.get(path);
         assertThat(response.statusCode()).as(path).isEqualTo(401);

@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.regex.Pattern;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
@@ -44,7 +44,6 @@ import picocli.CommandLine.Spec;
     })
 public final class ServeCommand implements Callable<Integer> {
   private static final String KEY_VARIABLE = "EELLM_API_KEY";
-  private static final Pattern CHECKPOINT = Pattern.compile("checkpoints?|step_[0-9]+");
   private static final Duration WARM_UP = Duration.ofSeconds(3);
 
   @Spec private CommandSpec spec;
@@ -79,7 +78,7 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--model-name",
       paramLabel = "NAME",
-      description = "What requests call the model; the name of its folder by default.")
+      description = "What requests call the model; the name of its run or folder by default.")
   private Optional<String> modelName;
 
   @Option(
@@ -283,14 +282,8 @@ public final class ServeCommand implements Callable<Integer> {
         decodingOptions.settings());
   }
 
-  /** A checkpoint has its run's name. */
-  static String name(Path folder) {
-    Path named = folder.toAbsolutePath().normalize();
-    while (named.getFileName() != null
-        && CHECKPOINT.matcher(named.getFileName().toString()).matches()) {
-      named = named.getParent();
-    }
-    Path name = named.getFileName();
+  private static String name(Path folder) {
+    Path name = CheckpointStore.run(folder).getFileName();
     if (name == null) {
       throw new ConfigException("--model-name: the model's folder has no name; give one");
     }
