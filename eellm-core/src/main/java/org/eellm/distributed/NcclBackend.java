@@ -1,7 +1,6 @@
 package org.eellm.distributed;
 
 import java.time.Duration;
-import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.Backend;
 import org.bytedeco.pytorch.Device;
@@ -9,6 +8,7 @@ import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.global.torch_cuda;
 import org.bytedeco.pytorch.global.torch_nccl;
 import org.bytedeco.pytorch.nccl.ProcessGroupNCCL;
+import org.eellm.tensor.NativeLibraries;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
 
@@ -33,7 +33,7 @@ final class NcclBackend implements ProcessGroupBackend {
               + gpus
               + "; start as many ranks a machine as it has GPUs, or use the device cpu");
     }
-    Loader.load(torch_nccl.class);
+    NativeLibraries.load(torch_nccl.class);
     torch_cuda.set_device((byte) localRank);
     gpu = new Device("cuda:" + localRank);
     gpu.retainReference(); // Or a scope around this call would free it.

@@ -25,7 +25,7 @@ public final class Torch {
   private static final Map<ScalarType, TensorOptions> CPU_OPTIONS = new ConcurrentHashMap<>();
 
   static {
-    Loader.load(torch.class);
+    NativeLibraries.load(torch.class);
   }
 
   private Torch() {}

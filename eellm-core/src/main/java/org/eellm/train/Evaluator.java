@@ -80,7 +80,7 @@ final class Evaluator {
         EvaluationCompute work = new EvaluationCompute()) {
       ScheduleExecutor.run(
           pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
-          world.pp(),
+          world.transport(),
           ScheduleExecutor.StageTensorSpec.of(config, model, Objective.none()),
           work,
           trace);

@@ -33,6 +33,12 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class MeshTest {
   private static final double RELATIVE = 1e-5;
 
+  /**
+   * AdamW divides a gradient by its own size, so the rounding of small ones becomes part of a full
+   * step: 2.4e-5 where a library's products of unequal widths differ in their last bits.
+   */
+  private static final double RELATIVE_AFTER_STEPS = 5e-5;
+
   /** A mesh and what flows through it, under a name. */
   record Layout(String name, ParallelConfig parallel) {
     @Override
@@ -375,7 +381,7 @@ final class MeshTest {
 
   private static void compare(GoldenCase golden, Outcome mesh, Outcome control) {
     compareWays(golden, mesh, control);
-    compare("parameter", mesh.parameters(), control.parameters());
+    compare("parameter", mesh.parameters(), control.parameters(), RELATIVE_AFTER_STEPS);
   }
 
   /** The losses of all steps, and the first step's gradient. */
@@ -403,12 +409,12 @@ final class MeshTest {
               mesh.gradients().remove(name.asText());
               mesh.parameters().remove(name.asText());
             });
-    compare("gradient", mesh.gradients(), control.gradients());
+    compare("gradient", mesh.gradients(), control.gradients(), RELATIVE);
   }
 
   /** The difference's length, relative to the parameter's. */
   private static void compare(
-      String kind, Map<String, float[]> actual, Map<String, float[]> wanted) {
+      String kind, Map<String, float[]> actual, Map<String, float[]> wanted, double tolerance) {
     actual.forEach(
         (name, others) -> {
           float[] values = Objects.requireNonNull(wanted.get(name));
@@ -422,7 +428,7 @@ final class MeshTest {
           }
           assertThat(Math.sqrt(difference / length))
               .as("%s of %s", kind, name)
-              .isLessThanOrEqualTo(RELATIVE);
+              .isLessThanOrEqualTo(tolerance);
         });
   }
 }
