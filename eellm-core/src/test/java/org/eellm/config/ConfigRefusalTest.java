@@ -237,6 +237,7 @@ final class ConfigRefusalTest {
         arguments("train: {steps: " + "9".repeat(200_000) + "}", "... has 200000 characters"),
         arguments("? \"" + ".".repeat(100_000) + "\"\n: 3", "a key is too long"),
         arguments("train: {steps: \"" + "y".repeat(50_000) + "\"}", "... is not a whole number"),
+        arguments("parallel: {tp: 2147483647}", "2147483647 does not divide model.num_heads 8"),
         arguments("# " + "x".repeat(300_000), "has 300002 bytes; a configuration has 262144"),
         arguments("train: \0", "not YAML: the character U+0000 is not allowed"));
   }
