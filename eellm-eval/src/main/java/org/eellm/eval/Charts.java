@@ -18,6 +18,8 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
+import org.knowm.xchart.style.markers.Marker;
+import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** What all charts of this package have in common. */
 public final class Charts {
@@ -31,6 +33,15 @@ public final class Charts {
           new Color(0xE69F00),
           new Color(0x56B4E9),
           new Color(0x000000));
+
+  /** Shapes that tell lines apart where colours do not. */
+  private static final List<Marker> MARKERS =
+      List.of(
+          SeriesMarkers.CIRCLE,
+          SeriesMarkers.SQUARE,
+          SeriesMarkers.TRIANGLE_UP,
+          SeriesMarkers.DIAMOND,
+          SeriesMarkers.TRIANGLE_DOWN);
 
   /** For what belongs to another line. */
   static final BasicStroke DASHED =
@@ -60,6 +71,27 @@ public final class Charts {
     styler.setSeriesColors(COLOURS.toArray(Color[]::new));
     styler.setMarkerSize(7);
     return chart;
+  }
+
+  /**
+   * An exit's colour: one scale for any number of them, darker where more of the model was used, in
+   * grey too. The final head is black.
+   *
+   * @param place among the heads, from 0, shallowest first
+   * @param heads with the final head
+   */
+  public static Color ofHead(int place, int heads) {
+    if (place == heads - 1) {
+      return Color.BLACK;
+    }
+    float depth = heads < 3 ? 0 : (float) place / (heads - 2);
+    // From teal over blue to violet, ever darker.
+    return Color.getHSBColor(0.47f + 0.28f * depth, 0.95f - 0.15f * depth, 0.76f - 0.32f * depth);
+  }
+
+  /** An exit's shape. */
+  public static Marker markerOfHead(int place) {
+    return MARKERS.get(place % MARKERS.size());
   }
 
   /** As an element of HTML. */
