@@ -19,6 +19,7 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.XYSeries.XYSeriesRenderStyle;
 import org.knowm.xchart.style.Styler.LegendPosition;
+import org.knowm.xchart.style.lines.SeriesLines;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** The picture of a {@link Sweep}: speed-up against agreement, a dot a setting. */
@@ -144,7 +145,7 @@ public final class SweepPlot {
     XYSeries bar = chart.addSeries(name, x, y);
     bar.setShowInLegend(false);
     bar.setMarker(SeriesMarkers.NONE);
-    bar.setLineColor(Color.GRAY).setLineWidth(1);
+    bar.setLineColor(Color.GRAY).setLineWidth(1).setLineStyle(SeriesLines.SOLID);
   }
 
   /**
@@ -160,14 +161,22 @@ public final class SweepPlot {
       ToDoubleFunction<Row> x,
       double[] spans) {
     List<double[]> taken = new ArrayList<>();
+    double rightmost = sweep.rows().stream().mapToDouble(x).max().orElseThrow();
     sweep.rows().stream()
         .filter(row -> sweep.rows().size() <= LABELLED || sweep.isBest(row))
         .sorted(Comparator.comparing(row -> !sweep.isBest(row)))
         .forEach(
             row -> {
               String text = row.setting().numbers();
-              double[] at = {x.applyAsDouble(row), y.applyAsDouble(row) + MARGIN / 2 * spans[1]};
               double width = LETTER * text.length();
+              double aside = (width / 2 + LETTER) * spans[0];
+              // Beside the dot, off its spread; on the left, and lower, where the right is too
+              // near.
+              boolean right = x.applyAsDouble(row) + 2 * aside <= rightmost + MARGIN * spans[0];
+              double[] at = {
+                x.applyAsDouble(row) + (right ? aside : -aside),
+                y.applyAsDouble(row) + (right ? LINE : -LINE) / 2 * spans[1]
+              };
               boolean free =
                   taken.stream()
                       .allMatch(
