@@ -34,6 +34,10 @@ public final class Charts {
           new Color(0x56B4E9),
           new Color(0x000000));
 
+  private static final Color SHALLOW = new Color(0x18B8A0);
+  private static final Color MIDDLE = new Color(0x1F6FB2);
+  private static final Color DEEP = new Color(0x2A1B5C);
+
   /** Shapes that tell lines apart where colours do not. */
   private static final List<Marker> MARKERS =
       List.of(
@@ -84,9 +88,15 @@ public final class Charts {
     if (place == heads - 1) {
       return Color.BLACK;
     }
-    float depth = heads < 3 ? 0 : (float) place / (heads - 2);
-    // From teal over blue to violet, ever darker.
-    return Color.getHSBColor(0.47f + 0.28f * depth, 0.95f - 0.15f * depth, 0.76f - 0.32f * depth);
+    double depth = heads < 3 ? 0 : 2.0 * place / (heads - 2);
+    return depth < 1 ? between(SHALLOW, MIDDLE, depth) : between(MIDDLE, DEEP, depth - 1);
+  }
+
+  private static Color between(Color from, Color to, double share) {
+    return new Color(
+        (int) Math.round(from.getRed() + share * (to.getRed() - from.getRed())),
+        (int) Math.round(from.getGreen() + share * (to.getGreen() - from.getGreen())),
+        (int) Math.round(from.getBlue() + share * (to.getBlue() - from.getBlue())));
   }
 
   /** An exit's shape. */
