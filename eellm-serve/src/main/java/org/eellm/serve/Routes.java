@@ -1,5 +1,6 @@
 package org.eellm.serve;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
@@ -7,6 +8,7 @@ import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.http.Status;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.Handler;
@@ -20,7 +22,9 @@ import io.helidon.webserver.staticcontent.StaticContentFeature;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -46,8 +50,15 @@ final class Routes {
           "POST",
           "/v1/chat/completions",
           "POST",
+          "/v1/lens",
+          "POST",
+          "/tokenize",
+          "POST",
           "/api",
           "PUT");
+
+  /** Paths outside {@code /v1} that need the key. */
+  private static final Set<String> KEYED = Set.of("/api", "/metrics", "/tokenize");
 
   private final ServerOptions options;
   private final Metrics metrics;
@@ -74,6 +85,8 @@ final class Routes {
     routing.post(
         "/v1/completions", counted((req, res) -> texts(req, res, OpenAiFormat.COMPLETION)));
     routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, OpenAiFormat.CHAT)));
+    routing.post("/v1/lens", counted(this::lens));
+    routing.post("/tokenize", this::tokenize);
     routing.put("/api", counted(this::megatron));
     ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
     routing.register(
@@ -93,7 +106,14 @@ final class Routes {
         });
     routing.error(ApiException.class, (req, res, e) -> Responses.send(res, e));
     routing.error(
-        HttpException.class, (req, res, e) -> Responses.send(res, Responses.ofHelidon(e)));
+        HttpException.class,
+        (req, res, e) -> {
+          if (e.status().equals(Status.NOT_MODIFIED_304)) { // of the page's files; has no body
+            res.status(e.status()).send();
+          } else {
+            Responses.send(res, Responses.ofHelidon(e));
+          }
+        });
     routing.error(
         CloseConnectionException.class,
         (req, res, e) -> {
@@ -128,7 +148,7 @@ final class Routes {
   /** Everything but health and the page itself needs the key. */
   private void authorize(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     String path = request.path().path();
-    boolean guarded = path.startsWith("/v1") || path.equals("/api") || path.equals("/metrics");
+    boolean guarded = path.startsWith("/v1") || KEYED.contains(path);
     if (guarded && options.apiKey().isPresent()) {
       String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
       byte[] wanted = ("Bearer " + options.apiKey().get()).getBytes(StandardCharsets.UTF_8);
@@ -184,6 +204,7 @@ final class Routes {
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");
     model.exits().forEach(exits::add);
+    earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
     return root;
   }
 
@@ -197,6 +218,23 @@ final class Routes {
     } else {
       Responses.send(response, ready.answer(texts, format, exchange).whole());
     }
+  }
+
+  private void lens(ServerRequest request, ServerResponse response) {
+    CompletionService ready = lifecycle.ready();
+    Lens lens = new RequestReader(ready.model(), new Fields(body.read(request), "")).lens();
+    Responses.send(response, ready.lens(lens, exchange()));
+  }
+
+  private void tokenize(ServerRequest request, ServerResponse response) {
+    ServedModel model = lifecycle.ready().model();
+    List<Integer> ids = new RequestReader(model, new Fields(body.read(request), "")).tokenize();
+    ObjectNode root = Json.object();
+    root.put("count", ids.size());
+    root.put("max_model_len", model.context());
+    ArrayNode tokens = root.putArray("tokens");
+    ids.forEach(tokens::add);
+    Responses.send(response, root);
   }
 
   private void megatron(ServerRequest request, ServerResponse response) {

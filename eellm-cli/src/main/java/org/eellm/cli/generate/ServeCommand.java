@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
@@ -58,7 +59,7 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--model-name",
       paramLabel = "NAME",
-      description = "What requests call the model; the name of its folder by default.")
+      description = "What requests call the model; the name of its run or folder by default.")
   private Optional<String> modelName;
 
   @Option(
@@ -183,7 +184,7 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private static String name(Path folder) {
-    Path name = folder.toAbsolutePath().normalize().getFileName();
+    Path name = CheckpointStore.run(folder).getFileName();
     if (name == null) {
       throw new ConfigException("--model-name: the model's folder has no name; give one");
     }
