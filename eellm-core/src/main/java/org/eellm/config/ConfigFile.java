@@ -32,7 +32,11 @@ public final class ConfigFile {
   private static final Pattern OVERRIDE =
       Pattern.compile("(?<path>\\w+(\\.\\w+)*)=(?<value>\\s*\\S.*)", Pattern.DOTALL);
 
-  private final ObjectNode tree = defaultTree();
+  private static final ObjectNode DEFAULTS =
+      (ObjectNode)
+          YamlReader.readFile(resourceText("defaults.yaml"), "defaults.yaml", new HashMap<>());
+
+  private final ObjectNode tree = DEFAULTS.deepCopy();
   private final Map<String, String> places = new HashMap<>();
 
   /** The tree without overrides. */
@@ -199,7 +203,7 @@ public final class ConfigFile {
   }
 
   private RunConfig bind() {
-    JsonNode usual = StrictYaml.tree(bound(defaultTree()));
+    JsonNode usual = StrictYaml.tree(bound(DEFAULTS));
     RunConfig config = bound(tree);
     for (var found = IneffectiveSettings.first(config, StrictYaml.tree(config), usual);
         found.isPresent();
@@ -214,7 +218,7 @@ public final class ConfigFile {
   }
 
   private RunConfig bound(ObjectNode settings) {
-    return StrictYaml.bind(settings, RunConfig.class, places, defaultTree());
+    return StrictYaml.bind(settings, RunConfig.class, places, DEFAULTS);
   }
 
   /** Whether the file set it, and an override took its effect away: what a user says last wins. */
@@ -233,12 +237,7 @@ public final class ConfigFile {
     String pointer = "/" + key.replace('.', '/');
     int last = pointer.lastIndexOf('/');
     ((ObjectNode) tree.at(pointer.substring(0, last)))
-        .set(pointer.substring(last + 1), defaultTree().at(pointer));
-  }
-
-  private static ObjectNode defaultTree() {
-    String yaml = resourceText("defaults.yaml");
-    return (ObjectNode) YamlReader.readFile(yaml, "defaults.yaml", new HashMap<>());
+        .set(pointer.substring(last + 1), DEFAULTS.at(pointer).deepCopy());
   }
 
   private static String resourceText(String name) {
