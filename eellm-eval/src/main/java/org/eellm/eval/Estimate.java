@@ -10,6 +10,11 @@ import java.util.function.DoubleUnaryOperator;
  */
 public record Estimate(double value, double standardError) {
 
+  /** Whether it is known how far it may be off: of more than one item. */
+  public boolean hasError() {
+    return !Double.isNaN(standardError);
+  }
+
   /** The mean. */
   public static Estimate mean(double[] values) {
     double[] ones = new double[values.length];

@@ -191,9 +191,11 @@ public record Sweep(
     text.append('\n');
   }
 
-  /** With its standard error. */
+  /** With its standard error, if there is one. */
   private static String text(Estimate score) {
-    return "%.4f ± %.4f".formatted(score.value(), score.standardError());
+    return score.hasError()
+        ? "%.4f ± %.4f".formatted(score.value(), score.standardError())
+        : "%.4f".formatted(score.value());
   }
 
   private static String percent(double share, int places) {

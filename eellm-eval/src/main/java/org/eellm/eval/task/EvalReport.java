@@ -104,7 +104,12 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                 .forEach(
                     (metric, estimate) -> {
                       node.put(metric + "," + filter(head), estimate.value());
-                      node.put(metric + "_stderr," + filter(head), estimate.standardError());
+                      String error = metric + "_stderr," + filter(head);
+                      if (estimate.hasError()) {
+                        node.put(error, estimate.standardError());
+                      } else {
+                        node.put(error, "N/A"); // lm-evaluation-harness's word
+                      }
                     }));
   }
 
@@ -157,7 +162,9 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private static String cell(Estimate estimate) {
-    return "%s ± %s".formatted(number(estimate.value()), number(estimate.standardError()));
+    return estimate.hasError()
+        ? "%s ± %s".formatted(number(estimate.value()), number(estimate.standardError()))
+        : number(estimate.value());
   }
 
   private static String number(double value) {
