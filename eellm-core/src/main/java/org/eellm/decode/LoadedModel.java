@@ -26,6 +26,8 @@ import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
@@ -40,6 +42,8 @@ public record LoadedModel(
     Vocabulary vocabulary,
     Set<Integer> endTokens)
     implements AutoCloseable {
+
+  private static final Logger LOG = LoggerFactory.getLogger(LoadedModel.class);
 
   /** A vocabulary is often padded to a round number, but by no more than this. */
   private static final int MOST_PADDING = 4096;
@@ -90,6 +94,13 @@ public record LoadedModel(
       throw new CheckpointException(
           "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
               .formatted(folder, tokenizer, model));
+    }
+    if (model - tokenizer > tokenizer / 4) {
+      LOG.warn(
+          "{}: the tokenizer has {} tokens, the model's vocabulary {}; is it the model's own?",
+          folder,
+          tokenizer,
+          model);
     }
   }
 
