@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -171,16 +170,7 @@ final class PageTest extends WithServer {
   @Test
   @Tag("slow")
   void keyOfTheServer_firstClickWithIt_generates() {
-    ServerOptions options =
-        new ServerOptions(
-            "127.0.0.1",
-            0,
-            Optional.of("right"),
-            ServerOptions.MAX_BODY_BYTES,
-            Duration.ofSeconds(30),
-            Duration.ofSeconds(60),
-            Duration.ofSeconds(5),
-            ServerOptions.MAX_CONNECTIONS);
+    ServerOptions options = AccessTest.keys("right");
     try (TestServer keyed = TestServer.start(other, limits -> limits, options)) {
       JsonNode seen = play(keyed, "key");
 

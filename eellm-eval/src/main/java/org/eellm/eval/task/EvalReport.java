@@ -105,10 +105,10 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                     (metric, estimate) -> {
                       node.put(metric + "," + filter(head), estimate.value());
                       String error = metric + "_stderr," + filter(head);
-                      if (estimate.hasError()) {
-                        node.put(error, estimate.standardError());
+                      if (Double.isNaN(estimate.standardError())) {
+                        node.put(error, "N/A"); // as the harness writes it
                       } else {
-                        node.put(error, "N/A"); // lm-evaluation-harness's word
+                        node.put(error, estimate.standardError());
                       }
                     }));
   }
@@ -162,9 +162,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private static String cell(Estimate estimate) {
-    return estimate.hasError()
-        ? "%s ± %s".formatted(number(estimate.value()), number(estimate.standardError()))
-        : number(estimate.value());
+    return estimate.text(EvalReport::number);
   }
 
   private static String number(double value) {
@@ -240,9 +238,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
             metric.toString(),
             layers,
             estimates.stream().mapToDouble(Estimate::value).toArray(),
-            estimates.stream()
-                .mapToDouble(e -> Double.isNaN(e.standardError()) ? 0 : e.standardError())
-                .toArray());
+            estimates.stream().mapToDouble(Estimate::error).toArray());
     series.setMarker(SeriesMarkers.CIRCLE);
     return chart;
   }
