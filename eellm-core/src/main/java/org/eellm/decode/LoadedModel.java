@@ -48,6 +48,8 @@ public record LoadedModel(
   /** A vocabulary is often padded to a round number, but by no more than this. */
   private static final int MOST_PADDING = 4096;
 
+  private static final int USUAL_PADDING = 128;
+
   public LoadedModel {
     endTokens = Set.copyOf(endTokens);
   }
@@ -95,7 +97,7 @@ public record LoadedModel(
           "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
               .formatted(folder, tokenizer, model));
     }
-    if (model - tokenizer > tokenizer / 4) {
+    if (model - tokenizer > Math.max(USUAL_PADDING, tokenizer / 4)) {
       LOG.warn(
           "{}: the tokenizer has {} tokens, the model's vocabulary {}; is it the model's own?",
           folder,
