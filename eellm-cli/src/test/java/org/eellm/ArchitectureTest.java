@@ -57,6 +57,7 @@ final class ArchitectureTest {
               Set.of(
                   "cost",
                   "checkpoint",
+                  "checksum",
                   "model",
                   "schedule",
                   "data",
@@ -75,12 +76,13 @@ final class ArchitectureTest {
                   "tensor",
                   "config")),
           entry("cost", Set.of("schedule", "config")),
-          entry("checkpoint", Set.of("model", "kernel", "tensor", "gguf", "config")),
+          entry("checkpoint", Set.of("model", "kernel", "tensor", "gguf", "config", "checksum")),
           entry("model", Set.of("kernel", "distributed", "tensor", "config")),
           entry("distributed", Set.of("tensor")),
           entry("schedule", NOTHING),
           entry("config", NOTHING),
-          entry("data", Set.of("gguf")),
+          entry("data", Set.of("gguf", "checksum")),
+          entry("checksum", NOTHING),
           entry("gguf", NOTHING),
           entry("tensor", Set.of("kernel")),
           entry("kernel", NOTHING));

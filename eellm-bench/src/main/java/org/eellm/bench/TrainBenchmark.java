@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -69,6 +70,7 @@ public final class TrainBenchmark {
    * @param gemmFlopsPerSecond median of the rounds, in the model's number format
    * @param exitTime what the exits add to a step's time: median of the rounds' ratios, less 1
    * @param exitFlops what they add to its FLOPs
+   * @param dropoutTime what dropout adds to a step's time; absent where the model has none
    */
   public record Report(
       String dtype,
@@ -80,7 +82,8 @@ public final class TrainBenchmark {
       Variant withExits,
       Variant withoutExits,
       double exitTime,
-      double exitFlops) {}
+      double exitFlops,
+      OptionalDouble dropoutTime) {}
 
   private TrainBenchmark() {}
 
@@ -97,22 +100,29 @@ public final class TrainBenchmark {
     double[] gemm = new double[rounds];
     double[] with = new double[rounds];
     double[] without = new double[rounds];
+    double[] undropped = new double[rounds];
+    boolean drops = config.model().hiddenDropout() > 0 || config.model().attentionDropout() > 0;
+    Architecture keeping =
+        new Architecture(
+            config.model().toBuilder().hiddenDropout(0).attentionDropout(0).build(),
+            config.architecture().exits());
     try (BenchmarkRun exits =
             new BenchmarkRun(config, config.architecture(), Learning.EVERYTHING, device);
-        BenchmarkRun control = new BenchmarkRun(config, plain, Learning.EVERYTHING, device)) {
+        BenchmarkRun control = new BenchmarkRun(config, plain, Learning.EVERYTHING, device);
+        BenchmarkRun kept = new BenchmarkRun(config, keeping, Learning.EVERYTHING, device)) {
       for (int round = -WARMUP; round < rounds; round++) {
         double rate = DeviceThroughput.gemm(type, device, GEMM_SECONDS);
         double exitSeconds = exits.step();
+        double keptSeconds = drops ? kept.step() : exitSeconds;
         double controlSeconds = control.step();
         if (round >= 0) {
           gemm[round] = rate;
           with[round] = exitSeconds;
           without[round] = controlSeconds;
+          undropped[round] = keptSeconds;
         }
       }
     }
-    double[] ratios = new double[rounds];
-    Arrays.setAll(ratios, round -> with[round] / without[round]);
     double rate = Median.of(gemm);
     int count = config.exits().layers().size();
     ModelFlops flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
@@ -126,8 +136,16 @@ public final class TrainBenchmark {
         rate,
         variant(config.exits().layers(), Median.of(with), tokens, flops.total(count), rate),
         variant(List.of(), Median.of(without), tokens, flops.total(0), rate),
-        Median.of(ratios) - 1,
-        flops.total(count) / flops.total(0) - 1);
+        added(with, without),
+        flops.total(count) / flops.total(0) - 1,
+        drops ? OptionalDouble.of(added(with, undropped)) : OptionalDouble.empty());
+  }
+
+  /** What steps take longer than others: median of the rounds' ratios, less 1. */
+  private static double added(double[] seconds, double[] others) {
+    double[] ratios = new double[seconds.length];
+    Arrays.setAll(ratios, round -> seconds[round] / others[round]);
+    return Median.of(ratios) - 1;
   }
 
   static Device device(TrainConfig train) {
@@ -210,20 +228,22 @@ public final class TrainBenchmark {
     }
 
     private void forwardBackward() {
-      switch (model.learning()) {
-        case EVERYTHING -> executor.forwardBackward(batch, objective, 1, Dropout.NONE, gradients);
-        case EXITS -> {
-          try (Scope scope = Scope.open()) {
-            headExecutor.tune(batch, Received.NOTHING, objective, 1, gradients);
-          }
-        }
-        case EXITS_FROM_FINAL_HEAD -> {
-          try (HeadTuningExecutor.TapActivations taps =
-              headExecutor.forward(batch, Received.NOTHING)) {
-            taps.distill(taps.output(), objective, 1, gradients);
+      try (Scope scope = Scope.open()) {
+        switch (model.learning()) {
+          case EVERYTHING -> executor.forwardBackward(batch, objective, 1, dropout(), gradients);
+          case EXITS -> headExecutor.tune(batch, Received.NOTHING, objective, 1, gradients);
+          case EXITS_FROM_FINAL_HEAD -> {
+            try (HeadTuningExecutor.TapActivations taps =
+                headExecutor.forward(batch, Received.NOTHING)) {
+              taps.distill(taps.output(), objective, 1, gradients);
+            }
           }
         }
       }
+    }
+
+    private Dropout dropout() {
+      return new Dropout.Keyed(Dropout.mix(config.train().seed(), step));
     }
 
     /** Bytes of its weights, gradients and optimizer state. */

@@ -8,9 +8,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -19,6 +21,7 @@ import org.eellm.checkpoint.huggingface.HeadFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.checksum.FileChecksum;
 import org.eellm.gguf.GgufFile;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -36,10 +39,13 @@ import org.slf4j.LoggerFactory;
 public final class CheckpointStore {
   private static final Logger LOG = LoggerFactory.getLogger(CheckpointStore.class);
 
-  private static final String FOLDER = "checkpoints";
+  /** Where a run has them. */
+  public static final String FOLDER = "checkpoints";
+
   private static final Pattern NAME = Pattern.compile("step_(\\d{7,18})");
   private static final String SAVING = ".saving-";
   private static final String DELETING = ".deleting-";
+  private static final String DAMAGED = "damaged-";
 
   /**
    * A whole checkpoint.
@@ -97,6 +103,18 @@ public final class CheckpointStore {
     return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));
   }
 
+  /** The run whose checkpoint a folder is; the folder itself where it is none. */
+  public static Path run(Path folder) {
+    Path whole = folder.toAbsolutePath().normalize();
+    Path store = whole.getParent();
+    boolean ofRun =
+        store != null
+            && store.getParent() != null
+            && store.endsWith(FOLDER)
+            && NAME.matcher(String.valueOf(whole.getFileName())).matches();
+    return ofRun ? store.getParent() : whole;
+  }
+
   /** All checkpoints, oldest first. */
   public List<Checkpoint> list() {
     return children().stream()
@@ -117,6 +135,62 @@ public final class CheckpointStore {
   }
 
   /**
+   * Takes its name from a damaged checkpoint, so that the step can be saved again; the files stay.
+   *
+   * @throws CheckpointException if it cannot be renamed
+   */
+  public void setAside(Path checkpoint) {
+    Path aside = checkpoint.resolveSibling(DAMAGED + checkpoint.getFileName());
+    try {
+      deleteTree(aside);
+      Files.move(checkpoint, aside, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException failure) {
+      throw new CheckpointException(
+          "%s: is damaged and cannot be renamed to %s: %s; remove it by hand"
+              .formatted(checkpoint, aside.getFileName(), IoErrors.reason(failure)),
+          failure);
+    }
+  }
+
+  /**
+   * The newest of a run's checkpoints whose model is as it was written. What is passed over for it
+   * is logged.
+   *
+   * @throws CheckpointException if there are checkpoints and none is whole
+   */
+  private Optional<Path> latestWhole() {
+    List<String> damages = new ArrayList<>();
+    for (Checkpoint checkpoint : list().reversed()) {
+      Optional<String> damage = CheckpointIntegrity.modelDamage(checkpoint.folder());
+      if (damage.isEmpty()) {
+        damages.forEach(passed -> logPassedOver(passed, checkpoint.folder()));
+        return Optional.of(checkpoint.folder());
+      }
+      damages.add(damage.get());
+    }
+    requireWhole(damages);
+    return Optional.empty();
+  }
+
+  /** Logs that an older checkpoint is taken in place of a damaged one. */
+  public static void logPassedOver(String damage, Path taken) {
+    LOG.warn("{}; taking the newest whole checkpoint, {}", damage, taken.getFileName());
+  }
+
+  /**
+   * Refuses a run without a whole checkpoint.
+   *
+   * @param damages what is wrong with each, the newest first; empty if there is no checkpoint
+   */
+  public static void requireWhole(List<String> damages) {
+    if (!damages.isEmpty()) {
+      throw new CheckpointException(
+          "%s; of the run's checkpoints (%d) none is whole; copy the file again, or start another run"
+              .formatted(damages.getFirst(), damages.size()));
+    }
+  }
+
+  /**
    * Writes a checkpoint, then deletes those beyond the number to keep, oldest first.
    *
    * @param step optimizer steps made
@@ -134,7 +208,7 @@ public final class CheckpointStore {
       removeFailed(saving.folder());
       throw failure;
     }
-    return saving.commit();
+    return saving.commit(Map.of());
   }
 
   /**
@@ -181,10 +255,12 @@ public final class CheckpointStore {
      * Gives it its name, once all its files are on the disk; then deletes the checkpoints beyond
      * the number to keep.
      *
+     * @param checksums those of its files that need not be computed, by their paths in it
      * @throws CheckpointException as {@link #save}
      */
-    public Checkpoint commit() {
+    public Checkpoint commit(Map<String, FileChecksum> checksums) {
       try {
+        CheckpointIntegrity.write(temporary, checksums);
         syncTree(temporary);
         Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
         sync(folder);
@@ -262,9 +338,10 @@ public final class CheckpointStore {
 
   /**
    * The model folder that a user means: a model folder itself, a checkpoint, or a run's output
-   * folder, of which the newest checkpoint is taken; or a GGUF file.
+   * folder, of which the newest whole checkpoint is taken; or a GGUF file. What has checksums is
+   * checked.
    *
-   * @throws CheckpointException if {@code path} is none of these
+   * @throws CheckpointException if {@code path} is none of these, or damaged
    */
   public static Path resolveModel(Path path) {
     if (GgufFile.isOne(path)) {
@@ -272,9 +349,10 @@ public final class CheckpointStore {
     }
     requireFolder(path, "a model folder or a run's output");
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
+      CheckpointIntegrity.requireModel(path);
       return path;
     }
-    Optional<Path> latest = new CheckpointStore(path, 0).latest().map(Checkpoint::folder);
+    Optional<Path> latest = new CheckpointStore(path, 0).latestWhole();
     if (HeadFiles.isIn(latest.orElse(path))) {
       throw new CheckpointException(
           path + ": has heads and no trunk; give --model their trunk, and --heads this folder");
@@ -294,17 +372,18 @@ public final class CheckpointStore {
    */
   static Path resolveHeads(Path path) {
     requireFolder(path, "a folder of heads, or the output of eellm tune");
-    return HeadFiles.isIn(path)
-        ? path
-        : new CheckpointStore(path, 0)
-            .latest()
-            .map(Checkpoint::folder)
-            .filter(HeadFiles::isIn)
-            .orElseThrow(
-                () ->
-                    new CheckpointException(
-                        "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
-                            .formatted(path)));
+    if (HeadFiles.isIn(path)) {
+      CheckpointIntegrity.requireModel(path);
+      return path;
+    }
+    return new CheckpointStore(path, 0)
+        .latestWhole()
+        .filter(HeadFiles::isIn)
+        .orElseThrow(
+            () ->
+                new CheckpointException(
+                    "%s: has no exits.json; give a folder of heads, or the output of eellm tune"
+                        .formatted(path)));
   }
 
   private static void requireFolder(Path path, String remedy) {

@@ -8,7 +8,9 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -39,7 +41,7 @@ import org.eellm.tensor.Torch;
  * know.
  */
 public final class TrainingFiles {
-  private static final String FOLDER = "training";
+  static final String FOLDER = "training";
   private static final Pattern OPTIMIZER =
       Pattern.compile("optimizer(?:-(\\d{5})-of-(\\d{5}))?\\.safetensors");
   private static final Pattern FRAGMENT =
@@ -66,6 +68,34 @@ public final class TrainingFiles {
   public static <T extends Record> T readState(Path checkpoint, Class<T> type) {
     return JsonFiles.read(existing(state(checkpoint)), type);
   }
+
+  /**
+   * Writes what tells the datasets of a run, by the paths that its configuration has.
+   *
+   * @param checksums of those of which they are known
+   */
+  public static void writeDatasets(Path checkpoint, Map<String, String> checksums)
+      throws IOException {
+    Files.createDirectories(checkpoint.resolve(FOLDER));
+    JsonFiles.write(datasets(checkpoint), new Datasets(new TreeMap<>(checksums)));
+  }
+
+  /**
+   * What {@link #writeDatasets} wrote; empty in a checkpoint that has none.
+   *
+   * @throws CheckpointException if it is malformed
+   */
+  public static Map<String, String> readDatasets(Path checkpoint) {
+    Path path = datasets(checkpoint);
+    return Files.exists(path) ? JsonFiles.read(path, Datasets.class).checksums() : Map.of();
+  }
+
+  private static Path datasets(Path checkpoint) {
+    return checkpoint.resolve(FOLDER).resolve("data.json");
+  }
+
+  /** The content of {@code data.json}. */
+  private record Datasets(SequencedMap<String, String> checksums) {}
 
   /**
    * This rank's file of the optimizer's state. What other ranks keep too is in one rank's file.

@@ -2,11 +2,13 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.math.BigInteger;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.eellm.config.PipelineLayout.Slice;
 
 /** A model's shape: what a checkpoint's {@code config.json} says. */
@@ -64,11 +66,23 @@ public record Architecture(ModelConfig model, ExitLayout exits) {
                     .formatted(ranks, name, count, divisors(ranks, counts.values()))));
   }
 
-  /** The numbers up to a limit that divide all counts. */
+  /** The least numbers below a limit that divide all counts. */
   private static String divisors(int limit, Collection<Integer> counts) {
-    return IntStream.rangeClosed(1, limit)
-        .filter(size -> counts.stream().allMatch(count -> count % size == 0))
-        .mapToObj(String::valueOf)
+    int common =
+        counts.stream()
+            .map(count -> BigInteger.valueOf(count))
+            .reduce(BigInteger.ZERO, BigInteger::gcd)
+            .intValueExact();
+    SortedSet<Integer> divisors = new TreeSet<>();
+    for (int small = 1; (long) small * small <= common; small++) {
+      if (common % small == 0) {
+        divisors.add(small);
+        divisors.add(common / small);
+      }
+    }
+    return divisors.headSet(limit).stream()
+        .limit(20)
+        .map(String::valueOf)
         .collect(Collectors.joining(", "));
   }
 }

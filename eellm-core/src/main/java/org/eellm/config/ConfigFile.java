@@ -31,7 +31,11 @@ public final class ConfigFile {
   private static final Pattern OVERRIDE =
       Pattern.compile("(?<path>\\w+(\\.\\w+)*)=(?<value>\\s*\\S.*)", Pattern.DOTALL);
 
-  private final ObjectNode tree = defaultTree();
+  private static final ObjectNode DEFAULTS =
+      (ObjectNode)
+          YamlReader.readFile(resourceText("defaults.yaml"), "defaults.yaml", new HashMap<>());
+
+  private final ObjectNode tree = DEFAULTS.deepCopy();
   private final Map<String, String> places = new HashMap<>();
 
   private ConfigFile() {}
@@ -190,15 +194,10 @@ public final class ConfigFile {
   }
 
   private RunConfig bind() {
-    RunConfig config = StrictYaml.bind(tree, RunConfig.class, places, defaultTree());
-    RunConfig usual = StrictYaml.bind(defaultTree(), RunConfig.class, Map.of(), defaultTree());
+    RunConfig config = StrictYaml.bind(tree, RunConfig.class, places, DEFAULTS);
+    RunConfig usual = StrictYaml.bind(DEFAULTS, RunConfig.class, Map.of(), DEFAULTS);
     IneffectiveSettings.check(config, StrictYaml.tree(config), StrictYaml.tree(usual), places);
     return config;
-  }
-
-  private static ObjectNode defaultTree() {
-    String yaml = resourceText("defaults.yaml");
-    return (ObjectNode) YamlReader.readFile(yaml, "defaults.yaml", new HashMap<>());
   }
 
   private static String resourceText(String name) {

@@ -2,6 +2,7 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.setting.MayChangeOnResume;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
@@ -24,18 +25,18 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  */
 public record OptimizerConfig(
     Algorithm algorithm,
-    double learningRate,
-    @NoEffectWith(Choice.CONSTANT_RATE) double minLearningRate,
+    @MayChangeOnResume double learningRate,
+    @MayChangeOnResume @NoEffectWith(Choice.CONSTANT_RATE) double minLearningRate,
     Schedule schedule,
-    int warmupSteps,
+    @MayChangeOnResume int warmupSteps,
     int decaySteps,
     @NoEffectWith(Choice.NOT_WSD) double stableShare,
     double beta1,
     double beta2,
     double epsilon,
-    @NoEffectWith(Choice.NOT_MUON) double muonLearningRate,
+    @MayChangeOnResume @NoEffectWith(Choice.NOT_MUON) double muonLearningRate,
     double weightDecay,
-    double clipNorm) {
+    @MayChangeOnResume double clipNorm) {
 
   /**
    * MUON: the matrices between hidden states by orthogonalised momentum (Jordan 2024), the rest by

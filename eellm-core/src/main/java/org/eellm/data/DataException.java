@@ -1,5 +1,6 @@
 package org.eellm.data;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
@@ -31,7 +32,20 @@ public final class DataException extends RuntimeException {
       case AccessDeniedException denied -> denied.getFile() + " may not be opened by this user";
       case FileAlreadyExistsException file -> file.getFile() + " is not a folder";
       case CharacterCodingException _ -> "it is not UTF-8";
+      case JsonProcessingException json -> words(json);
       default -> Objects.requireNonNullElse(e.getMessage(), e.getClass().getSimpleName());
     };
+  }
+
+  /** The parser's first line, without what it says to programmers. */
+  private static String words(JsonProcessingException json) {
+    String line =
+        json.getOriginalMessage()
+            .lines()
+            .findFirst()
+            .orElse("malformed")
+            .replaceAll(" \\((start marker|for \\w+ starting) at .*|, from `[^`]*`", "")
+            .replaceAll("\\p{Cntrl}", "?");
+    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
   }
 }

@@ -78,11 +78,7 @@ public final class DatasetSamples implements SampleSource {
     for (int i = 0; i < count; i++) {
       int token = into[offset + i];
       if (token < 0 || token >= vocabSize) {
-        long document = dataset.sequenceAt(start + (from + i) % length);
-        throw new DataException(
-            ("%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text"
-                    + " with the model's tokenizer")
-                .formatted(IndexedFormat.tokens(dataset.prefix()), document, token, vocabSize));
+        throw dataset.beyondVocabulary(start + (from + i) % length, vocabSize);
       }
     }
   }

@@ -11,6 +11,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.stream.LongStream;
+import org.eellm.checksum.ChecksumFile;
 import org.eellm.data.IndexedFormat.TokenType;
 
 /**
@@ -21,6 +24,8 @@ import org.eellm.data.IndexedFormat.TokenType;
  * <p>May be shared by threads. Nothing may be read after {@link #close}.
  */
 public final class IndexedDataset implements AutoCloseable {
+  private static final long CHECKED_AT_ONCE = 1 << 20;
+
   private final Path prefix;
   private final Arena arena;
   private final MemorySegment tokens;
@@ -67,6 +72,68 @@ public final class IndexedDataset implements AutoCloseable {
       arena.close();
       throw e;
     }
+  }
+
+  /**
+   * Reads both files from front to back and refuses them if they are not as they were written, or
+   * have a token beyond a vocabulary. Where {@value ChecksumFile#PROPERTY} says {@code skip},
+   * nothing is read.
+   *
+   * @return a text that tells this dataset from others; empty if that is unknown
+   * @throws DataException that names the file, and the token's document
+   */
+  public Optional<String> check(int vocabSize) {
+    try {
+      Optional<DatasetChecksum> kept = DatasetChecksum.kept(prefix);
+      if (!ChecksumFile.isWanted()) {
+        return kept.map(DatasetChecksum::text);
+      }
+      DatasetChecksum found =
+          DatasetChecksum.of(IndexedFormat.tokens(prefix), IndexedFormat.index(prefix));
+      kept.ifPresent(those -> found.requireSame(those, prefix));
+      requireTokensBelow(vocabSize);
+      return Optional.of(found.text());
+    } catch (IOException e) {
+      throw new DataException(
+          "%s: cannot be read: %s".formatted(prefix, DataException.reason(e)), e);
+    }
+  }
+
+  private void requireTokensBelow(int vocabSize) {
+    if (type.most() < vocabSize && !type.isSigned()) {
+      return;
+    }
+    LongStream.range(0, Math.ceilDiv(tokens(), CHECKED_AT_ONCE))
+        .parallel()
+        .map(piece -> firstBeyond(piece * CHECKED_AT_ONCE, vocabSize))
+        .filter(token -> token >= 0)
+        .findFirst()
+        .ifPresent(
+            token -> {
+              throw beyondVocabulary(token, vocabSize);
+            });
+  }
+
+  /** The first token of a piece that is none of the vocabulary; -1 if there is none. */
+  private long firstBeyond(long from, int vocabSize) {
+    long end = Math.min(tokens(), from + CHECKED_AT_ONCE);
+    for (long at = from; at < end; at++) {
+      if (Integer.compareUnsigned(type.read(tokens, at * type.bytes), vocabSize) >= 0) {
+        return at;
+      }
+    }
+    return -1;
+  }
+
+  /** What is thrown for a token that is none of the vocabulary. */
+  DataException beyondVocabulary(long token, int vocabSize) {
+    return new DataException(
+        "%s: document %d has token %d, outside the model's vocabulary of %d; prepare the text with the model's tokenizer"
+            .formatted(
+                IndexedFormat.tokens(prefix),
+                sequenceAt(token),
+                type.read(tokens, token * type.bytes),
+                vocabSize));
   }
 
   private static MemorySegment map(Path path, Arena arena) throws IOException {
@@ -148,6 +215,9 @@ public final class IndexedDataset implements AutoCloseable {
                 .formatted(i, boundary, last, i == 0 ? 0 : sequences));
       }
       last = boundary;
+    }
+    if (last != sequences) {
+      throw badIndex("the last document ends at sequence %d of %d".formatted(last, sequences));
     }
   }
 

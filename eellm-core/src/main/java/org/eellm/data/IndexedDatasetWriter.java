@@ -10,6 +10,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Objects;
 import org.eellm.data.IndexedFormat.TokenType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Writes an {@link IndexedDataset} of one sequence a document, byte for byte as Megatron does.
@@ -26,7 +27,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
   private final Output index;
   private long documents;
   private long documentLength;
-  private boolean finished;
+  private @Nullable DatasetChecksum checksum;
 
   private IndexedDatasetWriter(Path prefix, int vocabSize) throws IOException {
     this.prefix = prefix;
@@ -103,14 +104,14 @@ public final class IndexedDatasetWriter implements AutoCloseable {
     if (documentLength > 0) {
       throw new IllegalStateException("a document has not ended");
     }
-    if (finished) {
+    if (checksum != null) {
       return;
     }
     try {
       completeIndex();
       tokens.finish();
       index.finish();
-      finished = true;
+      checksum = DatasetChecksum.of(tokens.temporary, index.temporary);
     } catch (IOException e) {
       throw unwritable(prefix, e);
     }
@@ -123,6 +124,7 @@ public final class IndexedDatasetWriter implements AutoCloseable {
       // An index never stands beside tokens of another dataset, even if the machine stops here.
       Files.deleteIfExists(index.path);
       tokens.rename();
+      Objects.requireNonNull(checksum).write(prefix);
       index.rename();
     } catch (IOException e) {
       throw unwritable(prefix, e);

@@ -55,6 +55,22 @@ final class IndexedFormat {
       return vocabSize < 65_500 ? UINT16 : INT32;
     }
 
+    /** The largest token that can be stored. */
+    int most() {
+      return switch (this) {
+        case UINT8 -> 0xff;
+        case INT8 -> Byte.MAX_VALUE;
+        case INT16 -> Short.MAX_VALUE;
+        case UINT16 -> 0xffff;
+        case INT32, INT64 -> Integer.MAX_VALUE;
+      };
+    }
+
+    /** Whether numbers below 0 can be stored, too. */
+    boolean isSigned() {
+      return this != UINT8 && this != UINT16;
+    }
+
     /** The token at a byte offset; of an {@code INT64} that is no int, -1, which is no token. */
     int read(MemorySegment tokens, long offset) {
       return switch (this) {

@@ -12,6 +12,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.eellm.distributed.launch.Durations;
@@ -44,6 +45,16 @@ public final class InProcessRanks {
    *     the cause. The others end when they next wait for one that has ended
    */
   public static <T> List<T> run(Mesh mesh, int threads, Duration timeout, Function<World, T> body) {
+    return run(mesh, threads, timeout, (_, group) -> group, body);
+  }
+
+  /** The same with other groups: see {@link World#join}. */
+  static <T> List<T> run(
+      Mesh mesh,
+      int threads,
+      Duration timeout,
+      BiFunction<RankGroup, Communicator, Communicator> groups,
+      Function<World, T> body) {
     AtomicReference<Optional<DistributedException>> first = new AtomicReference<>(Optional.empty());
     ExecutorService pool =
         Executors.newThreadPerTaskExecutor(
@@ -52,7 +63,7 @@ public final class InProcessRanks {
       List<Future<T>> ranks = new ArrayList<>();
       for (int i = 0; i < mesh.size(); i++) {
         int rank = i;
-        Supplier<World> join = () -> World.join(store, mesh, rank, timeout);
+        Supplier<World> join = () -> World.join(store, mesh, rank, timeout, groups);
         ranks.add(pool.submit(() -> runRank(join, mesh, rank, threads, body, first)));
       }
       List<T> results = new ArrayList<>();

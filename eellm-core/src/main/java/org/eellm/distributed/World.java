@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.BiFunction;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.eellm.distributed.launch.RankInfo;
@@ -30,6 +31,7 @@ public final class World implements AutoCloseable {
   private final Communicator tp;
   private final Communicator dp;
   private final Communicator pp;
+  private final StageTransport transport;
   private final Map<List<Integer>, Communicator> stages = new HashMap<>();
 
   /** What a world of several ranks has and a world of one has not. */
@@ -38,7 +40,8 @@ public final class World implements AutoCloseable {
       HeartbeatMonitor watch,
       RendezvousStore store,
       boolean hosts,
-      Duration timeout) {}
+      Duration timeout,
+      BiFunction<RankGroup, Communicator, Communicator> groups) {}
 
   private World(DistributedBackend backend) {
     this.mesh = Mesh.ONE;
@@ -50,6 +53,7 @@ public final class World implements AutoCloseable {
     tp = Communicator.singleRank();
     dp = Communicator.singleRank();
     pp = Communicator.singleRank();
+    transport = new StageTransport(pp, pp);
   }
 
   private World(Mesh mesh, int rank, Connected connected) {
@@ -63,6 +67,12 @@ public final class World implements AutoCloseable {
     tp = group("tp", mesh.alongTp(here));
     dp = group("dp", mesh.alongDp(here));
     pp = group("pp", mesh.alongPp(here));
+    transport =
+        new StageTransport(
+            group("pp up", mesh.alongPp(here)), group("pp down", mesh.alongPp(here)));
+    if (mesh.pp() > 1) {
+      transport.connect(device());
+    }
   }
 
   /** The world of a single rank, on the CPU; without libtorch until it is used. */
@@ -98,24 +108,31 @@ public final class World implements AutoCloseable {
           case GLOO -> GlooBackend.reaching(store);
           case NCCL -> new NcclBackend(place.localRank(), timeout);
         };
-    return join(store, hosts, engine, mesh, place.rank(), timeout);
+    HeartbeatMonitor watch =
+        HeartbeatMonitor.start(store.newConnection(), mesh, place.rank(), timeout);
+    return new World(
+        mesh,
+        place.rank(),
+        new Connected(engine, watch, store, hosts, timeout, (_, group) -> group));
   }
 
-  /** Joins as a rank of this process, whose store is held by somebody else. */
-  static World join(RendezvousStore store, Mesh mesh, int rank, Duration timeout) {
-    GlooBackend engine = GlooBackend.reaching(store);
-    return join(store.newConnection(), false, engine, mesh, rank, timeout);
-  }
-
-  private static World join(
+  /**
+   * Joins as a rank of this process, whose store is held by somebody else.
+   *
+   * @param groups what becomes of each group, such as one that delays messages
+   */
+  static World join(
       RendezvousStore store,
-      boolean hosts,
-      ProcessGroupBackend engine,
       Mesh mesh,
       int rank,
-      Duration timeout) {
+      Duration timeout,
+      BiFunction<RankGroup, Communicator, Communicator> groups) {
     HeartbeatMonitor watch = HeartbeatMonitor.start(store.newConnection(), mesh, rank, timeout);
-    return new World(mesh, rank, new Connected(engine, watch, store, hosts, timeout));
+    return new World(
+        mesh,
+        rank,
+        new Connected(
+            GlooBackend.reaching(store), watch, store.newConnection(), false, timeout, groups));
   }
 
   /** The mesh of all ranks. */
@@ -171,6 +188,11 @@ public final class World implements AutoCloseable {
     return pp;
   }
 
+  /** What carries tensors between the stages of this rank's pipeline. */
+  public StageTransport transport() {
+    return transport;
+  }
+
   /**
    * Some stages of this rank's pipeline. Each of them calls this, and in the same order where it
    * belongs to several; asked again for the same ones, it is the same group. This world closes it.
@@ -219,17 +241,16 @@ public final class World implements AutoCloseable {
   }
 
   private Communicator group(String name, List<Integer> ranks) {
+    RankGroup members = RankGroup.of(name, ranks, rank);
     return connected
         .filter(_ -> ranks.size() > 1)
-        .<Communicator>map(
+        .map(
             how ->
-                new BackendCommunicator(
-                    RankGroup.of(name, ranks, rank),
-                    mesh,
-                    how.engine(),
-                    how.watch(),
-                    how.store(),
-                    how.timeout()))
+                how.groups()
+                    .apply(
+                        members,
+                        new BackendCommunicator(
+                            members, mesh, how.engine(), how.watch(), how.store(), how.timeout())))
         .orElseGet(Communicator::singleRank);
   }
 
@@ -249,6 +270,7 @@ public final class World implements AutoCloseable {
   public void close() {
     connected.ifPresent(how -> how.watch().leave());
     stages.values().forEach(Communicator::close);
+    transport.close();
     pp.close();
     dp.close();
     tp.close();

@@ -11,6 +11,7 @@ import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * Causal grouped-query attention. Query head j reads key/value head {@code j / (heads /
@@ -52,7 +53,7 @@ public record AttentionBranch(
       Tensor query,
       Tensor key,
       Tensor value,
-      Optional<List<CausalAttention.Probabilities>> probabilities,
+      Optional<List<Tensor>> probabilities,
       Tensor attentionOutput)
       implements Tape {}
 
@@ -101,10 +102,10 @@ public record AttentionBranch(
 
       Tensor attentionOutput =
           Tensors.empty(x.scalar_type(), x.device(), b * s, attention.queryWidth());
-      List<CausalAttention.Probabilities> probabilities =
+      List<Tensor> probabilities =
           core(context).forward(query, key, value, byHead(attentionOutput, b, s));
       Tensor delta = output.forward(attentionOutput);
-      hiddenMask(delta, context).ifPresent(delta::mul_);
+      hiddenDropout(context).ifPresent(dropout -> dropout.applyTo(delta));
       Saved saved =
           new Saved(
               retained.retain(x),
@@ -115,8 +116,7 @@ public record AttentionBranch(
               retained.retain(value),
               context.recomputeAttention()
                   ? Optional.empty()
-                  : Optional.of(
-                      probabilities.stream().map(block -> block.retain(retained)).toList()),
+                  : Optional.of(probabilities.stream().map(retained::retain).toList()),
               retained.retain(attentionOutput));
       return new Output(scope.moveToOuter(delta), saved);
     }
@@ -130,7 +130,7 @@ public record AttentionBranch(
       long s = context.sequence();
       long d = attention.headDim();
       Tensor out = path.outputGradient(gradient);
-      Tensor g = hiddenMask(out, context).map(out::mul).orElse(out);
+      Tensor g = hiddenDropout(context).map(dropout -> dropout.of(out)).orElse(out);
       Tensor gMixed = output.backward(saved.attentionOutput(), g, gradients); // [b s, K G D]
       Tensor gHeads = byHead(gMixed, b, s);
       CausalAttention core = core(context);
@@ -205,8 +205,8 @@ public record AttentionBranch(
     return new CausalAttention(context, attention.dropout(), 4L * attentionIndex + 1);
   }
 
-  private Optional<Tensor> hiddenMask(Tensor delta, ForwardContext context) {
-    return context.rowMask(delta, attention.outputDropout(), 4L * attentionIndex + 2);
+  private Optional<KeyedDropout> hiddenDropout(ForwardContext context) {
+    return context.ofRows(attention.outputDropout(), 4L * attentionIndex + 2);
   }
 
   private double scale() {

@@ -9,13 +9,14 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.kernel.CausalSoftmax;
+import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
- * Softmax attention of whole sequences by blocks of queries. A block sees the keys up to its own
- * end alone, so that most of the scores that causality forbids are never computed or retained.
+ * Softmax attention of whole sequences by blocks of queries, or by libtorch's fused kernels on
+ * GPUs. A block sees the keys up to its own end alone, so that most of the scores that causality
+ * forbids are never computed or retained.
  *
  * <p>Shapes: b sequences, s tokens, K key/value heads, G query heads a group, D head dimension, r
  * queries of a block, e its end.
@@ -38,19 +39,6 @@ final class CausalAttention {
     this.context = context;
     this.dropout = dropout;
     this.site = site;
-  }
-
-  /**
-   * A block's probabilities.
-   *
-   * @param softmax [b K, G r, e]
-   * @param dropped the same after dropout
-   */
-  record Probabilities(Tensor softmax, Tensor dropped) {
-
-    Probabilities retain(RetainedTensors retained) {
-      return new Probabilities(retained.retain(softmax), retained.retain(dropped));
-    }
   }
 
   /** Gradients: query [b, K, G, s, D], key and value [b K, s, D]. */
@@ -98,28 +86,41 @@ final class CausalAttention {
    * @param key [b K, s, D]
    * @param value [b K, s, D]
    * @param out where the heads' outputs go, a view [b, K, G, s, D]
-   * @return the blocks' probabilities
+   * @return what the backward pass needs: the blocks' probabilities before dropout, [b K, G r, e]
    */
-  List<Probabilities> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
-    List<Probabilities> all = new ArrayList<>();
+  List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
+    if (fused(query)) {
+      return FusedAttention.forward(query, key, value, out);
+    }
+    return forwardByBlocks(query, key, value, out);
+  }
+
+  /** Fused kernels draw their own dropout, which would not be the same on every mesh. */
+  private boolean fused(Tensor query) {
+    return FusedAttention.fits(query)
+        && (dropout == 0 || context.dropout() instanceof Dropout.None);
+  }
+
+  private List<Tensor> forwardByBlocks(Tensor query, Tensor key, Tensor value, Tensor out) {
+    List<Tensor> all = new ArrayList<>();
     for (Block block : blocks()) {
-      Probabilities probabilities = probabilities(block, query, key);
-      Tensor attentionOutput =
-          torch.bmm(probabilities.dropped(), block.seen(value)); // [b K, G r, D]
-      Tensor target = block.part(out);
-      target.copy_(attentionOutput.view(target.sizes()));
-      all.add(probabilities);
+      Tensor softmax = softmax(block, query, key);
+      try (Scope scope = Scope.open()) {
+        Tensor attentionOutput =
+            torch.bmm(dropped(softmax, block), block.seen(value)); // [b K, G r, D]
+        Tensor target = block.part(out);
+        target.copy_(attentionOutput.view(target.sizes()));
+      }
+      all.add(softmax);
     }
     return all;
   }
 
-  /** Softmax of a block's masked scores, and the same after dropout. */
-  private Probabilities probabilities(Block block, Tensor query, Tensor key) {
+  /** Softmax of a block's masked scores. */
+  private Tensor softmax(Block block, Tensor query, Tensor key) {
     try (Scope scope = Scope.open()) {
       Tensor scores = torch.bmm(block.rows(query), block.seen(key).transpose(1, 2));
-      Tensor softmax = softmax(scores, block);
-      Tensor dropped = mask(softmax, block).map(softmax::mul).orElse(softmax);
-      return new Probabilities(scope.moveToOuter(softmax), scope.moveToOuter(dropped));
+      return scope.moveToOuter(softmax(scores, block));
     }
   }
 
@@ -142,34 +143,42 @@ final class CausalAttention {
    * @param saved what forward returned
    * @param gradient of the output, a view [b, K, G, s, D]
    */
-  Result backward(
-      Tensor query, Tensor key, Tensor value, List<Probabilities> saved, Tensor gradient) {
-    return backward(query, key, value, gradient, block -> saved.get(block.index()));
+  Result backward(Tensor query, Tensor key, Tensor value, List<Tensor> saved, Tensor gradient) {
+    return fused(query)
+        ? FusedAttention.backward(saved, gradient)
+        : backward(query, key, value, gradient, block -> saved.get(block.index()));
   }
 
   /** The same where the probabilities have to be computed again. */
   Result recomputingBackward(Tensor query, Tensor key, Tensor value, Tensor gradient) {
-    return backward(query, key, value, gradient, block -> probabilities(block, query, key));
+    if (fused(query)) {
+      try (Scope scope = Scope.open()) {
+        Tensor again = torch.empty_like(query);
+        Result result =
+            FusedAttention.backward(FusedAttention.forward(query, key, value, again), gradient);
+        return new Result(
+            scope.moveToOuter(result.query()),
+            scope.moveToOuter(result.key()),
+            scope.moveToOuter(result.value()));
+      }
+    }
+    return backward(query, key, value, gradient, block -> softmax(block, query, key));
   }
 
   private Result backward(
-      Tensor query,
-      Tensor key,
-      Tensor value,
-      Tensor gradient,
-      Function<Block, Probabilities> probabilitiesOf) {
+      Tensor query, Tensor key, Tensor value, Tensor gradient, Function<Block, Tensor> softmaxOf) {
     try (Scope scope = Scope.open()) {
       List<Block> blocks = blocks();
       Tensor[] gQuery = new Tensor[blocks.size()];
       Tensor gKeys = key; // The last block replaces it.
       Tensor gValues = value;
       for (Block block : blocks.reversed()) { // The last sees all keys: the others add to its sums.
-        Probabilities probabilities = probabilitiesOf.apply(block);
+        Tensor softmax = softmaxOf.apply(block);
         Tensor g = block.rows(gradient); // [b K, G r, D]
-        Tensor gValue = torch.bmm(probabilities.dropped().transpose(1, 2), g); // [b K, e, D]
+        Tensor gValue = torch.bmm(dropped(softmax, block).transpose(1, 2), g); // [b K, e, D]
         Tensor gScores = torch.bmm(g, block.seen(value).transpose(1, 2)); // [b K, G r, e]
-        mask(gScores, block).ifPresent(gScores::mul_);
-        softmaxBackward(probabilities.softmax(), gScores, block);
+        dropout(gScores, block).ifPresent(dropout -> dropout.applyTo(matrix(gScores)));
+        softmaxBackward(softmax, gScores, block);
         gQuery[block.index()] = torch.bmm(gScores, block.seen(key)).view(block.part(query).sizes());
         Tensor gKey = torch.bmm(gScores.transpose(1, 2), block.rows(query)); // [b K, e, D]
         if (block.end() == context.sequence()) {
@@ -196,7 +205,19 @@ final class CausalAttention {
     }
   }
 
-  private Optional<Tensor> mask(Tensor probabilities, Block block) {
-    return context.headMask(probabilities, dropout, site + ((long) block.index() << 32));
+  /** The probabilities after dropout, which is drawn again in the backward pass. */
+  private Tensor dropped(Tensor softmax, Block block) {
+    return dropout(softmax, block)
+        .map(dropout -> dropout.of(matrix(softmax)).view(softmax.sizes()))
+        .orElse(softmax);
+  }
+
+  private static Tensor matrix(Tensor x) {
+    return x.view(-1, x.size(2));
+  }
+
+  private Optional<KeyedDropout> dropout(Tensor x, Block block) {
+    return context.ofHeads(
+        x.size(0) * x.size(1) / context.batch(), dropout, site + ((long) block.index() << 32));
   }
 }

@@ -35,6 +35,7 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * A decoder with early exits as an explicit chain: an embedding, {@code 2 numLayers} residual
@@ -446,7 +447,7 @@ public final class Decoder implements DecodingModel {
     try (Scope scope = Scope.open()) {
       Tensor x = lookUp(ids);
       positions.ifPresent(table -> x.add_(table.rows(localPositions(context), scalarType())));
-      embeddingMask(x, context).ifPresent(x::mul_);
+      embeddingDropout(context).ifPresent(dropout -> dropout.applyTo(x));
       return scope.moveToOuter(x);
     }
   }
@@ -455,7 +456,7 @@ public final class Decoder implements DecodingModel {
   public void embedBackward(
       Tensor ids, Tensor gradient, ForwardContext context, Gradients gradients) {
     try (Scope scope = Scope.open()) {
-      Tensor g = embeddingMask(gradient, context).map(gradient::mul).orElse(gradient);
+      Tensor g = embeddingDropout(context).map(dropout -> dropout.of(gradient)).orElse(gradient);
       positions.ifPresent(table -> gradients.addRows(table, localPositions(context), g));
       LocalTokenIds own = localTokenIds(ids);
       Tensor all = parallel.gather(g);
@@ -505,8 +506,8 @@ public final class Decoder implements DecodingModel {
     return parallel.localRows(all);
   }
 
-  private Optional<Tensor> embeddingMask(Tensor x, ForwardContext context) {
-    return context.rowMask(x, architecture.model().hiddenDropout(), EMBEDDING_SITE);
+  private Optional<KeyedDropout> embeddingDropout(ForwardContext context) {
+    return context.ofRows(architecture.model().hiddenDropout(), EMBEDDING_SITE);
   }
 
   /** The stream before the first layer, [n, hidden], of ids at positions, both int64 [n]. */

@@ -1,13 +1,6 @@
 package org.eellm.model;
 
-import org.bytedeco.pytorch.Generator;
-import org.bytedeco.pytorch.GeneratorOptional;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.eellm.tensor.Tensors;
-import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.KeyedDropout;
 
 /** Whether a microbatch drops anything, and by which masks. */
 public sealed interface Dropout {
@@ -26,15 +19,13 @@ public sealed interface Dropout {
   record Keyed(long key) implements Dropout {
 
     /**
-     * Factors, 0 or {@code 1 / (1 - probability)}, in float32 on the CPU.
+     * Dropout of a matrix.
      *
      * @param site tells the uses within a microbatch apart
+     * @param rows what the rows here are among all ranks' rows
      */
-    Tensor factors(double probability, long site, long... shape) {
-      Generator generator = torch.make_generator_cpu(mix(key, site));
-      Tensor mask = Tensors.empty(ScalarType.Float, Torch.cpu(), shape);
-      mask.bernoulli_(1 - probability, new GeneratorOptional(generator));
-      return mask.mul_(new Scalar(1 / (1 - probability)));
+    KeyedDropout of(double probability, long site, KeyedDropout.Rows rows) {
+      return new KeyedDropout(mix(key, site), probability, rows);
     }
 
     /** A number in [0, 1) that depends on the key and {@code site} alone. */

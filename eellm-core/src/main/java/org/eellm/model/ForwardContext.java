@@ -2,7 +2,7 @@ package org.eellm.model;
 
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
-import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * What the branches need to know of a batch of whole sequences that goes through the model in
@@ -34,33 +34,31 @@ public record ForwardContext(
   }
 
   /**
-   * Dropout's factors for the rows of the stream that are here, [local rows, width], or nothing
-   * where nothing is dropped. All ranks draw for all rows, so that what is dropped does not depend
-   * on their number.
-   *
-   * @param x of the shape and format wanted
+   * Dropout of the rows of the stream that are here, [local rows, width]; nothing where nothing is
+   * dropped. Rows have the same numbers on every mesh, so that what is dropped does not depend on
+   * the number of ranks.
    */
-  Optional<Tensor> rowMask(Tensor x, double probability, long site) {
-    if (!(dropout instanceof Dropout.Keyed keyed) || probability == 0) {
-      return Optional.empty();
-    }
-    Tensor all = keyed.factors(probability, site, batch * sequence, x.size(1));
-    return Optional.of(parallel.localRows(all).to(x.device(), Tensors.scalarType(x)));
+  Optional<KeyedDropout> ofRows(double probability, long site) {
+    long all = batch * sequence;
+    return keyed(
+        probability, site, KeyedDropout.Rows.from(parallel.firstRow(all), parallel.localRows(all)));
   }
 
   /**
-   * Dropout's factors for the attention probabilities of this rank's heads, likewise.
+   * Dropout of the attention probabilities of this rank's heads, likewise.
    *
-   * @param x of the shape and format wanted, [b K, rows, columns]
+   * @param here rows of a sequence's heads that are here
    */
-  Optional<Tensor> headMask(Tensor x, double probability, long site) {
-    if (!(dropout instanceof Dropout.Keyed keyed) || probability == 0) {
-      return Optional.empty();
-    }
-    long heads = x.size(0) / batch;
-    Tensor all =
-        keyed.factors(probability, site, batch, heads * parallel.size(), x.size(1), x.size(2));
-    Tensor here = all.narrow(1, heads * parallel.rank(), heads);
-    return Optional.of(here.reshape(x.sizes()).to(x.device(), Tensors.scalarType(x)));
+  Optional<KeyedDropout> ofHeads(long here, double probability, long site) {
+    return keyed(
+        probability,
+        site,
+        new KeyedDropout.Rows(here * parallel.rank(), here, here * parallel.size()));
+  }
+
+  private Optional<KeyedDropout> keyed(double probability, long site, KeyedDropout.Rows rows) {
+    return dropout instanceof Dropout.Keyed keyed && probability > 0
+        ? Optional.of(keyed.of(probability, site, rows))
+        : Optional.empty();
   }
 }

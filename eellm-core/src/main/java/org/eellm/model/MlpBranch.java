@@ -8,6 +8,7 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameters;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.kernel.KeyedDropout;
 import org.eellm.tensor.kernel.SwiGlu;
 
 /**
@@ -58,7 +59,7 @@ public record MlpBranch(
       Tensor inner = up.forward(normed);
       Tensor active = activate(inner);
       Tensor delta = down.forward(active);
-      mask(delta, context).ifPresent(delta::mul_);
+      dropout(context).ifPresent(dropout -> dropout.applyTo(delta));
       Saved saved =
           new Saved(
               retained.retain(x),
@@ -98,7 +99,7 @@ public record MlpBranch(
   private Tensor innerBackward(
       Saved saved, Tensor gradient, ForwardContext context, Gradients gradients) {
     Tensor out = path.outputGradient(gradient);
-    Tensor g = mask(out, context).map(out::mul).orElse(out);
+    Tensor g = dropout(context).map(dropout -> dropout.of(out)).orElse(out);
     Tensor gActive = down.backward(saved.active(), g, gradients); // [n, ffn]
     return activateBackward(saved.inner(), gActive);
   }
@@ -145,7 +146,7 @@ public record MlpBranch(
     return inner.narrow(1, mlp.width(), mlp.width());
   }
 
-  private Optional<Tensor> mask(Tensor delta, ForwardContext context) {
-    return context.rowMask(delta, mlp.dropout(), 4L * site + 3);
+  private Optional<KeyedDropout> dropout(ForwardContext context) {
+    return context.ofRows(mlp.dropout(), 4L * site + 3);
   }
 }

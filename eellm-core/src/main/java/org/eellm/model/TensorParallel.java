@@ -45,9 +45,14 @@ public record TensorParallel(Communicator group, boolean sequence) {
     return sequence ? rows / size() : rows;
   }
 
+  /** The number among {@code rows} rows of the first that a rank holds. */
+  public long firstRow(long rows) {
+    return sequence ? rank() * localRows(rows) : 0;
+  }
+
   /** This rank's rows of all, a view: [n, width] to [localRows(n), width]. */
   public Tensor localRows(Tensor all) {
-    return sequence ? all.narrow(0, rank() * localRows(all.size(0)), localRows(all.size(0))) : all;
+    return sequence ? all.narrow(0, firstRow(all.size(0)), localRows(all.size(0))) : all;
   }
 
   /** All rows of x, of which each rank holds its part: [localRows(n), width] to [n, width]. */

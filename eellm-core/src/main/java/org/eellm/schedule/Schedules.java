@@ -19,7 +19,8 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
 
 /**
  * Emits schedules. Each emitter is a pure function that says in which order a stage computes;
- * receives and sends are added alike for all of them.
+ * receives and sends are added alike for all of them, and {@link ScheduleValidator} checks the
+ * result.
  *
  * <p>Exits change no order: they only make the backward pass of their stage more expensive, as
  * their heads run there (EE-LLM, section 3.2).
@@ -55,12 +56,15 @@ public final class Schedules {
           case TUNING -> _ -> tuning(stages, chunks, microbatches);
         };
     List<List<Compute>> computes = IntStream.range(0, stages).mapToObj(emitter).toList();
-    return new Schedule(
-        kind,
-        stages,
-        chunks,
-        microbatches,
-        new PipelineMessages(stages, chunks).addSendRecv(computes));
+    Schedule schedule =
+        new Schedule(
+            kind,
+            stages,
+            chunks,
+            microbatches,
+            new PipelineMessages(stages, chunks).addSendRecv(computes));
+    ScheduleValidator.check(schedule);
+    return schedule;
   }
 
   /**

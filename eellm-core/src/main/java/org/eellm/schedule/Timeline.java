@@ -4,6 +4,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -19,7 +20,7 @@ import org.eellm.schedule.PipelineMessages.Channel;
  * When everything of a schedule happens, by simulation. A stage does one action after the other;
  * posting a receive and starting a send take no time, and a computation waits for the message it
  * needs. A message travels from when it is sent, its receive is posted, and the message before it
- * on the same channel has arrived.
+ * in the same queue has arrived.
  *
  * @param spans all computations, by stage and then by time
  * @param makespan when the last of them ends
@@ -49,12 +50,17 @@ public record Timeline(
    *     for another number of virtual stages
    */
   public static Timeline of(Schedule schedule, Costs costs) {
+    return of(schedule, costs, MessageQueues.PER_DIRECTION);
+  }
+
+  /** {@link #of(Schedule, Costs)} with any queues. */
+  static Timeline of(Schedule schedule, Costs costs, MessageQueues queues) {
     if (costs.forward().size() != schedule.virtualStages()) {
       throw new ScheduleException(
           "costs of %d virtual stages for a schedule of %d"
               .formatted(costs.forward().size(), schedule.virtualStages()));
     }
-    return new Simulation(schedule, costs).run();
+    return new Simulation(schedule, costs, queues).run();
   }
 
   /** The share of the step in which a stage has nothing to do. */
@@ -84,12 +90,15 @@ public record Timeline(
     private final Schedule schedule;
     private final Costs costs;
     private final PipelineMessages messages;
-    private final Map<Channel, Link> links = new HashMap<>();
+    private final MessageQueues queues;
+    private final Map<Channel, Link> links = new LinkedHashMap<>();
+    private final Map<Channel, Map<Receive, Double>> arrivals = new HashMap<>();
     private final List<Stage> stages = new ArrayList<>();
 
-    Simulation(Schedule schedule, Costs costs) {
+    Simulation(Schedule schedule, Costs costs, MessageQueues queues) {
       this.schedule = schedule;
       this.costs = costs;
+      this.queues = queues;
       messages = new PipelineMessages(schedule.stages(), schedule.chunks());
       for (int stage = 0; stage < schedule.stages(); stage++) {
         stages.add(new Stage(stage));
@@ -106,9 +115,8 @@ public record Timeline(
           }
         }
       }
-      for (Stage stage : stages) {
-        stage.requireDone();
-      }
+      links.values().forEach(Link::requireEmpty);
+      stages.forEach(Stage::requireDone);
       List<Span> spans = stages.stream().flatMap(stage -> stage.spans.stream()).toList();
       return new Timeline(
           schedule,
@@ -117,25 +125,57 @@ public record Timeline(
           stages.stream().map(stage -> stage.peakLive).toList());
     }
 
-    private Link link(Channel channel) {
-      return links.computeIfAbsent(channel, _ -> new Link());
+    private void start(Action message, Receive receive, Channel channel, double time) {
+      boolean sends = message instanceof Send;
+      int stage = sends ? channel.from() : channel.to();
+      int other = sends ? channel.to() : channel.from();
+      links
+          .computeIfAbsent(queues.of(channel), _ -> new Link())
+          .start(stage < other, new Started(stage, message, receive, channel, time));
     }
 
-    /** A channel's messages that are sent or waited for, in order. */
+    private Optional<Double> arrivalOf(Receive receive, Channel channel) {
+      return Optional.ofNullable(arrivals.getOrDefault(channel, Map.of()).get(receive));
+    }
+
+    /** A send or receive in its queue; {@code receive} is the one that it belongs to. */
+    private record Started(
+        int stage, Action message, Receive receive, Channel channel, double time) {
+      boolean sends() {
+        return message instanceof Send;
+      }
+    }
+
+    /** A queue: what the two stages have started, each in its order. */
     private final class Link {
-      private final Deque<Double> sent = new ArrayDeque<>();
-      private final Deque<Double> posted = new ArrayDeque<>();
-      private final Deque<Receive> receives = new ArrayDeque<>();
-      private final Map<Receive, Double> arrivals = new HashMap<>();
+      private final Deque<Started> lower = new ArrayDeque<>();
+      private final Deque<Started> upper = new ArrayDeque<>();
       private double freeFrom;
 
-      Optional<Double> arrivalOf(Receive receive) {
-        while (!sent.isEmpty() && !posted.isEmpty()) {
-          double start = Math.max(Math.max(sent.remove(), posted.remove()), freeFrom);
-          freeFrom = start + costs.transfer();
-          arrivals.put(receives.remove(), freeFrom);
+      void start(boolean low, Started started) {
+        (low ? lower : upper).add(started);
+        while (!lower.isEmpty()
+            && !upper.isEmpty()
+            && lower.element().sends() != upper.element().sends()) {
+          Started one = lower.remove();
+          Started other = upper.remove();
+          freeFrom = Math.max(Math.max(one.time(), other.time()), freeFrom) + costs.transfer();
+          arrivals
+              .computeIfAbsent(one.channel(), _ -> new HashMap<>())
+              .put((one.sends() ? other : one).receive(), freeFrom);
         }
-        return Optional.ofNullable(arrivals.get(receive));
+      }
+
+      void requireEmpty() {
+        if (!lower.isEmpty() && !upper.isEmpty()) {
+          throw new ScheduleException(
+              "stages %d and %d wait for each other for ever: %s and %s are next in the same queue"
+                  .formatted(
+                      lower.element().stage(),
+                      upper.element().stage(),
+                      ActionNames.of(lower.element().message()),
+                      ActionNames.of(upper.element().message())));
+        }
       }
     }
 
@@ -169,14 +209,13 @@ public record Timeline(
       }
 
       private boolean post(Receive receive) {
-        Link link = link(messages.channel(receive, number));
-        link.posted.add(clock);
-        link.receives.add(receive);
+        start(receive, receive, messages.channel(receive, number), clock);
         return true;
       }
 
       private boolean send(Send send) {
-        link(messages.channel(send, number)).sent.add(clock);
+        Channel channel = messages.channel(send, number);
+        start(send, messages.matchingReceive(send, number), channel, clock);
         return true;
       }
 
@@ -185,7 +224,7 @@ public record Timeline(
         double start = clock;
         if (awaited.isPresent()) {
           Receive receive = awaited.get();
-          Optional<Double> arrival = link(messages.channel(receive, number)).arrivalOf(receive);
+          Optional<Double> arrival = arrivalOf(receive, messages.channel(receive, number));
           if (arrival.isEmpty()) {
             return false;
           }

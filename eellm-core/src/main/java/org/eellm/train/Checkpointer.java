@@ -4,11 +4,17 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
+import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.CheckpointStore.PendingCheckpoint;
 import org.eellm.checkpoint.ModelFolder;
@@ -17,6 +23,7 @@ import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
+import org.eellm.checksum.FileChecksum;
 import org.eellm.config.Learning;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
@@ -51,14 +58,23 @@ final class Checkpointer implements AutoCloseable {
    * @param saving its folder, on the first rank
    * @param weightFiles of all ranks
    * @param copies memory of what is written
-   * @param files this rank's part: empty, or what went wrong
+   * @param files this rank's part
    */
   private record Writing(
       Path target,
       Optional<PendingCheckpoint> saving,
       int weightFiles,
       Arena copies,
-      CompletableFuture<Optional<Exception>> files) {}
+      CompletableFuture<Written> files) {}
+
+  /**
+   * What became of a rank's part of a checkpoint.
+   *
+   * @param checksums of its files, by their paths in the checkpoint
+   * @param failure what went wrong, if anything did
+   */
+  private record Written(
+      SequencedMap<String, FileChecksum> checksums, Optional<Exception> failure) {}
 
   private Checkpointer(RunFolder folder, RunData data, World world) {
     this.folder = folder;
@@ -70,10 +86,53 @@ final class Checkpointer implements AutoCloseable {
         world.rank() == 0
             ? Optional.of(CheckpointStore.open(folder.path(), keep))
             : Optional.empty();
-    String path = store.flatMap(CheckpointStore::latest).map(c -> c.folder().toString()).orElse("");
-    String first = gatherStrings(path).getFirst();
-    latest = first.isEmpty() ? Optional.empty() : Optional.of(Path.of(first));
+    latest = latestWhole();
     trunk = store.flatMap(_ -> TrainState.tuned(data.config())).map(ModelFolder::trunkChecksum);
+  }
+
+  /**
+   * The newest whole checkpoint; the ranks check it together. Those that are damaged and newer are
+   * set aside.
+   *
+   * @throws CheckpointException if there are checkpoints and none is whole
+   */
+  private Optional<Path> latestWhole() {
+    List<Path> all =
+        lines(
+                store.stream()
+                    .flatMap(present -> present.list().reversed().stream())
+                    .map(checkpoint -> checkpoint.folder().toString())
+                    .toList())
+            .getFirst()
+            .stream()
+            .map(Path::of)
+            .toList();
+    List<String> damages = new ArrayList<>();
+    for (Path checkpoint : all) {
+      List<String> damage =
+          lines(
+                  CheckpointIntegrity.damage(checkpoint, world.rank(), world.mesh().size()).stream()
+                      .toList())
+              .stream()
+              .flatMap(List::stream)
+              .toList();
+      if (damage.isEmpty()) {
+        setAside(all.subList(0, damages.size()), damages, checkpoint);
+        return Optional.of(checkpoint);
+      }
+      damages.add(damage.getFirst());
+    }
+    CheckpointStore.requireWhole(damages);
+    return Optional.empty();
+  }
+
+  /** On the first rank says what is passed over, and takes the names from it. */
+  private void setAside(List<Path> damaged, List<String> damages, Path taken) {
+    store.ifPresent(
+        present -> {
+          damages.forEach(damage -> CheckpointStore.logPassedOver(damage, taken));
+          damaged.forEach(present::setAside);
+        });
   }
 
   /** The checkpoints of a run. */
@@ -106,7 +165,7 @@ final class Checkpointer implements AutoCloseable {
     TrainState.Position position = state.position();
     List<TensorFile> kept =
         asynchronous ? files.stream().map(file -> file.copied(copies)).toList() : files;
-    Supplier<Optional<Exception>> write = () -> write(Path.of(into), kept, position);
+    Supplier<Written> write = () -> write(Path.of(into), kept, position);
     writing =
         Optional.of(
             new Writing(
@@ -138,20 +197,21 @@ final class Checkpointer implements AutoCloseable {
     return saving;
   }
 
-  /** Writes this rank's files; gives what went wrong, if anything did. */
-  private Optional<Exception> write(
-      Path into, List<TensorFile> files, TrainState.Position position) {
+  /** Writes this rank's files. */
+  private Written write(Path into, List<TensorFile> files, TrainState.Position position) {
+    SequencedMap<String, FileChecksum> checksums = new LinkedHashMap<>();
     try {
       for (TensorFile file : files) {
-        file.write(into);
+        checksums.put(file.name(), file.write(into));
       }
       if (world.rank() == 0) {
         TrainingFiles.writeState(into, position);
+        TrainingFiles.writeDatasets(into, data.checksums());
         describe(into);
       }
-      return Optional.empty();
+      return new Written(checksums, Optional.empty());
     } catch (IOException | RuntimeException failure) {
-      return Optional.of(failure);
+      return new Written(checksums, Optional.of(failure));
     }
   }
 
@@ -171,9 +231,11 @@ final class Checkpointer implements AutoCloseable {
     }
     Writing ended = writing.get();
     writing = Optional.empty();
-    Optional<Exception> own = ended.files().join();
+    Written written = ended.files().join();
+    Optional<Exception> own = written.failure();
     ended.copies().close();
     List<String> all = gatherStrings(own.map(Checkpointer::line).orElse(""));
+    Map<String, FileChecksum> checksums = gatherChecksums(written.checksums());
     Learning learning = data.config().tune().learning();
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
     Optional<RuntimeException> end =
@@ -183,7 +245,7 @@ final class Checkpointer implements AutoCloseable {
                 saving ->
                     failure.isPresent()
                         ? failure.map(saving::abandon)
-                        : commit(saving, ended.weightFiles(), learning));
+                        : commit(saving, ended.weightFiles(), learning, checksums));
     if (end.isPresent()) {
       throw onEveryRank(end.get());
     }
@@ -203,7 +265,10 @@ final class Checkpointer implements AutoCloseable {
 
   /** Commits a checkpoint or abandons it; gives what to throw. */
   private static Optional<RuntimeException> commit(
-      PendingCheckpoint saving, int weightFiles, Learning learning) {
+      PendingCheckpoint saving,
+      int weightFiles,
+      Learning learning,
+      Map<String, FileChecksum> checksums) {
     try {
       if (weightFiles > 1) {
         ModelWeights.writeIndex(saving.folder(), learning, weightFiles);
@@ -212,7 +277,7 @@ final class Checkpointer implements AutoCloseable {
       return Optional.of(saving.abandon(e));
     }
     try {
-      saving.commit();
+      saving.commit(checksums);
       return Optional.empty();
     } catch (CheckpointException e) {
       return Optional.of(e);
@@ -264,6 +329,34 @@ final class Checkpointer implements AutoCloseable {
 
   private static String line(Exception failure) {
     return String.valueOf(failure.getMessage());
+  }
+
+  private Map<String, FileChecksum> gatherChecksums(Map<String, FileChecksum> mine) {
+    Map<String, FileChecksum> all = new HashMap<>();
+    List<String> lines =
+        mine.entrySet().stream()
+            .map(
+                file ->
+                    String.join(
+                        " ",
+                        file.getValue().crc(),
+                        Long.toString(file.getValue().bytes()),
+                        file.getKey()))
+            .toList();
+    for (List<String> ofRank : lines(lines)) {
+      for (String line : ofRank) {
+        String[] parts = line.split(" ", 3);
+        all.put(parts[2], new FileChecksum(Long.parseLong(parts[1]), parts[0]));
+      }
+    }
+    return all;
+  }
+
+  /** All ranks' lines. */
+  private List<List<String>> lines(List<String> mine) {
+    return gatherStrings(String.join("\n", mine)).stream()
+        .map(text -> text.lines().toList())
+        .toList();
   }
 
   private List<String> gatherStrings(String mine) {

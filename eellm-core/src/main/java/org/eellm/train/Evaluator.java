@@ -11,6 +11,7 @@ import java.util.OptionalDouble;
 import java.util.SequencedMap;
 import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.HeadId;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
@@ -21,7 +22,9 @@ import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.Stage;
 import org.eellm.schedule.MicrobatchId;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.metrics.TrainEvent.HeadQuality;
@@ -80,11 +83,11 @@ final class Evaluator {
         EvaluationCompute work = new EvaluationCompute()) {
       ScheduleExecutor.run(
           pipeline.evaluation(Math.ceilDiv(config.train().evalBatches(), replicas)),
-          world.pp(),
+          world.transport(),
           ScheduleExecutor.StageTensorSpec.of(config, model, Objective.none()),
           work,
           trace);
-      return evaluation(step, ReducedStepMetrics.allReduceSum(world, work.sums));
+      return evaluation(step, ReducedStepMetrics.allReduceSum(world, work.sums()));
     }
   }
 
@@ -139,7 +142,14 @@ final class Evaluator {
 
   /** Forward and heads, and what these found here: a few figures of each head. */
   private final class EvaluationCompute implements ScheduleExecutor.StageCompute, AutoCloseable {
-    private final double[] sums = new double[FIGURES * (config.exits().layers().size() + 1) + 2];
+    private final int heads = config.exits().layers().size() + 1;
+    private final double[] counts = new double[FIGURES * heads + 2];
+    private final RetainedTensors retained = new RetainedTensors();
+
+    /** What heads have found, which stays on the device until the end: [heads, figures]. */
+    private final Tensor found =
+        retained.retain(Tensors.zeros(ScalarType.Double, model.device(), heads, FIGURES));
+
     private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
 
     @Override
@@ -185,21 +195,32 @@ final class Evaluator {
         return;
       }
       for (HeadScore score : heads) {
-        int first = FIGURES * score.index();
-        sums[first] += score.loss();
-        sums[first + 1] += score.correct();
-        sums[first + 2] += score.agreed().orElse(0);
-        sums[first + 3] += score.tokens();
+        try (Scope _ = Scope.open()) {
+          Tensor sums = score.sums();
+          found.select(0, score.index()).narrow(0, 0, sums.size(0)).add_(sums);
+        }
+        counts[FIGURES * score.index() + FIGURES - 1] += score.tokens();
       }
       if (model.stages().get(chunk).slice().hasEmbedding()) {
-        sums[sums.length - 2] += bytes(batch.targets());
-        sums[sums.length - 1] += batch.targets().length;
+        counts[counts.length - 2] += bytes(batch.targets());
+        counts[counts.length - 1] += batch.targets().length;
       }
+    }
+
+    /** The figures of each head, then the text's bytes and tokens. */
+    double[] sums() {
+      double[] figures = Tensors.toDoubles(found);
+      double[] sums = counts.clone();
+      for (int i = 0; i < figures.length; i++) {
+        sums[i] += figures[i];
+      }
+      return sums;
     }
 
     @Override
     public void close() {
       waiting.values().forEach(TapActivations::close);
+      retained.close();
     }
   }
 }

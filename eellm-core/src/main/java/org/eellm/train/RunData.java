@@ -3,8 +3,11 @@ package org.eellm.train;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.IntUnaryOperator;
+import org.eellm.checkpoint.TrainingFiles;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataConfig;
 import org.eellm.config.DataConfig.Source;
@@ -12,6 +15,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.data.BlendedSamples;
 import org.eellm.data.BlendedSamples.WeightedSource;
+import org.eellm.data.DataException;
 import org.eellm.data.DatasetSamples;
 import org.eellm.data.IndexedDataset;
 import org.eellm.data.SampleSource;
@@ -26,6 +30,7 @@ final class RunData implements AutoCloseable {
   private final Optional<Tokenizer> tokenizer;
   private final RunConfig config;
   private final List<IndexedDataset> datasets = new ArrayList<>();
+  private final Map<String, String> checksums = new TreeMap<>();
   private final SampleSource training;
   private final Optional<SampleSource> validation;
 
@@ -51,6 +56,44 @@ final class RunData implements AutoCloseable {
    */
   static RunData open(RunConfig given) {
     return new RunData(given);
+  }
+
+  /**
+   * Reads all datasets once, and refuses them if they are not as they were written or have tokens
+   * beyond the vocabulary.
+   *
+   * @throws DataException that names the file
+   */
+  void check() {
+    for (IndexedDataset dataset : datasets) {
+      dataset
+          .check(config.model().vocabSize())
+          .ifPresent(checksum -> checksums.put(dataset.prefix().toString(), checksum));
+    }
+  }
+
+  /**
+   * Refuses datasets that are not those a checkpoint was made with, as far as {@link #check} knows
+   * them.
+   *
+   * @throws DataException that names the dataset
+   */
+  void requireThoseOf(Path checkpoint) {
+    TrainingFiles.readDatasets(checkpoint)
+        .forEach(
+            (path, before) -> {
+              String now = checksums.getOrDefault(path, before);
+              if (!now.equals(before)) {
+                throw new DataException(
+                    "%s: is not the dataset that %s was trained on (checksums %s, then %s); give that back, or start another run"
+                        .formatted(path, checkpoint, now, before));
+              }
+            });
+  }
+
+  /** What tells the datasets, by their paths, as {@link #check} found it. */
+  Map<String, String> checksums() {
+    return checksums;
   }
 
   /** The configuration with the vocabulary's size in place of 0. */

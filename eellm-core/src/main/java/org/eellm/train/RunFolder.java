@@ -3,39 +3,55 @@ package org.eellm.train;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.config.setting.ConfigDifferences;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A run's output folder: {@code config.yaml} (every setting as resolved), {@code metrics.jsonl},
  * {@code tensorboard/}, {@code checkpoints/}, {@code loss.png} and, if asked for, {@code
  * trace.json}.
  */
-public final class RunFolder {
+public final class RunFolder implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(RunFolder.class);
 
-  /**
-   * Settings that a resumed run may give anew: none of them changes what a step computes, given the
-   * same steps.
-   */
   private final Path path;
 
-  private RunFolder(Path path) {
+  /** None on other ranks than the first. */
+  private final @Nullable RunLock lock;
+
+  /** Files and folders that were made for this run, in that order. */
+  private final List<Path> made;
+
+  private RunFolder(Path path, @Nullable RunLock lock, List<Path> made) {
     this.path = path;
+    this.lock = lock;
+    this.made = made;
   }
 
   /**
-   * Starts a run in a folder that is absent, or empty but for {@link #data}.
+   * Starts a run in a folder that is absent, or empty but for {@link #data}. No other run gets in
+   * until {@link #close}.
    *
    * @param config as resolved; written to {@code config.yaml}
    * @throws ConfigException if the folder has anything in it
    * @throws TrainException if it cannot be used
    */
   public static RunFolder create(Path path, RunConfig config) {
-    RunFolder folder = new RunFolder(path);
+    List<Path> made = new ArrayList<>();
+    for (Path absent = path.toAbsolutePath();
+        absent != null && !Files.exists(absent);
+        absent = absent.getParent()) {
+      made.addFirst(absent);
+    }
     try {
       Files.createDirectories(path);
       if (!isEmpty(path)) {
@@ -44,63 +60,103 @@ public final class RunFolder {
                 + path
                 + ": is not empty; give another folder, or --resume to go on with the run in it");
       }
+      made.add(path.resolve(RunLock.FILE));
+      RunFolder folder = new RunFolder(path, RunLock.acquire(path), made);
+      made.add(folder.config());
       ConfigFile.write(config, folder.config());
+      return folder;
     } catch (IOException e) {
       throw TrainException.of(path, "cannot be written", e);
     }
-    return folder;
+  }
+
+  /** Removes what {@link #create} made, of a run that could not start, and closes it. */
+  void discard() {
+    for (Path file : made.reversed()) {
+      try {
+        Files.deleteIfExists(file);
+      } catch (IOException e) {
+        LOG.warn("{}: cannot be removed: {}; remove it by hand", file, e.getMessage());
+      }
+    }
+    close();
   }
 
   /**
    * Goes on with the run in a folder. The configuration then is the given one: its steps, logging
-   * and the like replace those of before.
+   * and the like replace those of before. No other run gets in until {@link #close}.
    *
    * @param config as resolved; must equal the run's but for settings that change no step
    * @throws ConfigException if there is no run or another setting differs, by name
    */
   public static RunFolder resume(Path path, RunConfig config) {
-    RunFolder folder = new RunFolder(path);
+    RunFolder folder = join(path);
     if (!Files.exists(folder.config())) {
       throw new ConfigException(
-          "--output "
-              + path
-              + ": has no config.yaml of a run to resume; leave out --resume to start one");
+          Files.exists(path.resolve(CheckpointStore.FOLDER))
+              ? "--output %s: has checkpoints and no config.yaml, so that their settings are unknown; put that file back, or give another folder"
+                  .formatted(path)
+              : "--output %s: has no config.yaml of a run to resume; leave out --resume to start one"
+                  .formatted(path));
     }
-    RunConfig before = ConfigFile.read(folder.config(), List.of());
+    try {
+      RunFolder locked = new RunFolder(path, RunLock.acquire(path), List.of());
+      try {
+        locked.replaceConfig(config);
+        return locked;
+      } catch (IOException | RuntimeException e) {
+        locked.close();
+        throw e;
+      }
+    } catch (IOException e) {
+      throw TrainException.of(folder.config(), "cannot be written", e);
+    }
+  }
+
+  private void replaceConfig(RunConfig config) throws IOException {
+    RunConfig before = ConfigFile.read(config(), List.of());
     for (ConfigDifferences.Difference difference : ConfigDifferences.between(before, config)) {
       if (!difference.mayChange()) {
         throw new ConfigException(
             "%s: %s, but the run in %s has %s; resume with its setting or start another run"
                 .formatted(difference.name(), difference.second(), path, difference.first()));
       }
+      LOG.info(
+          "{}: {} from here on; it was {}",
+          difference.name(),
+          difference.second(),
+          difference.first());
     }
-    try {
-      ConfigFile.write(config, folder.config());
-    } catch (IOException e) {
-      throw TrainException.of(folder.config(), "cannot be written", e);
-    }
-    return folder;
+    ConfigFile.write(config, config());
   }
 
   /** Whether there is a run in a folder, which {@link #resume} would go on with. */
   public static boolean hasRun(Path path) {
-    return Files.exists(new RunFolder(path).config());
+    return Files.exists(join(path).config());
   }
 
   /** The folder of a run that the first rank starts or resumes. */
   static RunFolder join(Path path) {
-    return new RunFolder(path);
+    return new RunFolder(path, null, List.of());
   }
 
   private static boolean isEmpty(Path path) throws IOException {
     try (Stream<Path> children = Files.list(path)) {
-      return children.allMatch(data(path)::equals);
+      return children.allMatch(child -> child.equals(data(path)) || child.endsWith(RunLock.FILE));
     }
   }
 
   /** Where a run keeps text of its own, if it has any: it may be there before the run starts. */
   public static Path data(Path path) {
     return path.resolve("data");
+  }
+
+  /** Lets other runs in. */
+  @Override
+  public void close() {
+    if (lock != null) {
+      lock.close();
+    }
   }
 
   /** The folder itself. */

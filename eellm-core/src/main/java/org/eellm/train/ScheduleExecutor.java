@@ -9,7 +9,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.Communicator;
+import org.eellm.distributed.StageTransport;
 import org.eellm.distributed.WorkHandle;
 import org.eellm.model.Decoder;
 import org.eellm.schedule.Action;
@@ -90,7 +90,7 @@ final class ScheduleExecutor {
 
   private final Schedule schedule;
   private final int stage;
-  private final Communicator pipeline;
+  private final StageTransport transport;
   private final StageTensorSpec message;
   private final StageCompute work;
   private final Trace trace;
@@ -102,13 +102,13 @@ final class ScheduleExecutor {
 
   private ScheduleExecutor(
       Schedule schedule,
-      Communicator pipeline,
+      StageTransport transport,
       StageTensorSpec message,
       StageCompute work,
       Trace trace) {
     this.schedule = schedule;
-    this.stage = pipeline.rank();
-    this.pipeline = pipeline;
+    this.stage = transport.stage();
+    this.transport = transport;
     this.message = message;
     this.work = work;
     this.trace = trace;
@@ -118,16 +118,16 @@ final class ScheduleExecutor {
   /**
    * Runs this rank's part of a schedule.
    *
-   * @param pipeline the stages, in order
+   * @param transport between the stages
    * @return nanoseconds spent waiting for other stages
    */
   static long run(
       Schedule schedule,
-      Communicator pipeline,
+      StageTransport transport,
       StageTensorSpec message,
       StageCompute work,
       Trace trace) {
-    ScheduleExecutor executor = new ScheduleExecutor(schedule, pipeline, message, work, trace);
+    ScheduleExecutor executor = new ScheduleExecutor(schedule, transport, message, work, trace);
     try {
       executor.run();
       return executor.waitNanos;
@@ -205,7 +205,7 @@ final class ScheduleExecutor {
       postedReceives.put(
           receive,
           new PostedReceive(
-              retained, buffer, pipeline.receive(buffer, schedule.stageOf(from), tag)));
+              retained, buffer, transport.receive(buffer, schedule.stageOf(from), tag)));
     }
   }
 
@@ -252,7 +252,7 @@ final class ScheduleExecutor {
 
   private void send(Send send, int tag, int to) {
     try (PendingSend departure = Objects.requireNonNull(pendingSends.remove(tag))) {
-      sends.put(send, pipeline.send(departure.tensor(), schedule.stageOf(to), tag));
+      sends.put(send, transport.send(departure.tensor(), schedule.stageOf(to), tag));
     }
   }
 }

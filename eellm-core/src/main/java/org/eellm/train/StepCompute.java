@@ -1,9 +1,16 @@
 package org.eellm.train;
 
 import java.util.function.Function;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Dropout;
+import org.eellm.model.parameter.Gradients;
 import org.eellm.schedule.MicrobatchId;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
 
 /** What a rank computes in a step. */
 sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseable
@@ -18,6 +25,14 @@ sealed interface StepCompute extends ScheduleExecutor.StageCompute, AutoCloseabl
       Function<MicrobatchId, Microbatch> microbatches,
       Function<MicrobatchId, Dropout> dropouts,
       int replicas) {}
+
+  /** Zero for each head, float64 on the model's device, where passes add without waiting for it. */
+  static Tensor losses(Objective objective, Gradients gradients, RetainedTensors retained) {
+    try (Scope _ = Scope.open()) {
+      return retained.retain(
+          Tensors.zeros(ScalarType.Double, gradients.flat().device(), objective.weights().size()));
+    }
+  }
 
   /** Each head's mean loss over the regular microbatches, as far as it is computed here. */
   double[] losses();

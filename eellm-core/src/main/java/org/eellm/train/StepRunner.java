@@ -133,7 +133,7 @@ public final class StepRunner implements AutoCloseable {
       long waited =
           ScheduleExecutor.run(
               schedule,
-              world.pp(),
+              world.transport(),
               ScheduleExecutor.StageTensorSpec.of(config, state.model(), objective),
               work,
               trace);

@@ -1,5 +1,7 @@
 package org.eellm.train;
 
+import com.sun.management.OperatingSystemMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
@@ -12,10 +14,13 @@ import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.ModelFlops;
 import org.eellm.cost.ParameterCount;
+import org.eellm.cost.plan.MemoryCheck;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
+import org.eellm.distributed.launch.RankInfo;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.MetricsFile;
@@ -26,6 +31,7 @@ import org.eellm.train.metrics.TraceFile;
 import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
 import org.eellm.train.optimizer.BatchSize;
+import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
  * A training run in a folder, from a configuration: {@link #start} or {@link #resume} it, then
@@ -130,20 +136,57 @@ public final class Trainer implements AutoCloseable {
       Torch.setThreads(given.train().threads());
     }
     RunData data = RunData.open(given);
-    RunFolder folder =
-        world.rank() > 0
-            ? RunFolder.join(output)
-            : resume
-                ? RunFolder.resume(output, data.config())
-                : RunFolder.create(output, data.config());
+    try {
+      requireMemory(data.config(), world);
+      if (world.rank() == 0) {
+        data.check();
+      }
+      RunFolder folder =
+          world.rank() > 0
+              ? RunFolder.join(output)
+              : resume
+                  ? RunFolder.resume(output, data.config())
+                  : RunFolder.create(output, data.config());
+      try {
+        return open(folder, data, world, traced ? new Trace.On() : new Trace.Off());
+      } catch (RuntimeException | Error failure) {
+        folder.discard();
+        throw failure;
+      }
+    } catch (RuntimeException | Error failure) {
+      data.close();
+      throw failure;
+    }
+  }
+
+  private static Trainer open(RunFolder folder, RunData data, World world, Trace trace) {
     Checkpointer checkpoints = Checkpointer.open(folder, data, world);
+    Optional<Path> latest = checkpoints.latest();
+    if (world.rank() == 0) {
+      latest.ifPresent(data::requireThoseOf);
+    }
     TrainState state =
-        checkpoints
-            .latest()
+        latest
             .map(checkpoint -> TrainState.load(data.config(), world, checkpoint))
             .orElseGet(() -> TrainState.initial(data.config(), world));
-    Trace trace = traced ? new Trace.On() : new Trace.Off();
+    if (state.step() > data.config().train().steps()) {
+      throw new ConfigException(
+          "train.steps: %d is below the %d that are done; give more, or train in another folder"
+              .formatted(data.config().train().steps(), state.step()));
+    }
     return new Trainer(folder, data, checkpoints, state, world, trace);
+  }
+
+  /** The ranks on this machine share its memory; how a GPU's is shared is not known here. */
+  private static void requireMemory(RunConfig config, World world) {
+    if (config.train().device() == Device.CPU
+        && ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {
+      int here =
+          RankInfo.detect(System.getenv())
+              .map(RankInfo::localWorldSize)
+              .orElse(world.mesh().size());
+      MemoryCheck.require(config, system.getTotalMemorySize(), here);
+    }
   }
 
   private static void requireMesh(RunConfig config, World world) {
@@ -222,8 +265,16 @@ public final class Trainer implements AutoCloseable {
         evaluation = evaluator.map(present -> present.evaluate(0));
         evaluation.ifPresent(sinks::accept);
       }
+      boolean learned = state.step() == train.steps();
       while (state.step() < train.steps() && !agreeToStop(stop)) {
-        sinks.accept(takeStep());
+        TrainEvent.Step step = takeStep();
+        sinks.accept(step);
+        learned |= step.decision() != UpdateDecision.SKIP_NOT_FINITE;
+        if (state.step() == train.steps() && !learned) {
+          throw new TrainException(
+              "step %d: loss %s, gradient norm %s; of all steps taken none was finite, and nothing is saved; use a lower optimizer.learning_rate, longer warm-up or smaller optimizer.clip_norm"
+                  .formatted(step.step(), step.loss(), step.gradientNorm()));
+        }
         if (isDue(train.evalInterval())) {
           evaluation = evaluator.map(present -> present.evaluate(state.step()));
           evaluation.ifPresent(sinks::accept);
@@ -324,5 +375,6 @@ public final class Trainer implements AutoCloseable {
     runner.close();
     state.close();
     data.close();
+    folder.close();
   }
 }

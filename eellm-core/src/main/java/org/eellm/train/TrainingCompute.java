@@ -13,7 +13,9 @@ import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.MicrobatchId.Regular;
 import org.eellm.schedule.Schedule;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
@@ -31,7 +33,8 @@ final class TrainingCompute implements StepCompute {
   private final HeadForward headForward;
   private final GradientReduction reduction;
   private final FillGradientScale scale;
-  private final double[] losses;
+  private final RetainedTensors retained = new RetainedTensors();
+  private final Tensor losses;
   private final Map<MicrobatchChunk, ForwardTape> forwardTapes = new HashMap<>();
 
   /** A chunk of the model on this rank. */
@@ -57,7 +60,7 @@ final class TrainingCompute implements StepCompute {
     this.headForward = headForward;
     this.reduction = reduction;
     this.scale = FillGradientScale.of(schedule);
-    this.losses = new double[objective.weights().size()];
+    this.losses = StepCompute.losses(objective, reduction.gradients(), retained);
   }
 
   @Override
@@ -109,8 +112,7 @@ final class TrainingCompute implements StepCompute {
             .heads()
             .forEach(
                 head ->
-                    losses[head.index()] +=
-                        head.loss() / (schedule.microbatches() * (double) input.replicas()));
+                    head.addTo(losses, 1 / (schedule.microbatches() * (double) input.replicas())));
       }
       return returned.gradient().filter(below -> microbatch.backwardEnd() < virtualStage);
     }
@@ -130,11 +132,12 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public double[] losses() {
-    return losses.clone();
+    return Tensors.toDoubles(losses);
   }
 
   @Override
   public void close() {
     forwardTapes.values().forEach(ForwardTape::close);
+    retained.close();
   }
 }

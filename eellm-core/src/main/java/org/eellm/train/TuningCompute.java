@@ -9,6 +9,8 @@ import java.util.function.Function;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.schedule.MicrobatchId;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Tensors;
 import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.HeadTuningExecutor.TapActivations;
 import org.eellm.train.objective.HeadTuningExecutor.Tuned;
@@ -29,7 +31,8 @@ final class TuningCompute implements StepCompute {
   private final Objective objective;
   private final double share;
   private final Gradients gradients;
-  private final double[] losses;
+  private final RetainedTensors retained = new RetainedTensors();
+  private final Tensor losses;
   private final Map<MicrobatchChunk, TapActivations> waiting = new HashMap<>();
 
   /**
@@ -50,7 +53,7 @@ final class TuningCompute implements StepCompute {
     this.objective = objective;
     this.share = share;
     this.gradients = gradients;
-    this.losses = new double[objective.weights().size()];
+    this.losses = StepCompute.losses(objective, gradients, retained);
   }
 
   @Override
@@ -81,16 +84,17 @@ final class TuningCompute implements StepCompute {
   }
 
   private void add(List<HeadResult> heads) {
-    heads.forEach(head -> losses[head.index()] += head.loss() * share);
+    heads.forEach(head -> head.addTo(losses, share));
   }
 
   @Override
   public double[] losses() {
-    return losses.clone();
+    return Tensors.toDoubles(losses);
   }
 
   @Override
   public void close() {
     waiting.values().forEach(TapActivations::close);
+    retained.close();
   }
 }

@@ -42,6 +42,15 @@ class CheckpointStoreTest {
   }
 
   @Test
+  void run_ofACheckpointAndOfOtherFolders_isTheRunOrTheFolderItself() {
+    assertThat(CheckpointStore.run(CheckpointStore.folder(run, 430))).isEqualTo(run);
+    assertThat(CheckpointStore.run(run)).isEqualTo(run);
+    assertThat(CheckpointStore.run(run.resolve("step_0000430")))
+        .isEqualTo(run.resolve("step_0000430"));
+    assertThat(CheckpointStore.run(Path.of("/"))).isEqualTo(Path.of("/"));
+  }
+
+  @Test
   void save_moreThanKept_deletesTheOldest() throws IOException {
     CheckpointStore store = CheckpointStore.open(run, 2);
     for (long step : new long[] {9, 10, 9_999_999, 10_000_000}) {

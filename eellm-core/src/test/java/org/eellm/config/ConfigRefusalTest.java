@@ -1,15 +1,19 @@
 package org.eellm.config;
 
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is refused in a configuration, in one line that names place and remedy. */
@@ -145,7 +149,10 @@ final class ConfigRefusalTest {
         "train: {steps: !!binary 5}|run.yaml:1: train.steps:"
             + " tags such as tag:yaml.org,2002:binary are not supported; remove it",
         "train: {steps: 1, steps: 2}|run.yaml:1: train.steps: set twice; keep one",
+        "train: !!java.util.Date {steps: 5}|run.yaml:1: train:"
+            + " tags such as tag:yaml.org,2002:java.util.Date are not supported; remove it",
         "train: {[a]: 2}|run.yaml:1: train: a key is not a word",
+        "train: {\"st\\neps\": 2}|run.yaml:1: train.st?eps: unknown key; did you mean train.steps?",
       })
   void read_badConfiguration_isRefusedInOneLine(String yaml, String message) {
     assertThatThrownBy(() -> RunFile.read(folder, yaml))
@@ -207,6 +214,32 @@ final class ConfigRefusalTest {
         .isInstanceOf(ConfigException.class)
         .hasMessageStartingWith("--set exits.layers=[2,4: not YAML: ")
         .hasMessageNotContaining("\n");
+  }
+
+  /** Before, each took a StackOverflowError, all memory, or minutes. */
+  @ParameterizedTest(name = "{1}")
+  @MethodSource
+  void read_hostileText_isRefusedInOneLine(String yaml, String message) {
+    assertThatThrownBy(() -> RunFile.read(folder, yaml))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageMatching("run\\.yaml(:[12])?: .*")
+        .hasMessageContaining(message)
+        .message()
+        .hasSizeLessThan(600);
+  }
+
+  static Stream<Arguments> read_hostileText_isRefusedInOneLine() {
+    String deep = "more than 32 lists and mappings are within each other";
+    return Stream.of(
+        arguments("train: " + "[".repeat(100_000), deep),
+        arguments("- ".repeat(100_000), deep),
+        arguments("{a: ".repeat(50_000), deep),
+        arguments("train: {steps: " + "9".repeat(200_000) + "}", "... has 200000 characters"),
+        arguments("? \"" + ".".repeat(100_000) + "\"\n: 3", "a key is too long"),
+        arguments("train: {steps: \"" + "y".repeat(50_000) + "\"}", "... is not a whole number"),
+        arguments("parallel: {tp: 2147483647}", "2147483647 does not divide model.num_heads 8"),
+        arguments("# " + "x".repeat(300_000), "has 300002 bytes; a configuration has 262144"),
+        arguments("train: \0", "not YAML: the character U+0000 is not allowed"));
   }
 
   @Test

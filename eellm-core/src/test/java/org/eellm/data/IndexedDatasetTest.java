@@ -12,11 +12,13 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
+import org.eellm.checksum.ChecksumFile;
 import org.eellm.golden.SharedFiles;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -82,6 +84,54 @@ final class IndexedDatasetTest {
   void copy_ofMegatronsDataset_isByteIdentical(Path megatron) {
     Path original = megatron.resolve("meg-gpt2-openwebtext_text_document");
     assertCopied(original, 1_000, 1_361_845);
+  }
+
+  @Test
+  void check_writtenDataset_findsEveryChange() throws IOException {
+    Path prefix = folder.resolve("set");
+    writeByTheFormat(folder.resolve("original"), new int[][] {{1, 2, 3}, {4, 5}});
+    assertCopied(folder.resolve("original"), 2, 5);
+    for (String ending : List.of(".bin", ".idx", ".checksums")) {
+      Files.move(folder.resolve("copy" + ending), folder.resolve("set" + ending));
+    }
+    assertThatThrownBy(() -> check(prefix, 6))
+        .hasMessageContaining("set.checksums: is damaged or of files with other names");
+    Files.delete(folder.resolve("set.checksums"));
+    String checksum = check(prefix, 6).orElseThrow();
+
+    assertCopied(prefix, 2, 5);
+    Path copy = folder.resolve("copy");
+    assertThat(check(copy, 6)).contains(checksum);
+    Path tokens = folder.resolve("copy.bin");
+    byte[] bytes = Files.readAllBytes(tokens);
+    bytes[0] = 2;
+    Files.write(tokens, bytes);
+    assertThatThrownBy(() -> check(copy, 6))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("copy.bin: is not as it was written (10 bytes with checksum ")
+        .hasMessageContaining(", copy.checksums has 10 with ");
+    System.setProperty(ChecksumFile.PROPERTY, "skip");
+    try {
+      assertThat(check(copy, 6)).contains(checksum);
+    } finally {
+      System.clearProperty(ChecksumFile.PROPERTY);
+    }
+  }
+
+  private static Optional<String> check(Path prefix, int vocabSize) {
+    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
+      return dataset.check(vocabSize);
+    }
+  }
+
+  @Test
+  void check_tokenBeyondTheVocabulary_isNamedWithItsDocument() throws IOException {
+    Path prefix = folder.resolve("set");
+    writeByTheFormat(prefix, new int[][] {{1, 2, 3}, {4, 5}});
+    assertThatThrownBy(() -> check(prefix, 5))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining(
+            "set.bin: document 1 has token 5, outside the model's vocabulary of 5");
   }
 
   private void assertCopied(Path original, long documents, long tokens) {
@@ -210,7 +260,7 @@ final class IndexedDatasetTest {
         Stream<Path> files = Files.list(folder)) {
       assertThat(dataset.sequence(0)).containsExactly(1);
       assertThat(files.map(file -> file.getFileName().toString()))
-          .containsExactlyInAnyOrder("kept.bin", "kept.idx");
+          .containsExactlyInAnyOrder("kept.bin", "kept.idx", "kept.checksums");
     }
   }
 

@@ -46,9 +46,12 @@ final class CausalAttentionTest {
       CausalAttention attention = new CausalAttention(context, 0, 1);
 
       Tensor out = torch.empty_like(query);
-      List<CausalAttention.Probabilities> saved = attention.forward(query, key, value, out);
+      List<Tensor> saved = attention.forward(query, key, value, out);
       CausalAttention.Result retained = attention.backward(query, key, value, saved, gradient);
       CausalAttention.Result again = attention.recomputingBackward(query, key, value, gradient);
+      Tensor fusedOut = torch.empty_like(query);
+      CausalAttention.Result fused = // as on a GPU
+          FusedAttention.backward(FusedAttention.forward(query, key, value, fusedOut), gradient);
 
       Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
       Tensor k = leaf(key.view(heads, 1, length, WIDTH));
@@ -72,7 +75,8 @@ final class CausalAttentionTest {
               false,
               false);
       requireClose(out, expected);
-      for (CausalAttention.Result result : List.of(retained, again)) {
+      requireClose(fusedOut, expected);
+      for (CausalAttention.Result result : List.of(retained, again, fused)) {
         requireClose(result.query(), gradients.get(0));
         requireClose(result.key(), gradients.get(1));
         requireClose(result.value(), gradients.get(2));

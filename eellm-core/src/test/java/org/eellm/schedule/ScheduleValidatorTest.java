@@ -1,6 +1,7 @@
 package org.eellm.schedule;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
@@ -22,6 +23,8 @@ import org.eellm.schedule.MicrobatchId.CooldownFill;
 import org.eellm.schedule.MicrobatchId.Regular;
 import org.eellm.schedule.MicrobatchId.WarmupFill;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Real schedules, each broken in one way. */
 final class ScheduleValidatorTest {
@@ -272,5 +275,33 @@ final class ScheduleValidatorTest {
               Timeline timeline = Timeline.of(changed, Costs.equal(changed.virtualStages(), 1, 2));
               assertThat(timeline.spans()).hasSize((int) computes);
             });
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "ONE_F_ONE_B,2,1,4",
+    "ONE_F_ONE_B,4,1,8",
+    "ONE_F_ONE_B,8,1,16",
+    "ALL_FORWARD_ALL_BACKWARD,4,1,8",
+    "INTERLEAVED,2,2,4",
+  })
+  void check_oneQueueForBothDirections_namesWhoWaits(
+      ScheduleKind kind, int stages, int chunks, int microbatches) {
+    Schedule schedule = Schedules.emit(kind, stages, chunks, microbatches);
+
+    assertThatThrownBy(() -> ScheduleValidator.check(schedule, MessageQueues.PER_PAIR))
+        .isInstanceOf(ScheduleException.class)
+        .hasMessageMatching(
+            "stages \\d and \\d wait for each other for ever: the (send|receive) of .*"
+                + " are next in the same queue");
+  }
+
+  @Test
+  void check_oneQueueForOneDirection_isEnoughForTuning() {
+    assertThatCode(
+            () ->
+                ScheduleValidator.check(
+                    Schedules.emit(ScheduleKind.TUNING, 4, 1, 8), MessageQueues.PER_PAIR))
+        .doesNotThrowAnyException();
   }
 }

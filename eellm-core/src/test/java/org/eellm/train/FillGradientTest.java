@@ -15,8 +15,8 @@ import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
+import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
@@ -77,7 +77,7 @@ final class FillGradientTest {
     List<Microbatch> batches = batches(golden, schedule.microbatchIds().size());
     Map<String, float[]> wanted = sum(golden, schedule, pipelineLayout, batches);
     Map<String, float[]> actual = new HashMap<>();
-    InProcessRanks.run(
+    NcclOrder.run(
             new Mesh(1, 1, stages), world -> rank(golden, schedule, pipelineLayout, batches, world))
         .forEach(actual::putAll);
 
@@ -251,7 +251,7 @@ final class FillGradientTest {
                 (long) batch.batch() * batch.sequence(),
                 (long) batch.batch() * batch.sequence(),
                 golden.architecture().model().hiddenSize());
-        ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
+        ScheduleExecutor.run(schedule, world.transport(), message, work, new Trace.Off());
       }
       reduction.finish();
       Map<String, float[]> values = new HashMap<>();

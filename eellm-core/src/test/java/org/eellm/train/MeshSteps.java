@@ -21,8 +21,8 @@ import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.config.TrainConfig.Recompute;
-import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
+import org.eellm.distributed.NcclOrder;
 import org.eellm.distributed.World;
 import org.eellm.golden.GoldenCase;
 import org.eellm.model.Decoder;
@@ -198,7 +198,7 @@ final class MeshSteps {
       HeadForward headForward,
       Learner learner) {
     List<List<Part>> byRank =
-        InProcessRanks.run(
+        NcclOrder.run(
             new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
             world ->
                 names.stream()
@@ -300,7 +300,7 @@ final class MeshSteps {
                   rows,
                   learner.distillation() > 0 ? 2 * rows : rows,
                   architecture.model().hiddenSize());
-          ScheduleExecutor.run(schedule, world.pp(), message, work, new Trace.Off());
+          ScheduleExecutor.run(schedule, world.transport(), message, work, new Trace.Off());
           reduction.finish();
           ReducedStepMetrics sums =
               ReducedStepMetrics.of(world, work.losses(), reduction.squares(), 0, 0);

@@ -27,8 +27,34 @@ class RunFolderTest {
 
   @Test
   void create_absentFolder_writesTheResolvedConfig() throws IOException {
-    RunFolder folder = RunFolder.create(temporary.resolve("runs/a"), config());
-    assertThat(ConfigFile.read(folder.config(), List.of())).isEqualTo(config());
+    try (RunFolder folder = RunFolder.create(temporary.resolve("runs/a"), config())) {
+      assertThat(ConfigFile.read(folder.config(), List.of())).isEqualTo(config());
+    }
+  }
+
+  @Test
+  void create_folderOfARunThatGoesOn_isRefused() throws IOException {
+    Path run = temporary.resolve("run");
+    RunConfig config = config();
+    try (RunFolder _ = RunFolder.create(run, config)) {
+      assertThatThrownBy(() -> RunFolder.resume(run, config))
+          .isInstanceOf(ConfigException.class)
+          .hasMessage(
+              "--output %s: a run of this process trains in it; wait for that, stop it, or give"
+                  + " another folder",
+              run);
+    }
+    RunFolder.resume(run, config).close();
+  }
+
+  @Test
+  void discard_newRun_leavesNothingOfIt() throws IOException {
+    Path run = temporary.resolve("runs/a");
+    RunFolder.create(run, config()).discard();
+    assertThat(temporary.resolve("runs")).doesNotExist();
+    Path empty = Files.createDirectory(temporary.resolve("empty"));
+    RunFolder.create(empty, config()).discard();
+    assertThat(empty).isEmptyDirectory();
   }
 
   @Test
@@ -60,11 +86,22 @@ class RunFolderTest {
         .hasMessageContaining("no config.yaml");
   }
 
+  @Test
+  void resume_checkpointsWithoutConfig_doesNotSayToStart() throws IOException {
+    Path run = temporary.resolve("run");
+    Files.createDirectories(run.resolve("checkpoints"));
+    RunConfig config = config();
+    assertThatThrownBy(() -> RunFolder.resume(run, config))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageContaining("has checkpoints and no config.yaml")
+        .hasMessageEndingWith("put that file back, or give another folder");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
-        "optimizer.learning_rate=1e-3 | optimizer.learning_rate: 0.001, but the run in",
+        "optimizer.weight_decay=0 | optimizer.weight_decay: 0.0, but the run in",
         "exits.layers=[2] | exits.layers: [2], but the run in",
         "model.rope_scaling={type: linear, factor: 2} | model.rope_scaling: Linear[factor=2.0],"
             + " but",
@@ -74,7 +111,7 @@ class RunFolderTest {
   void resume_settingThatChangesSteps_isRefusedByName(String override, String message)
       throws IOException {
     Path run = temporary.resolve("run");
-    RunFolder.create(run, config());
+    RunFolder.create(run, config()).close();
     RunConfig other = config(override);
     assertThatThrownBy(() -> RunFolder.resume(run, other))
         .isInstanceOf(ConfigException.class)
@@ -85,6 +122,9 @@ class RunFolderTest {
   @ValueSource(
       strings = {
         "train.steps=5000",
+        "optimizer.learning_rate=1e-5",
+        "optimizer.warmup_steps=50",
+        "optimizer.clip_norm=0.5",
         "train.eval_interval=7",
         "train.eval_batches=3",
         "train.max_bad_steps=2",
@@ -96,9 +136,12 @@ class RunFolderTest {
       })
   void resume_settingThatChangesNoStep_replacesTheRuns(String override) throws IOException {
     Path run = temporary.resolve("run");
-    RunFolder.create(run, config());
+    RunFolder.create(run, config()).close();
     RunConfig other = config(override);
-    RunFolder folder = RunFolder.resume(run, other);
-    assertThat(ConfigFile.read(folder.config(), List.of())).isEqualTo(other).isNotEqualTo(config());
+    try (RunFolder folder = RunFolder.resume(run, other)) {
+      assertThat(ConfigFile.read(folder.config(), List.of()))
+          .isEqualTo(other)
+          .isNotEqualTo(config());
+    }
   }
 }

@@ -137,7 +137,7 @@ class TrainerTest {
   @Test
   void resume_beforeTheFirstCheckpoint_startsOver() {
     RunConfig config = TinyRun.config(folder);
-    RunFolder.create(run("run"), config);
+    RunFolder.create(run("run"), config).close();
     assertThat(finish(Trainer.resume(config, run("run"))).step()).isEqualTo(30);
   }
 
@@ -176,11 +176,75 @@ class TrainerTest {
         "data.tokenizer=absent | absent",
         "model.vocab_size=16 | outside the model's vocabulary of 16",
       })
-  void start_dataThatCannotBeUsed_saysSo(String override, String message) {
+  void start_dataThatCannotBeUsed_saysSoAndLeavesNothing(String override, String message) {
     RunConfig config = TinyRun.config(folder, override);
-    assertThatThrownBy(() -> finish(Trainer.start(config, run("run"))))
+    assertThatThrownBy(() -> Trainer.start(config, run("run")))
         .isInstanceOf(DataException.class)
         .hasMessageContaining(message);
+    assertThat(run("run")).doesNotExist();
+  }
+
+  @Test
+  void start_microBatchBeyondTheMachine_isRefusedAndLeavesNothing() {
+    RunConfig config =
+        TinyRun.config(
+            folder, "train.micro_batch_size=100000000", "train.global_batch_size=100000000");
+    assertThatThrownBy(() -> Trainer.start(config, run("run")))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageMatching(
+            "train.micro_batch_size: 100000000 needs .* of memory in all, and the machine has .*;"
+                + " use \\d+");
+    assertThat(run("run")).doesNotExist();
+  }
+
+  @Test
+  void resume_otherDatasetOfEqualSize_isRefused() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    stopAfter(3, Trainer.start(config, run("run")));
+    Path tokens = folder.resolve("data.bin");
+    byte[] bytes = Files.readAllBytes(tokens);
+    bytes[100] ^= 1;
+    Files.write(tokens, bytes);
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("data.bin: is not as it was written (16400 bytes with checksum ");
+    Files.delete(folder.resolve("data.checksums"));
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("is not the dataset that")
+        .hasMessageContaining("step_0000003 was trained on (checksums ");
+  }
+
+  @Test
+  void resume_fewerStepsThanAreDone_isRefused() {
+    stopAfter(9, Trainer.start(TinyRun.config(folder), run("run")));
+    RunConfig shorter = TinyRun.config(folder, "train.steps=8");
+    assertThatThrownBy(() -> Trainer.resume(shorter, run("run")))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith("train.steps: 8 is below the 9 that are done");
+  }
+
+  @Test
+  void resume_lowerLearningRate_goesOnWithIt() {
+    stopAfter(9, Trainer.start(TinyRun.config(folder), run("run")));
+    RunConfig slower = TinyRun.config(folder, "optimizer.learning_rate=1e-3");
+    finish(Trainer.resume(slower, run("run")));
+    List<JsonNode> lines =
+        MetricsFile.read(run("run").resolve("metrics.jsonl")).stream()
+            .filter(line -> line.has("learning_rate"))
+            .toList();
+    assertThat(lines.get(8).get("learning_rate").asDouble()).isEqualTo(1e-2);
+    assertThat(lines.get(9).get("learning_rate").asDouble()).isEqualTo(1e-3);
+  }
+
+  @Test
+  void run_everyStepNotFinite_failsAndSavesNothing() {
+    RunConfig config =
+        TinyRun.config(folder, "model.init_std=1e30", "optimizer.warmup_steps=0", "train.steps=4");
+    assertThatThrownBy(() -> finish(Trainer.start(config, run("run"))))
+        .isInstanceOf(TrainException.class)
+        .hasMessageContaining("of all steps taken none was finite");
+    assertThat(run("run").resolve("checkpoints")).doesNotExist();
   }
 
   @Test

@@ -123,6 +123,16 @@ final class CompletionService {
     }
   }
 
+  /** What every head says of a text. */
+  ObjectNode lens(Lens lens, RequestContext exchange) {
+    try (GenerationStream run = GenerationStream.lens(lens, model, metrics, exchange.start())) {
+      while (run.isRunning()) {
+        exchange.await(run, () -> {});
+      }
+    }
+    return lens.json();
+  }
+
   /** What the full model says of each prompt's tokens but the first, where that is asked for. */
   private List<List<GeneratedToken>> scores(CompletionRequest request, RequestContext exchange) {
     List<List<GeneratedToken>> scores = new ArrayList<>();

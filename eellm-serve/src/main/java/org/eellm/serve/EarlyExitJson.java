@@ -4,9 +4,12 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.request.DecodingSettings;
+import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.json.Json;
@@ -19,16 +22,56 @@ final class EarlyExitJson {
   static ArrayNode tokens(List<GeneratedToken> tokens, Tokenizer tokenizer) {
     ArrayNode array = JsonNodeFactory.instance.arrayNode();
     for (GeneratedToken token : tokens) {
-      array
-          .addObject()
-          .put("id", token.id())
-          .put("token", tokenizer.piece(token.id()))
+      putToken(array.addObject(), token.id(), tokenizer)
           .put("head", token.head().toString())
           .put("layer", token.layer())
           .put("confidence", token.confidence())
           .put("drafted", token.drafted());
     }
     return array;
+  }
+
+  /** Settings that were said, in the words of a request's {@code early_exit}. */
+  static ObjectNode settings(DecodingSettings settings) {
+    ObjectNode root = Json.object();
+    settings.mode().ifPresent(mode -> root.put("mode", mode.toString()));
+    settings.policy().ifPresent(policy -> root.put("policy", policy.toString()));
+    settings
+        .threshold()
+        .ifPresent(
+            threshold -> {
+              switch (threshold) {
+                case ThresholdSetting.Same(double value) -> root.put("threshold", value);
+                case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> {
+                  ObjectNode layers = root.putObject("threshold");
+                  byLayer.forEach((layer, value) -> layers.put(layer.toString(), value));
+                }
+              }
+            });
+    settings.thresholdDecay().ifPresent(decay -> root.put("threshold_decay", decay));
+    settings
+        .calibration()
+        .ifPresent(calibration -> root.put("calibration", calibration.name().toString()));
+    settings.patience().ifPresent(patience -> root.put("patience", patience));
+    if (!settings.exits().isEmpty()) {
+      ArrayNode exits = root.putArray("exits");
+      settings.exits().forEach(exits::add);
+    }
+    settings.draftSource().ifPresent(source -> root.put("draft_source", source.toString()));
+    settings.draftExit().ifPresent(exit -> root.put("draft_exit", exit));
+    settings.draftLength().ifPresent(length -> root.put("draft_length", length));
+    settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
+    return root;
+  }
+
+  /** A token's id, its text, and the bytes it adds, which may be a part of a character or none. */
+  static ObjectNode putToken(ObjectNode object, int id, Tokenizer tokenizer) {
+    object.put("id", id).put("token", tokenizer.piece(id));
+    ArrayNode bytes = object.putArray("bytes");
+    for (byte value : tokenizer.bytes(id)) {
+      bytes.add(value & 0xFF);
+    }
+    return object;
   }
 
   /**

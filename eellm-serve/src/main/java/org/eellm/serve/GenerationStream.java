@@ -85,7 +85,7 @@ final class GenerationStream implements AutoCloseable {
               request.decoding(),
               request.sampler().apply(seed),
               request.alternatives()),
-          request,
+          request.promptParam(),
           run
           .new Continuation(
               i,
@@ -107,21 +107,28 @@ final class GenerationStream implements AutoCloseable {
         run.submit(
             model,
             Request.score(prompt, HeadId.FINAL, request.alternatives()),
-            request,
+            request.promptParam(),
             run.new Scoring(i));
       }
     }
     return run;
   }
 
+  /** Asks every head about the tokens of a text. */
+  static GenerationStream lens(Lens lens, ServedModel model, Metrics metrics, long start) {
+    GenerationStream run = new GenerationStream(metrics, start);
+    run.submit(model, lens.request(), lens.param(), run.new Scoring(0));
+    return run;
+  }
+
   private void submit(
-      ServedModel model, Request request, CompletionRequest whole, RequestListener listener) {
+      ServedModel model, Request request, String promptParam, RequestListener listener) {
     Optional<RequestHandle> handle;
     try {
       handle = model.engine().submit(request, listener);
     } catch (GenerateException e) {
       close();
-      throw ApiException.badField(whole.promptParam(), String.valueOf(e.getMessage()));
+      throw ApiException.badField(promptParam, String.valueOf(e.getMessage()));
     } catch (SettingException e) {
       close();
       throw ApiException.badField(RequestReader.param(e.setting()), e.problem());

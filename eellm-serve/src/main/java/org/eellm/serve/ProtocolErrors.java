@@ -5,20 +5,22 @@ import io.helidon.http.HeaderNames;
 import io.helidon.http.ServerResponseHeaders;
 import io.helidon.http.Status;
 import java.nio.charset.StandardCharsets;
-import java.util.Optional;
+import org.eellm.serve.connection.Connection;
+import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
+import org.jspecify.annotations.Nullable;
 
 /** Answers, in OpenAI's shape too, what is refused before it is known to be a request of ours. */
 final class ProtocolErrors implements DirectHandler {
   private final ServerOptions options;
-  private final Sockets sockets;
+  private final Connections connections;
   private final Metrics metrics;
 
-  ProtocolErrors(ServerOptions options, Sockets sockets, Metrics metrics) {
+  ProtocolErrors(ServerOptions options, Connections connections, Metrics metrics) {
     this.options = options;
-    this.sockets = sockets;
+    this.connections = connections;
     this.metrics = metrics;
   }
 
@@ -28,14 +30,19 @@ final class ProtocolErrors implements DirectHandler {
       EventType event,
       Status status,
       ServerResponseHeaders headers,
-      String message) {
-    metrics.answered("other", status.code());
-    ApiException error = error(status.code(), Optional.ofNullable(message).orElse(status.text()));
-    if (status.code() == 413) {
-      sockets.drain();
+      @Nullable String message) {
+    Connection connection = connections.current();
+    // Helidon fails on some heads, as with a NUL in the method, instead of refusing them.
+    boolean malformed = status.code() >= 500 && connection.isReadingHead();
+    Status answered = malformed ? Status.BAD_REQUEST_400 : status;
+    metrics.answered("other", answered.code());
+    if (answered.code() == 413 || answered.code() == 414) {
+      connection.drain();
     }
+    ApiException error = error(answered.code(), malformed ? null : message);
+    Responses.log("a request", connection.address().getHostAddress(), error);
     return TransportResponse.builder()
-        .status(status)
+        .status(answered)
         .headers(headers)
         .header(HeaderNames.CONTENT_TYPE, "application/json")
         .entity(new String(Json.bytes(Json.error(error)), StandardCharsets.UTF_8))
@@ -43,11 +50,16 @@ final class ProtocolErrors implements DirectHandler {
         .build();
   }
 
-  private ApiException error(int status, String message) {
+  private ApiException error(int status, @Nullable String message) {
     if (status == 413) {
-      return ApiException.tooLarge(options.maxBodyBytes());
+      return ApiException.tooLarge(options.bounds().maxBodyBytes());
     }
-    String line = Fields.line(message);
+    if (status == 408) {
+      return RequestBody.tooSlow(options.bounds().readTimeout());
+    }
+    // Helidon then says that its log says more, or has no words.
+    boolean unclear = message == null || message.contains("server log");
+    String line = unclear ? "the request's head is malformed" : Fields.line(message);
     return status < 500
         ? ApiException.refused(status, "bad_request", line)
         : ApiException.failed(status, "server_error", line);

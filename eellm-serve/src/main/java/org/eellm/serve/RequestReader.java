@@ -34,6 +34,9 @@ final class RequestReader {
   /** Most probable tokens that a request may ask for beside each token. */
   static final int MAX_ALTERNATIVES = 20;
 
+  /** Of each head of a lens by default. */
+  private static final int LENS_ALTERNATIVES = 5;
+
   private static final int MAX_STOPS = 16;
   private static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
 
@@ -72,14 +75,7 @@ final class RequestReader {
   /** The body of {@code /v1/chat/completions}. */
   CompletionRequest chat() {
     requireModel();
-    List<ChatMessage> messages =
-        fields
-            .list("messages", RequestReader::message)
-            .orElseThrow(() -> ApiException.badField("messages", "is missing; give at least one"));
-    if (messages.isEmpty()) {
-      throw ApiException.badField("messages", "is empty; give at least one");
-    }
-    List<List<Integer>> prompts = List.of(model.prompt(messages));
+    List<List<Integer>> prompts = List.of(model.prompt(messages()));
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
     if (alternatives.isPresent() && !logProbabilities) {
@@ -101,6 +97,65 @@ final class RequestReader {
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
+  }
+
+  /** The body of {@code /v1/lens}. */
+  Lens lens() {
+    requireModel();
+    List<Integer> prompt = onePrompt();
+    int last = model.tokenizer().vocabSize() - 1;
+    List<Integer> continuation =
+        fields
+            .list("continuation", (name, id) -> Fields.integer(name, id, 0, last))
+            .orElse(List.of());
+    if (continuation.isEmpty()) {
+      throw ApiException.badField(
+          "continuation", "is missing or empty; give the ids of the tokens to ask about");
+    }
+    int top = fields.integer("top", 1, MAX_ALTERNATIVES).orElse(LENS_ALTERNATIVES);
+    if (prompt.size() + continuation.size() > model.context()) {
+      throw ApiException.tooLong(
+          "continuation",
+          "%d tokens do not fit the model's context of %d behind a prompt of %d; shorten it"
+              .formatted(continuation.size(), model.context(), prompt.size()));
+    }
+    fields.requireNoOthers();
+    return new Lens(model, prompt, continuation, promptParam(), top);
+  }
+
+  /** The body of {@code /tokenize}: the ids of its prompt. */
+  List<Integer> tokenize() {
+    requireModel();
+    List<Integer> prompt = onePrompt();
+    fields.requireNoOthers();
+    return prompt;
+  }
+
+  private String promptParam() {
+    return fields.get("messages").isPresent() ? "messages" : "prompt";
+  }
+
+  /** The ids of one prompt, or of messages. */
+  private List<Integer> onePrompt() {
+    if (fields.get("messages").isPresent()) {
+      return model.prompt(messages());
+    }
+    List<List<Integer>> prompts = prompts();
+    if (prompts.size() > 1) {
+      throw ApiException.badField("prompt", "has %d texts; give one".formatted(prompts.size()));
+    }
+    return prompts.getFirst();
+  }
+
+  private List<ChatMessage> messages() {
+    List<ChatMessage> messages =
+        fields
+            .list("messages", RequestReader::message)
+            .orElseThrow(() -> ApiException.badField("messages", "is missing; give at least one"));
+    if (messages.isEmpty()) {
+      throw ApiException.badField("messages", "is empty; give at least one");
+    }
+    return messages;
   }
 
   private void requireModel() {

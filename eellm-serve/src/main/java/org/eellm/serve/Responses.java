@@ -1,18 +1,27 @@
 package org.eellm.serve;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.helidon.common.buffers.BufferData;
 import io.helidon.common.socket.SocketWriterException;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.http.Method;
 import io.helidon.webserver.CloseConnectionException;
+import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.util.Arrays;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.eellm.serve.connection.Connection;
 import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -28,16 +37,22 @@ final class Responses {
   private Responses() {}
 
   /** Sends the parts of a text as they come. */
-  static void stream(ServerResponse response, Consumer<CompletionService.Sink> parts) {
+  static void stream(
+      ServerRequest request,
+      ServerResponse response,
+      Connection connection,
+      Consumer<CompletionService.Sink> parts) {
     response.header(HeaderNames.CONTENT_TYPE, "text/event-stream; charset=utf-8");
     response.header(HeaderNames.CACHE_CONTROL, "no-store");
     response.header("X-Accel-Buffering", "no");
-    try (OutputStream out = response.outputStream()) {
+    try (OutputStream out =
+        connection.isHttp10() ? unchunked(response, connection) : response.outputStream()) {
       EventStream events = new EventStream(out);
       try {
         parts.accept(events);
         events.done();
       } catch (ApiException e) {
+        log(request, e);
         events.send(Json.error(e));
       } catch (UncheckedIOException
           | SocketWriterException
@@ -51,22 +66,80 @@ final class Responses {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+    if (connection.isHttp10()) {
+      throw new CloseConnectionException("the end of the connection is the end of the stream");
+    }
   }
 
-  /** Sends a refusal. */
-  static void send(ServerResponse response, ApiException e) {
+  /** Sends a head, and then bytes as they are: HTTP/1.0 has no chunks. */
+  private static OutputStream unchunked(ServerResponse response, Connection connection) {
+    BufferData head = BufferData.growing(512);
+    head.writeAscii("HTTP/1.1 200 OK\r\n");
+    response.header(HeaderValues.CONNECTION_CLOSE);
+    response.headers().forEach(header -> header.writeHttp1Header(head));
+    head.writeAscii("\r\n");
+    connection.send(head.readBytes());
+    return new OutputStream() {
+      @Override
+      public void write(int value) {
+        connection.send(new byte[] {(byte) value});
+      }
+
+      @Override
+      public void write(byte[] bytes, int offset, int length) {
+        connection.send(Arrays.copyOfRange(bytes, offset, offset + length));
+      }
+    };
+  }
+
+  /** Sends a refusal, and logs it. */
+  static void refuse(ServerRequest request, ServerResponse response, ApiException e) {
+    log(request, e);
+    send(request, response, e);
+  }
+
+  private static void log(ServerRequest request, ApiException e) {
+    String path = Fields.shown(request.path().path());
+    log(
+        request.prologue().method().text() + " " + path,
+        ((InetSocketAddress) request.remotePeer().address()).getAddress().getHostAddress(),
+        e);
+  }
+
+  /** Says what was refused, and nothing of what the request says. */
+  static void log(String request, String address, ApiException e) {
+    LOG.info(
+        "{} {} of {}: {} {}",
+        e.status() < 500 ? "refused" : "failed",
+        request,
+        address,
+        e.status(),
+        Stream.concat(e.code().stream(), e.param().stream()).collect(Collectors.joining(" ")));
+  }
+
+  private static void send(ServerRequest request, ServerResponse response, ApiException e) {
     response.status(e.status());
     e.headers().forEach((name, value) -> response.header(name, value));
     if (UNREAD.contains(e.code().orElse(""))) {
       response.header(HeaderValues.CONNECTION_CLOSE); // the rest of the body is not read
     }
-    send(response, Json.error(e));
+    send(request, response, Json.error(e));
   }
 
   /** Sends an answer. */
-  static void send(ServerResponse response, ObjectNode body) {
+  static void send(ServerRequest request, ServerResponse response, ObjectNode body) {
     response.header(HeaderNames.CONTENT_TYPE, "application/json");
-    response.send(Json.bytes(body));
+    send(request, response, Json.bytes(body));
+  }
+
+  /** Sends a body, of which HEAD has the length alone. */
+  static void send(ServerRequest request, ServerResponse response, byte[] body) {
+    if (request.prologue().method().equals(Method.HEAD)) {
+      response.header(HeaderNames.CONTENT_LENGTH, Integer.toString(body.length));
+      response.send();
+    } else {
+      response.send(body);
+    }
   }
 
   /** A refusal of the web server's own. */
@@ -78,9 +151,9 @@ final class Responses {
   }
 
   /** Says that something went wrong here. */
-  static void fail(ServerResponse response, Throwable e) {
+  static void fail(ServerRequest request, ServerResponse response, Throwable e) {
     LOG.error("a request failed", e);
-    send(response, failure(e));
+    refuse(request, response, failure(e));
   }
 
   private static ApiException failure(Throwable e) {

@@ -1,5 +1,6 @@
 package org.eellm.serve;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
@@ -7,6 +8,9 @@ import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.http.Method;
+import io.helidon.http.PathMatchers;
+import io.helidon.http.Status;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.Handler;
@@ -18,9 +22,12 @@ import io.helidon.webserver.http.ServerResponse;
 import io.helidon.webserver.staticcontent.ClasspathHandlerConfig;
 import io.helidon.webserver.staticcontent.StaticContentFeature;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import org.eellm.serve.access.HostNames;
+import org.eellm.serve.connection.Connection;
+import org.eellm.serve.connection.Connections;
 import org.eellm.serve.json.ApiException;
 import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
@@ -32,48 +39,76 @@ final class Routes {
 
   private static final HeaderName ALLOW = HeaderNames.create("Allow");
 
+  private static final String READ = "GET, HEAD";
+  private static final String NO_ORIGIN = "";
+
   private static final Map<String, String> ALLOWED =
       Map.of(
           "/health",
-          "GET",
+          READ,
           "/metrics",
-          "GET",
+          READ,
           "/v1/models",
-          "GET",
+          READ,
           MODEL_PATH,
-          "GET",
+          READ,
           "/v1/completions",
           "POST",
           "/v1/chat/completions",
           "POST",
+          "/v1/lens",
+          "POST",
+          "/tokenize",
+          "POST",
           "/api",
           "PUT");
 
+  /** What browsers may do with an answer: show it by itself, with nothing of other sites in it. */
+  private static final Map<String, String> SECURITY_HEADERS =
+      Map.of(
+          "Content-Security-Policy",
+          "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+              + " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+          "X-Frame-Options",
+          "DENY",
+          "X-Content-Type-Options",
+          "nosniff",
+          "Cross-Origin-Resource-Policy",
+          "same-origin",
+          "Referrer-Policy",
+          "no-referrer");
+
+  /** Paths outside {@code /v1} that need the key. */
+  private static final Set<String> KEYED = Set.of("/api", "/metrics", "/tokenize");
+
   private final ServerOptions options;
   private final Metrics metrics;
-  private final Sockets sockets;
+  private final Connections connections;
   private final Lifecycle lifecycle;
   private final RequestBody body;
 
-  Routes(ServerOptions options, Metrics metrics, Sockets sockets, Lifecycle lifecycle) {
+  Routes(ServerOptions options, Metrics metrics, Connections connections, Lifecycle lifecycle) {
     this.options = options;
     this.metrics = metrics;
-    this.sockets = sockets;
+    this.connections = connections;
     this.lifecycle = lifecycle;
-    body = new RequestBody(options, sockets);
+    body = new RequestBody(options.bounds());
   }
 
   /** Tells the web server who takes what. */
   void addTo(HttpRouting.Builder routing) {
     routing.addFilter(this::count);
+    routing.addFilter(this::requireOwnPage);
     routing.addFilter(this::authorize);
-    routing.get("/health", this::health);
-    routing.get("/metrics", this::metrics);
-    routing.get("/v1/models", this::models);
-    routing.get(MODEL_PATH, this::modelNamed);
+    read(routing, "/health", this::health);
+    read(routing, "/metrics", this::metrics);
+    read(routing, "/v1/models", this::models);
+    read(routing, MODEL_PATH, this::modelNamed);
     routing.post(
         "/v1/completions", counted((req, res) -> texts(req, res, OpenAiFormat.COMPLETION)));
     routing.post("/v1/chat/completions", counted((req, res) -> texts(req, res, OpenAiFormat.CHAT)));
+    routing.post("/v1/lens", counted(this::lens));
+    routing.post("/tokenize", this::tokenize);
     routing.put("/api", counted(this::megatron));
     ALLOWED.forEach((path, method) -> routing.any(path, refuseMethod(method)));
     routing.register(
@@ -91,15 +126,26 @@ final class Routes {
               "there is no %s %s here; see docs/serving.md for the paths"
                   .formatted(req.prologue().method().text(), Fields.shown(req.path().path())));
         });
-    routing.error(ApiException.class, (req, res, e) -> Responses.send(res, e));
+    routing.error(ApiException.class, Responses::refuse);
     routing.error(
-        HttpException.class, (req, res, e) -> Responses.send(res, Responses.ofHelidon(e)));
+        HttpException.class,
+        (req, res, e) -> {
+          if (e.status().equals(Status.NOT_MODIFIED_304)) { // of the page's files; has no body
+            res.status(e.status()).send();
+          } else {
+            Responses.refuse(req, res, Responses.ofHelidon(e));
+          }
+        });
     routing.error(
         CloseConnectionException.class,
         (req, res, e) -> {
           throw e;
         });
-    routing.error(Throwable.class, (req, res, e) -> Responses.fail(res, e));
+    routing.error(Throwable.class, Responses::fail);
+  }
+
+  private static void read(HttpRouting.Builder routing, String path, Handler handler) {
+    routing.route(Method.predicate(Method.GET, Method.HEAD), PathMatchers.create(path), handler);
   }
 
   private static Handler refuseMethod(String allowed) {
@@ -114,54 +160,90 @@ final class Routes {
   }
 
   private void count(FilterChain chain, RoutingRequest request, RoutingResponse response) {
-    chain.proceed();
-    metrics.answered(
-        request.matchingPattern().filter(known -> !known.isEmpty()).orElse("other"),
-        response.status().code());
+    SECURITY_HEADERS.forEach((name, value) -> response.header(name, value));
+    try {
+      chain.proceed();
+    } finally {
+      metrics.answered(
+          request.matchingPattern().filter(known -> !known.isEmpty()).orElse("other"),
+          response.status().code());
+    }
+    Connection connection = connections.current();
+    boolean whole = !request.content().hasEntity() || request.content().consumed();
+    connection.requestIsAnswered(whole);
     // Helidon says that it closes, and goes on reading.
     if (request.headers().containsToken(HeaderValues.CONNECTION_CLOSE)
         || response.headers().containsToken(HeaderValues.CONNECTION_CLOSE)) {
+      if (!whole) {
+        connection.drain();
+      }
       throw new CloseConnectionException("the connection ends with this answer");
     }
   }
 
-  /** Everything but health and the page itself needs the key. */
+  /** Refuses requests that pages of other sites have a browser send. */
+  private void requireOwnPage(FilterChain chain, RoutingRequest request, RoutingResponse response) {
+    HostNames hosts = options.access().hosts();
+    String host = request.headers().value(HeaderNames.HOST).orElse("");
+    String origin = request.headers().value(HeaderNames.ORIGIN).orElse(NO_ORIGIN);
+    if (!hosts.admits(host)) {
+      Responses.refuse(
+          request,
+          response,
+          ApiException.refused(
+              403,
+              "host_not_allowed",
+              "'%s' is no name of this server; start it with --allow-host and this name"
+                  .formatted(Fields.shown(host))));
+    } else if (!origin.equals(NO_ORIGIN) && !hosts.admits(origin, host)) {
+      Responses.refuse(
+          request,
+          response,
+          ApiException.refused(
+              403,
+              "origin_not_allowed",
+              "a page of '%s' may not ask this server; start it with --allow-host and its host"
+                  .formatted(Fields.shown(origin))));
+    } else {
+      chain.proceed();
+    }
+  }
+
+  /** Everything but health and the page itself needs a key, if there are any. */
   private void authorize(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     String path = request.path().path();
-    boolean guarded = path.startsWith("/v1") || path.equals("/api") || path.equals("/metrics");
-    if (guarded && options.apiKey().isPresent()) {
-      String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
-      byte[] wanted = ("Bearer " + options.apiKey().get()).getBytes(StandardCharsets.UTF_8);
-      if (!MessageDigest.isEqual(wanted, given.getBytes(StandardCharsets.UTF_8))) {
-        response.header("WWW-Authenticate", "Bearer");
-        Responses.send(
-            response,
-            ApiException.refused(
-                401,
-                "invalid_api_key",
-                "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
-        return;
-      }
+    boolean guarded = path.startsWith("/v1") || KEYED.contains(path);
+    String given = request.headers().value(HeaderNames.AUTHORIZATION).orElse("");
+    if (guarded && !options.access().keys().admits(given)) {
+      response.header("WWW-Authenticate", "Bearer");
+      Responses.refuse(
+          request,
+          response,
+          ApiException.refused(
+              401,
+              "invalid_api_key",
+              "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"));
+    } else {
+      chain.proceed();
     }
-    chain.proceed();
   }
 
   private void health(ServerRequest request, ServerResponse response) {
     String state = lifecycle.state();
     response.status(state.equals("ok") ? 200 : 503);
-    Responses.send(response, Json.object().put("status", state));
+    Responses.send(request, response, Json.object().put("status", state));
   }
 
   private void metrics(ServerRequest request, ServerResponse response) {
     response.header(HeaderNames.CONTENT_TYPE, Metrics.CONTENT_TYPE);
-    response.send(metrics.text());
+    Responses.send(request, response, metrics.text());
   }
 
   private void models(ServerRequest request, ServerResponse response) {
     ObjectNode root = Json.object();
     root.put("object", "list");
     root.putArray("data").add(describe(lifecycle.ready().model()));
-    Responses.send(response, root);
+    Responses.send(request, response, root);
   }
 
   private void modelNamed(ServerRequest request, ServerResponse response) {
@@ -170,7 +252,7 @@ final class Routes {
     if (!name.equals(model.name())) {
       throw ApiException.unknownModel(Fields.shown(name), model.name());
     }
-    Responses.send(response, describe(model));
+    Responses.send(request, response, describe(model));
   }
 
   private static ObjectNode describe(ServedModel model) {
@@ -184,6 +266,7 @@ final class Routes {
     earlyExit.put("layers", model.layers());
     var exits = earlyExit.putArray("exits");
     model.exits().forEach(exits::add);
+    earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
     return root;
   }
 
@@ -193,10 +276,31 @@ final class Routes {
     CompletionRequest texts = format == OpenAiFormat.CHAT ? reader.chat() : reader.completion();
     RequestContext exchange = exchange();
     if (texts.stream()) {
-      ready.stream(texts, format, exchange, parts -> Responses.stream(response, parts));
+      ready.stream(
+          texts,
+          format,
+          exchange,
+          parts -> Responses.stream(request, response, connections.current(), parts));
     } else {
-      Responses.send(response, ready.answer(texts, format, exchange).whole());
+      Responses.send(request, response, ready.answer(texts, format, exchange).whole());
     }
+  }
+
+  private void lens(ServerRequest request, ServerResponse response) {
+    CompletionService ready = lifecycle.ready();
+    Lens lens = new RequestReader(ready.model(), new Fields(body.read(request), "")).lens();
+    Responses.send(request, response, ready.lens(lens, exchange()));
+  }
+
+  private void tokenize(ServerRequest request, ServerResponse response) {
+    ServedModel model = lifecycle.ready().model();
+    List<Integer> ids = new RequestReader(model, new Fields(body.read(request), "")).tokenize();
+    ObjectNode root = Json.object();
+    root.put("count", ids.size());
+    root.put("max_model_len", model.context());
+    ArrayNode tokens = root.putArray("tokens");
+    ids.forEach(tokens::add);
+    Responses.send(request, response, root);
   }
 
   private void megatron(ServerRequest request, ServerResponse response) {
@@ -205,7 +309,7 @@ final class Routes {
     RequestContext exchange = exchange();
     Reply reply = ready.answer(texts, OpenAiFormat.COMPLETION, exchange);
     double seconds = (System.nanoTime() - exchange.start()) / 1e9;
-    Responses.send(response, MegatronApi.write(texts, reply, ready.model(), seconds));
+    Responses.send(request, response, MegatronApi.write(texts, reply, ready.model(), seconds));
   }
 
   /** Counts a handler's requests in work, and clients that have gone amid one. */
@@ -230,6 +334,9 @@ final class Routes {
   /** A request whose body has been read: from here on its time counts. */
   private RequestContext exchange() {
     return new RequestContext(
-        System.nanoTime(), options.requestTimeout(), sockets.watch(), lifecycle::aborted);
+        System.nanoTime(),
+        options.bounds().requestTimeout(),
+        connections.current().watch(),
+        lifecycle::aborted);
   }
 }

@@ -1,15 +1,22 @@
 package org.eellm.serve;
 
+import io.helidon.common.configurable.Resource;
+import io.helidon.common.pki.Keys;
+import io.helidon.common.tls.Tls;
 import io.helidon.http.DirectHandler;
 import io.helidon.webserver.ErrorHandling;
 import io.helidon.webserver.WebServer;
+import io.helidon.webserver.WebServerConfig;
 import io.helidon.webserver.http.DirectHandlers;
-import io.helidon.webserver.http1.Http1Config;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
+import org.eellm.config.SettingException;
 import org.eellm.decode.Engine;
+import org.eellm.serve.connection.Connections;
 
 /**
  * The HTTP server: OpenAI's completions and chat, EE-LLM's {@code /api}, health, metrics, and the
@@ -21,7 +28,7 @@ public final class Server implements AutoCloseable {
 
   private final ServerOptions options;
   private final Metrics metrics;
-  private final Sockets sockets;
+  private final Connections connections;
   private final WebServer web;
   private final Lifecycle lifecycle = new Lifecycle();
 
@@ -34,28 +41,64 @@ public final class Server implements AutoCloseable {
                     .service()
                     .map(ready -> ready.model().engine().status())
                     .orElse(new Engine.Status(0, 0, 0, 0)));
-    sockets = new Sockets(options.readTimeout());
-    web =
+    ServerOptions.Bounds bounds = options.bounds();
+    connections =
+        new Connections(
+            bounds.readTimeout(),
+            bounds.maxConnections(),
+            bounds.maxClientConnections(),
+            options.access().tls().isPresent());
+    WebServerConfig.Builder builder =
         WebServer.builder()
             .host(options.host())
             .port(options.port())
             .shutdownHook(false)
             .useNio(false) // its sockets know neither time-outs nor whether a client has gone
-            .maxTcpConnections(options.maxConnections())
-            .connectionOptions(sockets)
+            .maxTcpConnections(bounds.maxConnections())
+            .connectionOptions(connections)
+            .protocolsDiscoverServices(false)
+            .addConnectionSelector(connections)
             // Counted from a connection's last request, which may still be in work.
-            .idleConnectionTimeout(options.requestTimeout().plus(IDLE))
-            .addProtocol(Http1Config.builder().addReceiveListener(sockets).build())
+            .idleConnectionTimeout(bounds.requestTimeout().plus(IDLE))
             // Without it a chunk would be read into memory whole, however long.
-            .maxPayloadSize(options.maxBodyBytes())
+            .maxPayloadSize(bounds.maxBodyBytes())
             .errorHandling(ErrorHandling.builder().includeEntity(true).build())
             .directHandlers(refusals())
-            .routing(new Routes(options, metrics, sockets, lifecycle)::addTo)
-            .build();
+            .routing(new Routes(options, metrics, connections, lifecycle)::addTo);
+    options.access().tls().ifPresent(files -> builder.tls(tls(files)));
+    web = builder.build();
+  }
+
+  private static Tls tls(ServerOptions.TlsFiles files) {
+    requireReadable("tls-certificate", files.certificates());
+    requireReadable("tls-key", files.key());
+    try {
+      Keys keys =
+          Keys.builder()
+              .pem(
+                  pem ->
+                      pem.certChain(Resource.create(files.certificates()))
+                          .key(Resource.create(files.key())))
+              .build();
+      Tls tls = Tls.builder().privateKey(keys).privateKeyCertChain(keys).build();
+      tls.newEngine(); // finds what the keys lack
+      return tls;
+    } catch (RuntimeException e) {
+      throw new SettingException(
+          "tls-key",
+          "'%s' and '%s' are no key and certificate in PEM that belong together; use a key without a password"
+              .formatted(files.key(), files.certificates()));
+    }
+  }
+
+  private static void requireReadable(String option, Path file) {
+    if (!Files.isRegularFile(file) || !Files.isReadable(file)) {
+      throw new SettingException(option, "'%s' cannot be read; give a PEM file".formatted(file));
+    }
   }
 
   private DirectHandlers refusals() {
-    ProtocolErrors errors = new ProtocolErrors(options, sockets, metrics);
+    ProtocolErrors errors = new ProtocolErrors(options, connections, metrics);
     DirectHandlers.Builder handlers = DirectHandlers.builder();
     for (DirectHandler.EventType event : DirectHandler.EventType.values()) {
       handlers.addHandler(event, errors);
@@ -109,7 +152,7 @@ public final class Server implements AutoCloseable {
    * ends the others, and closes. From then on it needs its engine no more.
    */
   public void stop() {
-    lifecycle.stop(options.drainTimeout());
+    lifecycle.stop(options.bounds().drainTimeout());
     if (web.isRunning()) {
       web.stop();
     }

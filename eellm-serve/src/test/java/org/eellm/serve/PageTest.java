@@ -1,14 +1,12 @@
 package org.eellm.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.config.HeadId;
@@ -17,108 +15,238 @@ import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
-import org.eellm.tensor.Torch;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The page in a real browser. */
-final class PageTest {
+final class PageTest extends WithServer {
+  private static final String PROMPT = "the cat and";
   private static final int TOKENS = 20;
+  private static final List<HeadId> HEADS = HeadId.all(List.of(1, 2, 4));
 
-  @TempDir private Path folder;
+  @TempDir private Path other;
 
-  @Test
-  void page_inChromium_showsWhereTokensLeaveAndComparesWithTheFullModel() {
+  private static JsonNode play(TestServer on, String scenario) {
     Optional<Path> chromium =
         Stream.of("chromium", "chromium-browser", "google-chrome")
             .flatMap(name -> NodeScripts.find(name).stream())
             .findFirst();
     assumeTrue(chromium.isPresent(), "skipped: needs chromium");
     NodeScripts scripts = NodeScripts.install(PageTest.class, "clients");
-    int threads = Torch.threads();
-    Torch.setThreads(1); // the model is tiny
-    try (TestServer server = TestServer.start(folder)) {
-      JsonNode seen =
-          scripts.run(
-              "browser.js",
-              server.base(),
-              chromium.get().toString(),
-              "the cat and",
-              Integer.toString(TOKENS),
-              "0.02");
+    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario);
+    on.awaitIdle();
+    return seen;
+  }
 
-      // The refusal that the script asks for is an error to the browser too.
-      assertThat(seen.path("errors")).as(seen.toString()).hasSize(1);
-      assertThat(seen.path("errors").path(0).asText()).contains("400 (Bad Request)");
-      assertThat(seen.path("about").asText()).isEqualTo("small: 5 layers, exits after 1, 2, 4");
-      assertThat(seen.path("legend").toString())
-          .isEqualTo("[\"exit 1\",\"exit 2\",\"exit 4\",\"final head\"]");
-      requirePanes(server, seen);
-      assertThat(seen.path("verdict").asText())
-          .contains("times the full model's speed at", "% of its depth");
-      assertThat(seen.path("tip").asText()).contains("left at", "of 5", "confidence");
-      assertThat(seen.path("alternatives").asInt()).isBetween(1, 5);
-      assertThat(seen.path("tipGone").asBoolean()).isTrue();
-      assertThat(seen.path("walked").asBoolean()).isTrue();
-      assertThat(seen.path("refusal").asText()).startsWith("max_tokens: 4000 do not fit");
-      assertThat(seen.path("wideDesktop").asBoolean()).isFalse();
-      for (String scheme : new String[] {"phone-light", "phone-dark"}) {
-        assertThat(seen.path(scheme).path("wide").asBoolean()).as(scheme).isFalse();
-        assertThat(seen.path(scheme).path("tip").asBoolean()).as(scheme).isTrue();
-      }
-      server.awaitIdle();
-    } finally {
-      Torch.setThreads(threads);
+  private static JsonNode play(String scenario) {
+    return play(server, scenario);
+  }
+
+  private static List<GeneratedToken> early(double threshold) {
+    return server
+        .alone(
+            PROMPT,
+            TOKENS,
+            new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(threshold))),
+            new RandomSampler(0, 0, 1, 1, 0))
+        .tokens();
+  }
+
+  private static List<String> counts(List<GeneratedToken> tokens) {
+    return HEADS.stream()
+        .map(head -> Long.toString(tokens.stream().filter(t -> t.head().equals(head)).count()))
+        .toList();
+  }
+
+  private static List<String> texts(JsonNode array) {
+    return StreamSupport.stream(array.spliterator(), false).map(JsonNode::asText).toList();
+  }
+
+  private static String text(List<GeneratedToken> tokens) {
+    return PROMPT + server.text(tokens.stream().map(GeneratedToken::id).toList());
+  }
+
+  @Test
+  void run_twoSettings_showsTextsFiguresAndTheLens() {
+    JsonNode seen = play("writes");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("about").asText()).isEqualTo("small: 5 layers, exits after 1, 2, 4");
+    assertThat(texts(seen.path("legend")))
+        .containsExactly("exit 1", "exit 2", "exit 4", "final head");
+    int prompt = server.served.prompt(PROMPT, "prompt").size();
+    assertThat(seen.path("count").asText())
+        .isEqualTo("%d tokens; %d may follow".formatted(prompt, 96 - prompt));
+    assertThat(seen.path("mostTokens").asInt()).isEqualTo(96 - prompt);
+    List<GeneratedToken> alone = early(0.02);
+    JsonNode a = seen.path("a");
+    assertThat(a.path("title").asText()).isEqualTo("Left: Early exit: max-probability ≥ 0.02");
+    assertThat(a.path("made").asText()).isEqualTo("greedy; at most 20 tokens");
+    assertThat(a.path("text").asText()).isEqualTo(text(alone));
+    assertThat(a.path("end").asText()).isEqualTo("Ended at the limit of 20 tokens.");
+    assertThat(a.path("tokens").asInt()).isEqualTo(TOKENS);
+    assertThat(a.path("invisible").asInt()).isZero();
+    assertThat(a.path("spoken").asText()).contains("left at", "of 5 layers", "% sure");
+    assertThat(texts(a.path("counts"))).isEqualTo(counts(alone));
+    assertThat(a.path("drawings").asInt()).isEqualTo(1);
+    assertThat(texts(a.path("figures"))).contains("tokens", "mean depth", "first token", "time");
+    JsonNode b = seen.path("b");
+    assertThat(b.path("title").asText()).isEqualTo("Right: Full model");
+    assertThat(b.path("text").asText()).isEqualTo(PROMPT + server.greedy(PROMPT, TOKENS));
+    assertThat(b.path("marks").asInt()).isEqualTo(1);
+    // What it says depends on the clock; that it is one of these, with its spread, does not.
+    assertThat(seen.path("verdict").asText())
+        .containsPattern("No verdict|No difference|has \\d+\\.\\d\\d times the speed of the right")
+        .containsPattern("\\d+\\.\\d\\d to \\d+\\.\\d\\d in \\d turns");
+    assertThat(seen.path("agreement").asText())
+        .containsPattern("The texts part at token \\d+\\.|Both texts are the same")
+        .containsPattern("given the full model's text: \\d+ % \\(\\d+ of 20 tokens\\)");
+    requireLens(seen, alone);
+  }
+
+  private static void requireLens(JsonNode seen, List<GeneratedToken> alone) {
+    assertThat(seen.path("cells").asInt()).isEqualTo(4 * TOKENS);
+    assertThat(texts(seen.path("frames"))).isEqualTo(counts(alone));
+    assertThat(texts(seen.path("framesAtOnce"))).containsExactly("20", "0", "0", "0");
+    assertThat(seen.path("estimate").asText()).contains("would pass 1.00 of 5 layers", "estimated");
+    assertThat(seen.path("askedMeanwhile").asInt()).isZero();
+    assertThat(seen.path("tip").asText()).contains("left at", "of 5", "this token: ");
+    assertThat(seen.path("tipGone").asBoolean()).isTrue();
+    assertThat(texts(seen.path("details")))
+        .containsExactly("exit 1", "exit 2", "exit 4", "final head");
+    assertThat(seen.path("firstFive").asInt()).isEqualTo(6); // and the text's own token
+    assertThat(seen.path("savedTokens").asInt()).isEqualTo(TOKENS);
+    assertThat(seen.path("savedThreshold").asDouble()).isEqualTo(0.02);
+    assertThat(seen.path("picture").path("broken").asBoolean()).isFalse();
+    assertThat(seen.path("picture").path("texts").asInt()).isGreaterThan(2 * TOKENS);
+  }
+
+  @Test
+  @Tag("slow")
+  void settingsChangedAmidARun_newRunBegins_andNothingStaleIsShown() {
+    JsonNode seen = play("restarts");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    JsonNode moved = seen.path("moved");
+    assertThat(moved.path("title").asText()).endsWith("max-probability ≥ 0.00");
+    assertThat(moved.path("text").asText()).isEqualTo(text(early(0)));
+    assertThat(texts(moved.path("counts"))).containsExactly("20", "0", "0", "0");
+    assertThat(seen.path("address").asText()).contains("a.threshold=0", "tokens=20");
+    assertThat(seen.path("afterSwitch").path("text").asText()).isEqualTo("Not written yet.");
+    assertThat(seen.path("afterSwitch").path("figures").size()).isZero();
+    assertThat(seen.path("verdictAfterSwitch").asText()).isEmpty();
+    assertThat(seen.path("kept").asBoolean()).isTrue();
+    assertThat(seen.path("runs").asInt()).isEqualTo(3);
+    assertThat(seen.path("pinned").path("a").asText()).isEqualTo("Left: Full model");
+    assertThat(seen.path("pinned").path("b").asText()).startsWith("Pinned: Early exit");
+    assertThat(seen.path("pinned").path("verdict").asText()).contains("no verdict about speed");
+  }
+
+  @Test
+  @Tag("slow")
+  void whatCannotBeDone_isSaidInPlainWords_andOldFiguresGo() {
+    JsonNode seen = play("refuses");
+
+    assertThat(seen.path("empty").asText())
+        .isEqualTo("Temperature: nothing is no number from 0 to 2");
+    assertThat(seen.path("drawn").asText()).startsWith("temperature 0.75, seed 5;");
+    assertThat(seen.path("refusal").asText()).contains("context of 96");
+    for (String side : List.of("a", "b")) {
+      JsonNode pane = seen.path("refused").path(side);
+      assertThat(pane.path("tokens").asInt()).as(side).isZero();
+      assertThat(pane.path("figures").size()).as(side).isZero();
+      assertThat(pane.path("text").asText()).as(side).doesNotContain("the cat the cat");
+    }
+    assertThat(seen.path("refused").path("verdict").asText()).isEmpty();
+    assertThat(seen.path("refusedHeight").asInt()).isLessThan(400);
+    assertThat(seen.path("nobody").asText())
+        .startsWith("nobody answers at 127.0.0.1:")
+        .endsWith("is eellm serve still running?");
+    assertThat(seen.path("renamed").asText()).startsWith("small: 5 layers");
+    assertThat(seen.path("afterStop").asInt()).isEqualTo(8);
+  }
+
+  @Test
+  @Tag("slow")
+  void keyOfTheServer_firstClickWithIt_generates() {
+    ServerOptions options = AccessTest.keys("right");
+    try (TestServer keyed = TestServer.start(other, limits -> limits, options)) {
+      JsonNode seen = play(keyed, "key");
+
+      assertThat(seen.path("wanted").asText()).startsWith("this server wants its API key");
+      assertThat(seen.path("odd").asText()).startsWith("the API key has a character");
+      assertThat(seen.path("tokens").asInt()).isEqualTo(TOKENS);
+      assertThat(seen.path("link").asText()).doesNotContain("right");
     }
   }
 
-  private static void requirePanes(TestServer server, JsonNode seen) {
-    JsonNode early = seen.path("early");
-    JsonNode full = seen.path("full");
-    List<GeneratedToken> alone =
-        server
-            .alone(
-                "the cat and",
-                TOKENS,
-                new DecodingMethod.EarlyExit(ExitPolicies.maxProbability(Threshold.of(0.02))),
-                new RandomSampler(0, 0, 1, 1, 0))
-            .tokens();
-    assertThat(early.path("text").asText())
-        .isEqualTo("the cat and" + server.text(alone.stream().map(GeneratedToken::id).toList()));
-    assertThat(early.path("tokens").asInt()).isEqualTo(TOKENS);
-    assertThat(early.path("colours").asLong())
-        .isEqualTo(alone.stream().map(GeneratedToken::head).distinct().count());
-    assertThat(early.path("histogram").asText())
+  @Test
+  @Tag("slow")
+  void keyboardAlone_reachesTokensCellsAndButtons_andFocusIsNotLost() {
+    JsonNode seen = play("keyboard");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("focusAfterRun").asText()).isEqualTo("go");
+    JsonNode places = seen.path("places");
+    assertThat(places.path(0).asInt()).isEqualTo(1);
+    assertThat(places.path(1).asInt()).isEqualTo(47);
+    assertThat(places.path(2).asInt()).isZero();
+    assertThat(places.path(3).asInt()).isPositive();
+    assertThat(places.path(4).asInt()).isLessThan(places.path(3).asInt());
+    assertThat(seen.path("opened").asText()).startsWith("Token ").contains(" of 48: ");
+    assertThat(seen.path("tipGone").asBoolean()).isTrue();
+    assertThat(seen.path("cell").asText()).contains("by exit 2", "% sure", "full model’s choice");
+    assertThat(seen.path("openedInLens").asText()).startsWith("Token 48 of 48");
+    assertThat(seen.path("focusKept").asBoolean()).isTrue();
+  }
+
+  @Test
+  @Tag("slow")
+  void looks_allWidthsAndSchemes_haveNoFaultForAxe() {
+    JsonNode seen = play("looks");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(texts(seen.path("faults"))).isEmpty();
+    assertThat(texts(seen.path("tooWide"))).isEmpty();
+    assertThat(seen.path("weight").asInt()).isBetween(10_000, 250_000);
+    JsonNode scale = seen.path("scale");
+    for (int i = 1; i < scale.size(); i++) {
+      assertThat(scale.path(i).path("grey").asDouble())
+          .isGreaterThan(scale.path(i - 1).path("grey").asDouble());
+      assertThat(scale.path(i).path("mark").asDouble())
+          .isGreaterThanOrEqualTo(scale.path(i - 1).path("mark").asDouble());
+    }
+    assertThat(scale.path(11).path("mark").asDouble())
+        .isGreaterThan(scale.path(0).path("mark").asDouble());
+  }
+
+  @Test
+  void arithmetic_givenFigures_claimsNoMoreThanTheyAllow() {
+    JsonNode said = NodeScripts.install(PageTest.class, "clients").run("decide.js", server.base());
+
+    assertThat(said.path("faster").asText())
+        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.51 in 7 turns).");
+    assertThat(said.path("same").asText()).startsWith("No difference in speed");
+    assertThat(said.path("few").asText()).startsWith("No difference in speed");
+    assertThat(said.path("busy").asText())
+        .startsWith(
+            "No verdict about speed: the machine was busy, a turn took 7.0 times the usual");
+    assertThat(said.path("spreadsCover").asBoolean()).isTrue();
+    assertThat(said.path("claims").asInt()).isZero();
+    assertThat(said.path("leaves"))
         .isEqualTo(
-            HeadId.all(List.of(1, 2, 4)).stream()
-                .map(head -> name(head) + " " + count(alone, head))
-                .collect(Collectors.joining(", ", "Tokens by exit: ", "")));
-    assertThat(bars(early)).isCloseTo(100, within(0.1));
-    assertThat(early.path("figures").toString())
-        .isEqualTo("[\"time\",\"tokens\",\"tokens/s\",\"mean depth\"]");
-    assertThat(full.path("text").asText())
-        .isEqualTo("the cat and" + server.greedy("the cat and", TOKENS));
-    assertThat(full.path("histogram").asText())
-        .isEqualTo("Tokens by exit: exit 1 0, exit 2 0, exit 4 0, final head " + TOKENS);
-    assertThat(full.path("colours").asInt()).isEqualTo(1);
-    assertThat(seen.path("shallow").path("histogram").asText())
-        .isEqualTo("Tokens by exit: exit 1 %d, exit 2 0, exit 4 0, final head 0".formatted(TOKENS));
-    assertThat(seen.path("own").path("histogram").asText()) // no exit is as sure as it asks for
-        .isEqualTo("Tokens by exit: exit 1 0, exit 2 0, exit 4 0, final head " + TOKENS);
-    assertThat(seen.path("thresholdRests").asBoolean()).isTrue();
-  }
-
-  private static String name(HeadId head) {
-    return head.isExit() ? head.label() : "final head";
-  }
-
-  private static long count(List<GeneratedToken> tokens, HeadId head) {
-    return tokens.stream().filter(token -> token.head().equals(head)).count();
-  }
-
-  private static double bars(JsonNode pane) {
-    return StreamSupport.stream(pane.path("bars").spliterator(), false)
-        .mapToDouble(width -> Double.parseDouble(width.asText().replace("%", "")))
-        .sum();
+            TestServer.json(
+                """
+                {"half": 1, "one": 3, "zero": 0, "deepExit": 2, "each": 0, "margin": 2, "entropy": 1,
+                 "patience": 2, "patienceOfOne": 0, "patienceOfThree": 3, "fixed": 1, "full": 3}
+                """));
+    assertThat(said.path("between").asDouble()).isEqualTo(1.25);
+    assertThat(said.path("notBetween").isNull()).isTrue();
+    assertThat(said.path("common").asInt()).isEqualTo(2);
+    assertThat(said.path("serverDefault").asText()).isEqualTo("speculative");
+    assertThat(said.path("serverThreshold").path("policy").asText()).isEqualTo("max-probability");
+    assertThat(said.path("serverThreshold").path("threshold").asDouble()).isEqualTo(0.4);
+    assertThat(said.path("serverCalibrated").isNull()).isTrue();
   }
 }

@@ -37,7 +37,7 @@ final class ServerLimitsTest {
   }
 
   /** A text in the engine that takes each step only when allowed; holds all others up. */
-  private record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
+  record Brake(Semaphore steps, RequestHandle handle) implements AutoCloseable {
     static Brake on(TestServer server) {
       Semaphore steps = new Semaphore(0);
       Request request =
@@ -63,7 +63,7 @@ final class ServerLimitsTest {
     }
   }
 
-  private static void until(BooleanSupplier condition) {
+  static void until(BooleanSupplier condition) {
     long end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
     while (!condition.getAsBoolean()) {
       if (System.nanoTime() > end) {
@@ -227,8 +227,7 @@ final class ServerLimitsTest {
 
   @Test
   void apiKey_whereThereIsOne_isNeededForAllButHealthAndPage() {
-    try (TestServer server =
-        start(limits -> limits, ServerOptions.of(0).withApiKey("open sesame"))) {
+    try (TestServer server = start(limits -> limits, AccessTest.keys("open sesame"))) {
       for (String path : List.of("/v1/models", "/metrics", "/v1/completions", "/api")) {
         HttpResponse<String> response = server.get(path);
         assertThat(response.statusCode()).as(path).isEqualTo(401);

@@ -141,7 +141,8 @@ final class ServerTest extends WithServer {
     assertThat(reply.path("data")).hasSize(1);
     assertThat(model.path("id").asText()).isEqualTo("small");
     assertThat(model.path("max_model_len").asInt()).isEqualTo(96);
-    assertThat(model.path("early_exit").toString()).isEqualTo("{\"layers\":5,\"exits\":[1,2,4]}");
+    assertThat(model.path("early_exit").toString())
+        .isEqualTo("{\"layers\":5,\"exits\":[1,2,4],\"defaults\":{}}");
     assertThat(json(server.get("/v1/models/small"))).isEqualTo(model);
     assertThat(server.get("/v1/models/other").statusCode()).isEqualTo(404);
   }

@@ -20,7 +20,7 @@ final class Wire {
 
   static Socket connect(TestServer server) throws IOException {
     Socket socket = new Socket("127.0.0.1", server.server.port());
-    socket.setSoTimeout(20_000);
+    socket.setSoTimeout(10_000);
     return socket;
   }
 
@@ -49,8 +49,9 @@ final class Wire {
 
   static ServerOptions timeouts(int read, int request, int drain) {
     return ServerOptions.of(0)
-        .withTimeouts(
-            Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain));
+        .withBounds(
+            ServerOptions.Bounds.DEFAULT.withTimeouts(
+                Duration.ofMillis(read), Duration.ofMillis(request), Duration.ofMillis(drain)));
   }
 
   static void sleep(int millis) {

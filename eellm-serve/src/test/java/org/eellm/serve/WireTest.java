@@ -13,6 +13,8 @@ import org.eellm.tensor.OneThread;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Requests as bytes: bodies, chunks, framing, and what is no HTTP at all. */
 @ExtendWith(OneThread.class)
@@ -50,7 +52,7 @@ final class WireTest {
   @Test
   void body_thatIsTooLong_is413() throws IOException {
     try (TestServer server = start(ServerOptions.of(0))) {
-      String body = "{\"prompt\": \"" + "a".repeat(ServerOptions.MAX_BODY_BYTES) + "\"}";
+      String body = "{\"prompt\": \"" + "a".repeat(ServerOptions.Bounds.MAX_BODY_BYTES) + "\"}";
       try (Socket socket = Wire.connect(server)) {
         Wire.write(socket, Wire.post("", "Content-Length: 1000000000\r\n"));
         assertThat(Wire.firstLine(socket)).startsWith("HTTP/1.1 413");
@@ -155,29 +157,122 @@ final class WireTest {
     }
   }
 
-  @Test
-  void garbage_insteadOfHttp_is400() throws IOException {
-    try (TestServer server = start(ServerOptions.of(0))) {
-      for (String garbage :
-          List.of("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + "a".repeat(100_000) + "\r\n\r\n")) {
-        try (Socket socket = Wire.connect(server)) {
-          Wire.write(socket, garbage);
-          String line = Wire.firstLine(socket);
-          assertThat(line).as(garbage).matches("HTTP/1.1 4.*");
-        }
-      }
-      for (String garbage :
-          List.of(
-              "\u0001\u0002\u0003\r\n\r\n",
-              "GET\r\n\r\n",
-              "GET / HTTP/9.9\r\n\r\n",
-              "GET /" + "a".repeat(20_000))) {
-        try (Socket socket = Wire.connect(server)) {
-          Wire.write(socket, garbage);
-          assertThat(Wire.firstLine(socket)).isNull(); // no HTTP at all: the connection is closed
-        }
-      }
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "GET / HTTP/1.1<>Host: localhost<>X: AAAAAAAA<><> | 400",
+        "GET /AAAAAAAA | 414",
+        "GET<><> | 400",
+        "GET /health<><> | 400",
+        "GET / HTTP/9.9<><> | 400",
+        "PRI * HTTP/2.0<><>SM<><> | 400",
+        "G\0T /health HTTP/1.1<>Host: localhost<><> | 400",
+        "\0 /health HTTP/1.1<>Host: localhost<><> | 400",
+        "GET /health HTTP/1.1<>Ho\0st: localhost<><> | 400",
+        "GET /health HTTP/1.1<>Host: local\0host<><> | 400",
+        "GET /he\0alth HTTP/1.1<>Host: localhost<><> | 400",
+        "GET /health HTTP/1.1<><> | 400",
+        "GET /health HTTP/1.1<>Host: a<>Host: b<><> | 400",
+        "GET /health HTTP/1.1<>Host localhost<><> | 400",
+      })
+  void head_thatIsMalformed_isRefusedWithAJsonError(String head, int status) throws IOException {
+    try (TestServer server = start(ServerOptions.of(0));
+        Socket socket = Wire.connect(server)) {
+      Wire.write(
+          socket,
+          head.replace("<>", "\r\n").replace("\\0", "\0").replace("AAAAAAAA", "a".repeat(20_000)));
+
+      String answer = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+      assertThat(answer)
+          .startsWith("HTTP/1.1 " + status)
+          .contains("\"type\":\"invalid_request_error\"")
+          .doesNotContain("server log");
       assertThat(server.get("/health").statusCode()).isEqualTo(200);
+    }
+  }
+
+  @Test
+  void head_thatDripsIn_is408() throws IOException {
+    try (TestServer server = start(Wire.timeouts(300, 5000, 1000));
+        Socket socket = Wire.connect(server)) {
+      Wire.write(socket, "GET /health HTTP/1.1\r\n");
+      while (socket.getInputStream().available() == 0) {
+        Wire.write(socket, "X: y\r\n");
+        Wire.sleep(50);
+      }
+
+      assertThat(Wire.firstLine(socket)).isEqualTo("HTTP/1.1 408 Request Timeout");
+    }
+  }
+
+  @Test
+  void connection_thatSendsNothing_isClosed() throws IOException {
+    try (TestServer server = start(Wire.timeouts(100, 5000, 1000));
+        Socket socket = Wire.connect(server)) {
+      assertThat(socket.getInputStream().read()).isEqualTo(-1);
+    }
+  }
+
+  @Test
+  void body_thatNobodyReads_leavesTheConnectionInOrder() throws IOException {
+    try (TestServer server = start(ServerOptions.of(0));
+        Socket socket = Wire.connect(server)) {
+      String refused = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 29\r\n\r\n";
+      Wire.write(socket, refused);
+      assertThat(new String(socket.getInputStream().readNBytes(12), StandardCharsets.UTF_8))
+          .isEqualTo("HTTP/1.1 404");
+      Wire.write(socket, "GET / HTTP/1.0\r\n\r\n ten more");
+      Wire.write(socket, "x GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+
+      String rest = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+      assertThat(rest).containsOnlyOnce("HTTP/1.1 200 OK").endsWith("{\"status\":\"ok\"}");
+    }
+  }
+
+  @Test
+  void http10_isAnsweredAndItsConnectionClosed() throws IOException {
+    try (TestServer server = start(ServerOptions.of(0))) {
+      for (String headers : List.of("", "Host: localhost\r\nConnection: keep-alive\r\n")) {
+        try (Socket socket = Wire.connect(server)) {
+          Wire.write(socket, "GET /health HTTP/1.0\r\n");
+          Wire.write(socket, headers + "\r\n");
+
+          String answer =
+              new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+          assertThat(answer)
+              .startsWith("HTTP/1.1 200 OK")
+              .contains("Connection: close")
+              .endsWith("{\"status\":\"ok\"}");
+        }
+      }
+      try (Socket socket = Wire.connect(server)) {
+        Wire.write(socket, Wire.post(Wire.LONG).replace("HTTP/1.1", "HTTP/1.0"));
+        assertThat(Wire.firstLine(socket)).isEqualTo("HTTP/1.1 200 OK");
+      }
+    }
+  }
+
+  @Test
+  void stream_inHttp10_hasNoChunks() throws IOException {
+    try (TestServer server = start(ServerOptions.of(0));
+        Socket socket = Wire.connect(server)) {
+      Wire.write(socket, Wire.post(Wire.STREAM).replace("HTTP/1.1", "HTTP/1.0"));
+
+      String answer = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+      String[] parts = answer.split("\r\n\r\n", 2);
+      assertThat(parts[0])
+          .startsWith("HTTP/1.1 200 OK")
+          .contains("Content-Type: text/event-stream", "Connection: close")
+          .doesNotContain("chunked");
+      assertThat(parts[1]).startsWith("data: {").endsWith("data: [DONE]\n\n");
+      assertThat(parts[1].split("\n\n"))
+          .hasSameSizeAs(server.post("/v1/completions", Wire.STREAM).body().split("\n\n"));
+      server.awaitIdle();
     }
   }
 }

@@ -168,6 +168,7 @@ final class BenchTrainCommand implements Callable<Integer> {
     out.printf(
         "the exits add %.1f %% time for %.1f %% FLOPs%n",
         100 * report.exitTime(), 100 * report.exitFlops());
+    report.dropoutTime().ifPresent(share -> out.printf("dropout adds %.1f %% time%n", 100 * share));
   }
 
   private static void print(String name, Variant variant, PrintWriter out) {

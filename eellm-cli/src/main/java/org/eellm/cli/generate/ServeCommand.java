@@ -1,11 +1,17 @@
 package org.eellm.cli.generate;
 
 import java.io.PrintWriter;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
@@ -18,6 +24,11 @@ import org.eellm.distributed.World;
 import org.eellm.serve.ServedModel;
 import org.eellm.serve.Server;
 import org.eellm.serve.ServerOptions;
+import org.eellm.serve.ServerOptions.Access;
+import org.eellm.serve.ServerOptions.Bounds;
+import org.eellm.serve.ServerOptions.TlsFiles;
+import org.eellm.serve.access.ApiKeys;
+import org.eellm.serve.access.HostNames;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -54,6 +65,15 @@ public final class ServeCommand implements Callable<Integer> {
   private String host;
 
   @Option(
+      names = "--allow-host",
+      paramLabel = "NAME",
+      split = ",",
+      description =
+          "Names under which browsers and other clients may ask, besides --host, localhost and IP"
+              + " addresses; * for any.")
+  private List<String> allowedHosts = List.of();
+
+  @Option(
       names = "--port",
       paramLabel = "P",
       defaultValue = "8000",
@@ -63,7 +83,7 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--model-name",
       paramLabel = "NAME",
-      description = "What requests call the model; the name of its folder by default.")
+      description = "What requests call the model; the name of its run or folder by default.")
   private Optional<String> modelName;
 
   @Option(
@@ -72,6 +92,24 @@ public final class ServeCommand implements Callable<Integer> {
       description =
           "Clients have to send it. The variable " + KEY_VARIABLE + " does the same, out of sight.")
   private Optional<String> apiKey;
+
+  @Option(
+      names = "--api-key-file",
+      paramLabel = "FILE",
+      description = "Has a key on each line; clients have to send one of them.")
+  private Optional<Path> apiKeyFile;
+
+  @Option(
+      names = "--tls-certificate",
+      paramLabel = "FILE",
+      description = "PEM file of the server's certificate and those that vouch for it, for HTTPS.")
+  private Optional<Path> tlsCertificate;
+
+  @Option(
+      names = "--tls-key",
+      paramLabel = "FILE",
+      description = "PEM file of the certificate's key, without a password.")
+  private Optional<Path> tlsKey;
 
   @Option(
       names = "--batch-size",
@@ -100,22 +138,33 @@ public final class ServeCommand implements Callable<Integer> {
   @Option(
       names = "--max-body-bytes",
       paramLabel = "N",
-      defaultValue = "" + ServerOptions.MAX_BODY_BYTES,
+      defaultValue = "" + Bounds.MAX_BODY_BYTES,
       description = "Longest body of a request; ${DEFAULT-VALUE} by default.")
   private int maxBodyBytes;
 
   @Option(
       names = "--max-connections",
       paramLabel = "N",
-      defaultValue = "" + ServerOptions.MAX_CONNECTIONS,
-      description = "Connections at once; ${DEFAULT-VALUE} by default.")
+      defaultValue = "" + Bounds.MAX_CONNECTIONS,
+      description =
+          "Connections at once; beyond, one without a request in work is closed. ${DEFAULT-VALUE}"
+              + " by default.")
   private int maxConnections;
+
+  @Option(
+      names = "--max-client-connections",
+      paramLabel = "N",
+      defaultValue = "" + Bounds.MAX_CLIENT_CONNECTIONS,
+      description = "Connections at once of one address; ${DEFAULT-VALUE} by default.")
+  private int maxClientConnections;
 
   @Option(
       names = "--read-timeout",
       paramLabel = "SECONDS",
       defaultValue = "30",
-      description = "For a request to arrive, else status 408; ${DEFAULT-VALUE} by default.")
+      description =
+          "For a request's head to arrive, and again for its body, else status 408;"
+              + " ${DEFAULT-VALUE} by default.")
   private int readTimeout;
 
   @Option(
@@ -135,16 +184,10 @@ public final class ServeCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     PrintWriter err = spec.commandLine().getErr();
-    ServerOptions options =
-        new ServerOptions(
-            host,
-            port,
-            apiKey.or(() -> Optional.ofNullable(System.getenv(KEY_VARIABLE))),
-            maxBodyBytes,
-            Duration.ofSeconds(readTimeout),
-            Duration.ofSeconds(requestTimeout),
-            Duration.ofSeconds(drainTimeout),
-            maxConnections);
+    requirePositive("--batch-size", batchSize);
+    requirePositive("--max-queued", maxQueued);
+    cacheTokens.ifPresent(tokens -> requirePositive("--cache-tokens", tokens));
+    ServerOptions options = new ServerOptions(host, port, access(), bounds());
     Optional<Integer> toLaunch = meshOptions.toLaunchOfTensors(spec, modelOptions.device());
     if (toLaunch.isPresent()) {
       return MeshOptions.launch(spec, toLaunch.get());
@@ -155,10 +198,17 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private int serve(ServerOptions options, World world, PrintWriter err) {
+    if (options.access().keys().isEmpty() && !isOnThisMachine(host)) {
+      err.printf(
+          "warning: everybody who can reach %s may use this server; give it an --api-key-file%n",
+          host);
+    }
+    String scheme = options.access().tls().isPresent() ? "https" : "http";
     try (StopSignals signals = StopSignals.listen(err, "finishing the requests in work");
         Server server = Server.start(options)) {
       err.printf(
-          "loading the model; http://%s:%d/health tells when it is there%n", host, server.port());
+          "loading the model; %s://%s:%d/health tells when it is there%n",
+          scheme, host, server.port());
       err.flush();
       try (LoadedModel model = meshOptions.load(modelOptions, world)) {
         SharedSteps.run(
@@ -170,8 +220,8 @@ public final class ServeCommand implements Callable<Integer> {
                 engine.warmUp(WARM_UP);
                 server.serve(served);
                 err.printf(
-                    "serving %s at http://%s:%d/%nchat template: %s%n",
-                    served.name(), host, server.port(), served.template().description());
+                    "serving %s at %s://%s:%d/%nchat template: %s%n",
+                    served.name(), scheme, host, server.port(), served.template().description());
                 err.flush();
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need
@@ -196,6 +246,56 @@ public final class ServeCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
+  private static void requirePositive(String option, int value) {
+    if (value < 1) {
+      throw new ConfigException("%s: %d is below 1; use 1 or more".formatted(option, value));
+    }
+  }
+
+  private Access access() {
+    if (tlsCertificate.isPresent() != tlsKey.isPresent()) {
+      throw new ConfigException(
+          "--tls-certificate and --tls-key: HTTPS needs both; give the other one too");
+    }
+    Optional<TlsFiles> tls =
+        tlsCertificate.flatMap(file -> tlsKey.map(key -> new TlsFiles(file, key)));
+    Set<String> names = new HashSet<>(allowedHosts);
+    names.add(host);
+    return new Access(keys(), new HostNames(names), tls);
+  }
+
+  private ApiKeys keys() {
+    if (apiKey.isPresent() && apiKeyFile.isPresent()) {
+      throw new ConfigException("--api-key: has no effect beside --api-key-file; leave it out");
+    }
+    return apiKeyFile
+        .map(ApiKeys::read)
+        .or(
+            () ->
+                apiKey
+                    .or(() -> Optional.ofNullable(System.getenv(KEY_VARIABLE)))
+                    .map(key -> new ApiKeys(List.of(key))))
+        .orElse(ApiKeys.NONE);
+  }
+
+  private Bounds bounds() {
+    return new Bounds(
+        maxBodyBytes,
+        Duration.ofSeconds(readTimeout),
+        Duration.ofSeconds(requestTimeout),
+        Duration.ofSeconds(drainTimeout),
+        maxConnections,
+        maxClientConnections);
+  }
+
+  private static boolean isOnThisMachine(String host) {
+    try {
+      return InetAddress.getByName(host).isLoopbackAddress();
+    } catch (UnknownHostException e) {
+      return true; // it cannot be listened at, which the server says
+    }
+  }
+
   private Limits limits(LoadedModel model) {
     Limits limits =
         Limits.of(model.decoder())
@@ -218,7 +318,7 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private static String name(Path folder) {
-    Path name = folder.toAbsolutePath().normalize().getFileName();
+    Path name = CheckpointStore.run(folder).getFileName();
     if (name == null) {
       throw new ConfigException("--model-name: the model's folder has no name; give one");
     }

@@ -1,5 +1,6 @@
 package org.eellm.checkpoint.safetensors;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
@@ -26,9 +27,22 @@ public final class IoErrors {
       case FileAlreadyExistsException _ -> "exists already";
       case DirectoryNotEmptyException _ -> "folder is not empty";
       case NotDirectoryException _ -> "not a folder";
+      case JsonProcessingException json -> words(json);
       case FileSystemException system when system.getReason() != null -> system.getReason();
       default -> Objects.toString(failure.getMessage(), failure.getClass().getSimpleName());
     };
+  }
+
+  /** The parser's first line, without what it says to programmers. */
+  private static String words(JsonProcessingException json) {
+    String line =
+        json.getOriginalMessage()
+            .lines()
+            .findFirst()
+            .orElse("malformed")
+            .replaceAll(" \\((start marker|for \\w+ starting) at .*|, from `[^`]*`", "")
+            .replaceAll("\\p{Cntrl}", "?");
+    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
   }
 
   /** Bytes that can still be written where {@code path} lies, in words. */

@@ -1,8 +1,11 @@
 package org.eellm.checkpoint.safetensors;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.SerializationFeature;
@@ -16,8 +19,18 @@ public final class JsonFiles {
   /** A config or index beyond this is no such file; the largest known indexes have a few MB. */
   private static final long MAX_BYTES = 100_000_000;
 
+  /** Bounds how much memory a file takes, and how deep it is. */
+  static final JsonFactory BOUNDED =
+      JsonFactory.builder()
+          .streamReadConstraints(
+              StreamReadConstraints.builder()
+                  .maxNestingDepth(100)
+                  .maxTokenCount(10_000_000)
+                  .build())
+          .build();
+
   private static final JsonMapper JSON =
-      JsonMapper.builder()
+      JsonMapper.builder(BOUNDED)
           .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
@@ -56,7 +69,8 @@ public final class JsonFiles {
   }
 
   private static String where(JsonProcessingException failure) {
-    String message = failure.getOriginalMessage().lines().findFirst().orElse("malformed JSON");
+    String reason = IoErrors.reason(failure);
+    String message = failure instanceof JsonMappingException ? reason : "not valid JSON: " + reason;
     return failure.getLocation() == null
         ? message
         : "line %d: %s".formatted(failure.getLocation().getLineNr(), message);

@@ -33,7 +33,7 @@ public record SafetensorsHeader(Map<String, String> metadata, List<Entry> tensor
   static final String METADATA = "__metadata__";
 
   private static final ObjectMapper JSON =
-      JsonMapper.builder()
+      JsonMapper.builder(JsonFiles.BOUNDED)
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .build();
@@ -60,7 +60,7 @@ public record SafetensorsHeader(Map<String, String> metadata, List<Entry> tensor
       throw new CheckpointException("the header is not UTF-8", failure);
     } catch (JsonProcessingException failure) {
       throw new CheckpointException(
-          "the header is not valid JSON: " + firstLine(failure.getOriginalMessage()), failure);
+          "the header is not valid JSON: " + IoErrors.reason(failure), failure);
     }
     if (!(root instanceof ObjectNode object)) {
       throw new CheckpointException("the header is not a JSON object");
@@ -207,9 +207,5 @@ public record SafetensorsHeader(Map<String, String> metadata, List<Entry> tensor
   private static String abbreviated(String text) {
     String line = text.replaceAll("\\p{Cntrl}", "?");
     return line.length() <= 80 ? line : line.substring(0, 77) + "...";
-  }
-
-  private static String firstLine(String text) {
-    return abbreviated(text.lines().findFirst().orElse(""));
   }
 }

@@ -13,6 +13,8 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.zip.CRC32C;
+import org.eellm.checksum.FileChecksum;
 
 /** Writes safetensors files in one pass, with no more than one tensor's piece in memory. */
 public final class SafetensorsWriter {
@@ -24,14 +26,18 @@ public final class SafetensorsWriter {
   /**
    * Writes a new file and waits until it is on the disk.
    *
+   * <p>The checksum is of the bytes in memory: a disk that keeps others is found out.
+   *
    * @param metadata free texts for the header
    * @param tensors in the order their data will have
+   * @return the checksum of what was written
    * @throws CheckpointException if the file exists or cannot be written whole, for example for want
    *     of space; what was written of it is left to the caller to remove
    * @throws IllegalArgumentException if a name comes twice or a tensor gives more or fewer bytes
    *     than its type and shape say
    */
-  public static void write(Path path, Map<String, String> metadata, List<TensorSource> tensors) {
+  public static FileChecksum write(
+      Path path, Map<String, String> metadata, List<TensorSource> tensors) {
     List<SafetensorsHeader.Entry> entries = layOut(tensors);
     byte[] header = SafetensorsHeader.format(metadata, entries);
     long dataSize = entries.isEmpty() ? 0 : entries.getLast().end();
@@ -40,11 +46,13 @@ public final class SafetensorsWriter {
         FileChannel.open(path, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
       ByteBuffer start = ByteBuffer.allocate(Long.BYTES + header.length);
       start.order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).put(header).flip();
-      writeFully(channel, start);
+      CRC32C crc = new CRC32C();
+      writeFully(channel, crc, start);
       for (TensorSource tensor : tensors) {
-        writeTensor(channel, tensor);
+        writeTensor(channel, crc, tensor);
       }
       channel.force(true);
+      return FileChecksum.of(fileSize, crc);
     } catch (FileAlreadyExistsException failure) {
       throw new CheckpointException(path + ": exists already; remove it or name another", failure);
     } catch (IOException failure) {
@@ -75,9 +83,10 @@ public final class SafetensorsWriter {
     return entries;
   }
 
-  private static void writeTensor(FileChannel channel, TensorSource tensor) throws IOException {
+  private static void writeTensor(FileChannel channel, CRC32C crc, TensorSource tensor)
+      throws IOException {
     long begin = channel.position();
-    tensor.content().writeTo(bytes -> writeFully(channel, bytes));
+    tensor.content().writeTo(bytes -> writeFully(channel, crc, bytes));
     long written = channel.position() - begin;
     long expected = tensor.type().byteSize(tensor.shape());
     if (written != expected) {
@@ -87,14 +96,17 @@ public final class SafetensorsWriter {
     }
   }
 
-  private static void writeFully(FileChannel channel, MemorySegment bytes) throws IOException {
+  private static void writeFully(FileChannel channel, CRC32C crc, MemorySegment bytes)
+      throws IOException {
     for (long offset = 0; offset < bytes.byteSize(); offset += CHUNK_BYTES) {
       long length = Math.min(CHUNK_BYTES, bytes.byteSize() - offset);
-      writeFully(channel, bytes.asSlice(offset, length).asByteBuffer());
+      writeFully(channel, crc, bytes.asSlice(offset, length).asByteBuffer());
     }
   }
 
-  private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
+  private static void writeFully(FileChannel channel, CRC32C crc, ByteBuffer bytes)
+      throws IOException {
+    crc.update(bytes.duplicate());
     while (bytes.hasRemaining()) {
       channel.write(bytes);
     }

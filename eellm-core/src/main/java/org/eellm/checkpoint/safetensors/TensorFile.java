@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.eellm.checksum.FileChecksum;
 
 /**
  * A safetensors file that is yet to be written: a rank's part of a checkpoint.
@@ -24,12 +25,13 @@ public record TensorFile(String name, Map<String, String> metadata, List<TensorS
   /**
    * Writes it and waits until it is on the disk.
    *
+   * @return its checksum
    * @throws CheckpointException as {@link SafetensorsWriter#write}
    */
-  public void write(Path checkpoint) throws IOException {
+  public FileChecksum write(Path checkpoint) throws IOException {
     Path path = checkpoint.resolve(name);
     Files.createDirectories(path.getParent());
-    SafetensorsWriter.write(path, metadata, tensors);
+    return SafetensorsWriter.write(path, metadata, tensors);
   }
 
   /** The same file with the tensors as they are now, whatever happens to them afterwards. */

@@ -7,8 +7,8 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * A setting that may be another when a run goes on from a checkpoint: it changes no step, or says
- * how long to go on and on what machines.
+ * A setting that may be another when a run goes on from a checkpoint: it changes no step, says how
+ * long to go on and on what machines, or helps a run that diverged.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

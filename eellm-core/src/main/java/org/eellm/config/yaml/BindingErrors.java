@@ -46,9 +46,10 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
           case JsonMappingException e
               when e.getCause() instanceof InputCoercionException overflow ->
               valueMessage(path, overflow.getTargetType());
-          default -> valueAt(path) + " cannot be used: " + error.getOriginalMessage();
+          default -> shown(valueAt(path)) + " cannot be used: " + error.getOriginalMessage();
         };
-    return new ConfigException(nearestPlace(path) + path + ": " + message, error);
+    String line = nearestPlace(path) + path + ": " + message;
+    return new ConfigException(line.replaceAll("\\p{Cntrl}", "?"), error);
   }
 
   /** A record's own refusal begins with the key; the place goes before it if the user set it. */
@@ -77,7 +78,12 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
     if (value.isNull()) {
       return "has no value; give one or remove the key";
     }
-    return value + " is not " + description(wanted);
+    return shown(value) + " is not " + description(wanted);
+  }
+
+  private static String shown(JsonNode value) {
+    String text = value.toString();
+    return text.length() <= 80 ? text : text.substring(0, 77) + "...";
   }
 
   private String typeMessage(String path) {
@@ -90,7 +96,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
         Arrays.stream(RopeScaling.class.getPermittedSubclasses())
             .map(kind -> kind.getSimpleName().toLowerCase(Locale.ROOT))
             .collect(joining(", "));
-    return (type.isMissingNode() ? "type is missing" : type + " is not a type")
+    return (type.isMissingNode() ? "type is missing" : shown(type) + " is not a type")
         + "; use one of "
         + types;
   }

@@ -55,6 +55,9 @@ public final class StrictYaml {
                       .setCoercion(CoercionInputShape.Boolean, CoercionAction.Fail))
           .build();
 
+  /** A configuration is text that a person wrote. */
+  private static final long MAX_BYTES = 1 << 18;
+
   /** Takes trees apart, in which an absent value is null. */
   private static final JsonMapper PLAIN = JsonMapper.builder().build();
 
@@ -156,6 +159,11 @@ public final class StrictYaml {
       throw new ConfigException(file + ": is a folder; give a file");
     }
     try {
+      if (Files.size(file) > MAX_BYTES) {
+        throw new ConfigException(
+            "%s: has %d bytes; a configuration has %d at most"
+                .formatted(file, Files.size(file), MAX_BYTES));
+      }
       return Files.readString(file);
     } catch (NoSuchFileException e) {
       throw new ConfigException(file + ": no such file", e);

@@ -9,14 +9,22 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.function.Function;
 import org.eellm.config.ConfigException;
 import org.snakeyaml.engine.v2.api.ConstructNode;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.api.lowlevel.Compose;
+import org.snakeyaml.engine.v2.api.lowlevel.Parse;
+import org.snakeyaml.engine.v2.events.CollectionEndEvent;
+import org.snakeyaml.engine.v2.events.CollectionStartEvent;
+import org.snakeyaml.engine.v2.events.Event;
+import org.snakeyaml.engine.v2.events.ScalarEvent;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
+import org.snakeyaml.engine.v2.exceptions.ReaderException;
 import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
+import org.snakeyaml.engine.v2.nodes.CollectionNode;
 import org.snakeyaml.engine.v2.nodes.MappingNode;
 import org.snakeyaml.engine.v2.nodes.Node;
 import org.snakeyaml.engine.v2.nodes.NodeTuple;
@@ -34,10 +42,20 @@ public final class YamlReader {
   private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
   private static final CoreSchema SCHEMA = new CoreSchema();
 
+  private static final Set<Tag> COLLECTIONS = Set.of(Tag.MAP, Tag.SEQ);
+
+  /** Lists and mappings within each other; no configuration has a quarter of it. */
+  private static final int MAX_DEPTH = 32;
+
+  /** Characters of a number, and of the keys on the way to a value. */
+  private static final int MAX_WORD = 300;
+
+  private final String name;
   private final Function<Mark, String> place;
   private final Map<String, String> places;
 
-  private YamlReader(Function<Mark, String> place, Map<String, String> places) {
+  private YamlReader(String name, Function<Mark, String> place, Map<String, String> places) {
+    this.name = name;
     this.place = place;
     this.places = places;
   }
@@ -49,7 +67,7 @@ public final class YamlReader {
    * @param places receives the place, {@code name:line}, of every dotted path in the document
    */
   public static JsonNode readFile(String yaml, String name, Map<String, String> places) {
-    return new YamlReader(mark -> name + ":" + (mark.getLine() + 1), places).read(yaml, "");
+    return new YamlReader(name, mark -> name + ":" + (mark.getLine() + 1), places).read(yaml, "");
   }
 
   /**
@@ -61,7 +79,7 @@ public final class YamlReader {
    */
   public static JsonNode readValue(
       String yaml, String path, String place, Map<String, String> places) {
-    return new YamlReader(mark -> place, places).read(yaml, path);
+    return new YamlReader(place, mark -> place, places).read(yaml, path);
   }
 
   private JsonNode read(String yaml, String path) {
@@ -69,12 +87,16 @@ public final class YamlReader {
     try {
       LoadSettings settings =
           LoadSettings.builder().setSchema(SCHEMA).setAllowNonScalarKeys(true).build();
+      requireBounds(new Parse(settings).parseString(yaml));
       new Compose(settings).composeAllFromString(yaml).forEach(documents::add);
     } catch (MarkedYamlEngineException e) {
-      String where = e.getProblemMark().map(place).map(text -> text + ": ").orElse("");
-      throw new ConfigException(where + "not YAML: " + e.getProblem(), e);
+      String where = e.getProblemMark().map(place).orElse(name);
+      throw new ConfigException(where + ": not YAML: " + e.getProblem(), e);
+    } catch (ReaderException e) {
+      throw new ConfigException(
+          "%s: not YAML: the character U+%04X is not allowed".formatted(name, e.getCodePoint()), e);
     } catch (YamlEngineException e) {
-      throw new ConfigException("not YAML: " + e.getMessage(), e);
+      throw new ConfigException(name + ": not YAML: " + e.getMessage(), e);
     }
     if (documents.isEmpty()) {
       return NODES.missingNode();
@@ -85,7 +107,40 @@ public final class YamlReader {
     return convert(documents.getFirst(), path);
   }
 
+  /** Before anything is made that recurses, or takes more time than the text's length. */
+  private void requireBounds(Iterable<Event> events) {
+    int depth = 0;
+    for (Event event : events) {
+      switch (event) {
+        case CollectionStartEvent start -> {
+          if (++depth > MAX_DEPTH) {
+            throw refusal(
+                start.getStartMark().map(place).orElse(name),
+                "more than %d lists and mappings are within each other".formatted(MAX_DEPTH));
+          }
+        }
+        case CollectionEndEvent _ -> depth--;
+        case ScalarEvent scalar when scalar.isPlain() && scalar.getValue().length() > MAX_WORD ->
+            throw refusal(
+                scalar.getStartMark().map(place).orElse(name),
+                "%s... has %d characters; put a long text in quotes"
+                    .formatted(start(scalar.getValue()), scalar.getValue().length()));
+        default -> {}
+      }
+    }
+  }
+
+  private static String start(String text) {
+    return text.substring(0, Math.min(text.length(), 40));
+  }
+
   private JsonNode convert(Node node, String path) {
+    if (node instanceof CollectionNode<?> && !COLLECTIONS.contains(node.getTag())) {
+      throw unsupportedTag(node, path);
+    }
+    if (path.length() > MAX_WORD) {
+      throw refusal(node, start(path) + "...: a key is too long");
+    }
     if (node.getAnchor().isPresent()) {
       throw refusal(node, path + ": anchors are not supported; write the value out");
     }
@@ -124,7 +179,7 @@ public final class YamlReader {
   private JsonNode convertScalar(ScalarNode scalar, String path) {
     Tag tag = scalar.getTag();
     if (!tag.equals(SCHEMA.getScalarResolver().resolve(scalar.getValue(), scalar.isPlain()))) {
-      throw refusal(scalar, path + ": tags such as " + tag + " are not supported; remove it");
+      throw unsupportedTag(scalar, path);
     }
     if (tag.equals(Tag.STR)) {
       return NODES.textNode(scalar.getValue());
@@ -142,8 +197,16 @@ public final class YamlReader {
     };
   }
 
+  private ConfigException unsupportedTag(Node node, String path) {
+    return refusal(
+        node, path + ": tags such as " + node.getTag() + " are not supported; remove it");
+  }
+
   private ConfigException refusal(Node node, String message) {
-    String where = node.getStartMark().map(place).map(text -> text + ": ").orElse("");
-    return new ConfigException(where + message);
+    return refusal(node.getStartMark().map(place).orElse(name), message);
+  }
+
+  private static ConfigException refusal(String where, String message) {
+    return new ConfigException(where + ": " + message);
   }
 }

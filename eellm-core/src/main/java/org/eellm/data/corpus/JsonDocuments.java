@@ -88,7 +88,7 @@ final class JsonDocuments implements TextCorpus.Documents {
     try {
       object = JSON.readTree(line.toByteArray());
     } catch (JsonProcessingException e) {
-      throw bad("not valid JSON: " + e.getOriginalMessage().lines().findFirst().orElse(""));
+      throw bad("not valid JSON: " + DataException.reason(e));
     }
     if (object.isMissingNode()) {
       return Optional.empty();

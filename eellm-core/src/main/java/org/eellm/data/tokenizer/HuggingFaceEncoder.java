@@ -29,9 +29,11 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   }
 
   private final HuggingFaceTokenizer tokenizer;
+  private final String place;
 
-  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer) {
+  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer, String place) {
     this.tokenizer = tokenizer;
+    this.place = place;
   }
 
   /**
@@ -41,7 +43,8 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
    */
   static HuggingFaceEncoder of(ObjectNode file, Set<String> vocabulary, String place) {
     ObjectNode literal = file.deepCopy();
-    literal.putNull("truncation").putNull("padding").putNull("post_processor");
+    literal.putNull("truncation").putNull("padding").putNull("post_processor").putNull("decoder");
+    TokenizerBounds.apply(literal, place);
     ArrayNode addedTokens = literal.putArray("added_tokens");
     for (JsonNode token : file.path("added_tokens")) {
       String name = token.path("content").asText();
@@ -60,15 +63,23 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
     try {
       return new HuggingFaceEncoder(
           HuggingFaceTokenizer.newInstance(
-              new ByteArrayInputStream(content),
-              Map.of("padding", "false", "truncation", "false")));
+              new ByteArrayInputStream(content), Map.of("padding", "false", "truncation", "false")),
+          place);
     } catch (IOException | RuntimeException e) {
       throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
     }
   }
 
+  /**
+   * @throws DataException if the text is too long, or has what the vocabulary cannot say
+   */
   @Override
   public int[] encode(String text) {
+    if (text.length() > BoundedPattern.MAX_TEXT) {
+      throw new DataException(
+          "a text of %d characters is longer than the %d that this tokenizer takes at once; divide it"
+              .formatted(text.length(), BoundedPattern.MAX_TEXT));
+    }
     // The library takes well-formed text only.
     String wellFormed = new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8);
     // HuggingFaceTokenizer.encode also copies names, masks and positions of all tokens into Java
@@ -86,12 +97,16 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
       } finally {
         library.deleteEncoding(encoding);
       }
+    } catch (RuntimeException e) {
+      throw new DataException(place + ": the text cannot be encoded: " + firstLine(e), e);
     } finally {
       Reference.reachabilityFence(tokenizer);
     }
   }
 
   private static String firstLine(Exception e) {
-    return Objects.requireNonNullElse(e.getMessage(), e.toString()).lines().findFirst().orElse("");
+    String message = Objects.requireNonNullElse(e.getMessage(), e.toString());
+    String line = message.lines().findFirst().orElse("").replaceAll("\\p{Cntrl}", "?");
+    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
   }
 }

@@ -1,6 +1,8 @@
 package org.eellm.data.tokenizer;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -23,13 +25,28 @@ import org.eellm.data.DataException;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
 import org.eellm.gguf.GgufVocabulary;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Reads the files of a tokenizer. GPT-2's two files become a {@code tokenizer.json} first, so that
  * there is one way to understand them all.
  */
 final class TokenizerReader {
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final Logger LOG = LoggerFactory.getLogger(TokenizerReader.class);
+
+  /** The largest known files have a third of this, and a fifth of its values. */
+  private static final long MAX_BYTES = 100_000_000;
+
+  private static final ObjectMapper JSON =
+      new ObjectMapper(
+          JsonFactory.builder()
+              .streamReadConstraints(
+                  StreamReadConstraints.builder()
+                      .maxNestingDepth(100)
+                      .maxTokenCount(20_000_000)
+                      .build())
+              .build());
 
   /** Names of the token that ends a text, where {@code tokenizer_config.json} gives none. */
   private static final List<String> END_NAMES =
@@ -37,6 +54,8 @@ final class TokenizerReader {
 
   private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
   private static final int MAX_VOCABULARY = 1 << 24;
+  private static final int MAX_HOLES = 1 << 10;
+  private static final int MAX_DECODERS = 16;
 
   private final ObjectNode file;
   private final ObjectNode config;
@@ -50,10 +69,10 @@ final class TokenizerReader {
     this.config = config;
     this.place = place;
     vocabulary = vocabulary(file.path("model").path("vocab"));
-    for (JsonNode token : file.path("added_tokens")) {
-      addedTokens.put(token.path("content").asText(), token);
-    }
+    addTokens();
+    requireNamedTokens();
     flatten(file.path("decoder"), "decoders", decoders);
+    requireShortDecoders();
   }
 
   /** See {@link Tokenizer#load}. */
@@ -142,7 +161,15 @@ final class TokenizerReader {
     Map<String, Integer> ids = new HashMap<>();
     if (pieces.isArray()) { // a unigram model: pairs of piece and score
       for (JsonNode piece : pieces) {
-        ids.put(piece.path(0).asText(), ids.size());
+        if (!piece.path(0).isTextual() || !Double.isFinite(piece.path(1).asDouble(Double.NaN))) {
+          throw new DataException(
+              "%s: model.vocab: %s is no pair of a piece and its score"
+                  .formatted(place, shown(piece)));
+        }
+        if (ids.put(piece.path(0).asText(), ids.size()) != null) {
+          throw new DataException(
+              "%s: model.vocab: %s is there twice".formatted(place, shown(piece)));
+        }
       }
     } else {
       for (Map.Entry<String, JsonNode> entry : pieces.properties()) {
@@ -153,6 +180,91 @@ final class TokenizerReader {
       throw new DataException(place + ": has no model.vocab; is it a tokenizer.json?");
     }
     return ids;
+  }
+
+  private void addTokens() {
+    Map<Integer, String> names = new HashMap<>();
+    vocabulary.forEach(
+        (piece, id) -> {
+          String other = names.put(id, piece);
+          if (other != null) {
+            throw sharedId(id, other, piece);
+          }
+        });
+    for (JsonNode token : file.path("added_tokens")) {
+      String name = token.path("content").asText();
+      int id = id(token.path("id"), place + ": added_tokens");
+      if (name.isEmpty()) {
+        throw new DataException(
+            "%s: added_tokens: %d has no content; remove it".formatted(place, id));
+      }
+      String other = names.put(id, name);
+      if (other != null && !other.equals(name)) {
+        throw sharedId(id, other, name);
+      }
+      Integer ownId = vocabulary.get(name);
+      if ((ownId != null && ownId != id) || addedTokens.put(name, token) != null) {
+        throw new DataException(
+            "%s: added_tokens: '%s' is there twice, with ids of its own; keep one"
+                .formatted(place, shown(name)));
+      }
+    }
+  }
+
+  private DataException sharedId(int id, String one, String other) {
+    return new DataException(
+        "%s: '%s' and '%s' have the same id %d; give each its own"
+            .formatted(place, shown(one), shown(other), id));
+  }
+
+  /** Refuses names of tokens that there are not. */
+  private void requireNamedTokens() {
+    JsonNode model = file.path("model");
+    JsonNode unknown = model.path("unk_token");
+    if (unknown.isTextual() && id(unknown.asText()).isEmpty()) {
+      throw absent("model.unk_token", unknown.asText());
+    }
+    JsonNode unknownId = model.path("unk_id");
+    if (!unknownId.isNull() && unknownId.asLong() >= vocabulary.size()) {
+      throw absent("model.unk_id", unknownId.toString());
+    }
+    List<JsonNode> processors = new ArrayList<>();
+    flatten(file.path("post_processor"), "processors", processors);
+    for (JsonNode processor : processors) {
+      for (JsonNode part : processor.path("single")) {
+        JsonNode name = part.path("SpecialToken").path("id");
+        if (name.isTextual() && id(name.asText()).isEmpty()) {
+          throw absent("post_processor", name.asText());
+        }
+      }
+    }
+  }
+
+  private DataException absent(String key, String name) {
+    return new DataException(
+        "%s: %s: '%s' is no token of the vocabulary".formatted(place, key, shown(name)));
+  }
+
+  /** Refuses decoders that could make a token's text long. */
+  private void requireShortDecoders() {
+    if (decoders.size() > MAX_DECODERS) {
+      throw new DataException(
+          "%s: decoder: has %d parts; %d are supported"
+              .formatted(place, decoders.size(), MAX_DECODERS));
+    }
+    for (JsonNode decoder : decoders) {
+      boolean replaces = decoder.path("type").asText().equals("Replace");
+      String from = decoder.path("pattern").path("String").asText();
+      if (replaces
+          && (from.isEmpty() || decoder.path("content").asText().length() > from.length())) {
+        throw new DataException(
+            "%s: decoder Replace: %s is not supported; a String is, and a content that is no longer"
+                .formatted(place, shown(decoder)));
+      }
+      if (decoder.path("replacement").asText("\u2581").isEmpty()) {
+        throw new DataException(place + ": decoder Metaspace: replacement is empty");
+      }
+    }
   }
 
   private List<Tokenizer.Token> tokens() {
@@ -166,6 +278,15 @@ final class TokenizerReader {
                     ? Tokenizer.Token.special(name)
                     : Tokenizer.Token.ordinary(name.getBytes(StandardCharsets.UTF_8))));
     int size = byId.keySet().stream().mapToInt(Integer::intValue).max().orElseThrow() + 1;
+    int holes = size - byId.size();
+    if (holes > byId.size() + MAX_HOLES) {
+      throw new DataException(
+          "%s: ids go to %d, but there are %d tokens; is the file whole?"
+              .formatted(place, size - 1, byId.size()));
+    }
+    if (holes > 0) {
+      LOG.warn("{}: {} of {} ids have no token; they are written as nothing", place, holes, size);
+    }
     Tokenizer.Token[] tokens = new Tokenizer.Token[size];
     Arrays.fill(tokens, Tokenizer.Token.special(""));
     byId.forEach((id, token) -> tokens[id] = token);
@@ -222,7 +343,7 @@ final class TokenizerReader {
   private DataException unsupportedDecoder(JsonNode decoder) {
     return new DataException(
         "%s: decoder %s is not supported; ByteLevel, Metaspace and SentencePiece's sequence are"
-            .formatted(place, decoder.path("type").asText("null")));
+            .formatted(place, shown(decoder.path("type").asText("null"))));
   }
 
   private int endOfDocument() {
@@ -279,7 +400,7 @@ final class TokenizerReader {
             () ->
                 new DataException(
                     "%s: %s %s of %s is not in the vocabulary"
-                        .formatted(place, key, name, Tokenizer.CONFIG_FILE)));
+                        .formatted(place, key, shown(name), Tokenizer.CONFIG_FILE)));
   }
 
   /**
@@ -331,7 +452,7 @@ final class TokenizerReader {
       if (id == null) {
         throw new DataException(
             "%s: the merge of %s makes %s, which is not in the vocabulary"
-                .formatted(place, merge, piece));
+                .formatted(place, shown(merge), shown(piece)));
       }
       if (id <= last) {
         return false;
@@ -352,13 +473,25 @@ final class TokenizerReader {
   private static int id(JsonNode value, String place) {
     if (!value.canConvertToInt() || value.intValue() < 0 || value.intValue() >= MAX_VOCABULARY) {
       throw new DataException(
-          "%s: %s is no token id; ids go from 0 to %d".formatted(place, value, MAX_VOCABULARY - 1));
+          "%s: %s is no token id; ids go from 0 to %d"
+              .formatted(place, shown(value), MAX_VOCABULARY - 1));
     }
     return value.intValue();
   }
 
+  /** A hostile value must not fill the screen or break the line. */
+  private static String shown(Object value) {
+    String line = value.toString().replaceAll("\\p{Cntrl}", "?");
+    return line.length() <= 80 ? line : line.substring(0, 77) + "...";
+  }
+
   private static String readText(Path path) {
     try {
+      if (Files.size(path) > MAX_BYTES) {
+        throw new DataException(
+            "%s: has %d bytes; a tokenizer has %d at most"
+                .formatted(path, Files.size(path), MAX_BYTES));
+      }
       return Files.readString(path);
     } catch (IOException e) {
       throw new DataException("%s: cannot be read: %s".formatted(path, DataException.reason(e)), e);
@@ -373,8 +506,11 @@ final class TokenizerReader {
       throw new DataException(path + ": holds no JSON object");
     } catch (JsonProcessingException e) {
       throw new DataException(
-          "%s:%d: not valid JSON: %s"
-              .formatted(path, e.getLocation().getLineNr(), e.getOriginalMessage()),
+          "%s%s: not valid JSON: %s"
+              .formatted(
+                  path,
+                  e.getLocation() == null ? "" : ":" + e.getLocation().getLineNr(),
+                  DataException.reason(e)),
           e);
     }
   }

@@ -3,8 +3,9 @@ package org.eellm.train.objective;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.eellm.model.Branch;
 import org.eellm.model.ForwardContext;
 import org.eellm.model.HeadLayers;
@@ -153,7 +154,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
 
   /** The result that a loss summed over the mask stands for. */
   HeadResult result(Tensor loss) {
-    return new HeadResult(head.index(), head.id(), loss.item_double() / batch.count());
+    return new HeadResult(head.index(), head.id(), loss, batch.count());
   }
 
   /** Loss and accuracy without gradients or dropout. */
@@ -172,15 +173,10 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       head.branches().forEach(branch -> advance(x, branch, context));
       HeadLoss.Score score =
           HeadLoss.score(head.normed(x.get()), matrix(), reference, batch.mask());
+      TensorVector sums = new TensorVector(score.loss(), score.correct());
+      score.agreed().ifPresent(sums::push_back);
       return new HeadScore(
-          head.index(),
-          head.id(),
-          score.loss().item_double(),
-          score.correct().item_double(),
-          score.agreed().isPresent()
-              ? OptionalDouble.of(score.agreed().get().item_double())
-              : OptionalDouble.empty(),
-          batch.count());
+          head.index(), head.id(), scope.moveToOuter(torch.stack(sums, 0)), batch.count());
     }
   }
 

@@ -76,7 +76,7 @@ public final class HeadTuningExecutor {
                           objective,
                           share,
                           gradients)
-                      .ifPresent(results::add));
+                      .ifPresent(result -> add(result, results, scope)));
       return new Tuned(List.copyOf(results), scope.moveToOuter(output));
     }
   }
@@ -113,6 +113,12 @@ public final class HeadTuningExecutor {
     }
   }
 
+  /** Adds a result that outlives the scope. */
+  private static void add(HeadResult result, List<HeadResult> results, Scope scope) {
+    scope.moveToOuter(result.sum());
+    results.add(result);
+  }
+
   private static Optional<HeadResult> learn(
       HeadExecutor headExecutor,
       HeadLoss.Target target,
@@ -125,7 +131,7 @@ public final class HeadTuningExecutor {
     }
     try (Scope scope = Scope.open()) {
       Tensor loss = headExecutor.tune(target, weight * share, objective, gradients);
-      return Optional.of(headExecutor.result(loss));
+      return Optional.of(headExecutor.result(scope.moveToOuter(loss)));
     }
   }
 
@@ -172,7 +178,7 @@ public final class HeadTuningExecutor {
         HeadLoss.Target teacher = teacher(top);
         for (HeadLayers head : stage.heads()) {
           HeadTuningExecutor.learn(headExecutor(head), teacher, objective, share, gradients)
-              .ifPresent(results::add);
+              .ifPresent(result -> add(result, results, scope));
         }
         return results;
       }
@@ -189,9 +195,10 @@ public final class HeadTuningExecutor {
       }
       try (Scope scope = Scope.open()) {
         HeadLoss.Target.Teacher teacher = teacher(top);
-        return stage.heads().stream()
-            .map(head -> headExecutor(head).scoreAgainst(teacher))
-            .toList();
+        List<HeadScore> scores =
+            stage.heads().stream().map(head -> headExecutor(head).scoreAgainst(teacher)).toList();
+        scores.forEach(score -> scope.moveToOuter(score.sums()));
+        return scores;
       }
     }
 

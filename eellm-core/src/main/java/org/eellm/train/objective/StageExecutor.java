@@ -5,10 +5,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.HeadId;
 import org.eellm.config.TrainConfig.Recompute;
@@ -60,27 +60,38 @@ public final class StageExecutor {
   }
 
   /**
-   * A head's part of a microbatch.
+   * A head's part of a microbatch, still on the model's device, so that no pass waits for it.
    *
    * @param index the head's, among the model's
    * @param head its name
-   * @param loss mean over the mask of the cross entropy, or of the divergence from a teacher, with
-   *     dynamic token weights where these are on, without the head's weight
+   * @param sum over the mask of the cross entropy, or of the divergence from a teacher, with
+   *     dynamic token weights where these are on, without the head's weight; float32 scalar
+   * @param count the mask's sum
    */
-  public record HeadResult(int index, HeadId head, double loss) {}
+  public record HeadResult(int index, HeadId head, Tensor sum, double count) {
+    /** The mean over the mask; waits for the device. */
+    public double loss() {
+      return sum.item_double() / count;
+    }
+
+    /** Adds the mean times a share to the heads' losses, float64 [heads] on the same device. */
+    public void addTo(Tensor losses, double share) {
+      try (Scope _ = Scope.open()) {
+        losses.select(0, index).add_(sum, new Scalar(share / count));
+      }
+    }
+  }
 
   /**
-   * A head's sums over the positions of a microbatch that the mask counts.
+   * A head's sums over the positions of a microbatch that the mask counts, on the model's device.
    *
    * @param index the head's, among the model's
    * @param head its name
-   * @param loss cross entropy in nats
-   * @param correct positions where the likeliest token is the target
-   * @param agreed positions where it is the final head's, too; absent where that was not asked
+   * @param sums float32: cross entropy in nats; positions where the likeliest token is the target;
+   *     positions where it is the final head's, too, if that was asked
    * @param tokens positions
    */
-  public record HeadScore(
-      int index, HeadId head, double loss, double correct, OptionalDouble agreed, double tokens) {}
+  public record HeadScore(int index, HeadId head, Tensor sums, double tokens) {}
 
   /**
    * What a backward pass found.
@@ -201,7 +212,7 @@ public final class StageExecutor {
       }
       List<HeadResult> results =
           IntStream.range(0, heads.size())
-              .mapToObj(i -> heads.get(i).result(losses.get(i)))
+              .mapToObj(i -> heads.get(i).result(scope.moveToOuter(losses.get(i))))
               .toList()
               .reversed();
       return new BackwardResult(results, below);
@@ -251,8 +262,11 @@ public final class StageExecutor {
       Microbatch batch, Objective objective, double share, Dropout dropout, Gradients gradients) {
     try (Scope scope = Scope.open();
         ForwardTape forwardTape = forward(batch, Received.NOTHING, dropout)) {
-      return backward(forwardTape, objective, share, Received.NOTHING, gradients, position -> {})
-          .heads();
+      List<HeadResult> heads =
+          backward(forwardTape, objective, share, Received.NOTHING, gradients, position -> {})
+              .heads();
+      heads.forEach(head -> scope.moveToOuter(head.sum()));
+      return heads;
     }
   }
 
@@ -272,7 +286,9 @@ public final class StageExecutor {
                 stream, stage.trunk().get(position - stage.firstPosition() - 1), context);
           }
           for (HeadLayers head : headsAt(position).reversed()) {
-            scores.add(new HeadExecutor(head, stream.get(), context, device).score());
+            HeadScore score = new HeadExecutor(head, stream.get(), context, device).score();
+            scope.moveToOuter(score.sums());
+            scores.add(score);
           }
         }
         return new ScoreResult(List.copyOf(scores), scope.moveToOuter(stream.get()));

@@ -110,7 +110,7 @@ public final class ApiException extends RuntimeException {
   }
 
   /** The field that is to blame. */
-  Optional<String> param() {
+  public Optional<String> param() {
     return present(param);
   }
 

@@ -1,409 +1,668 @@
-// The page: streams a text with early exits, and the full model's beside it, token by token.
+// The page: streams texts with two settings beside each other, asks every exit about them, and
+// times both in turns.
+
+import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
+import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, leavesAt, median, percent, plural,
+  speedSentence, timeAtDepth } from './decide.js';
+import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, promptOf, read, requestBody, samplingWords,
+  sideWords, toLink, usualThreshold, write } from './settings.js';
+import { Pane, depth, headName, paint } from './view.js';
+import { openToken, recolour, showLens } from './lens.js';
+import { curve } from './charts.js';
+import { saveJson, saveSvg } from './picture.js';
 
 const $ = id => document.getElementById(id);
-const form = $('form');
-const tip = $('tip');
-const COLOURS = 6;
-const KEY = 'eellm-api-key';
+const STORE = 'eellm-runs';
+const KEPT = 12;
+
+/** Turns of each side: as many, or as few as a time allows. */
+const TURNS = 9;
+const TURN_SECONDS = 12;
+const CURVE_TURNS = 3;
 
 let model = null; // what /v1/models says of the one that is served
-let heads = []; // names of the heads, shallowest first: exit_2, final
-let running = null; // the AbortController of what is being generated
-let chosen = null; // the token whose tip is shown
-
-$('key').value = sessionStorage.getItem(KEY) ?? '';
-
-function headers() {
-  const key = $('key').value;
-  return {
-    'Content-Type': 'application/json',
-    ...(key ? { Authorization: `Bearer ${key}` } : {}),
-  };
-}
+let running = null; // the AbortController of what is being done
+let shown = { a: null, b: null }; // the runs in the panes
+let pinned = null; // the run that stays on the right
+let runs = []; // earlier results, newest first
+let lensOf = null; // the run that the lens shows
+const panes = {
+  a: new Pane('a', openFrom),
+  b: new Pane('b', openFrom),
+};
 
 function say(text, wrong = false) {
   $('message').textContent = text;
   $('message').classList.toggle('wrong', wrong);
 }
 
-/** The server's own words for what went wrong. */
-async function reason(response) {
-  if (response.status === 401) {
+function fault(error) {
+  if (error.status === 401) {
     $('key-control').hidden = false;
   }
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return `the server answers ${response.status}`;
-  }
+  return error instanceof Refusal || error.input ? error.message : `the page failed: ${error.message}`;
 }
 
 async function describe() {
-  const response = await fetch('v1/models', { headers: headers() });
-  if (!response.ok) {
-    const why = await reason(response);
-    if (response.status === 503) {
-      $('about').textContent = why;
-      setTimeout(start, 1000);
-      return;
-    }
-    throw new Error(why);
-  }
-  model = (await response.json()).data[0];
+  const { data } = await getJson('v1/models');
+  const before = model;
+  model = data[0];
   const { layers, exits } = model.early_exit;
-  heads = [...exits.map(layer => `exit_${layer}`), 'final'];
+  const context = model.max_model_len;
   $('about').textContent = exits.length
     ? `${model.id}: ${layers} layers, exits after ${exits.join(', ')}`
     : `${model.id}: ${layers} layers, no early exits`;
-  $('threshold-control').hidden = !exits.length;
-  $('compare').parentElement.hidden = !exits.length;
-  $('own').parentElement.hidden = !exits.length;
-  $('compare').checked &&= exits.length > 0;
-  $('tokens').max = model.max_model_len;
-  showLegend();
-  for (const pane of ['early', 'full']) {
-    showHistogram(pane, []);
+  $('tokens').max = context - 1;
+  if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
+    const settings = before ? read() : fromLink(location.hash.slice(1));
+    buildSide($('side-a'), 'a', model);
+    buildSide($('side-b'), 'b', model);
+    if (!exits.length) {
+      for (const side of [settings.a, settings.b]) {
+        side.mode = ['speculative', 'server'].includes(side.mode) ? side.mode : 'full';
+      }
+    }
+    settings.a.exits = settings.a.exits.filter(layer => exits.includes(layer));
+    settings.b.exits = settings.b.exits.filter(layer => exits.includes(layer));
+    settings.tokens = Math.min(settings.tokens, Math.max(1, context >> 1));
+    write(settings);
+    showLegend();
+    changed();
   }
-  arrange();
   say('');
 }
 
-const start = () => describe().catch(error => say(error.message, true));
-
-function headName(head) {
-  return head === 'final' ? 'final head' : `exit ${head.slice(5)}`;
-}
-
-function paint(element, head) {
-  if (head === 'final') {
-    element.style.borderBottomColor = 'var(--bar-final)';
-    return;
+/** Whether the server's model is known; says what is wrong if not. */
+async function start() {
+  try {
+    await describe();
+    await count();
+    return true;
+  } catch (error) {
+    if (error.status === 503) {
+      $('about').textContent = error.message;
+      setTimeout(start, 1000);
+    } else {
+      say(fault(error), true);
+    }
+    return false;
   }
-  const index = heads.indexOf(head) % COLOURS;
-  element.style.background = `var(--exit-${index})`;
-  element.style.borderBottomColor = `var(--bar-${index})`;
-}
-
-function barColour(head) {
-  return head === 'final' ? 'var(--bar-final)' : `var(--bar-${heads.indexOf(head) % COLOURS})`;
 }
 
 function showLegend() {
-  $('legend').replaceChildren(
-    ...heads.map(head => {
-      const item = document.createElement('li');
-      item.textContent = headName(head);
-      paint(item, head);
-      return item;
-    }));
+  const { layers, exits } = model.early_exit;
+  $('legend').replaceChildren(...headsOf(exits).map(head => {
+    const item = make('li', {}, headName(head));
+    paint(item, head, layers, 'exit', 'mark');
+    return item;
+  }));
 }
 
-function showHistogram(pane, tokens) {
-  const box = document.querySelector(`#${pane} .histogram`);
-  const rows = [];
-  const counts = heads.map(head => tokens.filter(token => token.head === head).length);
-  heads.forEach((head, i) => {
-    const share = tokens.length ? counts[i] / tokens.length : 0;
-    const name = document.createElement('span');
-    name.textContent = headName(head);
-    const track = document.createElement('div');
-    track.className = 'track';
-    const bar = document.createElement('div');
-    bar.className = 'bar';
-    bar.style.width = `${100 * share}%`;
-    bar.style.background = barColour(head);
-    track.append(bar);
-    const count = document.createElement('span');
-    count.className = 'count';
-    count.textContent = `${counts[i]} (${Math.round(100 * share)} %)`;
-    rows.push(name, track, count);
-  });
-  box.replaceChildren(...rows);
-  box.setAttribute('aria-label',
-    'Tokens by exit: ' + heads.map((head, i) => `${headName(head)} ${counts[i]}`).join(', '));
-}
-
-function figures(pane, entries) {
-  document.querySelector(`#${pane} .figures`).replaceChildren(
-    ...entries.map(([name, value]) => {
-      const row = document.createElement('div');
-      const term = document.createElement('dt');
-      term.textContent = name;
-      const definition = document.createElement('dd');
-      definition.textContent = value;
-      row.append(term, definition);
-      return row;
-    }));
-}
-
-const mean = tokens => tokens.reduce((sum, token) => sum + token.layer, 0) / tokens.length;
-
-function showFigures(run) {
-  if (!run.tokens.length) {
-    figures(run.pane, []);
+/** How many tokens the prompt has, and how many may follow. */
+async function count() {
+  const settings = read();
+  if (!settings.prompt) {
+    $('count').textContent = '';
     return;
   }
-  figures(run.pane, [
-    ['time', `${run.seconds.toFixed(2)} s`],
-    ['tokens', run.tokens.length],
-    ['tokens/s', (run.tokens.length / run.seconds).toFixed(1)],
-    ['mean depth', `${mean(run.tokens).toFixed(2)} of ${model.early_exit.layers}`],
-  ]);
+  const { count: tokens, max_model_len: context } = await postJson('tokenize', { model: model.id, ...promptOf(settings) });
+  $('count').textContent = tokens < context
+    ? `${plural(tokens, 'token')}; ${context - tokens} may follow`
+    : `${plural(tokens, 'token')} leave no room in the model's context of ${context}; shorten it`;
+  $('tokens').max = Math.max(1, context - tokens);
 }
 
-/** What a token was, and what else it might have been. */
-function showTip(element) {
-  const { token, alternatives } = element.detail;
-  chosen?.classList.remove('chosen');
-  chosen = element;
-  element.classList.add('chosen');
-  const line = document.createElement('div');
-  line.textContent = `${JSON.stringify(token.token)} left at ${headName(token.head)}, `
-    + `layer ${token.layer} of ${model.early_exit.layers}`;
-  const sure = document.createElement('div');
-  sure.textContent = `confidence ${(100 * token.confidence).toFixed(1)} %`;
-  const table = document.createElement('table');
-  for (const [text, logProbability] of Object.entries(alternatives)) {
-    const row = table.insertRow();
-    row.insertCell().textContent = JSON.stringify(text);
-    row.insertCell().textContent = `${(100 * Math.exp(logProbability)).toFixed(1)} %`;
-  }
-  tip.replaceChildren(line, sure, table);
-  tip.hidden = false;
-  const box = element.getBoundingClientRect();
-  const left = Math.max(8, Math.min(box.left, innerWidth - tip.offsetWidth - 8));
-  const below = box.bottom + tip.offsetHeight + 8 < innerHeight;
-  tip.style.left = `${left + scrollX}px`;
-  tip.style.top = `${(below ? box.bottom + 6 : box.top - tip.offsetHeight - 6) + scrollY}px`;
+let counting = 0;
+function countSoon() {
+  clearTimeout(counting);
+  counting = setTimeout(() => model && count().catch(() => { $('count').textContent = ''; }), 300);
 }
 
-function hideTip() {
-  chosen?.classList.remove('chosen');
-  chosen = null;
-  tip.hidden = true;
-}
-
-for (const text of document.querySelectorAll('.text')) {
-  const show = event => event.target.classList.contains('token') && showTip(event.target);
-  text.addEventListener('mouseover', show);
-  text.addEventListener('focusin', show);
-  text.addEventListener('click', show);
-  text.addEventListener('mouseleave', hideTip);
-  text.addEventListener('focusout', hideTip);
-  // One stop for the Tab key; the arrows walk from token to token.
-  text.addEventListener('keydown', event => {
-    const to = { ArrowRight: 'nextElementSibling', ArrowLeft: 'previousElementSibling' }[event.key];
-    const next = to && event.target[to];
-    if (next?.classList.contains('token')) {
-      event.preventDefault();
-      event.target.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
-    }
-  });
-}
-document.addEventListener('keydown', event => event.key === 'Escape' && hideTip());
-
-function addToken(run, choice) {
-  const [token] = choice.early_exit;
-  const element = document.createElement('span');
-  element.className = 'token';
-  element.textContent = choice.text;
-  element.tabIndex = run.tokens.length === 0 ? 0 : -1;
-  element.detail = { token, alternatives: choice.logprobs?.top_logprobs?.[0] ?? {} };
-  paint(element, token.head);
-  run.text.append(element);
-  run.tokens.push(token);
-  run.elements.push(element);
-}
-
-/** The data of server-sent events, one by one. */
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) {
-      return;
-    }
-    const parts = (rest + value).split('\n\n');
-    rest = parts.pop();
-    for (const part of parts) {
-      if (part.startsWith('data: ')) {
-        yield part.slice(6);
-      }
-    }
-  }
-}
-
-async function generate(run, signal) {
-  run.text.replaceChildren();
-  const given = document.createElement('span');
-  given.className = 'given';
-  given.textContent = $('prompt').value;
-  run.text.append(given);
-  const response = await fetch('v1/completions', {
-    method: 'POST',
-    headers: headers(),
-    signal,
-    body: JSON.stringify({
-      model: model.id,
-      prompt: $('prompt').value,
-      max_tokens: Number($('tokens').value),
-      temperature: Number($('temperature').value),
-      seed: run.seed,
-      logprobs: 5,
-      stream: true,
-      early_exit: { ...run.earlyExit, per_token: true },
-    }),
-  });
-  if (!response.ok) {
-    throw new Error(await reason(response));
-  }
-  for await (const data of events(response)) {
-    if (data === '[DONE]') {
-      return;
-    }
-    const part = JSON.parse(data);
-    if (part.error) {
-      throw new Error(part.error.message);
-    }
-    const choice = part.choices[0];
-    if (choice?.early_exit?.length) {
-      addToken(run, choice);
-    } else if (choice?.text) {
-      run.text.append(choice.text);
-    }
-    if (part.metrics) {
-      run.seconds = part.metrics.seconds;
-      run.whole = true;
-    } else {
-      run.seconds = (performance.now() - run.start) / 1000;
-    }
-    showFigures(run);
-    showHistogram(run.pane, run.tokens);
-  }
-  throw new Error('the server closed the connection before the end');
-}
-
-function newRun(pane, earlyExit, seed) {
-  return {
-    pane,
-    earlyExit,
-    seed,
-    text: document.querySelector(`#${pane} .text`),
-    tokens: [],
-    elements: [],
-    seconds: 0,
-    start: performance.now(),
-    whole: false,
-  };
-}
-
-/** How far the two texts are the same, and which was faster. */
-function compare(early, full) {
-  const length = Math.min(early.tokens.length, full.tokens.length);
-  let same = 0;
-  while (same < length && early.tokens[same].id === full.tokens[same].id) {
-    same++;
-  }
-  let agreeing = 0;
-  for (let i = 0; i < length; i++) {
-    if (early.tokens[i].id === full.tokens[i].id) {
-      agreeing++;
-    }
-  }
-  const longer = Math.max(early.tokens.length, full.tokens.length);
-  if (same < early.elements.length && same < longer) {
-    early.elements[same]?.classList.add('differs');
-    full.elements[same]?.classList.add('differs');
-  }
-  const faster = (full.seconds / full.tokens.length) / (early.seconds / early.tokens.length);
-  $('verdict').textContent =
-    `${faster.toFixed(2)} times the full model's speed at `
-    + `${(100 * mean(early.tokens) / model.early_exit.layers).toFixed(0)} % of its depth; `
-    + (same === longer
-      ? 'the same text.'
-      : `${Math.round(100 * agreeing / longer)} % of the tokens agree; the texts part at token ${same + 1}.`);
-}
-
-/** By the page's threshold, or by the options and the calibration that the server was started with. */
-function howTokensLeave() {
-  return $('own').checked
-    ? {}
-    : { policy: 'max-probability', threshold: Number($('threshold').value) };
-}
-
-async function go() {
-  running = new AbortController();
-  const { signal } = running;
-  $('go').disabled = true;
-  $('stop').disabled = false;
-  $('verdict').textContent = '';
-  hideTip();
-  say('generating …');
-  sessionStorage.setItem(KEY, $('key').value);
-  const seed = Math.floor(Math.random() * 2 ** 31);
-  const exits = model.early_exit.exits.length > 0;
-  const early = newRun(
-    exits ? 'early' : 'full',
-    exits
-      ? howTokensLeave()
-      : { mode: 'full' },
-    seed);
+/** The form's settings; null, and a message, where a field has no value that it may have. */
+function settingsNow() {
+  document.querySelectorAll('[aria-invalid]').forEach(input => input.removeAttribute('aria-invalid'));
   try {
-    await generate(early, signal);
-    if (exits && $('compare').checked) {
-      // One after the other: side by side they would take each other's time.
-      const full = newRun('full', { mode: 'full' }, seed);
-      await generate(full, signal);
-      if (early.tokens.length && full.tokens.length) {
-        compare(early, full);
+    const settings = read();
+    if (!settings.prompt) {
+      throw Object.assign(new Error('Prompt: it is empty; give at least one character'), { input: $('prompt') });
+    }
+    return settings;
+  } catch (error) {
+    if (error.input) {
+      error.input.setAttribute('aria-invalid', 'true');
+      const folded = error.input.closest('details');
+      if (folded) {
+        folded.open = true;
       }
     }
-    say('');
-  } catch (error) {
-    say(error.name === 'AbortError' ? 'stopped' : error.message, error.name !== 'AbortError');
-  } finally {
-    running = null;
-    $('go').disabled = false;
-    $('stop').disabled = true;
+    say(fault(error), true);
+    return null;
   }
 }
 
-/** One pane or two. */
-function arrange() {
-  const exits = model.early_exit.exits.length > 0;
-  const both = exits && $('compare').checked;
-  $('early').hidden = !exits;
-  $('full').hidden = exits && !both;
+/** After any change of the form: what has an effect is shown, and the address holds it. */
+function changed() {
+  let settings;
+  try {
+    settings = read();
+  } catch {
+    return; // it is said when it is to be used
+  }
+  arrangeSide($('side-a'), settings.a);
+  arrangeSide($('side-b'), settings.b);
+  arrange(settings);
+  history.replaceState(null, '', `#${toLink(settings)}`);
+  showEstimate(settings);
+}
+
+function arrange(settings) {
+  const both = settings.compare || pinned !== null;
+  $('side-b').hidden = !settings.compare || pinned !== null;
+  $('form').classList.toggle('alone', $('side-b').hidden);
+  $('pane-b').hidden = !both;
   $('panes').classList.toggle('alone', !both);
 }
 
-form.addEventListener('submit', event => {
+function newRun(name, settings, seed) {
+  const side = settings[name];
+  return {
+    model: model.id,
+    layers: model.early_exit.layers,
+    heads: headsOf(model.early_exit.exits),
+    settings,
+    side,
+    seed,
+    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}`,
+    made: `${samplingWords(settings, seed)}; at most ${plural(settings.tokens, 'token')}`,
+    tokens: [],
+    first: null,
+    seconds: 0,
+    finish: null,
+    speeds: null,
+    lens: null,
+  };
+}
+
+/** Streams a run's text into a pane. */
+async function generate(run, pane, signal) {
+  pane.begin(run);
+  const body = {
+    ...requestBody(run.settings, run.model, run.seed),
+    early_exit: { ...earlyExit(run.side), per_token: true },
+  };
+  const began = performance.now();
+  for await (const part of stream(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', body, signal)) {
+    const choice = part.choices[0];
+    const piece = choice?.text ?? choice?.delta?.content ?? '';
+    const [token] = choice?.early_exit ?? [];
+    if (token) {
+      const entry = { ...token, piece, at: performance.now() - began };
+      run.first ??= entry.at / 1000;
+      run.tokens.push(entry);
+      pane.add(run, entry);
+    } else if (piece) {
+      run.rest = (run.rest ?? '') + piece;
+      pane.text.append(piece);
+    }
+    run.finish = choice?.finish_reason ?? run.finish;
+    run.seconds = (performance.now() - began) / 1000;
+    if (part.metrics) {
+      run.seconds = part.metrics.seconds;
+      run.first = part.metrics.first_token_seconds;
+      run.drafted = part.metrics.early_exit.drafted_tokens;
+      run.confirmed = part.metrics.early_exit.confirmed_tokens;
+    }
+    pane.figures(run);
+  }
+}
+
+/** What every head says of a run's text. */
+async function ask(run, signal) {
+  if (run.tokens.length) {
+    run.lens = await postJson('v1/lens', {
+      model: run.model,
+      ...promptOf(run.settings),
+      continuation: run.tokens.map(token => token.id),
+    }, signal);
+    run.tokens.forEach((token, i) => {
+      const place = run.heads.indexOf(token.head);
+      token.logprob = run.lens.tokens[i].heads[place].logprob;
+    });
+  }
+}
+
+/** Generates once more without showing it; seconds for each token. */
+async function turn(run, side, signal) {
+  const path = run.settings.chat ? 'v1/chat/completions' : 'v1/completions';
+  const answer = await postJson(path, {
+    ...requestBody(run.settings, run.model, run.seed),
+    early_exit: earlyExit(side),
+  }, signal);
+  return (answer.metrics.seconds - answer.metrics.queued_seconds) / answer.usage.completion_tokens;
+}
+
+/** Texts of others that the server has in work; they would take the turns' time. */
+async function othersRunning() {
+  try {
+    const figure = (await getText('metrics')).match(/^eellm_texts_running ([\d.]+)/m);
+    return figure ? Number(figure[1]) : 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** Times two sides in turns, whose order changes each time; both have one that does not count. */
+async function takeTurns(run, a, b, most, signal, tell) {
+  const turns = [];
+  const began = performance.now();
+  let others = 0;
+  for (let i = -1; i < most; i++) {
+    tell(Math.max(0, i), most);
+    others = Math.max(others, await othersRunning());
+    const order = i % 2 ? ['a', 'b'] : ['b', 'a'];
+    const seconds = {};
+    for (const name of order) {
+      seconds[name] = await turn(run, name === 'a' ? a : b, signal);
+    }
+    if (i >= 0) {
+      turns.push(seconds);
+    }
+    if (turns.length >= FEWEST_TURNS && performance.now() - began > 1000 * TURN_SECONDS) {
+      break;
+    }
+  }
+  return { turns, others };
+}
+
+function speeds(turns, name) {
+  const each = turns.map(seconds => 1 / seconds[name]);
+  const shownAs = value => (value < 10 ? value.toFixed(1) : value.toFixed(0));
+  return {
+    turns: turns.length,
+    median: shownAs(median(each)),
+    least: shownAs(Math.min(...each)),
+    most: shownAs(Math.max(...each)),
+  };
+}
+
+/** Makes the settings fit for saving and showing. */
+const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
+
+async function compare(a, b, signal) {
+  const { turns, others } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
+    say(`timing both in turns, ${done + 1} of ${all} …`));
+  const result = compareTurns(turns);
+  a.speeds = speeds(turns, 'a');
+  b.speeds = speeds(turns, 'b');
+  if (!result.busy) { // what estimates go by
+    a.perToken = median(turns.map(seconds => seconds.a));
+    b.perToken = median(turns.map(seconds => seconds.b));
+  }
+  a.turns = turns;
+  panes.a.figures(a);
+  panes.b.figures(b);
+  $('verdict').textContent = speedSentence(result, 'The left', 'the right')
+    + (others > 0 ? ' The server had other texts in work meanwhile.' : '');
+}
+
+/** Where the texts part, and how often the left makes the full model's choices on its text. */
+function showAgreement(a, b) {
+  const same = commonTokens(a.tokens, b.tokens);
+  const alike = same === a.tokens.length && same === b.tokens.length;
+  if (!alike) {
+    panes.a.mark(same);
+    panes.b.mark(same);
+  }
+  const sentences = [alike
+    ? `Both texts are the same, ${plural(same, 'token')}.`
+    : `The texts part at token ${same + 1}.`];
+  const reference = [b, a].find(run => run.lens && effective(run.side, model.early_exit.defaults)?.mode === 'full');
+  const other = reference === b ? a : b;
+  const side = reference && effective(other.side, model.early_exit.defaults);
+  if (side && side.mode !== 'propagate') {
+    const { right, tokens } = estimate(reference.lens, side, reference.layers);
+    sentences.push(`Agreement, given the full model's text: ${percent(right / tokens)} (${right} of ${plural(tokens, 'token')}).`);
+  }
+  $('agreement').textContent = sentences.join(' ');
+}
+
+function openFrom(name, index) {
+  const run = shown[name];
+  if (run?.lens) {
+    if (lensOf !== run) {
+      useLens(name);
+    }
+    openToken(index);
+    $('details').scrollIntoView({ block: 'nearest' });
+  }
+}
+
+function useLens(name) {
+  lensOf = shown[name];
+  $('lens-of').value = name;
+  $('lens').hidden = !lensOf?.lens;
+  if (lensOf?.lens) {
+    showLens(lensOf.lens, effective(read().a, model.early_exit.defaults), lensOf.layers);
+    showEstimate(read());
+  }
+}
+
+/** What the left settings would come to on the lens's text, before anything is run. */
+function showEstimate(settings) {
+  if (!lensOf?.lens) {
+    return;
+  }
+  const side = effective(settings.a, model.early_exit.defaults);
+  const made = recolour(side);
+  if (!made || side.mode === 'propagate') {
+    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.' : '';
+    return;
+  }
+  const { layers } = lensOf;
+  const words = [
+    `${sideWords(settings.a)}: would pass ${made.depth.toFixed(2)} of ${layers} layers`,
+    `and make the full model's choice for ${percent(made.right / made.tokens)} of the tokens`,
+  ];
+  const timed = [shown.a, shown.b].filter(run => run?.perToken && run.side.mode !== 'speculative')
+    .map(run => ({ depth: depth(run), seconds: run.perToken }));
+  const seconds = timeAtDepth(made.depth, timed);
+  const full = timeAtDepth(layers, timed);
+  words.push(seconds && full
+    ? `, at about ${(full / seconds).toFixed(2)} times the full model's speed`
+    : `, at most ${(layers / made.depth).toFixed(2)} times as fast as all layers`);
+  $('estimate').textContent = `${words.join(' ').replace(' ,', ',')} (estimated).`;
+}
+
+async function go() {
+  const settings = settingsNow();
+  if (!settings) {
+    return;
+  }
+  running?.abort();
+  const mine = new AbortController();
+  running = mine;
+  const { signal } = mine;
+  $('stop').setAttribute('aria-disabled', 'false');
+  setKey($('key').value);
+  const seed = settings.seed ?? Math.floor(Math.random() * 2 ** 31);
+  const both = settings.compare && !pinned;
+  $('verdict').textContent = '';
+  $('agreement').textContent = '';
+  $('lens').hidden = true;
+  $('tools').hidden = true;
+  lensOf = null;
+  const a = newRun('a', settings, seed);
+  const b = both ? newRun('b', settings, seed) : pinned;
+  shown = { a, b };
+  panes.a.clear();
+  if (both) {
+    panes.b.clear('Comes after the left one: at the same time, they would take each other’s time.');
+  }
+  let pane = panes.a;
+  try {
+    say('writing the text on the left …');
+    await generate(a, panes.a, signal);
+    if (both) {
+      pane = panes.b;
+      say('writing the text on the right …');
+      await generate(b, panes.b, signal);
+    }
+    pane = null;
+    say('asking every exit …');
+    await ask(a, signal);
+    if (both) {
+      await ask(b, signal);
+    }
+    if (b && a.tokens.length && b.tokens.length) {
+      showAgreement(a, b);
+    }
+    remember(a, both ? b : null);
+    useLens(both && b.side.mode === 'full' && b.lens ? 'b' : 'a');
+    $('tools').hidden = false;
+    if (both && a.tokens.length && b.tokens.length) {
+      await compare(a, b, signal);
+      showEstimate(read());
+      remember(a, b);
+    } else if (pinned) {
+      $('verdict').textContent = 'The pinned run was timed at another time: no verdict about speed.';
+    }
+    say(`done: ${plural(a.tokens.length, 'token')}, mean depth ${a.tokens.length ? depth(a).toFixed(2) : 0} of ${a.layers}`);
+  } catch (error) {
+    if (running !== mine) {
+      return; // a newer one has begun
+    }
+    if (error.name === 'AbortError') {
+      say('stopped');
+      for (const name of ['a', 'b']) {
+        if (shown[name] && shown[name] !== pinned && !shown[name].finish) {
+          shown[name].stopped = true;
+          shown[name].tokens.length ? panes[name].figures(shown[name]) : panes[name].clear('Not written.');
+        }
+      }
+    } else if (error.code === 'model_not_found' && !go.again) {
+      go.again = true; // another model is served by now
+      try {
+        if (await start()) {
+          await go();
+        }
+      } finally {
+        go.again = false;
+      }
+      return;
+    } else {
+      say(fault(error), true);
+      pane?.fail(fault(error));
+      if (pane === panes.a && both) {
+        panes.b.clear();
+      }
+    }
+  } finally {
+    if (running === mine) {
+      running = null;
+      $('stop').setAttribute('aria-disabled', 'true');
+    }
+  }
+}
+
+/** Keeps a result, so that it can be shown again, pinned, and is there after a reload. */
+function remember(a, b) {
+  runs = [{ a, b }, ...runs.filter(entry => entry.a !== a)].slice(0, KEPT);
+  const slim = run => run && { ...run, lens: null };
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(runs.map(entry => ({ a: slim(entry.a), b: slim(entry.b) }))));
+  } catch {
+    sessionStorage.removeItem(STORE); // too much for the browser to keep
+  }
+  showRuns();
+}
+
+function showRuns() {
+  $('history').hidden = runs.length === 0;
+  $('runs').replaceChildren(...runs.map((entry, i) => {
+    const { a, b } = entry;
+    const show = make('button', { type: 'button', className: 'light' }, 'Show');
+    show.addEventListener('click', () => showAgain(entry));
+    const isPinned = pinned === a;
+    const pin = make('button', { type: 'button', className: 'light', 'aria-pressed': String(isPinned) }, isPinned ? 'Unpin' : 'Pin');
+    pin.addEventListener('click', () => {
+      pinned = isPinned ? null : a;
+      if (pinned) {
+        shown.b = pinned;
+        panes.b.show({ ...pinned, title: pinned.title.replace('Left', 'Pinned') });
+      } else {
+        shown.b = null;
+        panes.b.clear('Not written yet.');
+      }
+      $('verdict').textContent = '';
+      $('agreement').textContent = '';
+      changed();
+      showRuns();
+      $('runs').querySelectorAll('[aria-pressed]')[i].focus();
+    });
+    const words = `${a.settings.prompt.slice(0, 60)} — ${sideWords(a.side)}${b ? ` beside ${nameFor(b.side)}` : ''}: `
+      + `${plural(a.tokens.length, 'token')}, depth ${a.tokens.length ? depth(a).toFixed(2) : '–'} of ${a.layers}`;
+    return make('li', {}, make('span', { className: 'what' }, words), show, pin);
+  }));
+}
+
+async function showAgain({ a, b }) {
+  running?.abort();
+  if (!pinned) {
+    shown = { a, b };
+  } else {
+    shown.a = a;
+  }
+  write(a.settings);
+  changed();
+  panes.a.show(a);
+  if (!pinned) {
+    b ? panes.b.show(b) : panes.b.clear('Not written.');
+  }
+  $('agreement').textContent = '';
+  $('verdict').textContent = a.turns && b && !pinned ? speedSentence(compareTurns(a.turns), 'The left', 'the right') : '';
+  $('tools').hidden = false;
+  try {
+    if (a.model === model.id) {
+      for (const run of [a, b]) {
+        if (run && !run.lens) {
+          await ask(run);
+        }
+      }
+      if (shown.b && a.tokens.length && shown.b.tokens.length) {
+        showAgreement(a, shown.b);
+      }
+      useLens(b?.side.mode === 'full' && b.lens && !pinned ? 'b' : 'a');
+    }
+  } catch (error) {
+    say(fault(error), true);
+  }
+}
+
+/** Times some thresholds beside the full model, and draws as they come. */
+async function measureCurve() {
+  const settings = settingsNow();
+  const run = shown.a;
+  if (!settings || !run || running) {
+    return;
+  }
+  const mine = new AbortController();
+  running = mine;
+  $('stop').setAttribute('aria-disabled', 'false');
+  $('curve').hidden = false;
+  const { defaults } = model.early_exit;
+  const policy = ['margin', 'entropy'].includes(run.side.policy) ? run.side.policy : 'max-probability';
+  const thresholds = policy === 'entropy' ? [0, .25, .5, 1, 1.5, 2.5] : [1, .9, .7, .5, .35, .2];
+  const points = [];
+  const full = { ...DEFAULTS.b };
+  try {
+    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens);
+    if (!reference) {
+      $('curve-state').textContent = 'writing the full model’s text …';
+      const answer = await postJson(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', {
+        ...requestBody(run.settings, run.model, run.seed), early_exit: { mode: 'full', per_token: true },
+      }, mine.signal);
+      reference = { ...run, side: full, tokens: answer.choices[0].early_exit.map(token => ({ ...token })) };
+      await ask(reference, mine.signal);
+    }
+    for (const threshold of thresholds) {
+      const side = { ...DEFAULTS.a, policy, threshold, exits: run.side.exits };
+      $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
+      const { turns } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
+      const { right, tokens } = estimate(reference.lens, effective(side, defaults), reference.layers);
+      points.push({ threshold, agreement: right / tokens, ...compareTurns(turns) });
+      $('curve-chart').replaceChildren(curve(points));
+    }
+    const never = points[0];
+    $('curve-state').textContent = never.least > 1 || never.most < 1 || points.some(point => point.busy)
+      ? `Not to be trusted: the machine was busy. At threshold ${thresholds[0]}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
+      : `${policy}, ${plural(CURVE_TURNS, 'turn')} each, this prompt. Agreement is given the full model's text.`;
+  } catch (error) {
+    $('curve-state').textContent = error.name === 'AbortError' ? 'stopped' : fault(error);
+  } finally {
+    if (running === mine) {
+      running = null;
+      $('stop').setAttribute('aria-disabled', 'true');
+    }
+  }
+}
+
+const caption = () => [
+  `${shown.a.model}, ${shown.a.layers} layers, exits after ${shown.a.heads.slice(0, -1).map(head => head.slice(5)).join(', ') || 'none'}.`,
+  $('verdict').textContent, $('agreement').textContent,
+].filter(text => text).join(' ');
+
+$('form').addEventListener('submit', async event => {
   event.preventDefault();
-  if (!running && model) {
+  setKey($('key').value);
+  if (model || await start()) {
     go();
-  } else if (!model) {
-    start();
   }
 });
 $('stop').addEventListener('click', () => running?.abort());
-$('compare').addEventListener('change', arrange);
-$('threshold').addEventListener('input', () => {
-  $('threshold-shown').textContent = Number($('threshold').value).toFixed(2);
-});
-for (const control of ['threshold', 'own']) {
-  $(control).addEventListener('change', () => {
-    $('threshold').disabled = $('own').checked;
-    if (!running && model && document.querySelector('#early .token')) {
-      go(); // compare at once
-    }
-  });
-}
-$('prompt').addEventListener('keydown', event => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-    form.requestSubmit();
+$('form').addEventListener('input', event => {
+  const { target } = event;
+  if (target.dataset.key?.endsWith('.policy') && usualThreshold(target.value) !== undefined) {
+    const range = target.closest('fieldset').querySelector('input[type=range]');
+    range.max = target.value === 'entropy' ? 3 : 1;
+    range.value = usualThreshold(target.value);
+  }
+  if (target.id === 'prompt' || target.id === 'chat') {
+    countSoon();
+  }
+  if (model) {
+    changed();
   }
 });
-start();
+$('form').addEventListener('change', event => {
+  const key = event.target.dataset.key;
+  if (key === 'compare' && !pinned) { // what was there belongs to another run
+    shown.b = null;
+    panes.b.clear('Not written yet.');
+    $('verdict').textContent = '';
+    $('agreement').textContent = '';
+  }
+  if (/^[ab]\./.test(key) && model && shown.a) {
+    go(); // with the new settings at once, in place of what may be running
+  }
+});
+$('prompt').addEventListener('keydown', event => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    $('form').requestSubmit();
+  }
+});
+$('lens-of').addEventListener('change', event => shown[event.target.value]?.lens && useLens(event.target.value));
+$('link').addEventListener('click', async () => {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say('the link is copied; it holds all settings but the key');
+  } catch {
+    say('the address of this page holds all settings: copy it from there');
+  }
+});
+$('save-json').addEventListener('click', () => saveJson({
+  caption: caption(), link: location.href, left: shown.a, right: shown.b,
+}));
+$('save-svg').addEventListener('click', () => saveSvg(caption()));
+$('curve-go').addEventListener('click', measureCurve);
+
+async function restore() {
+  $('key').value = savedKey();
+  write(fromLink(location.hash.slice(1)));
+  if (!await start()) {
+    return;
+  }
+  try {
+    runs = JSON.parse(sessionStorage.getItem(STORE) ?? '[]');
+  } catch {
+    runs = [];
+  }
+  showRuns();
+  const link = toLink(read());
+  const latest = runs.find(entry => toLink(entry.a.settings) === link);
+  if (latest) {
+    await showAgain(latest);
+  }
+}
+
+restore();

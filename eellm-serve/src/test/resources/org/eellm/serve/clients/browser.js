@@ -1,114 +1,332 @@
-// Uses the page as a person would, in Chromium; prints what is to be seen as JSON.
-// Screenshots go to a folder, if one is named.
+// Uses the page as a person would, in Chromium, one scenario a run; prints what is to be seen as
+// JSON. Screenshots go to a folder, if one is named.
+import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
-const [base, executablePath, prompt, tokens, threshold, folder] = process.argv.slice(2);
+const [base, executablePath, scenario, folder] = process.argv.slice(2);
+const PROMPT = 'the cat and';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const seen = { errors: [] };
 
-async function open(options) {
-  const page = await browser.newPage(options);
+async function open(options = {}, hash = `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
+  const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('console', message => message.type() === 'error' && seen.errors.push(message.text()));
-  await page.goto(`${base}/`);
-  await page.waitForSelector('#legend li');
+  page.on('request', request => {
+    if (!request.url().startsWith(base) && !request.url().startsWith('blob:')) {
+      seen.errors.push(`asked ${request.url()}`);
+    }
+  });
+  await page.goto(`${base}/#${hash}`);
   return page;
 }
 
-const pane = (page, name) => page.$eval(`#${name}`, box => ({
-  text: box.querySelector('.text').textContent,
-  tokens: box.querySelectorAll('.text .token').length,
-  colours: new Set([...box.querySelectorAll('.text .token')].map(token => getComputedStyle(token).borderBottomColor)).size,
-  histogram: box.querySelector('.histogram').getAttribute('aria-label'),
-  bars: [...box.querySelectorAll('.histogram .bar')].map(bar => bar.style.width),
-  figures: [...box.querySelectorAll('.figures dt')].map(term => term.textContent),
-}));
-
-const wide = page => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+const known = page => page.waitForSelector('#legend li');
+const message = page => page.textContent('#message');
+const done = page => page.waitForFunction(() => /^done/.test(document.querySelector('#message').textContent), null, { timeout: 60000 });
+const failed = page => page.waitForSelector('#message.wrong', { timeout: 60000 });
 const shot = (page, name) => folder && page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
 
-async function fill(page, sure) {
-  await page.fill('#prompt', prompt);
-  await page.fill('#tokens', tokens);
-  await page.$eval('#threshold', (slider, value) => {
-    slider.value = value;
-    slider.dispatchEvent(new Event('input'));
-  }, sure);
-}
+/** Moves the left threshold as a person does: some moves, then the end of them. */
+const move = (page, value) => page.$eval('#threshold', (slider, to) => {
+  slider.value = to;
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
+  slider.dispatchEvent(new Event('change', { bubbles: true }));
+}, value);
 
-const whole = page => page.waitForFunction(() => document.querySelector('#verdict').textContent, null, { timeout: 60000 });
+const pane = (page, name) => page.$eval(`#pane-${name}`, box => ({
+  title: box.querySelector('h2').textContent,
+  made: box.querySelector('.made').textContent,
+  text: box.querySelector('.text').textContent,
+  end: box.querySelector('.end').textContent,
+  tokens: box.querySelectorAll('.text .token').length,
+  invisible: [...box.querySelectorAll('.text .token')].filter(token => token.textContent === '' && !token.dataset.shown).length,
+  spoken: box.querySelector('.text .token')?.getAttribute('aria-label') ?? '',
+  marks: new Set([...box.querySelectorAll('.text .token')].map(token => getComputedStyle(token).borderBottomColor)).size,
+  counts: [...box.querySelectorAll('.histogram .count')].map(count => count.textContent.split(' ')[0]),
+  figures: [...box.querySelectorAll('.figures dt')].map(term => term.textContent),
+  drawings: box.querySelectorAll('.course svg').length,
+}));
 
-const page = await open({ viewport: { width: 1200, height: 900 }, colorScheme: 'light' });
-seen.about = await page.textContent('#about');
-seen.legend = await page.$$eval('#legend li', items => items.map(item => item.textContent));
-await fill(page, threshold);
-await page.click('#go');
-await whole(page);
-seen.early = await pane(page, 'early');
-seen.full = await pane(page, 'full');
-seen.verdict = await page.textContent('#verdict');
-await page.hover('#early .token >> nth=2');
-seen.tip = await page.textContent('#tip');
-seen.alternatives = await page.$$eval('#tip tr', rows => rows.length);
-await shot(page, 'desktop-light');
-await page.mouse.move(1, 1);
-seen.tipGone = await page.isHidden('#tip');
+/** The heads at which the lens frames tokens. */
+const frames = page => page.$$eval('#lens-box tbody tr', rows => rows.map(row => row.querySelectorAll('td.leaves').length));
 
-// The keyboard walks from token to token.
-await page.focus('#early .token >> nth=0');
-await page.keyboard.press('ArrowRight');
-seen.walked = await page.evaluate(() => document.activeElement.previousElementSibling?.classList.contains('token'));
-await page.keyboard.press('Escape');
+const scenarios = {
+  async writes() {
+    const page = await open();
+    await known(page);
+    seen.about = await page.textContent('#about');
+    seen.legend = await page.$$eval('#legend li', items => items.map(item => item.textContent));
+    await page.waitForFunction(() => document.querySelector('#count').textContent);
+    seen.count = await page.textContent('#count');
+    seen.mostTokens = await page.$eval('#tokens', field => field.max);
+    await page.click('#go');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    seen.b = await pane(page, 'b');
+    seen.verdict = await page.textContent('#verdict');
+    seen.agreement = await page.textContent('#agreement');
+    await page.selectOption('#lens-of', 'a');
+    seen.frames = await frames(page);
+    seen.cells = await page.$$eval('#lens-box td', cells => cells.length);
+    await shot(page, 'desktop-light');
 
-// Another threshold writes anew at once: 0 lets every token leave at the first exit.
-await page.$eval('#threshold', slider => {
-  slider.value = 0;
-  slider.dispatchEvent(new Event('input'));
-  slider.dispatchEvent(new Event('change'));
-});
-await page.waitForFunction(() => !document.querySelector('#verdict').textContent);
-await whole(page);
-seen.shallow = await pane(page, 'early');
+    // The slider frames anew from what is known, before anything is asked.
+    const asked = [];
+    page.on('request', request => asked.push(request.url()));
+    await page.$eval('#threshold', slider => {
+      slider.value = 0;
+      slider.dispatchEvent(new Event('input', { bubbles: true }));
+    });
+    seen.framesAtOnce = await frames(page);
+    seen.estimate = await page.textContent('#estimate');
+    seen.askedMeanwhile = asked.filter(url => url.includes('/v1/')).length;
 
-// The server's own settings in place of the page's threshold write anew, too.
-await page.check('#own');
-await page.waitForFunction(() => !document.querySelector('#verdict').textContent);
-await whole(page);
-seen.own = await pane(page, 'early');
-seen.thresholdRests = await page.isDisabled('#threshold');
-await page.uncheck('#own');
-await page.waitForFunction(() => !document.querySelector('#verdict').textContent);
-await whole(page);
+    await page.hover('#pane-a .token >> nth=2');
+    seen.tip = await page.textContent('#tip');
+    await page.focus('#pane-a .token >> nth=0');
+    await page.setViewportSize({ width: 700, height: 900 });
+    await page.waitForFunction(() => document.documentElement.clientWidth <= 700);
+    await page.waitForFunction(() => { // it goes with its token
+      const box = document.querySelector('#tip').getBoundingClientRect();
+      const token = document.querySelector('.token.chosen').getClientRects()[0];
+      return Math.min(Math.abs(box.top - token.bottom), Math.abs(box.bottom - token.top)) < 12;
+    });
+    await page.focus('#go');
+    seen.tipGone = await page.isHidden('#tip');
+    await page.click('#pane-a .token >> nth=2');
+    seen.details = await page.$$eval('#details thead th', heads => heads.map(head => head.textContent));
+    seen.firstFive = await page.$$eval('#details tbody tr', rows => rows.length);
 
-// A wrong value is told in the server's words.
-await page.$eval('#tokens', field => field.removeAttribute('max'));
-await page.fill('#tokens', '4000');
-await page.click('#go');
-await page.waitForSelector('#message.wrong');
-seen.refusal = await page.textContent('#message');
+    // What is saved is whole.
+    const [json] = await Promise.all([page.waitForEvent('download'), page.click('#save-json')]);
+    const saved = JSON.parse(await readFile(await json.path(), 'utf8'));
+    seen.savedTokens = saved.left.tokens.length;
+    seen.savedThreshold = saved.left.settings.a.threshold;
+    const [svg] = await Promise.all([page.waitForEvent('download'), page.click('#save-svg')]);
+    const picture = await readFile(await svg.path(), 'utf8');
+    if (folder) {
+      await svg.saveAs(`${folder}/picture.svg`);
+    }
+    seen.picture = await page.evaluate(text => {
+      const parsed = new DOMParser().parseFromString(text, 'image/svg+xml');
+      return { broken: parsed.querySelector('parsererror') !== null, texts: parsed.querySelectorAll('text').length, styled: text.includes('style=') };
+    }, picture);
+  },
 
-// Stop frees the server; the page stays usable.
-await page.fill('#tokens', tokens);
-await page.click('#go');
-await page.waitForSelector('#early .token');
-await page.click('#stop', { timeout: 1000 }).catch(() => {});
-await page.waitForFunction(() => !document.querySelector('#go').disabled);
-seen.wideDesktop = await wide(page);
+  async restarts() {
+    const page = await open();
+    await known(page);
+    let release;
+    let held = new Promise(resolve => { release = resolve; });
+    let holding = true;
+    await page.route('**/v1/completions', async route => {
+      if (holding) {
+        await held;
+      }
+      await route.continue().catch(() => {}); // given up by then
+    });
+    await page.click('#go');
+    await page.waitForFunction(() => /left/.test(document.querySelector('#message').textContent));
+    holding = false;
+    await move(page, 0); // while the run goes on
+    release();
+    await done(page);
+    seen.moved = await pane(page, 'a');
+    seen.address = await page.evaluate(() => location.hash);
 
-for (const scheme of ['light', 'dark']) {
-  const phone = await open({ viewport: { width: 375, height: 740 }, colorScheme: scheme, isMobile: true, hasTouch: true });
-  await fill(phone, threshold);
-  await phone.tap('#go');
-  await whole(phone);
-  await phone.tap('#early .token >> nth=3');
-  seen[`phone-${scheme}`] = { wide: await wide(phone), tip: await phone.isVisible('#tip'), tokens: (await pane(phone, 'early')).tokens };
-  await shot(phone, `phone-${scheme}`);
-}
-const dark = await open({ viewport: { width: 1200, height: 900 }, colorScheme: 'dark' });
-await fill(dark, threshold);
-await dark.click('#go');
-await whole(dark);
-await shot(dark, 'desktop-dark');
+    // The comparison switched off and on shows nothing of another run.
+    await page.uncheck('#compare');
+    await page.click('#go');
+    await done(page);
+    await page.check('#compare');
+    seen.afterSwitch = await pane(page, 'b');
+    seen.verdictAfterSwitch = await page.textContent('#verdict');
 
+    // A reload keeps settings and texts.
+    await page.click('#go');
+    await done(page);
+    const before = await pane(page, 'a');
+    await page.reload();
+    await page.waitForSelector('#pane-a .token');
+    const after = await pane(page, 'a');
+    seen.kept = before.text === after.text && before.made === after.made;
+    seen.runs = await page.$$eval('#runs li', items => items.length);
+
+    // A pinned run stays on the right, and speed is not compared with it.
+    await page.click('#runs li >> nth=0 >> text=Pin');
+    await page.selectOption('#mode', 'full');
+    await done(page);
+    await page.waitForFunction(() => document.querySelector('#verdict').textContent);
+    seen.pinned = { a: (await pane(page, 'a')).title, b: (await pane(page, 'b')).title, verdict: await page.textContent('#verdict') };
+  },
+
+  async refuses() {
+    const page = await open();
+    await known(page);
+    await page.click('#go');
+    await done(page);
+
+    // Fields say what is wrong with them.
+    await page.fill('#temperature', '');
+    await page.click('#go');
+    await failed(page);
+    seen.empty = await message(page);
+    await page.fill('#temperature', '0.75');
+    await page.click('summary >> text=Sampling');
+    await page.fill('#seed', '5');
+    await page.click('#go');
+    await done(page);
+    seen.drawn = (await pane(page, 'a')).made;
+
+    // A refusal leaves nothing of what was there before, and takes no more than its words.
+    await page.fill('#prompt', 'the cat '.repeat(2000));
+    await page.click('#go');
+    await failed(page);
+    seen.refusal = await message(page);
+    seen.refused = { a: await pane(page, 'a'), b: await pane(page, 'b'), verdict: await page.textContent('#verdict') };
+    seen.refusedHeight = await page.$eval('#panes', box => box.offsetHeight);
+
+    // Nobody there, in plain words.
+    await page.fill('#prompt', 'the cat and');
+    await page.route('**/v1/completions', route => route.abort());
+    await page.click('#go');
+    await page.waitForFunction(() => /nobody/.test(document.querySelector('#message').textContent));
+    seen.nobody = await message(page);
+    await page.unroute('**/v1/completions');
+
+    // Another name since the page was opened: it asks again.
+    await page.evaluate(() => { document.querySelector('#about').textContent = ''; });
+    let first = true;
+    await page.route('**/v1/completions', async route => {
+      const body = JSON.parse(route.request().postData());
+      await route.continue(first ? { postData: JSON.stringify({ ...body, model: 'old' }) } : {});
+      first = false;
+    });
+    await page.click('#go');
+    await done(page);
+    seen.renamed = await page.textContent('#about');
+
+    // Stop frees the server; the page stays usable.
+    await page.fill('#tokens', '60');
+    await page.click('#go');
+    await page.click('#stop');
+    await page.waitForFunction(() => document.querySelector('#stop').getAttribute('aria-disabled') === 'true');
+    await page.fill('#tokens', '8');
+    await page.click('#go');
+    await done(page);
+    seen.afterStop = (await pane(page, 'a')).tokens;
+  },
+
+  async key() {
+    const page = await open();
+    await failed(page);
+    seen.wanted = await message(page);
+    await page.fill('#key', 'schlüssel');
+    await page.click('#go');
+    await page.waitForFunction(() => /character/.test(document.querySelector('#message').textContent));
+    seen.odd = await message(page);
+    await page.fill('#key', 'wrong');
+    await page.click('#go');
+    await page.waitForFunction(() => /does not take/.test(document.querySelector('#message').textContent));
+    await page.fill('#key', 'right');
+    await page.click('#go'); // the first click
+    await done(page);
+    seen.tokens = (await pane(page, 'a')).tokens;
+    seen.link = await page.evaluate(() => location.href);
+  },
+
+  async keyboard() {
+    const page = await open({ viewport: { width: 320, height: 800 } }, `prompt=${encodeURIComponent(PROMPT)}&tokens=48&a.threshold=0.02`);
+    await known(page);
+    await page.focus('#prompt');
+    await page.keyboard.press('Control+Enter');
+    await done(page);
+    await page.focus('#go');
+    await page.keyboard.press('Enter');
+    await done(page);
+    seen.focusAfterRun = await page.evaluate(() => document.activeElement.id);
+    const place = () => page.evaluate(() => [...document.querySelectorAll('#pane-a .token')].indexOf(document.activeElement));
+    await page.focus('#pane-a .token >> nth=0');
+    seen.places = [];
+    for (const key of ['ArrowRight', 'End', 'Home', 'ArrowDown', 'ArrowUp']) {
+      await page.keyboard.press(key);
+      seen.places.push(await place());
+    }
+    await page.keyboard.press('Enter');
+    seen.opened = await page.textContent('#details caption');
+    await page.keyboard.press('Escape');
+    seen.tipGone = await page.isHidden('#tip');
+    await page.focus('#lens-box td[tabindex="0"]');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('End');
+    seen.cell = await page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+    await page.keyboard.press('Enter');
+    seen.openedInLens = await page.textContent('#details caption');
+    // A new run takes the token that had the focus; the focus stays in the text.
+    await page.focus('#pane-a .token >> nth=0');
+    await page.evaluate(() => document.querySelector('#form').requestSubmit());
+    await done(page);
+    seen.focusKept = await page.evaluate(() => document.querySelector('#pane-a .text').contains(document.activeElement));
+  },
+
+  async looks() {
+    const axe = await readFile(new URL(import.meta.resolve('axe-core')), 'utf8');
+    const faults = async page => {
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => globalThis.axe.run());
+      return violations.map(fault => `${fault.id}: ${fault.nodes.slice(0, 2).map(node => node.html.slice(0, 160)).join(' | ')}`);
+    };
+    const wide = page => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    const widest = page => page.evaluate(() => [...document.querySelectorAll('body *')]
+      .filter(box => box.getBoundingClientRect().right > document.documentElement.clientWidth && !box.closest('#lens-box, #details'))
+      .slice(0, 3).map(box => box.outerHTML.slice(0, 80)).join(' | '));
+    seen.faults = [];
+    seen.tooWide = [];
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await open({ colorScheme, viewport: { width: 1200, height: 900 } });
+      await known(page);
+      seen.faults.push(...await faults(page));
+      await page.click('#go');
+      await done(page);
+      await page.click('#pane-a .token >> nth=3');
+      await page.$$eval('details', all => all.forEach(one => { one.open = true; }));
+      seen.faults.push(...await faults(page));
+      for (const width of [320, 375, 500, 768, 1200, 1600]) {
+        await page.setViewportSize({ width, height: 800 });
+        const over = await wide(page);
+        if (over > 0) {
+          seen.tooWide.push(`${width} ${colorScheme}: ${over} ${await widest(page)}`);
+        }
+        if (folder) {
+          await shot(page, `${width}-${colorScheme}`);
+        }
+      }
+    }
+
+    // The scale: an order in grey too, for many exits; the mark gets heavier.
+    const page = await open();
+    await known(page);
+    seen.scale = await page.evaluate(async () => {
+      const { paint } = await import('./view.js');
+      const context = document.createElement('canvas').getContext('2d');
+      return Array.from({ length: 12 }, (_, i) => {
+        const box = document.createElement('span');
+        paint(box, `exit_${2 * i + 1}`, 24, 'exit', 'mark');
+        document.body.append(box);
+        const style = getComputedStyle(box);
+        context.fillStyle = style.backgroundColor;
+        context.fillRect(0, 0, 1, 1);
+        const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+        return { grey: .2126 * r + .7152 * g + .0722 * b, mark: parseFloat(style.borderBottomWidth) };
+      });
+    });
+    const entries = await page.evaluate(() => performance.getEntriesByType('resource').map(entry => entry.decodedBodySize)
+      .concat(performance.getEntriesByType('navigation').map(entry => entry.decodedBodySize)));
+    seen.weight = entries.reduce((sum, size) => sum + size, 0);
+  },
+};
+
+await scenarios[scenario]();
 await browser.close();
 console.log(JSON.stringify(seen));

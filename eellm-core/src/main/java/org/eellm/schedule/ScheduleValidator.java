@@ -47,11 +47,16 @@ public final class ScheduleValidator {
   }
 
   /**
-   * Checks a schedule.
+   * Checks a schedule, with a queue for each direction between two stages.
    *
    * @throws ScheduleException if it is broken; the message says what, and on which stage
    */
   public static void check(Schedule schedule) {
+    check(schedule, MessageQueues.PER_DIRECTION);
+  }
+
+  /** {@link #check(Schedule)} with any queues. */
+  public static void check(Schedule schedule, MessageQueues queues) {
     require(
         schedule.stages() >= 1 && schedule.actions().size() == schedule.stages(),
         () ->
@@ -65,7 +70,7 @@ public final class ScheduleValidator {
       validator.checkOrder(stage, places);
     }
     validator.checkChannels();
-    Timeline.of(schedule, Costs.equal(schedule.virtualStages(), 1, 1));
+    Timeline.of(schedule, Costs.equal(schedule.virtualStages(), 1, 1), queues);
   }
 
   /** Regular microbatches are 0 to M-1, fills go on from M, and each index is one microbatch. */

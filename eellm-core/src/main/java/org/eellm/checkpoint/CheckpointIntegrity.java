@@ -1,0 +1,130 @@
+package org.eellm.checkpoint;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
+import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.checkpoint.safetensors.JsonFiles;
+import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.checksum.ChecksumFile;
+import org.eellm.checksum.FileChecksum;
+
+/**
+ * Whether a checkpoint's files are as they were written. {@value #NAME} has the checksums of all of
+ * them. Of a checkpoint without one, as earlier versions wrote it, only the form of the files can
+ * be checked.
+ */
+public final class CheckpointIntegrity {
+  /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */
+  static final String NAME = "checksums.txt";
+
+  private static final String REMEDY =
+      "; copy the file again, or remove %s to take the files as they are".formatted(NAME);
+
+  private CheckpointIntegrity() {}
+
+  /**
+   * Writes the checksums of all files in a folder.
+   *
+   * @param known those that need not be computed, by the files' paths in the folder
+   */
+  static void write(Path folder, Map<String, FileChecksum> known) throws IOException {
+    Map<String, FileChecksum> sums = new TreeMap<>(known);
+    for (String name : files(folder)) {
+      if (!sums.containsKey(name)) {
+        sums.put(name, FileChecksum.of(folder.resolve(name)));
+      }
+    }
+    new ChecksumFile(folder.resolve(NAME), new TreeMap<>(sums)).write();
+  }
+
+  /**
+   * Refuses a model folder whose model is not as it was written.
+   *
+   * @throws CheckpointException that names the file
+   */
+  static void requireModel(Path folder) {
+    if (Files.exists(folder.resolve(NAME))) {
+      damage(folder, CheckpointIntegrity::isOfModel)
+          .ifPresent(
+              damage -> {
+                throw new CheckpointException(damage + REMEDY);
+              });
+    }
+  }
+
+  /** What is wrong with the model in a checkpoint, in a line; empty if nothing is. */
+  static Optional<String> modelDamage(Path checkpoint) {
+    return damage(checkpoint, CheckpointIntegrity::isOfModel);
+  }
+
+  private static boolean isOfModel(String name) {
+    return !name.startsWith(TrainingFiles.FOLDER + "/");
+  }
+
+  /**
+   * What is wrong with a checkpoint, in a line; empty if nothing is. The ranks that ask share the
+   * files out.
+   */
+  public static Optional<String> damage(Path checkpoint, int rank, int ranks) {
+    return damage(checkpoint, name -> Math.floorMod(name.hashCode(), ranks) == rank);
+  }
+
+  private static Optional<String> damage(Path folder, Predicate<String> asked) {
+    if (!ChecksumFile.isWanted()) {
+      return Optional.empty();
+    }
+    Path path = folder.resolve(NAME);
+    try {
+      if (!Files.exists(path)) {
+        return files(folder).stream()
+            .filter(asked)
+            .flatMap(name -> malformed(folder.resolve(name)).stream())
+            .findFirst();
+      }
+      Optional<ChecksumFile> sums = ChecksumFile.read(path);
+      return sums.isEmpty()
+          ? Optional.of(path + ": is not as it was written")
+          : sums.get().firstDamage(sums.get().files().keySet().stream().filter(asked).toList());
+    } catch (IOException failure) {
+      return Optional.of("%s: cannot be read: %s".formatted(path, IoErrors.reason(failure)));
+    }
+  }
+
+  /** What breaks the form of a file. */
+  private static Optional<String> malformed(Path file) {
+    String name = file.getFileName().toString();
+    try {
+      if (name.endsWith(".safetensors")) {
+        SafetensorsFile.open(file).close();
+      } else if (name.endsWith("config.json") || name.endsWith("state.json")) {
+        JsonFiles.read(file);
+      }
+      return Optional.empty();
+    } catch (CheckpointException failure) {
+      return Optional.of(String.valueOf(failure.getMessage()));
+    }
+  }
+
+  /** The files of a checkpoint but for the checksums, by their paths in it, in order. */
+  private static List<String> files(Path folder) throws IOException {
+    List<String> names = new ArrayList<>();
+    try (Stream<Path> paths = Files.walk(folder)) {
+      for (Path path : paths.filter(Files::isRegularFile).sorted().toList()) {
+        String name = folder.relativize(path).toString().replace('\\', '/');
+        if (!name.equals(NAME)) {
+          names.add(name);
+        }
+      }
+    }
+    return names;
+  }
+}

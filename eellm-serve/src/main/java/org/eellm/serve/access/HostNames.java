@@ -1,0 +1,65 @@
+package org.eellm.serve.access;
+
+import java.net.URI;
+import java.util.Locale;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+
+/**
+ * The names under which browsers may ask the server. A page of another site can have a name of its
+ * own that leads here (DNS rebinding), which makes the browser count the server as a part of that
+ * site; but {@code Host} then still has that name. Addresses and {@code localhost} belong to no
+ * site.
+ *
+ * @param allowed names beside these; {@link #ANY} for all
+ */
+public record HostNames(Set<String> allowed) {
+  /** In place of a name: any. */
+  public static final String ANY = "*";
+
+  private static final Pattern ADDRESS =
+      Pattern.compile("[0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-f:.]+]");
+
+  public HostNames {
+    Set<String> names = new TreeSet<>();
+    allowed.forEach(name -> names.add(name.toLowerCase(Locale.ROOT)));
+    allowed = Set.copyOf(names);
+  }
+
+  /** Whether a request for this {@code Host} is answered. */
+  public boolean admits(String host) {
+    String name = name(host);
+    return ADDRESS.matcher(name).matches()
+        || name.equals("localhost")
+        || name.endsWith(".localhost")
+        || allowed.contains(name)
+        || allowed.contains(ANY);
+  }
+
+  /**
+   * Whether a page of this {@code Origin} may ask this {@code Host}: one of the server's own, or of
+   * a name that is allowed, as behind a proxy.
+   */
+  public boolean admits(String origin, String host) {
+    String authority = authority(origin);
+    return !authority.isEmpty()
+        && (authority.equalsIgnoreCase(host) || allowed.contains(name(authority)));
+  }
+
+  /** Empty for what is none of a page's, as {@code null}. */
+  private static String authority(String origin) {
+    try {
+      String authority = URI.create(origin).getRawAuthority();
+      return authority == null ? "" : authority;
+    } catch (IllegalArgumentException e) {
+      return "";
+    }
+  }
+
+  /** Without the port, in small letters. */
+  private static String name(String host) {
+    String name = host.replaceFirst(":[0-9]*$", "").replaceFirst("\\.$", "");
+    return name.toLowerCase(Locale.ROOT);
+  }
+}

@@ -1,0 +1,158 @@
+// What follows from stored figures, without asking anybody: where tokens would leave, how often
+// that is the full model's choice, and what a number of timed turns allows to say.
+
+const layerOf = (head, layers) => (head === 'final' ? layers : Number(head.slice(5)));
+
+/** The names of a model's heads, shallowest first. */
+export const headsOf = exits => [...exits.map(layer => `exit_${layer}`), 'final'];
+
+/** What a side's settings are where the server decides: its own, if they can be computed here. */
+export function effective(side, defaults) {
+  if (side.mode !== 'server') {
+    return side;
+  }
+  const { policy, threshold, patience, exits, mode, calibration, threshold_decay: decay } = defaults;
+  if (calibration || decay) {
+    return null;
+  }
+  const leaves = policy || threshold !== undefined || patience || exits;
+  return {
+    mode: mode ?? (leaves ? 'early-exit' : 'speculative'),
+    policy: policy ?? 'max-probability',
+    threshold: typeof threshold === 'number' ? threshold : { 'entropy': 0.5, 'margin': 0.8 }[policy] ?? 0.9,
+    thresholds: typeof threshold === 'object' ? threshold : {},
+    patience: patience ?? 2,
+    exits: exits ?? [],
+  };
+}
+
+/**
+ * The place among the heads at which a token leaves.
+ *
+ * @param said by each head: confidence, margin, entropy, and its first choices
+ */
+export function leavesAt(said, heads, side) {
+  const last = heads.length - 1;
+  if (side.mode === 'full' || side.mode === 'speculative' || side.policy === 'full') {
+    return last;
+  }
+  const earlier = [];
+  for (let i = 0; i < last; i++) {
+    const layer = layerOf(heads[i]);
+    if (side.exits.length && !side.exits.includes(layer)) {
+      continue;
+    }
+    const threshold = side.thresholds?.[layer] ?? side.threshold;
+    const head = said[i];
+    let leaves = false;
+    switch (side.policy) {
+      case 'margin': leaves = threshold < 1 && head.margin >= threshold; break;
+      case 'entropy': leaves = threshold > 0 && head.entropy <= threshold; break;
+      case 'patience': {
+        const others = side.patience - 1;
+        leaves = earlier.length >= others && earlier.slice(earlier.length - others)
+          .every(other => other.top[0].id === head.top[0].id);
+        break;
+      }
+      case 'fixed': leaves = true; break;
+      default: leaves = threshold < 1 && head.confidence >= threshold;
+    }
+    if (leaves) {
+      return i;
+    }
+    earlier.push(head);
+  }
+  return last;
+}
+
+/**
+ * What settings would come to on a text that every head has been asked about.
+ *
+ * @return the head of each token, their mean layer, and how many make the full model's choice
+ */
+export function estimate(lens, side, layers) {
+  const places = lens.tokens.map(token => leavesAt(token.heads, lens.heads, side));
+  const depth = places.reduce((sum, place) => sum + layerOf(lens.heads[place], layers), 0) / places.length;
+  const right = lens.tokens.filter((token, i) =>
+    token.heads[places[i]].top[0].id === token.heads.at(-1).top[0].id).length;
+  return { places, depth, right, tokens: places.length };
+}
+
+/**
+ * Speed at a depth, from two that were timed; nothing where they do not differ enough in depth.
+ *
+ * @return seconds for each token
+ */
+export function timeAtDepth(depth, timed) {
+  const [one, other] = timed;
+  if (!one || !other || Math.abs(one.depth - other.depth) < 0.5) {
+    return null;
+  }
+  const slope = (one.seconds - other.seconds) / (one.depth - other.depth);
+  const seconds = one.seconds + slope * (depth - one.depth);
+  return seconds > 0 ? seconds : null;
+}
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** A turn that takes this many times its side's median says that something else ran. */
+const BUSY = 2;
+
+/** Fewer turns say nothing: of seven like ones, all fall on one side of 1 in one case of 64. */
+export const FEWEST_TURNS = 7;
+
+/**
+ * How fast one side is beside the other, from turns taken alternately.
+ *
+ * @param turns seconds for each token of both, {a, b}
+ * @return the middle ratio with the smallest and the largest, whether that spread is clear of 1,
+ *     and whether the machine seems to have been busy
+ */
+export function compareTurns(turns) {
+  const ratios = turns.map(turn => turn.b / turn.a);
+  const slowest = side => {
+    const seconds = turns.map(turn => turn[side]);
+    return Math.max(...seconds) / median(seconds);
+  };
+  const least = Math.min(...ratios);
+  const most = Math.max(...ratios);
+  return {
+    turns: turns.length,
+    ratio: median(ratios),
+    least,
+    most,
+    clear: turns.length >= FEWEST_TURNS && (least > 1 || most < 1),
+    slowest: Math.max(slowest('a'), slowest('b')),
+    busy: Math.max(slowest('a'), slowest('b')) > BUSY,
+  };
+}
+
+const two = number => number.toFixed(2);
+
+/** That in words; no ratio is claimed of a busy machine, or where the spread covers 1. */
+export function speedSentence(result, a, b) {
+  const spread = `${two(result.least)} to ${two(result.most)} in ${plural(result.turns, 'turn')}`;
+  if (result.busy) {
+    return `No verdict about speed: the machine was busy, a turn took ${result.slowest.toFixed(1)} times the usual (${spread}).`;
+  }
+  return result.clear
+    ? `${a} has ${two(result.ratio)} times the speed of ${b} (${spread}).`
+    : `No difference in speed that could be told (${spread}).`;
+}
+
+/** Where two texts part: the number of tokens that they begin with alike. */
+export function commonTokens(a, b) {
+  let same = 0;
+  while (same < Math.min(a.length, b.length) && a[same].id === b[same].id) {
+    same++;
+  }
+  return same;
+}
+
+export const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+export const percent = share => `${Math.round(100 * share)} %`;
+export { layerOf };

@@ -1,0 +1,366 @@
+// The form's settings: read, checked, filled in, put into the address and into words.
+
+const MODES = {
+  'early-exit': 'Early exit',
+  'recompute': 'Early exit, recomputed',
+  'propagate': 'Early exit, propagated',
+  'speculative': 'Drafts, lossless',
+  'full': 'Full model',
+  'server': 'As the server is set',
+};
+const POLICIES = ['max-probability', 'margin', 'entropy', 'patience', 'fixed'];
+const DEFAULT_THRESHOLD = { 'max-probability': 0.9, 'margin': 0.8, 'entropy': 0.5 };
+
+const SIDE = {
+  mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
+  draftSource: 'both', draftExit: null, draftLength: null, draftConfidence: null,
+};
+
+export const DEFAULTS = {
+  prompt: 'Once upon a time', chat: false, tokens: 64, temperature: 0, seed: null, topP: 1, topK: 0, minP: 0,
+  repetition: 1, presence: 0, frequency: 0, stop: '', compare: true,
+  a: SIDE, b: { ...SIDE, mode: 'full' },
+};
+
+export const leavesEarly = mode => ['early-exit', 'recompute', 'propagate'].includes(mode);
+const hasThreshold = side => leavesEarly(side.mode) && side.policy in DEFAULT_THRESHOLD;
+
+/** An element with attributes and children. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) {
+      continue;
+    }
+    if (name in element && name !== 'list' && name !== 'role') {
+      element[name] = value;
+    } else {
+      element.setAttribute(name, value === true ? '' : value);
+    }
+  }
+  element.append(...children);
+  return element;
+}
+
+function field(id, key, name, input, note) {
+  input.id = id;
+  input.dataset.key = key;
+  return make('div', { className: 'control' },
+    make('label', { htmlFor: id }, name), input, ...(note ? [make('small', {}, note)] : []));
+}
+
+const number = (min, max, step, attributes = {}) =>
+  make('input', { type: 'number', min, max, step, inputMode: 'decimal', ...attributes });
+
+const select = options => make('select', {},
+  ...Object.entries(options).map(([value, text]) => make('option', { value }, text)));
+
+/** Puts the controls of a side into its fieldset. */
+export function buildSide(box, name, model) {
+  const { exits, defaults } = model.early_exit;
+  const own = Object.entries(defaults ?? {})
+    .map(([setting, value]) => `${setting.replaceAll('_', '-')} ${JSON.stringify(value).replaceAll('"', '')}`).join(', ');
+  const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
+  const id = part => (name === 'a' ? part : `${part}-b`);
+  const key = part => `${name}.${part}`;
+  const range = make('input', { type: 'range', min: 0, max: 1, step: 0.01, id: id('threshold') });
+  range.dataset.key = key('threshold');
+  const threshold = make('div', { className: 'control wide threshold-control' },
+    make('label', { htmlFor: range.id }, 'Threshold ', make('output', { htmlFor: range.id, className: 'shown' })),
+    range,
+    make('small', { className: 'meaning' }));
+  const boxes = exits.map(layer => {
+    const input = make('input', { type: 'checkbox', id: id(`exit-${layer}`), value: layer });
+    input.dataset.key = key('exits');
+    return make('span', { className: 'check' }, input, make('label', { htmlFor: input.id }, `exit ${layer}`));
+  });
+  const each = exits.map(layer =>
+    field(id(`threshold-${layer}`), key(`thresholds.${layer}`), `at exit ${layer}`, number(0, null, 'any')));
+  box.replaceChildren(
+    make('legend', {}, name === 'a' ? 'Left' : 'Right'),
+    field(id('mode'), key('mode'), 'Decoding', select(modes)),
+    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(POLICIES.map(policy => [policy, policy])))),
+    threshold,
+    field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
+    make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
+      make('div', { className: 'controls small' }, ...boxes),
+      make('div', { className: 'controls small each' }, ...each)),
+    make('details', { className: 'drafts' }, make('summary', {}, 'Drafts'),
+      make('div', { className: 'controls small' },
+        field(id('draft-source'), key('draftSource'), 'From', select({ both: 'exits and the text', exits: 'exits', text: 'the text' })),
+        field(id('draft-exit'), key('draftExit'), 'Exit', select({ '': 'chosen', ...Object.fromEntries(exits.map(layer => [layer, `exit ${layer}`])) })),
+        field(id('draft-length'), key('draftLength'), 'Length', number(1, 16, 1, { placeholder: 'chosen' })),
+        field(id('draft-confidence'), key('draftConfidence'), 'Ends below', number(0, 1, 'any', { placeholder: 'chosen' })))),
+    make('small', { className: 'server' }, own ? `The server: ${own}` : 'The server: lossless drafts, its default'));
+}
+
+/** Shows only what has an effect. */
+export function arrangeSide(box, side) {
+  const show = (selector, shown) => {
+    const element = box.querySelector(selector);
+    (element.closest('.control') ?? element).hidden = !shown;
+  };
+  const early = leavesEarly(side.mode);
+  show('[data-key$=policy]', early);
+  show('.threshold-control', hasThreshold(side));
+  show('[data-key$=patience]', early && side.policy === 'patience');
+  show('.exits', early);
+  show('.each', hasThreshold(side));
+  show('.drafts', side.mode === 'speculative');
+  show('.server', side.mode === 'server');
+  const range = box.querySelector('input[type=range]');
+  range.max = side.policy === 'entropy' ? 3 : 1;
+  range.value = side.threshold;
+  box.querySelector('.shown').textContent = Number(side.threshold).toFixed(2);
+  box.querySelector('.meaning').textContent = {
+    'max-probability': 'A token leaves at the first exit that is at least this sure. 0: always at the first. 1: never.',
+    'margin': 'A token leaves at the first exit whose first choice is that far ahead of its second.',
+    'entropy': 'A token leaves at the first exit with at most this entropy, in nats. 0: never.',
+  }[side.policy] ?? '';
+}
+
+const controls = () => document.querySelectorAll('[data-key]');
+
+function at(object, path) {
+  return path.split('.').reduce(
+    (inner, part) => (inner && Object.hasOwn(inner, part) ? inner[part] : undefined), object);
+}
+
+function put(object, path, value) {
+  const parts = path.split('.');
+  const last = parts.pop();
+  parts.reduce((inner, part) => (inner[part] ??= {}), object)[last] = value;
+}
+
+const nameOf = input => document.querySelector(`label[for="${input.id}"]`).firstChild.textContent.trim();
+
+function numberOf(input) {
+  const text = input.value.trim();
+  const optional = input.placeholder !== '' || input.dataset.key.includes('thresholds.');
+  if (text === '' && !input.validity.badInput && optional) {
+    return null;
+  }
+  const value = Number(text);
+  const whole = input.step === '1';
+  if (text === '' || !Number.isFinite(value) || whole && !Number.isInteger(value)
+    || input.min !== '' && value < Number(input.min) || input.max !== '' && value > Number(input.max)) {
+    const range = input.max === '' ? `of ${input.min} or more` : `from ${input.min} to ${input.max}`;
+    throw Object.assign(
+      new Error(`${nameOf(input)}: ${text === '' ? 'nothing' : text} is no ${whole ? 'whole ' : ''}number ${range}`),
+      { input });
+  }
+  return value;
+}
+
+/**
+ * What the form says.
+ *
+ * @throws Error that names a field whose value is none, with that field as its input
+ */
+export function read() {
+  const settings = structuredClone(DEFAULTS);
+  settings.a.exits = [];
+  settings.b.exits = [];
+  for (const input of controls()) {
+    const path = input.dataset.key;
+    const unseen = input.closest('[hidden]') && path.includes('.');
+    if (path.endsWith('.exits')) {
+      if (input.checked) {
+        at(settings, path).push(Number(input.value));
+      }
+    } else if (input.type === 'checkbox') {
+      put(settings, path, input.checked);
+    } else if (input.type === 'number') {
+      try {
+        const value = numberOf(input);
+        if (value !== null || !path.includes('thresholds.')) {
+          put(settings, path, value);
+        }
+      } catch (error) {
+        if (!unseen) {
+          throw error;
+        }
+      }
+    } else if (input.type === 'range') {
+      put(settings, path, Number(input.value));
+    } else {
+      put(settings, path, path.endsWith('draftExit') ? (input.value ? Number(input.value) : null) : input.value);
+    }
+  }
+  for (const side of [settings.a, settings.b]) { // all exits is the same as none said
+    const all = document.querySelectorAll('#side-a [data-key="a.exits"]').length;
+    if (side.exits.length === all) {
+      side.exits = [];
+    }
+  }
+  return settings;
+}
+
+/** Fills the form in. */
+export function write(settings) {
+  for (const input of controls()) {
+    const path = input.dataset.key;
+    const value = at(settings, path);
+    if (path.endsWith('.exits')) {
+      input.checked = !value.length || value.includes(Number(input.value));
+    } else if (input.type === 'checkbox') {
+      input.checked = value;
+    } else {
+      if (input.type === 'range') {
+        input.max = at(settings, path.replace('threshold', 'policy')) === 'entropy' ? 3 : 1;
+      }
+      input.value = value ?? '';
+    }
+  }
+}
+
+/** A policy's usual threshold, for when it is chosen. */
+export const usualThreshold = policy => DEFAULT_THRESHOLD[policy];
+
+function flat(settings, prefix = '') {
+  return Object.entries(settings).flatMap(([name, value]) =>
+    value !== null && typeof value === 'object' && !Array.isArray(value)
+      ? flat(value, `${prefix}${name}.`)
+      : [[prefix + name, value]]);
+}
+
+/** The settings as the part of an address behind #: those that are not the usual ones. */
+export function toLink(settings) {
+  const link = new URLSearchParams();
+  for (const [path, value] of flat(settings)) {
+    const usual = at(DEFAULTS, path);
+    if (JSON.stringify(value) !== JSON.stringify(usual ?? null)) {
+      link.set(path, Array.isArray(value) ? value.join(',') : String(value));
+    }
+  }
+  return link.toString();
+}
+
+/** The settings of an address; what is none of ours is left out. */
+export function fromLink(text) {
+  const settings = structuredClone(DEFAULTS);
+  for (const [path, value] of new URLSearchParams(text)) {
+    const usual = at(DEFAULTS, path);
+    const ofExit = /^[ab]\.thresholds\.\d+$/.test(path);
+    if (usual === undefined && !ofExit) {
+      continue;
+    }
+    const isNumber = ofExit || typeof usual === 'number' || usual === null;
+    if (Array.isArray(usual)) {
+      put(settings, path, value.split(',').map(Number).filter(Number.isFinite));
+    } else if (typeof usual === 'boolean') {
+      put(settings, path, value === 'true');
+    } else if (isNumber) {
+      if (value !== '' && Number.isFinite(Number(value))) {
+        put(settings, path, Number(value));
+      }
+    } else if (typeof usual === 'string') {
+      put(settings, path, value);
+    }
+  }
+  return settings;
+}
+
+/** What a request says of early exits. */
+export function earlyExit(side) {
+  if (side.mode === 'server') {
+    return {};
+  }
+  if (side.mode === 'full') {
+    return { mode: 'full' };
+  }
+  if (side.mode === 'speculative') {
+    const fixed = side.draftExit !== null || side.draftLength !== null || side.draftConfidence !== null;
+    return {
+      mode: 'speculative',
+      ...(fixed ? {} : { draft_source: side.draftSource }),
+      ...(side.draftExit !== null ? { draft_exit: side.draftExit } : {}),
+      ...(side.draftLength !== null ? { draft_length: side.draftLength } : {}),
+      ...(side.draftConfidence !== null ? { draft_confidence: side.draftConfidence } : {}),
+    };
+  }
+  const each = Object.keys(side.thresholds).length > 0;
+  return {
+    mode: side.mode,
+    policy: side.policy,
+    ...(hasThreshold(side) && !each ? { threshold: side.threshold } : {}),
+    ...(hasThreshold(side) && each ? { threshold: thresholdsOf(side) } : {}),
+    ...(side.policy === 'patience' ? { patience: side.patience } : {}),
+    ...(side.exits.length ? { exits: side.exits } : {}),
+  };
+}
+
+/** A threshold for each exit in use: the common one where none of its own is given. */
+function thresholdsOf(side) {
+  const layers = side.exits.length ? side.exits
+    : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value));
+  return Object.fromEntries(layers.map(layer => [layer, side.thresholds[layer] ?? side.threshold]));
+}
+
+/** The body of a request, but for its early exits. */
+export function requestBody(settings, modelName, seed) {
+  return {
+    model: modelName,
+    ...promptOf(settings),
+    max_tokens: settings.tokens,
+    temperature: settings.temperature,
+    seed,
+    ...(settings.topP !== 1 ? { top_p: settings.topP } : {}),
+    ...(settings.topK ? { top_k: settings.topK } : {}),
+    ...(settings.minP ? { min_p: settings.minP } : {}),
+    ...(settings.repetition !== 1 ? { repetition_penalty: settings.repetition } : {}),
+    ...(settings.presence ? { presence_penalty: settings.presence } : {}),
+    ...(settings.frequency ? { frequency_penalty: settings.frequency } : {}),
+    ...(settings.stop ? { stop: settings.stop.split('\n').filter(text => text) } : {}),
+  };
+}
+
+export const promptOf = settings => (settings.chat
+  ? { messages: [{ role: 'user', content: settings.prompt }] }
+  : { prompt: settings.prompt });
+
+/** A side in words. */
+export function sideWords(side) {
+  const name = MODES[side.mode];
+  if (side.mode === 'speculative') {
+    const asked = [
+      side.draftExit !== null ? `exit ${side.draftExit}` : '',
+      side.draftLength !== null ? `length ${side.draftLength}` : '',
+      side.draftConfidence !== null ? `above ${side.draftConfidence}` : '',
+    ].filter(text => text).join(', ');
+    return asked ? `${name}: ${asked}` : side.draftSource === 'both' ? name : `${name} from ${side.draftSource}`;
+  }
+  if (!leavesEarly(side.mode)) {
+    return name;
+  }
+  const sign = side.policy === 'entropy' ? '≤' : '≥';
+  const each = Object.entries(side.thresholds).map(([layer, value]) => `, ${value} at exit ${layer}`).join('');
+  const rule = hasThreshold(side)
+    ? `${side.policy} ${sign} ${side.threshold.toFixed(2)}${each}`
+    : side.policy === 'patience' ? `${side.patience} exits agree` : 'always';
+  const exits = side.exits.length ? `, exits ${side.exits.join(', ')}` : '';
+  return `${name}: ${rule}${exits}`;
+}
+
+/** What both sides share, in words. */
+export function samplingWords(settings, seed) {
+  const drawn = settings.temperature > 0 ? [`temperature ${settings.temperature}`, `seed ${seed}`] : ['greedy'];
+  if (settings.temperature > 0 && settings.topP !== 1) {
+    drawn.push(`top-p ${settings.topP}`);
+  }
+  if (settings.temperature > 0 && settings.topK) {
+    drawn.push(`top-k ${settings.topK}`);
+  }
+  if (settings.temperature > 0 && settings.minP) {
+    drawn.push(`min-p ${settings.minP}`);
+  }
+  for (const name of ['repetition', 'presence', 'frequency']) {
+    if (settings[name] !== DEFAULTS[name]) {
+      drawn.push(`${name} ${settings[name]}`);
+    }
+  }
+  if (settings.chat) {
+    drawn.push('chat');
+  }
+  return drawn.join(', ');
+}

@@ -1,0 +1,289 @@
+// The panes: a text whose tokens have their exits' colours, its figures, and the tip.
+
+import { layerOf, percent, plural } from './decide.js';
+import { make } from './settings.js';
+import { course } from './charts.js';
+
+const tip = document.getElementById('tip');
+let chosen = null; // the token whose tip is shown
+
+export const headName = head => (head === 'final' ? 'final head' : `exit ${head.slice(5)}`);
+
+/** Gives an element an exit's colour and mark. */
+export function paint(element, head, layers, ...classes) {
+  element.classList.add(...classes);
+  element.classList.toggle('final', head === 'final');
+  element.style.setProperty('--depth', layerOf(head, layers) / layers);
+}
+
+/** A token as text in quotes: every blank counts. */
+export function quoted(token) {
+  if (!token.bytes.length) {
+    return token.token; // a special token's name
+  }
+  return token.token.includes('\uFFFD') ? `bytes ${hex(token.bytes)}` : JSON.stringify(token.token);
+}
+
+const hex = bytes => bytes.map(byte => byte.toString(16).padStart(2, '0')).join(' ');
+
+/** What stands for a token that has no glyph of its own. */
+function shownInstead(token, piece) {
+  if (!token.bytes.length) {
+    return token.token;
+  }
+  if (piece === '' && token.token.includes('\uFFFD')) {
+    return `⟨${hex(token.bytes)}⟩`;
+  }
+  return piece.startsWith('\n') || piece.startsWith(' \n') ? '⏎' : null;
+}
+
+export class Pane {
+  constructor(name, onOpen) {
+    this.name = name;
+    this.box = document.getElementById(`pane-${name}`);
+    this.text = this.find('.text');
+    this.onOpen = onOpen;
+    const show = event => event.target.classList.contains('token') && showTip(event.target);
+    this.text.addEventListener('mouseover', show);
+    this.text.addEventListener('focusin', show);
+    this.text.addEventListener('mouseleave', () => { // the one with the focus keeps its tip
+      const focused = this.text.querySelector('.token:focus');
+      focused ? showTip(focused) : hideTip();
+    });
+    this.text.addEventListener('focusout', hideTip);
+    this.text.addEventListener('click', event => {
+      if (event.target.classList.contains('token')) {
+        show(event);
+        this.open(event.target);
+      }
+    });
+    this.text.addEventListener('keydown', event => this.walk(event));
+  }
+
+  find(selector) {
+    return this.box.querySelector(selector);
+  }
+
+  open(element) {
+    this.onOpen(this.name, [...this.text.querySelectorAll('.token')].indexOf(element));
+  }
+
+  /** One stop for the Tab key; arrows, Home and End go from token to token. */
+  walk(event) {
+    const tokens = [...this.text.querySelectorAll('.token')];
+    const here = tokens.indexOf(event.target);
+    if (here < 0) {
+      return;
+    }
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      this.open(event.target);
+      return;
+    }
+    const to = {
+      ArrowRight: () => here + 1,
+      ArrowLeft: () => here - 1,
+      Home: () => 0,
+      End: () => tokens.length - 1,
+      ArrowDown: () => beside(tokens, here, 1),
+      ArrowUp: () => beside(tokens, here, -1),
+    }[event.key]?.();
+    if (to === undefined) {
+      return;
+    }
+    event.preventDefault();
+    const next = tokens[Math.max(0, Math.min(tokens.length - 1, to))];
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  /** Empties it; a focus inside stays in the text. */
+  clear(note = '') {
+    hideTip();
+    const hadFocus = this.text.contains(document.activeElement);
+    this.text.replaceChildren(...(note ? [make('span', { className: 'waiting' }, note)] : []));
+    if (hadFocus) {
+      this.text.focus();
+    }
+    for (const part of ['.made', '.end', '.figures', '.histogram', '.course']) {
+      this.find(part).replaceChildren();
+    }
+    document.getElementById(`title-${this.name}`).textContent = this.name === 'a' ? 'Left' : 'Right';
+  }
+
+  fail(why) {
+    this.clear();
+    this.text.append(make('span', { className: 'fault' }, why));
+  }
+
+  /** Begins a run: what was given, and what the text is made with. */
+  begin(run) {
+    this.clear();
+    document.getElementById(`title-${this.name}`).textContent = run.title;
+    this.find('.made').textContent = run.made;
+    const given = run.settings.prompt.length > 400 ? `… ${run.settings.prompt.slice(-380)}` : run.settings.prompt;
+    this.text.append(make('span', { className: 'given' }, run.settings.chat ? `${given}\n` : given));
+  }
+
+  add(run, token) {
+    const element = make('span', {
+      className: 'token',
+      role: 'button',
+      tabIndex: run.tokens[0] === token ? 0 : -1,
+    });
+    element.textContent = token.piece;
+    const instead = shownInstead(token, token.piece);
+    if (instead) {
+      element.dataset.shown = instead;
+    }
+    element.setAttribute('aria-label', spoken(token, run.layers));
+    element.token = token;
+    element.layers = run.layers;
+    paint(element, token.head, run.layers, 'exit', 'mark');
+    element.classList.toggle('drafted', token.drafted);
+    this.text.append(element);
+  }
+
+  show(run) {
+    this.begin(run);
+    run.tokens.forEach(token => this.add(run, token));
+    this.text.append(run.rest ?? '');
+    this.figures(run);
+  }
+
+  figures(run) {
+    const { tokens } = run;
+    if (!tokens.length) {
+      return;
+    }
+    const speeds = run.speeds;
+    const entries = [
+      ['tokens', tokens.length],
+      ['mean depth', `${depth(run).toFixed(2)} of ${run.layers}`],
+      ['first token', run.first === null ? '…' : `${Math.round(1000 * run.first)} ms`],
+      ['time', `${run.seconds.toFixed(2)} s`],
+      speeds
+        ? [`tokens/s in ${speeds.turns} turns`, `${speeds.median} (${speeds.least} to ${speeds.most})`]
+        : ['tokens/s, once', (tokens.length / run.seconds).toFixed(0)],
+    ];
+    if (run.drafted) {
+      entries.push(['drafts accepted', `${run.confirmed} of ${run.drafted}`]);
+    }
+    this.find('.figures').replaceChildren(...entries.map(([name, value]) =>
+      make('div', {}, make('dt', {}, name), make('dd', {}, String(value)))));
+    this.histogram(run);
+    this.find('.course').replaceChildren(course(run));
+    this.find('.end').textContent = endWords(run);
+  }
+
+  histogram(run) {
+    const counts = run.heads.map(head => run.tokens.filter(token => token.head === head).length);
+    const rows = run.heads.flatMap((head, i) => {
+      const share = counts[i] / run.tokens.length;
+      const bar = make('div', { className: 'bar', hidden: counts[i] === 0 });
+      bar.style.width = `${100 * share}%`;
+      paint(bar, head, run.layers, 'exit');
+      return [
+        make('span', {}, headName(head)),
+        make('div', { className: 'track' }, bar),
+        make('span', { className: 'count' }, `${counts[i]} (${percent(share)})`),
+      ];
+    });
+    this.find('.histogram').replaceChildren(...rows);
+  }
+
+  /** Marks where the text parts from the other one. */
+  mark(place) {
+    this.text.querySelectorAll('.token')[place]?.classList.add('differs');
+  }
+}
+
+export const depth = run => run.tokens.reduce((sum, token) => sum + token.layer, 0) / run.tokens.length;
+
+function endWords(run) {
+  const last = run.tokens.at(-1);
+  if (run.finish === 'length') {
+    return `Ended at the limit of ${plural(run.settings.tokens, 'token')}.`;
+  }
+  if (run.finish === 'stop') {
+    return last && !last.bytes.length ? `Ended by the model with ${last.token}.` : 'Ended at a stop text.';
+  }
+  return run.stopped ? 'Stopped by you.' : '';
+}
+
+function spoken(token, layers) {
+  const where = token.head === 'final' ? 'left at the final head' : `left at exit ${token.layer}`;
+  const draft = token.drafted ? ', an accepted draft' : '';
+  return `${quoted(token)} ${where} of ${layers} layers, head ${percent(token.confidence)} sure${draft}`;
+}
+
+/** The token above or below: on the next line, nearest to the middle. */
+function beside(tokens, here, direction) {
+  const box = tokens[here].getBoundingClientRect();
+  const middle = (box.left + box.right) / 2;
+  let best = here;
+  let line = null;
+  let least = Infinity;
+  for (let i = here + direction; tokens[i]; i += direction) {
+    const other = tokens[i].getBoundingClientRect();
+    if (Math.abs(other.top - box.top) < box.height / 2) {
+      continue;
+    }
+    line ??= other.top;
+    if (Math.abs(other.top - line) > box.height / 2) {
+      break;
+    }
+    const off = Math.abs((other.left + other.right) / 2 - middle);
+    if (off < least) {
+      least = off;
+      best = i;
+    }
+  }
+  return best;
+}
+
+/** What a token was; the lens has what else it might have been. */
+function showTip(element) {
+  const { token, layers } = element;
+  chosen?.classList.remove('chosen');
+  chosen = element;
+  element.classList.add('chosen');
+  const lines = [
+    `${quoted(token)} left at ${headName(token.head)}, layer ${token.layer} of ${layers}`,
+    `the head's surest choice: ${(100 * token.confidence).toFixed(1)} %`,
+  ];
+  if (token.logprob !== undefined) {
+    lines.push(`this token: ${(100 * Math.exp(token.logprob)).toFixed(1)} %`);
+  }
+  if (token.drafted) {
+    lines.push('a draft, accepted by the full model');
+  }
+  if (token.at !== undefined) {
+    lines.push(`after ${Math.round(token.at)} ms`);
+  }
+  tip.textContent = lines.join('\n');
+  tip.hidden = false;
+  placeTip();
+}
+
+function placeTip() {
+  if (!chosen?.isConnected) {
+    hideTip();
+    return;
+  }
+  const box = chosen.getClientRects()[0] ?? chosen.getBoundingClientRect();
+  const left = Math.max(8, Math.min(box.left, document.documentElement.clientWidth - tip.offsetWidth - 8));
+  const below = box.bottom + tip.offsetHeight + 8 < innerHeight;
+  tip.style.left = `${left + scrollX}px`;
+  tip.style.top = `${(below ? box.bottom + 6 : box.top - tip.offsetHeight - 6) + scrollY}px`;
+}
+
+export function hideTip() {
+  chosen?.classList.remove('chosen');
+  chosen = null;
+  tip.hidden = true;
+}
+
+addEventListener('resize', () => chosen && placeTip());
+document.addEventListener('keydown', event => event.key === 'Escape' && hideTip());

@@ -1,0 +1,151 @@
+package org.eellm.serve;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.eellm.serve.TestServer.json;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.net.http.HttpResponse;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.eellm.config.HeadId;
+import org.eellm.decode.Scorer;
+import org.eellm.decode.token.GeneratedToken;
+import org.junit.jupiter.api.Test;
+
+/** What every head says of a text, and how many tokens a text has. */
+final class LensTest extends WithServer {
+  private static final String PROMPT = "the cat and";
+
+  /** The token of a single byte. */
+  private static int id(int value) {
+    return IntStream.range(0, server.tokenizer.vocabSize())
+        .filter(id -> Arrays.equals(server.tokenizer.bytes(id), new byte[] {(byte) value}))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private static JsonNode lens(String body) {
+    HttpResponse<String> response = server.post("/v1/lens", body);
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(200);
+    return json(response);
+  }
+
+  private static String refusal(String path, String body) {
+    HttpResponse<String> response = server.post(path, body);
+    assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
+    return json(response).path("error").path("message").asText();
+  }
+
+  @Test
+  void lens_ofAContinuation_isWhatEachHeadScores() {
+    List<Integer> prompt = server.served.prompt(PROMPT, "prompt");
+    int part = id(195);
+    List<Integer> continuation = List.of(65, 258, part);
+
+    JsonNode said =
+        lens("{\"prompt\": \"%s\", \"continuation\": %s}".formatted(PROMPT, continuation));
+
+    assertThat(said.path("prompt_tokens").asInt()).isEqualTo(prompt.size());
+    assertThat(said.path("heads").toString())
+        .isEqualTo("[\"exit_1\",\"exit_2\",\"exit_4\",\"final\"]");
+    assertThat(said.path("tokens").size()).isEqualTo(3);
+    List<Integer> text = new ArrayList<>(prompt);
+    text.addAll(continuation);
+    List<HeadId> heads = HeadId.all(List.of(1, 2, 4));
+    for (int h = 0; h < heads.size(); h++) {
+      List<GeneratedToken> scores =
+          Scorer.score(server.decoder, server.limits, List.of(text), heads.get(h), 5).getFirst();
+      for (int i = 0; i < continuation.size(); i++) {
+        GeneratedToken expected = scores.get(prompt.size() - 1 + i);
+        JsonNode head = said.path("tokens").path(i).path("heads").path(h);
+        assertThat(head.path("confidence").asDouble())
+            .isCloseTo(expected.confidence(), within(1e-6));
+        assertThat(head.path("logprob").asDouble())
+            .isCloseTo(expected.logProbability(), within(1e-5));
+        assertThat(head.path("margin").asDouble()).isBetween(0.0, expected.confidence());
+        assertThat(head.path("entropy").asDouble()).isPositive();
+        assertThat(head.path("top").findValuesAsText("id"))
+            .isEqualTo(
+                expected.alternatives().stream().map(best -> Integer.toString(best.id())).toList());
+      }
+    }
+    assertThat(said.path("tokens").path(2).path("bytes").toString()).isEqualTo("[195]");
+    server.awaitIdle();
+  }
+
+  @Test
+  void lens_ofMessages_standsBehindTheChatTemplate() {
+    JsonNode said =
+        lens(
+            """
+            {"messages": [{"role": "user", "content": "the cat"}], "continuation": [65], "top": 1}
+            """);
+
+    assertThat(said.path("prompt_tokens").asInt())
+        .isEqualTo(server.served.prompt("User: the cat\nAssistant:", "prompt").size());
+    assertThat(said.path("tokens").path(0).path("heads").path(0).path("top").size()).isEqualTo(1);
+  }
+
+  @Test
+  void lens_wrongField_isNamed() {
+    assertThat(refusal("/v1/lens", "{\"prompt\": \"the\"}")).startsWith("continuation: is missing");
+    assertThat(refusal("/v1/lens", "{\"prompt\": \"the\", \"continuation\": [9999]}"))
+        .startsWith("continuation[0]: 9999");
+    assertThat(refusal("/v1/lens", "{\"prompt\": [\"a\", \"b\"], \"continuation\": [1]}"))
+        .startsWith("prompt: has 2 texts");
+    assertThat(
+            refusal("/v1/lens", "{\"prompt\": \"the\", \"continuation\": [1], \"max_tokens\": 3}"))
+        .contains("max_tokens");
+    String many = "1,".repeat(100) + "1";
+    assertThat(refusal("/v1/lens", "{\"prompt\": \"the\", \"continuation\": [%s]}".formatted(many)))
+        .startsWith("continuation: 101 tokens do not fit the model's context of 96");
+  }
+
+  @Test
+  void tokenize_text_countsItsIds() {
+    JsonNode said = json(server.post("/tokenize", "{\"prompt\": \"%s\"}".formatted(PROMPT)));
+
+    List<Integer> ids = server.served.prompt(PROMPT, "prompt");
+    assertThat(said.path("count").asInt()).isEqualTo(ids.size());
+    assertThat(said.path("max_model_len").asInt()).isEqualTo(96);
+    assertThat(said.path("tokens").toString()).isEqualTo(ids.toString().replace(" ", ""));
+  }
+
+  @Test
+  void perToken_partOfACharacter_tellsItsBytes() {
+    JsonNode said =
+        server.complete(
+            """
+            {"prompt": "the", "max_tokens": 1, "logit_bias": {"%d": 100},
+             "early_exit": {"mode": "full", "per_token": true}}
+            """
+                .formatted(id(195)));
+
+    JsonNode token = said.path("choices").path(0).path("early_exit").path(0);
+    assertThat(token.path("id").asInt()).isEqualTo(id(195));
+    assertThat(token.path("bytes").toString()).isEqualTo("[195]");
+  }
+
+  @Test
+  void page_notModified_isAnsweredWithoutABody() {
+    HttpResponse<String> first = server.get("/page.js");
+    String tag = first.headers().firstValue("ETag").orElseThrow();
+
+    HttpResponse<String> again =
+        server.send(server.request("/page.js").header("If-None-Match", tag).build());
+
+    assertThat(again.statusCode()).isEqualTo(304);
+    assertThat(again.body()).isEmpty();
+    assertThat(again.headers().firstValue("Content-Type")).isEmpty(); // that of an error's words
+  }
+
+  @Test
+  void models_serverWithoutSettings_namesNone() {
+    JsonNode model = json(server.get("/v1/models")).path("data").path(0);
+
+    assertThat(model.path("early_exit").path("defaults").toString()).isEqualTo("{}");
+  }
+}

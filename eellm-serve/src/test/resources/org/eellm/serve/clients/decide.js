@@ -1,0 +1,47 @@
+// What the page's own arithmetic says of given figures; prints it as JSON.
+const [base] = process.argv.slice(2);
+const source = await (await fetch(`${base}/decide.js`)).text();
+const { compareTurns, speedSentence, leavesAt, timeAtDepth, commonTokens, effective } =
+  await import(`data:text/javascript,${encodeURIComponent(source)}`);
+
+const turns = (as, bs) => as.map((a, i) => ({ a, b: bs[i] }));
+const say = (as, bs) => speedSentence(compareTurns(turns(as, bs)), 'A', 'B');
+const head = (confidence, id, margin = 0, entropy = 9) => ({ confidence, margin, entropy, top: [{ id }] });
+const heads = ['exit_1', 'exit_2', 'exit_4', 'final'];
+const said = [head(.3, 7, .1, 2), head(.6, 8, .5, 1), head(.9, 8, .8, .2), head(.8, 8)];
+const side = (more = {}) => ({ mode: 'early-exit', policy: 'max-probability', threshold: .5, thresholds: {}, exits: [], patience: 2, ...more });
+
+// Ten identical runs on a quiet machine, each with some noise.
+let state = 1;
+const noise = () => { state = state * 16807 % 2147483647; return 1 + .04 * (state / 2147483647 - .5); };
+const same = Array.from({ length: 10 }, () => compareTurns(turns(
+  Array.from({ length: 9 }, noise), Array.from({ length: 9 }, noise))));
+
+console.log(JSON.stringify({
+  faster: say([1, 1.01, .99, 1, 1.02, 1, 1], [1.5, 1.52, 1.49, 1.5, 1.5, 1.51, 1.48]),
+  same: say([1, 1.01, .99, 1, 1.02, 1, 1], [1, .99, 1.02, 1, 1.01, 1, 1]),
+  few: say([1, 1], [2, 2]),
+  busy: say([1, 1, 1, 1, 7, 1, 1], [2, 2, 2, 2, 2, 2, 2]),
+  spreadsCover: same.every(one => one.least < 1 && one.most > 1),
+  claims: same.filter(one => one.clear).length,
+  leaves: {
+    half: leavesAt(said, heads, side()),
+    one: leavesAt(said, heads, side({ threshold: 1 })),
+    zero: leavesAt(said, heads, side({ threshold: 0 })),
+    deepExit: leavesAt(said, heads, side({ threshold: 0, exits: [4] })),
+    each: leavesAt(said, heads, side({ thresholds: { 1: .2 } })),
+    margin: leavesAt(said, heads, side({ policy: 'margin', threshold: .7 })),
+    entropy: leavesAt(said, heads, side({ policy: 'entropy', threshold: 1 })),
+    patience: leavesAt(said, heads, side({ policy: 'patience', patience: 2 })),
+    patienceOfOne: leavesAt(said, heads, side({ policy: 'patience', patience: 1 })),
+    patienceOfThree: leavesAt(said, heads, side({ policy: 'patience', patience: 3 })),
+    fixed: leavesAt(said, heads, side({ policy: 'fixed', exits: [2] })),
+    full: leavesAt(said, heads, side({ mode: 'full' })),
+  },
+  between: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 4, seconds: 1 }]),
+  notBetween: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 11.9, seconds: 1 }]),
+  common: commonTokens([{ id: 1 }, { id: 2 }, { id: 3 }], [{ id: 1 }, { id: 2 }, { id: 4 }]),
+  serverDefault: effective({ mode: 'server' }, {}).mode,
+  serverThreshold: effective({ mode: 'server' }, { threshold: .4 }),
+  serverCalibrated: effective({ mode: 'server' }, { calibration: 'max-probability' }),
+}));
