@@ -29,6 +29,7 @@ import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.distributed.DistributedException;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.model.DecodingModel;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -114,10 +115,10 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  private Engine(DecodingModel model, Limits limits, Optional<SharedSteps> shared) {
+  private Engine(DecodingModel model, Limits limits, @Nullable SharedSteps shared) {
     this.model = model;
     this.limits = limits;
-    this.shared = shared;
+    this.shared = Optional.ofNullable(shared);
     batch = new Batch(model, limits);
     status = now();
     int threads = Threads.count();
@@ -133,12 +134,12 @@ public final class Engine implements AutoCloseable {
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
   public static Engine start(DecodingModel model, Limits limits) {
-    return started(new Engine(model, limits, Optional.empty()));
+    return started(new Engine(model, limits, null));
   }
 
   /** The same with other ranks that take the same steps. */
   static Engine start(DecodingModel model, Limits limits, SharedSteps steps) {
-    return started(new Engine(model, limits, Optional.of(steps)));
+    return started(new Engine(model, limits, steps));
   }
 
   private static Engine started(Engine engine) {
