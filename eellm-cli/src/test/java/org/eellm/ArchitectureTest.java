@@ -177,9 +177,7 @@ final class ArchitectureTest {
         .should()
         .onlyDependOnClassesThat(
             resideOutsideOfPackage("org.eellm..")
-                .or(
-                    resideInAnyPackage(
-                        "org.eellm", "org.eellm.chat..", "org.eellm.langchain4j..")))
+                .or(resideInAnyPackage("org.eellm", "org.eellm.chat..", "org.eellm.langchain4j..")))
         .check(CLASSES);
   }
 
