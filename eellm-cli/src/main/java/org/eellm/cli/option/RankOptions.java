@@ -31,6 +31,11 @@ public final class RankOptions {
       throw new ParameterException(
           spec.commandLine(), "--max-restarts: nothing to restart; give --nproc as well");
     }
+    if (maxRestarts.orElse(0) < 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--max-restarts: %d is negative; use 0 or more".formatted(maxRestarts.get()));
+    }
     return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
