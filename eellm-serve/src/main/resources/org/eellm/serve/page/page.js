@@ -297,7 +297,7 @@ async function compare(a, b, signal) {
   const result = compareTurns(turns);
   a.speeds = speeds(turns, 'a');
   b.speeds = speeds(turns, 'b');
-  if (!result.busy) { // what estimates go by
+  if (result.clear && !result.busy) { // what estimates go by
     a.perToken = median(turns.map(seconds => seconds.a));
     b.perToken = median(turns.map(seconds => seconds.b));
   }
