@@ -181,7 +181,9 @@ final class QuickstartCommand implements Callable<Integer> {
               prompts(model, methods),
               MAX_TOKENS);
       Sweep sweep = run.measure(settings(), rounds);
-      SweepPlot.write(sweep, output.resolve("tradeoff.png"));
+      if (sweep.trusted()) {
+        SweepPlot.write(sweep, output.resolve("tradeoff.png"));
+      }
       Report report =
           new Report(
               output.toString(),
@@ -395,13 +397,20 @@ final class QuickstartCommand implements Callable<Integer> {
     out.printf(
         """
 
-        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png, tradeoff.png
+        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
         Took %.0f s. Next, for example:
           ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
           ./eellm generate --model %s --prompt "public class Circle {" --temperature 0.8 --seed 2
           ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
         """,
-        output, REPORT, report.seconds(), folder, folder, folder, longer);
+        output,
+        REPORT,
+        report.sweep().trusted() ? ", tradeoff.png" : "",
+        report.seconds(),
+        folder,
+        folder,
+        folder,
+        longer);
     out.flush();
   }
 

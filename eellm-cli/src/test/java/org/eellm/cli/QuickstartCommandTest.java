@@ -52,7 +52,10 @@ final class QuickstartCommandTest {
     assertTable(new ObjectMapper().readTree(output.resolve("quickstart.json").toFile()));
     assertThat(output.resolve("metrics.jsonl")).content().contains("\"validation_loss_exit_2\"");
     assertIsPicture(output.resolve("loss.png"));
-    assertIsPicture(output.resolve("tradeoff.png"));
+    boolean trusted = !out.toString().contains("No speed-ups: the machine was busy.");
+    if (trusted) {
+      assertIsPicture(output.resolve("tradeoff.png"));
+    }
     RunConfig config = ConfigFile.read(output.resolve("config.yaml"), List.of());
     assertThat(config.model().vocabSize()).isEqualTo(4096);
     assertThat(config.train().steps()).isEqualTo(4);
@@ -60,7 +63,7 @@ final class QuickstartCommandTest {
     assertThat(out.toString().lines())
         .anyMatch(line -> line.startsWith("Methods of a library that the model never saw"))
         .anyMatch(line -> line.matches(" +exit 1 +exit 2 +final +tokens/s .*"))
-        .anyMatch(line -> line.matches("full model +100 % +[\\d,]+ +1.00 +100.0 %"))
+        .anyMatch(line -> line.matches("full model +100 % +([\\d,]+ +1.00|– +–) +100.0 %"))
         .anyMatch(line -> line.matches("lossless +.* 100.0 %"));
     try (LoadedModel model = LoadedModel.load(output, Device.CPU)) {
       assertThat(model.vocabulary().draftIds()).hasSize(1024);

@@ -18,6 +18,8 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
+import org.knowm.xchart.style.markers.Marker;
+import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** What all charts of this package have in common. */
 public final class Charts {
@@ -31,6 +33,19 @@ public final class Charts {
           new Color(0xE69F00),
           new Color(0x56B4E9),
           new Color(0x000000));
+
+  private static final Color SHALLOW = new Color(0x18B8A0);
+  private static final Color MIDDLE = new Color(0x1F6FB2);
+  private static final Color DEEP = new Color(0x2A1B5C);
+
+  /** Shapes that tell lines apart where colours do not. */
+  private static final List<Marker> MARKERS =
+      List.of(
+          SeriesMarkers.CIRCLE,
+          SeriesMarkers.SQUARE,
+          SeriesMarkers.TRIANGLE_UP,
+          SeriesMarkers.DIAMOND,
+          SeriesMarkers.TRIANGLE_DOWN);
 
   /** For what belongs to another line. */
   static final BasicStroke DASHED =
@@ -60,6 +75,33 @@ public final class Charts {
     styler.setSeriesColors(COLOURS.toArray(Color[]::new));
     styler.setMarkerSize(7);
     return chart;
+  }
+
+  /**
+   * An exit's colour: one scale for any number of them, darker where more of the model was used, in
+   * grey too. The final head is black.
+   *
+   * @param place among the heads, from 0, shallowest first
+   * @param heads with the final head
+   */
+  public static Color ofHead(int place, int heads) {
+    if (place == heads - 1) {
+      return Color.BLACK;
+    }
+    double depth = heads < 3 ? 0 : 2.0 * place / (heads - 2);
+    return depth < 1 ? between(SHALLOW, MIDDLE, depth) : between(MIDDLE, DEEP, depth - 1);
+  }
+
+  private static Color between(Color from, Color to, double share) {
+    return new Color(
+        (int) Math.round(from.getRed() + share * (to.getRed() - from.getRed())),
+        (int) Math.round(from.getGreen() + share * (to.getGreen() - from.getGreen())),
+        (int) Math.round(from.getBlue() + share * (to.getBlue() - from.getBlue())));
+  }
+
+  /** An exit's shape. */
+  public static Marker markerOfHead(int place) {
+    return MARKERS.get(place % MARKERS.size());
   }
 
   /** As an element of HTML. */

@@ -1,6 +1,7 @@
 package org.eellm.eval;
 
 import java.util.Arrays;
+import java.util.function.DoubleFunction;
 import java.util.function.DoubleUnaryOperator;
 
 /**
@@ -28,6 +29,18 @@ public record Estimate(double value, double standardError) {
       squares += residual * residual;
     }
     return new Estimate(ratio, Math.sqrt(squares / (n - 1) * n) / weight);
+  }
+
+  /** The standard error as the length of a bar; 0 where there is none. */
+  public double error() {
+    return Double.isNaN(standardError) ? 0 : standardError;
+  }
+
+  /** With its standard error, if there is one. */
+  public String text(DoubleFunction<String> number) {
+    return Double.isNaN(standardError)
+        ? number.apply(value)
+        : number.apply(value) + " ± " + number.apply(standardError);
   }
 
   /** A smooth function of it; the error follows the function's slope. */

@@ -34,13 +34,13 @@ public final class ReliabilityPlot {
     chart.getStyler().setYAxisMin(0.0);
     chart.getStyler().setYAxisMax(1.0);
     for (int i = 0; i < plain.exits().size(); i++) {
-      Color colour = Charts.COLOURS.get(i % Charts.COLOURS.size());
+      Color colour = Charts.ofHead(i, plain.exits().size() + 1);
       String name = "exit " + plain.exits().get(i);
-      add(chart, name, plain.reliability(i), colour);
+      add(chart, name, plain.reliability(i), colour).setMarker(Charts.markerOfHead(i));
       if (!tempered.equals(plain)) {
         XYSeries series =
             add(chart, name + ", at its temperature", tempered.reliability(i), colour);
-        series.setMarker(SeriesMarkers.DIAMOND);
+        series.setMarker(Charts.markerOfHead(i));
         series.setLineStyle(Charts.DASHED);
       }
     }

@@ -18,6 +18,12 @@ final class EstimateTest {
   }
 
   @Test
+  void text_ofASingleItem_hasNoError() {
+    assertThat(Estimate.mean(new double[] {0.5}).text("%.2f"::formatted)).isEqualTo("0.50");
+    assertThat(Estimate.mean(new double[] {0, 1}).text("%.2f"::formatted)).isEqualTo("0.50 ± 0.50");
+  }
+
+  @Test
   void ratio_isOffByAsMuchAsItsErrorSays() {
     Random random = new Random(4);
     int n = 200;

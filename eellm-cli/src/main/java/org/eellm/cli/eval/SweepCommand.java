@@ -298,8 +298,10 @@ public final class SweepCommand implements Callable<Integer> {
     JsonOption.print(new PrintWriter(line), report);
     Files.writeString(output.resolve("sweep.json"), line.toString());
     Files.writeString(output.resolve("sweep.md"), sweep.markdown());
-    SweepPlot.write(sweep, output.resolve("sweep.png"));
-    SweepPlot.writeScores(sweep, output);
+    if (sweep.trusted()) {
+      SweepPlot.write(sweep, output.resolve("sweep.png"));
+      SweepPlot.writeScores(sweep, output);
+    }
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);
@@ -310,7 +312,11 @@ public final class SweepCommand implements Callable<Integer> {
     }
   }
 
+  /** The best settings for each wish; none where speed-ups mean nothing. */
   private List<Pick> picks(Sweep sweep) {
+    if (!sweep.trusted()) {
+      return List.of();
+    }
     Map<String, Optional<Row>> wishes = new LinkedHashMap<>();
     minAgreement.ifPresent(
         least -> wishes.put("agreement of at least " + least, sweep.fastest(least)));

@@ -17,13 +17,18 @@ public final class ThresholdTable {
     out.println("   tokens/s  speed-up  agreement");
     out.print("full model    ");
     heads.forEach(head -> out.printf("%9s", head.equals(heads.getLast()) ? "100 %" : ""));
-    out.printf("%,11.0f%10.2f%11s%n", sweep.fullTokensPerSecond(), 1.0, "100.0 %");
+    out.printf(
+        "%11s%10s%11s%n",
+        sweep.speed("%,.0f", sweep.fullTokensPerSecond()), sweep.speed("%.2f", 1), "100.0 %");
     for (Row row : sweep.rows()) {
       out.printf(
           "%-14s", row.setting().threshold().map("threshold %.1f"::formatted).orElse("lossless"));
       row.shares().values().forEach(share -> out.printf("%7.0f %%", 100 * share));
       out.printf(
-          "%,11.0f%10.2f%9.1f %%%n", row.tokensPerSecond(), row.speedUp(), 100 * row.agreement());
+          "%11s%10s%9.1f %%%n",
+          sweep.speed("%,.0f", row.tokensPerSecond()),
+          sweep.speed("%.2f", row.speedUp()),
+          100 * row.agreement());
     }
     sweep.rows().stream()
         .flatMap(row -> row.acceptance().stream())
@@ -39,5 +44,6 @@ public final class ThresholdTable {
             + " agrees where%nits token, given the full model's text before it, is the full"
             + " model's.%n",
         sweep.tokens(), sweep.prompts());
+    sweep.distrust().ifPresent(out::println);
   }
 }

@@ -2,7 +2,6 @@ package org.eellm.cli.train;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.awt.Color;
-import java.awt.Font;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,15 +9,15 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.eellm.config.HeadId;
+import org.eellm.eval.Charts;
 import org.eellm.train.TrainException;
 import org.eellm.train.metrics.MetricsFile;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.BitmapEncoder.BitmapFormat;
 import org.knowm.xchart.XYChart;
-import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
-import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.XYStyler;
+import org.knowm.xchart.style.markers.Marker;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
@@ -31,19 +30,6 @@ public final class LossPlot {
 
   /** Points a curve is averaged down to at most. */
   private static final int POINTS = 200;
-
-  /**
-   * Okabe and Ito's colours, told apart by colour-blind readers too; the final head's comes first.
-   */
-  private static final List<Color> COLOURS =
-      List.of(
-          new Color(0x000000),
-          new Color(0xD55E00),
-          new Color(0x0072B2),
-          new Color(0x009E73),
-          new Color(0xCC79A7),
-          new Color(0xE69F00),
-          new Color(0x56B4E9));
 
   private LossPlot() {}
 
@@ -65,18 +51,12 @@ public final class LossPlot {
       throw new TrainException(metrics + ": no step with a loss to draw; train at least one step");
     }
     XYChart chart =
-        new XYChartBuilder()
-            .width(WIDTH)
-            .height(HEIGHT)
-            .title("Loss of every exit")
-            .xAxisTitle("step")
-            .yAxisTitle("cross entropy, nats per token")
-            .build();
-    style(chart);
-    int headsLeft = training.size();
+        Charts.chart("Loss of every exit", "step", "cross entropy, nats per token", WIDTH, HEIGHT);
+    style(chart, training);
+    int place = 0;
     for (var head : training.entrySet()) {
-      headsLeft--;
-      Color colour = COLOURS.get(headsLeft % COLOURS.size());
+      Marker marker = Charts.markerOfHead(place);
+      Color colour = Charts.ofHead(place++, training.size());
       String label = HeadId.parse(head.getKey()).label();
       XYSeries curve = add(chart, label + ", training", smoothed(head.getValue()));
       curve.setLineColor(colour).setLineWidth(2);
@@ -85,7 +65,7 @@ public final class LossPlot {
       if (!evaluations.isEmpty()) {
         XYSeries dots = add(chart, label + ", validation", evaluations);
         dots.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
-        dots.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(colour);
+        dots.setMarker(marker).setMarkerColor(colour);
       }
     }
     try {
@@ -130,18 +110,15 @@ public final class LossPlot {
         points.stream().mapToDouble(Point::loss).toArray());
   }
 
-  private static void style(XYChart chart) {
+  private static void style(XYChart chart, Map<String, List<Point>> curves) {
     XYStyler styler = chart.getStyler();
-    styler.setLegendPosition(Styler.LegendPosition.InsideNE);
-    styler.setLegendFont(new Font(Font.SANS_SERIF, Font.PLAIN, 13));
-    styler.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 18));
-    styler.setChartBackgroundColor(Color.WHITE);
-    styler.setPlotBorderVisible(false);
-    styler.setPlotGridLinesColor(new Color(0xDDDDDD));
-    styler.setAxisTitleFont(new Font(Font.SANS_SERIF, Font.PLAIN, 15));
-    styler.setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, 13));
-    styler.setMarkerSize(7);
     styler.setXAxisMin(0.0);
+    styler.setXAxisMax( // where the data ends
+        curves.values().stream()
+            .flatMap(List::stream)
+            .mapToDouble(Point::step)
+            .max()
+            .orElseThrow());
     styler.setXAxisDecimalPattern("#,##0");
     styler.setYAxisDecimalPattern("0.0##");
   }

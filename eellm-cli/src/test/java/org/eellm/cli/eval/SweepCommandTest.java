@@ -113,10 +113,16 @@ final class SweepCommandTest {
         .extracting(line -> line.chars().filter(c -> c == '|').count())
         .as("cells of each line")
         .containsOnly(14L);
-    assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth()).isEqualTo(1000);
-    assertThat(out.toString())
-        .contains("agreement of at least 1.0: --mode ", "speed-up of at least 0.001: --mode ");
-    assertThat(report().path("picks")).hasSize(2);
+    if (report().path("sweep").path("trusted").asBoolean()) {
+      assertThat(ImageIO.read(folder.resolve("sweep/sweep.png").toFile()).getWidth())
+          .isEqualTo(1000);
+      assertThat(out.toString())
+          .contains("agreement of at least 1.0: --mode ", "speed-up of at least 0.001: --mode ");
+      assertThat(report().path("picks")).hasSize(2);
+    } else {
+      assertThat(out.toString()).contains("No speed-ups: the machine was busy.");
+      assertThat(folder.resolve("sweep/sweep.png")).doesNotExist();
+    }
   }
 
   @Test
@@ -200,7 +206,9 @@ final class SweepCommandTest {
     JsonNode score = sweep.path("rows").path(0).path("scores").path("ends f1");
     assertThat(score.path("value").isNumber()).isTrue();
     assertThat(score).isEqualTo(sweep.path("full_scores").path("ends f1"));
-    assertThat(out.toString()).contains("scores of at least 0.0: --mode early-exit");
+    assertThat(out.toString())
+        .containsAnyOf("scores of at least 0.0: --mode early-exit", "No speed-ups: the machine was")
+        .doesNotContain("NaN");
 
     assertThat(sweep("--modes", "early-exit", "--thresholds", "1.0,0.0"))
         .as("rows with scores are another sweep's")
@@ -266,7 +274,7 @@ final class SweepCommandTest {
     assertThat(rows.path(2).path("scores")).as("adaptive drafts").isEqualTo(full);
     assertThat(rows.path(3).path("scores")).as("drafts").isEqualTo(full);
     Path picture = folder.resolve("sweep/sweep-next-line-similarity.png");
-    assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(1000);
+    assertThat(Files.exists(picture)).isEqualTo(sweep.path("trusted").asBoolean());
   }
 
   @Test

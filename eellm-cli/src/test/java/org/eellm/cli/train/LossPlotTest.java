@@ -3,12 +3,14 @@ package org.eellm.cli.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.awt.Color;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Random;
 import javax.imageio.ImageIO;
+import org.eellm.eval.Charts;
 import org.eellm.train.Events;
 import org.eellm.train.TrainException;
 import org.eellm.train.metrics.MetricsFile;
@@ -35,9 +37,23 @@ class LossPlotTest {
     Path picture = folder.resolve("loss.png");
     LossPlot.write(metrics, picture);
     BufferedImage image = ImageIO.read(picture.toFile());
-    assertThat(count(image, 0xD55E00)).isGreaterThan(500);
-    assertThat(count(image, 0x0072B2)).isGreaterThan(500);
-    assertThat(count(image, 0x000000)).isGreaterThan(500);
+    for (int place = 0; place < 3; place++) {
+      assertThat(count(image, Charts.ofHead(place, 3).getRGB() & 0xffffff)).isGreaterThan(500);
+    }
+  }
+
+  @Test
+  void ofHead_anyNumberOfExits_isDarkerTheDeeper() {
+    for (int heads : new int[] {2, 3, 7, 13}) {
+      for (int place = 1; place < heads; place++) {
+        assertThat(luminance(Charts.ofHead(place, heads)))
+            .isLessThan(luminance(Charts.ofHead(place - 1, heads)));
+      }
+    }
+  }
+
+  private static double luminance(Color colour) {
+    return 0.2126 * colour.getRed() + 0.7152 * colour.getGreen() + 0.0722 * colour.getBlue();
   }
 
   private static long count(BufferedImage image, int colour) {

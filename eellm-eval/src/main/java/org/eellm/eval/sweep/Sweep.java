@@ -1,5 +1,6 @@
 package org.eellm.eval.sweep;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
@@ -38,6 +39,8 @@ public record Sweep(
    * @param meanLayer that tokens left after
    * @param tokensPerSecond one text at a time, from each text's first token on
    * @param speedUp over the full model, which took turns with it
+   * @param spread of the speed-up in single rounds
+   * @param control of these rounds
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
    * @param own what became of texts that this setting wrote by itself, if it did
@@ -49,6 +52,8 @@ public record Sweep(
       double meanLayer,
       double tokensPerSecond,
       double speedUp,
+      Optional<Spread> spread,
+      Optional<Control> control,
       double agreement,
       Optional<Double> acceptance,
       Optional<FreeRunning> own,
@@ -72,10 +77,40 @@ public record Sweep(
           meanLayer,
           tokensPerSecond,
           speedUp,
+          spread,
+          control,
           agreement,
           acceptance,
           Optional.of(texts),
           byTask);
+    }
+  }
+
+  /** Speed-ups of single rounds, from the smallest to the largest. */
+  public record Spread(double least, double most) {
+    @Override
+    public String toString() {
+      return "%.2f to %.2f".formatted(least, most);
+    }
+  }
+
+  /**
+   * What early exits at threshold 1 came to, which do just what the full model does: how far its
+   * speed-up is from 1 is how far all others may be off.
+   *
+   * @param spread of it in single rounds
+   */
+  public record Control(double speedUp, Spread spread) {
+    /** What is always allowed: no machine is that even. */
+    private static final double TOLERANCE = 0.05;
+
+    /** Rounds that differ more say that something else ran. */
+    private static final double WIDEST = 1.5;
+
+    /** Whether speed-ups that were measured in the same rounds mean anything. */
+    public boolean holds() {
+      double within = Math.max(TOLERANCE, (spread.most() - spread.least()) / 2);
+      return Math.abs(speedUp - 1) <= within && spread.most() <= WIDEST * spread.least();
     }
   }
 
@@ -90,6 +125,29 @@ public record Sweep(
   public Sweep {
     fullScores = Collections.unmodifiableSequencedMap(fullScores);
     rows = List.copyOf(rows);
+  }
+
+  /** Whether speed-ups mean anything: the machine was not busy with other things. */
+  @JsonProperty
+  public boolean trusted() {
+    return distrust().isEmpty();
+  }
+
+  /** Why speed-ups mean nothing, in a sentence. */
+  public Optional<String> distrust() {
+    return rows.stream()
+        .flatMap(row -> row.control().stream())
+        .filter(control -> !control.holds())
+        .findFirst()
+        .map(
+            control ->
+                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s in single rounds). Measure again on a quiet machine, or with more --rounds."
+                    .formatted(control.speedUp(), control.spread()));
+  }
+
+  /** A speed in a table, or a dash where it means nothing. */
+  public String speed(String format, double value) {
+    return trusted() ? format.formatted(value) : "–";
   }
 
   /** Whether no other row is faster and agrees no less, or agrees more and is no slower. */
@@ -146,7 +204,7 @@ public record Sweep(
     line(
         text,
         Stream.of(
-            Stream.of("", "full model", "%,.0f".formatted(fullTokensPerSecond), "1.00", "100.0 %"),
+            Stream.of("", "full model", speed("%,.0f", fullTokensPerSecond), "1.00", "100.0 %"),
             Stream.of(""),
             heads.stream().map(head -> head.equals(last) ? "100 %" : ""),
             drafts ? Stream.of("") : Stream.<String>empty(),
@@ -157,10 +215,11 @@ public record Sweep(
           text,
           Stream.of(
               Stream.of(
-                  isBest(row) ? "*" : "",
+                  trusted() && isBest(row) ? "*" : "",
                   row.setting().family() + ": " + row.setting().numbers(),
-                  "%,.0f".formatted(row.tokensPerSecond()),
-                  "%.2f".formatted(row.speedUp()),
+                  speed("%,.0f", row.tokensPerSecond()),
+                  speed("%.2f", row.speedUp())
+                      + row.spread().filter(_ -> trusted()).map(" (%s)"::formatted).orElse(""),
                   percent(row.agreement(), 1),
                   "%.2f".formatted(row.meanLayer())),
               row.shares().values().stream().map(share -> percent(share, 0)),
@@ -182,6 +241,7 @@ public record Sweep(
             it, is the full model's. A star: no other setting is faster and agrees no less.
             """
                 .formatted(tokens, prompts, rounds))
+        .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))
         .toString();
   }
 
@@ -191,9 +251,8 @@ public record Sweep(
     text.append('\n');
   }
 
-  /** With its standard error. */
   private static String text(Estimate score) {
-    return "%.4f ± %.4f".formatted(score.value(), score.standardError());
+    return score.text("%.4f"::formatted);
   }
 
   private static String percent(double share, int places) {

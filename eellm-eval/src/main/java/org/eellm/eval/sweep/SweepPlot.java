@@ -2,9 +2,13 @@ package org.eellm.eval.sweep;
 
 import java.awt.Color;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.DoubleSummaryStatistics;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.eval.Charts;
@@ -15,6 +19,7 @@ import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.XYSeries.XYSeriesRenderStyle;
 import org.knowm.xchart.style.Styler.LegendPosition;
+import org.knowm.xchart.style.lines.SeriesLines;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** The picture of a {@link Sweep}: speed-up against agreement, a dot a setting. */
@@ -25,6 +30,11 @@ public final class SweepPlot {
   /** Room left and right of the dots, as a share of what they span. */
   private static final double MARGIN = 0.05;
 
+  /** A letter's width and a line's height, as shares of the axes. */
+  private static final double LETTER = 0.011;
+
+  private static final double LINE = 0.035;
+
   private SweepPlot() {}
 
   /** Writes a PNG file. */
@@ -32,32 +42,41 @@ public final class SweepPlot {
     List<Row> rows = sweep.rows();
     double least = rows.stream().mapToDouble(row -> 100 * row.agreement()).min().orElseThrow();
     double width = Math.max(1, 100 - least);
-    double slowest = rows.stream().mapToDouble(Row::speedUp).min().orElseThrow();
-    double fastest = rows.stream().mapToDouble(Row::speedUp).max().orElseThrow();
-    double height = fastest - slowest;
+    double slowest = rows.stream().mapToDouble(SweepPlot::least).min().orElseThrow();
+    double fastest = rows.stream().mapToDouble(SweepPlot::most).max().orElseThrow();
+    double height = Math.max(0.05, Math.max(1, fastest) - Math.min(1, slowest));
     XYChart chart =
         Charts.chart(
             "What early exits gain and change",
             "tokens that are the full model's, %",
-            "speed-up over the full model",
+            "speed-up over the full model, and its spread over %d rounds".formatted(sweep.rounds()),
             1000,
             620);
     chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
     chart.getStyler().setXAxisDecimalPattern("0.#");
     chart.getStyler().setYAxisDecimalPattern("0.0#");
     chart.getStyler().setXAxisMin(least - MARGIN * width);
-    chart.getStyler().setXAxisMax(100 + 2 * MARGIN * width);
+    chart.getStyler().setXAxisMax(100 + MARGIN * width);
     families(sweep).forEach((name, some) -> add(chart, name, some));
     XYSeries full = chart.addSeries("full model", new double[] {100}, new double[] {1});
     full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     for (Row row : rows) {
-      if (rows.size() <= LABELLED || sweep.isBest(row)) {
-        double aboveTheDot = row.speedUp() + MARGIN / 2 * height;
-        chart.addAnnotation(
-            new AnnotationText(row.setting().numbers(), 100 * row.agreement(), aboveTheDot, false));
-      }
+      row.spread()
+          .ifPresent(
+              spread ->
+                  bar(
+                      chart,
+                      "spread " + row.setting().options(),
+                      new double[] {100 * row.agreement(), 100 * row.agreement()},
+                      new double[] {spread.least(), spread.most()}));
     }
+    label(
+        chart,
+        sweep,
+        Row::speedUp,
+        row -> 100 * row.agreement(),
+        new double[] {1.15 * width, height});
     Charts.png(chart, picture);
   }
 
@@ -88,7 +107,7 @@ public final class SweepPlot {
                       name,
                       some.stream().mapToDouble(Row::speedUp).toArray(),
                       some.stream().mapToDouble(row -> row.score(score).value()).toArray(),
-                      some.stream().mapToDouble(row -> row.score(score).standardError()).toArray());
+                      some.stream().mapToDouble(row -> row.score(score).error()).toArray());
               style(series, some);
             });
     XYSeries alone =
@@ -96,20 +115,79 @@ public final class SweepPlot {
             "full model",
             new double[] {1},
             new double[] {full.value()},
-            new double[] {full.standardError()});
+            new double[] {full.error()});
     alone.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     alone.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
-    List<Row> rows = sweep.rows();
-    double above =
-        MARGIN / 2 * rows.stream().mapToDouble(row -> row.score(score).value()).max().orElse(0);
-    for (Row row : rows) {
-      if (rows.size() <= LABELLED || sweep.isBest(row)) {
-        double value = row.score(score).value();
-        chart.addAnnotation(
-            new AnnotationText(row.setting().numbers(), row.speedUp(), value + above, false));
-      }
-    }
+    label(
+        chart,
+        sweep,
+        row -> row.score(score).value(),
+        Row::speedUp,
+        new double[] {span(sweep, Row::speedUp), span(sweep, row -> row.score(score).value())});
     return chart;
+  }
+
+  private static double least(Row row) {
+    return row.spread().map(Sweep.Spread::least).orElse(row.speedUp());
+  }
+
+  private static double most(Row row) {
+    return row.spread().map(Sweep.Spread::most).orElse(row.speedUp());
+  }
+
+  private static double span(Sweep sweep, ToDoubleFunction<Row> figure) {
+    DoubleSummaryStatistics all = sweep.rows().stream().mapToDouble(figure).summaryStatistics();
+    return Math.max(1e-6, all.getMax() - all.getMin());
+  }
+
+  /** A line without an entry in the legend. */
+  private static void bar(XYChart chart, String name, double[] x, double[] y) {
+    XYSeries bar = chart.addSeries(name, x, y);
+    bar.setShowInLegend(false);
+    bar.setMarker(SeriesMarkers.NONE);
+    bar.setLineColor(Color.GRAY).setLineWidth(1).setLineStyle(SeriesLines.SOLID);
+  }
+
+  /**
+   * Puts settings' numbers beside their dots, the best ones first; what would lie on another label
+   * is left out.
+   *
+   * @param spans of the axes
+   */
+  private static void label(
+      XYChart chart,
+      Sweep sweep,
+      ToDoubleFunction<Row> y,
+      ToDoubleFunction<Row> x,
+      double[] spans) {
+    List<double[]> taken = new ArrayList<>();
+    double rightmost = sweep.rows().stream().mapToDouble(x).max().orElseThrow();
+    sweep.rows().stream()
+        .filter(row -> sweep.rows().size() <= LABELLED || sweep.isBest(row))
+        .sorted(Comparator.comparing(row -> !sweep.isBest(row)))
+        .forEach(
+            row -> {
+              String text = row.setting().numbers();
+              double width = LETTER * text.length();
+              double aside = (width / 2 + LETTER) * spans[0];
+              // Beside the dot, off its spread; on the left, and lower, where the right is too
+              // near.
+              boolean right = x.applyAsDouble(row) + 2 * aside <= rightmost + MARGIN * spans[0];
+              double[] at = {
+                x.applyAsDouble(row) + (right ? aside : -aside),
+                y.applyAsDouble(row) + (right ? LINE : -LINE) / 2 * spans[1]
+              };
+              boolean free =
+                  taken.stream()
+                      .allMatch(
+                          other ->
+                              Math.abs(other[0] - at[0]) / spans[0] > (other[2] + width) / 2
+                                  || Math.abs(other[1] - at[1]) / spans[1] > LINE);
+              if (free) {
+                taken.add(new double[] {at[0], at[1], width});
+                chart.addAnnotation(new AnnotationText(text, at[0], at[1], false));
+              }
+            });
   }
 
   private static Map<String, List<Row>> families(Sweep sweep) {

@@ -12,6 +12,7 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingMethod;
@@ -98,22 +99,31 @@ public final class SweepRun {
 
   private List<Row> rows(List<SweepSetting> settings, int rounds) {
     List<DecodingMethod> decodings = new ArrayList<>(List.of(DecodingMethod.full()));
+    decodings.add(decoding(SweepSetting.atThreshold(1)));
     settings.forEach(setting -> decodings.add(decoding(setting)));
     List<Pass> passes = decodings.stream().map(this::pass).toList();
     double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
     for (double[] each : shortest) {
       Arrays.fill(each, Double.POSITIVE_INFINITY);
     }
+    double[][] ofRound = new double[decodings.size()][rounds];
     for (int round = 0; round < rounds; round++) {
       for (int i = 0; i < decodings.size(); i++) {
-        shorten(shortest[i], pass(decodings.get(i)).results());
+        double[] seconds = seconds(pass(decodings.get(i)).results());
+        ofRound[i][round] = sum(seconds);
+        for (int text = 0; text < seconds.length; text++) {
+          // Every round does the same work on a text, and a shared machine only ever slows it.
+          shortest[i][text] = Math.min(shortest[i][text], seconds[text]);
+        }
       }
     }
-    double full = seconds(shortest[0]);
+    double full = sum(shortest[0]);
+    Sweep.Control control =
+        new Sweep.Control(full / sum(shortest[1]), spread(ofRound[0], ofRound[1]));
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = seconds(shortest[i + 1]);
-      Pass pass = passes.get(i + 1);
+      double time = sum(shortest[i + 2]);
+      Pass pass = passes.get(i + 2);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
       rows.add(
@@ -123,6 +133,8 @@ public final class SweepRun {
               tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
               (tokens() - texts.size()) / time,
               full / time,
+              Optional.of(spread(ofRound[0], ofRound[i + 2])),
+              Optional.of(control),
               pass.agreement(),
               acceptance(pass.results()),
               Optional.empty(),
@@ -203,16 +215,22 @@ public final class SweepRun {
   }
 
   /** Never 0, which texts of a single token would take. */
-  private static double seconds(double[] shortest) {
-    return Math.max(1e-9, Arrays.stream(shortest).sum());
+  private static double sum(double[] seconds) {
+    return Math.max(1e-9, Arrays.stream(seconds).sum());
   }
 
-  /** Every round does the same work on a text, and a shared machine only ever slows it. */
-  private static void shorten(double[] shortest, List<Result> results) {
-    for (int i = 0; i < shortest.length; i++) {
-      Result result = results.get(i);
-      shortest[i] = Math.min(shortest[i], result.seconds() - result.firstTokenSeconds());
-    }
+  private static Sweep.Spread spread(double[] full, double[] other) {
+    double[] ratios =
+        IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
+    return new Sweep.Spread(
+        Arrays.stream(ratios).min().orElse(1), Arrays.stream(ratios).max().orElse(1));
+  }
+
+  /** Of each text, from its first token on. */
+  private static double[] seconds(List<Result> results) {
+    return results.stream()
+        .mapToDouble(result -> result.seconds() - result.firstTokenSeconds())
+        .toArray();
   }
 
   private DecodingMethod decoding(SweepSetting setting) {

@@ -104,7 +104,12 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
                 .forEach(
                     (metric, estimate) -> {
                       node.put(metric + "," + filter(head), estimate.value());
-                      node.put(metric + "_stderr," + filter(head), estimate.standardError());
+                      String error = metric + "_stderr," + filter(head);
+                      if (Double.isNaN(estimate.standardError())) {
+                        node.put(error, "N/A"); // as the harness writes it
+                      } else {
+                        node.put(error, estimate.standardError());
+                      }
                     }));
   }
 
@@ -157,7 +162,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
   }
 
   private static String cell(Estimate estimate) {
-    return "%s ± %s".formatted(number(estimate.value()), number(estimate.standardError()));
+    return estimate.text(EvalReport::number);
   }
 
   private static String number(double value) {
@@ -233,9 +238,7 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
             metric.toString(),
             layers,
             estimates.stream().mapToDouble(Estimate::value).toArray(),
-            estimates.stream()
-                .mapToDouble(e -> Double.isNaN(e.standardError()) ? 0 : e.standardError())
-                .toArray());
+            estimates.stream().mapToDouble(Estimate::error).toArray());
     series.setMarker(SeriesMarkers.CIRCLE);
     return chart;
   }
