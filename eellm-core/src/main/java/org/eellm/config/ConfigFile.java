@@ -28,6 +28,7 @@ import org.eellm.config.yaml.YamlReader;
  * that begins with the place, {@code file:line} or {@code --set}.
  */
 public final class ConfigFile {
+  private static final String OVERRIDES = "--set ";
   private static final Pattern OVERRIDE =
       Pattern.compile("(?<path>\\w+(\\.\\w+)*)=(?<value>\\s*\\S.*)", Pattern.DOTALL);
 
@@ -37,6 +38,9 @@ public final class ConfigFile {
 
   private final ObjectNode tree = DEFAULTS.deepCopy();
   private final Map<String, String> places = new HashMap<>();
+
+  /** The tree without overrides. */
+  private ObjectNode file = tree;
 
   private ConfigFile() {}
 
@@ -80,6 +84,7 @@ public final class ConfigFile {
     folders.set("heads", StrictYaml.tree(tune.heads()));
     merge(config.tree, base);
     config.addFile(StrictYaml.textOf(file), file.toString());
+    config.file = config.tree.deepCopy();
     overrides.forEach(config::addOverride);
     base.withObject("/model").remove("dtype");
     heads.remove("layers");
@@ -130,9 +135,12 @@ public final class ConfigFile {
     }
   }
 
+  private String placeOf(String key) {
+    return places.containsKey(key) ? places.get(key) + ": " : "";
+  }
+
   private ConfigException refusal(String key, String problem) {
-    String place = places.containsKey(key) ? places.get(key) + ": " : "";
-    return new ConfigException(place + key + ": " + problem);
+    return new ConfigException(placeOf(key) + key + ": " + problem);
   }
 
   /**
@@ -153,6 +161,7 @@ public final class ConfigFile {
   private static RunConfig parse(String yaml, String name, List<String> overrides) {
     var config = new ConfigFile();
     config.addFile(yaml, name);
+    config.file = config.tree.deepCopy();
     overrides.forEach(config::addOverride);
     return config.bind();
   }
@@ -167,7 +176,7 @@ public final class ConfigFile {
       throw new ConfigException("--set " + override + ": is not of the form section.key=value");
     }
     String path = form.group("path");
-    String place = "--set " + override;
+    String place = OVERRIDES + override;
     JsonNode value = YamlReader.readValue(form.group("value"), path, place, places);
     List<String> keys = List.of(path.split("\\."));
     for (int depth = keys.size() - 1; depth >= 0; depth--) {
@@ -194,10 +203,41 @@ public final class ConfigFile {
   }
 
   private RunConfig bind() {
-    RunConfig config = StrictYaml.bind(tree, RunConfig.class, places, DEFAULTS);
-    RunConfig usual = StrictYaml.bind(DEFAULTS, RunConfig.class, Map.of(), DEFAULTS);
-    IneffectiveSettings.check(config, StrictYaml.tree(config), StrictYaml.tree(usual), places);
+    JsonNode usual = StrictYaml.tree(bound(DEFAULTS));
+    RunConfig config = bound(tree);
+    for (var found = IneffectiveSettings.first(config, StrictYaml.tree(config), usual);
+        found.isPresent();
+        found = IneffectiveSettings.first(config, StrictYaml.tree(config), usual)) {
+      if (!givesWay(found.get())) {
+        throw found.get().refusal(placeOf(found.get().key()));
+      }
+      reset(found.get().key());
+      config = bound(tree);
+    }
     return config;
+  }
+
+  private RunConfig bound(ObjectNode settings) {
+    return StrictYaml.bind(settings, RunConfig.class, places, DEFAULTS);
+  }
+
+  /** Whether the file set it, and an override took its effect away: what a user says last wins. */
+  private boolean givesWay(IneffectiveSettings.Ineffective setting) {
+    if (placeOf(setting.key()).startsWith(OVERRIDES)) {
+      return false;
+    }
+    try {
+      return !setting.isIneffectiveIn(bound(file));
+    } catch (ConfigException incomplete) { // the file needs the overrides
+      return false;
+    }
+  }
+
+  private void reset(String key) {
+    String pointer = "/" + key.replace('.', '/');
+    int last = pointer.lastIndexOf('/');
+    ((ObjectNode) tree.at(pointer.substring(0, last)))
+        .set(pointer.substring(last + 1), DEFAULTS.at(pointer).deepCopy());
   }
 
   private static String resourceText(String name) {

@@ -26,6 +26,8 @@ public record DataConfig(
     @NoEffectWith(Choice.VALIDATION_DATA) List<Double> split,
     int sequenceLength) {
 
+  private static final double MAX_SHARE = 1e9;
+
   /**
    * One indexed dataset.
    *
@@ -36,7 +38,11 @@ public record DataConfig(
     public Source {
       require(
           !path.isBlank(), "data.sources", "a path is empty; give the prefix of a .bin/.idx pair");
-      require(weight > 0, "data.sources", "weight " + weight + " of " + path + " is not positive");
+      require(
+          weight > 0 && weight <= MAX_SHARE,
+          "data.sources",
+          "weight %s of %s is not a number above 0, at most %.0e"
+              .formatted(weight, path, MAX_SHARE));
     }
 
     /** A dataset alone, or one of several that weigh the same: in YAML just its path. */
@@ -55,7 +61,10 @@ public record DataConfig(
         "data.split",
         split + " is not three shares; use [train, validation, test]");
     for (double share : split) {
-      require(share >= 0, "data.split", split + " has a negative share; use 0 or more");
+      require(
+          share >= 0 && share <= MAX_SHARE,
+          "data.split",
+          "%s has a share outside 0..%.0e; shares are relative".formatted(split, MAX_SHARE));
     }
     require(
         split.get(0) > 0,

@@ -40,6 +40,9 @@ public record ExitsConfig(
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationStart,
     List<Double> temperatures) {
 
+  /** Beyond it an objective of float32 numbers has nothing left of the other heads. */
+  private static final double MAX_WEIGHT = 1e6;
+
   public enum HeadPart {
     MLP,
     BLOCK,
@@ -70,12 +73,8 @@ public record ExitsConfig(
     weights = orDefault(weights, layers.size(), 1.0, "exits.weights");
     initialWeights = orDefault(initialWeights, layers.size(), 0.0, "exits.initial_weights");
     temperatures = orDefault(temperatures, layers.size(), 1.0, "exits.temperatures");
-    for (double weight : weights) {
-      require(weight >= 0, "exits.weights", weight + " is negative; use 0 or more");
-    }
-    for (double weight : initialWeights) {
-      require(weight >= 0, "exits.initial_weights", weight + " is negative; use 0 or more");
-    }
+    requireWeights("exits.weights", weights);
+    requireWeights("exits.initial_weights", initialWeights);
     for (double temperature : temperatures) {
       require(
           temperature > 0,
@@ -103,6 +102,16 @@ public record ExitsConfig(
         "exits.curriculum_steps",
         curriculumSteps
             + " has no effect with curriculum: constant; remove it or name a curriculum");
+  }
+
+  private static void requireWeights(String key, List<Double> weights) {
+    for (double weight : weights) {
+      require(weight >= 0, key, weight + " is negative; use 0 or more");
+      require(
+          weight <= MAX_WEIGHT,
+          key,
+          weight + " is beyond %.0f; the final head's is 1".formatted(MAX_WEIGHT));
+    }
   }
 
   private static List<Double> orDefault(List<Double> values, int count, double value, String key) {

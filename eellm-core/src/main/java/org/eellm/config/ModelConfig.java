@@ -94,6 +94,9 @@ public record ModelConfig(
     GELU_TANH
   }
 
+  /** More than any model has; a plan lists them one by one. */
+  private static final int MAX_LAYERS = 10_000;
+
   public ModelConfig {
     require(
         vocabSize >= 0,
@@ -102,7 +105,10 @@ public record ModelConfig(
     require(
         vocabMultiple >= 1, "model.vocab_multiple", vocabMultiple + " is below 1; use 1 or more");
     require(hiddenSize >= 1, "model.hidden_size", hiddenSize + " is below 1; use 1 or more");
-    require(numLayers >= 1, "model.num_layers", numLayers + " is below 1; use 1 or more");
+    require(
+        numLayers >= 1 && numLayers <= MAX_LAYERS,
+        "model.num_layers",
+        "%d is outside 1..%d".formatted(numLayers, MAX_LAYERS));
     require(numHeads >= 1, "model.num_heads", numHeads + " is below 1; use 1 or more");
     require(
         numKeyValueHeads >= 0,
@@ -138,10 +144,15 @@ public record ModelConfig(
         "model.ffn_hidden_size",
         ffnHiddenSize + " is negative; use 0 for the default");
     if (ffnHiddenSize == 0) {
-      ffnHiddenSize =
+      long usual =
           activation == Activation.SWIGLU
-              ? Math.max(64, hiddenSize * 8 / 3 / 64 * 64)
-              : 4 * hiddenSize;
+              ? Math.max(64, hiddenSize * 8L / 3 / 64 * 64)
+              : 4L * hiddenSize;
+      require(
+          usual <= Integer.MAX_VALUE,
+          "model.hidden_size",
+          "%d makes an MLP of %d; make it smaller".formatted(hiddenSize, usual));
+      ffnHiddenSize = (int) usual;
     }
     require(maxPositions >= 1, "model.max_positions", maxPositions + " is below 1; use 1 or more");
     require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");

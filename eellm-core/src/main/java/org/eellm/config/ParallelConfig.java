@@ -41,6 +41,9 @@ public record ParallelConfig(
     @MayChangeOnResume int bucketMegabytes,
     @MayChangeOnResume int timeoutSeconds) {
 
+  /** Many times what the bubble of any pipeline takes. */
+  private static final int MAX_FILLS = 256;
+
   /** Fill as many microbatches as fit into the bubble. */
   public static final int AUTOMATIC = -1;
 
@@ -224,5 +227,9 @@ public record ParallelConfig(
 
   private static void fill(String key, int count) {
     require(count >= AUTOMATIC, key, count + " is below -1; use -1 for as many as fit, 0 for none");
+    require(
+        count <= MAX_FILLS,
+        key,
+        "%d is beyond %d; use -1 for as many as fit".formatted(count, MAX_FILLS));
   }
 }

@@ -57,19 +57,13 @@ public record RunConfig(
       Learning learning) {
     int tp = parallel.tp();
     architecture.requireSplits("parallel.tp", tp);
-    int tokens = train.microBatchSize() * data.sequenceLength();
+    long tokens = (long) train.microBatchSize() * data.sequenceLength();
     require(
         !parallel.sequenceParallel() || tokens % tp == 0,
         "parallel.sequence_parallel",
-        ("%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp"
-                + " %d; use %d or %d")
+        "%d tokens (train.micro_batch_size %d x data.sequence_length %d) cannot be shared by tp %d; use %s"
             .formatted(
-                tokens,
-                train.microBatchSize(),
-                data.sequenceLength(),
-                tp,
-                Math.max(1, tokens / tp) * tp,
-                (tokens / tp + 1) * tp));
+                tokens, train.microBatchSize(), data.sequenceLength(), tp, multiples(tokens, tp)));
     require(
         !parallel.sequenceParallel() || train.layerDropout() == 0,
         "parallel.sequence_parallel",
@@ -88,7 +82,7 @@ public record RunConfig(
     require(
         size % unit == 0,
         key,
-        "%d is not a multiple of %d (train.micro_batch_size %d x parallel.dp %d%s); use %d or %d"
+        "%d is not a multiple of %d (train.micro_batch_size %d x parallel.dp %d%s); use %s"
             .formatted(
                 size,
                 unit,
@@ -97,8 +91,13 @@ public record RunConfig(
                 parallel.chunks() > 1
                     ? " x parallel.pp %d, for chunks".formatted(parallel.pp())
                     : "",
-                Math.max(1, size / unit) * unit,
-                (size / unit + 1) * unit));
+                multiples(size, unit)));
+  }
+
+  /** The multiples of a unit that are nearest to a size, in words. */
+  private static String multiples(long size, long unit) {
+    long below = size / unit * unit;
+    return below == 0 ? Long.toString(unit) : below + " or " + (below + unit);
   }
 
   /** Which part of the model each virtual stage holds. */

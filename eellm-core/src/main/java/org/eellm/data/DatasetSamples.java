@@ -50,7 +50,7 @@ public final class DatasetSamples implements SampleSource {
                   part.name().toLowerCase(Locale.ROOT),
                   length,
                   dataset.tokens(),
-                  sequenceLength + 1));
+                  sequenceLength + 1L));
     }
   }
 

@@ -299,8 +299,15 @@ public final class IndexedDataset implements AutoCloseable {
    */
   public void read(long from, int[] into, int offset, int count) {
     Objects.checkFromIndexSize(from, count, tokens());
-    for (int i = 0; i < count; i++) {
-      into[offset + i] = type.read(tokens, (from + i) * type.bytes);
+    try {
+      for (int i = 0; i < count; i++) {
+        into[offset + i] = type.read(tokens, (from + i) * type.bytes);
+      }
+    } catch (InternalError gone) { // a page of a mapped file cannot be read
+      throw new DataException(
+          "%s: cannot be read any more, it was cut short or its disk fails; copy or prepare the pair again"
+              .formatted(IndexedFormat.tokens(prefix)),
+          gone);
     }
   }
 

@@ -99,6 +99,13 @@ public final class Tensors {
     }
   }
 
+  /** Whether all elements are finite numbers; makes a flag of each. */
+  public static boolean isFinite(Tensor tensor) {
+    try (Scope _ = Scope.open()) {
+      return tensor.isfinite().all().item_bool();
+    }
+  }
+
   /**
    * The memory of a contiguous CPU tensor, without copying; valid while the tensor lives.
    *

@@ -6,9 +6,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
 import org.eellm.checkpoint.TrainingFiles;
+import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
@@ -17,6 +20,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
 import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.eellm.train.optimizer.FlatRange;
 import org.eellm.train.optimizer.GradientReduction;
@@ -90,13 +94,31 @@ public final class TrainState implements AutoCloseable {
    */
   static TrainState load(RunConfig config, World world, Path checkpoint) {
     Position position = TrainingFiles.readState(checkpoint, Position.class);
+    if (position.step() < 0 || !(position.seconds() >= 0)) {
+      throw new CheckpointException(
+          "%s: training/state.json has step %d and %s seconds; copy the file again, or remove this checkpoint to go on from the one before"
+              .formatted(checkpoint, position.step(), position.seconds()));
+    }
     Decoder model = allocate(config, world);
     tuned(config)
         .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
         .ifPresentOrElse(folder -> folder.load(model), () -> ModelWeights.load(checkpoint, model));
     TrainState state = new TrainState(config, world, model, position);
     TrainingFiles.readOptimizer(checkpoint, model, state.optimizer.state());
+    requireFinite(checkpoint, "weights", model.parameters().flat());
+    for (FlatStateShard piece : state.optimizer.state()) {
+      requireFinite(checkpoint, "optimizer's " + piece.buffer(), piece.values());
+    }
     return state;
+  }
+
+  /** Nothing that is trained on from a number that is none is ever a number again. */
+  private static void requireFinite(Path checkpoint, String what, Tensor values) {
+    if (!Tensors.isFinite(values)) {
+      throw new CheckpointException(
+          "%s: the %s have values that are not finite; remove this checkpoint to go on from the one before"
+              .formatted(checkpoint, what));
+    }
   }
 
   /** The model whose exits a run tunes, with the heads it starts from. */

@@ -400,4 +400,33 @@ final class ConfigFileTest {
 
     assertThat(config.model().ropeScaling()).isEqualTo(new RopeScaling.Linear(4));
   }
+
+  @Test
+  void read_overrideThatLeavesTheFilesSettingWithoutEffect_wins() throws IOException {
+    Path file = folder.resolve("run.yaml");
+    Files.writeString(
+        file, "{data: {split: [90, 10, 0]}, train: {eval_interval: 5, eval_batches: 3}}");
+    RunConfig usual = ConfigFile.defaults();
+    RunConfig config = ConfigFile.read(file, List.of("data.validation=[other]"));
+    assertThat(config.data().split()).isEqualTo(usual.data().split());
+    assertThat(config.train().evalBatches()).isEqualTo(3);
+
+    RunConfig without = ConfigFile.read(file, List.of("train.eval_interval=0"));
+    assertThat(without.train().evalBatches()).isEqualTo(usual.train().evalBatches());
+    Path written = folder.resolve("written.yaml");
+    ConfigFile.write(without, written);
+    assertThat(ConfigFile.read(written, List.of())).isEqualTo(without);
+  }
+
+  @Test
+  void read_overridesThatLeaveEachOtherWithoutEffect_areRefused() throws IOException {
+    Path file = folder.resolve("run.yaml");
+    Files.writeString(file, "train: {steps: 5}");
+    assertThatThrownBy(
+            () -> ConfigFile.read(file, List.of("train.eval_interval=0", "train.eval_batches=3")))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage(
+            "--set train.eval_batches=3: train.eval_batches: 3 has no effect with"
+                + " train.eval_interval: 0; remove it, or leave it at its default 10");
+  }
 }

@@ -42,6 +42,22 @@ final class ConfigRefusalTest {
             + " unknown key; remove it",
         "{1: 2}|run.yaml:1: 1: unknown key; known here: checkpoint, data, exits, logging, model,"
             + " optimizer, parallel, train, tune",
+        // Sizes that nothing can be made of.
+        "exits: {layers: [2], weights: [1e308]}|run.yaml:1: exits.weights: 1.0E308 is beyond"
+            + " 1000000; the final head's is 1",
+        "data: {sources: [{path: a, weight: 1e300}]}|run.yaml:1: data.sources: weight 1.0E300 of a"
+            + " is not a number above 0, at most 1e+09",
+        "data: {split: [1e300, 1, 0]}|run.yaml:1: data.split: [1.0E300, 1.0, 0.0] has a share"
+            + " outside 0..1e+09; shares are relative",
+        "model: {num_layers: 1000000000}|run.yaml:1: model.num_layers: 1000000000 is outside"
+            + " 1..10000",
+        "model: {hidden_size: 1000000000}|run.yaml:1: model.hidden_size: 1000000000 makes an MLP of"
+            + " 2666666624; make it smaller",
+        "parallel: {pp: 2, fill_warmup: 100000}|run.yaml:1: parallel.fill_warmup: 100000 is beyond"
+            + " 256; use -1 for as many as fit",
+        "{train: {micro_batch_size: 3, global_batch_size: 3}, parallel: {dp: 4}}|run.yaml:1:"
+            + " train.global_batch_size: 3 is not a multiple of 12 (train.micro_batch_size 3 x"
+            + " parallel.dp 4); use 12",
         // Values of another type.
         "train: {steps: '12'}|run.yaml:1: train.steps: \"12\" is not a whole number below 2^31",
         "train: {steps: 1.5}|run.yaml:1: train.steps: 1.5 is not a whole number below 2^31",

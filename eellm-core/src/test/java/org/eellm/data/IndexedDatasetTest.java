@@ -134,6 +134,31 @@ final class IndexedDatasetTest {
             "set.bin: document 1 has token 5, outside the model's vocabulary of 5");
   }
 
+  @Test
+  void read_fileCutShortMeanwhile_namesIt() throws IOException {
+    Path prefix = folder.resolve("set");
+    writeByTheFormat(prefix, new int[][] {new int[100_000]});
+    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
+      Files.write(folder.resolve("set.bin"), new byte[0]);
+      assertThatThrownBy(() -> dataset.read(50_000, new int[100], 0, 100))
+          .isInstanceOf(DataException.class)
+          .hasMessageContaining("set.bin: cannot be read any more, it was cut short");
+    }
+  }
+
+  @Test
+  void open_lastDocumentEndsBeforeTheLastSequence_isRefused() throws IOException {
+    Path prefix = folder.resolve("set");
+    writeByTheFormat(prefix, new int[][] {{1, 2, 3}, {4, 5}});
+    Path index = folder.resolve("set.idx");
+    byte[] bytes = Files.readAllBytes(index);
+    bytes[bytes.length - 8] = 1;
+    Files.write(index, bytes);
+    assertThatThrownBy(() -> IndexedDataset.open(prefix))
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("set.idx: the last document ends at sequence 1 of 2");
+  }
+
   private void assertCopied(Path original, long documents, long tokens) {
     try (IndexedDataset dataset = IndexedDataset.open(original);
         IndexedDatasetWriter writer = IndexedDatasetWriter.create(folder.resolve("copy"), 50_257)) {

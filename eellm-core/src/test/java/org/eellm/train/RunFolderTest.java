@@ -103,8 +103,8 @@ class RunFolderTest {
       value = {
         "optimizer.weight_decay=0 | optimizer.weight_decay: 0.0, but the run in",
         "exits.layers=[2] | exits.layers: [2], but the run in",
-        "model.rope_scaling={type: linear, factor: 2} | model.rope_scaling: Linear[factor=2.0],"
-            + " but",
+        "model.rope_scaling={type: linear, factor: 2} | model.rope_scaling:"
+            + " {type:linear,factor:2.0}, but",
         "train.seed=7 | train.seed: 7, but the run in",
         "data.sequence_length=128 | data.sequence_length: 128, but the run in",
       })

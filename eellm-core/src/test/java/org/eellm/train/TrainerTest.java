@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -235,6 +238,42 @@ class TrainerTest {
             .toList();
     assertThat(lines.get(8).get("learning_rate").asDouble()).isEqualTo(1e-2);
     assertThat(lines.get(9).get("learning_rate").asDouble()).isEqualTo(1e-3);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "training/optimizer.safetensors | the optimizer's exp_avg have values that are not finite",
+        "model.safetensors | the weights have values that are not finite",
+      })
+  void resume_notANumber_isRefused(String file, String message) throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    Path checkpoint = stopAfter(3, Trainer.start(config, run("run"))).checkpoint();
+    Files.delete(checkpoint.resolve("checksums.txt"));
+    try (RandomAccessFile bytes = new RandomAccessFile(checkpoint.resolve(file).toFile(), "rw")) {
+      byte[] header = new byte[8];
+      bytes.readFully(header);
+      bytes.seek(8 + ByteBuffer.wrap(header).order(ByteOrder.LITTLE_ENDIAN).getLong());
+      bytes.write(new byte[] {0, 0, (byte) 0xc0, 0x7f});
+    }
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining(message);
+  }
+
+  @Test
+  void resume_negativeStep_isRefusedAndMetricsStay() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    Path checkpoint = stopAfter(3, Trainer.start(config, run("run"))).checkpoint();
+    Files.delete(checkpoint.resolve("checksums.txt"));
+    Path state = checkpoint.resolve("training/state.json");
+    Files.writeString(state, Files.readString(state).replace("\"step\" : 3", "\"step\" : -1"));
+    List<ObjectNode> before = timeless(run("run"));
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("training/state.json has step -1");
+    assertThat(timeless(run("run"))).isEqualTo(before).hasSize(3);
   }
 
   @Test

@@ -6,6 +6,7 @@ import java.util.function.Supplier;
 import org.eellm.distributed.launch.RankInfo;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 
 /** The options that start ranks on this machine, as a mixin; see {@link LocalRanks}. */
 public final class RankOptions {
@@ -30,6 +31,11 @@ public final class RankOptions {
    * @throws ParameterException if the options contradict each other or the environment
    */
   public Optional<Integer> toLaunch(CommandSpec spec) {
+    if (maxRestarts.orElse(0) < 0) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--max-restarts: %d is negative; use 0 or more".formatted(maxRestarts.get()));
+    }
     return count.isEmpty() && maxRestarts.isPresent()
         ? LocalRanks.scheduled(spec).map(RankInfo::size)
         : count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));

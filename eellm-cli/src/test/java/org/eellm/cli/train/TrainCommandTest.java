@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.eellm.cli.Commands;
@@ -92,16 +93,63 @@ final class TrainCommandTest {
     return Stream.concat(Stream.of(args), Stream.of(more)).toArray(String[]::new);
   }
 
+  /** Aimed by the step that the metrics show; {@code -Dkills=50} for more of them. */
   @Tag("slow")
   @Test
-  void train_killedAndResumed_reportsWhatAnUndisturbedRunDoes() throws Exception {
-    assertThat(train(longRun("undisturbed"))).isZero();
-    Process process = start(longRun("killed"));
-    await(process, folder.resolve("killed/metrics.jsonl"), "{\"step\":110,");
-    process.destroyForcibly().waitFor();
-    assertThat(timeless("killed")).hasSizeBetween(110, 420);
-    assertThat(train(with(longRun("killed"), "--resume"))).isZero();
+  void train_killedAtRandomSteps_isTheUndisturbedRun() throws Exception {
+    int kills = Integer.getInteger("kills", 4);
+    SplittableRandom random = new SplittableRandom(kills);
+    String steps = "--set=train.steps=" + 20 * (kills + 1);
+    String every = "--set=checkpoint.interval=" + 7;
+    assertThat(train(steps, every, "--output", folder.resolve("undisturbed").toString())).isZero();
+    String[] arguments = {steps, every, "--output", folder.resolve("killed").toString()};
+    long done = 0;
+    for (int kill = 0; kill < kills; kill++) {
+      long step = done + random.nextInt(1, 24);
+      Process process = start(kill == 0 ? arguments : with(arguments, "--resume"));
+      await(process, folder.resolve("killed/metrics.jsonl"), "{\"step\":" + step + ",");
+      process.destroyForcibly().waitFor();
+      done = lastCheckpoint("killed");
+    }
+    assertThat(train(with(arguments, "--resume"))).isZero();
     assertThat(timeless("killed")).isEqualTo(timeless("undisturbed"));
+    for (String file : List.of("model.safetensors", "training/optimizer.safetensors")) {
+      String checkpoint = "checkpoints/step_%07d/%s".formatted(20 * (kills + 1), file);
+      assertThat(folder.resolve("killed").resolve(checkpoint))
+          .hasSameBinaryContentAs(folder.resolve("undisturbed").resolve(checkpoint));
+    }
+  }
+
+  /** The step of a run's newest checkpoint; 0 if it has none. */
+  private long lastCheckpoint(String run) throws IOException {
+    Path checkpoints = folder.resolve(run).resolve("checkpoints");
+    if (!Files.exists(checkpoints)) {
+      return 0;
+    }
+    try (Stream<Path> all = Files.list(checkpoints)) {
+      return all.map(path -> path.getFileName().toString())
+          .filter(name -> name.startsWith("step_"))
+          .mapToLong(name -> Long.parseLong(name.substring(5)))
+          .max()
+          .orElse(0);
+    }
+  }
+
+  @Test
+  void train_folderOfARunThatGoesOn_isRefused() throws Exception {
+    Process process = start(longRun("run"));
+    try {
+      await(process, folder.resolve("run/metrics.jsonl"), "{\"step\":1,");
+      assertThat(train(with(longRun("run"), "--resume"))).isEqualTo(2);
+      assertThat(err.toString())
+          .contains("run: process " + process.pid() + " on ", " trains in it; wait for that");
+      assertThat(process.isAlive()).isTrue();
+    } finally {
+      process.destroyForcibly().waitFor();
+    }
+    List<Long> steps = timeless("run").stream().map(line -> line.get("step").asLong()).toList();
+    assertThat(steps).isSorted();
+    assertThat(train(with(longRun("run"), "--resume"))).isZero();
   }
 
   @Test

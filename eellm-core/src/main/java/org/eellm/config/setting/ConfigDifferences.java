@@ -3,6 +3,7 @@ package org.eellm.config.setting;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.RunConfig;
+import org.eellm.config.yaml.StrictYaml;
 
 /** Where two configurations differ, by the settings' names. */
 public final class ConfigDifferences {
@@ -14,7 +15,7 @@ public final class ConfigDifferences {
    * @param name dotted, as in {@code --set}
    * @param mayChange whether a run that goes on may do so with another value
    */
-  public record Difference(String name, Object first, Object second, boolean mayChange) {}
+  public record Difference(String name, String first, String second, boolean mayChange) {}
 
   /** All differences, in the order of the configuration's sections. */
   public static List<Difference> between(RunConfig first, RunConfig second) {
@@ -38,8 +39,8 @@ public final class ConfigDifferences {
                 differences.add(
                     new Difference(
                         setting.name(),
-                        before,
-                        after,
+                        IneffectiveSettings.text(StrictYaml.tree(before)),
+                        IneffectiveSettings.text(StrictYaml.tree(after)),
                         setting.component().isAnnotationPresent(MayChangeOnResume.class)));
               }
             });

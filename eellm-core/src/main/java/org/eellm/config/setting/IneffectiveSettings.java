@@ -1,7 +1,8 @@
 package org.eellm.config.setting;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.Map;
+import java.util.Arrays;
+import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
 import org.eellm.config.setting.NoEffectWith.Choice;
@@ -14,41 +15,54 @@ public final class IneffectiveSettings {
   private IneffectiveSettings() {}
 
   /**
-   * Checks a configuration.
+   * A setting that has no effect.
+   *
+   * @param choice that leaves it without
+   */
+  public record Ineffective(String key, String value, Choice choice, String usual) {
+
+    /** Whether the choice is made in a configuration. */
+    public boolean isIneffectiveIn(RunConfig config) {
+      return choice.isMadeIn(config);
+    }
+
+    /**
+     * What is thrown for it.
+     *
+     * @param place where it was set, with a colon and a space, or empty
+     */
+    public ConfigException refusal(String place) {
+      return new ConfigException(
+          "%s%s: %s has no effect with %s; remove it, or leave it at its default %s"
+              .formatted(place, key, value, choice, usual));
+    }
+  }
+
+  /**
+   * The first setting without effect, if there is one.
    *
    * @param tree of the configuration, bound and resolved
    * @param defaults the defaults, likewise
-   * @param places where each key was set
-   * @throws ConfigException if a setting has no effect
    */
-  public static void check(
-      RunConfig config, JsonNode tree, JsonNode defaults, Map<String, String> places) {
-    Setting.all()
+  public static Optional<Ineffective> first(RunConfig config, JsonNode tree, JsonNode defaults) {
+    return Setting.all()
         .filter(setting -> setting.component().isAnnotationPresent(NoEffectWith.class))
-        .forEach(setting -> check(setting, config, tree, defaults, places));
+        .flatMap(setting -> find(setting, config, tree, defaults).stream())
+        .findFirst();
   }
 
-  private static void check(
-      Setting setting,
-      RunConfig config,
-      JsonNode tree,
-      JsonNode defaults,
-      Map<String, String> places) {
-    String key = setting.name();
-    String pointer = "/" + key.replace('.', '/');
+  private static Optional<Ineffective> find(
+      Setting setting, RunConfig config, JsonNode tree, JsonNode defaults) {
+    String pointer = "/" + setting.name().replace('.', '/');
     JsonNode value = tree.at(pointer);
     JsonNode usual = defaults.at(pointer);
     if (value.equals(usual) || isZeros(value)) {
-      return;
+      return Optional.empty();
     }
-    for (Choice choice : setting.component().getAnnotation(NoEffectWith.class).value()) {
-      if (choice.isMadeIn(config)) {
-        String place = places.containsKey(key) ? places.get(key) + ": " : "";
-        throw new ConfigException(
-            "%s%s: %s has no effect with %s; remove it, or leave it at its default %s"
-                .formatted(place, key, text(value), choice, text(usual)));
-      }
-    }
+    return Arrays.stream(setting.component().getAnnotation(NoEffectWith.class).value())
+        .filter(choice -> choice.isMadeIn(config))
+        .findFirst()
+        .map(choice -> new Ineffective(setting.name(), text(value), choice, text(usual)));
   }
 
   /** Where an empty list, the default, has been filled in. */

@@ -4,8 +4,8 @@ import com.github.luben.zstd.ZstdInputStream;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.util.zip.GZIPInputStream;
 import org.apache.commons.compress.compressors.bzip2.BZip2CompressorInputStream;
+import org.apache.commons.compress.compressors.gzip.GzipCompressorInputStream;
 import org.tukaani.xz.XZInputStream;
 
 /** Reads what is in compressed files, whose kind their names tell. */
@@ -24,7 +24,8 @@ public final class Decompression {
   public static InputStream of(String name, InputStream bytes) throws IOException {
     InputStream buffered = new BufferedInputStream(bytes, BUFFER_BYTES);
     return switch (name.substring(name.lastIndexOf('.') + 1)) {
-      case "gz" -> new GZIPInputStream(buffered, BUFFER_BYTES);
+      // Java's own takes a damaged member for the end.
+      case "gz" -> new GzipCompressorInputStream(buffered, true);
       case "bz2" -> new BZip2CompressorInputStream(buffered, true);
       case "xz" -> new XZInputStream(buffered);
       case "zst" -> new ZstdInputStream(buffered);

@@ -17,6 +17,8 @@ import org.eellm.distributed.DistributedException;
 public final class LoopbackSocket {
   private static final int AF_INET = 2;
   private static final int SOCK_STREAM_CLOEXEC = 1 | 0x80000;
+  private static final int SOL_SOCKET = 1;
+  private static final int SO_REUSEADDR = 2;
   private static final int BACKLOG = 1024;
   private static final int ADDRESS = 0x7f000001;
   private static final int ADDRESS_BYTES = 16;
@@ -44,13 +46,43 @@ public final class LoopbackSocket {
       address.set(bigEndianShort, 2, (short) port);
       address.set(bigEndianInt, 4, ADDRESS);
       int socket = call("socket", AF_INET, SOCK_STREAM_CLOEXEC, 0);
-      if (socket < 0 || bind(socket, address) != 0 || call("listen", socket, BACKLOG) != 0) {
+      if (socket < 0
+          || !reuse(socket, arena)
+          || bind(socket, address) != 0
+          || call("listen", socket, BACKLOG) != 0) {
         if (socket >= 0) {
-          call("close", socket);
+          close(socket);
         }
         throw new DistributedException("port " + port + " of 127.0.0.1 is taken");
       }
       return socket;
+    }
+  }
+
+  /** Closes a socket that nobody took over. */
+  static void close(int socket) {
+    call("close", socket);
+  }
+
+  /** Lets the port be used again while connections of a run that has ended linger. */
+  private static boolean reuse(int socket, Arena arena) {
+    FunctionDescriptor descriptor =
+        FunctionDescriptor.of(
+            ValueLayout.JAVA_INT,
+            ValueLayout.JAVA_INT,
+            ValueLayout.JAVA_INT,
+            ValueLayout.JAVA_INT,
+            ValueLayout.ADDRESS,
+            ValueLayout.JAVA_INT);
+    MemorySegment one = arena.allocateFrom(ValueLayout.JAVA_INT, 1);
+    try {
+      return (int)
+              Linker.nativeLinker()
+                  .downcallHandle(symbol("setsockopt"), descriptor)
+                  .invokeExact(socket, SOL_SOCKET, SO_REUSEADDR, one, Integer.BYTES)
+          == 0;
+    } catch (Throwable e) {
+      throw new AssertionError(e); // Native code throws nothing.
     }
   }
 

@@ -198,6 +198,21 @@ final class TextCorpusTest {
   }
 
   @Test
+  void gzip_secondMemberDamaged_isNamed() throws IOException {
+    byte[] first = compressed("gz", "one\n");
+    byte[] second = compressed("gz", "two\n");
+    ByteArrayOutputStream both = new ByteArrayOutputStream();
+    both.write(first);
+    second[0] ^= 1;
+    both.write(second);
+    Path file = folder.resolve("members.txt.gz");
+    Files.write(file, both.toByteArray());
+    assertThatThrownBy(() -> read("members.txt.gz"))
+        .isInstanceOf(DataException.class)
+        .hasMessageStartingWith(file + ": cannot be decompressed, it is damaged or cut short: ");
+  }
+
+  @Test
   void compressed_damaged_isNamed() throws IOException {
     byte[] noise = new byte[50_000];
     new Random(2).nextBytes(noise);
