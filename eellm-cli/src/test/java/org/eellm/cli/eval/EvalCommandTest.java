@@ -57,6 +57,22 @@ final class EvalCommandTest {
     assertLikelihoods(stories, stories.resolve("eval"), stories.resolve("likelihoods.json"));
   }
 
+  @Tag("slow")
+  @Test
+  void likelihoods_onTwoRanks_equalPyTorchs() throws IOException {
+    Path stories = Stories.folder();
+    assertLikelihoods(
+        stories,
+        stories.resolve("eval"),
+        stories.resolve("likelihoods.json"),
+        "--nproc",
+        "2",
+        "--tp",
+        "2",
+        "--threads",
+        "1");
+  }
+
   static Stream<Arguments> stories260K() {
     return SharedFiles.both("models/stories260K", "data/eval");
   }
@@ -96,20 +112,24 @@ final class EvalCommandTest {
     return data;
   }
 
-  private void assertLikelihoods(Path model, Path data, Path knownFile) throws IOException {
+  private void assertLikelihoods(Path model, Path data, Path knownFile, String... options)
+      throws IOException {
     Path output = folder.resolve("out");
+    List<String> arguments =
+        new ArrayList<>(
+            List.of(
+                "eval",
+                "--model",
+                model.toString(),
+                "--tasks",
+                "lambada,blimp",
+                "--data",
+                data.toString(),
+                "--output",
+                output.toString()));
+    arguments.addAll(List.of(options));
 
-    Outcome outcome =
-        run(
-            "eval",
-            "--model",
-            model.toString(),
-            "--tasks",
-            "lambada,blimp",
-            "--data",
-            data.toString(),
-            "--output",
-            output.toString());
+    Outcome outcome = run(arguments.toArray(String[]::new));
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     JsonNode known = JSON.readTree(knownFile.toFile());
@@ -199,6 +219,31 @@ final class EvalCommandTest {
     assertThat(outcome.out()).contains("| text | 0 | 2 | bits_per_byte | ↓ |");
     String page = Files.readString(folder.resolve("out/report.html"));
     assertThat(page).contains("<svg").contains("bits_per_byte").doesNotContain("{{");
+  }
+
+  @Test
+  void eval_ofOneItem_hasNoStandardError() throws IOException {
+    Path model = smallModel();
+    Path data = Files.createDirectory(folder.resolve("data"));
+    Files.writeString(data.resolve("lambada_test.jsonl"), "{\"text\": \"the cat and the bird\"}");
+
+    Outcome outcome =
+        run(
+            "eval",
+            "--model",
+            model.toString(),
+            "--tasks",
+            "lambada",
+            "--data",
+            data.toString(),
+            "--output",
+            folder.resolve("out").toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("| lambada | 0 | 1 | acc |").doesNotContain("NaN", "±");
+    JsonNode figures = results("out").at("/results/lambada");
+    assertThat(figures.get("acc_stderr,none").asText()).isEqualTo("N/A");
+    assertThat(Files.readString(folder.resolve("out/report.html"))).doesNotContain("± NaN");
   }
 
   @Test
