@@ -159,12 +159,25 @@ final class ArchitectureTest {
 
   @Test
   void classes_liveInKnownPackages() {
-    String[] known = patterns(Stream.concat(packages(), Stream.of("cli")));
+    String[] known = patterns(Stream.concat(packages(), Stream.of("cli", "langchain4j")));
 
     classes()
         .should()
         .resideInAnyPackage(
             Stream.concat(Stream.of("org.eellm"), Arrays.stream(known)).toArray(String[]::new))
+        .check(CLASSES);
+  }
+
+  /** It shows what a program can do that has the library's front alone. */
+  @Test
+  void langchain4j_importsTheFrontAndChatAlone() {
+    classes()
+        .that()
+        .resideInAPackage("org.eellm.langchain4j..")
+        .should()
+        .onlyDependOnClassesThat(
+            resideOutsideOfPackage("org.eellm..")
+                .or(resideInAnyPackage("org.eellm", "org.eellm.chat..", "org.eellm.langchain4j..")))
         .check(CLASSES);
   }
 

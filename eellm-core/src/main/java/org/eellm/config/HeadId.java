@@ -2,6 +2,7 @@ package org.eellm.config;
 
 import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
+import java.io.Serializable;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -11,7 +12,7 @@ import java.util.stream.Stream;
  * Which head of a model: the exit after a layer, or the final one. Its text is its name in metrics,
  * JSON and flags: {@code exit_6} or {@code final}. Heads compare by depth, the final one last.
  */
-public sealed interface HeadId extends Comparable<HeadId> {
+public sealed interface HeadId extends Comparable<HeadId>, Serializable {
 
   /** The head behind the last layer. */
   HeadId FINAL = new Final();

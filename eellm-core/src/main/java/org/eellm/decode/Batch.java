@@ -24,6 +24,7 @@ import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
 import org.eellm.decode.token.Tokens;
+import org.eellm.distributed.DistributedException;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -152,6 +153,27 @@ public final class Batch implements AutoCloseable {
     advance();
   }
 
+  /** The same for texts of several users: what the step fails of, running requests fail of. */
+  void stepOrFail() {
+    admitAndRemove();
+    advanceOrFail();
+  }
+
+  /**
+   * Runs one block; what it fails of, running requests fail of.
+   *
+   * @throws DistributedException if another rank is gone, so that there can be no further step
+   */
+  void advanceOrFail() {
+    try {
+      advance();
+    } catch (DistributedException e) {
+      throw e; // the other ranks do not go on
+    } catch (RuntimeException e) {
+      fail(e);
+    }
+  }
+
   /** Takes out what is cancelled, and takes in what there is room for. */
   void admitAndRemove() {
     removeCancelled();
@@ -161,7 +183,7 @@ public final class Batch implements AutoCloseable {
   }
 
   /** Runs one block for all running sequences. */
-  void advance() {
+  private void advance() {
     hiddenStates.step();
     nextRows();
     if (inFlight.isEmpty()) {

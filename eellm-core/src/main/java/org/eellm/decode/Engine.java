@@ -2,12 +2,16 @@ package org.eellm.decode;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.eellm.decode.SharedSteps.BetweenSteps;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -22,8 +26,10 @@ import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.distributed.DistributedException;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.model.DecodingModel;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -46,17 +52,24 @@ import org.slf4j.LoggerFactory;
 public final class Engine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final int WARM_UP_TOKENS = 64;
+  private static final long KEEP_ALIVE_NANOS = 100_000_000;
 
   private final DecodingModel model;
   private final Batch batch;
-  private final int maxQueued;
+  private final Limits limits;
+  private final Optional<SharedSteps> shared;
   private final Thread thread;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition work = lock.newCondition();
   private final List<Job> arrived = new ArrayList<>(); // with the lock
   private final List<HiddenStateJob> asked = new ArrayList<>(); // with the lock
+  private final List<byte[]> toTell = new ArrayList<>(); // of these, to other ranks; with the lock
+  private final List<Job> toCancel = new ArrayList<>(); // where steps are shared, with the lock
+  private final Map<Job, Integer> numbers = new IdentityHashMap<>(); // of these, in work
+  private int count; // of requests that have come to work
   private boolean closing; // with the lock
   private volatile Status status;
+  private volatile Optional<DistributedException> failure = Optional.empty();
 
   /**
    * What an engine is at.
@@ -102,10 +115,11 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  private Engine(DecodingModel model, Limits limits) {
+  private Engine(DecodingModel model, Limits limits, @Nullable SharedSteps shared) {
     this.model = model;
+    this.limits = limits;
+    this.shared = Optional.ofNullable(shared);
     batch = new Batch(model, limits);
-    maxQueued = limits.maxQueued();
     status = now();
     int threads = Threads.count();
     thread =
@@ -120,7 +134,15 @@ public final class Engine implements AutoCloseable {
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
   public static Engine start(DecodingModel model, Limits limits) {
-    Engine engine = new Engine(model, limits);
+    return started(new Engine(model, limits, null));
+  }
+
+  /** The same with other ranks that take the same steps. */
+  static Engine start(DecodingModel model, Limits limits, SharedSteps steps) {
+    return started(new Engine(model, limits, steps));
+  }
+
+  private static Engine started(Engine engine) {
     engine.thread.start();
     return engine;
   }
@@ -135,16 +157,39 @@ public final class Engine implements AutoCloseable {
    * @throws IllegalStateException if this is closed
    */
   public Optional<RequestHandle> submit(Request request, RequestListener listener) {
-    Job job = batch.job(request, "the prompt", new Guarded(listener));
+    Guarded guarded = new Guarded(listener);
+    Optional<byte[]> message = shared.map(_ -> StepMessage.encode(request.withoutListener()));
+    Job job =
+        shared.isEmpty() ? batch.job(request, "the prompt", guarded) : sharedJob(request, guarded);
     lock.lock();
     try {
       requireOpen();
-      if (arrived.size() + status.queued() >= maxQueued) {
+      if (arrived.size() + status.queued() >= limits.maxQueued()) {
         return Optional.empty();
       }
       arrived.add(job);
+      message.ifPresent(toTell::add);
       work.signal();
-      return Optional.of(job);
+      return Optional.of(shared.isEmpty() ? job : () -> cancelShared(job));
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Job sharedJob(Request request, RequestListener listener) {
+    AtomicReference<Job> made = new AtomicReference<>();
+    Runnable cancel = () -> cancelShared(made.get());
+    Runnable forget = () -> numbers.remove(made.get());
+    made.set(batch.job(request, "the prompt", new BetweenSteps(listener, cancel, forget)));
+    return made.get();
+  }
+
+  /** Lets a request end on all ranks before the next step. */
+  private void cancelShared(Job job) {
+    lock.lock();
+    try {
+      toCancel.add(job);
+      work.signal();
     } finally {
       lock.unlock();
     }
@@ -160,9 +205,13 @@ public final class Engine implements AutoCloseable {
    * @throws GenerateException if the text fits neither model nor memory
    * @throws org.eellm.config.SettingException if the model has no such layer
    * @throws IllegalStateException if this is closed
+   * @throws UnsupportedOperationException if other ranks share the model
    */
   public CompletableFuture<Integer> readHiddenStates(
       List<Integer> ids, int layer, HiddenStateListener listener) {
+    if (shared.isPresent()) {
+      throw new UnsupportedOperationException("hidden states are read on a single rank");
+    }
     HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
     lock.lock();
     try {
@@ -226,7 +275,7 @@ public final class Engine implements AutoCloseable {
 
   /** Requests that may wait. */
   public int maxQueued() {
-    return maxQueued;
+    return limits.maxQueued();
   }
 
   /** Whether it takes requests: false once it has been closed, or could not go on. */
@@ -239,21 +288,31 @@ public final class Engine implements AutoCloseable {
     }
   }
 
+  /** What ended it, where another rank failed. */
+  public Optional<DistributedException> failure() {
+    return failure;
+  }
+
   private void work() {
     try {
+      tellOthers(new StepMessage.Start(limits));
       while (receive()) {
         batch.admitAndRemove();
         status = now();
-        try {
-          batch.advance();
-        } catch (RuntimeException e) {
-          batch.fail(e);
-        }
+        batch.advanceOrFail();
         status = now();
       }
+      tellOthers(new StepMessage.Stop());
+    } catch (DistributedException e) {
+      LOG.error("the engine ends: {}", e.getMessage());
+      failure = Optional.of(e);
     } finally {
       stop();
     }
+  }
+
+  private void tellOthers(StepMessage message) {
+    shared.ifPresent(steps -> steps.send(message));
   }
 
   /** Tells all listeners, whatever ended this. */
@@ -261,7 +320,10 @@ public final class Engine implements AutoCloseable {
     lock.lock();
     try {
       closing = true;
-      takeArrived();
+      arrived.forEach(batch::add);
+      arrived.clear();
+      asked.forEach(batch::add);
+      asked.clear();
     } finally {
       lock.unlock();
     }
@@ -270,27 +332,57 @@ public final class Engine implements AutoCloseable {
     batch.close();
   }
 
-  /** Waits for something to do; false at the end. */
+  /** Waits for something to do, and takes it; false at the end. */
   private boolean receive() {
+    StepMessage.Step step = new StepMessage.Step(new ArrayList<>(), new ArrayList<>());
     lock.lock();
     try {
       while (!closing && arrived.isEmpty() && asked.isEmpty() && batch.isIdle()) {
-        work.awaitUninterruptibly();
+        awaitWork();
       }
-      takeArrived();
+      if (closing) {
+        return false;
+      }
+      for (Job job : arrived) {
+        batch.add(job);
+        if (shared.isPresent()) {
+          numbers.put(job, count++);
+        }
+      }
+      arrived.clear();
+      step.arrived().addAll(toTell);
+      toTell.clear();
+      asked.forEach(batch::add);
+      asked.clear();
+      for (Job job : toCancel) {
+        Integer number = numbers.remove(job);
+        if (number != null) {
+          step.cancelled().add(number);
+          job.cancel();
+        }
+      }
+      toCancel.clear();
       status = now();
-      return !closing;
     } finally {
       lock.unlock();
     }
+    tellOthers(step);
+    return true;
   }
 
   /** With the lock. */
-  private void takeArrived() {
-    arrived.forEach(batch::add);
-    arrived.clear();
-    asked.forEach(batch::add);
-    asked.clear();
+  private void awaitWork() {
+    if (shared.isEmpty()) {
+      work.awaitUninterruptibly();
+      return;
+    }
+    try {
+      if (work.awaitNanos(KEEP_ALIVE_NANOS) <= 0) {
+        shared.get().keepAlive();
+      }
+    } catch (InterruptedException e) {
+      throw new IllegalStateException("the engine's thread was interrupted", e);
+    }
   }
 
   private Status now() {

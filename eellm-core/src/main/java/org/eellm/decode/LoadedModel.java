@@ -16,6 +16,7 @@ import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.request.GenerateException;
@@ -145,7 +146,12 @@ public record LoadedModel(
 
   /** An engine for work that is all there from the beginning. */
   public Engine engine(int batchSize, int maxPending) {
-    return Engine.start(
+    return engine(Engine::start, batchSize, maxPending);
+  }
+
+  /** The same of a model that other ranks may share. */
+  public Engine engine(EngineStarter engines, int batchSize, int maxPending) {
+    return engines.start(
         decoder,
         limits()
             .withBatchSize(batchSize)

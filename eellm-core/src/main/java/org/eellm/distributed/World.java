@@ -218,10 +218,26 @@ public final class World implements AutoCloseable {
    * them calls this. The rank in the channel is the stage. The caller closes it.
    */
   public PeerChannel stageChannel() {
+    return channel(pp, "pp", mesh.alongPp(coordinate()));
+  }
+
+  /**
+   * Connects the ranks that share this one's layers, of which there are several, for messages; each
+   * of them calls this. The rank in the channel is that in {@link #tp}. The caller closes it.
+   */
+  public PeerChannel tensorChannel() {
+    return channel(tp, "tp", mesh.alongTp(coordinate()));
+  }
+
+  private PeerChannel channel(Communicator communicator, String name, List<Integer> ranks) {
     Connected how = connected.orElseThrow();
-    RankGroup stages = RankGroup.of("pp", mesh.alongPp(coordinate()), rank);
     return PeerChannel.connect(
-        pp, stages, mesh, how.store().localAddress(), how.watch(), how.timeout());
+        communicator,
+        RankGroup.of(name, ranks, rank),
+        mesh,
+        how.store().localAddress(),
+        how.watch(),
+        how.timeout());
   }
 
   private Communicator group(String name, List<Integer> ranks) {

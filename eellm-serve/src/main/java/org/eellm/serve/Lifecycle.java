@@ -34,8 +34,14 @@ final class Lifecycle {
     if (stopping) {
       throw ApiException.busy(503, "stopping", "the server stops; try another", 10);
     }
-    return service.orElseThrow(
-        () -> ApiException.busy(503, "loading", "the model is being loaded; try again soon", 2));
+    CompletionService ready =
+        service.orElseThrow(
+            () ->
+                ApiException.busy(503, "loading", "the model is being loaded; try again soon", 2));
+    if (!ready.model().engine().isOpen()) {
+      throw ApiException.busy(503, "failed", "the model's engine has failed; try another", 10);
+    }
+    return ready;
   }
 
   /** In a word; {@code ok} where requests are taken. */

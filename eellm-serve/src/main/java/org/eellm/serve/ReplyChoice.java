@@ -39,11 +39,11 @@ final class ReplyChoice {
       if (i == 0) {
         logprobs.add(TokenLogprob.first(prompt.getFirst()));
       } else if (!scores.isEmpty()) {
-        logprobs.add(TokenLogprob.of(scores.get(i - 1), text.length()));
+        logprobs.add(TokenLogprob.of(scores.get(i - 1), characters(text)));
       }
       text.append(decoder.append(prompt.get(i)));
     }
-    length = text.length();
+    length = characters(text);
     content.append(text);
     return text.toString();
   }
@@ -51,11 +51,16 @@ final class ReplyChoice {
   /** Adds a token and returns its logprob. */
   TokenLogprob add(GeneratedToken token, String piece) {
     TokenLogprob entry = TokenLogprob.of(token, length);
-    length += decoder.append(token.id()).length();
+    length += characters(decoder.append(token.id()));
     content.append(piece);
     logprobs.add(entry);
     tokens.add(token);
     return entry;
+  }
+
+  /** As Python counts them, whose clients cut a text by offsets. */
+  private static int characters(CharSequence text) {
+    return Character.codePointCount(text, 0, text.length());
   }
 
   void end(String piece, String reason, Result ended) {

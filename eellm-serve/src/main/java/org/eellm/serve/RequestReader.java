@@ -10,6 +10,8 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.chat.ChatMessage;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
@@ -63,7 +65,10 @@ final class RequestReader {
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
     int room = room(prompts, "prompt");
     Optional<Integer> maxTokens = maxTokens("max_tokens", echo ? 0 : 1, room);
-    fields.refuse("suffix", "is not offered: models here continue texts, they do not fill gaps");
+    if (!fields.text("suffix").orElse("").isEmpty()) {
+      throw ApiException.badField(
+          "suffix", "is not offered: models here continue texts, they do not fill gaps");
+    }
     return finish(
         new Prompts(prompts, "prompt"),
         maxTokens.orElse(Math.min(COMPLETION_TOKENS, Math.max(1, room))),
@@ -82,18 +87,15 @@ final class RequestReader {
       throw ApiException.badField("top_logprobs", "has no effect without logprobs: true");
     }
     int room = room(prompts, "messages");
-    Optional<Integer> newer = maxTokens("max_completion_tokens", 1, room);
-    Optional<Integer> older = maxTokens("max_tokens", 1, room);
-    if (newer.isPresent() && older.isPresent()) {
-      throw ApiException.badField("max_tokens", "has no effect beside max_completion_tokens");
-    }
-    for (String field : List.of("functions", "function_call", "parallel_tool_calls")) {
-      fields.refuse(field, NO_TOOLS);
-    }
+    IntStream most =
+        Stream.of("max_completion_tokens", "max_tokens")
+            .flatMap(field -> maxTokens(field, 1, room).stream())
+            .mapToInt(Integer::intValue);
+    fields.bool("parallel_tool_calls"); // of no tools
     requireText();
     return finish(
         new Prompts(prompts, "messages"),
-        newer.or(() -> older).orElse(Math.max(1, room)),
+        most.min().orElse(Math.max(1, room)),
         new Logprobs(logProbabilities, alternatives.orElse(0)),
         false,
         model.template().stops());
@@ -178,11 +180,15 @@ final class RequestReader {
       throw ApiException.badField(
           "skip_special_tokens", "false is not offered: special tokens are no part of a text");
     }
-    if (fields.get("tools").filter(tools -> !tools.isArray() || !tools.isEmpty()).isPresent()) {
-      throw ApiException.badField("tools", NO_TOOLS);
+    for (String field : List.of("tools", "functions")) {
+      if (fields.get(field).filter(tools -> !tools.isArray() || !tools.isEmpty()).isPresent()) {
+        throw ApiException.badField(field, NO_TOOLS);
+      }
     }
-    if (!fields.text("tool_choice").orElse("none").equals("none")) {
-      throw ApiException.badField("tool_choice", NO_TOOLS);
+    for (String field : List.of("tool_choice", "function_call")) {
+      if (fields.get(field).filter(choice -> !choice.asText().equals("none")).isPresent()) {
+        throw ApiException.badField(field, NO_TOOLS);
+      }
     }
   }
 
@@ -490,8 +496,10 @@ final class RequestReader {
   private static DecodingSettings settings(Fields fields) {
     DecodingSettings.Builder settings = DecodingSettings.builder();
     fields.choice("mode", DecodingMode.values()).ifPresent(settings::mode);
-    fields.choice("policy", PolicyName.values()).ifPresent(settings::policy);
-    threshold(fields).ifPresent(settings::threshold);
+    Optional<PolicyName> policy = fields.choice("policy", PolicyName.values());
+    policy.ifPresent(settings::policy);
+    boolean confidence = policy.orElse(PolicyName.MAX_PROBABILITY).comparesConfidence();
+    threshold(fields, confidence ? 1 : Double.MAX_VALUE).ifPresent(settings::threshold);
     fields
         .number("threshold_decay", 0, Double.POSITIVE_INFINITY)
         .ifPresent(settings::thresholdDecay);
@@ -508,14 +516,14 @@ final class RequestReader {
   }
 
   /** A number, or an object with one for each exit. */
-  private static Optional<ThresholdSetting> threshold(Fields fields) {
+  private static Optional<ThresholdSetting> threshold(Fields fields, double most) {
     return fields
         .get("threshold")
         .map(
             value -> {
               String name = fields.name("threshold");
               if (!value.isObject()) {
-                return new ThresholdSetting.Same(anyNumber(name, value));
+                return new ThresholdSetting.Same(Fields.number(name, value, 0, most));
               }
               SortedMap<Integer, Double> byLayer = new TreeMap<>();
               value
@@ -524,12 +532,9 @@ final class RequestReader {
                       entry ->
                           byLayer.put(
                               key(name, entry.getKey(), 999_999_999),
-                              anyNumber(name + "." + entry.getKey(), entry.getValue())));
+                              Fields.number(
+                                  name + "." + entry.getKey(), entry.getValue(), 0, most)));
               return new ThresholdSetting.PerLayer(byLayer);
             });
-  }
-
-  private static double anyNumber(String name, JsonNode value) {
-    return Fields.number(name, value, Double.NEGATIVE_INFINITY, Double.POSITIVE_INFINITY);
   }
 }

@@ -9,7 +9,7 @@ import org.eellm.decode.token.GeneratedToken.Alternative;
  * A token of a reply, and its log probability by the model.
  *
  * @param logProbability none for a prompt's first token
- * @param offset UTF-16 characters of the reply's text in front of it
+ * @param offset code points of the reply's text in front of it
  */
 public record TokenLogprob(
     int id, OptionalDouble logProbability, List<Alternative> alternatives, int offset) {

@@ -85,6 +85,12 @@ final class RefusalTest extends WithServer {
         "{\"prompt\": \"a\", \"early_exit\": {\"policy\": \"fixed\"}} | early_exit.policy",
         "{\"prompt\": \"a\", \"early_exit\": {\"threshold\": \"high\"}} | early_exit.threshold",
         "{\"prompt\": \"a\", \"early_exit\": {\"threshold\": {\"1\": 1}}} | early_exit.threshold",
+        "{\"prompt\": \"a\", \"early_exit\": {\"threshold\": 5}} | early_exit.threshold",
+        "{\"prompt\": \"a\", \"early_exit\": {\"threshold\": -1}} | early_exit.threshold",
+        "{\"prompt\": \"a\", \"early_exit\": {\"policy\": \"margin\", \"threshold\": 1.1}} |"
+            + " early_exit.threshold",
+        "{\"prompt\": \"a\", \"early_exit\": {\"threshold\": {\"1\": 1, \"2\": 2, \"4\": 1}}} |"
+            + " early_exit.threshold.2",
         "{\"prompt\": \"a\", \"early_exit\": {\"mode\": \"full\", \"threshold\": 1}} |"
             + " early_exit.threshold",
         "{\"prompt\": \"a\", \"early_exit\": {\"threshold_decay\": -1}} |"
@@ -127,8 +133,12 @@ final class RefusalTest extends WithServer {
             + " min_tokens",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"top_logprobs\": 2} |"
             + " top_logprobs",
-        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"max_tokens\": 2,"
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"max_tokens\": 200,"
             + " \"max_completion_tokens\": 2} | max_tokens",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"functions\": [{}]} |"
+            + " functions",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"function_call\": {}} |"
+            + " function_call",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"response_format\":"
             + " {\"type\": \"json_object\"}} | response_format.type",
         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"prompt\": \"b\"} | prompt",
@@ -187,6 +197,31 @@ final class RefusalTest extends WithServer {
 
     assertThat(response.statusCode()).as(response.body()).isEqualTo(status);
     assertThat(json(response).path("error").path("code").asText()).isEqualTo(code);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "nonsense | is no JSON (line 1, column 1)",
+        "{\"a\": | is JSON that ends too early (line 1, column 6)",
+        "{\"a\": 1, \"a\": 2} | has a key twice (line 1, column 13)",
+        "{\"prompt\": \"a\"} {} | has more than one value (line 1, column 17)",
+        "[[DEEP | is nested too deep, or has too long a name or number",
+        "{\"a\": LONG} | is nested too deep, or has too long a name or number (line 1, column"
+            + " 1013)",
+      })
+  void completion_bodyThatIsNoJson_isToldInPlainWords(String body, String problem) {
+    HttpResponse<String> response =
+        server.post(
+            "/v1/completions",
+            body.replace("DEEP", "[".repeat(100_000)).replace("LONG", "1".repeat(5000)));
+
+    assertThat(response.statusCode()).isEqualTo(400);
+    assertThat(json(response).path("error").path("message").asText())
+        .isEqualTo(
+            "the body %s; send one object, as in {\"prompt\": \"Hello\"}".formatted(problem));
   }
 
   @Test

@@ -14,6 +14,7 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.serve.json.Json;
 import org.junit.jupiter.api.Test;
 
 /** A server's other endpoints. */
@@ -172,6 +173,40 @@ final class ServerTest extends WithServer {
                 .path("completion_tokens")
                 .asInt())
         .isEqualTo(2);
+  }
+
+  @Test
+  void chat_valuesThatChangeNothing_areTaken() {
+    JsonNode reply =
+        server.chat(
+            """
+            {"messages": [{"role": "user", "content": "a"}], "max_tokens": 3,
+             "max_completion_tokens": 2, "tools": [], "tool_choice": "none", "functions": [],
+             "function_call": "none", "parallel_tool_calls": true}\
+            """);
+
+    assertThat(reply.path("usage").path("completion_tokens").asInt()).isEqualTo(2);
+  }
+
+  @Test
+  void textOffset_countsCharactersAsClientsCutThem() {
+    String prompt = "\uD83D\uDE42 \uD83D\uDE42 a"; // two faces, each of two UTF-16 units
+    JsonNode logprobs =
+        server
+            .complete(
+                Json.object()
+                    .put("prompt", prompt)
+                    .put("max_tokens", 1)
+                    .put("echo", true)
+                    .put("logprobs", 0)
+                    .toString())
+            .path("choices")
+            .path(0)
+            .path("logprobs");
+
+    int prompted = server.served.prompt(prompt, "prompt").size();
+    assertThat(logprobs.path("text_offset").path(prompted).asInt())
+        .isEqualTo(prompt.codePointCount(0, prompt.length()));
   }
 
   @Test

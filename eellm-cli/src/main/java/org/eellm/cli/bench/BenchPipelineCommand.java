@@ -103,8 +103,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
   }
 
   private LoadedModel part(World world) {
-    return modelOptions.load(
-        (files, architecture) -> meshOptions.read(files, architecture, modelOptions, world));
+    return meshOptions.load(modelOptions, world);
   }
 
   private void measure(LoadedModel whole, LoadedModel part, World world) {

@@ -14,12 +14,14 @@ import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.PolicyTexts;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
@@ -36,7 +38,6 @@ import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -65,6 +66,7 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
+  @Mixin private MeshOptions meshOptions;
   @Mixin private LimitOption limit;
 
   @Option(
@@ -192,8 +194,21 @@ public final class CalibrateCommand implements Callable<Integer> {
       }
       requireEnough(prompts.orElseThrow().toString(), lines.size(), minTexts);
     }
-    try (LoadedModel model = modelOptions.load();
-        Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+    return meshOptions.onFirstRank(
+        spec,
+        modelOptions,
+        (model, engines) -> calibrate(guarantee, test, lines, fitted, model, engines));
+  }
+
+  private void calibrate(
+      Guarantee guarantee,
+      LearnThenTest test,
+      List<String> lines,
+      int fitted,
+      LoadedModel model,
+      EngineStarter engines)
+      throws IOException {
+    try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
       List<Integer> exits = model.architecture().exits().layers();
       if (exits.isEmpty()) {
         throw new EvalException(
@@ -228,7 +243,6 @@ public final class CalibrateCommand implements Callable<Integer> {
       picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
       report(guarantee, trace, test, losses, calibrations);
     }
-    return ExitCode.OK;
   }
 
   private void writeDraftVocabulary(LoadedModel model, List<GreedyContinuation> texts)

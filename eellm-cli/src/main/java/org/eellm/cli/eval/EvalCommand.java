@@ -6,12 +6,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.eellm.cli.generate.DecodingOptions;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.EvalReport;
@@ -22,7 +24,6 @@ import org.eellm.eval.task.TaskResult;
 import org.eellm.eval.task.TaskSpec;
 import org.eellm.eval.task.TaskSpec.OutputType;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -40,6 +41,7 @@ public final class EvalCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
+  @Mixin private MeshOptions meshOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private LimitOption limit;
 
@@ -100,9 +102,14 @@ public final class EvalCommand implements Callable<Integer> {
     boolean writes =
         specs.stream().anyMatch(task -> task.outputType() == OutputType.GENERATE_UNTIL);
     requireEffect(writes);
+    return meshOptions.onFirstRank(
+        spec, modelOptions, (model, engines) -> evaluate(specs, writes, model, engines));
+  }
+
+  private void evaluate(
+      List<TaskSpec> specs, boolean writes, LoadedModel model, EngineStarter engines) {
     long start = System.nanoTime();
-    try (LoadedModel model = modelOptions.load();
-        Engine engine = model.engine(batchSize, decodingOptions.maxPending())) {
+    try (Engine engine = model.engine(engines, batchSize, decodingOptions.maxPending())) {
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<Integer> exits = exits(subject.exits());
       if (writes) {
@@ -125,7 +132,6 @@ public final class EvalCommand implements Callable<Integer> {
       spec.commandLine().getOut().print(report.markdown());
       spec.commandLine().getOut().flush();
     }
-    return ExitCode.OK;
   }
 
   private void validateOptions() {

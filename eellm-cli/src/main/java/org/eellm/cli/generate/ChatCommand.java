@@ -5,11 +5,16 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.regex.Pattern;
+import org.eellm.chat.ChatMessage;
+import org.eellm.chat.ChatTemplate;
+import org.eellm.chat.ChatTemplateException;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
@@ -39,10 +44,16 @@ import picocli.CommandLine.Spec;
     name = "chat",
     description = {
       "Talks in the terminal, every token in the colour of the exit it left at.",
-      "Each line is a message; /new begins anew, /exit or the end of input ends, Ctrl-C ends an"
-          + " answer."
+      "Each line is a message, which the model's chat template puts into its form. "
+          + ChatCommand.COMMANDS
     })
 public final class ChatCommand implements Callable<Integer> {
+
+  static final String COMMANDS =
+      "/new begins anew, /help says this, /exit or the end of input ends, Ctrl-C ends an answer.";
+
+  private static final int MAX_TOKENS = 256;
+  private static final Pattern COMMAND = Pattern.compile("/[a-z]+");
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -59,33 +70,63 @@ public final class ChatCommand implements Callable<Integer> {
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      defaultValue = "256",
-      description = "Most tokens of an answer; ${DEFAULT-VALUE} by default.")
-  private int maxTokens;
+      description =
+          "Most tokens of an answer; "
+              + MAX_TOKENS
+              + " by default, or half of the model's context if that is less.")
+  private Optional<Integer> maxTokens;
 
   @Override
   public Integer call() throws IOException {
     Sampler sampler = samplingOptions.sampler();
-    if (maxTokens < 1) {
-      throw new ConfigException("--max-tokens: " + maxTokens + " is below 1; use 1 or more");
+    if (maxTokens.isPresent() && maxTokens.get() < 1) {
+      throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
     }
     try (LoadedModel model = modelOptions.load()) {
+      int most = maxTokens.orElse(Math.min(MAX_TOKENS, Math.max(1, model.context() / 2)));
+      ChatTemplate template = ChatTemplate.read(model.folder(), model.tokenizer());
+      template
+          .refusal()
+          .ifPresent(
+              reason -> {
+                throw new ConfigException(
+                    "--model: its chat template cannot be rendered here (%s); use eellm generate"
+                        .formatted(reason));
+              });
       Limits limits =
           Limits.of(model.decoder())
               .withVocabulary(model.vocabulary())
               .withMaxPending(decodingOptions.maxPending());
-      decodingOptions.require(
-          model.decoder(), maxTokens); // says what is wrong before the first message
+      decodingOptions.require(model.decoder(), most); // says what is wrong before the first message
       try (Engine engine = Engine.start(model.decoder(), limits)) {
-        talk(model, engine, sampler);
+        talk(new Speaker(model, template, engine, sampler, most));
       }
     }
     return ExitCode.OK;
   }
 
-  private void talk(LoadedModel model, Engine engine, Sampler sampler) throws IOException {
+  /**
+   * Who answers.
+   *
+   * @param most tokens of an answer
+   */
+  private record Speaker(
+      LoadedModel model, ChatTemplate template, Engine engine, Sampler sampler, int most) {
+
+    /**
+     * The ids that an answer continues.
+     *
+     * @throws ChatTemplateException if the template does not take these messages
+     */
+    List<Integer> prompt(List<ChatMessage> messages) {
+      return template.encode(
+          messages, text -> Arrays.stream(model.tokenizer().encode(text)).boxed().toList());
+    }
+  }
+
+  private void talk(Speaker speaker) throws IOException {
     PrintWriter err = spec.commandLine().getErr();
-    List<Integer> exits = model.architecture().exits().layers();
+    List<Integer> exits = speaker.model().architecture().exits().layers();
     ExitColors colors = new ExitColors(exits, Ansi.AUTO);
     if (colors.enabled() && !exits.isEmpty()) {
       err.println(colors.legend());
@@ -97,43 +138,52 @@ public final class ChatCommand implements Callable<Integer> {
       err.print("> ");
       err.flush();
       String line = lines.readLine();
-      if (line == null || line.strip().equals("/exit")) {
-        return;
-      }
-      if (line.strip().equals("/new")) {
-        dialogue.clear();
-      } else if (!line.isBlank()) {
-        try {
-          answer(line.strip(), dialogue, model, engine, sampler, colors);
-        } catch (GenerateException e) {
-          err.println("eellm: " + e.getMessage());
+      String said = line == null ? "/exit" : line.strip();
+      switch (said) {
+        case "" -> {}
+        case "/exit" -> {
+          return;
+        }
+        case "/new" -> dialogue.clear();
+        case "/help" -> err.println(COMMANDS);
+        case String word when COMMAND.matcher(word).matches() ->
+            err.printf("eellm: '%s' is no command; %s%n", word, COMMANDS);
+        default -> {
+          try {
+            answer(said, dialogue, speaker, colors);
+          } catch (GenerateException | ChatTemplateException e) {
+            err.println("eellm: " + e.getMessage());
+          }
         }
       }
     }
   }
 
-  private void answer(
-      String message,
-      Dialogue dialogue,
-      LoadedModel model,
-      Engine engine,
-      Sampler sampler,
-      ExitColors colors) {
-    List<Integer> ids = model.prompt(dialogue.prompt(message), "the dialogue");
-    while (ids.size() + maxTokens > model.context() && dialogue.forgetOldest()) {
-      ids = model.prompt(dialogue.prompt(message), "the dialogue");
+  private void answer(String message, Dialogue dialogue, Speaker speaker, ExitColors colors) {
+    LoadedModel model = speaker.model();
+    List<Integer> ids = speaker.prompt(dialogue.messages(message));
+    while (ids.size() + speaker.most() > model.context() && dialogue.forgetOldest()) {
+      ids = speaker.prompt(dialogue.messages(message));
     }
+    int room = model.context() - ids.size();
+    if (room < 1) {
+      throw new GenerateException(
+          "the message has %d tokens, but the model's context is %d; shorten it"
+              .formatted(ids.size(), model.context()));
+    }
+    int tokens = Math.min(speaker.most(), room);
     Request request =
         new Request(
             ids,
-            maxTokens,
+            tokens,
             model.endTokens(),
-            decodingOptions.decoding(model.architecture().exits().layers(), maxTokens),
-            sampler);
+            decodingOptions.decoding(model.architecture().exits().layers(), tokens),
+            speaker.sampler());
     PrintWriter out = spec.commandLine().getOut();
-    Answer answer = new Answer(new TextStream(model.detokenizer(ids), Dialogue.STOPS), out, colors);
+    Answer answer =
+        new Answer(new TextStream(model.detokenizer(ids), speaker.template().stops()), out, colors);
     long start = System.nanoTime();
-    Optional<RequestHandle> handle = engine.submit(request, answer);
+    Optional<RequestHandle> handle = speaker.engine().submit(request, answer);
     Result result = answer.await(handle.orElseThrow());
     double seconds = (System.nanoTime() - start) / 1e9;
     out.println();

@@ -1,26 +1,14 @@
 package org.eellm.cli.generate;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
+import org.eellm.chat.ChatMessage;
 
-/**
- * What has been said in a chat, as a text that any model can continue: a model's own template is
- * for models that were tuned with one.
- *
- * <pre>
- * (system text)
- *
- * User: How are you?
- * Assistant: Fine.
- * User: Why?
- * Assistant:
- * </pre>
- */
+/** What has been said in a chat. */
 final class Dialogue {
-  /** Where the model begins to speak for the user. */
-  static final List<String> STOPS = List.of("\nUser:", "\nAssistant:");
-
   private final String system;
   private final Deque<Turn> turns = new ArrayDeque<>();
 
@@ -33,17 +21,22 @@ final class Dialogue {
     this.system = system;
   }
 
-  /** The text that an answer continues. */
-  String prompt(String user) {
-    StringBuilder text = new StringBuilder();
+  /** What an answer continues. */
+  List<ChatMessage> messages(String user) {
+    List<ChatMessage> messages = new ArrayList<>();
     if (!system.isEmpty()) {
-      text.append(system).append("\n\n");
+      messages.add(message("system", system));
     }
     for (Turn turn : turns) {
-      text.append("User: ").append(turn.user()).append('\n');
-      text.append("Assistant: ").append(turn.assistant()).append('\n');
+      messages.add(message("user", turn.user()));
+      messages.add(message("assistant", turn.assistant()));
     }
-    return text.append("User: ").append(user).append("\nAssistant:").toString();
+    messages.add(message("user", user));
+    return messages;
+  }
+
+  private static ChatMessage message(String role, String content) {
+    return new ChatMessage(role, content, Optional.empty());
   }
 
   void add(String user, String assistant) {

@@ -55,7 +55,8 @@ record ExitSummary(
                             ExitColors.name(share.getKey()), 100.0 * share.getValue() / tokens))
             .collect(Collectors.joining(", "));
     String speed =
-        "%d tokens in %.2f s, %.1f tokens/s".formatted(tokens, seconds, tokensPerSecond());
+        "%d token%s in %.2f s, %.1f tokens/s"
+            .formatted(tokens, tokens == 1 ? "" : "s", seconds, tokensPerSecond());
     if (tokens == 0) {
       return speed;
     }

@@ -154,10 +154,7 @@ public final class GenerateCommand implements Callable<Integer> {
     return meshOptions.inWorld(
         modelOptions.device(),
         world -> {
-          try (LoadedModel model =
-              modelOptions.load(
-                  (files, architecture) ->
-                      meshOptions.read(files, architecture, modelOptions, world))) {
+          try (LoadedModel model = meshOptions.load(modelOptions, world)) {
             run(texts, model, world);
           }
           return ExitCode.OK;

@@ -12,12 +12,15 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps;
 import org.eellm.decode.request.Limits;
+import org.eellm.distributed.World;
 import org.eellm.serve.ServedModel;
 import org.eellm.serve.Server;
 import org.eellm.serve.ServerOptions;
@@ -44,11 +47,13 @@ import picocli.CommandLine.Spec;
     })
 public final class ServeCommand implements Callable<Integer> {
   private static final String KEY_VARIABLE = "EELLM_API_KEY";
+  private static final Duration LOOK = Duration.ofMillis(200);
   private static final Duration WARM_UP = Duration.ofSeconds(3);
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
+  @Mixin private MeshOptions meshOptions;
 
   @Option(
       names = "--host",
@@ -177,12 +182,22 @@ public final class ServeCommand implements Callable<Integer> {
   private int drainTimeout;
 
   @Override
-  public Integer call() throws InterruptedException {
+  public Integer call() {
     PrintWriter err = spec.commandLine().getErr();
     requirePositive("--batch-size", batchSize);
     requirePositive("--max-queued", maxQueued);
     cacheTokens.ifPresent(tokens -> requirePositive("--cache-tokens", tokens));
     ServerOptions options = new ServerOptions(host, port, access(), bounds());
+    Optional<Integer> toLaunch = meshOptions.toLaunchOfTensors(spec, modelOptions.device());
+    if (toLaunch.isPresent()) {
+      return MeshOptions.launch(spec, toLaunch.get());
+    }
+    return meshOptions.inWorld(
+        modelOptions.device(),
+        world -> world.rank() == 0 ? serve(options, world, err) : follow(world, err));
+  }
+
+  private int serve(ServerOptions options, World world, PrintWriter err) {
     if (options.access().keys().isEmpty() && !isOnThisMachine(host)) {
       err.printf(
           "warning: everybody who can reach %s may use this server; give it an --api-key-file%n",
@@ -195,18 +210,38 @@ public final class ServeCommand implements Callable<Integer> {
           "loading the model; %s://%s:%d/health tells when it is there%n",
           scheme, host, server.port());
       err.flush();
-      try (LoadedModel model = modelOptions.load();
-          Engine engine = Engine.start(model.decoder(), limits(model))) {
-        ServedModel served = served(model, engine);
-        engine.warmUp(WARM_UP);
-        server.serve(served);
-        err.printf(
-            "serving %s at %s://%s:%d/%nchat template: %s%n",
-            served.name(), scheme, host, server.port(), served.template().description());
-        err.flush();
-        signals.await();
-        server.stop(); // before the engine, which its requests need
+      try (LoadedModel model = meshOptions.load(modelOptions, world)) {
+        SharedSteps.run(
+            world,
+            model.decoder(),
+            engines -> {
+              try (Engine engine = engines.start(model.decoder(), limits(model))) {
+                ServedModel served = served(model, engine);
+                engine.warmUp(WARM_UP);
+                server.serve(served);
+                err.printf(
+                    "serving %s at %s://%s:%d/%nchat template: %s%n",
+                    served.name(), scheme, host, server.port(), served.template().description());
+                err.flush();
+                while (!signals.await(LOOK) && engine.isOpen()) {}
+                server.stop(); // before the engine, which its requests need
+                engine.failure().ifPresent(ServeCommand::fail);
+              }
+            });
       }
+    }
+    return ExitCode.OK;
+  }
+
+  private static void fail(RuntimeException failure) {
+    throw failure;
+  }
+
+  /** Takes part in the first rank's steps until it ends. */
+  private int follow(World world, PrintWriter err) {
+    try (StopSignals _ = StopSignals.listen(err, "ending with the first rank");
+        LoadedModel model = meshOptions.load(modelOptions, world)) {
+      SharedSteps.run(world, model.decoder(), _ -> {});
     }
     return ExitCode.OK;
   }

@@ -1,5 +1,7 @@
 package org.eellm.cli.option;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -12,6 +14,9 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -19,10 +24,11 @@ import org.eellm.model.DecoderShard;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder.Part;
 import org.eellm.model.TensorParallel;
+import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 
-/** The ranks that share a model out between them to generate, as a mixin. */
+/** The ranks that share a model out between them to decode, as a mixin. */
 public final class MeshOptions {
   @Option(
       names = "--tp",
@@ -91,6 +97,15 @@ public final class MeshOptions {
     return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
+  /** The same of ranks that share every layer: {@link #toLaunch}. */
+  public Optional<Integer> toLaunchOfTensors(CommandSpec spec, Device device) {
+    require(
+        pp == 1,
+        "--pp: %d stages generate from a list of prompts alone; use eellm generate, or --tp",
+        pp);
+    return toLaunch(spec, device);
+  }
+
   private static void require(boolean condition, String message, Object... values) {
     if (!condition) {
       throw new ConfigException(message.formatted(values));
@@ -114,12 +129,52 @@ public final class MeshOptions {
     return LocalRanks.inWorld(new Mesh(tp, 1, pp), limit, LocalRanks.transport(device), work);
   }
 
+  /** Loads this rank's part of a model. */
+  public LoadedModel load(ModelOptions options, World world) {
+    return options.load((files, architecture) -> read(files, architecture, options, world));
+  }
+
+  /** Works with a model, and with engines that other ranks may share. */
+  @FunctionalInterface
+  public interface SharedWork {
+    void run(LoadedModel model, EngineStarter engines) throws IOException;
+  }
+
+  /**
+   * Loads a model that tensor-parallel ranks may share, and works with it on the first of them; the
+   * others take part in its engines' steps.
+   *
+   * @return the exit code
+   */
+  public int onFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
+    Optional<Integer> toLaunch = toLaunchOfTensors(spec, options.device());
+    if (toLaunch.isPresent()) {
+      return launch(spec, toLaunch.get());
+    }
+    return inWorld(
+        options.device(),
+        world -> {
+          try (LoadedModel model = load(options, world)) {
+            SharedSteps.run(world, model.decoder(), engines -> run(work, model, engines));
+          }
+          return ExitCode.OK;
+        });
+  }
+
+  private static void run(SharedWork work, LoadedModel model, EngineStarter engines) {
+    try {
+      work.run(model, engines);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /**
    * Gets a rank's part of a model from its files.
    *
    * @throws ConfigException if the ranks cannot share the model out
    */
-  public DecodingModel read(
+  private DecodingModel read(
       ModelFolder files, Architecture architecture, ModelOptions options, World world) {
     architecture.requireSplits("--tp", tp);
     int layers = architecture.model().numLayers();

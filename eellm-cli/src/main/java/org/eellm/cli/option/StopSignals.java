@@ -1,10 +1,12 @@
 package org.eellm.cli.option;
 
 import java.io.PrintWriter;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.jline.utils.Signals;
 
@@ -55,9 +57,14 @@ public final class StopSignals implements BooleanSupplier, AutoCloseable {
     return request.getCount() == 0;
   }
 
-  /** Waits for a signal. */
-  public void await() throws InterruptedException {
-    request.await();
+  /** Waits for a signal, but no longer than a while; whether one has come. */
+  public boolean await(Duration atMost) {
+    try {
+      return request.await(atMost.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return true;
+    }
   }
 
   @Override

@@ -57,6 +57,22 @@ final class EvalCommandTest {
     assertLikelihoods(stories, stories.resolve("eval"), stories.resolve("likelihoods.json"));
   }
 
+  @Tag("slow")
+  @Test
+  void likelihoods_onTwoRanks_equalPyTorchs() throws IOException {
+    Path stories = Stories.folder();
+    assertLikelihoods(
+        stories,
+        stories.resolve("eval"),
+        stories.resolve("likelihoods.json"),
+        "--nproc",
+        "2",
+        "--tp",
+        "2",
+        "--threads",
+        "1");
+  }
+
   static Stream<Arguments> stories260K() {
     return SharedFiles.both("models/stories260K", "data/eval");
   }
@@ -96,20 +112,24 @@ final class EvalCommandTest {
     return data;
   }
 
-  private void assertLikelihoods(Path model, Path data, Path knownFile) throws IOException {
+  private void assertLikelihoods(Path model, Path data, Path knownFile, String... options)
+      throws IOException {
     Path output = folder.resolve("out");
+    List<String> arguments =
+        new ArrayList<>(
+            List.of(
+                "eval",
+                "--model",
+                model.toString(),
+                "--tasks",
+                "lambada,blimp",
+                "--data",
+                data.toString(),
+                "--output",
+                output.toString()));
+    arguments.addAll(List.of(options));
 
-    Outcome outcome =
-        run(
-            "eval",
-            "--model",
-            model.toString(),
-            "--tasks",
-            "lambada,blimp",
-            "--data",
-            data.toString(),
-            "--output",
-            output.toString());
+    Outcome outcome = run(arguments.toArray(String[]::new));
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     JsonNode known = JSON.readTree(knownFile.toFile());

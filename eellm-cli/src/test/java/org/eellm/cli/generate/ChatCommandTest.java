@@ -7,10 +7,12 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
@@ -40,7 +42,11 @@ final class ChatCommandTest {
   }
 
   private int chat(String input, String... args) {
-    List<String> all = new ArrayList<>(List.of("chat", "--model", folder.toString()));
+    return chat(folder, input, args);
+  }
+
+  private int chat(Path model, String input, String... args) {
+    List<String> all = new ArrayList<>(List.of("chat", "--model", model.toString()));
     all.addAll(Arrays.asList(args));
     InputStream standard = System.in;
     System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
@@ -73,8 +79,8 @@ final class ChatCommandTest {
     assertThat(chat("x".repeat(200) + "\nthe cat\n", "--max-tokens", "5")).isZero();
 
     assertThat(err.toString())
-        .contains("eellm: the prompt has ")
-        .contains("but the model's context is 96")
+        .contains("eellm: the message has ")
+        .contains("but the model's context is 96; shorten it")
         .contains("mean layer");
   }
 
@@ -108,15 +114,70 @@ final class ChatCommandTest {
   }
 
   @Test
+  void chat_withoutMaxTokens_answersWithinTheContext() {
+    assertThat(chat("the cat\n" + "a dog ".repeat(11) + "\nthe end\n")).isZero();
+
+    assertThat(err.toString().split("mean layer", -1)).hasSize(4);
+    assertThat(err.toString()).doesNotContain("eellm: ");
+  }
+
+  @Test
+  void chat_maxTokensBeyondTheContext_areThoseThatFit() {
+    assertThat(chat("the cat\n", "--max-tokens", "500", "--temperature", "0")).isZero();
+
+    assertThat(err.toString()).contains("mean layer").doesNotContain("eellm: ");
+  }
+
+  @Test
+  void chat_helpAndUnknownCommands_areNoMessages() {
+    assertThat(chat("/help\n/quit\n/exit\n")).isZero();
+
+    assertThat(out.toString()).isEmpty();
+    assertThat(err.toString())
+        .isEqualTo(
+            "> %1$s%n> eellm: '/quit' is no command; %1$s%n> ".formatted(ChatCommand.COMMANDS));
+  }
+
+  @Test
+  void chat_modelWithATemplate_isAskedThroughIt(@TempDir Path templated) throws IOException {
+    try (Decoder model = SmallModel.plain()) {
+      SmallModelFolder.write(templated, model);
+    }
+    Files.writeString(
+        templated.resolve("chat_template.jinja"),
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+            + "{% for message in messages %}[{{ message.content }}]{% endfor %}");
+    List<String> greedy = List.of("--max-tokens", "9", "--temperature", "0");
+
+    assertThat(chat(templated, "the cat\n", greedy.toArray(String[]::new))).isZero();
+    String answer = out.toString();
+    out.getBuffer().setLength(0);
+    assertThat(
+            Commands.run(
+                out,
+                err,
+                Stream.concat(
+                        Stream.of(
+                            "generate", "--model", templated.toString(), "--prompt", "[the cat]"),
+                        greedy.stream())
+                    .toArray(String[]::new)))
+        .isZero();
+
+    assertThat(out.toString()).isEqualTo(answer);
+    assertThat(chat(templated, "the cat\n", "--system", "Be brief.")).isZero();
+    assertThat(err.toString()).contains("eellm: ", "no system here");
+  }
+
+  @Test
   void dialogue_turns_standInTheirOrder() {
     Dialogue dialogue = new Dialogue("Be brief.");
     dialogue.add("How are you?", " Fine.\n");
 
-    assertThat(dialogue.prompt("Why?"))
-        .isEqualTo("Be brief.\n\nUser: How are you?\nAssistant: Fine.\nUser: Why?\nAssistant:");
+    assertThat(dialogue.messages("Why?").stream().map(said -> said.role() + " " + said.content()))
+        .containsExactly("system Be brief.", "user How are you?", "assistant Fine.", "user Why?");
     assertThat(dialogue.forgetOldest()).isTrue();
     assertThat(dialogue.forgetOldest()).isFalse();
-    assertThat(dialogue.prompt("Why?")).isEqualTo("Be brief.\n\nUser: Why?\nAssistant:");
-    assertThat(new Dialogue("").prompt("Why?")).isEqualTo("User: Why?\nAssistant:");
+    assertThat(dialogue.messages("Why?")).hasSize(2);
+    assertThat(new Dialogue("").messages("Why?")).hasSize(1);
   }
 }

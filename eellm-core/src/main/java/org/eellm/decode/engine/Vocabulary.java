@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.io.Serializable;
 import java.util.List;
 import org.eellm.config.SettingException;
 
@@ -12,7 +13,7 @@ import org.eellm.config.SettingException;
  *     makes a draft cheap, and changes no text, since the full model verifies every draft (FR-Spec,
  *     arXiv 2502.14856)
  */
-public record Vocabulary(int size, List<Integer> draftIds) {
+public record Vocabulary(int size, List<Integer> draftIds) implements Serializable {
   public Vocabulary {
     if (size < 1) {
       throw new SettingException("vocab-size", size + " is below 1; use 1 or more");

@@ -1,5 +1,6 @@
 package org.eellm.decode.exit;
 
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -127,7 +128,7 @@ public final class ExitPolicies {
   }
 
   @FunctionalInterface
-  private interface HeadChoice {
+  private interface HeadChoice extends Serializable {
     List<Head> of(List<Head> all);
   }
 }

@@ -1,5 +1,6 @@
 package org.eellm.decode.exit;
 
+import java.io.Serializable;
 import java.util.List;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
@@ -16,7 +17,7 @@ import org.eellm.model.Head;
  * said before is in the {@link Prediction}.
  */
 @FunctionalInterface
-public interface ExitPolicy {
+public interface ExitPolicy extends Serializable {
 
   /** Whether the token leaves at the head that made this prediction. */
   boolean leaves(Prediction prediction);

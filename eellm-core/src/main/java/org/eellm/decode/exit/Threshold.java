@@ -1,15 +1,15 @@
 package org.eellm.decode.exit;
 
+import java.io.Serializable;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.TreeMap;
-import java.util.function.IntToDoubleFunction;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 
 /** What a policy compares a figure with; it may differ by exit and step. */
 @FunctionalInterface
-public interface Threshold {
+public interface Threshold extends Serializable {
 
   /**
    * @param layer of the exit, from 1
@@ -51,16 +51,16 @@ public interface Threshold {
         });
   }
 
-  private static Threshold perLayer(IntToDoubleFunction byLayer) {
+  private static Threshold perLayer(ValueOfLayer byLayer) {
     return new Threshold() {
       @Override
       public double at(int layer, int step) {
-        return byLayer.applyAsDouble(layer);
+        return byLayer.at(layer);
       }
 
       @Override
       public OptionalDouble constantAt(int layer) {
-        return OptionalDouble.of(byLayer.applyAsDouble(layer));
+        return OptionalDouble.of(byLayer.at(layer));
       }
     };
   }
@@ -79,5 +79,11 @@ public interface Threshold {
     }
     return (layer, step) ->
         Math.clamp(0.9 * base.at(layer, step) + 0.1 * Math.exp(-decay * step / length), 0, 1);
+  }
+
+  /** A threshold that is the same at all steps. */
+  @FunctionalInterface
+  interface ValueOfLayer extends Serializable {
+    double at(int layer);
   }
 }

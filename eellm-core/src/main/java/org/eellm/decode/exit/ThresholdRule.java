@@ -1,5 +1,6 @@
 package org.eellm.decode.exit;
 
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
@@ -15,9 +16,12 @@ import org.eellm.model.Head;
  * @param minThreshold below it no threshold makes sense; one that no figure can reach does, for it
  *     rules an exit out
  */
-public record ThresholdRule(
-    Scale scale, ToDoubleFunction<Prediction> figure, double defaultThreshold, int minThreshold)
-    implements PolicyRule {
+public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold, int minThreshold)
+    implements PolicyRule, Serializable {
+
+  /** A number that a prediction has. */
+  @FunctionalInterface
+  public interface Figure extends ToDoubleFunction<Prediction>, Serializable {}
 
   /** What a figure is of. */
   public enum Scale {
@@ -53,12 +57,12 @@ public record ThresholdRule(
   }
 
   /** Of a figure that is higher where an exit is surer. */
-  static ThresholdRule confidence(ToDoubleFunction<Prediction> figure, double defaultThreshold) {
+  static ThresholdRule confidence(Figure figure, double defaultThreshold) {
     return new ThresholdRule(Scale.CONFIDENCE, figure, defaultThreshold, 0);
   }
 
   /** Of a figure that is lower where an exit is surer. */
-  static ThresholdRule uncertainty(ToDoubleFunction<Prediction> figure, double defaultThreshold) {
+  static ThresholdRule uncertainty(Figure figure, double defaultThreshold) {
     return new ThresholdRule(Scale.UNCERTAINTY, figure, defaultThreshold, 0);
   }
 

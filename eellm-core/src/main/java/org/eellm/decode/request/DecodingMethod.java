@@ -1,5 +1,6 @@
 package org.eellm.decode.request;
 
+import java.io.Serializable;
 import java.util.List;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
@@ -12,7 +13,7 @@ import org.eellm.decode.speculate.DraftSource;
 import org.eellm.model.Head;
 
 /** How a sequence gets its tokens: which heads it asks, and what becomes of layers left out. */
-public sealed interface DecodingMethod {
+public sealed interface DecodingMethod extends Serializable {
 
   /**
    * A token leaves at the first exit that is confident enough; its hidden state waits there, and

@@ -1,5 +1,6 @@
 package org.eellm.decode.request;
 
+import java.io.Serializable;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
 import org.eellm.decode.Engine;
@@ -19,7 +20,8 @@ import org.eellm.model.DecodingModel;
  * @param maxQueued requests that may wait; an {@link Engine} refuses more
  */
 public record Limits(
-    Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued) {
+    Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued)
+    implements Serializable {
   /** Running sequences at once by default. */
   public static final int BATCH_SIZE = 8;
 

@@ -1,5 +1,6 @@
 package org.eellm.decode.request;
 
+import java.io.Serializable;
 import java.util.List;
 import java.util.Set;
 import org.eellm.config.HeadId;
@@ -21,7 +22,8 @@ public record Request(
     Set<Integer> endTokens,
     DecodingMethod decoding,
     Sampler sampler,
-    int alternatives) {
+    int alternatives)
+    implements Serializable {
 
   public Request {
     prompt = List.copyOf(prompt);
@@ -90,6 +92,16 @@ public record Request(
         Set.of(),
         new DecodingMethod.Score(heads, from, text.getLast(), listener),
         Sampler.greedy());
+  }
+
+  /** The same where nobody is told what heads predict of a text that is there already. */
+  public Request withoutListener() {
+    if (!(decoding instanceof DecodingMethod.Score score)) {
+      return this;
+    }
+    DecodingMethod unheard =
+        new DecodingMethod.Score(score.heads(), score.from(), score.last(), ScoreListener.none());
+    return new Request(prompt, maxTokens, endTokens, unheard, sampler, alternatives);
   }
 
   /** The same with alternatives. */

@@ -48,4 +48,15 @@ public record Result(
   public List<Integer> ids() {
     return tokens.stream().map(GeneratedToken::id).toList();
   }
+
+  /** The same as if it had been stopped after so many tokens. */
+  public Result stoppedAfter(int count) {
+    return new Result(
+        tokens.subList(0, count),
+        FinishReason.STOPPED,
+        usage,
+        queuedSeconds,
+        firstTokenSeconds,
+        seconds);
+  }
 }

@@ -1,10 +1,11 @@
 package org.eellm.decode.request;
 
+import java.io.Serializable;
 import org.eellm.decode.token.Prediction;
 
 /** Is told what heads predict of a text that is there already; see {@link DecodingMethod.Score}. */
 @FunctionalInterface
-public interface ScoreListener {
+public interface ScoreListener extends Serializable {
 
   /**
    * A head has predicted, on the thread that computes.

@@ -1,5 +1,6 @@
 package org.eellm.decode.sample;
 
+import java.io.Serializable;
 import java.util.Set;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Prediction;
@@ -10,7 +11,7 @@ import org.eellm.decode.token.Prediction;
  * @param count tokens that the text has at least
  * @param endTokens ids that end it
  */
-public record MinTokens(int count, Set<Integer> endTokens) {
+public record MinTokens(int count, Set<Integer> endTokens) implements Serializable {
   /** A text may end with its first token. */
   public static final MinTokens NONE = new MinTokens(0, Set.of());
 

@@ -1,5 +1,6 @@
 package org.eellm.decode.sample;
 
+import java.io.Serializable;
 import java.util.Arrays;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Tokens;
@@ -12,7 +13,8 @@ import org.eellm.decode.token.Tokens;
  * @param presence taken from the logits of ids in the generated text; 0 for none
  * @param frequency taken from these for every time they came; 0 for none
  */
-public record Penalties(double repetition, double presence, double frequency) {
+public record Penalties(double repetition, double presence, double frequency)
+    implements Serializable {
   /** Changes nothing. */
   public static final Penalties NONE = new Penalties(1, 0, 0);
 

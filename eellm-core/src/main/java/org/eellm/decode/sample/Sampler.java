@@ -1,10 +1,11 @@
 package org.eellm.decode.sample;
 
+import java.io.Serializable;
 import org.eellm.decode.token.Prediction;
 
 /** Chooses a sequence's next token from what the head says at which it leaves. */
 @FunctionalInterface
-public interface Sampler {
+public interface Sampler extends Serializable {
 
   /**
    * The id of the token at {@link Prediction#position}. The answer depends on the prediction alone:

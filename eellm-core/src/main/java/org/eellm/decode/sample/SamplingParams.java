@@ -1,5 +1,6 @@
 package org.eellm.decode.sample;
 
+import java.io.Serializable;
 import java.util.Map;
 import org.eellm.config.SettingException;
 
@@ -23,7 +24,8 @@ public record SamplingParams(
     double minP,
     Penalties penalties,
     Map<Integer, Double> logitBias,
-    MinTokens minTokens) {
+    MinTokens minTokens)
+    implements Serializable {
   /** Draws as the model predicts. */
   public static final SamplingParams AS_PREDICTED =
       new SamplingParams(1, 0, 1, 0, Penalties.NONE, Map.of(), MinTokens.NONE);

@@ -1,10 +1,11 @@
 package org.eellm.decode.speculate;
 
+import java.io.Serializable;
 import org.eellm.config.SettingException;
 import org.eellm.decode.token.Prediction;
 
 /** How many tokens an exit drafts before the full model verifies them. */
-public sealed interface DraftLength {
+public sealed interface DraftLength extends Serializable {
 
   /**
    * Most tokens that a draft may have: what the full model verifies at once is computed at once.

@@ -77,12 +77,12 @@ public final class PipelineRanks {
   }
 
   /** What each rank's work returns, done with its part of that model. */
-  static <T> List<T> onRanks(
+  public static <T> List<T> onRanks(
       Architecture architecture, Mesh mesh, BiFunction<Decoder, World, T> work) {
     return onRanks(architecture, mesh, Duration.ofSeconds(30), work);
   }
 
-  static <T> List<T> onRanks(
+  public static <T> List<T> onRanks(
       Architecture architecture, Mesh mesh, Duration timeout, BiFunction<Decoder, World, T> work) {
     return InProcessRanks.run(
         mesh,
@@ -96,7 +96,7 @@ public final class PipelineRanks {
         });
   }
 
-  static List<Integer> prompt(int length, int seed) {
+  public static List<Integer> prompt(int length, int seed) {
     return new Random(seed).ints(length, 0, SmallModel.VOCABULARY).boxed().toList();
   }
 
@@ -105,7 +105,7 @@ public final class PipelineRanks {
   }
 
   /** Tokens leave at all exits, by policies that look at one head and at several. */
-  static List<Request> requests() {
+  public static List<Request> requests() {
     ExitPolicy sometimes = ExitPolicies.maxProbability(Threshold.of(0.15));
     return List.of(
         request(prompt(3, 1), sometimes, Sampler.greedy()),
@@ -131,7 +131,7 @@ public final class PipelineRanks {
     assertSame(results.getFirst(), expected);
   }
 
-  static void assertSame(List<Result> results, List<Result> expected) {
+  public static void assertSame(List<Result> results, List<Result> expected) {
     assertThat(results).hasSameSizeAs(expected);
     for (int i = 0; i < results.size(); i++) {
       Result result = results.get(i);

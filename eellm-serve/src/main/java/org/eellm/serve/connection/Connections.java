@@ -54,6 +54,10 @@ public final class Connections
   private final boolean secure;
   private final Map<SocketAddress, Connection> open = new ConcurrentHashMap<>();
 
+  // Of the one thread that accepts connections.
+  private int closed;
+  private long closedLogged = System.nanoTime() - 1_000_000_000L;
+
   /** The connection that a thread serves: each has its own. */
   private final ThreadLocal<Connection> current = new ThreadLocal<>();
 
@@ -109,20 +113,31 @@ public final class Connections
             && Arrays.equals(one.getAddress(), 0, 8, other.getAddress(), 0, 8);
   }
 
-  private static boolean makeRoom(Collection<Connection> connections) {
+  private boolean makeRoom(Collection<Connection> connections) {
     Optional<Connection> idle =
         connections.stream()
             .filter(connection -> !connection.isInWork())
             .min(Comparator.comparing(Connection::isAnswered).thenComparingLong(Connection::since));
     idle.ifPresent(
         connection -> {
-          LOG.info(
-              "closed a connection of {} that had no request in work, for a new one: there are {}",
-              connection.address().getHostAddress(),
-              connections.size());
           connection.close();
+          logClosed(connection.address());
         });
     return idle.isPresent();
+  }
+
+  /** One line a second at most: whoever opens connections is not to fill the log. */
+  private void logClosed(InetAddress address) {
+    closed++;
+    long now = System.nanoTime();
+    if (now - closedLogged >= 1_000_000_000L) {
+      LOG.info(
+          "closed {} that had no request in work, for new ones; the last is of {}",
+          closed == 1 ? "a connection" : closed + " connections",
+          address.getHostAddress());
+      closed = 0;
+      closedLogged = now;
+    }
   }
 
   private IllegalStateException refuse(SocketChannel channel) {

@@ -103,7 +103,7 @@ public final class Fields {
   public static double number(String name, JsonNode value, double least, double most) {
     double number = value.doubleValue();
     if (!value.isNumber() || !(number >= least && number <= most) || !Double.isFinite(number)) {
-      boolean bounded = Double.isFinite(least) && Double.isFinite(most);
+      boolean bounded = Double.isFinite(least) && most < Double.MAX_VALUE;
       throw wrong(
           name,
           value,
@@ -209,6 +209,6 @@ public final class Fields {
 
   /** A text without what would break a line. */
   public static String line(String text) {
-    return text.replaceAll("\\p{Cntrl}", "?");
+    return text.replaceAll("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]", "?");
   }
 }

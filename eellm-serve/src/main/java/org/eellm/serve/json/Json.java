@@ -1,10 +1,14 @@
 package org.eellm.serve.json;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import com.fasterxml.jackson.core.io.JsonEOFException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -33,16 +37,16 @@ public final class Json {
     try {
       root = MAPPER.readTree(body);
     } catch (JsonProcessingException e) {
+      JsonLocation place = e.getLocation();
       String where =
-          e.getLocation() == null
+          place == null
               ? ""
-              : " (line %d, column %d)"
-                  .formatted(e.getLocation().getLineNr(), e.getLocation().getColumnNr());
+              : " (line %d, column %d)".formatted(place.getLineNr(), place.getColumnNr());
       throw ApiException.refused(
           400,
           "invalid_json",
-          "the body is no JSON: %s%s; send one object, as in {\"prompt\": \"Hello\"}"
-              .formatted(e.getOriginalMessage().lines().findFirst().orElse(""), where));
+          "the body %s%s; send one object, as in {\"prompt\": \"Hello\"}"
+              .formatted(problem(e), where));
     } catch (IOException e) { // malformed UTF-8
       throw ApiException.refused(
           400, "invalid_json", "the body is no UTF-8 text; send JSON in UTF-8");
@@ -52,6 +56,19 @@ public final class Json {
     }
     throw ApiException.refused(
         400, "invalid_json", "the body is no JSON object; send one, as in {\"prompt\": \"Hello\"}");
+  }
+
+  private static String problem(JsonProcessingException e) {
+    if (e instanceof JsonEOFException) {
+      return "is JSON that ends too early";
+    }
+    if (e instanceof StreamConstraintsException) {
+      return "is nested too deep, or has too long a name or number";
+    }
+    if (e.getOriginalMessage().startsWith("Duplicate field")) {
+      return "has a key twice";
+    }
+    return e instanceof MismatchedInputException ? "has more than one value" : "is no JSON";
   }
 
   public static byte[] bytes(JsonNode node) {

@@ -1,0 +1,82 @@
+package org.eellm.cli.generate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.StringWriter;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.eellm.cli.Commands;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What the command says before it has a model. */
+final class ServeCommandTest {
+  @TempDir private Path folder;
+
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  private int serve(String... args) {
+    List<String> all = new ArrayList<>(List.of("serve", "--model", "nowhere"));
+    all.addAll(Arrays.asList(args));
+    return Commands.run(out, err, all.toArray(String[]::new));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--batch-size 0 | --batch-size: 0 is below 1; use 1 or more",
+        "--max-queued -1 | --max-queued: -1 is below 1; use 1 or more",
+        "--cache-tokens 0 | --cache-tokens: 0 is below 1; use 1 or more",
+        "--max-client-connections 0 | --max-client-connections: 0 is below 1; use 1 or more",
+        "--tls-key key.pem | --tls-certificate and --tls-key: HTTPS needs both; give the other one",
+        "--tls-key a --tls-certificate nowhere.pem | --tls-certificate: 'nowhere.pem' cannot be"
+            + " read",
+        "--api-key a --api-key-file b | --api-key: has no effect beside --api-key-file",
+        "--api-key-file nowhere.txt | --api-key-file: 'nowhere.txt' cannot be read",
+      })
+  void serve_valueThatCannotBe_isRefusedBeforeItListens(String options, String message) {
+    List<String> args = new ArrayList<>(List.of("--port", "0"));
+    args.addAll(List.of(options.split(" ")));
+
+    assertThat(serve(args.toArray(String[]::new))).isEqualTo(2);
+
+    assertThat(err.toString()).startsWith("eellm: " + message).doesNotContain("loading");
+  }
+
+  @Test
+  void serve_fileWithoutAKey_isRefused() throws IOException {
+    Path file = Files.writeString(folder.resolve("keys"), "\n  \n");
+
+    assertThat(serve("--api-key-file", file.toString())).isEqualTo(2);
+
+    assertThat(err.toString()).contains("has no key; write one on each line");
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0.0.0.0, '', true", "0.0.0.0, secret, false", "127.0.0.1, '', false"})
+  void serve_toANetworkWithoutAKey_warns(String host, String key, boolean warns)
+      throws IOException {
+    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getByName(host))) {
+      List<String> args =
+          new ArrayList<>(
+              List.of("--host", host, "--port", Integer.toString(taken.getLocalPort())));
+      if (!key.isEmpty()) {
+        args.addAll(List.of("--api-key", key));
+      }
+
+      assertThat(serve(args.toArray(String[]::new))).isEqualTo(1);
+    }
+    assertThat(err.toString()).contains("cannot listen at " + host);
+    assertThat(err.toString().contains("warning: everybody who can reach")).isEqualTo(warns);
+  }
+}

@@ -1,0 +1,232 @@
+package org.eellm.decode;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.eellm.config.SettingException;
+import org.eellm.decode.request.Job;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestListener;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.PeerChannel;
+import org.eellm.distributed.PeerChannel.Message;
+import org.eellm.distributed.World;
+import org.eellm.model.DecodingModel;
+
+/**
+ * Engines over a model whose matrices the ranks of a tensor-parallel group share. Each rank has to
+ * take every step with the same texts. The first rank has the requests, from wherever they come,
+ * and says before each step which texts come in and which end; the others follow. Tokens need no
+ * message: all ranks get the same logits, and choose alike.
+ *
+ * <pre>{@code
+ * SharedSteps.run(
+ *     world, model, engines -> {
+ *       try (Engine engine = engines.start(model, limits)) { ... }
+ *     });
+ * }</pre>
+ */
+public final class SharedSteps {
+  private static final Duration PATIENCE = Duration.ofHours(1);
+
+  private final PeerChannel channel;
+  private final List<Integer> followers;
+
+  private SharedSteps(PeerChannel channel, int ranks) {
+    this.channel = channel;
+    followers = IntStream.range(1, ranks).boxed().toList();
+  }
+
+  /** Starts engines, one after the other has been closed. */
+  @FunctionalInterface
+  public interface EngineStarter {
+    Engine start(DecodingModel model, Limits limits);
+  }
+
+  /**
+   * Does some work on the first rank, in whose engines the other ranks take part meanwhile. In a
+   * world of one rank it is just done.
+   *
+   * @param model this rank's part
+   * @throws SettingException if the world has several pipeline stages
+   * @throws DistributedException if another rank fails; the message names it
+   */
+  public static void run(World world, DecodingModel model, Consumer<EngineStarter> work) {
+    if (world.pp().size() > 1) {
+      throw new SettingException(
+          "pp",
+          "%d stages generate one list of texts and take no further ones; use --tp alone, or eellm generate"
+              .formatted(world.pp().size()));
+    }
+    int ranks = world.tp().size();
+    if (ranks == 1) {
+      work.accept(Engine::start);
+      return;
+    }
+    try (PeerChannel channel = world.tensorChannel()) {
+      SharedSteps steps = new SharedSteps(channel, ranks);
+      if (world.tp().rank() == 0) {
+        work.accept((shard, limits) -> Engine.start(shard, limits, steps));
+        steps.send(new StepMessage.Leave());
+      } else {
+        steps.follow(model);
+      }
+      channel.end();
+    }
+  }
+
+  /** Tells the other ranks. */
+  void send(StepMessage message) {
+    byte[] bytes = StepMessage.encode(message);
+    followers.forEach(follower -> channel.send(follower, bytes));
+  }
+
+  /** Lets the others know that this rank is alive; to be called now and then while it waits. */
+  void keepAlive() {
+    channel.poll();
+  }
+
+  private void follow(DecodingModel model) {
+    while (next() instanceof StepMessage.Start(Limits limits)) {
+      try (Batch batch = new Batch(model, limits)) {
+        followEngine(batch);
+      }
+    }
+  }
+
+  private StepMessage next() {
+    while (true) {
+      var message = channel.receive(List.of(0), PATIENCE).map(Message::bytes);
+      if (message.isPresent()) {
+        return StepMessage.decode(StepMessage.class, message.get());
+      }
+    }
+  }
+
+  private void followEngine(Batch batch) {
+    Map<Integer, Job> running = new HashMap<>();
+    int count = 0;
+    while (next() instanceof StepMessage.Step(List<byte[]> arrived, List<Integer> cancelled)) {
+      for (byte[] bytes : arrived) {
+        Request request = StepMessage.decode(Request.class, bytes);
+        int number = count++;
+        Job job = batch.job(request, "the prompt", new Unheard(() -> running.remove(number)));
+        running.put(number, job);
+        batch.add(job);
+      }
+      for (int number : cancelled) {
+        Job job = running.get(number);
+        if (job != null) {
+          job.cancel();
+        }
+      }
+      batch.stepOrFail();
+    }
+    batch.cancelAll();
+  }
+
+  /** Of a request whose tokens the first rank hands on. */
+  private record Unheard(Runnable whenEnded) implements RequestListener {
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      return Reaction.CONTINUE;
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      whenEnded.run();
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      whenEnded.run();
+    }
+  }
+
+  /**
+   * Lets what a listener says, or fails of, take effect before the next step: the other ranks do
+   * not hear it, and are to do this step alike.
+   */
+  static final class BetweenSteps implements RequestListener {
+    private final RequestListener listener;
+    private final Runnable cancel;
+    private final Runnable whenEnded;
+    private int heard;
+    private boolean stopped;
+    private final List<RuntimeException> failures = new ArrayList<>();
+
+    /**
+     * @param cancel ends the request before the next step
+     * @param whenEnded called on the engine's thread
+     */
+    BetweenSteps(RequestListener listener, Runnable cancel, Runnable whenEnded) {
+      this.listener = listener;
+      this.cancel = cancel;
+      this.whenEnded = whenEnded;
+    }
+
+    private boolean listens() {
+      return !stopped && failures.isEmpty();
+    }
+
+    private void fail(RuntimeException failure) {
+      failures.add(failure);
+      cancel.run();
+    }
+
+    @Override
+    public Reaction onToken(GeneratedToken token) {
+      if (listens()) {
+        heard++;
+        try {
+          if (listener.onToken(token) == Reaction.STOP) {
+            stopped = true;
+            cancel.run();
+          }
+        } catch (RuntimeException e) {
+          fail(e);
+        }
+      }
+      return Reaction.CONTINUE;
+    }
+
+    @Override
+    public void onStep() {
+      try {
+        listener.onStep();
+      } catch (RuntimeException e) {
+        fail(e);
+      }
+    }
+
+    @Override
+    public void onEnd(Result result) {
+      whenEnded.run();
+      if (!failures.isEmpty()) {
+        listener.onFailure(failures.getFirst());
+      } else if (stopped && !endedWithLastHeard(result)) {
+        listener.onEnd(result.stoppedAfter(heard));
+      } else {
+        listener.onEnd(result);
+      }
+    }
+
+    private boolean endedWithLastHeard(Result result) {
+      return result.reason() == Result.FinishReason.END_TOKEN && result.tokens().size() == heard;
+    }
+
+    @Override
+    public void onFailure(RuntimeException cause) {
+      whenEnded.run();
+      listener.onFailure(failures.isEmpty() ? cause : failures.getFirst());
+    }
+  }
+}

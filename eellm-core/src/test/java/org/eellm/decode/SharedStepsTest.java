@@ -1,0 +1,298 @@
+package org.eellm.decode;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.io.ObjectOutputStream;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import org.eellm.config.HeadId;
+import org.eellm.config.SettingException;
+import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.GenerateException;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.RequestHandle;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.request.ResultFuture;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.stages.PipelineRanks;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.Mesh;
+import org.eellm.distributed.World;
+import org.eellm.model.Decoder;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+/** Ranks that share a model's matrices write what one rank writes that has all of it. */
+@Timeout(60)
+@ExtendWith(OneThread.class)
+final class SharedStepsTest {
+  private static final Mesh TWO = new Mesh(2, 1, 1);
+
+  /** Requests of every decoding method. */
+  private static List<Request> requests() {
+    List<Request> requests = new ArrayList<>(PipelineRanks.requests());
+    ExitPolicy sometimes = ExitPolicies.maxProbability(Threshold.of(0.15));
+    requests.add(request(20, new DecodingMethod.Recompute(sometimes)));
+    requests.add(request(21, new DecodingMethod.Speculative(2, new DraftLength.Adaptive(4, 0.02))));
+    requests.add(request(22, DecodingMethod.lossless()));
+    requests.add(Request.score(PipelineRanks.prompt(12, 23), HeadId.FINAL, 0).withAlternatives(2));
+    return requests;
+  }
+
+  private static Request request(int seed, DecodingMethod method) {
+    return new Request(
+        PipelineRanks.prompt(7, seed),
+        20,
+        Set.of(),
+        method,
+        new RandomSampler(0.8, 0, 1, 1, seed),
+        2);
+  }
+
+  private static List<Result> inEngine(Engine engine, List<Request> requests) {
+    List<ResultFuture> results = new ArrayList<>();
+    for (Request request : requests) {
+      ResultFuture result = new ResultFuture(_ -> Reaction.CONTINUE);
+      assertThat(engine.submit(request, result)).isPresent();
+      results.add(result);
+    }
+    return results.stream().map(ResultFuture::await).toList();
+  }
+
+  /** What an engine over two ranks does; each rank takes part. */
+  private static void withEngine(Decoder whole, Duration timeout, Consumer<Engine> work) {
+    PipelineRanks.onRanks(
+        whole.architecture(),
+        TWO,
+        timeout,
+        (model, world) -> {
+          SharedSteps.run(
+              world,
+              model,
+              engines -> {
+                try (Engine engine =
+                    engines.start(model, Limits.of(model).withBatchSize(3).withMaxPending(3))) {
+                  work.accept(engine);
+                }
+              });
+          return true;
+        });
+  }
+
+  @Test
+  void submit_onTwoRanks_isWhatOneRankSays() {
+    try (Decoder whole = SmallModel.plain()) {
+      List<Result> expected =
+          Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
+
+      withEngine(
+          whole,
+          Duration.ofSeconds(30),
+          engine -> PipelineRanks.assertSame(inEngine(engine, requests()), expected));
+    }
+  }
+
+  @Test
+  void submit_whileOthersStopFailAndAreCancelled_isWhatOneRankSays() {
+    Request long1 = request(30, DecodingMethod.full());
+    Request long2 = request(31, DecodingMethod.lossless());
+    try (Decoder whole = SmallModel.plain()) {
+      List<Result> expected =
+          Generator.generate(whole, Limits.of(whole), List.of(long1, long2), TokenListener.none());
+
+      withEngine(
+          whole,
+          Duration.ofSeconds(30),
+          engine -> {
+            AtomicReference<Integer> heard = new AtomicReference<>(0);
+            ResultFuture stops =
+                new ResultFuture(
+                    _ ->
+                        heard.updateAndGet(count -> count + 1) == 3
+                            ? Reaction.STOP
+                            : Reaction.CONTINUE);
+            ResultFuture fails =
+                new ResultFuture(
+                    _ -> {
+                      throw new IllegalStateException("the listener is broken");
+                    });
+            CountDownLatch begun = new CountDownLatch(1);
+            ResultFuture endless =
+                new ResultFuture(
+                    _ -> {
+                      begun.countDown();
+                      return Reaction.CONTINUE;
+                    });
+            engine.submit(request(32, DecodingMethod.lossless()), stops);
+            engine.submit(request(33, DecodingMethod.full()), fails);
+            RequestHandle handle =
+                engine
+                    .submit(
+                        new Request(
+                            List.of(1), 60, Set.of(), DecodingMethod.full(), Sampler.greedy()),
+                        endless)
+                    .orElseThrow();
+            ResultFuture first = new ResultFuture(_ -> Reaction.CONTINUE);
+            engine.submit(long1, first);
+            await(begun);
+            handle.cancel();
+            ResultFuture second = new ResultFuture(_ -> Reaction.CONTINUE);
+            engine.submit(long2, second);
+
+            assertThat(stops.await().reason()).isEqualTo(FinishReason.STOPPED);
+            assertThat(stops.await().tokens()).hasSize(3);
+            assertThat(heard.get()).isEqualTo(3);
+            assertThatThrownBy(fails::await).hasMessage("the listener is broken");
+            assertThat(endless.await().reason())
+                .isIn(FinishReason.CANCELLED, FinishReason.LENGTH); // as it was in time
+            PipelineRanks.assertSame(List.of(first.await(), second.await()), expected);
+          });
+    }
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void run_severalEnginesAndIdleTimes_followersStay() {
+    try (Decoder whole = SmallModel.plain()) {
+      List<Request> some = List.of(request(40, DecodingMethod.lossless()));
+      List<Result> expected =
+          Generator.generate(whole, Limits.of(whole), some, TokenListener.none());
+      Duration timeout = Duration.ofSeconds(2);
+      PipelineRanks.onRanks(
+          whole.architecture(),
+          TWO,
+          timeout,
+          (model, world) -> {
+            SharedSteps.run(
+                world,
+                model,
+                engines -> {
+                  for (int i = 0; i < 2; i++) {
+                    try (Engine engine = engines.start(model, Limits.of(model))) {
+                      PipelineRanks.assertSame(inEngine(engine, some), expected);
+                      idle(timeout.plusMillis(500));
+                      PipelineRanks.assertSame(inEngine(engine, some), expected);
+                    }
+                  }
+                });
+            return true;
+          });
+    }
+  }
+
+  private static void idle(Duration time) {
+    try {
+      Thread.sleep(time);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void step_whenAnotherRankFails_endsTheEngineAndItsTexts() {
+    try (Decoder whole = SmallModel.plain()) {
+      AtomicReference<Engine> ended = new AtomicReference<>();
+      AtomicReference<Result> result = new AtomicReference<>();
+
+      assertThatThrownBy(
+              () ->
+                  PipelineRanks.onRanks(
+                      whole.architecture(),
+                      TWO,
+                      Duration.ofSeconds(5),
+                      (model, world) -> failing(model, world, ended, result)))
+          .isInstanceOf(DistributedException.class)
+          .hasMessageContaining("rank 1 (tp 1, dp 0, pp 0): out of order");
+
+      assertThat(ended.get().isOpen()).isFalse();
+      assertThat(ended.get().failure()).isPresent();
+      assertThat(result.get().reason()).isEqualTo(FinishReason.CANCELLED);
+    }
+  }
+
+  private static boolean failing(
+      Decoder model, World world, AtomicReference<Engine> ended, AtomicReference<Result> result) {
+    if (world.tp().rank() == 1) {
+      try (var channel = world.tensorChannel()) {
+        channel.receive(List.of(0), Duration.ofSeconds(5));
+        throw new IllegalStateException("out of order");
+      }
+    }
+    SharedSteps.run(
+        world,
+        model,
+        engines -> {
+          try (Engine engine = engines.start(model, Limits.of(model))) {
+            ended.set(engine);
+            ResultFuture future = new ResultFuture(_ -> Reaction.CONTINUE);
+            engine.submit(request(50, DecodingMethod.full()), future);
+            result.set(future.await());
+          }
+        });
+    return true;
+  }
+
+  @Test
+  void run_ofPipelineStages_isRefused() {
+    try (Decoder whole = SmallModel.plain()) {
+      assertThatThrownBy(
+              () ->
+                  PipelineRanks.onRanks(
+                      whole.architecture(),
+                      new Mesh(1, 1, 2),
+                      (model, world) -> {
+                        SharedSteps.run(world, model, _ -> {});
+                        return true;
+                      }))
+          .hasRootCauseInstanceOf(SettingException.class);
+    }
+  }
+
+  /** A policy with something that cannot travel. */
+  @Test
+  void submit_policyThatCannotTravel_namesIt() {
+    Object secret = new Object();
+    ExitPolicy policy = prediction -> secret.hashCode() == prediction.position();
+
+    assertThatThrownBy(() -> StepMessage.encode(request(1, new DecodingMethod.EarlyExit(policy))))
+        .isInstanceOf(GenerateException.class)
+        .hasMessageContaining("java.lang.Object is not serializable");
+  }
+
+  @Test
+  void decode_ofOtherClasses_isRefused() throws Exception {
+    var bytes = new ByteArrayOutputStream();
+    try (var out = new ObjectOutputStream(bytes)) {
+      out.writeObject(new File("x"));
+    }
+
+    assertThatThrownBy(() -> StepMessage.decode(Request.class, bytes.toByteArray()))
+        .hasMessageContaining("REJECTED");
+  }
+}
