@@ -119,7 +119,7 @@ public final class GgufWriter {
                 listener.done(done[0], total);
               });
       ModelWriter.publish(temporary, output);
-      int copies = (int) items.stream().filter(item -> item.tensor.isCopy()).count();
+      int copies = (int) items.stream().filter(Item::isCopy).count();
       return new Outcome(output, records, copies, total);
     } catch (IOException failure) {
       throw new CheckpointException(
@@ -128,7 +128,12 @@ public final class GgufWriter {
   }
 
   /** A tensor in the format that it gets in the file. */
-  private record Item(ModelTensor tensor, int type, long size, TensorSource.Content content) {}
+  private record Item(ModelTensor tensor, int type, long size, TensorSource.Content content) {
+    /** Whether it is the source's very bytes. */
+    boolean isCopy() {
+      return type != Quantization.Q8_0.tensorType && tensor.isCopy();
+    }
+  }
 
   private static Item item(ModelTensor tensor, Quantization quantization) {
     long width = tensor.shape().getLast();

@@ -74,6 +74,26 @@ final class GgufWriterTest {
     return path;
   }
 
+  @Test
+  void write_rounded_countsAsCopiesOnlyWhatIsTheSourcesBytes() throws IOException {
+    Path golden = GoldenCase.named("llama_mlp_block_gqa").folder();
+    Options options = new Options(Optional.empty(), Optional.of(tokenizer()));
+    try (SourceModel source = ModelReader.open(golden)) {
+      for (Quantization quantization : Quantization.values()) {
+        ModelWriter.Outcome outcome =
+            GgufWriter.write(
+                source,
+                folder.resolve(quantization + ".gguf"),
+                quantization,
+                options,
+                (done, all) -> {});
+        int norms = 2 * 4 + 1; // beside them only matrices, some of which are permuted
+        assertThat(outcome.copies())
+            .isEqualTo(quantization == Quantization.F32 ? outcome.tensors().size() - 2 * 4 : norms);
+      }
+    }
+  }
+
   @ParameterizedTest
   @EnumSource
   void write_llama_hasEveryTensorOfTheTrunkUnderItsName(Quantization quantization)

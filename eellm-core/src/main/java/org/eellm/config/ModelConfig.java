@@ -65,6 +65,9 @@ public record ModelConfig(
     double initStd,
     DataType dtype) {
 
+  /** More than any known model has; what is made for each position has room for so many. */
+  public static final int MAX_POSITIONS = 1 << 24;
+
   public enum Normalization {
     RMSNORM,
     LAYERNORM
@@ -154,7 +157,13 @@ public record ModelConfig(
           "%d makes an MLP of %d; make it smaller".formatted(hiddenSize, usual));
       ffnHiddenSize = (int) usual;
     }
-    require(maxPositions >= 1, "model.max_positions", maxPositions + " is below 1; use 1 or more");
+    require(
+        maxPositions >= 1 && maxPositions <= MAX_POSITIONS,
+        "model.max_positions",
+        maxPositions
+            + " is not from 1 to "
+            + MAX_POSITIONS
+            + "; use the longest text there will be");
     require(normEpsilon > 0, "model.norm_epsilon", normEpsilon + " is not positive; 1e-5 is usual");
     require(ropeTheta > 0, "model.rope_theta", ropeTheta + " is not positive; 10000 is usual");
     require(

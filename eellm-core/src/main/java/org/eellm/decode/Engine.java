@@ -15,6 +15,7 @@ import org.eellm.decode.SharedSteps.BetweenSteps;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -94,6 +95,11 @@ public final class Engine implements AutoCloseable {
     @Override
     public void onStep() {
       listener.onStep();
+    }
+
+    @Override
+    public void onDraft(Draft draft) {
+      listener.onDraft(draft);
     }
 
     @Override
@@ -247,14 +253,14 @@ public final class Engine implements AutoCloseable {
             ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
             Sampler.greedy());
     long start = System.nanoTime();
-    ResultFuture unheard =
+    ResultFuture discarded =
         new ResultFuture(
             _ -> {
               boolean late = System.nanoTime() - start > limit.toNanos();
               return late ? Reaction.STOP : Reaction.CONTINUE;
             });
-    if (submit(request, unheard).isPresent()) { // or those who wait warm it up
-      unheard.await();
+    if (submit(request, discarded).isPresent()) { // or those who wait warm it up
+      discarded.await();
     }
   }
 

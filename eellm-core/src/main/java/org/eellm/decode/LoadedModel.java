@@ -27,6 +27,8 @@ import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
@@ -42,8 +44,12 @@ public record LoadedModel(
     Set<Integer> endTokens)
     implements AutoCloseable {
 
+  private static final Logger LOG = LoggerFactory.getLogger(LoadedModel.class);
+
   /** A vocabulary is often padded to a round number, but by no more than this. */
   private static final int MOST_PADDING = 4096;
+
+  private static final int USUAL_PADDING = 128;
 
   public LoadedModel {
     endTokens = Set.copyOf(endTokens);
@@ -91,6 +97,13 @@ public record LoadedModel(
       throw new CheckpointException(
           "%s: the tokenizer has %d tokens, but the model's vocabulary %d; put the tokenizer there that the model was trained with"
               .formatted(folder, tokenizer, model));
+    }
+    if (model - tokenizer > Math.max(USUAL_PADDING, tokenizer / 4)) {
+      LOG.warn(
+          "{}: the tokenizer has {} tokens, the model's vocabulary {}; is it the model's own?",
+          folder,
+          tokenizer,
+          model);
     }
   }
 

@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.config.ConfigException;
 import org.eellm.config.ModelConfig.Positions;
 import org.eellm.config.RopeScaling;
 import org.eellm.tensor.RetainedTensors;
@@ -17,6 +18,8 @@ import org.eellm.tensor.kernel.HeadRotation;
  * pair rotated by {@code position * frequency_j}.
  */
 public final class Rope implements AutoCloseable {
+  private static final int MAX_ANGLES = Integer.MAX_VALUE - 8;
+
   private final RetainedTensors retained = new RetainedTensors();
   private final Tensor cos; // [positions, D/2]
   private final Tensor sin;
@@ -54,7 +57,13 @@ public final class Rope implements AutoCloseable {
 
   Rope(Positions positions, ScalarType type, Device device) {
     int half = positions.headDim() / 2;
-    float[] cosines = new float[positions.count() * positions.headDim()];
+    long angles = (long) positions.count() * positions.headDim();
+    if (angles > MAX_ANGLES) {
+      throw new ConfigException(
+          "model.max_positions: %d positions of heads of %d are more angles than fit a table; use %d or fewer"
+              .formatted(positions.count(), positions.headDim(), MAX_ANGLES / positions.headDim()));
+    }
+    float[] cosines = new float[(int) angles];
     float[] sines = new float[cosines.length];
     double[] frequencies = frequencies(positions);
     for (int position = 0; position < positions.count(); position++) {

@@ -160,6 +160,8 @@ final class ConfigRefusalTest {
             + " parallel.pp: 1; remove it, or leave it at its default even",
         "parallel: {pre_exit: true}|run.yaml:1: parallel.pre_exit: true has no effect with"
             + " parallel.pp: 1; remove it, or leave it at its default false",
+        "model: {max_positions: 300000000}|run.yaml:1: model.max_positions: 300000000 is not from 1"
+            + " to 16777216; use the longest text there will be",
         "model: {hidden_size: 100}|model.num_heads: 8 does not divide hidden_size 100;"
             + " use a divisor or set model.head_dim",
         // YAML that is no configuration.

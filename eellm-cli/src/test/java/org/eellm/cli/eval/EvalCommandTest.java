@@ -222,6 +222,31 @@ final class EvalCommandTest {
   }
 
   @Test
+  void eval_ofOneItem_hasNoStandardError() throws IOException {
+    Path model = smallModel();
+    Path data = Files.createDirectory(folder.resolve("data"));
+    Files.writeString(data.resolve("lambada_test.jsonl"), "{\"text\": \"the cat and the bird\"}");
+
+    Outcome outcome =
+        run(
+            "eval",
+            "--model",
+            model.toString(),
+            "--tasks",
+            "lambada",
+            "--data",
+            data.toString(),
+            "--output",
+            folder.resolve("out").toString());
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("| lambada | 0 | 1 | acc |").doesNotContain("NaN", "±");
+    JsonNode figures = results("out").at("/results/lambada");
+    assertThat(figures.get("acc_stderr,none").asText()).isEqualTo("N/A");
+    assertThat(Files.readString(folder.resolve("out/report.html"))).doesNotContain("± NaN");
+  }
+
+  @Test
   void eval_thatWasStopped_goesOnAndComesToTheSame() throws IOException {
     Path model = smallModel();
     Path data = Files.createDirectory(folder.resolve("data"));

@@ -43,7 +43,7 @@ public final class Gpt2Adapter implements StateDictAdapter {
             .numLayers(fields.positive("n_layer"))
             .numHeads(fields.positive("n_head"))
             .ffnHiddenSize(fields.positive("n_inner", FFN_FACTOR * hidden))
-            .maxPositions(fields.positive("n_positions"))
+            .maxPositions(fields.positiveUpTo("n_positions", ModelConfig.MAX_POSITIONS))
             .normalization(Normalization.LAYERNORM)
             .normEpsilon(fields.number("layer_norm_epsilon", 1e-5))
             .positionEmbedding(PositionEmbedding.LEARNED)

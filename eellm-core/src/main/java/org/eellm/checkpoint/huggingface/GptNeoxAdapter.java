@@ -45,7 +45,7 @@ public final class GptNeoxAdapter implements StateDictAdapter {
             .numLayers(fields.positive("num_hidden_layers"))
             .numHeads(fields.positive("num_attention_heads"))
             .ffnHiddenSize(fields.positive("intermediate_size"))
-            .maxPositions(fields.positive("max_position_embeddings"))
+            .maxPositions(fields.positiveUpTo("max_position_embeddings", ModelConfig.MAX_POSITIONS))
             .normalization(Normalization.LAYERNORM)
             .normEpsilon(fields.number("layer_norm_eps", 1e-5))
             .residual(

@@ -11,6 +11,7 @@ import java.util.OptionalInt;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.JsonFiles;
 import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
@@ -45,8 +46,22 @@ public record HuggingFaceConfig(
   public static final String EARLY_EXIT = "early_exit";
   public static final String GENERATION_CONFIG = "generation_config.json";
 
+  /**
+   * @throws ConfigException if a token is none of the vocabulary
+   */
   public HuggingFaceConfig {
     eosTokenIds = List.copyOf(eosTokenIds);
+    int vocabSize = architecture.model().vocabSize();
+    bosTokenId.ifPresent(id -> requireToken("bos_token_id", id, vocabSize));
+    eosTokenIds.forEach(id -> requireToken("eos_token_id", id, vocabSize));
+  }
+
+  private static void requireToken(String name, int id, int vocabSize) {
+    if (id >= vocabSize) {
+      throw new ConfigException(
+          "%s: %d is beyond the vocabulary of %d; give the id of a token"
+              .formatted(name, id, vocabSize));
+    }
   }
 
   /**

@@ -109,7 +109,11 @@ final class HuggingFaceConfigReader {
       bos = overrides.has("bos_token_id") ? firstToken(overrides) : bos;
       eos = overrides.has("eos_token_id") ? overrides.numbers("eos_token_id") : eos;
     }
-    return new HuggingFaceConfig(architecture, bos, eos);
+    try {
+      return new HuggingFaceConfig(architecture, bos, eos);
+    } catch (ConfigException failure) {
+      throw new CheckpointException(reader.path + ": " + failure.getMessage(), failure);
+    }
   }
 
   private static OptionalInt firstToken(JsonFields fields) {
@@ -157,7 +161,7 @@ final class HuggingFaceConfigReader {
         .numKeyValueHeads(numKeyValueHeads(family, numHeads))
         .headDim(family == Family.QWEN3 || fields.has("head_dim") ? fields.positive("head_dim") : 0)
         .ffnHiddenSize(fields.positive("intermediate_size"))
-        .maxPositions(fields.positive("max_position_embeddings"))
+        .maxPositions(fields.positiveUpTo("max_position_embeddings", ModelConfig.MAX_POSITIONS))
         .normalization(normalization(llama))
         .normEpsilon(fields.number("rms_norm_eps"))
         .residual(residual(llama))

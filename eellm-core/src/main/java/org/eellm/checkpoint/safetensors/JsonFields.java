@@ -15,6 +15,8 @@ import java.util.Set;
  * @param place file, and path within it, for messages
  */
 public record JsonFields(String place, JsonNode object, Set<String> asked) {
+  private static final int MAX_TEXT = 200; // they are all names
+
   public JsonFields(String place, JsonNode object) {
     this(place, object, new LinkedHashSet<>());
   }
@@ -32,6 +34,16 @@ public record JsonFields(String place, JsonNode object, Set<String> asked) {
 
   public int positive(String name) {
     return find(name).map(node -> positive(name, node)).orElseThrow(() -> missing(name));
+  }
+
+  /** A whole number from 1 to {@code most}. */
+  public int positiveUpTo(String name, int most) {
+    int value = positive(name);
+    if (value > most) {
+      throw new CheckpointException(
+          "%s: %s: %d is not a whole number from 1 to %d".formatted(place, name, value, most));
+    }
+    return value;
   }
 
   public int positive(String name, int otherwise) {
@@ -62,8 +74,8 @@ public record JsonFields(String place, JsonNode object, Set<String> asked) {
     return find(name)
         .map(
             node -> {
-              if (!node.isTextual()) {
-                throw wrong(name, node, "is not a text");
+              if (!node.isTextual() || node.textValue().length() > MAX_TEXT) {
+                throw wrong(name, node, "is not a text of up to %d characters".formatted(MAX_TEXT));
               }
               return node.textValue();
             });

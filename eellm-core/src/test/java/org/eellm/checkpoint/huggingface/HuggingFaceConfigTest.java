@@ -142,6 +142,10 @@ class HuggingFaceConfigTest {
           {'rope_theta':1e999}                        | rope_theta: "Infinity" is not a finite number
           {'rms_norm_eps':-1}                         | norm_epsilon: -1.0 is not positive
           {'tie_word_embeddings':1}                   | tie_word_embeddings: 1 is neither true nor false
+          {'max_position_embeddings':300000000}       | max_position_embeddings: 300000000 is not a whole number from 1 to 16777216
+          {'eos_token_id':100000000}                  | eos_token_id: 100000000 is beyond the vocabulary of
+          {'eos_token_id':[2,100000000]}              | eos_token_id: 100000000 is beyond the vocabulary of
+          {'bos_token_id':100000000}                  | bos_token_id: 100000000 is beyond the vocabulary of
           {'num_key_value_heads':3}                   | 3 does not divide num_heads 8
           {'num_attention_heads':7}                   | 7 does not divide hidden_size 64
           {'hidden_act':'gelu'}                       | hidden_act: gelu is not supported with model_type llama; silu is

@@ -1,10 +1,14 @@
 package org.eellm.eval.task;
 
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.MappingIterator;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.dataformat.csv.CsvMapper;
 import com.fasterxml.jackson.dataformat.csv.CsvParser;
 import com.fasterxml.jackson.dataformat.csv.CsvSchema;
@@ -40,7 +44,12 @@ import org.eellm.data.corpus.Decompression;
  * all but Parquet plain or with {@code .gz}, {@code .bz2}, {@code .xz} or {@code .zst}.
  */
 public final class RecordFiles {
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final JsonMapper JSON =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
   private static final TypeReference<LinkedHashMap<String, Object>> RECORD =
       new TypeReference<>() {};
   private static final Pattern COMPRESSED = Pattern.compile("\\.(gz|bz2|xz|zst)$");
@@ -56,8 +65,7 @@ public final class RecordFiles {
    * @throws DataException if a file cannot be read or is not what its name says
    */
   public static List<SequencedMap<String, Object>> read(Path file, List<String> columns) {
-    String name = COMPRESSED.matcher(file.toString()).replaceFirst("");
-    String kind = name.substring(name.lastIndexOf('.') + 1);
+    String kind = kind(file);
     try {
       return switch (kind) {
         case "jsonl" -> jsonLines(file);
@@ -68,17 +76,23 @@ public final class RecordFiles {
         default -> linesOfFields(file, columns);
       };
     } catch (JsonProcessingException e) {
-      throw new DataException(
-          "%s:%d: is no %s: %s"
-              .formatted(
-                  file,
-                  e.getLocation() == null ? 1 : e.getLocation().getLineNr(),
-                  kind,
-                  e.getOriginalMessage().lines().findFirst().orElse("")),
-          e);
+      int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+      throw malformed(file, line, kind, e);
     } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
-      throw new DataException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
+      throw new DataException("%s: cannot be read: %s".formatted(file, DataException.reason(e)), e);
     }
+  }
+
+  /** What a file's name says that it is. */
+  static String kind(Path file) {
+    String name = COMPRESSED.matcher(file.toString()).replaceFirst("");
+    return name.substring(name.lastIndexOf('.') + 1);
+  }
+
+  private static DataException malformed(
+      Path file, int line, String kind, JsonProcessingException e) {
+    return new DataException(
+        "%s:%d: is no %s: %s".formatted(file, line, kind, DataException.reason(e)), e);
   }
 
   /** The lines of a text file, without their ends. */
@@ -122,12 +136,16 @@ public final class RecordFiles {
     }
   }
 
+  /** The text of a file, which has to be UTF-8; a byte order mark in front is no part of it. */
   private static BufferedReader reader(Path file) throws IOException {
-    return new BufferedReader(new InputStreamReader(open(file), StandardCharsets.UTF_8));
-  }
-
-  private static InputStream open(Path file) throws IOException {
-    return Decompression.of(file.toString(), Files.newInputStream(file));
+    InputStream bytes = Decompression.of(file.toString(), Files.newInputStream(file));
+    BufferedReader reader =
+        new BufferedReader(new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder()));
+    reader.mark(1);
+    if (reader.read() != '\uFEFF') {
+      reader.reset();
+    }
+    return reader;
   }
 
   private static List<SequencedMap<String, Object>> jsonLines(Path file) throws IOException {
@@ -137,7 +155,11 @@ public final class RecordFiles {
       for (String line : reader.lines().toList()) {
         number++;
         if (!line.isBlank()) {
-          records.add(record(JSON.readTree(line), file + ":" + number));
+          try {
+            records.add(record(JSON.readTree(line), file + ":" + number));
+          } catch (JsonProcessingException e) {
+            throw malformed(file, number, "jsonl", e);
+          }
         }
       }
     }
@@ -145,11 +167,19 @@ public final class RecordFiles {
   }
 
   private static List<SequencedMap<String, Object>> jsonArray(Path file) throws IOException {
-    List<SequencedMap<String, Object>> records = new ArrayList<>();
-    try (InputStream bytes = open(file)) {
-      for (JsonNode node : JSON.readTree(bytes)) {
-        records.add(record(node, file.toString()));
+    JsonNode root;
+    try (BufferedReader text = reader(file);
+        JsonParser parser = JSON.createParser(text)) {
+      root = JSON.reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).readTree(parser);
+      if (!(root instanceof ArrayNode) || parser.nextToken() != null) {
+        throw new DataException(
+            file
+                + ": is not one JSON array of records; name it .jsonl if each of its lines is one");
       }
+    }
+    List<SequencedMap<String, Object>> records = new ArrayList<>();
+    for (JsonNode node : root) {
+      records.add(record(node, "%s: record %d".formatted(file, records.size() + 1)));
     }
     return records;
   }
@@ -168,13 +198,13 @@ public final class RecordFiles {
             ? CsvSchema.emptySchema().withHeader()
             : CsvSchema.builder().addColumns(columns, CsvSchema.ColumnType.STRING).build();
     List<SequencedMap<String, Object>> records = new ArrayList<>();
-    try (InputStream bytes = open(file);
+    try (BufferedReader text = reader(file);
         MappingIterator<LinkedHashMap<String, Object>> rows =
             new CsvMapper()
                 .enable(CsvParser.Feature.SKIP_EMPTY_LINES)
                 .readerFor(RECORD)
                 .with(schema.withColumnSeparator(separator))
-                .readValues(bytes)) {
+                .readValues(text)) {
       while (rows.hasNextValue()) {
         records.add(rows.nextValue());
       }
@@ -214,6 +244,11 @@ public final class RecordFiles {
         rows.next();
         records.add(fields(rows));
       }
+    } catch (RuntimeException e) { // the library says so of files that are damaged
+      throw new DataException(
+          "%s: is no parquet file that can be read: %s"
+              .formatted(file, DataException.reason(e).lines().findFirst().orElse("")),
+          e);
     }
     return records;
   }

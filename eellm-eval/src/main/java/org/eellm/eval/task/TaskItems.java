@@ -76,7 +76,13 @@ public final class TaskItems {
       List<String> names, Map<String, String> beside) {
     List<SequencedMap<String, Object>> records = new ArrayList<>();
     for (String name : names) {
-      for (Path file : RecordFiles.find(data.folder(), name)) {
+      List<Path> files = RecordFiles.find(data.folder(), name);
+      for (Path file : files) {
+        if (!RecordFiles.kind(file).equals(RecordFiles.kind(files.getFirst()))) {
+          throw new EvalException(
+              "%s: %s and %s are of two kinds; keep the data set once"
+                  .formatted(spec.task(), files.getFirst(), file));
+        }
         records.addAll(RecordFiles.read(file, spec.columns()));
       }
     }

@@ -6,6 +6,7 @@ import com.hubspot.jinjava.interpret.Context;
 import com.hubspot.jinjava.interpret.JinjavaInterpreter;
 import com.hubspot.jinjava.interpret.RenderResult;
 import com.hubspot.jinjava.interpret.TemplateError;
+import com.hubspot.jinjava.interpret.UnknownTokenException;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -69,10 +70,15 @@ record Template(String text, String place) {
     if (!errors.isEmpty()) {
       throw new EvalException(
           "%s: %s; the record has the fields %s"
-              .formatted(
-                  place,
-                  errors.getFirst().getMessage().lines().findFirst().orElse(""),
-                  fields.keySet()));
+              .formatted(place, reason(errors.getFirst(), fields), fields.keySet()));
     }
+  }
+
+  private static String reason(TemplateError error, Map<String, Object> fields) {
+    if (error.getException() instanceof UnknownTokenException unknown) {
+      String name = unknown.getToken();
+      return fields.containsKey(name) ? name + " is null" : "there is no " + name;
+    }
+    return error.getMessage().lines().findFirst().orElse("");
   }
 }

@@ -1,14 +1,24 @@
 package org.eellm.eval.task;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.dataformat.csv.CsvMapper;
+import com.fasterxml.jackson.dataformat.csv.CsvSchema;
+import java.io.IOException;
 import java.net.URISyntaxException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import java.util.SequencedMap;
+import java.util.stream.Stream;
+import org.eellm.eval.EvalException;
+import org.eellm.eval.Json;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -17,6 +27,8 @@ import org.junit.jupiter.params.provider.CsvSource;
  * types, with invented records that {@code make_sets.js} wrote by other libraries than ours.
  */
 final class DataSetsTest {
+  @TempDir Path folder;
+
   static Path sets() {
     try {
       return Path.of(
@@ -181,5 +193,56 @@ final class DataSetsTest {
         };
     assertThat(prompt.split(question, -1)).hasSize(6);
     assertThat(prompt.split(answer, -1)).hasSize(6);
+  }
+
+  /** The published files are not all Parquet, and data sets are exported as others. */
+  @ParameterizedTest
+  @CsvSource({
+    "arc_challenge, jsonl",
+    "arc_easy, json",
+    "boolq, jsonl",
+    "cnn_dailymail, csv",
+    "gsm8k, jsonl",
+    "gsm8k, csv",
+    "mmlu, jsonl",
+    "narrativeqa, json",
+    "naturalqa, jsonl",
+    "winogrande, jsonl",
+    "winogrande, csv",
+    "xsum, csv",
+  })
+  void items_ofOtherKindsOfFiles_areTheSame(String task, String kind) throws IOException {
+    TaskSpec spec = TaskFile.read(task).withFewshot(1);
+    List<String> patterns =
+        Stream.concat(spec.files().stream(), spec.fewshotFiles().stream()).toList();
+    for (String pattern : patterns) {
+      for (Path file : RecordFiles.find(sets(), pattern)) {
+        Path other = folder.resolve(sets().relativize(file).toString().replace("parquet", kind));
+        Files.createDirectories(other.getParent());
+        write(RecordFiles.read(file, List.of()), kind, other);
+      }
+    }
+    assertThat(TaskItems.read(spec, new TaskData(folder, TaskData.ALL, 1)))
+        .isNotEmpty()
+        .isEqualTo(TaskItems.read(spec, new TaskData(sets(), TaskData.ALL, 1)));
+
+    Path first = RecordFiles.find(sets(), patterns.getFirst()).getFirst();
+    Files.copy(first, folder.resolve(sets().relativize(first)));
+    assertThatThrownBy(() -> TaskItems.read(spec, new TaskData(folder, TaskData.ALL, 1)))
+        .isInstanceOf(EvalException.class)
+        .hasMessageContaining("are of two kinds; keep the data set once");
+  }
+
+  private static void write(List<SequencedMap<String, Object>> records, String kind, Path file)
+      throws IOException {
+    switch (kind) {
+      case "jsonl" -> Files.write(file, records.stream().map(Json::line).toList());
+      case "json" -> Files.writeString(file, Json.line(records));
+      default -> {
+        CsvSchema.Builder schema = CsvSchema.builder();
+        records.getFirst().keySet().forEach(schema::addColumn);
+        new CsvMapper().writer(schema.build().withHeader()).writeValue(file.toFile(), records);
+      }
+    }
   }
 }

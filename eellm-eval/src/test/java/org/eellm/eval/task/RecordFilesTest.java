@@ -5,9 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -122,29 +124,53 @@ final class RecordFilesTest {
     Path cut = folder.resolve(name);
     Files.write(cut, Arrays.copyOf(whole, (int) (whole.length * share)));
 
-    assertRefused(cut);
+    assertRefused(cut, "");
   }
 
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
-        "a.jsonl | {\"a\": 1}~{\"a\": ",
-        "a.jsonl | 7",
-        "a.json | [{\"a\": 1}, 2]",
-        "a.parquet | PAR1 is not all of it PAR1",
-        "a.txt | a line",
+        "a.jsonl | {\"a\": 1}~{\"a\": | :2: is no jsonl: Unexpected end-of-input",
+        "a.jsonl | {\"a\": 1} {\"a\": 2} | :1: is no jsonl: Trailing token",
+        "a.jsonl | {\"a\": 1, \"a\": 2} | :1: is no jsonl: Duplicate",
+        "a.jsonl | 7 | :1: is no JSON object",
+        "a.json | [{\"a\": 1}, 2] | : record 2: is no JSON object",
+        "a.json | {\"a\": 1}~{\"a\": 2} | name it .jsonl if each of its lines is one",
+        "a.json | {\"a\": {\"b\": 1}} | : is not one JSON array of records",
+        "a.json | [{\"a\": 1}]~[{\"a\": 2}] | : is not one JSON array of records",
+        "a.json | [{\"a\": 1]~ | :1: is no json: Unexpected close marker ']': expected '}'",
+        "a.parquet | PAR1 is not all of it PAR1 | : cannot be read: Invalid footer",
+        "a.txt | a line | : is text",
       })
-  void read_whatItsNameDoesNotSay_isRefusedInOneLine(String name, String content)
+  void read_whatItsNameDoesNotSay_isRefusedInOneLine(String name, String content, String message)
       throws IOException {
-    assertRefused(Files.writeString(folder.resolve(name), content.replace('~', '\n')));
+    assertRefused(Files.writeString(folder.resolve(name), content.replace('~', '\n')), message);
   }
 
-  private static void assertRefused(Path file) {
+  @ParameterizedTest
+  @ValueSource(strings = {"a.jsonl", "a.json", "a.csv"})
+  void read_notUtf8_isRefused(String name) throws IOException {
+    byte[] latin = "[{\"a\": \"\u00e9\"}]".getBytes(StandardCharsets.ISO_8859_1);
+    assertRefused(Files.write(folder.resolve(name), latin), "it is not UTF-8");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {"a.jsonl | {\"a\": \"1\"}", "a.json | [{\"a\": \"1\"}]", "a.csv | a~1"})
+  void read_byteOrderMark_isNoPartOfTheText(String name, String content) throws IOException {
+    Path file = Files.writeString(folder.resolve(name), "\uFEFF" + content.replace('~', '\n'));
+    assertThat(RecordFiles.read(file, List.of()))
+        .containsExactly(new LinkedHashMap<>(Map.of("a", "1")));
+  }
+
+  private static void assertRefused(Path file, String message) {
     assertThatThrownBy(() -> RecordFiles.read(file, List.of()))
         .isInstanceOf(DataException.class)
         .message()
         .startsWith(file.toString())
-        .doesNotContain("\n");
+        .contains(message)
+        .doesNotContain("\n", "REDACTED");
   }
 }

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -64,6 +65,34 @@ final class TaskFileTest {
     assertThatThrownBy(() -> TaskFile.read("lambda"))
         .isInstanceOf(ConfigException.class)
         .hasMessageStartingWith("task 'lambda' is none of arc_challenge, arc_easy, blimp");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"country\": \"Peru\", \"capital\": null} | doc_to_target: capital is null; the record"
+            + " has",
+        "{\"country\": \"Peru\"} | doc_to_target: there is no capital; the record has the fields"
+            + " [country",
+      })
+  void items_ofARecordWithoutAField_areRefused(String record, String message) throws IOException {
+    Path file =
+        Files.writeString(
+            folder.resolve("capitals.yaml"),
+            """
+            task: capitals
+            output_type: generate_until
+            files: ["capitals.jsonl"]
+            doc_to_text: "{{ country }}:"
+            doc_to_target: "{{ capital }}"
+            metrics: [exact_match]
+            """);
+    Files.writeString(folder.resolve("capitals.jsonl"), record);
+    TaskSpec spec = TaskFile.read(file.toString());
+    assertThatThrownBy(() -> TaskItems.read(spec, new TaskData(folder, TaskData.ALL, 1)))
+        .isInstanceOf(EvalException.class)
+        .hasMessageStartingWith("capitals: " + message);
   }
 
   @Test
