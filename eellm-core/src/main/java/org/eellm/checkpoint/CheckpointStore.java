@@ -107,12 +107,13 @@ public final class CheckpointStore {
   public static Path run(Path folder) {
     Path whole = folder.toAbsolutePath().normalize();
     Path store = whole.getParent();
-    boolean ofRun =
-        store != null
-            && store.getParent() != null
-            && store.endsWith(FOLDER)
-            && NAME.matcher(String.valueOf(whole.getFileName())).matches();
-    return ofRun ? store.getParent() : whole;
+    if (store != null
+        && store.getParent() instanceof Path run
+        && store.endsWith(FOLDER)
+        && NAME.matcher(String.valueOf(whole.getFileName())).matches()) {
+      return run;
+    }
+    return whole;
   }
 
   /** All checkpoints, oldest first. */
