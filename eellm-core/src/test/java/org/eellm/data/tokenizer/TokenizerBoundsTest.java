@@ -145,7 +145,7 @@ final class TokenizerBoundsTest {
   }
 
   /** What the known families search for. */
-  private static final List<String> KNOWN =
+  static final List<String> KNOWN =
       List.of(
           "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
               + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
