@@ -29,11 +29,9 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   }
 
   private final HuggingFaceTokenizer tokenizer;
-  private final String place;
 
-  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer, String place) {
+  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer) {
     this.tokenizer = tokenizer;
-    this.place = place;
   }
 
   /**
@@ -98,7 +96,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
         library.deleteEncoding(encoding);
       }
     } catch (RuntimeException e) {
-      throw new DataException(place + ": the text cannot be encoded: " + firstLine(e), e);
+      throw new DataException("the text cannot be encoded: " + firstLine(e), e);
     } finally {
       Reference.reachabilityFence(tokenizer);
     }
