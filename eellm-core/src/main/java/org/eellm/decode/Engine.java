@@ -15,6 +15,7 @@ import org.eellm.decode.SharedSteps.BetweenSteps;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -94,6 +95,11 @@ public final class Engine implements AutoCloseable {
     @Override
     public void onStep() {
       listener.onStep();
+    }
+
+    @Override
+    public void onDraft(Draft draft) {
+      listener.onDraft(draft);
     }
 
     @Override

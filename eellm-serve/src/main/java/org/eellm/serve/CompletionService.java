@@ -118,7 +118,7 @@ final class CompletionService {
     switch (event) {
       case Event.Token(int index, GeneratedToken token, String piece) ->
           reply.text(index).add(token, piece);
-      case Event.End end -> reply.text(end.text()).end(end.piece(), end.reason(), end.result());
+      case Event.End end -> reply.text(end.text()).end(end);
       case Event.Failure(RuntimeException cause) -> throw cause;
     }
   }

@@ -7,9 +7,11 @@ import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.serve.json.Json;
@@ -62,6 +64,19 @@ final class EarlyExitJson {
     settings.draftLength().ifPresent(length -> root.put("draft_length", length));
     settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
     return root;
+  }
+
+  /** An object for each draft: where it stood, by whom it was, and how much of it was accepted. */
+  static ArrayNode drafts(List<Draft> drafts, Tokenizer tokenizer) {
+    ArrayNode array = JsonNodeFactory.instance.arrayNode();
+    for (Draft draft : drafts) {
+      ObjectNode object = array.addObject().put("at", draft.step());
+      object.put("by", draft.exit().map(HeadId::toString).orElse("text"));
+      object.put("accepted", draft.accepted());
+      ArrayNode tokens = object.putArray("tokens");
+      draft.ids().forEach(id -> putToken(tokens.addObject(), id, tokenizer));
+    }
+    return array;
   }
 
   /** A token's id, its text, and the bytes it adds, which may be a part of a character or none. */

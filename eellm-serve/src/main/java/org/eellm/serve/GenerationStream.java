@@ -8,6 +8,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.RequestHandle;
@@ -45,8 +46,14 @@ final class GenerationStream implements AutoCloseable {
      *
      * @param piece the rest of it
      * @param reason in OpenAI's words
+     * @param drafts that the full model verified
      */
-    record End(int text, String piece, String reason, Result result) implements Event {}
+    record End(int text, String piece, String reason, Result result, List<Draft> drafts)
+        implements Event {
+      public End {
+        drafts = List.copyOf(drafts);
+      }
+    }
 
     /** The text will not be completed. */
     record Failure(RuntimeException cause) implements Event {}
@@ -176,6 +183,7 @@ final class GenerationStream implements AutoCloseable {
     private final int index;
     private final TextStream stream;
     private final List<Event> ofStep = new ArrayList<>();
+    private final List<Draft> drafts = new ArrayList<>();
     private long last;
 
     Continuation(int index, TextStream stream) {
@@ -197,6 +205,11 @@ final class GenerationStream implements AutoCloseable {
     }
 
     @Override
+    public void onDraft(Draft draft) {
+      drafts.add(draft);
+    }
+
+    @Override
     public void onStep() {
       events.addAll(ofStep);
       ofStep.clear();
@@ -213,7 +226,7 @@ final class GenerationStream implements AutoCloseable {
           result.reason() == FinishReason.CANCELLED
               ? new Event.Failure(
                   ApiException.failed(503, "cancelled", "the server stops; try another"))
-              : new Event.End(index, piece, reason, result));
+              : new Event.End(index, piece, reason, result, drafts));
     }
 
     @Override
@@ -243,7 +256,7 @@ final class GenerationStream implements AutoCloseable {
           result.reason() == FinishReason.CANCELLED
               ? new Event.Failure(
                   ApiException.failed(503, "cancelled", "the server stops; try another"))
-              : new Event.End(index, "", "length", result));
+              : new Event.End(index, "", "length", result, List.of()));
     }
 
     @Override

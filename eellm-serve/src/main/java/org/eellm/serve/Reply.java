@@ -50,6 +50,7 @@ final class Reply {
       choice.put("index", i);
       format.putText(choice, text.content());
       putDetails(choice, text.logprobs(), text.tokens());
+      putDrafts(choice, text);
       choice.put("finish_reason", text.finishReason());
     }
     root.set("usage", usage());
@@ -79,8 +80,9 @@ final class Reply {
    */
   ObjectNode end(int index, String piece, boolean last) {
     ObjectNode root = part(index, piece, List.of(), List.of());
-    ((ObjectNode) root.path("choices").path(0))
-        .put("finish_reason", texts.get(index).finishReason());
+    ObjectNode choice = (ObjectNode) root.path("choices").path(0);
+    putDrafts(choice, texts.get(index));
+    choice.put("finish_reason", texts.get(index).finishReason());
     if (last) {
       root.set("metrics", metrics());
     }
@@ -113,6 +115,12 @@ final class Reply {
     }
     if (request.perToken()) {
       choice.set("early_exit", EarlyExitJson.tokens(tokens, model.tokenizer()));
+    }
+  }
+
+  private void putDrafts(ObjectNode choice, ReplyChoice text) {
+    if (request.perToken() && !text.drafts().isEmpty()) {
+      choice.set("drafts", EarlyExitJson.drafts(text.drafts(), model.tokenizer()));
     }
   }
 

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.data.tokenizer.StreamingDecoder;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
 
@@ -14,6 +15,7 @@ final class ReplyChoice {
   private final StringBuilder content = new StringBuilder();
   private final List<TokenLogprob> logprobs = new ArrayList<>();
   private final List<GeneratedToken> tokens = new ArrayList<>();
+  private List<Draft> drafts = List.of();
   private int length;
   private String finishReason = "";
   private Optional<Result> result = Optional.empty();
@@ -63,10 +65,16 @@ final class ReplyChoice {
     return Character.codePointCount(text, 0, text.length());
   }
 
-  void end(String piece, String reason, Result ended) {
-    content.append(piece);
-    finishReason = reason;
-    result = Optional.of(ended);
+  void end(GenerationStream.Event.End end) {
+    content.append(end.piece());
+    finishReason = end.reason();
+    result = Optional.of(end.result());
+    drafts = end.drafts();
+  }
+
+  /** What was drafted, in the order of the text. */
+  List<Draft> drafts() {
+    return drafts;
   }
 
   /** Ends a text that nothing follows. */

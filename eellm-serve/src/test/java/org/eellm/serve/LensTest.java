@@ -130,6 +130,41 @@ final class LensTest extends WithServer {
   }
 
   @Test
+  void perToken_drafts_tellWhoDraftedAndWhatWasRejected() {
+    JsonNode said =
+        server.complete(
+            """
+            {"prompt": "the cat and", "max_tokens": 24, "temperature": 0,
+             "early_exit": {"mode": "speculative", "draft_exit": 2, "draft_length": 3,
+                            "draft_confidence": 0, "per_token": true}}
+            """);
+
+    JsonNode choice = said.path("choices").path(0);
+    JsonNode text = choice.path("early_exit");
+    JsonNode metrics = said.path("metrics").path("early_exit");
+    int drafted = 0;
+    int accepted = 0;
+    for (JsonNode draft : choice.path("drafts")) {
+      assertThat(draft.path("by").asText()).isEqualTo("exit_2");
+      JsonNode tokens = draft.path("tokens");
+      int at = draft.path("at").asInt();
+      int held = draft.path("accepted").asInt();
+      for (int i = 0; i < held; i++) {
+        assertThat(tokens.path(i).path("id")).isEqualTo(text.path(at + i).path("id"));
+        assertThat(text.path(at + i).path("drafted").asBoolean()).isTrue();
+      }
+      if (held < tokens.size()) {
+        assertThat(tokens.path(held).path("id")).isNotEqualTo(text.path(at + held).path("id"));
+        assertThat(text.path(at + held).path("drafted").asBoolean()).isFalse();
+      }
+      drafted += tokens.size();
+      accepted += held;
+    }
+    assertThat(drafted).isPositive().isEqualTo(metrics.path("drafted_tokens").asInt());
+    assertThat(accepted).isEqualTo(metrics.path("confirmed_tokens").asInt());
+  }
+
+  @Test
   void page_notModified_isAnsweredWithoutABody() {
     HttpResponse<String> first = server.get("/page.js");
     String tag = first.headers().firstValue("ETag").orElseThrow();

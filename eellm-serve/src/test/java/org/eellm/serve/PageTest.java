@@ -124,6 +124,23 @@ final class PageTest extends WithServer {
 
   @Test
   @Tag("slow")
+  void drafts_acceptedAndRejected_areToldWithTheirExit() {
+    JsonNode seen = play("drafts");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("mode").asText()).isEqualTo("speculative");
+    assertThat(seen.path("a").path("title").asText())
+        .isEqualTo("Left: Drafts, lossless: exit 2, length 3, above 0");
+    assertThat(seen.path("a").path("text").asText()).isEqualTo(PROMPT + server.greedy(PROMPT, 24));
+    assertThat(seen.path("held").asInt()).isEqualTo(seen.path("drafted").asInt());
+    assertThat(texts(seen.path("off")))
+        .isNotEmpty()
+        .allMatch(words -> words.startsWith("exit 2 drafted ") && words.endsWith(", rejected"));
+    assertThat(seen.path("tip").asText()).contains("exit 2 drafted ", ", rejected");
+  }
+
+  @Test
+  @Tag("slow")
   void settingsChangedAmidARun_newRunBegins_andNothingStaleIsShown() {
     JsonNode seen = play("restarts");
 

@@ -19,6 +19,9 @@ public interface RequestListener {
    */
   default void onStep() {}
 
+  /** The full model has verified a draft; what it accepted came by {@link #onToken} before. */
+  default void onDraft(Draft draft) {}
+
   /** The text is complete, or was cancelled. */
   default void onEnd(Result result) {}
 

@@ -3,6 +3,7 @@ package org.eellm.decode.strategy;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
@@ -37,9 +38,10 @@ public final class RequestOutput {
     return tokens.size();
   }
 
-  /** Counts tokens that were drafted. */
-  void countDrafted(int count) {
-    drafted += count;
+  /** Counts tokens that were drafted, and tells the listener. */
+  void add(Draft draft) {
+    drafted += draft.ids().size();
+    job.listener().onDraft(draft);
   }
 
   /** Emits a generated token; it may end the text. */

@@ -2,6 +2,9 @@ package org.eellm.decode.strategy;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import org.eellm.config.HeadId;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
@@ -16,6 +19,7 @@ import org.eellm.model.Head;
 final class SpeculativeStrategy implements DecodingStrategy {
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
+  private Optional<HeadId> drafter = Optional.empty(); // none where the text drafts itself
   private boolean expectsToken;
   private boolean drafted; // in this step
 
@@ -27,6 +31,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   public void addDrafts(Sequence sequence) {
     if (drafts.isEmpty() && !sequence.inPrompt()) {
       int count = plan.begin(sequence.tokens(), room(sequence));
+      drafter = Optional.empty();
       for (int i = 0; i < count; i++) {
         draft(sequence, plan.lookUp(i));
       }
@@ -75,6 +80,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(first.head())) {
       verify(sequence, predictions);
     } else if (plan.keepsDrafting(first)) {
+      drafter = Optional.of(first.head().id());
       draft(sequence, sequence.request().sampler().next(first));
       drafted = true;
     }
@@ -82,7 +88,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
 
   /** Emits the drafts that the full model accepts, and the full model's token behind. */
   private void verify(Sequence sequence, List<Prediction> predictions) {
-    sequence.output().countDrafted(drafts.size());
+    int step = sequence.output().count();
     sequence.tokens().truncate(sequence.tokens().size() - drafts.size());
     int accepted = 0;
     boolean holds = true;
@@ -94,6 +100,9 @@ final class SpeculativeStrategy implements DecodingStrategy {
       sequence.emit(prediction, id, holds);
     }
     plan.onVerified(drafts.size(), accepted);
+    if (!drafts.isEmpty()) {
+      sequence.output().add(new Draft(step, drafter, drafts, accepted));
+    }
     drafts.clear();
     sequence.rollBack();
   }

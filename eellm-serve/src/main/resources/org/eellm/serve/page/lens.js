@@ -2,7 +2,7 @@
 
 import { estimate, leavesAt, percent } from './decide.js';
 import { make } from './settings.js';
-import { headName, quoted } from './view.js';
+import { draftWords, headName, quoted } from './view.js';
 
 const box = document.getElementById('lens-box');
 const details = document.getElementById('details');
@@ -17,8 +17,24 @@ const label = token => {
   return shortened(token.bytes.length && /^[^\p{C}\p{Z}\uFFFD]+$/u.test(text) ? text : quoted(token));
 };
 
-/** Shows what every head says of a text. */
-export function showLens(lens, side, layers) {
+/** What was drafted, and by whom, above what heads say; nothing where nothing was. */
+function draftRow(run) {
+  return make('tr', { role: 'row', className: 'drafts' },
+    make('th', { scope: 'row', role: 'rowheader' }, 'drafts'),
+    ...run.tokens.map(({ draft }) => {
+      const cell = make('td', { role: 'gridcell', className: draft ? (draft.held ? 'held' : 'off') : '' });
+      if (draft) {
+        cell.textContent = label(draft.token);
+        cell.append(make('small', {}, `${draft.by === 'text' ? 'text' : headName(draft.by)} ${draft.held ? '✓' : '✗'}`));
+        cell.setAttribute('aria-label', draftWords(draft));
+      }
+      return cell;
+    }));
+}
+
+/** Shows what every head says of a run's text. */
+export function showLens(run, side) {
+  const { lens, layers } = run;
   shown = { lens, layers };
   const { heads, tokens } = lens;
   details.replaceChildren();
@@ -36,7 +52,7 @@ export function showLens(lens, side, layers) {
     make('thead', {}, make('tr', { role: 'row' },
       make('th', { scope: 'col', role: 'columnheader' }, 'text'),
       ...tokens.map(token => make('th', { scope: 'col', role: 'columnheader' }, label(token))))),
-    make('tbody', {}, ...heads.map((head, h) => make('tr', { role: 'row' },
+    make('tbody', {}, ...(run.drafts?.length ? [draftRow(run)] : []), ...heads.map((head, h) => make('tr', { role: 'row' },
       make('th', { scope: 'row', role: 'rowheader' }, headName(head)),
       ...rows[h]))));
   box.replaceChildren(table);

@@ -204,6 +204,9 @@ async function generate(run, pane, signal) {
       run.rest = (run.rest ?? '') + piece;
       pane.text.append(piece);
     }
+    if (choice?.drafts) {
+      pane.draft(run, choice.drafts);
+    }
     run.finish = choice?.finish_reason ?? run.finish;
     run.seconds = (performance.now() - began) / 1000;
     if (part.metrics) {
@@ -294,7 +297,7 @@ async function compare(a, b, signal) {
   const result = compareTurns(turns);
   a.speeds = speeds(turns, 'a');
   b.speeds = speeds(turns, 'b');
-  if (!result.busy) { // what estimates go by
+  if (result.clear && !result.busy) { // what estimates go by
     a.perToken = median(turns.map(seconds => seconds.a));
     b.perToken = median(turns.map(seconds => seconds.b));
   }
@@ -342,7 +345,7 @@ function useLens(name) {
   $('lens-of').value = name;
   $('lens').hidden = !lensOf?.lens;
   if (lensOf?.lens) {
-    showLens(lensOf.lens, effective(read().a, model.early_exit.defaults), lensOf.layers);
+    showLens(lensOf, effective(read().a, model.early_exit.defaults));
     showEstimate(read());
   }
 }

@@ -145,9 +145,26 @@ export class Pane {
     this.text.append(element);
   }
 
+  /** Tells at its tokens who drafted them, and what else was drafted in their place. */
+  draft(run, drafts) {
+    run.drafts = drafts;
+    for (const { at, by, accepted, tokens } of drafts) {
+      tokens.slice(0, accepted + 1).forEach((token, i) => {
+        const entry = run.tokens[at + i];
+        if (entry) {
+          entry.draft = { by, token, held: i < accepted };
+          const element = this.text.querySelectorAll('.token')[at + i];
+          element?.setAttribute('aria-label', spoken(entry, run.layers));
+          element?.classList.toggle('refused', i === accepted);
+        }
+      });
+    }
+  }
+
   show(run) {
     this.begin(run);
     run.tokens.forEach(token => this.add(run, token));
+    this.draft(run, run.drafts ?? []);
     this.text.append(run.rest ?? '');
     this.figures(run);
   }
@@ -212,9 +229,16 @@ function endWords(run) {
   return run.stopped ? 'Stopped by you.' : '';
 }
 
+const drafter = by => (by === 'text' ? 'the text itself' : headName(by));
+
+/** What became of a draft: of this token, or of another one in its place. */
+export const draftWords = ({ by, token, held }) => (held
+  ? `drafted by ${drafter(by)}, accepted`
+  : `${drafter(by)} drafted ${quoted(token)}, rejected`);
+
 function spoken(token, layers) {
   const where = token.head === 'final' ? 'left at the final head' : `left at exit ${token.layer}`;
-  const draft = token.drafted ? ', an accepted draft' : '';
+  const draft = token.draft ? `, ${draftWords(token.draft)}` : token.drafted ? ', an accepted draft' : '';
   return `${quoted(token)} ${where} of ${layers} layers, head ${percent(token.confidence)} sure${draft}`;
 }
 
@@ -256,7 +280,9 @@ function showTip(element) {
   if (token.logprob !== undefined) {
     lines.push(`this token: ${(100 * Math.exp(token.logprob)).toFixed(1)} %`);
   }
-  if (token.drafted) {
+  if (token.draft) {
+    lines.push(draftWords(token.draft));
+  } else if (token.drafted) {
     lines.push('a draft, accepted by the full model');
   }
   if (token.at !== undefined) {

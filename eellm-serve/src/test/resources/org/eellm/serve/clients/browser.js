@@ -114,6 +114,21 @@ const scenarios = {
     }, picture);
   },
 
+  async drafts() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=24&a.mode=speculative&a.draftExit=2&a.draftLength=3&a.draftConfidence=0`);
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    await page.selectOption('#lens-of', 'a');
+    seen.held = await page.$$eval('#lens-box tr.drafts td.held', cells => cells.length);
+    seen.off = await page.$$eval('#lens-box tr.drafts td.off', cells => cells.map(cell => cell.getAttribute('aria-label')));
+    seen.drafted = await page.$$eval('#pane-a .token.drafted', tokens => tokens.length);
+    await page.focus('#pane-a .token.refused');
+    seen.tip = await page.textContent('#tip');
+    seen.mode = await page.$eval('#mode', list => list.value);
+  },
+
   async restarts() {
     const page = await open();
     await known(page);
