@@ -33,7 +33,7 @@ import org.eellm.decode.token.TokenListener.Reaction;
  * <p><b>Cancelling.</b> {@link #close}, from any thread, ends the text before the model's next
  * step, and the iteration at once. A reader that is interrupted while it waits does the same, and
  * gets a {@link CancellationException}. Leaving a loop early cancels nothing: close the generation,
- * or let it come to its end unheard.
+ * or let it come to its end unread.
  *
  * <p><b>Failures.</b> What the text failed by is thrown where its next token would be read. Where
  * the model is closed first, that is an {@link IllegalStateException}, after the tokens that had

@@ -9,11 +9,11 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /** Where the pages and the sources are, whatever folder a test runs in. */
-final class RepositoryFiles {
+public final class RepositoryFiles {
   private RepositoryFiles() {}
 
   /** The folder of README.md and docs/. */
-  static Path root() {
+  public static Path root() {
     Path folder = Path.of("").toAbsolutePath();
     while (!Files.exists(folder.resolve("docs/architecture.md"))) {
       folder = folder.getParent();

@@ -260,7 +260,7 @@ final class TrainRanksTest {
     ProcessHandle hung = rank(launcher, 1);
     assertThat(new ProcessBuilder("kill", "-STOP", Long.toString(hung.pid())).start().waitFor())
         .isZero();
-    String told = "[rank 0] eellm: rank 1 (tp 0, dp 0, pp 1) has not been heard of for";
+    String told = "[rank 0] eellm: rank 1 (tp 0, dp 0, pp 1) has sent no heartbeat for";
     while (!errors().contains(told)) {
       TimeUnit.MILLISECONDS.sleep(20);
     }

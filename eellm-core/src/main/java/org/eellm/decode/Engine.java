@@ -253,14 +253,14 @@ public final class Engine implements AutoCloseable {
             ExitPolicies.maxProbability(Threshold.of(Math.nextDown(1.0))),
             Sampler.greedy());
     long start = System.nanoTime();
-    ResultFuture unheard =
+    ResultFuture discarded =
         new ResultFuture(
             _ -> {
               boolean late = System.nanoTime() - start > limit.toNanos();
               return late ? Reaction.STOP : Reaction.CONTINUE;
             });
-    if (submit(request, unheard).isPresent()) { // or those who wait warm it up
-      unheard.await();
+    if (submit(request, discarded).isPresent()) { // or those who wait warm it up
+      discarded.await();
     }
   }
 

@@ -118,7 +118,8 @@ public final class SharedSteps {
       for (byte[] bytes : arrived) {
         Request request = StepMessage.decode(Request.class, bytes);
         int number = count++;
-        Job job = batch.job(request, "the prompt", new Unheard(() -> running.remove(number)));
+        Job job =
+            batch.job(request, "the prompt", new DiscardedOutput(() -> running.remove(number)));
         running.put(number, job);
         batch.add(job);
       }
@@ -134,7 +135,7 @@ public final class SharedSteps {
   }
 
   /** Of a request whose tokens the first rank hands on. */
-  private record Unheard(Runnable whenEnded) implements RequestListener {
+  private record DiscardedOutput(Runnable whenEnded) implements RequestListener {
     @Override
     public Reaction onToken(GeneratedToken token) {
       return Reaction.CONTINUE;
@@ -152,14 +153,14 @@ public final class SharedSteps {
   }
 
   /**
-   * Lets what a listener says, or fails of, take effect before the next step: the other ranks do
-   * not hear it, and are to do this step alike.
+   * Lets what a listener answers, or throws, take effect before the next step: the other ranks do
+   * not know it, and take this step alike.
    */
   static final class BetweenSteps implements RequestListener {
     private final RequestListener listener;
     private final Runnable cancel;
     private final Runnable whenEnded;
-    private int heard;
+    private int delivered;
     private boolean stopped;
     private final List<RuntimeException> failures = new ArrayList<>();
 
@@ -185,7 +186,7 @@ public final class SharedSteps {
     @Override
     public Reaction onToken(GeneratedToken token) {
       if (listens()) {
-        heard++;
+        delivered++;
         try {
           if (listener.onToken(token) == Reaction.STOP) {
             stopped = true;
@@ -212,15 +213,16 @@ public final class SharedSteps {
       whenEnded.run();
       if (!failures.isEmpty()) {
         listener.onFailure(failures.getFirst());
-      } else if (stopped && !endedWithLastHeard(result)) {
-        listener.onEnd(result.stoppedAfter(heard));
+      } else if (stopped && !endsWithLastDelivered(result)) {
+        listener.onEnd(result.stoppedAfter(delivered));
       } else {
         listener.onEnd(result);
       }
     }
 
-    private boolean endedWithLastHeard(Result result) {
-      return result.reason() == Result.FinishReason.END_TOKEN && result.tokens().size() == heard;
+    private boolean endsWithLastDelivered(Result result) {
+      return result.reason() == Result.FinishReason.END_TOKEN
+          && result.tokens().size() == delivered;
     }
 
     @Override

@@ -270,7 +270,7 @@ final class HeartbeatMonitor implements AutoCloseable {
       Duration age = heartbeats.get(silent.get()).age();
       return Optional.of(
           mesh.name(silent.get())
-              + " has not been heard of for "
+              + " has sent no heartbeat for "
               + Durations.text(age)
               + " %s; it was killed, hangs, or has lost its network: look at its log");
     }

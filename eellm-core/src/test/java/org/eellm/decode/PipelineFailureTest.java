@@ -25,8 +25,8 @@ final class PipelineFailureTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1, 3, 1, 'rank 1 (tp 0, dp 0, pp 1) has not been heard of for'",
-    "2, 1, 1, 'rank 1 (tp 1, dp 0, pp 0) has not been heard of for'",
+    "1, 3, 1, 'rank 1 (tp 0, dp 0, pp 1) has sent no heartbeat for'",
+    "2, 1, 1, 'rank 1 (tp 1, dp 0, pp 0) has sent no heartbeat for'",
   })
   void generate_aRankIsKilled_theOthersNameIt(int tp, int pp, int killed, String verdict)
       throws Exception {

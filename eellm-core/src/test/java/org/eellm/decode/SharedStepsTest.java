@@ -123,11 +123,11 @@ final class SharedStepsTest {
           whole,
           Duration.ofSeconds(30),
           engine -> {
-            AtomicReference<Integer> heard = new AtomicReference<>(0);
+            AtomicReference<Integer> delivered = new AtomicReference<>(0);
             ResultFuture stops =
                 new ResultFuture(
                     _ ->
-                        heard.updateAndGet(count -> count + 1) == 3
+                        delivered.updateAndGet(count -> count + 1) == 3
                             ? Reaction.STOP
                             : Reaction.CONTINUE);
             ResultFuture fails =
@@ -160,7 +160,7 @@ final class SharedStepsTest {
 
             assertThat(stops.await().reason()).isEqualTo(FinishReason.STOPPED);
             assertThat(stops.await().tokens()).hasSize(3);
-            assertThat(heard.get()).isEqualTo(3);
+            assertThat(delivered.get()).isEqualTo(3);
             assertThatThrownBy(fails::await).hasMessage("the listener is broken");
             assertThat(endless.await().reason())
                 .isIn(FinishReason.CANCELLED, FinishReason.LENGTH); // as it was in time

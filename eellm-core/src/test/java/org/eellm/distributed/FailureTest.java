@@ -25,7 +25,7 @@ final class FailureTest {
           .allSatisfy(
               line ->
                   assertThat(line)
-                      .startsWith("rank 1 (tp 0, dp 0, pp 1) has not been heard of for")
+                      .startsWith("rank 1 (tp 0, dp 0, pp 1) has sent no heartbeat for")
                       .contains("(in all-reduce of 4.0 kB over all ranks)"));
     }
   }
@@ -51,7 +51,7 @@ final class FailureTest {
           .allSatisfy(
               line ->
                   assertThat(line)
-                      .startsWith("rank 2 (tp 0, dp 0, pp 2) has not been heard of for"));
+                      .startsWith("rank 2 (tp 0, dp 0, pp 2) has sent no heartbeat for"));
     }
   }
 

@@ -99,9 +99,9 @@ public record Request(
     if (!(decoding instanceof DecodingMethod.Score score)) {
       return this;
     }
-    DecodingMethod unheard =
+    DecodingMethod discarded =
         new DecodingMethod.Score(score.heads(), score.from(), score.last(), ScoreListener.none());
-    return new Request(prompt, maxTokens, endTokens, unheard, sampler, alternatives);
+    return new Request(prompt, maxTokens, endTokens, discarded, sampler, alternatives);
   }
 
   /** The same with alternatives. */
