@@ -61,8 +61,8 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
     try {
       return new HuggingFaceEncoder(
           HuggingFaceTokenizer.newInstance(
-              new ByteArrayInputStream(content), Map.of("padding", "false", "truncation", "false")),
-          place);
+              new ByteArrayInputStream(content),
+              Map.of("padding", "false", "truncation", "false")));
     } catch (IOException | RuntimeException e) {
       throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
     }
