@@ -186,7 +186,9 @@ public final class TrainBenchmark {
       optimizer = Optimizer.of(model.parameters(), config.optimizer());
       TrainConfig train = config.train();
       int layers = architecture.model().numLayers();
-      executor = new StageExecutor(model, train.recompute(), LayerDropout.rates(0, layers));
+      executor =
+          new StageExecutor(
+              model, train.recompute(), LayerDropout.rates(train.layerDropout(), layers));
       headExecutor = new HeadTuningExecutor(model, model.stages().getFirst());
       int exits = architecture.exits().layers().size();
       List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
@@ -211,6 +213,11 @@ public final class TrainBenchmark {
       float[] mask = new float[inputs.length];
       Arrays.fill(mask, 1);
       return new Microbatch(batch, sequence, inputs, targets, mask);
+    }
+
+    /** What is trained. */
+    Decoder model() {
+      return model;
     }
 
     /** Takes a whole step, clipping and update included; its seconds. */

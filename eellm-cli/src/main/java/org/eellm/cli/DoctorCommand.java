@@ -22,6 +22,7 @@ import org.eellm.decode.engine.KernelChoice;
 import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.launch.RankInfo;
+import org.eellm.tensor.CudaLibraries;
 import org.eellm.tensor.DeviceThroughput;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -79,6 +80,7 @@ final class DoctorCommand implements Callable<Integer> {
           spec.commandLine(), "--nproc: has no effect here; give --profile FILE as well");
     }
     KernelChoice choice = KernelChoice.configured(); // what is wrong is said at once
+    CudaLibraries.require();
     Machine machine = Machine.inspect(seconds);
     Report report =
         new Report(

@@ -58,4 +58,10 @@ final class RanksCommandTest {
     assertThat(err.toString())
         .startsWith("eellm: --max-restarts: nothing to restart; give --nproc");
   }
+
+  @Test
+  void ranks_negativeMaxRestarts_isWrongUse() {
+    assertThat(ranks("--nproc", "2", "--max-restarts", "-1")).isEqualTo(2);
+    assertThat(err.toString()).startsWith("eellm: --max-restarts: -1 is negative; use 0 or more");
+  }
 }

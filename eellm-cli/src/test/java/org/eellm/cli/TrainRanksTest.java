@@ -7,10 +7,12 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.StringWriter;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.ModelWeights;
@@ -84,12 +86,17 @@ final class TrainRanksTest {
             .redirectError(folder.resolve("stderr").toFile())
             .start();
     started.add(launcher);
+    awaitThirdStep(run, launcher);
+    return launcher;
+  }
+
+  private void awaitThirdStep(String run, Process process)
+      throws IOException, InterruptedException {
     Path metrics = folder.resolve(run).resolve("metrics.jsonl");
     while (!(Files.exists(metrics) && Files.readString(metrics).contains("{\"step\":3,"))) {
-      assertThat(launcher.isAlive()).as(errors()).isTrue();
+      assertThat(process.isAlive()).as(run).isTrue();
       TimeUnit.MILLISECONDS.sleep(5);
     }
-    return launcher;
   }
 
   private String errors() throws IOException {
@@ -215,6 +222,17 @@ final class TrainRanksTest {
     List<String> settings =
         Stream.concat(PIPELINE.stream(), Stream.of("train.steps=8", "checkpoint.interval=2"))
             .toList();
+    trainUndisturbed(settings);
+    Process launcher = start("killed", settings, "--nproc", "2", "--max-restarts", "1");
+    rank(launcher, 1).destroyForcibly();
+
+    assertThat(launcher.waitFor()).as(errors()).isZero();
+    assertThat(errors())
+        .contains("eellm: rank 1 was ended by SIGKILL; starting all ranks again (1 of 1)");
+    assertThat(timeless("killed")).isEqualTo(timeless("undisturbed"));
+  }
+
+  private void trainUndisturbed(List<String> settings) {
     RunConfig config = ConfigFile.read(TinyRun.configFile(folder), settings);
     InProcessRanks.run(
         new Mesh(1, 1, 2),
@@ -224,13 +242,57 @@ final class TrainRanksTest {
             return trainer.run(MetricsSink.none(), () -> false);
           }
         });
-    Process launcher = start("killed", settings, "--nproc", "2", "--max-restarts", "1");
-    rank(launcher, 1).destroyForcibly();
+  }
 
-    assertThat(launcher.waitFor()).as(errors()).isZero();
-    assertThat(errors())
-        .contains("eellm: rank 1 was ended by SIGKILL; starting all ranks again (1 of 1)");
-    assertThat(timeless("killed")).isEqualTo(timeless("undisturbed"));
+  /** Two processes as a scheduler starts them, with its variables, on machines of their own. */
+  @Tag("slow")
+  @Test
+  void train_aScheduledRankIsKilled_bothStartAgainFromTheNewestAsynchronousCheckpoint()
+      throws Exception {
+    List<String> settings =
+        Stream.concat(
+                PIPELINE.stream(),
+                Stream.of("train.steps=8", "checkpoint.interval=2", "checkpoint.asynchronous=true"))
+            .toList();
+    trainUndisturbed(settings);
+    int port;
+    try (ServerSocket socket = new ServerSocket(0)) {
+      port = socket.getLocalPort();
+    }
+    for (int rank = 0; rank < 2; rank++) {
+      List<String> command =
+          LocalLauncher.sameProgram(
+              Main.class.getName(), arguments("scheduled", settings, "--max-restarts", "1"), 1);
+      command.add(1, "-XX:TieredStopAtLevel=1");
+      ProcessBuilder builder =
+          new ProcessBuilder(command)
+              .redirectOutput(folder.resolve("stdout" + rank).toFile())
+              .redirectError(folder.resolve("stderr" + rank).toFile());
+      builder
+          .environment()
+          .putAll(
+              Map.of(
+                  "JOB_COMPLETION_INDEX",
+                  Integer.toString(rank),
+                  "EELLM_WORLD_SIZE",
+                  "2",
+                  "EELLM_MASTER_ADDR",
+                  LocalLauncher.LOOPBACK,
+                  "EELLM_MASTER_PORT",
+                  Integer.toString(port)));
+      started.add(builder.start());
+    }
+    awaitThirdStep("scheduled", started.getFirst());
+    started.get(1).children().findFirst().orElseThrow().destroyForcibly();
+
+    for (int rank = 0; rank < 2; rank++) {
+      String told = "stderr" + rank;
+      assertThat(started.get(rank).waitFor()).as(told).isZero();
+      assertThat(Files.readString(folder.resolve(told))).contains("; starting it again (1 of 1)");
+    }
+    assertThat(Files.readString(folder.resolve("stderr1")))
+        .contains("eellm: rank 1 was ended by SIGKILL; starting it again");
+    assertThat(timeless("scheduled")).isEqualTo(timeless("undisturbed"));
   }
 
   @Test

@@ -54,7 +54,7 @@ public record ModelConfig(
     PositionEmbedding positionEmbedding,
     @NoEffectWith(Choice.LEARNED_POSITIONS) double ropeTheta,
     @NoEffectWith(Choice.LEARNED_POSITIONS) RopeScaling ropeScaling,
-    double rotaryFraction,
+    @NoEffectWith(Choice.LEARNED_POSITIONS) double rotaryFraction,
     Activation activation,
     boolean linearBias,
     boolean qkvBias,

@@ -38,7 +38,7 @@ public record ParallelConfig(
     @MayChangeOnResume @NoEffectWith(Choice.ONE_STAGE) boolean preExit,
     @NoEffectWith(Choice.TUNING) int fillWarmup,
     @NoEffectWith(Choice.TUNING) int fillCooldown,
-    @MayChangeOnResume int bucketMegabytes,
+    @MayChangeOnResume @NoEffectWith(Choice.ONE_REPLICA) int bucketMegabytes,
     @MayChangeOnResume int timeoutSeconds) {
 
   /** Many times what the bubble of any pipeline takes. */

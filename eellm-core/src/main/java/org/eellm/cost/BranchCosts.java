@@ -5,6 +5,7 @@ import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.TrainConfig.Recompute;
 
 /**
@@ -13,10 +14,17 @@ import org.eellm.config.TrainConfig.Recompute;
  * one pass what libtorch does in several, move fewer.
  */
 public final class BranchCosts {
+  /** What libtorch's integer operations read and write to draw whether an entry is dropped. */
+  private static final double DRAWING_BYTES = 73;
+
   private final MicrobatchShape shape;
   private final Hardware hardware;
   private final Architecture architecture;
   private final Recompute recompute;
+
+  /** Whether libtorch's fused kernels attend; their backward pass computes the scores again. */
+  private final boolean fusedAttention;
+
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
   private final boolean distilled;
@@ -28,6 +36,7 @@ public final class BranchCosts {
     this.architecture = config.architecture();
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
+    this.fusedAttention = hardware.fusesAttention(config.model());
     this.hiddenDropout = config.model().hiddenDropout() > 0;
     this.distilled = config.exits().distillation() > 0;
     this.connection = hardware.connection(config.parallel().tp());
@@ -74,7 +83,7 @@ public final class BranchCosts {
             .plus(product(shape.hidden(), wide))
             .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 3))
             .plus(scores(1, shape.fused() ? 2 : 4))
-            .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * shape.blocks()))
+            .plus(elementwise(2 * shape.tokens() * shape.query(), 2 * parts()))
             .plus(product(shape.query(), shape.hidden()))
             .plus(residual())
             .plus(parallelResidual(4));
@@ -86,14 +95,14 @@ public final class BranchCosts {
     OperationCost work =
         productBackward(shape.query(), shape.hidden())
             .plus(scores(2, shape.fused() ? 3 : 7))
-            .plus(elementwise(6 * shape.tokens() * shape.query(), 8 * shape.blocks()))
+            .plus(elementwise(6 * shape.tokens() * shape.query(), 8 * parts()))
             .plus(elementwise((shape.fused() ? 2 : 4) * shape.tokens() * wide, 4))
             .plus(productBackward(shape.hidden(), wide))
             .plus(normBackward())
             .plus(residual())
             .plus(parallelResidual(5));
     if (recompute == Recompute.SELECTIVE) {
-      work = work.plus(scores(0.5, shape.fused() ? 2 : 4));
+      work = work.plus(scores(fusedAttention ? 1 : 0.5, shape.fused() ? 2 : 4));
     }
     return work.plus(gather()).plus(gather()).plus(reduce());
   }
@@ -185,13 +194,27 @@ public final class BranchCosts {
    */
   private OperationCost scores(double share, double passes) {
     double headDim = architecture.model().headDim();
-    double dropout = attentionDropout ? 3 : 0;
+    if (fusedAttention) {
+      double products = share == 2 ? 2.5 : share;
+      return new OperationCost(0, products * 4.0 * shape.scores() * headDim, 0, share, 0);
+    }
+    double dropout = attentionDropout ? Math.ceil(share) * dropoutPasses() : 0;
     return new OperationCost(
         0,
         share * 4.0 * shape.scores() * headDim,
         shape.scores() * (2 * share + passes + dropout) * shape.bytes(),
         share * 4 * shape.blocks(),
         0);
+  }
+
+  /** Parts that attention goes through a sequence by. */
+  private long parts() {
+    return fusedAttention ? 1 : shape.blocks();
+  }
+
+  /** Reads and writes of an entry that dropout makes: of itself, and of integers on a GPU. */
+  private double dropoutPasses() {
+    return hardware.device() == Device.CPU ? 2 : 2 + DRAWING_BYTES / shape.bytes();
   }
 
   private OperationCost activation(double more) {
@@ -211,7 +234,8 @@ public final class BranchCosts {
   }
 
   private OperationCost residual() {
-    return elementwise((hiddenDropout ? 6 : 3) * shape.rows() * shape.hidden(), 1);
+    double passes = hiddenDropout ? 3 + dropoutPasses() : 3;
+    return elementwise((long) (passes * shape.rows() * shape.hidden()), 1);
   }
 
   /**

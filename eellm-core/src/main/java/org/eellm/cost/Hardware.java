@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.config.ModelConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.yaml.StrictYaml;
 
@@ -173,6 +174,11 @@ public record Hardware(
         betweenNodes,
         overlaps,
         dollarsPerHour);
+  }
+
+  /** Whether libtorch's fused kernels attend in training; dropout of probabilities rules it out. */
+  boolean fusesAttention(ModelConfig model) {
+    return device == Device.CUDA && model.attentionDropout() == 0;
   }
 
   /** What a device has for tensors, in bytes. */

@@ -24,6 +24,7 @@ public final class MemoryEstimator {
   private final Hardware hardware;
   private final MuonCosts orthogonalization;
   private final MicrobatchShape shape;
+  private final boolean fusedAttention;
   private final boolean keepsProbabilities;
   private final boolean full;
 
@@ -33,6 +34,7 @@ public final class MemoryEstimator {
     this.hardware = hardware;
     this.orthogonalization = new MuonCosts(config, hardware);
     this.shape = MicrobatchShape.of(config, hardware.device());
+    this.fusedAttention = hardware.fusesAttention(config.model());
     this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
     this.full = config.train().recompute() == Recompute.FULL;
   }
@@ -160,16 +162,26 @@ public final class MemoryEstimator {
   private long wholeAttentionTape() {
     long wide = shape.query() + shape.keyValue();
     long normed = architecture.model().qkNorm() ? shape.ofTokens(wide) : 0;
-    long probabilities = keepsProbabilities ? probabilities(shape.scores()) : 0;
+    long probabilities = keepsProbabilities ? attentionState() : 0;
     return 2 * shape.ofRows(shape.hidden())
         + normed
         + shape.ofTokens(wide + shape.query())
         + probabilities;
   }
 
-  /** Softmax, and the same after dropout. */
-  private long probabilities(long scores) {
-    return scores * shape.bytes() * (architecture.model().attentionDropout() > 0 ? 2 : 1);
+  /** What attention keeps for its backward pass: the softmax, or a fused kernel's output. */
+  private long attentionState() {
+    return fusedAttention ? shape.ofTokens(shape.query()) : shape.scores() * shape.bytes();
+  }
+
+  /** A block's scores while it goes back, and its softmax again where that is recomputed. */
+  private long attentionScores() {
+    if (fusedAttention) {
+      return keepsProbabilities || full ? 0 : 2 * shape.ofTokens(shape.query());
+    }
+    long again = keepsProbabilities || full ? 0 : 1;
+    long dropped = architecture.model().attentionDropout() > 0 ? 1 : 0;
+    return (1 + again + dropped) * shape.blockScores() * shape.bytes();
   }
 
   private long mlpTape() {
@@ -261,16 +273,13 @@ public final class MemoryEstimator {
 
   private long attentionTemporary() {
     long wide = shape.query() + shape.keyValue();
-    long again =
-        full
-            ? wholeAttentionTape() - shape.ofRows(shape.hidden())
-            : keepsProbabilities ? 0 : probabilities(shape.blockScores());
+    long again = full ? wholeAttentionTape() - shape.ofRows(shape.hidden()) : 0;
     long gathered = shape.sharesRows() ? 2 * shape.ofTokens(shape.hidden()) : 0;
     return again
         + gathered
         + shape.ofTokens(shape.query()) * 3
         + shape.ofTokens(shape.keyValue())
-        + shape.blockScores() * shape.bytes()
+        + attentionScores()
         + shape.ofTokens(wide)
         + matrixGradient(Math.max(wide, shape.query()))
         + 2 * shape.ofTokens(shape.hidden());

@@ -12,6 +12,7 @@ import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
+import org.eellm.cost.ModelFlops;
 import org.eellm.cost.plan.Pipeline;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
@@ -53,6 +54,7 @@ public final class StepRunner implements AutoCloseable {
   private final List<HeadTuningExecutor> headExecutors;
   private final List<Integer> virtualStages;
   private final Pipeline pipeline;
+  private final ModelFlops flops;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
   private final Trace trace;
   private final HeadForward headForward;
@@ -89,6 +91,7 @@ public final class StepRunner implements AutoCloseable {
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
     virtualStages = stages.stream().map(Stage::index).toList();
     pipeline = Pipeline.of(config);
+    flops = ModelFlops.perToken(config.architecture(), config.data().sequenceLength());
     gradients = new Gradients(state.model().parameters());
     reduction = state.reduction(gradients);
   }
@@ -99,6 +102,8 @@ public final class StepRunner implements AutoCloseable {
    *
    * @param waiting share of the step's time that ranks waited for other stages, on average
    * @param memory resident bytes of each rank
+   * @param fills sequences beside the batch, in the pipeline's bubbles
+   * @param fillFlops their operations, for one token of each sequence
    */
   public record Result(
       double loss,
@@ -109,7 +114,9 @@ public final class StepRunner implements AutoCloseable {
       int batchSize,
       UpdateDecision decision,
       double waiting,
-      List<Long> memory) {}
+      List<Long> memory,
+      int fills,
+      double fillFlops) {}
 
   /**
    * Takes a step.
@@ -122,7 +129,8 @@ public final class StepRunner implements AutoCloseable {
     long firstSample = BatchSize.samplesBefore(config.train(), step);
     int batchSize = BatchSize.at(config.train(), firstSample);
     int replicas = world.mesh().dp();
-    int microbatches = batchSize / (config.train().microBatchSize() * replicas);
+    int fillSize = config.train().microBatchSize() * replicas;
+    int microbatches = batchSize / fillSize;
     Schedule schedule = schedules.computeIfAbsent(microbatches, pipeline::schedule);
     SequencedMap<HeadId.Exit, Double> exitWeights = exitWeights(step);
     Objective objective = objective(step, exitWeights);
@@ -166,7 +174,9 @@ public final class StepRunner implements AutoCloseable {
           batchSize,
           decision,
           sums.waiting(),
-          sums.memory());
+          sums.memory(),
+          (int) Pipeline.fills(schedule) * fillSize,
+          pipeline.fillFlops(schedule, flops) * fillSize);
     }
   }
 

@@ -324,8 +324,11 @@ public final class Trainer implements AutoCloseable {
     double elapsed = (System.nanoTime() - start) / 1e9;
     state.advance(elapsed);
     int sequence = config.data().sequenceLength();
-    double tokensPerSecond = result.batchSize() * (double) sequence / elapsed;
-    int computedExits = result.losses().size() - 1;
+    double tokens = (result.batchSize() + result.fills()) * (double) sequence;
+    double operations =
+        sequence
+            * (result.batchSize() * flops.total(result.losses().size() - 1) + result.fillFlops());
+    long samples = BatchSize.samplesBefore(config.train(), state.step() + 1);
     return new TrainEvent.Step(
         state.step(),
         result.loss(),
@@ -334,9 +337,9 @@ public final class Trainer implements AutoCloseable {
         result.learningRate(),
         result.gradientNorm(),
         result.batchSize(),
-        BatchSize.samplesBefore(config.train(), state.step() + 1) * sequence,
-        tokensPerSecond,
-        tokensPerSecond * flops.total(computedExits) / matrixRate,
+        (samples + state.step() * result.fills()) * sequence,
+        tokens / elapsed,
+        operations / elapsed / matrixRate,
         state.seconds(),
         result.decision(),
         result.waiting(),

@@ -116,6 +116,11 @@ final class ConfigRefusalTest {
         "optimizer: {stable_share: 0.5}|run.yaml:1: optimizer.stable_share: 0.5 has no effect"
             + " with an optimizer.schedule other than wsd; remove it, or leave it at its default"
             + " 0.8",
+        "parallel: {bucket_megabytes: 8}|run.yaml:1: parallel.bucket_megabytes: 8 has no effect"
+            + " with parallel.dp: 1; remove it, or leave it at its default 32",
+        "model: {position_embedding: learned, rotary_fraction: 0.5}|run.yaml:1:"
+            + " model.rotary_fraction: 0.5 has no effect with model.position_embedding: learned;"
+            + " remove it, or leave it at its default 1.0",
         "train: {spike_window: 32}|run.yaml:1: train.spike_window: 32 has no effect with"
             + " train.spike_threshold: 0; remove it, or leave it at its default 64",
         "train: {eval_interval: 0, eval_batches: 3}|run.yaml:1: train.eval_batches: 3 has no effect"

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Test;
 class SettingTest {
 
   @Test
-  void all_thatMayChangeOnResume_changeNoStep() {
+  void all_thatMayChangeOnResume_changeNoStepOrHelpAfterDivergence() {
     assertThat(
             Setting.all()
                 .filter(setting -> setting.component().isAnnotationPresent(MayChangeOnResume.class))
@@ -24,6 +24,11 @@ class SettingTest {
             "train.eval_batches",
             "train.max_bad_steps",
             "train.threads",
+            "optimizer.learning_rate",
+            "optimizer.min_learning_rate",
+            "optimizer.warmup_steps",
+            "optimizer.muon_learning_rate",
+            "optimizer.clip_norm",
             "parallel.tp",
             "parallel.dp",
             "parallel.pp",
@@ -59,6 +64,7 @@ class SettingTest {
         .containsExactly(
             "model.rope_theta: model.position_embedding: learned",
             "model.rope_scaling: model.position_embedding: learned",
+            "model.rotary_fraction: model.position_embedding: learned",
             "exits.head: exits.layers: []",
             "exits.tie_output: exits.layers: []",
             "exits.curriculum: exits.layers: []",
@@ -82,6 +88,7 @@ class SettingTest {
             "parallel.pre_exit: parallel.pp: 1",
             "parallel.fill_warmup: tune.model",
             "parallel.fill_cooldown: tune.model",
+            "parallel.bucket_megabytes: parallel.dp: 1",
             "tune.heads: no tune.model",
             "tune.target: no tune.model");
   }

@@ -128,7 +128,8 @@ final class PreparationTest {
         Stream<Path> files = Files.list(folder)) {
       assertThat(tokenizer.decode(dataset.sequence(0))).isEqualTo("the cat");
       assertThat(files.map(file -> file.getFileName().toString()))
-          .containsExactlyInAnyOrder("kept.bin", "kept.idx", "kept-tokenizer", "bad.jsonl");
+          .containsExactlyInAnyOrder(
+              "kept.bin", "kept.idx", "kept.checksums", "kept-tokenizer", "bad.jsonl");
     }
   }
 

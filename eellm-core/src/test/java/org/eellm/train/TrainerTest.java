@@ -19,6 +19,8 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
 import org.eellm.data.DataException;
+import org.eellm.distributed.InProcessRanks;
+import org.eellm.distributed.Mesh;
 import org.eellm.train.Trainer.Outcome;
 import org.eellm.train.metrics.MetricsFile;
 import org.eellm.train.metrics.MetricsSink;
@@ -284,6 +286,29 @@ class TrainerTest {
         .isInstanceOf(TrainException.class)
         .hasMessageContaining("of all steps taken none was finite");
     assertThat(run("run").resolve("checkpoints")).doesNotExist();
+  }
+
+  @Test
+  void run_bubblesFilled_countsTheFillsTokens() {
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            "parallel={pp: 2, fill_warmup: 1, fill_cooldown: 1}",
+            "train.eval_interval=0",
+            "train.steps=6");
+    InProcessRanks.run(
+        new Mesh(1, 1, 2),
+        world -> {
+          try (Trainer trainer = Trainer.start(config, run("run"), world, false)) {
+            return trainer.run(NOBODY, () -> false).step();
+          }
+        });
+    List<ObjectNode> lines = timeless(run("run"));
+    for (int step = 1; step <= 6; step++) {
+      JsonNode line = lines.get(step - 1);
+      assertThat(line.get("batch_size").asInt()).isEqualTo(4);
+      assertThat(line.get("tokens").asLong()).isEqualTo(step * (4 + 2 + 2) * 16);
+    }
   }
 
   @Test

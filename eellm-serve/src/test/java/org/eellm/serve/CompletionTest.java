@@ -236,11 +236,11 @@ final class CompletionTest extends WithServer {
         "{\"mode\": \"speculative\", \"draft_confidence\": 0}",
         "{\"mode\": \"speculative\", \"draft_source\": \"text\"}",
         "{\"mode\": \"early-exit\", \"policy\": \"full\"}",
-        "{\"mode\": \"recompute\", \"threshold\": 1.5}",
-        "{\"policy\": \"margin\", \"threshold\": {\"1\": 2, \"2\": 2, \"4\": 2}}",
+        "{\"mode\": \"recompute\", \"threshold\": 1}",
+        "{\"policy\": \"margin\", \"threshold\": {\"1\": 1, \"2\": 1, \"4\": 1}}",
         "{\"policy\": \"entropy\", \"threshold\": 0}",
         "{\"policy\": \"patience\", \"patience\": 9}",
-        "{\"policy\": \"max-probability\", \"threshold\": 2, \"threshold_decay\": 0.0}",
+        "{\"policy\": \"max-probability\", \"threshold\": 1, \"threshold_decay\": 0.0}",
       })
   void completion_settingsThatChangeNoToken_giveTheFullModelsText(String earlyExit) {
     // A decaying threshold is at most 1, which random models do not reach either.

@@ -24,6 +24,9 @@ record ExitSummary(
     int drafted,
     int confirmed) {
 
+  /** In less, most of the time is that of code which is not compiled yet. */
+  private static final double WARM_UP_SECONDS = 1;
+
   static ExitSummary of(List<Result> results, double seconds) {
     List<GeneratedToken> tokens =
         results.stream().flatMap(result -> result.tokens().stream()).toList();
@@ -55,8 +58,13 @@ record ExitSummary(
                             ExitColors.name(share.getKey()), 100.0 * share.getValue() / tokens))
             .collect(Collectors.joining(", "));
     String speed =
-        "%d token%s in %.2f s, %.1f tokens/s"
-            .formatted(tokens, tokens == 1 ? "" : "s", seconds, tokensPerSecond());
+        "%d token%s in %.2f s, %.1f tokens/s%s"
+            .formatted(
+                tokens,
+                tokens == 1 ? "" : "s",
+                seconds,
+                tokensPerSecond(),
+                seconds < WARM_UP_SECONDS ? " while warming up" : "");
     if (tokens == 0) {
       return speed;
     }

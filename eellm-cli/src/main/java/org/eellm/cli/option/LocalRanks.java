@@ -54,6 +54,41 @@ public final class LocalRanks {
   }
 
   /**
+   * The place of the rank that this process is to start and look after under a scheduler; empty if
+   * it is that rank.
+   *
+   * @throws ParameterException if no scheduler has started it, or one that restarts ranks itself
+   */
+  static Optional<RankInfo> scheduled(CommandSpec spec) {
+    if (isLaunched()) {
+      return Optional.empty();
+    }
+    RankInfo place =
+        RankInfo.detect(System.getenv())
+            .orElseThrow(
+                () ->
+                    new ParameterException(
+                        spec.commandLine(),
+                        "--max-restarts: nothing to restart; give --nproc as well, or start it"
+                            + " under a scheduler (docs/cluster.md)"));
+    if (place.storeHost() instanceof RankInfo.StoreHost.Launcher) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--max-restarts: torchrun starts ranks again by itself; give it to torchrun instead");
+    }
+    return Optional.of(place);
+  }
+
+  /** Starts this process's rank under a scheduler, again where it fails; like {@link #launch}. */
+  static int superviseScheduled(
+      CommandSpec spec, int maxRestarts, Supplier<List<String>> whenRestarted) {
+    RankInfo place = scheduled(spec).orElseThrow();
+    LocalLauncher launcher =
+        LocalLauncher.ofScheduled(place, spec.commandLine().getOut(), spec.commandLine().getErr());
+    return run(spec, launcher, 1, maxRestarts, whenRestarted);
+  }
+
+  /**
    * Starts the ranks, each with this process's command line, and waits for them. SIGTERM and Ctrl-C
    * are handed on to them.
    *
@@ -66,7 +101,15 @@ public final class LocalRanks {
       CommandSpec spec, int ranks, int maxRestarts, Supplier<List<String>> whenRestarted) {
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
-    LocalLauncher launcher = new LocalLauncher(ranks, out, err);
+    return run(spec, new LocalLauncher(ranks, out, err), ranks, maxRestarts, whenRestarted);
+  }
+
+  private static int run(
+      CommandSpec spec,
+      LocalLauncher launcher,
+      int ranksHere,
+      int maxRestarts,
+      Supplier<List<String>> whenRestarted) {
     List<String> given = spec.root().commandLine().getParseResult().originalArgs();
     Object terminate = Signals.register("TERM", launcher::stop);
     Object interrupt = Signals.register("INT", launcher::stop);
@@ -77,7 +120,7 @@ public final class LocalRanks {
             if (attempt > 0) {
               arguments.addAll(whenRestarted.get());
             }
-            return LocalLauncher.sameProgram(Main.class.getName(), arguments, ranks);
+            return LocalLauncher.sameProgram(Main.class.getName(), arguments, ranksHere);
           },
           maxRestarts);
     } finally {

@@ -3,6 +3,7 @@ package org.eellm.cli.option;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
+import org.eellm.distributed.launch.RankInfo;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -18,29 +19,32 @@ public final class RankOptions {
   @Option(
       names = "--max-restarts",
       paramLabel = "K",
-      description = "With --nproc: start all ranks again when one fails, at most K times.")
+      description =
+          "With --nproc or under a scheduler: start all ranks again when one fails, at most K"
+              + " times.")
   private Optional<Integer> maxRestarts = Optional.empty();
 
   /**
-   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   * How many ranks this process is to start, or has to start one of under a scheduler; empty if it
+   * is a rank itself, or alone.
    *
    * @throws ParameterException if the options contradict each other or the environment
    */
   public Optional<Integer> toLaunch(CommandSpec spec) {
-    if (count.isEmpty() && maxRestarts.isPresent()) {
-      throw new ParameterException(
-          spec.commandLine(), "--max-restarts: nothing to restart; give --nproc as well");
-    }
     if (maxRestarts.orElse(0) < 0) {
       throw new ParameterException(
           spec.commandLine(),
           "--max-restarts: %d is negative; use 0 or more".formatted(maxRestarts.get()));
     }
-    return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
+    return count.isEmpty() && maxRestarts.isPresent()
+        ? LocalRanks.scheduled(spec).map(RankInfo::size)
+        : count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
   /** {@link LocalRanks#launch} with the restarts asked for. */
   public int launch(CommandSpec spec, int ranks, Supplier<List<String>> whenRestarted) {
-    return LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);
+    return count.isEmpty()
+        ? LocalRanks.superviseScheduled(spec, maxRestarts.orElse(0), whenRestarted)
+        : LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);
   }
 }

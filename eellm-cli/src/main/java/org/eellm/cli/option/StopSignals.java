@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.jline.utils.Signals;
 
@@ -16,6 +17,9 @@ import org.jline.utils.Signals;
  */
 public final class StopSignals implements BooleanSupplier, AutoCloseable {
   private static final List<String> NAMES = List.of("TERM", "INT");
+
+  /** What a signal takes to come by two ways, at most. */
+  private static final long SAME_SIGNAL_NANOS = 2_000_000_000L;
 
   private final PrintWriter err;
   private final String consequence;
@@ -46,9 +50,22 @@ public final class StopSignals implements BooleanSupplier, AutoCloseable {
 
   private void request(String name) {
     request.countDown();
-    NAMES.forEach(Signals::registerDefault);
+    if (LocalRanks.isLaunched()) {
+      NAMES.forEach(each -> Signals.register(each, () -> {}));
+      Thread.ofPlatform().daemon().name("eellm-signals").start(StopSignals::endAtOnceSoon);
+    } else {
+      NAMES.forEach(Signals::registerDefault);
+    }
     err.printf("%nSIG%s: %s; a second signal ends at once%n", name, consequence);
     err.flush();
+  }
+
+  /**
+   * A scheduler signals ranks and launchers alike, and launchers hand it on: that is one signal.
+   */
+  private static void endAtOnceSoon() {
+    LockSupport.parkNanos(SAME_SIGNAL_NANOS);
+    NAMES.forEach(Signals::registerDefault);
   }
 
   /** Whether a signal has come. */

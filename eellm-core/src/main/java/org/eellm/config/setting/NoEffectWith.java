@@ -49,6 +49,7 @@ public @interface NoEffectWith {
     NOT_MUON(
         "an optimizer.algorithm other than muon",
         config -> config.optimizer().algorithm() != Algorithm.MUON),
+    ONE_REPLICA("parallel.dp: 1", config -> config.parallel().dp() == 1),
     ONE_STAGE("parallel.pp: 1", config -> config.parallel().pp() == 1),
     TUNING("tune.model", config -> config.tune().model().isPresent()),
     TUNING_ON_TEXT("tune.target: text", config -> config.tune().learning() == Learning.EXITS),

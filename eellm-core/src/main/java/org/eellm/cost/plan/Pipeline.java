@@ -8,6 +8,7 @@ import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.cost.ModelFlops;
 import org.eellm.schedule.Costs;
 import org.eellm.schedule.FillSearch;
 import org.eellm.schedule.Fills;
@@ -102,6 +103,30 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
     ParallelConfig parallel = config.parallel();
     return Schedules.emit(
         ScheduleKind.TUNING, parallel.pp(), parallel.chunks(), microbatches, Fills.none());
+  }
+
+  /**
+   * The operations of a replica's fills in a step, for one token of each.
+   *
+   * @param flops of a token that goes through everything
+   */
+  public double fillFlops(Schedule schedule, ModelFlops flops) {
+    double layer = flops.trunk() / config.model().numLayers();
+    double sum = 0;
+    for (MicrobatchId id : schedule.microbatchIds()) {
+      int end = id instanceof MicrobatchId.Regular ? 0 : id.forwardEnd(schedule.virtualStages());
+      for (int stage = 0; stage < end; stage++) {
+        Slice slice = pipelineLayout.slices().get(stage);
+        double layers = slice.layers() * layer;
+        sum +=
+            id.hasBackwardOn(stage)
+                ? layers
+                    + slice.exits().size() * flops.exit()
+                    + (slice.hasFinalHead() ? flops.finalHead() : 0)
+                : layers / ModelFlops.FORWARD_AND_BACKWARD;
+      }
+    }
+    return sum;
   }
 
   /** The number of fills of a schedule. */

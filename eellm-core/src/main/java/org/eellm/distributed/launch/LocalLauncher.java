@@ -23,11 +23,12 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
 /**
  * Starts the ranks of one machine as processes of this same program, and looks after them until all
- * have ended.
+ * have ended. Under a scheduler, where every rank has a launcher of its own, it starts that one.
  *
  * <p>Each finds its place in torchrun's variables. Rank 0's stdout becomes this process's; every
  * other line is told with its rank in front. When a rank fails, the others are ended and, where
@@ -59,6 +60,7 @@ public final class LocalLauncher {
           "MALLOC_ARENA_MAX", "1");
 
   private final int ranks;
+  private final Optional<RankInfo> scheduled;
   private final PrintWriter out;
   private final PrintWriter err;
   private final List<Rank> running = new ArrayList<>();
@@ -93,8 +95,24 @@ public final class LocalLauncher {
       throw new DistributedException("ranks: " + ranks + ": start at least 1");
     }
     this.ranks = ranks;
+    this.scheduled = Optional.empty();
     this.out = out;
     this.err = err;
+  }
+
+  private LocalLauncher(RankInfo scheduled, PrintWriter out, PrintWriter err) {
+    this.ranks = 1;
+    this.scheduled = Optional.of(scheduled);
+    this.out = out;
+    this.err = err;
+  }
+
+  /**
+   * A launcher of one rank, whose place a scheduler has said. When a rank fails, the others' fail
+   * with it, and all launchers start theirs again.
+   */
+  public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(place, out, err);
   }
 
   /**
@@ -128,7 +146,7 @@ public final class LocalLauncher {
    */
   public int run(IntFunction<List<String>> command, int maxRestarts) {
     for (int attempt = 0; ; attempt++) {
-      Optional<RankExit> failure = runOnce(command.apply(attempt));
+      Optional<RankExit> failure = runOnce(command.apply(attempt), attempt);
       if (failure.isEmpty()) {
         return 0;
       }
@@ -142,8 +160,10 @@ public final class LocalLauncher {
                   describe(first.exitCode()),
                   first.rank().error().get(),
                   again
-                      ? "starting all ranks again (%d of %d)".formatted(attempt + 1, maxRestarts)
-                      : "all ranks have ended"));
+                      ? "starting %s again (%d of %d)"
+                          .formatted(
+                              scheduled.isPresent() ? "it" : "all ranks", attempt + 1, maxRestarts)
+                      : scheduled.isPresent() ? "no restart is left" : "all ranks have ended"));
       if (!again) {
         return first.exitCode();
       }
@@ -168,9 +188,9 @@ public final class LocalLauncher {
   }
 
   /** Runs the ranks once; the first that failed, if one did. */
-  private Optional<RankExit> runOnce(List<String> command) {
+  private Optional<RankExit> runOnce(List<String> command, int attempt) {
     try {
-      start(command);
+      start(command, attempt);
       return supervise();
     } catch (IOException e) {
       throw new DistributedException("cannot start a rank: " + e.getMessage(), e);
@@ -182,30 +202,57 @@ public final class LocalLauncher {
     }
   }
 
-  private synchronized void start(List<String> command) throws IOException {
-    int port = freePort();
-    for (int rank = 0; rank < ranks; rank++) {
+  private synchronized void start(List<String> command, int attempt) throws IOException {
+    for (RankInfo place : places(attempt)) {
       ProcessBuilder builder = new ProcessBuilder(command);
       Map<String, String> environment = builder.environment();
       MEMORY.forEach(environment::putIfAbsent);
-      environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(ranks)));
-      environment.put("RANK", Integer.toString(rank));
-      environment.put("WORLD_SIZE", Integer.toString(ranks));
-      environment.put("LOCAL_RANK", Integer.toString(rank));
-      environment.put("LOCAL_WORLD_SIZE", Integer.toString(ranks));
-      environment.put("MASTER_ADDR", LOOPBACK);
-      environment.put("MASTER_PORT", Integer.toString(port));
+      if (scheduled.isEmpty()) {
+        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(ranks)));
+      }
+      environment.put("RANK", Integer.toString(place.rank()));
+      environment.put("WORLD_SIZE", Integer.toString(place.size()));
+      environment.put("LOCAL_RANK", Integer.toString(place.localRank()));
+      environment.put("LOCAL_WORLD_SIZE", Integer.toString(place.localWorldSize()));
+      environment.put("MASTER_ADDR", place.host());
+      environment.put("MASTER_PORT", Integer.toString(place.port()));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
       builder.redirectInput(new File("/dev/null"));
       Process process = builder.start();
-      Rank started = watch(rank, process);
+      Rank started = watch(place.rank(), process);
       running.add(started);
       daemon(() -> awaitEnd(started));
     }
     if (isStopping()) {
       running.forEach(Rank::terminate);
     }
+  }
+
+  /**
+   * The ranks to start. Those of an attempt under a scheduler meet at a port of their own: one of
+   * the attempt before may still listen at its.
+   */
+  private List<RankInfo> places(int attempt) throws IOException {
+    if (scheduled.isPresent()) {
+      RankInfo first = scheduled.get();
+      return List.of(
+          new RankInfo(
+              first.rank(),
+              first.size(),
+              first.localRank(),
+              first.localWorldSize(),
+              first.host(),
+              first.port() + attempt,
+              first.storeHost()));
+    }
+    int port = freePort();
+    return IntStream.range(0, ranks)
+        .mapToObj(
+            rank ->
+                new RankInfo(
+                    rank, ranks, rank, ranks, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
+        .toList();
   }
 
   /** A port nobody listens on; somebody else may take it meanwhile, but that is rare. */
@@ -216,13 +263,13 @@ public final class LocalLauncher {
   }
 
   private Rank watch(int number, Process process) {
-    String prefix = "[rank " + number + "] ";
+    String prefix = scheduled.isPresent() ? "" : "[rank " + number + "] ";
     AtomicReference<String> error = new AtomicReference<>("");
     Thread stdout =
         pump(
             process.getInputStream(),
             line -> {
-              if (number == 0) {
+              if (number == 0 || scheduled.isPresent()) {
                 out.println(line);
                 out.flush();
               } else {

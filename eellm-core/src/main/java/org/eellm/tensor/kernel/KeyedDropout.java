@@ -17,9 +17,10 @@ import org.eellm.tensor.Torch;
  * Dropout by a counter-based generator: whether an entry is dropped depends on a key and the
  * entry's row and column alone. Nothing is stored, and parts of a matrix can be drawn anywhere.
  *
- * <p>A row's number and the key give two 32-bit keys (SplitMix64's finalizer). Each column's number
- * goes through two rounds of a 32-bit mixer with these. On CPUs a kernel draws while it multiplies.
- * Elsewhere, integer operations of libtorch draw the same numbers on the tensor's device.
+ * <p>A row's number and the key give two 32-bit keys (after SplitMix64's finalizer). Each column's
+ * number goes through two rounds of a 32-bit mixer with these. On CPUs a kernel draws while it
+ * multiplies. Elsewhere, integer operations of libtorch draw the same numbers on the tensor's
+ * device.
  *
  * @param key of the microbatch and the place in the model
  * @param probability of dropping an entry, above 0 and below 1
@@ -101,9 +102,9 @@ public record KeyedDropout(long key, double probability, Rows rows) {
       }
       Tensor keys = numbers.add_(new Scalar(rows.first())).mul_(new Scalar(ROW_STEP));
       keys.add_(new Scalar(key));
-      fold(keys, 30, Long.SIZE).mul_(new Scalar(ROW_FIRST));
-      fold(keys, 27, Long.SIZE).mul_(new Scalar(ROW_SECOND));
-      fold(keys, 31, Long.SIZE);
+      fold(keys, 30).mul_(new Scalar(ROW_FIRST));
+      fold(keys, 27).mul_(new Scalar(ROW_SECOND));
+      fold(keys, 31);
       Tensor low = keys.to(ScalarType.Int).unsqueeze(1);
       Tensor high = torch.bitwise_right_shift(keys, new Scalar(32)).to(ScalarType.Int).unsqueeze(1);
       Tensor columns =
@@ -111,17 +112,16 @@ public record KeyedDropout(long key, double probability, Rows rows) {
               .arange(new Scalar(x.size(1)), Torch.options(ScalarType.Int, x.device()))
               .mul_(new Scalar(COLUMN_STEP));
       Tensor drawn = columns.unsqueeze(0).add(low);
-      fold(drawn, 16, Integer.SIZE).mul_(new Scalar(COLUMN_FIRST)).bitwise_xor_(high);
-      fold(drawn, 15, Integer.SIZE).mul_(new Scalar(COLUMN_SECOND));
+      fold(drawn, 16).mul_(new Scalar(COLUMN_FIRST)).bitwise_xor_(high);
+      fold(drawn, 15).mul_(new Scalar(COLUMN_SECOND));
       return scope.moveToOuter(drawn.lt(new Scalar(threshold())));
     }
   }
 
-  /** {@code x ^= x >>> bits}, by a shift that extends the sign. */
-  private static Tensor fold(Tensor x, int bits, int size) {
+  /** {@code x ^= x >> bits}; libtorch's shift extends the sign, and so do the kernel's. */
+  private static Tensor fold(Tensor x, int bits) {
     try (Scope scope = Scope.open()) {
-      Tensor shifted = torch.bitwise_right_shift(x, new Scalar(bits));
-      return x.bitwise_xor_(shifted.bitwise_and_(new Scalar(-1L >>> (Long.SIZE - size + bits))));
+      return x.bitwise_xor_(torch.bitwise_right_shift(x, new Scalar(bits)));
     }
   }
 
@@ -170,15 +170,15 @@ public record KeyedDropout(long key, double probability, Rows rows) {
 
   private long rowKey(long number) {
     long z = number * ROW_STEP + key;
-    z = (z ^ z >>> 30) * ROW_FIRST;
-    z = (z ^ z >>> 27) * ROW_SECOND;
-    return z ^ z >>> 31;
+    z = (z ^ z >> 30) * ROW_FIRST;
+    z = (z ^ z >> 27) * ROW_SECOND;
+    return z ^ z >> 31;
   }
 
   private static int drawn(int column, int low, int high) {
     int u = column * COLUMN_STEP + low;
-    u = (u ^ u >>> 16) * COLUMN_FIRST ^ high;
-    return (u ^ u >>> 15) * COLUMN_SECOND;
+    u = (u ^ u >> 16) * COLUMN_FIRST ^ high;
+    return (u ^ u >> 15) * COLUMN_SECOND;
   }
 
   /** Whole vectors of a row; returns how many columns these are. */
@@ -213,9 +213,9 @@ public record KeyedDropout(long key, double probability, Rows rows) {
 
   private static VectorMask<Integer> dropped(int column, int low, int high, int threshold) {
     IntVector u = LANES.add(column * COLUMN_STEP + low);
-    u = u.lanewise(VectorOperators.XOR, u.lanewise(VectorOperators.LSHR, 16));
+    u = u.lanewise(VectorOperators.XOR, u.lanewise(VectorOperators.ASHR, 16));
     u = u.mul(COLUMN_FIRST).lanewise(VectorOperators.XOR, high);
-    u = u.lanewise(VectorOperators.XOR, u.lanewise(VectorOperators.LSHR, 15));
+    u = u.lanewise(VectorOperators.XOR, u.lanewise(VectorOperators.ASHR, 15));
     return u.mul(COLUMN_SECOND).compare(VectorOperators.LT, threshold);
   }
 }

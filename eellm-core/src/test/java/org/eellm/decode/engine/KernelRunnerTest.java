@@ -46,7 +46,7 @@ final class KernelRunnerTest {
   @TempDir private Path folder;
 
   private static final int VOCABULARY = 150;
-  private static final int PAGES = 24;
+  private static final int PAGES = 36;
 
   /** Shapes that differ in everything a kernel has to know. */
   enum Family {
@@ -383,6 +383,36 @@ final class KernelRunnerTest {
         assertThat(a.next(count)).isDeepEqualTo(b.next(count));
       }
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"INT8", "INT4"})
+  void logits_ofQuantizedRowsInBlocksAndBatches_equalSingleRowsToTheBit(Quantization quantization)
+      throws IOException {
+    MatrixQuantization all = new MatrixQuantization(quantization, quantization);
+    try (Decoder model = Family.LLAMA_ODD_WIDTHS.decoder(DataType.BFLOAT16);
+        StoredDecoder stored = stored(model, all);
+        KernelRunner runner = runner(stored, 2, KernelChoice.FASTEST)) {
+      Text alone = new Text(runner, 1, 60, 0, 1, 2, 3);
+      float[][][][] expected = new float[60][][][];
+      Arrays.setAll(expected, i -> alone.next(1));
+      List<Text> texts =
+          IntStream.range(0, 8)
+              .mapToObj(i -> new Text(runner, i == 5 ? 1 : 10 + i, 60, pages(4 + 4 * i)))
+              .toList();
+      for (int at = 0, count = 1; at < 60; at += count, count = Math.min(count + 1, 60 - at)) {
+        float[][][] batch = Text.next(texts, count).get(5);
+        for (int head = 0; head < batch.length; head++) {
+          for (int row = 0; row < count; row++) {
+            assertThat(batch[head][row]).containsExactly(expected[at + row][head][0]);
+          }
+        }
+      }
+    }
+  }
+
+  private static int[] pages(int first) {
+    return IntStream.range(first, first + 4).toArray();
   }
 
   @Test
