@@ -176,6 +176,44 @@ final class ConnectionsTest {
   }
 
   @Test
+  void tls_clientThatGoesWhileItWaits_isSeenToGo() throws Exception {
+    SSLContext trust = trust(resource("certificate.pem"));
+    try (TestServer server =
+            TestServer.start(
+                folder, limits -> limits, tls(resource("certificate.pem"), resource("key.pem")));
+        HttpClient client = HttpClient.newBuilder().sslContext(trust).build();
+        ServerLimitsTest.Brake _ = ServerLimitsTest.Brake.on(server)) {
+      int port = server.server.port();
+      try (Socket socket = trust.getSocketFactory().createSocket("127.0.0.1", port)) {
+        Wire.write(socket, Wire.post(Wire.LONG));
+        ServerLimitsTest.until(() -> server.engine.status().queued() == 1);
+      }
+
+      HttpRequest metrics =
+          HttpRequest.newBuilder(URI.create("https://localhost:%d/metrics".formatted(port)))
+              .build();
+      ServerLimitsTest.until(
+          () ->
+              client
+                  .sendAsync(metrics, BodyHandlers.ofString())
+                  .join()
+                  .body()
+                  .contains("eellm_disconnects_total 1.0"));
+    }
+  }
+
+  @Test
+  void tls_handshakeThatNeverComes_isClosed() throws IOException {
+    ServerOptions options =
+        tls(resource("certificate.pem"), resource("key.pem"))
+            .withBounds(Wire.timeouts(100, 5000, 1000).bounds());
+    try (TestServer server = TestServer.start(folder, limits -> limits, options);
+        Socket socket = Wire.connect(server)) {
+      assertThat(isClosed(socket)).isTrue();
+    }
+  }
+
+  @Test
   void tls_withFilesThatAreNone_isRefusedByName() throws IOException {
     Path text = Files.writeString(folder.resolve("text.pem"), "no key");
     Path certificate = resource("certificate.pem");

@@ -16,7 +16,7 @@ import org.eellm.schedule.Timeline;
  * @param bubbleShare the share of all stages' time that is idle
  */
 record ScheduleReport(
-    ScheduleKind kind,
+    String kind,
     int stages,
     int chunks,
     int microbatches,
@@ -55,7 +55,7 @@ record ScheduleReport(
   static ScheduleReport of(Timeline timeline, SimulatedPipeline model, Fills fills) {
     Schedule schedule = timeline.schedule();
     return new ScheduleReport(
-        schedule.kind(),
+        name(schedule.kind()),
         schedule.stages(),
         schedule.chunks(),
         schedule.microbatches(),
@@ -93,5 +93,10 @@ record ScheduleReport(
         span.start(),
         span.end(),
         span.heads());
+  }
+
+  /** The schedule as people call it. */
+  private static String name(ScheduleKind kind) {
+    return kind == ScheduleKind.ONE_F_ONE_B ? "1f1b" : kind.name().toLowerCase(Locale.ROOT);
   }
 }

@@ -93,6 +93,7 @@ final class ScheduleCommandTest {
   void schedule_layersThatDoNotDivide_areSpread() throws Exception {
     JsonNode report = json("--pp 4 --microbatches 4 --layers 10");
 
+    assertThat(report.path("kind").textValue()).isEqualTo("1f1b");
     assertThat(report.path("per_stage").valueStream().map(s -> s.at("/layers/0").textValue()))
         .containsExactly("1-3", "4-6", "7-8", "9-10");
   }

@@ -39,7 +39,8 @@ final class MemoryCheckTest {
         "model.hidden_size=102400 | model.hidden_size: 102400",
         "model.ffn_hidden_size=2000000000 | model.ffn_hidden_size: 2000000000",
         "model.num_layers=10000 | model.num_layers: 10000",
-        "model.max_positions=2147483647 | model.max_positions: 2147483647",
+        "model.position_embedding=learned model.max_positions=16777216 | model.max_positions:"
+            + " 16777216",
       })
   void require_sizeBeyondTheMachine_namesTheSetting(String overrides, String named) {
     RunConfig config = config(overrides.split(" "));
