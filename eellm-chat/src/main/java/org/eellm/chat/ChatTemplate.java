@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -59,6 +60,9 @@ public final class ChatTemplate {
           new ChatMessage("assistant", "Hello!", Optional.empty()),
           new ChatMessage("user", "How are you?", Optional.empty()));
 
+  /** Characters of a chat; a request has half of them. */
+  private static final long MAX_LENGTH = 1 << 22;
+
   private final String origin;
   private final String template;
   private final List<String> stops;
@@ -78,7 +82,7 @@ public final class ChatTemplate {
       String endOfSequence,
       Tokenizer tokenizer) {
     this.origin = origin;
-    this.template = JinjaSource.withoutWhitespaceControl(template);
+    this.template = source(origin, template);
     this.stops = stops;
     this.beginningOfSequence = beginningOfSequence;
     this.endOfSequence = endOfSequence;
@@ -97,15 +101,26 @@ public final class ChatTemplate {
                         .sorted(Comparator.comparingInt(String::length).reversed())
                         .map(Pattern::quote)
                         .collect(Collectors.joining("|"))));
+    jinja.getGlobalContext().registerTag(new BoundedFor());
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();
+  }
+
+  private static String source(String origin, String template) {
+    try {
+      return JinjaSource.withoutWhitespaceControl(template);
+    } catch (StackOverflowError e) {
+      throw new ChatTemplateException(origin + ": the chat template is nested too deeply", e);
+    }
   }
 
   private static JinjavaConfig config() {
     return JinjavaConfig.newBuilder()
         .withNestedInterpretationEnabled(false) // what is said is no template
         .withElResolver(new PythonMethods())
+        .withMaxOutputSize(MAX_LENGTH)
+        .withMaxStringLength(MAX_LENGTH)
         .build();
   }
 
@@ -302,10 +317,16 @@ public final class ChatTemplate {
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
     context.put("add_generation_prompt", true);
-    RenderResult result = jinja.renderForResult(template, context);
+    context.put(BoundedFor.COUNT, new AtomicLong());
+    RenderResult result;
+    try {
+      result = jinja.renderForResult(template, context);
+    } catch (StackOverflowError | OutOfMemoryError | BoundedFor.TooManyError e) {
+      throw ChatTemplateException.ofTemplate("it takes more time or memory than a template may");
+    }
     for (TemplateError error : result.getErrors()) {
       throw raised(error.getException())
-          .map(message -> ChatTemplateException.ofMessages("messages", message))
+          .map(message -> ChatTemplateException.ofMessages("messages", oneLine(message)))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
@@ -319,6 +340,11 @@ public final class ChatTemplate {
   /** What Jinjava says, cut and without what would break a line. */
   private static String shown(String text) {
     return (text.length() > 60 ? text.substring(0, 57) + "..." : text)
+        .replaceAll("\\p{Cntrl}", "?");
+  }
+
+  private static String oneLine(String text) {
+    return (text.length() > 300 ? text.substring(0, 297) + "..." : text)
         .replaceAll("\\p{Cntrl}", "?");
   }
 

@@ -142,6 +142,24 @@ final class ChatTemplateTest {
     assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("F");
   }
 
+  /** Before, they had no end, or ended in an error of Java's. */
+  @Test
+  void of_templateWithoutEnd_isRefused() {
+    String loop = "{% for i in range(1000) %}";
+    for (String text :
+        List.of(
+            loop.repeat(3) + "{% endfor %}".repeat(3),
+            "{% if 1 %}".repeat(20_000),
+            "{% set ns = namespace(a='xxxxxxxxxx') %}"
+                + loop
+                + "{% set ns.a = ns.a + ns.a %}{% endfor %}{{ ns.a }}")) {
+      assertThat(ChatTemplate.of(text, "", "", tokenizer).refusal()).isPresent();
+    }
+    assertThatThrownBy(() -> ChatTemplate.of("{{ " + "(".repeat(20_000), "", "", tokenizer))
+        .isInstanceOf(ChatTemplateException.class)
+        .hasMessageContaining("nested too deeply");
+  }
+
   @Test
   void read_templateThatCannotBeRendered_isRefusedWhereItIsUsed() throws IOException {
     Files.writeString(folder.resolve("chat_template.jinja"), "{{ messages | nosuchfilter }}");

@@ -15,6 +15,7 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.engine.ModelRunner;
@@ -131,7 +132,11 @@ public record LoadedModel(
   public List<Integer> prompt(String text, String name) {
     List<Integer> ids = new ArrayList<>();
     tokenizer.beginningOfSequence().ifPresent(ids::add);
-    Arrays.stream(tokenizer.encode(text)).forEach(ids::add);
+    try {
+      Arrays.stream(tokenizer.encode(text)).forEach(ids::add);
+    } catch (DataException failure) {
+      throw new GenerateException(name + ": " + failure.getMessage());
+    }
     if (ids.isEmpty()) {
       throw new GenerateException(name + " is empty; give it at least one character");
     }

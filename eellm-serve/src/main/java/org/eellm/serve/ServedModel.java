@@ -9,6 +9,7 @@ import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
 import org.eellm.config.Architecture;
+import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
@@ -131,7 +132,11 @@ public record ServedModel(
           "a text of %d characters does not fit the model's context of %d tokens; shorten it"
               .formatted(text.length(), context()));
     }
-    return Arrays.stream(tokenizer().encode(text)).boxed().toList();
+    try {
+      return Arrays.stream(tokenizer().encode(text)).boxed().toList();
+    } catch (DataException e) {
+      throw ApiException.badField(param, String.valueOf(e.getMessage()));
+    }
   }
 
   /** Turns tokens that follow a prompt into text. */

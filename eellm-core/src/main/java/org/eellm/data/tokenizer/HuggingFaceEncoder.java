@@ -29,11 +29,9 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
   }
 
   private final HuggingFaceTokenizer tokenizer;
-  private final String place;
 
-  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer, String place) {
+  private HuggingFaceEncoder(HuggingFaceTokenizer tokenizer) {
     this.tokenizer = tokenizer;
-    this.place = place;
   }
 
   /**
@@ -63,8 +61,8 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
     try {
       return new HuggingFaceEncoder(
           HuggingFaceTokenizer.newInstance(
-              new ByteArrayInputStream(content), Map.of("padding", "false", "truncation", "false")),
-          place);
+              new ByteArrayInputStream(content),
+              Map.of("padding", "false", "truncation", "false")));
     } catch (IOException | RuntimeException e) {
       throw new DataException(place + ": the tokenizers library cannot use it: " + firstLine(e), e);
     }
@@ -98,7 +96,7 @@ final class HuggingFaceEncoder implements Tokenizer.TextEncoder {
         library.deleteEncoding(encoding);
       }
     } catch (RuntimeException e) {
-      throw new DataException(place + ": the text cannot be encoded: " + firstLine(e), e);
+      throw new DataException("the text cannot be encoded: " + firstLine(e), e);
     } finally {
       Reference.reachabilityFence(tokenizer);
     }
