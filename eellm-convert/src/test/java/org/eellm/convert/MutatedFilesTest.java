@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.EarlyExitModel;
@@ -120,7 +121,7 @@ final class MutatedFilesTest {
         case YAML -> ConfigFile.read(path(folder), List.of());
         case CONFIG, SAFETENSORS -> load(folder.resolve("model"));
         case TOKENIZER, BYTE_PAIRS -> {
-          Tokenizer tokenizer = Tokenizer.load(path(folder).getParent());
+          Tokenizer tokenizer = Tokenizer.load(Objects.requireNonNull(path(folder).getParent()));
           for (String text : TEXTS) {
             tokenizer.decode(tokenizer.encode(text));
           }
