@@ -16,8 +16,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -121,10 +119,10 @@ final class ServeRanksTest {
 
   @Test
   void serve_manyClients_writesWhatOneRankWritesAndEndsWell() throws Exception {
-    Map<Integer, CompletableFuture<HttpResponse<String>>> answers = new TreeMap<>();
+    List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
     try (HttpClient client = HttpClient.newHttpClient()) {
       for (int i = 0; i < CLIENTS; i++) {
-        answers.put(i, client.sendAsync(request(i, 20), BodyHandlers.ofString()));
+        answers.add(client.sendAsync(request(i, 20), BodyHandlers.ofString()));
       }
       for (int i = 0; i < CLIENTS; i++) {
         JsonNode answer = JSON.readTree(answers.get(i).join().body());
