@@ -33,6 +33,7 @@ final class RendezvousStore implements AutoCloseable {
   private final Duration timeout;
 
   private RendezvousStore(String host, int port, boolean hosts, String prefix, Duration timeout) {
+    Torch.load(); // before any class of it, for ranks start at once
     this.host = host;
     this.prefix = prefix;
     this.timeout = timeout;

@@ -30,6 +30,14 @@ public final class Torch {
 
   private Torch() {}
 
+  /**
+   * Loads libtorch, if nothing has yet. To be called before a binding's class is used where several
+   * processes may start at once, since those load it without {@link NativeLibraries}.
+   */
+  public static void load() {
+    // This class's initialization does.
+  }
+
   /** libtorch's version and its binding's, such as {@code 2.10.0-1.5.13}. */
   public static String version() {
     try {
