@@ -22,6 +22,7 @@ import org.eellm.decode.engine.KernelChoice;
 import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.launch.RankInfo;
+import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.CudaLibraries;
 import org.eellm.tensor.DeviceThroughput;
 import picocli.CommandLine.Command;
@@ -109,7 +110,7 @@ final class DoctorCommand implements Callable<Integer> {
                         spec.commandLine(),
                         "--profile: ranks that compute and talk at the same time are measured; add"
                             + " --nproc 2, or as many as the plan has"));
-    long memory = Machine.memoryOfThisProcess();
+    long memory = MachineMemory.bytes();
     return LocalRanks.inWorld(
         new Mesh(1, count, 1),
         Duration.ofMinutes(10),

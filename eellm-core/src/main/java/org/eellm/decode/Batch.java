@@ -25,6 +25,7 @@ import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
 import org.eellm.decode.token.Tokens;
 import org.eellm.distributed.DistributedException;
+import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -54,8 +55,16 @@ public final class Batch implements AutoCloseable {
   /** A running sequence, and how far its pages are known. */
   private record RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {}
 
+  /**
+   * @throws SettingException if the machine's memory cannot hold the keys and values
+   */
   public Batch(DecodingModel model, Limits limits) {
-    this(ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens())), limits);
+    this(runner(model, limits), limits);
+  }
+
+  private static ModelRunner runner(DecodingModel model, Limits limits) {
+    limits.requireMemory(model, model.parallel().size(), MachineMemory.bytes());
+    return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
   }
 
   /**

@@ -70,7 +70,7 @@ public final class Engine implements AutoCloseable {
   private int count; // of requests that have come to work
   private boolean closing; // with the lock
   private volatile Status status;
-  private volatile Optional<DistributedException> failure = Optional.empty();
+  private volatile Optional<Throwable> failure = Optional.empty();
 
   /**
    * What an engine is at.
@@ -294,8 +294,8 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  /** What ended it, where another rank failed. */
-  public Optional<DistributedException> failure() {
+  /** What ended it, where it did not go on: another rank failed, or memory was at its end. */
+  public Optional<Throwable> failure() {
     return failure;
   }
 
@@ -309,7 +309,7 @@ public final class Engine implements AutoCloseable {
         status = now();
       }
       tellOthers(new StepMessage.Stop());
-    } catch (DistributedException e) {
+    } catch (DistributedException | Error e) {
       LOG.error("the engine ends: {}", e.getMessage());
       failure = Optional.of(e);
     } finally {

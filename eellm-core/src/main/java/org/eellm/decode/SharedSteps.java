@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.eellm.config.SettingException;
+import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -200,9 +201,20 @@ public final class SharedSteps {
     }
 
     @Override
+    public void onDraft(Draft draft) {
+      if (listens()) {
+        guard(() -> listener.onDraft(draft));
+      }
+    }
+
+    @Override
     public void onStep() {
+      guard(listener::onStep); // which hands on the last token of a text that stops, too
+    }
+
+    private void guard(Runnable call) {
       try {
-        listener.onStep();
+        call.run();
       } catch (RuntimeException e) {
         fail(e);
       }

@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
+import org.eellm.config.SettingException;
 import org.eellm.decode.Engine.Status;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
@@ -24,6 +25,7 @@ import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
@@ -94,6 +96,32 @@ final class EngineTest extends WithSmallModel {
   private static void awaitIdle(Engine engine) throws InterruptedException {
     while (engine.status().running() + engine.status().queued() > 0) {
       Thread.sleep(1);
+    }
+  }
+
+  @Test
+  void start_moreRoomThanTheMachineHas_namesTheOption() {
+    Limits limits = Limits.of(model).withCacheTokens(Integer.MAX_VALUE);
+
+    assertThatThrownBy(() -> Engine.start(model, limits))
+        .isInstanceOf(SettingException.class)
+        .hasMessageContaining("2147483647 positions take")
+        .hasMessageContaining("GB of keys and values, and the machine has");
+  }
+
+  @Test
+  void step_errorOfJava_endsTheEngineAndTellsIt() {
+    ExitPolicy policy =
+        _ -> {
+          throw new OutOfMemoryError("a test");
+        };
+    try (Engine engine = Engine.start(model, Limits.of(model))) {
+      ResultFuture result = new ResultFuture(_ -> Reaction.CONTINUE);
+      engine.submit(new Request(List.of(1), 5, Set.of(), policy, Sampler.greedy()), result);
+
+      assertThat(result.await().reason()).isEqualTo(FinishReason.CANCELLED);
+      assertThat(engine.isOpen()).isFalse();
+      assertThat(engine.failure()).hasValueSatisfying(e -> assertThat(e).hasMessage("a test"));
     }
   }
 

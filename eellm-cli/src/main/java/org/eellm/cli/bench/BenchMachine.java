@@ -6,8 +6,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.stream.Stream;
-import org.eellm.cli.option.Machine;
 import org.eellm.kernel.machine.CpuCache;
+import org.eellm.kernel.machine.MachineMemory;
 
 /**
  * The machine that a benchmark ran on.
@@ -28,7 +28,7 @@ record BenchMachine(
         modelName().orElse(System.getProperty("os.arch")),
         Runtime.getRuntime().availableProcessors(),
         CpuCache.bytes(),
-        Machine.memoryOfThisProcess(),
+        MachineMemory.bytes(),
         System.getProperty("os.name") + " " + System.getProperty("os.version"),
         Runtime.version().toString());
   }

@@ -233,8 +233,12 @@ public final class ServeCommand implements Callable<Integer> {
     return ExitCode.OK;
   }
 
-  private static void fail(RuntimeException failure) {
-    throw failure;
+  private static void fail(Throwable failure) {
+    switch (failure) {
+      case RuntimeException e -> throw e;
+      case Error e -> throw e;
+      default -> throw new IllegalStateException(failure);
+    }
   }
 
   /** Takes part in the first rank's steps until it ends. */

@@ -13,6 +13,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.tensor.DeviceThroughput;
 import org.eellm.tensor.Torch;
 
@@ -84,7 +85,7 @@ public record Machine(
         system.getArch(),
         system.getAvailableProcessors(),
         readCpuFeatures(),
-        memoryOfThisProcess(),
+        MachineMemory.bytes(),
         readMemoryAvailable(),
         Files.getFileStore(Path.of("")).getUsableSpace(),
         Files.exists(Path.of("/proc/driver/nvidia/version")),
@@ -100,11 +101,6 @@ public record Machine(
 
   private static OperatingSystemMXBean system() {
     return (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-  }
-
-  /** Memory this process may use, in bytes: the machine's, or its container's limit. */
-  public static long memoryOfThisProcess() {
-    return system().getTotalMemorySize();
   }
 
   public boolean isLinux() {

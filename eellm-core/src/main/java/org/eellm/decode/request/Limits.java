@@ -67,14 +67,40 @@ public record Limits(
   private static int cacheTokens(DecodingModel model) {
     ModelConfig shape = model.architecture().model();
     int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
+    long texts = (long) CACHE_TEXTS * context;
+    return (int) Math.max(context, Math.min(texts, CACHE_BYTES / positionBytes(model)));
+  }
+
+  /** Bytes of a position's keys and values in all layers and exits. */
+  private static long positionBytes(DecodingModel model) {
+    ModelConfig shape = model.architecture().model();
     long layers = shape.numLayers() + model.architecture().exits().layers().size();
     int width =
         switch (shape.dtype()) {
           case FLOAT32 -> Float.BYTES;
           case BFLOAT16 -> Short.BYTES;
         };
-    long bytes = 2L * width * layers * shape.numKeyValueHeads() * shape.headDim();
-    return (int) Math.max(context, Math.min((long) CACHE_TEXTS * context, CACHE_BYTES / bytes));
+    return 2L * width * layers * shape.numKeyValueHeads() * shape.headDim();
+  }
+
+  /**
+   * Refuses room for keys and values that a machine's memory can never give.
+   *
+   * @param ranks that share it out between them
+   * @throws SettingException that says how much room there may be
+   */
+  public void requireMemory(DecodingModel model, int ranks, long memoryBytes) {
+    double position = (double) positionBytes(model) / ranks;
+    if (cacheTokens * position > memoryBytes) {
+      throw new SettingException(
+          "cache-tokens",
+          "%d positions take %.1f GB of keys and values, and the machine has %.1f GB; use %d or fewer"
+              .formatted(
+                  cacheTokens,
+                  cacheTokens * position / 1e9,
+                  memoryBytes / 1e9,
+                  (long) (memoryBytes / position)));
+    }
   }
 
   /** Ids that may be generated: those below. */

@@ -8,6 +8,7 @@ import org.eellm.decode.request.Draft;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An exit drafts tokens, or the text itself where it has been at its last tokens before, and the
@@ -19,7 +20,7 @@ import org.eellm.model.Head;
 final class SpeculativeStrategy implements DecodingStrategy {
   private final DraftPlan plan;
   private final List<Integer> drafts = new ArrayList<>();
-  private Optional<HeadId> drafter = Optional.empty(); // none where the text drafts itself
+  private @Nullable Head drafter; // none where the text drafts itself
   private boolean expectsToken;
   private boolean drafted; // in this step
 
@@ -31,7 +32,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
   public void addDrafts(Sequence sequence) {
     if (drafts.isEmpty() && !sequence.inPrompt()) {
       int count = plan.begin(sequence.tokens(), room(sequence));
-      drafter = Optional.empty();
+      drafter = null;
       for (int i = 0; i < count; i++) {
         draft(sequence, plan.lookUp(i));
       }
@@ -80,7 +81,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(first.head())) {
       verify(sequence, predictions);
     } else if (plan.keepsDrafting(first)) {
-      drafter = Optional.of(first.head().id());
+      drafter = first.head();
       draft(sequence, sequence.request().sampler().next(first));
       drafted = true;
     }
@@ -101,7 +102,8 @@ final class SpeculativeStrategy implements DecodingStrategy {
     }
     plan.onVerified(drafts.size(), accepted);
     if (!drafts.isEmpty()) {
-      sequence.output().add(new Draft(step, drafter, drafts, accepted));
+      Optional<HeadId> exit = Optional.ofNullable(drafter).map(Head::id);
+      sequence.output().add(new Draft(step, exit, drafts, accepted));
     }
     drafts.clear();
     sequence.rollBack();
