@@ -38,7 +38,9 @@ import org.junit.jupiter.params.provider.EnumSource;
  */
 final class MutatedFilesTest {
   private static final int SOME = 50;
-  private static final int MANY = 10_000;
+
+  /** Of each kind; {@code -Dmutations=10000} takes some minutes. */
+  private static final int MANY = Integer.getInteger("mutations", 2_000);
 
   @TempDir private Path folder;
 

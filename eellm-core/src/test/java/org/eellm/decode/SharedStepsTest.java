@@ -37,6 +37,7 @@ import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -177,6 +178,7 @@ final class SharedStepsTest {
     }
   }
 
+  @Tag("slow")
   @Test
   void run_severalEnginesAndIdleTimes_followersStay() {
     try (Decoder whole = SmallModel.plain()) {
