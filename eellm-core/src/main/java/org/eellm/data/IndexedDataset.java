@@ -1,5 +1,6 @@
 package org.eellm.data;
 
+import java.io.EOFException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -299,16 +300,33 @@ public final class IndexedDataset implements AutoCloseable {
    */
   public void read(long from, int[] into, int offset, int count) {
     Objects.checkFromIndexSize(from, count, tokens());
+    requireWhole();
     try {
       for (int i = 0; i < count; i++) {
         into[offset + i] = type.read(tokens, (from + i) * type.bytes);
       }
     } catch (InternalError gone) { // a page of a mapped file cannot be read
-      throw new DataException(
-          "%s: cannot be read any more, it was cut short or its disk fails; copy or prepare the pair again"
-              .formatted(IndexedFormat.tokens(prefix)),
-          gone);
+      throw unreadable(gone);
     }
+  }
+
+  /** Reading beyond the end of a mapped file fails, but Java may tell only some time later. */
+  private void requireWhole() {
+    try {
+      Path file = IndexedFormat.tokens(prefix);
+      if (Files.size(file) < tokens.byteSize()) {
+        throw unreadable(new EOFException(file.toString()));
+      }
+    } catch (IOException gone) {
+      throw unreadable(gone);
+    }
+  }
+
+  private DataException unreadable(Throwable cause) {
+    return new DataException(
+        "%s: cannot be read any more, it was cut short or its disk fails; copy or prepare the pair again"
+            .formatted(IndexedFormat.tokens(prefix)),
+        cause);
   }
 
   @Override
