@@ -312,7 +312,7 @@ final class TrainRanksTest {
   @Tag("slow")
   @Test
   void train_aRankHangs_theOthersNameIt() throws Exception {
-    int timeout = 45; // Starting has to fit as well.
+    int timeout = 25; // Starting has to fit as well.
     List<String> settings =
         Stream.concat(
                 PIPELINE.stream(),

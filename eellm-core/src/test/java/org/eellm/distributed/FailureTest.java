@@ -44,7 +44,7 @@ final class FailureTest {
   @Tag("slow")
   @Test
   void await_aRankIsStopped_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start(Duration.ofSeconds(45))) { // Starting has to fit as well.
+    try (RankProcesses ranks = start(Duration.ofSeconds(25))) { // Starting has to fit as well.
       ranks.signal(2, "STOP");
 
       assertThat(ranks.verdicts(2).values())
@@ -58,7 +58,7 @@ final class FailureTest {
   @Tag("slow")
   @Test
   void await_theRankThatHoldsTheBoardIsStopped_theOthersNameIt() throws Exception {
-    try (RankProcesses ranks = start(Duration.ofSeconds(45))) {
+    try (RankProcesses ranks = start(Duration.ofSeconds(25))) {
       ranks.signal(0, "STOP");
 
       assertThat(ranks.verdicts(0).values())

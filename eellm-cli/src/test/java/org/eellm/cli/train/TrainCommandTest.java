@@ -97,7 +97,7 @@ final class TrainCommandTest {
   @Tag("slow")
   @Test
   void train_killedAtRandomSteps_isTheUndisturbedRun() throws Exception {
-    int kills = Integer.getInteger("kills", 4);
+    int kills = Integer.getInteger("kills", 2);
     SplittableRandom random = new SplittableRandom(kills);
     String steps = "--set=train.steps=" + 20 * (kills + 1);
     String every = "--set=checkpoint.interval=" + 7;
