@@ -326,10 +326,7 @@ public final class Engine implements AutoCloseable {
     lock.lock();
     try {
       closing = true;
-      arrived.forEach(batch::add);
-      arrived.clear();
-      asked.forEach(batch::add);
-      asked.clear();
+      takeArrived();
     } finally {
       lock.unlock();
     }
@@ -340,7 +337,7 @@ public final class Engine implements AutoCloseable {
 
   /** Waits for something to do, and takes it; false at the end. */
   private boolean receive() {
-    StepMessage.Step step = new StepMessage.Step(new ArrayList<>(), new ArrayList<>());
+    Optional<StepMessage> step;
     lock.lock();
     try {
       while (!closing && arrived.isEmpty() && asked.isEmpty() && batch.isIdle()) {
@@ -349,31 +346,43 @@ public final class Engine implements AutoCloseable {
       if (closing) {
         return false;
       }
-      for (Job job : arrived) {
-        batch.add(job);
-        if (shared.isPresent()) {
-          numbers.put(job, count++);
-        }
-      }
-      arrived.clear();
-      step.arrived().addAll(toTell);
-      toTell.clear();
-      asked.forEach(batch::add);
-      asked.clear();
-      for (Job job : toCancel) {
-        Integer number = numbers.remove(job);
-        if (number != null) {
-          step.cancelled().add(number);
-          job.cancel();
-        }
-      }
-      toCancel.clear();
+      takeArrived();
+      step = shared.map(_ -> sharedStep());
       status = now();
     } finally {
       lock.unlock();
     }
-    tellOthers(step);
+    step.ifPresent(this::tellOthers);
     return true;
+  }
+
+  /** With the lock. */
+  private void takeArrived() {
+    for (Job job : arrived) {
+      batch.add(job);
+      if (shared.isPresent()) {
+        numbers.put(job, count++);
+      }
+    }
+    arrived.clear();
+    asked.forEach(batch::add);
+    asked.clear();
+  }
+
+  /** What the other ranks have to know of the next step; with the lock. */
+  private StepMessage sharedStep() {
+    List<byte[]> requests = List.copyOf(toTell);
+    toTell.clear();
+    List<Integer> cancelled = new ArrayList<>();
+    for (Job job : toCancel) {
+      Integer number = numbers.remove(job);
+      if (number != null) {
+        cancelled.add(number);
+        job.cancel();
+      }
+    }
+    toCancel.clear();
+    return new StepMessage.Step(requests, cancelled);
   }
 
   /** With the lock. */
