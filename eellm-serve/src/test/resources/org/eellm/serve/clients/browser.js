@@ -309,6 +309,8 @@ const scenarios = {
       seen.faults.push(...await faults(page));
       for (const width of [320, 375, 500, 768, 1200, 1600]) {
         await page.setViewportSize({ width, height: 800 });
+        // The page places its tip anew with the frame after a resize.
+        await page.evaluate(() => new Promise(placed => requestAnimationFrame(() => requestAnimationFrame(placed))));
         const over = await wide(page);
         if (over > 0) {
           seen.tooWide.push(`${width} ${colorScheme}: ${over} ${await widest(page)}`);
