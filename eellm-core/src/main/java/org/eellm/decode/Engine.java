@@ -216,12 +216,12 @@ public final class Engine implements AutoCloseable {
    * @throws GenerateException if the text fits neither model nor memory
    * @throws org.eellm.config.SettingException if the model has no such layer
    * @throws IllegalStateException if this is closed
-   * @throws UnsupportedOperationException if other ranks share the model
+   * @throws UnsupportedOperationException if other ranks share the model's matrices
    */
   public CompletableFuture<Integer> readHiddenStates(
       List<Integer> ids, int layer, HiddenStateListener listener) {
     if (shared.isPresent()) {
-      throw new UnsupportedOperationException("hidden states are read on a single rank");
+      throw new UnsupportedOperationException("hidden states are read where one rank has whole matrices");
     }
     HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
     lock.lock();

@@ -2,6 +2,7 @@ package org.eellm.decode;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.ByteArrayOutputStream;
 import java.io.File;
@@ -179,6 +180,33 @@ final class SharedStepsTest {
             PipelineRanks.assertSame(List.of(first.await(), second.await()), expected);
           });
     }
+  }
+
+  @Test
+  void readHiddenStates_onPipelineStages_areThoseOfOneRank() {
+    List<Integer> text = PipelineRanks.prompt(40, 60);
+    try (Decoder whole = SmallModel.plain();
+        Engine alone = Engine.start(whole, Limits.of(whole))) {
+      List<float[]> expected = hiddenStates(alone, text);
+
+      withEngine(
+          whole,
+          new Mesh(1, 1, 2),
+          Duration.ofSeconds(30),
+          engine -> {
+            List<float[]> states = hiddenStates(engine, text);
+            for (int position = 0; position < text.size(); position++) {
+              assertThat(states.get(position))
+                  .containsExactly(expected.get(position), within(1e-4F));
+            }
+          });
+    }
+  }
+
+  private static List<float[]> hiddenStates(Engine engine, List<Integer> text) {
+    List<float[]> states = new ArrayList<>();
+    engine.readHiddenStates(text, 4, (_, state) -> states.add(state.clone())).join();
+    return states;
   }
 
   private static void await(CountDownLatch latch) {
