@@ -221,7 +221,8 @@ public final class Engine implements AutoCloseable {
   public CompletableFuture<Integer> readHiddenStates(
       List<Integer> ids, int layer, HiddenStateListener listener) {
     if (shared.isPresent()) {
-      throw new UnsupportedOperationException("hidden states are read where one rank has whole matrices");
+      throw new UnsupportedOperationException(
+          "hidden states are read where one rank has whole matrices");
     }
     HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
     lock.lock();

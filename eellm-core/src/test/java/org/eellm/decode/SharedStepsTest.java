@@ -217,9 +217,14 @@ final class SharedStepsTest {
     }
   }
 
+  static List<Mesh> withFollowers() {
+    return List.of(TWO, new Mesh(2, 1, 2));
+  }
+
   @Tag("slow")
-  @Test
-  void run_severalEnginesAndIdleTimes_followersStay() {
+  @ParameterizedTest
+  @MethodSource("withFollowers")
+  void run_severalEnginesAndIdleTimes_followersStay(Mesh mesh) {
     try (Decoder whole = SmallModel.plain()) {
       List<Request> some = List.of(request(40, DecodingMethod.lossless()));
       List<Result> expected =
@@ -227,7 +232,7 @@ final class SharedStepsTest {
       Duration timeout = Duration.ofSeconds(2);
       PipelineRanks.onRanks(
           whole.architecture(),
-          TWO,
+          mesh,
           timeout,
           (model, world) -> {
             SharedSteps.run(
