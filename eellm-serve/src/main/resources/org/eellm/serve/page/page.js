@@ -2,10 +2,10 @@
 // times both in turns.
 
 import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
-import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, leavesAt, median, percent, plural,
+import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, loadSentence, median, percent, plural,
   speedSentence, timeAtDepth } from './decide.js';
 import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, promptOf, read, requestBody, samplingWords,
-  sideWords, toLink, usualThreshold, write } from './settings.js';
+  serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
 import { Pane, depth, headName, paint } from './view.js';
 import { openToken, recolour, showLens } from './lens.js';
 import { curve } from './charts.js';
@@ -16,9 +16,9 @@ const STORE = 'eellm-runs';
 const KEPT = 12;
 
 /** Turns of each side: as many, or as few as a time allows. */
-const TURNS = 9;
+const TURNS = 19;
 const TURN_SECONDS = 12;
-const CURVE_TURNS = 3;
+const CURVE_TURNS = 9;
 
 let model = null; // what /v1/models says of the one that is served
 let running = null; // the AbortController of what is being done
@@ -64,7 +64,9 @@ async function describe() {
     }
     settings.a.exits = settings.a.exits.filter(layer => exits.includes(layer));
     settings.b.exits = settings.b.exits.filter(layer => exits.includes(layer));
-    settings.tokens = Math.min(settings.tokens, Math.max(1, context >> 1));
+    if (settings.tokens >= context) {
+      settings.tokens = Math.max(1, context >> 1);
+    }
     write(settings);
     showLegend();
     changed();
@@ -172,7 +174,7 @@ function newRun(name, settings, seed) {
     settings,
     side,
     seed,
-    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}`,
+    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}${side.mode === 'server' ? `: ${serverWords(model.early_exit.defaults)}` : ''}`,
     made: `${samplingWords(settings, seed)}; at most ${plural(settings.tokens, 'token')}`,
     tokens: [],
     first: null,
@@ -234,47 +236,59 @@ async function ask(run, signal) {
   }
 }
 
-/** Generates once more without showing it; seconds for each token. */
+/** Generates once more without showing it. */
 async function turn(run, side, signal) {
   const path = run.settings.chat ? 'v1/chat/completions' : 'v1/completions';
-  const answer = await postJson(path, {
+  const { metrics, usage: { completion_tokens: tokens } } = await postJson(path, {
     ...requestBody(run.settings, run.model, run.seed),
     early_exit: earlyExit(side),
   }, signal);
-  return (answer.metrics.seconds - answer.metrics.queued_seconds) / answer.usage.completion_tokens;
+  return { tokens, perToken: (metrics.seconds - metrics.queued_seconds) / tokens };
 }
 
-/** Texts of others that the server has in work; they would take the turns' time. */
-async function othersRunning() {
-  try {
-    const figure = (await getText('metrics')).match(/^eellm_texts_running ([\d.]+)/m);
-    return figure ? Number(figure[1]) : 0;
-  } catch {
-    return 0;
-  }
+/** What the server has done since its start, and how long it waited for a processor. */
+async function workDone(signal) {
+  const figures = await getText('metrics', signal);
+  const sum = name => [...figures.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)`, 'gm'))]
+    .reduce((total, [, value]) => total + Number(value), 0);
+  return {
+    tokens: sum('eellm_generated_tokens_total'),
+    ran: sum('process_cpu_seconds_total'),
+    waited: sum('eellm_cpu_wait_seconds_total'),
+  };
 }
 
 /** Times two sides in turns, whose order changes each time; both have one that does not count. */
 async function takeTurns(run, a, b, most, signal, tell) {
   const turns = [];
+  const sides = { a, b };
   const began = performance.now();
-  let others = 0;
+  let before;
+  let tokens = 0;
   for (let i = -1; i < most; i++) {
     tell(Math.max(0, i), most);
-    others = Math.max(others, await othersRunning());
-    const order = i % 2 ? ['a', 'b'] : ['b', 'a'];
     const seconds = {};
-    for (const name of order) {
-      seconds[name] = await turn(run, name === 'a' ? a : b, signal);
+    for (const name of i % 2 ? ['a', 'b'] : ['b', 'a']) {
+      const once = await turn(run, sides[name], signal);
+      seconds[name] = once.perToken;
+      tokens += once.tokens;
     }
-    if (i >= 0) {
+    if (i < 0) {
+      before = await workDone(signal);
+      tokens = 0;
+    } else {
       turns.push(seconds);
     }
     if (turns.length >= FEWEST_TURNS && performance.now() - began > 1000 * TURN_SECONDS) {
       break;
     }
   }
-  return { turns, others };
+  const after = await workDone(signal);
+  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited];
+  return {
+    turns,
+    load: { others: after.tokens - before.tokens - tokens, waited: waited > 0 ? waited / (waited + ran) : 0 },
+  };
 }
 
 function speeds(turns, name) {
@@ -291,8 +305,10 @@ function speeds(turns, name) {
 /** Makes the settings fit for saving and showing. */
 const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
 
+const verdict = run => speedSentence(compareTurns(run.turns), 'The left', 'the right') + loadSentence(run.load ?? {});
+
 async function compare(a, b, signal) {
-  const { turns, others } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
+  const { turns, load } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
     say(`timing both in turns, ${done + 1} of ${all} …`));
   const result = compareTurns(turns);
   a.speeds = speeds(turns, 'a');
@@ -302,10 +318,10 @@ async function compare(a, b, signal) {
     b.perToken = median(turns.map(seconds => seconds.b));
   }
   a.turns = turns;
+  a.load = load;
   panes.a.figures(a);
   panes.b.figures(b);
-  $('verdict').textContent = speedSentence(result, 'The left', 'the right')
-    + (others > 0 ? ' The server had other texts in work meanwhile.' : '');
+  $('verdict').textContent = verdict(a);
 }
 
 /** Where the texts part, and how often the left makes the full model's choices on its text. */
@@ -358,7 +374,8 @@ function showEstimate(settings) {
   const side = effective(settings.a, model.early_exit.defaults);
   const made = recolour(side);
   if (!made || side.mode === 'propagate') {
-    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.' : '';
+    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.'
+      : 'The server’s thresholds change with the exit’s temperature or along the text: no estimate.';
     return;
   }
   const { layers } = lensOf;
@@ -522,7 +539,7 @@ async function showAgain({ a, b }) {
     b ? panes.b.show(b) : panes.b.clear('Not written.');
   }
   $('agreement').textContent = '';
-  $('verdict').textContent = a.turns && b && !pinned ? speedSentence(compareTurns(a.turns), 'The left', 'the right') : '';
+  $('verdict').textContent = a.turns && b && !pinned ? verdict(a) : '';
   $('tools').hidden = false;
   try {
     if (a.model === model.id) {
@@ -556,6 +573,7 @@ async function measureCurve() {
   const policy = ['margin', 'entropy'].includes(run.side.policy) ? run.side.policy : 'max-probability';
   const thresholds = policy === 'entropy' ? [0, .25, .5, 1, 1.5, 2.5] : [1, .9, .7, .5, .35, .2];
   const points = [];
+  const loads = [];
   const full = { ...DEFAULTS.b };
   try {
     let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens);
@@ -570,15 +588,17 @@ async function measureCurve() {
     for (const threshold of thresholds) {
       const side = { ...DEFAULTS.a, policy, threshold, exits: run.side.exits };
       $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
-      const { turns } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
+      const { turns, load } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
+      loads.push(load);
       const { right, tokens } = estimate(reference.lens, effective(side, defaults), reference.layers);
       points.push({ threshold, agreement: right / tokens, ...compareTurns(turns) });
       $('curve-chart').replaceChildren(curve(points));
     }
     const never = points[0];
-    $('curve-state').textContent = never.least > 1 || never.most < 1 || points.some(point => point.busy)
+    const load = { others: Math.max(...loads.map(each => each.others)), waited: Math.max(...loads.map(each => each.waited)) };
+    $('curve-state').textContent = (never.least > 1 || never.most < 1 || points.some(point => point.busy)
       ? `Not to be trusted: the machine was busy. At threshold ${thresholds[0]}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
-      : `${policy}, ${plural(CURVE_TURNS, 'turn')} each, this prompt. Agreement is given the full model's text.`;
+      : `${policy}, ${plural(CURVE_TURNS, 'turn')} each, this prompt. Agreement is given the full model's text.`) + loadSentence(load);
   } catch (error) {
     $('curve-state').textContent = error.name === 'AbortError' ? 'stopped' : fault(error);
   } finally {

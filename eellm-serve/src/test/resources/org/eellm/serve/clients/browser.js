@@ -1,6 +1,8 @@
 // Uses the page as a person would, in Chromium, one scenario a run; prints what is to be seen as
 // JSON. Screenshots go to a folder, if one is named.
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
 import { chromium } from 'playwright-core';
 
 const [base, executablePath, scenario, folder] = process.argv.slice(2);
@@ -47,6 +49,13 @@ const pane = (page, name) => page.$eval(`#pane-${name}`, box => ({
   figures: [...box.querySelectorAll('.figures dt')].map(term => term.textContent),
   drawings: box.querySelectorAll('.course svg').length,
 }));
+
+/** Keeps all processors busy, for a minute at most; ends with what it returns. */
+function burden() {
+  const spins = Array.from({ length: 6 * availableParallelism() }, () =>
+    new Worker('const end = Date.now() + 60000; while (Date.now() < end);', { eval: true }));
+  return () => Promise.all(spins.map(spin => spin.terminate()));
+}
 
 /** The heads at which the lens frames tokens. */
 const frames = page => page.$$eval('#lens-box tbody tr', rows => rows.map(row => row.querySelectorAll('td.leaves').length));
@@ -112,6 +121,44 @@ const scenarios = {
       const parsed = new DOMParser().parseFromString(text, 'image/svg+xml');
       return { broken: parsed.querySelector('parsererror') !== null, texts: parsed.querySelectorAll('text').length, styled: text.includes('style=') };
     }, picture);
+  },
+
+  async repeats() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.mode=full`);
+    await known(page);
+    seen.verdicts = [];
+    seen.texts = [];
+    for (let i = 0; i < 10; i++) {
+      await page.click('#go');
+      await done(page);
+      seen.verdicts.push(await page.textContent('#verdict'));
+      seen.texts.push((await pane(page, 'a')).text, (await pane(page, 'b')).text);
+    }
+  },
+
+  async busy() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.threshold=0.02`);
+    await known(page);
+
+    // Somebody else's text, once, while turns are taken.
+    let asked = 0;
+    await page.route('**/v1/completions', async route => {
+      if (++asked === 12) {
+        const body = JSON.parse(route.request().postData());
+        await fetch(route.request().url(), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+      }
+      await route.continue();
+    });
+    await page.click('#go');
+    await done(page);
+    seen.others = await page.textContent('#verdict');
+    await page.unroute('**/v1/completions');
+
+    const release = burden();
+    await page.click('#go');
+    await done(page);
+    await release();
+    seen.verdict = await page.textContent('#verdict');
   },
 
   async drafts() {
@@ -283,6 +330,34 @@ const scenarios = {
     await page.evaluate(() => document.querySelector('#form').requestSubmit());
     await done(page);
     seen.focusKept = await page.evaluate(() => document.querySelector('#pane-a .text').contains(document.activeElement));
+  },
+
+  async calibrated() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=server`);
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    seen.server = await pane(page, 'a');
+    await page.selectOption('#lens-of', 'a');
+    seen.frames = await frames(page);
+
+    // The same, as settings of one's own.
+    await page.selectOption('#mode', 'early-exit');
+    await done(page);
+    await page.click('#side-a summary >> text=Exits');
+    await page.click('text=Use the calibrated thresholds');
+    await done(page);
+    seen.taken = await pane(page, 'a');
+    seen.address = await page.evaluate(() => location.hash);
+    await page.reload();
+    await page.waitForSelector('#pane-a .token');
+    seen.kept = await pane(page, 'a');
+    await page.click('#side-a summary >> text=Exits');
+    await page.fill('#threshold-1', '0.9');
+    await page.press('#threshold-1', 'Tab');
+    await page.waitForFunction(() => /left/.test(document.querySelector('#message').textContent));
+    await done(page);
+    seen.typed = await pane(page, 'a');
   },
 
   async looks() {
