@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.config.HeadId;
@@ -309,6 +310,33 @@ final class PageTest extends WithServer {
       assertThat(seen.path("typed").path("title").asText())
           .isEqualTo("Left: Early exit: max-probability ≥ 0.9 at exit 1, 0.15 at exit 4");
     }
+  }
+
+  @Test
+  @Tag("slow")
+  void curve_onRequest_growsPointByPoint_andGoesWithItsText() {
+    JsonNode seen = play("curve");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    int points = seen.path("points").size();
+    assertThat(points).isBetween(3, 6);
+    assertThat(texts(seen.path("grown")))
+        .endsWith(
+            IntStream.rangeClosed(1, points).mapToObj(Integer::toString).toArray(String[]::new));
+    assertThat(seen.path("spreads").asInt()).isEqualTo(points);
+    assertThat(seen.path("state").asText())
+        .containsPattern(
+            "max-probability; 9 turns for each threshold, this prompt"
+                + "|At threshold 1, where nothing leaves early, the speed was \\d+\\.\\d\\d to");
+    double full = seen.path("points").path(points - 1).asDouble(); // drawn from left to right
+    assertThat(seen.path("points").path(0).asDouble()).isLessThan(full);
+    assertThat(texts(seen.path("labels"))).isNotEmpty();
+    assertThat(texts(seen.path("beyond"))).isEmpty();
+    assertThat(texts(seen.path("together"))).isEmpty();
+    assertThat(seen.path("stays").asBoolean()).isTrue();
+    assertThat(seen.path("gone").asBoolean()).isTrue();
+    assertThat(seen.path("text").asText())
+        .isEqualTo("the dog and" + server.greedy("the dog and", TOKENS));
   }
 
   @Test

@@ -6,6 +6,10 @@ const layerOf = (head, layers) => (head === 'final' ? layers : Number(head.slice
 /** The names of a model's heads, shallowest first. */
 export const headsOf = exits => [...exits.map(layer => `exit_${layer}`), 'final'];
 
+/** A head's place on the scale of colours, from 0 for the shallowest exit to 1. */
+export const onScale = (head, heads) =>
+  (head === 'final' ? 1 : heads.indexOf(head) / Math.max(1, heads.length - 2));
+
 /** What a calibration says: its policy, and thresholds for the only exits that are asked. */
 export const calibrated = ({ calibration, thresholds }) =>
   ({ policy: calibration, thresholds, exits: Object.keys(thresholds).map(Number) });
@@ -83,6 +87,25 @@ export function estimate(lens, side, layers) {
   const right = lens.tokens.filter((token, i) =>
     token.heads[places[i]].top[0].id === token.heads.at(-1).top[0].id).length;
   return { places, depth, right, tokens: places.length };
+}
+
+/**
+ * Thresholds that are worth a measurement: one that lets nothing leave, and some that let more and
+ * more of a text's tokens leave early.
+ *
+ * @param side with a policy that has a threshold, and the exits to ask
+ */
+export function telling(lens, side) {
+  const asked = lens.heads.slice(0, -1).map((head, h) => h)
+    .filter(h => !side.exits.length || side.exits.includes(layerOf(lens.heads[h])));
+  const low = side.policy === 'entropy';
+  const best = lens.tokens.map(({ heads }) => {
+    const figures = asked.map(h => heads[h][{ 'entropy': 'entropy', 'margin': 'margin' }[side.policy] ?? 'confidence']);
+    return low ? Math.min(...figures) : Math.max(...figures);
+  }).sort((a, b) => (low ? a - b : b - a));
+  const rounded = value => (low ? Math.ceil(1000 * value) / 1000 : Math.min(.999, Math.floor(1000 * value) / 1000));
+  const some = [.2, .4, .6, .8, 1].map(share => rounded(best[Math.ceil(share * best.length) - 1]));
+  return [...new Set([low ? 0 : 1, ...some])];
 }
 
 /**
@@ -177,4 +200,3 @@ export function commonTokens(a, b) {
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 export const percent = share => `${Math.round(100 * share)} %`;
-export { layerOf };

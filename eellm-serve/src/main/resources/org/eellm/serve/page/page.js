@@ -3,7 +3,7 @@
 
 import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
 import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, loadSentence, median, percent, plural,
-  speedSentence, timeAtDepth } from './decide.js';
+  speedSentence, telling, timeAtDepth } from './decide.js';
 import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, promptOf, read, requestBody, samplingWords,
   serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
 import { Pane, depth, headName, paint } from './view.js';
@@ -26,6 +26,8 @@ let shown = { a: null, b: null }; // the runs in the panes
 let pinned = null; // the run that stays on the right
 let runs = []; // earlier results, newest first
 let lensOf = null; // the run that the lens shows
+let curveOf = null; // what the curve was measured with
+let drawCurve = () => {};
 const panes = {
   a: new Pane('a', openFrom),
   b: new Pane('b', openFrom),
@@ -53,6 +55,7 @@ async function describe() {
     ? `${model.id}: ${layers} layers, exits after ${exits.join(', ')}`
     : `${model.id}: ${layers} layers, no early exits`;
   $('tokens').max = context - 1;
+  $('curve-go').hidden = !exits.length;
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
     const settings = before ? read() : fromLink(location.hash.slice(1));
     buildSide($('side-a'), 'a', model);
@@ -92,10 +95,10 @@ async function start() {
 }
 
 function showLegend() {
-  const { layers, exits } = model.early_exit;
+  const { exits } = model.early_exit;
   $('legend').replaceChildren(...headsOf(exits).map(head => {
     const item = make('li', {}, headName(head));
-    paint(item, head, layers, 'exit', 'mark');
+    paint(item, head, headsOf(exits), 'exit', 'mark');
     return item;
   }));
 }
@@ -132,8 +135,7 @@ function settingsNow() {
   } catch (error) {
     if (error.input) {
       error.input.setAttribute('aria-invalid', 'true');
-      const folded = error.input.closest('details');
-      if (folded) {
+      for (let folded = error.input.closest('details'); folded; folded = folded.parentElement.closest('details')) {
         folded.open = true;
       }
     }
@@ -153,6 +155,7 @@ function changed() {
   arrangeSide($('side-a'), settings.a);
   arrangeSide($('side-b'), settings.b);
   arrange(settings);
+  $('settings-now').textContent = `${sideWords(settings.a)}${settings.compare ? ` beside ${nameFor(settings.b)}` : ''}; ${samplingWords(settings, settings.seed ?? 'a new one')}`;
   history.replaceState(null, '', `#${toLink(settings)}`);
   showEstimate(settings);
 }
@@ -193,6 +196,7 @@ async function generate(run, pane, signal) {
     early_exit: { ...earlyExit(run.side), per_token: true },
   };
   const began = performance.now();
+  let drawn = 0;
   for await (const part of stream(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', body, signal)) {
     const choice = part.choices[0];
     const piece = choice?.text ?? choice?.delta?.content ?? '';
@@ -211,14 +215,18 @@ async function generate(run, pane, signal) {
     }
     run.finish = choice?.finish_reason ?? run.finish;
     run.seconds = (performance.now() - began) / 1000;
+    if (performance.now() - drawn > 50) {
+      pane.figures(run);
+      drawn = performance.now();
+    }
     if (part.metrics) {
       run.seconds = part.metrics.seconds;
       run.first = part.metrics.first_token_seconds;
       run.drafted = part.metrics.early_exit.drafted_tokens;
       run.confirmed = part.metrics.early_exit.confirmed_tokens;
     }
-    pane.figures(run);
   }
+  pane.figures(run);
 }
 
 /** What every head says of a run's text. */
@@ -302,7 +310,7 @@ function speeds(turns, name) {
   };
 }
 
-/** Makes the settings fit for saving and showing. */
+/** A side's words within a sentence. */
 const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
 
 const verdict = run => speedSentence(compareTurns(run.turns), 'The left', 'the right') + loadSentence(run.load ?? {});
@@ -414,6 +422,7 @@ async function go() {
   const a = newRun('a', settings, seed);
   const b = both ? newRun('b', settings, seed) : pinned;
   shown = { a, b };
+  keepCurveOf(a);
   panes.a.clear();
   if (both) {
     panes.b.clear('Comes after the left one: at the same time, they would take each other’s time.');
@@ -532,6 +541,7 @@ async function showAgain({ a, b }) {
   } else {
     shown.a = a;
   }
+  keepCurveOf(a);
   write(a.settings);
   changed();
   panes.a.show(a);
@@ -558,47 +568,58 @@ async function showAgain({ a, b }) {
   }
 }
 
+/** What a curve is of: it goes when another text comes. */
+const curveKey = run => JSON.stringify([run.model, run.settings.temperature > 0 && run.seed, { ...run.settings, a: 0, b: 0, compare: 0 }]);
+
+function keepCurveOf(run) {
+  if (curveOf !== curveKey(run)) {
+    $('curve').hidden = true;
+  }
+}
+
 /** Times some thresholds beside the full model, and draws as they come. */
 async function measureCurve() {
-  const settings = settingsNow();
   const run = shown.a;
-  if (!settings || !run || running) {
+  if (!run?.tokens.length || running) {
     return;
   }
   const mine = new AbortController();
   running = mine;
   $('stop').setAttribute('aria-disabled', 'false');
   $('curve').hidden = false;
-  const { defaults } = model.early_exit;
+  $('curve-chart').replaceChildren();
+  curveOf = curveKey(run);
+  const { exits } = run.side;
   const policy = ['margin', 'entropy'].includes(run.side.policy) ? run.side.policy : 'max-probability';
-  const thresholds = policy === 'entropy' ? [0, .25, .5, 1, 1.5, 2.5] : [1, .9, .7, .5, .35, .2];
   const points = [];
   const loads = [];
-  const full = { ...DEFAULTS.b };
+  const full = DEFAULTS.b;
   try {
-    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens);
+    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens && curveKey(other) === curveOf);
     if (!reference) {
       $('curve-state').textContent = 'writing the full model’s text …';
       const answer = await postJson(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', {
         ...requestBody(run.settings, run.model, run.seed), early_exit: { mode: 'full', per_token: true },
       }, mine.signal);
-      reference = { ...run, side: full, tokens: answer.choices[0].early_exit.map(token => ({ ...token })) };
+      reference = { ...run, side: full, tokens: answer.choices[0].early_exit };
       await ask(reference, mine.signal);
     }
+    const thresholds = telling(reference.lens, { policy, exits });
     for (const threshold of thresholds) {
-      const side = { ...DEFAULTS.a, policy, threshold, exits: run.side.exits };
+      const side = { ...DEFAULTS.a, policy, threshold, exits };
       $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
       const { turns, load } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
+      const { right, tokens } = estimate(reference.lens, side, reference.layers);
       loads.push(load);
-      const { right, tokens } = estimate(reference.lens, effective(side, defaults), reference.layers);
       points.push({ threshold, agreement: right / tokens, ...compareTurns(turns) });
-      $('curve-chart').replaceChildren(curve(points));
+      drawCurve = () => $('curve-chart').replaceChildren(curve(points, $('curve-chart').clientWidth));
+      drawCurve();
     }
-    const never = points[0];
+    const [never] = points;
     const load = { others: Math.max(...loads.map(each => each.others)), waited: Math.max(...loads.map(each => each.waited)) };
     $('curve-state').textContent = (never.least > 1 || never.most < 1 || points.some(point => point.busy)
-      ? `Not to be trusted: the machine was busy. At threshold ${thresholds[0]}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
-      : `${policy}, ${plural(CURVE_TURNS, 'turn')} each, this prompt. Agreement is given the full model's text.`) + loadSentence(load);
+      ? `Not to be trusted: something else ran. At threshold ${never.threshold}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
+      : `${policy}${exits.length ? `, exits ${exits.join(', ')}` : ''}; ${plural(CURVE_TURNS, 'turn')} for each threshold, this prompt. Agreement is given the full model's text.`) + loadSentence(load);
   } catch (error) {
     $('curve-state').textContent = error.name === 'AbortError' ? 'stopped' : fault(error);
   } finally {
@@ -669,9 +690,14 @@ $('save-json').addEventListener('click', () => saveJson({
 $('save-svg').addEventListener('click', () => saveSvg(caption()));
 $('curve-go').addEventListener('click', measureCurve);
 
+addEventListener('resize', () => drawCurve());
+
 async function restore() {
+  $('settings').open = innerWidth > 704; // where it is narrow, the text comes first
   $('key').value = savedKey();
   write(fromLink(location.hash.slice(1)));
+  panes.a.clear('Not written yet.');
+  panes.b.clear('Not written yet.');
   if (!await start()) {
     return;
   }

@@ -355,9 +355,55 @@ const scenarios = {
     await page.click('#side-a summary >> text=Exits');
     await page.fill('#threshold-1', '0.9');
     await page.press('#threshold-1', 'Tab');
-    await page.waitForFunction(() => /left/.test(document.querySelector('#message').textContent));
     await done(page);
     seen.typed = await pane(page, 'a');
+  },
+
+  async curve() {
+    const page = await open();
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    await page.evaluate(() => {
+      globalThis.grown = [];
+      new MutationObserver(() => globalThis.grown.push(document.querySelectorAll('#curve-chart .dot').length))
+        .observe(document.querySelector('#curve-chart'), { childList: true });
+    });
+    const over = () => page.waitForFunction(() => /Agreement is given|Not to be trusted/.test(document.querySelector('#curve-state').textContent), null, { timeout: 60000 });
+    await page.click('#curve-go');
+    await over();
+    seen.grown = await page.evaluate(() => globalThis.grown);
+    seen.state = await page.textContent('#curve-state');
+    seen.points = await page.$$eval('#curve-chart .dot', dots => dots.map(dot => dot.cx.baseVal.value));
+    seen.spreads = await page.$$eval('#curve-chart .spread', lines => lines.length);
+    seen.labels = await page.$$eval('#curve-chart .threshold', texts => texts.map(text => Number(text.textContent)));
+    seen.beyond = await page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
+      const [box, room] = [part.getBoundingClientRect(), svg.getBoundingClientRect()];
+      return box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1 || box.bottom > room.bottom + 1;
+    }).map(part => part.outerHTML));
+    seen.together = await page.$eval('#curve-chart svg', svg => {
+      const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+      return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3).map(([other]) => `${one} on ${other}`));
+    });
+    await shot(page, 'curve');
+
+    // Its texts are those of the panes: it stays while thresholds move, and goes with the prompt.
+    await move(page, .05);
+    await done(page);
+    seen.stays = await page.isVisible('#curve');
+
+    // Stopped half way, the page goes on.
+    await page.click('#curve-go');
+    await page.waitForFunction(() => document.querySelectorAll('#curve-chart .dot').length === 1);
+    await page.click('#stop');
+    await page.waitForFunction(() => document.querySelector('#curve-state').textContent === 'stopped');
+    await page.click('#curve-go');
+    await page.fill('#prompt', 'the dog and');
+    await page.click('#go'); // takes its place
+    await done(page);
+    seen.gone = await page.isHidden('#curve');
+    seen.text = (await pane(page, 'b')).text;
   },
 
   async looks() {
@@ -402,9 +448,10 @@ const scenarios = {
     seen.scale = await page.evaluate(async () => {
       const { paint } = await import('./view.js');
       const context = document.createElement('canvas').getContext('2d');
-      return Array.from({ length: 12 }, (_, i) => {
+      const heads = [...Array.from({ length: 12 }, (_, i) => `exit_${2 * i + 1}`), 'final'];
+      return heads.slice(0, -1).map(head => {
         const box = document.createElement('span');
-        paint(box, `exit_${2 * i + 1}`, 24, 'exit', 'mark');
+        paint(box, head, heads, 'exit', 'mark');
         document.body.append(box);
         const style = getComputedStyle(box);
         context.fillStyle = style.backgroundColor;
