@@ -14,21 +14,24 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.serve.GenerationStream.Event;
 import org.eellm.serve.json.Json;
 
 /** Where tokens left, as JSON. */
 final class EarlyExitJson {
   private EarlyExitJson() {}
 
-  /** An object for each token: what it is, and where it left. */
-  static ArrayNode tokens(List<GeneratedToken> tokens, Tokenizer tokenizer) {
+  /** An object for each token: what it is, where it left, and when. */
+  static ArrayNode tokens(List<Event.Token> tokens, Tokenizer tokenizer) {
     ArrayNode array = JsonNodeFactory.instance.arrayNode();
-    for (GeneratedToken token : tokens) {
+    for (Event.Token event : tokens) {
+      GeneratedToken token = event.token();
       putToken(array.addObject(), token.id(), tokenizer)
           .put("head", token.head().toString())
           .put("layer", token.layer())
           .put("confidence", token.confidence())
-          .put("drafted", token.drafted());
+          .put("drafted", token.drafted())
+          .put("seconds", event.seconds());
     }
     return array;
   }

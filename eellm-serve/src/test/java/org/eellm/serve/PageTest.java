@@ -38,13 +38,17 @@ final class PageTest extends WithServer {
   @TempDir private Path other;
 
   private static JsonNode play(TestServer on, String scenario) {
+    return play(on, scenario, "");
+  }
+
+  private static JsonNode play(TestServer on, String scenario, String link) {
     Optional<Path> chromium =
         Stream.of("chromium", "chromium-browser", "google-chrome")
             .flatMap(name -> NodeScripts.find(name).stream())
             .findFirst();
     assumeTrue(chromium.isPresent(), "skipped: needs chromium");
     NodeScripts scripts = NodeScripts.install(PageTest.class, "clients");
-    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario);
+    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario, link);
     on.awaitIdle();
     return seen;
   }
@@ -111,7 +115,9 @@ final class PageTest extends WithServer {
         .containsPattern("\\d+\\.\\d\\d to \\d+\\.\\d\\d in (the middle \\d+ of )?\\d+ turns");
     assertThat(seen.path("agreement").asText())
         .containsPattern("The texts part at token \\d+\\.|Both texts are the same")
-        .containsPattern("given the full model's text: \\d+ % \\(\\d+ of 20 tokens\\)");
+        .contains(
+            "given the full model's text: %d %% (%d of 20 tokens)"
+                .formatted(5 * seen.path("agree").asInt(), seen.path("agree").asInt()));
     requireLens(seen, alone);
   }
 
@@ -122,6 +128,7 @@ final class PageTest extends WithServer {
     assertThat(seen.path("estimate").asText()).contains("would pass 1.00 of 5 layers", "estimated");
     assertThat(seen.path("askedMeanwhile").asInt()).isZero();
     assertThat(seen.path("tip").asText()).contains("left at", "of 5", "this token: ");
+    assertThat(seen.path("tipAsSeen").asText()).isEqualTo(seen.path("tip").asText());
     assertThat(seen.path("tipGone").asBoolean()).isTrue();
     assertThat(texts(seen.path("details")))
         .containsExactly("exit 1", "exit 2", "exit 4", "final head");
@@ -149,6 +156,11 @@ final class PageTest extends WithServer {
                         && coversOne(verdict)
                     || verdict.startsWith("No verdict about speed: "))
         .noneMatch(verdict -> verdict.contains("other texts in work"));
+    for (int i = 0; i < 10; i++) { // both texts, a turn of each that does not count, and the rest
+      String turns = seen.path("verdicts").path(i).asText().replaceAll(".*?(\\d+) turns.*", "$1");
+      assertThat(seen.path("asked").path(i).asInt())
+          .isEqualTo(2 + 2 * (1 + Integer.parseInt(turns)));
+    }
   }
 
   /** Whether the spread that a verdict states has 1 in it. */
@@ -196,6 +208,8 @@ final class PageTest extends WithServer {
     JsonNode seen = play("restarts");
 
     assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("meanwhile").path("text").asText()).startsWith("Comes after the left one");
+    assertThat(seen.path("meanwhile").path("figures").size()).isZero();
     JsonNode moved = seen.path("moved");
     assertThat(moved.path("title").asText()).endsWith("max-probability ≥ 0.00");
     assertThat(moved.path("text").asText()).isEqualTo(text(early(0)));
@@ -267,6 +281,38 @@ final class PageTest extends WithServer {
     assertThat(seen.path("cell").asText()).contains("by exit 2", "% sure", "full model’s choice");
     assertThat(seen.path("openedInLens").asText()).startsWith("Token 48 of 48");
     assertThat(seen.path("focusKept").asBoolean()).isTrue();
+  }
+
+  @Test
+  @Tag("slow")
+  void endOfAText_isSaidWithItsReason() {
+    int end = server.tokenizer.endOfDocument();
+    int seed =
+        IntStream.range(0, 500)
+            .filter(i -> drawn(i).getLast().id() == end && drawn(i).size() < 80)
+            .findFirst()
+            .orElseThrow();
+    JsonNode byModel =
+        play(server, "ends", "prompt=the+cat+and&tokens=80&a.mode=full&temperature=2&seed=" + seed);
+
+    assertThat(texts(byModel.path("errors"))).isEmpty();
+    assertThat(byModel.path("a").path("end").asText())
+        .isEqualTo("Ended by the model with %s.".formatted(server.tokenizer.piece(end)));
+    assertThat(byModel.path("a").path("tokens").asInt()).isEqualTo(drawn(seed).size());
+
+    String full = server.greedy(PROMPT, 20);
+    int place = full.indexOf('I'); // letters that the text has
+    JsonNode atText =
+        play(server, "ends", "prompt=the+cat+and&tokens=20&a.mode=full&stop=" + full.charAt(place));
+
+    assertThat(atText.path("a").path("end").asText()).isEqualTo("Ended at a stop text.");
+    assertThat(atText.path("a").path("text").asText()).isEqualTo(PROMPT + full.substring(0, place));
+  }
+
+  private static List<GeneratedToken> drawn(long seed) {
+    return server
+        .alone(PROMPT, 80, DecodingMethod.full(), new RandomSampler(2, 0, 1, 1, seed))
+        .tokens();
   }
 
   @Test

@@ -44,7 +44,7 @@ export function course(run, room) {
     draw('text', { x: 4, y: 62 }, '0'),
     draw('line', { class: 'grid', x1: left, x2: width, y1: 18, y2: 18 }),
     draw('line', { class: 'axis', x1: left, x2: width, y1: 62, y2: 62 }),
-    draw('text', { x: left, y: 78 }, `ms for each after the first${cut ? `; ${cut} beyond the scale` : ''}`),
+    draw('text', { x: left, y: 78 }, `ms for each after the first${width < 320 ? '' : ' token'}${cut ? `; ${cut} cut off` : ''}`),
     draw('text', { x: 4, y: 92 }, highest < 10 ? highest.toFixed(1) : highest.toFixed(0)),
     draw('text', { x: 4, y: 134 }, '0'),
     draw('line', { class: 'grid', x1: left, x2: width, y1: 86, y2: 86 }),

@@ -202,7 +202,7 @@ async function generate(run, pane, signal) {
     const piece = choice?.text ?? choice?.delta?.content ?? '';
     const [token] = choice?.early_exit ?? [];
     if (token) {
-      const entry = { ...token, piece, at: performance.now() - began };
+      const entry = { ...token, piece, at: 1000 * token.seconds };
       run.first ??= entry.at / 1000;
       run.tokens.push(entry);
       pane.add(run, entry);
@@ -692,8 +692,15 @@ $('curve-go').addEventListener('click', measureCurve);
 
 addEventListener('resize', () => drawCurve());
 
+/** Folds settings and figures where it is narrow, so that texts and verdict come first. */
+const narrow = matchMedia('(max-width: 44rem)');
+function unfold() {
+  document.querySelectorAll('#settings, .more').forEach(details => { details.open = !narrow.matches; });
+}
+narrow.addEventListener('change', unfold);
+
 async function restore() {
-  $('settings').open = innerWidth > 704; // where it is narrow, the text comes first
+  unfold();
   $('key').value = savedKey();
   write(fromLink(location.hash.slice(1)));
   panes.a.clear('Not written yet.');

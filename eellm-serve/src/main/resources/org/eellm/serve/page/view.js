@@ -321,4 +321,5 @@ export function hideTip() {
 }
 
 addEventListener('resize', () => chosen && placeTip());
+new ResizeObserver(() => chosen && placeTip()).observe(document.body); // with whatever moves its token
 document.addEventListener('keydown', event => event.key === 'Escape' && hideTip());

@@ -5,12 +5,12 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { chromium } from 'playwright-core';
 
-const [base, executablePath, scenario, folder] = process.argv.slice(2);
+const [base, executablePath, scenario, link, folder] = process.argv.slice(2);
 const PROMPT = 'the cat and';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const seen = { errors: [] };
 
-async function open(options = {}, hash = `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
+async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('console', message => message.type() === 'error' && seen.errors.push(message.text()));
@@ -80,6 +80,18 @@ const scenarios = {
     seen.cells = await page.$$eval('#lens-box td', cells => cells.length);
     await shot(page, 'desktop-light');
 
+    // The same figure, reckoned from what the server says of the full model's text.
+    const ids = await page.$$eval('#pane-b .token', tokens => tokens.map(each => each.token.id));
+    const lens = await (await fetch(`${base}/v1/lens`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ prompt: PROMPT, continuation: ids, top: 1 }),
+    })).json();
+    seen.agree = lens.tokens.filter(({ heads }) => {
+      const left = heads.slice(0, -1).find(head => head.confidence >= .02) ?? heads.at(-1);
+      return left.top[0].id === heads.at(-1).top[0].id;
+    }).length;
+
     // The slider frames anew from what is known, before anything is asked.
     const asked = [];
     page.on('request', request => asked.push(request.url()));
@@ -93,6 +105,7 @@ const scenarios = {
 
     await page.hover('#pane-a .token >> nth=2');
     seen.tip = await page.textContent('#tip');
+    seen.tipAsSeen = await page.innerText('#tip'); // without blanks that collapse
     await page.focus('#pane-a .token >> nth=0');
     await page.setViewportSize({ width: 700, height: 900 });
     await page.waitForFunction(() => document.documentElement.clientWidth <= 700);
@@ -128,9 +141,15 @@ const scenarios = {
     await known(page);
     seen.verdicts = [];
     seen.texts = [];
+    seen.asked = [];
     for (let i = 0; i < 10; i++) {
+      let asked = 0;
+      const count = request => { asked += request.url().endsWith('/v1/completions'); };
+      page.on('request', count);
       await page.click('#go');
       await done(page);
+      page.off('request', count);
+      seen.asked.push(asked);
       seen.verdicts.push(await page.textContent('#verdict'));
       seen.texts.push((await pane(page, 'a')).text, (await pane(page, 'b')).text);
     }
@@ -191,6 +210,7 @@ const scenarios = {
     await page.click('#go');
     await page.waitForFunction(() => /left/.test(document.querySelector('#message').textContent));
     holding = false;
+    seen.meanwhile = await pane(page, 'b');
     await move(page, 0); // while the run goes on
     release();
     await done(page);
@@ -330,6 +350,16 @@ const scenarios = {
     await page.evaluate(() => document.querySelector('#form').requestSubmit());
     await done(page);
     seen.focusKept = await page.evaluate(() => document.querySelector('#pane-a .text').contains(document.activeElement));
+  },
+
+  async ends() {
+    const page = await open();
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    seen.b = await pane(page, 'b');
+    seen.heads = await page.$$eval('#lens-box thead th', heads => heads.map(head => head.textContent));
   },
 
   async calibrated() {
