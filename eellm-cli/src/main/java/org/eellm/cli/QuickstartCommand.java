@@ -20,7 +20,9 @@ import java.util.SequencedMap;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.cli.eval.DraftTableCommand;
 import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
 import org.eellm.cli.option.JsonOption;
@@ -159,7 +161,7 @@ final class QuickstartCommand implements Callable<Integer> {
       return ExitCode.OK;
     }
     try (LoadedModel loaded = LoadedModel.load(output, config.train().device())) {
-      LoadedModel model = withDraftVocabulary(loaded, sources);
+      LoadedModel model = withDraftVocabulary(loaded.withDrafts(draftTable(loaded)), sources);
       stage(3, "completing methods of a library that the model never saw");
       List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =
@@ -329,6 +331,11 @@ final class QuickstartCommand implements Callable<Integer> {
     } catch (URISyntaxException e) {
       throw new IllegalStateException("the place of eellm's classes is no path", e);
     }
+  }
+
+  /** What mostly follows two tokens in the text that the model learned from. */
+  private DraftTable draftTable(LoadedModel model) {
+    return DraftTableCommand.count(dataset(), model.vocabulary().size(), DraftTable.PAIRS);
   }
 
   /** Lets the exits draft from what the model writes most often. */

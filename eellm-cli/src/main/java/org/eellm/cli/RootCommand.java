@@ -15,6 +15,7 @@ import org.eellm.cli.convert.ConvertCommand;
 import org.eellm.cli.convert.ExportCommand;
 import org.eellm.cli.convert.InspectCommand;
 import org.eellm.cli.eval.CalibrateCommand;
+import org.eellm.cli.eval.DraftTableCommand;
 import org.eellm.cli.eval.EvalCommand;
 import org.eellm.cli.eval.SuitabilityCommand;
 import org.eellm.cli.eval.SweepCommand;
@@ -70,6 +71,7 @@ public final class RootCommand implements Runnable {
     all.put("compare", CompareCommand::new);
     all.put("convert", ConvertCommand::new);
     all.put("doctor", DoctorCommand::new);
+    all.put("draft-table", DraftTableCommand::new);
     all.put("eval", EvalCommand::new);
     all.put("export", ExportCommand::new);
     all.put("generate", GenerateCommand::new);

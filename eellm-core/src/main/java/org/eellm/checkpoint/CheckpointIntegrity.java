@@ -3,11 +3,13 @@ package org.eellm.checkpoint;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.safetensors.CheckpointException;
@@ -44,6 +46,35 @@ public final class CheckpointIntegrity {
       }
     }
     new ChecksumFile(folder.resolve(NAME), new TreeMap<>(sums)).write();
+  }
+
+  /** Lists a file that a checkpoint has got since, if there is a list. */
+  static void add(Path folder, String name) throws IOException {
+    FileChecksum sum = FileChecksum.of(folder.resolve(name));
+    change(folder, sums -> sums.put(name, sum));
+  }
+
+  /** Takes a file off the list, before it changes. */
+  static void forget(Path folder, String name) throws IOException {
+    change(folder, sums -> sums.remove(name));
+  }
+
+  private static void change(Path folder, Consumer<Map<String, FileChecksum>> how)
+      throws IOException {
+    Path path = folder.resolve(NAME);
+    if (!Files.exists(path)) {
+      return;
+    }
+    Map<String, FileChecksum> sums =
+        new TreeMap<>(
+            ChecksumFile.read(path)
+                .orElseThrow(
+                    () -> new CheckpointException(path + ": is not as it was written" + REMEDY))
+                .files());
+    how.accept(sums);
+    Path part = folder.resolve(NAME + ".part");
+    new ChecksumFile(part, new TreeMap<>(sums)).write();
+    Files.move(part, path, StandardCopyOption.REPLACE_EXISTING);
   }
 
   /**

@@ -8,6 +8,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
@@ -35,7 +36,7 @@ import org.slf4j.LoggerFactory;
  * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
  *
  * @param folder the model folder itself, where a run's folder was given
- * @param vocabulary ids that may be written, and those that exits draft from
+ * @param vocabulary ids that may be written, those that exits draft from, and the table of drafts
  */
 public record LoadedModel(
     Path folder,
@@ -83,9 +84,12 @@ public record LoadedModel(
     requireSameVocabulary(folder, tokenizer.vocabSize(), stored.model().vocabSize());
     Set<Integer> endTokens = new HashSet<>(config.eosTokenIds());
     endTokens.add(tokenizer.endOfDocument());
+    int vocabSize = tokenizer.vocabSize();
     Vocabulary vocabulary =
         new Vocabulary(
-            tokenizer.vocabSize(), DraftVocabulary.read(folder, tokenizer.vocabSize()).ids());
+            vocabSize,
+            DraftVocabulary.read(folder, vocabSize).ids(),
+            DraftTable.read(folder, vocabSize));
     DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
       ModelRunner.pack(inFiles);
@@ -111,8 +115,17 @@ public record LoadedModel(
   /** The same, whose exits draft from a short list that is stored beside the model. */
   public LoadedModel withDrafts(DraftVocabulary drafts) throws IOException {
     drafts.write(folder);
-    Vocabulary listed = new Vocabulary(vocabulary.size(), drafts.ids());
-    return new LoadedModel(folder, decoder, tokenizer, listed, endTokens);
+    return with(new Vocabulary(vocabulary.size(), drafts.ids(), vocabulary.draftTable()));
+  }
+
+  /** The same, with a table of drafts that is stored beside the model. */
+  public LoadedModel withDrafts(DraftTable table) throws IOException {
+    table.write(folder);
+    return with(new Vocabulary(vocabulary.size(), vocabulary.draftIds(), table));
+  }
+
+  private LoadedModel with(Vocabulary other) {
+    return new LoadedModel(folder, decoder, tokenizer, other, endTokens);
   }
 
   public Architecture architecture() {

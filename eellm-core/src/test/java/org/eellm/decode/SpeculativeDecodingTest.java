@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
@@ -130,6 +131,30 @@ final class SpeculativeDecodingTest extends WithSmallModel {
             assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
           }
         }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8})
+  void generate_tableOfDrafts_isTheFullModelsText(int batchSize) {
+    for (ExitLayout exits : List.of(NO_EXITS, new ExitLayout(List.of(2), true, true, true, true))) {
+      try (Decoder decoder = SmallModel.of(exits, DataType.BFLOAT16)) {
+        Limits plain = Limits.of(decoder).withBatchSize(batchSize).withVocabSize(12);
+        List<Result> full = texts(decoder, plain, DecodingMethod.full());
+        int[] written =
+            full.stream().flatMap(text -> text.ids().stream()).mapToInt(id -> id).toArray();
+        Vocabulary vocabulary = new Vocabulary(12, List.of(), DraftTable.count(written, 1000));
+        Limits limits = plain.withVocabulary(vocabulary);
+        List<Result> drafted =
+            texts(decoder, limits, new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
+
+        assertThat(drafted)
+            .extracting(Result::ids)
+            .isEqualTo(full.stream().map(Result::ids).toList());
+        int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
+        int held = drafted.stream().mapToInt(text -> text.usage().acceptedTokens()).sum();
+        assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
       }
     }
   }

@@ -2,6 +2,7 @@ package org.eellm.decode.engine;
 
 import java.io.Serializable;
 import java.util.List;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.config.SettingException;
 
 /**
@@ -12,8 +13,10 @@ import org.eellm.config.SettingException;
  * @param draftIds ids that exits draft from, ascending; all if empty. A short list of frequent ids
  *     makes a draft cheap, and changes no text, since the full model verifies every draft (FR-Spec,
  *     arXiv 2502.14856)
+ * @param draftTable what mostly follows two ids: drafts without a layer
  */
-public record Vocabulary(int size, List<Integer> draftIds) implements Serializable {
+public record Vocabulary(int size, List<Integer> draftIds, DraftTable draftTable)
+    implements Serializable {
   public Vocabulary {
     if (size < 1) {
       throw new SettingException("vocab-size", size + " is below 1; use 1 or more");
@@ -28,6 +31,11 @@ public record Vocabulary(int size, List<Integer> draftIds) implements Serializab
       }
       before = id;
     }
+  }
+
+  /** Without a table. */
+  public Vocabulary(int size, List<Integer> draftIds) {
+    this(size, draftIds, DraftTable.none());
   }
 
   /** Exits draft from all ids. */

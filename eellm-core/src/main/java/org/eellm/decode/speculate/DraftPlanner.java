@@ -3,6 +3,7 @@ package org.eellm.decode.speculate;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.DecodingModel;
@@ -19,10 +20,11 @@ import org.eellm.model.Head;
  * the lower layers' time and that of a further row above. Texts of a batch draft in step, since the
  * upper layers gain only where all go through them at once.
  *
- * <p>Where a text has been at its last tokens before, it drafts by itself ({@link PromptLookup}),
- * if the tokens that are to be expected of that, at the time that a token takes otherwise, are
- * worth more than the rows cost. In a batch texts and exits take turns, and the faster drafter has
- * most of them ({@link DraftSourceSelector}).
+ * <p>Where a text has been at its last tokens before, it drafts by itself, or else a table does of
+ * what mostly follows two tokens ({@link PromptLookup}), if the tokens that are to be expected of
+ * that, at the time that a token takes otherwise, are worth more than the rows cost. In a batch
+ * texts and exits take turns, and the faster drafter has most of them ({@link
+ * DraftSourceSelector}).
  *
  * <p>What is chosen changes how long a text takes, and never the text.
  */
@@ -42,6 +44,7 @@ public final class DraftPlanner {
   private static final int TRIAL = 48;
 
   private final OnlineCostModel costs;
+  private final DraftTable table;
   private final List<Head> heads; // the final head last
   private final AcceptanceRate[] acceptances; // by exit
   private final double[] typical = PromptLookup.typical();
@@ -60,8 +63,9 @@ public final class DraftPlanner {
 
   private static final int NONE = -1;
 
-  public DraftPlanner(DecodingModel model, OnlineCostModel costs) {
+  public DraftPlanner(DecodingModel model, OnlineCostModel costs, DraftTable table) {
     this.costs = costs;
+    this.table = table;
     heads = model.allHeads();
     acceptances = new AcceptanceRate[heads.size() - 1];
     for (int exit = 0; exit < acceptances.length; exit++) {
@@ -204,11 +208,11 @@ public final class DraftPlanner {
     /** How many tokens of its own the text drafts: those that gain most. */
     private int ofText(Tokens text, int most) {
       if (lookup.isEmpty()) {
-        lookup = Optional.of(new PromptLookup(text, typical));
+        lookup = Optional.of(new PromptLookup(text, typical, table));
       }
       PromptLookup own = lookup.get();
       own.follow();
-      if (!own.matches() || source == DraftSource.BOTH && sequences > 1 && length > 0) {
+      if (source == DraftSource.BOTH && sequences > 1 && length > 0) {
         return 0;
       }
       double worth = source == DraftSource.TEXT ? costOfFull : costOfToken;
@@ -217,8 +221,8 @@ public final class DraftPlanner {
       double hope = 0;
       double holds = 1;
       int count = 0;
-      for (int drafts = 1; drafts <= most; drafts++) {
-        holds *= own.chance(drafts - 1);
+      for (int drafts = 1; drafts <= most && own.expectsFurther(); drafts++) {
+        holds *= own.chance();
         hope += holds;
         double gained = hope * worth - (full(planned + drafts) - without);
         if (gained > gain) {

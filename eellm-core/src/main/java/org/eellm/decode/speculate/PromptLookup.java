@@ -1,22 +1,33 @@
 package org.eellm.decode.speculate;
 
 import java.util.Arrays;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.decode.token.Tokens;
 
 /**
  * Drafts from a text's own words: what followed its last tokens where they came before (prompt
  * lookup, also known as n-gram drafts; arXiv 2411.03786). Of places that match, the one with most
- * matching tokens counts, and of several the newest.
+ * matching tokens counts, and of several the newest. Where none matches, what a table has after the
+ * last two tokens is expected.
  *
  * <p>How often such drafts hold needs no trial: each token of prompt and text shows what the last
- * place would have been worth, told apart by how many tokens matched.
+ * place would have been worth, told apart by how many tokens matched, and the table by how often
+ * its token followed where it was counted.
  */
 final class PromptLookup {
   /** Match length from which on matches are not told apart. */
   private static final int MAX_MATCH = 16;
 
   /** Kinds of matches, of {@link #kind}; the first two never come. */
-  private static final int KINDS = 7;
+  private static final int MATCHES = 7;
+
+  /** What is expected is told apart by how it matches, or else by the table's share. */
+  private static final int KINDS = MATCHES + 4;
+
+  /** The table's shares above which another kind begins, in per cent. */
+  private static final int FIRST_SHARE = 40;
+
+  private static final int SHARES = 20;
 
   /** Places that are compared; a text of one pair alone would have as many as it has tokens. */
   private static final int PLACES = 16;
@@ -38,16 +49,23 @@ final class PromptLookup {
   private final int[] older; // by position: the one before with the same hash
   private final double[] accepted = new double[KINDS]; // tokens, with a weight
   private final double[] trials = new double[KINDS]; // the same, with those that did not hold
+  private final DraftTable table;
+  private final int[] expected = new int[DraftPlanner.MOST];
+  private int count; // of expected tokens
+  private double chance; // of the last of these
   private int known; // tokens
   private int source; // position of the token that is expected next
   private int matchLength; // tokens before it that are the text's last; 0 where nothing matches
+  private int place; // in the table where nothing matches; below 0 if it has nothing either
 
   /**
    * @param typical what {@link #typical} made, and other lookups have updated since
    */
-  PromptLookup(Tokens tokens, double[] typical) {
+  PromptLookup(Tokens tokens, double[] typical, DraftTable table) {
     this.tokens = tokens;
     this.typical = typical;
+    this.table = table;
+    place = -1;
     int capacity = tokens.capacity();
     newest = new int[2 * Integer.highestOneBit(capacity)];
     older = new int[capacity + 1];
@@ -58,7 +76,12 @@ final class PromptLookup {
   /** What is assumed of texts before the first one. */
   static double[] typical() {
     double[] shares = new double[KINDS];
-    Arrays.setAll(shares, kind -> 0.5 * kind / KINDS);
+    Arrays.setAll(
+        shares,
+        kind ->
+            kind < MATCHES
+                ? 0.5 * kind / MATCHES
+                : (FIRST_SHARE + SHARES * (kind - MATCHES - 0.5)) / 100);
     return shares;
   }
 
@@ -67,19 +90,17 @@ final class PromptLookup {
     while (known < tokens.size()) {
       take(tokens.get(known));
     }
+    count = 0;
   }
 
   private void take(int id) {
     if (matchLength > 0) {
       boolean holds = tokens.get(source) == id;
-      int kind = kind(matchLength);
-      accepted[kind] = DECAY * accepted[kind] + (holds ? 1 : 0);
-      trials[kind] = DECAY * trials[kind] + 1;
-      if (known >= tokens.promptSize()) {
-        typical[kind] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[kind]);
-      }
+      learn(kind(matchLength), holds);
       source++;
       matchLength = holds ? matchLength + 1 : 0;
+    } else if (place >= 0) {
+      learn(kindAt(place), table.follower(place) == id);
     }
     known++;
     if (known > 1) {
@@ -89,6 +110,15 @@ final class PromptLookup {
       if (matchLength == 0) {
         search();
       }
+      place = matchLength == 0 ? table.find(tokens.get(known - 2), id) : -1;
+    }
+  }
+
+  private void learn(int kind, boolean holds) {
+    accepted[kind] = DECAY * accepted[kind] + (holds ? 1 : 0);
+    trials[kind] = DECAY * trials[kind] + 1;
+    if (known >= tokens.promptSize()) {
+      typical[kind] += TYPICAL_RATE * ((holds ? 1 : 0) - typical[kind]);
     }
   }
 
@@ -98,24 +128,24 @@ final class PromptLookup {
   }
 
   private void search() {
-    int place = older[known];
-    for (int tried = 0; place > 0 && tried < PLACES; tried++) {
-      int count = matchLengthAt(place);
-      if (count > 1 && count > matchLength) { // two of other pairs may have one hash
-        matchLength = count;
-        source = place;
+    int before = older[known];
+    for (int tried = 0; before > 0 && tried < PLACES; tried++) {
+      int length = matchLengthAt(before);
+      if (length > 1 && length > matchLength) { // two of other pairs may have one hash
+        matchLength = length;
+        source = before;
       }
-      place = older[place];
+      before = older[before];
     }
   }
 
-  private int matchLengthAt(int place) {
-    int count = 0;
-    while (count < Math.min(place, MAX_MATCH)
-        && tokens.get(place - 1 - count) == tokens.get(known - 1 - count)) {
-      count++;
+  private int matchLengthAt(int position) {
+    int length = 0;
+    while (length < Math.min(position, MAX_MATCH)
+        && tokens.get(position - 1 - length) == tokens.get(known - 1 - length)) {
+      length++;
     }
-    return count;
+    return length;
   }
 
   /**
@@ -127,22 +157,43 @@ final class PromptLookup {
         : 33 - Integer.numberOfLeadingZeros(Math.min(matchLength, MAX_MATCH));
   }
 
-  /** Whether the last tokens came before. */
-  boolean matches() {
-    return matchLength > 0;
+  /** The kind of what the table has at a place. */
+  private int kindAt(int place) {
+    int above = table.share(place) - FIRST_SHARE;
+    return above < 0 ? MATCHES : Math.min(KINDS - 1, MATCHES + 1 + above / SHARES);
   }
 
-  /**
-   * The token that is expected after the text and {@code ahead} of those expected, which have been
-   * added to it.
-   */
+  /** Expects one more token after the text and those expected; false if nothing is known of it. */
+  boolean expectsFurther() {
+    int kind;
+    if (matchLength > 0) {
+      kind = kind(matchLength + count);
+      expected[count] = at(source + count);
+    } else {
+      int next = count == 0 ? place : table.find(at(known - 2 + count), at(known - 1 + count));
+      if (next < 0) {
+        return false;
+      }
+      kind = kindAt(next);
+      expected[count] = table.follower(next);
+    }
+    count++;
+    chance = accepted[kind] / trials[kind];
+    return true;
+  }
+
+  /** The token at a position of the text, or of what is expected after it. */
+  private int at(int position) {
+    return position < known ? tokens.get(position) : expected[position - known];
+  }
+
+  /** The probability that the newest of the expected tokens comes, given that the others did. */
+  double chance() {
+    return chance;
+  }
+
+  /** The token that is expected after the text and {@code ahead} of those expected. */
   int expected(int ahead) {
-    return tokens.get(source + ahead);
-  }
-
-  /** The probability that an expected token comes, given that those before it did. */
-  double chance(int ahead) {
-    int kind = kind(matchLength + ahead);
-    return accepted[kind] / trials[kind];
+    return expected[ahead];
   }
 }

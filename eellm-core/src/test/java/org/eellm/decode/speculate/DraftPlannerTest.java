@@ -3,8 +3,10 @@ package org.eellm.decode.speculate;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.decode.HeadOutputs;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.token.Prediction;
@@ -45,7 +47,7 @@ final class DraftPlannerTest {
   void begin() {
     scope = Scope.open();
     costs = new OnlineCostModel(model, true);
-    planner = new DraftPlanner(model, costs);
+    planner = new DraftPlanner(model, costs, DraftTable.none());
   }
 
   @AfterEach
@@ -153,6 +155,25 @@ final class DraftPlannerTest {
   }
 
   @Test
+  void begin_textThatOnlyTheTableKnows_draftsWhatItHas() {
+    int[] counted = new int[60];
+    Arrays.setAll(counted, i -> i % 20);
+    planner = new DraftPlanner(model, costs, DraftTable.count(counted, 100));
+    learn(0.05);
+    Tokens text = tokens(99, 4, 5);
+    for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
+      DraftPlan plan = planner.plan(source);
+      planner.begin(1);
+
+      assertThat(plan.begin(text, 64)).isGreaterThan(1);
+      assertThat(plan.lookUp(0)).isEqualTo(6);
+      assertThat(plan.lookUp(1)).isEqualTo(7);
+    }
+    planner.begin(1);
+    assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
+  }
+
+  @Test
   void begin_rowsAsDearAsStepsOrLittleRoom_draftsNoFurther() {
     Tokens text = tokens(1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3);
     learn(0.05);
@@ -160,7 +181,7 @@ final class DraftPlannerTest {
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
     assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
     costs = new OnlineCostModel(model, true);
-    planner = new DraftPlanner(model, costs);
+    planner = new DraftPlanner(model, costs, DraftTable.none());
     learn(1);
     planner.begin(1);
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();

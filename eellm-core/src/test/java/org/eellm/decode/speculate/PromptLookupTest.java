@@ -3,8 +3,10 @@ package org.eellm.decode.speculate;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.decode.token.Tokens;
 import org.junit.jupiter.api.Test;
 
@@ -14,7 +16,11 @@ final class PromptLookupTest {
   }
 
   private static PromptLookup lookup(Tokens tokens) {
-    PromptLookup lookup = new PromptLookup(tokens, PromptLookup.typical());
+    return lookup(tokens, DraftTable.none());
+  }
+
+  private static PromptLookup lookup(Tokens tokens, DraftTable table) {
+    PromptLookup lookup = new PromptLookup(tokens, PromptLookup.typical(), table);
     lookup.follow();
     return lookup;
   }
@@ -24,39 +30,62 @@ final class PromptLookupTest {
     Tokens tokens = tokens(7, 1, 2, 3, 4, 8, 9, 1, 2);
     PromptLookup lookup = lookup(tokens);
 
-    assertThat(lookup.matches()).isTrue();
-    assertThat(ahead(lookup, tokens, 3)).containsExactly(3, 4, 8);
+    assertThat(ahead(lookup, 3)).containsExactly(3, 4, 8);
   }
 
   @Test
   void expected_twoPlaces_isTheLongestMatchAndThenTheNewest() {
     Tokens longest = tokens(5, 1, 2, 30, 6, 1, 2, 40, 5, 1, 2);
-    assertThat(lookup(longest).expected(0)).isEqualTo(30);
+    assertThat(ahead(lookup(longest), 1)).containsExactly(30);
     Tokens newest = tokens(7, 1, 2, 30, 6, 1, 2, 40, 5, 1, 2);
-    assertThat(lookup(newest).expected(0)).isEqualTo(40);
+    assertThat(ahead(lookup(newest), 1)).containsExactly(40);
   }
 
   @Test
   void expected_textThatEndsInALoop_goesOnWithIt() {
     Tokens tokens = tokens(1, 2, 1, 2, 1, 2);
 
-    assertThat(ahead(lookup(tokens), tokens, 5)).containsExactly(1, 2, 1, 2, 1);
+    assertThat(ahead(lookup(tokens), 5)).containsExactly(1, 2, 1, 2, 1);
   }
 
-  /** What is expected next, each added to the text as a draft is. */
-  private static List<Integer> ahead(PromptLookup lookup, Tokens tokens, int count) {
+  /** At most so many tokens that are expected next. */
+  private static List<Integer> ahead(PromptLookup lookup, int most) {
     List<Integer> expected = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      expected.add(lookup.expected(i));
-      tokens.append(expected.getLast());
+    while (expected.size() < most && lookup.expectsFurther()) {
+      expected.add(lookup.expected(expected.size()));
     }
     return expected;
   }
 
   @Test
-  void matches_onlyOneTokenCameBefore_isFalse() {
-    assertThat(lookup(tokens(1, 2, 3, 1)).matches()).isFalse();
-    assertThat(lookup(tokens(1)).matches()).isFalse();
+  void expectsFurther_onlyOneTokenCameBefore_isFalse() {
+    assertThat(lookup(tokens(1, 2, 3, 1)).expectsFurther()).isFalse();
+    assertThat(lookup(tokens(1)).expectsFurther()).isFalse();
+  }
+
+  @Test
+  void expected_pairThatNeverCameBefore_isWhatTheTableHas() {
+    int[] counted = {1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4};
+    DraftTable table = DraftTable.count(counted, 10);
+
+    // 4 1 came twice only, which may be chance.
+    assertThat(ahead(lookup(tokens(9, 1, 2), table), 5)).containsExactly(3, 4);
+    assertThat(ahead(lookup(tokens(1, 2, 7, 1, 2), table), 1)).containsExactly(7);
+    assertThat(ahead(lookup(tokens(2, 1), table), 5)).isEmpty();
+  }
+
+  @Test
+  void chance_table_isLearnedFromWhatHeldInTheText() {
+    int[] counted = new int[4 * 120];
+    Arrays.setAll(counted, i -> 40 * (i % 3) + i / 3 % 40); // 0 40 80 1 41 81 ...
+    DraftTable table = DraftTable.count(counted, 1000);
+    Integer[] same = new Integer[92];
+    Arrays.setAll(same, i -> counted[i]);
+    Integer[] others = new Integer[92];
+    Arrays.setAll(others, i -> i % 3 == 2 ? 999 : counted[i]);
+
+    assertThat(chance(lookup(tokens(same), table))).isGreaterThan(0.9);
+    assertThat(chance(lookup(tokens(others), table))).isLessThan(0.2);
   }
 
   @Test
@@ -74,7 +103,7 @@ final class PromptLookupTest {
             tokens.get(place - 1) == tokens.get(tokens.size() - 1)
                 && tokens.get(place - 2) == tokens.get(tokens.size() - 2);
       }
-      assertThat(lookup.matches()).isEqualTo(expected);
+      assertThat(lookup.expectsFurther()).isEqualTo(expected);
       found += expected ? 1 : 0;
     }
     assertThat(found).isPositive();
@@ -90,7 +119,13 @@ final class PromptLookupTest {
       others.append(random.nextInt(4));
     }
 
-    assertThat(lookup(loop).chance(0)).isGreaterThan(0.9);
-    assertThat(lookup(others).chance(0)).isLessThan(0.5);
+    assertThat(chance(lookup(loop))).isGreaterThan(0.9);
+    assertThat(chance(lookup(others))).isLessThan(0.5);
+  }
+
+  /** Of the next token, of which something is expected. */
+  private static double chance(PromptLookup lookup) {
+    assertThat(lookup.expectsFurther()).isTrue();
+    return lookup.chance();
   }
 }

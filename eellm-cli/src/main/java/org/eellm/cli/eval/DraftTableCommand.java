@@ -1,0 +1,86 @@
+package org.eellm.cli.eval;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.eellm.checkpoint.DraftTable;
+import org.eellm.checkpoint.ModelFolder;
+import org.eellm.config.ConfigException;
+import org.eellm.data.IndexedDataset;
+import org.eellm.data.tokenizer.Tokenizer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code eellm draft-table}: drafts for a model, with exits or without, from counted text. */
+@Command(
+    name = "draft-table",
+    description =
+        "Counts what mostly follows two tokens in a dataset, and stores it in the model's folder:"
+            + " drafts that need no exits, for generate, chat and serve; docs/speculation.md says"
+            + " more.")
+public final class DraftTableCommand implements Callable<Integer> {
+  /** Tokens that are read at once. */
+  private static final int PIECE = 1 << 16;
+
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "PATH",
+      description = "Model folder, or output folder of a run, whose newest checkpoint gets it.")
+  private Path model;
+
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "PREFIX",
+      description =
+          "Dataset of prepare with the model's tokenizer, without .bin and .idx: text like that"
+              + " which the model writes.")
+  private Path data;
+
+  @Option(
+      names = "--pairs",
+      paramLabel = "N",
+      description = "Pairs of tokens at most, the most frequent; 65536 by default.")
+  private int pairs = DraftTable.PAIRS;
+
+  @Override
+  public Integer call() throws IOException {
+    if (pairs < 1 || pairs > DraftTable.MOST_PAIRS) {
+      throw new ConfigException(
+          "--pairs: %d is outside 1..%d; use fewer or more"
+              .formatted(pairs, DraftTable.MOST_PAIRS));
+    }
+    Path folder = ModelFolder.resolve(model).folder();
+    DraftTable table = count(data, Tokenizer.load(folder).vocabSize(), pairs);
+    table.write(folder);
+    PrintWriter out = spec.commandLine().getOut();
+    out.printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
+    out.flush();
+    return ExitCode.OK;
+  }
+
+  /**
+   * Counts a dataset; of a large one pieces from all over it.
+   *
+   * @throws org.eellm.data.DataException if it has tokens that the model has not
+   */
+  public static DraftTable count(Path prefix, int vocabSize, int pairs) {
+    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
+      dataset.check(vocabSize);
+      int count = (int) Math.min(DraftTable.MOST_TOKENS, dataset.tokens());
+      int[] ids = new int[count];
+      for (int done = 0; done < count; done += PIECE) {
+        long from = (long) ((double) done / count * dataset.tokens());
+        dataset.read(from, ids, done, Math.min(PIECE, count - done));
+      }
+      return DraftTable.count(ids, pairs);
+    }
+  }
+}
