@@ -24,6 +24,7 @@ import org.eellm.cli.generate.ServeCommand;
 import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.plan.PlanCommand;
 import org.eellm.cli.plan.ScheduleCommand;
+import org.eellm.cli.train.CompareCommand;
 import org.eellm.cli.train.PrepareCommand;
 import org.eellm.cli.train.TrainCommand;
 import org.eellm.cli.train.TuneCommand;
@@ -66,6 +67,7 @@ public final class RootCommand implements Runnable {
     all.put("bench", BenchCommand::new);
     all.put("calibrate", CalibrateCommand::new);
     all.put("chat", ChatCommand::new);
+    all.put("compare", CompareCommand::new);
     all.put("convert", ConvertCommand::new);
     all.put("doctor", DoctorCommand::new);
     all.put("eval", EvalCommand::new);

@@ -12,6 +12,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.config.ExitsConfig.HeadPart;
@@ -71,7 +73,32 @@ public final class ConfigFile {
    */
   public static RunConfig readTuning(
       Path file, List<String> overrides, TuneConfig tune, Architecture architecture) {
-    var config = new ConfigFile();
+    ObjectNode base = described(architecture);
+    ObjectNode folders = base.putObject("tune");
+    folders.set("model", StrictYaml.tree(tune.model()));
+    folders.set("heads", StrictYaml.tree(tune.heads()));
+    return readOver(base, List.of("dtype"), file, overrides);
+  }
+
+  /**
+   * Reads a file for a run that trains a model on. What the model is made of stands between the
+   * defaults and the file, which may say other than the model in these things: its number format,
+   * its dropout, and which of its exits it keeps.
+   *
+   * @param overrides as in {@link #read}
+   * @param model the folder
+   * @param architecture of that model
+   * @throws ConfigException as {@link #read}, and if the file describes another model
+   */
+  public static RunConfig readTrainingOn(
+      Path file, List<String> overrides, Path model, Architecture architecture) {
+    ObjectNode base = described(architecture);
+    base.putObject("train").put("model", model.toString());
+    return readOver(base, List.of("dtype", "hidden_dropout", "attention_dropout"), file, overrides);
+  }
+
+  /** The sections of a model that is there. */
+  private static ObjectNode described(Architecture architecture) {
     ObjectNode base = JsonNodeFactory.instance.objectNode();
     base.set("model", StrictYaml.tree(architecture.model().withoutDropout()));
     ExitLayout exits = architecture.exits();
@@ -79,23 +106,34 @@ public final class ConfigFile {
     heads.set("layers", StrictYaml.tree(exits.layers()));
     heads.set("head", StrictYaml.tree(parts(exits)));
     heads.put("tie_output", exits.tieOutput());
-    ObjectNode folders = base.putObject("tune");
-    folders.set("model", StrictYaml.tree(tune.model()));
-    folders.set("heads", StrictYaml.tree(tune.heads()));
+    return base;
+  }
+
+  /**
+   * Reads a file over a model that is there.
+   *
+   * @param free keys of the model that the file may change
+   */
+  private static RunConfig readOver(
+      ObjectNode base, List<String> free, Path file, List<String> overrides) {
+    var config = new ConfigFile();
+    JsonNode exits = base.path("exits").path("layers").deepCopy();
     merge(config.tree, base);
     config.addFile(StrictYaml.textOf(file), file.toString());
     config.file = config.tree.deepCopy();
     overrides.forEach(config::addOverride);
-    base.withObject("/model").remove("dtype");
-    heads.remove("layers");
+    base.withObject("/model").remove(free);
+    base.withObject("/exits").remove("layers");
     config.requireSame(base);
     RunConfig bound = config.bind();
+    Set<Integer> there = new TreeSet<>();
+    exits.forEach(layer -> there.add(layer.asInt()));
     for (int layer : bound.exits().layers()) {
-      if (!exits.layers().contains(layer)) {
+      if (!there.contains(layer)) {
         throw config.refusal(
             "exits.layers",
             "%d is none of the model's exits %s; add it with eellm add-exits"
-                .formatted(layer, exits.layers()));
+                .formatted(layer, there));
       }
     }
     return bound;

@@ -2,6 +2,7 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import java.util.Optional;
 import org.eellm.config.setting.MayChangeOnResume;
 import org.eellm.config.setting.NoEffectWith;
 import org.eellm.config.setting.NoEffectWith.Choice;
@@ -26,6 +27,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param spikeWindow number of steps that the spike guard looks at
  * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
  * @param device where the model trains
+ * @param model folder of the model whose weights the run starts from; null draws them from the seed
  */
 public record TrainConfig(
     @MayChangeOnResume int steps,
@@ -41,7 +43,8 @@ public record TrainConfig(
     double spikeThreshold,
     @NoEffectWith(Choice.NO_SPIKE_GUARD) int spikeWindow,
     @MayChangeOnResume int threads,
-    Device device) {
+    Device device,
+    @MayChangeOnResume @NoEffectWith(Choice.TUNING) Optional<String> model) {
   /** More threads than any machine has cores; a process that starts many more dies. */
   public static final int MAX_THREADS = 1024;
 
@@ -151,7 +154,8 @@ public record TrainConfig(
         spikeThreshold,
         spikeWindow,
         threads,
-        device);
+        device,
+        model);
   }
 
   /** This run with steps of one size, from the first on. */
@@ -170,6 +174,7 @@ public record TrainConfig(
         spikeThreshold,
         spikeWindow,
         threads,
-        device);
+        device,
+        model);
   }
 }

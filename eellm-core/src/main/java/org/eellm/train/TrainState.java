@@ -75,12 +75,13 @@ public final class TrainState implements AutoCloseable {
   }
 
   /**
-   * The state before the first step, with weights drawn from the seed, or those of the model whose
-   * exits are tuned.
+   * The state before the first step: with the weights of the model whose exits are tuned or that is
+   * trained on, or else weights drawn from the seed.
    */
   public static TrainState initial(RunConfig config, World world) {
     Decoder model = allocate(config, world);
     tuned(config)
+        .or(() -> config.train().model().map(folder -> ModelFolder.resolve(Path.of(folder))))
         .ifPresentOrElse(
             folder -> folder.load(model), () -> model.initialize(config.train().seed()));
     return new TrainState(config, world, model, new Position(0, 0, StepGuard.State.initial()));

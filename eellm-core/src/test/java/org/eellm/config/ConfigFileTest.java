@@ -98,6 +98,7 @@ final class ConfigFileTest {
         spike_window: 32
         threads: 2
         device: cuda
+        model: trunk
       optimizer:
         algorithm: muon
         learning_rate: 1e-3
@@ -171,7 +172,8 @@ final class ConfigFileTest {
                     0,
                     64,
                     0,
-                    Device.CPU),
+                    Device.CPU,
+                    Optional.empty()),
                 new OptimizerConfig(
                     Algorithm.ADAMW,
                     3e-4,
@@ -256,7 +258,8 @@ final class ConfigFileTest {
                     6,
                     32,
                     2,
-                    Device.CUDA),
+                    Device.CUDA,
+                    Optional.of("trunk")),
                 new OptimizerConfig(
                     Algorithm.MUON,
                     1e-3,
@@ -308,6 +311,31 @@ final class ConfigFileTest {
         assertThat(value).as(section.getName() + "." + setting.getName()).isNotEqualTo(fallback);
       }
     }
+  }
+
+  @Test
+  void readTrainingOn_fillsInTheModel_andLetsDropoutBeOther() throws IOException {
+    Path file = folder.resolve("train.yaml");
+    Files.writeString(file, "exits: {layers: [4], weights: [0.5]}\n");
+    ExitLayout exits = new ExitLayout(List.of(2, 4), true, true, false, false);
+    ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
+    Architecture architecture = new Architecture(model, exits);
+    RunConfig config =
+        ConfigFile.readTrainingOn(
+            file, List.of("model.hidden_dropout=0.1"), Path.of("m"), architecture);
+    assertThat(config.train().model()).contains("m");
+    assertThat(config.tune().model()).isEmpty();
+    assertThat(config.model().withoutDropout()).isEqualTo(model);
+    assertThat(config.model()).isNotEqualTo(model);
+    assertThat(config.exits().layout())
+        .isEqualTo(new ExitLayout(List.of(4), true, true, false, false));
+    assertThatThrownBy(
+            () ->
+                ConfigFile.readTrainingOn(
+                    file, List.of("model.hidden_size=64"), Path.of("m"), architecture))
+        .hasMessage(
+            "--set model.hidden_size=64: model.hidden_size: 64 is not the model's 512; leave it"
+                + " out");
   }
 
   @Test

@@ -1,6 +1,7 @@
 package org.eellm.train;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
@@ -74,7 +75,8 @@ public final class TrainConfigs {
         spikeThreshold,
         spikeWindow,
         0,
-        Device.CPU);
+        Device.CPU,
+        Optional.empty());
   }
 
   /**

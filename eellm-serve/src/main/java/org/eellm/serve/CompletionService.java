@@ -100,10 +100,10 @@ final class CompletionService {
   private static void send(
       Event event, CompletionRequest request, Reply reply, GenerationStream run, Sink sink) {
     switch (event) {
-      case Event.Token(int index, GeneratedToken token, String piece) -> {
-        TokenLogprob logprob = reply.text(index).add(token, piece);
-        if (!piece.isEmpty() || request.perToken() || request.logProbabilities()) {
-          sink.send(reply.part(index, piece, List.of(logprob), List.of(token)));
+      case Event.Token token -> {
+        TokenLogprob logprob = reply.text(token.text()).add(token);
+        if (!token.piece().isEmpty() || request.perToken() || request.logProbabilities()) {
+          sink.send(reply.part(token.text(), token.piece(), List.of(logprob), List.of(token)));
         }
       }
       case Event.End end -> {
@@ -116,8 +116,7 @@ final class CompletionService {
 
   private static void take(Event event, Reply reply) {
     switch (event) {
-      case Event.Token(int index, GeneratedToken token, String piece) ->
-          reply.text(index).add(token, piece);
+      case Event.Token token -> reply.text(token.text()).add(token);
       case Event.End end -> reply.text(end.text()).end(end);
       case Event.Failure(RuntimeException cause) -> throw cause;
     }

@@ -14,21 +14,24 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.serve.GenerationStream.Event;
 import org.eellm.serve.json.Json;
 
 /** Where tokens left, as JSON. */
 final class EarlyExitJson {
   private EarlyExitJson() {}
 
-  /** An object for each token: what it is, and where it left. */
-  static ArrayNode tokens(List<GeneratedToken> tokens, Tokenizer tokenizer) {
+  /** An object for each token: what it is, where it left, and when. */
+  static ArrayNode tokens(List<Event.Token> tokens, Tokenizer tokenizer) {
     ArrayNode array = JsonNodeFactory.instance.arrayNode();
-    for (GeneratedToken token : tokens) {
+    for (Event.Token event : tokens) {
+      GeneratedToken token = event.token();
       putToken(array.addObject(), token.id(), tokenizer)
           .put("head", token.head().toString())
           .put("layer", token.layer())
           .put("confidence", token.confidence())
-          .put("drafted", token.drafted());
+          .put("drafted", token.drafted())
+          .put("seconds", event.seconds());
     }
     return array;
   }
@@ -44,16 +47,21 @@ final class EarlyExitJson {
             threshold -> {
               switch (threshold) {
                 case ThresholdSetting.Same(double value) -> root.put("threshold", value);
-                case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> {
-                  ObjectNode layers = root.putObject("threshold");
-                  byLayer.forEach((layer, value) -> layers.put(layer.toString(), value));
-                }
+                case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) ->
+                    putByLayer(root.putObject("threshold"), byLayer);
               }
             });
     settings.thresholdDecay().ifPresent(decay -> root.put("threshold_decay", decay));
     settings
         .calibration()
-        .ifPresent(calibration -> root.put("calibration", calibration.name().toString()));
+        .ifPresent(
+            calibration -> {
+              root.put("calibration", calibration.name().toString());
+              putByLayer(root.putObject("thresholds"), calibration.thresholds());
+              if (!calibration.temperatures().isEmpty()) {
+                putByLayer(root.putObject("temperatures"), calibration.temperatures());
+              }
+            });
     settings.patience().ifPresent(patience -> root.put("patience", patience));
     if (!settings.exits().isEmpty()) {
       ArrayNode exits = root.putArray("exits");
@@ -64,6 +72,10 @@ final class EarlyExitJson {
     settings.draftLength().ifPresent(length -> root.put("draft_length", length));
     settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
     return root;
+  }
+
+  private static void putByLayer(ObjectNode object, SortedMap<Integer, Double> numbers) {
+    numbers.forEach((layer, value) -> object.put(layer.toString(), value));
   }
 
   /** An object for each draft: where it stood, by whom it was, and how much of it was accepted. */

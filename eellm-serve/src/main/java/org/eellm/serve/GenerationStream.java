@@ -37,9 +37,10 @@ final class GenerationStream implements AutoCloseable {
     /**
      * A token came.
      *
-     * @param text that is certain now; often empty
+     * @param piece text that is certain now; often empty
+     * @param seconds from the request
      */
-    record Token(int text, GeneratedToken token, String piece) implements Event {}
+    record Token(int text, GeneratedToken token, String piece, double seconds) implements Event {}
 
     /**
      * The text is complete.
@@ -194,13 +195,14 @@ final class GenerationStream implements AutoCloseable {
     @Override
     public Reaction onToken(GeneratedToken token) {
       long now = System.nanoTime();
+      double seconds = (now - start) / 1e9;
       if (last == 0) {
-        metrics.firstToken(token, (now - start) / 1e9);
+        metrics.firstToken(token, seconds);
       } else {
         metrics.nextToken(token, (now - last) / 1e9);
       }
       last = now;
-      ofStep.add(new Event.Token(index, token, stream.append(token.id())));
+      ofStep.add(new Event.Token(index, token, stream.append(token.id()), seconds));
       return stream.stopped() ? Reaction.STOP : Reaction.CONTINUE;
     }
 

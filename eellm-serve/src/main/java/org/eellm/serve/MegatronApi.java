@@ -178,7 +178,7 @@ final class MegatronApi {
               request.echo()
                   ? request.promptOf(i).stream().mapToInt(Integer::intValue)
                   : IntStream.empty(),
-              text.tokens().stream().mapToInt(token -> token.id()))
+              text.tokens().stream().mapToInt(token -> token.token().id()))
           .forEach(id -> pieces.add(model.tokenizer().piece(id)));
     }
     if (request.logProbabilities()) {

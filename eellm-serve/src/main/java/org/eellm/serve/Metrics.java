@@ -2,6 +2,7 @@ package org.eellm.serve;
 
 import io.prometheus.metrics.config.EscapingScheme;
 import io.prometheus.metrics.core.metrics.Counter;
+import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.core.metrics.Histogram;
 import io.prometheus.metrics.expositionformats.PrometheusTextFormatWriter;
@@ -9,8 +10,12 @@ import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Supplier;
 import java.util.function.ToIntFunction;
@@ -108,6 +113,65 @@ final class Metrics {
         .help("Memory of the process, on Linux.")
         .callback(callback -> residentBytes().ifPresent(callback::call))
         .register(registry);
+    ProcessorTime processor = new ProcessorTime();
+    if (processor.isKnown()) {
+      CounterWithCallback.builder()
+          .name("process_cpu_seconds_total")
+          .help("Time that the process' threads ran, on Linux.")
+          .callback(callback -> callback.call(1e-9 * processor.update().ran()))
+          .register(registry);
+      CounterWithCallback.builder()
+          .name("eellm_cpu_wait_seconds_total")
+          .help("Time that the process' threads waited for a processor to run on, on Linux.")
+          .callback(callback -> callback.call(1e-9 * processor.update().waited()))
+          .register(registry);
+    }
+  }
+
+  /** How long this process' threads ran and waited, those that have ended included if seen. */
+  private static final class ProcessorTime {
+    private static final Path TASKS = Path.of("/proc/self/task");
+
+    private Map<String, Nanos> threads = Map.of();
+    private Nanos total = new Nanos(0, 0);
+
+    record Nanos(long ran, long waited) {
+      Nanos plus(Nanos other, int times) {
+        return new Nanos(ran + times * other.ran, waited + times * other.waited);
+      }
+    }
+
+    boolean isKnown() {
+      return update().ran() > 0;
+    }
+
+    synchronized Nanos update() {
+      Map<String, Nanos> now = new HashMap<>();
+      try (DirectoryStream<Path> tasks = Files.newDirectoryStream(TASKS)) {
+        tasks.forEach(task -> nanos(task).ifPresent(time -> now.put(task.toString(), time)));
+      } catch (IOException e) {
+        return total; // another system
+      }
+      now.forEach(
+          (task, time) -> {
+            Nanos before = threads.getOrDefault(task, new Nanos(0, 0));
+            total = total.plus(time, 1);
+            if (before.ran() <= time.ran()) { // else a new thread has an old one's number
+              total = total.plus(before, -1);
+            }
+          });
+      threads = now;
+      return total;
+    }
+
+    private static Optional<Nanos> nanos(Path task) {
+      try {
+        String[] counted = Files.readString(task.resolve("schedstat")).split(" ");
+        return Optional.of(new Nanos(Long.parseLong(counted[0]), Long.parseLong(counted[1])));
+      } catch (IOException e) {
+        return Optional.empty(); // the thread has ended, or the kernel does not count
+      }
+    }
   }
 
   /** What Linux says; native memory, where tensors are, is most of it. */

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.UUID;
 import org.eellm.decode.request.Result;
-import org.eellm.decode.token.GeneratedToken;
+import org.eellm.serve.GenerationStream.Event;
 import org.eellm.serve.json.Json;
 
 /** A reply being generated: its texts, and the JSON that they become. */
@@ -59,8 +59,7 @@ final class Reply {
   }
 
   /** A part of a text, with the tokens it came by. */
-  ObjectNode part(
-      int index, String piece, List<TokenLogprob> logprobs, List<GeneratedToken> tokens) {
+  ObjectNode part(int index, String piece, List<TokenLogprob> logprobs, List<Event.Token> tokens) {
     ObjectNode root = root(true);
     ObjectNode choice = root.putArray("choices").addObject();
     choice.put("index", index);
@@ -107,7 +106,7 @@ final class Reply {
   }
 
   private void putDetails(
-      ObjectNode choice, List<TokenLogprob> logprobs, List<GeneratedToken> tokens) {
+      ObjectNode choice, List<TokenLogprob> logprobs, List<Event.Token> tokens) {
     if (request.logProbabilities() && !logprobs.isEmpty()) {
       choice.set("logprobs", format.logProbabilities(logprobs, model.tokenizer()));
     } else {
@@ -143,7 +142,7 @@ final class Reply {
   ObjectNode metrics() {
     List<Result> results = texts.stream().flatMap(text -> text.result().stream()).toList();
     return EarlyExitJson.metrics(
-        texts.stream().flatMap(text -> text.tokens().stream()).toList(),
+        texts.stream().flatMap(text -> text.tokens().stream()).map(Event.Token::token).toList(),
         results,
         model.layers(),
         (System.nanoTime() - start) / 1e9);

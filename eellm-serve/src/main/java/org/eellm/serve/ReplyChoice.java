@@ -14,7 +14,7 @@ final class ReplyChoice {
   private final StreamingDecoder decoder;
   private final StringBuilder content = new StringBuilder();
   private final List<TokenLogprob> logprobs = new ArrayList<>();
-  private final List<GeneratedToken> tokens = new ArrayList<>();
+  private final List<GenerationStream.Event.Token> tokens = new ArrayList<>();
   private List<Draft> drafts = List.of();
   private int length;
   private String finishReason = "";
@@ -51,10 +51,10 @@ final class ReplyChoice {
   }
 
   /** Adds a token and returns its logprob. */
-  TokenLogprob add(GeneratedToken token, String piece) {
-    TokenLogprob entry = TokenLogprob.of(token, length);
-    length += characters(decoder.append(token.id()));
-    content.append(piece);
+  TokenLogprob add(GenerationStream.Event.Token token) {
+    TokenLogprob entry = TokenLogprob.of(token.token(), length);
+    length += characters(decoder.append(token.token().id()));
+    content.append(token.piece());
     logprobs.add(entry);
     tokens.add(token);
     return entry;
@@ -91,7 +91,7 @@ final class ReplyChoice {
   }
 
   /** The generated tokens. */
-  List<GeneratedToken> tokens() {
+  List<GenerationStream.Event.Token> tokens() {
     return tokens;
   }
 

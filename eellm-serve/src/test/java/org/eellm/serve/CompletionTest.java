@@ -207,7 +207,12 @@ final class CompletionTest extends WithServer {
       assertThat(tokens.path(i).path("layer").asInt()).isEqualTo(token.layer());
       assertThat(tokens.path(i).path("confidence").asDouble())
           .isCloseTo(token.confidence(), within(1e-4));
+      assertThat(tokens.path(i).path("seconds").asDouble())
+          .isBetween(
+              tokens.path(Math.max(0, i - 1)).path("seconds").asDouble(),
+              reply.path("metrics").path("seconds").asDouble());
     }
+    assertThat(tokens.path(0).path("seconds").asDouble()).isPositive();
     JsonNode metrics = reply.path("metrics").path("early_exit");
     assertThat(metrics.path("mean_layer").asDouble())
         .isCloseTo(

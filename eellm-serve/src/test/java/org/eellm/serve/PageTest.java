@@ -4,15 +4,25 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.junit.jupiter.api.Tag;
@@ -28,13 +38,17 @@ final class PageTest extends WithServer {
   @TempDir private Path other;
 
   private static JsonNode play(TestServer on, String scenario) {
+    return play(on, scenario, "");
+  }
+
+  private static JsonNode play(TestServer on, String scenario, String link) {
     Optional<Path> chromium =
         Stream.of("chromium", "chromium-browser", "google-chrome")
             .flatMap(name -> NodeScripts.find(name).stream())
             .findFirst();
     assumeTrue(chromium.isPresent(), "skipped: needs chromium");
     NodeScripts scripts = NodeScripts.install(PageTest.class, "clients");
-    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario);
+    JsonNode seen = scripts.run("browser.js", on.base(), chromium.get().toString(), scenario, link);
     on.awaitIdle();
     return seen;
   }
@@ -98,10 +112,12 @@ final class PageTest extends WithServer {
     // What it says depends on the clock; that it is one of these, with its spread, does not.
     assertThat(seen.path("verdict").asText())
         .containsPattern("No verdict|No difference|has \\d+\\.\\d\\d times the speed of the right")
-        .containsPattern("\\d+\\.\\d\\d to \\d+\\.\\d\\d in \\d turns");
+        .containsPattern("\\d+\\.\\d\\d to \\d+\\.\\d\\d in (the middle \\d+ of )?\\d+ turns");
     assertThat(seen.path("agreement").asText())
         .containsPattern("The texts part at token \\d+\\.|Both texts are the same")
-        .containsPattern("given the full model's text: \\d+ % \\(\\d+ of 20 tokens\\)");
+        .contains(
+            "given the full model's text: %d %% (%d of 20 tokens)"
+                .formatted(5 * seen.path("agree").asInt(), seen.path("agree").asInt()));
     requireLens(seen, alone);
   }
 
@@ -112,6 +128,7 @@ final class PageTest extends WithServer {
     assertThat(seen.path("estimate").asText()).contains("would pass 1.00 of 5 layers", "estimated");
     assertThat(seen.path("askedMeanwhile").asInt()).isZero();
     assertThat(seen.path("tip").asText()).contains("left at", "of 5", "this token: ");
+    assertThat(seen.path("tipAsSeen").asText()).isEqualTo(seen.path("tip").asText());
     assertThat(seen.path("tipGone").asBoolean()).isTrue();
     assertThat(texts(seen.path("details")))
         .containsExactly("exit 1", "exit 2", "exit 4", "final head");
@@ -120,6 +137,52 @@ final class PageTest extends WithServer {
     assertThat(seen.path("savedThreshold").asDouble()).isEqualTo(0.02);
     assertThat(seen.path("picture").path("broken").asBoolean()).isFalse();
     assertThat(seen.path("picture").path("texts").asInt()).isGreaterThan(2 * TOKENS);
+  }
+
+  @Test
+  @Tag("slow")
+  void tenIdenticalRuns_sameSettingOnBothSides_claimNoDifference() {
+    JsonNode seen = play("repeats");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(texts(seen.path("texts")))
+        .hasSize(20)
+        .containsOnly(PROMPT + server.greedy(PROMPT, 60));
+    assertThat(texts(seen.path("verdicts")))
+        .hasSize(10)
+        .allMatch(
+            verdict ->
+                verdict.startsWith("No difference in speed that could be told (")
+                        && coversOne(verdict)
+                    || verdict.startsWith("No verdict about speed: "))
+        .noneMatch(verdict -> verdict.contains("other texts in work"));
+    for (int i = 0; i < 10; i++) { // both texts, a turn of each that does not count, and the rest
+      String turns = seen.path("verdicts").path(i).asText().replaceAll(".*?(\\d+) turns.*", "$1");
+      assertThat(seen.path("asked").path(i).asInt())
+          .isEqualTo(2 + 2 * (1 + Integer.parseInt(turns)));
+    }
+  }
+
+  /** Whether the spread that a verdict states has 1 in it. */
+  private static boolean coversOne(String verdict) {
+    Matcher spread = Pattern.compile("(\\d+\\.\\d\\d) to (\\d+\\.\\d\\d) in ").matcher(verdict);
+    return spread.find()
+        && Double.parseDouble(spread.group(1)) <= 1
+        && Double.parseDouble(spread.group(2)) >= 1;
+  }
+
+  @Test
+  @Tag("slow")
+  void othersTextsAndABusyMachine_areNoticed() {
+    assumeTrue(
+        Files.exists(Path.of("/proc/self/schedstat")), "skipped: no kernel that counts waits");
+    JsonNode seen = play("busy");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("others").asText()).contains("had other texts in work meanwhile");
+    assertThat(seen.path("verdict").asText())
+        .contains("The machine was busy: it kept the server waiting for a processor ")
+        .doesNotContain("other texts");
   }
 
   @Test
@@ -145,6 +208,8 @@ final class PageTest extends WithServer {
     JsonNode seen = play("restarts");
 
     assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("meanwhile").path("text").asText()).startsWith("Comes after the left one");
+    assertThat(seen.path("meanwhile").path("figures").size()).isZero();
     JsonNode moved = seen.path("moved");
     assertThat(moved.path("title").asText()).endsWith("max-probability ≥ 0.00");
     assertThat(moved.path("text").asText()).isEqualTo(text(early(0)));
@@ -220,6 +285,108 @@ final class PageTest extends WithServer {
 
   @Test
   @Tag("slow")
+  void endOfAText_isSaidWithItsReason() {
+    int end = server.tokenizer.endOfDocument();
+    int seed =
+        IntStream.range(0, 500)
+            .filter(i -> drawn(i).getLast().id() == end && drawn(i).size() < 80)
+            .findFirst()
+            .orElseThrow();
+    JsonNode byModel =
+        play(server, "ends", "prompt=the+cat+and&tokens=80&a.mode=full&temperature=2&seed=" + seed);
+
+    assertThat(texts(byModel.path("errors"))).isEmpty();
+    assertThat(byModel.path("a").path("end").asText())
+        .isEqualTo("Ended by the model with %s.".formatted(server.tokenizer.piece(end)));
+    assertThat(byModel.path("a").path("tokens").asInt()).isEqualTo(drawn(seed).size());
+
+    String full = server.greedy(PROMPT, 20);
+    int place = full.indexOf('I'); // letters that the text has
+    JsonNode atText =
+        play(server, "ends", "prompt=the+cat+and&tokens=20&a.mode=full&stop=" + full.charAt(place));
+
+    assertThat(atText.path("a").path("end").asText()).isEqualTo("Ended at a stop text.");
+    assertThat(atText.path("a").path("text").asText()).isEqualTo(PROMPT + full.substring(0, place));
+  }
+
+  private static List<GeneratedToken> drawn(long seed) {
+    return server
+        .alone(PROMPT, 80, DecodingMethod.full(), new RandomSampler(2, 0, 1, 1, seed))
+        .tokens();
+  }
+
+  @Test
+  @Tag("slow")
+  void calibratedServer_itsThresholdsAreNamedFramedAndTaken() throws IOException {
+    Path file = other.resolve("calibration.json");
+    new Calibration(
+            PolicyName.MAX_PROBABILITY, new TreeMap<>(Map.of(1, 0.2, 4, 0.15)), new TreeMap<>())
+        .write(file);
+    Calibration calibration = Calibration.read(file);
+    DecodingSettings settings = DecodingSettings.builder().calibration(calibration).build();
+    try (TestServer calibrated = TestServer.start(other, settings)) {
+      List<GeneratedToken> alone =
+          calibrated
+              .alone(
+                  PROMPT,
+                  TOKENS,
+                  new DecodingMethod.EarlyExit(calibration.policy()),
+                  new RandomSampler(0, 0, 1, 1, 0))
+              .tokens();
+      JsonNode seen = play(calibrated, "calibrated");
+
+      assertThat(texts(seen.path("errors"))).isEmpty();
+      assertThat(seen.path("server").path("title").asText())
+          .isEqualTo(
+              "Left: As the server is set: calibration max-probability,"
+                  + " thresholds 0.2 at exit 1, 0.15 at exit 4");
+      for (String made : List.of("server", "taken", "kept")) {
+        assertThat(seen.path(made).path("text").asText()).as(made).isEqualTo(text(alone));
+        assertThat(texts(seen.path(made).path("counts"))).as(made).isEqualTo(counts(alone));
+      }
+      assertThat(texts(seen.path("frames"))).isEqualTo(counts(alone));
+      for (String made : List.of("taken", "kept")) {
+        assertThat(seen.path(made).path("title").asText())
+            .as(made)
+            .isEqualTo("Left: Early exit: max-probability ≥ 0.2 at exit 1, 0.15 at exit 4");
+      }
+      assertThat(seen.path("address").asText())
+          .contains("a.thresholds.1=0.2", "a.thresholds.4=0.15", "a.exits=1%2C4")
+          .doesNotContain("b.thresholds");
+      assertThat(seen.path("typed").path("title").asText())
+          .isEqualTo("Left: Early exit: max-probability ≥ 0.9 at exit 1, 0.15 at exit 4");
+    }
+  }
+
+  @Test
+  @Tag("slow")
+  void curve_onRequest_growsPointByPoint_andGoesWithItsText() {
+    JsonNode seen = play("curve");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    int points = seen.path("points").size();
+    assertThat(points).isBetween(3, 6);
+    assertThat(texts(seen.path("grown")))
+        .endsWith(
+            IntStream.rangeClosed(1, points).mapToObj(Integer::toString).toArray(String[]::new));
+    assertThat(seen.path("spreads").asInt()).isEqualTo(points);
+    assertThat(seen.path("state").asText())
+        .containsPattern(
+            "max-probability; 9 turns for each threshold, this prompt"
+                + "|At threshold 1, where nothing leaves early, the speed was \\d+\\.\\d\\d to");
+    double full = seen.path("points").path(points - 1).asDouble(); // drawn from left to right
+    assertThat(seen.path("points").path(0).asDouble()).isLessThan(full);
+    assertThat(texts(seen.path("labels"))).isNotEmpty();
+    assertThat(texts(seen.path("beyond"))).isEmpty();
+    assertThat(texts(seen.path("together"))).isEmpty();
+    assertThat(seen.path("stays").asBoolean()).isTrue();
+    assertThat(seen.path("gone").asBoolean()).isTrue();
+    assertThat(seen.path("text").asText())
+        .isEqualTo("the dog and" + server.greedy("the dog and", TOKENS));
+  }
+
+  @Test
+  @Tag("slow")
   void looks_allWidthsAndSchemes_haveNoFaultForAxe() {
     JsonNode seen = play("looks");
 
@@ -243,12 +410,19 @@ final class PageTest extends WithServer {
     JsonNode said = NodeScripts.install(PageTest.class, "clients").run("decide.js", server.base());
 
     assertThat(said.path("faster").asText())
-        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.51 in 7 turns).");
+        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.51 in 9 turns).");
     assertThat(said.path("same").asText()).startsWith("No difference in speed");
     assertThat(said.path("few").asText()).startsWith("No difference in speed");
     assertThat(said.path("busy").asText())
-        .startsWith(
-            "No verdict about speed: the machine was busy, a turn took 7.0 times the usual");
+        .startsWith("No verdict about speed: something else ran, a turn took 7.0 times the usual");
+    assertThat(said.path("onePause").asText())
+        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.52 in the middle 16 of 18 turns).");
+    assertThat(said.path("twoPauses").asText()).startsWith("No verdict about speed");
+    assertThat(said.path("waited").path(0).asText()).isEmpty();
+    assertThat(said.path("waited").path(1).asText())
+        .isEqualTo(
+            " The server had other texts in work meanwhile. The machine was busy: it kept the"
+                + " server waiting for a processor 43 % of its time.");
     assertThat(said.path("spreadsCover").asBoolean()).isTrue();
     assertThat(said.path("claims").asInt()).isZero();
     assertThat(said.path("leaves"))
@@ -264,6 +438,13 @@ final class PageTest extends WithServer {
     assertThat(said.path("serverDefault").asText()).isEqualTo("speculative");
     assertThat(said.path("serverThreshold").path("policy").asText()).isEqualTo("max-probability");
     assertThat(said.path("serverThreshold").path("threshold").asDouble()).isEqualTo(0.4);
-    assertThat(said.path("serverCalibrated").isNull()).isTrue();
+    assertThat(said.path("serverCalibrated"))
+        .isEqualTo(
+            TestServer.json(
+                """
+                {"mode": "early-exit", "policy": "margin", "thresholds": {"2": 0.3}, "exits": [2],
+                 "threshold": 1, "patience": 2}
+                """));
+    assertThat(said.path("serverTempered").isNull()).isTrue();
   }
 }

@@ -4,9 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.eellm.serve.TestServer.json;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -234,6 +237,29 @@ final class ServerTest extends WithServer {
         .contains("eellm_texts_running 0.0", "eellm_texts_queued 0.0")
         .contains("eellm_cache_tokens " + (double) server.engine.status().cacheTokens())
         .contains("eellm_cache_tokens_in_use 0.0");
+  }
+
+  @Test
+  void metrics_processorTime_neverFalls() {
+    assumeTrue(
+        Files.exists(Path.of("/proc/self/schedstat")), "skipped: no kernel that counts waits");
+    for (String name : List.of("process_cpu_seconds_total", "eellm_cpu_wait_seconds_total")) {
+      double before = figure(name);
+      Thread.ofPlatform().start(() -> server.get("/health")); // a thread that ends
+      assertThat(figure(name)).as(name).isGreaterThanOrEqualTo(before).isLessThan(1e6);
+    }
+    assertThat(figure("process_cpu_seconds_total")).isPositive();
+  }
+
+  private static double figure(String name) {
+    return server
+        .get("/metrics")
+        .body()
+        .lines()
+        .filter(line -> line.startsWith(name + " "))
+        .mapToDouble(line -> Double.parseDouble(line.substring(name.length() + 1)))
+        .findFirst()
+        .orElseThrow();
   }
 
   @Test

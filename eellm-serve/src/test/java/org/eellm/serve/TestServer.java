@@ -55,6 +55,7 @@ public final class TestServer implements AutoCloseable {
       Decoder model,
       UnaryOperator<Limits> change,
       ServerOptions options,
+      DecodingSettings defaults,
       boolean serves) {
     decoder = model;
     tokenizer = tokenizer(folder);
@@ -68,7 +69,7 @@ public final class TestServer implements AutoCloseable {
                 folder, decoder, tokenizer, limits.vocabulary(), Set.of(tokenizer.endOfDocument())),
             engine,
             ChatTemplate.read(folder, tokenizer),
-            DecodingSettings.NONE);
+            defaults);
     if (serves) {
       server.serve(served);
     }
@@ -79,12 +80,19 @@ public final class TestServer implements AutoCloseable {
   }
 
   public static TestServer start(Path folder, UnaryOperator<Limits> change, ServerOptions options) {
-    return new TestServer(folder, SmallModel.plain(), change, options, true);
+    return new TestServer(folder, SmallModel.plain(), change, options, DecodingSettings.NONE, true);
+  }
+
+  /** With other defaults for requests. */
+  static TestServer start(Path folder, DecodingSettings defaults) {
+    return new TestServer(
+        folder, SmallModel.plain(), limits -> limits, ServerOptions.of(0), defaults, true);
   }
 
   /** With another model, which is closed with the server. */
   public static TestServer start(Path folder, Decoder model) {
-    return new TestServer(folder, model, limits -> limits, ServerOptions.of(0), true);
+    return new TestServer(
+        folder, model, limits -> limits, ServerOptions.of(0), DecodingSettings.NONE, true);
   }
 
   /** The answer to a completion that is not refused. */
@@ -104,7 +112,13 @@ public final class TestServer implements AutoCloseable {
 
   /** Without a model. */
   static TestServer loading(Path folder) {
-    return new TestServer(folder, SmallModel.plain(), limits -> limits, ServerOptions.of(0), false);
+    return new TestServer(
+        folder,
+        SmallModel.plain(),
+        limits -> limits,
+        ServerOptions.of(0),
+        DecodingSettings.NONE,
+        false);
   }
 
   /** Tokens for every byte, and a few more. */

@@ -28,6 +28,11 @@ public final class ConfigOptions {
     return ConfigFile.readTuning(file, overrides, tune, architecture);
   }
 
+  /** Reads the file and the overrides for a run that trains a model on. */
+  public RunConfig readTrainingOn(Path model, Architecture architecture) {
+    return ConfigFile.readTrainingOn(file, overrides, model, architecture);
+  }
+
   /** Reads the file and the overrides. */
   public RunConfig read() {
     return ConfigFile.read(file, overrides);

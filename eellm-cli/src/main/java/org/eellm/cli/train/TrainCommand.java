@@ -1,12 +1,16 @@
 package org.eellm.cli.train;
 
+import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.option.ConfigOptions;
 import org.eellm.config.ConfigException;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code eellm train}: trains a model as a configuration says. */
@@ -19,9 +23,23 @@ public final class TrainCommand implements Callable<Integer> {
   @Mixin private ConfigOptions config;
   @Mixin private RunOptions run;
 
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description =
+          "Start from this model's weights in place of random ones: a model folder, a checkpoint,"
+              + " or a run's output. Its exits may be those of eellm add-exits.")
+  private Optional<Path> model = Optional.empty();
+
   @Override
   public Integer call() {
-    RunConfig given = config.read();
+    RunConfig given =
+        model
+            .map(
+                folder ->
+                    config.readTrainingOn(
+                        folder, ModelFolder.resolve(folder).config().architecture()))
+            .orElseGet(config::read);
     if (given.tune().model().isPresent()) {
       throw new ConfigException(
           "tune.model: %s is for eellm tune; use that, or remove the section"

@@ -1,6 +1,7 @@
 package org.eellm.cli.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -89,7 +90,7 @@ final class TrainCommandTest {
     };
   }
 
-  private static String[] with(String[] args, String more) {
+  private static String[] with(String[] args, String... more) {
     return Stream.concat(Stream.of(args), Stream.of(more)).toArray(String[]::new);
   }
 
@@ -177,6 +178,50 @@ final class TrainCommandTest {
     process.destroy();
     process.waitFor();
     assertThat(process.exitValue()).isEqualTo(SIGTERM_EXIT);
+  }
+
+  @Test
+  void train_modelGiven_startsFromItsWeights() {
+    String first = folder.resolve("first").toString();
+    String[] still = {
+      "--set", "train.steps=1", "--set", "optimizer.learning_rate=1e-12", "--set", "train.seed=9"
+    };
+    assertThat(train("--output", first)).isZero();
+    assertThat(train(with(still, "--output", folder.resolve("random").toString()))).isZero();
+    assertThat(
+            train(
+                with(still, "--model", first, "--output", folder.resolve("continued").toString())))
+        .isZero();
+    assertThat(validation("continued")).isCloseTo(validation("first"), within(1e-5));
+    assertThat(validation("random")).isGreaterThan(validation("first") + 0.01);
+    assertThat(timeless("continued").getFirst().get("step").asLong()).isEqualTo(1);
+  }
+
+  @Test
+  void train_modelOfAnotherShape_isWrongUse() {
+    String first = folder.resolve("first").toString();
+    assertThat(train("--set", "train.steps=1", "--output", first)).isZero();
+    assertThat(
+            train(
+                "--model",
+                first,
+                "--set",
+                "model.ffn_hidden_size=64",
+                "--output",
+                folder.resolve("wider").toString()))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("model.ffn_hidden_size: 64").contains(first);
+    assertThat(folder.resolve("wider")).doesNotExist();
+  }
+
+  /** The final head's last validation loss. */
+  private double validation(String run) {
+    return timeless(run).stream()
+        .filter(line -> line.has("validation_loss_final"))
+        .toList()
+        .getLast()
+        .get("validation_loss_final")
+        .asDouble();
   }
 
   @Test

@@ -61,7 +61,7 @@ async function ask(path, body, signal) {
 }
 
 export const getJson = async (path, signal) => (await ask(path, null, signal)).json();
-export const getText = async path => (await ask(path)).text();
+export const getText = async (path, signal) => (await ask(path, null, signal)).text();
 export const postJson = async (path, body, signal) => (await ask(path, body, signal)).json();
 
 /** The parts of a streamed answer. */

@@ -1,6 +1,6 @@
 // Small drawings: the course of a text, and speed against agreement.
 
-import { layerOf, median } from './decide.js';
+import { median, onScale } from './decide.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -14,10 +14,10 @@ export function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** For each token how deep it went, and below how long it took. */
-export function course(run) {
-  const { tokens, layers } = run;
-  const width = 560;
+/** For each token how deep it went, and below how long it took, as wide as there is room. */
+export function course(run, room) {
+  const { tokens, layers, heads } = run;
+  const width = Math.max(160, room);
   const left = 34;
   const step = (width - left) / Math.max(tokens.length, 16);
   const times = tokens.map((token, i) => token.at - (i ? tokens[i - 1].at : 0));
@@ -33,9 +33,9 @@ export function course(run) {
   const bar = (token, i, base, height) => {
     const box = draw('rect', {
       class: token.head === 'final' ? 'exit final' : 'exit',
-      x: left + i * step, y: base - height, width: Math.max(.5, step - 1), height,
+      x: left + i * step, y: base - height, width: Math.max(.5, step > 4 ? step - 1 : .8 * step), height,
     });
-    box.style.setProperty('--depth', layerOf(token.head, layers) / layers);
+    box.style.setProperty('--depth', onScale(token.head, heads));
     return box;
   };
   svg.append(
@@ -44,7 +44,7 @@ export function course(run) {
     draw('text', { x: 4, y: 62 }, '0'),
     draw('line', { class: 'grid', x1: left, x2: width, y1: 18, y2: 18 }),
     draw('line', { class: 'axis', x1: left, x2: width, y1: 62, y2: 62 }),
-    draw('text', { x: left, y: 78 }, `ms for each token after the first${cut ? `; ${cut} beyond the scale` : ''}`),
+    draw('text', { x: left, y: 78 }, `ms for each after the first${width < 320 ? '' : ' token'}${cut ? `; ${cut} cut off` : ''}`),
     draw('text', { x: 4, y: 92 }, highest < 10 ? highest.toFixed(1) : highest.toFixed(0)),
     draw('text', { x: 4, y: 134 }, '0'),
     draw('line', { class: 'grid', x1: left, x2: width, y1: 86, y2: 86 }),
@@ -64,9 +64,10 @@ function roundStep(range) {
  * Speed against agreement.
  *
  * @param points threshold, share that agrees, and ratio with its least and most
+ * @param room as wide as it may get
  */
-export function curve(points) {
-  const width = 640;
+export function curve(points, room) {
+  const width = Math.max(240, Math.min(704, room));
   const height = 300;
   const [left, right, top, bottom] = [44, 12, 24, 36];
   const lowest = Math.min(...points.map(point => point.agreement), .99);
@@ -99,7 +100,7 @@ export function curve(points) {
     const place = [at[0] + (at[0] > width - 60 ? -8 : 8), at[1] - 8];
     if (labels.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
       labels.push(place);
-      svg.append(draw('text', { x: place[0], y: place[1], 'text-anchor': at[0] > width - 60 ? 'end' : 'start' }, point.threshold.toFixed(2)));
+      svg.append(draw('text', { class: 'threshold', x: place[0], y: place[1], 'text-anchor': at[0] > width - 60 ? 'end' : 'start' }, String(point.threshold)));
     }
   }
   return svg;

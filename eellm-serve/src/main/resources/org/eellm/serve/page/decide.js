@@ -6,14 +6,25 @@ const layerOf = (head, layers) => (head === 'final' ? layers : Number(head.slice
 /** The names of a model's heads, shallowest first. */
 export const headsOf = exits => [...exits.map(layer => `exit_${layer}`), 'final'];
 
+/** A head's place on the scale of colours, from 0 for the shallowest exit to 1. */
+export const onScale = (head, heads) =>
+  (head === 'final' ? 1 : heads.indexOf(head) / Math.max(1, heads.length - 2));
+
+/** What a calibration says: its policy, and thresholds for the only exits that are asked. */
+export const calibrated = ({ calibration, thresholds }) =>
+  ({ policy: calibration, thresholds, exits: Object.keys(thresholds).map(Number) });
+
 /** What a side's settings are where the server decides: its own, if they can be computed here. */
 export function effective(side, defaults) {
   if (side.mode !== 'server') {
     return side;
   }
-  const { policy, threshold, patience, exits, mode, calibration, threshold_decay: decay } = defaults;
-  if (calibration || decay) {
+  const { policy, threshold, patience, exits, mode, threshold_decay: decay } = defaults;
+  if (defaults.temperatures || decay) {
     return null;
+  }
+  if (defaults.calibration) {
+    return { mode: mode ?? 'early-exit', ...calibrated(defaults), threshold: 1, patience: 2 };
   }
   const leaves = policy || threshold !== undefined || patience || exits;
   return {
@@ -79,6 +90,25 @@ export function estimate(lens, side, layers) {
 }
 
 /**
+ * Thresholds that are worth a measurement: one that lets nothing leave, and some that let more and
+ * more of a text's tokens leave early.
+ *
+ * @param side with a policy that has a threshold, and the exits to ask
+ */
+export function telling(lens, side) {
+  const asked = lens.heads.slice(0, -1).map((head, h) => h)
+    .filter(h => !side.exits.length || side.exits.includes(layerOf(lens.heads[h])));
+  const low = side.policy === 'entropy';
+  const best = lens.tokens.map(({ heads }) => {
+    const figures = asked.map(h => heads[h][{ 'entropy': 'entropy', 'margin': 'margin' }[side.policy] ?? 'confidence']);
+    return low ? Math.min(...figures) : Math.max(...figures);
+  }).sort((a, b) => (low ? a - b : b - a));
+  const rounded = value => (low ? Math.ceil(1000 * value) / 1000 : Math.min(.999, Math.floor(1000 * value) / 1000));
+  const some = [.2, .4, .6, .8, 1].map(share => rounded(best[Math.ceil(share * best.length) - 1]));
+  return [...new Set([low ? 0 : 1, ...some])];
+}
+
+/**
  * Speed at a depth, from two that were timed; nothing where they do not differ enough in depth.
  *
  * @return seconds for each token
@@ -102,32 +132,40 @@ export function median(values) {
 /** A turn that takes this many times its side's median says that something else ran. */
 const BUSY = 2;
 
-/** Fewer turns say nothing: of seven like ones, all fall on one side of 1 in one case of 64. */
-export const FEWEST_TURNS = 7;
+/** A share of the time in which the server waited for a processor that is worth a word. */
+const WAITED = .2;
+
+/** Fewer turns say nothing: of nine like ones, all fall on one side of 1 in one case of 256. */
+export const FEWEST_TURNS = 9;
+
+/** With so many turns one pause of the machine's does not count: the ends are left out. */
+const TURNS_TO_LEAVE_OUT = 15;
 
 /**
  * How fast one side is beside the other, from turns taken alternately.
  *
  * @param turns seconds for each token of both, {a, b}
- * @return the middle ratio with the smallest and the largest, whether that spread is clear of 1,
- *     and whether the machine seems to have been busy
+ * @return the middle ratio with the smallest and the largest that count, whether that spread is
+ *     clear of 1, and whether the machine seems to have been busy
  */
 export function compareTurns(turns) {
-  const ratios = turns.map(turn => turn.b / turn.a);
-  const slowest = side => {
-    const seconds = turns.map(turn => turn[side]);
-    return Math.max(...seconds) / median(seconds);
-  };
-  const least = Math.min(...ratios);
-  const most = Math.max(...ratios);
+  const ratios = turns.map(turn => turn.b / turn.a).sort((a, b) => a - b);
+  const leftOut = turns.length >= TURNS_TO_LEAVE_OUT ? 1 : 0;
+  const slowest = Math.max(...['a', 'b'].map(side => {
+    const seconds = turns.map(turn => turn[side]).sort((a, b) => b - a);
+    return seconds[leftOut] / median(seconds);
+  }));
+  const least = ratios[leftOut];
+  const most = ratios.at(-1 - leftOut);
   return {
     turns: turns.length,
+    counted: turns.length - 2 * leftOut,
     ratio: median(ratios),
     least,
     most,
     clear: turns.length >= FEWEST_TURNS && (least > 1 || most < 1),
-    slowest: Math.max(slowest('a'), slowest('b')),
-    busy: Math.max(slowest('a'), slowest('b')) > BUSY,
+    slowest,
+    busy: slowest > BUSY,
   };
 }
 
@@ -135,13 +173,20 @@ const two = number => number.toFixed(2);
 
 /** That in words; no ratio is claimed of a busy machine, or where the spread covers 1. */
 export function speedSentence(result, a, b) {
-  const spread = `${two(result.least)} to ${two(result.most)} in ${plural(result.turns, 'turn')}`;
+  const counted = result.counted < result.turns ? `the middle ${result.counted} of ` : '';
+  const spread = `${two(result.least)} to ${two(result.most)} in ${counted}${plural(result.turns, 'turn')}`;
   if (result.busy) {
-    return `No verdict about speed: the machine was busy, a turn took ${result.slowest.toFixed(1)} times the usual (${spread}).`;
+    return `No verdict about speed: something else ran, a turn took ${result.slowest.toFixed(1)} times the usual (${spread}).`;
   }
   return result.clear
     ? `${a} has ${two(result.ratio)} times the speed of ${b} (${spread}).`
     : `No difference in speed that could be told (${spread}).`;
+}
+
+/** What else ran meanwhile, in words; nothing where nothing did. */
+export function loadSentence({ others, waited }) {
+  return (others > 0 ? ' The server had other texts in work meanwhile.' : '')
+    + (waited > WAITED ? ` The machine was busy: it kept the server waiting for a processor ${percent(waited)} of its time.` : '');
 }
 
 /** Where two texts part: the number of tokens that they begin with alike. */
@@ -155,4 +200,3 @@ export function commonTokens(a, b) {
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 export const percent = share => `${Math.round(100 * share)} %`;
-export { layerOf };

@@ -2,10 +2,10 @@
 // times both in turns.
 
 import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
-import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, leavesAt, median, percent, plural,
-  speedSentence, timeAtDepth } from './decide.js';
+import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, loadSentence, median, percent, plural,
+  speedSentence, telling, timeAtDepth } from './decide.js';
 import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, promptOf, read, requestBody, samplingWords,
-  sideWords, toLink, usualThreshold, write } from './settings.js';
+  serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
 import { Pane, depth, headName, paint } from './view.js';
 import { openToken, recolour, showLens } from './lens.js';
 import { curve } from './charts.js';
@@ -16,9 +16,9 @@ const STORE = 'eellm-runs';
 const KEPT = 12;
 
 /** Turns of each side: as many, or as few as a time allows. */
-const TURNS = 9;
+const TURNS = 19;
 const TURN_SECONDS = 12;
-const CURVE_TURNS = 3;
+const CURVE_TURNS = 9;
 
 let model = null; // what /v1/models says of the one that is served
 let running = null; // the AbortController of what is being done
@@ -26,6 +26,8 @@ let shown = { a: null, b: null }; // the runs in the panes
 let pinned = null; // the run that stays on the right
 let runs = []; // earlier results, newest first
 let lensOf = null; // the run that the lens shows
+let curveOf = null; // what the curve was measured with
+let drawCurve = () => {};
 const panes = {
   a: new Pane('a', openFrom),
   b: new Pane('b', openFrom),
@@ -53,6 +55,7 @@ async function describe() {
     ? `${model.id}: ${layers} layers, exits after ${exits.join(', ')}`
     : `${model.id}: ${layers} layers, no early exits`;
   $('tokens').max = context - 1;
+  $('curve-go').hidden = !exits.length;
   if (before?.id !== model.id || `${before.early_exit.exits}` !== `${exits}`) {
     const settings = before ? read() : fromLink(location.hash.slice(1));
     buildSide($('side-a'), 'a', model);
@@ -64,7 +67,9 @@ async function describe() {
     }
     settings.a.exits = settings.a.exits.filter(layer => exits.includes(layer));
     settings.b.exits = settings.b.exits.filter(layer => exits.includes(layer));
-    settings.tokens = Math.min(settings.tokens, Math.max(1, context >> 1));
+    if (settings.tokens >= context) {
+      settings.tokens = Math.max(1, context >> 1);
+    }
     write(settings);
     showLegend();
     changed();
@@ -90,10 +95,10 @@ async function start() {
 }
 
 function showLegend() {
-  const { layers, exits } = model.early_exit;
+  const { exits } = model.early_exit;
   $('legend').replaceChildren(...headsOf(exits).map(head => {
     const item = make('li', {}, headName(head));
-    paint(item, head, layers, 'exit', 'mark');
+    paint(item, head, headsOf(exits), 'exit', 'mark');
     return item;
   }));
 }
@@ -130,8 +135,7 @@ function settingsNow() {
   } catch (error) {
     if (error.input) {
       error.input.setAttribute('aria-invalid', 'true');
-      const folded = error.input.closest('details');
-      if (folded) {
+      for (let folded = error.input.closest('details'); folded; folded = folded.parentElement.closest('details')) {
         folded.open = true;
       }
     }
@@ -151,6 +155,7 @@ function changed() {
   arrangeSide($('side-a'), settings.a);
   arrangeSide($('side-b'), settings.b);
   arrange(settings);
+  $('settings-now').textContent = `${sideWords(settings.a)}${settings.compare ? ` beside ${nameFor(settings.b)}` : ''}; ${samplingWords(settings, settings.seed ?? 'a new one')}`;
   history.replaceState(null, '', `#${toLink(settings)}`);
   showEstimate(settings);
 }
@@ -172,7 +177,7 @@ function newRun(name, settings, seed) {
     settings,
     side,
     seed,
-    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}`,
+    title: `${name === 'a' ? 'Left' : 'Right'}: ${sideWords(side)}${side.mode === 'server' ? `: ${serverWords(model.early_exit.defaults)}` : ''}`,
     made: `${samplingWords(settings, seed)}; at most ${plural(settings.tokens, 'token')}`,
     tokens: [],
     first: null,
@@ -191,12 +196,13 @@ async function generate(run, pane, signal) {
     early_exit: { ...earlyExit(run.side), per_token: true },
   };
   const began = performance.now();
+  let drawn = 0;
   for await (const part of stream(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', body, signal)) {
     const choice = part.choices[0];
     const piece = choice?.text ?? choice?.delta?.content ?? '';
     const [token] = choice?.early_exit ?? [];
     if (token) {
-      const entry = { ...token, piece, at: performance.now() - began };
+      const entry = { ...token, piece, at: 1000 * token.seconds };
       run.first ??= entry.at / 1000;
       run.tokens.push(entry);
       pane.add(run, entry);
@@ -209,14 +215,18 @@ async function generate(run, pane, signal) {
     }
     run.finish = choice?.finish_reason ?? run.finish;
     run.seconds = (performance.now() - began) / 1000;
+    if (performance.now() - drawn > 50) {
+      pane.figures(run);
+      drawn = performance.now();
+    }
     if (part.metrics) {
       run.seconds = part.metrics.seconds;
       run.first = part.metrics.first_token_seconds;
       run.drafted = part.metrics.early_exit.drafted_tokens;
       run.confirmed = part.metrics.early_exit.confirmed_tokens;
     }
-    pane.figures(run);
   }
+  pane.figures(run);
 }
 
 /** What every head says of a run's text. */
@@ -234,47 +244,59 @@ async function ask(run, signal) {
   }
 }
 
-/** Generates once more without showing it; seconds for each token. */
+/** Generates once more without showing it. */
 async function turn(run, side, signal) {
   const path = run.settings.chat ? 'v1/chat/completions' : 'v1/completions';
-  const answer = await postJson(path, {
+  const { metrics, usage: { completion_tokens: tokens } } = await postJson(path, {
     ...requestBody(run.settings, run.model, run.seed),
     early_exit: earlyExit(side),
   }, signal);
-  return (answer.metrics.seconds - answer.metrics.queued_seconds) / answer.usage.completion_tokens;
+  return { tokens, perToken: (metrics.seconds - metrics.queued_seconds) / tokens };
 }
 
-/** Texts of others that the server has in work; they would take the turns' time. */
-async function othersRunning() {
-  try {
-    const figure = (await getText('metrics')).match(/^eellm_texts_running ([\d.]+)/m);
-    return figure ? Number(figure[1]) : 0;
-  } catch {
-    return 0;
-  }
+/** What the server has done since its start, and how long it waited for a processor. */
+async function workDone(signal) {
+  const figures = await getText('metrics', signal);
+  const sum = name => [...figures.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)`, 'gm'))]
+    .reduce((total, [, value]) => total + Number(value), 0);
+  return {
+    tokens: sum('eellm_generated_tokens_total'),
+    ran: sum('process_cpu_seconds_total'),
+    waited: sum('eellm_cpu_wait_seconds_total'),
+  };
 }
 
 /** Times two sides in turns, whose order changes each time; both have one that does not count. */
 async function takeTurns(run, a, b, most, signal, tell) {
   const turns = [];
+  const sides = { a, b };
   const began = performance.now();
-  let others = 0;
+  let before;
+  let tokens = 0;
   for (let i = -1; i < most; i++) {
     tell(Math.max(0, i), most);
-    others = Math.max(others, await othersRunning());
-    const order = i % 2 ? ['a', 'b'] : ['b', 'a'];
     const seconds = {};
-    for (const name of order) {
-      seconds[name] = await turn(run, name === 'a' ? a : b, signal);
+    for (const name of i % 2 ? ['a', 'b'] : ['b', 'a']) {
+      const once = await turn(run, sides[name], signal);
+      seconds[name] = once.perToken;
+      tokens += once.tokens;
     }
-    if (i >= 0) {
+    if (i < 0) {
+      before = await workDone(signal);
+      tokens = 0;
+    } else {
       turns.push(seconds);
     }
     if (turns.length >= FEWEST_TURNS && performance.now() - began > 1000 * TURN_SECONDS) {
       break;
     }
   }
-  return { turns, others };
+  const after = await workDone(signal);
+  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited];
+  return {
+    turns,
+    load: { others: after.tokens - before.tokens - tokens, waited: waited > 0 ? waited / (waited + ran) : 0 },
+  };
 }
 
 function speeds(turns, name) {
@@ -288,11 +310,13 @@ function speeds(turns, name) {
   };
 }
 
-/** Makes the settings fit for saving and showing. */
+/** A side's words within a sentence. */
 const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
 
+const verdict = run => speedSentence(compareTurns(run.turns), 'The left', 'the right') + loadSentence(run.load ?? {});
+
 async function compare(a, b, signal) {
-  const { turns, others } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
+  const { turns, load } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
     say(`timing both in turns, ${done + 1} of ${all} …`));
   const result = compareTurns(turns);
   a.speeds = speeds(turns, 'a');
@@ -302,10 +326,10 @@ async function compare(a, b, signal) {
     b.perToken = median(turns.map(seconds => seconds.b));
   }
   a.turns = turns;
+  a.load = load;
   panes.a.figures(a);
   panes.b.figures(b);
-  $('verdict').textContent = speedSentence(result, 'The left', 'the right')
-    + (others > 0 ? ' The server had other texts in work meanwhile.' : '');
+  $('verdict').textContent = verdict(a);
 }
 
 /** Where the texts part, and how often the left makes the full model's choices on its text. */
@@ -358,7 +382,8 @@ function showEstimate(settings) {
   const side = effective(settings.a, model.early_exit.defaults);
   const made = recolour(side);
   if (!made || side.mode === 'propagate') {
-    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.' : '';
+    $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.'
+      : 'The server’s thresholds change with the exit’s temperature or along the text: no estimate.';
     return;
   }
   const { layers } = lensOf;
@@ -397,6 +422,7 @@ async function go() {
   const a = newRun('a', settings, seed);
   const b = both ? newRun('b', settings, seed) : pinned;
   shown = { a, b };
+  keepCurveOf(a);
   panes.a.clear();
   if (both) {
     panes.b.clear('Comes after the left one: at the same time, they would take each other’s time.');
@@ -515,6 +541,7 @@ async function showAgain({ a, b }) {
   } else {
     shown.a = a;
   }
+  keepCurveOf(a);
   write(a.settings);
   changed();
   panes.a.show(a);
@@ -522,7 +549,7 @@ async function showAgain({ a, b }) {
     b ? panes.b.show(b) : panes.b.clear('Not written.');
   }
   $('agreement').textContent = '';
-  $('verdict').textContent = a.turns && b && !pinned ? speedSentence(compareTurns(a.turns), 'The left', 'the right') : '';
+  $('verdict').textContent = a.turns && b && !pinned ? verdict(a) : '';
   $('tools').hidden = false;
   try {
     if (a.model === model.id) {
@@ -541,44 +568,58 @@ async function showAgain({ a, b }) {
   }
 }
 
+/** What a curve is of: it goes when another text comes. */
+const curveKey = run => JSON.stringify([run.model, run.settings.temperature > 0 && run.seed, { ...run.settings, a: 0, b: 0, compare: 0 }]);
+
+function keepCurveOf(run) {
+  if (curveOf !== curveKey(run)) {
+    $('curve').hidden = true;
+  }
+}
+
 /** Times some thresholds beside the full model, and draws as they come. */
 async function measureCurve() {
-  const settings = settingsNow();
   const run = shown.a;
-  if (!settings || !run || running) {
+  if (!run?.tokens.length || running) {
     return;
   }
   const mine = new AbortController();
   running = mine;
   $('stop').setAttribute('aria-disabled', 'false');
   $('curve').hidden = false;
-  const { defaults } = model.early_exit;
+  $('curve-chart').replaceChildren();
+  curveOf = curveKey(run);
+  const { exits } = run.side;
   const policy = ['margin', 'entropy'].includes(run.side.policy) ? run.side.policy : 'max-probability';
-  const thresholds = policy === 'entropy' ? [0, .25, .5, 1, 1.5, 2.5] : [1, .9, .7, .5, .35, .2];
   const points = [];
-  const full = { ...DEFAULTS.b };
+  const loads = [];
+  const full = DEFAULTS.b;
   try {
-    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens);
+    let reference = [shown.b, shown.a].find(other => other?.side.mode === 'full' && other.lens && curveKey(other) === curveOf);
     if (!reference) {
       $('curve-state').textContent = 'writing the full model’s text …';
       const answer = await postJson(run.settings.chat ? 'v1/chat/completions' : 'v1/completions', {
         ...requestBody(run.settings, run.model, run.seed), early_exit: { mode: 'full', per_token: true },
       }, mine.signal);
-      reference = { ...run, side: full, tokens: answer.choices[0].early_exit.map(token => ({ ...token })) };
+      reference = { ...run, side: full, tokens: answer.choices[0].early_exit };
       await ask(reference, mine.signal);
     }
+    const thresholds = telling(reference.lens, { policy, exits });
     for (const threshold of thresholds) {
-      const side = { ...DEFAULTS.a, policy, threshold, exits: run.side.exits };
+      const side = { ...DEFAULTS.a, policy, threshold, exits };
       $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
-      const { turns } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
-      const { right, tokens } = estimate(reference.lens, effective(side, defaults), reference.layers);
+      const { turns, load } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
+      const { right, tokens } = estimate(reference.lens, side, reference.layers);
+      loads.push(load);
       points.push({ threshold, agreement: right / tokens, ...compareTurns(turns) });
-      $('curve-chart').replaceChildren(curve(points));
+      drawCurve = () => $('curve-chart').replaceChildren(curve(points, $('curve-chart').clientWidth));
+      drawCurve();
     }
-    const never = points[0];
-    $('curve-state').textContent = never.least > 1 || never.most < 1 || points.some(point => point.busy)
-      ? `Not to be trusted: the machine was busy. At threshold ${thresholds[0]}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
-      : `${policy}, ${plural(CURVE_TURNS, 'turn')} each, this prompt. Agreement is given the full model's text.`;
+    const [never] = points;
+    const load = { others: Math.max(...loads.map(each => each.others)), waited: Math.max(...loads.map(each => each.waited)) };
+    $('curve-state').textContent = (never.least > 1 || never.most < 1 || points.some(point => point.busy)
+      ? `Not to be trusted: something else ran. At threshold ${never.threshold}, where nothing leaves early, the speed was ${never.least.toFixed(2)} to ${never.most.toFixed(2)} times the full model's.`
+      : `${policy}${exits.length ? `, exits ${exits.join(', ')}` : ''}; ${plural(CURVE_TURNS, 'turn')} for each threshold, this prompt. Agreement is given the full model's text.`) + loadSentence(load);
   } catch (error) {
     $('curve-state').textContent = error.name === 'AbortError' ? 'stopped' : fault(error);
   } finally {
@@ -649,9 +690,21 @@ $('save-json').addEventListener('click', () => saveJson({
 $('save-svg').addEventListener('click', () => saveSvg(caption()));
 $('curve-go').addEventListener('click', measureCurve);
 
+addEventListener('resize', () => drawCurve());
+
+/** Folds settings and figures where it is narrow, so that texts and verdict come first. */
+const narrow = matchMedia('(max-width: 44rem)');
+function unfold() {
+  document.querySelectorAll('#settings, .more').forEach(details => { details.open = !narrow.matches; });
+}
+narrow.addEventListener('change', unfold);
+
 async function restore() {
+  unfold();
   $('key').value = savedKey();
   write(fromLink(location.hash.slice(1)));
+  panes.a.clear('Not written yet.');
+  panes.b.clear('Not written yet.');
   if (!await start()) {
     return;
   }

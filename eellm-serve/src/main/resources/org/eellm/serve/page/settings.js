@@ -1,5 +1,7 @@
 // The form's settings: read, checked, filled in, put into the address and into words.
 
+import { calibrated } from './decide.js';
+
 const MODES = {
   'early-exit': 'Early exit',
   'recompute': 'Early exit, recomputed',
@@ -19,7 +21,7 @@ const SIDE = {
 export const DEFAULTS = {
   prompt: 'Once upon a time', chat: false, tokens: 64, temperature: 0, seed: null, topP: 1, topK: 0, minP: 0,
   repetition: 1, presence: 0, frequency: 0, stop: '', compare: true,
-  a: SIDE, b: { ...SIDE, mode: 'full' },
+  a: SIDE, b: { ...structuredClone(SIDE), mode: 'full' }, // no object in both: clones would have it in both
 };
 
 export const leavesEarly = mode => ['early-exit', 'recompute', 'propagate'].includes(mode);
@@ -58,8 +60,6 @@ const select = options => make('select', {},
 /** Puts the controls of a side into its fieldset. */
 export function buildSide(box, name, model) {
   const { exits, defaults } = model.early_exit;
-  const own = Object.entries(defaults ?? {})
-    .map(([setting, value]) => `${setting.replaceAll('_', '-')} ${JSON.stringify(value).replaceAll('"', '')}`).join(', ');
   const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
   const id = part => (name === 'a' ? part : `${part}-b`);
   const key = part => `${name}.${part}`;
@@ -76,6 +76,15 @@ export function buildSide(box, name, model) {
   });
   const each = exits.map(layer =>
     field(id(`threshold-${layer}`), key(`thresholds.${layer}`), `at exit ${layer}`, number(0, null, 'any')));
+  const take = make('button', { type: 'button', className: 'light' }, 'Use the calibrated thresholds');
+  take.addEventListener('click', () => {
+    const { policy, thresholds, exits: asked } = calibrated(defaults);
+    box.querySelector('[data-key$=policy]').value = policy;
+    boxes.forEach(({ firstChild: input }) => { input.checked = asked.includes(Number(input.value)); });
+    box.querySelectorAll('.each input').forEach(input => { input.value = thresholds[input.dataset.key.split('.').at(-1)] ?? ''; });
+    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('input', { bubbles: true }));
+    box.querySelector('[data-key$=policy]').dispatchEvent(new Event('change', { bubbles: true }));
+  });
   box.replaceChildren(
     make('legend', {}, name === 'a' ? 'Left' : 'Right'),
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
@@ -84,14 +93,24 @@ export function buildSide(box, name, model) {
     field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
       make('div', { className: 'controls small' }, ...boxes),
-      make('div', { className: 'controls small each' }, ...each)),
+      make('div', { className: 'controls small each' }, ...each),
+      ...(defaults.calibration && !defaults.temperatures ? [take] : [])),
     make('details', { className: 'drafts' }, make('summary', {}, 'Drafts'),
       make('div', { className: 'controls small' },
         field(id('draft-source'), key('draftSource'), 'From', select({ both: 'exits and the text', exits: 'exits', text: 'the text' })),
         field(id('draft-exit'), key('draftExit'), 'Exit', select({ '': 'chosen', ...Object.fromEntries(exits.map(layer => [layer, `exit ${layer}`])) })),
         field(id('draft-length'), key('draftLength'), 'Length', number(1, 16, 1, { placeholder: 'chosen' })),
         field(id('draft-confidence'), key('draftConfidence'), 'Ends below', number(0, 1, 'any', { placeholder: 'chosen' })))),
-    make('small', { className: 'server' }, own ? `The server: ${own}` : 'The server: lossless drafts, its default'));
+    make('small', { className: 'server' }, `The server: ${serverWords(defaults)}`));
+}
+
+const byExit = numbers => Object.entries(numbers).map(([layer, value]) => `${value} at exit ${layer}`).join(', ');
+
+/** The server's own settings, in words. */
+export function serverWords(defaults) {
+  const words = Object.entries(defaults).map(([setting, value]) =>
+    `${setting.replaceAll('_', ' ')} ${typeof value === 'object' && !Array.isArray(value) ? byExit(value) : value}`);
+  return words.join(', ') || 'lossless drafts, its default';
 }
 
 /** Shows only what has an effect. */
@@ -290,12 +309,12 @@ export function earlyExit(side) {
   };
 }
 
+const layersOf = side => (side.exits.length ? side.exits
+  : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value)));
+
 /** A threshold for each exit in use: the common one where none of its own is given. */
-function thresholdsOf(side) {
-  const layers = side.exits.length ? side.exits
-    : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value));
-  return Object.fromEntries(layers.map(layer => [layer, side.thresholds[layer] ?? side.threshold]));
-}
+const thresholdsOf = side =>
+  Object.fromEntries(layersOf(side).map(layer => [layer, side.thresholds[layer] ?? side.threshold]));
 
 /** The body of a request, but for its early exits. */
 export function requestBody(settings, modelName, seed) {
@@ -334,11 +353,11 @@ export function sideWords(side) {
     return name;
   }
   const sign = side.policy === 'entropy' ? '≤' : '≥';
-  const each = Object.entries(side.thresholds).map(([layer, value]) => `, ${value} at exit ${layer}`).join('');
+  const common = layersOf(side).every(layer => layer in side.thresholds) ? '' : side.threshold.toFixed(2);
   const rule = hasThreshold(side)
-    ? `${side.policy} ${sign} ${side.threshold.toFixed(2)}${each}`
+    ? `${side.policy} ${sign} ${[common, byExit(side.thresholds)].filter(text => text).join(', ')}`
     : side.policy === 'patience' ? `${side.patience} exits agree` : 'always';
-  const exits = side.exits.length ? `, exits ${side.exits.join(', ')}` : '';
+  const exits = side.exits.length && (common || !hasThreshold(side)) ? `, exits ${side.exits.join(', ')}` : '';
   return `${name}: ${rule}${exits}`;
 }
 

@@ -1,6 +1,6 @@
 // The panes: a text whose tokens have their exits' colours, its figures, and the tip.
 
-import { layerOf, percent, plural } from './decide.js';
+import { onScale, percent, plural } from './decide.js';
 import { make } from './settings.js';
 import { course } from './charts.js';
 
@@ -10,10 +10,10 @@ let chosen = null; // the token whose tip is shown
 export const headName = head => (head === 'final' ? 'final head' : `exit ${head.slice(5)}`);
 
 /** Gives an element an exit's colour and mark. */
-export function paint(element, head, layers, ...classes) {
+export function paint(element, head, heads, ...classes) {
   element.classList.add(...classes);
   element.classList.toggle('final', head === 'final');
-  element.style.setProperty('--depth', layerOf(head, layers) / layers);
+  element.style.setProperty('--depth', onScale(head, heads));
 }
 
 /** A token as text in quotes: every blank counts. */
@@ -58,6 +58,7 @@ export class Pane {
       }
     });
     this.text.addEventListener('keydown', event => this.walk(event));
+    new ResizeObserver(() => this.drawCourse()).observe(this.find('.course'));
   }
 
   find(selector) {
@@ -98,9 +99,16 @@ export class Pane {
     next.focus();
   }
 
+  drawCourse() {
+    if (this.run) {
+      this.find('.course').replaceChildren(course(this.run, this.find('.course').clientWidth));
+    }
+  }
+
   /** Empties it; a focus inside stays in the text. */
   clear(note = '') {
     hideTip();
+    this.run = null;
     const hadFocus = this.text.contains(document.activeElement);
     this.text.replaceChildren(...(note ? [make('span', { className: 'waiting' }, note)] : []));
     if (hadFocus) {
@@ -140,7 +148,7 @@ export class Pane {
     element.setAttribute('aria-label', spoken(token, run.layers));
     element.token = token;
     element.layers = run.layers;
-    paint(element, token.head, run.layers, 'exit', 'mark');
+    paint(element, token.head, run.heads, 'exit', 'mark');
     element.classList.toggle('drafted', token.drafted);
     this.text.append(element);
   }
@@ -190,7 +198,8 @@ export class Pane {
     this.find('.figures').replaceChildren(...entries.map(([name, value]) =>
       make('div', {}, make('dt', {}, name), make('dd', {}, String(value)))));
     this.histogram(run);
-    this.find('.course').replaceChildren(course(run));
+    this.run = run;
+    this.drawCourse();
     this.find('.end').textContent = endWords(run);
   }
 
@@ -200,7 +209,7 @@ export class Pane {
       const share = counts[i] / run.tokens.length;
       const bar = make('div', { className: 'bar', hidden: counts[i] === 0 });
       bar.style.width = `${100 * share}%`;
-      paint(bar, head, run.layers, 'exit');
+      paint(bar, head, run.heads, 'exit');
       return [
         make('span', {}, headName(head)),
         make('div', { className: 'track' }, bar),
@@ -312,4 +321,5 @@ export function hideTip() {
 }
 
 addEventListener('resize', () => chosen && placeTip());
+new ResizeObserver(() => chosen && placeTip()).observe(document.body); // with whatever moves its token
 document.addEventListener('keydown', event => event.key === 'Escape' && hideTip());

@@ -1,14 +1,16 @@
 // Uses the page as a person would, in Chromium, one scenario a run; prints what is to be seen as
 // JSON. Screenshots go to a folder, if one is named.
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
 import { chromium } from 'playwright-core';
 
-const [base, executablePath, scenario, folder] = process.argv.slice(2);
+const [base, executablePath, scenario, link, folder] = process.argv.slice(2);
 const PROMPT = 'the cat and';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const seen = { errors: [] };
 
-async function open(options = {}, hash = `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
+async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('console', message => message.type() === 'error' && seen.errors.push(message.text()));
@@ -48,6 +50,13 @@ const pane = (page, name) => page.$eval(`#pane-${name}`, box => ({
   drawings: box.querySelectorAll('.course svg').length,
 }));
 
+/** Keeps all processors busy, for a minute at most; ends with what it returns. */
+function burden() {
+  const spins = Array.from({ length: 6 * availableParallelism() }, () =>
+    new Worker('const end = Date.now() + 60000; while (Date.now() < end);', { eval: true }));
+  return () => Promise.all(spins.map(spin => spin.terminate()));
+}
+
 /** The heads at which the lens frames tokens. */
 const frames = page => page.$$eval('#lens-box tbody tr', rows => rows.map(row => row.querySelectorAll('td.leaves').length));
 
@@ -71,6 +80,18 @@ const scenarios = {
     seen.cells = await page.$$eval('#lens-box td', cells => cells.length);
     await shot(page, 'desktop-light');
 
+    // The same figure, reckoned from what the server says of the full model's text.
+    const ids = await page.$$eval('#pane-b .token', tokens => tokens.map(each => each.token.id));
+    const lens = await (await fetch(`${base}/v1/lens`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ prompt: PROMPT, continuation: ids, top: 1 }),
+    })).json();
+    seen.agree = lens.tokens.filter(({ heads }) => {
+      const left = heads.slice(0, -1).find(head => head.confidence >= .02) ?? heads.at(-1);
+      return left.top[0].id === heads.at(-1).top[0].id;
+    }).length;
+
     // The slider frames anew from what is known, before anything is asked.
     const asked = [];
     page.on('request', request => asked.push(request.url()));
@@ -84,6 +105,7 @@ const scenarios = {
 
     await page.hover('#pane-a .token >> nth=2');
     seen.tip = await page.textContent('#tip');
+    seen.tipAsSeen = await page.innerText('#tip'); // without blanks that collapse
     await page.focus('#pane-a .token >> nth=0');
     await page.setViewportSize({ width: 700, height: 900 });
     await page.waitForFunction(() => document.documentElement.clientWidth <= 700);
@@ -112,6 +134,50 @@ const scenarios = {
       const parsed = new DOMParser().parseFromString(text, 'image/svg+xml');
       return { broken: parsed.querySelector('parsererror') !== null, texts: parsed.querySelectorAll('text').length, styled: text.includes('style=') };
     }, picture);
+  },
+
+  async repeats() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.mode=full`);
+    await known(page);
+    seen.verdicts = [];
+    seen.texts = [];
+    seen.asked = [];
+    for (let i = 0; i < 10; i++) {
+      let asked = 0;
+      const count = request => { asked += request.url().endsWith('/v1/completions'); };
+      page.on('request', count);
+      await page.click('#go');
+      await done(page);
+      page.off('request', count);
+      seen.asked.push(asked);
+      seen.verdicts.push(await page.textContent('#verdict'));
+      seen.texts.push((await pane(page, 'a')).text, (await pane(page, 'b')).text);
+    }
+  },
+
+  async busy() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.threshold=0.02`);
+    await known(page);
+
+    // Somebody else's text, once, while turns are taken.
+    let asked = 0;
+    await page.route('**/v1/completions', async route => {
+      if (++asked === 12) {
+        const body = JSON.parse(route.request().postData());
+        await fetch(route.request().url(), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+      }
+      await route.continue();
+    });
+    await page.click('#go');
+    await done(page);
+    seen.others = await page.textContent('#verdict');
+    await page.unroute('**/v1/completions');
+
+    const release = burden();
+    await page.click('#go');
+    await done(page);
+    await release();
+    seen.verdict = await page.textContent('#verdict');
   },
 
   async drafts() {
@@ -144,6 +210,7 @@ const scenarios = {
     await page.click('#go');
     await page.waitForFunction(() => /left/.test(document.querySelector('#message').textContent));
     holding = false;
+    seen.meanwhile = await pane(page, 'b');
     await move(page, 0); // while the run goes on
     release();
     await done(page);
@@ -285,6 +352,90 @@ const scenarios = {
     seen.focusKept = await page.evaluate(() => document.querySelector('#pane-a .text').contains(document.activeElement));
   },
 
+  async ends() {
+    const page = await open();
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    seen.b = await pane(page, 'b');
+    seen.heads = await page.$$eval('#lens-box thead th', heads => heads.map(head => head.textContent));
+  },
+
+  async calibrated() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=server`);
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    seen.server = await pane(page, 'a');
+    await page.selectOption('#lens-of', 'a');
+    seen.frames = await frames(page);
+
+    // The same, as settings of one's own.
+    await page.selectOption('#mode', 'early-exit');
+    await done(page);
+    await page.click('#side-a summary >> text=Exits');
+    await page.click('text=Use the calibrated thresholds');
+    await done(page);
+    seen.taken = await pane(page, 'a');
+    seen.address = await page.evaluate(() => location.hash);
+    await page.reload();
+    await page.waitForSelector('#pane-a .token');
+    seen.kept = await pane(page, 'a');
+    await page.click('#side-a summary >> text=Exits');
+    await page.fill('#threshold-1', '0.9');
+    await page.press('#threshold-1', 'Tab');
+    await done(page);
+    seen.typed = await pane(page, 'a');
+  },
+
+  async curve() {
+    const page = await open();
+    await known(page);
+    await page.click('#go');
+    await done(page);
+    await page.evaluate(() => {
+      globalThis.grown = [];
+      new MutationObserver(() => globalThis.grown.push(document.querySelectorAll('#curve-chart .dot').length))
+        .observe(document.querySelector('#curve-chart'), { childList: true });
+    });
+    const over = () => page.waitForFunction(() => /Agreement is given|Not to be trusted/.test(document.querySelector('#curve-state').textContent), null, { timeout: 60000 });
+    await page.click('#curve-go');
+    await over();
+    seen.grown = await page.evaluate(() => globalThis.grown);
+    seen.state = await page.textContent('#curve-state');
+    seen.points = await page.$$eval('#curve-chart .dot', dots => dots.map(dot => dot.cx.baseVal.value));
+    seen.spreads = await page.$$eval('#curve-chart .spread', lines => lines.length);
+    seen.labels = await page.$$eval('#curve-chart .threshold', texts => texts.map(text => Number(text.textContent)));
+    seen.beyond = await page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
+      const [box, room] = [part.getBoundingClientRect(), svg.getBoundingClientRect()];
+      return box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1 || box.bottom > room.bottom + 1;
+    }).map(part => part.outerHTML));
+    seen.together = await page.$eval('#curve-chart svg', svg => {
+      const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+      return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3).map(([other]) => `${one} on ${other}`));
+    });
+    await shot(page, 'curve');
+
+    // Its texts are those of the panes: it stays while thresholds move, and goes with the prompt.
+    await move(page, .05);
+    await done(page);
+    seen.stays = await page.isVisible('#curve');
+
+    // Stopped half way, the page goes on.
+    await page.click('#curve-go');
+    await page.waitForFunction(() => document.querySelectorAll('#curve-chart .dot').length === 1);
+    await page.click('#stop');
+    await page.waitForFunction(() => document.querySelector('#curve-state').textContent === 'stopped');
+    await page.click('#curve-go');
+    await page.fill('#prompt', 'the dog and');
+    await page.click('#go'); // takes its place
+    await done(page);
+    seen.gone = await page.isHidden('#curve');
+    seen.text = (await pane(page, 'b')).text;
+  },
+
   async looks() {
     const axe = await readFile(new URL(import.meta.resolve('axe-core')), 'utf8');
     const faults = async page => {
@@ -327,9 +478,10 @@ const scenarios = {
     seen.scale = await page.evaluate(async () => {
       const { paint } = await import('./view.js');
       const context = document.createElement('canvas').getContext('2d');
-      return Array.from({ length: 12 }, (_, i) => {
+      const heads = [...Array.from({ length: 12 }, (_, i) => `exit_${2 * i + 1}`), 'final'];
+      return heads.slice(0, -1).map(head => {
         const box = document.createElement('span');
-        paint(box, `exit_${2 * i + 1}`, 24, 'exit', 'mark');
+        paint(box, head, heads, 'exit', 'mark');
         document.body.append(box);
         const style = getComputedStyle(box);
         context.fillStyle = style.backgroundColor;

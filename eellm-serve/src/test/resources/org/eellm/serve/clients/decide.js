@@ -1,7 +1,7 @@
 // What the page's own arithmetic says of given figures; prints it as JSON.
 const [base] = process.argv.slice(2);
 const source = await (await fetch(`${base}/decide.js`)).text();
-const { compareTurns, speedSentence, leavesAt, timeAtDepth, commonTokens, effective } =
+const { compareTurns, speedSentence, loadSentence, leavesAt, timeAtDepth, commonTokens, effective } =
   await import(`data:text/javascript,${encodeURIComponent(source)}`);
 
 const turns = (as, bs) => as.map((a, i) => ({ a, b: bs[i] }));
@@ -15,13 +15,18 @@ const side = (more = {}) => ({ mode: 'early-exit', policy: 'max-probability', th
 let state = 1;
 const noise = () => { state = state * 16807 % 2147483647; return 1 + .04 * (state / 2147483647 - .5); };
 const same = Array.from({ length: 10 }, () => compareTurns(turns(
-  Array.from({ length: 9 }, noise), Array.from({ length: 9 }, noise))));
+  Array.from({ length: 19 }, noise), Array.from({ length: 19 }, noise))));
+const nine = [1, 1.01, .99, 1, 1.02, 1, 1, 1.01, 1];
+const twice = (...seconds) => [...seconds, ...seconds];
 
 console.log(JSON.stringify({
-  faster: say([1, 1.01, .99, 1, 1.02, 1, 1], [1.5, 1.52, 1.49, 1.5, 1.5, 1.51, 1.48]),
-  same: say([1, 1.01, .99, 1, 1.02, 1, 1], [1, .99, 1.02, 1, 1.01, 1, 1]),
-  few: say([1, 1], [2, 2]),
-  busy: say([1, 1, 1, 1, 7, 1, 1], [2, 2, 2, 2, 2, 2, 2]),
+  faster: say(nine, [1.5, 1.52, 1.49, 1.5, 1.5, 1.51, 1.48, 1.5, 1.51]),
+  same: say(nine, [1, .99, 1.02, 1, 1.01, 1, 1, 1, 1]),
+  few: say(nine.slice(2), nine.slice(2).map(() => 2)),
+  busy: say([...nine.slice(1), 7], nine.map(() => 2)),
+  onePause: say(twice(...nine).with(3, 7), twice(...nine).map(() => 1.5)),
+  twoPauses: say(twice(...nine).with(3, 7).with(8, 7), twice(...nine).map(() => 1.5)),
+  waited: [loadSentence({ others: 0, waited: .1 }), loadSentence({ others: 1, waited: .43 })],
   spreadsCover: same.every(one => one.least < 1 && one.most > 1),
   claims: same.filter(one => one.clear).length,
   leaves: {
@@ -43,5 +48,6 @@ console.log(JSON.stringify({
   common: commonTokens([{ id: 1 }, { id: 2 }, { id: 3 }], [{ id: 1 }, { id: 2 }, { id: 4 }]),
   serverDefault: effective({ mode: 'server' }, {}).mode,
   serverThreshold: effective({ mode: 'server' }, { threshold: .4 }),
-  serverCalibrated: effective({ mode: 'server' }, { calibration: 'max-probability' }),
+  serverCalibrated: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 } }),
+  serverTempered: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 }, temperatures: { 2: .5 } }),
 }));

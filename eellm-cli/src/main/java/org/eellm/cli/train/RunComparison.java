@@ -1,0 +1,211 @@
+package org.eellm.cli.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.eellm.config.ConfigFile;
+import org.eellm.config.HeadId;
+import org.eellm.eval.Charts;
+import org.eellm.eval.Estimate;
+import org.eellm.train.TrainException;
+import org.eellm.train.metrics.MetricsFile;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+
+/**
+ * Validation losses of several runs side by side. Folders of one name, apart from {@code -seed1},
+ * {@code -seed2} and so on, are one row: its values are means over the seeds.
+ *
+ * @param rows in the order they were given
+ */
+record RunComparison(List<Row> rows) {
+  private static final Pattern SEEDED = Pattern.compile("(.*)-seed\\d+");
+  private static final String VALIDATION = "validation_loss_";
+
+  /**
+   * Of the steps, the share before the picture's first point: the fall from the start hides all.
+   */
+  private static final double UNDRAWN = 0.25;
+
+  /**
+   * One way to train.
+   *
+   * @param seeds how many runs
+   * @param step of the last evaluation
+   * @param losses of each head at that step, nats a token, with the standard error over seeds
+   * @param againstFirst the final loss beside the first row's, as a share of it, mean of what runs
+   *     of the same seed differ by
+   */
+  record Row(
+      String name,
+      int seeds,
+      long step,
+      SequencedMap<HeadId, Estimate> losses,
+      Estimate againstFirst,
+      SequencedMap<Long, Estimate> curve) {}
+
+  /**
+   * A run's evaluations.
+   *
+   * @param losses of each head, by step
+   */
+  private record Run(long seed, SequencedMap<Long, SequencedMap<HeadId, Double>> losses) {
+    double last() {
+      return losses.lastEntry().getValue().lastEntry().getValue();
+    }
+  }
+
+  /**
+   * @param folders of runs
+   * @throws TrainException if one has no evaluation, or runs of a row do not end at the same step
+   */
+  static RunComparison of(List<Path> folders) {
+    SequencedMap<String, List<Run>> groups = new LinkedHashMap<>();
+    for (Path folder : folders) {
+      groups.computeIfAbsent(name(folder), _ -> new ArrayList<>()).add(read(folder));
+    }
+    List<Run> first = groups.firstEntry().getValue();
+    List<Row> rows = new ArrayList<>();
+    groups.forEach((name, runs) -> rows.add(row(name, runs, first)));
+    return new RunComparison(List.copyOf(rows));
+  }
+
+  private static String name(Path folder) {
+    String name = folder.toAbsolutePath().normalize().getFileName().toString();
+    Matcher seeded = SEEDED.matcher(name);
+    return seeded.matches() ? seeded.group(1) : name;
+  }
+
+  private static Run read(Path folder) {
+    Path metrics = folder.resolve("metrics.jsonl");
+    SequencedMap<Long, SequencedMap<HeadId, Double>> losses = new LinkedHashMap<>();
+    for (JsonNode line : MetricsFile.read(metrics)) {
+      for (var value : line.properties()) {
+        if (value.getKey().startsWith(VALIDATION) && value.getValue().isNumber()) {
+          losses
+              .computeIfAbsent(line.path("step").asLong(), _ -> new LinkedHashMap<>())
+              .put(
+                  HeadId.parse(value.getKey().substring(VALIDATION.length())),
+                  value.getValue().asDouble());
+        }
+      }
+    }
+    if (losses.isEmpty()) {
+      throw new TrainException(
+          metrics + ": has no validation loss; train with train.eval_interval above 0");
+    }
+    return new Run(
+        ConfigFile.read(folder.resolve("config.yaml"), List.of()).train().seed(), losses);
+  }
+
+  private static Row row(String name, List<Run> runs, List<Run> first) {
+    long step = runs.getFirst().losses().lastEntry().getKey();
+    for (Run run : runs) {
+      if (run.losses().lastEntry().getKey() != step) {
+        throw new TrainException(
+            "%s: its runs end at steps %d and %d; let them all end first"
+                .formatted(name, step, run.losses().lastEntry().getKey()));
+      }
+    }
+    SequencedMap<HeadId, Estimate> heads = new LinkedHashMap<>();
+    for (HeadId head : runs.getFirst().losses().lastEntry().getValue().keySet()) {
+      heads.put(
+          head,
+          Estimate.mean(
+              runs.stream()
+                  .mapToDouble(run -> run.losses().lastEntry().getValue().get(head))
+                  .toArray()));
+    }
+    SequencedMap<Long, Estimate> curve = new LinkedHashMap<>();
+    for (long at : runs.getFirst().losses().keySet()) {
+      curve.put(
+          at,
+          Estimate.mean(
+              runs.stream()
+                  .filter(run -> run.losses().containsKey(at))
+                  .mapToDouble(run -> run.losses().get(at).lastEntry().getValue())
+                  .toArray()));
+    }
+    return new Row(name, runs.size(), step, heads, against(runs, first), curve);
+  }
+
+  /** Seeds that both have are compared one by one; without any, the means are. */
+  private static Estimate against(List<Run> runs, List<Run> first) {
+    Map<Long, Double> base = new TreeMap<>();
+    first.forEach(run -> base.put(run.seed(), run.last()));
+    double[] pairs =
+        runs.stream()
+            .filter(run -> base.containsKey(run.seed()))
+            .mapToDouble(run -> run.last() / base.get(run.seed()) - 1)
+            .toArray();
+    if (pairs.length > 0) {
+      return Estimate.mean(pairs);
+    }
+    double mean = runs.stream().mapToDouble(Run::last).average().orElseThrow();
+    double firsts = first.stream().mapToDouble(Run::last).average().orElseThrow();
+    return new Estimate(mean / firsts - 1, Double.NaN);
+  }
+
+  /** As Markdown. */
+  String table() {
+    List<HeadId> heads =
+        rows.stream().flatMap(row -> row.losses().keySet().stream()).distinct().sorted().toList();
+    StringBuilder text = new StringBuilder("| run | seeds | step |");
+    heads.forEach(head -> text.append(" ").append(head.label()).append(" |"));
+    text.append(" final beside the first row |\n|---|---|---|")
+        .append("---|".repeat(heads.size()))
+        .append("---|\n");
+    for (Row row : rows) {
+      text.append("| %s | %d | %,d |".formatted(row.name(), row.seeds(), row.step()));
+      for (HeadId head : heads) {
+        Estimate loss = row.losses().get(head);
+        text.append(loss == null ? " |" : " %s |".formatted(loss.text("%.3f"::formatted)));
+      }
+      text.append(
+          row == rows.getFirst() ? " |\n" : " %s %% |\n".formatted(percent(row.againstFirst())));
+    }
+    return text.toString();
+  }
+
+  private static String percent(Estimate share) {
+    String value = "%+.2f".formatted(100 * share.value());
+    return Double.isNaN(share.standardError())
+        ? value
+        : "%s ± %.2f".formatted(value, 100 * share.standardError());
+  }
+
+  /** Draws the final head's validation loss over the steps, a line a row, as a PNG file. */
+  void draw(Path picture) {
+    XYChart chart =
+        Charts.chart(
+            "Validation loss of the final head",
+            "step",
+            "cross entropy, nats per token",
+            1000,
+            620);
+    chart.getStyler().setXAxisDecimalPattern("#,##0");
+    chart.getStyler().setYAxisDecimalPattern("0.0##");
+    for (Row row : rows) {
+      List<Map.Entry<Long, Estimate>> drawn =
+          row.curve().entrySet().stream()
+              .filter(point -> point.getKey() >= UNDRAWN * row.step())
+              .toList();
+      XYSeries line =
+          chart.addSeries(
+              row.seeds() == 1 ? row.name() : "%s, %d seeds".formatted(row.name(), row.seeds()),
+              drawn.stream().mapToDouble(Map.Entry::getKey).toArray(),
+              drawn.stream().mapToDouble(point -> point.getValue().value()).toArray(),
+              drawn.stream().mapToDouble(point -> point.getValue().error()).toArray());
+      line.setMarker(SeriesMarkers.CIRCLE);
+    }
+    Charts.png(chart, picture);
+  }
+}
