@@ -100,6 +100,7 @@ final class ArchitectureTest {
           "decode.sample",
           "decode.cache",
           "decode.token",
+          "decode.pipeline",
           "decode.engine");
 
   /** Packages that may use libtorch; all the others are pure Java. */

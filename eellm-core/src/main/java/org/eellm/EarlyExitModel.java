@@ -10,6 +10,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RejectedExecutionException;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
@@ -75,6 +76,7 @@ public final class EarlyExitModel implements AutoCloseable {
     private Optional<Path> heads = Optional.empty();
     private Optional<DataType> dtype = Optional.empty();
     private Optional<Quantization> quantization = Optional.empty();
+    private Quantization cacheQuantization = Quantization.NONE;
     private Device device = Device.CPU;
     private int threads = Threads.count();
     private int batchSize = Limits.BATCH_SIZE;
@@ -100,6 +102,12 @@ public final class EarlyExitModel implements AutoCloseable {
     /** Keeps the matrices in fewer bits; as a GGUF file has them, or not at all, by default. */
     public Loading quantized(Quantization format) {
       quantization = Optional.of(format);
+      return this;
+    }
+
+    /** Keeps keys and values in 8 bits, on CPUs; as the model computes by default. */
+    public Loading cacheQuantized(Quantization format) {
+      cacheQuantization = format;
       return this;
     }
 
@@ -176,9 +184,15 @@ public final class EarlyExitModel implements AutoCloseable {
     }
 
     private MatrixQuantization rounding(ModelFolder files) {
+      if (device == Device.CUDA && cacheQuantization != Quantization.NONE) {
+        throw new ConfigException(
+            "cacheQuantized(%s): GPUs keep keys and values in the model's format; leave it out"
+                .formatted(cacheQuantization));
+      }
       return quantization
           .map(MatrixQuantization::of)
-          .orElseGet(() -> device == Device.CPU ? files.quantization() : MatrixQuantization.NONE);
+          .orElseGet(() -> device == Device.CPU ? files.quantization() : MatrixQuantization.NONE)
+          .withCache(cacheQuantization);
     }
   }
 

@@ -5,10 +5,22 @@ package org.eellm.config;
  *
  * @param layers the matrices of layers, and of exits' own layers
  * @param heads the output matrices
+ * @param cache keys and values, which queries meet as matrices: none or 8 bits
  */
-public record MatrixQuantization(Quantization layers, Quantization heads) {
+public record MatrixQuantization(Quantization layers, Quantization heads, Quantization cache) {
   /** All in the format that the model computes in. */
   public static final MatrixQuantization NONE = of(Quantization.NONE);
+
+  public MatrixQuantization {
+    if (cache == Quantization.INT4) {
+      throw new IllegalArgumentException("keys and values have 8 bits at least");
+    }
+  }
+
+  /** Of matrices alone: keys and values stay in the format that the model computes in. */
+  public MatrixQuantization(Quantization layers, Quantization heads) {
+    this(layers, heads, Quantization.NONE);
+  }
 
   /**
    * The usual one for layers of a format: output matrices, which are more sensitive, have 8 bits at
@@ -22,6 +34,14 @@ public record MatrixQuantization(Quantization layers, Quantization heads) {
   /** The format's name, or both formats'. */
   @Override
   public String toString() {
-    return layers == heads ? layers.toString() : "%s, heads %s".formatted(layers, heads);
+    String matrices = layers == heads ? layers.toString() : "%s, heads %s".formatted(layers, heads);
+    return cache == Quantization.NONE
+        ? matrices
+        : "%s, keys and values %s".formatted(matrices, cache);
+  }
+
+  /** This with keys and values in a format. */
+  public MatrixQuantization withCache(Quantization format) {
+    return new MatrixQuantization(layers, heads, format);
   }
 }

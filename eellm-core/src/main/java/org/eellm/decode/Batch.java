@@ -13,6 +13,8 @@ import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.pipeline.PipelineRunner;
+import org.eellm.decode.pipeline.StageLinks;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Job;
@@ -42,18 +44,53 @@ public final class Batch implements AutoCloseable {
 
   private final ModelRunner runner;
   private final Limits limits;
-  private final DecodeStep step;
+  private final List<Turn> turns = new ArrayList<>(); // as many as the model has stages
   private final DraftPlanner planner;
   private final PagePool pool;
   private final PrefixCache prefixes;
   private final HiddenStateReader hiddenStates;
   private final Deque<Job> queue = new ArrayDeque<>();
   private final List<RunningSequence> active = new ArrayList<>();
-  private final List<Sequence> inFlight = new ArrayList<>(); // of the step in work
   private final List<Sequence> ended = new ArrayList<>();
+  private int turn; // whose turn it is
+  private int nextSequence; // the running one that is next to move
 
-  /** A running sequence, and how far its pages are known. */
-  private record RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {}
+  /** A running sequence. */
+  private static final class RunningSequence {
+    private final Sequence sequence;
+    private final PrefixCache.Cursor cursor; // how far its pages are known
+    private boolean moves; // in a step that is under way
+
+    RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {
+      this.sequence = sequence;
+      this.cursor = cursor;
+    }
+
+    Sequence sequence() {
+      return sequence;
+    }
+  }
+
+  /** A step, which may be under way while those of other turns are. */
+  private static final class Turn {
+    private final DecodeStep step;
+    private final List<RunningSequence> moving = new ArrayList<>();
+    private final List<Sequence> inFlight = new ArrayList<>(); // of these
+
+    Turn(DecodeStep step) {
+      this.step = step;
+    }
+
+    boolean isUnderWay() {
+      return !moving.isEmpty();
+    }
+
+    void end() {
+      moving.forEach(one -> one.moves = false);
+      moving.clear();
+      inFlight.clear();
+    }
+  }
 
   /**
    * @throws SettingException if the machine's memory cannot hold the keys and values
@@ -62,8 +99,24 @@ public final class Batch implements AutoCloseable {
     this(runner(model, limits), limits);
   }
 
+  /**
+   * A batch over all stages of a pipeline.
+   *
+   * @param model the first stage
+   * @throws SettingException if the machine's memory cannot hold the keys and values
+   */
+  static Batch over(DecodingModel model, Limits limits, StageLinks links) {
+    limits.requireMemory(model, model.parallel().size() * links.stages(), MachineMemory.bytes());
+    ModelRunner first = local(model, limits);
+    return new Batch(new PipelineRunner(first, limits.vocabulary(), links), limits);
+  }
+
   private static ModelRunner runner(DecodingModel model, Limits limits) {
     limits.requireMemory(model, model.parallel().size(), MachineMemory.bytes());
+    return local(model, limits);
+  }
+
+  private static ModelRunner local(DecodingModel model, Limits limits) {
     return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
   }
 
@@ -73,7 +126,11 @@ public final class Batch implements AutoCloseable {
   public Batch(ModelRunner runner, Limits limits) {
     this.runner = runner;
     this.limits = limits;
-    step = new DecodeStep(runner, limits.maxPending());
+    DecodeStep step = new DecodeStep(runner, limits.maxPending());
+    turns.add(new Turn(step));
+    while (turns.size() < runner.stages()) {
+      turns.add(new Turn(step.another()));
+    }
     planner = new DraftPlanner(runner.model(), step.costs());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
@@ -82,7 +139,7 @@ public final class Batch implements AutoCloseable {
 
   /** Begins to measure. */
   public DecodeMeter meter() {
-    return new DecodeMeter(runner, step.tally());
+    return new DecodeMeter(runner, turns.getFirst().step.tally());
   }
 
   /**
@@ -132,6 +189,16 @@ public final class Batch implements AutoCloseable {
     return queue.isEmpty() && active.isEmpty() && hiddenStates.isIdle();
   }
 
+  /** Whether other ranks have a part of the layers. */
+  boolean hasStages() {
+    return runner.stages() > 1;
+  }
+
+  /** Lets other ranks know that this one is alive; to be called now and then while it is idle. */
+  void keepAlive() {
+    runner.keepAlive();
+  }
+
   /** Requests that wait. */
   int queued() {
     return queue.size();
@@ -156,7 +223,7 @@ public final class Batch implements AutoCloseable {
     return active.stream().map(RunningSequence::sequence).toList();
   }
 
-  /** Takes out what is cancelled, takes in what there is room for, and does one block. */
+  /** Takes out what is cancelled, takes in what there is room for, and goes on with a block. */
   public void step() {
     admitAndRemove();
     advance();
@@ -169,7 +236,7 @@ public final class Batch implements AutoCloseable {
   }
 
   /**
-   * Runs one block; what it fails of, running requests fail of.
+   * Goes on with a block; what it fails of, running requests fail of.
    *
    * @throws DistributedException if another rank is gone, so that there can be no further step
    */
@@ -191,18 +258,39 @@ public final class Batch implements AutoCloseable {
     }
   }
 
-  /** Runs one block for all running sequences. */
+  /**
+   * Goes on with the block whose turn it is, which has some of the running sequences; where the
+   * model is in one piece, it has all, and is done then.
+   *
+   * <p>Whose turn it is does not depend on when other ranks answer: the ranks that share a layer
+   * have to do the same.
+   */
   private void advance() {
     hiddenStates.step();
-    nextRows();
-    if (inFlight.isEmpty()) {
-      return;
+    Turn now = turns.get(turn);
+    boolean begins = !now.isUnderWay();
+    if (begins) {
+      nextRows(now);
     }
-    step.run(inFlight);
-    for (int i = 0; i < active.size(); i++) {
-      notifyStep(active.get(i).sequence());
-      cacheCompletePages(active.get(i));
+    if (now.isUnderWay()) {
+      if (begins) {
+        now.step.begin(now.inFlight);
+      }
+      if (now.step.advance()) {
+        conclude(now);
+      }
     }
+    if (begins || now.isUnderWay()) { // else its next block follows before the others go on
+      turn = (turn + 1) % turns.size();
+    }
+  }
+
+  private void conclude(Turn done) {
+    for (int i = 0; i < done.moving.size(); i++) {
+      notifyStep(done.moving.get(i).sequence());
+      cacheCompletePages(done.moving.get(i));
+    }
+    done.end();
     removeFinished();
   }
 
@@ -216,7 +304,7 @@ public final class Batch implements AutoCloseable {
         });
     for (int i = 0; i < active.size(); i++) {
       Sequence sequence = active.get(i).sequence();
-      if (sequence.job().cancelled()) {
+      if (sequence.job().cancelled() && !active.get(i).moves) {
         sequence.output().finish(FinishReason.CANCELLED);
       }
     }
@@ -258,13 +346,22 @@ public final class Batch implements AutoCloseable {
     }
   }
 
-  /** The newest token of each sequence, and of prompts as much as a step takes. */
-  private void nextRows() {
-    inFlight.clear();
-    planner.begin(active.size());
+  /**
+   * The newest token of sequences, and of prompts as much as a step takes: of one in so many
+   * sequences as there are stages, so that all stages have something to do.
+   */
+  private void nextRows(Turn next) {
+    int most = Math.ceilDiv(active.size(), turns.size());
+    planner.begin(most);
     int left = PROMPT_ROWS;
-    for (int i = 0; i < active.size(); i++) {
-      Sequence sequence = active.get(i).sequence();
+    int first = most < active.size() ? nextSequence : 0;
+    for (int i = 0; i < active.size() && next.moving.size() < most; i++) {
+      int index = (first + i) % active.size();
+      RunningSequence one = active.get(index);
+      if (one.moves) {
+        continue;
+      }
+      Sequence sequence = one.sequence();
       sequence.strategy().addDrafts(sequence);
       int count = sequence.uncomputed();
       if (sequence.inPrompt()) {
@@ -273,7 +370,10 @@ public final class Batch implements AutoCloseable {
       }
       if (count > 0) {
         sequence.next(count);
-        inFlight.add(sequence);
+        one.moves = true;
+        next.moving.add(one);
+        next.inFlight.add(sequence);
+        nextSequence = index + 1;
       }
     }
   }
@@ -290,7 +390,7 @@ public final class Batch implements AutoCloseable {
   private void cacheCompletePages(RunningSequence one) {
     Sequence sequence = one.sequence();
     prefixes.add(
-        one.cursor(),
+        one.cursor,
         sequence.tokens(),
         sequence.frontier().complete(),
         sequence.pageTable().pages());
@@ -300,7 +400,7 @@ public final class Batch implements AutoCloseable {
     int kept = 0;
     for (int i = 0; i < active.size(); i++) {
       RunningSequence one = active.get(i);
-      if (one.sequence().output().finished()) {
+      if (one.sequence().output().finished() && !one.moves) {
         ended.add(one.sequence());
       } else {
         active.set(kept++, one);
@@ -318,12 +418,21 @@ public final class Batch implements AutoCloseable {
 
   /** Fails all running requests; queued ones stay queued. */
   void fail(RuntimeException cause) {
+    abandonSteps();
     active.forEach(one -> one.sequence().output().fail(cause));
     removeFinished();
   }
 
+  private void abandonSteps() {
+    for (Turn turn : turns) {
+      turn.step.abandon();
+      turn.end();
+    }
+  }
+
   /** Cancels everything. */
   void cancelAll() {
+    abandonSteps();
     queue.forEach(Job::cancel);
     active.forEach(one -> one.sequence().job().cancel());
     removeCancelled();

@@ -14,8 +14,8 @@ import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
-import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Takes the next rows of many sequences through the model, or the part of it that is here, all in
@@ -49,22 +49,42 @@ public final class DecodeStep {
   private int[] ids = new int[64];
   private int[] rowsToPredict = new int[64]; // of the block, by the head being evaluated
   private int rowsToPredictCount;
-  private final DecodeTally tally = new DecodeTally();
+  private final DecodeTally tally;
   private final OnlineCostModel costs;
+  private long begun; // when the step began
+  private int below; // branches that those in flight have passed
+  private int tap; // where the heads are being asked
+  private int questions; // that have been put there: by head, for tokens and for drafts
+  private long asked; // when the last one was put
+  private @Nullable HeadOutput answer; // of a head that is to be waited for
 
   /**
    * @param maxPending a sequence with as many rows waiting at a tap goes on, though its token has
    *     left
    */
   public DecodeStep(ModelRunner runner, int maxPending) {
+    this(
+        runner,
+        maxPending,
+        new DecodeTally(),
+        // Clocks tell of other steps, too, where several are under way.
+        new OnlineCostModel(runner.model(), runner.stages() == 1));
+  }
+
+  private DecodeStep(ModelRunner runner, int maxPending, DecodeTally tally, OnlineCostModel costs) {
     this.runner = runner;
     this.maxPending = maxPending;
-    DecodingModel model = runner.model();
-    first = model.firstPosition();
-    end = model.endPosition();
-    top = model.allHeads().getLast().tap();
-    costs = new OnlineCostModel(model);
-    heads = model.headsHere().toArray(Head[]::new);
+    this.tally = tally;
+    this.costs = costs;
+    first = runner.firstBranch();
+    end = runner.endBranch();
+    top = runner.model().allHeads().getLast().tap();
+    heads = runner.heads().toArray(Head[]::new);
+  }
+
+  /** Another one, for a step that is under way at the same time. */
+  DecodeStep another() {
+    return new DecodeStep(runner, maxPending, tally, costs);
   }
 
   /** What it has come to so far. */
@@ -85,7 +105,18 @@ public final class DecodeStep {
    *     next step
    */
   public List<Sequence> run(List<Sequence> sequences) {
-    long start = System.nanoTime();
+    begin(sequences);
+    while (!advance()) {}
+    return inFlight;
+  }
+
+  /**
+   * Embeds the in-flight rows of sequences, to {@link #advance} with them.
+   *
+   * @param sequences at least one
+   */
+  void begin(List<Sequence> sequences) {
+    begun = System.nanoTime();
     fill(sequences);
     if (ids.length < block.rows()) {
       ids = new int[2 * block.rows()];
@@ -99,9 +130,27 @@ public final class DecodeStep {
       }
     }
     runner.embed(block, ids);
-    List<Sequence> going = through(sequences);
-    costs.addStep(seconds(start));
-    return going;
+    enter(sequences);
+  }
+
+  /**
+   * Goes on with the step: to its end, or until a head on another rank has been asked. What it says
+   * is waited for when this is called again.
+   *
+   * @return whether the step is done
+   */
+  boolean advance() {
+    boolean done = goOn();
+    if (done) {
+      costs.addStep(seconds(begun));
+    }
+    return done;
+  }
+
+  /** Gives the step up. */
+  void abandon() {
+    inFlight.clear();
+    answer = null;
   }
 
   /**
@@ -111,25 +160,55 @@ public final class DecodeStep {
    *     next step
    */
   public List<Sequence> through(List<Sequence> sequences) {
+    enter(sequences);
+    while (!goOn()) {}
+    return inFlight;
+  }
+
+  private void enter(List<Sequence> sequences) {
     inFlight.clear();
     inFlight.addAll(sequences);
-    int below = first;
+    below = first;
+    tap = first;
+    answer = null;
+  }
+
+  private boolean goOn() {
+    if (answer != null) {
+      take(answer);
+      answer = null;
+    }
     while (!inFlight.isEmpty() && below < end) {
-      int tap = nextTap(below);
-      fill(inFlight);
-      long start = System.nanoTime();
-      runner.run(below, tap, block);
-      costs.addBranches(below, tap, block.rows(), seconds(start));
-      for (Head head : heads) {
-        if (head.tap() == tap) {
-          evaluate(head, false);
-          evaluate(head, true);
+      if (tap == below) {
+        passNextBranches();
+      }
+      while (questions < 2 * heads.length) {
+        Head head = heads[questions / 2];
+        boolean drafts = questions % 2 == 1;
+        questions++;
+        if (head.tap() == tap && prepare(head, drafts)) {
+          HeadOutput output = ask(head, drafts);
+          if (runner.isRemote(head)) {
+            answer = output;
+            return false;
+          }
+          take(output);
         }
       }
       applyTapActions(tap);
       below = tap;
     }
-    return inFlight;
+    return true;
+  }
+
+  /** Takes the rows in flight to the next tap of one of their sequences. */
+  private void passNextBranches() {
+    tap = nextTap(below);
+    questions = 0;
+    fill(inFlight);
+    long start = System.nanoTime();
+    runner.run(below, tap, block);
+    costs.addBranches(below, tap, block.rows(), seconds(start));
   }
 
   private void fill(List<Sequence> sequences) {
@@ -151,11 +230,12 @@ public final class DecodeStep {
   }
 
   /**
-   * Lets a head predict for the sequences that need it.
+   * Finds the sequences that need a head.
    *
-   * @param drafts for those that need drafts of it, or for the others
+   * @param drafts those that need drafts of it, or the others
+   * @return whether there are any
    */
-  private void evaluate(Head head, boolean drafts) {
+  private boolean prepare(Head head, boolean drafts) {
     block.clear();
     evaluated.clear();
     rowsToPredictCount = 0;
@@ -172,26 +252,33 @@ public final class DecodeStep {
         }
       }
     }
-    if (evaluated.isEmpty()) {
-      return;
-    }
-    long start = System.nanoTime();
+    return !evaluated.isEmpty();
+  }
+
+  private HeadOutput ask(Head head, boolean drafts) {
+    asked = System.nanoTime();
     HeadOutput output =
         drafts
             ? runner.draft(head, block, rowsToPredict, rowsToPredictCount)
             : runner.predict(head, block, rowsToPredict, rowsToPredictCount);
+    for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
+      evaluated.get(i).frontier().seenBy(head);
+    }
+    return output;
+  }
+
+  /** Delivers what the head predicts that was asked last. */
+  private void take(HeadOutput output) {
+    output.await();
     int row = 0;
     for (int i = 0; i < evaluated.size(); i++) {
-      Sequence sequence = evaluated.get(i);
-      if (head.hasAttention()) {
-        sequence.frontier().seenBy(head);
-      }
       int count = rowsToPredict(i, row);
-      deliver(sequence, output, row, count);
+      deliver(evaluated.get(i), output, row, count);
       row += count;
     }
     // With what samplers and policies take, which drafts multiply.
-    costs.addHead(head.index(), drafts, rowsToPredictCount, seconds(start));
+    boolean drafts = questions % 2 == 0; // the one after it is next
+    costs.addHead(output.head().index(), drafts, rowsToPredictCount, seconds(asked));
   }
 
   private static double seconds(long start) {

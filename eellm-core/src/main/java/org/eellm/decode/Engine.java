@@ -121,11 +121,11 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  private Engine(DecodingModel model, Limits limits, @Nullable SharedSteps shared) {
+  private Engine(Batch batch, DecodingModel model, Limits limits, @Nullable SharedSteps shared) {
+    this.batch = batch;
     this.model = model;
     this.limits = limits;
     this.shared = Optional.ofNullable(shared);
-    batch = new Batch(model, limits);
     status = now();
     int threads = Threads.count();
     thread =
@@ -140,12 +140,17 @@ public final class Engine implements AutoCloseable {
 
   /** Starts; computes with as many CPU threads as the calling thread does. */
   public static Engine start(DecodingModel model, Limits limits) {
-    return started(new Engine(model, limits, null));
+    return over(new Batch(model, limits), model, limits);
+  }
+
+  /** The same over a batch, which it closes. */
+  static Engine over(Batch batch, DecodingModel model, Limits limits) {
+    return started(new Engine(batch, model, limits, null));
   }
 
   /** The same with other ranks that take the same steps. */
-  static Engine start(DecodingModel model, Limits limits, SharedSteps steps) {
-    return started(new Engine(model, limits, steps));
+  static Engine over(Batch batch, DecodingModel model, Limits limits, SharedSteps steps) {
+    return started(new Engine(batch, model, limits, steps));
   }
 
   private static Engine started(Engine engine) {
@@ -211,12 +216,13 @@ public final class Engine implements AutoCloseable {
    * @throws GenerateException if the text fits neither model nor memory
    * @throws org.eellm.config.SettingException if the model has no such layer
    * @throws IllegalStateException if this is closed
-   * @throws UnsupportedOperationException if other ranks share the model
+   * @throws UnsupportedOperationException if other ranks share the model's matrices
    */
   public CompletableFuture<Integer> readHiddenStates(
       List<Integer> ids, int layer, HiddenStateListener listener) {
     if (shared.isPresent()) {
-      throw new UnsupportedOperationException("hidden states are read on a single rank");
+      throw new UnsupportedOperationException(
+          "hidden states are read where one rank has whole matrices");
     }
     HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
     lock.lock();
@@ -387,13 +393,14 @@ public final class Engine implements AutoCloseable {
 
   /** With the lock. */
   private void awaitWork() {
-    if (shared.isEmpty()) {
+    if (shared.isEmpty() && !batch.hasStages()) {
       work.awaitUninterruptibly();
       return;
     }
     try {
       if (work.awaitNanos(KEEP_ALIVE_NANOS) <= 0) {
-        shared.get().keepAlive();
+        shared.ifPresent(SharedSteps::keepAlive);
+        batch.keepAlive();
       }
     } catch (InterruptedException e) {
       throw new IllegalStateException("the engine's thread was interrupted", e);

@@ -5,9 +5,11 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import org.eellm.config.SettingException;
+import org.eellm.decode.pipeline.StageLinks;
+import org.eellm.decode.pipeline.StageService;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -23,10 +25,13 @@ import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
 
 /**
- * Engines over a model whose matrices the ranks of a tensor-parallel group share. Each rank has to
- * take every step with the same texts. The first rank has the requests, from wherever they come,
- * and says before each step which texts come in and which end; the others follow. Tokens need no
- * message: all ranks get the same logits, and choose alike.
+ * Engines over a model that the ranks of a world share. The first rank has the requests, from
+ * wherever they come.
+ *
+ * <p>Ranks of its tensor-parallel group have to take every step with the same texts: it says before
+ * each step which texts come in and which end, and they follow. Tokens need no message: all ranks
+ * get the same logits, and choose alike. Later pipeline stages pass the rows that the first stage
+ * sends them, and choose nothing.
  *
  * <pre>{@code
  * SharedSteps.run(
@@ -36,14 +41,16 @@ import org.eellm.model.DecodingModel;
  * }</pre>
  */
 public final class SharedSteps {
-  private static final Duration PATIENCE = Duration.ofHours(1);
-
   private final PeerChannel channel;
   private final List<Integer> followers;
+  private final Duration patience;
+  private final Stages stages;
 
-  private SharedSteps(PeerChannel channel, int ranks) {
+  private SharedSteps(PeerChannel channel, World world, Stages stages) {
     this.channel = channel;
-    followers = IntStream.range(1, ranks).boxed().toList();
+    this.stages = stages;
+    followers = IntStream.range(1, world.tp().size()).boxed().toList();
+    patience = world.timeout().dividedBy(4);
   }
 
   /** Starts engines, one after the other has been closed. */
@@ -52,30 +59,51 @@ public final class SharedSteps {
     Engine start(DecodingModel model, Limits limits);
   }
 
+  /** The later pipeline stages, if there are any. */
+  private record Stages(Optional<StageLinks> links) {
+
+    /** A batch over a rank's part of the model, and what is on those stages. */
+    Batch batch(DecodingModel model, Limits limits) {
+      return links
+          .map(all -> Batch.over(model, limits, all))
+          .orElseGet(() -> new Batch(model, limits));
+    }
+  }
+
   /**
    * Does some work on the first rank, in whose engines the other ranks take part meanwhile. In a
    * world of one rank it is just done.
    *
    * @param model this rank's part
-   * @throws SettingException if the world has several pipeline stages
    * @throws DistributedException if another rank fails; the message names it
    */
   public static void run(World world, DecodingModel model, Consumer<EngineStarter> work) {
-    if (world.pp().size() > 1) {
-      throw new SettingException(
-          "pp",
-          "%d stages generate one list of texts and take no further ones; use --tp alone, or eellm generate"
-              .formatted(world.pp().size()));
+    if (world.pp().size() == 1) {
+      onFirstStage(world, model, work, new Stages(Optional.empty()));
+      return;
     }
-    int ranks = world.tp().size();
-    if (ranks == 1) {
-      work.accept(Engine::start);
+    try (PeerChannel channel = world.stageChannel()) {
+      if (world.pp().rank() > 0) {
+        new StageService(channel, model).run();
+      } else {
+        StageLinks links = new StageLinks(channel, world.pp().size());
+        onFirstStage(world, model, work, new Stages(Optional.of(links)));
+        links.leave();
+      }
+      channel.end();
+    }
+  }
+
+  private static void onFirstStage(
+      World world, DecodingModel model, Consumer<EngineStarter> work, Stages stages) {
+    if (world.tp().size() == 1) {
+      work.accept((part, limits) -> Engine.over(stages.batch(part, limits), part, limits));
       return;
     }
     try (PeerChannel channel = world.tensorChannel()) {
-      SharedSteps steps = new SharedSteps(channel, ranks);
+      SharedSteps steps = new SharedSteps(channel, world, stages);
       if (world.tp().rank() == 0) {
-        work.accept((shard, limits) -> Engine.start(shard, limits, steps));
+        work.accept((part, limits) -> Engine.over(stages.batch(part, limits), part, limits, steps));
         steps.send(new StepMessage.Leave());
       } else {
         steps.follow(model);
@@ -97,7 +125,7 @@ public final class SharedSteps {
 
   private void follow(DecodingModel model) {
     while (next() instanceof StepMessage.Start(Limits limits)) {
-      try (Batch batch = new Batch(model, limits)) {
+      try (Batch batch = stages.batch(model, limits)) {
         followEngine(batch);
       }
     }
@@ -105,10 +133,11 @@ public final class SharedSteps {
 
   private StepMessage next() {
     while (true) {
-      var message = channel.receive(List.of(0), PATIENCE).map(Message::bytes);
+      var message = channel.receive(List.of(0), patience).map(Message::bytes);
       if (message.isPresent()) {
         return StepMessage.decode(StepMessage.class, message.get());
       }
+      stages.links().ifPresent(StageLinks::keepAlive);
     }
   }
 

@@ -1,5 +1,6 @@
 package org.eellm.kernel;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static org.eellm.kernel.vector.Lanes.MEMORY;
 
@@ -14,9 +15,10 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * How a head's keys and values of {@link #POSITIONS} positions lie in memory: as packed matrices.
  * Keys [width / g][16][g], so that a query meets 16 positions at once; values [16 / g][width][g].
- * Pages need not follow each other.
+ * In 8 bits, bytes with a sign, each position's key has a scale, and its value another: 16 scales
+ * of keys, then of values, in float32, follow. Pages need not follow each other.
  *
- * @param format float32 or bfloat16
+ * @param format float32, bfloat16 or 8 bits
  * @param width of a head
  */
 public record PageLayout(WeightFormat format, int width) {
@@ -24,8 +26,8 @@ public record PageLayout(WeightFormat format, int width) {
   public static final int POSITIONS = 16;
 
   public PageLayout {
-    if (format.hasGroups()) {
-      throw new IllegalArgumentException("keys and values are float32 or bfloat16");
+    if (format == WeightFormat.INT4) {
+      throw new IllegalArgumentException("keys and values have 8 bits at least");
     }
   }
 
@@ -49,9 +51,19 @@ public record PageLayout(WeightFormat format, int width) {
     return 4L * POSITIONS * keySteps();
   }
 
-  /** Bytes of a page: keys, then values. */
-  public long bytes() {
+  /** From a page to the scales of its keys, in bytes; those of its values follow. */
+  long scalesAt() {
     return keyBytes() + POSITIONS / format.inputsTogether() * valueStepBytes();
+  }
+
+  /** Whether positions have scales. */
+  boolean hasScales() {
+    return format == WeightFormat.INT8;
+  }
+
+  /** Bytes of a page: keys, then values, then their scales. */
+  public long bytes() {
+    return scalesAt() + (hasScales() ? 2L * Float.BYTES * POSITIONS : 0);
   }
 
   /**
@@ -61,7 +73,7 @@ public record PageLayout(WeightFormat format, int width) {
    * @param offset of the position in it
    * @param key [width]
    * @param value address, float32
-   * @param scratch address of room for a key in bfloat16, in whole pairs
+   * @param scratch address of room for a key in the format, in whole groups
    */
   public void write(long page, int offset, float[] key, long value, long scratch) {
     long keys = page + 4L * offset;
@@ -81,14 +93,60 @@ public record PageLayout(WeightFormat format, int width) {
         spread(scratch, keySteps(), page, offset);
         Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
       }
-      case INT8, INT4 -> throw new IllegalStateException();
+      case INT8 -> {
+        float keyScale = scale(largest(key));
+        for (int i = 0; i < width; i++) {
+          MEMORY.set(JAVA_BYTE, scratch + i, rounded(key[i], keyScale));
+        }
+        for (int i = width; i < 4 * keySteps(); i++) {
+          MEMORY.set(JAVA_BYTE, scratch + i, (byte) 0);
+        }
+        spread(scratch, keySteps(), page, offset);
+        float most = 0;
+        for (int i = 0; i < width; i++) {
+          most = Math.max(most, Math.abs(Lanes.getFloat(value + 4L * i)));
+        }
+        float valueScale = scale(most);
+        for (int i = 0; i < width; i++) {
+          byte number = rounded(Lanes.getFloat(value + 4L * i), valueScale);
+          MEMORY.set(JAVA_BYTE, values + 4L * i + offset % 4, number);
+        }
+        Lanes.putFloat(keyScale, page + scalesAt() + 4L * offset);
+        Lanes.putFloat(valueScale, page + scalesAt() + 4L * (POSITIONS + offset));
+      }
+      case INT4 -> throw new IllegalStateException();
+    }
+  }
+
+  private static float largest(float[] numbers) {
+    float most = 0;
+    for (float number : numbers) {
+      most = Math.max(most, Math.abs(number));
+    }
+    return most;
+  }
+
+  /** NaN where a number is none, so that what attends to the position shows it. */
+  private static float scale(float most) {
+    return most / Byte.MAX_VALUE;
+  }
+
+  private static byte rounded(float number, float scale) {
+    return (byte) (scale == 0 ? 0 : Math.round(number / scale));
+  }
+
+  /** Copies scales of positions from one of a page on. */
+  void readScales(long page, int offset, int count, float[] keys, float[] values, int at) {
+    for (int i = 0; i < count; i++) {
+      keys[at + i] = Lanes.getFloat(page + scalesAt() + 4L * (offset + i));
+      values[at + i] = Lanes.getFloat(page + scalesAt() + 4L * (POSITIONS + offset + i));
     }
   }
 
   /**
-   * Spreads pairs over vectors of pairs, a position's each. Whole vectors are read and written:
-   * what attention reads next then comes from memory all at once, and where memory is slow the
-   * reads wait together. Written out (see {@link Lanes}).
+   * Spreads groups of numbers over vectors of groups, a position's each. Whole vectors are read and
+   * written: what attention reads next then comes from memory all at once, and where memory is slow
+   * the reads wait together. Written out (see {@link Lanes}).
    */
   private static void spread(long pairs, int count, long page, int offset) {
     long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
@@ -125,21 +183,28 @@ public record PageLayout(WeightFormat format, int width) {
   /** Reads what was written of a position's key, for tests. */
   public void readKey(long page, int offset, float[] out) {
     for (int i = 0; i < width; i++) {
-      out[i] =
-          format == WeightFormat.FLOAT32
-              ? Lanes.getFloat(page + 4L * (POSITIONS * i + offset))
-              : Lanes.get(page + 4L * (i / 2 * POSITIONS + offset) + 2 * (i % 2));
+      long at = page + 4L * (i / format.inputsTogether() * POSITIONS + offset);
+      out[i] = number(at, i % format.inputsTogether(), page + scalesAt() + 4L * offset);
     }
   }
 
   /** Reads what was written of a position's value, for tests. */
   public void readValue(long page, int offset, float[] out) {
-    long values = page + keyBytes();
+    int together = format.inputsTogether();
+    long values = page + keyBytes() + offset / together * valueStepBytes();
     for (int i = 0; i < width; i++) {
       out[i] =
-          format == WeightFormat.FLOAT32
-              ? Lanes.getFloat(values + offset * valueStepBytes() + 4L * i)
-              : Lanes.get(values + offset / 2 * valueStepBytes() + 4L * i + 2 * (offset % 2));
+          number(values + 4L * i, offset % together, page + scalesAt() + 4L * (POSITIONS + offset));
     }
+  }
+
+  /** One of a group of numbers. */
+  private float number(long group, int of, long scale) {
+    return switch (format) {
+      case FLOAT32 -> Lanes.getFloat(group);
+      case BFLOAT16 -> Lanes.get(group + 2L * of);
+      case INT8 -> MEMORY.get(JAVA_BYTE, group + of) * Lanes.getFloat(scale);
+      case INT4 -> throw new IllegalStateException();
+    };
   }
 }

@@ -39,6 +39,8 @@ public final class PagedAttention implements AutoCloseable {
   private final float[] weights = new float[TILE * GROUP];
   private final float[] largest = new float[TILE];
   private final float[] totals = new float[TILE * Lanes.WIDTH];
+  private final float[] keyScales = new float[GROUP]; // of a group of positions; 1 without scales
+  private final float[] valueScales = new float[GROUP];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer sums;
   private final TileKernel[] products = new TileKernel[TILE + 1]; // by rows
@@ -52,6 +54,8 @@ public final class PagedAttention implements AutoCloseable {
     this.layout = layout;
     inputs = layout.keySteps() * layout.format().inputsTogether();
     padded = new float[inputs == layout.width() ? 0 : TILE * inputs];
+    Arrays.fill(keyScales, 1);
+    Arrays.fill(valueScales, 1);
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
@@ -107,6 +111,9 @@ public final class PagedAttention implements AutoCloseable {
       for (int position = 0; position < end; position += GROUP) {
         score(pages, first, pageBytes, position, end, count, x, at);
         int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
+        if (layout.hasScales()) {
+          readScales(pages, first, pageBytes, position, end);
+        }
         for (int row = 0; row < count; row++) {
           weigh(row, limits[from + row] - position, vectors);
         }
@@ -151,6 +158,20 @@ public final class PagedAttention implements AutoCloseable {
         4L * GROUP);
   }
 
+  /** The scales of a group of positions; 0 where there is no position. */
+  private void readScales(int[] pages, long first, long pageBytes, int position, int end) {
+    int groupEnd = Math.min(end, position + GROUP);
+    Arrays.fill(keyScales, 0);
+    Arrays.fill(valueScales, 0);
+    for (int from = position; from < groupEnd; ) {
+      int offset = from % PageLayout.POSITIONS;
+      int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);
+      long page = first + pageBytes * pages[from / PageLayout.POSITIONS];
+      layout.readScales(page, offset, count, keyScales, valueScales, from - position);
+      from += count;
+    }
+  }
+
   /**
    * Makes a row's scores exponentials of what they are below its largest so far.
    *
@@ -164,6 +185,8 @@ public final class PagedAttention implements AutoCloseable {
             vectors,
             visible,
             largest[row],
+            keyScales,
+            valueScales,
             weights,
             row * GROUP,
             totals,
@@ -180,6 +203,8 @@ public final class PagedAttention implements AutoCloseable {
   /**
    * Writes {@code exp(score - max)} of a group, where max is the largest score so far, and adds
    * them to a vector of totals. Where max has grown, totals and sums so far are made smaller.
+   * Scores are first multiplied with the scales of their keys, and what is written with those of
+   * the values.
    *
    * <p>Written out (see {@link Lanes}).
    *
@@ -193,6 +218,8 @@ public final class PagedAttention implements AutoCloseable {
       int vectors,
       int visible,
       float before,
+      float[] keyScales,
+      float[] valueScales,
       float[] to,
       int toAt,
       float[] totals,
@@ -207,6 +234,7 @@ public final class PagedAttention implements AutoCloseable {
           largest.max(
               FloatVector.fromMemorySegment(
                       floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+                  .mul(FloatVector.fromArray(floats, keyScales, i * Lanes.WIDTH))
                   .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible)));
     }
     float max = largest.reduceLanes(VectorOperators.MAX);
@@ -225,6 +253,7 @@ public final class PagedAttention implements AutoCloseable {
       FloatVector score =
           FloatVector.fromMemorySegment(
                   floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+              .mul(FloatVector.fromArray(floats, keyScales, i * Lanes.WIDTH))
               .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible));
       FloatVector x = score.sub(max);
       x = x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST));
@@ -250,7 +279,9 @@ public final class PagedAttention implements AutoCloseable {
               .reinterpretAsFloats();
       FloatVector weight = p.fma(r.mul(r), r).add(1).mul(power);
       weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
-      weight.intoArray(to, toAt + i * Lanes.WIDTH);
+      weight
+          .mul(FloatVector.fromArray(floats, valueScales, i * Lanes.WIDTH))
+          .intoArray(to, toAt + i * Lanes.WIDTH);
       total = total.add(weight);
     }
     total.intoArray(totals, row);

@@ -12,7 +12,7 @@ import org.eellm.model.Head;
  * Computes nothing, and allocates nothing. The best id follows from the position alone, and so does
  * how sure a head is; slots are counted.
  */
-final class ScriptedRunner implements ModelRunner {
+class ScriptedRunner implements ModelRunner {
   private static final int SLOTS = 4096;
   private static final int FIRST_ID = 200; // beyond the numbers that Java keeps objects of
 
@@ -140,7 +140,10 @@ final class ScriptedRunner implements ModelRunner {
   @Override
   public void close() {}
 
-  private static final class Script implements HeadOutput {
+  /** A prediction is waited for. */
+  void onAwait() {}
+
+  private final class Script implements HeadOutput {
     private final Head head;
     private final int[] positions = new int[SLOTS];
 
@@ -151,6 +154,11 @@ final class ScriptedRunner implements ModelRunner {
     @Override
     public Head head() {
       return head;
+    }
+
+    @Override
+    public void await() {
+      onAwait();
     }
 
     @Override

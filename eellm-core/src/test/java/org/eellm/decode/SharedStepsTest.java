@@ -2,6 +2,7 @@ package org.eellm.decode;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.ByteArrayOutputStream;
 import java.io.File;
@@ -14,7 +15,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.eellm.config.HeadId;
-import org.eellm.config.SettingException;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.exit.Threshold;
@@ -41,6 +41,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Ranks that share a model's matrices write what one rank writes that has all of it. */
 @Timeout(60)
@@ -55,6 +57,7 @@ final class SharedStepsTest {
     requests.add(request(20, new DecodingMethod.Recompute(sometimes)));
     requests.add(request(21, new DecodingMethod.Speculative(2, new DraftLength.Adaptive(4, 0.02))));
     requests.add(request(22, DecodingMethod.lossless()));
+    requests.add(request(24, new DecodingMethod.Propagate(sometimes)));
     requests.add(Request.score(PipelineRanks.prompt(12, 23), HeadId.FINAL, 0).withAlternatives(2));
     return requests;
   }
@@ -79,11 +82,12 @@ final class SharedStepsTest {
     return results.stream().map(ResultFuture::await).toList();
   }
 
-  /** What an engine over two ranks does; each rank takes part. */
-  private static void withEngine(Decoder whole, Duration timeout, Consumer<Engine> work) {
+  /** What an engine over a mesh of ranks does; each rank takes part. */
+  private static void withEngine(
+      Decoder whole, Mesh mesh, Duration timeout, Consumer<Engine> work) {
     PipelineRanks.onRanks(
         whole.architecture(),
-        TWO,
+        mesh,
         timeout,
         (model, world) -> {
           SharedSteps.run(
@@ -99,21 +103,28 @@ final class SharedStepsTest {
         });
   }
 
-  @Test
-  void submit_onTwoRanks_isWhatOneRankSays() {
+  static List<Mesh> meshes() {
+    return List.of(TWO, new Mesh(1, 1, 2), new Mesh(1, 1, 5), new Mesh(2, 1, 2));
+  }
+
+  @ParameterizedTest
+  @MethodSource("meshes")
+  void submit_onSeveralRanks_isWhatOneRankSays(Mesh mesh) {
     try (Decoder whole = SmallModel.plain()) {
       List<Result> expected =
           Generator.generate(whole, Limits.of(whole), requests(), TokenListener.none());
 
       withEngine(
           whole,
+          mesh,
           Duration.ofSeconds(30),
           engine -> PipelineRanks.assertSame(inEngine(engine, requests()), expected));
     }
   }
 
-  @Test
-  void submit_whileOthersStopFailAndAreCancelled_isWhatOneRankSays() {
+  @ParameterizedTest
+  @MethodSource("meshes")
+  void submit_whileOthersStopFailAndAreCancelled_isWhatOneRankSays(Mesh mesh) {
     Request long1 = request(30, DecodingMethod.full());
     Request long2 = request(31, DecodingMethod.lossless());
     try (Decoder whole = SmallModel.plain()) {
@@ -122,6 +133,7 @@ final class SharedStepsTest {
 
       withEngine(
           whole,
+          mesh,
           Duration.ofSeconds(30),
           engine -> {
             AtomicReference<Integer> delivered = new AtomicReference<>(0);
@@ -170,6 +182,33 @@ final class SharedStepsTest {
     }
   }
 
+  @Test
+  void readHiddenStates_onPipelineStages_areThoseOfOneRank() {
+    List<Integer> text = PipelineRanks.prompt(40, 60);
+    try (Decoder whole = SmallModel.plain();
+        Engine alone = Engine.start(whole, Limits.of(whole))) {
+      List<float[]> expected = hiddenStates(alone, text);
+
+      withEngine(
+          whole,
+          new Mesh(1, 1, 2),
+          Duration.ofSeconds(30),
+          engine -> {
+            List<float[]> states = hiddenStates(engine, text);
+            for (int position = 0; position < text.size(); position++) {
+              assertThat(states.get(position))
+                  .containsExactly(expected.get(position), within(1e-4F));
+            }
+          });
+    }
+  }
+
+  private static List<float[]> hiddenStates(Engine engine, List<Integer> text) {
+    List<float[]> states = new ArrayList<>();
+    engine.readHiddenStates(text, 4, (_, state) -> states.add(state.clone())).join();
+    return states;
+  }
+
   private static void await(CountDownLatch latch) {
     try {
       latch.await();
@@ -178,9 +217,14 @@ final class SharedStepsTest {
     }
   }
 
+  static List<Mesh> withFollowers() {
+    return List.of(TWO, new Mesh(2, 1, 2));
+  }
+
   @Tag("slow")
-  @Test
-  void run_severalEnginesAndIdleTimes_followersStay() {
+  @ParameterizedTest
+  @MethodSource("withFollowers")
+  void run_severalEnginesAndIdleTimes_followersStay(Mesh mesh) {
     try (Decoder whole = SmallModel.plain()) {
       List<Request> some = List.of(request(40, DecodingMethod.lossless()));
       List<Result> expected =
@@ -188,7 +232,7 @@ final class SharedStepsTest {
       Duration timeout = Duration.ofSeconds(2);
       PipelineRanks.onRanks(
           whole.architecture(),
-          TWO,
+          mesh,
           timeout,
           (model, world) -> {
             SharedSteps.run(
@@ -258,22 +302,6 @@ final class SharedStepsTest {
           }
         });
     return true;
-  }
-
-  @Test
-  void run_ofPipelineStages_isRefused() {
-    try (Decoder whole = SmallModel.plain()) {
-      assertThatThrownBy(
-              () ->
-                  PipelineRanks.onRanks(
-                      whole.architecture(),
-                      new Mesh(1, 1, 2),
-                      (model, world) -> {
-                        SharedSteps.run(world, model, _ -> {});
-                        return true;
-                      }))
-          .hasRootCauseInstanceOf(SettingException.class);
-    }
   }
 
   /** A policy with something that cannot travel. */

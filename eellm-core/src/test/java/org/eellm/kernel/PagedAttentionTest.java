@@ -24,13 +24,13 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class PagedAttentionTest {
   private static final int LONGEST = 4096;
   private static final int SHORT = 70;
-  private static final int NAN = -1; // in both formats
+  private static final int NAN = -1; // in both formats of floats
 
   static Stream<PageLayout> layouts() {
     return Stream.of(8, 16, 20, 64, 80, 128)
         .flatMap(
             width ->
-                Stream.of(WeightFormat.FLOAT32, WeightFormat.BFLOAT16)
+                Stream.of(WeightFormat.FLOAT32, WeightFormat.BFLOAT16, WeightFormat.INT8)
                     .map(format -> new PageLayout(format, width)));
   }
 
@@ -123,9 +123,15 @@ final class PagedAttentionTest {
   }
 
   @Test
-  void layout_int8_isRefused() {
-    assertThatThrownBy(() -> new PageLayout(WeightFormat.INT8, 64))
-        .hasMessage("keys and values are float32 or bfloat16");
+  void layout_int4_isRefused() {
+    assertThatThrownBy(() -> new PageLayout(WeightFormat.INT4, 64))
+        .hasMessage("keys and values have 8 bits at least");
+  }
+
+  @Test
+  void bytes_int8_areHalfOfBfloat16AndTheScales() {
+    assertThat(new PageLayout(WeightFormat.INT8, 64).bytes())
+        .isEqualTo(new PageLayout(WeightFormat.BFLOAT16, 64).bytes() / 2 + 16 * 2 * 4);
   }
 
   private static float[] queries(int rows, PageLayout layout) {
@@ -180,17 +186,27 @@ final class PagedAttentionTest {
               keys[position],
               value.address(),
               scratch.address());
-          if (layout.format() == WeightFormat.BFLOAT16) {
-            round(keys[position]);
-            round(values[position]);
-          }
+          round(keys[position]);
+          round(values[position]);
         }
       }
     }
 
-    private static void round(float[] numbers) {
+    /** What the format leaves of numbers. */
+    private void round(float[] numbers) {
+      float largest = 0;
+      for (float number : numbers) {
+        largest = Math.max(largest, Math.abs(number));
+      }
+      float scale = largest / 127;
       for (int i = 0; i < numbers.length; i++) {
-        numbers[i] = RandomMatrix.toBfloat16(numbers[i]);
+        numbers[i] =
+            switch (layout.format()) {
+              case FLOAT32 -> numbers[i];
+              case BFLOAT16 -> RandomMatrix.toBfloat16(numbers[i]);
+              case INT8 -> Math.round(numbers[i] / scale) * scale;
+              case INT4 -> throw new IllegalStateException();
+            };
       }
     }
 

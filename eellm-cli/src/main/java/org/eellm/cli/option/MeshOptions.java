@@ -97,15 +97,6 @@ public final class MeshOptions {
     return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
-  /** The same of ranks that share every layer: {@link #toLaunch}. */
-  public Optional<Integer> toLaunchOfTensors(CommandSpec spec, Device device) {
-    require(
-        pp == 1,
-        "--pp: %d stages generate from a list of prompts alone; use eellm generate, or --tp",
-        pp);
-    return toLaunch(spec, device);
-  }
-
   private static void require(boolean condition, String message, Object... values) {
     if (!condition) {
       throw new ConfigException(message.formatted(values));
@@ -141,13 +132,13 @@ public final class MeshOptions {
   }
 
   /**
-   * Loads a model that tensor-parallel ranks may share, and works with it on the first of them; the
-   * others take part in its engines' steps.
+   * Loads a model that ranks may share, and works with it on the first of them; the others take
+   * part in its engines' steps.
    *
    * @return the exit code
    */
   public int onFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
-    Optional<Integer> toLaunch = toLaunchOfTensors(spec, options.device());
+    Optional<Integer> toLaunch = toLaunch(spec, options.device());
     if (toLaunch.isPresent()) {
       return launch(spec, toLaunch.get());
     }

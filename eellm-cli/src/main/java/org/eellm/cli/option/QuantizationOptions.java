@@ -26,6 +26,13 @@ public final class QuantizationOptions {
               + " with int4.")
   private Optional<Quantization> heads = Optional.empty();
 
+  @Option(
+      names = "--quantize-cache",
+      paramLabel = "TYPE",
+      description =
+          "int8: keep keys and values in 8 bits; none, the model's own format, by default.")
+  private Quantization cache = Quantization.NONE;
+
   /**
    * How they are rounded.
    *
@@ -37,6 +44,15 @@ public final class QuantizationOptions {
         layers.isEmpty() && device == Device.CPU
             ? new MatrixQuantization(stored.layers(), heads.orElse(stored.heads()))
             : asked();
+    if (cache == Quantization.INT4) {
+      throw new ConfigException(
+          "--quantize-cache int4: keys and values have 8 bits at least; use int8");
+    }
+    if (device == Device.CUDA && cache != Quantization.NONE) {
+      throw new ConfigException(
+          "--quantize-cache int8: GPUs keep keys and values in the model's format; leave it out, or"
+              + " use --device cpu");
+    }
     if (device == Device.CUDA && all.layers() == Quantization.INT4) {
       throw new ConfigException(
           "--quantize int4: GPUs multiply with 8 bits at least; use int8, or --device cpu");
@@ -46,7 +62,7 @@ public final class QuantizationOptions {
           "--quantize-heads %s: on GPUs all matrices are rounded alike; leave it out, or use --device cpu"
               .formatted(name(all.heads())));
     }
-    return all;
+    return all.withCache(cache);
   }
 
   private static String name(Quantization quantization) {

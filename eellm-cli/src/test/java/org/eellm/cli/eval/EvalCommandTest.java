@@ -31,6 +31,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.tukaani.xz.XZInputStream;
 
 final class EvalCommandTest {
@@ -58,8 +59,9 @@ final class EvalCommandTest {
   }
 
   @Tag("slow")
-  @Test
-  void likelihoods_onTwoRanks_equalPyTorchs() throws IOException {
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp", "--pp"})
+  void likelihoods_onTwoRanks_equalPyTorchs(String kind) throws IOException {
     Path stories = Stories.folder();
     assertLikelihoods(
         stories,
@@ -67,7 +69,7 @@ final class EvalCommandTest {
         stories.resolve("likelihoods.json"),
         "--nproc",
         "2",
-        "--tp",
+        kind,
         "2",
         "--threads",
         "1");

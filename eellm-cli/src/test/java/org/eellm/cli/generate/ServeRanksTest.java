@@ -20,6 +20,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.eellm.cli.Commands;
 import org.eellm.cli.Main;
 import org.eellm.cli.SmallModelFolder;
@@ -27,44 +28,43 @@ import org.eellm.decode.SmallModel;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/** {@code eellm serve --nproc}: a served model whose matrices two processes share. */
+/** {@code eellm serve --nproc}: a served model that processes share. */
 @Tag("slow")
 @Timeout(180)
 final class ServeRanksTest {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final Pattern SERVING = Pattern.compile("serving model at (http://\\S+/)");
   private static final int CLIENTS = 8;
+  private static final double THRESHOLD = 0.15;
 
   @TempDir private Path folder;
   private Process launcher;
   private String address;
 
-  @BeforeEach
-  void start() throws Exception {
+  private void start(String mesh) throws Exception {
     try (Decoder decoder = SmallModel.plain()) {
       SmallModelFolder.write(folder.resolve("model"), decoder);
     }
     List<String> command =
         LocalLauncher.sameProgram(
             Main.class.getName(),
-            List.of(
-                "serve",
-                "--model",
-                folder.resolve("model").toString(),
-                "--port",
-                "0",
-                "--nproc",
-                "2",
-                "--tp",
-                "2",
-                "--threads",
-                "1"),
+            Stream.concat(
+                    Stream.of(
+                        "serve",
+                        "--model",
+                        folder.resolve("model").toString(),
+                        "--port",
+                        "0",
+                        "--threads",
+                        "1"),
+                    Stream.of(mesh.split(" ")))
+                .toList(),
             1);
     launcher =
         new ProcessBuilder(command)
@@ -97,6 +97,9 @@ final class ServeRanksTest {
             .put("prompt", "the cat " + seed)
             .put("max_tokens", maxTokens)
             .put("temperature", 0);
+    if (seed % 2 == 1) { // the others are speculative
+      body.putObject("early_exit").put("policy", "max-probability").put("threshold", THRESHOLD);
+    }
     return HttpRequest.newBuilder(URI.create(address + "v1/completions"))
         .header("Content-Type", "application/json")
         .POST(BodyPublishers.ofString(body.toString()))
@@ -104,21 +107,28 @@ final class ServeRanksTest {
   }
 
   private String alone(int seed) throws IOException {
-    Commands.Outcome outcome =
-        Commands.run(
-            "generate",
-            "--model",
-            folder.resolve("model").toString(),
-            "--prompt",
-            "the cat " + seed,
-            "--max-tokens",
-            "20",
-            "--json");
+    List<String> arguments =
+        new ArrayList<>(
+            List.of(
+                "generate",
+                "--model",
+                folder.resolve("model").toString(),
+                "--prompt",
+                "the cat " + seed,
+                "--max-tokens",
+                "20",
+                "--json"));
+    if (seed % 2 == 1) {
+      arguments.addAll(List.of("--policy", "max-probability", "--threshold", "" + THRESHOLD));
+    }
+    Commands.Outcome outcome = Commands.run(arguments.toArray(String[]::new));
     return JSON.readTree(outcome.out()).get("text").asText();
   }
 
-  @Test
-  void serve_manyClients_writesWhatOneRankWritesAndEndsWell() throws Exception {
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2", "--tp 2 --pp 2 --nproc 4"})
+  void serve_manyClients_writesWhatOneRankWritesAndEndsWell(String mesh) throws Exception {
+    start(mesh);
     List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
     try (HttpClient client = HttpClient.newHttpClient()) {
       for (int i = 0; i < CLIENTS; i++) {
@@ -134,8 +144,10 @@ final class ServeRanksTest {
     assertThat(launcher.waitFor()).as(errors()).isZero();
   }
 
-  @Test
-  void serve_aRankDies_answersWith503AndNamesIt() throws Exception {
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2"})
+  void serve_aRankDies_answersWith503AndNamesIt(String mesh) throws Exception {
+    start(mesh);
     List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
     try (HttpClient client = HttpClient.newHttpClient()) {
       client.send(request(0, 2), BodyHandlers.ofString());

@@ -12,10 +12,15 @@ import org.eellm.model.Head;
  * @param ids the list, ascending
  * @param vocabSize all ids
  */
-record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadOutput {
+public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadOutput {
   @Override
   public Head head() {
     return listed.head();
+  }
+
+  @Override
+  public void await() {
+    listed.await();
   }
 
   @Override

@@ -16,6 +16,13 @@ public interface HeadOutput {
   /** The head. */
   Head head();
 
+  /**
+   * Waits until it is there, if another rank has been asked for it.
+   *
+   * @throws org.eellm.distributed.DistributedException if that rank has failed
+   */
+  default void await() {}
+
   /** The most probable id, the lowest among equals. */
   int best(int row);
 

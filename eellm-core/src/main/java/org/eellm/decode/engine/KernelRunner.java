@@ -70,7 +70,7 @@ public final class KernelRunner implements ModelRunner {
     team = new ThreadTeam(threads);
     packed = PackedModel.of(model, vocabulary, team);
     kernels = Kernels.of(model, choice);
-    PageLayout layout = new PageLayout(PackedWeights.plain(shape), shape.headDim());
+    PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
     workspace = new Workspace(threads, kernels, shard, layout);
     int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);

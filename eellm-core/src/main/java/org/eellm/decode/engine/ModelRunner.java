@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.eellm.kernel.PageLayout;
@@ -44,6 +45,34 @@ public interface ModelRunner extends AutoCloseable {
 
   /** The model, whose parameters must not change meanwhile. */
   DecodingModel model();
+
+  /** The number of trunk branches before those that rows pass here. */
+  default int firstBranch() {
+    return model().firstPosition();
+  }
+
+  /** The number of trunk branches up to the last one that rows pass here. */
+  default int endBranch() {
+    return model().endPosition();
+  }
+
+  /** The heads that can be asked, in order of depth. */
+  default List<Head> heads() {
+    return model().headsHere();
+  }
+
+  /** Pipeline stages that rows pass; as many steps can be under way at once. */
+  default int stages() {
+    return 1;
+  }
+
+  /** Whether a head is on another rank, which answers some time after it has been asked. */
+  default boolean isRemote(Head head) {
+    return false;
+  }
+
+  /** Lets other ranks know that this one is alive; to be called now and then while it is idle. */
+  default void keepAlive() {}
 
   /** Number of pages. */
   int pages();

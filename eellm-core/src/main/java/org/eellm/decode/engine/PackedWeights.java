@@ -118,6 +118,11 @@ record PackedWeights(
     };
   }
 
+  /** The format of a model's keys and values. */
+  static WeightFormat cache(DecodingModel model) {
+    return format(model, model.quantization().cache());
+  }
+
   /** The format that a model computes in. */
   static WeightFormat plain(ModelConfig model) {
     return switch (model.dtype()) {

@@ -1,6 +1,7 @@
 package org.eellm.decode.request;
 
 import java.io.Serializable;
+import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
 import org.eellm.decode.Engine;
@@ -75,12 +76,12 @@ public record Limits(
   private static long positionBytes(DecodingModel model) {
     ModelConfig shape = model.architecture().model();
     long layers = shape.numLayers() + model.architecture().exits().layers().size();
-    int width =
-        switch (shape.dtype()) {
-          case FLOAT32 -> Float.BYTES;
-          case BFLOAT16 -> Short.BYTES;
+    int head =
+        switch (model.quantization().cache()) {
+          case NONE -> shape.headDim() * (shape.dtype() == DataType.FLOAT32 ? 4 : 2);
+          case INT8, INT4 -> shape.headDim() + Float.BYTES; // and a scale
         };
-    return 2L * width * layers * shape.numKeyValueHeads() * shape.headDim();
+    return 2 * layers * shape.numKeyValueHeads() * head;
   }
 
   /**

@@ -79,11 +79,13 @@ public final class OnlineCostModel {
   /**
    * The costs of a model, of which nothing is known yet. Ranks that share a layer have to choose
    * alike, and so learn nothing from their clocks.
+   *
+   * @param clocksTell whether the time of a call is that of what it does
    */
-  public OnlineCostModel(DecodingModel model) {
+  public OnlineCostModel(DecodingModel model, boolean clocksTell) {
     ParameterCount parameters = ParameterCount.of(model.architecture());
     int headCount = model.allHeads().size();
-    learns = model.parallel().size() == 1;
+    learns = clocksTell && model.parallel().size() == 1;
     assumedHead =
         (double) parameters.finalHead() * model.allHeads().getLast().tap() / parameters.trunk();
     ends = model.allHeads().stream().mapToInt(Head::tap).distinct().toArray();
@@ -101,7 +103,7 @@ public final class OnlineCostModel {
     return medians;
   }
 
-  /** Whether clocks may be asked: not where several ranks have to choose alike. */
+  /** Whether clocks may be asked. */
   boolean learns() {
     return learns;
   }

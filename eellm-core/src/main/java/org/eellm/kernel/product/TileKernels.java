@@ -58,6 +58,7 @@ public final class TileKernels {
    * Which kernel.
    *
    * @param rows of x
+   * @param format of the weights; of {@link WeightFormat#INT8} bytes with a sign, without scales
    * @param streams of weights, 1 to 4
    * @param vectors of outputs in each stream, next to each other
    * @param adds whether the sums begin with what y has
@@ -84,8 +85,22 @@ public final class TileKernels {
       Label loop = code.newLabel();
       Label end = code.newLabel();
       code.labelBinding(loop).iload(STEP).iload(STEPS).if_icmpge(end);
-      int inputs = variant.format.inputsTogether();
       int vectors = variant.streams * variant.vectors;
+      if (variant.format == WeightFormat.INT8) {
+        bytes(vectors);
+      } else {
+        numbers(vectors);
+      }
+      code.iinc(STEP, 1);
+      code.lload(OFFSET).lload(STEP_BYTES).ladd().lstore(OFFSET);
+      code.goto_(loop).labelBinding(end);
+      finish();
+      code.return_();
+    }
+
+    /** A group of inputs: all that lie together. */
+    private void numbers(int vectors) {
+      int inputs = variant.format.inputsTogether();
       for (int v = 0; v < vectors; v++) {
         loadWeights(v);
       }
@@ -102,12 +117,37 @@ public final class TileKernels {
           }
         }
       }
-      code.iinc(STEP, 1);
       code.iload(AT).loadConstant(inputs).iadd().istore(AT);
-      code.lload(OFFSET).lload(STEP_BYTES).ladd().lstore(OFFSET);
+    }
+
+    /**
+     * A group of inputs in bytes with a sign. They take turns in a loop, since four times the
+     * operations of one would be more than the JVM's compiler takes.
+     */
+    private void bytes(int vectors) {
+      int shift = broadcasted() + 1;
+      code.loadConstant(24).istore(shift);
+      Label loop = code.newLabel();
+      Label end = code.newLabel();
+      code.labelBinding(loop).iload(shift).iflt(end);
+      for (int v = 0; v < vectors; v++) {
+        loadWeights(v);
+        code.aload(weights(v));
+        vector.lanewise("LSHL", () -> code.iload(shift));
+        vector.lanewise("ASHR", 24);
+        vector.toFloats();
+        code.astore(input(v));
+      }
+      for (int row = 0; row < variant.rows; row++) {
+        broadcast(row, 0);
+        for (int v = 0; v < vectors; v++) {
+          code.aload(input(v)).aload(broadcasted()).aload(sum(row, v));
+          vector.multiplyAdd();
+          code.astore(sum(row, v));
+        }
+      }
+      code.iinc(AT, 1).iinc(shift, -8);
       code.goto_(loop).labelBinding(end);
-      finish();
-      code.return_();
     }
 
     private void begin() {

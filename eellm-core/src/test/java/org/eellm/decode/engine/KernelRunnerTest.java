@@ -369,6 +369,31 @@ final class KernelRunnerTest {
   }
 
   @ParameterizedTest
+  @EnumSource(names = {"LLAMA_ODD_WIDTHS", "GPT_2"})
+  void logits_ofKeysAndValuesInEightBits_areNearThoseOfWholeOnesAndOfAnyBatch(Family family)
+      throws IOException {
+    MatrixQuantization eight = MatrixQuantization.NONE.withCache(Quantization.INT8);
+    try (Decoder model = family.decoder(DataType.FLOAT32);
+        StoredDecoder stored = stored(model, eight);
+        KernelRunner ours = runner(stored, 2, KernelChoice.FASTEST);
+        KernelRunner whole = runner(model, 2, KernelChoice.FASTEST)) {
+      Text a = new Text(ours, 1, 40, 0, 1, 2);
+      Text b = new Text(whole, 1, 40, 0, 1, 2);
+      Text alone = new Text(ours, 1, 40, 3, 4, 5);
+      for (int count : new int[] {20, 1, 3}) {
+        float[][][] block = a.next(count);
+        assertClose(block, b.next(count), 0.05f);
+        for (int row = 0; row < count; row++) {
+          float[][][] single = alone.next(1);
+          for (int head = 0; head < block.length; head++) {
+            assertThat(block[head][row]).containsExactly(single[head][0]);
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
   @EnumSource(names = {"INT8", "INT4"})
   void logits_ofQuantizedMatrices_areTheSameByTheVectorApi(Quantization quantization)
       throws IOException {

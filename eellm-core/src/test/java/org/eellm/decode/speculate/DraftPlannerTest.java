@@ -44,7 +44,7 @@ final class DraftPlannerTest {
   @BeforeEach
   void begin() {
     scope = Scope.open();
-    costs = new OnlineCostModel(model);
+    costs = new OnlineCostModel(model, true);
     planner = new DraftPlanner(model, costs);
   }
 
@@ -159,7 +159,7 @@ final class DraftPlannerTest {
     planner.begin(1);
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
     assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
-    costs = new OnlineCostModel(model);
+    costs = new OnlineCostModel(model, true);
     planner = new DraftPlanner(model, costs);
     learn(1);
     planner.begin(1);

@@ -1,0 +1,182 @@
+package org.eellm.decode.pipeline;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import org.eellm.decode.engine.HeadOutput;
+import org.eellm.model.Head;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a head of any stage predicts, as the first stage sees it. Unlike a runner's own output it
+ * stays valid when the head is asked again: by then another step is under way, whose tokens have
+ * met this head and are yet to meet later ones.
+ */
+final class RemoteOutput implements HeadOutput {
+  private final Head head;
+  private final double temperature;
+  private final Supplier<Logits> source;
+  private @Nullable Logits logits; // once they are there
+
+  /**
+   * Logits of rows.
+   *
+   * @param rows logits at temperature 1, by row
+   * @param best the most probable id of each
+   * @param bestLogProbability the natural logarithm of its probability
+   */
+  record Logits(float[][] rows, int[] best, double[] bestLogProbability) {
+
+    /** A copy of a runner's output. */
+    static Logits of(HeadOutput output, int count) {
+      Logits copy = new Logits(new float[count][], new int[count], new double[count]);
+      for (int row = 0; row < count; row++) {
+        copy.rows[row] = output.logits(row);
+        copy.best[row] = output.best(row);
+        copy.bestLogProbability[row] = output.logProbability(row, copy.best[row]);
+      }
+      return copy;
+    }
+
+    byte[] encode() {
+      int width = rows.length == 0 ? 0 : rows[0].length;
+      int each = Integer.BYTES + Double.BYTES + Float.BYTES * width;
+      ByteBuffer bytes = ByteBuffer.allocate(2 * Integer.BYTES + rows.length * each);
+      bytes.putInt(rows.length).putInt(width);
+      for (int row = 0; row < rows.length; row++) {
+        bytes.putInt(best[row]).putDouble(bestLogProbability[row]);
+        bytes.asFloatBuffer().put(rows[row]);
+        bytes.position(bytes.position() + Float.BYTES * width);
+      }
+      return bytes.array();
+    }
+
+    static Logits decode(ByteBuffer from) {
+      int count = from.getInt();
+      int width = from.getInt();
+      Logits read = new Logits(new float[count][width], new int[count], new double[count]);
+      for (int row = 0; row < count; row++) {
+        read.best[row] = from.getInt();
+        read.bestLogProbability[row] = from.getDouble();
+        from.asFloatBuffer().get(read.rows[row]);
+        from.position(from.position() + Float.BYTES * width);
+      }
+      return read;
+    }
+  }
+
+  /**
+   * @param source waits for the logits; asked once
+   */
+  RemoteOutput(Head head, Supplier<Logits> source) {
+    this(head, source, 1);
+  }
+
+  private RemoteOutput(Head head, Supplier<Logits> source, double temperature) {
+    this.head = head;
+    this.source = source;
+    this.temperature = temperature;
+  }
+
+  private Logits logits() {
+    if (logits == null) {
+      logits = source.get();
+    }
+    return logits;
+  }
+
+  @Override
+  public Head head() {
+    return head;
+  }
+
+  @Override
+  public void await() {
+    logits();
+  }
+
+  @Override
+  public int best(int row) {
+    return logits().best[row];
+  }
+
+  @Override
+  public double maxProbability(int row) {
+    return Math.exp(logits().bestLogProbability[row]);
+  }
+
+  @Override
+  public double margin(int row) {
+    List<TokenScore> two = top(row, 2);
+    return maxProbability(row) - (two.size() < 2 ? 0 : Math.exp(two.get(1).logProbability()));
+  }
+
+  @Override
+  public double entropy(int row) {
+    double mean = 0; // of the logarithms
+    for (int id = 0; id < logits().rows[row].length; id++) {
+      double logProbability = logProbability(row, id);
+      mean += Math.exp(logProbability) * logProbability;
+    }
+    return -mean;
+  }
+
+  @Override
+  public double logProbability(int row, int id) {
+    Logits all = logits();
+    int best = all.best[row];
+    double below = (double) all.rows[row][id] - all.rows[row][best];
+    return all.bestLogProbability[row] + below / temperature;
+  }
+
+  @Override
+  public List<TokenScore> top(int row, int count) {
+    float[] values = logits().rows[row];
+    int[] ids = new int[Math.min(count, values.length)];
+    int found = 0;
+    for (int id = 0; id < values.length; id++) {
+      if (found < ids.length || ids.length > 0 && values[id] > values[ids[found - 1]]) {
+        int at = found < ids.length ? found++ : found - 1;
+        for (; at > 0 && values[ids[at - 1]] < values[id]; at--) {
+          ids[at] = ids[at - 1];
+        }
+        ids[at] = id;
+      }
+    }
+    List<TokenScore> scores = new ArrayList<>(ids.length);
+    for (int id : ids) {
+      scores.add(new TokenScore(id, logProbability(row, id)));
+    }
+    return scores;
+  }
+
+  @Override
+  public float[] logits(int row) {
+    float[] copy = logits().rows[row].clone();
+    for (int id = 0; id < copy.length && temperature != 1; id++) {
+      copy[id] = (float) (copy[id] / temperature);
+    }
+    return copy;
+  }
+
+  @Override
+  public HeadOutput tempered(double by) {
+    return by == 1
+        ? this
+        : new RemoteOutput(head, () -> atTemperature(logits(), temperature * by), temperature * by);
+  }
+
+  /** Logits, and the best ones' probabilities at a temperature. */
+  private static Logits atTemperature(Logits all, double temperature) {
+    double[] best = new double[all.best.length];
+    for (int row = 0; row < best.length; row++) {
+      double sum = 0;
+      for (float logit : all.rows[row]) {
+        sum += Math.exp(((double) logit - all.rows[row][all.best[row]]) / temperature);
+      }
+      best[row] = -Math.log(sum);
+    }
+    return new Logits(all.rows, all.best, best);
+  }
+}

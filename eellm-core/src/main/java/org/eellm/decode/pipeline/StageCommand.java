@@ -1,0 +1,223 @@
+package org.eellm.decode.pipeline;
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.IntUnaryOperator;
+import java.util.stream.IntStream;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
+
+/**
+ * What the first stage of a pipeline has a later one do. Each stage does it in the order it comes;
+ * slots and pages have the first stage's numbers.
+ */
+sealed interface StageCommand {
+
+  /**
+   * A runner starts.
+   *
+   * @param question to be answered with what is on the stage ({@link StagePart})
+   * @param pages of keys and values
+   */
+  record Start(int question, Vocabulary vocabulary, int pages) implements StageCommand {}
+
+  /** Hidden states come from the first stage. */
+  record Write(int[] slots, byte[] hidden) implements StageCommand {}
+
+  /** Hidden states go to another stage. */
+  record Send(int[] slots, int stage) implements StageCommand {}
+
+  /** Hidden states come from another stage, which sends them. */
+  record Receive(int[] slots, int stage) implements StageCommand {}
+
+  /**
+   * Rows pass branches here, or leave their keys and values there.
+   *
+   * @param propagates see {@link ModelRunner#propagate}
+   */
+  record Pass(int from, int to, boolean propagates, ForwardBatch rows) implements StageCommand {}
+
+  /**
+   * A head predicts.
+   *
+   * @param question to be answered with the logits ({@link RemoteOutput})
+   * @param head its index among the model's
+   * @param drafts whether it is asked for drafts
+   */
+  record Predict(int question, int head, boolean drafts, ForwardBatch rows, int[] asked)
+      implements StageCommand {}
+
+  /**
+   * A hidden state is read.
+   *
+   * @param question to be answered with its bytes
+   */
+  record Read(int question, int slot) implements StageCommand {}
+
+  /** A hidden state is copied. */
+  record Copy(int from, int to) implements StageCommand {}
+
+  /** A page is copied. */
+  record CopyPage(int from, int to) implements StageCommand {}
+
+  /** The runner ends. */
+  record Stop() implements StageCommand {}
+
+  /** There will be no further runner. */
+  record Leave() implements StageCommand {}
+
+  /** In bytes. */
+  default byte[] encode() {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream(256);
+    try (DataOutputStream out = new DataOutputStream(bytes)) {
+      switch (this) {
+        case Start(int question, Vocabulary vocabulary, int pages) -> {
+          out.writeByte(0);
+          out.writeInt(question);
+          out.writeInt(vocabulary.size());
+          writeInts(out, vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray());
+          out.writeInt(pages);
+        }
+        case Write(int[] slots, byte[] hidden) -> {
+          out.writeByte(1);
+          writeInts(out, slots);
+          out.write(hidden);
+        }
+        case Send(int[] slots, int stage) -> {
+          out.writeByte(2);
+          writeInts(out, slots);
+          out.writeInt(stage);
+        }
+        case Receive(int[] slots, int stage) -> {
+          out.writeByte(3);
+          writeInts(out, slots);
+          out.writeInt(stage);
+        }
+        case Pass(int from, int to, boolean propagates, ForwardBatch rows) -> {
+          out.writeByte(4);
+          out.writeInt(from);
+          out.writeInt(to);
+          out.writeBoolean(propagates);
+          writeRows(out, rows);
+        }
+        case Predict(int question, int head, boolean drafts, ForwardBatch rows, int[] asked) -> {
+          out.writeByte(5);
+          out.writeInt(question);
+          out.writeInt(head);
+          out.writeBoolean(drafts);
+          writeRows(out, rows);
+          writeInts(out, asked);
+        }
+        case Read(int question, int slot) -> {
+          out.writeByte(6);
+          out.writeInt(question);
+          out.writeInt(slot);
+        }
+        case Copy(int from, int to) -> {
+          out.writeByte(7);
+          out.writeInt(from);
+          out.writeInt(to);
+        }
+        case CopyPage(int from, int to) -> {
+          out.writeByte(8);
+          out.writeInt(from);
+          out.writeInt(to);
+        }
+        case Stop() -> out.writeByte(9);
+        case Leave() -> out.writeByte(10);
+      }
+    } catch (IOException impossible) {
+      throw new UncheckedIOException(impossible);
+    }
+    return bytes.toByteArray();
+  }
+
+  /**
+   * From bytes.
+   *
+   * @param slots gives the stage's own number of a slot
+   */
+  static StageCommand decode(byte[] bytes, IntUnaryOperator slots) {
+    try (DataInputStream in = new DataInputStream(new ByteArrayInputStream(bytes))) {
+      int kind = in.readByte();
+      return switch (kind) {
+        case 0 -> {
+          int question = in.readInt();
+          int size = in.readInt();
+          List<Integer> draftIds = IntStream.of(readInts(in)).boxed().toList();
+          yield new Start(question, new Vocabulary(size, draftIds), in.readInt());
+        }
+        case 1 -> new Write(readSlots(in, slots), in.readAllBytes());
+        case 2 -> new Send(readSlots(in, slots), in.readInt());
+        case 3 -> new Receive(readSlots(in, slots), in.readInt());
+        case 4 -> new Pass(in.readInt(), in.readInt(), in.readBoolean(), readRows(in, slots));
+        case 5 ->
+            new Predict(
+                in.readInt(), in.readInt(), in.readBoolean(), readRows(in, slots), readInts(in));
+        case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));
+        case 7 -> new Copy(slots.applyAsInt(in.readInt()), slots.applyAsInt(in.readInt()));
+        case 8 -> new CopyPage(in.readInt(), in.readInt());
+        case 9 -> new Stop();
+        case 10 -> new Leave();
+        default -> throw new IllegalStateException("a command of the kind " + kind);
+      };
+    } catch (IOException impossible) {
+      throw new UncheckedIOException(impossible);
+    }
+  }
+
+  private static void writeInts(DataOutputStream out, int[] values) throws IOException {
+    out.writeInt(values.length);
+    for (int value : values) {
+      out.writeInt(value);
+    }
+  }
+
+  private static int[] readInts(DataInputStream in) throws IOException {
+    int[] values = new int[in.readInt()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = in.readInt();
+    }
+    return values;
+  }
+
+  private static int[] readSlots(DataInputStream in, IntUnaryOperator slots) throws IOException {
+    return Arrays.stream(readInts(in)).map(slots).toArray();
+  }
+
+  /** Of a sequence's pages those that its rows and the positions before them are in. */
+  private static void writeRows(DataOutputStream out, ForwardBatch rows) throws IOException {
+    out.writeInt(rows.ranges());
+    for (int range = 0; range < rows.ranges(); range++) {
+      int first = rows.start(range);
+      int end = rows.end(range);
+      int positions = end == first ? 0 : rows.position(end - 1) + 1;
+      int pages = Math.min(rows.pages(range).length, Math.ceilDiv(positions, ModelRunner.PAGE));
+      writeInts(out, Arrays.copyOf(rows.pages(range), pages));
+      out.writeInt(end - first);
+      for (int row = first; row < end; row++) {
+        out.writeInt(rows.slot(row));
+        out.writeInt(rows.position(row));
+      }
+    }
+  }
+
+  private static ForwardBatch readRows(DataInputStream in, IntUnaryOperator slots)
+      throws IOException {
+    ForwardBatch rows = new ForwardBatch();
+    for (int ranges = in.readInt(); ranges > 0; ranges--) {
+      rows.begin(readInts(in));
+      for (int left = in.readInt(); left > 0; left--) {
+        rows.add(slots.applyAsInt(in.readInt()), in.readInt());
+      }
+    }
+    return rows;
+  }
+}

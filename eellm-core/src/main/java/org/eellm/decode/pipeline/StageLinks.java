@@ -1,0 +1,108 @@
+package org.eellm.decode.pipeline;
+
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.PeerChannel;
+import org.eellm.distributed.PeerChannel.Message;
+
+/**
+ * The first stage's links to the later ones: commands go out, and answers to questions come back in
+ * any order. Outlives the runners that use it one after the other. For one thread.
+ */
+public final class StageLinks {
+  private static final Duration PATIENCE = Duration.ofHours(1);
+
+  private final PeerChannel channel;
+  private final List<Integer> later;
+  private final Map<Integer, Optional<ByteBuffer>> answers = new HashMap<>(); // to open questions
+  private int questions;
+  private boolean failed;
+
+  /**
+   * @param channel whose ranks are the stages
+   */
+  public StageLinks(PeerChannel channel, int stages) {
+    this.channel = channel;
+    later = IntStream.range(1, stages).boxed().toList();
+  }
+
+  /** Number of stages. */
+  public int stages() {
+    return later.size() + 1;
+  }
+
+  /** Has a stage do something. */
+  void send(int stage, StageCommand command) {
+    reached(
+        () -> {
+          channel.send(stage, command.encode());
+          return true;
+        });
+  }
+
+  /**
+   * Asks a stage something.
+   *
+   * @param command by the question's number
+   * @return the number
+   */
+  int ask(int stage, IntFunction<StageCommand> command) {
+    int question = questions++;
+    answers.put(question, Optional.empty());
+    send(stage, command.apply(question));
+    return question;
+  }
+
+  /**
+   * Waits for an answer, once.
+   *
+   * @throws DistributedException if a stage has failed; the message names it
+   */
+  ByteBuffer await(int question) {
+    while (answers.get(question).isEmpty()) {
+      reached(() -> channel.receive(later, PATIENCE)).ifPresent(this::take);
+    }
+    return answers.remove(question).orElseThrow();
+  }
+
+  /** Lets the others know that this rank is alive; to be called now and then while it waits. */
+  public void keepAlive() {
+    reached(channel::poll).ifPresent(this::take);
+  }
+
+  /** What was asked for a step that has been given up is for nobody. */
+  private void take(Message message) {
+    ByteBuffer answer = ByteBuffer.wrap(message.bytes());
+    answers.computeIfPresent(answer.getInt(), (_, _) -> Optional.of(answer));
+  }
+
+  /** Ends the runners of the other stages, if they can be reached, and forgets all questions. */
+  void stop() {
+    answers.clear();
+    if (!failed) {
+      later.forEach(stage -> send(stage, new StageCommand.Stop()));
+    }
+  }
+
+  /** Lets the other stages go. */
+  public void leave() {
+    later.forEach(stage -> send(stage, new StageCommand.Leave()));
+  }
+
+  private <T> T reached(Supplier<T> call) {
+    try {
+      return call.get();
+    } catch (DistributedException e) {
+      failed = true;
+      throw e;
+    }
+  }
+}
