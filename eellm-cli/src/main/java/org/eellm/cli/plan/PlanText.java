@@ -39,7 +39,9 @@ final class PlanText {
     out.printf(
         "%24s%13s%s%n",
         "",
-        bare.isEmpty() ? "without exits" : "with exits",
+        plan.config().tune().model().isPresent()
+            ? "tuning exits"
+            : bare.isEmpty() ? "without exits" : "with exits",
         bare.isEmpty() ? "" : "%13s".formatted("without"));
     row(out, "time of a step", plan, bare, p -> seconds(p.time().total()));
     row(out, "  pipeline", plan, bare, p -> seconds(p.time().pipeline()));
