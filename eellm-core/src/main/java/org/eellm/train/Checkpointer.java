@@ -87,7 +87,10 @@ final class Checkpointer implements AutoCloseable {
             ? Optional.of(CheckpointStore.open(folder.path(), keep))
             : Optional.empty();
     latest = latestWhole();
-    trunk = store.flatMap(_ -> TrainState.tuned(data.config())).map(ModelFolder::trunkChecksum);
+    trunk =
+        store
+            .flatMap(_ -> data.config().tune().model())
+            .map(model -> ModelFolder.find(Path.of(model)).trunkChecksum());
   }
 
   /**

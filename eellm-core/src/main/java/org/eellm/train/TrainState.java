@@ -123,7 +123,7 @@ public final class TrainState implements AutoCloseable {
   }
 
   /** The model whose exits a run tunes, with the heads it starts from. */
-  static Optional<ModelFolder> tuned(RunConfig config) {
+  private static Optional<ModelFolder> tuned(RunConfig config) {
     return config
         .tune()
         .model()

@@ -199,7 +199,7 @@ public final class Planner {
 
   /** The parameters of a rank with these slices. */
   private long held(List<Slice> slices) {
-    return ParameterCount.held(config.architecture(), slices, mesh.tp());
+    return ParameterCount.held(config.architecture(), slices, mesh.tp(), Learning.EVERYTHING);
   }
 
   /** Norm and update of a rank's part of so many parameters. */
