@@ -62,6 +62,11 @@ public final class MeshOptions {
     return tp == 1 && pp == 1 && count.isEmpty();
   }
 
+  /** What beside the model decides how fast it is; empty for a single rank. */
+  public String variant() {
+    return isAlone() ? "" : ", tp %d x pp %d".formatted(tp, pp);
+  }
+
   /** Pipeline stages. */
   public int stages() {
     return pp;
