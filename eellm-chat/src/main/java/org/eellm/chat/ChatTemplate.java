@@ -4,8 +4,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.hubspot.jinjava.Jinjava;
 import com.hubspot.jinjava.JinjavaConfig;
+import com.hubspot.jinjava.el.JinjavaObjectUnwrapper;
+import com.hubspot.jinjava.interpret.Context.Library;
 import com.hubspot.jinjava.interpret.RenderResult;
 import com.hubspot.jinjava.interpret.TemplateError;
+import com.hubspot.jinjava.lib.filter.Filter;
 import com.hubspot.jinjava.lib.fn.ELFunctionDefinition;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -21,6 +24,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import java.util.regex.Matcher;
@@ -60,8 +64,11 @@ public final class ChatTemplate {
           new ChatMessage("assistant", "Hello!", Optional.empty()),
           new ChatMessage("user", "How are you?", Optional.empty()));
 
-  /** Characters of a chat; a request has half of them. */
-  private static final long MAX_LENGTH = 1 << 22;
+  /** Those of Jinja, which templates are made for; Jinjava has more. */
+  private static final Set<String> FILTERS =
+      Set.of(
+          "abs attr batch capitalize center count d default dictsort e escape filesizeformat first float forceescape format groupby indent int items join last length list lower map max min pprint random reject rejectattr replace reverse round safe select selectattr slice sort string striptags sum title tojson trim truncate unique upper urlencode urlize wordcount wordwrap xmlattr"
+              .split(" "));
 
   private final String origin;
   private final String template;
@@ -102,6 +109,12 @@ public final class ChatTemplate {
                         .map(Pattern::quote)
                         .collect(Collectors.joining("|"))));
     jinja.getGlobalContext().registerTag(new BoundedFor());
+    jinja.getGlobalContext().registerTag(new BoundedSet());
+    for (String name : BoundedFilter.NAMES) {
+      jinja
+          .getGlobalContext()
+          .registerFilter(new BoundedFilter(jinja.getGlobalContext().getFilter(name)));
+    }
     register(jinja, "raise_exception", "raise", String.class);
     register(jinja, "strftime_now", "now", String.class);
     refusal = trial();
@@ -116,12 +129,31 @@ public final class ChatTemplate {
   }
 
   private static JinjavaConfig config() {
+    Set<String> others =
+        new Jinjava()
+            .getGlobalContext().getAllFilters().stream()
+                .map(Filter::getName)
+                .filter(name -> !FILTERS.contains(name))
+                .collect(Collectors.toSet());
     return JinjavaConfig.newBuilder()
+        .withDisabled(Map.of(Library.FILTER, others))
         .withNestedInterpretationEnabled(false) // what is said is no template
         .withElResolver(new PythonMethods())
-        .withMaxOutputSize(MAX_LENGTH)
-        .withMaxStringLength(MAX_LENGTH)
+        .withObjectUnwrapper(new CountedReads())
+        .withMaxOutputSize(TemplateBounds.MAX_LENGTH)
+        .withMaxStringLength(TemplateBounds.MAX_LENGTH)
+        .withMaxListSize(TemplateBounds.MAX_ELEMENTS)
+        .withMaxMapSize(TemplateBounds.MAX_ELEMENTS)
         .build();
+  }
+
+  /** Counts what expressions read of variables: Jinjava unwraps each value for them. */
+  private static final class CountedReads extends JinjavaObjectUnwrapper {
+    @Override
+    public Object unwrapObject(Object value) {
+      TemplateBounds.countRead(value);
+      return super.unwrapObject(value);
+    }
   }
 
   private static void register(Jinjava jinja, String name, String method, Class<?>... types) {
@@ -216,7 +248,7 @@ public final class ChatTemplate {
   private Optional<String> trial() {
     // Jinjava leaves out filters that it does not know.
     for (String filter : JinjaSource.filters(template)) {
-      if (jinja.getGlobalContext().getFilter(filter) == null) {
+      if (!FILTERS.contains(filter) || jinja.getGlobalContext().getFilter(filter) == null) {
         return Optional.of("the filter '" + filter + "' is unknown");
       }
     }
@@ -317,16 +349,22 @@ public final class ChatTemplate {
     context.put("bos_token", beginningOfSequence);
     context.put("eos_token", endOfSequence);
     context.put("add_generation_prompt", true);
-    context.put(BoundedFor.COUNT, new AtomicLong());
+    context.put(TemplateBounds.WORK, new AtomicLong());
     RenderResult result;
     try {
       result = jinja.renderForResult(template, context);
-    } catch (StackOverflowError | OutOfMemoryError | BoundedFor.TooManyError e) {
-      throw ChatTemplateException.ofTemplate("it takes more time or memory than a template may");
+    } catch (StackOverflowError | OutOfMemoryError | TemplateBounds.ExceededError e) {
+      throw exceeded();
     }
     for (TemplateError error : result.getErrors()) {
-      throw raised(error.getException())
-          .map(message -> ChatTemplateException.ofMessages("messages", oneLine(message)))
+      if (cause(error.getException(), TemplateBounds.ExceededError.class).isPresent()) {
+        throw exceeded();
+      }
+      throw cause(error.getException(), Raised.class)
+          .map(
+              raised ->
+                  ChatTemplateException.ofMessages(
+                      "messages", oneLine(String.valueOf(raised.getMessage()))))
           .orElseGet(
               () ->
                   ChatTemplateException.ofTemplate(
@@ -335,6 +373,10 @@ public final class ChatTemplate {
                               error.getLineno(), shown(String.valueOf(error.getMessage())))));
     }
     return result.getOutput();
+  }
+
+  private static ChatTemplateException exceeded() {
+    return ChatTemplateException.ofTemplate("it takes more time or memory than a template may");
   }
 
   /** What Jinjava says, cut and without what would break a line. */
@@ -348,10 +390,11 @@ public final class ChatTemplate {
         .replaceAll("\\p{Cntrl}", "?");
   }
 
-  private static Optional<String> raised(Throwable error) {
+  /** The first among an error and its causes that is of a kind. */
+  private static <T extends Throwable> Optional<T> cause(Throwable error, Class<T> kind) {
     for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-      if (cause instanceof Raised) {
-        return Optional.of(String.valueOf(cause.getMessage()));
+      if (kind.isInstance(cause)) {
+        return Optional.of(kind.cast(cause));
       }
     }
     return Optional.empty();

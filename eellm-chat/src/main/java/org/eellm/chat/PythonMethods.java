@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import jinjava.javax.el.ELContext;
 import jinjava.javax.el.ELResolver;
+import jinjava.javax.el.MethodNotFoundException;
 import org.jspecify.annotations.NullUnmarked;
 
 /** Python's methods of texts and dictionaries, which templates use, beside Jinjava's own. */
@@ -24,6 +25,10 @@ final class PythonMethods extends ELResolver {
   public Object invoke(
       ELContext context, Object base, Object method, Class<?>[] types, Object[] arguments) {
     Object[] given = arguments == null ? new Object[0] : arguments;
+    TemplateBounds.countRead(base);
+    for (Object argument : given) { // also of a filter, which is called like a method
+      TemplateBounds.countRead(argument);
+    }
     Optional<Object> value =
         switch (base) {
           case String text -> ofText(text, String.valueOf(method), given);
@@ -34,6 +39,10 @@ final class PythonMethods extends ELResolver {
       context.setPropertyResolved(true);
       return value.get();
     }
+    if (base instanceof String) { // Java's own, some of which know no bounds, are not Python's
+      throw new MethodNotFoundException("a text has no method " + method);
+    }
+    TemplateBounds.requireElements(Arrays.asList(given));
     return REST.invoke(context, base, method, types, arguments);
   }
 
@@ -56,10 +65,16 @@ final class PythonMethods extends ELResolver {
                       + text.substring(1).toLowerCase(Locale.ROOT);
           case "split" -> split(text, given);
           case "splitlines" -> text.lines().toList();
+          case "replace" -> given.length == 2 ? replaced(text, first, given[1]) : null;
           case "find" -> (long) text.indexOf(first);
           default -> null;
         };
     return Optional.ofNullable(value);
+  }
+
+  private static String replaced(String text, String old, Object with) {
+    TemplateBounds.requireReplaced(text, old, String.valueOf(with));
+    return text.replace(old, String.valueOf(with));
   }
 
   private static Optional<Object> ofMap(Map<?, ?> map, String method, Object[] given) {

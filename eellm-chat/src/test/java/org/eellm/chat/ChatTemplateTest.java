@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -24,7 +25,9 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Templates in the forms of the usual families: Llama 2, 3 and 3.1, Qwen 2.5 and 3, Mistral,
@@ -140,6 +143,85 @@ final class ChatTemplateTest {
 
     Files.writeString(folder.resolve("chat_template.jinja"), "F\n");
     assertThat(ChatTemplate.read(folder, tokenizer).render(List.of(user("x")))).isEqualTo("F");
+  }
+
+  /** Some took gigabytes, and most had no end. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{{ 'x'|center(1000000000) }}",
+        "{{ ['x']|map('center', 1000000000) }}",
+        "{{ 'x'|indent(1000000000, true) }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ [1]|batch(1000000000, 'x') }}",
+        "{{ 1.5|round(10000000) }}",
+        "{{ '1e99999999'|round }}",
+        "{{ ['1e99999999', 1]|sum }}",
+        "{% set x = 'a'|center(1000000) %}{{ x|replace(' ', x) }}",
+        "{% set x = 'a'|center(1000000) %}{{ x.replace(' ', x) }}",
+        "{% set n = namespace(l=[1]) %}{% for i in range(99) %}{% set n.l = n.l + n.l %}{% endfor"
+            + " %}",
+        "{% set n = namespace(l=[1]) %}{% for i in range(99) %}{% set n.l = [n.l, n.l] %}{% endfor"
+            + " %}{{ n.l }}",
+        "{% set l = [1] %}{% for i in range(99) %}{% do l.append([l[-1], l[-1]]) %}{% endfor %}{{ l"
+            + " }}",
+        "{% for i in range(1000) %}{% for j in range(1000) %}{{ 'a'|center(1000000)|upper|length"
+            + " }}{% endfor %}{% endfor %}",
+        "{% set x = 'a'|center(1000000) %}{% for i in range(1000) %}{% for j in range(1000) %}{% if"
+            + " x ~ x == x %}{% endif %}{% endfor %}{% endfor %}",
+      })
+  void of_templateThatTakesTooMuch_isRefusedBeforeItHasIt(String text) {
+    assertThat(ChatTemplate.of(text, "", "", tokenizer).refusal())
+        .hasValue("it takes more time or memory than a template may");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{{ 'x'.center(10**9) }}",
+        "{{ 'x'.ljust(10**9) }}",
+        "{{ 'x'.rjust(10**9) }}",
+        "{{ 'x'.repeat(1000000000) }}",
+        "{{ 'x'.format('%1000000000d', 1) }}",
+        "{{ 'x' * 10**9 }}",
+        "{% set l = [1] %}{% for i in range(99) %}{% do l.extend(l) %}{% endfor %}",
+        "{{ 1|add('1e999999999') }}",
+      })
+  void of_templateWithWhatIsNotSupported_isRefused(String text) {
+    assertThat(ChatTemplate.of(text, "", "", tokenizer).refusal()).isPresent();
+  }
+
+  @Test
+  void render_rangeOfAnyLength_hasAThousandTurns() {
+    ChatTemplate template = ChatTemplate.of("{{ range(10**9)|length }}", "", "", tokenizer);
+    assertThat(template.render(List.of(user("x")))).isEqualTo("1000");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = ';',
+      value = {
+        "{{ 'x'|center(5) }}.   ; '  x  .'",
+        "{{ '%s: %d'|format('a', 1700000000) }} ; a: 1700000000",
+        "{{ 1700000000.26|round(1) }} ; 1700000000.3",
+        "{{ 'a-b'.replace('-', '+') }}{{ 'ab'|replace('b', '..') }} ; a+ba..",
+      })
+  void render_filtersWithinBounds_doTheirWork(String text, String expected) {
+    assertThat(ChatTemplate.of(text, "", "", tokenizer).render(List.of(user("x"))))
+        .isEqualTo(expected);
+  }
+
+  /** A client's longest request is read many times by a template, and has many messages. */
+  @Test
+  void render_manyMessagesAndLongOnes_isWithinBounds() {
+    ChatTemplate template =
+        ChatTemplate.of(
+            "{% for m in messages %}{% if m.role == 'user' %}{{ m.content|trim }}{% if"
+                + " messages[loop.index0 - 1].content|length > 0 %}.{% endif %}{% endif %}{% endfor"
+                + " %}",
+            "", "", tokenizer);
+    assertThat(template.render(List.of(user("x".repeat(2_000_000))))).hasSize(2_000_001);
+    assertThat(template.render(Collections.nCopies(10_000, user("y")))).hasSize(20_000);
   }
 
   /** Before, they had no end, or ended in an error of Java's. */

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import org.eellm.checkpoint.ModelFolder;
@@ -116,7 +117,7 @@ public final class ExitEditor {
    * @throws CheckpointException if there are none, or they were made for another trunk
    */
   public static SourceModel replace(SourceModel model, Path heads) {
-    ModelFolder files = ModelFolder.resolve(model.folder(), heads);
+    ModelFolder files = new ModelFolder(model.folder(), Optional.empty()).withHeads(heads);
     files.requireTrunk();
     WeightFiles weights = WeightFiles.openHeads(files.heads().orElseThrow());
     List<ModelTensor> tensors = new ArrayList<>();

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.WeightFiles;
 import org.eellm.checkpoint.huggingface.GgufModel;
 import org.eellm.checkpoint.huggingface.Gpt2Adapter;
@@ -224,6 +225,7 @@ public final class ModelWriter {
         }
       }
       rewrite(temporary.resolve(CONVERSION), conversion(source, records));
+      CheckpointIntegrity.write(temporary, Map.of());
       publish(temporary, output);
     } catch (IOException failure) {
       throw new CheckpointException(

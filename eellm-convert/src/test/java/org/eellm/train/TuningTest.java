@@ -27,6 +27,7 @@ import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.huggingface.SourceModel;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.SafetensorsFile;
+import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
@@ -384,6 +385,21 @@ final class TuningTest {
       long embeddings = ParameterCount.of(first.architecture()).embeddings();
       assertThat(state.memory().frozen()).isEqualTo(4 * (layer + embeddings));
     }
+  }
+
+  @Test
+  void start_whatNoMachineHolds_namesTheSetting_andLeavesNothing() {
+    RunConfig config =
+        tuning(
+            model(),
+            Optional.empty(),
+            "train.micro_batch_size=1000000000",
+            "train.global_batch_size=1000000000");
+    Path run = folder.resolve("too large");
+    assertThatThrownBy(() -> Trainer.start(config, run))
+        .isInstanceOf(ConfigException.class)
+        .hasMessageStartingWith("train.micro_batch_size: 1000000000 needs ");
+    assertThat(run).doesNotExist();
   }
 
   @Test

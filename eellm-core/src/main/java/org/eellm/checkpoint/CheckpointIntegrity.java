@@ -20,9 +20,10 @@ import org.eellm.checksum.ChecksumFile;
 import org.eellm.checksum.FileChecksum;
 
 /**
- * Whether a checkpoint's files are as they were written. {@value #NAME} has the checksums of all of
- * them. Of a checkpoint without one, as earlier versions wrote it, only the form of the files can
- * be checked.
+ * Whether the files of a checkpoint or a model folder are as they were written. {@value #NAME} has
+ * the checksums of all of them but the list of drafts, which may be written anew. Of a folder
+ * without one, as earlier versions and other tools write it, only the form of the files can be
+ * checked.
  */
 public final class CheckpointIntegrity {
   /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */
@@ -38,7 +39,7 @@ public final class CheckpointIntegrity {
    *
    * @param known those that need not be computed, by the files' paths in the folder
    */
-  static void write(Path folder, Map<String, FileChecksum> known) throws IOException {
+  public static void write(Path folder, Map<String, FileChecksum> known) throws IOException {
     Map<String, FileChecksum> sums = new TreeMap<>(known);
     for (String name : files(folder)) {
       if (!sums.containsKey(name)) {
@@ -145,13 +146,13 @@ public final class CheckpointIntegrity {
     }
   }
 
-  /** The files of a checkpoint but for the checksums, by their paths in it, in order. */
+  /** The files of a folder that have checksums, by their paths in it, in order. */
   private static List<String> files(Path folder) throws IOException {
     List<String> names = new ArrayList<>();
     try (Stream<Path> paths = Files.walk(folder)) {
       for (Path path : paths.filter(Files::isRegularFile).sorted().toList()) {
         String name = folder.relativize(path).toString().replace('\\', '/');
-        if (!name.equals(NAME)) {
+        if (!name.equals(NAME) && !name.equals(DraftVocabulary.FILE)) {
           names.add(name);
         }
       }

@@ -345,12 +345,20 @@ public final class CheckpointStore {
    * @throws CheckpointException if {@code path} is none of these, or damaged
    */
   public static Path resolveModel(Path path) {
+    Path found = findModel(path);
+    if (found.equals(path)) { // a run's checkpoint was taken because it is whole
+      CheckpointIntegrity.requireModel(found);
+    }
+    return found;
+  }
+
+  /** The same, which does not check a model folder that is named itself. */
+  static Path findModel(Path path) {
     if (GgufFile.isOne(path)) {
       return path;
     }
     requireFolder(path, "a model folder or a run's output");
     if (Files.exists(path.resolve(HuggingFaceConfig.CONFIG))) {
-      CheckpointIntegrity.requireModel(path);
       return path;
     }
     Optional<Path> latest = new CheckpointStore(path, 0).latestWhole();

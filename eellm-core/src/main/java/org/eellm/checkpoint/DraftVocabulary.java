@@ -19,7 +19,7 @@ import org.eellm.gguf.GgufFile;
  * @param ids ascending
  */
 public record DraftVocabulary(List<Integer> ids) {
-  private static final String FILE = "draft_vocabulary.json";
+  static final String FILE = "draft_vocabulary.json";
 
   public DraftVocabulary {
     ids = List.copyOf(ids);

@@ -39,13 +39,25 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
    * @throws CheckpointException if they are not there
    */
   public static ModelFolder resolve(Path model, Path heads) {
-    return new ModelFolder(
-        CheckpointStore.resolveModel(model), Optional.of(CheckpointStore.resolveHeads(heads)));
+    return resolve(model).withHeads(heads);
   }
 
   /** The same with the model's own heads. */
   public static ModelFolder resolve(Path model) {
     return new ModelFolder(CheckpointStore.resolveModel(model), Optional.empty());
+  }
+
+  /**
+   * The folder that {@link #resolve} finds, for those who do not load the model: whether the files
+   * of a model folder are damaged is left to whoever does.
+   */
+  public static ModelFolder find(Path model) {
+    return new ModelFolder(CheckpointStore.findModel(model), Optional.empty());
+  }
+
+  /** The same model with the heads of another folder, as {@link #resolve} finds it. */
+  public ModelFolder withHeads(Path other) {
+    return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)));
   }
 
   private WeightFiles open() {

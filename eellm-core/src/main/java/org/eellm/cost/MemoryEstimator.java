@@ -5,6 +5,7 @@ import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.PositionEmbedding;
 import org.eellm.config.ModelConfig.Residual;
@@ -27,6 +28,7 @@ public final class MemoryEstimator {
   private final boolean fusedAttention;
   private final boolean keepsProbabilities;
   private final boolean full;
+  private final Learning learning;
 
   public MemoryEstimator(RunConfig config, Hardware hardware) {
     this.config = config;
@@ -37,6 +39,7 @@ public final class MemoryEstimator {
     this.fusedAttention = hardware.fusesAttention(config.model());
     this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
     this.full = config.train().recompute() == Recompute.FULL;
+    this.learning = config.tune().learning();
   }
 
   /** What lives on a rank at some moment beside parameters and their state. */
@@ -58,15 +61,21 @@ public final class MemoryEstimator {
    */
   public Memory of(int stage, List<Slice> slices, Schedule schedule) {
     int replicas = config.parallel().dp();
-    long held = ParameterCount.held(architecture, slices, config.parallel().tp());
-    long padded = Math.ceilDiv(held, replicas) * replicas;
+    int ranks = config.parallel().tp();
+    long held = ParameterCount.held(architecture, slices, ranks, learning);
+    long learned =
+        learning == Learning.EVERYTHING ? held : ParameterCount.exits(architecture, slices, ranks);
+    long padded = Math.ceilDiv(learned, replicas) * replicas;
     boolean mixed = config.model().dtype() != DataType.FLOAT32;
     long part = padded / replicas;
     long state = part * (mixed ? 3 * FLOAT : 2 * FLOAT); // Muon's matrices have one moment of two.
-    long spared = FLOAT * (orthogonalization.elements(slices) / replicas);
+    long spared =
+        learning == Learning.EVERYTHING
+            ? FLOAT * (orthogonalization.elements(slices) / replicas)
+            : 0;
     Memory fixed =
         new Memory(
-            padded * shape.bytes() + angles(),
+            (held - learned + padded) * shape.bytes() + angles(),
             FLOAT * padded + (replicas > 1 ? FLOAT * part : 0),
             state - spared,
             0,
@@ -80,7 +89,10 @@ public final class MemoryEstimator {
         replicas > 1 && hardware.device() == Device.CPU ? FLOAT * padded : part * shape.bytes();
     MemorySnapshot summing =
         new MemorySnapshot(
-            0, 0, orthogonalization.temporary(slices, padded), replicas > 1 ? received : 0);
+            0,
+            0,
+            learning == Learning.EVERYTHING ? orthogonalization.temporary(slices, padded) : 0,
+            replicas > 1 ? received : 0);
     return with(fixed, larger(computing, summing));
   }
 
@@ -122,6 +134,9 @@ public final class MemoryEstimator {
 
   /** The fullest moment of a stage's forward and backward passes. */
   private MemorySnapshot fullest(int stage, List<Slice> slices, Schedule schedule) {
+    if (learning != Learning.EVERYTHING) {
+      return fullestOfTuning(stage, slices, schedule);
+    }
     List<Long> kept = slices.stream().map(this::kept).toList();
     List<MemorySnapshot> backwardPeaks = slices.stream().map(this::backwardPeak).toList();
     boolean distilled = config.exits().distillation() > 0; // What the final head reads comes along.
@@ -143,6 +158,36 @@ public final class MemoryEstimator {
       }
     }
     return fullest;
+  }
+
+  /** Forward passes that keep nothing but what the heads wait for, and one head at a time. */
+  private MemorySnapshot fullestOfTuning(int stage, List<Slice> slices, Schedule schedule) {
+    long live = 0;
+    long kept = 0;
+    for (Action action : schedule.actions().get(stage)) {
+      long taps = 1 + slices.get(action.chunk()).exits().size();
+      long waiting = ofEnd() + taps * shape.ofRows(shape.hidden());
+      switch (action) {
+        case Action.Tune _ -> kept = Math.max(kept, ofEnd());
+        case Action.Forward _ -> {
+          live += waiting;
+          kept = Math.max(kept, live);
+        }
+        case Action.Backward _ -> live -= waiting;
+        default -> {}
+      }
+    }
+    boolean hasExits = slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
+    long branch =
+        streamBetweenHalves()
+            + Math.max(
+                wholeAttentionTape() + (fusedAttention ? 0 : shape.blockScores() * shape.bytes()),
+                wholeMlpTape());
+    return new MemorySnapshot(
+        kept,
+        hasExits ? exitHead() : 0,
+        branch,
+        schedule.stages() > 1 ? 2 * shape.ofRows(shape.hidden()) : 0);
   }
 
   /** What a microbatch's forward pass through a slice keeps. */
@@ -240,7 +285,7 @@ public final class MemoryEstimator {
   private long exitHead() {
     ExitLayout exits = architecture.exits();
     long teacher =
-        config.exits().distillation() > 0
+        config.exits().distillation() > 0 || learning == Learning.EXITS_FROM_FINAL_HEAD
             ? shape.ofRows(shape.hidden()) + shape.headTokens() * shape.vocabulary() * shape.bytes()
             : 0;
     return output()

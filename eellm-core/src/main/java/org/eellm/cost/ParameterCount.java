@@ -3,6 +3,7 @@ package org.eellm.cost;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
+import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.ModelConfig.Normalization;
@@ -36,22 +37,32 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
    * @param slices of the model that the rank has
    * @param ranks that share each matrix (tensor parallelism); norms and the biases of summed
    *     outputs stand on all of them
+   * @param learning the final head also stands where it teaches exits
    */
-  public static long held(Architecture architecture, List<Slice> slices, int ranks) {
+  public static long held(
+      Architecture architecture, List<Slice> slices, int ranks, Learning learning) {
     ModelConfig model = architecture.model();
     boolean embeds = slices.stream().anyMatch(Slice::hasEmbedding);
-    boolean hasFinalHead = slices.stream().anyMatch(Slice::hasFinalHead);
-    int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
+    boolean teaches =
+        learning == Learning.EXITS_FROM_FINAL_HEAD
+            && slices.stream().anyMatch(slice -> !slice.exits().isEmpty());
+    boolean hasFinalHead = teaches || slices.stream().anyMatch(Slice::hasFinalHead);
     long matrix = vocabularyMatrix(model) / ranks;
-    boolean hasEmbedding = slices.stream().anyMatch(architecture::holdsEmbedding);
-    boolean hasOutput =
-        !model.tieEmbeddings() && slices.stream().anyMatch(architecture::usesOutputMatrix);
+    boolean multiplies = teaches || slices.stream().anyMatch(architecture::usesOutputMatrix);
+    boolean hasEmbedding = embeds || (multiplies && model.tieEmbeddings());
+    boolean hasOutput = multiplies && !model.tieEmbeddings();
     return (hasEmbedding ? matrix : 0)
         + (embeds ? positions(model) : 0)
         + slices.stream().mapToInt(Slice::layers).sum() * layer(model, ranks)
         + (hasFinalHead ? norm(model) : 0)
         + (hasOutput ? matrix : 0)
-        + exits * exit(architecture, ranks);
+        + exits(architecture, slices, ranks);
+  }
+
+  /** Those of {@link #held} that belong to exits' heads. */
+  public static long exits(Architecture architecture, List<Slice> slices, int ranks) {
+    int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
+    return exits * exit(architecture, ranks);
   }
 
   /** All parameters. */

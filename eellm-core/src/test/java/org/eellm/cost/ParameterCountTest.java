@@ -5,8 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.List;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.Learning;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
+import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterSpec;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -36,11 +38,15 @@ final class ParameterCountTest {
     for (int stage = 0; stage < 2; stage++) {
       List<Slice> here = List.of(slices.get(stage), slices.get(stage + 2), slices.get(stage + 4));
       for (int ranks : new int[] {1, 2}) {
-        long allocated =
-            ParameterSpec.of(architecture, here).stream()
-                .mapToLong(spec -> spec.shardNumel(ranks))
-                .sum();
-        assertThat(ParameterCount.held(architecture, here, ranks)).isEqualTo(allocated);
+        for (Learning learning : Learning.values()) {
+          assertThat(ParameterCount.held(architecture, here, ranks, learning))
+              .as(learning.name())
+              .isEqualTo(
+                  ParameterLayout.groups(architecture, here, learning).stream()
+                      .flatMap(List::stream)
+                      .mapToLong(spec -> spec.shardNumel(ranks))
+                      .sum());
+        }
       }
     }
     long whole = ParameterSpec.of(architecture).stream().mapToLong(ParameterSpec::numel).sum();

@@ -213,6 +213,29 @@ final class ConnectionsTest {
     }
   }
 
+  /** Each byte comes in time, as the read of a socket counts it, but all of them never do. */
+  @Test
+  void tls_handshakeThatDrips_isClosed() throws Exception {
+    ServerOptions options =
+        tls(resource("certificate.pem"), resource("key.pem"))
+            .withBounds(Wire.timeouts(200, 5000, 1000).bounds());
+    try (TestServer server = TestServer.start(folder, limits -> limits, options);
+        Socket socket = Wire.connect(server)) {
+      byte[] record = new byte[500];
+      System.arraycopy(new byte[] {22, 3, 1, 64, 0, 1}, 0, record, 0, 6);
+      int sent = 0;
+      try {
+        for (; sent < record.length && socket.getInputStream().available() == 0; sent++) {
+          socket.getOutputStream().write(record, sent, 1);
+          Thread.sleep(10);
+        }
+      } catch (SocketException closed) {
+        assertThat(sent).isPositive();
+      }
+      assertThat(sent).isLessThan(record.length);
+    }
+  }
+
   @Test
   void tls_withFilesThatAreNone_isRefusedByName() throws IOException {
     Path text = Files.writeString(folder.resolve("text.pem"), "no key");

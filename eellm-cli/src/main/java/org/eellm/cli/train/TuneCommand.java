@@ -40,12 +40,8 @@ public final class TuneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Architecture architecture =
-        heads
-            .map(other -> ModelFolder.resolve(model, other))
-            .orElseGet(() -> ModelFolder.resolve(model))
-            .config()
-            .architecture();
+    ModelFolder files = ModelFolder.find(model);
+    Architecture architecture = heads.map(files::withHeads).orElse(files).config().architecture();
     TuneConfig start =
         new TuneConfig(Optional.of(model.toString()), heads.map(Path::toString), Target.TEXT);
     return run.run(spec, config.readTuning(start, architecture));

@@ -20,10 +20,12 @@ import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class SweepCommandTest {
   @TempDir private Path folder;
@@ -125,6 +127,31 @@ final class SweepCommandTest {
     }
   }
 
+  @Tag("slow")
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp", "--pp"})
+  void sweep_onTwoRanks_agreesAsOnOne(String kind) throws IOException {
+    List<String> alone = List.of("--thresholds", "1.0:0.0:0.5");
+    assertThat(sweep(alone.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode expected = report().path("sweep").path("rows");
+    Files.delete(folder.resolve("sweep/rows.jsonl"));
+    Files.delete(folder.resolve("sweep/sweep.json"));
+    List<String> shared = new ArrayList<>(alone);
+    shared.addAll(List.of(kind, "2", "--nproc", "2", "--threads", "1"));
+
+    assertThat(sweep(shared.toArray(String[]::new))).as(err::toString).isZero();
+
+    JsonNode rows = report().path("sweep").path("rows");
+    assertThat(rows).hasSameSizeAs(expected);
+    for (int i = 0; i < rows.size(); i++) {
+      assertThat(rows.get(i).path("setting")).isEqualTo(expected.get(i).path("setting"));
+      assertThat(rows.get(i).path("agreement").asDouble())
+          .isCloseTo(expected.get(i).path("agreement").asDouble(), within(0.02));
+      assertThat(rows.get(i).path("mean_layer").asDouble())
+          .isCloseTo(expected.get(i).path("mean_layer").asDouble(), within(0.05));
+    }
+  }
+
   @Test
   void sweep_thatWasStopped_goesOnWhereItWas() throws IOException {
     String[] options = {"--modes", "early-exit", "--thresholds", "1.0:0.0:0.05"};
@@ -214,6 +241,50 @@ final class SweepCommandTest {
         .as("rows with scores are another sweep's")
         .isEqualTo(2);
     assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
+  }
+
+  @Test
+  void sweep_withATaskOfLikelihoods_scoresTheHeadsAtWhichTokensLeave() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    Files.write(
+        data.resolve("ends.csv"),
+        List.of("start,end", "the cat and,the end", "the bird,and a cat"));
+    Path task = folder.resolve("ends.yaml");
+    Files.writeString(
+        task,
+        """
+        task: ends
+        output_type: loglikelihood
+        files: ["ends.csv"]
+        doc_to_text: "{{ start }}"
+        doc_to_target: " {{ end }}"
+        metrics: [perplexity, acc]
+        """);
+    List<String> both = List.of("--tasks", task.toString(), "--data", data.toString());
+    List<String> eval = new ArrayList<>(both);
+    eval.addAll(0, List.of("eval", "--model", folder.resolve("model").toString()));
+    eval.addAll(List.of("--output", folder.resolve("eval").toString()));
+    assertThat(Commands.run(out, err, eval.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode byHead =
+        new ObjectMapper()
+            .readTree(folder.resolve("eval/results.json").toFile())
+            .at("/results/ends");
+
+    List<String> options = new ArrayList<>(both);
+    options.addAll(List.of("--modes", "early-exit", "--thresholds", "1.0,0.5,0.0"));
+    assertThat(sweep(options.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    double full = Math.log(byHead.path("perplexity,none").asDouble());
+    assertThat(logPerplexity(sweep.path("full_scores"))).isCloseTo(full, within(1e-9));
+    assertThat(logPerplexity(sweep.at("/rows/0/scores"))).isCloseTo(full, within(1e-9));
+    assertThat(logPerplexity(sweep.at("/rows/2/scores")))
+        .as("all leave at the first exit")
+        .isCloseTo(Math.log(byHead.path("perplexity,exit_1").asDouble()), within(1e-9))
+        .isNotCloseTo(full, within(1e-3));
+  }
+
+  private static double logPerplexity(JsonNode scores) {
+    return Math.log(scores.at("/ends perplexity/value").asDouble());
   }
 
   @Test

@@ -39,7 +39,7 @@ public final class MemoryCheck {
   }
 
   /**
-   * Refuses what does not fit. A run that tunes exits is not checked.
+   * Refuses what does not fit.
    *
    * @param config of a known vocabulary
    * @param memoryBytes of the machine
@@ -47,12 +47,10 @@ public final class MemoryCheck {
    * @throws ConfigException that names the setting to make smaller
    */
   public static void require(RunConfig config, long memoryBytes, int ranksHere) {
-    if (config.tune().learning() == Learning.EVERYTHING) {
-      MemoryCheck check = new MemoryCheck(config, memoryBytes, ranksHere);
-      double bytes = check.bytes(config);
-      if (bytes > memoryBytes) {
-        throw check.refusal(bytes);
-      }
+    MemoryCheck check = new MemoryCheck(config, memoryBytes, ranksHere);
+    double bytes = check.bytes(config);
+    if (bytes > memoryBytes) {
+      throw check.refusal(bytes);
     }
   }
 
@@ -109,10 +107,13 @@ public final class MemoryCheck {
         Optional.empty());
   }
 
-  /** Weights, gradients and moments of all ranks, at least. */
+  /** Weights of all ranks, at least, and gradients and moments where they learn. */
   private static double roughState(RunConfig candidate) {
     ModelConfig model = candidate.model();
-    return 4.0 * 4 * (vocabulary(model) + positions(model) + model.numLayers() * layer(model));
+    Learning learning = candidate.tune().learning();
+    double bytes = learning == Learning.EVERYTHING ? 16 : model.dtype().bytes();
+    int layers = learning.layers(candidate.architecture());
+    return bytes * (vocabulary(model) + positions(model) + layers * layer(model));
   }
 
   private static double vocabulary(ModelConfig model) {
@@ -156,15 +157,23 @@ public final class MemoryCheck {
           "shorten it, or use a smaller train.micro_batch_size");
     }
     ModelConfig model = config.model();
-    double layers = model.numLayers() * layer(model);
-    String remedy = "make the model smaller, or use more machines (eellm plan --search)";
+    Learning learning = config.tune().learning();
+    double layers = learning.layers(config.architecture()) * layer(model);
+    String remedy =
+        switch (learning) {
+          case EVERYTHING -> "make the model smaller, or use more machines (eellm plan --search)";
+          case EXITS -> "tune lower exits (exits.layers), or use more machines";
+          case EXITS_FROM_FINAL_HEAD -> "use tune.target: text, or more machines";
+        };
     if (vocabulary(model) >= Math.max(positions(model), layers)) {
       return refusal("model.vocab_size", model.vocabSize(), bytes, remedy);
     }
     if (positions(model) >= layers) {
       return refusal("model.max_positions", model.maxPositions(), bytes, remedy);
     }
-    boolean deep = 16 * layer(model) < memoryBytes / 2.0;
+    boolean deep =
+        (learning == Learning.EVERYTHING ? 16 : model.dtype().bytes()) * layer(model)
+            < memoryBytes / 2.0;
     return deep
         ? refusal("model.num_layers", model.numLayers(), bytes, remedy)
         : refusal(

@@ -58,7 +58,7 @@ public final class Connection {
   private volatile long since = System.nanoTime();
   private volatile boolean answered;
   private boolean http10;
-  private @Nullable ConnectionContext context;
+  private volatile @Nullable ConnectionContext context;
 
   Connection(Socket socket, Duration readTimeout) {
     this.socket = socket;
@@ -68,6 +68,13 @@ public final class Connection {
 
   void begin(ConnectionContext opened) {
     context = opened;
+  }
+
+  /** Ends it where the TLS handshake, which comes before {@link #begin}, is not over. */
+  void closeUnlessBegun() {
+    if (context == null) {
+      close();
+    }
   }
 
   private ConnectionContext context() {

@@ -27,7 +27,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -62,7 +64,7 @@ public final class Connections
   private final ThreadLocal<Connection> current = new ThreadLocal<>();
 
   /**
-   * @param readTimeout for a request's head, and again for its body
+   * @param readTimeout for a TLS handshake, for a request's head, and again for its body
    * @param most connections at once
    * @param mostOfAnAddress connections at once of one address
    * @param secure whether they speak TLS
@@ -100,6 +102,11 @@ public final class Connections
       throw refuse(channel);
     }
     open.put(channel.socket().getRemoteSocketAddress(), accepted);
+    if (secure) {
+      CompletableFuture.delayedExecutor(
+              readTimeout.toMillis(), TimeUnit.MILLISECONDS, Thread::startVirtualThread)
+          .execute(accepted::closeUnlessBegun);
+    }
     if (open.size() >= most) { // else the next one would not be accepted
       makeRoom(open.values().stream().filter(other -> other != accepted).toList());
     }

@@ -1,6 +1,6 @@
 // Small drawings: the course of a text, and speed against agreement.
 
-import { median, onScale } from './decide.js';
+import { onScale } from './decide.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -22,8 +22,11 @@ export function course(run, room) {
   const step = (width - left) / Math.max(tokens.length, 16);
   const times = tokens.map((token, i) => token.at - (i ? tokens[i - 1].at : 0));
   const later = times.slice(1); // the first has the prompt in it
-  // A pause of the machine's would flatten all others: beyond four times the median bars are cut.
-  const highest = Math.max(.1, Math.min(Math.max(.1, ...later), 4 * (later.length ? median(later) : 1)));
+  // A pause of the machine's would flatten all others, so bars far beyond most are cut. Drafts that
+  // hold take no time at all.
+  const usual = later.length ? Math.max(1.5 * later.toSorted((a, b) => a - b)[Math.floor(.9 * later.length)],
+    4 * later.reduce((sum, time) => sum + time, 0) / later.length) : 1;
+  const highest = Math.max(.1, Math.min(Math.max(...later, .1), usual));
   const cut = later.filter(time => time > highest).length;
   const svg = draw('svg', {
     viewBox: `0 0 ${width} 136`,
@@ -69,7 +72,7 @@ function roundStep(range) {
 export function curve(points, room) {
   const width = Math.max(240, Math.min(704, room));
   const height = 300;
-  const [left, right, top, bottom] = [44, 12, 24, 36];
+  const [left, right, top, bottom] = [44, 24, 24, 36];
   const lowest = Math.min(...points.map(point => point.agreement), .99);
   const x0 = Math.floor(20 * lowest) / 20;
   const ys = points.flatMap(point => [point.least, point.most]);
@@ -84,22 +87,23 @@ export function curve(points, room) {
       draw('line', { class: Math.abs(ratio - 1) < step / 100 ? 'axis' : 'grid', x1: left, x2: width - right, y1: y(ratio), y2: y(ratio) }),
       draw('text', { x: left - 6, y: y(ratio) + 4, 'text-anchor': 'end' }, ratio.toFixed(step < .1 ? 2 : 1)));
   }
-  const shareStep = roundStep(1 - x0);
+  const labels = Math.floor((width - left - right) / 56); // as many as have room
+  const shareStep = [.01, .02, .05, .1, .2, .5, 1].find(step => (1 - x0) / step <= Math.min(5, labels));
   for (let share = 1; share >= x0 - 1e-9; share -= shareStep) {
-    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': share > .999 ? 'end' : 'middle' }, `${Math.round(100 * share)} %`));
+    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': 'middle' }, `${Math.round(100 * share)} %`));
   }
   svg.append(
-    draw('text', { x: left, y: 12 }, 'times the full model’s speed, smallest to largest of the turns'),
+    draw('text', { x: left, y: 12 }, `times the full model’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
     draw('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, 'tokens that are the full model’s'));
-  const labels = [];
+  const placed = [];
   for (const point of [...points].sort((one, other) => one.agreement - other.agreement)) {
     const at = [x(point.agreement), y(point.ratio)];
     svg.append(
       draw('line', { class: 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
       draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }));
     const place = [at[0] + (at[0] > width - 60 ? -8 : 8), at[1] - 8];
-    if (labels.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
-      labels.push(place);
+    if (placed.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
+      placed.push(place);
       svg.append(draw('text', { class: 'threshold', x: place[0], y: place[1], 'text-anchor': at[0] > width - 60 ? 'end' : 'start' }, String(point.threshold)));
     }
   }
