@@ -54,7 +54,7 @@ public final class DraftTableCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     if (pairs < 1 || pairs > DraftTable.MOST_PAIRS) {
       throw new ConfigException(
-          "--pairs: %d is outside 1..%d; use fewer or more"
+          "--pairs: %d is outside 1..%d; use a number of it"
               .formatted(pairs, DraftTable.MOST_PAIRS));
     }
     Path folder = ModelFolder.resolve(model).folder();
