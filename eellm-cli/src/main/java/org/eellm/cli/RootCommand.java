@@ -61,6 +61,9 @@ public final class RootCommand implements Runnable {
       description = "Show the stack trace of an error. The variable EELLM_DEBUG does the same.")
   private boolean debug = System.getenv("EELLM_DEBUG") != null;
 
+  /** Options that ask for no command in particular. */
+  private static final Set<String> OF_ALL = Set.of("--help", "-h", "--version", "-V");
+
   private static SequencedMap<String, Supplier<Object>> commands() {
     SequencedMap<String, Supplier<Object>> all = new LinkedHashMap<>();
     all.put("add-exits", AddExitsCommand::new);
@@ -95,10 +98,20 @@ public final class RootCommand implements Runnable {
   /** The command that some arguments begin with; all, if they begin with none. */
   public static CommandLine commandLine(String... arguments) {
     SequencedMap<String, Supplier<Object>> commands = commands();
+    if (arguments.length == 1 && OF_ALL.contains(arguments[0])) {
+      commands.replaceAll((name, command) -> () -> described(command.get()));
+    }
     if (arguments.length > 0 && commands.containsKey(arguments[0])) {
       commands.keySet().retainAll(Set.of(arguments[0])); // to look at all takes a moment
     }
     return commandLine(commands);
+  }
+
+  /** A command as the list of all shows it; to look at what each can do takes half a second. */
+  private static CommandSpec described(Object command) {
+    CommandSpec spec = CommandSpec.create();
+    spec.usageMessage().description(command.getClass().getAnnotation(Command.class).description());
+    return spec;
   }
 
   private static CommandLine commandLine(SequencedMap<String, Supplier<Object>> commands) {

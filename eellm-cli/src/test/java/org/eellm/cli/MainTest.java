@@ -48,6 +48,12 @@ final class MainTest {
   }
 
   @Test
+  void usage_ofAllCommandsUnseen_isThatOfAllCommands() {
+    assertThat(RootCommand.commandLine("--help").getUsageMessage())
+        .isEqualTo(RootCommand.commandLine().getUsageMessage());
+  }
+
+  @Test
   void run_help_goesToStdout() {
     assertThat(run("--help")).isZero();
     assertThat(out.toString()).startsWith("Usage: eellm").contains("doctor").contains("Exit codes");

@@ -50,7 +50,7 @@ public record Hardware(
     Optional<Double> dollarsPerHour) {
 
   /** The profiles that come with eellm. */
-  public static final List<String> PRESETS = List.of("a100-80gb", "h100-80gb");
+  public static final List<String> PRESETS = List.of("a100-80gb", "h100-80gb", "rtx4090-24gb");
 
   /**
    * Rates of matrix products in 1e12 operations a second.

@@ -60,7 +60,7 @@ public record ParameterCount(long embeddings, long trunk, long finalHead, long e
   }
 
   /** Those of {@link #held} that belong to exits' heads. */
-  static long exits(Architecture architecture, List<Slice> slices, int ranks) {
+  public static long exits(Architecture architecture, List<Slice> slices, int ranks) {
     int exits = slices.stream().mapToInt(slice -> slice.exits().size()).sum();
     return exits * exit(architecture, ranks);
   }

@@ -13,7 +13,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.SequencedMap;
 import java.util.concurrent.CompletableFuture;
-import java.util.function.Supplier;
 import org.eellm.checkpoint.CheckpointIntegrity;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.CheckpointStore.PendingCheckpoint;
@@ -27,6 +26,8 @@ import org.eellm.checksum.FileChecksum;
 import org.eellm.config.Learning;
 import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.distributed.World;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Saves a run's checkpoints, all ranks together: the first makes the folder, every rank writes its
@@ -39,6 +40,8 @@ import org.eellm.distributed.World;
  * <p>Every rank calls the same methods in the same order.
  */
 final class Checkpointer implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Checkpointer.class);
+
   private final RunFolder folder;
   private final RunData data;
   private final World world;
@@ -59,22 +62,27 @@ final class Checkpointer implements AutoCloseable {
    * @param weightFiles of all ranks
    * @param copies memory of what is written
    * @param files this rank's part
+   * @param copy that training waits for before it changes anything
+   * @param waited seconds that training stood still for it at first
    */
   private record Writing(
       Path target,
       Optional<PendingCheckpoint> saving,
       int weightFiles,
       Arena copies,
-      CompletableFuture<Written> files) {}
+      CompletableFuture<Written> files,
+      StateCopy copy,
+      double waited) {}
 
   /**
    * What became of a rank's part of a checkpoint.
    *
    * @param checksums of its files, by their paths in the checkpoint
    * @param failure what went wrong, if anything did
+   * @param seconds that writing took
    */
   private record Written(
-      SequencedMap<String, FileChecksum> checksums, Optional<Exception> failure) {}
+      SequencedMap<String, FileChecksum> checksums, Optional<Exception> failure, double seconds) {}
 
   private Checkpointer(RunFolder folder, RunData data, World world) {
     this.folder = folder;
@@ -160,28 +168,58 @@ final class Checkpointer implements AutoCloseable {
     if (latest.filter(target::equals).isPresent()) {
       return;
     }
+    long start = System.nanoTime();
     Optional<PendingCheckpoint> saving = begin(state.step());
     String into =
         gatherStrings(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
     Arena copies = Arena.ofShared();
     List<TensorFile> files = state.files(copies);
     TrainState.Position position = state.position();
-    List<TensorFile> kept =
-        asynchronous ? files.stream().map(file -> file.copied(copies)).toList() : files;
-    Supplier<Written> write = () -> write(Path.of(into), kept, position);
+    StateCopy copy = new StateCopy();
+    CompletableFuture<Written> written;
+    if (asynchronous) {
+      state.lendTo(copy);
+      written =
+          CompletableFuture.supplyAsync(
+              () -> writeCopy(Path.of(into), files, copies, copy, position),
+              Checkpointer::inBackground);
+    } else {
+      written = CompletableFuture.completedFuture(write(Path.of(into), files, position));
+    }
     writing =
         Optional.of(
             new Writing(
-                target,
-                saving,
-                state.weightFiles(),
-                copies,
-                asynchronous
-                    ? CompletableFuture.supplyAsync(write, Checkpointer::inBackground)
-                    : CompletableFuture.completedFuture(write.get())));
+                target, saving, state.weightFiles(), copies, written, copy, secondsSince(start)));
     if (!asynchronous) {
       finish();
     }
+  }
+
+  private Written writeCopy(
+      Path into,
+      List<TensorFile> files,
+      Arena copies,
+      StateCopy copy,
+      TrainState.Position position) {
+    List<TensorFile> copied;
+    try {
+      copied = files.stream().map(file -> file.copied(copies)).toList();
+    } catch (OutOfMemoryError e) {
+      return new Written(
+          new LinkedHashMap<>(),
+          Optional.of(
+              new CheckpointException(
+                  into + ": no memory for a copy of the state; use checkpoint.asynchronous: false",
+                  e)),
+          0);
+    } finally {
+      copy.complete();
+    }
+    return write(into, copied, position);
+  }
+
+  private static double secondsSince(long start) {
+    return (System.nanoTime() - start) / 1e9;
   }
 
   private static void inBackground(Runnable writing) {
@@ -202,6 +240,7 @@ final class Checkpointer implements AutoCloseable {
 
   /** Writes this rank's files. */
   private Written write(Path into, List<TensorFile> files, TrainState.Position position) {
+    long start = System.nanoTime();
     SequencedMap<String, FileChecksum> checksums = new LinkedHashMap<>();
     try {
       for (TensorFile file : files) {
@@ -212,9 +251,9 @@ final class Checkpointer implements AutoCloseable {
         TrainingFiles.writeDatasets(into, data.checksums());
         describe(into);
       }
-      return new Written(checksums, Optional.empty());
+      return new Written(checksums, Optional.empty(), secondsSince(start));
     } catch (IOException | RuntimeException failure) {
-      return new Written(checksums, Optional.of(failure));
+      return new Written(checksums, Optional.of(failure), secondsSince(start));
     }
   }
 
@@ -234,6 +273,7 @@ final class Checkpointer implements AutoCloseable {
     }
     Writing ended = writing.get();
     writing = Optional.empty();
+    long start = System.nanoTime();
     Written written = ended.files().join();
     Optional<Exception> own = written.failure();
     ended.copies().close();
@@ -254,6 +294,13 @@ final class Checkpointer implements AutoCloseable {
     }
     awaitFirstRank();
     latest = Optional.of(ended.target());
+    if (world.rank() == 0) {
+      LOG.info(
+          "{}: written in {} s, for which training waited {} s",
+          ended.target(),
+          "%.2f".formatted(written.seconds()),
+          "%.2f".formatted(ended.waited() + ended.copy().waited() + secondsSince(start)));
+    }
   }
 
   private static Optional<Exception> foreignFailure(List<String> reasons) {

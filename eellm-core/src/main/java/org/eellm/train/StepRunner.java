@@ -186,6 +186,7 @@ public final class StepRunner implements AutoCloseable {
   }
 
   private void update(double norm, double rate, long step) {
+    state.awaitCopy();
     double clip = AdamW.clipScale(norm, config.optimizer().clipNorm());
     state.optimizer().update(reduction.sums(), clip, rate, step);
   }

@@ -40,6 +40,7 @@ public final class TrainState implements AutoCloseable {
   private final StepGuard guard;
   private long step;
   private double seconds;
+  private Optional<StateCopy> copy = Optional.empty();
 
   /** The part of the state that is not tensors, as {@code training/state.json} has it. */
   record Position(long step, double seconds, StepGuard.State guard) {}
@@ -212,6 +213,17 @@ public final class TrainState implements AutoCloseable {
     return seconds;
   }
 
+  /** Changes nothing until a copy is made. */
+  void lendTo(StateCopy reader) {
+    copy = Optional.of(reader);
+  }
+
+  /** Waits, before an update, for a copy that is being made. */
+  void awaitCopy() {
+    copy.ifPresent(StateCopy::await);
+    copy = Optional.empty();
+  }
+
   /** Counts a step that has been taken. */
   void advance(double stepSeconds) {
     step++;
@@ -220,6 +232,7 @@ public final class TrainState implements AutoCloseable {
 
   @Override
   public void close() {
+    awaitCopy();
     optimizer.close();
     model.close();
   }

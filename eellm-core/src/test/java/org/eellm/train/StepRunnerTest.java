@@ -46,6 +46,35 @@ class StepRunnerTest {
     return results;
   }
 
+  @Test
+  void trainStep_whileACheckpointCopiesTheState_waitsBeforeItsUpdate() throws InterruptedException {
+    RunConfig config = TinyRun.config(folder);
+    try (RunData data = RunData.open(config);
+        TrainState state = TrainState.initial(config, World.singleRank());
+        StepRunner runner =
+            new StepRunner(config, data.training(), state, World.singleRank(), new Trace.Off())) {
+      float[] before = Tensors.toFloats(state.model().parameters().flat());
+      StateCopy copy = new StateCopy();
+      state.lendTo(copy);
+      Thread step =
+          Thread.ofPlatform()
+              .start(
+                  () -> {
+                    Torch.setThreads(1);
+                    runner.trainStep(1);
+                  });
+      while (step.getState() != Thread.State.WAITING) {
+        assertThat(step.isAlive()).as("waits for the copy").isTrue();
+        Thread.onSpinWait();
+      }
+      assertThat(Tensors.toFloats(state.model().parameters().flat())).isEqualTo(before);
+      copy.complete();
+      step.join();
+      assertThat(Tensors.toFloats(state.model().parameters().flat())).isNotEqualTo(before);
+      assertThat(copy.waited()).isPositive();
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {

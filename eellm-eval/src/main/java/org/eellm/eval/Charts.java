@@ -24,7 +24,7 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 /** What all charts of this package have in common. */
 public final class Charts {
   /** Okabe and Ito's colours, told apart by colour-blind readers too. */
-  static final List<Color> COLOURS =
+  public static final List<Color> COLOURS =
       List.of(
           new Color(0x0072B2),
           new Color(0xD55E00),
@@ -48,7 +48,7 @@ public final class Charts {
           SeriesMarkers.TRIANGLE_DOWN);
 
   /** For what belongs to another line. */
-  static final BasicStroke DASHED =
+  public static final BasicStroke DASHED =
       new BasicStroke(2, BasicStroke.CAP_BUTT, BasicStroke.JOIN_BEVEL, 10, new float[] {6, 5}, 0);
 
   private Charts() {}

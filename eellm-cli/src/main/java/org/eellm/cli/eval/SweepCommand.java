@@ -171,7 +171,8 @@ public final class SweepCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "TASK",
       description =
-          "Tasks of eellm eval, whose answers are written in every setting and give scores.")
+          "Tasks of eellm eval. Their answers are written, or their likelihoods taken from the"
+              + " heads at which tokens leave, in every setting, and give scores.")
   private List<String> tasks = List.of();
 
   @Option(

@@ -1,9 +1,7 @@
 package org.eellm.cli.plan;
 
 import java.awt.Color;
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -11,11 +9,10 @@ import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import org.eellm.cost.plan.ExitCosts.Row;
 import org.eellm.cost.plan.Plan;
-import org.knowm.xchart.BitmapEncoder;
-import org.knowm.xchart.BitmapEncoder.BitmapFormat;
+import org.eellm.eval.Charts;
 import org.knowm.xchart.XYChart;
-import org.knowm.xchart.XYChartBuilder;
-import org.knowm.xchart.style.Styler.LegendPosition;
+import org.knowm.xchart.XYSeries;
+import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /** What exits cost in training, as a table and a plot. */
 final class ExitCostsText {
@@ -29,7 +26,7 @@ final class ExitCostsText {
     out.println(PlanText.title(bare.onStageBefore()));
     out.println();
     out.println(
-        "| exits after layers | step | on the stage behind | fullest rank | on the stage behind |"
+        "| exits after layers | step | on the next stage | fullest rank | on the next stage |"
             + " heads in the forward pass |");
     out.println("|---|---|---|---|---|---|");
     for (Row row : rows) {
@@ -68,33 +65,38 @@ final class ExitCostsText {
   /** Draws what exits add, in percent of the model without any. */
   static void plot(List<Row> rows, Path picture) {
     XYChart chart =
-        new XYChartBuilder()
-            .width(900)
-            .height(450)
-            .title(PlanText.title(rows.getFirst().onStageBefore()))
-            .xAxisTitle("exits")
-            .yAxisTitle("% more than without exits")
-            .build();
-    chart.getStyler().setChartBackgroundColor(Color.WHITE);
-    chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
-    chart.getStyler().setXAxisMax((double) rows.size() - 1).setXAxisMin(0.0);
-    series(chart, "time", rows, row -> seconds(row.onStageBefore()));
-    series(chart, "time, on the stage behind", rows, row -> seconds(row.onStageBehind()));
-    series(chart, "memory", rows, row -> bytes(row.onStageBefore()));
-    series(chart, "memory, on the stage behind", rows, row -> bytes(row.onStageBehind()));
-    series(chart, "memory, heads in the forward pass", rows, Row::eagerBytes);
-    try {
-      BitmapEncoder.saveBitmap(chart, picture.toString(), BitmapFormat.PNG);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+        Charts.chart(
+            PlanText.mesh(rows.getFirst().onStageBefore()),
+            "number of exits",
+            "% more than without exits",
+            900,
+            450);
+    chart.getStyler().setXAxisMin(0.0).setXAxisMax((double) rows.size() - 1);
+    chart.getStyler().setXAxisTickMarkSpacingHint(900 / rows.size()); // whole numbers alone
+    chart.getStyler().setXAxisDecimalPattern("0");
+    Color time = Charts.COLOURS.get(0);
+    Color memory = Charts.COLOURS.get(1);
+    series(chart, "time", rows, row -> seconds(row.onStageBefore()), time);
+    series(chart, "memory", rows, row -> bytes(row.onStageBefore()), memory);
+    next(series(chart, "time, on the next stage", rows, row -> seconds(row.onStageBehind()), time));
+    next(
+        series(
+            chart, "memory, on the next stage", rows, row -> bytes(row.onStageBehind()), memory));
+    series(chart, "memory, heads in the forward pass", rows, Row::eagerBytes, Color.BLACK);
+    Charts.png(chart, picture);
   }
 
-  private static void series(
-      XYChart chart, String name, List<Row> rows, ToDoubleFunction<Row> figure) {
+  private static void next(XYSeries series) {
+    series.setMarker(SeriesMarkers.SQUARE).setLineStyle(Charts.DASHED);
+  }
+
+  private static XYSeries series(
+      XYChart chart, String name, List<Row> rows, ToDoubleFunction<Row> figure, Color colour) {
     double[] exits = rows.stream().mapToDouble(row -> row.exits().size()).toArray();
     double[] more =
         rows.stream().mapToDouble(row -> percent(row, rows.getFirst(), figure)).toArray();
-    chart.addSeries(name, exits, more);
+    XYSeries series = chart.addSeries(name, exits, more);
+    series.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(colour).setLineColor(colour);
+    return series;
   }
 }

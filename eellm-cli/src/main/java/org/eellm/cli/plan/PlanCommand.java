@@ -42,7 +42,8 @@ public final class PlanCommand implements Callable<Integer> {
       names = "--hardware",
       required = true,
       paramLabel = "NAME|FILE",
-      description = "a100-80gb, h100-80gb, or a profile of your own in YAML (docs/planner.md).")
+      description =
+          "a100-80gb, h100-80gb, rtx4090-24gb, or a profile of your own in YAML (docs/planner.md).")
   private String hardware = "";
 
   @Option(
@@ -101,11 +102,12 @@ public final class PlanCommand implements Callable<Integer> {
     }
     RunConfig run = onDevices(config.read());
     if (exitCosts) {
+      requireTraining(run, "--exit-costs");
       return compareExits(run, profile);
     }
     Plan plan = Planner.plan(run, profile);
     Optional<Plan> bare =
-        run.exits().layers().isEmpty()
+        run.exits().layers().isEmpty() || run.tune().model().isPresent()
             ? Optional.empty()
             : Optional.of(Planner.plan(withoutExits(run), profile));
     if (picture.isPresent()) {
@@ -120,7 +122,7 @@ public final class PlanCommand implements Callable<Integer> {
           out, bare.map(other -> PlanReport.of(plan, other)).orElseGet(() -> PlanReport.of(plan)));
     } else {
       PlanText.print(plan, bare.stream().toList(), out);
-      if (!plan.fits()) {
+      if (!plan.fits() && run.tune().model().isEmpty()) {
         SearchText.printWhatFits(run, profile, out);
       }
     }
@@ -149,6 +151,7 @@ public final class PlanCommand implements Callable<Integer> {
           spec.commandLine(),
           "--svg, --exit-costs: are of one mesh; give its settings without --search");
     }
+    requireTraining(run, "--search");
     requireSearched(run.parallel());
     int count = devices.orElse(run.parallel().worldSize());
     int shown = top.orElse(5);
@@ -164,6 +167,14 @@ public final class PlanCommand implements Callable<Integer> {
       SearchText.print(result, run, profile, count, out);
     }
     return result.best().isEmpty() ? ExitCode.SOFTWARE : ExitCode.OK;
+  }
+
+  private static void requireTraining(RunConfig run, String option) {
+    if (run.tune().model().isPresent()) {
+      throw new ConfigException(
+          "tune.model: %s compares runs that train all of a model; leave it out, or plan one mesh"
+              .formatted(option));
+    }
   }
 
   /** Refuses settings that no mesh of a search has. */

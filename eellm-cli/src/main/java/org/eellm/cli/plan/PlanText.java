@@ -39,7 +39,9 @@ final class PlanText {
     out.printf(
         "%24s%13s%s%n",
         "",
-        bare.isEmpty() ? "without exits" : "with exits",
+        plan.config().tune().model().isPresent()
+            ? "tuning exits"
+            : bare.isEmpty() ? "without exits" : "with exits",
         bare.isEmpty() ? "" : "%13s".formatted("without"));
     row(out, "time of a step", plan, bare, p -> seconds(p.time().total()));
     row(out, "  pipeline", plan, bare, p -> seconds(p.time().pipeline()));
@@ -103,8 +105,16 @@ final class PlanText {
 
   /** What is planned, in a line. */
   static String title(Plan plan) {
+    List<Integer> exits = plan.config().exits().layers();
+    return "%s, %s"
+        .formatted(
+            mesh(plan), exits.isEmpty() ? "no exits" : "exits after layers " + joined(exits));
+  }
+
+  /** The model's size and the mesh, in a line. */
+  static String mesh(Plan plan) {
     ParallelConfig mesh = plan.config().parallel();
-    return "%s parameters on %d x %s: tp %d, dp %d, pp %d%s, %s"
+    return "%s parameters on %d x %s: tp %d, dp %d, pp %d%s"
         .formatted(
             billions(plan.parameters().total()),
             plan.devices(),
@@ -112,10 +122,7 @@ final class PlanText {
             mesh.tp(),
             mesh.dp(),
             mesh.pp(),
-            mesh.chunks() > 1 ? " x %d chunks".formatted(mesh.chunks()) : "",
-            plan.config().exits().layers().isEmpty()
-                ? "no exits"
-                : "exits after layers " + joined(plan.config().exits().layers()));
+            mesh.chunks() > 1 ? " x %d chunks".formatted(mesh.chunks()) : "");
   }
 
   /** What comes out, in a line. */

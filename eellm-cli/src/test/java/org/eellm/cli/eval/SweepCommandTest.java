@@ -217,6 +217,50 @@ final class SweepCommandTest {
   }
 
   @Test
+  void sweep_withATaskOfLikelihoods_scoresTheHeadsAtWhichTokensLeave() throws IOException {
+    Path data = Files.createDirectories(folder.resolve("data"));
+    Files.write(
+        data.resolve("ends.csv"),
+        List.of("start,end", "the cat and,the end", "the bird,and a cat"));
+    Path task = folder.resolve("ends.yaml");
+    Files.writeString(
+        task,
+        """
+        task: ends
+        output_type: loglikelihood
+        files: ["ends.csv"]
+        doc_to_text: "{{ start }}"
+        doc_to_target: " {{ end }}"
+        metrics: [perplexity, acc]
+        """);
+    List<String> both = List.of("--tasks", task.toString(), "--data", data.toString());
+    List<String> eval = new ArrayList<>(both);
+    eval.addAll(0, List.of("eval", "--model", folder.resolve("model").toString()));
+    eval.addAll(List.of("--output", folder.resolve("eval").toString()));
+    assertThat(Commands.run(out, err, eval.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode byHead =
+        new ObjectMapper()
+            .readTree(folder.resolve("eval/results.json").toFile())
+            .at("/results/ends");
+
+    List<String> options = new ArrayList<>(both);
+    options.addAll(List.of("--modes", "early-exit", "--thresholds", "1.0,0.5,0.0"));
+    assertThat(sweep(options.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode sweep = report().path("sweep");
+    double full = Math.log(byHead.path("perplexity,none").asDouble());
+    assertThat(logPerplexity(sweep.path("full_scores"))).isCloseTo(full, within(1e-9));
+    assertThat(logPerplexity(sweep.at("/rows/0/scores"))).isCloseTo(full, within(1e-9));
+    assertThat(logPerplexity(sweep.at("/rows/2/scores")))
+        .as("all leave at the first exit")
+        .isCloseTo(Math.log(byHead.path("perplexity,exit_1").asDouble()), within(1e-9))
+        .isNotCloseTo(full, within(1e-3));
+  }
+
+  private static double logPerplexity(JsonNode scores) {
+    return Math.log(scores.at("/ends perplexity/value").asDouble());
+  }
+
+  @Test
   void sweep_ofCode_scoresHowMethodsGoOn() throws IOException {
     Path jar = folder.resolve("some-sources.jar");
     try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {

@@ -38,6 +38,7 @@ public final class Planner {
   private final Pipeline pipeline;
   private final BranchCosts work;
   private final MuonCosts orthogonalization;
+  private final Learning learning;
 
   /** A planner of a run that {@link #checked} has nothing against. */
   Planner(Pipeline pipeline, Hardware hardware) {
@@ -47,12 +48,13 @@ public final class Planner {
     this.pipeline = pipeline;
     this.work = new BranchCosts(config, hardware);
     this.orthogonalization = new MuonCosts(config, hardware);
+    this.learning = config.tune().learning();
   }
 
   /**
    * Plans a run.
    *
-   * @throws ConfigException if the model's vocabulary is not known yet, or the run tunes exits
+   * @throws ConfigException if the model's vocabulary is not known yet
    */
   public static Plan plan(RunConfig config, Hardware hardware) {
     return new Planner(Pipeline.of(checked(config)), hardware).plan();
@@ -64,10 +66,6 @@ public final class Planner {
       throw new ConfigException(
           "model.vocab_size: 0 needs a tokenizer, and there is none here; use --set"
               + " model.vocab_size=32000");
-    }
-    if (config.tune().learning() != Learning.EVERYTHING) {
-      throw new ConfigException(
-          "tune.model: a run that tunes exits cannot be planned yet; leave the section out");
     }
     return config;
   }
@@ -103,7 +101,7 @@ public final class Planner {
         busy += seconds(costs, chunk * mesh.pp() + stage);
       }
       List<Slice> slices = slices(stage);
-      long parameters = held(slices);
+      long parameters = learned(slices);
       double after = Math.max(behind, sums(stage, slices, parameters, costs));
       least = Math.max(least, before + microbatches() * busy + after);
       update = Math.max(update, update(slices, parameters));
@@ -145,7 +143,7 @@ public final class Planner {
               stage, slices, held(slices), footprint.of(stage, slices, schedule), busy[stage]));
     }
     Architecture architecture = config.architecture();
-    ModelFlops flops = ModelFlops.perToken(architecture, config.data().sequenceLength());
+    ModelFlops flops = ModelFlops.perToken(architecture, config.data().sequenceLength(), learning);
     long tokens = (long) config.train().globalBatchSize() * config.data().sequenceLength();
     return new Plan(
         config,
@@ -170,11 +168,12 @@ public final class Planner {
   /** Seconds of every virtual stage's passes. */
   private Costs costs() {
     List<Slice> slices = pipeline.pipelineLayout().slices();
+    boolean goesBack = learning == Learning.EVERYTHING;
     double stream = work.shape().ofRows(work.shape().hidden());
     double message = config.exits().distillation() > 0 ? 1.5 * stream : stream; // 1 up, 2 back.
     return new Costs(
         slices.stream().map(slice -> work.seconds(work.forward(slice))).toList(),
-        slices.stream().map(slice -> work.seconds(work.backward(slice))).toList(),
+        slices.stream().map(slice -> goesBack ? work.seconds(work.backward(slice)) : 0).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
@@ -189,17 +188,25 @@ public final class Planner {
     double update = 0;
     double gather = 0;
     for (StagePlan stage : stages) {
-      double sums = sums(stage.stage(), stage.slices(), stage.parameters(), costs);
+      long parameters = learned(stage.slices());
+      double sums = sums(stage.stage(), stage.slices(), parameters, costs);
       summed = Math.max(summed, ends[stage.stage()] + sums);
-      update = Math.max(update, update(stage.slices(), stage.parameters()));
-      gather = Math.max(gather, gather(stage.parameters()));
+      update = Math.max(update, update(stage.slices(), parameters));
+      gather = Math.max(gather, gather(parameters));
     }
     return new StepTime(makespan, Math.max(0, summed - makespan), update, gather);
   }
 
   /** The parameters of a rank with these slices. */
   private long held(List<Slice> slices) {
-    return ParameterCount.held(config.architecture(), slices, mesh.tp(), Learning.EVERYTHING);
+    return ParameterCount.held(config.architecture(), slices, mesh.tp(), learning);
+  }
+
+  /** Those of them that learn. */
+  private long learned(List<Slice> slices) {
+    return learning == Learning.EVERYTHING
+        ? held(slices)
+        : ParameterCount.exits(config.architecture(), slices, mesh.tp());
   }
 
   /** Norm and update of a rank's part of so many parameters. */
@@ -230,7 +237,7 @@ public final class Planner {
       double hidden = hardware.overlaps() ? costs.backward().get(stage) : 0;
       seconds += Math.max(Math.min(late, all), all - hidden);
     }
-    if (isTied(stage)) {
+    if (learning == Learning.EVERYTHING && isTied(stage)) {
       seconds +=
           2
               * Collectives.part(

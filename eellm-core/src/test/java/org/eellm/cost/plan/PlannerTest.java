@@ -62,6 +62,29 @@ final class PlannerTest {
   }
 
   @Test
+  void plan_ofTuning_countsWhatIsLoadedAndWhatLearns() {
+    Plan tuned = plan("tune-llama-7b", "tune.model=llama");
+    // A layer, a norm and two head matrices; an exit's head: an MLP with its norm, a norm, a
+    // matrix.
+    long layer = 4L * 4096 * 4096 + 3L * 4096 * 11008 + 2 * 4096;
+    long head = 3L * 4096 * 11008 + 4096 + 32000L * 4096;
+    long loaded = 16 * layer + 32000L * 4096 + 2 * head;
+    Plan.StagePlan stage = tuned.stages().getFirst();
+    assertThat(stage.parameters()).isEqualTo(loaded);
+    assertThat(stage.memory().gradients()).isEqualTo(4 * 2 * head);
+    assertThat(stage.memory().optimizer()).isEqualTo(12 * 2 * head);
+    assertThat(tuned.fits()).isTrue();
+
+    Plan trained = plan("tune-llama-7b");
+    assertThat(trained.fits()).isFalse();
+    assertThat(tuned.flops()).isBetween(0.15 * trained.flops(), 0.35 * trained.flops());
+    assertThat(tuned.time().pipeline()).isLessThan(0.35 * trained.time().pipeline());
+    Plan taught = plan("tune-llama-7b", "tune.model=llama", "tune.target=final_head");
+    assertThat(taught.time().pipeline())
+        .isBetween(tuned.time().pipeline() * 1.3, trained.time().pipeline());
+  }
+
+  @Test
   void plan_exitsAndHead_computedByHand() {
     Plan plan =
         plan(
@@ -115,8 +138,8 @@ final class PlannerTest {
     assertThatThrownBy(() -> Hardware.read("a100"))
         .isInstanceOf(ConfigException.class)
         .hasMessage(
-            "hardware a100: is unknown; use one of a100-80gb, h100-80gb, or a .yaml file"
-                + " of your own (docs/planner.md)");
+            "hardware a100: is unknown; use one of a100-80gb, h100-80gb, rtx4090-24gb, or a .yaml"
+                + " file of your own (docs/planner.md)");
   }
 
   @Test

@@ -3,6 +3,7 @@ package org.eellm.eval.sweep;
 import java.awt.Color;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.DoubleSummaryStatistics;
 import java.util.LinkedHashMap;
@@ -27,8 +28,8 @@ public final class SweepPlot {
   /** Dots that may all have their numbers beside them; of more, only the best have. */
   private static final int LABELLED = 12;
 
-  /** Room left and right of the dots, as a share of what they span. */
-  private static final double MARGIN = 0.05;
+  /** Room right of the dots, as a share of what they span. */
+  private static final double MARGIN = 0.04;
 
   /** A letter's width and a line's height, as shares of the axes. */
   private static final double LETTER = 0.011;
@@ -49,14 +50,17 @@ public final class SweepPlot {
         Charts.chart(
             "What early exits gain and change",
             "tokens that are the full model's, %",
-            "speed-up over the full model, and its spread over %d rounds".formatted(sweep.rounds()),
+            rows.stream().anyMatch(row -> row.spread().isPresent())
+                ? "speed-up over the full model, and its spread over %d rounds"
+                    .formatted(sweep.rounds())
+                : "speed-up over the full model",
             1000,
             620);
     chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
     chart.getStyler().setXAxisDecimalPattern("0.#");
     chart.getStyler().setYAxisDecimalPattern("0.0#");
-    chart.getStyler().setXAxisMin(least - MARGIN * width);
-    chart.getStyler().setXAxisMax(100 + MARGIN * width);
+    chart.getStyler().setXAxisMin(100 - width);
+    chart.getStyler().setXAxisMax(100.0); // the chart leaves some room by itself
     families(sweep).forEach((name, some) -> add(chart, name, some));
     XYSeries full = chart.addSeries("full model", new double[] {100}, new double[] {1});
     full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
@@ -71,12 +75,7 @@ public final class SweepPlot {
                       new double[] {100 * row.agreement(), 100 * row.agreement()},
                       new double[] {spread.least(), spread.most()}));
     }
-    label(
-        chart,
-        sweep,
-        Row::speedUp,
-        row -> 100 * row.agreement(),
-        new double[] {1.15 * width, height});
+    label(chart, sweep, Row::speedUp, row -> 100 * row.agreement(), new double[] {width, height});
     Charts.png(chart, picture);
   }
 
@@ -148,9 +147,22 @@ public final class SweepPlot {
     bar.setLineColor(Color.GRAY).setLineWidth(1).setLineStyle(SeriesLines.SOLID);
   }
 
+  /** Where a label may stand, as shares of its width and of a line's height from its dot. */
+  private static final double[][] PLACES = {
+    {1, 0.6}, {-1, -0.6}, {-1, 0.6}, {1, -0.6}, {0, 1}, {0, -1}
+  };
+
+  /** What a label may not lie on, in shares of the axes. */
+  private record Box(double x, double y, double width, double height) {
+    boolean meets(Box other) {
+      return Math.abs(x - other.x) < (width + other.width) / 2
+          && Math.abs(y - other.y) < (height + other.height) / 2;
+    }
+  }
+
   /**
-   * Puts settings' numbers beside their dots, the best ones first; what would lie on another label
-   * is left out.
+   * Puts settings' numbers beside their dots, the best ones first; what has no place off all dots
+   * and labels is left out.
    *
    * @param spans of the axes
    */
@@ -160,8 +172,13 @@ public final class SweepPlot {
       ToDoubleFunction<Row> y,
       ToDoubleFunction<Row> x,
       double[] spans) {
-    List<double[]> taken = new ArrayList<>();
-    double rightmost = sweep.rows().stream().mapToDouble(x).max().orElseThrow();
+    double rightmost = sweep.rows().stream().mapToDouble(x).max().orElseThrow() / spans[0] + MARGIN;
+    List<Box> taken = new ArrayList<>();
+    for (Row row : sweep.rows()) {
+      taken.add(
+          new Box(
+              x.applyAsDouble(row) / spans[0], y.applyAsDouble(row) / spans[1], LETTER, LETTER));
+    }
     sweep.rows().stream()
         .filter(row -> sweep.rows().size() <= LABELLED || sweep.isBest(row))
         .sorted(Comparator.comparing(row -> !sweep.isBest(row)))
@@ -169,24 +186,24 @@ public final class SweepPlot {
             row -> {
               String text = row.setting().numbers();
               double width = LETTER * text.length();
-              double aside = (width / 2 + LETTER) * spans[0];
-              // Beside the dot, off its spread; on the left, and lower, where the right is too
-              // near.
-              boolean right = x.applyAsDouble(row) + 2 * aside <= rightmost + MARGIN * spans[0];
-              double[] at = {
-                x.applyAsDouble(row) + (right ? aside : -aside),
-                y.applyAsDouble(row) + (right ? LINE : -LINE) / 2 * spans[1]
-              };
-              boolean free =
-                  taken.stream()
-                      .allMatch(
-                          other ->
-                              Math.abs(other[0] - at[0]) / spans[0] > (other[2] + width) / 2
-                                  || Math.abs(other[1] - at[1]) / spans[1] > LINE);
-              if (free) {
-                taken.add(new double[] {at[0], at[1], width});
-                chart.addAnnotation(new AnnotationText(text, at[0], at[1], false));
-              }
+              Arrays.stream(PLACES)
+                  .map(
+                      place ->
+                          new Box(
+                              x.applyAsDouble(row) / spans[0] + place[0] * (width / 2 + LETTER),
+                              y.applyAsDouble(row) / spans[1] + place[1] * LINE,
+                              width,
+                              LINE))
+                  .filter(box -> box.x() + width / 2 <= rightmost)
+                  .filter(box -> taken.stream().noneMatch(box::meets))
+                  .findFirst()
+                  .ifPresent(
+                      box -> {
+                        taken.add(box);
+                        chart.addAnnotation(
+                            new AnnotationText(
+                                text, box.x() * spans[0], box.y() * spans[1], false));
+                      });
             });
   }
 

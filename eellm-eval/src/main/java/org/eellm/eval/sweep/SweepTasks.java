@@ -35,12 +35,11 @@ public interface SweepTasks {
   }
 
   /**
-   * Tasks whose answers are written.
+   * Tasks whose answers are written, or whose likelihoods are what the heads say at which tokens
+   * leave.
    *
    * @param variant of {@link Evaluation}
    * @param output folder; what was answered there is not asked again
-   * @throws org.eellm.config.ConfigException if a task asks for likelihoods, which are the same in
-   *     all settings
    */
   static SweepTasks of(
       EvaluatedModel model,
@@ -49,7 +48,6 @@ public interface SweepTasks {
       String variant,
       Path output,
       EvalProgress progress) {
-    specs.forEach(spec -> spec.requireGenerative("--tasks"));
     return (name, decoding) -> {
       SequencedMap<String, Estimate> scores = new LinkedHashMap<>();
       Evaluation evaluation =

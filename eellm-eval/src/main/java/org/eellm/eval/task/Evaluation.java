@@ -15,8 +15,9 @@ import org.eellm.eval.Json;
 /**
  * Puts tasks to a model and measures its answers.
  *
- * @param exits layers of the exits that likelihoods are asked of, beside the final head
- * @param decoding how answers are written
+ * @param exits layers of the exits that likelihoods are asked of, beside the final head; without
+ *     any, likelihoods are those of the heads at which tokens leave
+ * @param decoding how answers are written, and tokens leave
  * @param variant what beside the model's folder and number format decides its answers
  * @param output folder; an evaluation that was stopped goes on there
  */

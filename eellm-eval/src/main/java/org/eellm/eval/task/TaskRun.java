@@ -4,11 +4,15 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.Set;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Request;
@@ -18,6 +22,7 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.Detokenizer;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.eval.EvaluatedModel;
@@ -25,11 +30,14 @@ import org.eellm.eval.EvaluatedModel.EvalRequest;
 import org.eellm.eval.task.Item.Pair;
 import org.eellm.eval.task.Item.Question;
 import org.eellm.eval.task.Outcome.Score;
+import org.eellm.model.Head;
 
 /**
  * Puts a task's items to a model.
  *
- * @param heads names of the heads that likelihoods are asked of
+ * @param heads names of the heads that likelihoods are asked of; where that is the final one alone,
+ *     and {@code decoding} lets tokens leave early, each token's likelihood is what the head says
+ *     at which it would leave
  * @param decoding how answers are written
  * @param seed of answers that are drawn
  */
@@ -53,14 +61,22 @@ public record TaskRun(
     }
     List<List<Encoded>> texts = items.stream().map(this::texts).toList();
     int most = texts.stream().mapToInt(List::size).max().orElse(0);
+    Optional<ExitPolicy> policy = policy();
+    List<HeadId> asked =
+        policy
+            .map(of -> of.heads(model.model().decoder().allHeads()).stream().map(Head::id).toList())
+            .orElse(heads);
+    List<LeavingScore> leaving = new ArrayList<>();
     List<EvalRequest> works = new ArrayList<>();
     for (int i = 0; i < most; i++) { // first answers first, so that the others find their prompts
       for (List<Encoded> text : texts) {
         if (i < text.size()) {
           Encoded encoded = text.get(i);
+          policy.ifPresent(of -> leaving.add(new LeavingScore(of)));
+          ScoreListener listener = policy.isPresent() ? leaving.getLast() : ScoreListener.none();
           works.add(
               EvalRequest.withoutListener(
-                  Request.score(encoded.ids(), encoded.from(), heads, ScoreListener.none())));
+                  Request.score(encoded.ids(), encoded.from(), asked, listener)));
         }
       }
     }
@@ -71,7 +87,8 @@ public record TaskRun(
     for (int i = 0; i < most; i++) {
       for (int item = 0; item < texts.size(); item++) {
         if (i < texts.get(item).size()) {
-          scores.get(item).add(scores(results.get(next++)));
+          scores.get(item).add(scores(results.get(next), leaving, next));
+          next++;
         }
       }
     }
@@ -83,9 +100,59 @@ public record TaskRun(
     return outcomes;
   }
 
-  /** What each head says of a text. */
-  private SequencedMap<HeadId, Score> scores(Result result) {
+  /** The policy by which tokens leave, where no exit is asked apart and decoding has one. */
+  private Optional<ExitPolicy> policy() {
+    if (!heads.equals(List.of(HeadId.FINAL))) {
+      return Optional.empty();
+    }
+    return switch (decoding.decoding(model.exits(), model.context(), name -> "--" + name)) {
+      case DecodingMethod.EarlyExit(ExitPolicy policy) -> Optional.of(policy);
+      case DecodingMethod.Recompute(ExitPolicy policy) -> Optional.of(policy);
+      case DecodingMethod.Propagate(ExitPolicy policy) -> Optional.of(policy);
+      case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _, DecodingMethod.Score _ ->
+          Optional.empty();
+    };
+  }
+
+  /**
+   * What the heads at which its tokens leave say of a text, as HELM scores what a model with exits
+   * says of a given answer.
+   */
+  private static final class LeavingScore implements ScoreListener {
+    private final ExitPolicy policy;
+    private final Set<Integer> left = new HashSet<>(); // positions
+    private double logLikelihood;
+    private boolean greedy = true;
+
+    LeavingScore(ExitPolicy policy) {
+      this.policy = policy;
+    }
+
+    @Override
+    public void onPrediction(Prediction prediction, int id) {
+      boolean leaves = prediction.head().id().equals(HeadId.FINAL) || policy.leaves(prediction);
+      if (leaves && left.add(prediction.position())) {
+        logLikelihood += prediction.logProbability(id);
+        greedy &= prediction.best() == id;
+      }
+    }
+
+    Score score() {
+      return new Score(logLikelihood, left.size(), greedy);
+    }
+  }
+
+  /**
+   * What each head says of a text.
+   *
+   * @param leaving of each text, if tokens leave by a policy
+   */
+  private SequencedMap<HeadId, Score> scores(Result result, List<LeavingScore> leaving, int text) {
     SequencedMap<HeadId, Score> scores = new LinkedHashMap<>();
+    if (!leaving.isEmpty()) {
+      scores.put(HeadId.FINAL, leaving.get(text).score());
+      return scores;
+    }
     for (HeadId head : heads) {
       List<GeneratedToken> tokens =
           result.tokens().stream().filter(token -> token.head().equals(head)).toList();

@@ -69,7 +69,7 @@ function roundStep(range) {
 export function curve(points, room) {
   const width = Math.max(240, Math.min(704, room));
   const height = 300;
-  const [left, right, top, bottom] = [44, 12, 24, 36];
+  const [left, right, top, bottom] = [44, 24, 24, 36];
   const lowest = Math.min(...points.map(point => point.agreement), .99);
   const x0 = Math.floor(20 * lowest) / 20;
   const ys = points.flatMap(point => [point.least, point.most]);
@@ -84,22 +84,23 @@ export function curve(points, room) {
       draw('line', { class: Math.abs(ratio - 1) < step / 100 ? 'axis' : 'grid', x1: left, x2: width - right, y1: y(ratio), y2: y(ratio) }),
       draw('text', { x: left - 6, y: y(ratio) + 4, 'text-anchor': 'end' }, ratio.toFixed(step < .1 ? 2 : 1)));
   }
-  const shareStep = roundStep(1 - x0);
+  const labels = Math.floor((width - left - right) / 56); // as many as have room
+  const shareStep = [.01, .02, .05, .1, .2, .5, 1].find(step => (1 - x0) / step <= Math.min(5, labels));
   for (let share = 1; share >= x0 - 1e-9; share -= shareStep) {
-    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': share > .999 ? 'end' : 'middle' }, `${Math.round(100 * share)} %`));
+    svg.append(draw('text', { x: x(share), y: height - bottom + 16, 'text-anchor': 'middle' }, `${Math.round(100 * share)} %`));
   }
   svg.append(
-    draw('text', { x: left, y: 12 }, 'times the full model’s speed, smallest to largest of the turns'),
+    draw('text', { x: left, y: 12 }, `times the full model’s speed${width < 420 ? '' : ', smallest to largest of the turns'}`),
     draw('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, 'tokens that are the full model’s'));
-  const labels = [];
+  const placed = [];
   for (const point of [...points].sort((one, other) => one.agreement - other.agreement)) {
     const at = [x(point.agreement), y(point.ratio)];
     svg.append(
       draw('line', { class: 'spread', x1: at[0], x2: at[0], y1: y(point.least), y2: y(point.most) }),
       draw('circle', { class: 'dot', cx: at[0], cy: at[1], r: 4 }));
     const place = [at[0] + (at[0] > width - 60 ? -8 : 8), at[1] - 8];
-    if (labels.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
-      labels.push(place);
+    if (placed.every(other => Math.abs(other[0] - place[0]) > 34 || Math.abs(other[1] - place[1]) > 13)) {
+      placed.push(place);
       svg.append(draw('text', { class: 'threshold', x: place[0], y: place[1], 'text-anchor': at[0] > width - 60 ? 'end' : 'start' }, String(point.threshold)));
     }
   }

@@ -407,16 +407,24 @@ const scenarios = {
     seen.points = await page.$$eval('#curve-chart .dot', dots => dots.map(dot => dot.cx.baseVal.value));
     seen.spreads = await page.$$eval('#curve-chart .spread', lines => lines.length);
     seen.labels = await page.$$eval('#curve-chart .threshold', texts => texts.map(text => Number(text.textContent)));
-    seen.beyond = await page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
+    const beyond = () => page.$eval('#curve-chart svg', svg => [...svg.querySelectorAll('*')].filter(part => {
       const [box, room] = [part.getBoundingClientRect(), svg.getBoundingClientRect()];
       return box.left < room.left - 1 || box.right > room.right + 1 || box.top < room.top - 1 || box.bottom > room.bottom + 1;
     }).map(part => part.outerHTML));
-    seen.together = await page.$eval('#curve-chart svg', svg => {
+    const together = () => page.$eval('#curve-chart svg', svg => {
       const boxes = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
       return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
         a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3).map(([other]) => `${one} on ${other}`));
     });
     await shot(page, 'curve');
+    seen.beyond = await beyond();
+    seen.together = await together();
+    await page.setViewportSize({ width: 320, height: 800 });
+    await page.waitForFunction(() => document.querySelector('#curve-chart svg').viewBox.baseVal.width < 320);
+    seen.beyond.push(...await beyond());
+    seen.together.push(...await together());
+    await shot(page, 'curve-320');
+    await page.setViewportSize({ width: 1200, height: 900 });
 
     // Its texts are those of the panes: it stays while thresholds move, and goes with the prompt.
     await move(page, .05);
