@@ -13,5 +13,5 @@ learn_java warmup-seed1 train.seed=1 exits.curriculum=linear exits.curriculum_st
 learn_java cooldown-seed1 train.seed=1 exits.curriculum=linear exits.curriculum_steps=300 \
   'exits.initial_weights=[0.5,1]' 'exits.weights=[0.05,0.1]' "$@"
 learn_java dynamic-seed1 train.seed=1 exits.dynamic_token_weights=true "$@"
-compare convergence none-seed1 none-seed2 none-seed3 exits-seed1 exits-seed2 exits-seed3 \
-  warmup-seed1 cooldown-seed1 dynamic-seed1
+compare convergence none-seed1 none-seed2 none-seed3 exits-seed1 exits-seed2 exits-seed3
+compare weights none-seed1 exits-seed1 warmup-seed1 cooldown-seed1 dynamic-seed1

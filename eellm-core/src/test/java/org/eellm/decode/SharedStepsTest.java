@@ -217,22 +217,17 @@ final class SharedStepsTest {
     }
   }
 
-  static List<Mesh> withFollowers() {
-    return List.of(TWO, new Mesh(2, 1, 2));
-  }
-
   @Tag("slow")
-  @ParameterizedTest
-  @MethodSource("withFollowers")
-  void run_severalEnginesAndIdleTimes_followersStay(Mesh mesh) {
+  @Test
+  void run_severalEnginesAndIdleTimes_followersAndStagesStay() {
     try (Decoder whole = SmallModel.plain()) {
       List<Request> some = List.of(request(40, DecodingMethod.lossless()));
       List<Result> expected =
           Generator.generate(whole, Limits.of(whole), some, TokenListener.none());
-      Duration timeout = Duration.ofSeconds(2);
+      Duration timeout = Duration.ofSeconds(4);
       PipelineRanks.onRanks(
           whole.architecture(),
-          mesh,
+          new Mesh(2, 1, 2),
           timeout,
           (model, world) -> {
             SharedSteps.run(

@@ -108,4 +108,15 @@ public record EvaluatedModel(LoadedModel model, Engine engine) {
       throw e;
     }
   }
+
+  /**
+   * Does one after the other, alone, and waits for it: to tell how long each takes.
+   *
+   * @return results in order
+   */
+  public List<Result> runOneByOne(List<Request> all) {
+    return all.stream()
+        .map(request -> run(List.of(EvalRequest.withoutListener(request))).getFirst())
+        .toList();
+  }
 }

@@ -1,5 +1,6 @@
 package org.eellm.eval;
 
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.HeadId;
@@ -11,7 +12,8 @@ import org.eellm.decode.token.Prediction;
 import org.eellm.eval.EvaluatedModel.EvalRequest;
 
 /** A prompt, and how a model, the full one unless stated, goes on with it greedily. */
-public record GreedyContinuation(List<Integer> prompt, List<Integer> continuation) {
+public record GreedyContinuation(List<Integer> prompt, List<Integer> continuation)
+    implements Serializable {
 
   /** Receives an exit's prediction of a token. */
   @FunctionalInterface

@@ -345,6 +345,8 @@ final class PageTest extends WithServer {
         assertThat(texts(seen.path(made).path("counts"))).as(made).isEqualTo(counts(alone));
       }
       assertThat(texts(seen.path("frames"))).isEqualTo(counts(alone));
+      assertThat(seen.path("agreement").asText()).contains("given the full model's text: ");
+      assertThat(seen.path("slider").asBoolean()).isTrue(); // which would be for no exit
       for (String made : List.of("taken", "kept")) {
         assertThat(seen.path(made).path("title").asText())
             .as(made)

@@ -75,7 +75,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
   public Integer call() {
     BenchOptions.requireAtLeast(spec, "--max-tokens", maxTokens, 2);
     BenchOptions.requireAtLeast(spec, "--rounds", rounds, 1);
-    Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
+    Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     if (meshOptions.isAlone()) {
       throw new ConfigException("there is one rank to measure; give --pp 2 --nproc 2, or --tp");
     }

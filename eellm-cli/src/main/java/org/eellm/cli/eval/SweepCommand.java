@@ -12,9 +12,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.PolicyTexts;
@@ -23,11 +25,14 @@ import org.eellm.config.ConfigException;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.sweep.MethodCompletions;
@@ -43,7 +48,6 @@ import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import org.eellm.kernel.machine.Threads;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -68,6 +72,7 @@ public final class SweepCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
+  @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
   @Mixin private LimitOption limit;
 
@@ -236,8 +241,18 @@ public final class SweepCommand implements Callable<Integer> {
     List<String> files = code.map(JavaSources::files).orElse(List.of());
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
     Files.createDirectories(output);
-    try (LoadedModel model = modelOptions.load();
-        Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING);
+    return meshOptions.onFirstRank(
+        spec, modelOptions, (model, engines) -> sweep(lines, files, specs, model, engines));
+  }
+
+  private void sweep(
+      List<String> lines,
+      List<String> files,
+      List<TaskSpec> specs,
+      LoadedModel model,
+      EngineStarter engines)
+      throws IOException {
+    try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
         WorkProgress progress = WorkProgress.onConsole()) {
       List<Integer> available = model.architecture().exits().layers();
       if (available.isEmpty()) {
@@ -263,7 +278,9 @@ public final class SweepCommand implements Callable<Integer> {
                   modelOptions.variant(),
                   output.resolve("tasks"),
                   progress::reportItems);
-      SweepRun run = new SweepRun(model::generate, available, model.endTokens(), texts, maxTokens);
+      Function<List<Request>, List<Result>> generator =
+          meshOptions.isAlone() ? model::generate : subject::runOneByOne;
+      SweepRun run = new SweepRun(generator, available, model.endTokens(), texts, maxTokens);
       String dtype = model.architecture().model().dtype().toString();
       int threads = Threads.count();
       Sweep sweep =
@@ -276,17 +293,17 @@ public final class SweepCommand implements Callable<Integer> {
               progress::reportItems);
       report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));
     }
-    return ExitCode.OK;
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, %s, %s, %s, %d threads, code %s, tasks %s of %s, limit %s"
+    return "%s, %s, %s, %s, %d threads%s, code %s, tasks %s of %s, limit %s"
         .formatted(
             folder,
             modelOptions.variant(),
             modelOptions.device(),
             dtype,
             threads,
+            meshOptions.variant(),
             code.map(Path::toString).orElse("none"),
             tasks,
             data.map(Path::toString).orElse("nothing"),

@@ -143,7 +143,7 @@ public final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
+    Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     refuseWithBeams();
     refuseStatsOfStages();
     refuseStandardInputOfRanks();

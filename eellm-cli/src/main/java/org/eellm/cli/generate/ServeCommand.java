@@ -188,7 +188,7 @@ public final class ServeCommand implements Callable<Integer> {
     requirePositive("--max-queued", maxQueued);
     cacheTokens.ifPresent(tokens -> requirePositive("--cache-tokens", tokens));
     ServerOptions options = new ServerOptions(host, port, access(), bounds());
-    Optional<Integer> toLaunch = meshOptions.toLaunch(spec, modelOptions.device());
+    Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     if (toLaunch.isPresent()) {
       return MeshOptions.launch(spec, toLaunch.get());
     }

@@ -62,6 +62,11 @@ public final class MeshOptions {
     return tp == 1 && pp == 1 && count.isEmpty();
   }
 
+  /** What beside the model decides how fast it is; empty for a single rank. */
+  public String variant() {
+    return isAlone() ? "" : ", tp %d x pp %d".formatted(tp, pp);
+  }
+
   /** Pipeline stages. */
   public int stages() {
     return pp;
@@ -77,7 +82,7 @@ public final class MeshOptions {
    *
    * @throws ConfigException if the options contradict each other
    */
-  public Optional<Integer> toLaunch(CommandSpec spec, Device device) {
+  public Optional<Integer> toLaunch(CommandSpec spec) {
     require(tp >= 1, "--tp: %d is below 1; use 1 or more", tp);
     require(pp >= 1, "--pp: %d is below 1; use 1 or more", pp);
     require(
@@ -91,9 +96,6 @@ public final class MeshOptions {
     require(
         timeout.isEmpty() || !isAlone(),
         "--timeout has no effect on a single rank; leave it out, or give --tp or --pp");
-    require(
-        pp == 1 || device == Device.CPU,
-        "--pp: the stages of a pipeline compute on CPUs; use --device cpu, or --tp alone");
     return count.flatMap(ranks -> LocalRanks.toLaunch(spec, ranks));
   }
 
@@ -138,7 +140,7 @@ public final class MeshOptions {
    * @return the exit code
    */
   public int onFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
-    Optional<Integer> toLaunch = toLaunch(spec, options.device());
+    Optional<Integer> toLaunch = toLaunch(spec);
     if (toLaunch.isPresent()) {
       return launch(spec, toLaunch.get());
     }

@@ -20,10 +20,12 @@ import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class SweepCommandTest {
   @TempDir private Path folder;
@@ -122,6 +124,31 @@ final class SweepCommandTest {
     } else {
       assertThat(out.toString()).contains("No speed-ups: the machine was busy.");
       assertThat(folder.resolve("sweep/sweep.png")).doesNotExist();
+    }
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp", "--pp"})
+  void sweep_onTwoRanks_agreesAsOnOne(String kind) throws IOException {
+    List<String> alone = List.of("--thresholds", "1.0:0.0:0.5");
+    assertThat(sweep(alone.toArray(String[]::new))).as(err::toString).isZero();
+    JsonNode expected = report().path("sweep").path("rows");
+    Files.delete(folder.resolve("sweep/rows.jsonl"));
+    Files.delete(folder.resolve("sweep/sweep.json"));
+    List<String> shared = new ArrayList<>(alone);
+    shared.addAll(List.of(kind, "2", "--nproc", "2", "--threads", "1"));
+
+    assertThat(sweep(shared.toArray(String[]::new))).as(err::toString).isZero();
+
+    JsonNode rows = report().path("sweep").path("rows");
+    assertThat(rows).hasSameSizeAs(expected);
+    for (int i = 0; i < rows.size(); i++) {
+      assertThat(rows.get(i).path("setting")).isEqualTo(expected.get(i).path("setting"));
+      assertThat(rows.get(i).path("agreement").asDouble())
+          .isCloseTo(expected.get(i).path("agreement").asDouble(), within(0.02));
+      assertThat(rows.get(i).path("mean_layer").asDouble())
+          .isCloseTo(expected.get(i).path("mean_layer").asDouble(), within(0.05));
     }
   }
 

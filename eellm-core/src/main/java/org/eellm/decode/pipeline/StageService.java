@@ -13,6 +13,7 @@ import org.eellm.decode.engine.DraftOutput;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.pipeline.RemoteOutput.Logits;
 import org.eellm.decode.pipeline.StageCommand.Copy;
 import org.eellm.decode.pipeline.StageCommand.CopyPage;
@@ -40,17 +41,27 @@ public final class StageService {
   private static final int NONE = -1;
 
   private final PeerChannel channel;
-  private final DecodingModel model;
+  private final RunnerStarter runners;
   private final Map<Integer, Deque<byte[]>> arrived = new HashMap<>(); // by stage
   private int[] slots = {}; // own ones, by the first stage's
+
+  /** Starts runners of the stage's layers. */
+  @FunctionalInterface
+  interface RunnerStarter {
+    ModelRunner start(Vocabulary vocabulary, int pages);
+  }
 
   /**
    * @param channel whose ranks are the stages
    * @param model this rank's part
    */
   public StageService(PeerChannel channel, DecodingModel model) {
+    this(channel, (vocabulary, pages) -> ModelRunner.of(model, vocabulary, pages));
+  }
+
+  StageService(PeerChannel channel, RunnerStarter runners) {
     this.channel = channel;
-    this.model = model;
+    this.runners = runners;
   }
 
   /**
@@ -60,7 +71,7 @@ public final class StageService {
    */
   public void run() {
     while (command(_ -> 0) instanceof Start start) {
-      try (ModelRunner runner = ModelRunner.of(model, start.vocabulary(), start.pages())) {
+      try (ModelRunner runner = runners.start(start.vocabulary(), start.pages())) {
         slots = new int[0];
         answer(start.question(), StagePart.of(runner).encode());
         serve(runner);
@@ -146,7 +157,7 @@ public final class StageService {
   }
 
   private byte[] predict(ModelRunner runner, Predict ask) {
-    Head head = model.allHeads().get(ask.head());
+    Head head = runner.model().allHeads().get(ask.head());
     int count = ask.asked().length;
     HeadOutput output =
         ask.drafts()

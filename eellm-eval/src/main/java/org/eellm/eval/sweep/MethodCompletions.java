@@ -165,8 +165,8 @@ public final class MethodCompletions implements SweepTasks {
                 continuation ->
                     EvalRequest.withoutListener(
                         new Request(
-                            continuation.item.prompt(),
-                            continuation.item.rest().size(),
+                            continuation.prompt,
+                            continuation.rest.size(),
                             Set.of(),
                             decoding,
                             continuation)))
@@ -179,16 +179,18 @@ public final class MethodCompletions implements SweepTasks {
 
   /** Goes on with the file's own tokens, and adds up what heads say of them. */
   private static final class TeacherForcedLoss implements Sampler {
-    private final Item item;
+    private final List<Integer> prompt;
+    private final List<Integer> rest;
     private double loss; // nats
 
     TeacherForcedLoss(Item item) {
-      this.item = item;
+      prompt = List.copyOf(item.prompt());
+      rest = List.copyOf(item.rest());
     }
 
     @Override
     public int next(Prediction prediction) {
-      int id = item.rest().get(prediction.position() - item.prompt().size());
+      int id = rest.get(prediction.position() - prompt.size());
       loss -= prediction.logProbability(id);
       return id;
     }

@@ -1,6 +1,6 @@
 // Small drawings: the course of a text, and speed against agreement.
 
-import { median, onScale } from './decide.js';
+import { onScale } from './decide.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -22,8 +22,11 @@ export function course(run, room) {
   const step = (width - left) / Math.max(tokens.length, 16);
   const times = tokens.map((token, i) => token.at - (i ? tokens[i - 1].at : 0));
   const later = times.slice(1); // the first has the prompt in it
-  // A pause of the machine's would flatten all others: beyond four times the median bars are cut.
-  const highest = Math.max(.1, Math.min(Math.max(.1, ...later), 4 * (later.length ? median(later) : 1)));
+  // A pause of the machine's would flatten all others, so bars far beyond most are cut. Drafts that
+  // hold take no time at all.
+  const usual = later.length ? Math.max(1.5 * later.toSorted((a, b) => a - b)[Math.floor(.9 * later.length)],
+    4 * later.reduce((sum, time) => sum + time, 0) / later.length) : 1;
+  const highest = Math.max(.1, Math.min(Math.max(...later, .1), usual));
   const cut = later.filter(time => time > highest).length;
   const svg = draw('svg', {
     viewBox: `0 0 ${width} 136`,

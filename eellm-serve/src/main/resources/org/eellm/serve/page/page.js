@@ -343,7 +343,8 @@ function showAgreement(a, b) {
   const sentences = [alike
     ? `Both texts are the same, ${plural(same, 'token')}.`
     : `The texts part at token ${same + 1}.`];
-  const reference = [b, a].find(run => run.lens && effective(run.side, model.early_exit.defaults)?.mode === 'full');
+  const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit.defaults)?.mode);
+  const reference = [b, a].find(run => run.lens && isFull(run)); // lossless drafts make the same text
   const other = reference === b ? a : b;
   const side = reference && effective(other.side, model.early_exit.defaults);
   if (side && side.mode !== 'propagate') {

@@ -128,10 +128,12 @@ export function arrangeSide(box, side) {
   show('.drafts', side.mode === 'speculative');
   show('.server', side.mode === 'server');
   const range = box.querySelector('input[type=range]');
+  const each = haveOwn(side);
+  range.disabled = each;
   range.max = side.policy === 'entropy' ? 3 : 1;
   range.value = side.threshold;
-  box.querySelector('.shown').textContent = Number(side.threshold).toFixed(2);
-  box.querySelector('.meaning').textContent = {
+  box.querySelector('.shown').textContent = each ? '' : Number(side.threshold).toFixed(2);
+  box.querySelector('.meaning').textContent = each ? 'Each exit has its own, below.' : {
     'max-probability': 'A token leaves at the first exit that is at least this sure. 0: always at the first. 1: never.',
     'margin': 'A token leaves at the first exit whose first choice is that far ahead of its second.',
     'entropy': 'A token leaves at the first exit with at most this entropy, in nats. 0: never.',
@@ -312,6 +314,9 @@ export function earlyExit(side) {
 const layersOf = side => (side.exits.length ? side.exits
   : [...document.querySelectorAll('#side-a [data-key="a.exits"]')].map(input => Number(input.value)));
 
+/** Whether each exit in use has a threshold of its own, so that the common one is for none. */
+const haveOwn = side => layersOf(side).every(layer => layer in side.thresholds);
+
 /** A threshold for each exit in use: the common one where none of its own is given. */
 const thresholdsOf = side =>
   Object.fromEntries(layersOf(side).map(layer => [layer, side.thresholds[layer] ?? side.threshold]));
@@ -353,7 +358,7 @@ export function sideWords(side) {
     return name;
   }
   const sign = side.policy === 'entropy' ? '≤' : '≥';
-  const common = layersOf(side).every(layer => layer in side.thresholds) ? '' : side.threshold.toFixed(2);
+  const common = haveOwn(side) ? '' : side.threshold.toFixed(2);
   const rule = hasThreshold(side)
     ? `${side.policy} ${sign} ${[common, byExit(side.thresholds)].filter(text => text).join(', ')}`
     : side.policy === 'patience' ? `${side.patience} exits agree` : 'always';

@@ -363,13 +363,14 @@ const scenarios = {
   },
 
   async calibrated() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=server`);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=server&b.mode=speculative`);
     await known(page);
     await page.click('#go');
     await done(page);
     seen.server = await pane(page, 'a');
     await page.selectOption('#lens-of', 'a');
     seen.frames = await frames(page);
+    seen.agreement = await page.textContent('#agreement');
 
     // The same, as settings of one's own.
     await page.selectOption('#mode', 'early-exit');
@@ -378,6 +379,7 @@ const scenarios = {
     await page.click('text=Use the calibrated thresholds');
     await done(page);
     seen.taken = await pane(page, 'a');
+    seen.slider = await page.isDisabled('#threshold');
     seen.address = await page.evaluate(() => location.hash);
     await page.reload();
     await page.waitForSelector('#pane-a .token');
