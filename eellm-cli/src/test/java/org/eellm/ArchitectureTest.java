@@ -81,7 +81,7 @@ final class ArchitectureTest {
           entry("distributed", Set.of("tensor")),
           entry("schedule", NOTHING),
           entry("config", NOTHING),
-          entry("data", Set.of("gguf", "checksum")),
+          entry("data", Set.of("gguf", "config", "checksum")),
           entry("checksum", NOTHING),
           entry("gguf", NOTHING),
           entry("tensor", Set.of("kernel")),

@@ -104,8 +104,10 @@ public final class ConfigFile {
     ExitLayout exits = architecture.exits();
     ObjectNode heads = base.putObject("exits");
     heads.set("layers", StrictYaml.tree(exits.layers()));
-    heads.set("head", StrictYaml.tree(parts(exits)));
-    heads.put("tie_output", exits.tieOutput());
+    if (!exits.layers().isEmpty()) {
+      heads.set("head", StrictYaml.tree(parts(exits)));
+      heads.put("tie_output", exits.tieOutput());
+    }
     return base;
   }
 

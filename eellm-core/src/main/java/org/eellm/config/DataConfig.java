@@ -16,7 +16,8 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param validation indexed datasets to evaluate on, in place of the second share of the split
  * @param tokenizer folder of {@code tokenizer.json} or of {@code vocab.json} and {@code
  *     merges.txt}; copied into checkpoints
- * @param split relative shares of training, validation and test in each source
+ * @param split relative shares of training, validation and test in each source; nothing reads the
+ *     test part
  * @param sequenceLength target tokens of one sample
  */
 public record DataConfig(

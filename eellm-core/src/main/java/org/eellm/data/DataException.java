@@ -8,6 +8,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.util.Objects;
+import org.eellm.config.JsonErrors;
 
 /**
  * Data or a tokenizer that cannot be used. The one-line message names the file, the place in it,
@@ -32,20 +33,8 @@ public final class DataException extends RuntimeException {
       case AccessDeniedException denied -> denied.getFile() + " may not be opened by this user";
       case FileAlreadyExistsException file -> file.getFile() + " is not a folder";
       case CharacterCodingException _ -> "it is not UTF-8";
-      case JsonProcessingException json -> words(json);
+      case JsonProcessingException json -> JsonErrors.reason(json);
       default -> Objects.requireNonNullElse(e.getMessage(), e.getClass().getSimpleName());
     };
-  }
-
-  /** The parser's first line, without what it says to programmers. */
-  private static String words(JsonProcessingException json) {
-    String line =
-        json.getOriginalMessage()
-            .lines()
-            .findFirst()
-            .orElse("malformed")
-            .replaceAll(" \\((start marker|for \\w+ starting) at .*|, from `[^`]*`", "")
-            .replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
   }
 }

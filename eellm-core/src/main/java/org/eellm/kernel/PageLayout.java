@@ -118,6 +118,21 @@ public record PageLayout(WeightFormat format, int width) {
     }
   }
 
+  /** Copies a page; of values, only those of its first so many positions. */
+  void copyUntil(long page, int positions, long to) {
+    MEMORY.asSlice(to, bytes()).copyFrom(MEMORY.asSlice(page, bytes()));
+    int together = format.inputsTogether();
+    int bits = Integer.SIZE / together;
+    for (int position = positions; position < POSITIONS; position++) {
+      long step = to + keyBytes() + position / together * valueStepBytes();
+      int earlier = (int) ((1L << bits * (position % together)) - 1); // of the group
+      for (int i = 0; i < valueWidth(); i++) {
+        long at = step + 4L * i;
+        MEMORY.set(JAVA_INT_UNALIGNED, at, MEMORY.get(JAVA_INT_UNALIGNED, at) & earlier);
+      }
+    }
+  }
+
   private static float largest(float[] numbers) {
     float most = 0;
     for (float number : numbers) {

@@ -2,6 +2,7 @@ package org.eellm.kernel;
 
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.product.MatmulKernel;
@@ -27,6 +28,8 @@ public final class PagedAttention implements AutoCloseable {
 
   private static final float[] INDEX = index(); // of a position in its group
 
+  private static final int NONE = -1;
+
   private static final float LOWEST = -87.3f;
   private static final float LOG2_E = 1.44269504f;
   private static final float ROUND = 12582912f;
@@ -48,6 +51,8 @@ public final class PagedAttention implements AutoCloseable {
   private final TileKernel[] firstMixtures = new TileKernel[TILE + 1]; // which begin the sums
   private final TileKernel[] mixtures = new TileKernel[TILE + 1];
   private final int valueVectors;
+  private final NativeBuffer lastPage; // of a row on its own, without what comes after the row
+  private int replaced = NONE; // the page that this stands for
 
   /** Attention over pages of this layout. */
   public PagedAttention(PageLayout layout) {
@@ -57,6 +62,7 @@ public final class PagedAttention implements AutoCloseable {
     Arrays.fill(keyScales, 1);
     Arrays.fill(valueScales, 1);
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
+    lastPage = NativeBuffer.allocate(layout.bytes());
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
     WeightFormat format = layout.format();
@@ -97,6 +103,7 @@ public final class PagedAttention implements AutoCloseable {
       int rows,
       int[] limits,
       float[] out) {
+    int width = layout.width();
     for (int from = 0; from < rows; from += TILE) {
       int count = Math.min(TILE, rows - from);
       boolean whole = padded.length == 0;
@@ -120,7 +127,38 @@ public final class PagedAttention implements AutoCloseable {
         mix(pages, first, pageBytes, position, end, count);
       }
       store(out, from, count);
+      for (int row = from; row < from + count && replaced == NONE; row++) {
+        if (!isFinite(out, row)) {
+          float[] query = Arrays.copyOfRange(queries, row * width, (row + 1) * width);
+          float[] alone = attendAlone(pages, first, pageBytes, query, limits[row]);
+          System.arraycopy(alone, 0, out, row * width, width);
+        }
+      }
     }
+  }
+
+  private boolean isFinite(float[] out, int row) {
+    int width = layout.width();
+    int overflow = 0; // of the exponent: no branches, so that it takes no time
+    for (int i = row * width; i < (row + 1) * width; i++) {
+      overflow |= (Float.floatToRawIntBits(out[i]) & 0x7F800000) + 0x00800000;
+    }
+    return overflow >= 0;
+  }
+
+  /**
+   * What a row gives where its own numbers are not finite, or those of later positions: these weigh
+   * 0, and 0 times NaN is NaN.
+   */
+  private float[] attendAlone(int[] pages, long first, long pageBytes, float[] query, int limit) {
+    int page = (limit - 1) / PageLayout.POSITIONS;
+    layout.copyUntil(
+        first + pageBytes * pages[page], limit - page * PageLayout.POSITIONS, lastPage.address());
+    float[] out = new float[query.length];
+    replaced = page;
+    attend(pages, first, pageBytes, query, 1, new int[] {limit}, out);
+    replaced = NONE;
+    return out;
   }
 
   private void pad(float[] queries, int from, int count) {
@@ -278,9 +316,11 @@ public final class PagedAttention implements AutoCloseable {
               .lanewise(VectorOperators.LSHL, 23)
               .reinterpretAsFloats();
       FloatVector weight = p.fma(r.mul(r), r).add(1).mul(power);
-      weight = weight.blend(0, score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
+      VectorMask<Float> hidden = score.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY);
+      weight = weight.blend(0, hidden);
       weight
           .mul(FloatVector.fromArray(floats, valueScales, i * Lanes.WIDTH))
+          .blend(0, hidden) // whose scale may be NaN
           .intoArray(to, toAt + i * Lanes.WIDTH);
       total = total.add(weight);
     }
@@ -296,11 +336,9 @@ public final class PagedAttention implements AutoCloseable {
     for (int from = position; from < groupEnd; ) {
       int offset = from % PageLayout.POSITIONS;
       int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
-      long values =
-          first
-              + pageBytes * pages[from / PageLayout.POSITIONS]
-              + layout.keyBytes()
-              + offset / together * layout.valueStepBytes();
+      int index = from / PageLayout.POSITIONS;
+      long page = index == replaced ? lastPage.address() : first + pageBytes * pages[index];
+      long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
       TileKernel kernel = from == 0 ? firstMixtures[count] : mixtures[count];
       for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
         kernel.run(
@@ -372,5 +410,6 @@ public final class PagedAttention implements AutoCloseable {
   public void close() {
     scores.close();
     sums.close();
+    lastPage.close();
   }
 }

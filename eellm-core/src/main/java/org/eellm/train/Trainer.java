@@ -6,8 +6,10 @@ import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.function.BooleanSupplier;
 import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
@@ -222,7 +224,23 @@ public final class Trainer implements AutoCloseable {
         state.step() == 0
             ? "from the first step, to step %,d".formatted(config.train().steps())
             : "on after step %,d, to step %,d".formatted(state.step(), config.train().steps()));
+    lines.addAll(unfinished());
     return lines;
+  }
+
+  /** What this run begins and only a longer one ends: on purpose, where it is to be extended. */
+  private List<String> unfinished() {
+    SequencedMap<String, Integer> ends = new LinkedHashMap<>();
+    ends.put("optimizer.decay_steps", config.optimizer().decaySteps());
+    ends.put("exits.curriculum_steps", config.exits().curriculumSteps());
+    int steps = config.train().steps();
+    return ends.entrySet().stream()
+        .filter(end -> end.getValue() > steps)
+        .map(
+            end ->
+                "%s %,d is beyond train.steps %,d: only a run with more steps gets there"
+                    .formatted(end.getKey(), end.getValue(), steps))
+        .toList();
   }
 
   private String size() {

@@ -339,6 +339,18 @@ final class ConfigFileTest {
   }
 
   @Test
+  void readTrainingOn_modelWithoutExits_hasNone() throws IOException {
+    Path file = folder.resolve("train.yaml");
+    Files.writeString(file, "train: {steps: 5}\n");
+    ModelConfig model = ConfigFile.defaults().model().withVocabSize(512);
+    ExitLayout untied = new ExitLayout(List.of(), false, false, false, false);
+    RunConfig config =
+        ConfigFile.readTrainingOn(file, List.of(), Path.of("m"), new Architecture(model, untied));
+    assertThat(config.exits().layers()).isEmpty();
+    assertThat(config.model()).isEqualTo(model);
+  }
+
+  @Test
   void readTuning_fillsInTheModel_andRefusesAnother() throws IOException {
     Path file = folder.resolve("tune.yaml");
     Files.writeString(file, "exits: {layers: [4], weights: [0.5]}\n");

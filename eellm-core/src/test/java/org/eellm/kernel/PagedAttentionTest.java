@@ -95,6 +95,35 @@ final class PagedAttentionTest {
     }
   }
 
+  /** A row's result must not show what comes after it: not even that it is no number. */
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_laterPositionsOfNanOrInfinity_changeNoEarlierRow(PageLayout layout) {
+    int width = layout.width();
+    for (float wrong : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+      for (int first : new int[] {1, 2, 15, 16, 31}) {
+        int rows = 9;
+        float[] queries = queries(rows, layout);
+        int[] limits = IntStream.range(0, rows).map(row -> first + row).toArray();
+        try (Sequence whole = new Sequence(layout, SHORT, true, NAN);
+            Sequence damaged = new Sequence(layout, SHORT, true, NAN)) {
+          for (int damage = first; damage < first + rows; damage++) {
+            damaged.overwrite(damage, wrong);
+          }
+          float[] expected = whole.attend(queries, limits);
+          float[] found = damaged.attend(queries, limits);
+          assertThat(Arrays.copyOf(found, width))
+              .as("%s after %d", wrong, first)
+              .isEqualTo(Arrays.copyOf(expected, width));
+          for (int row = 1; row < rows; row++) {
+            assertThat(Arrays.copyOfRange(found, row * width, (row + 1) * width))
+                .contains(Float.NaN);
+          }
+        }
+      }
+    }
+  }
+
   @Test
   void attend_scoresFarApart_staysFinite() {
     PageLayout layout = new PageLayout(WeightFormat.FLOAT32, 16);
@@ -189,6 +218,24 @@ final class PagedAttentionTest {
           round(keys[position]);
           round(values[position]);
         }
+      }
+    }
+
+    /** Writes a key and value of one number over what a position has. */
+    void overwrite(int position, float number) {
+      float[] key = new float[layout.width()];
+      Arrays.fill(key, number);
+      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width());
+          NativeBuffer scratch = NativeBuffer.allocate(4L * layout.width())) {
+        for (int i = 0; i < layout.width(); i++) {
+          Lanes.putFloat(number, value.address() + 4L * i);
+        }
+        layout.write(
+            page(position),
+            position % PageLayout.POSITIONS,
+            key,
+            value.address(),
+            scratch.address());
       }
     }
 

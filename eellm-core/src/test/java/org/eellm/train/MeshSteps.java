@@ -49,7 +49,7 @@ import org.eellm.train.optimizer.GradientReduction;
 import org.eellm.train.optimizer.Optimizer;
 
 /**
- * Three optimizer steps of golden cases, on a mesh whose ranks are threads and, for comparison, on
+ * Two optimizer steps of golden cases, on a mesh whose ranks are threads and, for comparison, on
  * one rank.
  */
 final class MeshSteps {
@@ -65,7 +65,40 @@ final class MeshSteps {
     }
   }
 
-  /** How the three steps are made. */
+  /**
+   * Steps of a case.
+   *
+   * @param name of the case
+   * @param dropout its probability
+   */
+  record Job(String name, Optional<Double> dropout, HeadForward headForward, Learner learner) {
+    static Job of(String name, Learner learner) {
+      return new Job(name, Optional.empty(), HeadForward.DEFERRED, learner);
+    }
+
+    static Job dropping(String name, double probability) {
+      return new Job(name, Optional.of(probability), HeadForward.DEFERRED, Learner.USUAL);
+    }
+
+    static Job eager(String name) {
+      return new Job(name, Optional.empty(), HeadForward.EAGER, Learner.USUAL);
+    }
+
+    GoldenCase golden() {
+      return GoldenCase.named(name);
+    }
+
+    private Architecture architecture() {
+      return dropout.map(golden()::droppingArchitecture).orElseGet(() -> golden().architecture());
+    }
+
+    /** What the microbatch of this number drops. */
+    private Dropout dropout(int number) {
+      return dropout.isPresent() ? new Dropout.Keyed(100 + number) : Dropout.NONE;
+    }
+  }
+
+  /** How the steps are made. */
   private static OptimizerConfig optimizer(Learner learner) {
     return new OptimizerConfig(
         learner.algorithm(),
@@ -82,6 +115,8 @@ final class MeshSteps {
         0.1,
         0.5);
   }
+
+  private static final int STEPS = 2; // the second goes on from the state that the first left
 
   private MeshSteps() {}
 
@@ -130,20 +165,10 @@ final class MeshSteps {
     return reversed;
   }
 
-  private static Dropout dropout(Optional<Double> probability, int number) {
-    return probability.isPresent() ? new Dropout.Keyed(100 + number) : Dropout.NONE;
-  }
-
-  private static Architecture architecture(GoldenCase golden, Optional<Double> dropout) {
-    return dropout.map(golden::droppingArchitecture).orElseGet(golden::architecture);
-  }
-
   /** The control: one rank, one microbatch after the other, no schedule. */
-  static Outcome alone(GoldenCase golden, Optional<Double> dropout) {
-    return alone(golden, dropout, Learner.USUAL);
-  }
-
-  static Outcome alone(GoldenCase golden, Optional<Double> dropout, Learner learner) {
+  static Outcome alone(Job job) {
+    GoldenCase golden = job.golden();
+    Learner learner = job.learner();
     OptimizerConfig config = optimizer(learner);
     List<Microbatch> batches = microbatches(golden);
     Objective objective = learner.objective(golden);
@@ -151,17 +176,17 @@ final class MeshSteps {
     List<Double> norms = new ArrayList<>();
     Map<String, float[]> first = new TreeMap<>();
     try (Scope scope = Scope.open();
-        Decoder model = golden.load(architecture(golden, dropout));
+        Decoder model = golden.load(job.architecture());
         Gradients gradients = new Gradients(model.parameters());
         Optimizer optimizer = Optimizer.of(model.parameters(), config)) {
       StageExecutor chain = new StageExecutor(model, Recompute.NONE, new double[4]);
-      for (int step = 1; step <= 3; step++) {
+      for (int step = 1; step <= STEPS; step++) {
         double[] sums = new double[objective.weights().size()];
         gradients.start();
         for (int m = 0; m < batches.size(); m++) {
           chain
               .forwardBackward(
-                  batches.get(m), objective, 1.0 / batches.size(), dropout(dropout, m), gradients)
+                  batches.get(m), objective, 1.0 / batches.size(), job.dropout(m), gradients)
               .forEach(head -> sums[head.index()] += head.loss() / batches.size());
         }
         gradients.finish();
@@ -182,42 +207,18 @@ final class MeshSteps {
     }
   }
 
-  /** Cases by name, one after the other in one world. */
-  static Map<String, Outcome> onMesh(
-      ParallelConfig parallel,
-      List<String> names,
-      Optional<Double> dropout,
-      HeadForward headForward) {
-    return onMesh(parallel, names, dropout, headForward, Learner.USUAL);
-  }
-
-  static Map<String, Outcome> onMesh(
-      ParallelConfig parallel,
-      List<String> names,
-      Optional<Double> dropout,
-      HeadForward headForward,
-      Learner learner) {
+  /** Steps of one case after the other in one world: to connect its ranks takes longer. */
+  static Map<Job, Outcome> onMesh(ParallelConfig parallel, List<Job> jobs) {
     List<List<Part>> byRank =
         NcclOrder.run(
             new Mesh(parallel.tp(), parallel.dp(), parallel.pp()),
-            world ->
-                names.stream()
-                    .map(
-                        name ->
-                            rank(
-                                GoldenCase.named(name),
-                                parallel,
-                                dropout,
-                                headForward,
-                                learner,
-                                world))
-                    .toList());
-    Map<String, Outcome> outcomes = new HashMap<>();
-    for (int i = 0; i < names.size(); i++) {
+            world -> jobs.stream().map(job -> rank(job, parallel, world)).toList());
+    Map<Job, Outcome> outcomes = new HashMap<>();
+    for (int i = 0; i < jobs.size(); i++) {
       int number = i;
       List<Part> parts = byRank.stream().map(cases -> cases.get(number)).toList();
       outcomes.put(
-          names.get(i),
+          jobs.get(i),
           new Outcome(
               parts.getFirst().losses(),
               whole(parts, Part::gradients),
@@ -227,17 +228,13 @@ final class MeshSteps {
     return outcomes;
   }
 
-  private static Part rank(
-      GoldenCase golden,
-      ParallelConfig parallel,
-      Optional<Double> dropout,
-      HeadForward headForward,
-      Learner learner,
-      World world) {
+  private static Part rank(Job job, ParallelConfig parallel, World world) {
+    GoldenCase golden = job.golden();
+    Learner learner = job.learner();
     OptimizerConfig config = optimizer(learner);
     List<Microbatch> batches = microbatches(golden);
     Objective objective = learner.objective(golden);
-    Architecture architecture = architecture(golden, dropout);
+    Architecture architecture = job.architecture();
     PipelineLayout pipelineLayout =
         PipelineLayout.of(
             architecture, parallel, batches.getFirst().sequence(), Learning.EVERYTHING);
@@ -277,7 +274,7 @@ final class MeshSteps {
           model.stages().stream()
               .map(stage -> new StageExecutor(model, stage, Recompute.NONE, new double[4]))
               .toList();
-      for (int step = 1; step <= 3; step++) {
+      for (int step = 1; step <= STEPS; step++) {
         reduction.start();
         try (TrainingCompute work =
             new TrainingCompute(
@@ -286,10 +283,10 @@ final class MeshSteps {
                     chains, model.stages().stream().map(Stage::index).toList()),
                 new StepCompute.Input(
                     id -> batches.get(id.index() * dp + world.coordinate().dp()),
-                    id -> dropout(dropout, id.index() * dp + world.coordinate().dp()),
+                    id -> job.dropout(id.index() * dp + world.coordinate().dp()),
                     dp),
                 objective,
-                headForward,
+                job.headForward(),
                 reduction)) {
           Microbatch batch = batches.getFirst();
           long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());

@@ -3,12 +3,12 @@ package org.eellm.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.Architecture;
@@ -16,9 +16,9 @@ import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.golden.GoldenCase;
+import org.eellm.train.MeshSteps.Job;
 import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
-import org.eellm.train.objective.HeadForward;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -27,7 +27,7 @@ import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Every mesh computes what one rank computes: losses, gradients and three optimizer steps of every
+ * Every mesh computes what one rank computes: losses, gradients and two optimizer steps of every
  * golden case, with the ranks as threads.
  */
 final class MeshTest {
@@ -198,46 +198,80 @@ final class MeshTest {
     return !layout.parallel().preExit() || !architecture.exits().mlp();
   }
 
-  private static final Map<String, Outcome> CONTROLS = new HashMap<>();
+  private static final Learner MUON = new Learner(OptimizerConfig.Algorithm.MUON, 0);
 
-  private static final Map<String, Outcome> MUON_CONTROLS = new HashMap<>();
+  private static final Learner TAUGHT = new Learner(OptimizerConfig.Algorithm.ADAMW, 0.7);
 
-  private static final Map<String, Outcome> TAUGHT_CONTROLS = new HashMap<>();
+  static final List<String> TAUGHT_MESHES =
+      List.of("pp2", "tp2 sp pp2", "tp2 pp2 dp2", "pp2 chunks 2", "pp4", "tp2");
 
-  /** By layout and then case: connecting ranks takes longer than the steps of a case. */
-  private static final Map<Share, Map<String, Map<String, Outcome>>> MESHES =
+  static final List<String> MUON_MESHES =
+      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
+
+  private static final String EAGER_MESH = "tp2 sp pp2";
+
+  static final List<String> DROPOUT_CASES =
+      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
+
+  private static final List<String> DROPOUT_MESHES = List.of("tp2", "tp2 sp pp2", "pp2 dp2");
+
+  private static final double DROPOUT = 0.2;
+
+  private static final Map<Job, Outcome> CONTROLS = new HashMap<>();
+
+  /** Of each layout all jobs that tests of a share ask for. */
+  private static final Map<Share, Map<String, Map<Job, Outcome>>> MESHES =
       new EnumMap<>(Map.of(Share.QUARTER, new HashMap<>(), Share.REST, new HashMap<>()));
 
-  private static final Map<String, Map<String, Outcome>> DROPPING = new HashMap<>();
+  private static List<Job> jobs(Layout layout, Share share) {
+    List<Job> jobs = new ArrayList<>();
+    suitable(layout, share).forEach(name -> jobs.add(Job.of(name, Learner.USUAL)));
+    if (layout.name().equals(EAGER_MESH)) {
+      suitable(layout, share).forEach(name -> jobs.add(Job.eager(name)));
+    }
+    if (TAUGHT_MESHES.contains(layout.name())) {
+      taught(layout, share).forEach(name -> jobs.add(Job.of(name, TAUGHT)));
+    }
+    if (MUON_MESHES.contains(layout.name())) {
+      suitable(layout, share).forEach(name -> jobs.add(Job.of(name, MUON)));
+    }
+    if (DROPOUT_MESHES.contains(layout.name()) && share == Share.QUARTER) {
+      DROPOUT_CASES.forEach(name -> jobs.add(Job.dropping(name, DROPOUT)));
+    }
+    return jobs;
+  }
+
+  private static Outcome onMesh(Layout layout, Share share, Job job) {
+    return Objects.requireNonNull(
+        Objects.requireNonNull(MESHES.get(share))
+            .computeIfAbsent(
+                layout.name(), _ -> MeshSteps.onMesh(layout.parallel(), jobs(layout, share)))
+            .get(job));
+  }
+
+  private static Outcome alone(Job job) {
+    return CONTROLS.computeIfAbsent(job, MeshSteps::alone);
+  }
+
+  private static void assertLikeAlone(Layout layout, Share share, Job job) {
+    Outcome mesh = onMesh(layout, share, job);
+    // When the heads run makes no difference on one rank.
+    Outcome control = alone(Job.of(job.name(), job.learner()));
+    compareWays(job.golden(), mesh, control);
+    compare("parameter", mesh.parameters(), control.parameters(), RELATIVE_AFTER_STEPS);
+  }
 
   @ParameterizedTest
   @MethodSource("quarter")
   void steps_onMesh_equalAWorldOfOne(String name, Layout layout) {
-    assertLikeAlone(name, layout, Share.QUARTER);
+    assertLikeAlone(layout, Share.QUARTER, Job.of(name, Learner.USUAL));
   }
 
   @Tag("slow")
   @ParameterizedTest
   @MethodSource("rest")
   void steps_ofOtherCasesOnMesh_equalAWorldOfOne(String name, Layout layout) {
-    assertLikeAlone(name, layout, Share.REST);
-  }
-
-  private static void assertLikeAlone(String name, Layout layout, Share share) {
-    GoldenCase golden = GoldenCase.named(name);
-    Outcome control =
-        CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
-    Map<String, Outcome> outcomes =
-        Objects.requireNonNull(MESHES.get(share))
-            .computeIfAbsent(
-                layout.name(),
-                _ ->
-                    MeshSteps.onMesh(
-                        layout.parallel(),
-                        suitable(layout, share),
-                        Optional.empty(),
-                        HeadForward.DEFERRED));
-    compare(golden, Objects.requireNonNull(outcomes.get(name)), control);
+    assertLikeAlone(layout, Share.REST, Job.of(name, Learner.USUAL));
   }
 
   private static Layout named(String name) {
@@ -258,41 +292,32 @@ final class MeshTest {
   }
 
   private static void assertEagerLikeAlone(Share share) {
-    Layout layout = named("tp2 sp pp2");
-    MeshSteps.onMesh(
-            layout.parallel(), suitable(layout, share), Optional.empty(), HeadForward.EAGER)
-        .forEach(
-            (name, outcome) -> {
-              GoldenCase golden = GoldenCase.named(name);
-              Outcome control =
-                  CONTROLS.computeIfAbsent(name, _ -> MeshSteps.alone(golden, Optional.empty()));
-              compare(golden, outcome, control);
-            });
+    Layout layout = named(EAGER_MESH);
+    suitable(layout, share).forEach(name -> assertLikeAlone(layout, share, Job.eager(name)));
   }
-
-  private static final Learner MUON = new Learner(OptimizerConfig.Algorithm.MUON, 0);
-
-  private static final Learner TAUGHT = new Learner(OptimizerConfig.Algorithm.ADAMW, 0.7);
-
-  static final List<String> TAUGHT_MESHES =
-      List.of("pp2", "tp2 sp pp2", "tp2 pp2 dp2", "pp2 chunks 2", "pp4", "tp2");
 
   /** With the final head as the exits' teacher. */
   @ParameterizedTest
   @FieldSource("TAUGHT_MESHES")
   void steps_ofDistilledExits_equalAWorldOfOne(String mesh) {
-    assertTaughtLikeAlone(mesh, Share.QUARTER);
+    assertTaughtLikeAlone(named(mesh), Share.QUARTER);
   }
 
   @Tag("slow")
   @ParameterizedTest
   @FieldSource("TAUGHT_MESHES")
   void steps_ofOtherCasesDistilledExits_equalAWorldOfOne(String mesh) {
-    assertTaughtLikeAlone(mesh, Share.REST);
+    assertTaughtLikeAlone(named(mesh), Share.REST);
   }
 
-  private static void assertTaughtLikeAlone(String mesh, Share share) {
-    Layout layout = named(mesh);
+  private static void assertTaughtLikeAlone(Layout layout, Share share) {
+    List<String> names = taught(layout, share);
+    assertThat(names).isNotEmpty();
+    names.forEach(name -> assertLikeAlone(layout, share, Job.of(name, TAUGHT)));
+  }
+
+  /** Cases whose exits can be taught there, a quarter of them or the rest. */
+  private static List<String> taught(Layout layout, Share share) {
     List<String> able =
         Stream.of(Share.values())
             .flatMap(each -> suitable(layout, each).stream())
@@ -302,86 +327,36 @@ final class MeshTest {
                         || GoldenCase.named(name).architecture().exits().tieOutput())
             .sorted()
             .toList();
-    List<String> names =
-        IntStream.range(0, able.size())
-            .filter(i -> (i % 4 == 0) == (share == Share.QUARTER))
-            .mapToObj(able::get)
-            .toList();
-    assertThat(names).isNotEmpty();
-    MeshSteps.onMesh(layout.parallel(), names, Optional.empty(), HeadForward.DEFERRED, TAUGHT)
-        .forEach(
-            (name, outcome) -> {
-              GoldenCase golden = GoldenCase.named(name);
-              Outcome control =
-                  TAUGHT_CONTROLS.computeIfAbsent(
-                      name, _ -> MeshSteps.alone(golden, Optional.empty(), TAUGHT));
-              compare(golden, outcome, control);
-            });
+    return IntStream.range(0, able.size())
+        .filter(i -> (i % 4 == 0) == (share == Share.QUARTER))
+        .mapToObj(able::get)
+        .toList();
   }
-
-  static final List<String> MUON_MESHES =
-      List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
 
   @ParameterizedTest
   @FieldSource("MUON_MESHES")
   void steps_ofMuon_equalAWorldOfOne(String mesh) {
-    assertMuonLikeAlone(mesh, Share.QUARTER);
+    assertMuonLikeAlone(named(mesh), Share.QUARTER);
   }
 
   @Tag("slow")
   @ParameterizedTest
   @FieldSource("MUON_MESHES")
   void steps_ofOtherCasesByMuon_equalAWorldOfOne(String mesh) {
-    assertMuonLikeAlone(mesh, Share.REST);
+    assertMuonLikeAlone(named(mesh), Share.REST);
   }
 
-  private static void assertMuonLikeAlone(String mesh, Share share) {
-    Layout layout = named(mesh);
-    MeshSteps.onMesh(
-            layout.parallel(),
-            suitable(layout, share),
-            Optional.empty(),
-            HeadForward.DEFERRED,
-            MUON)
-        .forEach(
-            (name, outcome) -> {
-              GoldenCase golden = GoldenCase.named(name);
-              Outcome control =
-                  MUON_CONTROLS.computeIfAbsent(
-                      name, _ -> MeshSteps.alone(golden, Optional.empty(), MUON));
-              compare(golden, outcome, control);
-            });
+  private static void assertMuonLikeAlone(Layout layout, Share share) {
+    suitable(layout, share).forEach(name -> assertLikeAlone(layout, share, Job.of(name, MUON)));
   }
-
-  static final List<String> DROPOUT_CASES =
-      List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
 
   @ParameterizedTest
   @FieldSource("DROPOUT_CASES")
   void steps_withDropout_dropTheSameOnEveryMesh(String name) {
-    GoldenCase golden = GoldenCase.named(name);
-    Outcome control = MeshSteps.alone(golden, Optional.of(0.2));
-    for (String mesh : List.of("tp2", "tp2 sp pp2", "pp2 dp2")) {
-      Layout layout = named(mesh);
-      Outcome outcome =
-          Objects.requireNonNull(
-              DROPPING
-                  .computeIfAbsent(
-                      mesh,
-                      _ ->
-                          MeshSteps.onMesh(
-                              layout.parallel(),
-                              DROPOUT_CASES,
-                              Optional.of(0.2),
-                              HeadForward.DEFERRED))
-                  .get(name));
-      compareWays(golden, outcome, control);
+    Job job = Job.dropping(name, DROPOUT);
+    for (String mesh : DROPOUT_MESHES) {
+      compareWays(job.golden(), onMesh(named(mesh), Share.QUARTER, job), alone(job));
     }
-  }
-
-  private static void compare(GoldenCase golden, Outcome mesh, Outcome control) {
-    compareWays(golden, mesh, control);
-    compare("parameter", mesh.parameters(), control.parameters(), RELATIVE_AFTER_STEPS);
   }
 
   /** The losses of all steps, and the first step's gradient. */

@@ -121,6 +121,29 @@ class TrainerTest {
   }
 
   @Test
+  void describe_scheduleBeyondTheLastStep_namesBothSettings() {
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            "train.steps=30",
+            "optimizer.schedule=cosine",
+            "optimizer.decay_steps=1000",
+            "exits.curriculum=linear",
+            "exits.curriculum_steps=31");
+    try (Trainer trainer = Trainer.start(config, run("part"))) {
+      assertThat(trainer.describe())
+          .contains(
+              "optimizer.decay_steps 1,000 is beyond train.steps 30: only a run with more steps"
+                  + " gets there",
+              "exits.curriculum_steps 31 is beyond train.steps 30: only a run with more steps gets"
+                  + " there");
+    }
+    try (Trainer trainer = Trainer.start(TinyRun.config(folder), run("whole"))) {
+      assertThat(trainer.describe()).noneMatch(line -> line.contains("beyond"));
+    }
+  }
+
+  @Test
   void resume_withMoreSteps_goesOn() {
     finish(Trainer.start(TinyRun.config(folder), run("short")));
     Outcome longer = finish(Trainer.resume(TinyRun.config(folder, "train.steps=40"), run("short")));

@@ -13,6 +13,7 @@ import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Objects;
+import org.eellm.config.JsonErrors;
 
 /** Says in words for people what an {@link IOException} says in its class. */
 public final class IoErrors {
@@ -27,22 +28,10 @@ public final class IoErrors {
       case FileAlreadyExistsException _ -> "exists already";
       case DirectoryNotEmptyException _ -> "folder is not empty";
       case NotDirectoryException _ -> "not a folder";
-      case JsonProcessingException json -> words(json);
+      case JsonProcessingException json -> JsonErrors.reason(json);
       case FileSystemException system when system.getReason() != null -> system.getReason();
       default -> Objects.toString(failure.getMessage(), failure.getClass().getSimpleName());
     };
-  }
-
-  /** The parser's first line, without what it says to programmers. */
-  private static String words(JsonProcessingException json) {
-    String line =
-        json.getOriginalMessage()
-            .lines()
-            .findFirst()
-            .orElse("malformed")
-            .replaceAll(" \\((start marker|for \\w+ starting) at .*|, from `[^`]*`", "")
-            .replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= 200 ? line : line.substring(0, 197) + "...";
   }
 
   /** Bytes that can still be written where {@code path} lies, in words. */

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.config.JsonErrors;
 import org.eellm.config.RopeScaling;
 import org.jspecify.annotations.Nullable;
 
@@ -46,7 +47,7 @@ record BindingErrors(JsonNode tree, Map<String, String> places, JsonNode default
           case JsonMappingException e
               when e.getCause() instanceof InputCoercionException overflow ->
               valueMessage(path, overflow.getTargetType());
-          default -> shown(valueAt(path)) + " cannot be used: " + error.getOriginalMessage();
+          default -> shown(valueAt(path)) + " cannot be used: " + JsonErrors.reason(error);
         };
     String line = nearestPlace(path) + path + ": " + message;
     return new ConfigException(line.replaceAll("\\p{Cntrl}", "?"), error);

@@ -47,7 +47,7 @@ public record Evaluation(
         new OutcomeFile<>(
             output.resolve("items").resolve(spec.task() + ".jsonl"),
             fingerprint(spec, items),
-            Outcome.class);
+            Outcome.of(spec.outputType()));
     TaskRun run = new TaskRun(model, spec, heads, decoding, data.seed());
     int done = file.outcomes().size();
     while (done < items.size()) {

@@ -7,7 +7,11 @@ import java.util.function.IntToDoubleFunction;
 import java.util.function.ToDoubleFunction;
 import org.eellm.config.HeadId;
 import org.eellm.eval.Estimate;
+import org.eellm.eval.task.Outcome.Choice;
 import org.eellm.eval.task.Outcome.Score;
+import org.eellm.eval.task.Outcome.Scored;
+import org.eellm.eval.task.Outcome.Text;
+import org.eellm.eval.task.Outcome.Written;
 import org.eellm.eval.task.TaskSpec.OutputType;
 
 /** What is measured of a task's outcomes. */
@@ -17,7 +21,9 @@ public enum Metric {
     @Override
     public double of(Outcome outcome, List<Score> scores) {
       boolean right =
-          scores.size() == 1 ? scores.getFirst().greedy() : best(scores, i -> 1) == outcome.right();
+          outcome instanceof Choice choice
+              ? best(scores, i -> 1) == choice.right()
+              : scores.getFirst().greedy();
       return right ? 1 : 0;
     }
   },
@@ -25,8 +31,8 @@ public enum Metric {
   ACC_NORM(true, OutputType.MULTIPLE_CHOICE) {
     @Override
     public double of(Outcome outcome, List<Score> scores) {
-      int best = best(scores, i -> outcome.characters().get(i));
-      return best == outcome.right() ? 1 : 0;
+      Choice choice = Choice.class.cast(outcome);
+      return best(scores, i -> choice.characters().get(i)) == choice.right() ? 1 : 0;
     }
   },
   /** Of whole answers: e to the mean negative log likelihood. */
@@ -50,7 +56,7 @@ public enum Metric {
 
     @Override
     Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, Outcome::words).map(Math::exp, Math::exp);
+      return per(outcomes, head, text -> Text.class.cast(text).words()).map(Math::exp, Math::exp);
     }
   },
   /** Of a byte of text. */
@@ -62,7 +68,7 @@ public enum Metric {
 
     @Override
     Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, Outcome::bytes).map(Math::exp, Math::exp);
+      return per(outcomes, head, text -> Text.class.cast(text).bytes()).map(Math::exp, Math::exp);
     }
   },
   /** Bits that a byte of text takes. */
@@ -74,7 +80,7 @@ public enum Metric {
 
     @Override
     Estimate estimate(List<Outcome> outcomes, HeadId head) {
-      return per(outcomes, head, Outcome::bytes);
+      return per(outcomes, head, text -> Text.class.cast(text).bytes());
     }
   },
   /** Words that answer and reference share (Lin 2004); F-measure. */
@@ -153,8 +159,9 @@ public enum Metric {
 
   /** The value of an item at a head. */
   public double of(Outcome outcome, List<Score> scores) {
-    return outcome.references().stream()
-        .mapToDouble(reference -> of(outcome.text(), reference))
+    Written written = Written.class.cast(outcome);
+    return written.references().stream()
+        .mapToDouble(reference -> of(written.text(), reference))
         .max()
         .orElse(0);
   }
@@ -175,9 +182,13 @@ public enum Metric {
   }
 
   private double[] values(List<Outcome> outcomes, HeadId head) {
-    return outcomes.stream()
-        .mapToDouble(outcome -> of(outcome, outcome.heads().getOrDefault(head, List.of())))
-        .toArray();
+    return outcomes.stream().mapToDouble(outcome -> of(outcome, scores(outcome, head))).toArray();
+  }
+
+  private static List<Score> scores(Outcome outcome, HeadId head) {
+    return outcome instanceof Scored scored
+        ? scored.heads().getOrDefault(head, List.of())
+        : List.of();
   }
 
   /** The most probable answer, log likelihoods divided by lengths; the first of equals. */

@@ -1,38 +1,90 @@
 package org.eellm.eval.task;
 
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import java.util.List;
 import java.util.SequencedMap;
 import org.eellm.config.HeadId;
+import org.eellm.eval.task.TaskSpec.OutputType;
 
-/**
- * What the model answered to an item: a line of {@code items/TASK.jsonl}.
- *
- * @param item its index
- * @param subtask the group it belongs to; empty if there are none
- * @param truncated whether its beginning was cut off to fit the context
- * @param heads by name, a score for each answer
- * @param right place of the right answer; 0 if there is one
- * @param characters of each answer
- * @param words of a whole text
- * @param bytes of a whole text, in UTF-8
- * @param text what was written
- * @param references what should have been
- * @param tokens written
- * @param meanLayer at which these left the model
- */
-public record Outcome(
-    int item,
-    String subtask,
-    boolean truncated,
-    SequencedMap<HeadId, List<Score>> heads,
-    int right,
-    List<Integer> characters,
-    int words,
-    int bytes,
-    String text,
-    List<String> references,
-    int tokens,
-    double meanLayer) {
+/** What the model answered to an item: a line of {@code items/TASK.jsonl}. */
+@JsonIgnoreProperties(ignoreUnknown = true) // earlier versions wrote all kinds' fields in each line
+public sealed interface Outcome {
+  /** The item's index. */
+  int item();
+
+  /** The group the item belongs to; empty if there are none. */
+  String subtask();
+
+  /** Whether its beginning was cut off to fit the context. */
+  boolean truncated();
+
+  /** What tasks of a type give. */
+  static Class<? extends Outcome> of(OutputType type) {
+    return switch (type) {
+      case LOGLIKELIHOOD -> Answer.class;
+      case MULTIPLE_CHOICE -> Choice.class;
+      case LOGLIKELIHOOD_ROLLING -> Text.class;
+      case GENERATE_UNTIL -> Written.class;
+    };
+  }
+
+  /** What heads score. */
+  sealed interface Scored extends Outcome {
+    /** By head, a score for each answer. */
+    SequencedMap<HeadId, List<Score>> heads();
+  }
+
+  /** How probable an answer is. */
+  record Answer(
+      int item, String subtask, boolean truncated, SequencedMap<HeadId, List<Score>> heads)
+      implements Scored {}
+
+  /**
+   * How probable each of several answers is.
+   *
+   * @param right place of the right one
+   * @param characters of each
+   */
+  record Choice(
+      int item,
+      String subtask,
+      boolean truncated,
+      SequencedMap<HeadId, List<Score>> heads,
+      int right,
+      List<Integer> characters)
+      implements Scored {}
+
+  /**
+   * How probable a whole text is.
+   *
+   * @param words divided at white space
+   * @param bytes in UTF-8
+   */
+  record Text(
+      int item,
+      String subtask,
+      boolean truncated,
+      SequencedMap<HeadId, List<Score>> heads,
+      int words,
+      int bytes)
+      implements Scored {}
+
+  /**
+   * An answer that was written.
+   *
+   * @param references what should have been
+   * @param tokens of the text
+   * @param meanLayer at which these left the model
+   */
+  record Written(
+      int item,
+      String subtask,
+      boolean truncated,
+      String text,
+      List<String> references,
+      int tokens,
+      double meanLayer)
+      implements Outcome {}
 
   /**
    * What a head says of an answer.

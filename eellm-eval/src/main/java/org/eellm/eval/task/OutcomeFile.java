@@ -26,7 +26,7 @@ import org.eellm.eval.Json;
  */
 public final class OutcomeFile<T> {
   private final Path file;
-  private final Class<T> type;
+  private final Class<? extends T> type;
   private final List<T> outcomes = new ArrayList<>();
 
   /**
@@ -34,7 +34,7 @@ public final class OutcomeFile<T> {
    * @throws ConfigException if the file has outcomes of something else
    * @throws EvalException if it is damaged before its last line
    */
-  public OutcomeFile(Path file, String fingerprint, Class<T> type) {
+  public OutcomeFile(Path file, String fingerprint, Class<? extends T> type) {
     this.file = file;
     this.type = type;
     try {

@@ -53,10 +53,20 @@ public record TaskResult(
         spec,
         outcomes.size(),
         (int) outcomes.stream().filter(Outcome::truncated).count(),
-        outcomes.stream().mapToDouble(o -> o.tokens() * o.meanLayer()).sum()
-            / outcomes.stream().mapToInt(Outcome::tokens).sum(),
+        meanLayer(outcomes),
         figures(spec, asked, outcomes),
         Collections.unmodifiableSequencedMap(subtasks));
+  }
+
+  /** Of all tokens that were written; NaN where none were. */
+  private static double meanLayer(List<Outcome> outcomes) {
+    List<Outcome.Written> written =
+        outcomes.stream()
+            .filter(Outcome.Written.class::isInstance)
+            .map(Outcome.Written.class::cast)
+            .toList();
+    return written.stream().mapToDouble(text -> text.tokens() * text.meanLayer()).sum()
+        / written.stream().mapToInt(Outcome.Written::tokens).sum();
   }
 
   private static SequencedMap<HeadId, Figures> figures(

@@ -174,22 +174,29 @@ public record TaskRun(
       List<Score> scores = answers.stream().map(answer -> answer.get(head)).toList();
       byHead.put(head, whole ? List.of(sum(scores)) : scores);
     }
-    String text = item.question() instanceof Question.LoglikelihoodRolling(String all) ? all : "";
-    return new Outcome(
-        item.index(),
-        item.subtask(),
-        truncated,
-        Collections.unmodifiableSequencedMap(byHead),
-        item.question() instanceof Question.MultipleChoice choice ? choice.right() : 0,
-        item.question() instanceof Question.MultipleChoice choice
-            ? choice.choices().stream().map(String::length).toList()
-            : List.of(),
-        (int) Arrays.stream(text.split("\\s+")).filter(word -> !word.isEmpty()).count(),
-        text.getBytes(StandardCharsets.UTF_8).length,
-        "",
-        List.of(),
-        0,
-        0);
+    SequencedMap<HeadId, List<Score>> heads = Collections.unmodifiableSequencedMap(byHead);
+    int index = item.index();
+    String subtask = item.subtask();
+    return switch (item.question()) {
+      case Question.Loglikelihood _ -> new Outcome.Answer(index, subtask, truncated, heads);
+      case Question.MultipleChoice choice ->
+          new Outcome.Choice(
+              index,
+              subtask,
+              truncated,
+              heads,
+              choice.right(),
+              choice.choices().stream().map(String::length).toList());
+      case Question.LoglikelihoodRolling(String text) ->
+          new Outcome.Text(
+              index,
+              subtask,
+              truncated,
+              heads,
+              (int) Arrays.stream(text.split("\\s+")).filter(word -> !word.isEmpty()).count(),
+              text.getBytes(StandardCharsets.UTF_8).length);
+      case Question.GenerateUntil _ -> throw new IllegalStateException("answers are written");
+    };
   }
 
   private static Score sum(List<Score> scores) {
@@ -275,15 +282,10 @@ public record TaskRun(
       List<GeneratedToken> tokens = results.get(i).tokens();
       boolean truncated = model.bosTokens().size() + model.encode(question.prompt()).size() > room;
       outcomes.add(
-          new Outcome(
+          new Outcome.Written(
               item.index(),
               item.subtask(),
               truncated,
-              new LinkedHashMap<>(),
-              0,
-              List.of(),
-              0,
-              0,
               writers.get(i).text(),
               question.references(),
               tokens.size(),

@@ -10,14 +10,20 @@ import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.SequencedMap;
 import org.eellm.config.ConfigException;
+import org.eellm.config.HeadId;
 import org.eellm.eval.EvalException;
+import org.eellm.eval.task.Outcome.Score;
+import org.eellm.eval.task.TaskSpec.OutputType;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 final class OutcomeFileTest {
   private static final String QUESTION =
@@ -39,6 +45,46 @@ final class OutcomeFileTest {
 
   private OutcomeFile<Said> open(String fingerprint) {
     return new OutcomeFile<>(file, fingerprint, Said.class);
+  }
+
+  /** A line had every kind's fields, most of them without meaning. */
+  @ParameterizedTest
+  @EnumSource
+  void open_linesOfEarlierVersions_givesTheFieldsOfTheirKind(OutputType type) throws IOException {
+    Files.writeString(
+        file,
+        """
+        {"a":1}
+        {"item":3,"subtask":"s","truncated":true,\
+        "heads":{"final":[{"log_likelihood":-1.5,"tokens":2,"greedy":true}]},"right":1,\
+        "characters":[4,5],"words":6,"bytes":7,"text":"t","references":["r"],"tokens":8,"mean_layer":2.5}
+        """);
+
+    Outcome outcome =
+        new OutcomeFile<Outcome>(file, "{\"a\":1}", Outcome.of(type)).outcomes().getFirst();
+
+    SequencedMap<HeadId, List<Score>> heads = new LinkedHashMap<>();
+    heads.put(HeadId.FINAL, List.of(new Score(-1.5, 2, true)));
+    assertThat(outcome)
+        .isEqualTo(
+            switch (type) {
+              case LOGLIKELIHOOD -> new Outcome.Answer(3, "s", true, heads);
+              case MULTIPLE_CHOICE -> new Outcome.Choice(3, "s", true, heads, 1, List.of(4, 5));
+              case LOGLIKELIHOOD_ROLLING -> new Outcome.Text(3, "s", true, heads, 6, 7);
+              case GENERATE_UNTIL -> new Outcome.Written(3, "s", true, "t", List.of("r"), 8, 2.5);
+            });
+  }
+
+  @Test
+  void add_outcome_writesTheFieldsOfItsKind() throws IOException {
+    new OutcomeFile<Outcome>(file, "{}", Outcome.Written.class)
+        .add(List.of(new Outcome.Written(3, "s", true, "t", List.of("r"), 8, 2.5)));
+    assertThat(Files.readString(file))
+        .isEqualTo(
+            """
+            {}
+            {"item":3,"subtask":"s","truncated":true,"text":"t","references":["r"],"tokens":8,"mean_layer":2.5}
+            """);
   }
 
   @Test
