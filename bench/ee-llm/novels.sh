@@ -1,8 +1,9 @@
 #!/bin/sh
 # docs/ee-llm.md, "Convergence", on English novels: configs/novels-10m.yaml without exits and with two,
-# three seeds each. NOVELS is a folder with train.txt.xz and valid.txt.xz; docs/novels.md says which.
+# three seeds each, or those of SEEDS. NOVELS is a folder with train.txt.xz and valid.txt.xz;
+# docs/novels.md says which.
 #
-#   NOVELS=FOLDER bench/ee-llm/novels.sh [FOLDER [SECTION.KEY=VALUE...]]
+#   NOVELS=FOLDER [SEEDS="1 2 3"] bench/ee-llm/novels.sh [FOLDER [SECTION.KEY=VALUE...]]
 . "$(dirname "$0")/common.sh"
 novels=${NOVELS:?give a folder with train.txt.xz and valid.txt.xz}
 if [ ! -e "$work/novels-held-out.idx" ]; then
@@ -18,9 +19,13 @@ learn_novels() {
     "data.tokenizer=$work/novels-tokenizer" train.steps=300 train.eval_interval=60 optimizer.warmup_steps=40 \
     checkpoint.interval=100 "$@"
 }
-for seed in 1 2 3; do
+none=
+exits=
+for seed in ${SEEDS:-1 2 3}; do
   learn_novels "novels-none-seed$seed" "train.seed=$seed" 'exits.layers=[]' 'exits.weights=[]' "$@"
   learn_novels "novels-exits-seed$seed" "train.seed=$seed" "$@"
+  none="$none novels-none-seed$seed"
+  exits="$exits novels-exits-seed$seed"
 done
-compare novels novels-none-seed1 novels-none-seed2 novels-none-seed3 \
-  novels-exits-seed1 novels-exits-seed2 novels-exits-seed3
+# shellcheck disable=SC2086 # several words each
+compare novels $none $exits

@@ -344,6 +344,7 @@ final class PageTest extends WithServer {
         assertThat(seen.path(made).path("text").asText()).as(made).isEqualTo(text(alone));
         assertThat(texts(seen.path(made).path("counts"))).as(made).isEqualTo(counts(alone));
       }
+      assertThat(seen.path("lensOf").asText()).isEqualTo("b"); // the full model's text, by drafts
       assertThat(texts(seen.path("frames"))).isEqualTo(counts(alone));
       assertThat(seen.path("agreement").asText()).contains("given the full model's text: ");
       assertThat(seen.path("slider").asBoolean()).isTrue(); // which would be for no exit

@@ -144,7 +144,7 @@ record RunComparison(List<Row> rows) {
     double[] pairs =
         runs.stream()
             .filter(run -> base.containsKey(run.seed()))
-            .mapToDouble(run -> run.last() / base.get(run.seed()) - 1)
+            .mapToDouble(run -> run.last() / base.getOrDefault(run.seed(), Double.NaN) - 1)
             .toArray();
     if (pairs.length > 0) {
       return Estimate.mean(pairs);

@@ -67,10 +67,13 @@ public final class StageLinks {
    * @throws DistributedException if a stage has failed; the message names it
    */
   ByteBuffer await(int question) {
-    while (answers.get(question).isEmpty()) {
+    Optional<ByteBuffer> answer = answers.getOrDefault(question, Optional.empty());
+    while (answer.isEmpty()) {
       reached(() -> channel.receive(later, PATIENCE)).ifPresent(this::take);
+      answer = answers.getOrDefault(question, Optional.empty());
     }
-    return answers.remove(question).orElseThrow();
+    answers.remove(question);
+    return answer.get();
   }
 
   /** Lets the others know that this rank is alive; to be called now and then while it waits. */

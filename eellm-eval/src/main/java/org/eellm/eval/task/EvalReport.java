@@ -229,8 +229,13 @@ public record EvalReport(Evaluation evaluation, List<TaskResult> results, double
     List<Estimate> estimates = heads.stream().map(head -> result.figure(head, metric)).toList();
     XYChart chart =
         Charts.chart(
-            result.spec().task() + ": " + metric, "after layer", metric.toString(), 560, 340);
+            result.spec().task() + ": " + metric,
+            "after layer",
+            metric + ", with standard errors",
+            560,
+            340);
     chart.getStyler().setLegendVisible(false);
+    chart.getStyler().setYAxisDecimalPattern("0.####");
     chart.getStyler().setXAxisMin(0.0);
     chart.getStyler().setXAxisMax((double) evaluation.model().layers());
     XYSeries series =

@@ -332,6 +332,9 @@ async function compare(a, b, signal) {
   $('verdict').textContent = verdict(a);
 }
 
+/** Whether a text is the full model's; that of lossless drafts is. */
+const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit.defaults)?.mode);
+
 /** Where the texts part, and how often the left makes the full model's choices on its text. */
 function showAgreement(a, b) {
   const same = commonTokens(a.tokens, b.tokens);
@@ -343,8 +346,7 @@ function showAgreement(a, b) {
   const sentences = [alike
     ? `Both texts are the same, ${plural(same, 'token')}.`
     : `The texts part at token ${same + 1}.`];
-  const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit.defaults)?.mode);
-  const reference = [b, a].find(run => run.lens && isFull(run)); // lossless drafts make the same text
+  const reference = [b, a].find(run => run.lens && isFull(run));
   const other = reference === b ? a : b;
   const side = reference && effective(other.side, model.early_exit.defaults);
   if (side && side.mode !== 'propagate') {
@@ -447,7 +449,7 @@ async function go() {
       showAgreement(a, b);
     }
     remember(a, both ? b : null);
-    useLens(both && b.side.mode === 'full' && b.lens ? 'b' : 'a');
+    useLens(both && isFull(b) && b.lens ? 'b' : 'a');
     $('tools').hidden = false;
     if (both && a.tokens.length && b.tokens.length) {
       await compare(a, b, signal);
@@ -562,7 +564,7 @@ async function showAgain({ a, b }) {
       if (shown.b && a.tokens.length && shown.b.tokens.length) {
         showAgreement(a, shown.b);
       }
-      useLens(b?.side.mode === 'full' && b.lens && !pinned ? 'b' : 'a');
+      useLens(b && isFull(b) && b.lens && !pinned ? 'b' : 'a');
     }
   } catch (error) {
     say(fault(error), true);

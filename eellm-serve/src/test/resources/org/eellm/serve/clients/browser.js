@@ -368,6 +368,7 @@ const scenarios = {
     await page.click('#go');
     await done(page);
     seen.server = await pane(page, 'a');
+    seen.lensOf = await page.$eval('#lens-of', list => list.value);
     await page.selectOption('#lens-of', 'a');
     seen.frames = await frames(page);
     seen.agreement = await page.textContent('#agreement');
