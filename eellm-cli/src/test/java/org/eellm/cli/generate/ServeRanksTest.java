@@ -44,8 +44,11 @@ final class ServeRanksTest {
   private static final double THRESHOLD = 0.15;
 
   @TempDir private Path folder;
+
+  @SuppressWarnings("NullAway.Init") // each test starts it
   private Process launcher;
-  private String address;
+
+  private String address = "";
 
   private void start(String mesh) throws Exception {
     try (Decoder decoder = SmallModel.plain()) {

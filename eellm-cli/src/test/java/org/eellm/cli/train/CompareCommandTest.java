@@ -12,10 +12,12 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import javax.imageio.ImageIO;
 import org.eellm.cli.Commands;
 import org.eellm.config.HeadId;
+import org.eellm.eval.Estimate;
 import org.eellm.train.TrainException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -54,8 +56,9 @@ class CompareCommandTest {
         .extracting(RunComparison.Row::name, RunComparison.Row::seeds, RunComparison.Row::step)
         .containsExactly(tuple("none", 2, 100L), tuple("exits", 2, 100L));
     RunComparison.Row exits = comparison.rows().getLast();
-    assertThat(exits.losses().get(HeadId.exit(4)).value()).isCloseTo(4.6, within(1e-12));
-    assertThat(exits.losses().get(HeadId.exit(4)).standardError()).isCloseTo(0.1, within(1e-12));
+    Estimate exit = Objects.requireNonNull(exits.losses().get(HeadId.exit(4)));
+    assertThat(exit.value()).isCloseTo(4.6, within(1e-12));
+    assertThat(exit.standardError()).isCloseTo(0.1, within(1e-12));
     // +1 % and +2 % with equal seeds
     assertThat(exits.againstFirst().value()).isCloseTo(0.015, within(1e-12));
     assertThat(exits.againstFirst().standardError()).isCloseTo(0.005, within(1e-12));
