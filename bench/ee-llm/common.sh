@@ -46,5 +46,6 @@ learn_java() {
 compare() {
   table=$1
   shift
-  (cd "$work" && "$eellm" compare --output "$table.png" "$@" | tee "$table.md")
+  (cd "$work" && "$eellm" compare --output "$table.png" "$@" > "$table.md")
+  cat "$work/$table.md"
 }

@@ -44,4 +44,5 @@ for kind in easy hard; do
 done
 "$eellm" bench pipeline --model "$work/exits-seed1" --pp 2 --nproc 2 --threads 1 --threshold 0.8,0.6,0.4,0.2,0 --rounds 5 \
   --prompt "public int size() { return" --prompt "for (int i = 0; i <" --prompt "if (value == null) {" \
-  --prompt "public String toString() {" | tee "$work/pipeline.md"
+  --prompt "public String toString() {" > "$work/pipeline.md"
+cat "$work/pipeline.md"

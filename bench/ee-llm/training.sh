@@ -8,21 +8,21 @@
 
 # timed OPTION...: a step of 8 microbatches of one sequence.
 timed() {
-  "$eellm" bench train --config configs/java-8m.yaml --rounds "${ROUNDS:-9}" --set train.threads=1 \
+  "$eellm" bench train --config configs/java-8m.yaml --rounds "${ROUNDS:-9}" --set train.threads=1 --set model.vocab_size=4096 \
     --set train.micro_batch_size=1 --set train.global_batch_size=8 "$@"
 }
-for exits in '[4]|[0.25]' '[4,8]|[0.25,0.5]' '[4,8,12]|[0.25,0.5,0.75]'; do
-  echo "## exits ${exits%|*}, one rank"
-  timed --set "exits.layers=${exits%|*}" --set "exits.weights=${exits#*|}"
-  echo "## exits ${exits%|*}, two stages"
-  timed --nproc 2 --set parallel.pp=2 --set "exits.layers=${exits%|*}" --set "exits.weights=${exits#*|}"
-done | tee "$work/training.md"
-for option in --eager-heads '--set=parallel.pre_exit=true'; do
-  echo "## exits [4,8], two stages, $option"
-  timed --nproc 2 --set parallel.pp=2 --mesh-only "$option"
-done | tee -a "$work/training.md"
-# A head of this model, forward and backward, takes 5.3 times a layer's forward pass by its operations.
 {
+  for exits in '[4]|[0.25]' '[4,8]|[0.25,0.5]' '[4,8,12]|[0.25,0.5,0.75]'; do
+    echo "## exits ${exits%|*}, one rank"
+    timed --set "exits.layers=${exits%|*}" --set "exits.weights=${exits#*|}"
+    echo "## exits ${exits%|*}, two stages"
+    timed --nproc 2 --set parallel.pp=2 --set "exits.layers=${exits%|*}" --set "exits.weights=${exits#*|}"
+  done
+  for option in --eager-heads --set=parallel.pre_exit=true; do
+    echo "## exits [4,8], two stages, $option"
+    timed --nproc 2 --set parallel.pp=2 --mesh-only "$option"
+  done
+  # A head of this model, forward and backward, takes 5.3 times a layer's forward pass by its operations.
   echo '| stages | exits | option | simulated |'
   echo '|---|---|---|---|'
   for stages in 4 8; do
@@ -30,9 +30,10 @@ done | tee -a "$work/training.md"
       for option in '' --eager-heads --pre-exit '--fill-warmup=auto --fill-cooldown=auto'; do
         case $exits in none) [ -z "$option" ] || continue && set -- ;; *) set -- --exits "$exits" ;; esac
         # shellcheck disable=SC2086 # several words
-        result=$("$eellm" schedule --pp $stages --microbatches 16 --layers 16 --head-cost 5.3 "$@" $option | tail -n 1)
-        echo "| $stages | $exits | $option | $result |"
+        "$eellm" schedule --pp $stages --microbatches 16 --layers 16 --head-cost 5.3 "$@" $option > "$work/schedule.txt"
+        echo "| $stages | $exits | $option | $(tail -n 1 "$work/schedule.txt") |"
       done
     done
   done
-} | tee -a "$work/training.md"
+} > "$work/training.md"
+cat "$work/training.md"
