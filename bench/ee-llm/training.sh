@@ -18,6 +18,10 @@ timed() {
     echo "## exits ${exits%|*}, two stages"
     timed --nproc 2 --set parallel.pp=2 --set "exits.layers=${exits%|*}" --set "exits.weights=${exits#*|}"
   done
+  echo '## no exits, two stages alone'
+  timed --nproc 2 --set parallel.pp=2 --mesh-only --set 'exits.layers=[]' --set 'exits.weights=[]'
+  echo '## exits [4,8], two stages alone'
+  timed --nproc 2 --set parallel.pp=2 --mesh-only
   for option in --eager-heads --set=parallel.pre_exit=true; do
     echo "## exits [4,8], two stages, $option"
     timed --nproc 2 --set parallel.pp=2 --mesh-only "$option"

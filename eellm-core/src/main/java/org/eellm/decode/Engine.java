@@ -222,7 +222,7 @@ public final class Engine implements AutoCloseable {
       List<Integer> ids, int layer, HiddenStateListener listener) {
     if (shared.isPresent()) {
       throw new UnsupportedOperationException(
-          "hidden states are read where one rank has whole matrices");
+          "hidden states: other ranks share the model's matrices; load it on one rank for them");
     }
     HiddenStateJob job = batch.hiddenStateJob(ids, layer, listener);
     lock.lock();

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -21,7 +22,7 @@ import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
- * Validation losses of several runs side by side. Folders of one name, apart from {@code -seed1},
+ * Validation losses of several runs side by side. Folders of one path, apart from {@code -seed1},
  * {@code -seed2} and so on, are one row: its values are means over the seeds.
  *
  * @param rows in the order they were given
@@ -68,20 +69,27 @@ record RunComparison(List<Row> rows) {
    * @throws TrainException if one has no evaluation, or runs of a row do not end at the same step
    */
   static RunComparison of(List<Path> folders) {
-    SequencedMap<String, List<Run>> groups = new LinkedHashMap<>();
+    SequencedMap<Path, List<Run>> groups = new LinkedHashMap<>();
     for (Path folder : folders) {
-      groups.computeIfAbsent(name(folder), _ -> new ArrayList<>()).add(read(folder));
+      groups.computeIfAbsent(withoutSeed(folder), _ -> new ArrayList<>()).add(read(folder));
     }
     List<Run> first = groups.firstEntry().getValue();
     List<Row> rows = new ArrayList<>();
-    groups.forEach((name, runs) -> rows.add(row(name, runs, first)));
+    groups.forEach((path, runs) -> rows.add(row(name(path, groups.keySet()), runs, first)));
     return new RunComparison(List.copyOf(rows));
   }
 
-  private static String name(Path folder) {
-    String name = folder.toAbsolutePath().normalize().getFileName().toString();
-    Matcher seeded = SEEDED.matcher(name);
-    return seeded.matches() ? seeded.group(1) : name;
+  private static Path withoutSeed(Path folder) {
+    Path path = folder.toAbsolutePath().normalize();
+    Matcher seeded = SEEDED.matcher(path.getFileName().toString());
+    return seeded.matches() ? path.resolveSibling(seeded.group(1)) : path;
+  }
+
+  /** The last part of a path; all of it where another has the same. */
+  private static String name(Path path, Set<Path> all) {
+    long alike =
+        all.stream().filter(other -> other.getFileName().equals(path.getFileName())).count();
+    return alike == 1 ? path.getFileName().toString() : path.toString();
   }
 
   private static Run read(Path folder) {

@@ -65,6 +65,15 @@ class CompareCommandTest {
   }
 
   @Test
+  void compare_runsOfOneNameInTwoFolders_areTwoRows() throws IOException {
+    Path one = run("one/run", 1, 5, 4.0);
+    Path two = run("two/run", 1, 5, 4.4);
+    assertThat(RunComparison.of(List.of(one, two)).rows())
+        .extracting(RunComparison.Row::name, RunComparison.Row::seeds)
+        .containsExactly(tuple(one.toString(), 1), tuple(two.toString(), 1));
+  }
+
+  @Test
   void compare_twoRuns_printsATableAndDrawsThem() throws IOException {
     Path picture = folder.resolve("pictures/compare.png");
     int code =

@@ -7,6 +7,7 @@ import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
@@ -87,7 +88,12 @@ public record TaskRun(
     for (int i = 0; i < most; i++) {
       for (int item = 0; item < texts.size(); item++) {
         if (i < texts.get(item).size()) {
-          scores.get(item).add(scores(results.get(next), leaving, next));
+          scores
+              .get(item)
+              .add(
+                  leaving.isEmpty()
+                      ? scores(results.get(next))
+                      : new LinkedHashMap<>(Map.of(HeadId.FINAL, leaving.get(next).score())));
           next++;
         }
       }
@@ -142,17 +148,9 @@ public record TaskRun(
     }
   }
 
-  /**
-   * What each head says of a text.
-   *
-   * @param leaving of each text, if tokens leave by a policy
-   */
-  private SequencedMap<HeadId, Score> scores(Result result, List<LeavingScore> leaving, int text) {
+  /** What each head says of a text. */
+  private SequencedMap<HeadId, Score> scores(Result result) {
     SequencedMap<HeadId, Score> scores = new LinkedHashMap<>();
-    if (!leaving.isEmpty()) {
-      scores.put(HeadId.FINAL, leaving.get(text).score());
-      return scores;
-    }
     for (HeadId head : heads) {
       List<GeneratedToken> tokens =
           result.tokens().stream().filter(token -> token.head().equals(head)).toList();
