@@ -82,6 +82,17 @@ final class PageTest extends WithServer {
   }
 
   @Test
+  void pageOfAnotherSite_evenIfItsNameComesToMeanThisMachine_neitherAsksNorReads() {
+    JsonNode seen = play("foreign");
+
+    assertThat(seen.path("own").asInt()).isEqualTo(200);
+    assertThat(texts(seen.path("rebound"))).hasSize(5).containsOnly("403 refused");
+    assertThat(texts(seen.path("others"))).hasSize(5).containsOnly("kept from the page");
+    assertThat(seen.path("before").asText()).startsWith("eellm_generated_tokens_total");
+    assertThat(seen.path("after").asText()).isEqualTo(seen.path("before").asText());
+  }
+
+  @Test
   void run_twoSettings_showsTextsFiguresAndTheLens() {
     JsonNode seen = play("writes");
 

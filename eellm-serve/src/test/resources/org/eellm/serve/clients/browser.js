@@ -62,6 +62,50 @@ function burden() {
 const frames = page => page.$$eval('#lens-box tbody tr', rows => rows.map(row => row.querySelectorAll('td.leaves').length));
 
 const scenarios = {
+  /** Pages of other sites: one whose name comes to mean this machine after it was loaded, and one of another port. */
+  async foreign() {
+    const { port } = new URL(base);
+    const away = await chromium.launch({ executablePath, args: ['--no-sandbox', '--host-resolver-rules=MAP rebound.example 127.0.0.1',
+      '--disable-features=LocalNetworkAccessChecks'] }); // new browsers guard loopback themselves; older ones do not
+    const generated = async () => (await (await fetch(`${base}/metrics`)).text())
+      .split('\n').filter(line => line.startsWith('eellm_generated_tokens_total')).join();
+    seen.own = (await fetch(`${base}/v1/completions`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ prompt: PROMPT, max_tokens: 1 }),
+    })).status;
+    seen.before = await generated();
+    const visit = async (origin, script, argument) => {
+      const page = await away.newPage();
+      await page.route(`${origin}/attack`, route => route.fulfill({ contentType: 'text/html', body: '<p>attack' }));
+      await page.goto(`${origin}/attack`);
+      return page.evaluate(script, argument);
+    };
+    const attack = async target => {
+      const body = JSON.stringify({ prompt: 'the cat', max_tokens: 2 });
+      const seen = [];
+      for (const [path, options] of [
+        ['/v1/models', {}],
+        ['/metrics', {}],
+        ['/v1/completions', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body }],
+        ['/v1/completions', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body }],
+        ['/v1/completions', { method: 'POST', mode: 'no-cors', body }],
+      ]) {
+        try {
+          const answer = await fetch(target + path, options);
+          seen.push(`${answer.status} ${(await answer.text()).includes('not_allowed') ? 'refused' : ''}`.trim());
+        } catch {
+          seen.push('kept from the page');
+        }
+      }
+      return seen;
+    };
+    seen.rebound = await visit(`http://rebound.example:${port}`, attack, '');
+    seen.others = await visit('http://rebound.example:1', attack, base);
+    seen.after = await generated();
+    await away.close();
+  },
+
   async writes() {
     const page = await open();
     await known(page);
