@@ -2,9 +2,15 @@ package org.eellm.cli;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.net.ConnectException;
+import java.net.HttpURLConnection;
+import java.net.ServerSocket;
+import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -20,15 +26,17 @@ import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.model.parameter.ParameterSpec;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What the launcher runs once after a build, so that Java can keep the classes and what it has
- * learned of them for all starts to come (its ahead-of-time cache, JEP 483 and 515): the help, and
- * texts of a small model with random weights.
+ * What the launcher runs once after a build, so that Java can keep the classes for all starts to
+ * come (its ahead-of-time cache, JEP 483): the help, texts of a small model with random weights,
+ * and a server of it.
  */
 final class Rehearsal {
   private static final String TEXT = "the cat and the dog and the bird and the cat and the end\n";
   private static final double LARGEST = 0.1; // weight
+  private static final Duration READY = Duration.ofMinutes(1);
 
   private Rehearsal() {}
 
@@ -42,6 +50,59 @@ final class Rehearsal {
     run("generate", "--model", folder.toString(), "--prompt", TEXT, "--max-tokens", "150");
     for (String mode : List.of("full", "early-exit")) {
       run("generate", "--model", folder.toString(), "--prompt", TEXT, "--mode", mode);
+    }
+    serve(folder);
+  }
+
+  /** Serves, answers a chat, and ends as a user ends it. */
+  private static void serve(Path model) throws IOException {
+    int port;
+    try (ServerSocket free = new ServerSocket(0)) {
+      port = free.getLocalPort();
+    }
+    Thread client = Thread.ofPlatform().start(() -> chat("http://127.0.0.1:" + port));
+    run("serve", "--model", model.toString(), "--port", Integer.toString(port));
+    try {
+      client.join();
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private static void chat(String server) {
+    try {
+      long end = System.nanoTime() + READY.toNanos();
+      while (status(server + "/health", null) != 200) {
+        if (System.nanoTime() > end) {
+          throw new IOException(server + " was not ready after " + READY);
+        }
+        Thread.sleep(20);
+      }
+      status(server + "/", null);
+      status(
+          server + "/v1/chat/completions",
+          "{\"messages\": [{\"role\": \"user\", \"content\": \"the cat\"}], \"max_tokens\": 4}");
+      new ProcessBuilder("kill", "-TERM", Long.toString(ProcessHandle.current().pid())).start();
+    } catch (IOException | InterruptedException e) {
+      e.printStackTrace();
+      System.exit(1);
+    }
+  }
+
+  /** Of the answer to a GET, or to a POST of a body; 0 if there is none. */
+  private static int status(String url, @Nullable String body) throws IOException {
+    HttpURLConnection connection = (HttpURLConnection) URI.create(url).toURL().openConnection();
+    try {
+      if (body != null) {
+        connection.setDoOutput(true);
+        connection.setRequestProperty("Content-Type", "application/json");
+        connection.getOutputStream().write(body.getBytes(StandardCharsets.UTF_8));
+      }
+      return connection.getResponseCode();
+    } catch (ConnectException e) {
+      return 0;
+    } finally {
+      connection.disconnect();
     }
   }
 
