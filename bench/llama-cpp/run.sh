@@ -146,9 +146,10 @@ eellm_contexts() { # positions before the token, with commas
       .map((step) => 1e6 / step.step.microseconds)'
 }
 
-eellm_prompts() { # lengths, with commas
+eellm_prompts() { # lengths, with commas; quantization
   # shellcheck disable=SC2086 # several words
-  eellm bench prompt $model --set train.threads=$threads --lengths "$1" --rounds $rounds --json |
+  eellm bench prompt $model --set train.threads=$threads --lengths "$1" --quantize "${2:-none}" \
+    --rounds $rounds --json |
     json 'all.prompts.map((prompt) => prompt.tokens_per_second)'
 }
 
@@ -167,21 +168,21 @@ stop_server() {
   fi
 }
 
-# Sets loaded: the rate with 1 client and with 16.
+# Sets loaded: the rate with 1, 8 and 16 clients.
 load() {
-  loaded=$(node "$here/load.mjs" "http://127.0.0.1:$port" $tokens 1:8 16:4)
+  loaded=$(node "$here/load.mjs" "http://127.0.0.1:$port" $tokens 1:8 8:4 16:4)
   stop_server
 }
 
-llama_server() {
-  start_server "$bin/llama-server" -m "$work/bfloat16.gguf" -t $threads -tb $threads -np 16 \
+llama_server() { # format
+  start_server "$bin/llama-server" -m "$work/$1.gguf" -t $threads -tb $threads -np 16 \
     -c $((16 * 256)) --host 127.0.0.1 --port "$port"
   load
 }
 
-eellm_server() {
+eellm_server() { # quantization
   start_server "$root/eellm" serve --model "$work/run" --threads $threads --batch-size 16 \
-    --port "$port"
+    --quantize "$1" --port "$port"
   load
 }
 
@@ -206,14 +207,21 @@ measure_decode() {
   done
 }
 
+quantize() { # a format of llama.cpp's
+  [ -f "$work/$1.gguf" ] ||
+    "$bin/llama-quantize" "$work/float32.gguf" "$work/$1.gguf" "$1" >>"$work/llama.log" 2>&1
+}
+
 measure_quantized() {
   for pair in Q8_0:int8 Q4_0:int4; do
     type=${pair%:*}
-    [ -f "$work/$type.gguf" ] ||
-      "$bin/llama-quantize" "$work/float32.gguf" "$work/$type.gguf" "$type" >>"$work/llama.log" 2>&1
+    quantize "$type"
     theirs=$(llama_bench "$type" -p 0 -n $tokens)
     ours=$(eellm_decode bfloat16 1 "${pair#*:}")
     rows "one text, $type beside ${pair#*:}" "$theirs" "$ours"
+    theirs=$(llama_bench "$type" -p 128,512 -n 0)
+    ours=$(eellm_prompts 128,512 "${pair#*:}")
+    rows "prompt of 128, $type;prompt of 512, $type" "$theirs" "$ours"
   done
 }
 
@@ -236,10 +244,14 @@ measure_batches() {
 }
 
 measure_server() {
-  llama_server
-  theirs=$loaded
-  eellm_server
-  rows "server, 1 client;server, 16 clients" "$theirs" "$loaded"
+  for pair in bfloat16:none Q8_0:int8; do
+    type=${pair%:*}
+    [ "$type" = bfloat16 ] || quantize "$type"
+    llama_server "$type"
+    theirs=$loaded
+    eellm_server "${pair#*:}"
+    rows "server, 1 client, $type;server, 8 clients, $type;server, 16 clients, $type" "$theirs" "$loaded"
+  done
 }
 
 mkdir -p "$work"

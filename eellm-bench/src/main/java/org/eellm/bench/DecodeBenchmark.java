@@ -4,20 +4,16 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
-import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.HeadId;
 import org.eellm.config.MatrixQuantization;
-import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
@@ -30,7 +26,6 @@ import org.eellm.decode.request.Limits;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.model.StoredDecoder;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterName.Embedding;
 import org.eellm.model.parameter.ParameterName.OfExit;
@@ -137,29 +132,10 @@ public final class DecodeBenchmark {
    * @param quantization of its matrices; on GPUs alike for all
    */
   public static Report run(RunConfig config, MatrixQuantization quantization, Plan plan) {
-    TrainConfig train = config.train();
-    Torch.setThreads(train.threads());
-    String dtype = dtype(config, quantization);
-    return switch (train.device()) {
-      case CPU -> {
-        try (StoredDecoder model =
-            StoredDecoder.of(initialized(config, Quantization.NONE, Torch.cpu()), quantization)) {
-          ModelRunner.pack(model);
-          yield run(model, train.seed(), plan, dtype);
-        }
-      }
-      case CUDA -> {
-        try (Decoder model = initialized(config, quantization.layers(), Torch.cuda())) {
-          yield run(model, train.seed(), plan, dtype);
-        }
-      }
-    };
-  }
-
-  private static Decoder initialized(RunConfig config, Quantization quantization, Device device) {
-    Decoder model = Decoder.allocate(config.architecture(), quantization, device);
-    model.initialize(config.train().seed());
-    return model;
+    return RandomModel.measure(
+        config,
+        quantization,
+        model -> run(model, config.train().seed(), plan, RandomModel.dtype(config, quantization)));
   }
 
   private static Report run(DecodingModel model, long seed, Plan plan, String dtype) {
@@ -323,14 +299,6 @@ public final class DecodeBenchmark {
       bytes += read ? bytes(parameter.value()) : 0;
     }
     return bytes + bytes(model.heads().get(head.index()).output().value());
-  }
-
-  private static String dtype(RunConfig config, MatrixQuantization quantization) {
-    String format =
-        quantization.equals(MatrixQuantization.NONE)
-            ? config.model().dtype().name()
-            : quantization.toString();
-    return format.toLowerCase(Locale.ROOT);
   }
 
   private static long bytes(Tensor tensor) {

@@ -2,13 +2,10 @@ package org.eellm.bench;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Random;
 import java.util.Set;
-import org.bytedeco.pytorch.Device;
-import org.eellm.config.Quantization;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
-import org.eellm.config.TrainConfig;
 import org.eellm.cost.Median;
 import org.eellm.decode.Generator;
 import org.eellm.decode.exit.ExitPolicies;
@@ -17,7 +14,7 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
-import org.eellm.model.Decoder;
+import org.eellm.model.DecodingModel;
 import org.eellm.tensor.Torch;
 
 /**
@@ -49,36 +46,34 @@ public final class PromptBenchmark {
   /**
    * Measures the configuration's model.
    *
+   * @param quantization of its matrices; on GPUs alike for all
    * @param lengths of prompts, in tokens
    * @param rounds of all lengths, after a warm-up
    */
-  public static Report run(RunConfig config, List<Integer> lengths, int rounds) {
-    TrainConfig train = config.train();
-    Torch.setThreads(train.threads());
-    Device device =
-        switch (train.device()) {
-          case CPU -> Torch.cpu();
-          case CUDA -> Torch.cuda();
-        };
-    try (Decoder model = Decoder.allocate(config.architecture(), Quantization.NONE, device)) {
-      model.initialize(train.seed());
-      List<Request> requests = requests(model, lengths, WARM_UP + rounds, train.seed());
-      Limits limits = Limits.of(model).withBatchSize(1);
-      List<Result> results = Generator.generate(model, limits, requests, TokenListener.none());
-      List<Prompt> prompts = new ArrayList<>();
-      for (int i = 0; i < lengths.size(); i++) {
-        int length = lengths.get(i);
-        double seconds = median(results, WARM_UP * lengths.size() + i, lengths.size());
-        prompts.add(new Prompt(length, seconds, length / seconds));
-      }
-      String dtype = config.model().dtype().name().toLowerCase(Locale.ROOT);
-      return new Report(dtype, Torch.threads(), rounds, prompts);
-    }
+  public static Report run(
+      RunConfig config, MatrixQuantization quantization, List<Integer> lengths, int rounds) {
+    return RandomModel.measure(
+        config,
+        quantization,
+        model -> {
+          List<Request> requests =
+              requests(model, lengths, WARM_UP + rounds, config.train().seed());
+          Limits limits = Limits.of(model).withBatchSize(1);
+          List<Result> results = Generator.generate(model, limits, requests, TokenListener.none());
+          List<Prompt> prompts = new ArrayList<>();
+          for (int i = 0; i < lengths.size(); i++) {
+            int length = lengths.get(i);
+            double seconds = median(results, WARM_UP * lengths.size() + i, lengths.size());
+            prompts.add(new Prompt(length, seconds, length / seconds));
+          }
+          return new Report(
+              RandomModel.dtype(config, quantization), Torch.threads(), rounds, prompts);
+        });
   }
 
   /** A prompt of each length, and so on. They are random, so that none goes on from another. */
   private static List<Request> requests(
-      Decoder model, List<Integer> lengths, int rounds, long seed) {
+      DecodingModel model, List<Integer> lengths, int rounds, long seed) {
     int vocabulary = model.architecture().model().vocabSize();
     Random random = new Random(seed);
     List<Request> requests = new ArrayList<>();

@@ -7,6 +7,8 @@ import org.eellm.bench.PromptBenchmark;
 import org.eellm.bench.PromptBenchmark.Prompt;
 import org.eellm.bench.PromptBenchmark.Report;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.QuantizationOptions;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.RunConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -24,6 +26,7 @@ final class BenchPromptCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private JsonOption json;
   @Mixin private BenchOptions options;
+  @Mixin private QuantizationOptions quantizationOptions;
 
   @Option(
       names = "--lengths",
@@ -46,7 +49,9 @@ final class BenchPromptCommand implements Callable<Integer> {
                 .formatted(length, context, context - 1));
       }
     }
-    Report report = PromptBenchmark.run(config, lengths, options.rounds());
+    MatrixQuantization quantization =
+        quantizationOptions.on(config.train().device(), MatrixQuantization.NONE);
+    Report report = PromptBenchmark.run(config, quantization, lengths, options.rounds());
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
       JsonOption.print(out, report);

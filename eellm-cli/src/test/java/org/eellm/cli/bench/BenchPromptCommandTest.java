@@ -44,6 +44,13 @@ final class BenchPromptCommandTest {
   }
 
   @Test
+  void benchPrompt_quantized_saysSo() {
+    assertThat(run("--lengths", "3", "--rounds", "1", "--quantize", "int8")).isZero();
+
+    assertThat(out.toString()).startsWith("int8, ");
+  }
+
+  @Test
   void benchPrompt_aPromptBeyondTheContext_isRefused() {
     assertThat(run("--lengths", "3,64")).isEqualTo(2);
 
