@@ -198,7 +198,9 @@ public final class StageExecutor {
       }
       Optional<Tensor> below = Optional.empty();
       if (stage.slice().hasEmbedding()) {
-        model.embedBackward(forwardTape.device.inputs(), g.get(), forwardTape.context, gradients);
+        model
+            .embedding()
+            .backward(forwardTape.device.inputs(), g.get(), forwardTape.context, gradients);
       } else {
         Tensor gradientBelow = g.get();
         below =
@@ -279,7 +281,8 @@ public final class StageExecutor {
           model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
       List<HeadScore> scores = new ArrayList<>();
       try (OwnedTensor stream =
-          new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+          new OwnedTensor(
+              input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
         for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
           if (position > stage.firstPosition()) {
             HeadExecutor.advance(
@@ -346,7 +349,8 @@ public final class StageExecutor {
         context = model.context(batch.batch(), batch.sequence(), dropout, selective, own);
         parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
         try (OwnedTensor stream =
-            new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+            new OwnedTensor(
+                input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
           for (int i = 0; i < stage.trunk().size(); i++) {
             branchTapes.add(forward(i, stream));
           }
