@@ -129,7 +129,7 @@ public final class StageExecutor {
         forwardTape.eagerHeads.put(
             head.index(),
             forwardTape
-                .through(head)
+                .executor(head)
                 .forwardWithLogits(forwardTape.own, objective.temperatures().get(head.index())));
       }
     }
@@ -180,18 +180,18 @@ public final class StageExecutor {
             continue;
           }
           try (Scope step = Scope.open()) {
-            HeadExecutor through = forwardTape.through(head);
+            HeadExecutor executor = forwardTape.executor(head);
             HeadLoss.Target target = target(forwardTape, head, teaching);
             Optional<HeadExecutor.HeadTape> headTape =
                 Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
             HeadLoss.Result result =
                 headTape.isPresent()
-                    ? through.forwardBackward(
+                    ? executor.forwardBackward(
                         headTape.get(), target, weight * share, objective, gradients)
-                    : through.forwardBackward(target, weight * share, objective, gradients);
-            g.get().add_(result.gradient());
+                    : executor.forwardBackward(target, weight * share, objective, gradients);
+            g.get().add_(result.gradient()); // the head's joins that of the stream here
             losses.add(scope.moveToOuter(result.loss()));
-            heads.add(through);
+            heads.add(executor);
           }
         }
         backwardDone.accept(position);
@@ -466,7 +466,7 @@ public final class StageExecutor {
       return x.view(context.batch(), -1);
     }
 
-    private HeadExecutor through(HeadLayers head) {
+    private HeadExecutor executor(HeadLayers head) {
       return new HeadExecutor(head, stream(head.tap()), context, device);
     }
 
