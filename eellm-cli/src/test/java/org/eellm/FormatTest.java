@@ -24,9 +24,11 @@ final class FormatTest {
 
   @Test
   void sources_areFormatted() throws IOException {
+    List<Path> sources = sources();
     List<Path> unformatted =
-        sources().parallelStream().filter(file -> !isFormatted(file)).sorted().toList();
+        sources.parallelStream().filter(file -> !isFormatted(file)).sorted().toList();
 
+    assertThat(sources).as("sources below the folder where the tests run").isNotEmpty();
     assertThat(unformatted)
         .as("files to format with: mvn -q test -Dtest=FormatTest -Dformat.write=true")
         .isEmpty();

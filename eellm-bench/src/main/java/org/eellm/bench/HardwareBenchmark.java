@@ -153,22 +153,22 @@ public final class HardwareBenchmark {
   private record Steps(double seconds, double updateBytesPerSecond, long memory) {}
 
   private Steps steps() {
-    try (MeshBenchmark.BenchmarkRun subject =
+    try (MeshBenchmark.BenchmarkRun run =
         new MeshBenchmark.BenchmarkRun(config, World.singleRank(), HeadForward.DEFERRED)) {
       double[] times = new double[STEPS];
       for (int step = -WARMUP_STEPS; step < STEPS; step++) {
         world.all().barrier();
         long start = System.nanoTime();
-        subject.step();
+        run.step();
         if (step >= 0) {
           times[step] = (System.nanoTime() - start) / 1e9;
         }
       }
       long resident = Torch.residentBytes();
-      double update = time(subject::update);
+      double update = time(run::update);
       return new Steps(
           mean(Median.of(times)),
-          subject.parameters() * Planner.updateBytes(config.model().dtype()) / update,
+          run.parameters() * Planner.updateBytes(config.model().dtype()) / update,
           (long) largest(resident));
     }
   }

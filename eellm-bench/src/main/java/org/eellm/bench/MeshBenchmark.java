@@ -91,10 +91,10 @@ public final class MeshBenchmark {
       for (int round = -TrainBenchmark.WARMUP; round < rounds; round++) {
         int number = round;
         memory = times.mesh().take(number, mesh).memory();
-        others.plain().ifPresent(subject -> times.plain().take(number, subject));
+        others.plain().ifPresent(run -> times.plain().take(number, run));
         if (compared) {
           world.all().barrier();
-          others.alone().ifPresent(subject -> times.alone().take(number, subject));
+          others.alone().ifPresent(run -> times.alone().take(number, run));
           world.all().barrier();
         }
       }
@@ -122,9 +122,9 @@ public final class MeshBenchmark {
       this(new double[rounds], new double[rounds]);
     }
 
-    StepRunner.Result take(int round, BenchmarkRun subject) {
+    StepRunner.Result take(int round, BenchmarkRun run) {
       long start = System.nanoTime();
-      StepRunner.Result result = subject.step();
+      StepRunner.Result result = run.step();
       if (round >= 0) {
         seconds[round] = (System.nanoTime() - start) / 1e9;
         waiting[round] = result.waiting();

@@ -58,24 +58,24 @@ public final class TuneBenchmark {
     Device device = TrainBenchmark.device(config.train());
     Map<Learning, double[]> seconds = new EnumMap<>(Learning.class);
     Map<Learning, Long> bytes = new EnumMap<>(Learning.class);
-    Map<Learning, BenchmarkRun> subjects = new EnumMap<>(Learning.class);
+    Map<Learning, BenchmarkRun> runs = new EnumMap<>(Learning.class);
     try {
       for (Learning learning : Learning.values()) {
-        BenchmarkRun subject = new BenchmarkRun(config, config.architecture(), learning, device);
-        subjects.put(learning, subject);
+        BenchmarkRun run = new BenchmarkRun(config, config.architecture(), learning, device);
+        runs.put(learning, run);
         seconds.put(learning, new double[rounds]);
-        bytes.put(learning, subject.bytes());
+        bytes.put(learning, run.bytes());
       }
       for (int round = -TrainBenchmark.WARMUP; round < rounds; round++) {
-        for (Map.Entry<Learning, BenchmarkRun> subject : subjects.entrySet()) {
-          double taken = subject.getValue().step();
+        for (Map.Entry<Learning, BenchmarkRun> run : runs.entrySet()) {
+          double taken = run.getValue().step();
           if (round >= 0) {
-            seconds.getOrDefault(subject.getKey(), new double[0])[round] = taken;
+            seconds.getOrDefault(run.getKey(), new double[0])[round] = taken;
           }
         }
       }
     } finally {
-      subjects.values().forEach(BenchmarkRun::close);
+      runs.values().forEach(BenchmarkRun::close);
     }
     double[] training = seconds.getOrDefault(Learning.EVERYTHING, new double[0]);
     List<Variant> variants = new ArrayList<>();

@@ -22,7 +22,6 @@ import java.util.function.Function;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.DraftVocabulary;
-import org.eellm.cli.eval.DraftTableCommand;
 import org.eellm.cli.eval.ThresholdTable;
 import org.eellm.cli.generate.CompletedMethods;
 import org.eellm.cli.option.JsonOption;
@@ -47,6 +46,7 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftTables;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.eval.sweep.JavaMethods;
 import org.eellm.eval.sweep.Sweep;
@@ -335,7 +335,7 @@ final class QuickstartCommand implements Callable<Integer> {
 
   /** What mostly follows two tokens in the text that the model learned from. */
   private DraftTable draftTable(LoadedModel model) {
-    return DraftTableCommand.count(dataset(), model.vocabulary().size(), DraftTable.PAIRS);
+    return DraftTables.count(dataset(), model.vocabulary().size(), DraftTable.PAIRS);
   }
 
   /** Lets the exits draft from what the model writes most often. */

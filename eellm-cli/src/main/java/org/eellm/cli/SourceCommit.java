@@ -46,9 +46,9 @@ public final class SourceCommit {
     git.command().addAll(DESCRIBE);
     try {
       Process process = git.redirectError(ProcessBuilder.Redirect.DISCARD).start();
-      String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       return process.onExit().join().exitValue() == 0
-          ? Optional.of(said.strip())
+          ? Optional.of(output.strip())
           : Optional.empty();
     } catch (IOException e) {
       return Optional.empty(); // there is no git

@@ -2,6 +2,9 @@ package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
@@ -41,5 +44,20 @@ public final class Commands {
     List<String> all = new ArrayList<>(List.of(command.split(" ")));
     Stream.of(arguments).map(Object::toString).forEach(all::add);
     return run(all.toArray(String[]::new));
+  }
+
+  /** What a command prints that goes well, see {@link #runWords}. */
+  static String print(String command, Object... arguments) {
+    return runWords(command, arguments).printed();
+  }
+
+  /** The same of a command that prints JSON. */
+  static JsonNode json(String command, Object... arguments) {
+    String text = print(command, arguments);
+    try {
+      return new ObjectMapper().readTree(text);
+    } catch (IOException e) {
+      throw new AssertionError(text, e);
+    }
   }
 }

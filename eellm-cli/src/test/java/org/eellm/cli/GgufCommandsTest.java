@@ -2,9 +2,10 @@ package org.eellm.cli;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.cli.Commands.json;
+import static org.eellm.cli.Commands.print;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -43,16 +44,7 @@ final class GgufCommandsTest {
       SmallModelFolder.write(model, decoder);
     }
     file = folder.resolve("model.gguf");
-    run("export --format gguf --dtype float32", "--model", model, "--output", file);
-  }
-
-  private static JsonNode json(String command, Object... arguments) throws IOException {
-    return new ObjectMapper().readTree(run(command, arguments));
-  }
-
-  /** What a command that succeeds prints. */
-  private static String run(String command, Object... arguments) {
-    return Commands.runWords(command, arguments).printed();
+    print("export --format gguf --dtype float32", "--model", model, "--output", file);
   }
 
   private JsonNode ids(Object... arguments) throws IOException {
@@ -69,7 +61,7 @@ final class GgufCommandsTest {
   @Test
   void generate_fileWithHeads_leavesWhereTheFolderDoes() throws IOException {
     Path plain = folder.resolve("plain");
-    run("export --format hf", "--model", model, "--output", plain);
+    print("export --format hf", "--model", model, "--output", plain);
     String generate = "generate --json --mode early-exit --threshold 0.01 --max-tokens 12";
     JsonNode beside = json(generate, "--model", file, "--heads", plain, "--prompt", "the cat");
     JsonNode own = json(generate, "--model", model, "--prompt", "the cat");
@@ -81,17 +73,17 @@ final class GgufCommandsTest {
   @Test
   void addExits_toAFile_makesAFolderWithItsTrunk() throws IOException {
     Path exits = folder.resolve("exits");
-    run("add-exits --exits 1 --head norm", "--model", file, "--output", exits);
+    print("add-exits --exits 1 --head norm", "--model", file, "--output", exits);
     assertThat(ids("--model", exits)).isEqualTo(ids("--model", model));
     assertThat(exits.resolve("tokenizer.json")).exists();
-    JsonNode said = json("inspect --json", exits);
-    assertThat(said.at("/exits/layers").toString()).isEqualTo("[1]");
+    JsonNode report = json("inspect --json", exits);
+    assertThat(report.at("/exits/layers").toString()).isEqualTo("[1]");
   }
 
   @Test
   void convert_file_makesAFolderThatSaysTheSame() throws IOException {
     Path converted = folder.resolve("converted");
-    run("convert", "--model", file, "--output", converted);
+    print("convert", "--model", file, "--output", converted);
     assertThat(ids("--model", converted)).isEqualTo(ids("--model", model));
     assertThat(json("inspect --json", file).path("kind").asText()).startsWith("GGUF file");
   }
@@ -102,7 +94,7 @@ final class GgufCommandsTest {
         model.resolve("tokenizer_config.json"),
         "{\"eos_token\":\"<|endoftext|>\",\"chat_template\":\"{{ messages[0].content }}!\"}");
     Path other = folder.resolve("chat.gguf");
-    run("export --format gguf --dtype float32", "--model", model, "--output", other);
+    print("export --format gguf --dtype float32", "--model", model, "--output", other);
     try (LoadedModel loaded = LoadedModel.load(other, Device.CPU)) {
       ChatTemplate template = ChatTemplate.read(loaded.folder(), loaded.tokenizer());
       assertThat(template.description()).isEqualTo(other.toString());
@@ -112,9 +104,9 @@ final class GgufCommandsTest {
   @Test
   void generate_fileOf8Bits_computesWithItsOwnGroups() throws IOException {
     Path rounded = folder.resolve("rounded.gguf");
-    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    print("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
     Path whole = folder.resolve("whole");
-    run("convert", "--model", rounded, "--output", whole);
+    print("convert", "--model", rounded, "--output", whole);
     JsonNode own = ids("--model", rounded);
     assertThat(own).hasSize(12).isEqualTo(ids("--model", rounded, "--quantize", "int8"));
     assertThat(own).isEqualTo(ids("--model", whole, "--quantize", "int8"));
@@ -125,7 +117,7 @@ final class GgufCommandsTest {
   @ValueSource(ints = {0x7E00, 0x7C00}) // float16's NaN and infinity
   void generate_scaleThatIsNotFinite_isReportedInOneLine(int scale) throws IOException {
     Path rounded = folder.resolve("rounded.gguf");
-    run("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
+    print("export --format gguf --dtype q8_0", "--model", model, "--output", rounded);
     Path hostile = folder.resolve("hostile.gguf");
     try (GgufFile read = GgufFile.open(rounded)) {
       GgufTensor gate = Objects.requireNonNull(read.tensors().get("blk.0.ffn_gate.weight"));

@@ -91,23 +91,23 @@ final class LlamaCppTest {
 
     for (String type : List.of("float32", "bfloat16", "q8_0")) {
       Path file = export(STORIES, type);
-      JsonNode said = node.run("llama.js", file.toString(), "256", "\"\"");
+      JsonNode answer = node.run("llama.js", file.toString(), "256", "\"\"");
       int same = type.equals("float32") ? 256 : 60; // rounded weights go their own way some time
-      assertThat(ids(said.get("ids")).subList(0, same))
+      assertThat(ids(answer.get("ids")).subList(0, same))
           .as(type)
           .isEqualTo(known.subList(1, 1 + same));
     }
-    JsonNode said =
+    JsonNode answer =
         node.run(
             "llama.js",
             folder.resolve("float32.gguf").toString(),
             "80",
             JSON.writeValueAsString(opening));
-    List<Integer> prompt = ids(said.get("prompt"));
+    List<Integer> prompt = ids(answer.get("prompt"));
     try (LoadedModel loaded = load(STORIES)) {
       assertThat(prompt).isEqualTo(loaded.prompt(opening, "opening"));
     }
-    assertThat(ids(said.get("ids"))).isEqualTo(greedy(STORIES, prompt, 80));
+    assertThat(ids(answer.get("ids"))).isEqualTo(greedy(STORIES, prompt, 80));
   }
 
   @ParameterizedTest
@@ -127,10 +127,10 @@ final class LlamaCppTest {
     run("convert", "--model", theirs.toString(), "--output", ours.toString()).printed();
     List<Integer> prompt = List.of(1, 17, 200, 5, 96, 41, 3);
 
-    JsonNode said =
+    JsonNode answer =
         node.run("llama.js", export(ours, "float32").toString(), "40", prompt.toString());
 
-    assertThat(ids(said.get("ids")))
+    assertThat(ids(answer.get("ids")))
         .as(family.name().toLowerCase(Locale.ROOT))
         .isEqualTo(greedy(ours, prompt, 40));
   }

@@ -1,10 +1,10 @@
 package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.eellm.cli.Commands.json;
 import static org.eellm.cli.Commands.runWords;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -28,32 +28,24 @@ final class ModelCommandsTest {
 
   @TempDir private Path folder;
 
-  private static JsonNode json(Outcome outcome) {
-    try {
-      return new ObjectMapper().readTree(outcome.printed());
-    } catch (IOException e) {
-      throw new AssertionError(outcome.out(), e);
-    }
-  }
-
   @Test
   void inspect_saysShapeExitsParametersAndMemory() throws IOException {
-    JsonNode said = json(runWords("inspect --json", GOLDEN.folder()));
+    JsonNode report = json("inspect --json", GOLDEN.folder());
 
     ParameterCount count = ParameterCount.of(GOLDEN.architecture());
-    assertThat(said.path("kind").asText()).isEqualTo("Hugging Face folder, model_type llama");
-    assertThat(said.at("/exits/layers").toString()).isEqualTo("[1,3]");
-    assertThat(said.at("/exits/head").asText()).isEqualTo("mlp,norm");
-    assertThat(said.at("/parameters/layers").asLong()).isEqualTo(count.trunk());
-    assertThat(said.path("total_parameters").asLong()).isEqualTo(count.total());
-    assertThat(said.at("/formats/f32").asLong()).isEqualTo(count.total());
-    assertThat(said.at("/memory/serve_weights").asLong()).isEqualTo(4 * count.total());
+    assertThat(report.path("kind").asText()).isEqualTo("Hugging Face folder, model_type llama");
+    assertThat(report.at("/exits/layers").toString()).isEqualTo("[1,3]");
+    assertThat(report.at("/exits/head").asText()).isEqualTo("mlp,norm");
+    assertThat(report.at("/parameters/layers").asLong()).isEqualTo(count.trunk());
+    assertThat(report.path("total_parameters").asLong()).isEqualTo(count.total());
+    assertThat(report.at("/formats/f32").asLong()).isEqualTo(count.total());
+    assertThat(report.at("/memory/serve_weights").asLong()).isEqualTo(4 * count.total());
     // 4 layers of 4 key/value heads of 8, keys and values, float32
-    assertThat(said.at("/memory/serve_cache_per_token").asLong())
+    assertThat(report.at("/memory/serve_cache_per_token").asLong())
         .isEqualTo(4 * 4 * 8 * 2 * Float.BYTES);
-    assertThat(said.at("/memory/training")).hasSize(1);
+    assertThat(report.at("/memory/training")).hasSize(1);
     // weights, gradients and AdamW's two moments
-    assertThat(said.at("/memory/training/0/bytes").asLong()).isEqualTo(16 * count.total());
+    assertThat(report.at("/memory/training/0/bytes").asLong()).isEqualTo(16 * count.total());
     String text = runWords("inspect --tp 2 --pp 2", GOLDEN.folder()).out();
     assertThat(text)
         .contains("exits       after layers 1, 3; head: mlp,norm")
@@ -79,7 +71,7 @@ final class ModelCommandsTest {
   }
 
   private static long tensors() {
-    JsonNode checked = json(runWords("inspect --json --check", GOLDEN.folder())).path("tensors");
+    JsonNode checked = json("inspect --json --check", GOLDEN.folder()).path("tensors");
     return StreamSupport.stream(checked.spliterator(), false).count();
   }
 
@@ -104,14 +96,13 @@ final class ModelCommandsTest {
     assertThat(runWords("export --format hf --model", model, "--output", plain).code()).isZero();
     assertThat(runWords("convert --model", plain, "--output", back).code()).isZero();
 
-    assertThat(json(runWords("inspect --json", fewer)).at("/exits/layers").toString())
-        .isEqualTo("[1]");
-    JsonNode exits = json(runWords("inspect --json", more)).path("exits");
+    assertThat(json("inspect --json", fewer).at("/exits/layers").toString()).isEqualTo("[1]");
+    JsonNode exits = json("inspect --json", more).path("exits");
     assertThat(exits.path("layers").toString()).isEqualTo("[1,2,3]");
     assertThat(exits.path("head").asText()).isEqualTo("mlp,norm"); // as the others
     assertThat(plain.resolve("exits.json")).exists();
-    JsonNode before = json(runWords("inspect --json --check", model)).path("tensors");
-    JsonNode after = json(runWords("inspect --json --check", back)).path("tensors");
+    JsonNode before = json("inspect --json --check", model).path("tensors");
+    JsonNode after = json("inspect --json --check", back).path("tensors");
     assertThat(checksums(after)).containsExactlyInAnyOrderElementsOf(checksums(before));
   }
 

@@ -2,11 +2,12 @@ package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.eellm.cli.Commands.json;
+import static org.eellm.cli.Commands.print;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
@@ -32,6 +33,7 @@ import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.golden.Stories;
+import org.eellm.train.metrics.MetricsFile;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -55,7 +57,7 @@ final class StoriesTest {
     int count = known.size() - 1;
 
     JsonNode result =
-        json(run("generate --json --max-tokens " + count, "--model", stories, "--prompt", ""));
+        json("generate --json --max-tokens " + count, "--model", stories, "--prompt", "");
 
     assertThat(ids(result.get("ids"))).isEqualTo(known.subList(1, known.size()));
     assertThat(result.get("text").asText())
@@ -70,9 +72,9 @@ final class StoriesTest {
     FloatBuffer logits = npy(stories.resolve("golden_logits.npy"));
     List<float[]> ours = new ArrayList<>();
     Sampler reading =
-        said -> {
-          ours.add(said.logits());
-          return said.position() < known.size() ? known.get(said.position()) : 0;
+        prediction -> {
+          ours.add(prediction.logits());
+          return prediction.position() < known.size() ? known.get(prediction.position()) : 0;
         };
     try (LoadedModel model = LoadedModel.load(stories, Device.CPU)) {
       int vocabulary = model.architecture().model().vocabSize();
@@ -131,15 +133,15 @@ final class StoriesTest {
     Path written =
         Files.writeString(
             folder.resolve("written.jsonl"),
-            run(
+            print(
                 "generate --temperature 1 --max-tokens 300 --json --seed 2",
                 "--model",
                 stories,
                 "--prompt-file",
                 openings));
-    run("prepare", "--input", written, "--output", data, "--tokenizer", stories);
+    print("prepare", "--input", written, "--output", data, "--tokenizer", stories);
     Path model = folder.resolve("model");
-    run("add-exits --exits 2,3,4 --head norm,mlp", "--model", stories, "--output", model);
+    print("add-exits --exits 2,3,4 --head norm,mlp", "--model", stories, "--output", model);
     byte[] before = Files.readAllBytes(model.resolve("model.safetensors"));
     Path config =
         Files.writeString(
@@ -153,11 +155,10 @@ final class StoriesTest {
                 .formatted(data, stories));
     Path tuned = folder.resolve("tuned");
 
-    run("tune", "--model", model, "--config", config, "--output", tuned);
+    print("tune", "--model", model, "--config", config, "--output", tuned);
 
     List<JsonNode> evaluations =
-        Files.readAllLines(tuned.resolve("metrics.jsonl")).stream()
-            .map(StoriesTest::json)
+        MetricsFile.read(tuned.resolve("metrics.jsonl")).stream()
             .filter(line -> line.has("validation_loss_exit_2"))
             .toList();
     for (String exit : List.of("exit_2", "exit_3", "exit_4")) {
@@ -168,18 +169,19 @@ final class StoriesTest {
     }
     assertThat(model.resolve("model.safetensors")).hasBinaryContent(before);
     Path merged = folder.resolve("merged");
-    run("add-exits", "--model", stories, "--heads", tuned, "--output", merged);
-    json(Files.readString(merged.resolve("conversion.json")))
+    print("add-exits", "--model", stories, "--heads", tuned, "--output", merged);
+    new ObjectMapper()
+        .readTree(Files.readString(merged.resolve("conversion.json")))
         .path("tensors")
         .forEach(
             tensor ->
                 assertThat(tensor.path("origins").elements().next())
                     .isEqualTo(tensor.get("sha256")));
     String generate = "generate --max-tokens 60 --json --prompt Once --threshold ";
-    JsonNode whole = json(run("generate --max-tokens 60 --json --prompt Once", "--model", stories));
-    JsonNode sure = json(run(generate + "1", "--model", merged));
-    JsonNode early = json(run(generate + "0.5", "--model", merged));
-    JsonNode apart = json(run(generate + "0.5", "--model", stories, "--heads", tuned));
+    JsonNode whole = json("generate --max-tokens 60 --json --prompt Once", "--model", stories);
+    JsonNode sure = json(generate + "1", "--model", merged);
+    JsonNode early = json(generate + "0.5", "--model", merged);
+    JsonNode apart = json(generate + "0.5", "--model", stories, "--heads", tuned);
     assertThat(sure.get("ids")).isEqualTo(whole.get("ids"));
     assertThat(ids(early.get("exits"))).anyMatch(layer -> layer < 5);
     assertThat(apart.get("ids")).isEqualTo(early.get("ids"));
@@ -192,19 +194,6 @@ final class StoriesTest {
 
   private static double figure(JsonNode line, String name, String exit) {
     return line.get("validation_%s_%s".formatted(name, exit)).asDouble();
-  }
-
-  private static JsonNode json(String text) {
-    try {
-      return new ObjectMapper().readTree(text);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  /** What a command prints; the words of the first argument, then the others as they are. */
-  private static String run(String command, Object... arguments) {
-    return Commands.runWords(command, arguments).printed();
   }
 
   /** The float32 values of a NumPy file of version 1. */

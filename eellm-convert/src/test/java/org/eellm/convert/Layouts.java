@@ -59,7 +59,8 @@ final class Layouts {
     try (Scope _ = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       ForwardContext context = model.context(1, ids.length, Dropout.NONE, false, retained);
-      Tensor x = model.embed(Tensors.ofLongs(ids, model.device(), ids.length), context);
+      Tensor x =
+          model.embedding().forward(Tensors.ofLongs(ids, model.device(), ids.length), context);
       for (int below = 0; below <= model.trunk().size(); below++) {
         for (HeadLayers head : model.heads()) {
           if (head.tap() == below) {

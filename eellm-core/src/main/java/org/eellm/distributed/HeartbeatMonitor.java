@@ -83,17 +83,17 @@ final class HeartbeatMonitor implements AutoCloseable {
   /**
    * Waits until all ranks have come, and goes on watching them.
    *
-   * @param store of the watch's own; closed with it
+   * @param store of the monitor's own; closed with it
    * @throws DistributedException if ranks are missing after {@code timeout}, or do not agree on the
    *     mesh
    */
   static HeartbeatMonitor start(RendezvousStore store, Mesh mesh, int rank, Duration timeout) {
-    HeartbeatMonitor watch = new HeartbeatMonitor(store, mesh, rank, timeout);
+    HeartbeatMonitor monitor = new HeartbeatMonitor(store, mesh, rank, timeout);
     store.put("mesh/" + rank, mesh.toString());
-    watch.publish();
-    watch.awaitAll();
-    watch.thread.start();
-    return watch;
+    monitor.publish();
+    monitor.awaitAll();
+    monitor.thread.start();
+    return monitor;
   }
 
   private void awaitAll() {

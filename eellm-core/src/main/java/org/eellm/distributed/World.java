@@ -37,7 +37,7 @@ public final class World implements AutoCloseable {
   /** What a world of several ranks has and a world of one has not. */
   private record Connected(
       ProcessGroupBackend engine,
-      HeartbeatMonitor watch,
+      HeartbeatMonitor monitor,
       RendezvousStore store,
       boolean hosts,
       Duration timeout,
@@ -108,12 +108,12 @@ public final class World implements AutoCloseable {
           case GLOO -> GlooBackend.reaching(store);
           case NCCL -> new NcclBackend(place.localRank(), timeout);
         };
-    HeartbeatMonitor watch =
+    HeartbeatMonitor monitor =
         HeartbeatMonitor.start(store.newConnection(), mesh, place.rank(), timeout);
     return new World(
         mesh,
         place.rank(),
-        new Connected(engine, watch, store, hosts, timeout, (_, group) -> group));
+        new Connected(engine, monitor, store, hosts, timeout, (_, group) -> group));
   }
 
   /**
@@ -127,12 +127,12 @@ public final class World implements AutoCloseable {
       int rank,
       Duration timeout,
       BiFunction<RankGroup, Communicator, Communicator> groups) {
-    HeartbeatMonitor watch = HeartbeatMonitor.start(store.newConnection(), mesh, rank, timeout);
+    HeartbeatMonitor monitor = HeartbeatMonitor.start(store.newConnection(), mesh, rank, timeout);
     return new World(
         mesh,
         rank,
         new Connected(
-            GlooBackend.reaching(store), watch, store.newConnection(), false, timeout, groups));
+            GlooBackend.reaching(store), monitor, store.newConnection(), false, timeout, groups));
   }
 
   /** The mesh of all ranks. */
@@ -236,7 +236,7 @@ public final class World implements AutoCloseable {
         RankGroup.of(name, ranks, rank),
         mesh,
         how.store().localAddress(),
-        how.watch(),
+        how.monitor(),
         how.timeout());
   }
 
@@ -250,7 +250,12 @@ public final class World implements AutoCloseable {
                     .apply(
                         members,
                         new BackendCommunicator(
-                            members, mesh, how.engine(), how.watch(), how.store(), how.timeout())))
+                            members,
+                            mesh,
+                            how.engine(),
+                            how.monitor(),
+                            how.store(),
+                            how.timeout())))
         .orElseGet(Communicator::singleRank);
   }
 
@@ -259,7 +264,7 @@ public final class World implements AutoCloseable {
    * reason. To be followed by {@link #close}.
    */
   public void fail(Throwable reason) {
-    connected.ifPresent(how -> how.watch().fail(Torch.firstLine(reason)));
+    connected.ifPresent(how -> how.monitor().fail(Torch.firstLine(reason)));
   }
 
   /**
@@ -268,7 +273,7 @@ public final class World implements AutoCloseable {
    */
   @Override
   public void close() {
-    connected.ifPresent(how -> how.watch().leave());
+    connected.ifPresent(how -> how.monitor().leave());
     stages.values().forEach(Communicator::close);
     transport.close();
     pp.close();
@@ -284,9 +289,9 @@ public final class World implements AutoCloseable {
 
   private static void disconnect(Connected how) {
     if (how.hosts()) {
-      how.watch().awaitOthersEnd(GRACE);
+      how.monitor().awaitOthersEnd(GRACE);
     }
-    how.watch().close();
+    how.monitor().close();
     how.store().close();
     how.engine().close();
   }

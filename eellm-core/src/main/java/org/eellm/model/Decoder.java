@@ -8,7 +8,6 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -23,7 +22,6 @@ import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
-import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Parameter;
 import org.eellm.model.parameter.ParameterLayout;
 import org.eellm.model.parameter.ParameterName;
@@ -35,7 +33,6 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
-import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
  * A decoder with early exits as an explicit chain: an embedding, {@code 2 numLayers} residual
@@ -44,7 +41,6 @@ import org.eellm.tensor.kernel.KeyedDropout;
  */
 public final class Decoder implements DecodingModel {
   private static final String EXITS = "exits.";
-  private static final long EMBEDDING_SITE = 0;
 
   private final Architecture architecture;
   private final Learning learning;
@@ -58,8 +54,7 @@ public final class Decoder implements DecodingModel {
   private final List<Head> allHeads;
   private final List<HeadLayers> heads;
   private final Optional<HeadLayers> finalHead;
-  private final Optional<Weight> tokens;
-  private final Optional<Weight> positions;
+  private final Optional<TokenEmbedding> embedding;
   private final Optional<Rope> rope;
   private final DecodeContextFactory rowFactors;
 
@@ -91,8 +86,16 @@ public final class Decoder implements DecodingModel {
             quantization,
             parallel,
             new Parameters.Memory(type, device, shard.multiple()));
-    tokens = optional(ParameterName.TOKENS.toString());
-    positions = optional(ParameterName.POSITIONS.toString());
+    embedding =
+        optional(ParameterName.TOKENS.toString())
+            .map(
+                tokens ->
+                    new TokenEmbedding(
+                        tokens,
+                        optional(ParameterName.POSITIONS.toString()),
+                        type,
+                        model.hiddenDropout(),
+                        parallel));
     rope =
         model.positions().rotary()
             ? Optional.of(new Rope(model.positions(), type, device))
@@ -165,10 +168,6 @@ public final class Decoder implements DecodingModel {
     return parameters.has(name) ? Optional.of(parameters.weight(name)) : Optional.empty();
   }
 
-  private Weight tokens() {
-    return tokens.orElseThrow();
-  }
-
   private Stage stage(int index, Slice slice) {
     List<Branch> trunk = new ArrayList<>();
     for (int layer = slice.firstLayer(); layer < slice.endLayer(); layer++) {
@@ -197,7 +196,7 @@ public final class Decoder implements DecodingModel {
 
   private Weight outputMatrix() {
     return architecture.model().tieEmbeddings()
-        ? tokens()
+        ? embedding().tokens()
         : parameters.weight(ParameterName.OUTPUT.toString());
   }
 
@@ -440,83 +439,12 @@ public final class Decoder implements DecodingModel {
   }
 
   /**
-   * The stream before the first layer of whole sequences of ids, int64 [b s]: the rows that are
-   * here, [local rows, hidden].
-   */
-  public Tensor embed(Tensor ids, ForwardContext context) {
-    try (Scope scope = Scope.open()) {
-      Tensor x = lookUp(ids);
-      positions.ifPresent(table -> x.add_(table.rows(localPositions(context), scalarType())));
-      embeddingDropout(context).ifPresent(dropout -> dropout.applyTo(x));
-      return scope.moveToOuter(x);
-    }
-  }
-
-  /** Adds the embeddings' gradients from that of the stream, g [local rows, hidden]. */
-  public void embedBackward(
-      Tensor ids, Tensor gradient, ForwardContext context, Gradients gradients) {
-    try (Scope scope = Scope.open()) {
-      Tensor g = embeddingDropout(context).map(dropout -> dropout.of(gradient)).orElse(gradient);
-      positions.ifPresent(table -> gradients.addRows(table, localPositions(context), g));
-      LocalTokenIds own = localTokenIds(ids);
-      Tensor all = parallel.gather(g);
-      gradients.addRows(
-          tokens(),
-          own.ids(),
-          own.foreign().map(foreign -> all.masked_fill(foreign, new Scalar(0.0))).orElse(all));
-    }
-  }
-
-  /** The embeddings of ids, summed over the ranks' parts of the vocabulary. */
-  private Tensor lookUp(Tensor ids) {
-    LocalTokenIds own = localTokenIds(ids);
-    Tensor x = tokens().rows(own.ids(), scalarType());
-    own.foreign().ifPresent(foreign -> x.masked_fill_(foreign, new Scalar(0.0)));
-    return parallel.reduce(x);
-  }
-
-  /**
-   * Ids as rows of this rank's part of the embedding.
+   * The embedding, where the model begins, or where a tied output matrix needs it.
    *
-   * @param ids any row in place of another rank's
-   * @param foreign which are another rank's, [n, 1]; absent where one rank has all
+   * @throws java.util.NoSuchElementException on other stages of a pipeline
    */
-  private record LocalTokenIds(Tensor ids, Optional<Tensor> foreign) {}
-
-  private LocalTokenIds localTokenIds(Tensor ids) {
-    if (parallel.size() == 1) {
-      return new LocalTokenIds(ids, Optional.empty());
-    }
-    long rows = tokens().value().size(0);
-    Tensor local = ids.sub(new Scalar(rows * parallel.rank()));
-    Tensor foreign = local.lt(new Scalar(0L)).logical_or(local.ge(new Scalar(rows))).unsqueeze(1);
-    return new LocalTokenIds(
-        local.clamp(new ScalarOptional(new Scalar(0L)), new ScalarOptional(new Scalar(rows - 1))),
-        Optional.of(foreign));
-  }
-
-  /** The positions of the tokens of whole sequences that are here, int64 [local rows]. */
-  private Tensor localPositions(ForwardContext context) {
-    Tensor all =
-        torch
-            .arange(
-                new Scalar(context.sequence()),
-                org.eellm.tensor.Torch.options(ScalarType.Long, device()))
-            .repeat(context.batch());
-    return parallel.localRows(all);
-  }
-
-  private Optional<KeyedDropout> embeddingDropout(ForwardContext context) {
-    return context.ofRows(architecture.model().hiddenDropout(), EMBEDDING_SITE);
-  }
-
-  /** The stream before the first layer, [n, hidden], of ids at positions, both int64 [n]. */
-  public Tensor embed(Tensor ids, Tensor positionIds) {
-    try (Scope scope = Scope.open()) {
-      Tensor x = lookUp(ids);
-      positions.ifPresent(table -> x.add_(table.rows(positionIds, scalarType())));
-      return scope.moveToOuter(x);
-    }
+  public TokenEmbedding embedding() {
+    return embedding.orElseThrow();
   }
 
   /** What the branches need to know of a block's tokens at positions, int64 [n]. */

@@ -61,9 +61,9 @@ final class BeamSearchTest extends WithSmallModel {
     prefix.addAll(text);
     double[] found = new double[IDS];
     Sampler asking =
-        said -> {
+        prediction -> {
           for (int id = 0; id < IDS; id++) {
-            found[id] = said.logProbability(id);
+            found[id] = prediction.logProbability(id);
           }
           return 0;
         };

@@ -256,11 +256,11 @@ final class EngineTest extends WithSmallModel {
             20,
             Set.of(),
             ExitPolicies.full(),
-            said -> {
-              if (said.position() == 5) {
+            prediction -> {
+              if (prediction.position() == 5) {
                 throw new GenerateException("no more");
               }
-              return said.best();
+              return prediction.best();
             });
     try (Engine engine = Engine.start(model, Limits.of(model))) {
       engine.submit(failing, bad);

@@ -62,13 +62,13 @@ final class GeneratingRank {
         new Random(1).ints(3, 0, SmallModel.VOCABULARY).boxed().toList(),
         CONTEXT - 3,
         Set.of(),
-        said -> {
+        prediction -> {
           count(heard);
-          return policy.leaves(said);
+          return policy.leaves(prediction);
         },
-        said -> {
+        prediction -> {
           count(heard);
-          return sampler.next(said);
+          return sampler.next(prediction);
         });
   }
 

@@ -114,8 +114,12 @@ final class GeneratorTest extends WithSmallModel {
       // The same text, token by token: what comes is forced to be the prompt.
       List<Integer> prompt = whole.prompt();
       Sampler reading =
-          said -> said.position() < prompt.size() ? prompt.get(said.position()) : said.best();
-      ExitPolicy policy = said -> said.position() >= prompt.size() && sometimes().leaves(said);
+          prediction ->
+              prediction.position() < prompt.size()
+                  ? prompt.get(prediction.position())
+                  : prediction.best();
+      ExitPolicy policy =
+          prediction -> prediction.position() >= prompt.size() && sometimes().leaves(prediction);
       Request piecewise =
           new Request(prompt.subList(0, 560), prompt.size() - 560 + 20, Set.of(), policy, reading);
 
@@ -138,9 +142,9 @@ final class GeneratorTest extends WithSmallModel {
   void generate_headsThatAreNotAsked_areNotComputed() {
     List<HeadId> asked = Collections.synchronizedList(new ArrayList<>());
     ExitPolicy hearing =
-        said -> {
-          asked.add(said.head().id());
-          return said.head().layer() == 2;
+        prediction -> {
+          asked.add(prediction.head().id());
+          return prediction.head().layer() == 2;
         };
 
     generate(request(prompt(4, 1), hearing, Sampler.greedy()));
@@ -164,7 +168,8 @@ final class GeneratorTest extends WithSmallModel {
   /** Such heads are decoded by kernels of our own. */
   @Test
   void generate_bfloat16WithWideHeads_saysOfGivenTextsWhatFloat32Says() {
-    ExitPolicy threeOfFour = said -> said.head().layer() == 2 && said.step() % 4 > 0;
+    ExitPolicy threeOfFour =
+        prediction -> prediction.head().layer() == 2 && prediction.step() % 4 > 0;
     List<Request> requests = new ArrayList<>();
     for (int i = 0; i < 7; i++) {
       List<Integer> text = prompt(80, 10 + i);
@@ -175,7 +180,7 @@ final class GeneratorTest extends WithSmallModel {
               20 + 13 * i % 40,
               Set.of(),
               i == 6 ? ExitPolicies.full() : threeOfFour,
-              said -> text.get(said.position())));
+              prediction -> text.get(prediction.position())));
     }
     try (Decoder half = SmallModel.withWideHeads(DataType.BFLOAT16);
         Decoder exact = SmallModel.withWideHeads(DataType.FLOAT32)) {

@@ -167,16 +167,16 @@ public final class GoldenGenerationTest {
       Map<HeadId, List<float[]>> logits = new TreeMap<>();
       // Reads a known text token by token: nobody leaves early, and all heads are heard.
       ExitPolicy listen =
-          said -> {
+          prediction -> {
             logits
-                .computeIfAbsent(said.head().id(), absent -> new ArrayList<>())
-                .add(said.logits());
+                .computeIfAbsent(prediction.head().id(), absent -> new ArrayList<>())
+                .add(prediction.logits());
             return false;
           };
       Sampler read =
-          said -> {
-            listen.leaves(said);
-            return said.position() < tokens.size() ? tokens.get(said.position()) : 0;
+          prediction -> {
+            listen.leaves(prediction);
+            return prediction.position() < tokens.size() ? tokens.get(prediction.position()) : 0;
           };
 
       Generator.generate(

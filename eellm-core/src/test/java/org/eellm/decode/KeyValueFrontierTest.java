@@ -98,7 +98,7 @@ final class KeyValueFrontierTest {
   private static DecodingMethod decoding(Random random) {
     Random exits = new Random(random.nextLong());
     double share = exits.nextDouble();
-    ExitPolicy policy = said -> exits.nextDouble() < share;
+    ExitPolicy policy = prediction -> exits.nextDouble() < share;
     if (random.nextBoolean()) {
       policy = ExitPolicies.among(List.of(1, 4), policy);
     }
@@ -117,7 +117,7 @@ final class KeyValueFrontierTest {
   /** One of three ids, so that drafts hold every third time. */
   private static Sampler sampler(Random random) {
     Random ids = new Random(random.nextLong());
-    return said -> 7 + ids.nextInt(3);
+    return prediction -> 7 + ids.nextInt(3);
   }
 
   /** Compares what a sequence says is there with a fresh pass. */
@@ -127,7 +127,7 @@ final class KeyValueFrontierTest {
     List<Integer> ids = IntStream.range(0, length).map(sequence.tokens()::get).boxed().toList();
     ModelRunner freshRunner = runner(model, Limits.of(model));
     try (Batch fresh = new Batch(freshRunner, Limits.of(model))) {
-      Request whole = new Request(ids, 2, Set.of(), said -> false, Sampler.greedy());
+      Request whole = new Request(ids, 2, Set.of(), prediction -> false, Sampler.greedy());
       fresh.add(fresh.job(whole, "the whole", token -> Reaction.CONTINUE));
       fresh.step();
       PageTable expected = fresh.active().getFirst().pageTable();

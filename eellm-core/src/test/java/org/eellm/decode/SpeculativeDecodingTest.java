@@ -310,9 +310,9 @@ final class SpeculativeDecodingTest extends WithSmallModel {
         int next = text.get(length);
         double[] probability = {0};
         Sampler asking =
-            said -> {
-              float[] logits = said.logits();
-              new Penalties(1.1, 0, 0).apply(logits, said.tokens());
+            prediction -> {
+              float[] logits = prediction.logits();
+              new Penalties(1.1, 0, 0).apply(logits, prediction.tokens());
               probability[0] = TokenDistribution.of(logits, 1.3, 4).topP(0.97).probability(next);
               return 0;
             };

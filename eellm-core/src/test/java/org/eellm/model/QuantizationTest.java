@@ -126,8 +126,8 @@ final class QuantizationTest {
   private static float[] logits(Decoder model, Head head) {
     List<float[]> logits = new ArrayList<>();
     Sampler reading =
-        said -> {
-          logits.add(said.logits());
+        prediction -> {
+          logits.add(prediction.logits());
           return 3;
         };
     boolean last = head.equals(model.allHeads().getLast());

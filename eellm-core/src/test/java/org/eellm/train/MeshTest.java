@@ -16,10 +16,12 @@ import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.golden.GoldenCase;
+import org.eellm.tensor.OneThread;
 import org.eellm.train.MeshSteps.Job;
 import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -27,9 +29,10 @@ import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Every mesh computes what one rank computes: losses, gradients and two optimizer steps of every
+ * Every mesh computes what one rank computes: losses, gradients and three optimizer steps of every
  * golden case, with the ranks as threads.
  */
+@ExtendWith(OneThread.class)
 final class MeshTest {
   private static final double RELATIVE = 1e-5;
 
@@ -397,10 +400,10 @@ final class MeshTest {
           double difference = 0;
           assertThat(others).hasSameSizeAs(values);
           for (int i = 0; i < values.length; i++) {
-            assertThat(others[i]).as("%s of %s at %d", kind, name, i).isNotNaN();
             length += (double) values[i] * values[i];
             difference += Math.pow(values[i] - others[i], 2);
           }
+          // A value that is not a number makes the sum one that is not, which is no less.
           assertThat(Math.sqrt(difference / length))
               .as("%s of %s", kind, name)
               .isLessThanOrEqualTo(tolerance);

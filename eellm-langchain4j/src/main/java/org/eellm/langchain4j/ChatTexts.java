@@ -82,12 +82,12 @@ final class ChatTexts {
                 sampling.seed()));
   }
 
-  private static <T> T or(@Nullable T said, T usual) {
-    return said == null ? usual : said;
+  private static <T> T or(@Nullable T asked, T usual) {
+    return asked == null ? usual : asked;
   }
 
-  private static <T> List<T> orEmpty(@Nullable List<T> said) {
-    return or(said, List.of());
+  private static <T> List<T> orEmpty(@Nullable List<T> asked) {
+    return or(asked, List.of());
   }
 
   private static void refuse(boolean asked, String what) {

@@ -57,10 +57,10 @@ final class ProtocolErrors implements DirectHandler {
     if (status == 408) {
       return RequestBody.tooSlow(options.bounds().readTimeout());
     }
-    String said = message == null ? "" : message;
+    String text = message == null ? "" : message;
     // Helidon may say that its log says more, or nothing.
-    boolean unclear = said.isEmpty() || said.contains("server log");
-    String line = unclear ? "the request's head is malformed" : Fields.line(said);
+    boolean unclear = text.isEmpty() || text.contains("server log");
+    String line = unclear ? "the request's head is malformed" : Fields.line(text);
     return status < 500
         ? ApiException.refused(status, "bad_request", line)
         : ApiException.failed(status, "server_error", line);

@@ -12,7 +12,6 @@ import java.util.function.LongFunction;
 import java.util.random.RandomGenerator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.eellm.chat.ChatMessage;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
@@ -40,7 +39,7 @@ final class RequestReader {
   private static final int LENS_ALTERNATIVES = 5;
 
   private static final int MAX_STOPS = 16;
-  private static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
+  static final String NO_TOOLS = "is not offered: models here call no tools; leave it out";
 
   /** Tokens of a completion that does not say, as OpenAI has it. */
   private static final int COMPLETION_TOKENS = 16;
@@ -51,16 +50,18 @@ final class RequestReader {
 
   private final ServedModel model;
   private final Fields fields;
+  private final PromptReader promptReader;
 
   RequestReader(ServedModel model, Fields fields) {
     this.model = model;
     this.fields = fields;
+    promptReader = new PromptReader(model, fields);
   }
 
   /** The body of {@code /v1/completions}. */
   CompletionRequest completion() {
     requireModel();
-    List<List<Integer>> prompts = prompts();
+    List<List<Integer>> prompts = promptReader.all();
     boolean echo = fields.bool("echo").orElse(false);
     Optional<Integer> alternatives = fields.integer("logprobs", 0, MAX_ALTERNATIVES);
     int room = room(prompts, "prompt");
@@ -80,7 +81,7 @@ final class RequestReader {
   /** The body of {@code /v1/chat/completions}. */
   CompletionRequest chat() {
     requireModel();
-    List<List<Integer>> prompts = List.of(model.prompt(messages()));
+    List<List<Integer>> prompts = List.of(promptReader.chat());
     boolean logProbabilities = fields.bool("logprobs").orElse(false);
     Optional<Integer> alternatives = fields.integer("top_logprobs", 0, MAX_ALTERNATIVES);
     if (alternatives.isPresent() && !logProbabilities) {
@@ -104,7 +105,7 @@ final class RequestReader {
   /** The body of {@code /v1/lens}. */
   Lens lens() {
     requireModel();
-    List<Integer> prompt = onePrompt();
+    List<Integer> prompt = promptReader.one();
     int last = model.tokenizer().vocabSize() - 1;
     List<Integer> continuation =
         fields
@@ -122,42 +123,15 @@ final class RequestReader {
               .formatted(continuation.size(), model.context(), prompt.size()));
     }
     fields.requireNoOthers();
-    return new Lens(model, prompt, continuation, promptParam(), top);
+    return new Lens(model, prompt, continuation, promptReader.param(), top);
   }
 
   /** The body of {@code /tokenize}: the ids of its prompt. */
   List<Integer> tokenize() {
     requireModel();
-    List<Integer> prompt = onePrompt();
+    List<Integer> prompt = promptReader.one();
     fields.requireNoOthers();
     return prompt;
-  }
-
-  private String promptParam() {
-    return fields.get("messages").isPresent() ? "messages" : "prompt";
-  }
-
-  /** The ids of one prompt, or of messages. */
-  private List<Integer> onePrompt() {
-    if (fields.get("messages").isPresent()) {
-      return model.prompt(messages());
-    }
-    List<List<Integer>> prompts = prompts();
-    if (prompts.size() > 1) {
-      throw ApiException.badField("prompt", "has %d texts; give one".formatted(prompts.size()));
-    }
-    return prompts.getFirst();
-  }
-
-  private List<ChatMessage> messages() {
-    List<ChatMessage> messages =
-        fields
-            .list("messages", RequestReader::message)
-            .orElseThrow(() -> ApiException.badField("messages", "is missing; give at least one"));
-    if (messages.isEmpty()) {
-      throw ApiException.badField("messages", "is empty; give at least one");
-    }
-    return messages;
   }
 
   private void requireModel() {
@@ -205,56 +179,6 @@ final class RequestReader {
               }
               format.requireNoOthers();
             });
-  }
-
-  private static ChatMessage message(String name, JsonNode value) {
-    Fields message = Fields.of(name, value);
-    String role =
-        message.text("role").orElseThrow(() -> ApiException.badField(name + ".role", "is missing"));
-    if (!ChatMessage.ROLES.contains(role)) {
-      throw ApiException.badField(
-          name + ".role",
-          "'%s' is not offered; use one of %s"
-              .formatted(Fields.shown(role), String.join(", ", ChatMessage.ROLES)));
-    }
-    JsonNode content =
-        message
-            .get("content")
-            .orElseThrow(() -> ApiException.badField(name + ".content", "is missing"));
-    message.refuse("tool_calls", NO_TOOLS);
-    Optional<String> speaker = message.text("name");
-    message.requireNoOthers();
-    return new ChatMessage(role, content(name + ".content", content), speaker);
-  }
-
-  /** A text, or parts that are texts. */
-  private static String content(String name, JsonNode value) {
-    if (value.isTextual()) {
-      return value.textValue();
-    }
-    if (!value.isArray()) {
-      throw Fields.wrong(name, value, "a string, or a list of parts");
-    }
-    return String.join(
-        "",
-        Fields.items(
-            name,
-            value,
-            (partName, part) -> {
-              Fields inner = Fields.of(partName, part);
-              String type = inner.text("type").orElse("");
-              if (!type.equals("text")) {
-                throw ApiException.badField(
-                    partName + ".type",
-                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
-              }
-              String text =
-                  inner
-                      .text("text")
-                      .orElseThrow(() -> ApiException.badField(partName + ".text", "is missing"));
-              inner.requireNoOthers();
-              return text;
-            }));
   }
 
   /**
@@ -346,51 +270,6 @@ final class RequestReader {
           param, "%d texts are more than %d".formatted(stops.size(), MAX_STOPS));
     }
     return stops;
-  }
-
-  /** {@code prompt}: a text, a list of texts, ids, or a list of lists of ids. */
-  private List<List<Integer>> prompts() {
-    JsonNode prompt =
-        fields
-            .get("prompt")
-            .orElseThrow(
-                () -> ApiException.badField("prompt", "is missing; give a text or a list of ids"));
-    boolean single = prompt.isTextual() || prompt.isArray() && prompt.path(0).isNumber();
-    List<List<Integer>> prompts;
-    if (single) {
-      prompts = List.of(prompt("prompt", prompt));
-    } else if (prompt.isArray()) {
-      if (prompt.size() > MAX_CHOICES) {
-        throw ApiException.badField(
-            "prompt",
-            "%d prompts are more than the %d of one request; send several"
-                .formatted(prompt.size(), MAX_CHOICES));
-      }
-      prompts = Fields.items("prompt", prompt, this::prompt);
-    } else {
-      throw Fields.wrong("prompt", prompt, "a text, a list of texts, or a list of token ids");
-    }
-    if (prompts.isEmpty() || prompts.stream().anyMatch(List::isEmpty)) {
-      throw ApiException.badField("prompt", "is empty; give it at least one character or token");
-    }
-    return prompts;
-  }
-
-  private List<Integer> prompt(String name, JsonNode value) {
-    if (value.isTextual()) {
-      return model.prompt(value.textValue(), name);
-    }
-    if (!value.isArray()) {
-      throw Fields.wrong(name, value, "a text or a list of token ids");
-    }
-    if (value.size() > model.context()) {
-      throw ApiException.tooLong(
-          name,
-          "%d tokens do not fit the model's context of %d; shorten it"
-              .formatted(value.size(), model.context()));
-    }
-    int last = model.tokenizer().vocabSize() - 1;
-    return Fields.items(name, value, (itemName, id) -> Fields.integer(itemName, id, 0, last));
   }
 
   /** Tokens that may follow the longest prompt. */

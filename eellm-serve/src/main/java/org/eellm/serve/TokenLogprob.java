@@ -11,7 +11,7 @@ import org.eellm.decode.token.GeneratedToken.Alternative;
  * @param logProbability none for a prompt's first token
  * @param offset code points of the reply's text in front of it
  */
-public record TokenLogprob(
+record TokenLogprob(
     int id, OptionalDouble logProbability, List<Alternative> alternatives, int offset) {
 
   static TokenLogprob of(GeneratedToken token, int offset) {

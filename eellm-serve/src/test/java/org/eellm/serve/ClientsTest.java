@@ -107,27 +107,29 @@ final class ClientsTest extends WithServer {
   void openai_clientForNode_understandsAllAnswers() {
     NodeScripts scripts = NodeScripts.install(ClientsTest.class, "clients");
 
-    JsonNode said = scripts.run("openai.js", server.base(), "small");
+    JsonNode outcome = scripts.run("openai.js", server.base(), "small");
 
-    assertThat(said.path("models").toString()).isEqualTo("[\"small\"]");
-    assertThat(said.path("retrieved").asText()).isEqualTo("small");
+    assertThat(outcome.path("models").toString()).isEqualTo("[\"small\"]");
+    assertThat(outcome.path("retrieved").asText()).isEqualTo("small");
     String text = server.greedy("the cat", 12);
-    assertThat(said.path("completion").asText()).isEqualTo(text);
-    assertThat(said.path("completionTokens").asInt()).isEqualTo(12);
-    assertThat(said.path("logprobs").asInt()).isEqualTo(12);
-    assertThat(said.path("meanLayer").asDouble()).isEqualTo(5);
-    assertThat(said.path("completionStream").asText()).isEqualTo(text);
-    assertThat(said.path("streamedTokens").asInt()).isEqualTo(12);
+    assertThat(outcome.path("completion").asText()).isEqualTo(text);
+    assertThat(outcome.path("completionTokens").asInt()).isEqualTo(12);
+    assertThat(outcome.path("logprobs").asInt()).isEqualTo(12);
+    assertThat(outcome.path("meanLayer").asDouble()).isEqualTo(5);
+    assertThat(outcome.path("completionStream").asText()).isEqualTo(text);
+    assertThat(outcome.path("streamedTokens").asInt()).isEqualTo(12);
     String answer = server.greedy(DIALOGUE, 6);
-    assertThat(said.path("chat").asText()).isEqualTo(answer);
-    assertThat(said.path("role").asText()).isEqualTo("assistant");
-    assertThat(said.path("chatStream").asText()).isEqualTo(answer);
-    assertThat(said.path("badField")).isEqualTo(refusal("BadRequestError", 400, "temperature", ""));
-    assertThat(said.path("unknownModel"))
+    assertThat(outcome.path("chat").asText()).isEqualTo(answer);
+    assertThat(outcome.path("role").asText()).isEqualTo("assistant");
+    assertThat(outcome.path("chatStream").asText()).isEqualTo(answer);
+    assertThat(outcome.path("badField"))
+        .isEqualTo(refusal("BadRequestError", 400, "temperature", ""));
+    assertThat(outcome.path("unknownModel"))
         .isEqualTo(refusal("NotFoundError", 404, "model", "model_not_found"));
-    assertThat(said.path("tooLong"))
+    assertThat(outcome.path("tooLong"))
         .isEqualTo(refusal("BadRequestError", 400, "prompt", "context_length_exceeded"));
-    assertThat(said.path("badStream")).isEqualTo(refusal("BadRequestError", 400, "messages", ""));
+    assertThat(outcome.path("badStream"))
+        .isEqualTo(refusal("BadRequestError", 400, "messages", ""));
     server.awaitIdle(); // it left amid a stream
   }
 

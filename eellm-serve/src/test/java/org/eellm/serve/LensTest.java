@@ -45,13 +45,13 @@ final class LensTest extends WithServer {
     int part = id(195);
     List<Integer> continuation = List.of(65, 258, part);
 
-    JsonNode said =
+    JsonNode answer =
         lens("{\"prompt\": \"%s\", \"continuation\": %s}".formatted(PROMPT, continuation));
 
-    assertThat(said.path("prompt_tokens").asInt()).isEqualTo(prompt.size());
-    assertThat(said.path("heads").toString())
+    assertThat(answer.path("prompt_tokens").asInt()).isEqualTo(prompt.size());
+    assertThat(answer.path("heads").toString())
         .isEqualTo("[\"exit_1\",\"exit_2\",\"exit_4\",\"final\"]");
-    assertThat(said.path("tokens").size()).isEqualTo(3);
+    assertThat(answer.path("tokens").size()).isEqualTo(3);
     List<Integer> text = new ArrayList<>(prompt);
     text.addAll(continuation);
     List<HeadId> heads = HeadId.all(List.of(1, 2, 4));
@@ -60,7 +60,7 @@ final class LensTest extends WithServer {
           Scorer.score(server.decoder, server.limits, List.of(text), heads.get(h), 5).getFirst();
       for (int i = 0; i < continuation.size(); i++) {
         GeneratedToken expected = scores.get(prompt.size() - 1 + i);
-        JsonNode head = said.path("tokens").path(i).path("heads").path(h);
+        JsonNode head = answer.path("tokens").path(i).path("heads").path(h);
         assertThat(head.path("confidence").asDouble())
             .isCloseTo(expected.confidence(), within(1e-6));
         assertThat(head.path("logprob").asDouble())
@@ -72,21 +72,21 @@ final class LensTest extends WithServer {
                 expected.alternatives().stream().map(best -> Integer.toString(best.id())).toList());
       }
     }
-    assertThat(said.path("tokens").path(2).path("bytes").toString()).isEqualTo("[195]");
+    assertThat(answer.path("tokens").path(2).path("bytes").toString()).isEqualTo("[195]");
     server.awaitIdle();
   }
 
   @Test
   void lens_ofMessages_standsBehindTheChatTemplate() {
-    JsonNode said =
+    JsonNode answer =
         lens(
             """
             {"messages": [{"role": "user", "content": "the cat"}], "continuation": [65], "top": 1}
             """);
 
-    assertThat(said.path("prompt_tokens").asInt())
+    assertThat(answer.path("prompt_tokens").asInt())
         .isEqualTo(server.served.prompt("User: the cat\nAssistant:", "prompt").size());
-    assertThat(said.path("tokens").path(0).path("heads").path(0).path("top").size()).isEqualTo(1);
+    assertThat(answer.path("tokens").path(0).path("heads").path(0).path("top").size()).isEqualTo(1);
   }
 
   @Test
@@ -106,17 +106,17 @@ final class LensTest extends WithServer {
 
   @Test
   void tokenize_text_countsItsIds() {
-    JsonNode said = json(server.post("/tokenize", "{\"prompt\": \"%s\"}".formatted(PROMPT)));
+    JsonNode answer = json(server.post("/tokenize", "{\"prompt\": \"%s\"}".formatted(PROMPT)));
 
     List<Integer> ids = server.served.prompt(PROMPT, "prompt");
-    assertThat(said.path("count").asInt()).isEqualTo(ids.size());
-    assertThat(said.path("max_model_len").asInt()).isEqualTo(96);
-    assertThat(said.path("tokens").toString()).isEqualTo(ids.toString().replace(" ", ""));
+    assertThat(answer.path("count").asInt()).isEqualTo(ids.size());
+    assertThat(answer.path("max_model_len").asInt()).isEqualTo(96);
+    assertThat(answer.path("tokens").toString()).isEqualTo(ids.toString().replace(" ", ""));
   }
 
   @Test
   void perToken_partOfACharacter_tellsItsBytes() {
-    JsonNode said =
+    JsonNode answer =
         server.complete(
             """
             {"prompt": "the", "max_tokens": 1, "logit_bias": {"%d": 100},
@@ -124,14 +124,14 @@ final class LensTest extends WithServer {
             """
                 .formatted(id(195)));
 
-    JsonNode token = said.path("choices").path(0).path("early_exit").path(0);
+    JsonNode token = answer.path("choices").path(0).path("early_exit").path(0);
     assertThat(token.path("id").asInt()).isEqualTo(id(195));
     assertThat(token.path("bytes").toString()).isEqualTo("[195]");
   }
 
   @Test
   void perToken_drafts_tellWhoDraftedAndWhatWasRejected() {
-    JsonNode said =
+    JsonNode answer =
         server.complete(
             """
             {"prompt": "the cat and", "max_tokens": 24, "temperature": 0,
@@ -139,9 +139,9 @@ final class LensTest extends WithServer {
                             "draft_confidence": 0, "per_token": true}}
             """);
 
-    JsonNode choice = said.path("choices").path(0);
+    JsonNode choice = answer.path("choices").path(0);
     JsonNode text = choice.path("early_exit");
-    JsonNode metrics = said.path("metrics").path("early_exit");
+    JsonNode metrics = answer.path("metrics").path("early_exit");
     int drafted = 0;
     int accepted = 0;
     for (JsonNode draft : choice.path("drafts")) {

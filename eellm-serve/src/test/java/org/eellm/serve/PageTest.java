@@ -421,44 +421,45 @@ final class PageTest extends WithServer {
 
   @Test
   void arithmetic_givenFigures_claimsNoMoreThanTheyAllow() {
-    JsonNode said = NodeScripts.install(PageTest.class, "clients").run("decide.js", server.base());
+    JsonNode answer =
+        NodeScripts.install(PageTest.class, "clients").run("decide.js", server.base());
 
-    assertThat(said.path("faster").asText())
+    assertThat(answer.path("faster").asText())
         .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.51 in 9 turns).");
-    assertThat(said.path("same").asText()).startsWith("No difference in speed");
-    assertThat(said.path("few").asText()).startsWith("No difference in speed");
-    assertThat(said.path("busy").asText())
+    assertThat(answer.path("same").asText()).startsWith("No difference in speed");
+    assertThat(answer.path("few").asText()).startsWith("No difference in speed");
+    assertThat(answer.path("busy").asText())
         .startsWith("No verdict about speed: something else ran, a turn took 7.0 times the usual");
-    assertThat(said.path("onePause").asText())
+    assertThat(answer.path("onePause").asText())
         .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.52 in the middle 16 of 18 turns).");
-    assertThat(said.path("twoPauses").asText()).startsWith("No verdict about speed");
-    assertThat(said.path("waited").path(0).asText()).isEmpty();
-    assertThat(said.path("waited").path(1).asText())
+    assertThat(answer.path("twoPauses").asText()).startsWith("No verdict about speed");
+    assertThat(answer.path("waited").path(0).asText()).isEmpty();
+    assertThat(answer.path("waited").path(1).asText())
         .isEqualTo(
             " The server had other texts in work meanwhile. The machine was busy: it kept the"
                 + " server waiting for a processor 43 % of its time.");
-    assertThat(said.path("spreadsCover").asBoolean()).isTrue();
-    assertThat(said.path("claims").asInt()).isZero();
-    assertThat(said.path("leaves"))
+    assertThat(answer.path("spreadsCover").asBoolean()).isTrue();
+    assertThat(answer.path("claims").asInt()).isZero();
+    assertThat(answer.path("leaves"))
         .isEqualTo(
             TestServer.json(
                 """
                 {"half": 1, "one": 3, "zero": 0, "deepExit": 2, "each": 0, "margin": 2, "entropy": 1,
                  "patience": 2, "patienceOfOne": 0, "patienceOfThree": 3, "fixed": 1, "full": 3}
                 """));
-    assertThat(said.path("between").asDouble()).isEqualTo(1.25);
-    assertThat(said.path("notBetween").isNull()).isTrue();
-    assertThat(said.path("common").asInt()).isEqualTo(2);
-    assertThat(said.path("serverDefault").asText()).isEqualTo("speculative");
-    assertThat(said.path("serverThreshold").path("policy").asText()).isEqualTo("max-probability");
-    assertThat(said.path("serverThreshold").path("threshold").asDouble()).isEqualTo(0.4);
-    assertThat(said.path("serverCalibrated"))
+    assertThat(answer.path("between").asDouble()).isEqualTo(1.25);
+    assertThat(answer.path("notBetween").isNull()).isTrue();
+    assertThat(answer.path("common").asInt()).isEqualTo(2);
+    assertThat(answer.path("serverDefault").asText()).isEqualTo("speculative");
+    assertThat(answer.path("serverThreshold").path("policy").asText()).isEqualTo("max-probability");
+    assertThat(answer.path("serverThreshold").path("threshold").asDouble()).isEqualTo(0.4);
+    assertThat(answer.path("serverCalibrated"))
         .isEqualTo(
             TestServer.json(
                 """
                 {"mode": "early-exit", "policy": "margin", "thresholds": {"2": 0.3}, "exits": [2],
                  "threshold": 1, "patience": 2}
                 """));
-    assertThat(said.path("serverTempered").isNull()).isTrue();
+    assertThat(answer.path("serverTempered").isNull()).isTrue();
   }
 }

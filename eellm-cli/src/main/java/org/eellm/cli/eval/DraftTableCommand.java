@@ -7,8 +7,8 @@ import java.util.concurrent.Callable;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.ConfigException;
-import org.eellm.data.IndexedDataset;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.speculate.DraftTables;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Model.CommandSpec;
@@ -23,9 +23,6 @@ import picocli.CommandLine.Spec;
             + " drafts that need no exits, for generate, chat and serve; docs/speculation.md says"
             + " more.")
 public final class DraftTableCommand implements Callable<Integer> {
-  /** Tokens that are read at once. */
-  private static final int PIECE = 1 << 16;
-
   @Spec private CommandSpec spec;
 
   @Option(
@@ -58,29 +55,11 @@ public final class DraftTableCommand implements Callable<Integer> {
               .formatted(pairs, DraftTable.MOST_PAIRS));
     }
     Path folder = ModelFolder.resolve(model).folder();
-    DraftTable table = count(data, Tokenizer.load(folder).vocabSize(), pairs);
+    DraftTable table = DraftTables.count(data, Tokenizer.load(folder).vocabSize(), pairs);
     table.write(folder);
     PrintWriter out = spec.commandLine().getOut();
     out.printf("%,d pairs of tokens, written to %s%n", table.size(), folder);
     out.flush();
     return ExitCode.OK;
-  }
-
-  /**
-   * Counts a dataset; of a large one pieces from all over it.
-   *
-   * @throws org.eellm.data.DataException if it has tokens that the model has not
-   */
-  public static DraftTable count(Path prefix, int vocabSize, int pairs) {
-    try (IndexedDataset dataset = IndexedDataset.open(prefix)) {
-      dataset.check(vocabSize);
-      int count = (int) Math.min(DraftTable.MOST_TOKENS, dataset.tokens());
-      int[] ids = new int[count];
-      for (int done = 0; done < count; done += PIECE) {
-        long from = (long) ((double) done / count * dataset.tokens());
-        dataset.read(from, ids, done, Math.min(PIECE, count - done));
-      }
-      return DraftTable.count(ids, pairs);
-    }
   }
 }

@@ -21,7 +21,7 @@ import org.eellm.train.optimizer.StepGuard.UpdateDecision;
  * second and the time left, elsewhere the same in a line every {@code logging.interval} steps.
  * Evaluations and skipped steps have lines of their own.
  */
-public final class ConsoleProgress implements MetricsSink {
+final class ConsoleProgress implements MetricsSink {
   private static final int BAR_LENGTH = 120;
 
   private final PrintWriter out;

@@ -24,7 +24,7 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
  * The picture of a run: each head's training loss over the steps, smoothed, and its validation loss
  * as dots of the same colour.
  */
-public final class LossPlot {
+final class LossPlot {
   private static final int WIDTH = 1000;
   private static final int HEIGHT = 620;
 

@@ -19,8 +19,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.eellm.data.DataException;
 import org.eellm.gguf.GgufException;
 import org.eellm.gguf.GgufFile;
@@ -52,17 +50,15 @@ final class TokenizerReader {
   private static final List<String> END_NAMES =
       List.of(BytePairEncoding.END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>");
 
-  private static final Pattern BYTE_PIECE = Pattern.compile("<0x([0-9A-Fa-f]{2})>");
   private static final int MAX_VOCABULARY = 1 << 24;
   private static final int MAX_HOLES = 1 << 10;
-  private static final int MAX_DECODERS = 16;
 
   private final ObjectNode file;
   private final ObjectNode config;
   private final String place;
   private final Map<String, Integer> vocabulary;
   private final Map<String, JsonNode> addedTokens = new LinkedHashMap<>();
-  private final List<JsonNode> decoders = new ArrayList<>();
+  private final PieceDecoder decoder;
 
   private TokenizerReader(ObjectNode file, ObjectNode config, String place) {
     this.file = file;
@@ -71,8 +67,7 @@ final class TokenizerReader {
     vocabulary = vocabulary(file.path("model").path("vocab"));
     addTokens();
     requireNamedTokens();
-    flatten(file.path("decoder"), "decoders", decoders);
-    requireShortDecoders();
+    decoder = PieceDecoder.of(file.path("decoder"), place);
   }
 
   /** See {@link Tokenizer#load}. */
@@ -149,7 +144,7 @@ final class TokenizerReader {
   private Tokenizer tokenizer(String fileText, String configText) {
     Tokenizer.Vocabulary understood =
         new Tokenizer.Vocabulary(
-            tokens(), endOfDocument(), beginningOfSequence(), dropsLeadingBlank());
+            tokens(), endOfDocument(), beginningOfSequence(), decoder.dropsLeadingBlank());
     Tokenizer.TextEncoder encoder =
         bytePairs()
             .map(BytePairEncoding::encoder)
@@ -228,8 +223,7 @@ final class TokenizerReader {
     if (!unknownId.isNull() && unknownId.asLong() >= vocabulary.size()) {
       throw absent("model.unk_id", unknownId.toString());
     }
-    List<JsonNode> processors = new ArrayList<>();
-    flatten(file.path("post_processor"), "processors", processors);
+    List<JsonNode> processors = parts(file.path("post_processor"), "processors");
     for (JsonNode processor : processors) {
       for (JsonNode part : processor.path("single")) {
         JsonNode name = part.path("SpecialToken").path("id");
@@ -245,31 +239,9 @@ final class TokenizerReader {
         "%s: %s: '%s' is no token of the vocabulary".formatted(place, key, shown(name)));
   }
 
-  /** Refuses decoders that could make a token's text long. */
-  private void requireShortDecoders() {
-    if (decoders.size() > MAX_DECODERS) {
-      throw new DataException(
-          "%s: decoder: has %d parts; %d are supported"
-              .formatted(place, decoders.size(), MAX_DECODERS));
-    }
-    for (JsonNode decoder : decoders) {
-      boolean replaces = decoder.path("type").asText().equals("Replace");
-      String from = decoder.path("pattern").path("String").asText();
-      if (replaces
-          && (from.isEmpty() || decoder.path("content").asText().length() > from.length())) {
-        throw new DataException(
-            "%s: decoder Replace: %s is not supported; a String is, and a content that is no longer"
-                .formatted(place, shown(decoder)));
-      }
-      if (decoder.path("replacement").asText("\u2581").isEmpty()) {
-        throw new DataException(place + ": decoder Metaspace: replacement is empty");
-      }
-    }
-  }
-
   private List<Tokenizer.Token> tokens() {
     Map<Integer, Tokenizer.Token> byId = new HashMap<>();
-    vocabulary.forEach((piece, id) -> byId.put(id, Tokenizer.Token.ordinary(bytes(piece))));
+    vocabulary.forEach((piece, id) -> byId.put(id, Tokenizer.Token.ordinary(decoder.bytes(piece))));
     addedTokens.forEach(
         (name, token) ->
             byId.put(
@@ -293,59 +265,6 @@ final class TokenizerReader {
     return List.of(tokens);
   }
 
-  private byte[] bytes(String piece) {
-    String text = piece;
-    for (JsonNode decoder : decoders) {
-      switch (decoder.path("type").asText()) {
-        case "ByteLevel" -> {
-          Optional<byte[]> bytes = ByteAlphabet.bytes(text);
-          if (bytes.isPresent()) {
-            return bytes.get();
-          }
-        }
-        case "ByteFallback" -> {
-          Matcher matcher = BYTE_PIECE.matcher(text);
-          if (matcher.matches()) {
-            return new byte[] {(byte) Integer.parseInt(matcher.group(1), 16)};
-          }
-        }
-        case "Replace" ->
-            text =
-                text.replace(
-                    decoder.path("pattern").path("String").asText(),
-                    decoder.path("content").asText());
-        case "Metaspace" -> text = text.replace(decoder.path("replacement").asText("\u2581"), " ");
-        case "Fuse", "Strip" -> {} // about the whole text
-        default -> throw unsupportedDecoder(decoder);
-      }
-    }
-    return text.getBytes(StandardCharsets.UTF_8);
-  }
-
-  private boolean dropsLeadingBlank() {
-    if (decoders.isEmpty()) {
-      throw unsupportedDecoder(file.path("decoder"));
-    }
-    boolean drops = false;
-    for (JsonNode decoder : decoders) {
-      switch (decoder.path("type").asText()) {
-        case "Strip" -> drops |= decoder.path("start").asInt() > 0;
-        case "Metaspace" ->
-            drops |=
-                decoder.path("add_prefix_space").asBoolean(true)
-                    && !decoder.path("prepend_scheme").asText().equals("never");
-        default -> {}
-      }
-    }
-    return drops;
-  }
-
-  private DataException unsupportedDecoder(JsonNode decoder) {
-    return new DataException(
-        "%s: decoder %s is not supported; ByteLevel, Metaspace and SentencePiece's sequence are"
-            .formatted(place, shown(decoder.path("type").asText("null"))));
-  }
-
   private int endOfDocument() {
     Optional<String> named = name("eos_token");
     if (named.isPresent()) {
@@ -363,8 +282,7 @@ final class TokenizerReader {
   }
 
   private OptionalInt beginningOfSequence() {
-    List<JsonNode> processors = new ArrayList<>();
-    flatten(file.path("post_processor"), "processors", processors);
+    List<JsonNode> processors = parts(file.path("post_processor"), "processors");
     Optional<String> templateName =
         processors.stream()
             .map(processor -> processor.path("single").path(0).path("SpecialToken").path("id"))
@@ -462,12 +380,14 @@ final class TokenizerReader {
     return merges.size() == expected;
   }
 
-  private static void flatten(JsonNode node, String children, List<JsonNode> into) {
+  /** What a normalizer, processor or decoder consists of, sequences of sequences resolved. */
+  static List<JsonNode> parts(JsonNode node, String children) {
     if (node.path("type").asText().equals("Sequence")) {
-      node.path(children).forEach(child -> flatten(child, children, into));
-    } else if (node.isObject()) {
-      into.add(node);
+      List<JsonNode> all = new ArrayList<>();
+      node.path(children).forEach(child -> all.addAll(parts(child, children)));
+      return all;
     }
+    return node.isObject() ? List.of(node) : List.of();
   }
 
   private static int id(JsonNode value, String place) {
@@ -480,7 +400,7 @@ final class TokenizerReader {
   }
 
   /** A hostile value must not fill the screen or break the line. */
-  private static String shown(Object value) {
+  static String shown(Object value) {
     String line = value.toString().replaceAll("\\p{Cntrl}", "?");
     return line.length() <= 80 ? line : line.substring(0, 77) + "...";
   }

@@ -168,7 +168,7 @@ public final class TorchRunner implements ModelRunner {
       int count = rows.rows();
       long[] wide = new long[count];
       Arrays.setAll(wide, row -> ids[row]);
-      Tensor x = model.embed(onDevice(wide), positions(rows, 0, count));
+      Tensor x = model.embedding().forward(onDevice(wide), positions(rows, 0, count));
       store(slots(rows, 0, count), x);
     }
   }

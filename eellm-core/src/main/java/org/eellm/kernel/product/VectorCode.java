@@ -28,7 +28,7 @@ import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.vector.Lanes;
 
 /** Writes calls of the Vector API as bytecode; operands are on the stack. */
-public record VectorCode(CodeBuilder code) {
+record VectorCode(CodeBuilder code) {
   public static final ClassDesc FLOATS = ClassDesc.of(FloatVector.class.getName());
   public static final ClassDesc INTS = ClassDesc.of(IntVector.class.getName());
   public static final ClassDesc SHORTS = ClassDesc.of(ShortVector.class.getName());

@@ -24,7 +24,7 @@ import org.eellm.tensor.Torch;
  *
  * <p>Where libtorch runs on another OpenMP, the calling thread does everything.
  */
-public final class OpenMpTeam {
+final class OpenMpTeam {
   private static final Optional<OpenMp> OPEN_MP = OpenMp.find();
   private static final ThreadLocal<OpenMpTeam> CURRENT = ThreadLocal.withInitial(OpenMpTeam::new);
 

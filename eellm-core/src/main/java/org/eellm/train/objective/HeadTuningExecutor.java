@@ -95,7 +95,8 @@ public final class HeadTuningExecutor {
       DeviceBatch device, ForwardContext context, Received input, TapVisitor tap) {
     try (Scope scope = Scope.open();
         OwnedTensor stream =
-            new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+            new OwnedTensor(
+                input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
       for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
         if (position > stage.firstPosition()) {
           HeadExecutor.advance(

@@ -129,7 +129,7 @@ public final class StageExecutor {
         forwardTape.eagerHeads.put(
             head.index(),
             forwardTape
-                .through(head)
+                .executor(head)
                 .forwardWithLogits(forwardTape.own, objective.temperatures().get(head.index())));
       }
     }
@@ -180,25 +180,27 @@ public final class StageExecutor {
             continue;
           }
           try (Scope step = Scope.open()) {
-            HeadExecutor through = forwardTape.through(head);
+            HeadExecutor executor = forwardTape.executor(head);
             HeadLoss.Target target = target(forwardTape, head, teaching);
             Optional<HeadExecutor.HeadTape> headTape =
                 Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
             HeadLoss.Result result =
                 headTape.isPresent()
-                    ? through.forwardBackward(
+                    ? executor.forwardBackward(
                         headTape.get(), target, weight * share, objective, gradients)
-                    : through.forwardBackward(target, weight * share, objective, gradients);
-            g.get().add_(result.gradient());
+                    : executor.forwardBackward(target, weight * share, objective, gradients);
+            g.get().add_(result.gradient()); // the head's joins that of the stream here
             losses.add(scope.moveToOuter(result.loss()));
-            heads.add(through);
+            heads.add(executor);
           }
         }
         backwardDone.accept(position);
       }
       Optional<Tensor> below = Optional.empty();
       if (stage.slice().hasEmbedding()) {
-        model.embedBackward(forwardTape.device.inputs(), g.get(), forwardTape.context, gradients);
+        model
+            .embedding()
+            .backward(forwardTape.device.inputs(), g.get(), forwardTape.context, gradients);
       } else {
         Tensor gradientBelow = g.get();
         below =
@@ -279,7 +281,8 @@ public final class StageExecutor {
           model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
       List<HeadScore> scores = new ArrayList<>();
       try (OwnedTensor stream =
-          new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+          new OwnedTensor(
+              input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
         for (int position = stage.firstPosition(); position <= stage.endPosition(); position++) {
           if (position > stage.firstPosition()) {
             HeadExecutor.advance(
@@ -346,7 +349,8 @@ public final class StageExecutor {
         context = model.context(batch.batch(), batch.sequence(), dropout, selective, own);
         parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
         try (OwnedTensor stream =
-            new OwnedTensor(input.orElseGet(() -> model.embed(device.inputs(), context)))) {
+            new OwnedTensor(
+                input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
           for (int i = 0; i < stage.trunk().size(); i++) {
             branchTapes.add(forward(i, stream));
           }
@@ -462,7 +466,7 @@ public final class StageExecutor {
       return x.view(context.batch(), -1);
     }
 
-    private HeadExecutor through(HeadLayers head) {
+    private HeadExecutor executor(HeadLayers head) {
       return new HeadExecutor(head, stream(head.tap()), context, device);
     }
 

@@ -30,13 +30,13 @@ final class PassAllocationTest {
   private static final int MOST_BYTES = 200;
 
   static Stream<Arguments> familiesAndFormats() {
-    return Stream.of(KernelRunnerTest.Family.values())
+    return Stream.of(RunnerFamily.values())
         .flatMap(family -> Stream.of(DataType.values()).map(type -> Arguments.of(family, type)));
   }
 
   @ParameterizedTest
   @MethodSource("familiesAndFormats")
-  void pass_steadyState_allocatesNextToNothing(KernelRunnerTest.Family family, DataType type) {
+  void pass_steadyState_allocatesNextToNothing(RunnerFamily family, DataType type) {
     try (Decoder model = family.decoder(type)) {
       assertAllocatesLittle(model);
     }
@@ -45,7 +45,7 @@ final class PassAllocationTest {
   @ParameterizedTest
   @EnumSource(names = {"INT8", "INT4"})
   void pass_withQuantizedMatrices_allocatesNextToNothing(Quantization layers) {
-    Decoder whole = KernelRunnerTest.Family.LLAMA.decoder(DataType.FLOAT32);
+    Decoder whole = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
     MatrixQuantization quantization = MatrixQuantization.of(layers);
     try (StoredDecoder model = StoredDecoder.of(whole, quantization)) {
       assertAllocatesLittle(model);

@@ -108,10 +108,10 @@ public final class PipelineGeneratorTest {
   }
 
   /** A number in [0, 1) that depends on a text and whom it is asked for, and on nothing else. */
-  private static double chance(Prediction said, int seed, String what) {
+  private static double chance(Prediction prediction, int seed, String what) {
     int hash = Objects.hash(seed, what);
-    for (int i = 0; i < said.tokens().size(); i++) {
-      hash = 31 * hash + said.tokens().get(i);
+    for (int i = 0; i < prediction.tokens().size(); i++) {
+      hash = 31 * hash + prediction.tokens().get(i);
     }
     return new Random(hash).nextDouble();
   }
@@ -120,12 +120,14 @@ public final class PipelineGeneratorTest {
   private static Request guessed(int seed) {
     Random random = new Random(seed);
     double share = random.nextDouble() / 2;
-    ExitPolicy policy = said -> chance(said, seed, said.head().id().toString()) < share;
+    ExitPolicy policy =
+        prediction -> chance(prediction, seed, prediction.head().id().toString()) < share;
     Sampler sampler =
-        said -> {
-          int id = (int) (SmallModel.VOCABULARY * chance(said, seed, "text"));
+        prediction -> {
+          int id = (int) (SmallModel.VOCABULARY * chance(prediction, seed, "text"));
           boolean errs =
-              !said.head().id().equals(HeadId.FINAL) && chance(said, seed, "errs") < 1.0 / 3;
+              !prediction.head().id().equals(HeadId.FINAL)
+                  && chance(prediction, seed, "errs") < 1.0 / 3;
           return errs ? (id + 1) % SmallModel.VOCABULARY : id;
         };
     return new Request(

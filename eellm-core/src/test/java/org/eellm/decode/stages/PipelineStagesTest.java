@@ -48,8 +48,8 @@ final class PipelineStagesTest {
   void generate_aPolicyThatThrowsOnALaterStage_endsAllRanksWithItsReason() {
     try (Decoder whole = SmallModel.plain()) {
       ExitPolicy faulty =
-          said -> {
-            if (said.head().layer() == 4) {
+          prediction -> {
+            if (prediction.head().layer() == 4) {
               throw new GenerateException("layer 4 is not to my taste");
             }
             return false;
@@ -90,7 +90,7 @@ final class PipelineStagesTest {
   void generate_aPolicyThatAsksForLogitsOfAnEarlierStage_isToldWhatItCanSee() {
     try (Decoder whole = SmallModel.plain()) {
       ExitPolicy curious =
-          said -> said.earlier().stream().anyMatch(earlier -> earlier.margin() > 2);
+          prediction -> prediction.earlier().stream().anyMatch(earlier -> earlier.margin() > 2);
       List<Request> requests = List.of(request(prompt(3, 1), curious, Sampler.greedy()));
 
       assertThatThrownBy(
@@ -180,11 +180,11 @@ final class PipelineStagesTest {
     try (Decoder whole = SmallModel.plain()) {
       ExitPolicy never = _ -> false;
       Sampler faulty =
-          said -> {
-            if (!said.head().id().equals(HeadId.FINAL)) {
-              throw new GenerateException("not of " + said.head().id());
+          prediction -> {
+            if (!prediction.head().id().equals(HeadId.FINAL)) {
+              throw new GenerateException("not of " + prediction.head().id());
             }
-            return said.best();
+            return prediction.best();
           };
       List<List<String>> outcomes =
           onRanks(

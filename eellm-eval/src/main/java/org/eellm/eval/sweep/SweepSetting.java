@@ -76,8 +76,8 @@ public record SweepSetting(
             .draftConfidence(confidence));
   }
 
-  private static SweepSetting of(DecodingSettings.Builder said) {
-    DecodingSettings settings = said.build();
+  private static SweepSetting of(DecodingSettings.Builder builder) {
+    DecodingSettings settings = builder.build();
     return new SweepSetting(
         settings.mode().orElseThrow(),
         settings.policy(),

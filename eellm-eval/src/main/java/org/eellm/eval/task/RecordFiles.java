@@ -43,7 +43,7 @@ import org.eellm.data.corpus.Decompression;
  * {@code .csv}, {@code .tsv}, {@code .parquet}, and any other name for text with a field a line;
  * all but Parquet plain or with {@code .gz}, {@code .bz2}, {@code .xz} or {@code .zst}.
  */
-public final class RecordFiles {
+final class RecordFiles {
   private static final JsonMapper JSON =
       JsonMapper.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)

@@ -10,7 +10,7 @@ import java.util.Map;
  * ROUGE (Lin 2004) as Google's rouge_score has it without stemming: words are runs of ASCII letters
  * and digits, in lower case.
  */
-public final class Rouge {
+final class Rouge {
   private Rouge() {}
 
   /** How well a text covers a reference. */

@@ -1,0 +1,139 @@
+package org.eellm.serve;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.chat.ChatMessage;
+import org.eellm.serve.json.ApiException;
+import org.eellm.serve.json.Fields;
+
+/** Reads what a body gives to continue: {@code prompt} or {@code messages}. */
+record PromptReader(ServedModel model, Fields fields) {
+  /** The ids of one prompt, or of messages. */
+  List<Integer> one() {
+    if (fields.get("messages").isPresent()) {
+      return chat();
+    }
+    List<List<Integer>> prompts = all();
+    if (prompts.size() > 1) {
+      throw ApiException.badField("prompt", "has %d texts; give one".formatted(prompts.size()));
+    }
+    return prompts.getFirst();
+  }
+
+  /** The field that {@link #one} reads. */
+  String param() {
+    return fields.get("messages").isPresent() ? "messages" : "prompt";
+  }
+
+  /** {@code prompt}: a text, a list of texts, ids, or a list of lists of ids. */
+  List<List<Integer>> all() {
+    JsonNode prompt =
+        fields
+            .get("prompt")
+            .orElseThrow(
+                () -> ApiException.badField("prompt", "is missing; give a text or a list of ids"));
+    boolean single = prompt.isTextual() || prompt.isArray() && prompt.path(0).isNumber();
+    List<List<Integer>> prompts;
+    if (single) {
+      prompts = List.of(prompt("prompt", prompt));
+    } else if (prompt.isArray()) {
+      if (prompt.size() > RequestReader.MAX_CHOICES) {
+        throw ApiException.badField(
+            "prompt",
+            "%d prompts are more than the %d of one request; send several"
+                .formatted(prompt.size(), RequestReader.MAX_CHOICES));
+      }
+      prompts = Fields.items("prompt", prompt, this::prompt);
+    } else {
+      throw Fields.wrong("prompt", prompt, "a text, a list of texts, or a list of token ids");
+    }
+    if (prompts.isEmpty() || prompts.stream().anyMatch(List::isEmpty)) {
+      throw ApiException.badField("prompt", "is empty; give it at least one character or token");
+    }
+    return prompts;
+  }
+
+  private List<Integer> prompt(String name, JsonNode value) {
+    if (value.isTextual()) {
+      return model.prompt(value.textValue(), name);
+    }
+    if (!value.isArray()) {
+      throw Fields.wrong(name, value, "a text or a list of token ids");
+    }
+    if (value.size() > model.context()) {
+      throw ApiException.tooLong(
+          name,
+          "%d tokens do not fit the model's context of %d; shorten it"
+              .formatted(value.size(), model.context()));
+    }
+    int last = model.tokenizer().vocabSize() - 1;
+    return Fields.items(name, value, (itemName, id) -> Fields.integer(itemName, id, 0, last));
+  }
+
+  /** {@code messages}: the ids of a chat as the model's template writes it. */
+  List<Integer> chat() {
+    return model.prompt(messages());
+  }
+
+  private List<ChatMessage> messages() {
+    List<ChatMessage> messages =
+        fields
+            .list("messages", PromptReader::message)
+            .orElseThrow(() -> ApiException.badField("messages", "is missing; give at least one"));
+    if (messages.isEmpty()) {
+      throw ApiException.badField("messages", "is empty; give at least one");
+    }
+    return messages;
+  }
+
+  private static ChatMessage message(String name, JsonNode value) {
+    Fields message = Fields.of(name, value);
+    String role =
+        message.text("role").orElseThrow(() -> ApiException.badField(name + ".role", "is missing"));
+    if (!ChatMessage.ROLES.contains(role)) {
+      throw ApiException.badField(
+          name + ".role",
+          "'%s' is not offered; use one of %s"
+              .formatted(Fields.shown(role), String.join(", ", ChatMessage.ROLES)));
+    }
+    JsonNode content =
+        message
+            .get("content")
+            .orElseThrow(() -> ApiException.badField(name + ".content", "is missing"));
+    message.refuse("tool_calls", RequestReader.NO_TOOLS);
+    Optional<String> speaker = message.text("name");
+    message.requireNoOthers();
+    return new ChatMessage(role, content(name + ".content", content), speaker);
+  }
+
+  /** A text, or parts that are texts. */
+  private static String content(String name, JsonNode value) {
+    if (value.isTextual()) {
+      return value.textValue();
+    }
+    if (!value.isArray()) {
+      throw Fields.wrong(name, value, "a string, or a list of parts");
+    }
+    return String.join(
+        "",
+        Fields.items(
+            name,
+            value,
+            (partName, part) -> {
+              Fields inner = Fields.of(partName, part);
+              String type = inner.text("type").orElse("");
+              if (!type.equals("text")) {
+                throw ApiException.badField(
+                    partName + ".type",
+                    "'%s' is not offered; use text".formatted(Fields.shown(type)));
+              }
+              String text =
+                  inner
+                      .text("text")
+                      .orElseThrow(() -> ApiException.badField(partName + ".text", "is missing"));
+              inner.requireNoOthers();
+              return text;
+            }));
+  }
+}
