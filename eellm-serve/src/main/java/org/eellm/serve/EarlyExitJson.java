@@ -9,6 +9,8 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Draft;
@@ -56,10 +58,13 @@ final class EarlyExitJson {
         .calibration()
         .ifPresent(
             calibration -> {
-              root.put("calibration", calibration.name().toString());
+              root.put("calibration", calibration.rule().name());
               putByLayer(root.putObject("thresholds"), calibration.thresholds());
-              if (!calibration.temperatures().isEmpty()) {
-                putByLayer(root.putObject("temperatures"), calibration.temperatures());
+              if (calibration.rule()
+                      instanceof
+                      Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> temperatures)
+                  && !temperatures.isEmpty()) {
+                putByLayer(root.putObject("temperatures"), temperatures);
               }
             });
     settings.patience().ifPresent(patience -> root.put("patience", patience));

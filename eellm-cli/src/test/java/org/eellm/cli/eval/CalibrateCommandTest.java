@@ -125,7 +125,8 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).containsPattern("exit 1: agrees on .* at temperature \\d");
-    assertThat(Calibration.read(folder.resolve("found/thresholds.json")).temperatures())
+    Calibration found = Calibration.read(folder.resolve("found/thresholds.json"));
+    assertThat(((Calibration.OfPolicy) found.rule()).temperatures())
         .containsOnlyKeys(1, 2, 4)
         .allSatisfy((layer, value) -> assertThat(value).isBetween(0.1, 10.0));
     assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(760);

@@ -192,12 +192,14 @@ final class PipelineStagesTest {
               new Mesh(1, 1, 2),
               (model, world) -> {
                 List<String> ours = new ArrayList<>();
+                Limits limits = Limits.of(model);
                 List<Job> jobs =
                     Stream.of(faulty, greedy())
                         .map(sampler -> request(prompt(3, 1), never, sampler))
-                        .map(request -> Job.of(model, request, "prompt", into(ours)))
+                        .map(
+                            request ->
+                                Job.of(model, limits.vocabulary(), request, "prompt", into(ours)))
                         .toList();
-                Limits limits = Limits.of(model);
                 try (PeerChannel channel = world.stageChannel()) {
                   if (world.pp().rank() == 0) {
                     try (FirstStageWorker stage =
