@@ -57,7 +57,7 @@ final class GatedDecodingTest {
     for (int i = 0; i < HIDDEN; i++) {
       weights[i] = (float) (0.3 * random.nextGaussian());
     }
-    return new Gate(-0.8, 0.3, 0.4, weights);
+    return new Gate(0.4, 0.3, 0.1, weights);
   }
 
   private static ExitPolicy policy() {
