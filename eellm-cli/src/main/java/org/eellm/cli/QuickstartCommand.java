@@ -2,16 +2,6 @@ package org.eellm.cli;
 
 import static java.util.function.Predicate.not;
 
-import org.eellm.decode.Engine;
-import org.eellm.decode.exit.Calibration;
-import org.eellm.decode.exit.Gate;
-import org.eellm.decode.request.DecodingMode;
-import org.eellm.decode.request.Limits;
-import org.eellm.eval.EvaluatedModel;
-import org.eellm.eval.GateFit;
-import org.eellm.eval.GreedyContinuation;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -27,6 +17,8 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.SequencedMap;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 import java.util.stream.Stream;
@@ -51,8 +43,16 @@ import org.eellm.data.corpus.Corpus;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.Limits;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GateFit;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.JavaMethods;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.SweepPlot;
@@ -361,8 +361,8 @@ final class QuickstartCommand implements Callable<Integer> {
   }
 
   /** Lets the exits draft from what the model writes most often. */
-  private static LoadedModel withDraftVocabulary(
-      LoadedModel model, List<GreedyContinuation> own) throws IOException {
+  private static LoadedModel withDraftVocabulary(LoadedModel model, List<GreedyContinuation> own)
+      throws IOException {
     List<List<Integer>> written = own.stream().map(GreedyContinuation::continuation).toList();
     int vocabSize = model.vocabulary().size();
     int size = Math.min(DRAFT_VOCABULARY, vocabSize);
@@ -409,8 +409,7 @@ final class QuickstartCommand implements Callable<Integer> {
     THRESHOLDS.forEach(value -> settings.add(SweepSetting.atThreshold(value)));
     String gates = output.resolve(GATES).toString();
     GATE_THRESHOLDS.forEach(
-        value ->
-            settings.add(SweepSetting.calibrated(DecodingMode.EARLY_EXIT, gates, value)));
+        value -> settings.add(SweepSetting.calibrated(DecodingMode.EARLY_EXIT, gates, value)));
     return settings;
   }
 

@@ -127,8 +127,7 @@ final class GatedDecodingTest {
    * A token after the other: up to the exit whose gate lets it go, and then the layers above, or
    * keys and values for them.
    */
-  private static List<Integer> byHand(
-      Decoder model, int seed, Taking taking, boolean propagates) {
+  private static List<Integer> byHand(Decoder model, int seed, Taking taking, boolean propagates) {
     int top = model.endPosition();
     Tokens tokens = new Tokens(prompt(seed), 12 + MAX_TOKENS);
     try (ModelRunner runner = ModelRunner.of(model, LISTED, 8)) {
@@ -280,8 +279,7 @@ final class GatedDecodingTest {
                   + " has 32 numbers; calibrate this model");
 
       ExitPolicy absent =
-          ExitPolicies.gated(
-              Map.of(3, new Gate(0, 1, 0, new float[HIDDEN])), Threshold.of(0.5));
+          ExitPolicies.gated(Map.of(3, new Gate(0, 1, 0, new float[HIDDEN])), Threshold.of(0.5));
       assertThatThrownBy(
               () ->
                   generate(

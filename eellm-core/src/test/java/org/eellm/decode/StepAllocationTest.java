@@ -64,7 +64,9 @@ final class StepAllocationTest {
       Request request =
           new Request(prompt, CONTEXT - PROMPT, Set.of(1, 2), decoding, Sampler.greedy());
       int[] tokens = {0};
-      try (Batch batch = new Batch(runner, Limits.of(model).withVocabulary(LISTED).withCacheTokens(TEXTS * CONTEXT))) {
+      try (Batch batch =
+          new Batch(
+              runner, Limits.of(model).withVocabulary(LISTED).withCacheTokens(TEXTS * CONTEXT))) {
         for (int i = 0; i < TEXTS; i++) {
           batch.add(
               batch.job(

@@ -36,8 +36,7 @@ public final class GateFit {
    * @param texts of the full model's, at least one token in all
    * @return by the exits' layers
    */
-  public static SortedMap<Integer, Gate> fit(
-      EvaluatedModel model, List<GreedyContinuation> texts) {
+  public static SortedMap<Integer, Gate> fit(EvaluatedModel model, List<GreedyContinuation> texts) {
     SortedMap<Integer, List<Sample>> samples = new TreeMap<>();
     model.exits().forEach(layer -> samples.put(layer, new ArrayList<>()));
     GreedyContinuation.predictShortList(
@@ -90,8 +89,7 @@ public final class GateFit {
       if (inside.isEmpty() || outside.isEmpty()) {
         break; // too few to tell: the one that trusts them least
       }
-      double loss =
-          fit(inside, ridge, scale).loss(scale.apply(outside), outcomes(outside));
+      double loss = fit(inside, ridge, scale).loss(scale.apply(outside), outcomes(outside));
       if (loss < least) {
         least = loss;
         best = ridge;

@@ -45,6 +45,7 @@ final class EarlyExitJson {
     settings.policy().ifPresent(policy -> root.put("policy", policy.toString()));
     settings
         .threshold()
+        .filter(_ -> settings.calibration().isEmpty()) // else it is among the calibration's
         .ifPresent(
             threshold -> {
               switch (threshold) {
@@ -59,7 +60,7 @@ final class EarlyExitJson {
         .ifPresent(
             calibration -> {
               root.put("calibration", calibration.rule().name());
-              putByLayer(root.putObject("thresholds"), calibration.thresholds());
+              putByLayer(root.putObject("thresholds"), thresholds(settings, calibration));
               if (calibration.rule()
                       instanceof
                       Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> temperatures)
@@ -77,6 +78,17 @@ final class EarlyExitJson {
     settings.draftLength().ifPresent(length -> root.put("draft_length", length));
     settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
     return root;
+  }
+
+  private static SortedMap<Integer, Double> thresholds(
+      DecodingSettings settings, Calibration calibration) {
+    if (settings.threshold().isEmpty()) {
+      return calibration.thresholds();
+    }
+    return switch (settings.threshold().get()) {
+      case ThresholdSetting.Same(double value) -> calibration.withThreshold(value).thresholds();
+      case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> byLayer;
+    };
   }
 
   private static void putByLayer(ObjectNode object, SortedMap<Integer, Double> numbers) {

@@ -449,5 +449,6 @@ final class PageTest extends WithServer {
                  "threshold": 1, "patience": 2}
                 """));
     assertThat(said.path("serverTempered").isNull()).isTrue();
+    assertThat(said.path("serverGated").isNull()).isTrue();
   }
 }

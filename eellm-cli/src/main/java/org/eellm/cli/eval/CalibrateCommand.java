@@ -159,8 +159,8 @@ public final class CalibrateCommand implements Callable<Integer> {
       names = "--draft-vocabulary",
       paramLabel = "N",
       description =
-          "Also let exits draft, and gates decide, from the N ids that the model writes most often after the prompts;"
-              + " draft_vocabulary.json in the model's folder keeps them.")
+          "Also let exits draft, and gates decide, from the N ids that the model writes most often"
+              + " after the prompts; draft_vocabulary.json in the model's folder keeps them.")
   private Optional<Integer> draftVocabulary;
 
   @Option(
@@ -262,8 +262,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       int fitted,
       EvaluatedModel subject)
       throws IOException {
-    Calibration.Rule rule =
-        rule(subject, task.isPresent() ? texts : texts.subList(0, fitted));
+    Calibration.Rule rule = rule(subject, task.isPresent() ? texts : texts.subList(0, fitted));
     Calibration.Rule untempered =
         fitsTemperatures ? new Calibration.OfPolicy(policy(), new TreeMap<>()) : rule;
     List<GreedyContinuation> others = texts.subList(fitted, texts.size());
@@ -298,8 +297,7 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   private DraftVocabulary draftVocabulary(LoadedModel model, List<GreedyContinuation> texts) {
     List<List<Integer>> written = texts.stream().map(GreedyContinuation::continuation).toList();
-    return DraftVocabulary.count(
-        written, draftVocabulary.orElseThrow(), model.vocabulary().size());
+    return DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size());
   }
 
   private void reportExits(ExitTrace plain, ExitTrace trace, Calibration.Rule rule) {
@@ -452,7 +450,8 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--draft-vocabulary needs --prompts, after which the model writes; give a file");
     }
-    if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || fitsGates || picture.isPresent())) {
+    if (prompts.isEmpty()
+        && (task.isEmpty() || fitsTemperatures || fitsGates || picture.isPresent())) {
       throw new ConfigException(
           "--prompts: is missing; %s"
               .formatted(

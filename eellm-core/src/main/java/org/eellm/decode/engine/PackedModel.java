@@ -59,10 +59,7 @@ record PackedModel(
         int count = vocabulary.draftIds().size();
         KernelLogits logits =
             KernelLogits.ofShortList(
-                head.logits().head(),
-                count,
-                rows.out(),
-                model.architecture().model().hiddenSize());
+                head.logits().head(), count, rows.out(), model.architecture().model().hiddenSize());
         draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, logits));
       }
     }

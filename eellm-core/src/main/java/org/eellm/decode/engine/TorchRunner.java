@@ -247,8 +247,7 @@ public final class TorchRunner implements ModelRunner {
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
       Tensor normed = layers.normed(x);
       Tensor logits = layers.logitsOfNormed(normed).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return new TorchLogits(
-          head, output.retain(selection.apply(logits)), output.retain(normed));
+      return new TorchLogits(head, output.retain(selection.apply(logits)), output.retain(normed));
     }
   }
 

@@ -52,7 +52,10 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     /** The figure, and what it is of. */
     ThresholdRule thresholdRule();
 
-    /** What is compared with a threshold of a prediction; of {@link OfGates}, of one of the short list. */
+    /**
+     * What is compared with a threshold of a prediction; of {@link OfGates}, of one of the short
+     * list.
+     */
     ToDoubleFunction<Prediction> confidence();
 
     /** The policy with thresholds. */

@@ -61,12 +61,14 @@ public record Gate(double bias, double logOdds, double gap, float[] hidden)
     if (model.parallel().size() > 1 || model.headsHere().size() < model.allHeads().size()) {
       throw new SettingException(
           "calibration",
-          "its gates need the whole model on one rank; leave out --tp and --pp, or give a calibration without gates");
+          "its gates need the whole model on one rank; leave out --tp and --pp, or give a"
+              + " calibration without gates");
     }
     if (vocabulary.draftIds().isEmpty()) {
       throw new SettingException(
           "calibration",
-          "its gates read a short list of tokens, and this model has none; make list and gates with calibrate --gate --draft-vocabulary 1024");
+          "its gates read a short list of tokens, and this model has none; make list and gates with"
+              + " calibrate --gate --draft-vocabulary 1024");
     }
     int width = model.architecture().model().hiddenSize();
     gates.forEach(

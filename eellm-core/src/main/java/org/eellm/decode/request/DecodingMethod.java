@@ -113,8 +113,7 @@ public sealed interface DecodingMethod extends Serializable {
    * @param listener receives each head's prediction before the token is emitted
    * @param ofShortList whether exits are asked for the short list of ids alone
    */
-  record Score(
-      List<HeadId> heads, int from, int last, ScoreListener listener, boolean ofShortList)
+  record Score(List<HeadId> heads, int from, int last, ScoreListener listener, boolean ofShortList)
       implements DecodingMethod {
     public Score {
       heads = List.copyOf(heads);

@@ -18,8 +18,8 @@ import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
- * Residuals, biases, products and activation functions on a few numbers of a row. What works on vectors is
- * written out (see {@link Lanes}).
+ * Residuals, biases, products and activation functions on a few numbers of a row. What works on
+ * vectors is written out (see {@link Lanes}).
  */
 public final class RowArithmetic {
   private static final float SQRT_HALF = 0.70710678f;

@@ -82,8 +82,7 @@ final class DraftHeadTest {
   }
 
   /** The state behind the norm, whose weights are 1, and its product to the bit for any rows. */
-  private static void assertHidden(
-      ModelRunner runner, Head exit, ForwardBatch rows, int[] asked) {
+  private static void assertHidden(ModelRunner runner, Head exit, ForwardBatch rows, int[] asked) {
     HeadOutput draft = runner.draft(exit, rows, asked, asked.length);
     int width = runner.model().architecture().model().hiddenSize();
     float[] floats = new float[width];

@@ -61,21 +61,22 @@ final class CalibrationTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "} | gates: \"2\": has no list of weights named hidden; write {\"bias\": 0, \"log_odds\": 1,"
-            + " \"gap\": 0, \"hidden\": [...]}",
+        "} | gates: \"2\": has no list of weights named hidden; write {\"bias\": 0, \"log_odds\":"
+            + " 1, \"gap\": 0, \"hidden\": [...]}",
         ", \"gates\": {\"2\": {\"hidden\": []}}} | gates: \"2\": has no list of weights named"
             + " hidden; write {\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [...]}",
-        ", \"gates\": {\"2\": {\"hidden\": [1]}}} | gates: \"2\": bias: is missing; write a number of"
-            + " single precision",
-        ", \"gates\": {\"2\": {\"hidden\": [1, \"x\"]}}} | gates: \"2\": hidden[1]: \"x\" is no finite"
-            + " number; write a number of single precision",
+        ", \"gates\": {\"2\": {\"hidden\": [1]}}} | gates: \"2\": bias: is missing; write a number"
+            + " of single precision",
+        ", \"gates\": {\"2\": {\"hidden\": [1, \"x\"]}}} | gates: \"2\": hidden[1]: \"x\" is no"
+            + " finite number; write a number of single precision",
         ", \"gates\": {\"2\": {\"hidden\": [1e39]}}} | gates: \"2\": hidden[0]: 1.0E39 is no finite"
             + " number; write a number of single precision",
-        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": null, \"hidden\": [1]}}} | gates:"
-            + " \"2\": gap: null is no finite number; write a number of single precision",
-        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [1]}, \"4\": {}}} |"
-            + " gates: there are some without a threshold; write thresholds for all of them",
-        ", \"temperatures\": {\"2\": 1}} | temperatures: gates have their own scale; leave them out",
+        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": null, \"hidden\": [1]}}} |"
+            + " gates: \"2\": gap: null is no finite number; write a number of single precision",
+        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [1]}, \"4\":"
+            + " {}}} | gates: there are some without a threshold; write thresholds for all of them",
+        ", \"temperatures\": {\"2\": 1}} | temperatures: gates have their own scale; leave them"
+            + " out",
       })
   void read_damagedGates_areRefusedWithTheirPlace(String rest, String message) throws IOException {
     Path file = folder.resolve("gates.json");
