@@ -16,6 +16,9 @@ public final class GateFit {
   /** One of so many texts is left out for that. */
   private static final int PART_LEFT_OUT = 5;
 
+  /** A smaller deviation, as a share of the mean, is but rounding. */
+  private static final double CONSTANT = 1e-6;
+
   /** Figures before the hidden state. */
   private static final int LIST_FIGURES = 2;
 
@@ -122,7 +125,8 @@ public final class GateFit {
         }
       }
       for (int i = 0; i < width; i++) {
-        deviations[i] = deviations[i] > 0 ? Math.sqrt(deviations[i]) : 1;
+        double deviation = Math.sqrt(deviations[i]);
+        deviations[i] = deviation > CONSTANT * Math.abs(means[i]) ? deviation : 1;
       }
       return new Scale(means, deviations);
     }
