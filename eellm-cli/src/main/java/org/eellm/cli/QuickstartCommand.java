@@ -92,7 +92,7 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final List<Double> THRESHOLDS = List.of(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
 
   /** Of the gates' confidence. */
-  private static final List<Double> GATE_THRESHOLDS = List.of(0.9, 0.8, 0.7, 0.6);
+  private static final List<Double> GATE_THRESHOLDS = List.of(0.95, 0.9, 0.8);
 
   /** Of a completion. */
   private static final int MAX_TOKENS = 128;

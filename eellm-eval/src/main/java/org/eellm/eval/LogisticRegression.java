@@ -10,7 +10,7 @@ import java.util.Arrays;
 record LogisticRegression(double bias, double[] weights) {
   private static final int MOST_STEPS = 50;
   private static final int MOST_PRODUCTS = 200; // of a step
-  private static final double TOLERANCE = 1e-7; // of the gradient, beside the first one
+  private static final double TOLERANCE = 1e-6; // of the gradient, beside the first one
   private static final double LEAST_STEP = 1e-6;
 
   /** Beside that of weights: where all outcomes are the same, the bias ends somewhere. */

@@ -194,7 +194,10 @@ public final class CalibrateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     validateOptions();
     Guarantee guarantee = guarantee();
-    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
+    LearnThenTest test =
+        fitsGates
+            ? LearnThenTest.inLogOdds(delta, epsilon, guarantee.steps())
+            : LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     int fitted = forFitting(lines.size());
     if (task.isEmpty()) {
@@ -344,8 +347,13 @@ public final class CalibrateCommand implements Callable<Integer> {
     calibrations.apply(chosen).write(output);
     double[] found = losses.apply(chosen);
     out.printf(
-        "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
-        chosen, 1 - epsilon, guarantee.words(), delta, mean(found), found.length);
+        "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
+        (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
+        1 - epsilon,
+        guarantee.words(),
+        delta,
+        mean(found),
+        found.length);
     if (trace.tokens() > 0) {
       out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
