@@ -252,12 +252,7 @@ public final class CalibrateCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * Calibrates with a model that has its short list.
-   *
-   * @param texts of the full model's
-   * @param fitted texts that the guarantee may not be made with
-   */
+  /** The same with the full model's texts; with the first ones the guarantee may not be made. */
   private void calibrate(
       Guarantee guarantee,
       LearnThenTest test,
