@@ -44,7 +44,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
     return params.temperature() == 0
         && params.penalties().equals(Penalties.NONE)
         && params.logitBias().isEmpty()
-        && params.minTokens().equals(MinTokens.NONE);
+        && params.minTokens().count() == 0;
   }
 
   private int best(Prediction prediction) {
