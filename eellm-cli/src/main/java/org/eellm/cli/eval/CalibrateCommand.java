@@ -228,7 +228,8 @@ public final class CalibrateCommand implements Callable<Integer> {
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       texts = GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       if (draftVocabulary.isPresent()) {
-        listed = model.withDrafts(draftVocabulary(model, texts));
+        int counted = fitsGates && fitted > 0 ? fitted : texts.size(); // the list is fitted, too
+        listed = model.withDrafts(draftVocabulary(model, texts.subList(0, counted)));
       }
       if (!fitsGates || draftVocabulary.isEmpty()) {
         calibrate(guarantee, test, texts, fitted, subject);
