@@ -9,6 +9,7 @@ import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
@@ -177,7 +178,7 @@ final class GatedDecodingTest {
 
   /** The gate in float64, from all logits and the stream, whose norm has weights of 1. */
   private static boolean leaves(ModelRunner runner, Head head, HeadOutput output, int slot) {
-    Gate gate = GATES.get(head.layer());
+    Gate gate = Objects.requireNonNull(GATES.get(head.layer()));
     float[] logits = output.logits(0);
     double[] best = LIST.stream().mapToDouble(id -> -logits[id]).sorted().limit(2).toArray();
     double sum = LIST.stream().mapToDouble(id -> Math.exp(logits[id])).sum();
