@@ -17,6 +17,8 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.SequencedMap;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
 import java.util.stream.Stream;
@@ -40,14 +42,17 @@ import org.eellm.data.corpus.Corpus;
 import org.eellm.data.corpus.JavaSources;
 import org.eellm.data.tokenizer.BpeTrainer;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.decode.Generator;
+import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
-import org.eellm.decode.request.Request;
-import org.eellm.decode.request.Result;
-import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.Limits;
 import org.eellm.decode.speculate.DraftTables;
-import org.eellm.decode.token.TokenListener;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.GateFit;
+import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.JavaMethods;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.SweepPlot;
@@ -82,7 +87,12 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final int VOCAB_SIZE = 4096;
   private static final double RATE_SECONDS = 0.2;
 
+  private static final String GATES = "gates.json";
+
   private static final List<Double> THRESHOLDS = List.of(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
+
+  /** Of the gates' confidence. */
+  private static final List<Double> GATE_THRESHOLDS = List.of(0.95, 0.9, 0.8);
 
   /** Of a completion. */
   private static final int MAX_TOKENS = 128;
@@ -93,8 +103,8 @@ final class QuickstartCommand implements Callable<Integer> {
   /** Ids that exits draft from: a quarter of all. */
   private static final int DRAFT_VOCABULARY = 1024;
 
-  /** Methods after whose beginnings the model writes what these ids are counted on. */
-  private static final int COUNTED_METHODS = 48;
+  /** Methods after whose beginnings the model writes what ids are counted on, and gates fitted. */
+  private static final int OWN_METHODS = 96;
 
   private static final int SHOWN_METHODS = 4;
 
@@ -161,7 +171,9 @@ final class QuickstartCommand implements Callable<Integer> {
       return ExitCode.OK;
     }
     try (LoadedModel loaded = LoadedModel.load(output, config.train().device())) {
-      LoadedModel model = withDraftVocabulary(loaded.withDrafts(draftTable(loaded)), sources);
+      List<GreedyContinuation> own = ownTexts(loaded, sources);
+      LoadedModel model = withDraftVocabulary(loaded.withDrafts(draftTable(loaded)), own);
+      writeGates(model, own);
       stage(3, "completing methods of a library that the model never saw");
       List<JavaMethods.Method> methods = methods(sources.heldOutFiles(), methodCount);
       CompletedMethods completed =
@@ -338,27 +350,34 @@ final class QuickstartCommand implements Callable<Integer> {
     return DraftTables.count(dataset(), model.vocabulary().size(), DraftTable.PAIRS);
   }
 
+  /** What the model writes after beginnings of methods that it has learned from. */
+  private static List<GreedyContinuation> ownTexts(LoadedModel model, JavaSources sources) {
+    try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      return GreedyContinuation.write(
+          new EvaluatedModel(model, engine),
+          prompts(model, methods(sources.trainingFiles(), OWN_METHODS)),
+          MAX_TOKENS);
+    }
+  }
+
   /** Lets the exits draft from what the model writes most often. */
-  private static LoadedModel withDraftVocabulary(LoadedModel model, JavaSources sources)
+  private static LoadedModel withDraftVocabulary(LoadedModel model, List<GreedyContinuation> own)
       throws IOException {
-    List<Request> requests =
-        prompts(model, methods(sources.trainingFiles(), COUNTED_METHODS)).stream()
-            .map(
-                prompt ->
-                    new Request(
-                        prompt,
-                        MAX_TOKENS,
-                        model.endTokens(),
-                        DecodingMethod.full(),
-                        Sampler.greedy()))
-            .toList();
-    List<List<Integer>> written =
-        Generator.generate(model.decoder(), model.limits(), requests, TokenListener.none()).stream()
-            .map(Result::ids)
-            .toList();
+    List<List<Integer>> written = own.stream().map(GreedyContinuation::continuation).toList();
     int vocabSize = model.vocabulary().size();
     int size = Math.min(DRAFT_VOCABULARY, vocabSize);
     return model.withDrafts(DraftVocabulary.count(written, size, vocabSize));
+  }
+
+  /** Fits gates to what exits say of the model's own texts. */
+  private void writeGates(LoadedModel model, List<GreedyContinuation> own) throws IOException {
+    SortedMap<Integer, Gate> gates;
+    try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      gates = GateFit.fit(new EvaluatedModel(model, engine), own);
+    }
+    SortedMap<Integer, Double> thresholds = new TreeMap<>();
+    gates.keySet().forEach(layer -> thresholds.put(layer, GATE_THRESHOLDS.getFirst()));
+    new Calibration(new Calibration.OfGates(gates), thresholds).write(output.resolve(GATES));
   }
 
   /** Some methods that are long enough to complete; always the same ones. */
@@ -385,11 +404,13 @@ final class QuickstartCommand implements Callable<Integer> {
         .toList();
   }
 
-  private static List<SweepSetting> settings() {
-    return Stream.concat(
-            Stream.of(SweepSetting.adaptiveDrafts()),
-            THRESHOLDS.stream().map(SweepSetting::atThreshold))
-        .toList();
+  private List<SweepSetting> settings() {
+    List<SweepSetting> settings = new ArrayList<>(List.of(SweepSetting.adaptiveDrafts()));
+    THRESHOLDS.forEach(value -> settings.add(SweepSetting.atThreshold(value)));
+    String gates = output.resolve(GATES).toString();
+    GATE_THRESHOLDS.forEach(
+        value -> settings.add(SweepSetting.calibrated(DecodingMode.EARLY_EXIT, gates, value)));
+    return settings;
   }
 
   private void print(Report report) {
@@ -404,13 +425,14 @@ final class QuickstartCommand implements Callable<Integer> {
     out.printf(
         """
 
-        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
+        In %s: checkpoints, config.yaml, metrics.jsonl, %s, %s, loss.png%s
         Took %.0f s. Next, for example:
           ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
           ./eellm generate --model %s --prompt "public class Circle {" --temperature 0.8 --seed 2
           ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
         """,
         output,
+        GATES,
         REPORT,
         report.sweep().trusted() ? ", tradeoff.png" : "",
         report.seconds(),

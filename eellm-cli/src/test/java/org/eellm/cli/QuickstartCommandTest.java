@@ -96,7 +96,7 @@ final class QuickstartCommandTest {
     List<JsonNode> rows = StreamSupport.stream(sweep.path("rows").spliterator(), false).toList();
     assertThat(rows.subList(1, rows.size()))
         .extracting(row -> row.path("setting").path("threshold").asDouble())
-        .containsExactly(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
+        .containsExactly(0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.95, 0.9, 0.8);
     assertThat(rows.getFirst().path("setting").path("mode").textValue()).isEqualTo("speculative");
     for (JsonNode row : rows) {
       JsonNode shares = row.path("shares");

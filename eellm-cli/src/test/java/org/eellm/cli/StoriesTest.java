@@ -15,14 +15,15 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.StreamSupport;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;
@@ -111,8 +112,7 @@ final class StoriesTest {
           ExitTrace.of(
               subject,
               GreedyContinuation.write(subject, List.of(known.subList(0, 1)), known.size() - 1),
-              PolicyName.MAX_PROBABILITY,
-              Map.of());
+              new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
 
       assertThat(trace.exits()).containsExactly(1, 2, 3, 4);
       for (int i = 0; i < 4; i++) {

@@ -62,7 +62,7 @@ final class TextLossesTest {
   private static Calibration calibration(double threshold) {
     TreeMap<Integer, Double> thresholds = new TreeMap<>();
     List.of(1, 2, 4).forEach(layer -> thresholds.put(layer, threshold));
-    return new Calibration(PolicyName.MAX_PROBABILITY, thresholds, new TreeMap<>());
+    return Calibration.of(PolicyName.MAX_PROBABILITY, thresholds, new TreeMap<>());
   }
 
   /** A text, one after the other and not by the engine. */

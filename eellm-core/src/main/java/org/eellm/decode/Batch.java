@@ -149,7 +149,7 @@ public final class Batch implements AutoCloseable {
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   public Job job(Request request, String name, RequestListener listener) {
-    Job job = Job.of(runner.model(), request, name, listener);
+    Job job = Job.of(runner.model(), limits.vocabulary(), request, name, listener);
     job.requireRoom(name, pool.size());
     return job;
   }

@@ -89,7 +89,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
       Set<Integer> endTokens) {
     Request request =
         new Request(prompt, maxTokens, endTokens, DecodingMethod.full(), Sampler.greedy());
-    Job job = Job.of(model, request, "the prompt", token -> Reaction.CONTINUE);
+    Job job = Job.of(model, limits.vocabulary(), request, "the prompt", token -> Reaction.CONTINUE);
     int pages = PagePool.pages(job.positions());
     PagePool pool = new PagePool(2 * beams * pages); // of two generations
     try (ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pool.size())) {

@@ -54,7 +54,7 @@ public final class DecodeStep {
   private long begun; // when the step began
   private int below; // branches that those in flight have passed
   private int tap; // where the heads are being asked
-  private int questions; // that have been put there: by head, for tokens and for drafts
+  private int questions; // that have been put there: by head, for drafts and for tokens
   private long asked; // when the last one was put
   private @Nullable HeadOutput answer; // of a head that is to be waited for
 
@@ -184,7 +184,7 @@ public final class DecodeStep {
       }
       while (questions < 2 * heads.length) {
         Head head = heads[questions / 2];
-        boolean drafts = questions % 2 == 1;
+        boolean drafts = questions % 2 == 0; // a gate may then ask for a token of all ids
         questions++;
         if (head.tap() == tap && prepare(head, drafts)) {
           HeadOutput output = ask(head, drafts);
@@ -277,7 +277,7 @@ public final class DecodeStep {
       row += count;
     }
     // With what samplers and policies take, which drafts multiply.
-    boolean drafts = questions % 2 == 0; // the one after it is next
+    boolean drafts = questions % 2 == 1; // the one after it is next
     costs.addHead(output.head().index(), drafts, rowsToPredictCount, seconds(asked));
   }
 

@@ -42,7 +42,12 @@ public record HeadLayers(
 
   /** Logits [n, vocabulary] of the stream after the head's branches, whole on every rank. */
   public Tensor logits(Tensor x) {
-    return parallel.gatherColumns(output.times(normed(x)));
+    return logitsOfNormed(normed(x));
+  }
+
+  /** The same of the {@link #normed} hidden state. */
+  public Tensor logitsOfNormed(Tensor normed) {
+    return parallel.gatherColumns(output.times(normed));
   }
 
   /**

@@ -201,6 +201,11 @@ class ScriptedRunner implements ModelRunner {
     }
 
     @Override
+    public double timesHidden(int row, float[] weights) {
+      return 0;
+    }
+
+    @Override
     public HeadOutput tempered(double by) {
       return this;
     }

@@ -7,13 +7,16 @@ import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
@@ -32,6 +35,7 @@ final class StepAllocationTest {
   private static final int CONTEXT = 12_000;
   private static final int PROMPT = 20;
   private static final int TEXTS = 3;
+  private static final Vocabulary LISTED = new Vocabulary(SmallModel.VOCABULARY, List.of(1, 2));
 
   static Stream<Arguments> decodings() {
     ExitPolicy policy = ExitPolicies.maxProbability(Threshold.of(0.75));
@@ -39,10 +43,15 @@ final class StepAllocationTest {
         arguments(DecodingMethod.full(), 150),
         arguments(new DecodingMethod.EarlyExit(ExitPolicies.among(List.of(2), policy)), 150),
         arguments(new DecodingMethod.EarlyExit(ExitPolicies.fixed(1)), 150),
+        arguments(new DecodingMethod.EarlyExit(gated()), 150),
         arguments(new DecodingMethod.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
         // Two heads predict each token, and one more for every draft that does not hold.
         arguments(new DecodingMethod.Speculative(2, new DraftLength.Fixed(4)), 250),
         arguments(new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT), 250));
+  }
+
+  private static ExitPolicy gated() {
+    return ExitPolicies.gated(Map.of(2, new Gate(-0.5, 1, 0, new float[32])), Threshold.of(0.75));
   }
 
   @ParameterizedTest
@@ -55,7 +64,9 @@ final class StepAllocationTest {
       Request request =
           new Request(prompt, CONTEXT - PROMPT, Set.of(1, 2), decoding, Sampler.greedy());
       int[] tokens = {0};
-      try (Batch batch = new Batch(runner, Limits.of(model).withCacheTokens(TEXTS * CONTEXT))) {
+      try (Batch batch =
+          new Batch(
+              runner, Limits.of(model).withVocabulary(LISTED).withCacheTokens(TEXTS * CONTEXT))) {
         for (int i = 0; i < TEXTS; i++) {
           batch.add(
               batch.job(

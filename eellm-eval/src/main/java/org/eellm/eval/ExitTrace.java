@@ -2,13 +2,11 @@ package org.eellm.eval;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
-import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.exit.ThresholdRule;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.token.Prediction;
 
 /**
@@ -48,36 +46,31 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
    * Asks the exits.
    *
    * @param all texts of the full model's
-   * @param policy one that compares a confidence with a threshold
-   * @param temperatures that the exits' logits are divided by, by layer; 1 where there is none
+   * @param rule one that compares a confidence with a threshold
    */
   public static ExitTrace of(
-      EvaluatedModel model,
-      List<GreedyContinuation> all,
-      PolicyName policy,
-      Map<Integer, Double> temperatures) {
-    ToDoubleFunction<Prediction> figure =
-        policy.thresholdRule().filter(ThresholdRule::isConfidence).orElseThrow().figure();
+      EvaluatedModel model, List<GreedyContinuation> all, Calibration.Rule rule) {
+    ToDoubleFunction<Prediction> figure = rule.confidence();
     List<Text> texts = new ArrayList<>();
     for (GreedyContinuation text : all) {
       List<List<ExitPrediction>> tokens = new ArrayList<>();
       text.continuation().forEach(id -> tokens.add(new ArrayList<>()));
       texts.add(new Text(text.prompt().size(), tokens));
     }
-    GreedyContinuation.predict(
-        model,
-        all,
-        (text, position, prediction) -> {
-          double temperature = temperatures.getOrDefault(prediction.head().layer(), 1.0);
-          texts
-              .get(text)
-              .tokens()
-              .get(position)
-              .add(
-                  new ExitPrediction(
-                      figure.applyAsDouble(prediction.tempered(temperature)),
-                      prediction.best() == all.get(text).continuation().get(position)));
-        });
+    GreedyContinuation.Listener listener =
+        (text, position, prediction) ->
+            texts
+                .get(text)
+                .tokens()
+                .get(position)
+                .add(
+                    new ExitPrediction(
+                        figure.applyAsDouble(prediction),
+                        prediction.best() == all.get(text).continuation().get(position)));
+    switch (rule) {
+      case Calibration.OfPolicy _ -> GreedyContinuation.predict(model, all, listener);
+      case Calibration.OfGates _ -> GreedyContinuation.predictShortList(model, all, listener);
+    }
     return new ExitTrace(model.exits(), model.layers(), texts);
   }
 

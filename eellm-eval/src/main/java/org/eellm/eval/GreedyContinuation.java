@@ -57,6 +57,20 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
 
   /** Asks all exits, each position's shallowest first, of all tokens after the prompts. */
   static void predict(EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
+    model.run(scores(model, texts, listener));
+  }
+
+  /** The same for the short list of ids alone, which the model must have. */
+  static void predictShortList(
+      EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
+    model.run(
+        scores(model, texts, listener).stream()
+            .map(work -> EvalRequest.withoutListener(work.request().ofShortList()))
+            .toList());
+  }
+
+  private static List<EvalRequest> scores(
+      EvaluatedModel model, List<GreedyContinuation> texts, Listener listener) {
     List<HeadId> heads = HeadId.all(model.exits()).subList(0, model.exits().size());
     List<EvalRequest> works = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
@@ -74,6 +88,6 @@ public record GreedyContinuation(List<Integer> prompt, List<Integer> continuatio
                       listener.onPrediction(
                           text, prediction.position() - prompt.size(), prediction))));
     }
-    model.run(works);
+    return works;
   }
 }

@@ -22,6 +22,8 @@ import org.eellm.config.SettingException;
  * @param thresholds in the order in which they are tested
  */
 public record LearnThenTest(double delta, double epsilon, List<Double> thresholds) {
+  private static final double MOST_LOG_ODDS = 9;
+  private static final double LOG_ODDS_RANGE = 10; // below that
 
   public LearnThenTest {
     thresholds = List.copyOf(thresholds);
@@ -35,6 +37,20 @@ public record LearnThenTest(double delta, double epsilon, List<Double> threshold
         delta,
         epsilon,
         IntStream.rangeClosed(1, steps).mapToObj(i -> (double) (steps - i) / steps).toList());
+  }
+
+  /**
+   * With thresholds in equal steps of their log odds, from 0.9999 down to 0.27: for a confidence
+   * that often is all but 1, as that of gates.
+   */
+  public static LearnThenTest inLogOdds(double delta, double epsilon, int steps) {
+    return new LearnThenTest(
+        delta,
+        epsilon,
+        IntStream.rangeClosed(0, steps)
+            .mapToObj(i -> 1 / (1 + Math.exp(LOG_ODDS_RANGE * i / steps - MOST_LOG_ODDS)))
+            .map(threshold -> Math.round(1e4 * threshold) / 1e4)
+            .toList());
   }
 
   private static void requireShare(String name, double value) {

@@ -13,6 +13,14 @@ import org.junit.jupiter.api.Test;
 
 final class LearnThenTestTest {
 
+  @Test
+  void inLogOdds_thresholds_areDenseNearOne() {
+    List<Double> thresholds = LearnThenTest.inLogOdds(0.1, 0.1, 20).thresholds();
+
+    assertThat(thresholds).hasSize(21).startsWith(0.9999, 0.9998, 0.9997).endsWith(0.2689);
+    assertThat(thresholds.get(10)).isEqualTo(0.982);
+  }
+
   /** 100 texts without loss: the smaller of (1 - delta)^n and e (1 - delta)^n. */
   @Test
   void pValue_withoutLoss_isKnownInClosedForm() {

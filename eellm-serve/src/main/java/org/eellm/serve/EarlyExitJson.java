@@ -9,6 +9,8 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.eellm.config.HeadId;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
 import org.eellm.decode.request.Draft;
@@ -43,6 +45,7 @@ final class EarlyExitJson {
     settings.policy().ifPresent(policy -> root.put("policy", policy.toString()));
     settings
         .threshold()
+        .filter(_ -> settings.calibration().isEmpty()) // else it is among the calibration's
         .ifPresent(
             threshold -> {
               switch (threshold) {
@@ -56,10 +59,13 @@ final class EarlyExitJson {
         .calibration()
         .ifPresent(
             calibration -> {
-              root.put("calibration", calibration.name().toString());
-              putByLayer(root.putObject("thresholds"), calibration.thresholds());
-              if (!calibration.temperatures().isEmpty()) {
-                putByLayer(root.putObject("temperatures"), calibration.temperatures());
+              root.put("calibration", calibration.rule().name());
+              putByLayer(root.putObject("thresholds"), thresholds(settings, calibration));
+              if (calibration.rule()
+                      instanceof
+                      Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> temperatures)
+                  && !temperatures.isEmpty()) {
+                putByLayer(root.putObject("temperatures"), temperatures);
               }
             });
     settings.patience().ifPresent(patience -> root.put("patience", patience));
@@ -72,6 +78,17 @@ final class EarlyExitJson {
     settings.draftLength().ifPresent(length -> root.put("draft_length", length));
     settings.draftConfidence().ifPresent(sure -> root.put("draft_confidence", sure));
     return root;
+  }
+
+  private static SortedMap<Integer, Double> thresholds(
+      DecodingSettings settings, Calibration calibration) {
+    if (settings.threshold().isEmpty()) {
+      return calibration.thresholds();
+    }
+    return switch (settings.threshold().get()) {
+      case ThresholdSetting.Same(double value) -> calibration.withThreshold(value).thresholds();
+      case ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> byLayer;
+    };
   }
 
   private static void putByLayer(ObjectNode object, SortedMap<Integer, Double> numbers) {

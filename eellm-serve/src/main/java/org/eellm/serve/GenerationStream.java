@@ -15,6 +15,7 @@ import org.eellm.decode.request.RequestHandle;
 import org.eellm.decode.request.RequestListener;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
+import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
@@ -91,7 +92,7 @@ final class GenerationStream implements AutoCloseable {
               request.maxTokens(),
               request.stopping().tokens(),
               request.decoding(),
-              request.sampler().apply(seed),
+              sampler(request, seed),
               request.alternatives()),
           request.promptParam(),
           run
@@ -103,6 +104,12 @@ final class GenerationStream implements AutoCloseable {
                   request.stopping().least())));
     }
     return run;
+  }
+
+  /** Log probabilities are among all ids, at exits too that a short list would be enough for. */
+  private static Sampler sampler(CompletionRequest request, long seed) {
+    Sampler sampler = request.sampler().apply(seed);
+    return request.logProbabilities() ? Sampler.ofAllIds(sampler) : sampler;
   }
 
   /** Asks the full model about the prompts' own tokens; the texts are the prompts. */

@@ -330,7 +330,7 @@ final class PageTest extends WithServer {
   @Tag("slow")
   void calibratedServer_itsThresholdsAreNamedFramedAndTaken() throws IOException {
     Path file = other.resolve("calibration.json");
-    new Calibration(
+    Calibration.of(
             PolicyName.MAX_PROBABILITY, new TreeMap<>(Map.of(1, 0.2, 4, 0.15)), new TreeMap<>())
         .write(file);
     Calibration calibration = Calibration.read(file);
@@ -461,5 +461,6 @@ final class PageTest extends WithServer {
                  "threshold": 1, "patience": 2}
                 """));
     assertThat(answer.path("serverTempered").isNull()).isTrue();
+    assertThat(answer.path("serverGated").isNull()).isTrue();
   }
 }

@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -28,6 +27,7 @@ import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
+import org.eellm.eval.GateFit;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.LearnThenTest;
 import org.eellm.eval.ReliabilityPlot;
@@ -63,6 +63,9 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   /** One of so many prompts serves for temperatures, and not for the guarantee. */
   private static final int PART_FOR_TEMPERATURES = 4;
+
+  /** The same for gates, which have many weights. */
+  private static final int PART_FOR_GATES = 2;
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -110,6 +113,14 @@ public final class CalibrateCommand implements Callable<Integer> {
   private boolean fitsTemperatures;
 
   @Option(
+      names = "--gate",
+      description =
+          "In place of --policy and --temperatures: fit a gate to each exit, with half of the"
+              + " prompts (all, with --task). It decides by a short list of ids, which"
+              + " --draft-vocabulary makes, and by the hidden state.")
+  private boolean fitsGates;
+
+  @Option(
       names = "--picture",
       paramLabel = "FILE",
       description = "PNG file for the exits' reliability diagrams.")
@@ -134,10 +145,9 @@ public final class CalibrateCommand implements Callable<Integer> {
   @Option(
       names = "--policy",
       paramLabel = "POLICY",
-      defaultValue = "max-probability",
       converter = CalibratedPolicy.class,
-      description = "${bundle:policy.to-calibrate}; ${DEFAULT-VALUE} by default.")
-  private PolicyName policy;
+      description = "${bundle:policy.to-calibrate}; max-probability by default.")
+  private Optional<PolicyName> policy;
 
   @Option(
       names = "--max-tokens",
@@ -149,8 +159,8 @@ public final class CalibrateCommand implements Callable<Integer> {
       names = "--draft-vocabulary",
       paramLabel = "N",
       description =
-          "Also let exits draft from the N ids that the model writes most often after the prompts;"
-              + " draft_vocabulary.json in the model's folder keeps them.")
+          "Also let exits draft, and gates decide, from the N ids that the model writes most often"
+              + " after the prompts; draft_vocabulary.json in the model's folder keeps them.")
   private Optional<Integer> draftVocabulary;
 
   @Option(
@@ -184,12 +194,15 @@ public final class CalibrateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     validateOptions();
     Guarantee guarantee = guarantee();
-    LearnThenTest test = LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
+    LearnThenTest test =
+        fitsGates
+            ? LearnThenTest.inLogOdds(delta, epsilon, guarantee.steps())
+            : LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
-    int fitted = forTemperatures(lines.size());
+    int fitted = forFitting(lines.size());
     if (task.isEmpty()) {
       int minTexts = test.minTexts();
-      while (minTexts - forTemperatures(minTexts) < test.minTexts()) {
+      while (minTexts - forFitting(minTexts) < test.minTexts()) {
         minTexts++;
       }
       requireEnough(prompts.orElseThrow().toString(), lines.size(), minTexts);
@@ -208,52 +221,90 @@ public final class CalibrateCommand implements Callable<Integer> {
       LoadedModel model,
       EngineStarter engines)
       throws IOException {
+    requireFittable(model);
+    List<GreedyContinuation> texts;
+    LoadedModel listed = model;
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-      List<Integer> exits = model.architecture().exits().layers();
-      if (exits.isEmpty()) {
-        throw new EvalException(
-            model.folder() + ": the model has no exits to calibrate; add some with add-exits");
-      }
       EvaluatedModel subject = new EvaluatedModel(model, engine);
-      List<GreedyContinuation> texts =
-          GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
+      texts = GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
       if (draftVocabulary.isPresent()) {
-        writeDraftVocabulary(model, texts);
+        int counted = fitsGates && fitted > 0 ? fitted : texts.size(); // the list is fitted, too
+        listed = model.withDrafts(draftVocabulary(model, texts.subList(0, counted)));
       }
-      SortedMap<Integer, Double> temperatures =
-          fitsTemperatures
-              ? Temperatures.fit(subject, task.isPresent() ? texts : texts.subList(0, fitted))
-              : new TreeMap<>();
-      List<GreedyContinuation> others = texts.subList(fitted, texts.size());
-      ExitTrace plain = ExitTrace.of(subject, others, policy, Map.of());
-      ExitTrace trace =
-          fitsTemperatures ? ExitTrace.of(subject, others, policy, temperatures) : plain;
-      DoubleFunction<Calibration> calibrations =
-          threshold -> {
-            TreeMap<Integer, Double> thresholds = new TreeMap<>();
-            exits.forEach(layer -> thresholds.put(layer, threshold));
-            return new Calibration(policy, thresholds, temperatures);
-          };
-      DoubleFunction<double[]> losses = guarantee.losses().of(subject, others, trace, calibrations);
-      if (task.isPresent()) {
-        requireEnough(
-            task.get(), losses.apply(test.thresholds().getFirst()).length, test.minTexts());
+      if (!fitsGates || draftVocabulary.isEmpty()) {
+        calibrate(guarantee, test, texts, fitted, subject);
+        return;
       }
-      reportExits(plain, trace, temperatures);
-      picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
-      report(guarantee, trace, test, losses, calibrations);
+    }
+    try (Engine engine = listed.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+      calibrate(guarantee, test, texts, fitted, new EvaluatedModel(listed, engine));
     }
   }
 
-  private void writeDraftVocabulary(LoadedModel model, List<GreedyContinuation> texts)
-      throws IOException {
-    List<List<Integer>> written = texts.stream().map(GreedyContinuation::continuation).toList();
-    DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size())
-        .write(model.folder());
+  private void requireFittable(LoadedModel model) {
+    if (model.architecture().exits().layers().isEmpty()) {
+      throw new EvalException(
+          model.folder() + ": the model has no exits to calibrate; add some with add-exits");
+    }
+    if (fitsGates && draftVocabulary.isEmpty() && model.vocabulary().draftIds().isEmpty()) {
+      throw new ConfigException(
+          "--gate: %s has no short list of tokens; make one with --draft-vocabulary 1024"
+              .formatted(model.folder()));
+    }
   }
 
-  private void reportExits(
-      ExitTrace plain, ExitTrace trace, SortedMap<Integer, Double> temperatures) {
+  /** The same with the full model's texts; with the first ones the guarantee may not be made. */
+  private void calibrate(
+      Guarantee guarantee,
+      LearnThenTest test,
+      List<GreedyContinuation> texts,
+      int fitted,
+      EvaluatedModel subject)
+      throws IOException {
+    Calibration.Rule rule = rule(subject, task.isPresent() ? texts : texts.subList(0, fitted));
+    Calibration.Rule untempered =
+        fitsTemperatures ? new Calibration.OfPolicy(policy(), new TreeMap<>()) : rule;
+    List<GreedyContinuation> others = texts.subList(fitted, texts.size());
+    ExitTrace plain = ExitTrace.of(subject, others, untempered);
+    ExitTrace trace = rule.equals(untempered) ? plain : ExitTrace.of(subject, others, rule);
+    DoubleFunction<Calibration> calibrations =
+        threshold -> {
+          TreeMap<Integer, Double> thresholds = new TreeMap<>();
+          subject.exits().forEach(layer -> thresholds.put(layer, threshold));
+          return new Calibration(rule, thresholds);
+        };
+    DoubleFunction<double[]> losses = guarantee.losses().of(subject, others, trace, calibrations);
+    if (task.isPresent()) {
+      requireEnough(task.get(), losses.apply(test.thresholds().getFirst()).length, test.minTexts());
+    }
+    reportExits(plain, trace, rule);
+    picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
+    report(guarantee, trace, test, losses, calibrations);
+  }
+
+  private Calibration.Rule rule(EvaluatedModel subject, List<GreedyContinuation> texts) {
+    if (fitsGates) {
+      return new Calibration.OfGates(GateFit.fit(subject, texts));
+    }
+    return new Calibration.OfPolicy(
+        policy(), fitsTemperatures ? Temperatures.fit(subject, texts) : new TreeMap<>());
+  }
+
+  private PolicyName policy() {
+    return policy.orElse(PolicyName.MAX_PROBABILITY);
+  }
+
+  private DraftVocabulary draftVocabulary(LoadedModel model, List<GreedyContinuation> texts) {
+    List<List<Integer>> written = texts.stream().map(GreedyContinuation::continuation).toList();
+    return DraftVocabulary.count(written, draftVocabulary.orElseThrow(), model.vocabulary().size());
+  }
+
+  private void reportExits(ExitTrace plain, ExitTrace trace, Calibration.Rule rule) {
+    SortedMap<Integer, Double> temperatures =
+        switch (rule) {
+          case Calibration.OfPolicy(PolicyName _, SortedMap<Integer, Double> fitted) -> fitted;
+          case Calibration.OfGates _ -> new TreeMap<>();
+        };
     if (plain.tokens() == 0) {
       return;
     }
@@ -292,8 +343,13 @@ public final class CalibrateCommand implements Callable<Integer> {
     calibrations.apply(chosen).write(output);
     double[] found = losses.apply(chosen);
     out.printf(
-        "threshold %.2f: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
-        chosen, 1 - epsilon, guarantee.words(), delta, mean(found), found.length);
+        "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
+        (fitsGates ? "%.4f" : "%.2f").formatted(chosen),
+        1 - epsilon,
+        guarantee.words(),
+        delta,
+        mean(found),
+        found.length);
     if (trace.tokens() > 0) {
       out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
@@ -356,10 +412,19 @@ public final class CalibrateCommand implements Callable<Integer> {
   private void validateOptions() {
     OutputPath.requireFile("--output", output);
     picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
-    if (!policy.comparesConfidence()) {
+    if (fitsGates && (policy.isPresent() || fitsTemperatures)) {
+      throw new ConfigException(
+          "%s has no effect with --gate, which has a figure of its own; leave it out"
+              .formatted(fitsTemperatures ? "--temperatures" : "--policy"));
+    }
+    if (fitsGates && !meshOptions.isAlone()) {
+      throw new ConfigException(
+          "--gate needs the whole model on one rank; leave out --tp and --pp");
+    }
+    if (!policy().comparesConfidence()) {
       throw new ConfigException(
           "--policy: %s has no upper bound to begin at; use %s"
-              .formatted(policy, PolicyTexts.list(PolicyName.ofConfidence(), "or")));
+              .formatted(policy(), PolicyTexts.list(PolicyName.ofConfidence(), "or")));
     }
     if (maxTokens.orElse(MAX_TOKENS) < 1 || splits < 0) {
       throw new ConfigException(
@@ -389,13 +454,14 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--draft-vocabulary needs --prompts, after which the model writes; give a file");
     }
-    if (prompts.isEmpty() && (task.isEmpty() || fitsTemperatures || picture.isPresent())) {
+    if (prompts.isEmpty()
+        && (task.isEmpty() || fitsTemperatures || fitsGates || picture.isPresent())) {
       throw new ConfigException(
           "--prompts: is missing; %s"
               .formatted(
                   task.isEmpty()
                       ? "give a file with one a line"
-                      : "--temperatures and --picture need texts beside the task"));
+                      : "--temperatures, --gate and --picture need texts beside the task"));
     }
   }
 
@@ -410,9 +476,12 @@ public final class CalibrateCommand implements Callable<Integer> {
                         .formatted(name)));
   }
 
-  /** How many of so many prompts are kept from the guarantee, for the temperatures. */
-  private int forTemperatures(int prompts) {
-    return fitsTemperatures && task.isEmpty() ? Math.ceilDiv(prompts, PART_FOR_TEMPERATURES) : 0;
+  /** How many of so many prompts are kept from the guarantee, for temperatures or gates. */
+  private int forFitting(int prompts) {
+    if (task.isPresent() || !fitsTemperatures && !fitsGates) {
+      return 0;
+    }
+    return Math.ceilDiv(prompts, fitsGates ? PART_FOR_GATES : PART_FOR_TEMPERATURES);
   }
 
   private static void requireEnough(String source, int texts, int minTexts) {

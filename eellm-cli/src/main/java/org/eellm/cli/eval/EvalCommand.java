@@ -113,7 +113,7 @@ public final class EvalCommand implements Callable<Integer> {
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<Integer> exits = exits(subject.exits());
       if (writes) {
-        decodingOptions.require(model.decoder(), 1); // says what is wrong before the first answer
+        decodingOptions.require(model, 1); // says what is wrong before the first answer
       }
       Evaluation evaluation =
           new Evaluation(

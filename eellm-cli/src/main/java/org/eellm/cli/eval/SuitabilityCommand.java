@@ -6,8 +6,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.generate.PromptFile;
@@ -18,6 +18,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
@@ -166,8 +167,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
           ExitTrace.of(
               subject,
               GreedyContinuation.write(subject, texts, maxTokens),
-              PolicyName.MAX_PROBABILITY,
-              Map.of());
+              new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
     }
     return new Measured(trace, DecodingCostModel.measure(model.decoder(), model.limits()));
   }

@@ -3,6 +3,7 @@ package org.eellm.cli.eval;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +27,8 @@ import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SharedSteps.EngineStarter;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
@@ -120,6 +123,14 @@ public final class SweepCommand implements Callable<Integer> {
       description =
           "For policies with thresholds: 0.9,0.5, or first:last:step; 1.0:0.0:0.05 by default.")
   private Optional<String> thresholds;
+
+  @Option(
+      names = "--calibration",
+      paramLabel = "FILE",
+      description =
+          "Also try what this file compares, as eellm calibrate --gate writes it, with each of the"
+              + " thresholds.")
+  private Optional<Path> calibration;
 
   @Option(
       names = "--patience",
@@ -239,10 +250,21 @@ public final class SweepCommand implements Callable<Integer> {
     validateOptions();
     List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
     List<String> files = code.map(JavaSources::files).orElse(List.of());
+    Optional<Calibration> read =
+        calibration.isPresent()
+            ? Optional.of(Calibration.read(calibration.get()))
+            : Optional.empty();
     List<TaskSpec> specs = tasks.stream().map(TaskFile::read).toList();
     Files.createDirectories(output);
     return meshOptions.onFirstRank(
-        spec, modelOptions, (model, engines) -> sweep(lines, files, specs, model, engines));
+        spec,
+        modelOptions,
+        (model, engines) -> {
+          read.ifPresent(
+              file ->
+                  Gate.requireModel(file.policy().gates(), model.decoder(), model.vocabulary()));
+          sweep(lines, files, specs, model, engines);
+        });
   }
 
   private void sweep(
@@ -296,7 +318,7 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, %s, %s, %s, %d threads%s, code %s, tasks %s of %s, limit %s"
+    return "%s, %s, %s, %s, %d threads%s, code %s, tasks %s of %s, limit %s%s"
         .formatted(
             folder,
             modelOptions.variant(),
@@ -307,7 +329,17 @@ public final class SweepCommand implements Callable<Integer> {
             code.map(Path::toString).orElse("none"),
             tasks,
             data.map(Path::toString).orElse("nothing"),
-            limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"));
+            limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"),
+            calibration.map(SweepCommand::contents).orElse(""));
+  }
+
+  /** Of a calibration: with other ones, figures are others. */
+  private static String contents(Path calibration) {
+    try {
+      return ", calibration " + Calibration.read(calibration);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private void report(Report report) throws IOException {
@@ -356,6 +388,7 @@ public final class SweepCommand implements Callable<Integer> {
         modes,
         policies.isEmpty() ? List.of(PolicyName.MAX_PROBABILITY) : policies,
         values(thresholds.orElse("1.0:0.0:0.05")),
+        calibration.map(Path::toString),
         patience.isEmpty() ? List.of(DecodingSettings.PATIENCE) : patience,
         exits.isEmpty()
             ? List.of(List.of())
@@ -379,10 +412,13 @@ public final class SweepCommand implements Callable<Integer> {
     refuse(!leaves && !policies.isEmpty(), "--policies", "early-exit, recompute or propagate");
     refuse(!leaves && thresholds.isPresent(), "--thresholds", "early-exit, recompute or propagate");
     refuse(!leaves && !exits.isEmpty(), "--exits", "early-exit, recompute or propagate");
+    refuse(
+        !leaves && calibration.isPresent(), "--calibration", "early-exit, recompute or propagate");
     refuse(!drafts && !draftExits.isEmpty(), "--draft-exits", "speculative");
     refuse(!drafts && !draftLengths.isEmpty(), "--draft-lengths", "speculative");
     refuse(!drafts && !draftConfidences.isEmpty(), "--draft-confidences", "speculative");
     if (thresholds.isPresent()
+        && calibration.isEmpty()
         && !policies.isEmpty()
         && policies.stream().allMatch(policy -> policy.thresholdRule().isEmpty())) {
       throw new ConfigException(

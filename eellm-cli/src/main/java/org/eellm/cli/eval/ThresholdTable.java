@@ -5,6 +5,7 @@ import java.util.List;
 import org.eellm.config.HeadId;
 import org.eellm.eval.sweep.Sweep;
 import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.sweep.SweepSetting;
 
 /** The narrow table of a {@link Sweep} whose settings are adaptive drafts and thresholds. */
 public final class ThresholdTable {
@@ -21,8 +22,7 @@ public final class ThresholdTable {
         "%11s%10s%11s%n",
         sweep.speed("%,.0f", sweep.fullTokensPerSecond()), sweep.speed("%.2f", 1), "100.0 %");
     for (Row row : sweep.rows()) {
-      out.printf(
-          "%-14s", row.setting().threshold().map("threshold %.1f"::formatted).orElse("lossless"));
+      out.printf("%-14s", name(row.setting()));
       row.shares().values().forEach(share -> out.printf("%7.0f %%", 100 * share));
       out.printf(
           "%11s%10s%9.1f %%%n",
@@ -45,5 +45,10 @@ public final class ThresholdTable {
             + " model's.%n",
         sweep.tokens(), sweep.prompts());
     sweep.distrust().ifPresent(out::println);
+  }
+
+  private static String name(SweepSetting setting) {
+    String form = setting.calibration().isPresent() ? "gate %.2f" : "threshold %.1f";
+    return setting.threshold().map(form::formatted).orElse("lossless");
   }
 }

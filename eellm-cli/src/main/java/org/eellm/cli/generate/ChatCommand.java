@@ -97,7 +97,7 @@ public final class ChatCommand implements Callable<Integer> {
           Limits.of(model.decoder())
               .withVocabulary(model.vocabulary())
               .withMaxPending(decodingOptions.maxPending());
-      decodingOptions.require(model.decoder(), most); // says what is wrong before the first message
+      decodingOptions.require(model, most); // says what is wrong before the first message
       try (Engine engine = Engine.start(model.decoder(), limits)) {
         talk(new Speaker(model, template, engine, sampler, most));
       }

@@ -3,12 +3,13 @@ package org.eellm.cli.generate;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
+import org.eellm.decode.LoadedModel;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
-import org.eellm.model.DecodingModel;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -98,8 +99,10 @@ public final class DecodingOptions {
    *
    * @throws ConfigException as {@link #decoding}
    */
-  public void require(DecodingModel model, int maxTokens) {
-    decoding(model.architecture().exits().layers(), maxTokens).heads(model.allHeads());
+  public void require(LoadedModel model, int maxTokens) {
+    DecodingMethod decoding = decoding(model.architecture().exits().layers(), maxTokens);
+    decoding.heads(model.decoder().allHeads());
+    Gate.requireModel(decoding.gates(), model.decoder(), model.vocabulary());
   }
 
   /** What users of the command line call a setting. */

@@ -46,8 +46,9 @@ final class ExitOptions {
       names = "--calibration",
       paramLabel = "FILE",
       description =
-          "Policy, exits and thresholds from a JSON file, in place of --policy, --exits and"
-              + " --threshold; docs/exit-policies.md has its form.")
+          "Policy, exits and thresholds from a JSON file, in place of --policy and --exits;"
+              + " --threshold beside it gives other thresholds. docs/exit-policies.md has its"
+              + " form.")
   private Optional<Path> calibration;
 
   @Option(

@@ -311,8 +311,7 @@ public final class ServeCommand implements Callable<Integer> {
   }
 
   private ServedModel served(LoadedModel model, Engine engine) {
-    decodingOptions.require(
-        model.decoder(), model.context()); // says what is wrong before the first request
+    decodingOptions.require(model, model.context()); // says what is wrong before the first request
     return new ServedModel(
         modelName.orElseGet(() -> name(model.folder())),
         model,

@@ -125,10 +125,70 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(outcome.out()).containsPattern("exit 1: agrees on .* at temperature \\d");
-    assertThat(Calibration.read(folder.resolve("found/thresholds.json")).temperatures())
+    Calibration found = Calibration.read(folder.resolve("found/thresholds.json"));
+    assertThat(((Calibration.OfPolicy) found.rule()).temperatures())
         .containsOnlyKeys(1, 2, 4)
         .allSatisfy((layer, value) -> assertThat(value).isBetween(0.1, 10.0));
     assertThat(ImageIO.read(picture.toFile()).getWidth()).isEqualTo(760);
+  }
+
+  @Test
+  void calibrate_gates_promisesAndWritesWhatGenerationReads() throws IOException {
+    List<String> prompts = new ArrayList<>();
+    for (int i = 0; i < 24; i++) {
+      prompts.add("the cat and the dog " + i);
+    }
+    String[] options = {"--gate", "--delta", "0.4", "--epsilon", "0.2"};
+    Outcome without = calibrate(prompts, options);
+    assertThat(without.code()).isEqualTo(2);
+    assertThat(without.err())
+        .contains("has no short list of tokens; make one with --draft-vocabulary 1024");
+
+    String[] withList = Arrays.copyOf(options, options.length + 2);
+    withList[options.length] = "--draft-vocabulary";
+    withList[options.length + 1] = "60";
+    Outcome outcome = calibrate(prompts, withList);
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    // Half of the prompts fitted the gates; the promise is of the others.
+    assertThat(outcome.out()).contains("of 12 texts", "100 random halves");
+    Path written = folder.resolve("found/thresholds.json");
+    Calibration found = Calibration.read(written);
+    assertThat(found.thresholds()).containsOnlyKeys(1, 2, 4);
+    assertThat(found.policy().gates()).containsOnlyKeys(1, 2, 4);
+    String model = folder.resolve("model").toString();
+    for (String more : List.of("--temperature=0", "--threshold=0.5", "--mode=propagate")) {
+      Outcome generated =
+          run(
+              "generate",
+              "--model",
+              model,
+              "--prompt",
+              "the cat",
+              "--max-tokens",
+              "4",
+              "--calibration",
+              written.toString(),
+              more);
+      assertThat(generated.code()).as(generated.err()).isZero();
+    }
+    Outcome sweep =
+        run(
+            "sweep",
+            "--model",
+            model,
+            "--prompts",
+            folder.resolve("prompts.txt").toString(),
+            "--output",
+            folder.resolve("sweep").toString(),
+            "--modes=early-exit",
+            "--thresholds=0.5",
+            "--calibration",
+            written.toString(),
+            "--max-tokens=4",
+            "--rounds=1");
+    assertThat(sweep.code()).as(sweep.err()).isZero();
+    assertThat(sweep.out()).contains("thresholds.json");
   }
 
   @Test
@@ -182,6 +242,9 @@ final class CalibrateCommandTest {
         "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
         "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",
         "--limit=3 | --limit is for --task",
+        "--gate --policy=margin | --policy has no effect with --gate",
+        "--gate --temperatures | --temperatures has no effect with --gate",
+        "--gate --pp=2 | --gate needs the whole model on one rank; leave out --tp and --pp",
         "--task=gsm8k --data=nowhere --limit=0 | --limit: 0 is below 1",
       })
   void calibrate_wrongUse_isRefused(String options, String message) throws IOException {

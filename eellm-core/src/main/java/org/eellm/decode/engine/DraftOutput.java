@@ -73,6 +73,16 @@ public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implement
   }
 
   @Override
+  public float[] hidden(int row) {
+    return listed.hidden(row);
+  }
+
+  @Override
+  public double timesHidden(int row, float[] weights) {
+    return listed.timesHidden(row, weights);
+  }
+
+  @Override
   public HeadOutput tempered(double by) {
     return new DraftOutput(listed.tempered(by), ids, vocabSize);
   }

@@ -54,6 +54,27 @@ public interface HeadOutput {
     return logits(row);
   }
 
+  /**
+   * A copy of the head's hidden state, behind its norm, [hidden]. Where a short list was asked for.
+   */
+  default float[] hidden(int row) {
+    throw new IllegalStateException(head().id() + ": the hidden state has stayed where it was");
+  }
+
+  /**
+   * The scalar product of {@link #hidden} and weights.
+   *
+   * @param weights [hidden]
+   */
+  default double timesHidden(int row, float[] weights) {
+    float[] hidden = hidden(row);
+    double sum = 0;
+    for (int i = 0; i < hidden.length; i++) {
+      sum += (double) hidden[i] * weights[i];
+    }
+    return sum;
+  }
+
   /** No list. */
   int[] ALL = {};
 

@@ -269,6 +269,12 @@ final class KernelExecutor {
     member.begin(logits.items(rows));
     for (int i = member.next(); i >= 0; i = member.next()) {
       logits.findLargest(first + i);
+      if (logits.keepsHidden(i)) {
+        int row = logits.rowOf(i);
+        float[] hidden = workspace.own(member.index()).row;
+        of.norm().apply(stream(row), hidden);
+        logits.keepHidden(firstLogits + row, hidden);
+      }
     }
     member.end();
     member.begin(logits.items(rows));

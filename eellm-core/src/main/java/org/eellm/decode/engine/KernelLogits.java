@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.kernel.LogitArithmetic;
 import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -28,6 +29,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   private final int width;
   private final int chunks;
   private final NativeBuffer parts;
+  private final int hiddenWidth; // of the states that are kept; 0 to keep none
+  private NativeBuffer hidden = NativeBuffer.allocate(0);
   private NativeBuffer logits = NativeBuffer.allocate(0);
   private float[] chunkMaxima = {}; // by row and chunk
   private int[] chunkPlaces = {};
@@ -44,7 +47,17 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
    * @param ranks that share the matrix
    */
   KernelLogits(Head head, int vocabSize, int outputs, int ranks) {
+    this(head, vocabSize, outputs, ranks, 0);
+  }
+
+  /** Of a short list, with the hidden states that it was scored from. */
+  static KernelLogits ofShortList(Head head, int ids, int outputs, int hiddenWidth) {
+    return new KernelLogits(head, ids, outputs, 1, hiddenWidth);
+  }
+
+  private KernelLogits(Head head, int vocabSize, int outputs, int ranks, int hiddenWidth) {
     this.head = head;
+    this.hiddenWidth = hiddenWidth;
     this.vocabSize = vocabSize;
     this.outputs = outputs;
     width = padded(outputs * ranks);
@@ -92,6 +105,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
       int room = Math.max(count, 2 * largest.length);
       logits.close();
       logits = NativeBuffer.allocate(4L * (room + MatmulKernel.ROWS_BEYOND) * width);
+      hidden.close();
+      hidden = NativeBuffer.allocate(4L * room * hiddenWidth);
       chunkMaxima = new float[room * chunks];
       chunkPlaces = new int[room * chunks];
       chunkSums = new float[room * chunks];
@@ -108,6 +123,25 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   /** Address of a row. */
   long row(int row) {
     return logits.address() + 4L * row * width;
+  }
+
+  /** Whether the normed hidden state that an item's logits come from is kept along with it. */
+  boolean keepsHidden(int item) {
+    return hiddenWidth > 0 && item % chunks == 0;
+  }
+
+  /** The row of an item. */
+  int rowOf(int item) {
+    return item / chunks;
+  }
+
+  /** Keeps a row's normed hidden state. */
+  void keepHidden(int row, float[] normed) {
+    RowArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
+  }
+
+  private long hiddenAddress(int row) {
+    return hidden.address() + 4L * row * hiddenWidth;
   }
 
   /** Items of {@link #findLargest} and of {@link #sum} for so many rows. */
@@ -178,12 +212,11 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   }
 
   private double margin(int row, double temperature, double normalizer) {
-    double second = Double.NEGATIVE_INFINITY;
-    for (int id = 0; id < vocabSize; id++) {
-      if (id != best[row]) {
-        second = Math.max(second, logit(row, id));
-      }
-    }
+    int above = best[row] + 1;
+    double second =
+        Math.max(
+            LogitArithmetic.max(row(row), best[row]),
+            LogitArithmetic.max(row(row) + 4L * above, vocabSize - above));
     return Math.exp(largest[row] / temperature - normalizer)
         - Math.exp(second / temperature - normalizer);
   }
@@ -244,6 +277,26 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   }
 
   @Override
+  public float[] hidden(int row) {
+    requireHidden();
+    float[] copy = new float[hiddenWidth];
+    RowArithmetic.read(hiddenAddress(row), copy, 0, hiddenWidth);
+    return copy;
+  }
+
+  @Override
+  public double timesHidden(int row, float[] weights) {
+    requireHidden();
+    return RowArithmetic.dot(hiddenAddress(row), weights, hiddenWidth);
+  }
+
+  private void requireHidden() {
+    if (hiddenWidth == 0) {
+      throw new IllegalStateException("hidden states are kept where a short list is asked for");
+    }
+  }
+
+  @Override
   public HeadOutput tempered(double by) {
     return by == 1 ? this : tempered.computeIfAbsent(by, Tempered::new);
   }
@@ -252,6 +305,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   public void close() {
     parts.close();
     logits.close();
+    hidden.close();
   }
 
   /** The same at a temperature; normalisers are computed when first asked for. */
@@ -316,6 +370,16 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
         copy[id] = (float) (copy[id] / temperature);
       }
       return copy;
+    }
+
+    @Override
+    public float[] hidden(int row) {
+      return KernelLogits.this.hidden(row);
+    }
+
+    @Override
+    public double timesHidden(int row, float[] weights) {
+      return KernelLogits.this.timesHidden(row, weights);
     }
 
     @Override

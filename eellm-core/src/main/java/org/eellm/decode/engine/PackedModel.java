@@ -57,7 +57,9 @@ record PackedModel(
             chosen.computeIfAbsent(
                 head.output().address(), _ -> drafts(head.output(), vocabulary, draftMemory));
         int count = vocabulary.draftIds().size();
-        KernelLogits logits = new KernelLogits(head.logits().head(), count, rows.out(), 1);
+        KernelLogits logits =
+            KernelLogits.ofShortList(
+                head.logits().head(), count, rows.out(), model.architecture().model().hiddenSize());
         draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, logits));
       }
     }

@@ -8,6 +8,7 @@ import java.util.stream.LongStream;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -23,6 +24,7 @@ final class TorchLogits implements HeadOutput {
 
   private final Head head;
   private final Tensor logits;
+  private final Tensor hidden;
   private final double temperature;
   private final Map<Double, TorchLogits> tempered = new HashMap<>();
   private int[] best = {};
@@ -33,14 +35,16 @@ final class TorchLogits implements HeadOutput {
 
   /**
    * @param logits float32, [rows, vocabulary]; lives as long as this is used
+   * @param hidden states behind the head's norm, [rows, hidden]; live as long
    */
-  TorchLogits(Head head, Tensor logits) {
-    this(head, logits, 1);
+  TorchLogits(Head head, Tensor logits, Tensor hidden) {
+    this(head, logits, hidden, 1);
   }
 
-  private TorchLogits(Head head, Tensor logits, double temperature) {
+  private TorchLogits(Head head, Tensor logits, Tensor hidden, double temperature) {
     this.head = head;
     this.logits = logits;
+    this.hidden = hidden;
     this.temperature = temperature;
   }
 
@@ -50,7 +54,7 @@ final class TorchLogits implements HeadOutput {
         by,
         divisor -> {
           findLargest();
-          TorchLogits other = new TorchLogits(head, logits, temperature * divisor);
+          TorchLogits other = new TorchLogits(head, logits, hidden, temperature * divisor);
           other.largest = largest;
           other.best = best;
           return other;
@@ -132,6 +136,13 @@ final class TorchLogits implements HeadOutput {
   public float[] logits(int row) {
     try (Scope scope = Scope.open()) {
       return Tensors.toFloats(atTemperature().select(0, row));
+    }
+  }
+
+  @Override
+  public float[] hidden(int row) {
+    try (Scope _ = Scope.open()) {
+      return Tensors.toFloats(hidden.select(0, row).to(ScalarType.Float));
     }
   }
 

@@ -211,7 +211,7 @@ public final class TorchRunner implements ModelRunner {
 
   @Override
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
-    return new TorchLogits(head, logits(head, rows, asked, count, UnaryOperator.identity()));
+    return logits(head, rows, asked, count, UnaryOperator.identity());
   }
 
   @Override
@@ -219,14 +219,14 @@ public final class TorchRunner implements ModelRunner {
     if (draftIds.length == 0) {
       return predict(exit, rows, asked, count);
     }
-    Tensor logits =
+    TorchLogits logits =
         logits(
             exit,
             rows,
             asked,
             count,
             all -> all.index_select(1, Tensors.ofInts(draftIds, model.device(), draftIds.length)));
-    return new DraftOutput(new TorchLogits(exit, logits), draftIds, vocabSize);
+    return new DraftOutput(logits, draftIds, vocabSize);
   }
 
   /**
@@ -234,7 +234,7 @@ public final class TorchRunner implements ModelRunner {
    *
    * @param selection which of those of all ids
    */
-  private Tensor logits(
+  private TorchLogits logits(
       Head head, ForwardBatch rows, int[] asked, int count, UnaryOperator<Tensor> selection) {
     HeadLayers layers = layers(head);
     RetainedTensors output = outputs[head.index()];
@@ -245,8 +245,9 @@ public final class TorchRunner implements ModelRunner {
           layers.branches().isEmpty()
               ? stream(askedSlots(rows, asked, count), head.tap())
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
-      Tensor logits = layers.logits(x).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return output.retain(selection.apply(logits));
+      Tensor normed = layers.normed(x);
+      Tensor logits = layers.logitsOfNormed(normed).narrow(1, 0, vocabSize).to(ScalarType.Float);
+      return new TorchLogits(head, output.retain(selection.apply(logits)), output.retain(normed));
     }
   }
 

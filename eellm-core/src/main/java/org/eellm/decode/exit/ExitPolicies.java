@@ -62,12 +62,12 @@ public final class ExitPolicies {
 
   /** Every token leaves at the exit after {@code layer}; nothing above it is computed. */
   public static ExitPolicy fixed(int layer) {
-    return new Choice(prediction -> true, all -> exits(all, List.of(layer)));
+    return new Choice(prediction -> true, all -> exits(all, List.of(layer)), Map.of());
   }
 
   /** No token leaves early: the full model, whose exits are not computed. */
   public static ExitPolicy full() {
-    return new Choice(prediction -> true, all -> List.of(all.getLast()));
+    return new Choice(prediction -> true, all -> List.of(all.getLast()), Map.of());
   }
 
   /**
@@ -82,7 +82,8 @@ public final class ExitPolicies {
           List<Head> some = new ArrayList<>(exits(all, layers));
           some.add(all.getLast());
           return policy.heads(some);
-        });
+        },
+        policy.gates());
   }
 
   /**
@@ -95,7 +96,21 @@ public final class ExitPolicies {
     return new Choice(
         prediction ->
             policy.leaves(prediction.tempered(known.getOrDefault(prediction.head().layer(), 1.0))),
-        policy::heads);
+        policy::heads,
+        policy.gates());
+  }
+
+  /**
+   * A token leaves where a gate is at least this sure that the exit's token is the full model's. An
+   * exit whose threshold is 1 or more is not asked. The gates' exits alone are asked, for the short
+   * list of ids alone.
+   *
+   * @param gates by the exits' layers, from 1
+   */
+  public static ExitPolicy gated(Map<Integer, Gate> gates, Threshold atLeast) {
+    ExitPolicy compared = ThresholdRule.ofGates(gates).policy(atLeast);
+    return among(
+        List.copyOf(gates.keySet()), new Choice(compared, compared::heads, Map.copyOf(gates)));
   }
 
   /** The exits after some layers, in order of depth. */
@@ -115,7 +130,8 @@ public final class ExitPolicies {
     return exits.stream().filter(head -> layers.contains(head.layer())).toList();
   }
 
-  private record Choice(ExitPolicy decision, HeadChoice choice) implements ExitPolicy {
+  private record Choice(ExitPolicy decision, HeadChoice choice, Map<Integer, Gate> gates)
+      implements ExitPolicy {
     @Override
     public boolean leaves(Prediction prediction) {
       return decision.leaves(prediction);

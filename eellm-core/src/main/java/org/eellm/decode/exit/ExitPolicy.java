@@ -2,6 +2,7 @@ package org.eellm.decode.exit;
 
 import java.io.Serializable;
 import java.util.List;
+import java.util.Map;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
@@ -32,5 +33,13 @@ public interface ExitPolicy extends Serializable {
    */
   default List<Head> heads(List<Head> all) {
     return all;
+  }
+
+  /**
+   * The gates that decide, by their exits' layers, from 1. Where there are some, exits are asked
+   * for the short list of ids alone, and {@link #leaves} sees what they say of these.
+   */
+  default Map<Integer, Gate> gates() {
+    return Map.of();
   }
 }

@@ -3,6 +3,7 @@ package org.eellm.decode.exit;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.function.ToDoubleFunction;
 import org.eellm.decode.token.Prediction;
@@ -59,6 +60,17 @@ public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold,
   /** Of a figure that is higher where an exit is surer. */
   static ThresholdRule confidence(Figure figure, double defaultThreshold) {
     return new ThresholdRule(Scale.CONFIDENCE, figure, defaultThreshold, 0);
+  }
+
+  /** Of the gates' confidence, by the exits' layers. */
+  public static ThresholdRule ofGates(Map<Integer, Gate> gates) {
+    Map<Integer, Gate> known = Map.copyOf(gates);
+    return confidence(
+        prediction -> {
+          Gate gate = known.get(prediction.head().layer());
+          return gate == null ? 0 : gate.confidence(prediction);
+        },
+        0.9);
   }
 
   /** Of a figure that is lower where an exit is surer. */

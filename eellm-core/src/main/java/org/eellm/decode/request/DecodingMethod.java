@@ -2,11 +2,13 @@ package org.eellm.decode.request;
 
 import java.io.Serializable;
 import java.util.List;
+import java.util.Map;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
@@ -25,6 +27,11 @@ public sealed interface DecodingMethod extends Serializable {
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
     }
+
+    @Override
+    public Map<Integer, Gate> gates() {
+      return policy.gates();
+    }
   }
 
   /**
@@ -36,6 +43,11 @@ public sealed interface DecodingMethod extends Serializable {
     @Override
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
+    }
+
+    @Override
+    public Map<Integer, Gate> gates() {
+      return policy.gates();
     }
   }
 
@@ -49,6 +61,11 @@ public sealed interface DecodingMethod extends Serializable {
     @Override
     public List<Head> heads(List<Head> all) {
       return policy.heads(all);
+    }
+
+    @Override
+    public Map<Integer, Gate> gates() {
+      return policy.gates();
     }
   }
 
@@ -94,8 +111,9 @@ public sealed interface DecodingMethod extends Serializable {
    * @param from position, from 1, of the first token whose predictions are reported
    * @param last the text's last token; those before it are the prompt
    * @param listener receives each head's prediction before the token is emitted
+   * @param ofShortList whether exits are asked for the short list of ids alone
    */
-  record Score(List<HeadId> heads, int from, int last, ScoreListener listener)
+  record Score(List<HeadId> heads, int from, int last, ScoreListener listener, boolean ofShortList)
       implements DecodingMethod {
     public Score {
       heads = List.copyOf(heads);
@@ -131,4 +149,9 @@ public sealed interface DecodingMethod extends Serializable {
    * @throws ConfigException if the model lacks what is needed
    */
   List<Head> heads(List<Head> all);
+
+  /** The gates that decide where a token leaves, by their exits' layers; most have none. */
+  default Map<Integer, Gate> gates() {
+    return Map.of();
+  }
 }

@@ -152,7 +152,9 @@ final class DecodingResolver {
   }
 
   private ExitPolicy calibrated(Calibration read) {
-    Stream.concat(settings.policy().map(value -> "policy").stream(), givenBesideCalibration())
+    Stream.concat(
+            settings.policy().map(value -> "policy").stream(),
+            givenBesideCalibration().filter(name -> !name.equals("threshold")))
         .findFirst()
         .ifPresent(
             name -> {
@@ -161,11 +163,16 @@ final class DecodingResolver {
                       .formatted(names.apply(name), names.apply("calibration")));
             });
     refuse(
-        settings.thresholdDecay().isPresent() && !read.name().comparesConfidence(),
+        settings.thresholdDecay().isPresent() && !read.rule().thresholdRule().isConfidence(),
         "threshold-decay",
-        "with the policy " + read.name());
+        "with the policy " + read.rule().name());
     read.thresholds().keySet().forEach(layer -> requireExit("calibration", layer));
-    return read.policy(this::decaying);
+    List<Integer> used = List.copyOf(read.thresholds().keySet());
+    Threshold threshold =
+        settings.threshold().isPresent()
+            ? threshold(read.rule().thresholdRule(), used)
+            : Threshold.perLayer(read.thresholds());
+    return read.policy(decaying(threshold));
   }
 
   private Threshold threshold(ThresholdRule rule, List<Integer> used) {

@@ -9,6 +9,7 @@ import java.util.function.UnaryOperator;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.exit.ThresholdRule;
@@ -25,7 +26,8 @@ import org.eellm.decode.speculate.DraftSource;
  *     model without exits
  * @param threshold the policy's {@link ThresholdRule#defaultThreshold} if absent
  * @param thresholdDecay of {@link Threshold#decaying}
- * @param calibration in place of policy, threshold, patience and exits
+ * @param calibration in place of policy, patience and exits; a threshold beside it takes the place
+ *     of the calibration's
  * @param patience exits in a row that agree
  * @param exits layers of the exits to ask, from 1; all if empty
  * @param maxPending of {@link Limits}, to which it belongs: here it is only refused where nothing
@@ -137,8 +139,13 @@ public record DecodingSettings(
   }
 
   private static String fingerprint(Calibration calibration) {
-    return "Calibration[kind=%s, thresholds=%s, temperatures=%s]"
-        .formatted(calibration.name(), calibration.thresholds(), calibration.temperatures());
+    return switch (calibration.rule()) {
+      case Calibration.OfPolicy(PolicyName name, SortedMap<Integer, Double> temperatures) ->
+          "Calibration[kind=%s, thresholds=%s, temperatures=%s]"
+              .formatted(name, calibration.thresholds(), temperatures);
+      case Calibration.OfGates(SortedMap<Integer, Gate> gates) ->
+          "Calibration[thresholds=%s, gates=%s]".formatted(calibration.thresholds(), gates);
+    };
   }
 
   /** Takes the settings that are said. */

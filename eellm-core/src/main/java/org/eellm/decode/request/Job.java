@@ -4,6 +4,8 @@ import java.util.List;
 import org.eellm.config.ModelConfig;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.strategy.Sequence;
@@ -29,13 +31,19 @@ public final class Job implements RequestHandle {
   /**
    * A request that a model can do.
    *
+   * @param vocabulary whose short list gates ask for
    * @param name of the prompt, for messages
    * @throws GenerateException if it does not fit the model
    * @throws org.eellm.config.ConfigException if the model lacks what its decoding needs
    */
   public static Job of(
-      DecodingModel model, Request request, String name, RequestListener listener) {
+      DecodingModel model,
+      Vocabulary vocabulary,
+      Request request,
+      String name,
+      RequestListener listener) {
     requireFits(model.architecture().model(), request, name);
+    Gate.requireModel(request.decoding().gates(), model, vocabulary);
     List<Head> heads = request.decoding().heads(model.allHeads());
     if (heads.isEmpty()
         || !heads.equals(model.allHeads().stream().filter(heads::contains).toList())) {

@@ -90,8 +90,22 @@ public record Request(
         text.subList(0, text.size() - 1),
         1,
         Set.of(),
-        new DecodingMethod.Score(heads, from, text.getLast(), listener),
+        new DecodingMethod.Score(heads, from, text.getLast(), listener, false),
         Sampler.greedy());
+  }
+
+  /** The same of a text to be scored, whose exits are asked for the short list of ids alone. */
+  public Request ofShortList() {
+    if (!(decoding instanceof DecodingMethod.Score score)) {
+      throw new IllegalStateException("only a text that is there already is scored");
+    }
+    return with(
+        new DecodingMethod.Score(
+            score.heads(), score.from(), score.last(), score.listener(), true));
+  }
+
+  private Request with(DecodingMethod other) {
+    return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives);
   }
 
   /** The same where nobody is told what heads predict of a text that is there already. */
@@ -99,9 +113,9 @@ public record Request(
     if (!(decoding instanceof DecodingMethod.Score score)) {
       return this;
     }
-    DecodingMethod discarded =
-        new DecodingMethod.Score(score.heads(), score.from(), score.last(), ScoreListener.none());
-    return new Request(prompt, maxTokens, endTokens, discarded, sampler, alternatives);
+    return with(
+        new DecodingMethod.Score(
+            score.heads(), score.from(), score.last(), ScoreListener.none(), score.ofShortList()));
   }
 
   /** The same with alternatives. */

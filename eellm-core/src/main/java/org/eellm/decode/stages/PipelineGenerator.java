@@ -58,7 +58,7 @@ public final class PipelineGenerator {
       IndexedListener indexed = new IndexedListener(i, listener);
       listeners.add(indexed);
       String name = "prompt " + (i + 1);
-      Job job = Job.of(model, requests.get(i), name, indexed);
+      Job job = Job.of(model, limits.vocabulary(), requests.get(i), name, indexed);
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }

@@ -61,7 +61,10 @@ public sealed interface DecodingStrategy
   /** Of how many of the last in-flight rows a head is to predict: none, where it is not asked. */
   int rowsToPredict(Sequence sequence, Head head);
 
-  /** Whether a head is asked for a draft, of the ids that exits draft from, and not for a token. */
+  /**
+   * Whether a head is asked for the short list of ids alone, as for a draft or by a gate. A head is
+   * asked for the short list first: what it says there may lead to the other question.
+   */
   default boolean draftsAt(Sequence sequence, Head head) {
     return false;
   }

@@ -3,13 +3,19 @@ package org.eellm.decode.strategy;
 import java.util.List;
 import org.eellm.decode.exit.ExitDecision;
 import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.request.Request;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
 
-/** Tokens leave where a policy says. */
+/**
+ * Tokens leave where a policy says. Gates ask exits for the short list of ids; where a token leaves
+ * and all ids matter, its exit is asked for these as well.
+ */
 final class ExitStrategy implements DecodingStrategy {
   private final ExitDecision exitDecision;
   private final AfterExit afterExit;
+  private final boolean gated;
+  private boolean choosing; // the token leaves at an exit that is yet to be asked for all ids
 
   /** What becomes of the rows of a token that has left. */
   enum AfterExit {
@@ -24,16 +30,23 @@ final class ExitStrategy implements DecodingStrategy {
   ExitStrategy(ExitPolicy policy, AfterExit afterExit) {
     exitDecision = new ExitDecision(policy);
     this.afterExit = afterExit;
+    gated = !policy.gates().isEmpty();
   }
 
   @Override
   public void beginStep(Sequence sequence) {
     exitDecision.begin(sequence.includesNewest());
+    choosing = false;
   }
 
   @Override
   public int rowsToPredict(Sequence sequence, Head head) {
-    return exitDecision.isOpen() ? 1 : 0;
+    return exitDecision.isOpen() || choosing ? 1 : 0;
+  }
+
+  @Override
+  public boolean draftsAt(Sequence sequence, Head head) {
+    return gated && head.isExit() && !choosing;
   }
 
   @Override
@@ -44,9 +57,17 @@ final class ExitStrategy implements DecodingStrategy {
   @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     Prediction prediction = predictions.getLast();
-    if (exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
+    if (!choosing && !exitDecision.decide(prediction, sequence.isLast(prediction.head()))) {
+      return;
+    }
+    choosing = !choosing && gated && prediction.head().isExit() && needsAllIds(sequence.request());
+    if (!choosing) {
       sequence.emit(prediction, sequence.request().sampler().next(prediction), false);
     }
+  }
+
+  private static boolean needsAllIds(Request request) {
+    return request.alternatives() > 0 || !request.sampler().takesShortList();
   }
 
   @Override

@@ -29,6 +29,11 @@ final class ScoreStrategy implements DecodingStrategy {
   }
 
   @Override
+  public boolean draftsAt(Sequence sequence, Head head) {
+    return score.ofShortList() && head.isExit();
+  }
+
+  @Override
   public void onPredictions(Sequence sequence, List<Prediction> predictions) {
     List<Integer> prompt = sequence.request().prompt();
     RequestOutput output = sequence.output();

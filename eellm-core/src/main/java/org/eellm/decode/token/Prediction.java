@@ -113,6 +113,20 @@ public final class Prediction {
     return output.shortlistLogits(row);
   }
 
+  /** A copy of the head's hidden state, behind its norm; where it was asked for a short list. */
+  public float[] hidden() {
+    return output.hidden(row);
+  }
+
+  /**
+   * The scalar product of {@link #hidden} and weights, without a copy.
+   *
+   * @param weights as many as the hidden state has numbers
+   */
+  public double timesHidden(float[] weights) {
+    return output.timesHidden(row, weights);
+  }
+
   /** The same with all logits divided by a temperature; a positive number. */
   public Prediction tempered(double temperature) {
     return temperature == 1

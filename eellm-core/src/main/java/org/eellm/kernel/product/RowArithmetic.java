@@ -4,6 +4,10 @@ import static org.eellm.kernel.vector.Lanes.BYTES;
 import static org.eellm.kernel.vector.Lanes.FLOATS;
 import static org.eellm.kernel.vector.Lanes.MEMORY;
 import static org.eellm.kernel.vector.Lanes.ORDER;
+import static org.eellm.kernel.vector.Lanes.TURN_1;
+import static org.eellm.kernel.vector.Lanes.TURN_2;
+import static org.eellm.kernel.vector.Lanes.TURN_4;
+import static org.eellm.kernel.vector.Lanes.TURN_8;
 import static org.eellm.kernel.vector.Lanes.WIDTH;
 
 import java.lang.foreign.MemorySegment;
@@ -14,8 +18,8 @@ import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
- * Residuals, biases and activation functions on a few numbers of a row. What works on vectors is
- * written out (see {@link Lanes}).
+ * Residuals, biases, products and activation functions on a few numbers of a row. What works on
+ * vectors is written out (see {@link Lanes}).
  */
 public final class RowArithmetic {
   private static final float SQRT_HALF = 0.70710678f;
@@ -51,6 +55,45 @@ public final class RowArithmetic {
   /** Writes float32 numbers of an array. */
   public static void write(float[] x, int from, long to, int count) {
     MemorySegment.copy(x, from, MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, to, count);
+  }
+
+  /** The scalar product of float32 numbers and an array; its sum has a fixed order. */
+  public static float dot(long x, float[] y, int count) {
+    int whole = count - count % WIDTH;
+    int fours = count - count % (4 * WIDTH);
+    FloatVector a = FloatVector.zero(FLOATS);
+    FloatVector b = a;
+    FloatVector c = a;
+    FloatVector d = a;
+    for (int i = 0; i < fours; i += 4 * WIDTH) {
+      long at = x + 4L * i;
+      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at, ORDER);
+      a = v.fma(FloatVector.fromArray(FLOATS, y, i), a);
+      v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at + BYTES, ORDER);
+      b = v.fma(FloatVector.fromArray(FLOATS, y, i + WIDTH), b);
+      v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at + 2L * BYTES, ORDER);
+      c = v.fma(FloatVector.fromArray(FLOATS, y, i + 2 * WIDTH), c);
+      v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at + 3L * BYTES, ORDER);
+      d = v.fma(FloatVector.fromArray(FLOATS, y, i + 3 * WIDTH), d);
+    }
+    for (int i = fours; i < whole; i += WIDTH) {
+      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
+      a = v.fma(FloatVector.fromArray(FLOATS, y, i), a);
+    }
+    a = a.add(b).add(c.add(d));
+    a = a.add(a.rearrange(TURN_1));
+    a = a.add(a.rearrange(TURN_2));
+    if (WIDTH > 4) {
+      a = a.add(a.rearrange(TURN_4));
+    }
+    if (WIDTH > 8) {
+      a = a.add(a.rearrange(TURN_8));
+    }
+    float sum = a.lane(0);
+    for (int i = whole; i < count; i++) {
+      sum = Math.fma(Lanes.getFloat(x + 4L * i), y[i], sum);
+    }
+    return sum;
   }
 
   /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */

@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
@@ -75,6 +78,51 @@ final class DraftHeadTest {
       assertThat(draft.top(row, 2).getFirst().id()).isEqualTo(best);
       assertThat(draft.shortlistLogits(row)).hasSize(LIST.size());
     }
+    assertHidden(runner, exit, rows, asked);
+  }
+
+  /** The state behind the norm, whose weights are 1, and its product to the bit for any rows. */
+  private static void assertHidden(ModelRunner runner, Head exit, ForwardBatch rows, int[] asked) {
+    HeadOutput draft = runner.draft(exit, rows, asked, asked.length);
+    int width = runner.model().architecture().model().hiddenSize();
+    float[] floats = new float[width];
+    Random random = new Random(2);
+    for (int i = 0; i < width; i++) {
+      floats[i] = random.nextFloat() - 0.5f;
+    }
+    double[] products = new double[asked.length];
+    for (int row = 0; row < asked.length; row++) {
+      double[] normed = normed(runner, rows.slot(asked[row]));
+      float[] hidden = draft.hidden(row);
+      double product = 0;
+      for (int i = 0; i < width; i++) {
+        assertThat((double) hidden[i]).isCloseTo(normed[i], within(2e-2 + 1e-5));
+        product += (double) hidden[i] * floats[i];
+      }
+      products[row] = draft.timesHidden(row, floats);
+      assertThat(products[row]).isCloseTo(product, within(1e-4));
+      assertThat(draft.tempered(2).timesHidden(row, floats)).isEqualTo(products[row]);
+    }
+    for (int row = 0; row < asked.length; row++) {
+      HeadOutput alone = runner.draft(exit, rows, new int[] {asked[row]}, 1);
+      assertThat(alone.timesHidden(0, floats)).isEqualTo(products[row]);
+    }
+  }
+
+  private static double[] normed(ModelRunner runner, int slot) {
+    byte[] bytes = new byte[runner.hiddenBytes()];
+    runner.read(slot, bytes, 0);
+    FloatBuffer x = ByteBuffer.wrap(bytes).order(ByteOrder.nativeOrder()).asFloatBuffer();
+    double[] normed = new double[runner.model().architecture().model().hiddenSize()];
+    double squares = 0;
+    for (int i = 0; i < normed.length; i++) {
+      squares += (double) x.get(i) * x.get(i) / normed.length;
+    }
+    double epsilon = runner.model().architecture().model().normEpsilon();
+    for (int i = 0; i < normed.length; i++) {
+      normed[i] = x.get(i) / Math.sqrt(squares + epsilon);
+    }
+    return normed;
   }
 
   @Test

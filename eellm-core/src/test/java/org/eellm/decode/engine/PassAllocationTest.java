@@ -14,6 +14,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.StoredDecoder;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -52,11 +53,42 @@ final class PassAllocationTest {
     }
   }
 
+  /** What exits say of a short list, and what a gate reads of it. */
+  @Test
+  void pass_withGates_allocatesNextToNothing() {
+    Vocabulary listed =
+        new Vocabulary(VOCABULARY, IntStream.range(0, VOCABULARY / 2).boxed().toList());
+    try (Decoder model = KernelRunnerTest.Family.LLAMA.decoder(DataType.FLOAT32)) {
+      float[] weights = new float[model.architecture().model().hiddenSize()];
+      assertAllocatesLittle(
+          model,
+          listed,
+          (runner, head, rows, asked, count) -> {
+            HeadOutput output = runner.draft(head, rows, asked, count);
+            for (int row = 0; row < count; row++) {
+              output.timesHidden(row, weights);
+              output.margin(row);
+            }
+          });
+    }
+  }
+
+  /** Asks a head. */
+  @FunctionalInterface
+  private interface Question {
+    void put(ModelRunner runner, Head head, ForwardBatch rows, int[] asked, int count);
+  }
+
   /** Steps of one row, of a few as in speculation, and of more than attend together. */
   static void assertAllocatesLittle(DecodingModel model) {
+    assertAllocatesLittle(model, Vocabulary.of(VOCABULARY), ModelRunner::predict);
+  }
+
+  private static void assertAllocatesLittle(
+      DecodingModel model, Vocabulary vocabulary, Question question) {
     try (KernelRunner runner =
-        new KernelRunner(model, Vocabulary.of(VOCABULARY), 8, THREADS, KernelChoice.FASTEST)) {
-      Steps steps = new Steps(runner);
+        new KernelRunner(model, vocabulary, 8, THREADS, KernelChoice.FASTEST)) {
+      Steps steps = new Steps(runner, question);
       steps.fill();
       for (int rows : new int[] {1, 3, 20}) {
         double least = Double.MAX_VALUE;
@@ -78,6 +110,7 @@ final class PassAllocationTest {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
     private final KernelRunner runner;
+    private final Question question;
     private final List<Head> heads;
     private final ForwardBatch block = new ForwardBatch();
     private final int[] pages = IntStream.range(0, 8).toArray();
@@ -86,7 +119,8 @@ final class PassAllocationTest {
     private final int[] asked = IntStream.range(0, CONTEXT).toArray();
     private final long[] team; // ids of its threads
 
-    Steps(KernelRunner runner) {
+    Steps(KernelRunner runner, Question question) {
+      this.question = question;
       heads = runner.model().allHeads();
       this.runner = runner;
       slots = IntStream.range(0, CONTEXT).map(i -> runner.allocateSlot()).toArray();
@@ -129,7 +163,7 @@ final class PassAllocationTest {
       for (Head head : heads) {
         runner.run(below, head.tap(), block);
         below = head.tap();
-        runner.predict(head, block, asked, rows);
+        question.put(runner, head, block, asked, rows);
       }
     }
 

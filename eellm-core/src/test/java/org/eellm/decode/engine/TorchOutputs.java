@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Head;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -14,6 +15,7 @@ public final class TorchOutputs {
     for (int row = 0; row < rows.length; row++) {
       System.arraycopy(rows[row], 0, all, row * width, width);
     }
-    return new TorchLogits(head, Tensors.ofFloats(all, Torch.cpu(), rows.length, width));
+    Tensor logits = Tensors.ofFloats(all, Torch.cpu(), rows.length, width);
+    return new TorchLogits(head, logits, logits);
   }
 }

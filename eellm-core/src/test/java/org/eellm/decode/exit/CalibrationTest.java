@@ -29,7 +29,7 @@ final class CalibrationTest {
   @Test
   void read_whatWasWritten_isTheSame() throws IOException {
     Calibration written =
-        new Calibration(
+        Calibration.of(
             PolicyName.ENTROPY,
             new TreeMap<>(Map.of(2, 0.83, 11, 0.5)),
             new TreeMap<>(Map.of(11, 0.6)));
@@ -37,6 +37,54 @@ final class CalibrationTest {
     written.write(file);
 
     assertThat(Calibration.read(file)).isEqualTo(written);
+  }
+
+  @Test
+  void read_gatesThatWereWritten_areTheSame() throws IOException {
+    Gate gate = new Gate(-1.5, 0.1 + 0.2, 1e-9, new float[] {0.1f, -3e-7f, 0});
+    Calibration written =
+        new Calibration(
+            new Calibration.OfGates(new TreeMap<>(Map.of(2, gate))), new TreeMap<>(Map.of(2, 0.8)));
+    Path file = folder.resolve("gates.json");
+    written.write(file);
+
+    Calibration read = Calibration.read(file);
+    assertThat(read).isEqualTo(written);
+    assertThat(read.policy().gates()).isEqualTo(Map.of(2, gate));
+    assertThat(read.rule().thresholdRule().isConfidence()).isTrue();
+  }
+
+  private static final String GATED = "{\"policy\": \"gate\", \"thresholds\": {\"2\": 0.8}";
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "} | gates: \"2\": has no list of weights named hidden; write {\"bias\": 0, \"log_odds\":"
+            + " 1, \"gap\": 0, \"hidden\": [...]}",
+        ", \"gates\": {\"2\": {\"hidden\": []}}} | gates: \"2\": has no list of weights named"
+            + " hidden; write {\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [...]}",
+        ", \"gates\": {\"2\": {\"hidden\": [1]}}} | gates: \"2\": bias: is missing; write a number"
+            + " of single precision",
+        ", \"gates\": {\"2\": {\"hidden\": [1, \"x\"]}}} | gates: \"2\": hidden[1]: \"x\" is no"
+            + " finite number; write a number of single precision",
+        ", \"gates\": {\"2\": {\"hidden\": [1e39]}}} | gates: \"2\": hidden[0]: 1.0E39 is no finite"
+            + " number; write a number of single precision",
+        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": null, \"hidden\": [1]}}} |"
+            + " gates: \"2\": gap: null is no finite number; write a number of single precision",
+        ", \"gates\": {\"2\": {\"bias\": 0, \"log_odds\": 1, \"gap\": 0, \"hidden\": [1]}, \"4\":"
+            + " {}}} | gates: there are some without a threshold; write thresholds for all of them",
+        ", \"temperatures\": {\"2\": 1}} | temperatures: gates have their own scale; leave them"
+            + " out",
+      })
+  void read_damagedGates_areRefusedWithTheirPlace(String rest, String message) throws IOException {
+    Path file = folder.resolve("gates.json");
+    Files.writeString(file, GATED + rest);
+
+    assertThatThrownBy(() -> Calibration.read(file))
+        .isInstanceOf(ConfigException.class)
+        .hasMessage(file + ": " + message);
   }
 
   @Test
@@ -83,9 +131,9 @@ final class CalibrationTest {
       quoteCharacter = '`',
       value = {
         "{ | is no JSON; write {\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0.8}}",
-        "{} | policy: is missing; use one of max-probability," + " margin, entropy",
+        "{} | policy: is missing; use one of max-probability," + " margin, entropy, gate",
         "{\"policy\": \"full\"} | policy: \"full\" has no thresholds; use one of"
-            + " max-probability, margin, entropy",
+            + " max-probability, margin, entropy, gate",
         "{\"policy\": \"margin\"} | thresholds: there are none; write one for each exit, as in"
             + " {\"2\": 0.8}",
         "{\"policy\": \"margin\", \"thresholds\": {\"two\": 0.8}} | thresholds: \"two\": 0.8 is no"

@@ -53,7 +53,7 @@ final class DecodingSettingsTest {
             DecodingSettings.builder()
                 .threshold(new ThresholdSetting.PerLayer(new TreeMap<>(Map.of(4, 0.9, 2, 0.8))))
                 .calibration(
-                    new Calibration(
+                    Calibration.of(
                         PolicyName.MARGIN,
                         new TreeMap<>(Map.of(4, 0.9, 2, 0.8)),
                         new TreeMap<>(Map.of(2, 1.5))))

@@ -9,6 +9,7 @@ import static org.eellm.decode.HeadOutputs.prediction;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.token.Tokens;
@@ -31,6 +32,24 @@ final class RandomSamplerTest {
       }
     }
     return Arrays.stream(counts).map(count -> count / DRAWS).toArray();
+  }
+
+  @Test
+  void takesShortList_onlyWhereTheBestIdIsTaken() {
+    SamplingParams best = SamplingParams.AS_PREDICTED.withTemperature(0);
+    assertThat(new RandomSampler(best, 1).takesShortList()).isTrue();
+    assertThat(new RandomSampler(best.withMinTokens(new MinTokens(0, Set.of(7))), 1))
+        .matches(Sampler::takesShortList);
+    for (SamplingParams other :
+        List.of(
+            SamplingParams.AS_PREDICTED,
+            best.withPenalties(new Penalties(1, 0.5, 0)),
+            best.withLogitBias(Map.of(3, 1.0)),
+            best.withMinTokens(new MinTokens(2, Set.of(7))))) {
+      assertThat(new RandomSampler(other, 1).takesShortList()).as("%s", other).isFalse();
+    }
+    assertThat(Sampler.greedy().takesShortList()).isTrue();
+    assertThat(Sampler.ofAllIds(Sampler.greedy()).takesShortList()).isFalse();
   }
 
   @Test

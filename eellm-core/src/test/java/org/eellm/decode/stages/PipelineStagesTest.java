@@ -12,14 +12,17 @@ import static org.eellm.decode.stages.PipelineRanks.requests;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.SmallModel;
+import org.eellm.decode.engine.Vocabulary;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
@@ -129,6 +132,28 @@ final class PipelineStagesTest {
     }
   }
 
+  @Test
+  void generate_gates_areRefusedWhereRanksShareTheModel() {
+    try (Decoder whole = SmallModel.plain()) {
+      ExitPolicy gated =
+          ExitPolicies.gated(Map.of(2, new Gate(0, 1, 0, new float[32])), Threshold.of(0.5));
+      Vocabulary listed = new Vocabulary(SmallModel.VOCABULARY, List.of(1, 2));
+      for (Mesh mesh : List.of(new Mesh(1, 1, 2), new Mesh(2, 1, 1))) {
+        assertThatThrownBy(
+                () ->
+                    generate(
+                        whole.architecture(),
+                        mesh,
+                        limits -> limits.withVocabulary(listed),
+                        List.of(request(prompt(3, 1), gated, Sampler.greedy())),
+                        TokenListener.none()))
+            .hasRootCauseInstanceOf(ConfigException.class)
+            .hasMessageContaining(
+                "calibration: its gates need the whole model on one rank; leave out --tp and --pp");
+      }
+    }
+  }
+
   /** With tokens that all leave on the first stage, whose second rank has nothing to say. */
   @Test
   void generate_laterStagesHearNothingForLong_holdNobodyForDead() {
@@ -192,12 +217,14 @@ final class PipelineStagesTest {
               new Mesh(1, 1, 2),
               (model, world) -> {
                 List<String> ours = new ArrayList<>();
+                Limits limits = Limits.of(model);
                 List<Job> jobs =
                     Stream.of(faulty, greedy())
                         .map(sampler -> request(prompt(3, 1), never, sampler))
-                        .map(request -> Job.of(model, request, "prompt", into(ours)))
+                        .map(
+                            request ->
+                                Job.of(model, limits.vocabulary(), request, "prompt", into(ours)))
                         .toList();
-                Limits limits = Limits.of(model);
                 try (PeerChannel channel = world.stageChannel()) {
                   if (world.pp().rank() == 0) {
                     try (FirstStageWorker stage =

@@ -2,6 +2,7 @@ package org.eellm.eval.sweep;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.SettingException;
 import org.eellm.decode.exit.PolicyName;
@@ -15,6 +16,7 @@ import org.eellm.model.Head;
  * out of it.
  *
  * @param thresholds for the policies that have one
+ * @param calibration file whose rule is tried with the thresholds, beside the policies
  * @param patiences for the policy patience
  * @param exits sets of exits to ask, each by its layers; an empty set is all exits
  * @param draftExits layers of exits that draft
@@ -25,6 +27,7 @@ public record SweepGrid(
     List<DecodingMode> modes,
     List<PolicyName> policies,
     List<Double> thresholds,
+    Optional<String> calibration,
     List<Integer> patiences,
     List<List<Integer>> exits,
     List<Integer> draftExits,
@@ -52,8 +55,13 @@ public record SweepGrid(
         case FULL ->
             throw new ConfigException(
                 "--modes: full is what all others are measured beside; leave it out");
-        case EARLY_EXIT, RECOMPUTE, PROPAGATE ->
-            policies.forEach(policy -> add(settings, mode, policy));
+        case EARLY_EXIT, RECOMPUTE, PROPAGATE -> {
+          policies.forEach(policy -> add(settings, mode, policy));
+          calibration.ifPresent(
+              file ->
+                  thresholds.forEach(
+                      value -> settings.add(SweepSetting.calibrated(mode, file, value))));
+        }
         case SPECULATIVE -> drafts(settings, draftExits.isEmpty() ? below : draftExits);
       }
     }
@@ -79,7 +87,7 @@ public record SweepGrid(
   private static String option(String setting) {
     return switch (setting) {
       case "policy" -> "--policies";
-      case "exits", "patience" -> "--" + setting;
+      case "exits", "patience", "calibration" -> "--" + setting;
       default -> "--" + setting + "s";
     };
   }

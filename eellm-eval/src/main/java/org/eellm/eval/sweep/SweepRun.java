@@ -310,6 +310,12 @@ public final class SweepRun {
       this.text = text;
     }
 
+    /** As greedy sampling does, whose speed and tokens it measures. */
+    @Override
+    public boolean takesShortList() {
+      return true;
+    }
+
     @Override
     public int next(Prediction prediction) {
       int id = text.continuation().get(prediction.position() - text.prompt().size());

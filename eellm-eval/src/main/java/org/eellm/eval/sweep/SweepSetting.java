@@ -1,11 +1,15 @@
 package org.eellm.eval.sweep;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.math.BigDecimal;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
@@ -17,6 +21,7 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
  *
  * @param policy when tokens leave
  * @param threshold of the policy
+ * @param calibration file in place of the policy; the threshold takes the place of the file's
  * @param patience of the policy
  * @param exits layers of the exits to ask, from 1; all if empty
  * @param draftExit layer of the exit that drafts
@@ -28,6 +33,7 @@ public record SweepSetting(
     DecodingMode mode,
     Optional<PolicyName> policy,
     Optional<Double> threshold,
+    Optional<String> calibration,
     Optional<Integer> patience,
     List<Integer> exits,
     Optional<Integer> draftExit,
@@ -51,6 +57,26 @@ public record SweepSetting(
             .policy(policy)
             .threshold(new ThresholdSetting.Same(threshold))
             .exits(exits));
+  }
+
+  /**
+   * What a calibration compares, such as its gates' confidence, beside another threshold.
+   *
+   * @param file of the calibration
+   */
+  public static SweepSetting calibrated(DecodingMode mode, String file, double threshold) {
+    SweepSetting plain =
+        of(DecodingSettings.builder().mode(mode).threshold(new ThresholdSetting.Same(threshold)));
+    return new SweepSetting(
+        plain.mode,
+        plain.policy,
+        plain.threshold,
+        Optional.of(file),
+        plain.patience,
+        plain.exits,
+        plain.draftExit,
+        plain.draftLength,
+        plain.draftConfidence);
   }
 
   static SweepSetting patient(
@@ -82,6 +108,7 @@ public record SweepSetting(
         settings.mode().orElseThrow(),
         settings.policy(),
         settings.threshold().map(threshold -> ((ThresholdSetting.Same) threshold).value()),
+        Optional.empty(),
         settings.patience(),
         settings.exits(),
         settings.draftExit(),
@@ -89,11 +116,12 @@ public record SweepSetting(
         settings.draftConfidence());
   }
 
-  /** The same in the words of options and requests. */
+  /** The same in the words of options and requests; reads the calibration's file. */
   DecodingSettings decoding() {
     DecodingSettings.Builder settings = DecodingSettings.builder().mode(mode).exits(exits);
     policy.ifPresent(settings::policy);
     threshold.map(ThresholdSetting.Same::new).ifPresent(settings::threshold);
+    calibration.map(SweepSetting::read).ifPresent(settings::calibration);
     patience.ifPresent(settings::patience);
     draftExit.ifPresent(settings::draftExit);
     draftLength.ifPresent(settings::draftLength);
@@ -101,11 +129,20 @@ public record SweepSetting(
     return settings.build();
   }
 
+  private static Calibration read(String file) {
+    try {
+      return Calibration.read(Path.of(file));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /** The options of {@code eellm generate} that do this. */
   public String options() {
     List<String> words = new ArrayList<>();
     words.add("--mode " + mode);
     policy.ifPresent(value -> words.add("--policy " + value));
+    calibration.ifPresent(file -> words.add("--calibration " + file));
     threshold.ifPresent(value -> words.add("--threshold " + number(value)));
     patience.ifPresent(value -> words.add("--patience " + value));
     if (!exits.isEmpty()) {
@@ -128,6 +165,7 @@ public record SweepSetting(
     policy
         .filter(value -> value != PolicyName.MAX_PROBABILITY)
         .ifPresent(value -> words.add(value.toString()));
+    calibration.ifPresent(file -> words.add(Path.of(file).getFileName().toString()));
     if (!exits.isEmpty() && !isAtExit()) {
       words.add("exits " + listed(", "));
     }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
+import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.exit.PolicyName;
@@ -24,6 +25,7 @@ final class SweepGridTest {
         List.of(DecodingMode.SPECULATIVE),
         List.of(PolicyName.MAX_PROBABILITY),
         List.of(0.5),
+        Optional.empty(),
         List.of(2),
         List.of(List.of()),
         List.of(exits),

@@ -20,7 +20,7 @@ export function effective(side, defaults) {
     return side;
   }
   const { policy, threshold, patience, exits, mode, threshold_decay: decay } = defaults;
-  if (defaults.temperatures || decay) {
+  if (defaults.temperatures || defaults.calibration === 'gate' || decay) {
     return null;
   }
   if (defaults.calibration) {

@@ -94,7 +94,7 @@ export function buildSide(box, name, model) {
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
       make('div', { className: 'controls small' }, ...boxes),
       make('div', { className: 'controls small each' }, ...each),
-      ...(defaults.calibration && !defaults.temperatures ? [take] : [])),
+      ...(defaults.calibration && defaults.calibration !== 'gate' && !defaults.temperatures ? [take] : [])),
     make('details', { className: 'drafts' }, make('summary', {}, 'Drafts'),
       make('div', { className: 'controls small' },
         field(id('draft-source'), key('draftSource'), 'From', select({ both: 'exits and the text', exits: 'exits', text: 'the text' })),

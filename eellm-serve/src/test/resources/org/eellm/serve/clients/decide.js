@@ -50,4 +50,5 @@ console.log(JSON.stringify({
   serverThreshold: effective({ mode: 'server' }, { threshold: .4 }),
   serverCalibrated: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 } }),
   serverTempered: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 }, temperatures: { 2: .5 } }),
+  serverGated: effective({ mode: 'server' }, { calibration: 'gate', thresholds: { 2: .3 } }),
 }));
