@@ -300,9 +300,19 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  /** What ended it, where it did not go on: another rank failed, or memory was at its end. */
-  public Optional<Throwable> failure() {
-    return failure;
+  /**
+   * Throws what ended it, where it did not go on: another rank failed, or memory was at its end.
+   *
+   * @throws DistributedException in the first case; the message names the rank
+   */
+  public void requireAlive() {
+    Throwable reason = failure.orElse(null);
+    if (reason instanceof Error e) {
+      throw e;
+    }
+    if (reason instanceof RuntimeException e) {
+      throw e;
+    }
   }
 
   private void work() {

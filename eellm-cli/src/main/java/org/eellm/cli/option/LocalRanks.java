@@ -104,6 +104,23 @@ public final class LocalRanks {
     return run(spec, new LocalLauncher(ranks, out, err), ranks, maxRestarts, whenRestarted);
   }
 
+  /**
+   * The same once, for a command that talks to the user: the first rank has this process's standard
+   * streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
+   */
+  static int launchDialogue(CommandSpec spec, int ranks) {
+    PrintWriter err = spec.commandLine().getErr();
+    LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, spec.commandLine().getOut(), err);
+    return run(spec, launcher, ranks, 0, List::of);
+  }
+
+  /** Ctrl-C at a terminal reaches all processes; what it means is for the first rank to say. */
+  static void leaveInterruptsToFirstRank(World world) {
+    if (isLaunched() && world.rank() > 0) {
+      Signals.register("INT", () -> {});
+    }
+  }
+
   private static int run(
       CommandSpec spec,
       LocalLauncher launcher,
@@ -112,7 +129,7 @@ public final class LocalRanks {
       Supplier<List<String>> whenRestarted) {
     List<String> given = spec.root().commandLine().getParseResult().originalArgs();
     Object terminate = Signals.register("TERM", launcher::stop);
-    Object interrupt = Signals.register("INT", launcher::stop);
+    Object interrupt = Signals.register("INT", launcher::interrupt);
     try {
       return launcher.run(
           attempt -> {

@@ -61,6 +61,7 @@ public final class LocalLauncher {
 
   private final int ranks;
   private final Optional<RankInfo> scheduled;
+  private final boolean talks; // rank 0, over this process's own standard streams
   private final PrintWriter out;
   private final PrintWriter err;
   private final List<Rank> running = new ArrayList<>();
@@ -91,20 +92,24 @@ public final class LocalLauncher {
    * @param err gets all other lines, and what the launcher itself has to say
    */
   public LocalLauncher(int ranks, PrintWriter out, PrintWriter err) {
+    this(ranks, Optional.empty(), false, out, err);
+  }
+
+  private LocalLauncher(
+      int ranks, Optional<RankInfo> scheduled, boolean talks, PrintWriter out, PrintWriter err) {
     if (ranks < 1) {
       throw new DistributedException("ranks: " + ranks + ": start at least 1");
     }
     this.ranks = ranks;
-    this.scheduled = Optional.empty();
+    this.scheduled = scheduled;
+    this.talks = talks;
     this.out = out;
     this.err = err;
   }
 
-  private LocalLauncher(RankInfo scheduled, PrintWriter out, PrintWriter err) {
-    this.ranks = 1;
-    this.scheduled = Optional.of(scheduled);
-    this.out = out;
-    this.err = err;
+  /** The same, whose rank 0 talks to the user: it has this process's own standard streams. */
+  public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(ranks, Optional.empty(), true, out, err);
   }
 
   /**
@@ -112,7 +117,7 @@ public final class LocalLauncher {
    * with it, and all launchers start theirs again.
    */
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(place, out, err);
+    return new LocalLauncher(1, Optional.of(place), false, out, err);
   }
 
   /**
@@ -179,6 +184,13 @@ public final class LocalLauncher {
     running.forEach(Rank::terminate);
   }
 
+  /** What Ctrl-C asks for: the same, unless rank 0 is talking, who gets it from the terminal. */
+  public void interrupt() {
+    if (!talks) {
+      stop();
+    }
+  }
+
   private synchronized boolean isStopping() {
     return stops > 0;
   }
@@ -218,9 +230,17 @@ public final class LocalLauncher {
       environment.put("MASTER_PORT", Integer.toString(place.port()));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
-      builder.redirectInput(new File("/dev/null"));
+      boolean speaks = talks && place.rank() == 0;
+      if (speaks) {
+        builder.inheritIO();
+      } else {
+        builder.redirectInput(new File("/dev/null"));
+      }
       Process process = builder.start();
-      Rank started = watch(place.rank(), process);
+      Rank started =
+          speaks
+              ? new Rank(place.rank(), process, List.of(), new AtomicReference<>(""))
+              : watch(place.rank(), process);
       running.add(started);
       daemon(() -> awaitEnd(started));
     }

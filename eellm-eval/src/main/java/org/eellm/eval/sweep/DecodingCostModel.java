@@ -7,6 +7,7 @@ import java.util.SortedMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepTimings;
 import org.eellm.decode.request.Limits;
+import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
 
 /**
@@ -63,12 +64,15 @@ public record DecodingCostModel(
   }
 
   /**
-   * Measures a whole model, on the calling thread.
+   * Measures a model that the ranks of a world share, on the calling thread. Each rank calls this.
    *
+   * @param model this rank's part
    * @param limits whose vocabulary is generated and drafted from
+   * @return nothing on ranks of later pipeline stages
    */
-  public static DecodingCostModel measure(DecodingModel model, Limits limits) {
-    return of(StepTimings.measure(model, limits));
+  public static Optional<DecodingCostModel> measure(
+      World world, DecodingModel model, Limits limits) {
+    return StepTimings.measure(world, model, limits).map(DecodingCostModel::of);
   }
 
   private static DecodingCostModel of(StepTimings costs) {
