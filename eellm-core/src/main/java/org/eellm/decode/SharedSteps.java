@@ -111,9 +111,13 @@ public final class SharedSteps {
     followers.forEach(follower -> channel.send(follower, bytes));
   }
 
-  /** Lets the others know that this rank is alive; to be called now and then while it waits. */
+  /**
+   * Lets the others know that this rank is alive; to be called now and then while it waits.
+   *
+   * @throws DistributedException if one of them is not; the message names it
+   */
   void keepAlive() {
-    channel.poll();
+    channel.pollIdle();
   }
 
   private void follow(DecodingModel model) {

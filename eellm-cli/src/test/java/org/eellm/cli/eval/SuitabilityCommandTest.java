@@ -20,8 +20,6 @@ import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 final class SuitabilityCommandTest {
   @TempDir private Path folder;
@@ -132,16 +130,14 @@ final class SuitabilityCommandTest {
   }
 
   @Tag("slow")
-  @ParameterizedTest
-  @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2", "--tp 2 --pp 2 --nproc 4"})
-  void suitability_onSeveralRanks_agreesAsOnOne(String mesh) throws IOException {
+  @Test
+  void suitability_onSeveralRanks_agreesAsOnOne() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
     String[] alone = {"suitability", model.toString(), "--max-tokens", "8", "--json"};
     assertThat(run(alone)).as(err::toString).isZero();
     JsonNode expected = new ObjectMapper().readTree(out.toString()).path("figures");
     List<String> shared = new ArrayList<>(List.of(alone));
-    shared.addAll(List.of("--threads", "1"));
-    shared.addAll(List.of(mesh.split(" ")));
+    shared.addAll(List.of("--threads", "1", "--tp", "2", "--pp", "2", "--nproc", "4"));
 
     assertThat(run(shared.toArray(String[]::new))).as(err::toString).isZero();
 
