@@ -7,6 +7,7 @@ import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.HiddenRows;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.engine.HeadQuestion;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.speculate.OnlineCostModel;
@@ -257,14 +258,21 @@ public final class DecodeStep {
 
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
-    HeadOutput output =
-        drafts
-            ? runner.draft(head, block, rowsToPredict, rowsToPredictCount)
-            : runner.predict(head, block, rowsToPredict, rowsToPredictCount);
+    HeadQuestion question = new HeadQuestion(drafts, runner.isRemote(head) && takesBestOnly(head));
+    HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
     for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
       evaluated.get(i).frontier().seenBy(head);
     }
     return output;
+  }
+
+  private boolean takesBestOnly(Head head) {
+    for (int i = 0; i < evaluated.size(); i++) {
+      if (!evaluated.get(i).takesBestOnly(head)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Delivers what the head predicts that was asked last. */

@@ -141,6 +141,12 @@ public interface ModelRunner extends AutoCloseable {
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 
+  /** {@link #predict} or {@link #draft}, of which perhaps not all is going to be looked at. */
+  default HeadOutput ask(
+      Head head, HeadQuestion question, ForwardBatch rows, int[] asked, int count) {
+    return question.drafts() ? draft(head, rows, asked, count) : predict(head, rows, asked, count);
+  }
+
   /** Where the time of its passes goes; absent where libtorch computes. */
   default Optional<ForwardProfiler> profiler() {
     return Optional.empty();

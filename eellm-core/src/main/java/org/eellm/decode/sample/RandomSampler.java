@@ -39,6 +39,14 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
         : candidates(prediction).sample(SamplingNoise.at(seed, prediction.position()));
   }
 
+  @Override
+  public boolean takesBest() {
+    return params.temperature() == 0
+        && params.penalties().equals(Penalties.NONE)
+        && params.logitBias().isEmpty()
+        && params.minTokens().count() == 0;
+  }
+
   private int best(Prediction prediction) {
     return changesLogits(prediction)
         ? TokenDistribution.best(logits(prediction))

@@ -13,8 +13,26 @@ public interface Sampler extends Serializable {
    */
   int next(Prediction prediction);
 
+  /** Whether that is always {@link Prediction#best}, and nothing else is looked at. */
+  default boolean takesBest() {
+    return false;
+  }
+
   /** The most probable id. */
   static Sampler greedy() {
-    return Prediction::best;
+    return new Greedy();
+  }
+
+  /** Takes the most probable id. */
+  record Greedy() implements Sampler {
+    @Override
+    public int next(Prediction prediction) {
+      return prediction.best();
+    }
+
+    @Override
+    public boolean takesBest() {
+      return true;
+    }
   }
 }
