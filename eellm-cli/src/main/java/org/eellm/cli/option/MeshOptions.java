@@ -108,7 +108,7 @@ public final class MeshOptions {
 
   /** Starts the ranks and waits for them; the exit code. */
   public static int launch(CommandSpec spec, int ranks) {
-    return LocalRanks.launch(spec, ranks, 0, List::of);
+    return LocalRanks.launch(spec, _ -> ranks, 0, List::of);
   }
 
   /** Does a rank's work among the ranks that were started; alone where none are asked for. */

@@ -23,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
@@ -59,7 +60,7 @@ public final class LocalLauncher {
           "MALLOC_TRIM_THRESHOLD_", "8589934592",
           "MALLOC_ARENA_MAX", "1");
 
-  private final int ranks;
+  private final IntUnaryOperator ranks; // by attempt
   private final Optional<RankInfo> scheduled;
   private final boolean talks; // rank 0, over this process's own standard streams
   private final PrintWriter out;
@@ -92,14 +93,18 @@ public final class LocalLauncher {
    * @param err gets all other lines, and what the launcher itself has to say
    */
   public LocalLauncher(int ranks, PrintWriter out, PrintWriter err) {
-    this(ranks, Optional.empty(), false, out, err);
-  }
-
-  private LocalLauncher(
-      int ranks, Optional<RankInfo> scheduled, boolean talks, PrintWriter out, PrintWriter err) {
     if (ranks < 1) {
       throw new DistributedException("ranks: " + ranks + ": start at least 1");
     }
+    this(_ -> ranks, Optional.empty(), false, out, err);
+  }
+
+  private LocalLauncher(
+      IntUnaryOperator ranks,
+      Optional<RankInfo> scheduled,
+      boolean talks,
+      PrintWriter out,
+      PrintWriter err) {
     this.ranks = ranks;
     this.scheduled = scheduled;
     this.talks = talks;
@@ -107,9 +112,18 @@ public final class LocalLauncher {
     this.err = err;
   }
 
+  /**
+   * The same with another number of ranks each time that they start.
+   *
+   * @param ranks of attempt 0, 1, ...
+   */
+  public static LocalLauncher ofAttempts(IntUnaryOperator ranks, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(ranks, Optional.empty(), false, out, err);
+  }
+
   /** The same, whose rank 0 talks to the user: it has this process's own standard streams. */
   public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(ranks, Optional.empty(), true, out, err);
+    return new LocalLauncher(_ -> ranks, Optional.empty(), true, out, err);
   }
 
   /**
@@ -117,7 +131,7 @@ public final class LocalLauncher {
    * with it, and all launchers start theirs again.
    */
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(1, Optional.of(place), false, out, err);
+    return new LocalLauncher(_ -> 1, Optional.of(place), false, out, err);
   }
 
   /**
@@ -166,13 +180,23 @@ public final class LocalLauncher {
                   first.rank().error().get(),
                   again
                       ? "starting %s again (%d of %d)"
-                          .formatted(
-                              scheduled.isPresent() ? "it" : "all ranks", attempt + 1, maxRestarts)
+                          .formatted(again(attempt + 1), attempt + 1, maxRestarts)
                       : scheduled.isPresent() ? "no restart is left" : "all ranks have ended"));
       if (!again) {
         return first.exitCode();
       }
     }
+  }
+
+  /** What an attempt starts, in words. */
+  private String again(int attempt) {
+    int count = ranks.applyAsInt(attempt);
+    if (scheduled.isPresent()) {
+      return "it";
+    }
+    return count == ranks.applyAsInt(attempt - 1)
+        ? "all ranks"
+        : "%d %s".formatted(count, count == 1 ? "rank" : "ranks");
   }
 
   /**
@@ -220,7 +244,7 @@ public final class LocalLauncher {
       Map<String, String> environment = builder.environment();
       MEMORY.forEach(environment::putIfAbsent);
       if (scheduled.isEmpty()) {
-        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(ranks)));
+        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(place.size())));
       }
       environment.put("RANK", Integer.toString(place.rank()));
       environment.put("WORLD_SIZE", Integer.toString(place.size()));
@@ -267,11 +291,12 @@ public final class LocalLauncher {
               first.storeHost()));
     }
     int port = freePort();
-    return IntStream.range(0, ranks)
+    int count = ranks.applyAsInt(attempt);
+    return IntStream.range(0, count)
         .mapToObj(
             rank ->
                 new RankInfo(
-                    rank, ranks, rank, ranks, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
+                    rank, count, rank, count, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
         .toList();
   }
 
@@ -340,7 +365,7 @@ public final class LocalLauncher {
 
   private Optional<RankExit> supervise() throws InterruptedException {
     Optional<RankExit> failure = Optional.empty();
-    int left = ranks;
+    int left = started();
     long ending = 0;
     while (left > 0) {
       Optional<RankExit> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
@@ -361,6 +386,10 @@ public final class LocalLauncher {
       }
     }
     return failure;
+  }
+
+  private synchronized int started() {
+    return running.size();
   }
 
   private static void joinPumps(Rank rank) throws InterruptedException {
