@@ -32,9 +32,13 @@ until grep -qs '"step":15,' "$work/run/metrics.jsonl"; do
   sleep 0.2
 done
 # All that is on the second node ends at once.
-lost=($second $(pgrep -P "$second"))
+lost=("$second")
 for process in /proc/[0-9]*; do
-  ! grep -qzs '^SLURMD_NODENAME=127.0.0.2$' "$process/environ" || lost+=("${process#/proc/}")
+  if grep -qzs '^SLURMD_NODENAME=127.0.0.2$' "$process/environ"; then
+    parent=$(awk '$1 == "PPid:" { print $2 }' "$process/status")
+    [[ $(cat "/proc/$parent/comm") != slurmstepd ]] || lost+=("$parent")
+    lost+=("${process#/proc/}")
+  fi
 done
 kill -9 "${lost[@]}" 2>/dev/null || true
 
