@@ -306,13 +306,14 @@ public final class Engine implements AutoCloseable {
    * @throws DistributedException in the first case; the message names the rank
    */
   public void requireAlive() {
-    Throwable reason = failure.orElse(null);
-    if (reason instanceof Error e) {
-      throw e;
-    }
-    if (reason instanceof RuntimeException e) {
-      throw e;
-    }
+    failure.ifPresent(
+        reason -> {
+          switch (reason) {
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException(reason);
+          }
+        });
   }
 
   private void work() {
