@@ -7,7 +7,6 @@ import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.HiddenRows;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
-import org.eellm.decode.engine.HeadQuestion;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.speculate.OnlineCostModel;
@@ -258,7 +257,8 @@ public final class DecodeStep {
 
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
-    HeadQuestion question = new HeadQuestion(drafts, runner.isRemote(head) && takesBestOnly(head));
+    ModelRunner.Question question =
+        new ModelRunner.Question(drafts, runner.isRemote(head) && takesBestOnly(head));
     HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
     for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
       evaluated.get(i).frontier().seenBy(head);

@@ -20,6 +20,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SharedSteps;
+import org.eellm.decode.cost.StepTimings;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
@@ -102,20 +103,25 @@ public final class SuitabilityCommand implements Callable<Integer> {
           "--seed has no effect with --prompts, which are not sampled; leave it out");
     }
     compute.useThreads();
-    Optional<List<String>> lines =
-        prompts.isPresent() ? Optional.of(PromptFile.lines(prompts.get())) : Optional.empty();
+    Function<EvaluatedModel, List<List<Integer>>> beginnings = this::sampled;
+    if (prompts.isPresent()) {
+      List<String> lines = PromptFile.lines(prompts.get());
+      beginnings = subject -> subject.model().prompts(lines);
+    }
     ModelFolder files = heads.resolve(path);
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
+    Function<EvaluatedModel, List<List<Integer>>> texts = beginnings;
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     return toLaunch.isPresent()
         ? MeshOptions.launch(spec, toLaunch.get())
-        : meshOptions.inWorld(compute.device(), world -> judge(files, lines, world));
+        : meshOptions.inWorld(compute.device(), world -> judge(files, texts, world));
   }
 
   /** Measures with the other ranks, and tells on the first one. */
-  private int judge(ModelFolder files, Optional<List<String>> lines, World world) {
+  private int judge(
+      ModelFolder files, Function<EvaluatedModel, List<List<Integer>>> beginnings, World world) {
     List<List<Integer>> texts = new ArrayList<>();
     Optional<Measured> lens =
         measure(
@@ -125,7 +131,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
                     meshOptions.logitLens(files, compute.in(stored), compute.device(), world)),
             world,
             subject -> {
-              texts.addAll(lines.map(subject.model()::prompts).orElseGet(() -> sampled(subject)));
+              texts.addAll(beginnings.apply(subject));
               return texts;
             });
     Optional<Measured> own =
@@ -203,7 +209,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
             }
           });
       Optional<DecodingCostModel> costs =
-          DecodingCostModel.measure(world, model.decoder(), model.limits());
+          StepTimings.measure(world, model.decoder(), model.limits()).map(DecodingCostModel::of);
       return traces.stream().findFirst().map(trace -> new Measured(trace, costs.orElseThrow()));
     }
   }

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
+import java.util.function.UnaryOperator;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
 import org.eellm.decode.cost.StepShape.Owner;
@@ -14,7 +15,6 @@ import org.eellm.decode.engine.KernelRunner;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.pipeline.PipelineRunner;
 import org.eellm.decode.pipeline.PipelineStages;
-import org.eellm.decode.pipeline.StageLinks;
 import org.eellm.decode.request.Limits;
 import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
@@ -71,11 +71,22 @@ public record StepTimings(
    * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
    */
   public static Optional<StepTimings> measure(World world, DecodingModel model, Limits limits) {
-    return PipelineStages.run(world, model, links -> measure(model, limits, links));
+    return PipelineStages.run(
+        world,
+        model,
+        links ->
+            measure(
+                model,
+                limits,
+                first ->
+                    links
+                        .<ModelRunner>map(
+                            later -> new PipelineRunner(first, limits.vocabulary(), later))
+                        .orElse(first)));
   }
 
   private static StepTimings measure(
-      DecodingModel model, Limits limits, Optional<StageLinks> links) {
+      DecodingModel model, Limits limits, UnaryOperator<ModelRunner> whole) {
     int positions = model.architecture().model().maxPositions();
     int context = Math.min(CONTEXT, positions / 2);
     List<StepShape> shapes =
@@ -85,11 +96,7 @@ public record StepTimings(
             .toList();
     int tokens = Math.clamp(positions - ForcedDecoding.PROMPT - 1, 2, TOKENS);
     int pages = Math.max(StepTimer.pages(shapes), ForcedDecoding.pages(1, tokens));
-    ModelRunner first = ModelRunner.of(model, limits.vocabulary(), pages);
-    ModelRunner runner =
-        links
-            .<ModelRunner>map(later -> new PipelineRunner(first, limits.vocabulary(), later))
-            .orElse(first);
+    ModelRunner runner = whole.apply(ModelRunner.of(model, limits.vocabulary(), pages));
     try (Batch batch = new Batch(runner, limits.withBatchSize(1));
         StepTimer timer = new StepTimer(runner, shapes)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, SEED);

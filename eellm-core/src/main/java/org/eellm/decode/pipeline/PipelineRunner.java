@@ -6,7 +6,6 @@ import java.util.List;
 import org.eellm.decode.engine.DraftOutput;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
-import org.eellm.decode.engine.HeadQuestion;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 import org.eellm.model.DecodingModel;
@@ -216,7 +215,7 @@ public final class PipelineRunner implements ModelRunner {
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage > 0) {
-      return ask(head, new HeadQuestion(false, false), rows, asked, count);
+      return ask(head, new Question(false, false), rows, asked, count);
     }
     RemoteOutput.Logits copy =
         RemoteOutput.Logits.of(first.predict(head, rows, asked, count), count);
@@ -229,12 +228,11 @@ public final class PipelineRunner implements ModelRunner {
     if (stage == 0) {
       return first.draft(exit, rows, asked, count); // read at once, and never again
     }
-    return ask(exit, new HeadQuestion(true, false), rows, asked, count);
+    return ask(exit, new Question(true, false), rows, asked, count);
   }
 
   @Override
-  public HeadOutput ask(
-      Head head, HeadQuestion question, ForwardBatch rows, int[] asked, int count) {
+  public HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage == 0) {
       return ModelRunner.super.ask(head, question, rows, asked, count);

@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.decode.engine.ForwardBatch;
-import org.eellm.decode.engine.HeadQuestion;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
 
@@ -52,7 +51,7 @@ sealed interface StageCommand {
    * @param head its index among the model's
    * @param kind what of them
    */
-  record Predict(int question, int head, HeadQuestion kind, ForwardBatch rows, int[] asked)
+  record Predict(int question, int head, ModelRunner.Question kind, ForwardBatch rows, int[] asked)
       implements StageCommand {}
 
   /**
@@ -108,7 +107,12 @@ sealed interface StageCommand {
           out.writeBoolean(propagates);
           writeRows(out, rows);
         }
-        case Predict(int question, int head, HeadQuestion kind, ForwardBatch rows, int[] asked) -> {
+        case Predict(
+                int question,
+                int head,
+                ModelRunner.Question kind,
+                ForwardBatch rows,
+                int[] asked) -> {
           out.writeByte(5);
           out.writeInt(question);
           out.writeInt(head);
@@ -164,7 +168,7 @@ sealed interface StageCommand {
             new Predict(
                 in.readInt(),
                 in.readInt(),
-                new HeadQuestion(in.readBoolean(), in.readBoolean()),
+                new ModelRunner.Question(in.readBoolean(), in.readBoolean()),
                 readRows(in, slots),
                 readInts(in));
         case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));

@@ -60,14 +60,42 @@ public final class LocalLauncher {
           "MALLOC_TRIM_THRESHOLD_", "8589934592",
           "MALLOC_ARENA_MAX", "1");
 
-  private final IntUnaryOperator ranks; // by attempt
-  private final Optional<RankInfo> scheduled;
-  private final boolean talks; // rank 0, over this process's own standard streams
+  private final Job job;
   private final PrintWriter out;
   private final PrintWriter err;
   private final List<Rank> running = new ArrayList<>();
   private final BlockingQueue<RankExit> ended = new LinkedBlockingQueue<>();
   private int stops;
+
+  /** What there is to start. */
+  private sealed interface Job {
+    /** How many ranks of an attempt. */
+    int ranks(int attempt);
+
+    /** Ranks on this machine. */
+    record Local(IntUnaryOperator ranks) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return ranks.applyAsInt(attempt);
+      }
+    }
+
+    /** The same, of which rank 0 talks over this process's own standard streams. */
+    record Dialogue(int ranks) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return ranks;
+      }
+    }
+
+    /** One rank, whose place a scheduler has said. */
+    record Scheduled(RankInfo place) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return 1;
+      }
+    }
+  }
 
   /** A process, the threads that read its output, and the last error it told. */
   private record Rank(
@@ -96,18 +124,11 @@ public final class LocalLauncher {
     if (ranks < 1) {
       throw new DistributedException("ranks: " + ranks + ": start at least 1");
     }
-    this(_ -> ranks, Optional.empty(), false, out, err);
+    this(new Job.Local(_ -> ranks), out, err);
   }
 
-  private LocalLauncher(
-      IntUnaryOperator ranks,
-      Optional<RankInfo> scheduled,
-      boolean talks,
-      PrintWriter out,
-      PrintWriter err) {
-    this.ranks = ranks;
-    this.scheduled = scheduled;
-    this.talks = talks;
+  private LocalLauncher(Job job, PrintWriter out, PrintWriter err) {
+    this.job = job;
     this.out = out;
     this.err = err;
   }
@@ -118,12 +139,12 @@ public final class LocalLauncher {
    * @param ranks of attempt 0, 1, ...
    */
   public static LocalLauncher ofAttempts(IntUnaryOperator ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(ranks, Optional.empty(), false, out, err);
+    return new LocalLauncher(new Job.Local(ranks), out, err);
   }
 
   /** The same, whose rank 0 talks to the user: it has this process's own standard streams. */
   public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(_ -> ranks, Optional.empty(), true, out, err);
+    return new LocalLauncher(new Job.Dialogue(ranks), out, err);
   }
 
   /**
@@ -131,7 +152,7 @@ public final class LocalLauncher {
    * with it, and all launchers start theirs again.
    */
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(_ -> 1, Optional.of(place), false, out, err);
+    return new LocalLauncher(new Job.Scheduled(place), out, err);
   }
 
   /**
@@ -181,20 +202,24 @@ public final class LocalLauncher {
                   again
                       ? "starting %s again (%d of %d)"
                           .formatted(again(attempt + 1), attempt + 1, maxRestarts)
-                      : scheduled.isPresent() ? "no restart is left" : "all ranks have ended"));
+                      : isScheduled() ? "no restart is left" : "all ranks have ended"));
       if (!again) {
         return first.exitCode();
       }
     }
   }
 
+  private boolean isScheduled() {
+    return job instanceof Job.Scheduled;
+  }
+
   /** What an attempt starts, in words. */
   private String again(int attempt) {
-    int count = ranks.applyAsInt(attempt);
-    if (scheduled.isPresent()) {
+    int count = job.ranks(attempt);
+    if (isScheduled()) {
       return "it";
     }
-    return count == ranks.applyAsInt(attempt - 1)
+    return count == job.ranks(attempt - 1)
         ? "all ranks"
         : "%d %s".formatted(count, count == 1 ? "rank" : "ranks");
   }
@@ -210,7 +235,7 @@ public final class LocalLauncher {
 
   /** What Ctrl-C asks for: the same, unless rank 0 is talking, who gets it from the terminal. */
   public void interrupt() {
-    if (!talks) {
+    if (!(job instanceof Job.Dialogue)) {
       stop();
     }
   }
@@ -243,7 +268,7 @@ public final class LocalLauncher {
       ProcessBuilder builder = new ProcessBuilder(command);
       Map<String, String> environment = builder.environment();
       MEMORY.forEach(environment::putIfAbsent);
-      if (scheduled.isEmpty()) {
+      if (!isScheduled()) {
         environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(place.size())));
       }
       environment.put("RANK", Integer.toString(place.rank()));
@@ -254,7 +279,7 @@ public final class LocalLauncher {
       environment.put("MASTER_PORT", Integer.toString(place.port()));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
-      boolean speaks = talks && place.rank() == 0;
+      boolean speaks = job instanceof Job.Dialogue && place.rank() == 0;
       if (speaks) {
         builder.inheritIO();
       } else {
@@ -278,8 +303,7 @@ public final class LocalLauncher {
    * the attempt before may still listen at its.
    */
   private List<RankInfo> places(int attempt) throws IOException {
-    if (scheduled.isPresent()) {
-      RankInfo first = scheduled.get();
+    if (job instanceof Job.Scheduled(RankInfo first)) {
       return List.of(
           new RankInfo(
               first.rank(),
@@ -291,7 +315,7 @@ public final class LocalLauncher {
               first.storeHost()));
     }
     int port = freePort();
-    int count = ranks.applyAsInt(attempt);
+    int count = job.ranks(attempt);
     return IntStream.range(0, count)
         .mapToObj(
             rank ->
@@ -308,13 +332,13 @@ public final class LocalLauncher {
   }
 
   private Rank watch(int number, Process process) {
-    String prefix = scheduled.isPresent() ? "" : "[rank " + number + "] ";
+    String prefix = isScheduled() ? "" : "[rank " + number + "] ";
     AtomicReference<String> error = new AtomicReference<>("");
     Thread stdout =
         pump(
             process.getInputStream(),
             line -> {
-              if (number == 0 || scheduled.isPresent()) {
+              if (number == 0 || isScheduled()) {
                 out.println(line);
                 out.flush();
               } else {

@@ -6,9 +6,6 @@ import java.util.OptionalInt;
 import java.util.SortedMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepTimings;
-import org.eellm.decode.request.Limits;
-import org.eellm.distributed.World;
-import org.eellm.model.DecodingModel;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
@@ -63,19 +60,8 @@ public record DecodingCostModel(
     heads = List.copyOf(heads);
   }
 
-  /**
-   * Measures a model that the ranks of a world share, on the calling thread. Each rank calls this.
-   *
-   * @param model this rank's part
-   * @param limits whose vocabulary is generated and drafted from
-   * @return nothing on ranks of later pipeline stages
-   */
-  public static Optional<DecodingCostModel> measure(
-      World world, DecodingModel model, Limits limits) {
-    return StepTimings.measure(world, model, limits).map(DecodingCostModel::of);
-  }
-
-  private static DecodingCostModel of(StepTimings costs) {
+  /** What steps took that were measured. */
+  public static DecodingCostModel of(StepTimings costs) {
     return new DecodingCostModel(
         costs.overhead(),
         costs.rows(),
