@@ -206,7 +206,7 @@ final class ServeRanksTest {
   void serve_aRankEndsOrIsStopped_answersWith503AndNamesIt(String mesh, String signal, int rank)
       throws Exception {
     NodeScripts scripts = NodeScripts.install(NodeScripts.class, "clients");
-    start(mesh + " --timeout 45");
+    start(signal.equals("STOP") ? mesh + " --timeout 60" : mesh); // starting has to fit as well
     CompletableFuture<JsonNode> clients =
         CompletableFuture.supplyAsync(() -> load(scripts, 240), Thread.ofPlatform()::start);
     awaitTokens(20 * OPENAI_CLIENTS);
