@@ -257,14 +257,22 @@ public final class DecodeStep {
 
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
-    HeadOutput output =
-        drafts
-            ? runner.draft(head, block, rowsToPredict, rowsToPredictCount)
-            : runner.predict(head, block, rowsToPredict, rowsToPredictCount);
+    ModelRunner.Question question =
+        new ModelRunner.Question(drafts, runner.isRemote(head) && takesBestOnly(head));
+    HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
     for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
       evaluated.get(i).frontier().seenBy(head);
     }
     return output;
+  }
+
+  private boolean takesBestOnly(Head head) {
+    for (int i = 0; i < evaluated.size(); i++) {
+      if (!evaluated.get(i).takesBestOnly(head)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Delivers what the head predicts that was asked last. */

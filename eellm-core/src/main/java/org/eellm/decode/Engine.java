@@ -300,9 +300,20 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  /** What ended it, where it did not go on: another rank failed, or memory was at its end. */
-  public Optional<Throwable> failure() {
-    return failure;
+  /**
+   * Throws what ended it, where it did not go on: another rank failed, or memory was at its end.
+   *
+   * @throws DistributedException in the first case; the message names the rank
+   */
+  public void requireAlive() {
+    failure.ifPresent(
+        reason -> {
+          switch (reason) {
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException(reason);
+          }
+        });
   }
 
   private void work() {

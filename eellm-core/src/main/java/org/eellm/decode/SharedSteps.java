@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import org.eellm.decode.pipeline.PipelineStages;
 import org.eellm.decode.pipeline.StageLinks;
-import org.eellm.decode.pipeline.StageService;
 import org.eellm.decode.request.Draft;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
@@ -78,20 +78,13 @@ public final class SharedSteps {
    * @throws DistributedException if another rank fails; the message names it
    */
   public static void run(World world, DecodingModel model, Consumer<EngineStarter> work) {
-    if (world.pp().size() == 1) {
-      onFirstStage(world, model, work, new Stages(Optional.empty()));
-      return;
-    }
-    try (PeerChannel channel = world.stageChannel()) {
-      if (world.pp().rank() > 0) {
-        new StageService(channel, model).run();
-      } else {
-        StageLinks links = new StageLinks(channel, world.pp().size());
-        onFirstStage(world, model, work, new Stages(Optional.of(links)));
-        links.leave();
-      }
-      channel.end();
-    }
+    PipelineStages.run(
+        world,
+        model,
+        links -> {
+          onFirstStage(world, model, work, new Stages(links));
+          return true;
+        });
   }
 
   private static void onFirstStage(
@@ -118,9 +111,13 @@ public final class SharedSteps {
     followers.forEach(follower -> channel.send(follower, bytes));
   }
 
-  /** Lets the others know that this rank is alive; to be called now and then while it waits. */
+  /**
+   * Lets the others know that this rank is alive; to be called now and then while it waits.
+   *
+   * @throws DistributedException if one of them is not; the message names it
+   */
   void keepAlive() {
-    channel.poll();
+    channel.pollIdle();
   }
 
   private void follow(DecodingModel model) {

@@ -217,6 +217,21 @@ public final class PeerChannel implements AutoCloseable {
   }
 
   /**
+   * The same for one who waits for nothing, to be called now and then: it, too, is to learn that
+   * another rank has gone.
+   *
+   * @throws DistributedException naming who is to blame, if another rank has ended before its time,
+   *     or is silent for the world's timeout
+   */
+  public Optional<Message> pollIdle() {
+    Optional<Message> message = poll();
+    if (message.isEmpty()) {
+      requireAlive(peers.keySet());
+    }
+    return message;
+  }
+
+  /**
    * Waits for the next message.
    *
    * @param from ranks in the group, one of which is to write

@@ -55,23 +55,37 @@ public final class StoredDecoder implements DecodingModel {
 
     /** All of a model's trunk, with the final head after every layer in place of its exits. */
     public static Part logitLens(Architecture of) {
+      Architecture all = withLens(of);
+      return logitLens(of, PipelineLayout.whole(all).slices(), TensorParallel.singleRank());
+    }
+
+    /**
+     * Part of the same.
+     *
+     * @param slices of {@link #withLens}
+     */
+    public static Part logitLens(Architecture of, List<Slice> slices, TensorParallel parallel) {
+      return new Part(withLens(of), slices, parallel, MatrixQuantization.NONE, true);
+    }
+
+    /** An architecture with an exit after every layer in place of its own. */
+    public static Architecture withLens(Architecture of) {
       List<Integer> layers = IntStream.range(1, of.model().numLayers()).boxed().toList();
-      Architecture all =
-          new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
-      return new Part(
-          all,
-          PipelineLayout.whole(all).slices(),
-          TensorParallel.singleRank(),
-          MatrixQuantization.NONE,
-          true);
+      return new Architecture(of.model(), new ExitLayout(layers, true, false, false, false));
     }
 
     /** Its parameters; what acts as one stands in one group. */
     public List<List<ParameterSpec>> parameterGroups() {
-      Architecture stored =
-          logitLens ? new Architecture(architecture.model(), ExitLayout.none()) : architecture;
-      List<Slice> parts = logitLens ? PipelineLayout.whole(stored).slices() : slices;
+      if (!logitLens) {
+        return ParameterLayout.groups(architecture, slices, Learning.EVERYTHING);
+      }
+      Architecture stored = new Architecture(architecture.model(), ExitLayout.none());
+      List<Slice> parts = slices.stream().map(Part::withFinalHeadOnly).toList();
       return ParameterLayout.groups(stored, parts, Learning.EVERYTHING);
+    }
+
+    private static Slice withFinalHeadOnly(Slice slice) {
+      return new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.hasEmbedding(), true);
     }
   }
 

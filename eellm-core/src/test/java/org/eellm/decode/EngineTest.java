@@ -121,7 +121,7 @@ final class EngineTest extends WithSmallModel {
 
       assertThat(result.await().reason()).isEqualTo(FinishReason.CANCELLED);
       assertThat(engine.isOpen()).isFalse();
-      assertThat(engine.failure()).hasValueSatisfying(e -> assertThat(e).hasMessage("a test"));
+      assertThatThrownBy(engine::requireAlive).hasMessage("a test");
     }
   }
 

@@ -272,7 +272,7 @@ final class SharedStepsTest {
           .hasMessageContaining("rank 1 (tp 1, dp 0, pp 0): out of order");
 
       assertThat(ended.get().isOpen()).isFalse();
-      assertThat(ended.get().failure()).isPresent();
+      assertThatThrownBy(() -> ended.get().requireAlive()).isInstanceOf(DistributedException.class);
       assertThat(result.get().reason()).isEqualTo(FinishReason.CANCELLED);
     }
   }

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.eellm.distributed.PeerChannel.Message;
@@ -117,6 +118,28 @@ final class PeerChannelTest {
                           throw new IllegalStateException("out of sorts");
                         }
                         return await(channel, List.of(1));
+                      }
+                    }))
+        .isInstanceOf(DistributedException.class)
+        .hasMessage("rank 1 (tp 0, dp 0, pp 1): out of sorts");
+  }
+
+  @Test
+  void pollIdle_aRankEndsWhileNothingIsWaitedFor_isNamed() {
+    assertThatThrownBy(
+            () ->
+                onRanks(
+                    2,
+                    LONG,
+                    world -> {
+                      try (PeerChannel channel = world.stageChannel()) {
+                        if (world.rank() == 1) {
+                          throw new IllegalStateException("out of sorts");
+                        }
+                        while (true) {
+                          assertThat(channel.pollIdle()).isEmpty();
+                          LockSupport.parkNanos(1_000_000);
+                        }
                       }
                     }))
         .isInstanceOf(DistributedException.class)

@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -79,11 +80,16 @@ public final class NodeScripts {
 
   /** What a script prints, as JSON. */
   public JsonNode run(String script, String... arguments) {
+    return run(Duration.ofSeconds(120), script, arguments);
+  }
+
+  /** The same of one that may take longer. */
+  public JsonNode run(Duration limit, String script, String... arguments) {
     try {
       copy(script);
       List<String> command = new ArrayList<>(List.of("node", script));
       command.addAll(List.of(arguments));
-      if (!run(command, script, 120)) {
+      if (!run(command, script, limit.toSeconds())) {
         throw new AssertionError(
             script + " failed: " + Files.readString(folder.resolve(script + ".log")));
       }
@@ -94,7 +100,7 @@ public final class NodeScripts {
   }
 
   /** Output goes to {@code log.out}, errors to {@code log.log}; whether it went well. */
-  private boolean run(List<String> command, String log, int seconds) throws IOException {
+  private boolean run(List<String> command, String log, long seconds) throws IOException {
     Process process =
         new ProcessBuilder(command)
             .directory(folder.toFile())

@@ -9,15 +9,18 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.ComputeOptions;
 import org.eellm.cli.option.HeadsOption;
 import org.eellm.cli.option.JsonOption;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.config.ConfigException;
-import org.eellm.config.MatrixQuantization;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps;
+import org.eellm.decode.cost.StepTimings;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
@@ -25,6 +28,7 @@ import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.RandomSampler;
+import org.eellm.distributed.World;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
@@ -54,6 +58,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
   @Mixin private HeadsOption heads;
   @Mixin private ComputeOptions compute;
+  @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
 
   @Parameters(
@@ -99,32 +104,53 @@ public final class SuitabilityCommand implements Callable<Integer> {
           "--seed has no effect with --prompts, which are not sampled; leave it out");
     }
     compute.useThreads();
-    Optional<List<String>> lines =
-        prompts.isPresent() ? Optional.of(PromptFile.lines(prompts.get())) : Optional.empty();
+    Function<EvaluatedModel, List<List<Integer>>> beginnings = this::sampled;
+    if (prompts.isPresent()) {
+      List<String> lines = PromptFile.lines(prompts.get());
+      beginnings = subject -> subject.model().prompts(lines);
+    }
     ModelFolder files = heads.resolve(path);
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
-    List<List<Integer>> texts;
-    Measured lens;
-    try (LoadedModel model =
-        LoadedModel.load(files, stored -> files.logitLens(compute.in(stored), compute.device()))) {
-      texts = lines.map(model::prompts).orElseGet(() -> sampled(model));
-      lens = measure(model, texts);
-    }
-    Suitability result;
-    if (files.config().architecture().exits().layers().isEmpty()) {
-      result = Suitability.of(lens.trace(), lens.costs());
-    } else {
-      try (LoadedModel model =
-          LoadedModel.load(
-              files,
-              stored ->
-                  files.decoder(compute.in(stored), compute.device(), MatrixQuantization.NONE))) {
-        Measured own = measure(model, texts);
-        result = Suitability.of(lens.trace(), lens.costs(), own.trace(), own.costs());
-      }
-    }
+    Function<EvaluatedModel, List<List<Integer>>> texts = beginnings;
+    Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
+    return toLaunch.isPresent()
+        ? MeshOptions.launch(spec, toLaunch.get())
+        : meshOptions.inWorld(compute.device(), world -> judge(files, texts, world));
+  }
+
+  /** Measures with the other ranks, and tells on the first one. */
+  private int judge(
+      ModelFolder files, Function<EvaluatedModel, List<List<Integer>>> beginnings, World world) {
+    List<List<Integer>> texts = new ArrayList<>();
+    Optional<Measured> lens =
+        measure(
+            LoadedModel.load(
+                files,
+                stored ->
+                    meshOptions.logitLens(files, compute.in(stored), compute.device(), world)),
+            world,
+            subject -> {
+              texts.addAll(beginnings.apply(subject));
+              return texts;
+            });
+    Optional<Measured> own =
+        files.config().architecture().exits().layers().isEmpty()
+            ? Optional.empty()
+            : measure(meshOptions.load(files, compute, world), world, _ -> texts);
+    lens.map(
+            measured ->
+                own.map(
+                        exits ->
+                            Suitability.of(
+                                measured.trace(), measured.costs(), exits.trace(), exits.costs()))
+                    .orElseGet(() -> Suitability.of(measured.trace(), measured.costs())))
+        .ifPresent(result -> report(files, result));
+    return ExitCode.OK;
+  }
+
+  private void report(ModelFolder files, Suitability result) {
     String verdict = result.verdict().name().toLowerCase(Locale.ROOT);
     PrintWriter out = spec.commandLine().getOut();
     if (json.requested()) {
@@ -133,11 +159,11 @@ public final class SuitabilityCommand implements Callable<Integer> {
     } else {
       print(out, result);
     }
-    return ExitCode.OK;
   }
 
   /** Beginnings of texts as the model writes them, each drawn anew. */
-  private List<List<Integer>> sampled(LoadedModel model) {
+  private List<List<Integer>> sampled(EvaluatedModel subject) {
+    LoadedModel model = subject.model();
     int first = model.tokenizer().beginningOfSequence().orElse(model.tokenizer().endOfDocument());
     List<Request> requests = new ArrayList<>();
     for (int i = 0; i < SAMPLED_TEXTS; i++) {
@@ -149,7 +175,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
               DecodingMethod.full(),
               new RandomSampler(1, 0, 1, 1, seed.orElse(1L) + i)));
     }
-    return model.generate(requests).stream()
+    return subject.runOneByOne(requests).stream()
         .map(
             result -> {
               List<Integer> ids = new ArrayList<>(List.of(first));
@@ -159,17 +185,33 @@ public final class SuitabilityCommand implements Callable<Integer> {
         .toList();
   }
 
-  private Measured measure(LoadedModel model, List<List<Integer>> texts) {
-    ExitTrace trace;
-    try (Engine engine = model.engine(Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-      EvaluatedModel subject = new EvaluatedModel(model, engine);
-      trace =
-          ExitTrace.of(
-              subject,
-              GreedyContinuation.write(subject, texts, maxTokens),
-              new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
+  /**
+   * What a model's heads say and cost; nothing on ranks but the first.
+   *
+   * @param loaded this rank's part; closed
+   * @param texts that are continued, asked on the first rank
+   */
+  private Optional<Measured> measure(
+      LoadedModel loaded, World world, Function<EvaluatedModel, List<List<Integer>>> texts) {
+    List<ExitTrace> traces = new ArrayList<>(); // one, on the first rank
+    try (LoadedModel model = loaded) {
+      SharedSteps.run(
+          world,
+          model.decoder(),
+          engines -> {
+            try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
+              EvaluatedModel subject = new EvaluatedModel(model, engine);
+              traces.add(
+                  ExitTrace.of(
+                      subject,
+                      GreedyContinuation.write(subject, texts.apply(subject), maxTokens),
+                      new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>())));
+            }
+          });
+      Optional<DecodingCostModel> costs =
+          StepTimings.measure(world, model.decoder(), model.limits()).map(DecodingCostModel::of);
+      return traces.stream().findFirst().map(trace -> new Measured(trace, costs.orElseThrow()));
     }
-    return new Measured(trace, DecodingCostModel.measure(model.decoder(), model.limits()));
   }
 
   private void print(PrintWriter out, Suitability result) {

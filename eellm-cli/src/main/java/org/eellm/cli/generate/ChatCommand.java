@@ -1,10 +1,7 @@
 package org.eellm.cli.generate;
 
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -15,11 +12,13 @@ import java.util.regex.Pattern;
 import org.eellm.chat.ChatMessage;
 import org.eellm.chat.ChatTemplate;
 import org.eellm.chat.ChatTemplateException;
+import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
+import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -32,7 +31,6 @@ import org.eellm.decode.token.TextStream;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.jline.utils.Signals;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -59,6 +57,7 @@ public final class ChatCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private DecodingOptions decodingOptions;
   @Mixin private SamplingOptions samplingOptions;
+  @Mixin private MeshOptions meshOptions;
 
   @Option(
       names = "--system",
@@ -82,27 +81,29 @@ public final class ChatCommand implements Callable<Integer> {
     if (maxTokens.isPresent() && maxTokens.get() < 1) {
       throw new ConfigException("--max-tokens: " + maxTokens.get() + " is below 1; use 1 or more");
     }
-    try (LoadedModel model = modelOptions.load()) {
-      int most = maxTokens.orElse(Math.min(MAX_TOKENS, Math.max(1, model.context() / 2)));
-      ChatTemplate template = ChatTemplate.read(model.folder(), model.tokenizer());
-      template
-          .refusal()
-          .ifPresent(
-              reason -> {
-                throw new ConfigException(
-                    "--model: its chat template cannot be rendered here (%s); use eellm generate"
-                        .formatted(reason));
-              });
-      Limits limits =
-          Limits.of(model.decoder())
-              .withVocabulary(model.vocabulary())
-              .withMaxPending(decodingOptions.maxPending());
-      decodingOptions.require(model, most); // says what is wrong before the first message
-      try (Engine engine = Engine.start(model.decoder(), limits)) {
-        talk(new Speaker(model, template, engine, sampler, most));
-      }
+    return meshOptions.talkingOnFirstRank(
+        spec, modelOptions, (model, engines) -> chat(model, engines, sampler));
+  }
+
+  private void chat(LoadedModel model, EngineStarter engines, Sampler sampler) throws IOException {
+    int most = maxTokens.orElse(Math.min(MAX_TOKENS, Math.max(1, model.context() / 2)));
+    ChatTemplate template = ChatTemplate.read(model.folder(), model.tokenizer());
+    template
+        .refusal()
+        .ifPresent(
+            reason -> {
+              throw new ConfigException(
+                  "--model: its chat template cannot be rendered here (%s); use eellm generate"
+                      .formatted(reason));
+            });
+    Limits limits =
+        Limits.of(model.decoder())
+            .withVocabulary(model.vocabulary())
+            .withMaxPending(decodingOptions.maxPending());
+    decodingOptions.require(model, most); // says what is wrong before the first message
+    try (Engine engine = engines.start(model.decoder(), limits)) {
+      talk(new Speaker(model, template, engine, sampler, most));
     }
-    return ExitCode.OK;
   }
 
   /**
@@ -132,13 +133,11 @@ public final class ChatCommand implements Callable<Integer> {
       err.println(colors.legend());
     }
     Dialogue dialogue = new Dialogue(system);
-    BufferedReader lines =
-        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    InputLines lines = new InputLines(System.in);
     while (true) {
       err.print("> ");
       err.flush();
-      String line = lines.readLine();
-      String said = line == null ? "/exit" : line.strip();
+      String said = lines.next(speaker.engine()).map(String::strip).orElse("/exit");
       switch (said) {
         case "" -> {}
         case "/exit" -> {

@@ -225,20 +225,12 @@ public final class ServeCommand implements Callable<Integer> {
                 err.flush();
                 while (!signals.await(LOOK) && engine.isOpen()) {}
                 server.stop(); // before the engine, which its requests need
-                engine.failure().ifPresent(ServeCommand::fail);
+                engine.requireAlive();
               }
             });
       }
     }
     return ExitCode.OK;
-  }
-
-  private static void fail(Throwable failure) {
-    switch (failure) {
-      case RuntimeException e -> throw e;
-      case Error e -> throw e;
-      default -> throw new IllegalStateException(failure);
-    }
   }
 
   /** Takes part in the first rank's steps until it ends. */

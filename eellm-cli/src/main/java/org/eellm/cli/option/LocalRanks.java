@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
+import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 import org.eellm.cli.Main;
 import org.eellm.config.TrainConfig.Device;
@@ -85,34 +86,55 @@ public final class LocalRanks {
     RankInfo place = scheduled(spec).orElseThrow();
     LocalLauncher launcher =
         LocalLauncher.ofScheduled(place, spec.commandLine().getOut(), spec.commandLine().getErr());
-    return run(spec, launcher, 1, maxRestarts, whenRestarted);
+    return run(spec, launcher, _ -> 1, maxRestarts, whenRestarted);
   }
 
   /**
    * Starts the ranks, each with this process's command line, and waits for them. SIGTERM and Ctrl-C
    * are handed on to them.
    *
-   * @param ranks from {@link #toLaunch}
+   * @param ranks by attempt; of the first, from {@link #toLaunch}
    * @param maxRestarts how often to start all ranks again after one has failed
    * @param whenRestarted more arguments for ranks that start again
    * @return the exit code
    */
   static int launch(
-      CommandSpec spec, int ranks, int maxRestarts, Supplier<List<String>> whenRestarted) {
+      CommandSpec spec,
+      IntUnaryOperator ranks,
+      int maxRestarts,
+      Supplier<List<String>> whenRestarted) {
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
-    return run(spec, new LocalLauncher(ranks, out, err), ranks, maxRestarts, whenRestarted);
+    LocalLauncher launcher = LocalLauncher.ofAttempts(ranks, out, err);
+    return run(spec, launcher, ranks, maxRestarts, whenRestarted);
+  }
+
+  /**
+   * The same once, for a command that talks to the user: the first rank has this process's standard
+   * streams, and Ctrl-C at a terminal, which all processes get, is for it alone.
+   */
+  static int launchDialogue(CommandSpec spec, int ranks) {
+    PrintWriter err = spec.commandLine().getErr();
+    LocalLauncher launcher = LocalLauncher.ofDialogue(ranks, spec.commandLine().getOut(), err);
+    return run(spec, launcher, _ -> ranks, 0, List::of);
+  }
+
+  /** Ctrl-C at a terminal reaches all processes; what it means is for the first rank to say. */
+  static void leaveInterruptsToFirstRank(World world) {
+    if (isLaunched() && world.rank() > 0) {
+      Signals.register("INT", () -> {});
+    }
   }
 
   private static int run(
       CommandSpec spec,
       LocalLauncher launcher,
-      int ranksHere,
+      IntUnaryOperator ranksHere,
       int maxRestarts,
       Supplier<List<String>> whenRestarted) {
     List<String> given = spec.root().commandLine().getParseResult().originalArgs();
     Object terminate = Signals.register("TERM", launcher::stop);
-    Object interrupt = Signals.register("INT", launcher::stop);
+    Object interrupt = Signals.register("INT", launcher::interrupt);
     try {
       return launcher.run(
           attempt -> {
@@ -120,7 +142,8 @@ public final class LocalRanks {
             if (attempt > 0) {
               arguments.addAll(whenRestarted.get());
             }
-            return LocalLauncher.sameProgram(Main.class.getName(), arguments, ranksHere);
+            return LocalLauncher.sameProgram(
+                Main.class.getName(), arguments, ranksHere.applyAsInt(attempt));
           },
           maxRestarts);
     } finally {

@@ -10,6 +10,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
+import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
@@ -107,7 +108,7 @@ public final class MeshOptions {
 
   /** Starts the ranks and waits for them; the exit code. */
   public static int launch(CommandSpec spec, int ranks) {
-    return LocalRanks.launch(spec, ranks, 0, List::of);
+    return LocalRanks.launch(spec, _ -> ranks, 0, List::of);
   }
 
   /** Does a rank's work among the ranks that were started; alone where none are asked for. */
@@ -122,9 +123,64 @@ public final class MeshOptions {
     return LocalRanks.inWorld(new Mesh(tp, 1, pp), limit, LocalRanks.transport(device), work);
   }
 
-  /** Loads this rank's part of a model. */
+  /**
+   * Loads this rank's part of a model.
+   *
+   * @throws ConfigException if the ranks cannot share the model out
+   */
   public LoadedModel load(ModelOptions options, World world) {
-    return options.load((files, architecture) -> read(files, architecture, options, world));
+    return options.load(
+        (files, architecture) ->
+            read(files, architecture, options.device(), options.quantization(files), world));
+  }
+
+  /**
+   * The same in the files' own precision.
+   *
+   * @throws ConfigException if the ranks cannot share the model out
+   */
+  public LoadedModel load(ModelFolder files, ComputeOptions compute, World world) {
+    return LoadedModel.load(
+        files,
+        stored ->
+            read(files, compute.in(stored), compute.device(), MatrixQuantization.NONE, world));
+  }
+
+  private DecodingModel read(
+      ModelFolder files,
+      Architecture architecture,
+      Device device,
+      MatrixQuantization quantization,
+      World world) {
+    PipelineLayout layout = layout(architecture);
+    return switch (device) {
+      case CPU ->
+          files.stored(
+              new Part(architecture, here(layout, world), shared(world), quantization, false));
+      case CUDA ->
+          files.read(
+              Decoder.allocate(
+                  architecture,
+                  Learning.EVERYTHING,
+                  quantization.layers(),
+                  DecoderShard.ofRank(layout, world.pp(), shared(world), 1),
+                  world.device()));
+    };
+  }
+
+  /**
+   * This rank's part of a model with its final head after every layer, in place of its exits.
+   *
+   * @throws ConfigException if the ranks cannot share it out, or a GPU is to be shared
+   */
+  public DecodingModel logitLens(
+      ModelFolder files, Architecture architecture, Device device, World world) {
+    if (device == Device.CUDA) {
+      require(tp * pp == 1, "--device cuda: needs a single rank here; leave out --tp and --pp");
+      return files.logitLens(architecture, device);
+    }
+    PipelineLayout layout = layout(Part.withLens(architecture));
+    return files.stored(Part.logitLens(architecture, here(layout, world), shared(world)));
   }
 
   /** Works with a model, and with engines that other ranks may share. */
@@ -141,12 +197,25 @@ public final class MeshOptions {
    */
   public int onFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
     Optional<Integer> toLaunch = toLaunch(spec);
-    if (toLaunch.isPresent()) {
-      return launch(spec, toLaunch.get());
-    }
+    return toLaunch.isPresent() ? launch(spec, toLaunch.get()) : share(options, work);
+  }
+
+  /**
+   * The same for work that talks to the user in the terminal: the standard streams and Ctrl-C are
+   * the first rank's.
+   */
+  public int talkingOnFirstRank(CommandSpec spec, ModelOptions options, SharedWork work) {
+    Optional<Integer> toLaunch = toLaunch(spec);
+    return toLaunch.isPresent()
+        ? LocalRanks.launchDialogue(spec, toLaunch.get())
+        : share(options, work);
+  }
+
+  private int share(ModelOptions options, SharedWork work) {
     return inWorld(
         options.device(),
         world -> {
+          LocalRanks.leaveInterruptsToFirstRank(world);
           try (LoadedModel model = load(options, world)) {
             SharedSteps.run(world, model.decoder(), engines -> run(work, model, engines));
           }
@@ -162,13 +231,8 @@ public final class MeshOptions {
     }
   }
 
-  /**
-   * Gets a rank's part of a model from its files.
-   *
-   * @throws ConfigException if the ranks cannot share the model out
-   */
-  private DecodingModel read(
-      ModelFolder files, Architecture architecture, ModelOptions options, World world) {
+  /** How the stages share a model out. */
+  private PipelineLayout layout(Architecture architecture) {
     architecture.requireSplits("--tp", tp);
     int layers = architecture.model().numLayers();
     require(
@@ -177,24 +241,14 @@ public final class MeshOptions {
         pp,
         layers,
         layers);
-    Learning whole = Learning.EVERYTHING;
-    PipelineLayout pipelineLayout =
-        PipelineLayout.of(architecture, ParallelConfig.of(tp, 1, pp), 1, whole);
-    TensorParallel parallel = new TensorParallel(world.tp(), false);
-    return switch (options.device()) {
-      case CPU -> {
-        List<Slice> here = List.of(pipelineLayout.slices().get(world.pp().rank()));
-        yield files.stored(
-            new Part(architecture, here, parallel, options.quantization(files), false));
-      }
-      case CUDA ->
-          files.read(
-              Decoder.allocate(
-                  architecture,
-                  whole,
-                  options.quantization(files).layers(),
-                  DecoderShard.ofRank(pipelineLayout, world.pp(), parallel, 1),
-                  world.device()));
-    };
+    return PipelineLayout.of(architecture, ParallelConfig.of(tp, 1, pp), 1, Learning.EVERYTHING);
+  }
+
+  private static List<Slice> here(PipelineLayout layout, World world) {
+    return List.of(layout.slices().get(world.pp().rank()));
+  }
+
+  private static TensorParallel shared(World world) {
+    return new TensorParallel(world.tp(), false);
   }
 }

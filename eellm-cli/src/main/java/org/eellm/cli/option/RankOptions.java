@@ -2,6 +2,7 @@ package org.eellm.cli.option;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 import org.eellm.distributed.launch.RankInfo;
 import picocli.CommandLine.Model.CommandSpec;
@@ -43,6 +44,16 @@ public final class RankOptions {
 
   /** {@link LocalRanks#launch} with the restarts asked for. */
   public int launch(CommandSpec spec, int ranks, Supplier<List<String>> whenRestarted) {
+    return launch(spec, _ -> ranks, whenRestarted);
+  }
+
+  /**
+   * The same with another number of ranks after each restart.
+   *
+   * @param ranks by attempt; has no effect under a scheduler, which says how many there are
+   */
+  public int launch(
+      CommandSpec spec, IntUnaryOperator ranks, Supplier<List<String>> whenRestarted) {
     return count.isEmpty()
         ? LocalRanks.superviseScheduled(spec, maxRestarts.orElse(0), whenRestarted)
         : LocalRanks.launch(spec, ranks, maxRestarts.orElse(0), whenRestarted);

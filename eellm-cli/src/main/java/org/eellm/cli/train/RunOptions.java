@@ -12,10 +12,9 @@ import org.eellm.cli.option.LocalRanks;
 import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.cli.option.StopSignals;
-import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
-import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
+import org.eellm.distributed.launch.RankInfo;
 import org.eellm.train.RunFolder;
 import org.eellm.train.Trainer;
 import org.eellm.train.Trainer.Outcome;
@@ -30,6 +29,7 @@ import picocli.CommandLine.Option;
 public final class RunOptions {
   @Mixin private JsonOption json;
   @Mixin private RankOptions ranks;
+  @Mixin private Replicas replicas;
 
   @Option(
       names = "--output",
@@ -60,19 +60,27 @@ public final class RunOptions {
    */
   int run(CommandSpec spec, RunConfig given) {
     OutputPath.requireFolder("--output", output);
-    ParallelConfig parallel = given.parallel();
-    Mesh mesh = new Mesh(parallel.tp(), parallel.dp(), parallel.pp());
+    List<RunConfig> possible = replicas.of(given);
     Optional<Integer> toLaunch = ranks.toLaunch(spec);
     if (toLaunch.isPresent()) {
-      mesh.requireSize(toLaunch.get());
-      return ranks.launch(spec, toLaunch.get(), this::resumeWhatWasBegun);
+      RunConfig first = Replicas.onRanks(possible, toLaunch.get());
+      Replicas.mesh(first).requireSize(toLaunch.get());
+      return ranks.launch(
+          spec,
+          attempt ->
+              Replicas.mesh(
+                      possible.get(
+                          Math.min(possible.indexOf(first) + attempt, possible.size() - 1)))
+                  .size(),
+          this::resumeWhatWasBegun);
     }
-    Duration timeout = Duration.ofSeconds(parallel.timeoutSeconds());
+    int started = RankInfo.detect(System.getenv()).map(RankInfo::size).orElse(1);
+    RunConfig here = Replicas.onRanks(possible, started);
     return LocalRanks.inWorld(
-        mesh,
-        timeout,
-        LocalRanks.transport(given.train().device()),
-        world -> train(spec, given, world));
+        Replicas.mesh(here),
+        Duration.ofSeconds(here.parallel().timeoutSeconds()),
+        LocalRanks.transport(here.train().device()),
+        world -> train(spec, here, world));
   }
 
   /** A run that ended before it wrote anything has nothing to resume, and starts again. */

@@ -17,6 +17,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
 import org.eellm.model.Decoder;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -126,6 +127,28 @@ final class SuitabilityCommandTest {
             "\nA step of one row is bound by (memory|arithmetic), and the weights fit the"
                 + " processor's cache; (further rows are dear from \\d+ on|no number of rows)")
         .containsPattern("Worth the bother\\? (yes|maybe|no): ");
+  }
+
+  @Tag("slow")
+  @Test
+  void suitability_onSeveralRanks_agreesAsOnOne() throws IOException {
+    Path model = model(new ExitLayout(List.of(2), true, true, false, false));
+    String[] alone = {"suitability", model.toString(), "--max-tokens", "8", "--json"};
+    assertThat(run(alone)).as(err::toString).isZero();
+    JsonNode expected = new ObjectMapper().readTree(out.toString()).path("figures");
+    List<String> shared = new ArrayList<>(List.of(alone));
+    shared.addAll(List.of("--threads", "1", "--tp", "2", "--pp", "2", "--nproc", "4"));
+
+    assertThat(run(shared.toArray(String[]::new))).as(err::toString).isZero();
+
+    JsonNode found = new ObjectMapper().readTree(out.toString()).path("figures");
+    for (String figure : List.of("layers", "mean_depth", "tokens", "texts", "trained")) {
+      assertThat(found.path(figure)).as(figure).isEqualTo(expected.path(figure));
+    }
+    JsonNode costs = found.path("costs");
+    assertThat(costs.path("rows")).isEqualTo(expected.at("/costs/rows"));
+    costs.path("layers").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());
+    costs.path("exits").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());
   }
 
   @Test

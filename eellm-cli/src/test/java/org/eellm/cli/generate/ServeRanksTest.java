@@ -14,6 +14,7 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -23,24 +24,32 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.cli.Commands;
 import org.eellm.cli.Main;
+import org.eellm.cli.RankProcesses;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.model.Decoder;
+import org.eellm.serve.NodeScripts;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** {@code eellm serve --nproc}: a served model that processes share. */
 @Tag("slow")
-@Timeout(180)
+@Timeout(600)
 final class ServeRanksTest {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final Pattern SERVING = Pattern.compile("serving model at (http://\\S+/)");
+  private static final Pattern TOKENS =
+      Pattern.compile("(?m)^eellm_generated_tokens_total(?:\\{[^}]*})? (\\S+)");
   private static final int CLIENTS = 8;
+  private static final int OPENAI_CLIENTS = 16;
+  private static final int SECONDS = Integer.getInteger("load.seconds", 3);
   private static final double THRESHOLD = 0.15;
 
   @TempDir private Path folder;
@@ -147,33 +156,97 @@ final class ServeRanksTest {
     assertThat(launcher.waitFor()).as(errors()).isZero();
   }
 
+  /** With OpenAI's client for Node.js; {@code -Dload.seconds=120} for longer. */
   @ParameterizedTest
-  @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2"})
-  void serve_aRankDies_answersWith503AndNamesIt(String mesh) throws Exception {
+  @ValueSource(strings = {"--tp 2 --nproc 2", "--pp 2 --nproc 2", "--tp 2 --pp 2 --nproc 4"})
+  void serve_sixteenClientsWithoutAPause_getWhatOneRankWrites(String mesh) throws Exception {
+    NodeScripts scripts = NodeScripts.install(NodeScripts.class, "clients");
     start(mesh);
-    List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
-    try (HttpClient client = HttpClient.newHttpClient()) {
-      client.send(request(0, 2), BodyHandlers.ofString());
-      for (int i = 0; i < CLIENTS; i++) {
-        answers.add(client.sendAsync(request(i, 40), BodyHandlers.ofString()));
-      }
-      rankOne().destroyForcibly();
-      for (CompletableFuture<HttpResponse<String>> answer : answers) {
-        assertThat(answer.join().statusCode()).isIn(200, 503); // as far as it was in time
-      }
-    }
+    JsonNode said = load(scripts, SECONDS);
+    launcher.toHandle().destroy();
 
-    assertThat(launcher.waitFor()).isEqualTo(137);
-    assertThat(errors()).contains("eellm: rank 1 was ended by SIGKILL; all ranks have ended");
+    assertThat(launcher.waitFor()).as(errors()).isZero();
+    System.out.printf("%s: %s in %d s%n", mesh, said.path("outcomes"), SECONDS);
+    assertThat(said.path("outcomes").size()).as(said.toString()).isEqualTo(1);
+    assertThat(said.at("/outcomes/answered").asInt()).isGreaterThanOrEqualTo(OPENAI_CLIENTS);
+    assertTexts(said);
   }
 
-  private ProcessHandle rankOne() throws IOException {
-    for (ProcessHandle child : launcher.children().toList()) {
-      String environment = Files.readString(Path.of("/proc/" + child.pid() + "/environ"));
-      if (("\0" + environment).contains("\0RANK=1\0")) {
-        return child;
+  private JsonNode load(NodeScripts scripts, int seconds) {
+    return scripts.run(
+        Duration.ofSeconds(seconds + 300), "load.js", address, "" + OPENAI_CLIENTS, "" + seconds);
+  }
+
+  /** Each prompt had one answer, and that is one rank's. */
+  private void assertTexts(JsonNode said) throws IOException {
+    for (var texts : said.path("texts").properties()) {
+      int number = Integer.parseInt(texts.getKey());
+      assertThat(texts.getValue()).as("prompt %d", number).hasSize(1);
+      assertThat(texts.getValue().get(0).asText()).isEqualTo(alone(number));
+    }
+  }
+
+  /** Each rank of each mesh with {@code -Dload.seconds=120}, one of each kind without. */
+  static List<Arguments> ends() {
+    List<Arguments> ends = new ArrayList<>();
+    for (String signal : List.of("KILL", "STOP")) {
+      for (int rank = 0; rank < 4; rank++) {
+        ends.add(Arguments.of("--tp 2 --pp 2 --nproc 4", signal, rank));
+      }
+      for (int rank = 0; rank < 2; rank++) {
+        ends.add(Arguments.of("--tp 2 --nproc 2", signal, rank));
+        ends.add(Arguments.of("--pp 2 --nproc 2", signal, rank));
       }
     }
-    throw new AssertionError("there is no rank 1");
+    return SECONDS >= 60 ? ends : List.of(ends.get(0), ends.get(3), ends.get(6), ends.get(15));
+  }
+
+  @ParameterizedTest
+  @MethodSource("ends")
+  void serve_aRankEndsOrIsStopped_answersWith503AndNamesIt(String mesh, String signal, int rank)
+      throws Exception {
+    NodeScripts scripts = NodeScripts.install(NodeScripts.class, "clients");
+    start(signal.equals("STOP") ? mesh + " --timeout 60" : mesh); // starting has to fit as well
+    CompletableFuture<JsonNode> clients =
+        CompletableFuture.supplyAsync(() -> load(scripts, 240), Thread.ofPlatform()::start);
+    awaitTokens(20 * OPENAI_CLIENTS);
+    long began = System.nanoTime();
+    RankProcesses.signal(RankProcesses.rank(launcher, rank), signal);
+
+    int code = launcher.waitFor();
+    System.out.printf(
+        "%s, rank %d, %s: ended after %.1f s, %s%n",
+        mesh, rank, signal, (System.nanoTime() - began) / 1e9, clients.get().path("outcomes"));
+    String coordinates = "rank %d (tp ".formatted(rank);
+    if (signal.equals("KILL")) {
+      assertThat(code).as(errors()).isEqualTo(137);
+      assertThat(errors()).contains("eellm: rank %d was ended by SIGKILL;".formatted(rank));
+    } else {
+      assertThat(code).as(errors()).isEqualTo(1);
+      assertThat(errors()).contains("eellm: " + coordinates);
+    }
+    List<String> possible =
+        rank == 0 // with which the server has gone
+            ? List.of("answered", "503", "APIError", "APIConnectionError", "TypeError", "Error")
+            : List.of("answered", "503", "APIError", "APIConnectionError"); // in a stream, refused
+    assertThat(clients.get().path("outcomes").fieldNames())
+        .toIterable()
+        .isSubsetOf(possible)
+        .contains(rank == 0 ? "APIConnectionError" : "503");
+    assertTexts(clients.get());
+  }
+
+  /** Waits until so many tokens have been generated. */
+  private void awaitTokens(double count) throws Exception {
+    HttpRequest metrics = HttpRequest.newBuilder(URI.create(address + "metrics")).build();
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      double tokens = 0;
+      while (tokens < count) {
+        assertThat(launcher.isAlive()).as(errors()).isTrue();
+        TimeUnit.MILLISECONDS.sleep(50);
+        Matcher found = TOKENS.matcher(client.send(metrics, BodyHandlers.ofString()).body());
+        tokens = found.find() ? Double.parseDouble(found.group(1)) : 0;
+      }
+    }
   }
 }

@@ -25,6 +25,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * {@code eellm train} as its users run it: most of these tests start it as a process of its own.
@@ -97,14 +99,16 @@ final class TrainCommandTest {
 
   /** Aimed by the step that the metrics show; {@code -Dkills=50} for more of them. */
   @Tag("slow")
-  @Test
-  void train_killedAtRandomSteps_isTheUndisturbedRun() throws Exception {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void train_killedAtRandomSteps_isTheUndisturbedRun(boolean asynchronous) throws Exception {
     int kills = Integer.getInteger("kills", 2);
     SplittableRandom random = new SplittableRandom(kills);
     String steps = "--set=train.steps=" + 20 * (kills + 1);
     String every = "--set=checkpoint.interval=" + 7;
+    String mode = "--set=checkpoint.asynchronous=" + asynchronous;
     assertThat(train(steps, every, "--output", folder.resolve("undisturbed").toString())).isZero();
-    String[] arguments = {steps, every, "--output", folder.resolve("killed").toString()};
+    String[] arguments = {steps, every, mode, "--output", folder.resolve("killed").toString()};
     long done = 0;
     for (int kill = 0; kill < kills; kill++) {
       long step = done + random.nextInt(1, 24);

@@ -1,5 +1,6 @@
 package org.eellm.decode.cost;
 
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -168,8 +169,20 @@ public final class StepTimer implements AutoCloseable {
         load(shape);
         askAll(Head::isExit, true, sums.drafts);
       }
-    } while (System.nanoTime() - start < seconds * 1e9);
+    } while (secondsSince(start) < seconds);
     return sums.sample();
+  }
+
+  /** Of the slowest of the ranks that share the matrices, which all have to take as many steps. */
+  private double secondsSince(long start) {
+    double here = (System.nanoTime() - start) / 1e9;
+    byte[] mine = ByteBuffer.allocate(Double.BYTES).putDouble(here).array();
+    return model.parallel().size() == 1
+        ? here
+        : model.parallel().group().gatherBytes(mine).stream()
+            .mapToDouble(theirs -> ByteBuffer.wrap(theirs).getDouble())
+            .max()
+            .orElseThrow();
   }
 
   private void step(StepShape shape, Sums sums) {
@@ -179,9 +192,9 @@ public final class StepTimer implements AutoCloseable {
     load(shape);
     runner.embed(block, ids);
     sums.embedding += lap();
-    runner.run(0, top, block);
+    pass(0, top);
     sums.layers += lap();
-    runner.predict(heads.getLast(), block, asked, block.rows());
+    runner.predict(heads.getLast(), block, asked, block.rows()).await();
     sums.heads[heads.size() - 1] += lap();
     sums.step += last - start;
     if (runner.profiler().isPresent()) {
@@ -203,18 +216,26 @@ public final class StepTimer implements AutoCloseable {
     int below = 0;
     for (Head head : heads) {
       if (head.tap() > below) {
-        runner.run(below, head.tap(), block);
+        pass(below, head.tap());
         below = head.tap();
       }
       if (wanted.test(head)) {
         lap();
         if (drafts) {
-          runner.draft(head, block, asked, block.rows());
+          runner.draft(head, block, asked, block.rows()).await();
         } else {
-          runner.predict(head, block, asked, block.rows());
+          runner.predict(head, block, asked, block.rows()).await();
         }
         nanos[head.index()] += lap();
       }
+    }
+  }
+
+  /** Takes the block through branches; other ranks have done their part when this returns. */
+  private void pass(int from, int to) {
+    runner.run(from, to, block);
+    if (runner.stages() > 1) {
+      runner.read(slots[0], new byte[runner.hiddenBytes()], 0);
     }
   }
 

@@ -7,12 +7,16 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
+import java.util.function.UnaryOperator;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
 import org.eellm.decode.cost.StepShape.Owner;
 import org.eellm.decode.engine.KernelRunner;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.pipeline.PipelineRunner;
+import org.eellm.decode.pipeline.PipelineStages;
 import org.eellm.decode.request.Limits;
+import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -27,7 +31,8 @@ import org.eellm.model.Head;
  * @param drafts the same of the ids that exits draft from
  * @param overhead of a step of one row beside layers and head: embedding, policies, sampling
  * @param steps the full model's, for each of {@code rows}
- * @param bound what a step of one row can be no faster than; absent where libtorch computes
+ * @param bound what a step of one row can be no faster than; absent where libtorch computes, or
+ *     ranks share the model
  * @param withinCache whether the weights fit the processor's last cache; absent as well
  */
 public record StepTimings(
@@ -58,11 +63,30 @@ public record StepTimings(
   }
 
   /**
-   * Measures a whole model, on the calling thread.
+   * Measures a model that the ranks of a world share, on the calling thread. Each rank calls this.
    *
+   * @param model this rank's part
    * @param limits whose vocabulary is generated and drafted from
+   * @return nothing on ranks of later pipeline stages
+   * @throws org.eellm.distributed.DistributedException if another rank fails; the message names it
    */
-  public static StepTimings measure(DecodingModel model, Limits limits) {
+  public static Optional<StepTimings> measure(World world, DecodingModel model, Limits limits) {
+    return PipelineStages.run(
+        world,
+        model,
+        links ->
+            measure(
+                model,
+                limits,
+                first ->
+                    links
+                        .<ModelRunner>map(
+                            later -> new PipelineRunner(first, limits.vocabulary(), later))
+                        .orElse(first)));
+  }
+
+  private static StepTimings measure(
+      DecodingModel model, Limits limits, UnaryOperator<ModelRunner> whole) {
     int positions = model.architecture().model().maxPositions();
     int context = Math.min(CONTEXT, positions / 2);
     List<StepShape> shapes =
@@ -72,7 +96,7 @@ public record StepTimings(
             .toList();
     int tokens = Math.clamp(positions - ForcedDecoding.PROMPT - 1, 2, TOKENS);
     int pages = Math.max(StepTimer.pages(shapes), ForcedDecoding.pages(1, tokens));
-    ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    ModelRunner runner = whole.apply(ModelRunner.of(model, limits.vocabulary(), pages));
     try (Batch batch = new Batch(runner, limits.withBatchSize(1));
         StepTimer timer = new StepTimer(runner, shapes)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, SEED);
@@ -110,7 +134,7 @@ public record StepTimings(
     int numLayers = model.architecture().model().numLayers();
     Optional<Bound> bound = Optional.empty();
     Optional<Boolean> withinCache = Optional.empty();
-    if (runner instanceof KernelRunner kernels) {
+    if (runner instanceof KernelRunner kernels && model.parallel().size() == 1) {
       bound = Optional.of(StepWork.of(kernels, shapes.getFirst()).bound(kernels));
       withinCache = Optional.of(kernels.withinCache());
     }

@@ -141,6 +141,20 @@ public interface ModelRunner extends AutoCloseable {
    */
   HeadOutput draft(Head exit, ForwardBatch rows, int[] asked, int count);
 
+  /**
+   * What a head is asked for.
+   *
+   * @param drafts whether for drafts, see {@link #draft}
+   * @param bestOnly whether nothing of its output is looked at but the most probable ids and their
+   *     probabilities, so that another rank need not send all logits
+   */
+  record Question(boolean drafts, boolean bestOnly) {}
+
+  /** {@link #predict} or {@link #draft}, of which perhaps not all is going to be looked at. */
+  default HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {
+    return question.drafts() ? draft(head, rows, asked, count) : predict(head, rows, asked, count);
+  }
+
   /** Where the time of its passes goes; absent where libtorch computes. */
   default Optional<ForwardProfiler> profiler() {
     return Optional.empty();

@@ -215,7 +215,7 @@ public final class PipelineRunner implements ModelRunner {
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage > 0) {
-      return ask(stage, head, rows, Arrays.copyOf(asked, count), false);
+      return ask(head, new Question(false, false), rows, asked, count);
     }
     RemoteOutput.Logits copy =
         RemoteOutput.Logits.of(first.predict(head, rows, asked, count), count);
@@ -228,21 +228,29 @@ public final class PipelineRunner implements ModelRunner {
     if (stage == 0) {
       return first.draft(exit, rows, asked, count); // read at once, and never again
     }
-    RemoteOutput answer = ask(stage, exit, rows, Arrays.copyOf(asked, count), true);
-    boolean listed = !vocabulary.draftIds().isEmpty() && model().parallel().size() == 1;
+    return ask(exit, new Question(true, false), rows, asked, count);
+  }
+
+  @Override
+  public HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {
+    int stage = stage(head);
+    if (stage == 0) {
+      return ModelRunner.super.ask(head, question, rows, asked, count);
+    }
+    int[] some = Arrays.copyOf(asked, count);
+    int number =
+        links.ask(
+            stage, next -> new StageCommand.Predict(next, head.index(), question, rows, some));
+    HeadOutput answer =
+        new RemoteOutput(head, () -> RemoteOutput.Logits.decode(links.await(number)));
+    boolean listed =
+        question.drafts() && !vocabulary.draftIds().isEmpty() && model().parallel().size() == 1;
     return listed
         ? new DraftOutput(
             answer,
             vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray(),
             vocabulary.size())
         : answer;
-  }
-
-  private RemoteOutput ask(int stage, Head head, ForwardBatch rows, int[] asked, boolean drafts) {
-    int question =
-        links.ask(
-            stage, number -> new StageCommand.Predict(number, head.index(), drafts, rows, asked));
-    return new RemoteOutput(head, () -> RemoteOutput.Logits.decode(links.await(question)));
   }
 
   @Override

@@ -22,7 +22,8 @@ final class RemoteOutput implements HeadOutput {
   /**
    * Logits of rows.
    *
-   * @param rows logits at temperature 1, by row
+   * @param rows logits at temperature 1, by row; none where the best ids were all that was asked
+   *     for
    * @param best the most probable id of each
    * @param bestLogProbability the natural logarithm of its probability
    */
@@ -37,6 +38,24 @@ final class RemoteOutput implements HeadOutput {
         copy.bestLogProbability[row] = output.logProbability(row, copy.best[row]);
       }
       return copy;
+    }
+
+    /** The same without the logits. */
+    static Logits bestOf(HeadOutput output, int count) {
+      Logits copy = new Logits(new float[count][0], new int[count], new double[count]);
+      for (int row = 0; row < count; row++) {
+        copy.best[row] = output.best(row);
+        copy.bestLogProbability[row] = output.logProbability(row, copy.best[row]);
+      }
+      return copy;
+    }
+
+    /** Of all ids. */
+    float[] all(int row) {
+      if (rows[row].length == 0) {
+        throw new IllegalStateException("the best id was all that was asked for");
+      }
+      return rows[row];
     }
 
     byte[] encode() {
@@ -115,7 +134,7 @@ final class RemoteOutput implements HeadOutput {
   @Override
   public double entropy(int row) {
     double mean = 0; // of the logarithms
-    for (int id = 0; id < logits().rows[row].length; id++) {
+    for (int id = 0; id < logits().all(row).length; id++) {
       double logProbability = logProbability(row, id);
       mean += Math.exp(logProbability) * logProbability;
     }
@@ -126,13 +145,13 @@ final class RemoteOutput implements HeadOutput {
   public double logProbability(int row, int id) {
     Logits all = logits();
     int best = all.best[row];
-    double below = (double) all.rows[row][id] - all.rows[row][best];
+    double below = id == best ? 0 : (double) all.all(row)[id] - all.all(row)[best];
     return all.bestLogProbability[row] + below / temperature;
   }
 
   @Override
   public List<TokenScore> top(int row, int count) {
-    float[] values = logits().rows[row];
+    float[] values = logits().all(row);
     int[] ids = new int[Math.min(count, values.length)];
     int found = 0;
     for (int id = 0; id < values.length; id++) {
@@ -153,7 +172,7 @@ final class RemoteOutput implements HeadOutput {
 
   @Override
   public float[] logits(int row) {
-    float[] copy = logits().rows[row].clone();
+    float[] copy = logits().all(row).clone();
     for (int id = 0; id < copy.length && temperature != 1; id++) {
       copy[id] = (float) (copy[id] / temperature);
     }
@@ -172,8 +191,8 @@ final class RemoteOutput implements HeadOutput {
     double[] best = new double[all.best.length];
     for (int row = 0; row < best.length; row++) {
       double sum = 0;
-      for (float logit : all.rows[row]) {
-        sum += Math.exp(((double) logit - all.rows[row][all.best[row]]) / temperature);
+      for (float logit : all.all(row)) {
+        sum += Math.exp(((double) logit - all.all(row)[all.best[row]]) / temperature);
       }
       best[row] = -Math.log(sum);
     }

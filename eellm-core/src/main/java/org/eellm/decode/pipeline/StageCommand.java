@@ -49,9 +49,9 @@ sealed interface StageCommand {
    *
    * @param question to be answered with the logits ({@link RemoteOutput})
    * @param head its index among the model's
-   * @param drafts whether it is asked for drafts
+   * @param kind what of them
    */
-  record Predict(int question, int head, boolean drafts, ForwardBatch rows, int[] asked)
+  record Predict(int question, int head, ModelRunner.Question kind, ForwardBatch rows, int[] asked)
       implements StageCommand {}
 
   /**
@@ -107,11 +107,17 @@ sealed interface StageCommand {
           out.writeBoolean(propagates);
           writeRows(out, rows);
         }
-        case Predict(int question, int head, boolean drafts, ForwardBatch rows, int[] asked) -> {
+        case Predict(
+                int question,
+                int head,
+                ModelRunner.Question kind,
+                ForwardBatch rows,
+                int[] asked) -> {
           out.writeByte(5);
           out.writeInt(question);
           out.writeInt(head);
-          out.writeBoolean(drafts);
+          out.writeBoolean(kind.drafts());
+          out.writeBoolean(kind.bestOnly());
           writeRows(out, rows);
           writeInts(out, asked);
         }
@@ -160,7 +166,11 @@ sealed interface StageCommand {
         case 4 -> new Pass(in.readInt(), in.readInt(), in.readBoolean(), readRows(in, slots));
         case 5 ->
             new Predict(
-                in.readInt(), in.readInt(), in.readBoolean(), readRows(in, slots), readInts(in));
+                in.readInt(),
+                in.readInt(),
+                new ModelRunner.Question(in.readBoolean(), in.readBoolean()),
+                readRows(in, slots),
+                readInts(in));
         case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));
         case 7 -> new Copy(slots.applyAsInt(in.readInt()), slots.applyAsInt(in.readInt()));
         case 8 -> new CopyPage(in.readInt(), in.readInt());

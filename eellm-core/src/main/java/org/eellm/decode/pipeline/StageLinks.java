@@ -76,9 +76,13 @@ public final class StageLinks {
     return answer.get();
   }
 
-  /** Lets the others know that this rank is alive; to be called now and then while it waits. */
+  /**
+   * Lets the others know that this rank is alive; to be called now and then while it waits.
+   *
+   * @throws DistributedException if one of them is not; the message names it
+   */
   public void keepAlive() {
-    reached(channel::poll).ifPresent(this::take);
+    reached(channel::pollIdle).ifPresent(this::take);
   }
 
   /** What was asked for a step that has been given up is for nobody. */

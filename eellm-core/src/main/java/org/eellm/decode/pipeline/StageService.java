@@ -159,11 +159,8 @@ public final class StageService {
   private byte[] predict(ModelRunner runner, Predict ask) {
     Head head = runner.model().allHeads().get(ask.head());
     int count = ask.asked().length;
-    HeadOutput output =
-        ask.drafts()
-            ? runner.draft(head, ask.rows(), ask.asked(), count)
-            : runner.predict(head, ask.rows(), ask.asked(), count);
-    return Logits.of(output instanceof DraftOutput drafts ? drafts.listed() : output, count)
-        .encode();
+    HeadOutput output = runner.ask(head, ask.kind(), ask.rows(), ask.asked(), count);
+    HeadOutput told = output instanceof DraftOutput drafts ? drafts.listed() : output;
+    return (ask.kind().bestOnly() ? Logits.bestOf(told, count) : Logits.of(told, count)).encode();
   }
 }

@@ -40,7 +40,7 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   }
 
   @Override
-  public boolean takesShortList() {
+  public boolean takesBest() {
     return params.temperature() == 0
         && params.penalties().equals(Penalties.NONE)
         && params.logitBias().isEmpty()

@@ -14,16 +14,16 @@ public interface Sampler extends Serializable {
   int next(Prediction prediction);
 
   /**
-   * Whether it takes the most probable id, so that an exit's short list of ids is enough for a
-   * token that leaves there. Of others, exits are asked for all ids.
+   * Whether it looks at nothing of a prediction but {@link Prediction#best}. Then an exit's short
+   * list of ids is enough for a token that leaves there; for others, exits are asked for all ids.
    */
-  default boolean takesShortList() {
+  default boolean takesBest() {
     return false;
   }
 
   /** The most probable id. */
   static Sampler greedy() {
-    return Greedy.OF_ANY_IDS;
+    return Greedy.INSTANCE;
   }
 
   /** The same token from all ids, so that its probability is among all of them. */
@@ -33,7 +33,7 @@ public interface Sampler extends Serializable {
 
   /** {@link #greedy}. */
   enum Greedy implements Sampler {
-    OF_ANY_IDS;
+    INSTANCE;
 
     @Override
     public int next(Prediction prediction) {
@@ -41,7 +41,7 @@ public interface Sampler extends Serializable {
     }
 
     @Override
-    public boolean takesShortList() {
+    public boolean takesBest() {
       return true;
     }
   }

@@ -67,7 +67,7 @@ final class ExitStrategy implements DecodingStrategy {
   }
 
   private static boolean needsAllIds(Request request) {
-    return request.alternatives() > 0 || !request.sampler().takesShortList();
+    return request.alternatives() > 0 || !request.sampler().takesBest();
   }
 
   @Override

@@ -3,6 +3,7 @@ package org.eellm.decode.strategy;
 import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.token.GeneratedToken;
@@ -77,6 +78,21 @@ public final class Sequence implements AutoCloseable {
   /** Whether no further head is to be asked for this head's token. */
   boolean isLast(Head head) {
     return head.index() == lastHead;
+  }
+
+  /**
+   * Whether nothing of a head's prediction is looked at but the most probable id and its
+   * probability: tokens are the best ones, and no policy is asked.
+   */
+  public boolean takesBestOnly(Head head) {
+    return request().sampler().takesBest()
+        && request().alternatives() == 0
+        && switch (request().decoding()) {
+          case DecodingMethod.EarlyExit _, DecodingMethod.Recompute _, DecodingMethod.Propagate _ ->
+              isLast(head);
+          case DecodingMethod.Speculative _, DecodingMethod.AdaptiveDrafts _ -> true;
+          case DecodingMethod.Score _ -> false;
+        };
   }
 
   /** How many of its positions are next to go in. */

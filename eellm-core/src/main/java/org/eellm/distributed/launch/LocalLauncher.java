@@ -23,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.distributed.DistributedException;
 
@@ -59,13 +60,42 @@ public final class LocalLauncher {
           "MALLOC_TRIM_THRESHOLD_", "8589934592",
           "MALLOC_ARENA_MAX", "1");
 
-  private final int ranks;
-  private final Optional<RankInfo> scheduled;
+  private final Job job;
   private final PrintWriter out;
   private final PrintWriter err;
   private final List<Rank> running = new ArrayList<>();
   private final BlockingQueue<RankExit> ended = new LinkedBlockingQueue<>();
   private int stops;
+
+  /** What there is to start. */
+  private sealed interface Job {
+    /** How many ranks of an attempt. */
+    int ranks(int attempt);
+
+    /** Ranks on this machine. */
+    record Local(IntUnaryOperator ranks) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return ranks.applyAsInt(attempt);
+      }
+    }
+
+    /** The same, of which rank 0 talks over this process's own standard streams. */
+    record Dialogue(int ranks) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return ranks;
+      }
+    }
+
+    /** One rank, whose place a scheduler has said. */
+    record Scheduled(RankInfo place) implements Job {
+      @Override
+      public int ranks(int attempt) {
+        return 1;
+      }
+    }
+  }
 
   /** A process, the threads that read its output, and the last error it told. */
   private record Rank(
@@ -94,17 +124,27 @@ public final class LocalLauncher {
     if (ranks < 1) {
       throw new DistributedException("ranks: " + ranks + ": start at least 1");
     }
-    this.ranks = ranks;
-    this.scheduled = Optional.empty();
+    this(new Job.Local(_ -> ranks), out, err);
+  }
+
+  private LocalLauncher(Job job, PrintWriter out, PrintWriter err) {
+    this.job = job;
     this.out = out;
     this.err = err;
   }
 
-  private LocalLauncher(RankInfo scheduled, PrintWriter out, PrintWriter err) {
-    this.ranks = 1;
-    this.scheduled = Optional.of(scheduled);
-    this.out = out;
-    this.err = err;
+  /**
+   * The same with another number of ranks each time that they start.
+   *
+   * @param ranks of attempt 0, 1, ...
+   */
+  public static LocalLauncher ofAttempts(IntUnaryOperator ranks, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(new Job.Local(ranks), out, err);
+  }
+
+  /** The same, whose rank 0 talks to the user: it has this process's own standard streams. */
+  public static LocalLauncher ofDialogue(int ranks, PrintWriter out, PrintWriter err) {
+    return new LocalLauncher(new Job.Dialogue(ranks), out, err);
   }
 
   /**
@@ -112,7 +152,7 @@ public final class LocalLauncher {
    * with it, and all launchers start theirs again.
    */
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
-    return new LocalLauncher(place, out, err);
+    return new LocalLauncher(new Job.Scheduled(place), out, err);
   }
 
   /**
@@ -161,13 +201,27 @@ public final class LocalLauncher {
                   first.rank().error().get(),
                   again
                       ? "starting %s again (%d of %d)"
-                          .formatted(
-                              scheduled.isPresent() ? "it" : "all ranks", attempt + 1, maxRestarts)
-                      : scheduled.isPresent() ? "no restart is left" : "all ranks have ended"));
+                          .formatted(again(attempt + 1), attempt + 1, maxRestarts)
+                      : isScheduled() ? "no restart is left" : "all ranks have ended"));
       if (!again) {
         return first.exitCode();
       }
     }
+  }
+
+  private boolean isScheduled() {
+    return job instanceof Job.Scheduled;
+  }
+
+  /** What an attempt starts, in words. */
+  private String again(int attempt) {
+    int count = job.ranks(attempt);
+    if (isScheduled()) {
+      return "it";
+    }
+    return count == job.ranks(attempt - 1)
+        ? "all ranks"
+        : "%d %s".formatted(count, count == 1 ? "rank" : "ranks");
   }
 
   /**
@@ -177,6 +231,13 @@ public final class LocalLauncher {
   public synchronized void stop() {
     stops++;
     running.forEach(Rank::terminate);
+  }
+
+  /** What Ctrl-C asks for: the same, unless rank 0 is talking, who gets it from the terminal. */
+  public void interrupt() {
+    if (!(job instanceof Job.Dialogue)) {
+      stop();
+    }
   }
 
   private synchronized boolean isStopping() {
@@ -207,8 +268,8 @@ public final class LocalLauncher {
       ProcessBuilder builder = new ProcessBuilder(command);
       Map<String, String> environment = builder.environment();
       MEMORY.forEach(environment::putIfAbsent);
-      if (scheduled.isEmpty()) {
-        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(ranks)));
+      if (!isScheduled()) {
+        environment.putIfAbsent("OMP_NUM_THREADS", Integer.toString(share(place.size())));
       }
       environment.put("RANK", Integer.toString(place.rank()));
       environment.put("WORLD_SIZE", Integer.toString(place.size()));
@@ -218,9 +279,17 @@ public final class LocalLauncher {
       environment.put("MASTER_PORT", Integer.toString(place.port()));
       environment.remove("TORCHELASTIC_USE_AGENT_STORE");
       environment.put(VARIABLE, Long.toString(ProcessHandle.current().pid()));
-      builder.redirectInput(new File("/dev/null"));
+      boolean speaks = job instanceof Job.Dialogue && place.rank() == 0;
+      if (speaks) {
+        builder.inheritIO();
+      } else {
+        builder.redirectInput(new File("/dev/null"));
+      }
       Process process = builder.start();
-      Rank started = watch(place.rank(), process);
+      Rank started =
+          speaks
+              ? new Rank(place.rank(), process, List.of(), new AtomicReference<>(""))
+              : watch(place.rank(), process);
       running.add(started);
       daemon(() -> awaitEnd(started));
     }
@@ -234,8 +303,7 @@ public final class LocalLauncher {
    * the attempt before may still listen at its.
    */
   private List<RankInfo> places(int attempt) throws IOException {
-    if (scheduled.isPresent()) {
-      RankInfo first = scheduled.get();
+    if (job instanceof Job.Scheduled(RankInfo first)) {
       return List.of(
           new RankInfo(
               first.rank(),
@@ -247,11 +315,12 @@ public final class LocalLauncher {
               first.storeHost()));
     }
     int port = freePort();
-    return IntStream.range(0, ranks)
+    int count = job.ranks(attempt);
+    return IntStream.range(0, count)
         .mapToObj(
             rank ->
                 new RankInfo(
-                    rank, ranks, rank, ranks, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
+                    rank, count, rank, count, LOOPBACK, port, new RankInfo.StoreHost.RankZero()))
         .toList();
   }
 
@@ -263,13 +332,13 @@ public final class LocalLauncher {
   }
 
   private Rank watch(int number, Process process) {
-    String prefix = scheduled.isPresent() ? "" : "[rank " + number + "] ";
+    String prefix = isScheduled() ? "" : "[rank " + number + "] ";
     AtomicReference<String> error = new AtomicReference<>("");
     Thread stdout =
         pump(
             process.getInputStream(),
             line -> {
-              if (number == 0 || scheduled.isPresent()) {
+              if (number == 0 || isScheduled()) {
                 out.println(line);
                 out.flush();
               } else {
@@ -320,7 +389,7 @@ public final class LocalLauncher {
 
   private Optional<RankExit> supervise() throws InterruptedException {
     Optional<RankExit> failure = Optional.empty();
-    int left = ranks;
+    int left = started();
     long ending = 0;
     while (left > 0) {
       Optional<RankExit> next = Optional.ofNullable(ended.poll(100, TimeUnit.MILLISECONDS));
@@ -341,6 +410,10 @@ public final class LocalLauncher {
       }
     }
     return failure;
+  }
+
+  private synchronized int started() {
+    return running.size();
   }
 
   private static void joinPumps(Rank rank) throws InterruptedException {

@@ -58,7 +58,7 @@ final class PassAllocationTest {
   void pass_withGates_allocatesNextToNothing() {
     Vocabulary listed =
         new Vocabulary(VOCABULARY, IntStream.range(0, VOCABULARY / 2).boxed().toList());
-    try (Decoder model = KernelRunnerTest.Family.LLAMA.decoder(DataType.FLOAT32)) {
+    try (Decoder model = RunnerFamily.LLAMA.decoder(DataType.FLOAT32)) {
       float[] weights = new float[model.architecture().model().hiddenSize()];
       assertAllocatesLittle(
           model,

@@ -1,6 +1,7 @@
 package org.eellm.decode.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.nio.ByteBuffer;
@@ -34,6 +35,23 @@ final class RemoteOutputTest {
   @Test
   void figures_ofSentLogits_areThoseOfTheHead() {
     assertSame(here, there);
+  }
+
+  @Test
+  void bestOf_twoRows_isWhatTheHeadSaysInTwelveBytesEach() {
+    byte[] bytes = Logits.bestOf(there, 2).encode();
+    HeadOutput best = new RemoteOutput(there.head(), () -> Logits.decode(ByteBuffer.wrap(bytes)));
+
+    assertThat(bytes).hasSize(8 + 2 * 12);
+    assertThat(Logits.of(there, 2).encode()).hasSize(8 + 2 * (12 + 4 * 5));
+    for (int row = 0; row < 2; row++) {
+      int id = there.best(row);
+      assertThat(best.best(row)).isEqualTo(id);
+      assertThat(best.maxProbability(row)).isCloseTo(there.maxProbability(row), within(1e-6));
+      assertThat(best.logProbability(row, id))
+          .isCloseTo(there.logProbability(row, id), within(1e-6));
+    }
+    assertThatThrownBy(() -> best.logits(0)).hasMessage("the best id was all that was asked for");
   }
 
   @Test

@@ -35,21 +35,21 @@ final class RandomSamplerTest {
   }
 
   @Test
-  void takesShortList_onlyWhereTheBestIdIsTaken() {
+  void takesBest_onlyWhereTheBestIdIsTaken() {
     SamplingParams best = SamplingParams.AS_PREDICTED.withTemperature(0);
-    assertThat(new RandomSampler(best, 1).takesShortList()).isTrue();
+    assertThat(new RandomSampler(best, 1).takesBest()).isTrue();
     assertThat(new RandomSampler(best.withMinTokens(new MinTokens(0, Set.of(7))), 1))
-        .matches(Sampler::takesShortList);
+        .matches(Sampler::takesBest);
     for (SamplingParams other :
         List.of(
             SamplingParams.AS_PREDICTED,
             best.withPenalties(new Penalties(1, 0.5, 0)),
             best.withLogitBias(Map.of(3, 1.0)),
             best.withMinTokens(new MinTokens(2, Set.of(7))))) {
-      assertThat(new RandomSampler(other, 1).takesShortList()).as("%s", other).isFalse();
+      assertThat(new RandomSampler(other, 1).takesBest()).as("%s", other).isFalse();
     }
-    assertThat(Sampler.greedy().takesShortList()).isTrue();
-    assertThat(Sampler.ofAllIds(Sampler.greedy()).takesShortList()).isFalse();
+    assertThat(Sampler.greedy().takesBest()).isTrue();
+    assertThat(Sampler.ofAllIds(Sampler.greedy()).takesBest()).isFalse();
   }
 
   @Test

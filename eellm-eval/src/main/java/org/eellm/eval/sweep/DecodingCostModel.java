@@ -6,8 +6,6 @@ import java.util.OptionalInt;
 import java.util.SortedMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepTimings;
-import org.eellm.decode.request.Limits;
-import org.eellm.model.DecodingModel;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
@@ -62,16 +60,8 @@ public record DecodingCostModel(
     heads = List.copyOf(heads);
   }
 
-  /**
-   * Measures a whole model, on the calling thread.
-   *
-   * @param limits whose vocabulary is generated and drafted from
-   */
-  public static DecodingCostModel measure(DecodingModel model, Limits limits) {
-    return of(StepTimings.measure(model, limits));
-  }
-
-  private static DecodingCostModel of(StepTimings costs) {
+  /** What steps took that were measured. */
+  public static DecodingCostModel of(StepTimings costs) {
     return new DecodingCostModel(
         costs.overhead(),
         costs.rows(),

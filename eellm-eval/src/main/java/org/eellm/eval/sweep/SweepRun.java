@@ -312,7 +312,7 @@ public final class SweepRun {
 
     /** As greedy sampling does, whose speed and tokens it measures. */
     @Override
-    public boolean takesShortList() {
+    public boolean takesBest() {
       return true;
     }
 

@@ -1,0 +1,41 @@
+package org.eellm.decode.pipeline;
+
+import java.util.Optional;
+import java.util.function.Function;
+import org.eellm.distributed.DistributedException;
+import org.eellm.distributed.PeerChannel;
+import org.eellm.distributed.World;
+import org.eellm.model.DecodingModel;
+
+/** The pipeline stages of a world, of which the first decides and the later ones serve it. */
+public final class PipelineStages {
+  private PipelineStages() {}
+
+  /**
+   * Does some work on the ranks of the first stage, whose {@link PipelineRunner}s the later stages
+   * serve meanwhile.
+   *
+   * @param model this rank's part
+   * @param work gets links to the later stages, if there are any
+   * @return what the work returns; nothing on later stages
+   * @throws DistributedException if another rank fails; the message names it
+   */
+  public static <T> Optional<T> run(
+      World world, DecodingModel model, Function<Optional<StageLinks>, T> work) {
+    if (world.pp().size() == 1) {
+      return Optional.of(work.apply(Optional.empty()));
+    }
+    try (PeerChannel channel = world.stageChannel()) {
+      Optional<T> result = Optional.empty();
+      if (world.pp().rank() > 0) {
+        new StageService(channel, model).run();
+      } else {
+        StageLinks links = new StageLinks(channel, world.pp().size());
+        result = Optional.of(work.apply(Optional.of(links)));
+        links.leave();
+      }
+      channel.end();
+      return result;
+    }
+  }
+}
