@@ -258,7 +258,7 @@ public final class DecodeStep {
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
     ModelRunner.Question question =
-        new ModelRunner.Question(drafts, runner.isRemote(head) && takesBestOnly(head));
+        ModelRunner.Question.of(drafts, runner.isRemote(head) && takesBestOnly(head));
     HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
     for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
       evaluated.get(i).frontier().seenBy(head);

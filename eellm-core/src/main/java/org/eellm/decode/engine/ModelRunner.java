@@ -148,7 +148,20 @@ public interface ModelRunner extends AutoCloseable {
    * @param bestOnly whether nothing of its output is looked at but the most probable ids and their
    *     probabilities, so that another rank need not send all logits
    */
-  record Question(boolean drafts, boolean bestOnly) {}
+  record Question(boolean drafts, boolean bestOnly) {
+    private static final Question TOKENS = new Question(false, false);
+    private static final Question BEST_TOKENS = new Question(false, true);
+    private static final Question DRAFTS = new Question(true, false);
+    private static final Question BEST_DRAFTS = new Question(true, true);
+
+    /** The one that is so; steps ask many. */
+    public static Question of(boolean drafts, boolean bestOnly) {
+      if (drafts) {
+        return bestOnly ? BEST_DRAFTS : DRAFTS;
+      }
+      return bestOnly ? BEST_TOKENS : TOKENS;
+    }
+  }
 
   /** {@link #predict} or {@link #draft}, of which perhaps not all is going to be looked at. */
   default HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {

@@ -215,7 +215,7 @@ public final class PipelineRunner implements ModelRunner {
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage > 0) {
-      return ask(head, new Question(false, false), rows, asked, count);
+      return ask(head, Question.of(false, false), rows, asked, count);
     }
     RemoteOutput.Logits copy =
         RemoteOutput.Logits.of(first.predict(head, rows, asked, count), count);
@@ -228,7 +228,7 @@ public final class PipelineRunner implements ModelRunner {
     if (stage == 0) {
       return first.draft(exit, rows, asked, count); // read at once, and never again
     }
-    return ask(exit, new Question(true, false), rows, asked, count);
+    return ask(exit, Question.of(true, false), rows, asked, count);
   }
 
   @Override

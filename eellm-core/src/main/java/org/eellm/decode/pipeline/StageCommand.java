@@ -168,7 +168,7 @@ sealed interface StageCommand {
             new Predict(
                 in.readInt(),
                 in.readInt(),
-                new ModelRunner.Question(in.readBoolean(), in.readBoolean()),
+                ModelRunner.Question.of(in.readBoolean(), in.readBoolean()),
                 readRows(in, slots),
                 readInts(in));
         case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));
