@@ -156,17 +156,17 @@ final class GenerateCommandTest extends WithGenerateCommand {
   }
 
   @Test
-  void generate_calibration_replacesPolicyExitsAndThresholds() throws IOException {
+  void generate_calibration_replacesPolicyExitsAndThresholdsUnlessGiven() throws IOException {
     Path file = folder.resolve("thresholds.json");
     Files.writeString(file, "{\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0}}");
 
     assertThat(heads("--calibration", file.toString())).containsOnly("exit_2");
-    assertThat(generate("--prompt", "a", "--calibration", file.toString(), "--threshold", "0.5"))
+    assertThat(heads("--calibration", file.toString(), "--threshold", "1")).containsOnly("final");
+    assertThat(generate("--prompt", "a", "--calibration", file.toString(), "--policy", "margin"))
         .isEqualTo(2);
     assertThat(err.toString())
         .isEqualTo(
-            "eellm: --threshold has no effect with --calibration, whose file says it; leave it"
-                + " out\n");
+            "eellm: --policy has no effect with --calibration, whose file says it; leave it out\n");
     assertThat(generate("--prompt", "a", "--calibration", folder.resolve("absent").toString()))
         .isEqualTo(1);
     assertThat(err.toString()).contains("absent: no such file or folder");
