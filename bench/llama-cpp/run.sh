@@ -180,9 +180,10 @@ llama_server() { # format
   load
 }
 
+# Without drafts, which llama.cpp's server does not make here either.
 eellm_server() { # quantization
   start_server "$root/eellm" serve --model "$work/run" --threads $threads --batch-size 16 \
-    --quantize "$1" --port "$port"
+    --mode full --quantize "$1" --port "$port"
   load
 }
 
