@@ -16,6 +16,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.train.TimelessMetrics;
 import org.eellm.train.TinyRun;
 import org.eellm.train.metrics.MetricsFile;
 import org.junit.jupiter.api.Tag;
@@ -63,14 +64,8 @@ final class ElasticRanksTest {
     return MetricsFile.read(folder.resolve(run).resolve("metrics.jsonl"));
   }
 
-  /** A run's metrics without what the clock says. */
   private List<ObjectNode> timeless(String run) {
-    return metrics(run).stream()
-        .map(
-            line ->
-                ((ObjectNode) line)
-                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
-        .toList();
+    return TimelessMetrics.of(folder.resolve(run));
   }
 
   @Tag("slow")

@@ -26,6 +26,7 @@ import org.eellm.model.Decoder;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
+import org.eellm.train.TimelessMetrics;
 import org.eellm.train.TinyRun;
 import org.eellm.train.Trainer;
 import org.eellm.train.metrics.MetricsFile;
@@ -103,33 +104,8 @@ final class TrainRanksTest {
     return Files.readString(folder.resolve("stderr"));
   }
 
-  /** The process of a rank. */
-  private static ProcessHandle rank(Process launcher, int rank) {
-    return launcher.children().filter(child -> rankOf(child) == rank).findFirst().orElseThrow();
-  }
-
-  private static int rankOf(ProcessHandle process) {
-    try {
-      String environment =
-          Files.readString(Path.of("/proc", Long.toString(process.pid()), "environ"));
-      return Stream.of(environment.split("\0", -1))
-          .filter(variable -> variable.startsWith("RANK="))
-          .mapToInt(variable -> Integer.parseInt(variable.substring("RANK=".length())))
-          .findFirst()
-          .orElseThrow();
-    } catch (IOException e) {
-      throw new AssertionError(e);
-    }
-  }
-
-  /** A run's metrics without what the clock says. */
   private List<ObjectNode> timeless(String run) {
-    return metrics(run).stream()
-        .map(
-            line ->
-                ((ObjectNode) line)
-                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
-        .toList();
+    return TimelessMetrics.of(folder.resolve(run));
   }
 
   private List<JsonNode> metrics(String run) {
@@ -224,7 +200,7 @@ final class TrainRanksTest {
             .toList();
     trainUndisturbed(settings);
     Process launcher = start("killed", settings, "--nproc", "2", "--max-restarts", "1");
-    rank(launcher, 1).destroyForcibly();
+    RankProcesses.rank(launcher, 1).destroyForcibly();
 
     assertThat(launcher.waitFor()).as(errors()).isZero();
     assertThat(errors())
@@ -319,7 +295,7 @@ final class TrainRanksTest {
                 Stream.of("train.steps=4000", "parallel.timeout_seconds=" + timeout))
             .toList();
     Process launcher = start("hung", settings, "--nproc", "2");
-    ProcessHandle hung = rank(launcher, 1);
+    ProcessHandle hung = RankProcesses.rank(launcher, 1);
     assertThat(new ProcessBuilder("kill", "-STOP", Long.toString(hung.pid())).start().waitFor())
         .isZero();
     String told = "[rank 0] eellm: rank 1 (tp 0, dp 0, pp 1) has sent no heartbeat for";

@@ -246,15 +246,6 @@ final class TuningTest {
     }
   }
 
-  private static List<ObjectNode> timeless(Path run) {
-    return MetricsFile.read(run.resolve("metrics.jsonl")).stream()
-        .map(
-            line ->
-                ((ObjectNode) line)
-                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
-        .toList();
-  }
-
   @ParameterizedTest
   @CsvSource({"text", "final_head"})
   void run_resumed_goesOnAsTheUndisturbed_andLeavesTheTrunkAlone(String target) throws Exception {
@@ -268,7 +259,8 @@ final class TuningTest {
     }
     Path cut = finish(Trainer.resume(config, folder.resolve("cut"))).checkpoint();
 
-    assertThat(timeless(folder.resolve("cut"))).isEqualTo(timeless(folder.resolve("whole")));
+    assertThat(TimelessMetrics.of(folder.resolve("cut")))
+        .isEqualTo(TimelessMetrics.of(folder.resolve("whole")));
     assertThat(cut.resolve("exits.safetensors"))
         .hasSameBinaryContentAs(whole.resolve("exits.safetensors"));
     assertThat(whole.resolve("config.json")).doesNotExist();
@@ -324,7 +316,7 @@ final class TuningTest {
     String[] settings = {"tune.target=" + target, "exits.dynamic_token_weights=true"};
     RunConfig alone = tuning(model, Optional.empty(), settings);
     Path expected = finish(Trainer.start(alone, folder.resolve("alone"))).checkpoint();
-    List<ObjectNode> wanted = timeless(folder.resolve("alone"));
+    List<ObjectNode> wanted = TimelessMetrics.of(folder.resolve("alone"));
     for (String mesh : MESHES) {
       RunConfig config =
           tuning(
@@ -337,7 +329,7 @@ final class TuningTest {
           new Mesh(config.parallel().tp(), config.parallel().dp(), config.parallel().pp()),
           world -> finish(Trainer.start(config, run, world, false)));
 
-      List<ObjectNode> found = timeless(run);
+      List<ObjectNode> found = TimelessMetrics.of(run);
       assertThat(found).hasSameSizeAs(wanted);
       for (int i = 0; i < wanted.size(); i++) {
         for (var figure : wanted.get(i).properties()) {

@@ -53,16 +53,6 @@ class TrainerTest {
     }
   }
 
-  /** A run's metrics without what the clock says. */
-  private static List<ObjectNode> timeless(Path run) {
-    return MetricsFile.read(run.resolve("metrics.jsonl")).stream()
-        .map(
-            line ->
-                ((ObjectNode) line)
-                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
-        .toList();
-  }
-
   @Test
   void run_toTheEnd_leavesCheckpointsMetricsAndPictures() throws IOException {
     RunConfig config = TinyRun.config(folder, "checkpoint.interval=12");
@@ -112,7 +102,8 @@ class TrainerTest {
     assertThat(stopped.finished()).isFalse();
     assertThat(stopped.checkpoint()).endsWith(Path.of("step_0000017"));
     finish(Trainer.resume(config, run("stopped")));
-    assertThat(timeless(run("stopped"))).isEqualTo(timeless(run("undisturbed")));
+    assertThat(TimelessMetrics.of(run("stopped")))
+        .isEqualTo(TimelessMetrics.of(run("undisturbed")));
     for (String file : List.of("model.safetensors", "training/optimizer.safetensors")) {
       assertThat(run("stopped").resolve("checkpoints/step_0000030").resolve(file))
           .hasSameBinaryContentAs(
@@ -149,17 +140,17 @@ class TrainerTest {
     Outcome longer = finish(Trainer.resume(TinyRun.config(folder, "train.steps=40"), run("short")));
     finish(Trainer.start(TinyRun.config(folder, "train.steps=40"), run("long")));
     assertThat(longer.step()).isEqualTo(40);
-    assertThat(timeless(run("short"))).isEqualTo(timeless(run("long")));
+    assertThat(TimelessMetrics.of(run("short"))).isEqualTo(TimelessMetrics.of(run("long")));
   }
 
   @Test
   void resume_finishedRun_isDoneAtOnce() {
     RunConfig config = TinyRun.config(folder);
     finish(Trainer.start(config, run("run")));
-    List<ObjectNode> before = timeless(run("run"));
+    List<ObjectNode> before = TimelessMetrics.of(run("run"));
     Outcome again = finish(Trainer.resume(config, run("run")));
     assertThat(again.finished()).isTrue();
-    assertThat(timeless(run("run"))).isEqualTo(before);
+    assertThat(TimelessMetrics.of(run("run"))).isEqualTo(before);
   }
 
   @Test
@@ -294,11 +285,11 @@ class TrainerTest {
     Files.delete(checkpoint.resolve("checksums.txt"));
     Path state = checkpoint.resolve("training/state.json");
     Files.writeString(state, Files.readString(state).replace("\"step\" : 3", "\"step\" : -1"));
-    List<ObjectNode> before = timeless(run("run"));
+    List<ObjectNode> before = TimelessMetrics.of(run("run"));
     assertThatThrownBy(() -> Trainer.resume(config, run("run")))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("training/state.json has step -1");
-    assertThat(timeless(run("run"))).isEqualTo(before).hasSize(3);
+    assertThat(TimelessMetrics.of(run("run"))).isEqualTo(before).hasSize(3);
   }
 
   @Test
@@ -326,7 +317,7 @@ class TrainerTest {
             return trainer.run(NOBODY, () -> false).step();
           }
         });
-    List<ObjectNode> lines = timeless(run("run"));
+    List<ObjectNode> lines = TimelessMetrics.of(run("run"));
     for (int step = 1; step <= 6; step++) {
       JsonNode line = lines.get(step - 1);
       assertThat(line.get("batch_size").asInt()).isEqualTo(4);

@@ -19,8 +19,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.eellm.cli.Commands;
 import org.eellm.cli.Main;
+import org.eellm.train.TimelessMetrics;
 import org.eellm.train.TinyRun;
-import org.eellm.train.metrics.MetricsFile;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -72,14 +72,8 @@ final class TrainCommandTest {
     assertThat(process.isAlive()).as("still running").isTrue();
   }
 
-  /** A run's metrics without what the clock says. */
   private List<ObjectNode> timeless(String run) {
-    return MetricsFile.read(folder.resolve(run).resolve("metrics.jsonl")).stream()
-        .map(
-            line ->
-                ((ObjectNode) line)
-                    .remove(List.of("seconds", "tokens_per_second", "mfu", "waiting", "memory")))
-        .toList();
+    return TimelessMetrics.of(folder.resolve(run));
   }
 
   private String[] longRun(String name) {

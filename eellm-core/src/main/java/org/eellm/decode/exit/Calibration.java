@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
@@ -181,7 +182,8 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
               .formatted(file));
     }
     boolean gated = root.path("policy").asText().equals(GATE);
-    PolicyName name = gated ? PolicyName.MAX_PROBABILITY : name(root.path("policy"), file);
+    Optional<PolicyName> policy =
+        gated ? Optional.empty() : Optional.of(name(root.path("policy"), file));
     SortedMap<Integer, Double> thresholds = byLayer(root, "thresholds", file);
     if (thresholds.isEmpty()) {
       throw new ConfigException(
@@ -189,9 +191,9 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
               .formatted(file));
     }
     Rule rule =
-        gated
-            ? gates(root, thresholds, file)
-            : new OfPolicy(name, temperatures(root, thresholds, file));
+        policy
+            .<Rule>map(name -> new OfPolicy(name, temperatures(root, thresholds, file)))
+            .orElseGet(() -> gates(root, thresholds, file));
     return new Calibration(rule, thresholds);
   }
 

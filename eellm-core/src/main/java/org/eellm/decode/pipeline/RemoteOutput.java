@@ -51,7 +51,7 @@ final class RemoteOutput implements HeadOutput {
     }
 
     /** Of all ids. */
-    float[] all(int row) {
+    float[] ofAllIds(int row) {
       if (rows[row].length == 0) {
         throw new IllegalStateException("the best id was all that was asked for");
       }
@@ -134,7 +134,7 @@ final class RemoteOutput implements HeadOutput {
   @Override
   public double entropy(int row) {
     double mean = 0; // of the logarithms
-    for (int id = 0; id < logits().all(row).length; id++) {
+    for (int id = 0; id < logits().ofAllIds(row).length; id++) {
       double logProbability = logProbability(row, id);
       mean += Math.exp(logProbability) * logProbability;
     }
@@ -145,13 +145,13 @@ final class RemoteOutput implements HeadOutput {
   public double logProbability(int row, int id) {
     Logits all = logits();
     int best = all.best[row];
-    double below = id == best ? 0 : (double) all.all(row)[id] - all.all(row)[best];
+    double below = id == best ? 0 : (double) all.ofAllIds(row)[id] - all.ofAllIds(row)[best];
     return all.bestLogProbability[row] + below / temperature;
   }
 
   @Override
   public List<TokenScore> top(int row, int count) {
-    float[] values = logits().all(row);
+    float[] values = logits().ofAllIds(row);
     int[] ids = new int[Math.min(count, values.length)];
     int found = 0;
     for (int id = 0; id < values.length; id++) {
@@ -172,7 +172,7 @@ final class RemoteOutput implements HeadOutput {
 
   @Override
   public float[] logits(int row) {
-    float[] copy = logits().all(row).clone();
+    float[] copy = logits().ofAllIds(row).clone();
     for (int id = 0; id < copy.length && temperature != 1; id++) {
       copy[id] = (float) (copy[id] / temperature);
     }
@@ -191,8 +191,8 @@ final class RemoteOutput implements HeadOutput {
     double[] best = new double[all.best.length];
     for (int row = 0; row < best.length; row++) {
       double sum = 0;
-      for (float logit : all.all(row)) {
-        sum += Math.exp(((double) logit - all.all(row)[all.best[row]]) / temperature);
+      for (float logit : all.ofAllIds(row)) {
+        sum += Math.exp(((double) logit - all.ofAllIds(row)[all.best[row]]) / temperature);
       }
       best[row] = -Math.log(sum);
     }
