@@ -13,6 +13,7 @@ import static org.eellm.kernel.vector.Lanes.WIDTH;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Lanes;
 
@@ -31,6 +32,18 @@ public final class LogitArithmetic {
 
   /** The largest; NaN if there is one. */
   public static float max(long row, int count) {
+    int whole = count - count % WIDTH;
+    if (!RowFunctions.work()) {
+      return maxByVectors(row, count);
+    }
+    float max = whole == 0 ? Float.NEGATIVE_INFINITY : RowFunctions.max(row, whole);
+    for (int i = whole; i < count; i++) {
+      max = Math.max(max, Lanes.getFloat(row + 4L * i));
+    }
+    return max;
+  }
+
+  static float maxByVectors(long row, int count) {
     int whole = count - count % WIDTH;
     int eights = count - count % (8 * WIDTH);
     FloatVector a = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
@@ -61,6 +74,24 @@ public final class LogitArithmetic {
 
   /** The first place of a value; 0 if there is none, as of NaN. */
   public static int place(float value, long row, int count) {
+    if (!RowFunctions.work()) {
+      return placeByVectors(value, row, count);
+    }
+    int whole = count - count % WIDTH;
+    int place = whole == 0 ? -1 : RowFunctions.place(value, row, whole);
+    return place >= 0 ? place : placeFrom(whole, value, row, count);
+  }
+
+  private static int placeFrom(int from, float value, long row, int count) {
+    for (int i = from; i < count; i++) {
+      if (Lanes.getFloat(row + 4L * i) == value) {
+        return i;
+      }
+    }
+    return 0;
+  }
+
+  static int placeByVectors(float value, long row, int count) {
     int eights = count - count % (8 * WIDTH);
     int from = 0;
     for (; from < eights; from += 8 * WIDTH) {
@@ -107,18 +138,28 @@ public final class LogitArithmetic {
         break;
       }
     }
-    for (int i = from; i < count; i++) {
-      if (Lanes.getFloat(row + 4L * i) == value) {
-        return i;
-      }
-    }
-    return 0;
+    return placeFrom(from, value, row, count);
   }
 
   /** The sum of {@code exp((z - max) factor)}, in a fixed order. */
   public static float sumOfExponentials(long row, int count, float max, float factor) {
-    FloatVector sums = FloatVector.zero(FLOATS);
     int whole = count - count % WIDTH;
+    float sum = 0;
+    if (whole > 0) {
+      sum =
+          RowFunctions.work()
+              ? RowFunctions.sumOfExponentials(row, whole, max, factor)
+              : sumByVectors(row, whole, max, factor);
+    }
+    for (int i = whole; i < count; i++) {
+      sum += (float) Math.exp((Lanes.getFloat(row + 4L * i) - max) * factor);
+    }
+    return sum;
+  }
+
+  /** The same of whole vectors. */
+  static float sumByVectors(long row, int whole, float max, float factor) {
+    FloatVector sums = FloatVector.zero(FLOATS);
     for (int i = 0; i < whole; i += WIDTH) {
       FloatVector z =
           FloatVector.fromMemorySegment(FLOATS, MEMORY, row + 4L * i, ORDER).sub(max).mul(factor);
@@ -152,11 +193,7 @@ public final class LogitArithmetic {
     if (WIDTH > 8) {
       sums = sums.add(sums.rearrange(TURN_8));
     }
-    float sum = sums.lane(0);
-    for (int i = whole; i < count; i++) {
-      sum += (float) Math.exp((Lanes.getFloat(row + 4L * i) - max) * factor);
-    }
-    return sum;
+    return sums.lane(0);
   }
 
   /** Copies a row's first numbers. */

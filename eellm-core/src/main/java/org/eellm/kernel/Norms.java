@@ -11,6 +11,7 @@ import static org.eellm.kernel.vector.Lanes.TURN_8;
 import static org.eellm.kernel.vector.Lanes.WIDTH;
 
 import jdk.incubator.vector.FloatVector;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.vector.Lanes;
 
 /**
@@ -27,6 +28,16 @@ public final class Norms {
    * @param weight as many as the row has
    */
   public static void rms(long x, float[] weight, double epsilon, float[] out) {
+    int n = weight.length;
+    if (RowFunctions.work() && n % WIDTH == 0) {
+      float factor = inverse(RowFunctions.sumOfSquares(x, n) / n, epsilon);
+      RowFunctions.weighted(x, weight, factor, out);
+    } else {
+      rmsByVectors(x, weight, epsilon, out);
+    }
+  }
+
+  static void rmsByVectors(long x, float[] weight, double epsilon, float[] out) {
     int n = weight.length;
     int whole = n - n % WIDTH;
     int fours = n - n % (4 * WIDTH);

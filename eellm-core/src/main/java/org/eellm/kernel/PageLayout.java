@@ -7,6 +7,7 @@ import static org.eellm.kernel.vector.Lanes.MEMORY;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
@@ -86,12 +87,16 @@ public record PageLayout(WeightFormat format, int width) {
         RowArithmetic.copy(value, values, width);
       }
       case BFLOAT16 -> {
-        Bfloat16Rounding.store(key, 0, width, scratch);
+        RowArithmetic.storeAsBfloat16(key, 0, width, scratch);
         if (width % 2 == 1) {
           Lanes.put(0, scratch + 2L * width);
         }
         spread(scratch, keySteps(), page, offset);
-        Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
+        if (RowFunctions.work()) {
+          RowFunctions.storeHalves(value, width, offset % 2, values);
+        } else {
+          Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
+        }
       }
       case INT8 -> {
         float keyScale = scale(largest(key));
@@ -150,11 +155,17 @@ public record PageLayout(WeightFormat format, int width) {
     return (byte) (scale == 0 ? 0 : Math.round(number / scale));
   }
 
-  /** Copies scales of positions from one of a page on. */
-  void readScales(long page, int offset, int count, float[] keys, float[] values, int at) {
-    for (int i = 0; i < count; i++) {
-      keys[at + i] = Lanes.getFloat(page + scalesAt() + 4L * (offset + i));
-      values[at + i] = Lanes.getFloat(page + scalesAt() + 4L * (POSITIONS + offset + i));
+  /** Copies scales of positions from one of a page on to addresses. */
+  void readScales(long page, int offset, int count, long keys, long values) {
+    RowArithmetic.copy(page + scalesAt() + 4L * offset, keys, count);
+    RowArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
+  }
+
+  private static void spread(long groups, int count, long page, int offset) {
+    if (RowFunctions.work()) {
+      RowFunctions.spread(groups, count, offset, page);
+    } else {
+      spreadByVectors(groups, count, page, offset);
     }
   }
 
@@ -163,7 +174,7 @@ public record PageLayout(WeightFormat format, int width) {
    * written: what attention reads next then comes from memory all at once, and where memory is slow
    * the reads wait together. Written out (see {@link Lanes}).
    */
-  private static void spread(long pairs, int count, long page, int offset) {
+  static void spreadByVectors(long pairs, int count, long page, int offset) {
     long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
     VectorMask<Integer> place =
         IntVector.zero(Lanes.INTS).addIndex(1).compare(VectorOperators.EQ, offset % Lanes.WIDTH);

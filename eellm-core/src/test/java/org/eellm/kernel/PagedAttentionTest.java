@@ -196,7 +196,7 @@ final class PagedAttentionTest {
       int count = Math.ceilDiv(length, PageLayout.POSITIONS);
       pages = order(count, shuffled);
       memory = NativeBuffer.allocate(layout.bytes() * count);
-      attention = new PagedAttention(layout);
+      attention = PagedAttention.fastest(layout);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
         Lanes.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
       }

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.eellm.config.ConfigException;
+import org.eellm.kernel.machine.ExecutableMemory;
 
 /** Which kernels multiply on CPUs. */
 public enum KernelChoice {
@@ -13,7 +14,7 @@ public enum KernelChoice {
   VECTORS;
 
   /** The system property that chooses. */
-  public static final String PROPERTY = "eellm.kernel";
+  public static final String PROPERTY = ExecutableMemory.PROPERTY;
 
   /**
    * What {@value #PROPERTY} says; the fastest where it says nothing.

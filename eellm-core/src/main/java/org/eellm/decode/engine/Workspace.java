@@ -84,7 +84,7 @@ final class Workspace implements AutoCloseable {
       tileOutput = new float[queries.length];
       key = new float[shard.headDim()];
       limits = new int[queryRows];
-      attention = new PagedAttention(layout);
+      attention = PagedAttention.fastest(layout);
     }
 
     @Override

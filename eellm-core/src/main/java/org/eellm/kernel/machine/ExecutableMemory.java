@@ -14,15 +14,22 @@ import org.eellm.kernel.vector.NativeBuffer;
 
 /** Memory of the process that holds functions of {@link MachineCode}. */
 public final class ExecutableMemory {
+  /** The system property that forbids machine code where it says {@code vectors}. */
+  public static final String PROPERTY = "eellm.kernel";
+
   private static final int READ_EXECUTE = 5;
   private static final int ALIGNMENT = 64;
 
   private ExecutableMemory() {}
 
-  /** Whether this is Linux on an x86-64 processor that has an instruction. */
+  /**
+   * Whether this is Linux on an x86-64 processor that has an instruction, and {@value #PROPERTY}
+   * does not forbid machine code.
+   */
   public static boolean has(String processorFlag) {
     return System.getProperty("os.name").equals("Linux")
         && System.getProperty("os.arch").equals("amd64")
+        && !System.getProperty(PROPERTY, "").equals("vectors")
         && CpuFlags.all().contains(processorFlag);
   }
 

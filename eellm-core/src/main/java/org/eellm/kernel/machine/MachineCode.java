@@ -3,6 +3,8 @@ package org.eellm.kernel.machine;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * Encodes instructions of x86-64: general ones as their bytes, vector ones of 512 bits (AVX-512) by
@@ -17,10 +19,16 @@ public final class MachineCode {
   public static final int RDX = 2;
   public static final int RBX = 3;
   public static final int RBP = 5;
+  public static final int RSI = 6;
   public static final int RDI = 7;
+  public static final int R8 = 8;
+  public static final int R9 = 9;
   public static final int R10 = 10;
   public static final int R11 = 11;
+  public static final int R12 = 12;
   public static final int R13 = 13;
+  public static final int R14 = 14;
+  public static final int R15 = 15;
 
   /** In place of an index register. */
   public static final int NO_INDEX = -1;
@@ -30,19 +38,30 @@ public final class MachineCode {
     LOAD_FLOATS(1, 0, 0x10), // vmovups
     STORE_FLOATS(1, 0, 0x11),
     MOVE(1, 0, 0x28), // vmovaps
+    ADD(1, 0, 0x58), // vaddps
     MULTIPLY(1, 0, 0x59), // vmulps
+    SUBTRACT(1, 0, 0x5C), // vsubps
+    DIVIDE(1, 0, 0x5E), // vdivps
+    SMALLER(1, 0, 0x5D), // vminps: the last where one is NaN
+    LARGER(1, 0, 0x5F), // vmaxps: the same
+    COMPARE(1, 0, 0xC2), // vcmpps to a mask, by a constant
     TO_FLOATS(1, 0, 0x5B), // vcvtdq2ps
     SHIFT_SHORTS(1, 1, 0x71), // vpsrlw and others, by a constant
     SHIFT_INTS(1, 1, 0x72), // vpslld and others, by a constant
     AND(1, 1, 0xDB), // vpandd
+    OR(1, 1, 0xEB), // vpord
+    ADD_INTS(1, 1, 0xFE), // vpaddd
     EXCLUSIVE_OR(1, 1, 0xEF), // vpxord
     FLOATS_OF_HALVES(2, 1, 0x13), // vcvtph2ps
     BROADCAST_FLOAT(2, 1, 0x18), // vbroadcastss
+    STORE_HALVES(2, 2, 0x33), // vpmovdw: the lower halves of 32 bits
     DOT_OF_BYTES(2, 1, 0x50), // vpdpbusd
     DOT_OF_BFLOAT16(2, 2, 0x52), // vdpbf16ps
     BROADCAST_INT(2, 1, 0x58), // vpbroadcastd
     BROADCAST_REGISTER(2, 1, 0x7C), // vpbroadcastd of a general register
-    MULTIPLY_ADD(2, 1, 0xA8); // vfmadd213ps: to = first * to + last
+    MULTIPLY_ADD(2, 1, 0xA8), // vfmadd213ps: to = first * to + last
+    ADD_PRODUCT(2, 1, 0xB8), // vfmadd231ps: to = first * last + to
+    TURN(3, 1, 0x03); // valignd by a constant: lanes of last, then of first
 
     private final int map;
     private final int prefix;
@@ -55,11 +74,25 @@ public final class MachineCode {
     }
   }
 
+  /** Of the encoding: the operand in memory is one number, taken for all lanes. */
+  private static final int BROADCAST = 0x10;
+
+  /** Of the encoding: lanes outside the mask become 0. */
+  private static final int ZERO = 0x80;
+
   private final ByteArrayOutputStream code = new ByteArrayOutputStream();
+  private final List<Landing> landings = new ArrayList<>();
+
+  /** Where a jump forwards ends. */
+  private record Landing(int jump, int target) {}
 
   /** The bytes so far. */
   public byte[] toByteArray() {
-    return code.toByteArray();
+    ByteBuffer all = ByteBuffer.wrap(code.toByteArray()).order(ByteOrder.LITTLE_ENDIAN);
+    for (Landing landing : landings) {
+      all.putInt(landing.jump, landing.target - landing.jump - Integer.BYTES);
+    }
+    return all.array();
   }
 
   /** Where the next instruction goes. */
@@ -84,6 +117,22 @@ public final class MachineCode {
     number(position - position() - Integer.BYTES);
   }
 
+  /**
+   * The end of a jump forwards, over what is written until {@link #land}.
+   *
+   * @return what to give to that method
+   */
+  public int distanceAhead() {
+    int jump = position();
+    number(0);
+    return jump;
+  }
+
+  /** Where a jump forwards ends. */
+  public void land(int jump) {
+    landings.add(new Landing(jump, position()));
+  }
+
   /** {@code lea to, [base + index]}. */
   public void addressOfSum(int to, int base, int index) {
     bytes(
@@ -94,9 +143,47 @@ public final class MachineCode {
         0);
   }
 
-  /** {@code add rdi, bytes}. */
-  public void advanceWeights(int by) {
-    bytes(0x48, 0x81, 0xC7);
+  /** Shifts 32 bits by a constant. */
+  public void shiftLeft(int to, int from, int bits) {
+    shift(6, to, from, bits);
+  }
+
+  /** The same to the right, with zeros. */
+  public void shiftRight(int to, int from, int bits) {
+    shift(2, to, from, bits);
+  }
+
+  /** The same to the right, with the sign. */
+  public void shiftRightSigned(int to, int from, int bits) {
+    shift(4, to, from, bits);
+  }
+
+  private void shift(int kind, int to, int from, int bits) {
+    vector(Operation.SHIFT_INTS, kind, to, from);
+    bytes(bits);
+  }
+
+  /**
+   * Combines all lanes of a register, in the order of {@link org.eellm.kernel.vector.Lanes#sum};
+   * then each has the result.
+   */
+  public void reduce(Operation operation, int register, int free) {
+    for (int turn = 1; turn < VECTOR_BYTES / Float.BYTES; turn *= 2) {
+      vector(Operation.TURN, free, register, register);
+      bytes(turn);
+      vector(operation, register, register, free);
+    }
+  }
+
+  /** Returns, so that what comes next may use vectors of any width. */
+  public void end() {
+    bytes(0xC5, 0xF8, 0x77); // vzeroupper
+    bytes(0xC3); // ret
+  }
+
+  /** {@code add register, bytes}. */
+  public void advance(int register, int by) {
+    bytes(0x48 | register >> 3, 0x81, 0xC0 | register & 7);
     number(by);
   }
 
@@ -108,7 +195,25 @@ public final class MachineCode {
 
   /** An instruction on three registers; one without the operand in the middle has 0 there. */
   public void vector(Operation operation, int to, int first, int second) {
-    evex(operation, to, first, second >> 4, second >> 3 & 1);
+    registers(operation, to, first, second, 0);
+  }
+
+  /**
+   * The same for the lanes of a mask; the others stay as they are.
+   *
+   * @param mask 1 to 7
+   */
+  public void masked(Operation operation, int mask, int to, int first, int second) {
+    registers(operation, to, first, second, mask);
+  }
+
+  /** The same for the lanes of a mask; the others become 0. */
+  public void maskedOrZero(Operation operation, int mask, int to, int first, int second) {
+    registers(operation, to, first, second, mask | ZERO);
+  }
+
+  private void registers(Operation operation, int to, int first, int second, int flags) {
+    evex(operation, to, first, second >> 4, second >> 3 & 1, flags);
     bytes(operation.opcode, 0xC0 | (to & 7) << 3 | second & 7);
   }
 
@@ -118,17 +223,47 @@ public final class MachineCode {
    * @param first the other operand, 0 if there is none
    */
   public void vector(Operation operation, int to, int first, int base, int index, int offset) {
-    evex(operation, to, first, index == NO_INDEX ? 0 : index >> 3, base >> 3);
-    if (index == NO_INDEX) {
-      bytes(operation.opcode, 0x80 | (to & 7) << 3 | base & 7);
+    memory(operation, to, first, new Address(base, index, offset), 0);
+  }
+
+  /** The same whose last operand is one number in memory, for all lanes. */
+  public void vectorOfOne(Operation operation, int to, int first, int base, int index, int offset) {
+    memory(operation, to, first, new Address(base, index, offset), BROADCAST);
+  }
+
+  /** A vector of 16 times the same 32 bits; changes {@link #RAX}. */
+  public void constant(int to, int bits) {
+    bytes(0xB8); // mov eax, ...
+    number(bits);
+    vector(Operation.BROADCAST_REGISTER, to, 0, RAX);
+  }
+
+  /** The same for the lanes of a mask; the others stay as they are. */
+  public void masked(Operation operation, int mask, int to, int base) {
+    memory(operation, to, 0, new Address(base, NO_INDEX, 0), mask);
+  }
+
+  /** The same for the lanes of a mask; the others become 0, and their memory is not read. */
+  public void maskedOrZero(Operation operation, int mask, int to, int base) {
+    memory(operation, to, 0, new Address(base, NO_INDEX, 0), mask | ZERO);
+  }
+
+  private record Address(int base, int index, int offset) {}
+
+  private void memory(Operation operation, int to, int first, Address at, int flags) {
+    boolean indexed = at.index != NO_INDEX;
+    evex(operation, to, first, indexed ? at.index >> 3 : 0, at.base >> 3, flags);
+    if (indexed) {
+      bytes(operation.opcode, 0x84 | (to & 7) << 3, 0x80 | (at.index & 7) << 3 | at.base & 7);
     } else {
-      bytes(operation.opcode, 0x84 | (to & 7) << 3, 0x80 | (index & 7) << 3 | base & 7);
+      bytes(operation.opcode, 0x80 | (to & 7) << 3 | at.base & 7);
     }
-    number(offset);
+    number(at.offset);
   }
 
   /** The prefix of vector instructions: highest bits of registers are inverted. */
-  private void evex(Operation operation, int to, int first, int indexHigh, int baseHigh) {
+  private void evex(
+      Operation operation, int to, int first, int indexHigh, int baseHigh, int flags) {
     bytes(
         0x62,
         (~to >> 3 & 1) << 7
@@ -137,6 +272,6 @@ public final class MachineCode {
             | (~to >> 4 & 1) << 4
             | operation.map,
         (~first & 15) << 3 | 4 | operation.prefix,
-        0x40 | (~first >> 4 & 1) << 3);
+        0x40 | (~first >> 4 & 1) << 3 | flags);
   }
 }

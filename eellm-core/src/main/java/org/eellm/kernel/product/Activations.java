@@ -112,7 +112,7 @@ public final class Activations implements AutoCloseable {
       return;
     }
     if (!vectors) {
-      Bfloat16Rounding.store(values, from, count, pairs(row) + 2L * column);
+      RowArithmetic.storeAsBfloat16(values, from, count, pairs(row) + 2L * column);
       return;
     }
     int to = start(row) + column;

@@ -81,7 +81,7 @@ final class Bfloat16DotCode {
         }
       }
     }
-    code.advanceWeights(STEP_BYTES);
+    code.advance(RDI, STEP_BYTES);
     code.bytes(0x49, 0xFF, 0xC5); // inc r13
     code.bytes(0x4D, 0x39, 0xF5); // cmp r13, r14
     code.bytes(0x0F, 0x8C); // jl

@@ -14,6 +14,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -55,6 +57,15 @@ public final class RowArithmetic {
   /** Writes float32 numbers of an array. */
   public static void write(float[] x, int from, long to, int count) {
     MemorySegment.copy(x, from, MEMORY, ValueLayout.JAVA_FLOAT_UNALIGNED, to, count);
+  }
+
+  /** Stores numbers of an array as bfloat16, as {@link Bfloat16Rounding#store} does. */
+  public static void storeAsBfloat16(float[] x, int from, int count, long to) {
+    if (RowFunctions.work()) {
+      RowFunctions.store(x, from, count, to);
+    } else {
+      Bfloat16Rounding.store(x, from, count, to);
+    }
   }
 
   /** The scalar product of float32 numbers and an array; its sum has a fixed order. */
@@ -99,6 +110,17 @@ public final class RowArithmetic {
   /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
   public static void rotate(
       float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
+    if (RowFunctions.work()) {
+      if (count > 0) {
+        RowFunctions.rotate(x, first, second, cosines, sines, from, count);
+      }
+    } else {
+      rotateByVectors(x, first, second, cosines, sines, from, count);
+    }
+  }
+
+  static void rotateByVectors(
+      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
     int whole = count - count % WIDTH;
     int pairs = count - count % (2 * WIDTH);
     for (int i = 0; i < pairs; i += 2 * WIDTH) {
@@ -135,6 +157,14 @@ public final class RowArithmetic {
 
   /** Adds float32 numbers to others. */
   public static void add(long x, long to, int count) {
+    if (RowFunctions.work()) {
+      RowFunctions.add(x, to, count);
+    } else {
+      addByVectors(x, to, count);
+    }
+  }
+
+  static void addByVectors(long x, long to, int count) {
     int whole = count - count % WIDTH;
     int fours = count - count % (4 * WIDTH);
     for (int i = 0; i < fours; i += 4 * WIDTH) {
@@ -212,6 +242,14 @@ public final class RowArithmetic {
 
   /** {@code silu(gate) * up}. */
   public static void swiGlu(long gate, long up, float[] out) {
+    if (RowFunctions.work()) {
+      RowFunctions.swiGlu(gate, up, out);
+    } else {
+      swiGluByVectors(gate, up, out);
+    }
+  }
+
+  static void swiGluByVectors(long gate, long up, float[] out) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector x = FloatVector.fromMemorySegment(FLOATS, MEMORY, gate + 4L * i, ORDER);
       FloatVector z = x.neg();

@@ -90,13 +90,13 @@ final class VnniCode {
     } else {
       halves();
     }
-    code.advanceWeights(STEPS * STEP_BYTES * bits / 8);
+    code.advance(RDI, STEPS * STEP_BYTES * bits / 8);
     code.bytes(0x49, 0x83, 0xC5, STEPS); // add r13, ...
     code.bytes(0x49, 0xFF, 0xCC); // dec r12
     code.bytes(0x0F, 0x85); // jnz
     code.distanceTo(chunk);
     add();
-    code.advanceWeights(VECTORS * HALF_BYTES);
+    code.advance(RDI, VECTORS * HALF_BYTES);
     code.bytes(0x49, 0x83, 0xC5, GroupRows.MORE_UNITS); // add r13, ...
     code.bytes(0x4D, 0x39, 0xF5); // cmp r13, r14
     code.bytes(0x0F, 0x8C); // jl

@@ -1,0 +1,295 @@
+package org.eellm.kernel;
+
+import static org.eellm.kernel.machine.ExponentialCode.LOWEST;
+import static org.eellm.kernel.machine.ExponentialCode.MINUS_INFINITY;
+import static org.eellm.kernel.machine.ExponentialCode.P;
+import static org.eellm.kernel.machine.ExponentialCode.SHIFTED;
+import static org.eellm.kernel.machine.ExponentialCode.X;
+import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
+import static org.eellm.kernel.machine.MachineCode.R10;
+import static org.eellm.kernel.machine.MachineCode.R11;
+import static org.eellm.kernel.machine.MachineCode.R12;
+import static org.eellm.kernel.machine.MachineCode.R13;
+import static org.eellm.kernel.machine.MachineCode.R14;
+import static org.eellm.kernel.machine.MachineCode.R15;
+import static org.eellm.kernel.machine.MachineCode.R8;
+import static org.eellm.kernel.machine.MachineCode.R9;
+import static org.eellm.kernel.machine.MachineCode.RAX;
+import static org.eellm.kernel.machine.MachineCode.RBP;
+import static org.eellm.kernel.machine.MachineCode.RBX;
+import static org.eellm.kernel.machine.MachineCode.RCX;
+import static org.eellm.kernel.machine.MachineCode.RDI;
+import static org.eellm.kernel.machine.MachineCode.RDX;
+import static org.eellm.kernel.machine.MachineCode.RSI;
+import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
+
+import org.eellm.kernel.machine.ExponentialCode;
+import org.eellm.kernel.machine.MachineCode;
+import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * Machine code for attention, for x86-64 processors with AVX-512: the operations of {@link
+ * VectorAttention} in the same order. What the JVM compiles is as fast, but only after a second or
+ * two; until then a prompt takes a hundred times as long.
+ *
+ * <p>All functions follow the System V convention. Addresses and sizes are longs.
+ */
+final class AttentionCode {
+  /** Rows whose sums stay in registers. */
+  static final int MOST_ROWS = 6;
+
+  /** Pointers to streams of weights. */
+  private static final int[] STREAMS = {RDI, RSI, RDX, RCX};
+
+  /** Pointers to the rows of x. */
+  private static final int[] ROWS = {RAX, RBX, RBP, R12, R13, R14};
+
+  // Vector registers of products, behind the sums.
+  private static final int WEIGHTS = 24;
+  private static final int NUMBERS = 28;
+  private static final int UPPER_HALF = 31;
+
+  // Vector registers of exponentials: those of ExponentialCode, and these.
+  private static final int SCORE = 6;
+  private static final int TOTAL = 7;
+  private static final int MAX = 8;
+
+  private static final int NOT_EQUAL = 4; // or NaN, of vcmpps
+
+  private final MachineCode code = new MachineCode();
+  private final ExponentialCode exponential = new ExponentialCode(code);
+
+  private AttentionCode() {}
+
+  /**
+   * Products of rows of float32 numbers and weights in a format: {@code void f(long w0, long w1,
+   * long w2, long w3, long stepBytes, long steps, long x, long xRowBytes, long y, long yRowBytes)}.
+   *
+   * @param streams of weights, 1 to 4
+   * @param vectors of outputs in each stream; at most 4 in all streams
+   * @param adds whether sums begin with what y has
+   */
+  record Products(WeightFormat format, int rows, int streams, int vectors, boolean adds) {
+
+    byte[] code() {
+      AttentionCode function = new AttentionCode();
+      function.products(this);
+      return function.code.toByteArray();
+    }
+
+    private int all() {
+      return streams * vectors;
+    }
+  }
+
+  private void products(Products of) {
+    code.bytes(0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); // push rbx, rbp, r12-15
+    code.bytes(0x48, 0x8B, 0x44, 0x24, 0x38); // mov rax, [rsp + 56]: x
+    code.bytes(0x4C, 0x8B, 0x7C, 0x24, 0x40); // mov r15, [rsp + 64]: bytes of its rows
+    for (int row = 1; row < of.rows; row++) {
+      code.addressOfSum(ROWS[row], ROWS[row - 1], R15);
+    }
+    code.bytes(0x49, 0xC1, 0xE8, 2); // shr r8, 2: a step in units of 4 bytes
+    if (of.format == WeightFormat.BFLOAT16) {
+      code.bytes(0x41, 0xBA); // mov r10d, ...
+      code.number(0xFFFF0000);
+      code.vector(Operation.BROADCAST_REGISTER, UPPER_HALF, 0, R10);
+    }
+    begin(of);
+    code.bytes(0x45, 0x31, 0xD2); // xor r10d, r10d: the input
+    code.bytes(0x45, 0x31, 0xDB); // xor r11d, r11d: where weights are
+    int step = code.position();
+    for (int v = 0; v < of.all(); v++) {
+      int offset = v % of.vectors * VECTOR_BYTES;
+      code.vector(Operation.LOAD_FLOATS, WEIGHTS + v, 0, STREAMS[v / of.vectors], R11, offset);
+    }
+    int inputs = of.format.inputsTogether();
+    for (int i = 0; i < inputs; i++) {
+      boolean lastFirst = of.format == WeightFormat.BFLOAT16; // as vdpbf16ps does
+      addInput(of, lastFirst ? inputs - 1 - i : i);
+    }
+    code.bytes(0x49, 0x83, 0xC2, inputs); // add r10, ...
+    code.bytes(0x4D, 0x01, 0xC3); // add r11, r8
+    code.bytes(0x49, 0xFF, 0xC9); // dec r9
+    code.bytes(0x0F, 0x85); // jnz
+    code.distanceTo(step);
+    outputs(of, Operation.STORE_FLOATS);
+    code.bytes(0xC5, 0xF8, 0x77); // vzeroupper
+    code.bytes(0x41, 0x5F, 0x41, 0x5E, 0x41, 0x5D, 0x41, 0x5C, 0x5D, 0x5B, 0xC3); // pop ...; ret
+  }
+
+  private void begin(Products of) {
+    if (of.adds) {
+      outputs(of, Operation.LOAD_FLOATS);
+    } else {
+      for (int sum = 0; sum < of.rows * of.all(); sum++) {
+        code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
+      }
+    }
+  }
+
+  private void outputs(Products of, Operation operation) {
+    code.bytes(0x4C, 0x8B, 0x7C, 0x24, 0x48); // mov r15, [rsp + 72]: y
+    for (int row = 0; row < of.rows; row++) {
+      for (int v = 0; v < of.all(); v++) {
+        code.vector(operation, row * of.all() + v, 0, R15, NO_INDEX, v * VECTOR_BYTES);
+      }
+      code.bytes(0x4C, 0x03, 0x7C, 0x24, 0x50); // add r15, [rsp + 80]
+    }
+  }
+
+  /** Adds one input times its weights to all sums. */
+  private void addInput(Products of, int input) {
+    for (int v = 0; v < of.all(); v++) {
+      int weights = WEIGHTS + v;
+      int numbers = NUMBERS + v % 3;
+      switch (of.format) {
+        case FLOAT32 -> numbers = weights;
+        case BFLOAT16 -> {
+          if (input == 0) {
+            code.shiftLeft(numbers, weights, 16);
+          } else {
+            code.vector(Operation.AND, numbers, weights, UPPER_HALF);
+          }
+        }
+        case INT8 -> {
+          code.shiftLeft(numbers, weights, 24 - 8 * input);
+          code.shiftRightSigned(numbers, numbers, 24);
+          code.vector(Operation.TO_FLOATS, numbers, 0, numbers);
+        }
+        case INT4 -> throw new IllegalArgumentException(of.toString());
+      }
+      for (int row = 0; row < of.rows; row++) {
+        int sum = row * of.all() + v;
+        code.vectorOfOne(Operation.ADD_PRODUCT, sum, numbers, ROWS[row], R10, 4 * input);
+      }
+    }
+  }
+
+  /**
+   * The largest of some scores: {@code float f(long scores, long vectors, long visible, float
+   * before, long keyScales)}.
+   *
+   * <p>{@code visible} has a bit for each position; the others do not count. {@code before} counts.
+   *
+   * @param scaled whether scores are multiplied with scales first
+   */
+  static byte[] largest(boolean scaled) {
+    AttentionCode function = new AttentionCode();
+    function.writeLargest(scaled);
+    return function.code.toByteArray();
+  }
+
+  private void writeLargest(boolean scaled) {
+    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
+    int next = code.position();
+    visible();
+    score(scaled);
+    code.masked(Operation.LARGER, 1, MAX, MAX, SCORE);
+    next(next, scaled);
+    code.reduce(Operation.LARGER, MAX, X);
+    code.vector(Operation.MOVE, 0, 0, MAX);
+    code.end();
+  }
+
+  /**
+   * Exponentials of scores below the largest: {@code void f(long scores, long vectors, long
+   * visible, long keyScales, long valueScales, long weights, long total, float max)}.
+   *
+   * @param scaled whether scores and weights are multiplied with scales
+   */
+  static byte[] exponentials(boolean scaled) {
+    AttentionCode function = new AttentionCode();
+    function.writeExponentials(scaled);
+    return function.code.toByteArray();
+  }
+
+  private void writeExponentials(boolean scaled) {
+    exponential.constants();
+    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
+    code.bytes(0x4C, 0x8B, 0x5C, 0x24, 0x08); // mov r11, [rsp + 8]: the total
+    code.vector(Operation.LOAD_FLOATS, TOTAL, 0, R11, NO_INDEX, 0);
+    int next = code.position();
+    visible();
+    score(scaled);
+    code.vector(Operation.SUBTRACT, X, SCORE, MAX);
+    code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+    exponential.write();
+    code.masked(Operation.COMPARE, 1, 2, SCORE, MINUS_INFINITY); // visible, and not of -infinity
+    code.bytes(NOT_EQUAL);
+    code.maskedOrZero(Operation.MULTIPLY, 2, P, P, SHIFTED);
+    code.vector(Operation.ADD, TOTAL, TOTAL, P);
+    if (scaled) {
+      code.vector(Operation.LOAD_FLOATS, SHIFTED, 0, R8, NO_INDEX, 0);
+      code.maskedOrZero(Operation.MULTIPLY, 2, P, P, SHIFTED); // a hidden scale may be NaN
+      code.advance(R8, VECTOR_BYTES);
+    }
+    code.vector(Operation.STORE_FLOATS, P, 0, R9, NO_INDEX, 0);
+    code.advance(R9, VECTOR_BYTES);
+    next(next, scaled);
+    code.vector(Operation.STORE_FLOATS, TOTAL, 0, R11, NO_INDEX, 0);
+    code.end();
+  }
+
+  /** Makes a mask of the next 16 positions that are visible. */
+  private void visible() {
+    code.bytes(0xC5, 0xF8, 0x92, 0xCA); // kmovw k1, edx
+    code.bytes(0x48, 0xC1, 0xEA, 16); // shr rdx, 16
+  }
+
+  private void score(boolean scaled) {
+    code.vector(Operation.LOAD_FLOATS, SCORE, 0, RDI, NO_INDEX, 0);
+    if (scaled) {
+      code.vector(Operation.MULTIPLY, SCORE, SCORE, RCX, NO_INDEX, 0);
+    }
+  }
+
+  /** Goes on with the next scores, while there are any. */
+  private void next(int start, boolean scaled) {
+    if (scaled) {
+      code.advance(RCX, VECTOR_BYTES);
+    }
+    nextVector(start);
+  }
+
+  private void nextVector(int start) {
+    code.advance(RDI, VECTOR_BYTES);
+    code.bytes(0x48, 0xFF, 0xCE); // dec rsi
+    code.bytes(0x0F, 0x85); // jnz
+    code.distanceTo(start);
+  }
+
+  /** Multiplies numbers in place: {@code void f(long at, long vectors, float factor)}. */
+  static byte[] scaling() {
+    AttentionCode function = new AttentionCode();
+    MachineCode code = function.code;
+    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
+    int next = code.position();
+    code.vector(Operation.MULTIPLY, X, MAX, RDI, NO_INDEX, 0);
+    code.vector(Operation.STORE_FLOATS, X, 0, RDI, NO_INDEX, 0);
+    function.nextVector(next);
+    code.end();
+    return code.toByteArray();
+  }
+
+  /**
+   * Writes sums over their total, which is a vector's: {@code void f(long sums, long vectors, long
+   * total, long out)}.
+   */
+  static byte[] division() {
+    AttentionCode function = new AttentionCode();
+    MachineCode code = function.code;
+    code.vector(Operation.LOAD_FLOATS, TOTAL, 0, RDX, NO_INDEX, 0);
+    code.reduce(Operation.ADD, TOTAL, X);
+    code.vector(Operation.BROADCAST_FLOAT, TOTAL, 0, TOTAL);
+    int next = code.position();
+    code.vector(Operation.LOAD_FLOATS, X, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.DIVIDE, X, X, TOTAL);
+    code.vector(Operation.STORE_FLOATS, X, 0, RCX, NO_INDEX, 0);
+    code.advance(RCX, VECTOR_BYTES);
+    function.nextVector(next);
+    code.end();
+    return code.toByteArray();
+  }
+}

@@ -1,0 +1,365 @@
+package org.eellm.kernel.machine;
+
+import static org.eellm.kernel.machine.ExponentialCode.FREE;
+import static org.eellm.kernel.machine.ExponentialCode.HIGHEST;
+import static org.eellm.kernel.machine.ExponentialCode.LOWEST;
+import static org.eellm.kernel.machine.ExponentialCode.ONE;
+import static org.eellm.kernel.machine.ExponentialCode.P;
+import static org.eellm.kernel.machine.ExponentialCode.SHIFTED;
+import static org.eellm.kernel.machine.ExponentialCode.X;
+import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
+import static org.eellm.kernel.machine.MachineCode.R8;
+import static org.eellm.kernel.machine.MachineCode.R9;
+import static org.eellm.kernel.machine.MachineCode.RCX;
+import static org.eellm.kernel.machine.MachineCode.RDI;
+import static org.eellm.kernel.machine.MachineCode.RSI;
+import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
+
+import org.eellm.kernel.machine.MachineCode.Operation;
+
+/**
+ * Machine code for what is between the products of a layer, for x86-64 processors with AVX-512: the
+ * operations of the Vector API's kernels in the same order. What the JVM compiles is as fast, but
+ * only after a second or two of decoding.
+ *
+ * <p>All functions follow the System V convention. Where they take a count, it is the third
+ * parameter, and need not be a multiple of anything.
+ */
+final class RowCode {
+  private static final int LANES = VECTOR_BYTES / Float.BYTES;
+  private static final int MASK = 1; // of the lanes that count
+
+  // Registers of functions that have no exponentials.
+  private static final int A = 0;
+  private static final int B = 1;
+  private static final int C = 2;
+  private static final int D = 3;
+  private static final int E = 4;
+  private static final int F = 5;
+
+  // Registers that exponentials leave alone.
+  private static final int FIRST = 6;
+  private static final int SECOND = 7;
+  private static final int SUM = 8;
+
+  private static final int EQUAL = 0; // of vcmpps
+  private static final int UNORDERED = 3; // one is NaN
+
+  private final MachineCode code = new MachineCode();
+
+  private RowCode() {}
+
+  private byte[] end() {
+    code.end();
+    return code.toByteArray();
+  }
+
+  /** Runs a body for the next 16 numbers, those in the mask, until all have been. */
+  private void each(Runnable body) {
+    int start = code.position();
+    code.bytes(0x41, 0xBB, LANES, 0, 0, 0); // mov r11d, 16
+    code.bytes(0x4C, 0x39, 0xDA); // cmp rdx, r11
+    code.bytes(0x4C, 0x0F, 0x4C, 0xDA); // cmovl r11, rdx
+    code.bytes(0xB8, 0xFF, 0xFF, 0, 0); // mov eax, 0xFFFF
+    code.bytes(0xC4, 0xE2, 0x20, 0xF5, 0xC0); // bzhi eax, eax, r11d
+    code.bytes(0xC5, 0xF8, 0x92, 0xC8); // kmovw k1, eax
+    body.run();
+    code.bytes(0x48, 0x83, 0xEA, LANES); // sub rdx, 16
+    code.bytes(0x0F, 0x8F); // jg
+    code.distanceTo(start);
+  }
+
+  private void load(int to, int base) {
+    code.maskedOrZero(Operation.LOAD_FLOATS, MASK, to, base);
+  }
+
+  private void store(int from, int base) {
+    code.masked(Operation.STORE_FLOATS, MASK, from, base);
+  }
+
+  /** The sum of squares: {@code float f(long x, long fours, long vectors)}, four vectors each. */
+  static byte[] sumOfSquares() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    int[] sums = {A, B, C, D};
+    for (int sum : sums) {
+      code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
+    }
+    code.bytes(0x48, 0x85, 0xF6, 0x0F, 0x84); // test rsi, rsi; jz
+    int noFours = code.distanceAhead();
+    int four = code.position();
+    for (int i = 0; i < sums.length; i++) {
+      code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, i * VECTOR_BYTES);
+      code.vector(Operation.ADD_PRODUCT, sums[i], E, E);
+    }
+    code.advance(RDI, sums.length * VECTOR_BYTES);
+    code.bytes(0x48, 0xFF, 0xCE, 0x0F, 0x85); // dec rsi; jnz
+    code.distanceTo(four);
+    code.land(noFours);
+    code.bytes(0x48, 0x85, 0xD2, 0x0F, 0x84); // test rdx, rdx; jz
+    int noVectors = code.distanceAhead();
+    int one = code.position();
+    code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.ADD_PRODUCT, A, E, E);
+    code.advance(RDI, VECTOR_BYTES);
+    code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
+    code.distanceTo(one);
+    code.land(noVectors);
+    code.vector(Operation.ADD, A, A, B);
+    code.vector(Operation.ADD, C, C, D);
+    code.vector(Operation.ADD, A, A, C);
+    code.reduce(Operation.ADD, A, E);
+    return row.end();
+  }
+
+  /**
+   * {@code x factor weight}: {@code void f(long x, long weight, long count, long out, float
+   * factor)}.
+   */
+  static byte[] weighted() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.vector(Operation.BROADCAST_FLOAT, B, 0, 0);
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          row.load(C, RSI);
+          code.vector(Operation.MULTIPLY, A, A, B);
+          code.vector(Operation.MULTIPLY, A, A, C);
+          row.store(A, RCX);
+          row.advance(RDI, RSI, RCX);
+        });
+    return row.end();
+  }
+
+  private void advance(int... registers) {
+    for (int register : registers) {
+      code.advance(register, VECTOR_BYTES);
+    }
+  }
+
+  /** Adds numbers to others: {@code void f(long x, long to, long count)}. */
+  static byte[] addition() {
+    RowCode row = new RowCode();
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          row.load(B, RSI);
+          row.code.vector(Operation.ADD, A, B, A);
+          row.store(A, RSI);
+          row.advance(RDI, RSI);
+        });
+    return row.end();
+  }
+
+  /**
+   * Turns pairs: {@code void f(long x, long first, long count, long second, long cosines, long
+   * sines, long from)}, with {@code first}, {@code second} and {@code from} in bytes.
+   */
+  static byte[] rotation() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.bytes(0x48, 0x01, 0xFE); // add rsi, rdi
+    code.bytes(0x48, 0x01, 0xF9); // add rcx, rdi
+    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]
+    code.bytes(0x4D, 0x01, 0xD0); // add r8, r10
+    code.bytes(0x4D, 0x01, 0xD1); // add r9, r10
+    row.each(
+        () -> {
+          row.load(A, RSI);
+          row.load(B, RCX);
+          row.load(C, R8);
+          row.load(D, R9);
+          code.vector(Operation.MULTIPLY, E, A, C);
+          code.vector(Operation.MULTIPLY, F, B, D);
+          code.vector(Operation.SUBTRACT, E, E, F);
+          row.store(E, RSI);
+          code.vector(Operation.MULTIPLY, E, B, C);
+          code.vector(Operation.MULTIPLY, F, A, D);
+          code.vector(Operation.ADD, E, E, F);
+          row.store(E, RCX);
+          row.advance(RSI, RCX, R8, R9);
+        });
+    return row.end();
+  }
+
+  /** Rounds the float32 numbers in A to bfloat16; constants are in C, D and E. */
+  private void round() {
+    code.shiftRight(B, A, 16);
+    code.vector(Operation.AND, B, B, C);
+    code.vector(Operation.ADD_INTS, A, A, D);
+    code.vector(Operation.ADD_INTS, A, A, B);
+  }
+
+  private void roundingConstants() {
+    code.constant(C, 1);
+    code.constant(D, 0x7FFF);
+  }
+
+  /** Stores as bfloat16: {@code void f(long x, long offset, long count, long to)}. */
+  static byte[] rounding() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.bytes(0x48, 0x01, 0xF7); // add rdi, rsi
+    row.roundingConstants();
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          row.round();
+          code.shiftRight(A, A, 16);
+          code.masked(Operation.STORE_HALVES, MASK, A, RCX);
+          code.advance(RDI, VECTOR_BYTES);
+          code.advance(RCX, VECTOR_BYTES / 2);
+        });
+    return row.end();
+  }
+
+  /**
+   * Stores as bfloat16 in one half of 32 bits, the other half cleared if it is the first, else as
+   * it was: {@code void f(long x, long to, long count)}.
+   */
+  static byte[] roundingToHalf(int which) {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    row.roundingConstants();
+    code.constant(E, 0xFFFF0000);
+    code.constant(F, 0xFFFF);
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          row.round();
+          if (which == 0) {
+            code.shiftRight(A, A, 16);
+          } else {
+            row.load(B, RSI);
+            code.vector(Operation.AND, A, A, E);
+            code.vector(Operation.AND, B, B, F);
+            code.vector(Operation.OR, A, A, B);
+          }
+          row.store(A, RSI);
+          row.advance(RDI, RSI);
+        });
+    return row.end();
+  }
+
+  /**
+   * Writes each 32 bits into one lane of a vector of their own: {@code void f(long x, long lane,
+   * long count, long to)}, with the lane as a mask.
+   */
+  static byte[] spreading() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.bytes(0xC5, 0xF8, 0x92, 0xCE); // kmovw k1, esi
+    int start = code.position();
+    code.vector(Operation.LOAD_FLOATS, A, 0, RCX, NO_INDEX, 0);
+    code.masked(Operation.BROADCAST_INT, MASK, A, RDI);
+    code.vector(Operation.STORE_FLOATS, A, 0, RCX, NO_INDEX, 0);
+    code.advance(RDI, Integer.BYTES);
+    code.advance(RCX, VECTOR_BYTES);
+    code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
+    code.distanceTo(start);
+    return row.end();
+  }
+
+  /** {@code silu(gate) up}: {@code void f(long gate, long up, long count, long out)}. */
+  static byte[] swiGlu() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.constant(SUM, 0x80000000); // the sign
+    row.each(
+        () -> {
+          row.load(FIRST, RDI);
+          row.load(SECOND, RSI);
+          code.vector(Operation.EXCLUSIVE_OR, X, FIRST, SUM);
+          code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+          code.vector(Operation.SMALLER, X, HIGHEST, X);
+          exponential.write();
+          code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+          code.vector(Operation.ADD, P, P, ONE);
+          code.vector(Operation.DIVIDE, P, ONE, P);
+          code.vector(Operation.MULTIPLY, P, FIRST, P);
+          code.vector(Operation.MULTIPLY, P, P, SECOND);
+          row.store(P, RCX);
+          row.advance(RDI, RSI, RCX);
+        });
+    return row.end();
+  }
+
+  /** The largest number, NaN if there is one: {@code float f(long x, long vectors)}. */
+  static byte[] largest() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.constant(A, Float.floatToRawIntBits(Float.NEGATIVE_INFINITY));
+    code.bytes(0xC5, 0xEC, 0x47, 0xD2); // kxorw k2, k2, k2
+    int start = code.position();
+    code.vector(Operation.LOAD_FLOATS, B, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.COMPARE, MASK, B, B);
+    code.bytes(UNORDERED);
+    code.bytes(0xC5, 0xEC, 0x45, 0xD1); // korw k2, k2, k1
+    code.vector(Operation.LARGER, A, A, B);
+    row.nextVector(start);
+    code.reduce(Operation.LARGER, A, B);
+    code.bytes(0xC5, 0xF8, 0x93, 0xC2); // kmovw eax, k2
+    code.bytes(0x85, 0xC0, 0x0F, 0x84); // test eax, eax; jz
+    int allNumbers = code.distanceAhead();
+    code.constant(A, Float.floatToRawIntBits(Float.NaN));
+    code.land(allNumbers);
+    return row.end();
+  }
+
+  private void nextVector(int start) {
+    code.advance(RDI, VECTOR_BYTES);
+    code.bytes(0x48, 0xFF, 0xCE, 0x0F, 0x85); // dec rsi; jnz
+    code.distanceTo(start);
+  }
+
+  /** The first place of a number, or -1: {@code long f(long x, long vectors, float number)}. */
+  static byte[] place() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.vector(Operation.BROADCAST_FLOAT, A, 0, 0);
+    code.bytes(0x31, 0xD2); // xor edx, edx: the place
+    int start = code.position();
+    code.vector(Operation.COMPARE, MASK, A, RDI, NO_INDEX, 0);
+    code.bytes(EQUAL);
+    code.bytes(0xC5, 0xF8, 0x93, 0xC9); // kmovw ecx, k1
+    code.bytes(0x85, 0xC9, 0x0F, 0x85); // test ecx, ecx; jnz
+    int found = code.distanceAhead();
+    code.bytes(0x48, 0x83, 0xC2, LANES); // add rdx, 16
+    row.nextVector(start);
+    code.bytes(0x48, 0xC7, 0xC0, 0xFF, 0xFF, 0xFF, 0xFF); // mov rax, -1
+    code.end();
+    code.land(found);
+    code.bytes(0x0F, 0xBC, 0xC1); // bsf eax, ecx
+    code.bytes(0x48, 0x01, 0xD0); // add rax, rdx
+    return row.end();
+  }
+
+  /**
+   * The sum of {@code exp((x - max) factor)}: {@code float f(long x, long vectors, float max, float
+   * factor)}.
+   */
+  static byte[] sumOfExponentials() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.vector(Operation.BROADCAST_FLOAT, FIRST, 0, 0);
+    code.vector(Operation.BROADCAST_FLOAT, SECOND, 0, 1);
+    code.vector(Operation.EXCLUSIVE_OR, SUM, SUM, SUM);
+    int start = code.position();
+    code.vector(Operation.LOAD_FLOATS, X, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.SUBTRACT, X, X, FIRST);
+    code.vector(Operation.MULTIPLY, X, X, SECOND);
+    code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+    exponential.write();
+    code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+    code.vector(Operation.ADD, SUM, SUM, P);
+    row.nextVector(start);
+    code.reduce(Operation.ADD, SUM, FREE);
+    code.vector(Operation.MOVE, 0, 0, SUM);
+    return row.end();
+  }
+}
