@@ -31,13 +31,17 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Machine code for attention, for x86-64 processors with AVX-512: the operations of {@link
  * VectorAttention} in the same order. What the JVM compiles is as fast, but only after a second or
- * two; until then a prompt takes a hundred times as long.
+ * two; until then a prompt takes a hundred times as long. And here memory is asked for what is read
+ * next: pages are small, and the processor's own prefetching begins anew at each.
  *
- * <p>All functions follow the System V convention. Addresses and sizes are longs.
+ * <p>Functions take addresses, sizes and the bits of float32 numbers.
  */
 final class AttentionCode {
   /** Rows whose sums stay in registers. */
   static final int MOST_ROWS = 6;
+
+  /** With more rows arithmetic takes longer than memory. */
+  private static final int MOST_ROWS_AHEAD = 4;
 
   /** Pointers to streams of weights. */
   private static final int[] STREAMS = {RDI, RSI, RDX, RCX};
@@ -63,14 +67,16 @@ final class AttentionCode {
   private AttentionCode() {}
 
   /**
-   * Products of rows of float32 numbers and weights in a format: {@code void f(long w0, long w1,
-   * long w2, long w3, long stepBytes, long steps, long x, long xRowBytes, long y, long yRowBytes)}.
+   * Products of rows of float32 numbers and weights in a format: {@code f(w0, w1, w2, w3, steps, x,
+   * y)}.
    *
    * @param streams of weights, 1 to 4
    * @param vectors of outputs in each stream; at most 4 in all streams
    * @param adds whether sums begin with what y has
+   * @param strides how far apart things are
    */
-  record Products(WeightFormat format, int rows, int streams, int vectors, boolean adds) {
+  record Products(
+      WeightFormat format, int rows, int streams, int vectors, boolean adds, Strides strides) {
 
     byte[] code() {
       AttentionCode function = new AttentionCode();
@@ -83,35 +89,50 @@ final class AttentionCode {
     }
   }
 
+  /**
+   * How far apart things are, in bytes.
+   *
+   * @param step from a group of inputs to the next
+   * @param x from a row of x to the next
+   * @param y from a row of y to the next
+   * @param ahead from weights to what is read next; with one stream {@code w1} is where that begins
+   */
+  record Strides(int step, int x, int y, int ahead) {}
+
   private void products(Products of) {
     code.bytes(0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); // push rbx, rbp, r12-15
-    code.bytes(0x48, 0x8B, 0x44, 0x24, 0x38); // mov rax, [rsp + 56]: x
-    code.bytes(0x4C, 0x8B, 0x7C, 0x24, 0x40); // mov r15, [rsp + 64]: bytes of its rows
+    code.move(ROWS[0], R9);
     for (int row = 1; row < of.rows; row++) {
-      code.addressOfSum(ROWS[row], ROWS[row - 1], R15);
+      code.move(ROWS[row], ROWS[row - 1]);
+      code.advance(ROWS[row], of.strides.x);
     }
-    code.bytes(0x49, 0xC1, 0xE8, 2); // shr r8, 2: a step in units of 4 bytes
     if (of.format == WeightFormat.BFLOAT16) {
       code.bytes(0x41, 0xBA); // mov r10d, ...
       code.number(0xFFFF0000);
-      code.vector(Operation.BROADCAST_REGISTER, UPPER_HALF, 0, R10);
+      code.broadcast(UPPER_HALF, R10);
     }
     begin(of);
     code.bytes(0x45, 0x31, 0xD2); // xor r10d, r10d: the input
-    code.bytes(0x45, 0x31, 0xDB); // xor r11d, r11d: where weights are
+    code.bytes(0x45, 0x31, 0xDB); // xor r11d, r11d: where weights are, in units of 4 bytes
     int step = code.position();
     for (int v = 0; v < of.all(); v++) {
+      int stream = STREAMS[v / of.vectors];
       int offset = v % of.vectors * VECTOR_BYTES;
-      code.vector(Operation.LOAD_FLOATS, WEIGHTS + v, 0, STREAMS[v / of.vectors], R11, offset);
+      code.vector(Operation.LOAD_FLOATS, WEIGHTS + v, 0, stream, R11, offset);
+      if (of.rows <= MOST_ROWS_AHEAD && of.streams == 1) {
+        code.prefetch(RSI, R11, offset);
+      } else if (of.rows <= MOST_ROWS_AHEAD) {
+        code.prefetch(stream, R11, offset + of.strides.ahead);
+      }
     }
     int inputs = of.format.inputsTogether();
     for (int i = 0; i < inputs; i++) {
       boolean lastFirst = of.format == WeightFormat.BFLOAT16; // as vdpbf16ps does
       addInput(of, lastFirst ? inputs - 1 - i : i);
     }
-    code.bytes(0x49, 0x83, 0xC2, inputs); // add r10, ...
-    code.bytes(0x4D, 0x01, 0xC3); // add r11, r8
-    code.bytes(0x49, 0xFF, 0xC9); // dec r9
+    code.advance(R10, inputs);
+    code.advance(R11, of.strides.step / 4);
+    code.bytes(0x49, 0xFF, 0xC8); // dec r8
     code.bytes(0x0F, 0x85); // jnz
     code.distanceTo(step);
     outputs(of, Operation.STORE_FLOATS);
@@ -130,12 +151,12 @@ final class AttentionCode {
   }
 
   private void outputs(Products of, Operation operation) {
-    code.bytes(0x4C, 0x8B, 0x7C, 0x24, 0x48); // mov r15, [rsp + 72]: y
+    code.bytes(0x4C, 0x8B, 0x7C, 0x24, 0x38); // mov r15, [rsp + 56]: y
     for (int row = 0; row < of.rows; row++) {
       for (int v = 0; v < of.all(); v++) {
         code.vector(operation, row * of.all() + v, 0, R15, NO_INDEX, v * VECTOR_BYTES);
       }
-      code.bytes(0x4C, 0x03, 0x7C, 0x24, 0x50); // add r15, [rsp + 80]
+      code.advance(R15, of.strides.y);
     }
   }
 
@@ -168,8 +189,7 @@ final class AttentionCode {
   }
 
   /**
-   * The largest of some scores: {@code float f(long scores, long vectors, long visible, float
-   * before, long keyScales)}.
+   * The largest of some scores: {@code f(scores, vectors, visible, keyScales, before)}.
    *
    * <p>{@code visible} has a bit for each position; the others do not count. {@code before} counts.
    *
@@ -182,7 +202,7 @@ final class AttentionCode {
   }
 
   private void writeLargest(boolean scaled) {
-    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
+    code.broadcast(MAX, R8);
     int next = code.position();
     visible();
     score(scaled);
@@ -190,12 +210,13 @@ final class AttentionCode {
     next(next, scaled);
     code.reduce(Operation.LARGER, MAX, X);
     code.vector(Operation.MOVE, 0, 0, MAX);
+    code.result();
     code.end();
   }
 
   /**
-   * Exponentials of scores below the largest: {@code void f(long scores, long vectors, long
-   * visible, long keyScales, long valueScales, long weights, long total, float max)}.
+   * Exponentials of scores below the largest: {@code f(scores, vectors, visible, keyScales,
+   * valueScales, weights, total, max)}.
    *
    * @param scaled whether scores and weights are multiplied with scales
    */
@@ -207,8 +228,9 @@ final class AttentionCode {
 
   private void writeExponentials(boolean scaled) {
     exponential.constants();
-    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
     code.bytes(0x4C, 0x8B, 0x5C, 0x24, 0x08); // mov r11, [rsp + 8]: the total
+    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x10); // mov r10, [rsp + 16]: max
+    code.broadcast(MAX, R10);
     code.vector(Operation.LOAD_FLOATS, TOTAL, 0, R11, NO_INDEX, 0);
     int next = code.position();
     visible();
@@ -260,11 +282,11 @@ final class AttentionCode {
     code.distanceTo(start);
   }
 
-  /** Multiplies numbers in place: {@code void f(long at, long vectors, float factor)}. */
+  /** Multiplies numbers in place: {@code f(at, vectors, factor)}. */
   static byte[] scaling() {
     AttentionCode function = new AttentionCode();
     MachineCode code = function.code;
-    code.vector(Operation.BROADCAST_FLOAT, MAX, 0, 0);
+    code.broadcast(MAX, RDX);
     int next = code.position();
     code.vector(Operation.MULTIPLY, X, MAX, RDI, NO_INDEX, 0);
     code.vector(Operation.STORE_FLOATS, X, 0, RDI, NO_INDEX, 0);
@@ -273,10 +295,7 @@ final class AttentionCode {
     return code.toByteArray();
   }
 
-  /**
-   * Writes sums over their total, which is a vector's: {@code void f(long sums, long vectors, long
-   * total, long out)}.
-   */
+  /** Writes sums over their total, which is a vector's: {@code f(sums, vectors, total, out)}. */
   static byte[] division() {
     AttentionCode function = new AttentionCode();
     MachineCode code = function.code;

@@ -42,11 +42,12 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
    * Adds values times their weights.
    *
    * @param values address of the first
+   * @param next address of the keys that are read after them
    * @param steps groups of values that lie together
    * @param position of the first in its group of positions
    * @param first whether nothing has been added yet
    */
-  void mix(long values, int steps, int position, boolean first, int count);
+  void mix(long values, long next, int steps, int position, boolean first, int count);
 
   /** Writes a row's sums over its total, [width] from {@code to} on. */
   void divide(int row, float[] out, int to);

@@ -1,17 +1,13 @@
 package org.eellm.kernel;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.eellm.kernel.AttentionCode.Products;
+import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.MachineFunction;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -23,69 +19,40 @@ final class MachineAttention implements AttentionKernel {
   private static final int PAGES = PagedAttention.PAGES;
   private static final int TILE = AttentionCode.MOST_ROWS;
 
-  private static final Linker LINKER = Linker.nativeLinker();
-  private static final Linker.Option SHORT = Linker.Option.critical(false);
-
-  // Constants, so that calls are compiled into their callers.
-  private static final MethodHandle PRODUCTS =
-      LINKER.downcallHandle(
-          FunctionDescriptor.ofVoid(
-              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-              JAVA_LONG, JAVA_LONG, JAVA_LONG),
-          SHORT);
-  private static final MethodHandle LARGEST =
-      LINKER.downcallHandle(
-          FunctionDescriptor.of(JAVA_FLOAT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT),
-          SHORT);
-  private static final MethodHandle EXPONENTIALS =
-      LINKER.downcallHandle(
-          FunctionDescriptor.ofVoid(
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_FLOAT),
-          SHORT);
-  private static final MethodHandle SCALE =
-      LINKER.downcallHandle(FunctionDescriptor.ofVoid(JAVA_LONG, JAVA_LONG, JAVA_FLOAT), SHORT);
-  private static final MethodHandle DIVIDE =
-      LINKER.downcallHandle(
-          FunctionDescriptor.ofVoid(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG), SHORT);
-
-  private static final Map<Shape, Functions> FUNCTIONS = new ConcurrentHashMap<>();
-
-  /** What decides on the functions: the format of keys and values, and the vectors of a value. */
-  private record Shape(WeightFormat format, int valueVectors) {}
+  private static final Map<PageLayout, Functions> FUNCTIONS = new ConcurrentHashMap<>();
 
   /** Addresses of functions; those by rows begin with one row's. */
   private record Functions(
-      MemorySegment[] products,
-      MemorySegment[] halfProducts,
-      MemorySegment[] firstMixtures,
-      MemorySegment[] mixtures,
-      MemorySegment largest,
-      MemorySegment exponentials,
-      MemorySegment scale,
-      MemorySegment divide) {
+      MachineFunction[] products,
+      MachineFunction[] halfProducts,
+      MachineFunction[] firstMixtures,
+      MachineFunction[] mixtures,
+      MachineFunction largest,
+      MachineFunction exponentials,
+      MachineFunction scale,
+      MachineFunction divide) {
 
-    static Functions of(Shape shape) {
-      WeightFormat format = shape.format;
+    static Functions of(PageLayout layout) {
+      WeightFormat format = layout.format();
+      int vectors = valueVectors(layout);
+      Strides ofKeys =
+          new Strides(
+              4 * PageLayout.POSITIONS, queryBytes(layout), 4 * GROUP, (int) layout.keyBytes());
+      int sumBytes = 4 * layout.valueWidth();
+      Strides ofValues = new Strides((int) layout.valueStepBytes(), 4 * GROUP, sumBytes, 0);
       List<byte[]> codes = new ArrayList<>();
       for (int rows = 1; rows <= TILE; rows++) {
-        codes.add(new AttentionCode.Products(format, rows, PAGES, 1, false).code());
-        codes.add(new AttentionCode.Products(format, rows, PAGES / 2, 1, false).code());
-        codes.add(new AttentionCode.Products(format, rows, 1, shape.valueVectors, false).code());
-        codes.add(new AttentionCode.Products(format, rows, 1, shape.valueVectors, true).code());
+        codes.add(new Products(format, rows, PAGES, 1, false, ofKeys).code());
+        codes.add(new Products(format, rows, PAGES / 2, 1, false, ofKeys).code());
+        codes.add(new Products(format, rows, 1, vectors, false, ofValues).code());
+        codes.add(new Products(format, rows, 1, vectors, true, ofValues).code());
       }
       boolean scaled = format == WeightFormat.INT8;
       codes.add(AttentionCode.largest(scaled));
       codes.add(AttentionCode.exponentials(scaled));
       codes.add(AttentionCode.scaling());
       codes.add(AttentionCode.division());
-      MemorySegment[] all = ExecutableMemory.store(codes).orElseThrow();
+      MachineFunction[] all = ExecutableMemory.store(codes).orElseThrow();
       int single = 4 * TILE;
       return new Functions(
           every4th(all, 0),
@@ -98,8 +65,8 @@ final class MachineAttention implements AttentionKernel {
           all[single + 3]);
     }
 
-    private static MemorySegment[] every4th(MemorySegment[] all, int from) {
-      MemorySegment[] some = new MemorySegment[TILE];
+    private static MachineFunction[] every4th(MachineFunction[] all, int from) {
+      MachineFunction[] some = new MachineFunction[TILE];
       for (int i = 0; i < TILE; i++) {
         some[i] = all[4 * i + from];
       }
@@ -122,15 +89,23 @@ final class MachineAttention implements AttentionKernel {
 
   MachineAttention(PageLayout layout) {
     this.layout = layout;
-    int vectors = layout.valueWidth() / Lanes.WIDTH;
-    valueVectors = vectors % 4 == 0 ? 4 : 1;
-    functions = FUNCTIONS.computeIfAbsent(new Shape(layout.format(), valueVectors), Functions::of);
-    queryBytes = 4L * layout.keySteps() * layout.format().inputsTogether();
+    valueVectors = valueVectors(layout);
+    functions = FUNCTIONS.computeIfAbsent(layout, Functions::of);
+    queryBytes = queryBytes(layout);
     sumBytes = 4L * layout.valueWidth();
     queries = NativeBuffer.allocate(TILE * queryBytes);
     sums = NativeBuffer.allocate(TILE * sumBytes);
     quotients = NativeBuffer.allocate(sumBytes);
     PagedAttention.fillWithOnes(scales);
+  }
+
+  private static int queryBytes(PageLayout layout) {
+    return 4 * layout.keySteps() * layout.format().inputsTogether();
+  }
+
+  private static int valueVectors(PageLayout layout) {
+    int vectors = layout.valueWidth() / Lanes.WIDTH;
+    return vectors % 4 == 0 ? 4 : 1;
   }
 
   /** Whether the processor takes the code, and the system gives memory for it. */
@@ -166,18 +141,16 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public void score(long[] keys, long within, boolean half, int count) {
-    products(
-        (half ? functions.halfProducts : functions.products)[count - 1],
+    MachineFunction[] products = half ? functions.halfProducts : functions.products;
+    products[count - 1].call(
         keys[0] + within,
         keys[1],
         keys[2],
         keys[3],
-        4L * PageLayout.POSITIONS,
         layout.keySteps(),
         queries.address(),
-        queryBytes,
         scores.address(),
-        4L * GROUP);
+        0);
   }
 
   @Override
@@ -185,89 +158,54 @@ final class MachineAttention implements AttentionKernel {
     long at = scores.address() + 4L * GROUP * row;
     long total = totals.address() + (long) row * Lanes.BYTES;
     long mask = visible >= GROUP ? -1 : visible <= 0 ? 0 : (1L << visible) - 1;
-    try {
-      float max =
-          (float)
-              LARGEST.invokeExact(functions.largest, at, (long) vectors, mask, keyScales(), before);
-      if (max > before && before > Float.NEGATIVE_INFINITY) {
-        float factor = AttentionKernel.factor(before, max);
-        SCALE.invokeExact(functions.scale, total, 1L, factor);
-        long rowSums = sums.address() + row * sumBytes;
-        SCALE.invokeExact(functions.scale, rowSums, sumBytes / Lanes.BYTES, factor);
-      }
-      EXPONENTIALS.invokeExact(
-          functions.exponentials,
-          at,
-          (long) vectors,
-          mask,
-          keyScales(),
-          valueScales(),
-          weights.address() + 4L * GROUP * row,
-          total,
-          max);
-      return max > before ? max : before;
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("exponentials in machine code", e);
+    float max =
+        Float.intBitsToFloat(
+            (int) functions.largest.call(at, vectors, mask, keyScales(), bits(before), 0, 0, 0));
+    if (max > before && before > Float.NEGATIVE_INFINITY) {
+      long factor = bits(AttentionKernel.factor(before, max));
+      functions.scale.call(total, 1, factor, 0);
+      functions.scale.call(sums.address() + row * sumBytes, sumBytes / Lanes.BYTES, factor, 0);
     }
+    functions.exponentials.call(
+        at,
+        vectors,
+        mask,
+        keyScales(),
+        valueScales(),
+        weights.address() + 4L * GROUP * row,
+        total,
+        bits(max));
+    return max > before ? max : before;
+  }
+
+  private static long bits(float number) {
+    return Float.floatToRawIntBits(number);
   }
 
   @Override
-  public void mix(long values, int steps, int position, boolean first, int count) {
-    MemorySegment function = (first ? functions.firstMixtures : functions.mixtures)[count - 1];
+  public void mix(long values, long next, int steps, int position, boolean first, int count) {
+    MachineFunction function = (first ? functions.firstMixtures : functions.mixtures)[count - 1];
     long callBytes = (long) valueVectors * Lanes.BYTES;
     for (long from = 0; from < sumBytes; from += callBytes) {
-      products(
-          function,
+      function.call(
           values + from,
+          next + from,
           0,
           0,
-          0,
-          layout.valueStepBytes(),
           steps,
           weights.address() + 4L * position,
-          4L * GROUP,
           sums.address() + from,
-          sumBytes);
-    }
-  }
-
-  private static void products(
-      MemorySegment function,
-      long w0,
-      long w1,
-      long w2,
-      long w3,
-      long stepBytes,
-      long steps,
-      long x,
-      long xRowBytes,
-      long y,
-      long yRowBytes) {
-    try {
-      PRODUCTS.invokeExact(function, w0, w1, w2, w3, stepBytes, steps, x, xRowBytes, y, yRowBytes);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("attention's products in machine code", e);
+          0);
     }
   }
 
   @Override
   public void divide(int row, float[] out, int to) {
-    try {
-      DIVIDE.invokeExact(
-          functions.divide,
-          sums.address() + row * sumBytes,
-          sumBytes / Lanes.BYTES,
-          totals.address() + (long) row * Lanes.BYTES,
-          quotients.address());
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("a division in machine code", e);
-    }
+    functions.divide.call(
+        sums.address() + row * sumBytes,
+        sumBytes / Lanes.BYTES,
+        totals.address() + (long) row * Lanes.BYTES,
+        quotients.address());
     RowArithmetic.read(quotients.address(), out, to, layout.width());
   }
 

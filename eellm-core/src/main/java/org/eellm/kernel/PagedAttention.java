@@ -159,7 +159,9 @@ public final class PagedAttention implements AutoCloseable {
       long page = index == replaced ? lastPage.address() : first + pageBytes * pages[index];
       long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
       int steps = Math.ceilDiv(to - from, together);
-      kernel.mix(values, steps, from - position, from == 0, count);
+      int nextIndex = Math.min(index + PAGES, (end - 1) / PageLayout.POSITIONS);
+      long next = first + pageBytes * pages[nextIndex];
+      kernel.mix(values, next, steps, from - position, from == 0, count);
       from = to;
     }
   }

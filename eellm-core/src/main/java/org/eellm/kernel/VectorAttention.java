@@ -215,7 +215,7 @@ final class VectorAttention implements AttentionKernel {
   }
 
   @Override
-  public void mix(long values, int steps, int position, boolean first, int count) {
+  public void mix(long values, long next, int steps, int position, boolean first, int count) {
     int width = layout.valueWidth();
     TileKernel kernel = first ? firstMixtures[count] : mixtures[count];
     for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {

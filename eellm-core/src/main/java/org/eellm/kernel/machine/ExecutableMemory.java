@@ -36,9 +36,9 @@ public final class ExecutableMemory {
   /**
    * Stores functions for good, on Linux.
    *
-   * @return their addresses; nothing where the system gives no executable memory
+   * @return the functions; nothing where the system gives no executable memory
    */
-  public static Optional<MemorySegment[]> store(List<byte[]> functions) {
+  public static Optional<MachineFunction[]> store(List<byte[]> functions) {
     int room = functions.stream().mapToInt(code -> aligned(code.length)).sum();
     Linker linker = Linker.nativeLinker();
     MethodHandle protect =
@@ -47,17 +47,17 @@ public final class ExecutableMemory {
             FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
     long start = NativeBuffer.allocate(room).address();
     MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
-    MemorySegment[] addresses = new MemorySegment[functions.size()];
+    MachineFunction[] stored = new MachineFunction[functions.size()];
     long offset = 0;
-    for (int i = 0; i < addresses.length; i++) {
+    for (int i = 0; i < stored.length; i++) {
       byte[] code = functions.get(i);
       MemorySegment.copy(code, 0, memory, JAVA_BYTE, offset, code.length);
-      addresses[i] = MemorySegment.ofAddress(start + offset);
+      stored[i] = new MachineFunction(MemorySegment.ofAddress(start + offset));
       offset += aligned(code.length);
     }
     try {
       return (int) protect.invokeExact(start, (long) room, READ_EXECUTE) == 0
-          ? Optional.of(addresses)
+          ? Optional.of(stored)
           : Optional.empty();
     } catch (RuntimeException | Error e) {
       throw e;

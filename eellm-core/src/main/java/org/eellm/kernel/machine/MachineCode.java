@@ -181,6 +181,26 @@ public final class MachineCode {
     bytes(0xC3); // ret
   }
 
+  /** {@code mov to, from} of general registers. */
+  public void move(int to, int from) {
+    bytes(0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xC0 | (from & 7) << 3 | to & 7);
+  }
+
+  /** {@code add to, from} of general registers. */
+  public void add(int to, int from) {
+    bytes(0x48 | from >> 3 << 2 | to >> 3, 0x01, 0xC0 | (from & 7) << 3 | to & 7);
+  }
+
+  /** Makes a vector of 16 times the float32 number whose bits a general register has. */
+  public void broadcast(int to, int register) {
+    vector(Operation.BROADCAST_REGISTER, to, 0, register);
+  }
+
+  /** {@code vmovd eax, xmm0}: the bits of the first number, to be returned. */
+  public void result() {
+    bytes(0xC5, 0xF9, 0x7E, 0xC0);
+  }
+
   /** {@code add register, bytes}. */
   public void advance(int register, int by) {
     bytes(0x48 | register >> 3, 0x81, 0xC0 | register & 7);
@@ -190,6 +210,12 @@ public final class MachineCode {
   /** {@code prefetcht0 [rdi + offset]}. */
   public void prefetchWeights(int offset) {
     bytes(0x0F, 0x18, 0x8F);
+    number(offset);
+  }
+
+  /** {@code prefetcht0 [base + 4 index + offset]}, of the first eight registers and the others. */
+  public void prefetch(int base, int index, int offset) {
+    bytes(0x42, 0x0F, 0x18, 0x8C, 0x80 | (index & 7) << 3 | base & 7);
     number(offset);
   }
 

@@ -8,10 +8,12 @@ import static org.eellm.kernel.machine.ExponentialCode.P;
 import static org.eellm.kernel.machine.ExponentialCode.SHIFTED;
 import static org.eellm.kernel.machine.ExponentialCode.X;
 import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
+import static org.eellm.kernel.machine.MachineCode.R10;
 import static org.eellm.kernel.machine.MachineCode.R8;
 import static org.eellm.kernel.machine.MachineCode.R9;
 import static org.eellm.kernel.machine.MachineCode.RCX;
 import static org.eellm.kernel.machine.MachineCode.RDI;
+import static org.eellm.kernel.machine.MachineCode.RDX;
 import static org.eellm.kernel.machine.MachineCode.RSI;
 import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
 
@@ -22,8 +24,9 @@ import org.eellm.kernel.machine.MachineCode.Operation;
  * operations of the Vector API's kernels in the same order. What the JVM compiles is as fast, but
  * only after a second or two of decoding.
  *
- * <p>All functions follow the System V convention. Where they take a count, it is the third
- * parameter, and need not be a multiple of anything.
+ * <p>Functions take addresses, sizes and the bits of float32 numbers. A count need not be a
+ * multiple of anything, and is their third parameter; with arrays, the first of the four behind
+ * them.
  */
 final class RowCode {
   private static final int LANES = VECTOR_BYTES / Float.BYTES;
@@ -77,7 +80,7 @@ final class RowCode {
     code.masked(Operation.STORE_FLOATS, MASK, from, base);
   }
 
-  /** The sum of squares: {@code float f(long x, long fours, long vectors)}, four vectors each. */
+  /** The sum of squares: {@code f(x, fours, vectors)}, four vectors each. */
   static byte[] sumOfSquares() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
@@ -109,25 +112,24 @@ final class RowCode {
     code.vector(Operation.ADD, C, C, D);
     code.vector(Operation.ADD, A, A, C);
     code.reduce(Operation.ADD, A, E);
+    code.result();
     return row.end();
   }
 
-  /**
-   * {@code x factor weight}: {@code void f(long x, long weight, long count, long out, float
-   * factor)}.
-   */
+  /** {@code x factor weight}: {@code f(weight, out, out, count, x, factor)}, with arrays. */
   static byte[] weighted() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
-    code.vector(Operation.BROADCAST_FLOAT, B, 0, 0);
+    code.broadcast(B, R9);
+    code.move(RDX, RCX);
     row.each(
         () -> {
-          row.load(A, RDI);
-          row.load(C, RSI);
+          row.load(A, R8);
+          row.load(C, RDI);
           code.vector(Operation.MULTIPLY, A, A, B);
           code.vector(Operation.MULTIPLY, A, A, C);
-          row.store(A, RCX);
-          row.advance(RDI, RSI, RCX);
+          row.store(A, RSI);
+          row.advance(R8, RDI, RSI);
         });
     return row.end();
   }
@@ -138,7 +140,7 @@ final class RowCode {
     }
   }
 
-  /** Adds numbers to others: {@code void f(long x, long to, long count)}. */
+  /** Adds numbers to others: {@code f(x, to, count)}. */
   static byte[] addition() {
     RowCode row = new RowCode();
     row.each(
@@ -153,32 +155,33 @@ final class RowCode {
   }
 
   /**
-   * Turns pairs: {@code void f(long x, long first, long count, long second, long cosines, long
-   * sines, long from)}, with {@code first}, {@code second} and {@code from} in bytes.
+   * Turns pairs: {@code f(x, cosines, sines, count, first, second, from)}, with arrays; {@code
+   * first}, {@code second} and {@code from} in bytes.
    */
   static byte[] rotation() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
-    code.bytes(0x48, 0x01, 0xFE); // add rsi, rdi
-    code.bytes(0x48, 0x01, 0xF9); // add rcx, rdi
-    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]
-    code.bytes(0x4D, 0x01, 0xD0); // add r8, r10
-    code.bytes(0x4D, 0x01, 0xD1); // add r9, r10
+    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: from
+    code.add(RSI, R10);
+    code.add(R10, RDX);
+    code.move(RDX, RCX);
+    code.add(R8, RDI);
+    code.add(R9, RDI);
     row.each(
         () -> {
-          row.load(A, RSI);
-          row.load(B, RCX);
-          row.load(C, R8);
-          row.load(D, R9);
+          row.load(A, R8);
+          row.load(B, R9);
+          row.load(C, RSI);
+          row.load(D, R10);
           code.vector(Operation.MULTIPLY, E, A, C);
           code.vector(Operation.MULTIPLY, F, B, D);
           code.vector(Operation.SUBTRACT, E, E, F);
-          row.store(E, RSI);
+          row.store(E, R8);
           code.vector(Operation.MULTIPLY, E, B, C);
           code.vector(Operation.MULTIPLY, F, A, D);
           code.vector(Operation.ADD, E, E, F);
-          row.store(E, RCX);
-          row.advance(RSI, RCX, R8, R9);
+          row.store(E, R9);
+          row.advance(R8, R9, RSI, R10);
         });
     return row.end();
   }
@@ -196,27 +199,28 @@ final class RowCode {
     code.constant(D, 0x7FFF);
   }
 
-  /** Stores as bfloat16: {@code void f(long x, long offset, long count, long to)}. */
+  /** Stores as bfloat16: {@code f(x, x, x, count, offset, to)}, with an array. */
   static byte[] rounding() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
-    code.bytes(0x48, 0x01, 0xF7); // add rdi, rsi
+    code.add(RDI, R8);
+    code.move(RDX, RCX);
     row.roundingConstants();
     row.each(
         () -> {
           row.load(A, RDI);
           row.round();
           code.shiftRight(A, A, 16);
-          code.masked(Operation.STORE_HALVES, MASK, A, RCX);
+          code.masked(Operation.STORE_HALVES, MASK, A, R9);
           code.advance(RDI, VECTOR_BYTES);
-          code.advance(RCX, VECTOR_BYTES / 2);
+          code.advance(R9, VECTOR_BYTES / 2);
         });
     return row.end();
   }
 
   /**
    * Stores as bfloat16 in one half of 32 bits, the other half cleared if it is the first, else as
-   * it was: {@code void f(long x, long to, long count)}.
+   * it was: {@code f(x, to, count)}.
    */
   static byte[] roundingToHalf(int which) {
     RowCode row = new RowCode();
@@ -243,8 +247,8 @@ final class RowCode {
   }
 
   /**
-   * Writes each 32 bits into one lane of a vector of their own: {@code void f(long x, long lane,
-   * long count, long to)}, with the lane as a mask.
+   * Writes each 32 bits into one lane of a vector of their own: {@code f(x, lane, count, to)}, with
+   * the lane as a mask.
    */
   static byte[] spreading() {
     RowCode row = new RowCode();
@@ -261,17 +265,18 @@ final class RowCode {
     return row.end();
   }
 
-  /** {@code silu(gate) up}: {@code void f(long gate, long up, long count, long out)}. */
+  /** {@code silu(gate) up}: {@code f(out, out, out, count, gate, up)}, with an array. */
   static byte[] swiGlu() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
     ExponentialCode exponential = new ExponentialCode(code);
     exponential.constants();
     code.constant(SUM, 0x80000000); // the sign
+    code.move(RDX, RCX);
     row.each(
         () -> {
-          row.load(FIRST, RDI);
-          row.load(SECOND, RSI);
+          row.load(FIRST, R8);
+          row.load(SECOND, R9);
           code.vector(Operation.EXCLUSIVE_OR, X, FIRST, SUM);
           code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
           code.vector(Operation.SMALLER, X, HIGHEST, X);
@@ -281,13 +286,13 @@ final class RowCode {
           code.vector(Operation.DIVIDE, P, ONE, P);
           code.vector(Operation.MULTIPLY, P, FIRST, P);
           code.vector(Operation.MULTIPLY, P, P, SECOND);
-          row.store(P, RCX);
-          row.advance(RDI, RSI, RCX);
+          row.store(P, RDI);
+          row.advance(R8, R9, RDI);
         });
     return row.end();
   }
 
-  /** The largest number, NaN if there is one: {@code float f(long x, long vectors)}. */
+  /** The largest number, NaN if there is one: {@code f(x, vectors)}. */
   static byte[] largest() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
@@ -306,6 +311,7 @@ final class RowCode {
     int allNumbers = code.distanceAhead();
     code.constant(A, Float.floatToRawIntBits(Float.NaN));
     code.land(allNumbers);
+    code.result();
     return row.end();
   }
 
@@ -315,11 +321,11 @@ final class RowCode {
     code.distanceTo(start);
   }
 
-  /** The first place of a number, or -1: {@code long f(long x, long vectors, float number)}. */
+  /** The first place of a number, or -1: {@code f(x, vectors, number)}. */
   static byte[] place() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
-    code.vector(Operation.BROADCAST_FLOAT, A, 0, 0);
+    code.broadcast(A, RDX);
     code.bytes(0x31, 0xD2); // xor edx, edx: the place
     int start = code.position();
     code.vector(Operation.COMPARE, MASK, A, RDI, NO_INDEX, 0);
@@ -337,17 +343,14 @@ final class RowCode {
     return row.end();
   }
 
-  /**
-   * The sum of {@code exp((x - max) factor)}: {@code float f(long x, long vectors, float max, float
-   * factor)}.
-   */
+  /** The sum of {@code exp((x - max) factor)}: {@code f(x, vectors, max, factor)}. */
   static byte[] sumOfExponentials() {
     RowCode row = new RowCode();
     MachineCode code = row.code;
     ExponentialCode exponential = new ExponentialCode(code);
     exponential.constants();
-    code.vector(Operation.BROADCAST_FLOAT, FIRST, 0, 0);
-    code.vector(Operation.BROADCAST_FLOAT, SECOND, 0, 1);
+    code.broadcast(FIRST, RDX);
+    code.broadcast(SECOND, RCX);
     code.vector(Operation.EXCLUSIVE_OR, SUM, SUM, SUM);
     int start = code.position();
     code.vector(Operation.LOAD_FLOATS, X, 0, RDI, NO_INDEX, 0);
@@ -360,6 +363,7 @@ final class RowCode {
     row.nextVector(start);
     code.reduce(Operation.ADD, SUM, FREE);
     code.vector(Operation.MOVE, 0, 0, SUM);
+    code.result();
     return row.end();
   }
 }

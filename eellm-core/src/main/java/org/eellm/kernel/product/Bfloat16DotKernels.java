@@ -1,14 +1,9 @@
 package org.eellm.kernel.product;
 
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.MachineFunction;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -22,15 +17,7 @@ final class Bfloat16DotKernels {
   static final int MOST_ROWS = Bfloat16DotCode.MOST_ROWS;
 
   /** By rows; none where they cannot be used. */
-  private static final MemorySegment[] FUNCTIONS = load().orElse(new MemorySegment[0]);
-
-  /** A constant, so that calls are compiled into their callers. */
-  private static final MethodHandle CALL =
-      Linker.nativeLinker()
-          .downcallHandle(
-              FunctionDescriptor.ofVoid(
-                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
-              Linker.Option.critical(false));
+  private static final MachineFunction[] FUNCTIONS = load().orElse(new MachineFunction[0]);
 
   private Bfloat16DotKernels() {}
 
@@ -52,7 +39,7 @@ final class Bfloat16DotKernels {
     return FUNCTIONS.length > 0 && ProbeResult.RESULT;
   }
 
-  private static Optional<MemorySegment[]> load() {
+  private static Optional<MachineFunction[]> load() {
     return ExecutableMemory.has("avx512_bf16")
         ? ExecutableMemory.store(
             IntStream.rangeClosed(1, MOST_ROWS).mapToObj(Bfloat16DotCode::of).toList())
@@ -69,12 +56,6 @@ final class Bfloat16DotKernels {
    */
   static void multiply(
       int rows, long w, long blocks, long x, long xRowBytes, long y, long yRowBytes, long steps) {
-    try {
-      CALL.invokeExact(FUNCTIONS[rows - 1], w, blocks, x, xRowBytes, y, yRowBytes, steps);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("a product in machine code", e);
-    }
+    FUNCTIONS[rows - 1].call(w, blocks, x, xRowBytes, y, yRowBytes, steps, 0);
   }
 }

@@ -1,15 +1,10 @@
 package org.eellm.kernel.product;
 
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.MachineFunction;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
@@ -20,16 +15,7 @@ final class VnniKernels {
   static final int MOST_ROWS = VnniCode.MOST_ROWS;
 
   /** By rows: those for 8 bits, then those for 4; none where they cannot be used. */
-  private static final MemorySegment[] FUNCTIONS = load().orElse(new MemorySegment[0]);
-
-  /** A constant, so that calls are compiled into their callers. */
-  private static final MethodHandle CALL =
-      Linker.nativeLinker()
-          .downcallHandle(
-              FunctionDescriptor.ofVoid(
-                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-                  JAVA_LONG),
-              Linker.Option.critical(false));
+  private static final MachineFunction[] FUNCTIONS = load().orElse(new MachineFunction[0]);
 
   private VnniKernels() {}
 
@@ -51,7 +37,7 @@ final class VnniKernels {
     return FUNCTIONS.length > 0 && ProbeResult.RESULT;
   }
 
-  private static Optional<MemorySegment[]> load() {
+  private static Optional<MachineFunction[]> load() {
     return ExecutableMemory.has("avx512_vnni") && Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH
         ? ExecutableMemory.store(
             Stream.of(8, 4)
@@ -82,12 +68,6 @@ final class VnniKernels {
     int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
     long from = w.block(firstBlock);
     long chunks = w.format().group() / VnniCode.CHUNK;
-    try {
-      CALL.invokeExact(FUNCTIONS[place], from, blocks, x, 4 * units, y, yRowBytes, units, chunks);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("a product in machine code", e);
-    }
+    FUNCTIONS[place].call(from, blocks, x, 4 * units, y, yRowBytes, units, chunks);
   }
 }

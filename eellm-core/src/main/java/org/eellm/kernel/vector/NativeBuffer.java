@@ -99,8 +99,11 @@ public final class NativeBuffer implements AutoCloseable {
           throw new OutOfMemoryError(
               "the system refuses %d MiB of native memory".formatted(length >> 20));
         }
-        // Without huge pages everything works, a little slower.
-        int _ = (int) advise.invokeExact(start, length, ADVISE_HUGE_PAGES);
+        // Without huge pages everything works, a little slower. To clear one takes a tenth of a
+        // millisecond, which little buffers are not worth.
+        if (length >= 2 * HUGE_PAGE) {
+          int _ = (int) advise.invokeExact(start, length, ADVISE_HUGE_PAGES);
+        }
         return start;
       } catch (RuntimeException | Error e) {
         throw e;

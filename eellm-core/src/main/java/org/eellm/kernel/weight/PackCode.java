@@ -1,15 +1,10 @@
 package org.eellm.kernel.weight;
 
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.MachineCode;
+import org.eellm.kernel.machine.MachineFunction;
 
 /**
  * The copying of {@link PackedMatrix#pack} as machine code for any x86-64 processor. A model is
@@ -26,17 +21,11 @@ final class PackCode {
   private static final int STEP_BYTES = 4 * PackedMatrix.BLOCK;
 
   /** None where it cannot be used. */
-  private static final Optional<MemorySegment> FUNCTION = load();
-
-  private static final MethodHandle CALL =
-      Linker.nativeLinker()
-          .downcallHandle(
-              FunctionDescriptor.ofVoid(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
-              Linker.Option.critical(false));
+  private static final Optional<MachineFunction> FUNCTION = load();
 
   private PackCode() {}
 
-  private static Optional<MemorySegment> load() {
+  private static Optional<MachineFunction> load() {
     return ExecutableMemory.has("sse2")
         ? ExecutableMemory.store(List.of(code())).map(functions -> functions[0])
         : Optional.empty();
@@ -84,13 +73,7 @@ final class PackCode {
     if (FUNCTION.isEmpty() || tiles == 0 || rows == 0) {
       return 0;
     }
-    try {
-      CALL.invokeExact(FUNCTION.get(), source, rowBytes, to, (long) rows, (long) tiles);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("packing in machine code", e);
-    }
+    FUNCTION.get().call(source, rowBytes, to, rows, tiles, 0, 0, 0);
     return tiles * TILE;
   }
 }

@@ -1,0 +1,73 @@
+package org.eellm.kernel.machine;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * A function of {@link MachineCode} in executable memory, by the System V convention. Calls take
+ * nanoseconds, and stop the garbage collector meanwhile: so functions are short.
+ *
+ * <p>All have one of two forms, whatever they take of it: Java spends 10 ms on the first call of
+ * each form.
+ */
+public record MachineFunction(MemorySegment address) {
+  // Constants, so that calls are compiled into their callers.
+  private static final MethodHandle CALL =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.of(
+                  JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                  JAVA_LONG, JAVA_LONG),
+              Linker.Option.critical(false));
+  private static final MethodHandle CALL_WITH_ARRAYS =
+      Linker.nativeLinker()
+          .downcallHandle(
+              FunctionDescriptor.of(
+                  JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+              Linker.Option.critical(true));
+
+  /** Calls the function with addresses and sizes; what it returns, if it returns something. */
+  public long call(long a, long b, long c, long d, long e, long f, long g, long h) {
+    try {
+      return (long) CALL.invokeExact(address, a, b, c, d, e, f, g, h);
+    } catch (Throwable failure) {
+      throw unchecked(failure);
+    }
+  }
+
+  /** Calls a function of four parameters. */
+  public long call(long a, long b, long c, long d) {
+    return call(a, b, c, d, 0, 0, 0, 0);
+  }
+
+  /** Calls a function of three arrays, whose addresses it gets, and four addresses or sizes. */
+  public long callWithArrays(float[] a, float[] b, float[] c, long d, long e, long f, long g) {
+    try {
+      return (long)
+          CALL_WITH_ARRAYS.invokeExact(
+              address,
+              MemorySegment.ofArray(a),
+              MemorySegment.ofArray(b),
+              MemorySegment.ofArray(c),
+              d,
+              e,
+              f,
+              g);
+    } catch (Throwable failure) {
+      throw unchecked(failure);
+    }
+  }
+
+  private static RuntimeException unchecked(Throwable failure) {
+    return switch (failure) {
+      case RuntimeException unchecked -> unchecked;
+      case Error error -> throw error;
+      default -> throw new LinkageError("a function of machine code", failure);
+    };
+  }
+}
