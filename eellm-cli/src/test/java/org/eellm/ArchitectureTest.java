@@ -133,15 +133,18 @@ final class ArchitectureTest {
           "GroupTile.run",
           "GroupedMatmul.multiply",
           "GroupedMatmul.multiplyVectors",
+          "MachineFunction.call",
+          "MachineFunction.callWithArrays",
           "MatmulKernel.multiply",
           "MatmulKernel.multiplyPairs",
           "MatmulKernel.multiplyVectors",
           "MatmulKernel.run",
           "PagedAttention.attend",
-          "PagedAttention.exponentials",
-          "PagedAttention.score",
           "RowArithmetic.rotate",
+          "RowArithmetic.rotateByVectors",
+          "RowFunctions.rotate",
           "TileKernel.run",
+          "VectorAttention.exponentials",
           "VnniKernels.multiply");
 
   private static final JavaClasses CLASSES =

@@ -12,6 +12,7 @@ import static org.eellm.kernel.vector.Lanes.WIDTH;
 
 import jdk.incubator.vector.FloatVector;
 import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 
 /**
@@ -27,13 +28,13 @@ public final class Norms {
    * @param x address of float32 numbers
    * @param weight as many as the row has
    */
-  public static void rms(long x, float[] weight, double epsilon, float[] out) {
-    int n = weight.length;
+  public static void rms(long x, FloatArray weight, double epsilon, FloatArray out) {
+    int n = weight.length();
     if (RowFunctions.work() && n % WIDTH == 0) {
       float factor = inverse(RowFunctions.sumOfSquares(x, n) / n, epsilon);
       RowFunctions.weighted(x, weight, factor, out);
     } else {
-      rmsByVectors(x, weight, epsilon, out);
+      rmsByVectors(x, weight.values(), epsilon, out.values());
     }
   }
 

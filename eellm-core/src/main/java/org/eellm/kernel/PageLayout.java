@@ -9,7 +9,7 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Bfloat16Rounding;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -76,13 +76,13 @@ public record PageLayout(WeightFormat format, int width) {
    * @param value address, float32
    * @param scratch address of room for a key in the format, in whole groups
    */
-  public void write(long page, int offset, float[] key, long value, long scratch) {
+  public void write(long page, int offset, FloatArray key, long value, long scratch) {
     long keys = page + 4L * offset;
     long values = page + keyBytes() + offset / format.inputsTogether() * valueStepBytes();
     switch (format) {
       case FLOAT32 -> {
         for (int i = 0; i < width; i++) {
-          Lanes.putFloat(key[i], keys + 4L * POSITIONS * i);
+          Lanes.putFloat(key.values()[i], keys + 4L * POSITIONS * i);
         }
         RowArithmetic.copy(value, values, width);
       }
@@ -92,16 +92,12 @@ public record PageLayout(WeightFormat format, int width) {
           Lanes.put(0, scratch + 2L * width);
         }
         spread(scratch, keySteps(), page, offset);
-        if (RowFunctions.work()) {
-          RowFunctions.storeHalves(value, width, offset % 2, values);
-        } else {
-          Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
-        }
+        RowArithmetic.storeHalvesAsBfloat16(value, width, offset % 2, values);
       }
       case INT8 -> {
-        float keyScale = scale(largest(key));
+        float keyScale = scale(largest(key.values()));
         for (int i = 0; i < width; i++) {
-          MEMORY.set(JAVA_BYTE, scratch + i, rounded(key[i], keyScale));
+          MEMORY.set(JAVA_BYTE, scratch + i, rounded(key.values()[i], keyScale));
         }
         for (int i = width; i < 4 * keySteps(); i++) {
           MEMORY.set(JAVA_BYTE, scratch + i, (byte) 0);
@@ -174,7 +170,7 @@ public record PageLayout(WeightFormat format, int width) {
    * written: what attention reads next then comes from memory all at once, and where memory is slow
    * the reads wait together. Written out (see {@link Lanes}).
    */
-  static void spreadByVectors(long pairs, int count, long page, int offset) {
+  private static void spreadByVectors(long pairs, int count, long page, int offset) {
     long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
     VectorMask<Integer> place =
         IntVector.zero(Lanes.INTS).addIndex(1).compare(VectorOperators.EQ, offset % Lanes.WIDTH);

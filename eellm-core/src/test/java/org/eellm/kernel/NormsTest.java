@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -15,7 +16,7 @@ final class NormsTest {
   private static final double EPSILON = 1e-5;
 
   static IntStream widths() {
-    return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(768, 1001));
+    return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(48, 64, 192, 768, 1001));
   }
 
   @ParameterizedTest
@@ -24,11 +25,24 @@ final class NormsTest {
     float[] x = random(width, 1);
     float[] weight = random(width, 2);
     double[] expected = rms(x, weight);
-    float[] out = new float[width];
+    FloatArray out = FloatArray.allocate(width);
     try (NativeFloats memory = NativeFloats.of(x)) {
-      Norms.rms(memory.address(), weight, EPSILON, out);
+      Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
     }
-    assertClose(out, expected);
+    assertClose(out.values(), expected);
+  }
+
+  @ParameterizedTest
+  @MethodSource("widths")
+  void rms_anyKernel_isTheSame(int width) {
+    float[] weight = random(width, 2);
+    FloatArray out = FloatArray.allocate(width);
+    float[] byVectors = new float[width];
+    try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
+      Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
+      Norms.rmsByVectors(memory.address(), weight, EPSILON, byVectors);
+    }
+    assertThat(out.values()).isEqualTo(byVectors);
   }
 
   @ParameterizedTest

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
@@ -124,6 +125,24 @@ final class PagedAttentionTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void attend_queriesOfAnySize_isTheSameByBothKernels(PageLayout layout) {
+    try (Sequence sequence = new Sequence(layout, 300, true, NAN)) {
+      for (float size : new float[] {0, 1e-30f, 1, 30, 1e4f}) {
+        for (int limit : new int[] {1, 64, 65, 287}) {
+          int rows = 13;
+          float[] queries = queries(rows, layout);
+          for (int i = 0; i < queries.length; i++) {
+            queries[i] *= size;
+          }
+          int[] limits = IntStream.range(0, rows).map(row -> limit + row).toArray();
+          assertThat(sequence.attend(queries, limits)).doesNotContain(Float.NaN);
+        }
+      }
+    }
+  }
+
   @Test
   void attend_scoresFarApart_staysFinite() {
     PageLayout layout = new PageLayout(WeightFormat.FLOAT32, 16);
@@ -189,14 +208,16 @@ final class PagedAttentionTest {
     final float[][] values;
     private final PageLayout layout;
     private final NativeBuffer memory;
-    private final PagedAttention attention;
+    private final PagedAttention vectors;
+    private final PagedAttention fastest;
 
     Sequence(PageLayout layout, int length, boolean shuffled, int bitsBefore) {
       this.layout = layout;
       int count = Math.ceilDiv(length, PageLayout.POSITIONS);
       pages = order(count, shuffled);
       memory = NativeBuffer.allocate(layout.bytes() * count);
-      attention = PagedAttention.fastest(layout);
+      vectors = PagedAttention.vectors(layout);
+      fastest = PagedAttention.fastest(layout);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
         Lanes.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
       }
@@ -212,7 +233,7 @@ final class PagedAttentionTest {
           layout.write(
               page(position),
               position % PageLayout.POSITIONS,
-              keys[position],
+              FloatArray.of(keys[position]),
               value.address(),
               scratch.address());
           round(keys[position]);
@@ -233,7 +254,7 @@ final class PagedAttentionTest {
         layout.write(
             page(position),
             position % PageLayout.POSITIONS,
-            key,
+            FloatArray.of(key),
             value.address(),
             scratch.address());
       }
@@ -269,7 +290,14 @@ final class PagedAttentionTest {
       return memory.address() + layout.bytes() * pages[position / PageLayout.POSITIONS];
     }
 
+    /** What both kernels give, which is the same. */
     float[] attend(float[] queries, int... limits) {
+      float[] out = attend(vectors, queries, limits);
+      assertThat(attend(fastest, queries, limits)).isEqualTo(out);
+      return out;
+    }
+
+    private float[] attend(PagedAttention attention, float[] queries, int... limits) {
       float[] out = new float[queries.length];
       attention.attend(
           pages, memory.address(), layout.bytes(), queries, limits.length, limits, out);
@@ -301,7 +329,8 @@ final class PagedAttentionTest {
 
     @Override
     public void close() {
-      attention.close();
+      vectors.close();
+      fastest.close();
       memory.close();
     }
   }

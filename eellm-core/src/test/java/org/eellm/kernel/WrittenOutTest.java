@@ -37,7 +37,7 @@ final class WrittenOutTest {
         GroupQuantizer.class,
         LogitArithmetic.class,
         Norms.class,
-        PagedAttention.class,
+        VectorAttention.class,
         PageLayout.class,
         MatmulKernel.class,
         Bfloat16Rounding.class,

@@ -8,6 +8,7 @@ import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
@@ -107,9 +108,9 @@ sealed interface KernelBranch {
       long first = pass.memory().head(slot, head);
       for (int row = from; row < to; row++) {
         long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
-        copyHead(qkvRow, keyAt, own.key, 0);
+        copyHead(qkvRow, keyAt, own.key.values(), 0);
         if (keyNorm.isPresent()) {
-          keyNorm.get().apply(own.key, 0);
+          keyNorm.get().apply(own.key.values(), 0);
         }
         int position = pass.position(row);
         pass.rotation().rotate(own.key, 0, position);
@@ -147,19 +148,20 @@ sealed interface KernelBranch {
       int start = pass.tileStart(tile);
       int rows = pass.tileEnd(tile) - start;
       float scale = (float) (1 / Math.sqrt(width));
+      float[] queries = own.queries.values();
       for (int r = 0; r < rows; r++) {
         int row = start + r;
         long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
         for (int g = 0; g < group; g++) {
           int query = r * group + g;
           int at = query * width;
-          copyHead(qkvRow, (head * group + g) * width, own.queries, at);
+          copyHead(qkvRow, (head * group + g) * width, queries, at);
           if (queryNorm.isPresent()) {
-            queryNorm.get().apply(own.queries, at);
+            queryNorm.get().apply(queries, at);
           }
           pass.rotation().rotate(own.queries, at, pass.position(row));
           for (int i = 0; i < width; i++) {
-            own.queries[at + i] *= scale;
+            queries[at + i] *= scale;
           }
           own.limits[query] = pass.position(row) + 1;
         }
@@ -168,10 +170,10 @@ sealed interface KernelBranch {
           pass.pages(start),
           pass.memory().head(slot, head),
           pass.memory().pageBytes(),
-          own.queries,
+          queries,
           rows * group,
           own.limits,
-          own.tileOutput);
+          own.tileOutput.values());
       for (int r = 0; r < rows; r++) {
         for (int g = 0; g < group; g++) {
           int from = (r * group + g) * width;
@@ -235,7 +237,7 @@ sealed interface KernelBranch {
       }
     }
 
-    private void activate(long at, int column, int count, float[] out) {
+    private void activate(long at, int column, int count, FloatArray out) {
       long second = at + 4L * PackedMatrix.BLOCK;
       switch (activation) {
         case SWIGLU -> {
@@ -250,9 +252,9 @@ sealed interface KernelBranch {
             RowArithmetic.add(upBias.get(), column, at, count);
           }
           if (activation == Activation.GELU) {
-            RowArithmetic.gelu(at, out);
+            RowArithmetic.gelu(at, out.values());
           } else {
-            RowArithmetic.geluTanh(at, out);
+            RowArithmetic.geluTanh(at, out.values());
           }
         }
       }

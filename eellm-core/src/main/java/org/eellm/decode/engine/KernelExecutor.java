@@ -7,6 +7,7 @@ import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.TensorParallel;
 
@@ -271,9 +272,9 @@ final class KernelExecutor {
       logits.findLargest(first + i);
       if (logits.keepsHidden(i)) {
         int row = logits.rowOf(i);
-        float[] hidden = workspace.own(member.index()).row;
+        FloatArray hidden = workspace.own(member.index()).row;
         of.norm().apply(stream(row), hidden);
-        logits.keepHidden(firstLogits + row, hidden);
+        logits.keepHidden(firstLogits + row, hidden.values());
       }
     }
     member.end();
@@ -302,7 +303,7 @@ final class KernelExecutor {
   /** The same in the member's own rows if there are few, else in those of all. */
   private Activations normed(
       Member member, RowNorm norm, int half, Activations few, Activations many) {
-    float[] normed = workspace.own(member.index()).row;
+    FloatArray normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {
       few.begin(rows);
@@ -328,7 +329,7 @@ final class KernelExecutor {
 
   /** Copies the stream's first half, which attention reads, to its second, which the MLP reads. */
   void saveInput(Member member) {
-    float[] copy = workspace.own(member.index()).row;
+    float[] copy = workspace.own(member.index()).row.values();
     member.begin(rows);
     for (int row = member.next(); row >= 0; row = member.next()) {
       RowArithmetic.read(stream(row), copy, 0, hidden);

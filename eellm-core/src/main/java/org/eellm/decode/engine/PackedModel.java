@@ -11,6 +11,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.DecodingModel;
@@ -119,7 +120,7 @@ record PackedModel(
     private Optional<RowNorm.Rms> headNorm(String weight) {
       return weights
           .optionalVector(weight)
-          .map(values -> new RowNorm.Rms(values, shape().normEpsilon()));
+          .map(values -> new RowNorm.Rms(FloatArray.of(values), shape().normEpsilon()));
     }
 
     private KernelBranch mlp(String norm, String name) {
@@ -144,7 +145,7 @@ record PackedModel(
     private RowNorm norm(String name) {
       float[] weight = weights.vector(name + ".weight");
       return switch (shape().normalization()) {
-        case RMSNORM -> new RowNorm.Rms(weight, shape().normEpsilon());
+        case RMSNORM -> new RowNorm.Rms(FloatArray.of(weight), shape().normEpsilon());
         case LAYERNORM ->
             new RowNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
       };

@@ -2,6 +2,7 @@ package org.eellm.decode.engine;
 
 import org.eellm.kernel.Norms;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.FloatArray;
 
 /** A norm over rows of float32 numbers. */
 sealed interface RowNorm {
@@ -11,32 +12,32 @@ sealed interface RowNorm {
    *
    * @param x its address
    */
-  void apply(long x, float[] out);
+  void apply(long x, FloatArray out);
 
-  record Rms(float[] weight, double epsilon) implements RowNorm {
+  record Rms(FloatArray weight, double epsilon) implements RowNorm {
     @Override
-    public void apply(long x, float[] out) {
+    public void apply(long x, FloatArray out) {
       Norms.rms(x, weight, epsilon, out);
     }
 
     /** The same in place. */
     void apply(float[] x, int from) {
-      Norms.rms(x, from, weight, epsilon);
+      Norms.rms(x, from, weight.values(), epsilon);
     }
   }
 
   record Layer(float[] weight, float[] bias, double epsilon) implements RowNorm {
     @Override
-    public void apply(long x, float[] out) {
-      Norms.layer(x, weight, bias, epsilon, out);
+    public void apply(long x, FloatArray out) {
+      Norms.layer(x, weight, bias, epsilon, out.values());
     }
   }
 
   /** No norm. */
   record None(int width) implements RowNorm {
     @Override
-    public void apply(long x, float[] out) {
-      RowArithmetic.read(x, out, 0, width);
+    public void apply(long x, FloatArray out) {
+      RowArithmetic.read(x, out.values(), 0, width);
     }
   }
 }

@@ -7,6 +7,7 @@ import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -66,12 +67,12 @@ final class Workspace implements AutoCloseable {
   static final class ThreadWorkspace implements AutoCloseable {
     final Activations normed; // [OWN_ROWS, hidden]
     final Activations headNormed; // the same for heads
-    final float[] row;
-    final float[] block = new float[PackedMatrix.BLOCK];
+    final FloatArray row;
+    final FloatArray block = FloatArray.allocate(PackedMatrix.BLOCK);
     final OutputTile tile = new OutputTile(); // of an item, before it is added to the stream
-    final float[] queries; // [ATTENTION_ROWS G, D]
-    final float[] tileOutput; // of the same shape
-    final float[] key; // [D]
+    final FloatArray queries; // [ATTENTION_ROWS G, D]
+    final FloatArray tileOutput; // of the same shape
+    final FloatArray key; // [D]
     final int[] limits; // of the queries
     final PagedAttention attention;
 
@@ -79,10 +80,10 @@ final class Workspace implements AutoCloseable {
       int queryRows = ATTENTION_ROWS * (shard.numHeads() / shard.numKeyValueHeads());
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
-      row = new float[shard.hiddenSize()];
-      queries = new float[queryRows * shard.headDim()];
-      tileOutput = new float[queries.length];
-      key = new float[shard.headDim()];
+      row = FloatArray.allocate(shard.hiddenSize());
+      queries = FloatArray.allocate(queryRows * shard.headDim());
+      tileOutput = FloatArray.allocate(queries.length());
+      key = FloatArray.allocate(shard.headDim());
       limits = new int[queryRows];
       attention = PagedAttention.fastest(layout);
     }

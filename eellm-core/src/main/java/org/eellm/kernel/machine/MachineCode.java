@@ -54,7 +54,9 @@ public final class MachineCode {
     EXCLUSIVE_OR(1, 1, 0xEF), // vpxord
     FLOATS_OF_HALVES(2, 1, 0x13), // vcvtph2ps
     BROADCAST_FLOAT(2, 1, 0x18), // vbroadcastss
-    STORE_HALVES(2, 2, 0x33), // vpmovdw: the lower halves of 32 bits
+    STORE_BYTES(2, 2, 0x31), // vpmovdb: the lowest bytes of 32 bits
+    STORE_HALVES(2, 2, 0x33), // vpmovdw: the lower halves
+    LARGER_INT(2, 1, 0x3D), // vpmaxsd
     DOT_OF_BYTES(2, 1, 0x50), // vpdpbusd
     DOT_OF_BFLOAT16(2, 2, 0x52), // vdpbf16ps
     BROADCAST_INT(2, 1, 0x58), // vpbroadcastd

@@ -7,6 +7,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import org.eellm.kernel.vector.FloatArray;
 
 /**
  * A function of {@link MachineCode} in executable memory, by the System V convention. Calls take
@@ -46,18 +47,11 @@ public record MachineFunction(MemorySegment address) {
   }
 
   /** Calls a function of three arrays, whose addresses it gets, and four addresses or sizes. */
-  public long callWithArrays(float[] a, float[] b, float[] c, long d, long e, long f, long g) {
+  public long callWithArrays(
+      FloatArray a, FloatArray b, FloatArray c, long d, long e, long f, long g) {
     try {
       return (long)
-          CALL_WITH_ARRAYS.invokeExact(
-              address,
-              MemorySegment.ofArray(a),
-              MemorySegment.ofArray(b),
-              MemorySegment.ofArray(c),
-              d,
-              e,
-              f,
-              g);
+          CALL_WITH_ARRAYS.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
     } catch (Throwable failure) {
       throw unchecked(failure);
     }

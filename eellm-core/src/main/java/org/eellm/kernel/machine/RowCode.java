@@ -47,6 +47,7 @@ final class RowCode {
 
   private static final int EQUAL = 0; // of vcmpps
   private static final int UNORDERED = 3; // one is NaN
+  private static final int NOT_LESS = 5; // or one is NaN
 
   private final MachineCode code = new MachineCode();
 
@@ -290,6 +291,63 @@ final class RowCode {
           row.advance(R8, R9, RDI);
         });
     return row.end();
+  }
+
+  /**
+   * Rounds a group of numbers to 8 bits: {@code f(x, x, x, count, from, to)}, with an array; {@code
+   * from} in bytes; {@code count} a multiple of 16. Writes {@code -offset} times the sum of the
+   * rounded numbers in 32 bits, the numbers, and their scale.
+   *
+   * @param offset of weights, a power of two
+   */
+  static byte[] quantization(float least, int offset) {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.add(RDI, R8);
+    code.constant(C, Integer.MAX_VALUE); // all but the sign
+    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
+    code.move(RSI, RDI);
+    code.move(RDX, RCX);
+    int first = code.position();
+    code.vector(Operation.AND, B, C, RSI, NO_INDEX, 0);
+    code.vector(Operation.LARGER_INT, A, A, B); // NaN is larger than all, as an integer
+    row.advance(RSI);
+    row.next16(first);
+    code.reduce(Operation.LARGER_INT, A, B);
+    code.constant(B, Float.floatToRawIntBits(least));
+    code.vector(Operation.COMPARE, MASK, A, B);
+    code.bytes(NOT_LESS);
+    code.constant(B, Float.floatToRawIntBits(Byte.MAX_VALUE));
+    code.maskedOrZero(Operation.DIVIDE, MASK, C, B, A); // the inverse of the scale
+    code.maskedOrZero(Operation.DIVIDE, MASK, D, A, B); // the scale
+    code.constant(E, 0x4B400000); // 1.5 * 2^23: what is added to it has no fraction
+    code.constant(F, -0x4B400000);
+    code.vector(Operation.EXCLUSIVE_OR, SUM, SUM, SUM);
+    code.move(RSI, R9);
+    code.move(RDX, RCX);
+    int second = code.position();
+    code.vector(Operation.MULTIPLY, A, C, RDI, NO_INDEX, 0);
+    code.vector(Operation.ADD, A, A, E);
+    code.vector(Operation.ADD_INTS, A, A, F);
+    code.vector(Operation.ADD_INTS, SUM, SUM, A);
+    code.vector(Operation.STORE_BYTES, A, 0, RSI, NO_INDEX, Integer.BYTES);
+    row.advance(RDI);
+    code.advance(RSI, LANES);
+    row.next16(second);
+    code.vector(Operation.MOVE, A, 0, D);
+    code.result();
+    code.bytes(0x89, 0x46, Integer.BYTES); // mov [rsi + 4], eax: the scale
+    code.reduce(Operation.ADD_INTS, SUM, B);
+    code.vector(Operation.MOVE, A, 0, SUM);
+    code.result();
+    code.bytes(0x6B, 0xC0, -offset); // imul eax, eax, -offset
+    code.bytes(0x41, 0x89, 0x01); // mov [r9], eax
+    return row.end();
+  }
+
+  private void next16(int start) {
+    code.bytes(0x48, 0x83, 0xEA, LANES, 0x0F, 0x8F); // sub rdx, 16; jg
+    code.distanceTo(start);
   }
 
   /** The largest number, NaN if there is one: {@code f(x, vectors)}. */

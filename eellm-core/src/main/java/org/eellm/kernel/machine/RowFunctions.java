@@ -1,6 +1,7 @@
 package org.eellm.kernel.machine;
 
 import java.util.List;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 
 /**
@@ -9,6 +10,12 @@ import org.eellm.kernel.vector.Lanes;
  */
 public final class RowFunctions {
   private static final int LANES = 16;
+
+  /** In groups of 8 bits, numbers below become 0. */
+  public static final float LEAST = 1e-30f;
+
+  /** Of weights of 4 bits. */
+  public static final int OFFSET = 8;
 
   private static final MachineFunction[] FUNCTIONS = load();
 
@@ -30,7 +37,8 @@ public final class RowFunctions {
                     RowCode.swiGlu(),
                     RowCode.largest(),
                     RowCode.place(),
-                    RowCode.sumOfExponentials()))
+                    RowCode.sumOfExponentials(),
+                    RowCode.quantization(LEAST, OFFSET)))
             .orElse(new MachineFunction[0])
         : new MachineFunction[0];
   }
@@ -59,8 +67,8 @@ public final class RowFunctions {
   }
 
   /** {@code x factor weight}. */
-  public static void weighted(long x, float[] weight, float factor, float[] out) {
-    FUNCTIONS[1].callWithArrays(weight, out, out, weight.length, x, bits(factor), 0);
+  public static void weighted(long x, FloatArray weight, float factor, FloatArray out) {
+    FUNCTIONS[1].callWithArrays(weight, out, out, weight.length(), x, bits(factor), 0);
   }
 
   /** Adds float32 numbers to others. */
@@ -70,12 +78,18 @@ public final class RowFunctions {
 
   /** Turns pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin). */
   public static void rotate(
-      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
+      FloatArray x,
+      int first,
+      int second,
+      FloatArray cosines,
+      FloatArray sines,
+      int from,
+      int count) {
     FUNCTIONS[3].callWithArrays(x, cosines, sines, count, 4L * first, 4L * second, 4L * from);
   }
 
   /** Stores numbers of an array as bfloat16. */
-  public static void store(float[] x, int from, int count, long to) {
+  public static void store(FloatArray x, int from, int count, long to) {
     FUNCTIONS[4].callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
@@ -90,8 +104,8 @@ public final class RowFunctions {
   }
 
   /** {@code silu(gate) up}, as many as {@code out} has. */
-  public static void swiGlu(long gate, long up, float[] out) {
-    FUNCTIONS[8].callWithArrays(out, out, out, out.length, gate, up, 0);
+  public static void swiGlu(long gate, long up, FloatArray out) {
+    FUNCTIONS[8].callWithArrays(out, out, out, out.length(), gate, up, 0);
   }
 
   /**
@@ -119,5 +133,15 @@ public final class RowFunctions {
    */
   public static float sumOfExponentials(long x, int count, float max, float factor) {
     return number(FUNCTIONS[11].call(x, count / LANES, bits(max), bits(factor)));
+  }
+
+  /**
+   * Rounds a group of numbers to 8 bits.
+   *
+   * @param count a multiple of 16
+   * @param to address of the negative sum times {@link #OFFSET}, the bytes, and the scale
+   */
+  public static void quantize(FloatArray x, int from, int count, long to) {
+    FUNCTIONS[12].callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.kernel.product;
 
 import java.util.Optional;
 import org.eellm.kernel.vector.Bfloat16Rounding;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -106,7 +107,7 @@ public final class Activations implements AutoCloseable {
    *
    * @param column of the first
    */
-  public void put(int row, int column, float[] values, int from, int count) {
+  public void put(int row, int column, FloatArray values, int from, int count) {
     if (groups.isPresent()) {
       groups.get().put(row, column, values, from, count);
       return;
@@ -117,9 +118,9 @@ public final class Activations implements AutoCloseable {
     }
     int to = start(row) + column;
     if (kernel.format() == WeightFormat.BFLOAT16) {
-      Bfloat16Rounding.round(values, from, count, floats, to);
+      Bfloat16Rounding.round(values.values(), from, count, floats, to);
     } else {
-      System.arraycopy(values, from, floats, to, count);
+      System.arraycopy(values.values(), from, floats, to, count);
     }
     for (int i = in; i < padded && column + count == in; i++) {
       floats[start(row) + i] = 0;

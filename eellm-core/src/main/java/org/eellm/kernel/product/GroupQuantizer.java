@@ -11,6 +11,8 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
+import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 
 /**
@@ -27,10 +29,10 @@ public final class GroupQuantizer {
           byte.class, VectorShape.forBitSize(Math.max(LEAST_WIDTH, WIDTH) * Byte.SIZE));
 
   private static final float MOST = 127;
-  private static final float LEAST = 1e-30f;
+  private static final float LEAST = RowFunctions.LEAST;
   private static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
   private static final int ROUND_BITS = 0x4B400000;
-  private static final int OFFSET = 8; // of weights of 4 bits
+  private static final int OFFSET = RowFunctions.OFFSET;
 
   private GroupQuantizer() {}
 
@@ -40,7 +42,18 @@ public final class GroupQuantizer {
    * @param count of groups
    * @param to address
    */
-  static void store(float[] x, int from, int group, int count, long to) {
+  static void store(FloatArray x, int from, int group, int count, long to) {
+    if (!RowFunctions.work() || group % WIDTH != 0) {
+      storeByVectors(x.values(), from, group, count, to);
+      return;
+    }
+    long bytes = group + 4L * GroupRows.MORE_UNITS;
+    for (int g = 0; g < count; g++) {
+      RowFunctions.quantize(x, from + g * group, group, to + g * bytes);
+    }
+  }
+
+  static void storeByVectors(float[] x, int from, int group, int count, long to) {
     for (int g = 0; g < count; g++) {
       int source = from + g * group;
       FloatVector largest = FloatVector.zero(FLOATS);

@@ -2,6 +2,7 @@ package org.eellm.kernel.product;
 
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 
 /**
@@ -21,7 +22,7 @@ final class GroupRows implements AutoCloseable {
   private final int units; // of 32 bits, of a row
   private final Optional<NativeBuffer> bytes; // [rows, units]
   private final float[] floats; // [rows, units]
-  private final float[] pieces; // [rows, groups, group], of groups that come in pieces
+  private final FloatArray pieces; // [rows, groups, group], of groups that come in pieces
   private final AtomicIntegerArray counts; // of numbers among the pieces, by row and group
 
   /**
@@ -36,7 +37,7 @@ final class GroupRows implements AutoCloseable {
     units = groups * (MORE_UNITS + (vectors ? group : group / 4));
     bytes = vectors ? Optional.empty() : Optional.of(NativeBuffer.allocate(4L * capacity * units));
     floats = new float[vectors ? capacity * units : 0];
-    pieces = new float[capacity * groups * group];
+    pieces = FloatArray.allocate(capacity * groups * group);
     counts = new AtomicIntegerArray(capacity * groups);
   }
 
@@ -67,7 +68,7 @@ final class GroupRows implements AutoCloseable {
    *
    * @param column of the first
    */
-  void put(int row, int column, float[] values, int from, int count) {
+  void put(int row, int column, FloatArray values, int from, int count) {
     int end = column + count;
     int firstWhole = Math.ceilDiv(column, group);
     int wholes = Math.max(0, end / group - firstWhole);
@@ -83,10 +84,10 @@ final class GroupRows implements AutoCloseable {
     }
   }
 
-  private void putPiece(int row, int column, float[] values, int from, int count) {
+  private void putPiece(int row, int column, FloatArray values, int from, int count) {
     int at = column / group;
     int first = (row * groups + at) * group;
-    System.arraycopy(values, from, pieces, first + column % group, count);
+    System.arraycopy(values.values(), from, pieces.values(), first + column % group, count);
     int all = Math.min(group, in - at * group);
     if (counts.addAndGet(row * groups + at, count) == all) {
       counts.set(row * groups + at, 0);
@@ -94,12 +95,12 @@ final class GroupRows implements AutoCloseable {
     }
   }
 
-  private void round(float[] values, int from, int row, int first, int count) {
+  private void round(FloatArray values, int from, int row, int first, int count) {
     int at = row * units + first * (units / groups);
     if (bytes.isPresent()) {
       GroupQuantizer.store(values, from, group, count, bytes.get().address() + 4L * at);
     } else {
-      GroupQuantizer.round(values, from, group, count, floats, at);
+      GroupQuantizer.round(values.values(), from, group, count, floats, at);
     }
   }
 

@@ -1,6 +1,7 @@
 package org.eellm.kernel.product;
 
 import java.util.Random;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -33,10 +34,10 @@ final class KernelProbe {
         }
       }
       x.begin(rows);
-      float[] row = new float[in];
+      FloatArray row = FloatArray.allocate(in);
       for (int r = 0; r < rows; r++) {
         for (int i = 0; i < in; i++) {
-          row[i] = (float) random.nextGaussian();
+          row.values()[i] = (float) random.nextGaussian();
         }
         x.put(r, 0, row, 0, in);
       }

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
@@ -41,8 +42,8 @@ public final class MatmulThroughput {
       MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes()).fill(SMALL);
       PackedMatrix w = new PackedMatrix(format, OUTPUTS, INPUTS, memory.address());
       x.begin(ROWS);
-      float[] row = new float[INPUTS];
-      Arrays.fill(row, 1);
+      FloatArray row = FloatArray.allocate(INPUTS);
+      Arrays.fill(row.values(), 1);
       for (int i = 0; i < ROWS; i++) {
         x.put(i, 0, row, 0, INPUTS);
       }

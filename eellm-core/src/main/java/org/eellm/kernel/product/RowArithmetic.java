@@ -16,6 +16,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.vector.Bfloat16Rounding;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -60,11 +61,23 @@ public final class RowArithmetic {
   }
 
   /** Stores numbers of an array as bfloat16, as {@link Bfloat16Rounding#store} does. */
-  public static void storeAsBfloat16(float[] x, int from, int count, long to) {
+  public static void storeAsBfloat16(FloatArray x, int from, int count, long to) {
     if (RowFunctions.work()) {
       RowFunctions.store(x, from, count, to);
     } else {
-      Bfloat16Rounding.store(x, from, count, to);
+      Bfloat16Rounding.store(x.values(), from, count, to);
+    }
+  }
+
+  /**
+   * Stores numbers as bfloat16, each in one half of 32 bits, as {@link
+   * Bfloat16Rounding#storeHalves} does.
+   */
+  public static void storeHalvesAsBfloat16(long x, int count, int which, long to) {
+    if (RowFunctions.work()) {
+      RowFunctions.storeHalves(x, count, which, to);
+    } else {
+      Bfloat16Rounding.storeHalves(x, count, which, to);
     }
   }
 
@@ -109,13 +122,19 @@ public final class RowArithmetic {
 
   /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
   public static void rotate(
-      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
+      FloatArray x,
+      int first,
+      int second,
+      FloatArray cosines,
+      FloatArray sines,
+      int from,
+      int count) {
     if (RowFunctions.work()) {
       if (count > 0) {
         RowFunctions.rotate(x, first, second, cosines, sines, from, count);
       }
     } else {
-      rotateByVectors(x, first, second, cosines, sines, from, count);
+      rotateByVectors(x.values(), first, second, cosines.values(), sines.values(), from, count);
     }
   }
 
@@ -241,11 +260,11 @@ public final class RowArithmetic {
   // What follows takes whole blocks of outputs, of which there are a multiple of all widths.
 
   /** {@code silu(gate) * up}. */
-  public static void swiGlu(long gate, long up, float[] out) {
+  public static void swiGlu(long gate, long up, FloatArray out) {
     if (RowFunctions.work()) {
       RowFunctions.swiGlu(gate, up, out);
     } else {
-      swiGluByVectors(gate, up, out);
+      swiGluByVectors(gate, up, out.values());
     }
   }
 

@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.RandomMatrix;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -133,9 +134,9 @@ final class MatmulKernelTest {
       float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
       pieces.begin(3);
       for (int row = 2; row >= 0; row--) {
-        pieces.put(row, 20, rows[row], 20, 110);
-        pieces.put(row, 130, rows[row], 130, 3);
-        pieces.put(row, 0, rows[row], 0, 20);
+        pieces.put(row, 20, FloatArray.of(rows[row]), 20, 110);
+        pieces.put(row, 130, FloatArray.of(rows[row]), 130, 3);
+        pieces.put(row, 0, FloatArray.of(rows[row]), 0, 20);
       }
       assertThat(product(kernel, w.packed(), pieces, 1)).isDeepEqualTo(expected);
     }
@@ -243,7 +244,7 @@ final class MatmulKernelTest {
       MatmulKernel kernel, PackedMatrix w, Activations x, float[][] rows, int blocksAtOnce) {
     x.begin(rows.length);
     for (int row = 0; row < rows.length; row++) {
-      x.put(row, 0, rows[row], 0, rows[row].length);
+      x.put(row, 0, FloatArray.of(rows[row]), 0, rows[row].length);
     }
     return product(kernel, w, x, blocksAtOnce);
   }

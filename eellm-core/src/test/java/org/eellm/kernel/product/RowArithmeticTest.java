@@ -6,11 +6,16 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
+import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
+import org.eellm.kernel.vector.Bfloat16Rounding;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 @Tag("vectors")
 final class RowArithmeticTest {
@@ -23,12 +28,92 @@ final class RowArithmeticTest {
     float[] out = new float[BLOCK];
     try (NativeFloats x = NativeFloats.of(gate);
         NativeFloats y = NativeFloats.of(up)) {
-      RowArithmetic.swiGlu(x.address(), y.address(), out);
+      RowArithmetic.swiGlu(x.address(), y.address(), FloatArray.of(out));
     }
     for (int i = 0; i < BLOCK; i++) {
       double expected = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
       assertThat((double) out[i]).isCloseTo(expected, within(1e-6 * Math.abs(expected) + 1e-30));
     }
+  }
+
+  static IntStream counts() {
+    return IntStream.rangeClosed(1, 67);
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void rotate_anyCount_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, 2 * count + 7, new Random(1))[0];
+    float[] cosines = RandomMatrix.rows(1, count + 3, new Random(2))[0];
+    float[] sines = RandomMatrix.rows(1, count + 3, new Random(3))[0];
+    float[] byVectors = x.clone();
+    RowArithmetic.rotate(
+        FloatArray.of(x), 2, 4 + count, FloatArray.of(cosines), FloatArray.of(sines), 3, count);
+    RowArithmetic.rotateByVectors(byVectors, 2, 4 + count, cosines, sines, 3, count);
+    assertThat(x).isEqualTo(byVectors);
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void add_anyCount_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
+    float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
+    try (NativeFloats from = NativeFloats.of(x);
+        NativeFloats sum = NativeFloats.of(to);
+        NativeFloats byVectors = NativeFloats.of(to)) {
+      RowArithmetic.add(from.address(), sum.address(), count);
+      RowArithmetic.addByVectors(from.address(), byVectors.address(), count);
+      assertThat(sum.read()).isEqualTo(byVectors.read());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void storeAsBfloat16_anyCount_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
+    x[4] = Float.NaN;
+    float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
+    try (NativeFloats to = NativeFloats.of(before);
+        NativeFloats byVectors = NativeFloats.of(before)) {
+      RowArithmetic.storeAsBfloat16(FloatArray.of(x), 3, count, to.address());
+      Bfloat16Rounding.store(x, 3, count, byVectors.address());
+      assertThat(to.read()).isEqualTo(byVectors.read());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void storeHalves_anyCount_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
+    float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
+    try (NativeFloats from = NativeFloats.of(x);
+        NativeFloats to = NativeFloats.of(before);
+        NativeFloats byVectors = NativeFloats.of(before)) {
+      for (int half = 0; half < 2; half++) {
+        RowArithmetic.storeHalvesAsBfloat16(from.address(), count, half, to.address());
+        Bfloat16Rounding.storeHalves(from.address(), count, half, byVectors.address());
+        assertThat(to.read()).isEqualTo(byVectors.read());
+      }
+    }
+  }
+
+  @Test
+  void swiGlu_numbersOfAnySize_isTheSameByVectors() {
+    float[] gate = spread();
+    gate[3] = -200;
+    gate[4] = 200;
+    gate[5] = Float.NaN;
+    gate[6] = Float.POSITIVE_INFINITY;
+    gate[7] = -0f;
+    float[] up = RandomMatrix.rows(1, BLOCK, new Random(1))[0];
+    float[] out = new float[BLOCK];
+    float[] byVectors = new float[BLOCK];
+    try (NativeFloats x = NativeFloats.of(gate);
+        NativeFloats y = NativeFloats.of(up)) {
+      RowArithmetic.swiGlu(x.address(), y.address(), FloatArray.of(out));
+      RowArithmetic.swiGluByVectors(x.address(), y.address(), byVectors);
+    }
+    assertThat(out).isEqualTo(byVectors);
   }
 
   @Test
@@ -65,7 +150,7 @@ final class RowArithmeticTest {
       assertOnlyNan(out);
       RowArithmetic.geluTanh(memory.address(), out);
       assertOnlyNan(out);
-      RowArithmetic.swiGlu(memory.address(), up.address(), out);
+      RowArithmetic.swiGlu(memory.address(), up.address(), FloatArray.of(out));
       assertOnlyNan(out);
     }
   }

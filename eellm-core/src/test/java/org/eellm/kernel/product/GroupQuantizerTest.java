@@ -1,0 +1,65 @@
+package org.eellm.kernel.product;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.Random;
+import org.eellm.kernel.NativeFloats;
+import org.eellm.kernel.RandomMatrix;
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.Lanes;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@Tag("vectors")
+final class GroupQuantizerTest {
+  private static final int GROUPS = 3;
+
+  @BeforeEach
+  void requireVectors() {
+    Assumptions.assumeTrue(
+        Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH, "vectors of 4 numbers are not stored as bytes");
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {32, 64, 128, 256})
+  void store_numbersOfAnySize_isTheSameByVectors(int group) {
+    float[] x = RandomMatrix.rows(1, GROUPS * group + 5, new Random(group))[0];
+    for (int i = 0; i < group; i++) {
+      x[2 + i] *= 1e-32f; // below what counts
+      x[2 + group + i] *= 1e5f;
+    }
+    assertThat(stored(x, group)).isEqualTo(storedByVectors(x, group));
+  }
+
+  @Test
+  void store_nanOrInfinity_makesTheGroupsScaleNan() {
+    int group = 64;
+    for (float wrong : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+      float[] x = RandomMatrix.rows(1, GROUPS * group + 5, new Random(1))[0];
+      x[2 + group + 7] = wrong;
+      int words = group / 4 + GroupRows.MORE_UNITS;
+      float scale = stored(x, group)[2 * words - 1];
+      float byVectors = storedByVectors(x, group)[2 * words - 1];
+      assertThat(scale).isEqualTo(Float.valueOf(byVectors));
+      assertThat(Float.isFinite(scale)).isFalse();
+    }
+  }
+
+  private static float[] stored(float[] x, int group) {
+    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + GroupRows.MORE_UNITS)])) {
+      GroupQuantizer.store(FloatArray.of(x), 2, group, GROUPS, to.address());
+      return to.read();
+    }
+  }
+
+  private static float[] storedByVectors(float[] x, int group) {
+    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + GroupRows.MORE_UNITS)])) {
+      GroupQuantizer.storeByVectors(x, 2, group, GROUPS, to.address());
+      return to.read();
+    }
+  }
+}
