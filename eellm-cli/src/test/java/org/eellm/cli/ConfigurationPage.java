@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import com.fasterxml.jackson.annotation.JsonCreator;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.ParameterizedType;
@@ -38,14 +39,14 @@ final class ConfigurationPage {
 
       ```
       ./eellm train --config configs/novels-10m.yaml --output runs/first \\
-        --set train.steps=500 --set exits.layers=[2,4]
+        --set train.steps=500 --set 'exits.layers=[2,4]'
       ```
 
       eellm refuses unknown keys, values that it cannot honour, and settings without effect. A run
       writes all its settings to `config.yaml` in its output folder. Steps are optimizer steps.
       Layers count from 1.
 
-      This page is made from the source. A test compares them.
+      This page is made from the source.
       """;
 
   private final Map<String, Map<String, String>> defaults;
@@ -162,7 +163,19 @@ final class ConfigurationPage {
     if (plain == boolean.class) {
       return "boolean";
     }
-    return plain == String.class ? "text" : "mapping";
+    if (plain == String.class) {
+      return "text";
+    }
+    return isAlsoText(plain) ? "text or mapping" : "mapping";
+  }
+
+  /** Whether a text alone may stand for a mapping. */
+  private static boolean isAlsoText(Class<?> mapping) {
+    return Arrays.stream(mapping.getDeclaredMethods())
+        .anyMatch(
+            method ->
+                method.isAnnotationPresent(JsonCreator.class)
+                    && Arrays.equals(method.getParameterTypes(), new Class<?>[] {String.class}));
   }
 
   /** The type itself, or that of a list's elements. */

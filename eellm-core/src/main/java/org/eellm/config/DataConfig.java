@@ -30,7 +30,7 @@ public record DataConfig(
   private static final double MAX_SHARE = 1e9;
 
   /**
-   * One indexed dataset.
+   * One indexed dataset. A path alone has the weight 1.
    *
    * @param path prefix of the {@code .bin} and {@code .idx} files
    * @param weight relative share of samples

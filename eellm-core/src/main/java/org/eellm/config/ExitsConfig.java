@@ -12,7 +12,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
  *
- * @param layers the layers, from 1, whose output the exits read, in ascending order
+ * @param layers the layers whose output the exits read, in ascending order
  * @param head modules of every exit's head beside the output matrix
  * @param tieOutput the exits share the final head's output matrix
  * @param weights target loss weight of each exit; empty means 1 for each

@@ -13,8 +13,8 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param vocabMultiple what {@code vocabSize} 0 rounds up to
  * @param hiddenSize width of the residual stream
  * @param numLayers number of layers
- * @param numHeads number of query heads
- * @param numKeyValueHeads number of key/value heads; 0 means as many as query heads
+ * @param numHeads query heads
+ * @param numKeyValueHeads key/value heads; 0 means as many as query heads
  * @param headDim width of a head; 0 means {@code hiddenSize / numHeads}
  * @param ffnHiddenSize inner width of the MLP; 0 means {@code 4 x hiddenSize} with GELU, and with
  *     SwiGLU two thirds of that, rounded down to a multiple of 64

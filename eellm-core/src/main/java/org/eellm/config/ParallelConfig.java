@@ -19,10 +19,11 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param schedule the pipeline schedule
  * @param chunks virtual stages a rank; more than 1 interleaves them
  * @param balance how layers are divided among virtual stages where {@code layersPerStage} is empty
- * @param layersPerStage number of layers of each virtual stage; empty follows {@code balance}
+ * @param layersPerStage layers of each virtual stage; empty follows {@code balance}
  * @param preExit an exit on a stage boundary runs on the next stage
- * @param fillWarmup extra microbatches a step in the warm-up bubble; -1 means as many as fit
- * @param fillCooldown extra microbatches a step in the cool-down bubble; -1 means as many as fit
+ * @param fillWarmup extra microbatches a step in the warm-up bubble; -1: as many as cost no time
+ * @param fillCooldown extra microbatches a step in the cool-down bubble; -1: as many as cost no
+ *     time
  * @param bucketMegabytes size of the buckets in which gradients are summed over {@code dp}
  * @param timeoutSeconds seconds a rank waits for another
  */
@@ -44,7 +45,7 @@ public record ParallelConfig(
   /** Many times what the bubble of any pipeline takes. */
   private static final int MAX_FILLS = 256;
 
-  /** Fill as many microbatches as fit into the bubble. */
+  /** As many microbatches fill the bubble as do not make the step longer. */
   public static final int AUTOMATIC = -1;
 
   public enum PipelineSchedule {
@@ -226,10 +227,13 @@ public record ParallelConfig(
   }
 
   private static void fill(String key, int count) {
-    require(count >= AUTOMATIC, key, count + " is below -1; use -1 for as many as fit, 0 for none");
+    require(
+        count >= AUTOMATIC,
+        key,
+        count + " is below -1; use -1 for as many as cost no time, 0 for none");
     require(
         count <= MAX_FILLS,
         key,
-        "%d is beyond %d; use -1 for as many as fit".formatted(count, MAX_FILLS));
+        "%d is beyond %d; use -1 for as many as cost no time".formatted(count, MAX_FILLS));
   }
 }

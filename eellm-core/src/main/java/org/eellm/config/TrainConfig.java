@@ -24,7 +24,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  *     before the run stops
  * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
  *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
- * @param spikeWindow number of steps that the spike guard looks at
+ * @param spikeWindow steps that the spike guard looks at
  * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
  * @param device where the model trains
  * @param model folder of the model whose weights the run starts from; null draws them from the seed

@@ -24,7 +24,7 @@ import org.eellm.schedule.MicrobatchId.WarmupFill;
  *
  * These weights sum to 1 for every e and v. As each of the microbatches is a sample of the same
  * data, the gradient's expectation is that of one microbatch: exactly what it is without fills.
- * (The original divides everything by one number, so that its fills change the weights of the
+ * (EE-LLM's code divides everything by one number, so that its fills change the weights of the
  * exits.)
  *
  * <p>The weight depends on both e and v, but a stage knows only its own heads and one gradient from

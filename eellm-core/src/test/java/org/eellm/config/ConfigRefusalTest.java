@@ -54,7 +54,7 @@ final class ConfigRefusalTest {
         "model: {hidden_size: 1000000000}|run.yaml:1: model.hidden_size: 1000000000 makes an MLP of"
             + " 2666666624; make it smaller",
         "parallel: {pp: 2, fill_warmup: 100000}|run.yaml:1: parallel.fill_warmup: 100000 is beyond"
-            + " 256; use -1 for as many as fit",
+            + " 256; use -1 for as many as cost no time",
         "{train: {micro_batch_size: 3, global_batch_size: 3}, parallel: {dp: 4}}|run.yaml:1:"
             + " train.global_batch_size: 3 is not a multiple of 12 (train.micro_batch_size 3 x"
             + " parallel.dp 4); use 12",

@@ -28,7 +28,7 @@ final class BenchTuneCommand implements Callable<Integer> {
     RunConfig config = options.read(spec);
     if (config.exits().layers().isEmpty()) {
       throw new ConfigException(
-          "exits.layers: is empty, and there is nothing to tune; use --set exits.layers=[2]");
+          "exits.layers: is empty, and there is nothing to tune; use --set 'exits.layers=[2]'");
     }
     Report report = TuneBenchmark.run(config, options.rounds());
     PrintWriter out = spec.commandLine().getOut();
