@@ -9,6 +9,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.decode.engine.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.product.OneDnnMicroKernels.Availability;
@@ -20,6 +21,8 @@ import org.eellm.kernel.weight.WeightFormat;
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
  * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
+ * @param int8 what multiplies with weights of 8 and 4 bits then
+ * @param attentionCode whether attention, norms and activations are machine code then
  * @param microKernels whether oneDNN's micro-kernels can be used
  * @param reason why they cannot
  * @param vectorBits of the Vector API's vectors
@@ -30,6 +33,8 @@ import org.eellm.kernel.weight.WeightFormat;
 record DecodingKernels(
     KernelChoice choice,
     String bfloat16,
+    String int8,
+    boolean attentionCode,
     boolean microKernels,
     Optional<String> reason,
     int vectorBits,
@@ -48,6 +53,8 @@ record DecodingKernels(
     return new DecodingKernels(
         choice,
         MatmulKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
+        MatmulKernel.fastest(WeightFormat.INT8, micro).text(),
+        RowFunctions.work(),
         micro instanceof Availability.Present,
         micro instanceof Availability.Absent(String reason)
             ? Optional.of(reason)
@@ -72,7 +79,9 @@ record DecodingKernels(
           List.of(
               "bfloat16 products: " + bfloat16,
               "oneDNN's micro-kernels: " + reason.orElse("present"),
-              "float32 and int8 products, all else: " + vectors,
+              "products of 8 and 4 bits: " + int8,
+              "attention, norms, activations: " + (attentionCode ? "machine code" : vectors),
+              "float32 products, all else: " + vectors,
               memory(),
               "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
     };

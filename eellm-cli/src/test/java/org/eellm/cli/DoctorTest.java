@@ -73,7 +73,9 @@ final class DoctorTest {
         .containsExactly(
             "bfloat16 products: machine code for bfloat16",
             "oneDNN's micro-kernels: present",
-            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "products of 8 and 4 bits: machine code for 8 bits",
+            "attention, norms, activations: machine code",
+            "float32 products, all else: the Vector API, 512 bits",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -86,7 +88,9 @@ final class DoctorTest {
         .containsExactly(
             "bfloat16 products: machine code for bfloat16",
             "oneDNN's micro-kernels: the processor has no bfloat16 instructions",
-            "float32 and int8 products, all else: the Vector API, 512 bits",
+            "products of 8 and 4 bits: machine code for 8 bits",
+            "attention, norms, activations: machine code",
+            "float32 products, all else: the Vector API, 512 bits",
             "last cache 32768 KiB, no huge pages, which slows reading weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -109,6 +113,8 @@ final class DoctorTest {
     return new DecodingKernels(
         choice,
         "machine code for bfloat16",
+        "machine code for 8 bits",
+        true,
         reason.isEmpty(),
         reason,
         512,
