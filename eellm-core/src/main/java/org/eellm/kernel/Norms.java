@@ -101,7 +101,19 @@ public final class Norms {
   }
 
   /** {@code (x - mean) / sqrt(variance + epsilon) * weight + bias}. */
-  public static void layer(long x, float[] weight, float[] bias, double epsilon, float[] out) {
+  public static void layer(
+      long x, FloatArray weight, FloatArray bias, double epsilon, FloatArray out) {
+    int n = weight.length();
+    if (RowFunctions.work() && n % WIDTH == 0) {
+      float mean = RowFunctions.sum(x, n) / n;
+      float factor = inverse(RowFunctions.sumOfSquaredDistances(x, n, mean) / n, epsilon);
+      RowFunctions.shifted(x, mean, factor, weight, bias, out);
+    } else {
+      layerByVectors(x, weight.values(), bias.values(), epsilon, out.values());
+    }
+  }
+
+  static void layerByVectors(long x, float[] weight, float[] bias, double epsilon, float[] out) {
     int n = weight.length;
     int whole = n - n % WIDTH;
     FloatVector a = FloatVector.zero(FLOATS);

@@ -75,11 +75,14 @@ final class NormsTest {
     for (int i = 0; i < width; i++) {
       expected[i] = (x[i] - mean) / Math.sqrt(variance + EPSILON) * weight[i] + bias[i];
     }
-    float[] out = new float[width];
+    FloatArray out = FloatArray.allocate(width);
+    float[] byVectors = new float[width];
     try (NativeFloats memory = NativeFloats.of(x)) {
-      Norms.layer(memory.address(), weight, bias, EPSILON, out);
+      Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
+      Norms.layerByVectors(memory.address(), weight, bias, EPSILON, byVectors);
     }
-    assertClose(out, expected);
+    assertClose(out.values(), expected);
+    assertThat(out.values()).isEqualTo(byVectors);
   }
 
   private static double[] rms(float[] x, float[] weight) {

@@ -32,7 +32,7 @@ sealed interface KernelBranch {
   record Attention(
       RowNorm norm,
       PackedMatrix qkv,
-      Optional<float[]> bias,
+      Optional<FloatArray> bias,
       Optional<RowNorm.Rms> queryNorm,
       Optional<RowNorm.Rms> keyNorm,
       PackedMatrix output,
@@ -132,7 +132,7 @@ sealed interface KernelBranch {
       int width = shard.headDim();
       RowArithmetic.read(qkvRow + 4L * at, to, toAt, width);
       if (bias.isPresent()) {
-        float[] added = bias.get();
+        float[] added = bias.get().values();
         for (int i = 0; i < width; i++) {
           to[toAt + i] += added[at + i];
         }
@@ -193,8 +193,8 @@ sealed interface KernelBranch {
   record Mlp(
       RowNorm norm,
       PackedMatrix up,
-      Optional<float[]> gateBias,
-      Optional<float[]> upBias,
+      Optional<FloatArray> gateBias,
+      Optional<FloatArray> upBias,
       PackedMatrix down,
       KernelExecutor.Residual residual,
       Activation activation,
@@ -252,9 +252,9 @@ sealed interface KernelBranch {
             RowArithmetic.add(upBias.get(), column, at, count);
           }
           if (activation == Activation.GELU) {
-            RowArithmetic.gelu(at, out.values());
+            RowArithmetic.gelu(at, out);
           } else {
-            RowArithmetic.geluTanh(at, out.values());
+            RowArithmetic.geluTanh(at, out);
           }
         }
       }

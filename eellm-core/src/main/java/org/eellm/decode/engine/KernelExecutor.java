@@ -49,7 +49,7 @@ final class KernelExecutor {
   }
 
   /** Adds outputs, and a bias, to the stream. */
-  record Residual(Optional<float[]> bias) implements Sink {
+  record Residual(Optional<FloatArray> bias) implements Sink {
     @Override
     public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
       Workspace.OutputTile tile = own.tile;

@@ -111,7 +111,7 @@ record PackedModel(
           headNorm(name + "q_norm.weight"),
           headNorm(name + "k_norm.weight"),
           weights.matrix(name + "o_proj.weight"),
-          new KernelExecutor.Residual(weights.optionalVector(name + "o_proj.bias")),
+          residual(name + "o_proj.bias"),
           shard(),
           shape().residual(),
           slot);
@@ -120,32 +120,40 @@ record PackedModel(
     private Optional<RowNorm.Rms> headNorm(String weight) {
       return weights
           .optionalVector(weight)
-          .map(values -> new RowNorm.Rms(FloatArray.of(values), shape().normEpsilon()));
+          .map(values -> new RowNorm.Rms(values, shape().normEpsilon()));
     }
 
     private KernelBranch mlp(String norm, String name) {
       boolean gated = shape().activation() == Activation.SWIGLU;
       String first = name + (gated ? ".gate_proj." : ".up_proj.");
       PackedMatrix up = weights.matrix(first + "weight");
-      Optional<float[]> bias =
+      Optional<FloatArray> bias =
           weights.optionalVector(first + "bias"); // of gate and up, or up alone
       PackedMatrix down = weights.matrix(name + ".down_proj.weight");
       int ffn = down.in();
       return new KernelBranch.Mlp(
           norm(norm),
           up,
-          gated ? bias.map(all -> Arrays.copyOf(all, ffn)) : Optional.empty(),
-          gated ? bias.map(all -> Arrays.copyOfRange(all, ffn, 2 * ffn)) : bias,
+          gated ? bias.map(all -> part(all, 0, ffn)) : Optional.empty(),
+          gated ? bias.map(all -> part(all, ffn, 2 * ffn)) : bias,
           down,
-          new KernelExecutor.Residual(weights.optionalVector(name + ".down_proj.bias")),
+          residual(name + ".down_proj.bias"),
           shape().activation(),
           shape().residual());
     }
 
+    private static FloatArray part(FloatArray all, int from, int to) {
+      return FloatArray.of(Arrays.copyOfRange(all.values(), from, to));
+    }
+
+    private KernelExecutor.Residual residual(String bias) {
+      return new KernelExecutor.Residual(weights.optionalVector(bias));
+    }
+
     private RowNorm norm(String name) {
-      float[] weight = weights.vector(name + ".weight");
+      FloatArray weight = weights.vector(name + ".weight");
       return switch (shape().normalization()) {
-        case RMSNORM -> new RowNorm.Rms(FloatArray.of(weight), shape().normEpsilon());
+        case RMSNORM -> new RowNorm.Rms(weight, shape().normEpsilon());
         case LAYERNORM ->
             new RowNorm.Layer(weight, weights.vector(name + ".bias"), shape().normEpsilon());
       };

@@ -9,6 +9,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
 import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.PackedRows;
@@ -35,7 +36,7 @@ record PackedWeights(
     NativeBuffer memory,
     long matrixBytes,
     Map<String, PackedMatrix> matrices,
-    Map<String, float[]> vectors,
+    Map<String, FloatArray> vectors,
     Optional<EmbeddingTable> tokens,
     Optional<EmbeddingTable> positions)
     implements PackedForm {
@@ -53,7 +54,7 @@ record PackedWeights(
     WeightFormat heads = format(model, model.quantization().heads());
     List<Item> matrices = new ArrayList<>();
     Map<String, WeightRows> tables = new LinkedHashMap<>();
-    Map<String, float[]> vectors = new LinkedHashMap<>();
+    Map<String, FloatArray> vectors = new LinkedHashMap<>();
     String output = outputMatrix(model);
     boolean hasEmbedding = model.slices().stream().anyMatch(Slice::hasEmbedding);
     boolean shares = model.headsHere().stream().anyMatch(head -> sharesOutput(head, model));
@@ -140,7 +141,7 @@ record PackedWeights(
     return !head.isExit() || model.logitLens() || model.architecture().exits().tieOutput();
   }
 
-  private static float[] joined(List<WeightRows> rows) {
+  private static FloatArray joined(List<WeightRows> rows) {
     float[] all = new float[rows.stream().mapToInt(WeightRows::columns).sum()];
     int at = 0;
     for (WeightRows piece : rows) {
@@ -148,7 +149,7 @@ record PackedWeights(
       System.arraycopy(values, 0, all, at, values.length);
       at += values.length;
     }
-    return all;
+    return FloatArray.of(all);
   }
 
   /** Bytes of a weight, on average. */
@@ -166,11 +167,11 @@ record PackedWeights(
     return found;
   }
 
-  Optional<float[]> optionalVector(String firstName) {
+  Optional<FloatArray> optionalVector(String firstName) {
     return Optional.ofNullable(vectors.get(firstName));
   }
 
-  float[] vector(String firstName) {
+  FloatArray vector(String firstName) {
     return optionalVector(firstName)
         .orElseThrow(() -> new IllegalArgumentException("no vector begins with " + firstName));
   }

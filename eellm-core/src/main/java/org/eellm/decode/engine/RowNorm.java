@@ -26,10 +26,10 @@ sealed interface RowNorm {
     }
   }
 
-  record Layer(float[] weight, float[] bias, double epsilon) implements RowNorm {
+  record Layer(FloatArray weight, FloatArray bias, double epsilon) implements RowNorm {
     @Override
     public void apply(long x, FloatArray out) {
-      Norms.layer(x, weight, bias, epsilon, out.values());
+      Norms.layer(x, weight, bias, epsilon, out);
     }
   }
 

@@ -44,8 +44,12 @@ final class RowCode {
   private static final int FIRST = 6;
   private static final int SECOND = 7;
   private static final int SUM = 8;
+  private static final int ARGUMENT = 9;
+  private static final int SIZE = 10;
+  private static final int TEMPORARY = 11;
 
   private static final int EQUAL = 0; // of vcmpps
+  private static final int LESS = 1;
   private static final int UNORDERED = 3; // one is NaN
   private static final int NOT_LESS = 5; // or one is NaN
 
@@ -133,6 +137,172 @@ final class RowCode {
           row.advance(R8, RDI, RSI);
         });
     return row.end();
+  }
+
+  /** The sum: {@code f(x, vectors)}. */
+  static byte[] sum() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
+    int start = code.position();
+    code.vector(Operation.ADD, A, A, RDI, NO_INDEX, 0);
+    row.nextVector(start);
+    code.reduce(Operation.ADD, A, B);
+    code.result();
+    return row.end();
+  }
+
+  /** The sum of squared distances from a mean: {@code f(x, vectors, mean)}. */
+  static byte[] sumOfSquaredDistances() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
+    code.broadcast(C, RDX);
+    int start = code.position();
+    code.vector(Operation.LOAD_FLOATS, B, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.SUBTRACT, B, B, C);
+    code.vector(Operation.ADD_PRODUCT, A, B, B);
+    row.nextVector(start);
+    code.reduce(Operation.ADD, A, B);
+    code.result();
+    return row.end();
+  }
+
+  /**
+   * {@code (x - mean) factor weight + bias}: {@code f(weight, bias, out, count, x, mean, factor)},
+   * with arrays.
+   */
+  static byte[] shifted() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: factor
+    code.broadcast(C, R9);
+    code.broadcast(D, R10);
+    code.move(R10, RDX);
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(A, R8);
+          row.load(B, RDI);
+          row.load(E, RSI);
+          code.vector(Operation.SUBTRACT, A, A, C);
+          code.vector(Operation.MULTIPLY, A, A, D);
+          code.vector(Operation.MULTIPLY_ADD, A, B, E);
+          row.store(A, R10);
+          row.advance(R8, RDI, RSI, R10);
+        });
+    return row.end();
+  }
+
+  /** Adds numbers of an array to others: {@code f(x, x, x, count, from, to)}; from in bytes. */
+  static byte[] additionOfArray() {
+    RowCode row = new RowCode();
+    row.code.add(RDI, R8);
+    row.code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          row.load(B, R9);
+          row.code.vector(Operation.ADD, A, B, A);
+          row.store(A, R9);
+          row.advance(RDI, R9);
+        });
+    return row.end();
+  }
+
+  /** {@code x / 2 (1 + erf(x / sqrt(2)))}: {@code f(out, out, out, count, x)}, with an array. */
+  static byte[] gelu() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(FIRST, R8);
+          row.multiplyBy(ARGUMENT, FIRST, 0.70710678f);
+          code.constant(TEMPORARY, Integer.MAX_VALUE);
+          code.vector(Operation.AND, SIZE, ARGUMENT, TEMPORARY);
+          row.multiplyBy(SECOND, SIZE, 0.3275911f);
+          code.vector(Operation.ADD, SECOND, SECOND, ONE);
+          code.vector(Operation.DIVIDE, SECOND, ONE, SECOND);
+          row.constant(SUM, 1.061405429f);
+          for (float next :
+              new float[] {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+            row.constant(TEMPORARY, next);
+            code.vector(Operation.MULTIPLY_ADD, SUM, SECOND, TEMPORARY);
+          }
+          code.vector(Operation.MULTIPLY, SUM, SUM, SECOND);
+          code.vector(Operation.MULTIPLY, X, SIZE, SIZE);
+          row.negate(X);
+          code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+          exponential.write();
+          code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+          code.vector(Operation.MULTIPLY, SUM, SUM, P);
+          code.vector(Operation.SUBTRACT, SUM, ONE, SUM);
+          code.constant(TEMPORARY, 0);
+          code.vector(Operation.COMPARE, 2, ARGUMENT, TEMPORARY);
+          code.bytes(LESS);
+          code.constant(TEMPORARY, Integer.MIN_VALUE); // the sign
+          code.masked(Operation.EXCLUSIVE_OR, 2, SUM, SUM, TEMPORARY);
+          code.vector(Operation.ADD, SUM, SUM, ONE);
+          row.multiplyBy(FIRST, FIRST, 0.5f);
+          code.vector(Operation.MULTIPLY, FIRST, FIRST, SUM);
+          row.store(FIRST, RDI);
+          row.advance(R8, RDI);
+        });
+    return row.end();
+  }
+
+  /**
+   * {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}: {@code f(out, out, out, count, x)},
+   * with an array.
+   */
+  static byte[] geluTanh() {
+    RowCode row = new RowCode();
+    MachineCode code = row.code;
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(FIRST, R8);
+          code.vector(Operation.MULTIPLY, X, FIRST, FIRST);
+          code.vector(Operation.MULTIPLY, X, X, FIRST);
+          row.multiplyBy(X, X, 0.044715f);
+          code.vector(Operation.ADD, X, X, FIRST);
+          row.multiplyBy(X, X, 2 * 0.79788456f);
+          row.negate(X);
+          row.sigmoidOfNegative(exponential);
+          code.vector(Operation.MULTIPLY, P, FIRST, P);
+          row.store(P, RDI);
+          row.advance(R8, RDI);
+        });
+    return row.end();
+  }
+
+  /** Makes P one over one and the exponential of X, within bounds. */
+  private void sigmoidOfNegative(ExponentialCode exponential) {
+    code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+    code.vector(Operation.SMALLER, X, HIGHEST, X);
+    exponential.write();
+    code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+    code.vector(Operation.ADD, P, P, ONE);
+    code.vector(Operation.DIVIDE, P, ONE, P);
+  }
+
+  private void constant(int to, float number) {
+    code.constant(to, Float.floatToRawIntBits(number));
+  }
+
+  private void multiplyBy(int to, int from, float factor) {
+    constant(TEMPORARY, factor);
+    code.vector(Operation.MULTIPLY, to, from, TEMPORARY);
+  }
+
+  private void negate(int register) {
+    code.constant(TEMPORARY, Integer.MIN_VALUE); // the sign
+    code.vector(Operation.EXCLUSIVE_OR, register, register, TEMPORARY);
   }
 
   private void advance(int... registers) {
@@ -272,19 +442,14 @@ final class RowCode {
     MachineCode code = row.code;
     ExponentialCode exponential = new ExponentialCode(code);
     exponential.constants();
-    code.constant(SUM, 0x80000000); // the sign
     code.move(RDX, RCX);
     row.each(
         () -> {
           row.load(FIRST, R8);
           row.load(SECOND, R9);
-          code.vector(Operation.EXCLUSIVE_OR, X, FIRST, SUM);
-          code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
-          code.vector(Operation.SMALLER, X, HIGHEST, X);
-          exponential.write();
-          code.vector(Operation.MULTIPLY, P, P, SHIFTED);
-          code.vector(Operation.ADD, P, P, ONE);
-          code.vector(Operation.DIVIDE, P, ONE, P);
+          code.vector(Operation.MOVE, X, 0, FIRST);
+          row.negate(X);
+          row.sigmoidOfNegative(exponential);
           code.vector(Operation.MULTIPLY, P, FIRST, P);
           code.vector(Operation.MULTIPLY, P, P, SECOND);
           row.store(P, RDI);

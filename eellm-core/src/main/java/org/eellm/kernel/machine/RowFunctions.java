@@ -38,7 +38,13 @@ public final class RowFunctions {
                     RowCode.largest(),
                     RowCode.place(),
                     RowCode.sumOfExponentials(),
-                    RowCode.quantization(LEAST, OFFSET)))
+                    RowCode.quantization(LEAST, OFFSET),
+                    RowCode.sum(),
+                    RowCode.sumOfSquaredDistances(),
+                    RowCode.shifted(),
+                    RowCode.additionOfArray(),
+                    RowCode.gelu(),
+                    RowCode.geluTanh()))
             .orElse(new MachineFunction[0])
         : new MachineFunction[0];
   }
@@ -143,5 +149,44 @@ public final class RowFunctions {
    */
   public static void quantize(FloatArray x, int from, int count, long to) {
     FUNCTIONS[12].callWithArrays(x, x, x, count, 4L * from, to, 0);
+  }
+
+  /**
+   * The sum of float32 numbers.
+   *
+   * @param count a multiple of 16, and not 0
+   */
+  public static float sum(long x, int count) {
+    return number(FUNCTIONS[13].call(x, count / LANES, 0, 0));
+  }
+
+  /**
+   * The sum of squared distances from a mean.
+   *
+   * @param count a multiple of 16, and not 0
+   */
+  public static float sumOfSquaredDistances(long x, int count, float mean) {
+    return number(FUNCTIONS[14].call(x, count / LANES, bits(mean), 0));
+  }
+
+  /** {@code (x - mean) factor weight + bias}. */
+  public static void shifted(
+      long x, float mean, float factor, FloatArray weight, FloatArray bias, FloatArray out) {
+    FUNCTIONS[15].callWithArrays(weight, bias, out, weight.length(), x, bits(mean), bits(factor));
+  }
+
+  /** Adds numbers of an array to others. */
+  public static void add(FloatArray x, int from, long to, int count) {
+    FUNCTIONS[16].callWithArrays(x, x, x, count, 4L * from, to, 0);
+  }
+
+  /** GELU, as many as {@code out} has. */
+  public static void gelu(long x, FloatArray out) {
+    FUNCTIONS[17].callWithArrays(out, out, out, out.length(), x, 0, 0);
+  }
+
+  /** GELU by the hyperbolic tangent, as many as {@code out} has. */
+  public static void geluTanh(long x, FloatArray out) {
+    FUNCTIONS[18].callWithArrays(out, out, out, out.length(), x, 0, 0);
   }
 }

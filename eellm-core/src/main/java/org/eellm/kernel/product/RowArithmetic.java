@@ -221,7 +221,15 @@ public final class RowArithmetic {
   }
 
   /** Adds float32 numbers of an array to others. */
-  public static void add(float[] x, int from, long to, int count) {
+  public static void add(FloatArray x, int from, long to, int count) {
+    if (RowFunctions.work()) {
+      RowFunctions.add(x, from, to, count);
+    } else {
+      addByVectors(x.values(), from, to, count);
+    }
+  }
+
+  static void addByVectors(float[] x, int from, long to, int count) {
     int whole = count - count % WIDTH;
     int fours = count - count % (4 * WIDTH);
     for (int i = 0; i < fours; i += 4 * WIDTH) {
@@ -305,7 +313,15 @@ public final class RowArithmetic {
    * {@code x / 2 (1 + erf(x / sqrt(2)))}, with the error function within 1.5e-7 (Abramowitz and
    * Stegun, Handbook of Mathematical Functions, 7.1.26).
    */
-  public static void gelu(long x, float[] out) {
+  public static void gelu(long x, FloatArray out) {
+    if (RowFunctions.work()) {
+      RowFunctions.gelu(x, out);
+    } else {
+      geluByVectors(x, out.values());
+    }
+  }
+
+  static void geluByVectors(long x, float[] out) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       FloatVector argument = v.mul(SQRT_HALF);
@@ -346,7 +362,15 @@ public final class RowArithmetic {
   }
 
   /** {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}. */
-  public static void geluTanh(long x, float[] out) {
+  public static void geluTanh(long x, FloatArray out) {
+    if (RowFunctions.work()) {
+      RowFunctions.geluTanh(x, out);
+    } else {
+      geluTanhByVectors(x, out.values());
+    }
+  }
+
+  static void geluTanhByVectors(long x, float[] out) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       // (1 + tanh(u)) / 2 = sigmoid(2 u)

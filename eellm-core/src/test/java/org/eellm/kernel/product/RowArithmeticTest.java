@@ -97,6 +97,39 @@ final class RowArithmeticTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("counts")
+  void add_ofArray_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
+    float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
+    try (NativeFloats sum = NativeFloats.of(to);
+        NativeFloats byVectors = NativeFloats.of(to)) {
+      RowArithmetic.add(FloatArray.of(x), 3, sum.address(), count);
+      RowArithmetic.addByVectors(x, 3, byVectors.address(), count);
+      assertThat(sum.read()).isEqualTo(byVectors.read());
+    }
+  }
+
+  @Test
+  void gelu_numbersOfAnySize_isTheSameByVectors() {
+    float[] numbers = spread();
+    numbers[3] = -200;
+    numbers[4] = 200;
+    numbers[5] = Float.NaN;
+    numbers[6] = Float.NEGATIVE_INFINITY;
+    numbers[7] = -0f;
+    FloatArray out = FloatArray.allocate(BLOCK);
+    float[] byVectors = new float[BLOCK];
+    try (NativeFloats x = NativeFloats.of(numbers)) {
+      RowArithmetic.gelu(x.address(), out);
+      RowArithmetic.geluByVectors(x.address(), byVectors);
+      assertThat(out.values()).isEqualTo(byVectors);
+      RowArithmetic.geluTanh(x.address(), out);
+      RowArithmetic.geluTanhByVectors(x.address(), byVectors);
+      assertThat(out.values()).isEqualTo(byVectors);
+    }
+  }
+
   @Test
   void swiGlu_numbersOfAnySize_isTheSameByVectors() {
     float[] gate = spread();
@@ -118,21 +151,21 @@ final class RowArithmeticTest {
 
   @Test
   void gelu_blockOfNumbers_agreesWithFloat64() {
-    float[] out = new float[BLOCK];
+    FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
       RowArithmetic.gelu(x.address(), out);
     }
-    assertFunction(out, x -> x / 2 * (1 + erf(x / Math.sqrt(2))), 4e-7);
+    assertFunction(out.values(), x -> x / 2 * (1 + erf(x / Math.sqrt(2))), 4e-7);
   }
 
   @Test
   void geluTanh_blockOfNumbers_agreesWithFloat64() {
-    float[] out = new float[BLOCK];
+    FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
       RowArithmetic.geluTanh(x.address(), out);
     }
     assertFunction(
-        out,
+        out.values(),
         x -> x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
         4e-7);
   }
@@ -146,9 +179,9 @@ final class RowArithmeticTest {
     float[] out = new float[BLOCK];
     try (NativeFloats memory = NativeFloats.of(x);
         NativeFloats up = NativeFloats.of(ones)) {
-      RowArithmetic.gelu(memory.address(), out);
+      RowArithmetic.gelu(memory.address(), FloatArray.of(out));
       assertOnlyNan(out);
-      RowArithmetic.geluTanh(memory.address(), out);
+      RowArithmetic.geluTanh(memory.address(), FloatArray.of(out));
       assertOnlyNan(out);
       RowArithmetic.swiGlu(memory.address(), up.address(), FloatArray.of(out));
       assertOnlyNan(out);
@@ -182,7 +215,7 @@ final class RowArithmeticTest {
         expected[i] = y[i] + x[i + 3];
       }
       try (NativeFloats to = NativeFloats.of(y)) {
-        RowArithmetic.add(x, 3, to.address(), count);
+        RowArithmetic.add(FloatArray.of(x), 3, to.address(), count);
         assertThat(to.read()).isEqualTo(expected);
       }
     }
