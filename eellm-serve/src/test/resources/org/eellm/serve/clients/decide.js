@@ -26,7 +26,7 @@ async function leaves(policy) {
   const lens = tokens => post('/v1/lens', { continuation: tokens.map(token => token.id), top: 1 });
   const own = side({ policy, exits: policy === 'fixed' ? [2] : [] });
   if (own === null) {
-    return ['the page does not know it'];
+    return [[], 'the page does not know it; add it to LEAVES of decide.js'];
   }
   if (own.scale) {
     own.threshold = telling(await lens(await generate({ mode: 'full' })), own)[3]; // some leave, some do not
