@@ -402,7 +402,7 @@ public final class GgufWriter {
                   shape,
                   parts,
                   all ->
-                      Tensors.stack(
+                      Tensors.concatenate(
                           List.of(
                               rotatedFirst(all.get(0), model),
                               rotatedFirst(all.get(1), model),

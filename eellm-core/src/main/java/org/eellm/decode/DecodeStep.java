@@ -56,6 +56,7 @@ public final class DecodeStep {
   private int tap; // where the heads are being asked
   private int questions; // that have been put there: by head, for drafts and for tokens
   private long asked; // when the last one was put
+  private boolean askedForDrafts; // by the last one
   private @Nullable HeadOutput answer; // of a head that is to be waited for
 
   /**
@@ -257,6 +258,7 @@ public final class DecodeStep {
 
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
+    askedForDrafts = drafts;
     ModelRunner.Question question =
         ModelRunner.Question.of(drafts, runner.isRemote(head) && takesBestOnly(head));
     HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
@@ -284,9 +286,8 @@ public final class DecodeStep {
       deliver(evaluated.get(i), output, row, count);
       row += count;
     }
-    // With what samplers and policies take, which drafts multiply.
-    boolean drafts = questions % 2 == 1; // the one after it is next
-    costs.addHead(output.head().index(), drafts, rowsToPredictCount, seconds(asked));
+    // The time of samplers and policies counts as the head's: each of its drafts takes it again.
+    costs.addHead(output.head().index(), askedForDrafts, rowsToPredictCount, seconds(asked));
   }
 
   private static double seconds(long start) {

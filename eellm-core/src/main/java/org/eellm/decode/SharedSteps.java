@@ -43,14 +43,14 @@ import org.eellm.model.DecodingModel;
 public final class SharedSteps {
   private final PeerChannel channel;
   private final List<Integer> followers;
-  private final Duration patience;
+  private final Duration receiveTimeout;
   private final Stages stages;
 
   private SharedSteps(PeerChannel channel, World world, Stages stages) {
     this.channel = channel;
     this.stages = stages;
     followers = IntStream.range(1, world.tp().size()).boxed().toList();
-    patience = world.timeout().dividedBy(4);
+    receiveTimeout = world.timeout().dividedBy(4);
   }
 
   /** Starts engines, one after the other has been closed. */
@@ -130,7 +130,7 @@ public final class SharedSteps {
 
   private StepMessage next() {
     while (true) {
-      var message = channel.receive(List.of(0), patience).map(Message::bytes);
+      var message = channel.receive(List.of(0), receiveTimeout).map(Message::bytes);
       if (message.isPresent()) {
         return StepMessage.decode(StepMessage.class, message.get());
       }

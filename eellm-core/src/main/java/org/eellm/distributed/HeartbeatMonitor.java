@@ -25,7 +25,7 @@ final class HeartbeatMonitor implements AutoCloseable {
   private static final int SILENT_INTERVALS = 3;
 
   /** What an answer of the store may take on a busy machine. */
-  private static final Duration STORE_PATIENCE = Duration.ofSeconds(10);
+  private static final Duration MIN_STORE_TIMEOUT = Duration.ofSeconds(10);
 
   /** From this size on, heartbeats become rarer, so that rank 0's store keeps up. */
   private static final int LARGE_WORLD = 64;
@@ -35,7 +35,7 @@ final class HeartbeatMonitor implements AutoCloseable {
   private final int rank;
   private final Duration timeout;
   private final Duration interval;
-  private final Duration patience; // with the store
+  private final Duration storeTimeout;
   private final List<PeerHeartbeat> heartbeats = Collections.synchronizedList(new ArrayList<>());
   private final Thread thread;
   private final AtomicLong beats = new AtomicLong();
@@ -74,8 +74,8 @@ final class HeartbeatMonitor implements AutoCloseable {
     Duration base = tenth.compareTo(LONGEST_INTERVAL) < 0 ? tenth : LONGEST_INTERVAL;
     this.interval = base.multipliedBy(Math.ceilDiv(mesh.size(), LARGE_WORLD));
     Duration enough = interval.multipliedBy(SILENT_INTERVALS);
-    Duration least = enough.compareTo(STORE_PATIENCE) > 0 ? enough : STORE_PATIENCE;
-    this.patience = least.compareTo(timeout) < 0 ? least : timeout;
+    Duration least = enough.compareTo(MIN_STORE_TIMEOUT) > 0 ? enough : MIN_STORE_TIMEOUT;
+    this.storeTimeout = least.compareTo(timeout) < 0 ? least : timeout;
     this.thread =
         Thread.ofPlatform().daemon().name("eellm-heartbeat-" + rank).unstarted(this::beat);
   }
@@ -171,7 +171,7 @@ final class HeartbeatMonitor implements AutoCloseable {
                     storeLost = true;
                   }
                 });
-    if (!ends(worker, patience)) {
+    if (!ends(worker, storeTimeout)) {
       storeLost = true;
       storeUnresponsive = true;
     }
@@ -227,7 +227,7 @@ final class HeartbeatMonitor implements AutoCloseable {
       Operation failed, long began, List<Integer> peers, RuntimeException cause) {
     boolean late = Durations.sinceNanos(began).compareTo(timeout) >= 0;
     long start = System.nanoTime();
-    Duration patience = interval.multipliedBy(SILENT_INTERVALS + 2);
+    Duration limit = interval.multipliedBy(SILENT_INTERVALS + 2);
     do {
       refresh();
       Optional<String> culprit = culprit();
@@ -235,7 +235,7 @@ final class HeartbeatMonitor implements AutoCloseable {
         return new DistributedException(culprit.get().formatted("(in " + failed + ")"), cause);
       }
       pause(interval.dividedBy(4));
-    } while (!late && Durations.sinceNanos(start).compareTo(patience) < 0);
+    } while (!late && Durations.sinceNanos(start).compareTo(limit) < 0);
     List<Integer> suspects = peers.stream().filter(peer -> peer != rank).toList();
     List<Integer> ended = suspects.stream().filter(this::hasEnded).toList();
     if (!ended.isEmpty()) {

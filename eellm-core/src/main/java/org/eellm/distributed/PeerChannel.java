@@ -235,11 +235,11 @@ public final class PeerChannel implements AutoCloseable {
    * Waits for the next message.
    *
    * @param from ranks in the group, one of which is to write
-   * @param patience after so long there is none
+   * @param limit after so long there is none
    * @throws DistributedException naming who is to blame, if one of them has ended before its time,
    *     or is silent for the world's timeout; or if this thread is interrupted
    */
-  public Optional<Message> receive(Collection<Integer> from, Duration patience) {
+  public Optional<Message> receive(Collection<Integer> from, Duration limit) {
     long began = System.nanoTime();
     boolean sleeps = false;
     try {
@@ -250,7 +250,7 @@ public final class PeerChannel implements AutoCloseable {
         }
         requireAlive(from);
         long waited = System.nanoTime() - began;
-        if (waited > patience.toNanos()) {
+        if (waited > limit.toNanos()) {
           return Optional.empty();
         }
         if (waited < AWAKE_NANOS) {
@@ -263,7 +263,7 @@ public final class PeerChannel implements AutoCloseable {
             watch.begin(waiting(from));
             sleeps = true;
           }
-          long nanos = Math.min(patience.toNanos() - waited, timeout / 8);
+          long nanos = Math.min(limit.toNanos() - waited, timeout / 8);
           selector.select(_ -> {}, Math.max(1, nanos / 1_000_000));
         }
       }

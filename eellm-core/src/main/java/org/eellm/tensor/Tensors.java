@@ -139,7 +139,7 @@ public final class Tensors {
   /**
    * The rows of tensors that agree in all dimensions but the first, one tensor's after another's.
    */
-  public static Tensor stack(List<Tensor> rows) {
+  public static Tensor concatenate(List<Tensor> rows) {
     if (rows.size() == 1) {
       return rows.getFirst();
     }

@@ -1,6 +1,6 @@
 /**
  * The seam to libtorch: start-up of natives, scopes, dtypes, devices, and the operations that need
- * special care. The only package that knows JavaCPP's sharp edges.
+ * special care. The only package that knows JavaCPP's pitfalls.
  */
 @NullMarked
 package org.eellm.tensor;

@@ -158,7 +158,7 @@ public final class StepRunner implements AutoCloseable {
         loss += exitWeights.getOrDefault(head.getKey(), 1.0) * head.getValue();
       }
       double norm = Math.sqrt(sums.squares());
-      UpdateDecision decision = state.guard().decide(step, loss, norm);
+      UpdateDecision decision = state.guard().judge(step, loss, norm);
       if (decision == UpdateDecision.APPLY) {
         try (Trace.Span span = trace.span("update")) {
           update(norm, rate, step - state.guard().skipped());

@@ -80,6 +80,25 @@ final class EarlyExitJson {
     return root;
   }
 
+  /** The exit policies by name: when a token leaves, and the defaults of what they take. */
+  static ObjectNode policies() {
+    ObjectNode policies = Json.object();
+    for (PolicyName name : PolicyName.values()) {
+      ObjectNode policy = policies.putObject(name.toString());
+      policy.put("description", name.description());
+      name.thresholdRule()
+          .ifPresent(
+              rule ->
+                  policy
+                      .put("threshold", rule.defaultThreshold())
+                      .put("scale", rule.scale().toString()));
+      if (name.rule().settings().contains("patience")) {
+        policy.put("patience", DecodingSettings.PATIENCE);
+      }
+    }
+    return policies;
+  }
+
   private static SortedMap<Integer, Double> thresholds(
       DecodingSettings settings, Calibration calibration) {
     if (settings.threshold().isEmpty()) {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.token.GeneratedToken.Alternative;
 import org.eellm.decode.token.Prediction;
@@ -59,8 +60,10 @@ final class Lens {
     }
     ObjectNode head = ((ArrayNode) tokens.get(place).path("heads")).addObject();
     head.put("confidence", prediction.maxProbability());
-    head.put("margin", prediction.margin());
-    head.put("entropy", prediction.entropy());
+    for (PolicyName policy : PolicyName.withThreshold()) {
+      double figure = policy.thresholdRule().orElseThrow().figure().applyAsDouble(prediction);
+      head.put(policy.toString().replace('-', '_'), figure);
+    }
     head.put("logprob", prediction.logProbability(id));
     ArrayNode best = head.putArray("top");
     for (Alternative alternative : prediction.top(top)) {

@@ -67,9 +67,9 @@ final class Lifecycle {
   }
 
   /** Takes no further requests, waits for those in work, and then ends the others. */
-  void stop(Duration patience) {
+  void stop(Duration limit) {
     stopping = true;
-    awaitNoneInWork(patience);
+    awaitNoneInWork(limit);
     aborted = true;
     awaitNoneInWork(ABORT_TIMEOUT);
   }

@@ -267,6 +267,7 @@ final class Routes {
     var exits = earlyExit.putArray("exits");
     model.exits().forEach(exits::add);
     earlyExit.set("defaults", EarlyExitJson.settings(model.defaults()));
+    earlyExit.set("policies", EarlyExitJson.policies());
     return root;
   }
 

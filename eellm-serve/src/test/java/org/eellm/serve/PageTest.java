@@ -261,6 +261,21 @@ final class PageTest extends WithServer {
   }
 
   @Test
+  void policies_areTheServers_andOneThatItLacksIsRefusedByName() {
+    JsonNode seen = play("unknown");
+
+    assertThat(texts(seen.path("policies")))
+        .isEqualTo(
+            Stream.of(PolicyName.values())
+                .filter(policy -> policy != PolicyName.FULL) // which a mode is
+                .map(PolicyName::toString)
+                .toList());
+    assertThat(seen.path("thresholds").toString())
+        .isEqualTo("[[\"0.9\",\"1\"],[\"0.8\",\"1\"],[\"0.5\",\"3\"]]");
+    assertThat(seen.path("refusal").asText()).startsWith("early_exit.policy: 'none-such' is ");
+  }
+
+  @Test
   @Tag("slow")
   void keyOfTheServer_firstClickWithIt_generates() {
     ServerOptions options = AccessTest.keys("right");
@@ -458,9 +473,20 @@ final class PageTest extends WithServer {
             TestServer.json(
                 """
                 {"mode": "early-exit", "policy": "margin", "thresholds": {"2": 0.3}, "exits": [2],
-                 "threshold": 1, "patience": 2}
+                 "scale": "confidence", "threshold": 0.8}
                 """));
+    assertThat(answer.path("serverMargin").path("threshold").asDouble()).isEqualTo(0.8);
     assertThat(answer.path("serverTempered").isNull()).isTrue();
     assertThat(answer.path("serverGated").isNull()).isTrue();
+    assertThat(answer.path("unknown").isNull()).isTrue();
+    for (PolicyName policy : PolicyName.values()) {
+      JsonNode left = answer.path("policies").path(policy.toString());
+      assertThat(left.path(1))
+          .as("heads that the page finds for " + policy)
+          .isEqualTo(left.path(0));
+      assertThat(texts(left.path(0)).stream().distinct().count())
+          .as("heads where tokens leave by " + policy)
+          .isGreaterThan(policy.thresholdRule().isPresent() ? 1 : 0);
+    }
   }
 }

@@ -146,7 +146,14 @@ final class ServerTest extends WithServer {
     assertThat(model.path("id").asText()).isEqualTo("small");
     assertThat(model.path("max_model_len").asInt()).isEqualTo(96);
     assertThat(model.path("early_exit").toString())
-        .isEqualTo("{\"layers\":5,\"exits\":[1,2,4],\"defaults\":{}}");
+        .startsWith("{\"layers\":5,\"exits\":[1,2,4],\"defaults\":{},\"policies\":{");
+    assertThat(model.path("early_exit").path("policies").path("entropy"))
+        .isEqualTo(
+            json(
+                """
+                {"description": "the entropy in nats is at most the threshold",
+                 "threshold": 0.5, "scale": "uncertainty"}
+                """));
     assertThat(json(server.get("/v1/models/small"))).isEqualTo(model);
     assertThat(server.get("/v1/models/other").statusCode()).isEqualTo(404);
   }

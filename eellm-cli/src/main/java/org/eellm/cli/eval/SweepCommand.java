@@ -30,7 +30,6 @@ import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
@@ -426,7 +425,7 @@ public final class SweepCommand implements Callable<Integer> {
               .formatted(PolicyTexts.list(PolicyName.withThreshold(), "and")));
     }
     if (!patience.isEmpty()
-        && policies.stream().noneMatch(policy -> policy.rule() == PolicyRule.Other.PATIENCE)) {
+        && policies.stream().noneMatch(policy -> policy.rule().settings().contains("patience"))) {
       throw new ConfigException(
           "--patience has no effect without --policies patience; leave it out");
     }

@@ -193,7 +193,7 @@ public final class Gpt2Adapter implements StateDictAdapter {
                     trunk.tensor(from + "self_attn.q_proj." + part),
                     trunk.tensor(from + "self_attn.k_proj." + part),
                     trunk.tensor(from + "self_attn.v_proj." + part)),
-                all -> matrix ? Tensors.stack(all).t() : Tensors.stack(all)));
+                all -> matrix ? Tensors.concatenate(all).t() : Tensors.concatenate(all)));
       }
       transpose(trunk, tensors, from + "self_attn.o_proj", to + "attn.c_proj", h, h);
       StateDictAdapter.rename(trunk, tensors, from + "post_attention_layernorm", to + "ln_2");

@@ -78,7 +78,7 @@ public interface StateDictAdapter {
 
   /** Matrices or vectors one below another. */
   static Tensor rows(List<Tensor> parts) {
-    return Tensors.stack(parts);
+    return Tensors.concatenate(parts);
   }
 
   /** Matrices side by side. */

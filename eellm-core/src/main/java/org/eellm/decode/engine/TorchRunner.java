@@ -270,7 +270,7 @@ public final class TorchRunner implements ModelRunner {
         parts.add(scope.moveToOuter(through(layers.branches(), x, rows, row, end)));
       }
     }
-    return Tensors.stack(parts);
+    return Tensors.concatenate(parts);
   }
 
   /** Rows behind branches; of the scope that is open. */

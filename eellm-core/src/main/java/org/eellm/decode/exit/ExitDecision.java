@@ -56,12 +56,21 @@ public final class ExitDecision {
   }
 
   /**
+   * Whether a token leaves at the head that predicts this.
+   *
+   * @param isLast whether there is no head above that the token could leave at
+   */
+  public static boolean leaves(ExitPolicy policy, Prediction prediction, boolean isLast) {
+    return isLast || policy.leaves(prediction);
+  }
+
+  /**
    * Decides whether the token leaves at the head that predicts this, and remembers it.
    *
    * @param isLast whether there is no head above that the token could leave at
    */
   public boolean decide(Prediction prediction, boolean isLast) {
-    if (isLast || policy.leaves(prediction)) {
+    if (leaves(policy, prediction, isLast)) {
       open = false;
       hasLeft = true;
       return true;

@@ -24,8 +24,9 @@ public interface ExitPolicy extends Serializable {
   boolean leaves(Prediction prediction);
 
   /**
-   * The heads to ask, shallowest first; at the last of them a token leaves without a question, and
-   * nothing beyond it is computed. All of them unless a policy says otherwise.
+   * The heads to ask, shallowest first. At the last head returned the token always leaves: {@link
+   * #leaves} is not called there, and nothing beyond it is computed. All heads unless a policy says
+   * otherwise.
    *
    * @param all the model's heads in order of depth, the final head last
    * @return some of {@code all} in the same order, at least one

@@ -7,21 +7,24 @@ import java.util.Optional;
 import org.eellm.decode.token.Prediction;
 
 /**
- * The exit policies that users can name. All that options, requests, sweeps and calibrations know
- * of a policy is here.
+ * The exit policies that users can name. Options, requests, sweeps, calibrations and the server's
+ * page get their lists of policies from here; docs/contributing/exit-policy.md says what else a new
+ * one needs.
  */
 public enum PolicyName {
   MAX_PROBABILITY(
-      "its probability is at least the threshold",
+      "the most probable token's probability is at least the threshold",
       ThresholdRule.confidence(Prediction::maxProbability, 0.9)),
   MARGIN(
-      "it is that far ahead of the next", //
+      "the most probable token is more probable than the next by at least the threshold",
       ThresholdRule.confidence(Prediction::margin, 0.8)),
   ENTROPY(
-      "at most the threshold, in nats", //
+      "the entropy in nats is at most the threshold",
       ThresholdRule.uncertainty(Prediction::entropy, 0.5)),
-  PATIENCE("that many exits in a row agree", PolicyRule.Other.PATIENCE),
-  FIXED("always, at the one exit in use", PolicyRule.Other.ONE_EXIT),
+  PATIENCE(
+      "as many exits in a row as the setting patience says have the same most probable token",
+      PolicyRule.Other.PATIENCE),
+  FIXED("always; just one exit is in use", PolicyRule.Other.ONE_EXIT),
   FULL("never", PolicyRule.Other.NO_EXIT);
 
   private final String description;
@@ -32,7 +35,7 @@ public enum PolicyName {
     this.rule = rule;
   }
 
-  /** When a token leaves at an exit, as options say it. */
+  /** When a token leaves at an exit; the words fit behind "where", too. */
   public String description() {
     return description;
   }

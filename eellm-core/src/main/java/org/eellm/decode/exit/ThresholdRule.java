@@ -3,8 +3,10 @@ package org.eellm.decode.exit;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.function.ToDoubleFunction;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
@@ -14,10 +16,8 @@ import org.eellm.model.Head;
  *
  * @param scale of the figure and of its thresholds
  * @param defaultThreshold where none is given
- * @param minThreshold below it no threshold makes sense; one that no figure can reach does, for it
- *     rules an exit out
  */
-public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold, int minThreshold)
+public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold)
     implements PolicyRule, Serializable {
 
   /** A number that a prediction has. */
@@ -55,11 +55,16 @@ public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold,
 
     /** Whether any figure meets a threshold. */
     abstract boolean canMeet(double threshold);
+
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
   /** Of a figure that is higher where an exit is surer. */
   static ThresholdRule confidence(Figure figure, double defaultThreshold) {
-    return new ThresholdRule(Scale.CONFIDENCE, figure, defaultThreshold, 0);
+    return new ThresholdRule(Scale.CONFIDENCE, figure, defaultThreshold);
   }
 
   /** Of the gates' confidence, by the exits' layers. */
@@ -75,12 +80,14 @@ public record ThresholdRule(Scale scale, Figure figure, double defaultThreshold,
 
   /** Of a figure that is lower where an exit is surer. */
   static ThresholdRule uncertainty(Figure figure, double defaultThreshold) {
-    return new ThresholdRule(Scale.UNCERTAINTY, figure, defaultThreshold, 0);
+    return new ThresholdRule(Scale.UNCERTAINTY, figure, defaultThreshold);
   }
 
-  /** Whether a number is a threshold for it. */
-  public boolean allows(double threshold) {
-    return threshold >= minThreshold && Double.isFinite(threshold);
+  @Override
+  public Set<String> settings() {
+    return isConfidence()
+        ? Set.of("threshold", "threshold-decay", "exits", "max-pending")
+        : Set.of("threshold", "exits", "max-pending");
   }
 
   /**

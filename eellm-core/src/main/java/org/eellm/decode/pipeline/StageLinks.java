@@ -18,7 +18,7 @@ import org.eellm.distributed.PeerChannel.Message;
  * any order. Outlives the runners that use it one after the other. For one thread.
  */
 public final class StageLinks {
-  private static final Duration PATIENCE = Duration.ofHours(1);
+  private static final Duration RECEIVE_TIMEOUT = Duration.ofHours(1);
 
   private final PeerChannel channel;
   private final List<Integer> later;
@@ -69,7 +69,7 @@ public final class StageLinks {
   ByteBuffer await(int question) {
     Optional<ByteBuffer> answer = answers.getOrDefault(question, Optional.empty());
     while (answer.isEmpty()) {
-      reached(() -> channel.receive(later, PATIENCE)).ifPresent(this::take);
+      reached(() -> channel.receive(later, RECEIVE_TIMEOUT)).ifPresent(this::take);
       answer = answers.getOrDefault(question, Optional.empty());
     }
     answers.remove(question);

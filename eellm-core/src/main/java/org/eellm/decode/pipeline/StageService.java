@@ -36,7 +36,7 @@ import org.eellm.model.Head;
  * do, and decides nothing.
  */
 public final class StageService {
-  private static final Duration PATIENCE = Duration.ofHours(1);
+  private static final Duration RECEIVE_TIMEOUT = Duration.ofHours(1);
   private static final int FIRST_STAGE = 0;
   private static final int NONE = -1;
 
@@ -113,7 +113,7 @@ public final class StageService {
     Deque<byte[]> waiting = arrived.computeIfAbsent(stage, _ -> new ArrayDeque<>());
     while (waiting.isEmpty()) {
       channel
-          .receive(List.of(stage), PATIENCE)
+          .receive(List.of(stage), RECEIVE_TIMEOUT)
           .ifPresent(
               message ->
                   arrived

@@ -123,17 +123,10 @@ final class DecodingResolver {
                 ? ", which a model without exits has"
                 : "");
     PolicyRule rule = chosen.rule();
-    refuse(
-        settings.threshold().isPresent() && !(rule instanceof ThresholdRule), "threshold", place);
-    refuse(
-        settings.thresholdDecay().isPresent() && !chosen.comparesConfidence(),
-        "threshold-decay",
-        place);
-    refuse(settings.patience().isPresent() && rule != PolicyRule.Other.PATIENCE, "patience", place);
-    refuse(!settings.exits().isEmpty() && rule == PolicyRule.Other.NO_EXIT, "exits", place);
-    boolean nothingWaits = rule == PolicyRule.Other.ONE_EXIT || rule == PolicyRule.Other.NO_EXIT;
-    refuse(settings.maxPending().isPresent() && nothingWaits, "max-pending", place);
-    if (rule != PolicyRule.Other.NO_EXIT && available.isEmpty()) {
+    givenOfPolicy()
+        .filter(name -> !name.equals("policy"))
+        .forEach(name -> refuse(!rule.settings().contains(name), name, place));
+    if (rule.settings().contains("exits") && available.isEmpty()) {
       throw new ConfigException(
           "%s: %s needs exits, and this model has none; use full"
               .formatted(names.apply("policy"), chosen));
@@ -180,22 +173,21 @@ final class DecodingResolver {
         .threshold()
         .orElse(new DecodingSettings.ThresholdSetting.Same(rule.defaultThreshold()))) {
       case DecodingSettings.ThresholdSetting.Same(double value) -> {
-        requireAllowed(rule, value);
+        requireThreshold(value);
         yield Threshold.of(value);
       }
       case DecodingSettings.ThresholdSetting.PerLayer(SortedMap<Integer, Double> byLayer) -> {
         requireOneForEach(used, byLayer);
-        byLayer.values().forEach(value -> requireAllowed(rule, value));
+        byLayer.values().forEach(this::requireThreshold);
         yield Threshold.perLayer(byLayer);
       }
     };
   }
 
-  private void requireAllowed(ThresholdRule rule, double threshold) {
-    if (!rule.allows(threshold)) {
+  private void requireThreshold(double threshold) {
+    if (!(threshold >= 0 && Double.isFinite(threshold))) {
       throw new ConfigException(
-          "%s: %s is no threshold; use %d or more"
-              .formatted(names.apply("threshold"), threshold, rule.minThreshold()));
+          "%s: %s is no threshold; use 0 or more".formatted(names.apply("threshold"), threshold));
     }
   }
 

@@ -25,13 +25,13 @@ final class TokenReceiver {
   private final PeerChannel channel;
   private final Communicator tp;
   private final List<Integer> later;
-  private final Duration patience;
+  private final Duration receiveTimeout;
 
   TokenReceiver(PeerChannel channel, World world) {
     this.channel = channel;
     tp = world.tp();
     later = IntStream.range(1, world.pp().size()).boxed().toList();
-    patience = world.timeout().dividedBy(4);
+    receiveTimeout = world.timeout().dividedBy(4);
   }
 
   /** Whether a rank of the first stage is the one to listen, or of another the one to tell. */
@@ -56,7 +56,7 @@ final class TokenReceiver {
 
   private List<byte[]> received(boolean wait) {
     List<byte[]> messages = new ArrayList<>();
-    Optional<Message> next = wait ? channel.receive(later, patience) : channel.poll();
+    Optional<Message> next = wait ? channel.receive(later, receiveTimeout) : channel.poll();
     while (next.isPresent()) {
       messages.add(next.get().bytes());
       next = channel.poll();

@@ -13,7 +13,9 @@ public sealed interface Received {
   /**
    * Something came.
    *
-   * @param tensor [rows, hidden]
+   * @param tensor [local rows, hidden]; on the way back [2 local rows, hidden] where the objective
+   *     distills: the gradient of the stream, and below it what the final head multiplies with its
+   *     matrix
    */
   record Message(Tensor tensor) implements Received {}
 

@@ -97,8 +97,9 @@ public final class StageExecutor {
    * What a backward pass found.
    *
    * @param heads the heads here whose weight is not 0, in order of depth
-   * @param gradient of the stage's input, [local rows, hidden], with what the final head reads
-   *     below it where the objective distills; absent where the stage embeds
+   * @param gradient of the stage's input, [local rows, hidden]; where the objective distills [2
+   *     local rows, hidden], with what the final head multiplies with its matrix below it; absent
+   *     where the stage embeds
    */
   public record BackwardResult(List<HeadResult> heads, Optional<Tensor> gradient) {}
 
@@ -137,12 +138,13 @@ public final class StageExecutor {
   }
 
   /**
-   * The backward pass: adds the gradients of {@code share * objective} and of what the gradient
-   * from the next stage stands for.
+   * The backward pass: adds the gradients of {@code share * objective} and of the later stages'
+   * losses, which {@code above} brings.
    *
    * @param share of this microbatch in the step: 1 / number of microbatches
-   * @param above the gradient of the stage's output and, where the objective distills, below it
-   *     what the final head reads, [2 local rows, hidden]; nothing where nothing comes after it
+   * @param above the gradient of the stage's output, [local rows, hidden]; where the objective
+   *     distills [2 local rows, hidden], with what the final head multiplies with its matrix below
+   *     it; nothing where nothing comes after the stage
    * @param backwardDone is called with each position of the trunk that the backward pass has
    *     completed: the weights of the branch behind it and of the heads at it get nothing more from
    *     this microbatch
@@ -208,7 +210,7 @@ public final class StageExecutor {
                 scope.moveToOuter(
                     switch (teaching) {
                       case Teaching.ByFinalHead(Tensor normed, double _) ->
-                          Tensors.stack(List.of(gradientBelow, normed));
+                          Tensors.concatenate(List.of(gradientBelow, normed));
                       case Teaching.ByText _ -> gradientBelow;
                     }));
       }

@@ -76,7 +76,7 @@ public final class StepGuard {
    * @throws TrainException if this is the {@code train.max_bad_steps}-th step in a row that is not
    *     finite
    */
-  public UpdateDecision decide(long step, double loss, double gradientNorm) {
+  public UpdateDecision judge(long step, double loss, double gradientNorm) {
     if (!Double.isFinite(loss) || !Double.isFinite(gradientNorm)) {
       badStreak++;
       notFinite++;

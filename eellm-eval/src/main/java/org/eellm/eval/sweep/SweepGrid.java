@@ -107,7 +107,7 @@ public record SweepGrid(
                 "--policies: %s needs one exit in each set; give --exits 2 --exits 4"
                     .formatted(policy));
           }
-          settings.add(SweepSetting.atExit(mode, policy, asked.getFirst()));
+          settings.add(SweepSetting.ofExits(mode, policy, asked));
         }
         case PolicyRule.Other.NO_EXIT ->
             throw new ConfigException(

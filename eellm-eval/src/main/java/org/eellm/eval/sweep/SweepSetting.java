@@ -11,7 +11,6 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
-import org.eellm.decode.exit.PolicyRule;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
@@ -84,8 +83,9 @@ public record SweepSetting(
     return of(DecodingSettings.builder().mode(mode).policy(policy).patience(patience).exits(exits));
   }
 
-  static SweepSetting atExit(DecodingMode mode, PolicyName policy, int exit) {
-    return of(DecodingSettings.builder().mode(mode).policy(policy).exits(List.of(exit)));
+  /** A policy that has no number: its exits alone tell it from others. */
+  static SweepSetting ofExits(DecodingMode mode, PolicyName policy, List<Integer> exits) {
+    return of(DecodingSettings.builder().mode(mode).policy(policy).exits(exits));
   }
 
   /** Drafts whose exit and length adapt: the full model's text. */
@@ -166,7 +166,7 @@ public record SweepSetting(
         .filter(value -> value != PolicyName.MAX_PROBABILITY)
         .ifPresent(value -> words.add(value.toString()));
     calibration.ifPresent(file -> words.add(Path.of(file).getFileName().toString()));
-    if (!exits.isEmpty() && !isAtExit()) {
+    if (!exits.isEmpty() && !isOfExits()) {
       words.add("exits " + listed(", "));
     }
     draftExit.ifPresent(value -> words.add("exit " + value));
@@ -176,8 +176,8 @@ public record SweepSetting(
   /** Its numbers, which tell it from others of its family. */
   String numbers() {
     List<String> words = new ArrayList<>();
-    if (isAtExit()) {
-      words.add("exit " + listed(", "));
+    if (isOfExits()) {
+      words.add(exits.isEmpty() ? "all exits" : "exit " + listed(", "));
     }
     threshold.ifPresent(value -> words.add(number(value)));
     patience.ifPresent(value -> words.add(value + " agree"));
@@ -189,8 +189,8 @@ public record SweepSetting(
     return String.join(", ", words);
   }
 
-  private boolean isAtExit() {
-    return policy.filter(value -> value.rule() == PolicyRule.Other.ONE_EXIT).isPresent();
+  private boolean isOfExits() {
+    return policy.isPresent() && threshold.isEmpty() && patience.isEmpty();
   }
 
   private String listed(String delimiter) {

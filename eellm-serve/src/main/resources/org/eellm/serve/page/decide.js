@@ -14,25 +14,60 @@ export const onScale = (head, heads) =>
 export const calibrated = ({ calibration, thresholds }) =>
   ({ policy: calibration, thresholds, exits: Object.keys(thresholds).map(Number) });
 
-/** What a side's settings are where the server decides: its own, if they can be computed here. */
-export function effective(side, defaults) {
-  if (side.mode !== 'server') {
-    return side;
+export const leavesEarly = mode => ['early-exit', 'recompute', 'propagate'].includes(mode);
+
+/** Whether a figure meets a threshold, by the figure's scale. */
+const MEETS = {
+  confidence: (figure, threshold) => threshold < 1 && figure >= threshold,
+  uncertainty: (figure, threshold) => threshold > 0 && figure <= threshold,
+};
+
+/** Whether a token leaves by a policy without a threshold. */
+const LEAVES = {
+  patience(head, earlier, side) {
+    const others = side.patience - 1;
+    return earlier.length >= others && earlier.slice(earlier.length - others)
+      .every(other => other.top[0].id === head.top[0].id);
+  },
+  fixed: () => true,
+  full: () => false,
+};
+
+/** What a policy with a threshold compares, of what a head says. */
+const figure = (head, policy) => head[policy.replaceAll('-', '_')];
+
+/**
+ * A side's settings, the server's own where it decides, with the scale of the policy's figure.
+ *
+ * @param early_exit what the server says of it
+ * @return null if where tokens leave cannot be computed here
+ */
+export function effective(side, { defaults, policies }) {
+  const settings = side.mode === 'server' ? ofServer(defaults) : side;
+  if (!settings || !leavesEarly(settings.mode)) {
+    return settings;
   }
+  const { scale, threshold, patience } = policies[settings.policy] ?? {};
+  return scale in MEETS || Object.hasOwn(LEAVES, settings.policy)
+    ? { ...settings, scale, threshold: settings.threshold ?? threshold, patience: settings.patience ?? patience }
+    : null;
+}
+
+function ofServer(defaults) {
   const { policy, threshold, patience, exits, mode, threshold_decay: decay } = defaults;
   if (defaults.temperatures || defaults.calibration === 'gate' || decay) {
     return null;
   }
   if (defaults.calibration) {
-    return { mode: mode ?? 'early-exit', ...calibrated(defaults), threshold: 1, patience: 2 };
+    return { mode: mode ?? 'early-exit', ...calibrated(defaults) };
   }
   const leaves = policy || threshold !== undefined || patience || exits;
   return {
     mode: mode ?? (leaves ? 'early-exit' : 'speculative'),
     policy: policy ?? 'max-probability',
-    threshold: typeof threshold === 'number' ? threshold : { 'entropy': 0.5, 'margin': 0.8 }[policy] ?? 0.9,
+    threshold: typeof threshold === 'number' ? threshold : undefined,
     thresholds: typeof threshold === 'object' ? threshold : {},
-    patience: patience ?? 2,
+    patience,
     exits: exits ?? [],
   };
 }
@@ -40,11 +75,12 @@ export function effective(side, defaults) {
 /**
  * The place among the heads at which a token leaves.
  *
- * @param said by each head: confidence, margin, entropy, and its first choices
+ * @param said by each head: the policies' figures, and its first choices
+ * @param side as `effective` gives it
  */
 export function leavesAt(said, heads, side) {
   const last = heads.length - 1;
-  if (side.mode === 'full' || side.mode === 'speculative' || side.policy === 'full') {
+  if (!leavesEarly(side.mode)) {
     return last;
   }
   const earlier = [];
@@ -53,22 +89,10 @@ export function leavesAt(said, heads, side) {
     if (side.exits.length && !side.exits.includes(layer)) {
       continue;
     }
-    const threshold = side.thresholds?.[layer] ?? side.threshold;
     const head = said[i];
-    let leaves = false;
-    switch (side.policy) {
-      case 'margin': leaves = threshold < 1 && head.margin >= threshold; break;
-      case 'entropy': leaves = threshold > 0 && head.entropy <= threshold; break;
-      case 'patience': {
-        const others = side.patience - 1;
-        leaves = earlier.length >= others && earlier.slice(earlier.length - others)
-          .every(other => other.top[0].id === head.top[0].id);
-        break;
-      }
-      case 'fixed': leaves = true; break;
-      default: leaves = threshold < 1 && head.confidence >= threshold;
-    }
-    if (leaves) {
+    if (side.scale
+      ? MEETS[side.scale](figure(head, side.policy), side.thresholds[layer] ?? side.threshold)
+      : LEAVES[side.policy](head, earlier, side)) {
       return i;
     }
     earlier.push(head);
@@ -79,6 +103,7 @@ export function leavesAt(said, heads, side) {
 /**
  * What settings would come to on a text that every head has been asked about.
  *
+ * @param side as `effective` gives it
  * @return the head of each token, their mean layer, and how many make the full model's choice
  */
 export function estimate(lens, side, layers) {
@@ -93,14 +118,14 @@ export function estimate(lens, side, layers) {
  * Thresholds that are worth a measurement: one that lets nothing leave, and some that let more and
  * more of a text's tokens leave early.
  *
- * @param side with a policy that has a threshold, and the exits to ask
+ * @param side as `effective` gives it, with a policy that has a threshold
  */
 export function telling(lens, side) {
   const asked = lens.heads.slice(0, -1).map((head, h) => h)
     .filter(h => !side.exits.length || side.exits.includes(layerOf(lens.heads[h])));
-  const low = side.policy === 'entropy';
+  const low = side.scale === 'uncertainty';
   const best = lens.tokens.map(({ heads }) => {
-    const figures = asked.map(h => heads[h][{ 'entropy': 'entropy', 'margin': 'margin' }[side.policy] ?? 'confidence']);
+    const figures = asked.map(h => figure(heads[h], side.policy));
     return low ? Math.min(...figures) : Math.max(...figures);
   }).sort((a, b) => (low ? a - b : b - a));
   const rounded = value => (low ? Math.ceil(1000 * value) / 1000 : Math.min(.999, Math.floor(1000 * value) / 1000));

@@ -2,9 +2,9 @@
 // times both in turns.
 
 import { Refusal, getJson, getText, postJson, savedKey, setKey, stream } from './api.js';
-import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, loadSentence, median, percent, plural,
+import { FEWEST_TURNS, commonTokens, compareTurns, effective, estimate, headsOf, leavesEarly, loadSentence, median, percent, plural,
   speedSentence, telling, timeAtDepth } from './decide.js';
-import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, promptOf, read, requestBody, samplingWords,
+import { DEFAULTS, arrangeSide, buildSide, earlyExit, fromLink, make, mostThreshold, promptOf, read, requestBody, samplingWords,
   serverWords, sideWords, toLink, usualThreshold, write } from './settings.js';
 import { Pane, depth, headName, paint } from './view.js';
 import { openToken, recolour, showLens } from './lens.js';
@@ -333,7 +333,7 @@ async function compare(a, b, signal) {
 }
 
 /** Whether a text is the full model's; that of lossless drafts is. */
-const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit.defaults)?.mode);
+const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit)?.mode);
 
 /** Where the texts part, and how often the left makes the full model's choices on its text. */
 function showAgreement(a, b) {
@@ -348,7 +348,7 @@ function showAgreement(a, b) {
     : `The texts part at token ${same + 1}.`];
   const reference = [b, a].find(run => run.lens && isFull(run));
   const other = reference === b ? a : b;
-  const side = reference && effective(other.side, model.early_exit.defaults);
+  const side = reference && effective(other.side, model.early_exit);
   if (side && side.mode !== 'propagate') {
     const { right, tokens } = estimate(reference.lens, side, reference.layers);
     sentences.push(`Agreement, given the full model's text: ${percent(right / tokens)} (${right} of ${plural(tokens, 'token')}).`);
@@ -372,7 +372,7 @@ function useLens(name) {
   $('lens-of').value = name;
   $('lens').hidden = !lensOf?.lens;
   if (lensOf?.lens) {
-    showLens(lensOf, effective(read().a, model.early_exit.defaults));
+    showLens(lensOf, effective(read().a, model.early_exit));
     showEstimate(read());
   }
 }
@@ -382,11 +382,11 @@ function showEstimate(settings) {
   if (!lensOf?.lens) {
     return;
   }
-  const side = effective(settings.a, model.early_exit.defaults);
+  const side = effective(settings.a, model.early_exit);
   const made = recolour(side);
   if (!made || side.mode === 'propagate') {
     $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.'
-      : 'The server’s thresholds change with the exit’s temperature or along the text: no estimate.';
+      : 'The page does not compute this policy, or thresholds that change with a temperature or along the text: no estimate.';
     return;
   }
   const { layers } = lensOf;
@@ -586,14 +586,18 @@ async function measureCurve() {
   if (!run?.tokens.length || running) {
     return;
   }
+  const { exits } = run.side;
+  const { policy } = leavesEarly(run.side.mode) ? run.side : DEFAULTS.a;
+  $('curve').hidden = false;
+  $('curve-chart').replaceChildren();
+  if (usualThreshold(policy) === undefined) {
+    $('curve-state').textContent = `The policy ${policy} has no threshold; choose one that has.`;
+    return;
+  }
   const mine = new AbortController();
   running = mine;
   $('stop').setAttribute('aria-disabled', 'false');
-  $('curve').hidden = false;
-  $('curve-chart').replaceChildren();
   curveOf = curveKey(run);
-  const { exits } = run.side;
-  const policy = ['margin', 'entropy'].includes(run.side.policy) ? run.side.policy : 'max-probability';
   const points = [];
   const loads = [];
   const full = DEFAULTS.b;
@@ -607,9 +611,10 @@ async function measureCurve() {
       reference = { ...run, side: full, tokens: answer.choices[0].early_exit };
       await ask(reference, mine.signal);
     }
-    const thresholds = telling(reference.lens, { policy, exits });
+    const sideAt = threshold => effective({ ...DEFAULTS.a, policy, threshold, exits }, model.early_exit);
+    const thresholds = telling(reference.lens, sideAt());
     for (const threshold of thresholds) {
-      const side = { ...DEFAULTS.a, policy, threshold, exits };
+      const side = sideAt(threshold);
       $('curve-state').textContent = `threshold ${threshold}, ${points.length + 1} of ${thresholds.length} …`;
       const { turns, load } = await takeTurns(run, side, full, CURVE_TURNS, mine.signal, () => {});
       const { right, tokens } = estimate(reference.lens, side, reference.layers);
@@ -650,7 +655,7 @@ $('form').addEventListener('input', event => {
   const { target } = event;
   if (target.dataset.key?.endsWith('.policy') && usualThreshold(target.value) !== undefined) {
     const range = target.closest('fieldset').querySelector('input[type=range]');
-    range.max = target.value === 'entropy' ? 3 : 1;
+    range.max = mostThreshold(target.value);
     range.value = usualThreshold(target.value);
   }
   if (target.id === 'prompt' || target.id === 'chat') {

@@ -1,6 +1,6 @@
 // The form's settings: read, checked, filled in, put into the address and into words.
 
-import { calibrated } from './decide.js';
+import { calibrated, leavesEarly } from './decide.js';
 
 const MODES = {
   'early-exit': 'Early exit',
@@ -10,8 +10,7 @@ const MODES = {
   'full': 'Full model',
   'server': 'As the server is set',
 };
-const POLICIES = ['max-probability', 'margin', 'entropy', 'patience', 'fixed'];
-const DEFAULT_THRESHOLD = { 'max-probability': 0.9, 'margin': 0.8, 'entropy': 0.5 };
+let policies = {}; // the server's, by name
 
 const SIDE = {
   mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
@@ -24,8 +23,14 @@ export const DEFAULTS = {
   a: SIDE, b: { ...structuredClone(SIDE), mode: 'full' }, // no object in both: clones would have it in both
 };
 
-export const leavesEarly = mode => ['early-exit', 'recompute', 'propagate'].includes(mode);
-const hasThreshold = side => leavesEarly(side.mode) && side.policy in DEFAULT_THRESHOLD;
+/** A policy's usual threshold, for when it is chosen; undefined where it has none. */
+export const usualThreshold = policy => policies[policy]?.threshold;
+
+const hasThreshold = side => leavesEarly(side.mode) && usualThreshold(side.policy) !== undefined;
+const isUncertainty = policy => policies[policy]?.scale === 'uncertainty';
+
+/** The largest threshold to choose from. */
+export const mostThreshold = policy => (isUncertainty(policy) ? 6 * usualThreshold(policy) : 1);
 
 /** An element with attributes and children. */
 export function make(tag, attributes = {}, ...children) {
@@ -60,6 +65,8 @@ const select = options => make('select', {},
 /** Puts the controls of a side into its fieldset. */
 export function buildSide(box, name, model) {
   const { exits, defaults } = model.early_exit;
+  ({ policies } = model.early_exit);
+  const choices = Object.keys(policies).filter(policy => policy !== 'full'); // which the mode full is
   const modes = exits.length ? MODES : { speculative: MODES.speculative, full: MODES.full, server: MODES.server };
   const id = part => (name === 'a' ? part : `${part}-b`);
   const key = part => `${name}.${part}`;
@@ -88,7 +95,7 @@ export function buildSide(box, name, model) {
   box.replaceChildren(
     make('legend', {}, name === 'a' ? 'Left' : 'Right'),
     field(id('mode'), key('mode'), 'Decoding', select(modes)),
-    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(POLICIES.map(policy => [policy, policy])))),
+    field(id('policy'), key('policy'), 'Policy', select(Object.fromEntries(choices.map(policy => [policy, policy])))),
     threshold,
     field(id('patience'), key('patience'), 'Exits in a row that agree', number(1, exits.length, 1)),
     make('details', { className: 'exits' }, make('summary', {}, 'Exits, and a threshold for each'),
@@ -130,14 +137,12 @@ export function arrangeSide(box, side) {
   const range = box.querySelector('input[type=range]');
   const each = haveOwn(side);
   range.disabled = each;
-  range.max = side.policy === 'entropy' ? 3 : 1;
+  range.max = mostThreshold(side.policy);
   range.value = side.threshold;
   box.querySelector('.shown').textContent = each ? '' : Number(side.threshold).toFixed(2);
-  box.querySelector('.meaning').textContent = each ? 'Each exit has its own, below.' : {
-    'max-probability': 'A token leaves at the first exit that is at least this sure. 0: always at the first. 1: never.',
-    'margin': 'A token leaves at the first exit whose first choice is that far ahead of its second.',
-    'entropy': 'A token leaves at the first exit with at most this entropy, in nats. 0: never.',
-  }[side.policy] ?? '';
+  box.querySelector('.meaning').textContent = each ? 'Each exit has its own, below.'
+    : `A token leaves at the first exit where ${policies[side.policy]?.description}. `
+      + (isUncertainty(side.policy) ? '0: never.' : '0: always at the first. 1: never.');
 }
 
 const controls = () => document.querySelectorAll('[data-key]');
@@ -228,15 +233,15 @@ export function write(settings) {
       input.checked = value;
     } else {
       if (input.type === 'range') {
-        input.max = at(settings, path.replace('threshold', 'policy')) === 'entropy' ? 3 : 1;
+        input.max = mostThreshold(at(settings, path.replace('threshold', 'policy')));
+      }
+      if (path.endsWith('.policy') && ![...input.options].some(option => option.value === value)) {
+        input.add(new Option(value, value)); // of a link; the server says that it has none such
       }
       input.value = value ?? '';
     }
   }
 }
-
-/** A policy's usual threshold, for when it is chosen. */
-export const usualThreshold = policy => DEFAULT_THRESHOLD[policy];
 
 function flat(settings, prefix = '') {
   return Object.entries(settings).flatMap(([name, value]) =>
@@ -357,11 +362,11 @@ export function sideWords(side) {
   if (!leavesEarly(side.mode)) {
     return name;
   }
-  const sign = side.policy === 'entropy' ? '≤' : '≥';
+  const sign = isUncertainty(side.policy) ? '≤' : '≥';
   const common = haveOwn(side) ? '' : side.threshold.toFixed(2);
   const rule = hasThreshold(side)
     ? `${side.policy} ${sign} ${[common, byExit(side.thresholds)].filter(text => text).join(', ')}`
-    : side.policy === 'patience' ? `${side.patience} exits agree` : 'always';
+    : side.policy === 'patience' ? `${side.patience} exits agree` : side.policy;
   const exits = side.exits.length && (common || !hasThreshold(side)) ? `, exits ${side.exits.join(', ')}` : '';
   return `${name}: ${rule}${exits}`;
 }

@@ -345,6 +345,22 @@ const scenarios = {
     seen.afterStop = (await pane(page, 'a')).tokens;
   },
 
+  /** A link with a policy that the server does not have. */
+  async unknown() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.policy=none-such`);
+    await known(page);
+    await page.selectOption('#mode-b', 'early-exit');
+    seen.policies = await page.$$eval('#policy-b option', options => options.map(option => option.value));
+    seen.thresholds = [];
+    for (const policy of ['max-probability', 'margin', 'entropy']) {
+      await page.selectOption('#policy-b', policy);
+      seen.thresholds.push(await page.$eval('#threshold-b', range => [range.value, range.max]));
+    }
+    await page.click('#go');
+    await failed(page);
+    seen.refusal = await message(page);
+  },
+
   async key() {
     const page = await open();
     await failed(page);

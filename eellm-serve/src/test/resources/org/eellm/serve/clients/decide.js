@@ -1,15 +1,44 @@
 // What the page's own arithmetic says of given figures; prints it as JSON.
 const [base] = process.argv.slice(2);
 const source = await (await fetch(`${base}/decide.js`)).text();
-const { compareTurns, speedSentence, loadSentence, leavesAt, timeAtDepth, commonTokens, effective } =
+const { compareTurns, speedSentence, loadSentence, leavesAt, telling, timeAtDepth, commonTokens, effective } =
   await import(`data:text/javascript,${encodeURIComponent(source)}`);
 
 const turns = (as, bs) => as.map((a, i) => ({ a, b: bs[i] }));
 const say = (as, bs) => speedSentence(compareTurns(turns(as, bs)), 'A', 'B');
-const head = (confidence, id, margin = 0, entropy = 9) => ({ confidence, margin, entropy, top: [{ id }] });
+const head = (sure, id, margin = 0, entropy = 9) => ({ max_probability: sure, margin, entropy, top: [{ id }] });
 const heads = ['exit_1', 'exit_2', 'exit_4', 'final'];
 const said = [head(.3, 7, .1, 2), head(.6, 8, .5, 1), head(.9, 8, .8, .2), head(.8, 8)];
-const side = (more = {}) => ({ mode: 'early-exit', policy: 'max-probability', threshold: .5, thresholds: {}, exits: [], patience: 2, ...more });
+const { data: [model] } = await (await fetch(`${base}/v1/models`)).json();
+const { policies } = model.early_exit;
+const side = (more = {}) => effective(
+  { mode: 'early-exit', policy: 'max-probability', threshold: .5, thresholds: {}, exits: [], patience: 2, ...more }, { policies });
+const ofServer = defaults => effective({ mode: 'server' }, { defaults, policies });
+
+/** The heads at which the tokens of a text leave, as the server has it and as the page does. */
+async function leaves(policy) {
+  const post = async (path, body) => (await (await fetch(`${base}${path}`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ prompt: 'the cat and', ...body }),
+  })).json());
+  const generate = async settings => (await post('/v1/completions', {
+    max_tokens: 20, temperature: 0, early_exit: { ...settings, per_token: true },
+  })).choices[0].early_exit;
+  const lens = tokens => post('/v1/lens', { continuation: tokens.map(token => token.id), top: 1 });
+  const own = side({ policy, exits: policy === 'fixed' ? [2] : [] });
+  if (own === null) {
+    return [[], 'the page does not know it; add it to LEAVES of decide.js'];
+  }
+  if (own.scale) {
+    own.threshold = telling(await lens(await generate({ mode: 'full' })), own)[3]; // some leave, some do not
+  }
+  const tokens = await generate({
+    mode: 'early-exit', policy,
+    ...(own.scale ? { threshold: own.threshold } : {}),
+    ...(own.exits.length ? { exits: own.exits } : {}),
+  });
+  const said = await lens(tokens);
+  return [tokens.map(token => token.head), said.tokens.map(token => said.heads[leavesAt(token.heads, said.heads, own)])];
+}
 
 // Ten identical runs on a quiet machine, each with some noise.
 let state = 1;
@@ -46,9 +75,12 @@ console.log(JSON.stringify({
   between: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 4, seconds: 1 }]),
   notBetween: timeAtDepth(6, [{ depth: 12, seconds: 2 }, { depth: 11.9, seconds: 1 }]),
   common: commonTokens([{ id: 1 }, { id: 2 }, { id: 3 }], [{ id: 1 }, { id: 2 }, { id: 4 }]),
-  serverDefault: effective({ mode: 'server' }, {}).mode,
-  serverThreshold: effective({ mode: 'server' }, { threshold: .4 }),
-  serverCalibrated: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 } }),
-  serverTempered: effective({ mode: 'server' }, { calibration: 'margin', thresholds: { 2: .3 }, temperatures: { 2: .5 } }),
-  serverGated: effective({ mode: 'server' }, { calibration: 'gate', thresholds: { 2: .3 } }),
+  serverDefault: ofServer({}).mode,
+  serverThreshold: ofServer({ threshold: .4 }),
+  serverMargin: ofServer({ policy: 'margin' }),
+  serverCalibrated: ofServer({ calibration: 'margin', thresholds: { 2: .3 } }),
+  serverTempered: ofServer({ calibration: 'margin', thresholds: { 2: .3 }, temperatures: { 2: .5 } }),
+  serverGated: ofServer({ calibration: 'gate', thresholds: { 2: .3 } }),
+  unknown: side({ policy: 'none-such' }),
+  policies: Object.fromEntries(await Promise.all(Object.keys(policies).map(async policy => [policy, await leaves(policy)]))),
 }));
