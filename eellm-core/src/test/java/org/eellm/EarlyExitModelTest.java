@@ -17,6 +17,8 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.eellm.config.DataType;
@@ -313,11 +315,31 @@ final class EarlyExitModelTest {
   @Test
   void close_fromAListener_endsTheModel() {
     EarlyExitModel own = small().load();
+    AtomicReference<Thread> closing = new AtomicReference<>();
+    AtomicInteger questions = new AtomicInteger();
+    // After some tokens, the text goes on only once the listener waits for the model to end.
+    ExitPolicy waits =
+        _ -> {
+          boolean late = questions.incrementAndGet() > 10;
+          while (late && !waits(closing.get())) {
+            Thread.onSpinWait();
+          }
+          return false;
+        };
     CompletableFuture<Completion> whole =
-        own.generate(PROMPT, Decoding.full().withMaxTokens(80)).listen(_ -> own.close());
+        own.generate(PROMPT, Decoding.policy(waits).withMaxTokens(80))
+            .listen(
+                _ -> {
+                  closing.set(Thread.currentThread());
+                  own.close();
+                });
     assertThatThrownBy(whole::join)
         .isInstanceOf(CompletionException.class)
         .hasCauseInstanceOf(IllegalStateException.class);
+  }
+
+  private static boolean waits(Thread thread) {
+    return thread != null && thread.getState() == Thread.State.WAITING;
   }
 
   @Test

@@ -32,6 +32,11 @@ final class MachineAttention implements AttentionKernel {
       MachineFunction scale,
       MachineFunction divide) {
 
+    /**
+     * The functions for a layout.
+     *
+     * @throws OutOfMemoryError if the system gives no executable memory
+     */
     static Functions of(PageLayout layout) {
       WeightFormat format = layout.format();
       int vectors = valueVectors(layout);
@@ -52,7 +57,10 @@ final class MachineAttention implements AttentionKernel {
       codes.add(AttentionCode.exponentials(scaled));
       codes.add(AttentionCode.scaling());
       codes.add(AttentionCode.division());
-      MachineFunction[] all = ExecutableMemory.store(codes).orElseThrow();
+      MachineFunction[] all =
+          ExecutableMemory.store(codes)
+              .orElseThrow(
+                  () -> new OutOfMemoryError("the system refuses memory for machine code"));
       int single = 4 * TILE;
       return new Functions(
           every4th(all, 0),
@@ -136,7 +144,7 @@ final class MachineAttention implements AttentionKernel {
         RowArithmetic.write(queries, at + row * width, to, width);
       }
     }
-    Lanes.MEMORY.asSlice(totals.address(), (long) count * Lanes.BYTES).fill((byte) 0);
+    PagedAttention.clear(totals.address(), count * Lanes.WIDTH);
   }
 
   @Override

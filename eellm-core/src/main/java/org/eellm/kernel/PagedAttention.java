@@ -50,6 +50,13 @@ public final class PagedAttention implements AutoCloseable {
     }
   }
 
+  /** Makes numbers 0; a loop, since a segment's own method may leave a segment on the heap. */
+  static void clear(long at, int count) {
+    for (int i = 0; i < count; i++) {
+      Lanes.putFloat(0, at + 4L * i);
+    }
+  }
+
   /**
    * Lets rows attend, each to the first so many positions.
    *
@@ -136,8 +143,8 @@ public final class PagedAttention implements AutoCloseable {
   /** The scales of a group of positions; 0 where there is no position. */
   private void readScales(int[] pages, long first, long pageBytes, int position, int end) {
     int groupEnd = Math.min(end, position + GROUP);
-    Lanes.MEMORY.asSlice(kernel.keyScales(), 4L * GROUP).fill((byte) 0);
-    Lanes.MEMORY.asSlice(kernel.valueScales(), 4L * GROUP).fill((byte) 0);
+    clear(kernel.keyScales(), GROUP);
+    clear(kernel.valueScales(), GROUP);
     for (int from = position; from < groupEnd; ) {
       int offset = from % PageLayout.POSITIONS;
       int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);

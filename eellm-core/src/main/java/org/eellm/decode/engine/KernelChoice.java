@@ -10,7 +10,10 @@ import org.eellm.kernel.machine.ExecutableMemory;
 public enum KernelChoice {
   /** The fastest that the processor has. */
   FASTEST,
-  /** The Vector API's alone, as on a processor that has nothing else. */
+  /**
+   * The Vector API's for products and attention. Where the property says so, all others are, too,
+   * as on a processor that has nothing else.
+   */
   VECTORS;
 
   /** The system property that chooses. */

@@ -1,5 +1,7 @@
 package org.eellm.decode.engine;
 
+import org.eellm.kernel.PageLayout;
+import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.weight.WeightFormat;
@@ -10,19 +12,29 @@ import org.eellm.model.DecodingModel;
  *
  * @param layers with those of layers
  * @param heads with the output matrices
+ * @param choice of all kernels
  */
-record Kernels(MatmulKernel layers, MatmulKernel heads) {
+record Kernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice) {
 
   static Kernels of(DecodingModel model, KernelChoice choice) {
     return new Kernels(
         of(PackedWeights.format(model, model.quantization().layers()), choice),
-        of(PackedWeights.format(model, model.quantization().heads()), choice));
+        of(PackedWeights.format(model, model.quantization().heads()), choice),
+        choice);
   }
 
   private static MatmulKernel of(WeightFormat format, KernelChoice choice) {
     return switch (choice) {
       case FASTEST -> MatmulKernel.fastest(format, OneDnnMicroKernels.find());
       case VECTORS -> MatmulKernel.vectors(format);
+    };
+  }
+
+  /** Attention over pages of a layout. */
+  PagedAttention attention(PageLayout layout) {
+    return switch (choice) {
+      case FASTEST -> PagedAttention.fastest(layout);
+      case VECTORS -> PagedAttention.vectors(layout);
     };
   }
 

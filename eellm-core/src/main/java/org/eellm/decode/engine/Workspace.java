@@ -85,7 +85,7 @@ final class Workspace implements AutoCloseable {
       tileOutput = FloatArray.allocate(queries.length());
       key = FloatArray.allocate(shard.headDim());
       limits = new int[queryRows];
-      attention = PagedAttention.fastest(layout);
+      attention = kernels.attention(layout);
     }
 
     @Override

@@ -215,8 +215,16 @@ public final class MachineCode {
     number(offset);
   }
 
-  /** {@code prefetcht0 [base + 4 index + offset]}, of the first eight registers and the others. */
+  /**
+   * {@code prefetcht0 [base + 4 index + offset]}.
+   *
+   * @param base one of the first eight registers
+   * @param index one of the others
+   */
   public void prefetch(int base, int index, int offset) {
+    if (base > 7 || index < 8) {
+      throw new IllegalArgumentException("registers %d and %d".formatted(base, index));
+    }
     bytes(0x42, 0x0F, 0x18, 0x8C, 0x80 | (index & 7) << 3 | base & 7);
     number(offset);
   }
@@ -280,6 +288,9 @@ public final class MachineCode {
 
   private void memory(Operation operation, int to, int first, Address at, int flags) {
     boolean indexed = at.index != NO_INDEX;
+    if (!indexed && (at.base & 7) == 4) {
+      throw new IllegalArgumentException("register " + at.base + " needs an index");
+    }
     evex(operation, to, first, indexed ? at.index >> 3 : 0, at.base >> 3, flags);
     if (indexed) {
       bytes(operation.opcode, 0x84 | (to & 7) << 3, 0x80 | (at.index & 7) << 3 | at.base & 7);

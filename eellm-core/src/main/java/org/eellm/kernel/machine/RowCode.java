@@ -485,6 +485,8 @@ final class RowCode {
     code.constant(B, Float.floatToRawIntBits(Byte.MAX_VALUE));
     code.maskedOrZero(Operation.DIVIDE, MASK, C, B, A); // the inverse of the scale
     code.maskedOrZero(Operation.DIVIDE, MASK, D, A, B); // the scale
+    code.vector(Operation.SUBTRACT, A, A, A); // NaN where the largest is infinite
+    code.vector(Operation.ADD, D, D, A);
     code.constant(E, 0x4B400000); // 1.5 * 2^23: what is added to it has no fraction
     code.constant(F, -0x4B400000);
     code.vector(Operation.EXCLUSIVE_OR, SUM, SUM, SUM);

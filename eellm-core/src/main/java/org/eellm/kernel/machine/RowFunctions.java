@@ -1,12 +1,13 @@
 package org.eellm.kernel.machine;
 
 import java.util.List;
+import java.util.Objects;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 
 /**
  * {@link RowCode} in executable memory. What each function gives is what the Vector API's kernel
- * gives, to the bit.
+ * gives, to the bit; of 0 and -0, the larger may be either.
  */
 public final class RowFunctions {
   private static final int LANES = 16;
@@ -54,6 +55,12 @@ public final class RowFunctions {
     return FUNCTIONS.length > 0;
   }
 
+  private static void requireNotNegative(int count) {
+    if (count < 0) {
+      throw new IndexOutOfBoundsException(count + " numbers");
+    }
+  }
+
   private static long bits(float number) {
     return Float.floatToRawIntBits(number);
   }
@@ -74,11 +81,13 @@ public final class RowFunctions {
 
   /** {@code x factor weight}. */
   public static void weighted(long x, FloatArray weight, float factor, FloatArray out) {
+    Objects.checkFromIndexSize(0, weight.length(), out.length());
     FUNCTIONS[1].callWithArrays(weight, out, out, weight.length(), x, bits(factor), 0);
   }
 
   /** Adds float32 numbers to others. */
   public static void add(long x, long to, int count) {
+    requireNotNegative(count);
     FUNCTIONS[2].call(x, to, count, 0);
   }
 
@@ -91,16 +100,22 @@ public final class RowFunctions {
       FloatArray sines,
       int from,
       int count) {
+    Objects.checkFromIndexSize(first, count, x.length());
+    Objects.checkFromIndexSize(second, count, x.length());
+    Objects.checkFromIndexSize(from, count, cosines.length());
+    Objects.checkFromIndexSize(from, count, sines.length());
     FUNCTIONS[3].callWithArrays(x, cosines, sines, count, 4L * first, 4L * second, 4L * from);
   }
 
   /** Stores numbers of an array as bfloat16. */
   public static void store(FloatArray x, int from, int count, long to) {
+    Objects.checkFromIndexSize(from, count, x.length());
     FUNCTIONS[4].callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   /** Stores numbers as bfloat16, each in one half of 32 bits. */
   public static void storeHalves(long x, int count, int which, long to) {
+    requireNotNegative(count);
     FUNCTIONS[5 + which].call(x, to, count, 0);
   }
 
@@ -148,6 +163,7 @@ public final class RowFunctions {
    * @param to address of the negative sum times {@link #OFFSET}, the bytes, and the scale
    */
   public static void quantize(FloatArray x, int from, int count, long to) {
+    Objects.checkFromIndexSize(from, count, x.length());
     FUNCTIONS[12].callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
@@ -172,11 +188,14 @@ public final class RowFunctions {
   /** {@code (x - mean) factor weight + bias}. */
   public static void shifted(
       long x, float mean, float factor, FloatArray weight, FloatArray bias, FloatArray out) {
+    Objects.checkFromIndexSize(0, weight.length(), bias.length());
+    Objects.checkFromIndexSize(0, weight.length(), out.length());
     FUNCTIONS[15].callWithArrays(weight, bias, out, weight.length(), x, bits(mean), bits(factor));
   }
 
   /** Adds numbers of an array to others. */
   public static void add(FloatArray x, int from, long to, int count) {
+    Objects.checkFromIndexSize(from, count, x.length());
     FUNCTIONS[16].callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 

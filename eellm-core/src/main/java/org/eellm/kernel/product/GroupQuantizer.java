@@ -80,7 +80,7 @@ public final class GroupQuantizer {
       }
       int all = sum.reduceLanes(VectorOperators.ADD);
       MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, target, -OFFSET * all);
-      float scale = most < LEAST ? 0 : most / MOST;
+      float scale = most < LEAST ? 0 : most / MOST + (most - most); // NaN of an infinite one
       MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, target + 4 + group, scale);
     }
   }
@@ -111,7 +111,7 @@ public final class GroupQuantizer {
         q.sub(ROUND).intoArray(to, target + 1 + i + WIDTH);
       }
       to[target] = -OFFSET * sum.reduceLanes(VectorOperators.ADD);
-      to[target + 1 + group] = most < LEAST ? 0 : most / MOST;
+      to[target + 1 + group] = most < LEAST ? 0 : most / MOST + (most - most);
     }
   }
 }

@@ -9,9 +9,10 @@ import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 
 /**
- * Zeroed native memory that takes physical memory page by page when first touched, on huge pages
- * where the system offers them: with pages of 4 KiB a tenth to a third of the memory's rate is lost
- * to address translation.
+ * Zeroed native memory that takes physical memory page by page when first touched. From 2 MiB on it
+ * lies on huge pages where the system offers them: with pages of 4 KiB a tenth to a third of the
+ * memory's rate is lost to address translation. Smaller buffers are not worth a huge page, which
+ * takes a tenth of a millisecond to clear.
  */
 public final class NativeBuffer implements AutoCloseable {
   private static final long HUGE_PAGE = 2L << 20;
@@ -37,10 +38,17 @@ public final class NativeBuffer implements AutoCloseable {
     if (bytes < 0) {
       throw new IllegalArgumentException("a buffer of " + bytes + " bytes");
     }
+    if (MAPPING.isPresent() && bytes < HUGE_PAGE) {
+      Mapping mapping = MAPPING.get();
+      long length = Math.max(bytes, 1);
+      long start = mapping.map(length);
+      return new NativeBuffer(start, bytes, () -> mapping.unmap(start, length));
+    }
     if (MAPPING.isPresent()) {
       Mapping mapping = MAPPING.get();
-      long length = Math.max(bytes, 1) + HUGE_PAGE;
+      long length = bytes + HUGE_PAGE;
       long start = mapping.map(length);
+      mapping.adviseHugePages(start, length);
       return new NativeBuffer(
           Math.ceilDiv(start, HUGE_PAGE) * HUGE_PAGE, bytes, () -> mapping.unmap(start, length));
     }
@@ -99,16 +107,20 @@ public final class NativeBuffer implements AutoCloseable {
           throw new OutOfMemoryError(
               "the system refuses %d MiB of native memory".formatted(length >> 20));
         }
-        // Without huge pages everything works, a little slower. To clear one takes a tenth of a
-        // millisecond, which little buffers are not worth.
-        if (length >= 2 * HUGE_PAGE) {
-          int _ = (int) advise.invokeExact(start, length, ADVISE_HUGE_PAGES);
-        }
         return start;
       } catch (RuntimeException | Error e) {
         throw e;
       } catch (Throwable e) {
         throw new LinkageError("mmap", e);
+      }
+    }
+
+    /** Without huge pages everything works, a little slower. */
+    void adviseHugePages(long start, long length) {
+      try {
+        int _ = (int) advise.invokeExact(start, length, ADVISE_HUGE_PAGES);
+      } catch (Throwable e) {
+        throw new LinkageError("madvise", e);
       }
     }
 
