@@ -80,9 +80,13 @@ public final class GroupQuantizer {
       }
       int all = sum.reduceLanes(VectorOperators.ADD);
       MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, target, -OFFSET * all);
-      float scale = most < LEAST ? 0 : most / MOST + (most - most); // NaN of an infinite one
+      float scale = scale(most);
       MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, target + 4 + group, scale);
     }
+  }
+
+  private static float scale(float most) {
+    return most < LEAST ? 0 : Float.isFinite(most) ? most / MOST : Float.NaN;
   }
 
   /** Writes groups for the Vector API into an array. */
@@ -111,7 +115,7 @@ public final class GroupQuantizer {
         q.sub(ROUND).intoArray(to, target + 1 + i + WIDTH);
       }
       to[target] = -OFFSET * sum.reduceLanes(VectorOperators.ADD);
-      to[target + 1 + group] = most < LEAST ? 0 : most / MOST + (most - most);
+      to[target + 1 + group] = scale(most);
     }
   }
 }
