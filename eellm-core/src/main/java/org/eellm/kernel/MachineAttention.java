@@ -13,7 +13,10 @@ import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
 
-/** The arithmetic of attention by {@link AttentionCode}. */
+/**
+ * The arithmetic of attention by {@link AttentionCode}, where {@link
+ * org.eellm.kernel.machine.RowFunctions#work} says that the processor takes it.
+ */
 final class MachineAttention implements AttentionKernel {
   private static final int GROUP = PagedAttention.GROUP;
   private static final int PAGES = PagedAttention.PAGES;
@@ -114,18 +117,6 @@ final class MachineAttention implements AttentionKernel {
   private static int valueVectors(PageLayout layout) {
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     return vectors % 4 == 0 ? 4 : 1;
-  }
-
-  /** Whether the processor takes the code, and the system gives memory for it. */
-  static boolean works() {
-    return Probe.RESULT;
-  }
-
-  private static final class Probe {
-    private static final boolean RESULT =
-        Lanes.WIDTH == 16
-            && ExecutableMemory.has("avx512f")
-            && ExecutableMemory.store(List.of(AttentionCode.scaling())).isPresent();
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.eellm.kernel;
 
 import java.util.Arrays;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 
@@ -39,7 +40,7 @@ public final class PagedAttention implements AutoCloseable {
 
   /** Attention over pages of this layout, by machine code where the processor takes it. */
   public static PagedAttention fastest(PageLayout layout) {
-    return MachineAttention.works()
+    return RowFunctions.work()
         ? new PagedAttention(layout, new MachineAttention(layout))
         : vectors(layout);
   }

@@ -1,13 +1,15 @@
 package org.eellm.kernel.machine;
 
-import java.util.List;
+import java.util.Arrays;
 import java.util.Objects;
+import java.util.function.Supplier;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 
 /**
- * {@link RowCode} in executable memory. What each function gives is what the Vector API's kernel
- * gives, to the bit; of 0 and -0, the larger may be either.
+ * {@link RowCode}, {@link ActivationCode}, {@link RoundingCode} and {@link LogitCode} in executable
+ * memory. What each function gives is what the Vector API's kernel gives, to the bit; of 0 and -0,
+ * the larger may be either.
  */
 public final class RowFunctions {
   private static final int LANES = 16;
@@ -18,6 +20,35 @@ public final class RowFunctions {
   /** Of weights of 4 bits. */
   public static final int OFFSET = 8;
 
+  private enum Name {
+    SUM_OF_SQUARES(RowCode::sumOfSquares),
+    WEIGHTED(RowCode::weighted),
+    ADDITION(RowCode::addition),
+    ROTATION(RowCode::rotation),
+    ROUNDING(RoundingCode::rounding),
+    ROUNDING_TO_FIRST_HALF(() -> RoundingCode.roundingToHalf(0)),
+    ROUNDING_TO_SECOND_HALF(() -> RoundingCode.roundingToHalf(1)),
+    SPREADING(RoundingCode::spreading),
+    SWI_GLU(ActivationCode::swiGlu),
+    LARGEST(LogitCode::largest),
+    PLACE(LogitCode::place),
+    SUM_OF_EXPONENTIALS(LogitCode::sumOfExponentials),
+    QUANTIZATION(() -> RoundingCode.quantization(LEAST, OFFSET)),
+    SUM(RowCode::sum),
+    SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
+    SHIFTED(RowCode::shifted),
+    ADDITION_OF_ARRAY(RowCode::additionOfArray),
+    GELU(ActivationCode::gelu),
+    GELU_TANH(ActivationCode::geluTanh);
+
+    private final Supplier<byte[]> code;
+
+    Name(Supplier<byte[]> code) {
+      this.code = code;
+    }
+  }
+
+  /** By name; none where they cannot be used. */
   private static final MachineFunction[] FUNCTIONS = load();
 
   private RowFunctions() {}
@@ -25,29 +56,13 @@ public final class RowFunctions {
   private static MachineFunction[] load() {
     boolean has = ExecutableMemory.has("avx512f") && ExecutableMemory.has("bmi2");
     return has && Lanes.WIDTH == LANES
-        ? ExecutableMemory.store(
-                List.of(
-                    RowCode.sumOfSquares(),
-                    RowCode.weighted(),
-                    RowCode.addition(),
-                    RowCode.rotation(),
-                    RowCode.rounding(),
-                    RowCode.roundingToHalf(0),
-                    RowCode.roundingToHalf(1),
-                    RowCode.spreading(),
-                    RowCode.swiGlu(),
-                    RowCode.largest(),
-                    RowCode.place(),
-                    RowCode.sumOfExponentials(),
-                    RowCode.quantization(LEAST, OFFSET),
-                    RowCode.sum(),
-                    RowCode.sumOfSquaredDistances(),
-                    RowCode.shifted(),
-                    RowCode.additionOfArray(),
-                    RowCode.gelu(),
-                    RowCode.geluTanh()))
+        ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code.get()).toList())
             .orElse(new MachineFunction[0])
         : new MachineFunction[0];
+  }
+
+  private static MachineFunction function(Name name) {
+    return FUNCTIONS[name.ordinal()];
   }
 
   /** Whether the processor takes the code, and the system gives memory for it. */
@@ -76,19 +91,19 @@ public final class RowFunctions {
    */
   public static float sumOfSquares(long x, int count) {
     long fours = count / (4 * LANES);
-    return number(FUNCTIONS[0].call(x, fours, count / LANES - 4 * fours, 0));
+    return number(function(Name.SUM_OF_SQUARES).call(x, fours, count / LANES - 4 * fours, 0));
   }
 
   /** {@code x factor weight}. */
   public static void weighted(long x, FloatArray weight, float factor, FloatArray out) {
     Objects.checkFromIndexSize(0, weight.length(), out.length());
-    FUNCTIONS[1].callWithArrays(weight, out, out, weight.length(), x, bits(factor), 0);
+    function(Name.WEIGHTED).callWithArrays(weight, out, out, weight.length(), x, bits(factor), 0);
   }
 
   /** Adds float32 numbers to others. */
   public static void add(long x, long to, int count) {
     requireNotNegative(count);
-    FUNCTIONS[2].call(x, to, count, 0);
+    function(Name.ADDITION).call(x, to, count, 0);
   }
 
   /** Turns pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin). */
@@ -104,29 +119,31 @@ public final class RowFunctions {
     Objects.checkFromIndexSize(second, count, x.length());
     Objects.checkFromIndexSize(from, count, cosines.length());
     Objects.checkFromIndexSize(from, count, sines.length());
-    FUNCTIONS[3].callWithArrays(x, cosines, sines, count, 4L * first, 4L * second, 4L * from);
+    function(Name.ROTATION)
+        .callWithArrays(x, cosines, sines, count, 4L * first, 4L * second, 4L * from);
   }
 
   /** Stores numbers of an array as bfloat16. */
   public static void store(FloatArray x, int from, int count, long to) {
     Objects.checkFromIndexSize(from, count, x.length());
-    FUNCTIONS[4].callWithArrays(x, x, x, count, 4L * from, to, 0);
+    function(Name.ROUNDING).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   /** Stores numbers as bfloat16, each in one half of 32 bits. */
   public static void storeHalves(long x, int count, int which, long to) {
     requireNotNegative(count);
-    FUNCTIONS[5 + which].call(x, to, count, 0);
+    function(which == 0 ? Name.ROUNDING_TO_FIRST_HALF : Name.ROUNDING_TO_SECOND_HALF)
+        .call(x, to, count, 0);
   }
 
   /** Writes each 32 bits into one lane of a vector of their own. */
   public static void spread(long x, int count, int lane, long to) {
-    FUNCTIONS[7].call(x, 1L << lane, count, to);
+    function(Name.SPREADING).call(x, 1L << lane, count, to);
   }
 
   /** {@code silu(gate) up}, as many as {@code out} has. */
   public static void swiGlu(long gate, long up, FloatArray out) {
-    FUNCTIONS[8].callWithArrays(out, out, out, out.length(), gate, up, 0);
+    function(Name.SWI_GLU).callWithArrays(out, out, out, out.length(), gate, up, 0);
   }
 
   /**
@@ -135,7 +152,7 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static float max(long x, int count) {
-    return number(FUNCTIONS[9].call(x, count / LANES, 0, 0));
+    return number(function(Name.LARGEST).call(x, count / LANES, 0, 0));
   }
 
   /**
@@ -144,7 +161,7 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static int place(float value, long x, int count) {
-    return (int) FUNCTIONS[10].call(x, count / LANES, bits(value), 0);
+    return (int) function(Name.PLACE).call(x, count / LANES, bits(value), 0);
   }
 
   /**
@@ -153,7 +170,8 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static float sumOfExponentials(long x, int count, float max, float factor) {
-    return number(FUNCTIONS[11].call(x, count / LANES, bits(max), bits(factor)));
+    return number(
+        function(Name.SUM_OF_EXPONENTIALS).call(x, count / LANES, bits(max), bits(factor)));
   }
 
   /**
@@ -164,7 +182,7 @@ public final class RowFunctions {
    */
   public static void quantize(FloatArray x, int from, int count, long to) {
     Objects.checkFromIndexSize(from, count, x.length());
-    FUNCTIONS[12].callWithArrays(x, x, x, count, 4L * from, to, 0);
+    function(Name.QUANTIZATION).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   /**
@@ -173,7 +191,7 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static float sum(long x, int count) {
-    return number(FUNCTIONS[13].call(x, count / LANES, 0, 0));
+    return number(function(Name.SUM).call(x, count / LANES, 0, 0));
   }
 
   /**
@@ -182,7 +200,7 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static float sumOfSquaredDistances(long x, int count, float mean) {
-    return number(FUNCTIONS[14].call(x, count / LANES, bits(mean), 0));
+    return number(function(Name.SUM_OF_SQUARED_DISTANCES).call(x, count / LANES, bits(mean), 0));
   }
 
   /** {@code (x - mean) factor weight + bias}. */
@@ -190,22 +208,23 @@ public final class RowFunctions {
       long x, float mean, float factor, FloatArray weight, FloatArray bias, FloatArray out) {
     Objects.checkFromIndexSize(0, weight.length(), bias.length());
     Objects.checkFromIndexSize(0, weight.length(), out.length());
-    FUNCTIONS[15].callWithArrays(weight, bias, out, weight.length(), x, bits(mean), bits(factor));
+    function(Name.SHIFTED)
+        .callWithArrays(weight, bias, out, weight.length(), x, bits(mean), bits(factor));
   }
 
   /** Adds numbers of an array to others. */
   public static void add(FloatArray x, int from, long to, int count) {
     Objects.checkFromIndexSize(from, count, x.length());
-    FUNCTIONS[16].callWithArrays(x, x, x, count, 4L * from, to, 0);
+    function(Name.ADDITION_OF_ARRAY).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
   /** GELU, as many as {@code out} has. */
   public static void gelu(long x, FloatArray out) {
-    FUNCTIONS[17].callWithArrays(out, out, out, out.length(), x, 0, 0);
+    function(Name.GELU).callWithArrays(out, out, out, out.length(), x, 0, 0);
   }
 
   /** GELU by the hyperbolic tangent, as many as {@code out} has. */
   public static void geluTanh(long x, FloatArray out) {
-    FUNCTIONS[18].callWithArrays(out, out, out, out.length(), x, 0, 0);
+    function(Name.GELU_TANH).callWithArrays(out, out, out, out.length(), x, 0, 0);
   }
 }

@@ -1,0 +1,147 @@
+package org.eellm.kernel.machine;
+
+import static org.eellm.kernel.machine.ExponentialCode.HIGHEST;
+import static org.eellm.kernel.machine.ExponentialCode.LOWEST;
+import static org.eellm.kernel.machine.ExponentialCode.ONE;
+import static org.eellm.kernel.machine.ExponentialCode.P;
+import static org.eellm.kernel.machine.ExponentialCode.SHIFTED;
+import static org.eellm.kernel.machine.ExponentialCode.X;
+import static org.eellm.kernel.machine.MachineCode.R8;
+import static org.eellm.kernel.machine.MachineCode.R9;
+import static org.eellm.kernel.machine.MachineCode.RCX;
+import static org.eellm.kernel.machine.MachineCode.RDI;
+import static org.eellm.kernel.machine.MachineCode.RDX;
+import static org.eellm.kernel.machine.RowWriter.FIRST;
+import static org.eellm.kernel.machine.RowWriter.SECOND;
+import static org.eellm.kernel.machine.RowWriter.SUM;
+
+import org.eellm.kernel.machine.MachineCode.Operation;
+
+/** Machine code for activation functions, as {@link RowCode} is for norms. */
+final class ActivationCode {
+  private static final int ARGUMENT = 9;
+  private static final int SIZE = 10;
+  private static final int TEMPORARY = 11;
+
+  private static final int LESS = 1; // of vcmpps
+
+  private ActivationCode() {}
+
+  /** {@code silu(gate) up}: {@code f(out, out, out, count, gate, up)}, with an array. */
+  static byte[] swiGlu() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(FIRST, R8);
+          row.load(SECOND, R9);
+          code.vector(Operation.MOVE, X, 0, FIRST);
+          negate(code, X);
+          sigmoidOfNegative(exponential);
+          code.vector(Operation.MULTIPLY, P, FIRST, P);
+          code.vector(Operation.MULTIPLY, P, P, SECOND);
+          row.store(P, RDI);
+          row.advance(R8, R9, RDI);
+        });
+    return row.end();
+  }
+
+  /** {@code x / 2 (1 + erf(x / sqrt(2)))}: {@code f(out, out, out, count, x)}, with an array. */
+  static byte[] gelu() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(FIRST, R8);
+          multiplyBy(code, ARGUMENT, FIRST, 0.70710678f);
+          code.constant(TEMPORARY, Integer.MAX_VALUE);
+          code.vector(Operation.AND, SIZE, ARGUMENT, TEMPORARY);
+          multiplyBy(code, SECOND, SIZE, 0.3275911f);
+          code.vector(Operation.ADD, SECOND, SECOND, ONE);
+          code.vector(Operation.DIVIDE, SECOND, ONE, SECOND);
+          constant(code, SUM, 1.061405429f);
+          for (float next :
+              new float[] {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+            constant(code, TEMPORARY, next);
+            code.vector(Operation.MULTIPLY_ADD, SUM, SECOND, TEMPORARY);
+          }
+          code.vector(Operation.MULTIPLY, SUM, SUM, SECOND);
+          code.vector(Operation.MULTIPLY, X, SIZE, SIZE);
+          negate(code, X);
+          code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+          exponential.write();
+          code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+          code.vector(Operation.MULTIPLY, SUM, SUM, P);
+          code.vector(Operation.SUBTRACT, SUM, ONE, SUM);
+          code.constant(TEMPORARY, 0);
+          code.vector(Operation.COMPARE, 2, ARGUMENT, TEMPORARY);
+          code.bytes(LESS);
+          code.constant(TEMPORARY, Integer.MIN_VALUE); // the sign
+          code.masked(Operation.EXCLUSIVE_OR, 2, SUM, SUM, TEMPORARY);
+          code.vector(Operation.ADD, SUM, SUM, ONE);
+          multiplyBy(code, FIRST, FIRST, 0.5f);
+          code.vector(Operation.MULTIPLY, FIRST, FIRST, SUM);
+          row.store(FIRST, RDI);
+          row.advance(R8, RDI);
+        });
+    return row.end();
+  }
+
+  /**
+   * {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}: {@code f(out, out, out, count, x)},
+   * with an array.
+   */
+  static byte[] geluTanh() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    ExponentialCode exponential = new ExponentialCode(code);
+    exponential.constants();
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(FIRST, R8);
+          code.vector(Operation.MULTIPLY, X, FIRST, FIRST);
+          code.vector(Operation.MULTIPLY, X, X, FIRST);
+          multiplyBy(code, X, X, 0.044715f);
+          code.vector(Operation.ADD, X, X, FIRST);
+          multiplyBy(code, X, X, 2 * 0.79788456f);
+          negate(code, X);
+          sigmoidOfNegative(exponential);
+          code.vector(Operation.MULTIPLY, P, FIRST, P);
+          row.store(P, RDI);
+          row.advance(R8, RDI);
+        });
+    return row.end();
+  }
+
+  /** Makes P one over one and the exponential of X, within bounds. */
+  private static void sigmoidOfNegative(ExponentialCode exponential) {
+    MachineCode code = exponential.code();
+    code.vector(Operation.LARGER, X, LOWEST, X); // NaN stays
+    code.vector(Operation.SMALLER, X, HIGHEST, X);
+    exponential.write();
+    code.vector(Operation.MULTIPLY, P, P, SHIFTED);
+    code.vector(Operation.ADD, P, P, ONE);
+    code.vector(Operation.DIVIDE, P, ONE, P);
+  }
+
+  private static void constant(MachineCode code, int to, float number) {
+    code.constant(to, Float.floatToRawIntBits(number));
+  }
+
+  private static void multiplyBy(MachineCode code, int to, int from, float factor) {
+    constant(code, TEMPORARY, factor);
+    code.vector(Operation.MULTIPLY, to, from, TEMPORARY);
+  }
+
+  private static void negate(MachineCode code, int register) {
+    code.constant(TEMPORARY, Integer.MIN_VALUE); // the sign
+    code.vector(Operation.EXCLUSIVE_OR, register, register, TEMPORARY);
+  }
+}
