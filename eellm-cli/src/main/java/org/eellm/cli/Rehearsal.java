@@ -29,9 +29,9 @@ import org.eellm.model.parameter.ParameterSpec;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the launcher runs once after a build, so that Java can keep the classes for all starts to
- * come (its ahead-of-time cache, JEP 483): the help, texts of a small model with random weights,
- * and a server of it.
+ * What the launcher runs once after a build, so that Java can store the classes for all starts to
+ * come (class data sharing, JEP 310): the help, texts of a small model with random weights, and a
+ * server of it.
  */
 final class Rehearsal {
   private static final String TEXT = "the cat and the dog and the bird and the cat and the end\n";

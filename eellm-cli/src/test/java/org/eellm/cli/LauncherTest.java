@@ -42,7 +42,9 @@ final class LauncherTest {
             """
             for argument in "$@"; do
               case $argument in
-                -XX:AOTCacheOutput=*) touch "${argument#*=}"; exit ;;
+                -XX:DumpLoadedClassList=*) exit ;;
+                -XX:SharedClassListFile=*) dumps=yes ;;
+                -XX:SharedArchiveFile=*) [ -z "$dumps" ] || { touch "${argument#*=}"; exit; } ;;
               esac
             done
             printf '%s\\n' "$@"
@@ -70,20 +72,22 @@ final class LauncherTest {
         .contains("JAVA_HOME " + jdk);
     assertThat(result.out())
         .contains("\n" + root.toRealPath() + "/target/eellm.jar:a.jar:b.jar\n")
-        .contains("-XX:AOTCache=" + root.toRealPath() + "/target/eellm.aot\n")
+        .contains("-XX:SharedArchiveFile=" + root.toRealPath() + "/target/eellm.jsa\n")
         .contains("\norg.eellm.cli.Main\ngenerate\n--prompt\ntwo words\n")
         .contains("MALLOC_ARENA_MAX=1");
     assertThat(result.exitCode()).isEqualTo(7);
   }
 
   @Test
-  void run_javaWithoutAheadOfTimeCache_saysSoAndRuns() throws Exception {
+  void run_javaWithoutClassArchive_saysSoAndRuns() throws Exception {
     fakeJdk("25.0.1", "echo \"$@\"; [ -z \"$(echo \"$@\" | grep Rehearsal)\" ]");
 
     Result result = run(Map.of(), "--help");
 
     assertThat(result.err()).contains("eellm: commands will start slowly, since ");
-    assertThat(result.out()).contains("-XX:AOTMode=auto").endsWith("org.eellm.cli.Main --help\n");
+    assertThat(result.out())
+        .doesNotContain("SharedArchiveFile")
+        .endsWith("org.eellm.cli.Main --help\n");
   }
 
   @Test

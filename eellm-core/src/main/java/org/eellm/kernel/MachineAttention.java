@@ -7,10 +7,10 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.eellm.kernel.AttentionCode.Products;
 import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.MachineFunction;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -26,14 +26,14 @@ final class MachineAttention implements AttentionKernel {
 
   /** Addresses of functions; those by rows begin with one row's. */
   private record Functions(
-      MachineFunction[] products,
-      MachineFunction[] halfProducts,
-      MachineFunction[] firstMixtures,
-      MachineFunction[] mixtures,
-      MachineFunction largest,
-      MachineFunction exponentials,
-      MachineFunction scale,
-      MachineFunction divide) {
+      NativeFunction[] products,
+      NativeFunction[] halfProducts,
+      NativeFunction[] firstMixtures,
+      NativeFunction[] mixtures,
+      NativeFunction largest,
+      NativeFunction exponentials,
+      NativeFunction scale,
+      NativeFunction divide) {
 
     /**
      * The functions for a layout.
@@ -60,7 +60,7 @@ final class MachineAttention implements AttentionKernel {
       codes.add(AttentionCode.exponentials(scaled));
       codes.add(AttentionCode.scaling());
       codes.add(AttentionCode.division());
-      MachineFunction[] all =
+      NativeFunction[] all =
           ExecutableMemory.store(codes)
               .orElseThrow(
                   () -> new OutOfMemoryError("the system refuses memory for machine code"));
@@ -76,8 +76,8 @@ final class MachineAttention implements AttentionKernel {
           all[single + 3]);
     }
 
-    private static MachineFunction[] every4th(MachineFunction[] all, int from) {
-      MachineFunction[] some = new MachineFunction[TILE];
+    private static NativeFunction[] every4th(NativeFunction[] all, int from) {
+      NativeFunction[] some = new NativeFunction[TILE];
       for (int i = 0; i < TILE; i++) {
         some[i] = all[4 * i + from];
       }
@@ -140,7 +140,7 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public void score(long[] keys, long within, boolean half, int count) {
-    MachineFunction[] products = half ? functions.halfProducts : functions.products;
+    NativeFunction[] products = half ? functions.halfProducts : functions.products;
     products[count - 1].call(
         keys[0] + within,
         keys[1],
@@ -183,7 +183,7 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public void mix(long values, long next, int steps, int position, boolean first, int count) {
-    MachineFunction function = (first ? functions.firstMixtures : functions.mixtures)[count - 1];
+    NativeFunction function = (first ? functions.firstMixtures : functions.mixtures)[count - 1];
     long callBytes = (long) valueVectors * Lanes.BYTES;
     for (long from = 0; from < sumBytes; from += callBytes) {
       function.call(

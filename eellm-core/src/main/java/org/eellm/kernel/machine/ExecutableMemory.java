@@ -1,16 +1,12 @@
 package org.eellm.kernel.machine;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeFunction;
 
 /** Memory of the process that holds functions of {@link MachineCode}. */
 public final class ExecutableMemory {
@@ -38,32 +34,22 @@ public final class ExecutableMemory {
    *
    * @return the functions; nothing where the system gives no executable memory
    */
-  public static Optional<MachineFunction[]> store(List<byte[]> functions) {
+  public static Optional<NativeFunction[]> store(List<byte[]> functions) {
     int room = functions.stream().mapToInt(code -> aligned(code.length)).sum();
-    Linker linker = Linker.nativeLinker();
-    MethodHandle protect =
-        linker.downcallHandle(
-            linker.defaultLookup().findOrThrow("mprotect"),
-            FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT));
     long start = NativeBuffer.allocate(room).address();
     MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
-    MachineFunction[] stored = new MachineFunction[functions.size()];
+    NativeFunction[] stored = new NativeFunction[functions.size()];
     long offset = 0;
     for (int i = 0; i < stored.length; i++) {
       byte[] code = functions.get(i);
       MemorySegment.copy(code, 0, memory, JAVA_BYTE, offset, code.length);
-      stored[i] = new MachineFunction(MemorySegment.ofAddress(start + offset));
+      stored[i] = new NativeFunction(MemorySegment.ofAddress(start + offset));
       offset += aligned(code.length);
     }
-    try {
-      return (int) protect.invokeExact(start, (long) room, READ_EXECUTE) == 0
-          ? Optional.of(stored)
-          : Optional.empty();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new LinkageError("mprotect", e);
-    }
+    NativeFunction protect = NativeFunction.ofSystem("mprotect").orElseThrow();
+    return (int) protect.call(start, room, READ_EXECUTE, 0) == 0
+        ? Optional.of(stored)
+        : Optional.empty();
   }
 
   private static int aligned(int bytes) {

@@ -1,11 +1,6 @@
 package org.eellm.kernel.machine;
 
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.util.Optional;
+import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * glibc's allocator, as training wants it: the big buffers of tensors stay in the process, since
@@ -27,29 +22,16 @@ public final class GlibcMalloc {
     if (!System.getProperty("os.name").equals("Linux")) {
       return false;
     }
-    Linker linker = Linker.nativeLinker();
-    Optional<MemorySegment> function = linker.defaultLookup().find("mallopt");
-    if (function.isEmpty()) {
-      return false;
-    }
-    MethodHandle mallopt =
-        linker.downcallHandle(
-            function.get(),
-            FunctionDescriptor.of(
-                ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
-    return set(mallopt, "MALLOC_MMAP_MAX_", MMAP_MAX, 0)
-        && set(mallopt, "MALLOC_TRIM_THRESHOLD_", TRIM_THRESHOLD, Integer.MAX_VALUE)
-        && set(mallopt, "MALLOC_ARENA_MAX", ARENA_MAX, 1);
+    return NativeFunction.ofSystem("mallopt")
+        .filter(
+            mallopt ->
+                set(mallopt, "MALLOC_MMAP_MAX_", MMAP_MAX, 0)
+                    && set(mallopt, "MALLOC_TRIM_THRESHOLD_", TRIM_THRESHOLD, Integer.MAX_VALUE)
+                    && set(mallopt, "MALLOC_ARENA_MAX", ARENA_MAX, 1))
+        .isPresent();
   }
 
-  private static boolean set(MethodHandle mallopt, String variable, int parameter, int value) {
-    if (System.getenv(variable) != null) {
-      return true;
-    }
-    try {
-      return (int) mallopt.invokeExact(parameter, value) == 1;
-    } catch (Throwable e) { // which a call of C does not throw
-      throw new IllegalStateException("mallopt cannot be called", e);
-    }
+  private static boolean set(NativeFunction mallopt, String variable, int parameter, int value) {
+    return System.getenv(variable) != null || (int) mallopt.call(parameter, value, 0, 0) == 1;
   }
 }

@@ -5,6 +5,7 @@ import java.util.Objects;
 import java.util.function.Supplier;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * {@link RowCode}, {@link ActivationCode}, {@link RoundingCode} and {@link LogitCode} in executable
@@ -49,19 +50,19 @@ public final class RowFunctions {
   }
 
   /** By name; none where they cannot be used. */
-  private static final MachineFunction[] FUNCTIONS = load();
+  private static final NativeFunction[] FUNCTIONS = load();
 
   private RowFunctions() {}
 
-  private static MachineFunction[] load() {
+  private static NativeFunction[] load() {
     boolean has = ExecutableMemory.has("avx512f") && ExecutableMemory.has("bmi2");
     return has && Lanes.WIDTH == LANES
         ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code.get()).toList())
-            .orElse(new MachineFunction[0])
-        : new MachineFunction[0];
+            .orElse(new NativeFunction[0])
+        : new NativeFunction[0];
   }
 
-  private static MachineFunction function(Name name) {
+  private static NativeFunction function(Name name) {
     return FUNCTIONS[name.ordinal()];
   }
 

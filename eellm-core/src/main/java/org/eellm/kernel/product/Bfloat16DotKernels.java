@@ -3,7 +3,7 @@ package org.eellm.kernel.product;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.MachineFunction;
+import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -17,7 +17,7 @@ final class Bfloat16DotKernels {
   static final int MOST_ROWS = Bfloat16DotCode.MOST_ROWS;
 
   /** By rows; none where they cannot be used. */
-  private static final MachineFunction[] FUNCTIONS = load().orElse(new MachineFunction[0]);
+  private static final NativeFunction[] FUNCTIONS = load().orElse(new NativeFunction[0]);
 
   private Bfloat16DotKernels() {}
 
@@ -39,7 +39,7 @@ final class Bfloat16DotKernels {
     return FUNCTIONS.length > 0 && ProbeResult.RESULT;
   }
 
-  private static Optional<MachineFunction[]> load() {
+  private static Optional<NativeFunction[]> load() {
     return ExecutableMemory.has("avx512_bf16")
         ? ExecutableMemory.store(
             IntStream.rangeClosed(1, MOST_ROWS).mapToObj(Bfloat16DotCode::of).toList())

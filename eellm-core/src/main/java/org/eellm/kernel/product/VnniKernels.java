@@ -4,8 +4,8 @@ import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.MachineFunction;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -15,7 +15,7 @@ final class VnniKernels {
   static final int MOST_ROWS = VnniCode.MOST_ROWS;
 
   /** By rows: those for 8 bits, then those for 4; none where they cannot be used. */
-  private static final MachineFunction[] FUNCTIONS = load().orElse(new MachineFunction[0]);
+  private static final NativeFunction[] FUNCTIONS = load().orElse(new NativeFunction[0]);
 
   private VnniKernels() {}
 
@@ -37,7 +37,7 @@ final class VnniKernels {
     return FUNCTIONS.length > 0 && ProbeResult.RESULT;
   }
 
-  private static Optional<MachineFunction[]> load() {
+  private static Optional<NativeFunction[]> load() {
     return ExecutableMemory.has("avx512_vnni") && Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH
         ? ExecutableMemory.store(
             Stream.of(8, 4)

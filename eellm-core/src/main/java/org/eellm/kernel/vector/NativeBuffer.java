@@ -1,11 +1,6 @@
 package org.eellm.kernel.vector;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.SymbolLookup;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 
 /**
@@ -74,62 +69,37 @@ public final class NativeBuffer implements AutoCloseable {
   }
 
   /** POSIX memory mapping, as Linux has it. */
-  private record Mapping(MethodHandle map, MethodHandle unmap, MethodHandle advise) {
+  private record Mapping(NativeFunction map, NativeFunction unmap, NativeFunction advise) {
     private static final int READ_WRITE = 3;
     private static final int PRIVATE_ANONYMOUS = 0x22;
     private static final int ADVISE_HUGE_PAGES = 14;
 
     static Optional<Mapping> find() {
-      if (!System.getProperty("os.name").equals("Linux")) {
-        return Optional.empty();
-      }
-      Linker linker = Linker.nativeLinker();
-      SymbolLookup system = linker.defaultLookup();
-      ValueLayout.OfLong address = ValueLayout.JAVA_LONG;
-      ValueLayout.OfInt number = ValueLayout.JAVA_INT;
-      return Optional.of(
-          new Mapping(
-              linker.downcallHandle(
-                  system.findOrThrow("mmap"),
-                  FunctionDescriptor.of(
-                      address, address, address, number, number, number, address)),
-              linker.downcallHandle(
-                  system.findOrThrow("munmap"), FunctionDescriptor.of(number, address, address)),
-              linker.downcallHandle(
-                  system.findOrThrow("madvise"),
-                  FunctionDescriptor.of(number, address, address, number))));
+      return System.getProperty("os.name").equals("Linux")
+          ? Optional.of(
+              new Mapping(
+                  NativeFunction.ofSystem("mmap").orElseThrow(),
+                  NativeFunction.ofSystem("munmap").orElseThrow(),
+                  NativeFunction.ofSystem("madvise").orElseThrow()))
+          : Optional.empty();
     }
 
     long map(long length) {
-      try {
-        long start = (long) map.invokeExact(0L, length, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
-        if (start == -1) {
-          throw new OutOfMemoryError(
-              "the system refuses %d MiB of native memory".formatted(length >> 20));
-        }
-        return start;
-      } catch (RuntimeException | Error e) {
-        throw e;
-      } catch (Throwable e) {
-        throw new LinkageError("mmap", e);
+      long start = map.call(0, length, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0, 0, 0);
+      if (start == -1) {
+        throw new OutOfMemoryError(
+            "the system refuses %d MiB of native memory".formatted(length >> 20));
       }
+      return start;
     }
 
     /** Without huge pages everything works, a little slower. */
     void adviseHugePages(long start, long length) {
-      try {
-        int _ = (int) advise.invokeExact(start, length, ADVISE_HUGE_PAGES);
-      } catch (Throwable e) {
-        throw new LinkageError("madvise", e);
-      }
+      advise.call(start, length, ADVISE_HUGE_PAGES, 0);
     }
 
     void unmap(long start, long length) {
-      try {
-        int _ = (int) unmap.invokeExact(start, length);
-      } catch (Throwable e) {
-        throw new LinkageError("munmap", e);
-      }
+      unmap.call(start, length, 0, 0);
     }
   }
 }

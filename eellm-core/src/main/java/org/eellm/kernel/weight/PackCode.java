@@ -4,7 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.MachineCode;
-import org.eellm.kernel.machine.MachineFunction;
+import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * The copying of {@link PackedMatrix#pack} as machine code for any x86-64 processor. A model is
@@ -21,11 +21,11 @@ final class PackCode {
   private static final int STEP_BYTES = 4 * PackedMatrix.BLOCK;
 
   /** None where it cannot be used. */
-  private static final Optional<MachineFunction> FUNCTION = load();
+  private static final Optional<NativeFunction> FUNCTION = load();
 
   private PackCode() {}
 
-  private static Optional<MachineFunction> load() {
+  private static Optional<NativeFunction> load() {
     return ExecutableMemory.has("sse2")
         ? ExecutableMemory.store(List.of(code())).map(functions -> functions[0])
         : Optional.empty();

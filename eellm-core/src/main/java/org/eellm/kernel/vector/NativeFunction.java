@@ -1,4 +1,4 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.vector;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -7,16 +7,17 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import org.eellm.kernel.vector.FloatArray;
+import java.util.Optional;
 
 /**
- * A function of {@link MachineCode} in executable memory, by the System V convention. Calls take
- * nanoseconds, and stop the garbage collector meanwhile: so functions are short.
+ * A function outside of Java that takes and returns integers and addresses, which pass in registers
+ * of 64 bits: machine code of ours, or one of the system. Calls take nanoseconds, and stop the
+ * garbage collector meanwhile: so functions are short.
  *
  * <p>All have one of two forms, whatever they take of it: Java spends 10 ms on the first call of
  * each form.
  */
-public record MachineFunction(MemorySegment address) {
+public record NativeFunction(MemorySegment address) {
   // Constants, so that calls are compiled into their callers.
   private static final MethodHandle CALL =
       Linker.nativeLinker()
@@ -25,12 +26,22 @@ public record MachineFunction(MemorySegment address) {
                   JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
                   JAVA_LONG, JAVA_LONG),
               Linker.Option.critical(false));
-  private static final MethodHandle CALL_WITH_ARRAYS =
-      Linker.nativeLinker()
-          .downcallHandle(
-              FunctionDescriptor.of(
-                  JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
-              Linker.Option.critical(true));
+
+  /** The other form; made when it is first called. */
+  private static final class WithArrays {
+    static final MethodHandle CALL =
+        Linker.nativeLinker()
+            .downcallHandle(
+                FunctionDescriptor.of(
+                    JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                    JAVA_LONG),
+                Linker.Option.critical(true));
+  }
+
+  /** A function of the C library, if it has one of this name. */
+  public static Optional<NativeFunction> ofSystem(String name) {
+    return Linker.nativeLinker().defaultLookup().find(name).map(NativeFunction::new);
+  }
 
   /** Calls the function with addresses and sizes; what it returns, if it returns something. */
   public long call(long a, long b, long c, long d, long e, long f, long g, long h) {
@@ -51,7 +62,7 @@ public record MachineFunction(MemorySegment address) {
       FloatArray a, FloatArray b, FloatArray c, long d, long e, long f, long g) {
     try {
       return (long)
-          CALL_WITH_ARRAYS.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
+          WithArrays.CALL.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
     } catch (Throwable failure) {
       throw unchecked(failure);
     }
@@ -61,7 +72,7 @@ public record MachineFunction(MemorySegment address) {
     return switch (failure) {
       case RuntimeException unchecked -> unchecked;
       case Error error -> throw error;
-      default -> throw new LinkageError("a function of machine code", failure);
+      default -> throw new LinkageError("a function outside of Java", failure);
     };
   }
 }
