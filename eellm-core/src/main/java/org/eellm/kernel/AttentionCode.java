@@ -282,6 +282,22 @@ final class AttentionCode {
     code.distanceTo(start);
   }
 
+  /** By what earlier sums are multiplied where a larger score has come: {@code f(before, max)}. */
+  static byte[] factor() {
+    AttentionCode function = new AttentionCode();
+    MachineCode code = function.code;
+    function.exponential.constants();
+    code.broadcast(X, RDI);
+    code.broadcast(MAX, RSI);
+    code.vector(Operation.SUBTRACT, X, X, MAX);
+    code.vector(Operation.LARGER, X, LOWEST, X);
+    function.exponential.write();
+    code.vector(Operation.MULTIPLY, 0, P, SHIFTED);
+    code.result();
+    code.end();
+    return code.toByteArray();
+  }
+
   /** Multiplies numbers in place: {@code f(at, vectors, factor)}. */
   static byte[] scaling() {
     AttentionCode function = new AttentionCode();

@@ -1,10 +1,16 @@
 package org.eellm.kernel;
 
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
+
 /**
- * The arithmetic of {@link PagedAttention} on a tile of rows and a group of positions. All give the
- * same numbers to the bit. Keeps a tile's queries, weights and sums; belongs to one thread.
+ * The arithmetic of {@link PagedAttention} on a tile of rows: a group of positions at a time, with
+ * a running maximum and sum in place of a matrix of scores. All give the same numbers to the bit.
+ * Keeps a tile's queries, weights and sums; belongs to one thread.
  */
 sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, MachineAttention {
+  /** In place of a page that is replaced. */
+  int NONE = -1;
 
   /** Rows of a tile, at most. */
   int rows();
@@ -12,57 +18,33 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
   /**
    * Begins a tile.
    *
-   * @param queries scaled, [count, width] from {@code at} on
+   * @param queries [count, width] from {@code at} on; products are divided by the root of the width
    */
-  void begin(float[] queries, int at, int count);
+  void begin(FloatArray queries, int at, int count);
 
   /**
-   * Queries times the keys of a group of positions.
+   * Sums up the values of the positions that each row of the tile sees, times the exponentials of
+   * their scores.
    *
-   * @param keys addresses of pages
-   * @param within bytes from each address to the first position asked for
-   * @param half whether half of the pages do
+   * @param pages of the sequence
+   * @param first address of page 0
+   * @param pageBytes from a page to the next
+   * @param limits how many positions rows see, ascending
+   * @param from the tile's first row among the limits
+   * @param count rows of the tile
    */
-  void score(long[] keys, long within, boolean half, int count);
+  void sum(IntArray pages, long first, long pageBytes, IntArray limits, int from, int count);
 
   /**
-   * Makes a row's scores exponentials of what they are below its largest so far, {@code exp(score -
-   * max)}, and adds them to its total. Where max has grown, total and sums so far are made smaller.
-   * Scores are first multiplied with the scales of their keys, and what is written with those of
-   * the values.
+   * From now on another page stands for one of the sequence.
    *
-   * @param vectors of scores that there are
-   * @param visible of the group's positions; the others weigh 0; may be none, or more than all
-   * @param before the largest score before this group
-   * @return max, or {@code before} where all is NaN
+   * @param page its place in the sequence, or {@link #NONE}
    */
-  float weigh(int row, int vectors, int visible, float before);
-
-  /**
-   * Adds values times their weights.
-   *
-   * @param values address of the first
-   * @param next address of the keys that are read after them
-   * @param steps groups of values that lie together
-   * @param position of the first in its group of positions
-   * @param first whether nothing has been added yet
-   */
-  void mix(long values, long next, int steps, int position, boolean first, int count);
+  void replace(int page, long address);
 
   /** Writes a row's sums over its total, [width] from {@code to} on. */
   void divide(int row, float[] out, int to);
 
-  /** Address of the scales of a group's keys, float32; 1 unless they are written. */
-  long keyScales();
-
-  /** Address of the scales of a group's values, float32; 1 unless they are written. */
-  long valueScales();
-
   @Override
   void close();
-
-  /** By what earlier sums are multiplied where a larger score has come. */
-  static float factor(float before, float max) {
-    return (float) Math.exp(before - max);
-  }
 }

@@ -1,13 +1,20 @@
 package org.eellm.kernel;
 
+import static org.eellm.kernel.vector.Lanes.MEMORY;
+
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.eellm.kernel.AttentionCode.Products;
 import org.eellm.kernel.AttentionCode.Strides;
+import org.eellm.kernel.AttentionLoop.Field;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
@@ -24,7 +31,7 @@ final class MachineAttention implements AttentionKernel {
 
   private static final Map<PageLayout, Functions> FUNCTIONS = new ConcurrentHashMap<>();
 
-  /** Addresses of functions; those by rows begin with one row's. */
+  /** Functions; those by rows begin with one row's. */
   private record Functions(
       NativeFunction[] products,
       NativeFunction[] halfProducts,
@@ -33,7 +40,9 @@ final class MachineAttention implements AttentionKernel {
       NativeFunction largest,
       NativeFunction exponentials,
       NativeFunction scale,
-      NativeFunction divide) {
+      NativeFunction divide,
+      NativeFunction factor,
+      NativeFunction loop) {
 
     /**
      * The functions for a layout.
@@ -60,6 +69,8 @@ final class MachineAttention implements AttentionKernel {
       codes.add(AttentionCode.exponentials(scaled));
       codes.add(AttentionCode.scaling());
       codes.add(AttentionCode.division());
+      codes.add(AttentionCode.factor());
+      codes.add(AttentionLoop.of(layout, vectors * Lanes.BYTES));
       NativeFunction[] all =
           ExecutableMemory.store(codes)
               .orElseThrow(
@@ -73,7 +84,9 @@ final class MachineAttention implements AttentionKernel {
           all[single],
           all[single + 1],
           all[single + 2],
-          all[single + 3]);
+          all[single + 3],
+          all[single + 4],
+          all[single + 5]);
     }
 
     private static NativeFunction[] every4th(NativeFunction[] all, int from) {
@@ -87,7 +100,7 @@ final class MachineAttention implements AttentionKernel {
 
   private final PageLayout layout;
   private final Functions functions;
-  private final int valueVectors; // of a call
+  private final float scale; // of queries
   private final long queryBytes; // from a row to the next
   private final long sumBytes; // the same
   private final NativeBuffer queries;
@@ -97,17 +110,20 @@ final class MachineAttention implements AttentionKernel {
   private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
   private final NativeBuffer sums;
   private final NativeBuffer quotients; // of a row
+  private final NativeBuffer fields = NativeBuffer.allocate(TILE * Field.bytes()); // by rows
 
   MachineAttention(PageLayout layout) {
     this.layout = layout;
-    valueVectors = valueVectors(layout);
     functions = FUNCTIONS.computeIfAbsent(layout, Functions::of);
+    scale = PagedAttention.scale(layout);
     queryBytes = queryBytes(layout);
     sumBytes = 4L * layout.valueWidth();
     queries = NativeBuffer.allocate(TILE * queryBytes);
     sums = NativeBuffer.allocate(TILE * sumBytes);
     quotients = NativeBuffer.allocate(sumBytes);
-    PagedAttention.fillWithOnes(scales);
+    for (int count = 1; count <= TILE; count++) {
+      writeFields(count);
+    }
   }
 
   private static int queryBytes(PageLayout layout) {
@@ -119,83 +135,70 @@ final class MachineAttention implements AttentionKernel {
     return vectors % 4 == 0 ? 4 : 1;
   }
 
+  private void writeFields(int count) {
+    write(count, Field.COUNT, count);
+    write(count, Field.QUERIES, queries.address());
+    write(count, Field.SCORES, scores.address());
+    write(count, Field.WEIGHTS, weights.address());
+    write(count, Field.TOTALS, totals.address());
+    write(count, Field.SUMS, sums.address());
+    write(count, Field.SUM_BYTES, sumBytes);
+    write(count, Field.KEY_SCALES, scales.address());
+    write(count, Field.VALUE_SCALES, scales.address() + 4L * GROUP);
+    write(count, Field.REPLACED, NONE);
+    write(count, Field.PRODUCTS, functions.products[count - 1].address().address());
+    write(count, Field.HALF_PRODUCTS, functions.halfProducts[count - 1].address().address());
+    write(count, Field.FIRST_MIXTURES, functions.firstMixtures[count - 1].address().address());
+    write(count, Field.MIXTURES, functions.mixtures[count - 1].address().address());
+    write(count, Field.LARGEST, functions.largest.address().address());
+    write(count, Field.EXPONENTIALS, functions.exponentials.address().address());
+    write(count, Field.SCALE, functions.scale.address().address());
+    write(count, Field.FACTOR, functions.factor.address().address());
+  }
+
+  private void write(int count, Field field, long value) {
+    MEMORY.set(ValueLayout.JAVA_LONG_UNALIGNED, fields(count) + field.offset(), value);
+  }
+
+  /** Address of the fields for so many rows. */
+  private long fields(int count) {
+    return fields.address() + (count - 1) * Field.bytes();
+  }
+
   @Override
   public int rows() {
     return TILE;
   }
 
   @Override
-  public void begin(float[] queries, int at, int count) {
+  public void begin(FloatArray queries, int at, int count) {
     int width = layout.width();
-    if (4L * width == queryBytes) {
-      RowArithmetic.write(queries, at, this.queries.address(), count * width);
-    } else {
-      for (int row = 0; row < count; row++) {
-        long to = this.queries.address() + row * queryBytes;
-        RowArithmetic.write(queries, at + row * width, to, width);
-      }
+    boolean whole = 4L * width == queryBytes;
+    int together = whole ? count * width : width;
+    for (int row = 0; row < (whole ? 1 : count); row++) {
+      long to = this.queries.address() + row * queryBytes;
+      RowFunctions.multiply(queries, at + row * width, together, scale, to);
     }
-    PagedAttention.clear(totals.address(), count * Lanes.WIDTH);
   }
 
   @Override
-  public void score(long[] keys, long within, boolean half, int count) {
-    NativeFunction[] products = half ? functions.halfProducts : functions.products;
-    products[count - 1].call(
-        keys[0] + within,
-        keys[1],
-        keys[2],
-        keys[3],
-        layout.keySteps(),
-        queries.address(),
-        scores.address(),
-        0);
+  public void sum(
+      IntArray pages, long first, long pageBytes, IntArray limits, int from, int count) {
+    functions.loop.callWithArrays(
+        pages.memory(),
+        limits.memory(),
+        limits.memory(),
+        fields(count),
+        limits.values()[from + count - 1],
+        first,
+        pageBytes,
+        (long) Integer.BYTES * from);
   }
 
   @Override
-  public float weigh(int row, int vectors, int visible, float before) {
-    long at = scores.address() + 4L * GROUP * row;
-    long total = totals.address() + (long) row * Lanes.BYTES;
-    long mask = visible >= GROUP ? -1 : visible <= 0 ? 0 : (1L << visible) - 1;
-    float max =
-        Float.intBitsToFloat(
-            (int) functions.largest.call(at, vectors, mask, keyScales(), bits(before), 0, 0, 0));
-    if (max > before && before > Float.NEGATIVE_INFINITY) {
-      long factor = bits(AttentionKernel.factor(before, max));
-      functions.scale.call(total, 1, factor, 0);
-      functions.scale.call(sums.address() + row * sumBytes, sumBytes / Lanes.BYTES, factor, 0);
-    }
-    functions.exponentials.call(
-        at,
-        vectors,
-        mask,
-        keyScales(),
-        valueScales(),
-        weights.address() + 4L * GROUP * row,
-        total,
-        bits(max));
-    return max > before ? max : before;
-  }
-
-  private static long bits(float number) {
-    return Float.floatToRawIntBits(number);
-  }
-
-  @Override
-  public void mix(long values, long next, int steps, int position, boolean first, int count) {
-    NativeFunction function = (first ? functions.firstMixtures : functions.mixtures)[count - 1];
-    long callBytes = (long) valueVectors * Lanes.BYTES;
-    for (long from = 0; from < sumBytes; from += callBytes) {
-      function.call(
-          values + from,
-          next + from,
-          0,
-          0,
-          steps,
-          weights.address() + 4L * position,
-          sums.address() + from,
-          0);
-    }
+  public void replace(int page, long address) {
+    write(1, Field.REPLACED, page);
+    write(1, Field.REPLACEMENT, address);
   }
 
   @Override
@@ -209,16 +212,6 @@ final class MachineAttention implements AttentionKernel {
   }
 
   @Override
-  public long keyScales() {
-    return scales.address();
-  }
-
-  @Override
-  public long valueScales() {
-    return scales.address() + 4L * GROUP;
-  }
-
-  @Override
   public void close() {
     queries.close();
     scores.close();
@@ -227,5 +220,6 @@ final class MachineAttention implements AttentionKernel {
     scales.close();
     sums.close();
     quotients.close();
+    fields.close();
   }
 }

@@ -1,7 +1,10 @@
 package org.eellm.kernel;
 
 import java.util.Arrays;
+import java.util.Objects;
 import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 
@@ -17,19 +20,14 @@ public final class PagedAttention implements AutoCloseable {
   static final int GROUP = VECTORS * Lanes.WIDTH; // positions worked on together
   static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
 
-  private static final int NONE = -1;
-
   private final PageLayout layout;
   private final AttentionKernel kernel;
-  private final float[] largest; // score of a row so far
-  private final long[] keys = new long[4]; // addresses of a group's pages
   private final NativeBuffer lastPage; // of a row on its own, without what comes after the row
-  private int replaced = NONE; // the page that this stands for
+  private boolean alone; // whether a row is on its own
 
   private PagedAttention(PageLayout layout, AttentionKernel kernel) {
     this.layout = layout;
     this.kernel = kernel;
-    largest = new float[kernel.rows()];
     lastPage = NativeBuffer.allocate(layout.bytes());
   }
 
@@ -45,62 +43,40 @@ public final class PagedAttention implements AutoCloseable {
         : vectors(layout);
   }
 
-  static void fillWithOnes(NativeBuffer buffer) {
-    for (long i = 0; i < buffer.bytes(); i += Float.BYTES) {
-      Lanes.putFloat(1, buffer.address() + i);
-    }
-  }
-
-  /** Makes numbers 0; a loop, since a segment's own method may leave a segment on the heap. */
-  static void clear(long at, int count) {
-    for (int i = 0; i < count; i++) {
-      Lanes.putFloat(0, at + 4L * i);
-    }
-  }
-
   /**
    * Lets rows attend, each to the first so many positions.
    *
    * @param pages of the sequence
    * @param first address of page 0
    * @param pageBytes from a page to the next
-   * @param queries scaled, [rows, width]
+   * @param queries [rows, width]; their products with keys are divided by the root of the width
    * @param limits how many positions each row sees, ascending
    * @param out [rows, width]
    */
   public void attend(
-      int[] pages,
+      IntArray pages,
       long first,
       long pageBytes,
-      float[] queries,
+      FloatArray queries,
       int rows,
-      int[] limits,
+      IntArray limits,
       float[] out) {
     int width = layout.width();
     for (int from = 0; from < rows; from += kernel.rows()) {
       int count = Math.min(kernel.rows(), rows - from);
+      Objects.checkIndex(
+          (limits.values()[from + count - 1] - 1) / PageLayout.POSITIONS, pages.length());
       kernel.begin(queries, from * width, count);
-      Arrays.fill(largest, Float.NEGATIVE_INFINITY);
-      int end = limits[from + count - 1];
-      for (int position = 0; position < end; position += GROUP) {
-        score(pages, first, pageBytes, position, end, count);
-        int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
-        if (layout.hasScales()) {
-          readScales(pages, first, pageBytes, position, end);
-        }
-        for (int row = 0; row < count; row++) {
-          largest[row] = kernel.weigh(row, vectors, limits[from + row] - position, largest[row]);
-        }
-        mix(pages, first, pageBytes, position, end, count);
-      }
+      kernel.sum(pages, first, pageBytes, limits, from, count);
       for (int row = 0; row < count; row++) {
         kernel.divide(row, out, (from + row) * width);
       }
-      for (int row = from; row < from + count && replaced == NONE; row++) {
+      for (int row = from; row < from + count && !alone; row++) {
         if (!isFinite(out, row)) {
-          float[] query = Arrays.copyOfRange(queries, row * width, (row + 1) * width);
-          float[] alone = attendAlone(pages, first, pageBytes, query, limits[row]);
-          System.arraycopy(alone, 0, out, row * width, width);
+          FloatArray query =
+              FloatArray.of(Arrays.copyOfRange(queries.values(), row * width, (row + 1) * width));
+          float[] found = attendAlone(pages, first, pageBytes, query, limits.values()[row]);
+          System.arraycopy(found, 0, out, row * width, width);
         }
       }
     }
@@ -119,59 +95,25 @@ public final class PagedAttention implements AutoCloseable {
    * What a row gives where its own numbers are not finite, or those of later positions: these weigh
    * 0, and 0 times NaN is NaN.
    */
-  private float[] attendAlone(int[] pages, long first, long pageBytes, float[] query, int limit) {
+  private float[] attendAlone(
+      IntArray pages, long first, long pageBytes, FloatArray query, int limit) {
     int page = (limit - 1) / PageLayout.POSITIONS;
     layout.copyUntil(
-        first + pageBytes * pages[page], limit - page * PageLayout.POSITIONS, lastPage.address());
-    float[] out = new float[query.length];
-    replaced = page;
-    attend(pages, first, pageBytes, query, 1, new int[] {limit}, out);
-    replaced = NONE;
+        first + pageBytes * pages.values()[page],
+        limit - page * PageLayout.POSITIONS,
+        lastPage.address());
+    float[] out = new float[query.length()];
+    alone = true;
+    kernel.replace(page, lastPage.address());
+    attend(pages, first, pageBytes, query, 1, IntArray.of(limit), out);
+    kernel.replace(AttentionKernel.NONE, 0);
+    alone = false;
     return out;
   }
 
-  /** Queries times the keys of a group of positions. */
-  private void score(int[] pages, long first, long pageBytes, int position, int end, int count) {
-    int page = position / PageLayout.POSITIONS;
-    int last = (end - 1) / PageLayout.POSITIONS;
-    for (int i = 0; i < keys.length; i++) {
-      keys[i] = first + pageBytes * pages[Math.min(page + i, last)];
-    }
-    long within = 4L * (position % PageLayout.POSITIONS);
-    kernel.score(keys, within, last - page < PAGES / 2, count);
-  }
-
-  /** The scales of a group of positions; 0 where there is no position. */
-  private void readScales(int[] pages, long first, long pageBytes, int position, int end) {
-    int groupEnd = Math.min(end, position + GROUP);
-    clear(kernel.keyScales(), GROUP);
-    clear(kernel.valueScales(), GROUP);
-    for (int from = position; from < groupEnd; ) {
-      int offset = from % PageLayout.POSITIONS;
-      int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);
-      long page = first + pageBytes * pages[from / PageLayout.POSITIONS];
-      long at = 4L * (from - position);
-      layout.readScales(page, offset, count, kernel.keyScales() + at, kernel.valueScales() + at);
-      from += count;
-    }
-  }
-
-  /** Adds the group's values times their weights. */
-  private void mix(int[] pages, long first, long pageBytes, int position, int end, int count) {
-    int together = layout.format().inputsTogether();
-    int groupEnd = Math.min(end, position + GROUP);
-    for (int from = position; from < groupEnd; ) {
-      int offset = from % PageLayout.POSITIONS;
-      int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
-      int index = from / PageLayout.POSITIONS;
-      long page = index == replaced ? lastPage.address() : first + pageBytes * pages[index];
-      long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
-      int steps = Math.ceilDiv(to - from, together);
-      int nextIndex = Math.min(index + PAGES, (end - 1) / PageLayout.POSITIONS);
-      long next = first + pageBytes * pages[nextIndex];
-      kernel.mix(values, next, steps, from - position, from == 0, count);
-      from = to;
-    }
+  /** What queries are multiplied with. */
+  static float scale(PageLayout layout) {
+    return (float) (1 / Math.sqrt(layout.width()));
   }
 
   @Override

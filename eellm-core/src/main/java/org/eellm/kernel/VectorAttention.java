@@ -9,6 +9,8 @@ import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.TileKernel;
 import org.eellm.kernel.product.TileKernels;
 import org.eellm.kernel.product.TileKernels.Variant;
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
@@ -30,6 +32,10 @@ final class VectorAttention implements AttentionKernel {
 
   private final PageLayout layout;
   private final int inputs; // of a query, in whole groups
+  private final float[] largest = new float[TILE]; // score of a row so far
+  private final long[] keys = new long[4]; // addresses of a group's pages
+  private int replaced = NONE;
+  private long replacement;
   private final float[] queries;
   private final float[] weights = new float[TILE * GROUP];
   private final float[] totals = new float[TILE * Lanes.WIDTH];
@@ -46,7 +52,7 @@ final class VectorAttention implements AttentionKernel {
     this.layout = layout;
     inputs = layout.keySteps() * layout.format().inputsTogether();
     queries = new float[TILE * inputs];
-    PagedAttention.fillWithOnes(scales);
+    fillWithOnes(scales);
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
     int vectors = layout.valueWidth() / Lanes.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
@@ -59,6 +65,12 @@ final class VectorAttention implements AttentionKernel {
               : products[rows]; // few sums wait for themselves: half would take as long
       firstMixtures[rows] = TileKernels.of(new Variant(format, rows, 1, valueVectors, false));
       mixtures[rows] = TileKernels.of(new Variant(format, rows, 1, valueVectors, true));
+    }
+  }
+
+  private static void fillWithOnes(NativeBuffer buffer) {
+    for (long i = 0; i < buffer.bytes(); i += Float.BYTES) {
+      Lanes.putFloat(1, buffer.address() + i);
     }
   }
 
@@ -76,19 +88,52 @@ final class VectorAttention implements AttentionKernel {
   }
 
   @Override
-  public void begin(float[] queries, int at, int count) {
+  public void begin(FloatArray queries, int at, int count) {
     int width = layout.width();
+    float scale = PagedAttention.scale(layout);
     for (int row = 0; row < count; row++) {
-      System.arraycopy(queries, at + row * width, this.queries, row * inputs, width);
+      for (int i = 0; i < width; i++) {
+        this.queries[row * inputs + i] = queries.values()[at + row * width + i] * scale;
+      }
     }
     Arrays.fill(totals, 0);
   }
 
   @Override
-  public void score(long[] keys, long within, boolean half, int count) {
-    TileKernel kernel = half ? halfProducts[count] : products[count];
+  public void replace(int page, long address) {
+    replaced = page;
+    replacement = address;
+  }
+
+  @Override
+  public void sum(
+      IntArray pages, long first, long pageBytes, IntArray limits, int from, int count) {
+    Arrays.fill(largest, Float.NEGATIVE_INFINITY);
+    int end = limits.values()[from + count - 1];
+    for (int position = 0; position < end; position += GROUP) {
+      score(pages.values(), first, pageBytes, position, end, count);
+      int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
+      if (layout.hasScales()) {
+        readScales(pages.values(), first, pageBytes, position, end);
+      }
+      for (int row = 0; row < count; row++) {
+        int visible = limits.values()[from + row] - position;
+        largest[row] = weigh(row, vectors, visible, largest[row]);
+      }
+      mix(pages.values(), first, pageBytes, position, end, count);
+    }
+  }
+
+  /** Queries times the keys of a group of positions. */
+  private void score(int[] pages, long first, long pageBytes, int position, int end, int count) {
+    int page = position / PageLayout.POSITIONS;
+    int last = (end - 1) / PageLayout.POSITIONS;
+    for (int i = 0; i < keys.length; i++) {
+      keys[i] = first + pageBytes * pages[Math.min(page + i, last)];
+    }
+    TileKernel kernel = last - page < PAGES / 2 ? halfProducts[count] : products[count];
     kernel.run(
-        keys[0] + within,
+        keys[0] + 4L * (position % PageLayout.POSITIONS),
         keys[1],
         keys[2],
         keys[3],
@@ -101,8 +146,22 @@ final class VectorAttention implements AttentionKernel {
         4L * GROUP);
   }
 
-  @Override
-  public float weigh(int row, int vectors, int visible, float before) {
+  /** The scales of a group of positions; 0 where there is no position. */
+  private void readScales(int[] pages, long first, long pageBytes, int position, int end) {
+    int groupEnd = Math.min(end, position + GROUP);
+    clear(keyScales(), GROUP);
+    clear(valueScales(), GROUP);
+    for (int from = position; from < groupEnd; ) {
+      int offset = from % PageLayout.POSITIONS;
+      int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);
+      long page = first + pageBytes * pages[from / PageLayout.POSITIONS];
+      long at = 4L * (from - position);
+      layout.readScales(page, offset, count, keyScales() + at, valueScales() + at);
+      from += count;
+    }
+  }
+
+  private float weigh(int row, int vectors, int visible, float before) {
     return exponentials(
         scores.address() + 4L * GROUP * row,
         vectors,
@@ -116,6 +175,13 @@ final class VectorAttention implements AttentionKernel {
         row * Lanes.WIDTH,
         sums.address() + 4L * layout.valueWidth() * row,
         layout.valueWidth());
+  }
+
+  /** Makes numbers 0; a loop, since a segment's own method may leave a segment on the heap. */
+  private static void clear(long at, int count) {
+    for (int i = 0; i < count; i++) {
+      Lanes.putFloat(0, at + 4L * i);
+    }
   }
 
   /**
@@ -160,7 +226,7 @@ final class VectorAttention implements AttentionKernel {
     float max = largest.reduceLanes(VectorOperators.MAX);
     FloatVector total = FloatVector.fromArray(floats, totals, row);
     if (max > before && before > Float.NEGATIVE_INFINITY) {
-      float factor = AttentionKernel.factor(before, max);
+      float factor = Lanes.expOfNegative(FloatVector.broadcast(floats, before - max)).lane(0);
       total = total.mul(factor);
       for (int i = 0; i < width; i += Lanes.WIDTH) {
         FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
@@ -214,23 +280,35 @@ final class VectorAttention implements AttentionKernel {
     return max > before ? max : before;
   }
 
-  @Override
-  public void mix(long values, long next, int steps, int position, boolean first, int count) {
+  /** Adds the group's values times their weights. */
+  private void mix(int[] pages, long first, long pageBytes, int position, int end, int count) {
+    int together = layout.format().inputsTogether();
     int width = layout.valueWidth();
-    TileKernel kernel = first ? firstMixtures[count] : mixtures[count];
-    for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
-      kernel.run(
-          values + (long) v * Lanes.BYTES,
-          0,
-          0,
-          0,
-          layout.valueStepBytes(),
-          steps,
-          weights,
-          position,
-          GROUP,
-          sums.address() + (long) v * Lanes.BYTES,
-          4L * width);
+    int groupEnd = Math.min(end, position + GROUP);
+    TileKernel[] kernels = position == 0 ? firstMixtures : mixtures;
+    for (int from = position; from < groupEnd; ) {
+      int offset = from % PageLayout.POSITIONS;
+      int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
+      int index = from / PageLayout.POSITIONS;
+      long page = index == replaced ? replacement : first + pageBytes * pages[index];
+      long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
+      int steps = Math.ceilDiv(to - from, together);
+      for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
+        kernels[count].run(
+            values + (long) v * Lanes.BYTES,
+            0,
+            0,
+            0,
+            layout.valueStepBytes(),
+            steps,
+            weights,
+            from - position,
+            GROUP,
+            sums.address() + (long) v * Lanes.BYTES,
+            4L * width);
+      }
+      kernels = mixtures;
+      from = to;
     }
   }
 
@@ -280,13 +358,13 @@ final class VectorAttention implements AttentionKernel {
     }
   }
 
-  @Override
-  public long keyScales() {
+  /** Address of the scales of a group's keys; 1 unless they are written. */
+  private long keyScales() {
     return scales.address();
   }
 
-  @Override
-  public long valueScales() {
+  /** Address of the scales of a group's values; 1 unless they are written. */
+  private long valueScales() {
     return scales.address() + 4L * GROUP;
   }
 

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
@@ -186,7 +186,7 @@ final class PagedAttentionTest {
     Random random = new Random(rows);
     float[] queries = new float[rows * layout.width()];
     for (int i = 0; i < queries.length; i++) {
-      queries[i] = (float) (random.nextGaussian() / Math.sqrt(layout.width()));
+      queries[i] = (float) random.nextGaussian();
     }
     return queries;
   }
@@ -300,7 +300,13 @@ final class PagedAttentionTest {
     private float[] attend(PagedAttention attention, float[] queries, int... limits) {
       float[] out = new float[queries.length];
       attention.attend(
-          pages, memory.address(), layout.bytes(), queries, limits.length, limits, out);
+          IntArray.of(pages),
+          memory.address(),
+          layout.bytes(),
+          FloatArray.of(queries),
+          limits.length,
+          IntArray.of(limits),
+          out);
       return out;
     }
 
@@ -308,7 +314,7 @@ final class PagedAttentionTest {
       double[] scores = new double[length];
       for (int position = 0; position < length; position++) {
         for (int i = 0; i < query.length; i++) {
-          scores[position] += (double) query[i] * keys[position][i];
+          scores[position] += query[i] * keys[position][i] / Math.sqrt(query.length);
         }
       }
       double max = Arrays.stream(scores).max().orElseThrow();

@@ -117,7 +117,7 @@ sealed interface KernelBranch {
         if (bias.isPresent()) {
           RowArithmetic.add(bias.get(), valueAt, qkvRow + 4L * valueAt, width);
         }
-        int page = pass.pages(row)[position / PageLayout.POSITIONS];
+        int page = pass.pages(row).values()[position / PageLayout.POSITIONS];
         layout.write(
             first + page * pass.memory().pageBytes(),
             position % PageLayout.POSITIONS,
@@ -147,7 +147,6 @@ sealed interface KernelBranch {
       int group = shard.numHeads() / shard.numKeyValueHeads();
       int start = pass.tileStart(tile);
       int rows = pass.tileEnd(tile) - start;
-      float scale = (float) (1 / Math.sqrt(width));
       float[] queries = own.queries.values();
       for (int r = 0; r < rows; r++) {
         int row = start + r;
@@ -160,17 +159,14 @@ sealed interface KernelBranch {
             queryNorm.get().apply(queries, at);
           }
           pass.rotation().rotate(own.queries, at, pass.position(row));
-          for (int i = 0; i < width; i++) {
-            queries[at + i] *= scale;
-          }
-          own.limits[query] = pass.position(row) + 1;
+          own.limits.values()[query] = pass.position(row) + 1;
         }
       }
       own.attention.attend(
           pass.pages(start),
           pass.memory().head(slot, head),
           pass.memory().pageBytes(),
-          queries,
+          own.queries,
           rows * group,
           own.limits,
           own.tileOutput.values());

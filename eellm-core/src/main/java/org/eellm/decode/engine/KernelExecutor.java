@@ -8,6 +8,7 @@ import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.TensorParallel;
 
@@ -36,7 +37,7 @@ final class KernelExecutor {
   private final int[] rangeOf = new int[Workspace.MAX_ROWS];
   private int rows;
   private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of ranges
-  private final int[][] pages = new int[Workspace.MAX_ROWS][];
+  private final IntArray[] pages = new IntArray[Workspace.MAX_ROWS];
   private int ranges;
   private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
   private int tiles;
@@ -138,7 +139,7 @@ final class KernelExecutor {
   }
 
   /** The pages of a row's sequence. */
-  int[] pages(int row) {
+  IntArray pages(int row) {
     return pages[rangeOf[row]];
   }
 
@@ -160,7 +161,7 @@ final class KernelExecutor {
       if (from >= to) {
         continue;
       }
-      pages[ranges] = block.pages(range);
+      pages[ranges] = IntArray.of(block.pages(range));
       starts[ranges] = rows;
       for (int row = from; row < to; row++) {
         if ((row - from) % Workspace.ATTENTION_ROWS == 0) {

@@ -8,6 +8,7 @@ import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -73,7 +74,7 @@ final class Workspace implements AutoCloseable {
     final FloatArray queries; // [ATTENTION_ROWS G, D]
     final FloatArray tileOutput; // of the same shape
     final FloatArray key; // [D]
-    final int[] limits; // of the queries
+    final IntArray limits; // of the queries
     final PagedAttention attention;
 
     private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
@@ -84,7 +85,7 @@ final class Workspace implements AutoCloseable {
       queries = FloatArray.allocate(queryRows * shard.headDim());
       tileOutput = FloatArray.allocate(queries.length());
       key = FloatArray.allocate(shard.headDim());
-      limits = new int[queryRows];
+      limits = IntArray.of(new int[queryRows]);
       attention = kernels.attention(layout);
     }
 

@@ -166,6 +166,26 @@ final class RowCode {
   }
 
   /**
+   * Numbers of an array times a factor: {@code f(x, x, x, count, from, to, factor)}; from in bytes.
+   */
+  static byte[] multiplicationOfArray() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: factor
+    code.broadcast(B, R10);
+    code.add(RDI, R8);
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(A, RDI);
+          code.vector(Operation.MULTIPLY, A, A, B);
+          row.store(A, R9);
+          row.advance(RDI, R9);
+        });
+    return row.end();
+  }
+
+  /**
    * Turns pairs: {@code f(x, cosines, sines, count, first, second, from)}, with arrays; {@code
    * first}, {@code second} and {@code from} in bytes.
    */

@@ -39,6 +39,7 @@ public final class RowFunctions {
     SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
     SHIFTED(RowCode::shifted),
     ADDITION_OF_ARRAY(RowCode::additionOfArray),
+    MULTIPLICATION_OF_ARRAY(RowCode::multiplicationOfArray),
     GELU(ActivationCode::gelu),
     GELU_TANH(ActivationCode::geluTanh);
 
@@ -217,6 +218,13 @@ public final class RowFunctions {
   public static void add(FloatArray x, int from, long to, int count) {
     Objects.checkFromIndexSize(from, count, x.length());
     function(Name.ADDITION_OF_ARRAY).callWithArrays(x, x, x, count, 4L * from, to, 0);
+  }
+
+  /** Writes numbers of an array, at least one, times a factor. */
+  public static void multiply(FloatArray x, int from, int count, float factor, long to) {
+    Objects.checkFromIndexSize(from, count, x.length());
+    function(Name.MULTIPLICATION_OF_ARRAY)
+        .callWithArrays(x, x, x, count, 4L * from, to, bits(factor));
   }
 
   /** GELU, as many as {@code out} has. */
