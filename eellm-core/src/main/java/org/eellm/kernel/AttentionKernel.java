@@ -1,7 +1,7 @@
 package org.eellm.kernel;
 
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
+import org.eellm.kernel.vector.NativeInts;
 
 /**
  * The arithmetic of {@link PagedAttention} on a tile of rows: a group of positions at a time, with
@@ -33,7 +33,7 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
    * @param from the tile's first row among the limits
    * @param count rows of the tile
    */
-  void sum(IntArray pages, long first, long pageBytes, IntArray limits, int from, int count);
+  void sum(NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count);
 
   /**
    * From now on another page stands for one of the sequence.

@@ -25,13 +25,13 @@ import org.eellm.kernel.machine.MachineCode.Operation;
 
 /**
  * Machine code that goes through the positions of a sequence, a group at a time, and calls the
- * functions of {@link AttentionCode}: {@code f(pages, limits, limits, fields, end, first,
- * pageBytes, from)}. As a loop in Java it is some ten calls a page, and the JVM's compiler works on
- * it for a tenth of a second while the first tokens come.
+ * functions of {@link AttentionCode}: {@code f(pages, limits, fields, end, first, pageBytes)}. As a
+ * loop in Java it is some ten calls a page, and the JVM's compiler works on it for a tenth of a
+ * second while the first tokens come.
  *
- * <p>{@code pages} and {@code limits} are arrays of ints, of which the tile's limits begin {@code
- * from} bytes behind the first; {@code fields} is the address of what {@link Field} names. {@code
- * end} is the last row's limit, {@code first} and {@code pageBytes} tell where pages are.
+ * <p>{@code pages} and {@code limits} are addresses of ints, and {@code fields} of what {@link
+ * Field} names. {@code end} is the last row's limit; {@code first} and {@code pageBytes} tell where
+ * pages are.
  */
 final class AttentionLoop {
   private static final int GROUP = PagedAttention.GROUP;
@@ -154,16 +154,13 @@ final class AttentionLoop {
 
   /** Keeps the parameters, and clears what sums up. */
   private void begin() {
-    code.move(FIELDS, RCX);
+    code.move(FIELDS, RDX);
     code.move(TABLE, RDI);
-    control.parameter(RAX, 0);
-    control.parameter(R10, 1);
-    code.add(R10, RSI);
-    store(Field.END, R8);
-    store(Field.FIRST, R9);
-    store(Field.PAGE_BYTES, RAX);
-    store(Field.LIMITS, R10);
-    code.move(LAST, R8);
+    store(Field.LIMITS, RSI);
+    store(Field.END, RCX);
+    store(Field.FIRST, R8);
+    store(Field.PAGE_BYTES, R9);
+    code.move(LAST, RCX);
     code.advance(LAST, -1);
     control.shiftRight(LAST, PAGE_BITS);
     control.constant(POSITION, 0);

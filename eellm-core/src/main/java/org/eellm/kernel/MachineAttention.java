@@ -14,10 +14,10 @@ import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -183,16 +183,16 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public void sum(
-      IntArray pages, long first, long pageBytes, IntArray limits, int from, int count) {
-    functions.loop.callWithArrays(
-        pages.memory(),
-        limits.memory(),
-        limits.memory(),
+      NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
+    functions.loop.call(
+        pages.address(0),
+        limits.address(from),
         fields(count),
-        limits.values()[from + count - 1],
+        limits.get(from + count - 1),
         first,
         pageBytes,
-        (long) Integer.BYTES * from);
+        0,
+        0);
   }
 
   @Override

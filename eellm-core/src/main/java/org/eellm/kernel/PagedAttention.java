@@ -4,9 +4,9 @@ import java.util.Arrays;
 import java.util.Objects;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeInts;
 
 /**
  * Attention of some rows of a sequence over its pages of keys and values: a few pages at a time,
@@ -23,6 +23,7 @@ public final class PagedAttention implements AutoCloseable {
   private final PageLayout layout;
   private final AttentionKernel kernel;
   private final NativeBuffer lastPage; // of a row on its own, without what comes after the row
+  private final NativeInts onlyLimit = new NativeInts(1);
   private boolean alone; // whether a row is on its own
 
   private PagedAttention(PageLayout layout, AttentionKernel kernel) {
@@ -54,18 +55,17 @@ public final class PagedAttention implements AutoCloseable {
    * @param out [rows, width]
    */
   public void attend(
-      IntArray pages,
+      NativeInts pages,
       long first,
       long pageBytes,
       FloatArray queries,
       int rows,
-      IntArray limits,
+      NativeInts limits,
       float[] out) {
     int width = layout.width();
     for (int from = 0; from < rows; from += kernel.rows()) {
       int count = Math.min(kernel.rows(), rows - from);
-      Objects.checkIndex(
-          (limits.values()[from + count - 1] - 1) / PageLayout.POSITIONS, pages.length());
+      Objects.checkIndex((limits.get(from + count - 1) - 1) / PageLayout.POSITIONS, pages.length());
       kernel.begin(queries, from * width, count);
       kernel.sum(pages, first, pageBytes, limits, from, count);
       for (int row = 0; row < count; row++) {
@@ -75,7 +75,7 @@ public final class PagedAttention implements AutoCloseable {
         if (!isFinite(out, row)) {
           FloatArray query =
               FloatArray.of(Arrays.copyOfRange(queries.values(), row * width, (row + 1) * width));
-          float[] found = attendAlone(pages, first, pageBytes, query, limits.values()[row]);
+          float[] found = attendAlone(pages, first, pageBytes, query, limits.get(row));
           System.arraycopy(found, 0, out, row * width, width);
         }
       }
@@ -96,16 +96,17 @@ public final class PagedAttention implements AutoCloseable {
    * 0, and 0 times NaN is NaN.
    */
   private float[] attendAlone(
-      IntArray pages, long first, long pageBytes, FloatArray query, int limit) {
+      NativeInts pages, long first, long pageBytes, FloatArray query, int limit) {
     int page = (limit - 1) / PageLayout.POSITIONS;
     layout.copyUntil(
-        first + pageBytes * pages.values()[page],
+        first + pageBytes * pages.get(page),
         limit - page * PageLayout.POSITIONS,
         lastPage.address());
     float[] out = new float[query.length()];
     alone = true;
+    onlyLimit.set(0, limit);
     kernel.replace(page, lastPage.address());
-    attend(pages, first, pageBytes, query, 1, IntArray.of(limit), out);
+    attend(pages, first, pageBytes, query, 1, onlyLimit, out);
     kernel.replace(AttentionKernel.NONE, 0);
     alone = false;
     return out;
@@ -120,5 +121,6 @@ public final class PagedAttention implements AutoCloseable {
   public void close() {
     kernel.close();
     lastPage.close();
+    onlyLimit.close();
   }
 }

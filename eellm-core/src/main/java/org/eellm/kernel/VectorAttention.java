@@ -10,9 +10,9 @@ import org.eellm.kernel.product.TileKernel;
 import org.eellm.kernel.product.TileKernels;
 import org.eellm.kernel.product.TileKernels.Variant;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.WeightFormat;
 
 /** The arithmetic of attention by the Vector API, on any processor. */
@@ -107,29 +107,30 @@ final class VectorAttention implements AttentionKernel {
 
   @Override
   public void sum(
-      IntArray pages, long first, long pageBytes, IntArray limits, int from, int count) {
+      NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
-    int end = limits.values()[from + count - 1];
+    int end = limits.get(from + count - 1);
     for (int position = 0; position < end; position += GROUP) {
-      score(pages.values(), first, pageBytes, position, end, count);
+      score(pages, first, pageBytes, position, end, count);
       int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
       if (layout.hasScales()) {
-        readScales(pages.values(), first, pageBytes, position, end);
+        readScales(pages, first, pageBytes, position, end);
       }
       for (int row = 0; row < count; row++) {
-        int visible = limits.values()[from + row] - position;
+        int visible = limits.get(from + row) - position;
         largest[row] = weigh(row, vectors, visible, largest[row]);
       }
-      mix(pages.values(), first, pageBytes, position, end, count);
+      mix(pages, first, pageBytes, position, end, count);
     }
   }
 
   /** Queries times the keys of a group of positions. */
-  private void score(int[] pages, long first, long pageBytes, int position, int end, int count) {
+  private void score(
+      NativeInts pages, long first, long pageBytes, int position, int end, int count) {
     int page = position / PageLayout.POSITIONS;
     int last = (end - 1) / PageLayout.POSITIONS;
     for (int i = 0; i < keys.length; i++) {
-      keys[i] = first + pageBytes * pages[Math.min(page + i, last)];
+      keys[i] = first + pageBytes * pages.get(Math.min(page + i, last));
     }
     TileKernel kernel = last - page < PAGES / 2 ? halfProducts[count] : products[count];
     kernel.run(
@@ -147,14 +148,14 @@ final class VectorAttention implements AttentionKernel {
   }
 
   /** The scales of a group of positions; 0 where there is no position. */
-  private void readScales(int[] pages, long first, long pageBytes, int position, int end) {
+  private void readScales(NativeInts pages, long first, long pageBytes, int position, int end) {
     int groupEnd = Math.min(end, position + GROUP);
     clear(keyScales(), GROUP);
     clear(valueScales(), GROUP);
     for (int from = position; from < groupEnd; ) {
       int offset = from % PageLayout.POSITIONS;
       int count = Math.min(groupEnd - from, PageLayout.POSITIONS - offset);
-      long page = first + pageBytes * pages[from / PageLayout.POSITIONS];
+      long page = first + pageBytes * pages.get(from / PageLayout.POSITIONS);
       long at = 4L * (from - position);
       layout.readScales(page, offset, count, keyScales() + at, valueScales() + at);
       from += count;
@@ -281,7 +282,7 @@ final class VectorAttention implements AttentionKernel {
   }
 
   /** Adds the group's values times their weights. */
-  private void mix(int[] pages, long first, long pageBytes, int position, int end, int count) {
+  private void mix(NativeInts pages, long first, long pageBytes, int position, int end, int count) {
     int together = layout.format().inputsTogether();
     int width = layout.valueWidth();
     int groupEnd = Math.min(end, position + GROUP);
@@ -290,7 +291,7 @@ final class VectorAttention implements AttentionKernel {
       int offset = from % PageLayout.POSITIONS;
       int to = Math.min(groupEnd, from - offset + PageLayout.POSITIONS);
       int index = from / PageLayout.POSITIONS;
-      long page = index == replaced ? replacement : first + pageBytes * pages[index];
+      long page = index == replaced ? replacement : first + pageBytes * pages.get(index);
       long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
       int steps = Math.ceilDiv(to - from, together);
       for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {

@@ -12,9 +12,10 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.eellm.kernel.vector.IntArray;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -299,15 +300,24 @@ final class PagedAttentionTest {
 
     private float[] attend(PagedAttention attention, float[] queries, int... limits) {
       float[] out = new float[queries.length];
-      attention.attend(
-          IntArray.of(pages),
-          memory.address(),
-          layout.bytes(),
-          FloatArray.of(queries),
-          limits.length,
-          IntArray.of(limits),
-          out);
+      try (NativeInts numbers = numbers(pages);
+          NativeInts seen = numbers(limits)) {
+        attention.attend(
+            numbers,
+            memory.address(),
+            layout.bytes(),
+            FloatArray.of(queries),
+            limits.length,
+            seen,
+            out);
+      }
       return out;
+    }
+
+    private static NativeInts numbers(int... numbers) {
+      NativeInts ints = new NativeInts(numbers.length);
+      ints.copy(numbers);
+      return ints;
     }
 
     double[] reference(float[] query, int length) {

@@ -117,7 +117,7 @@ sealed interface KernelBranch {
         if (bias.isPresent()) {
           RowArithmetic.add(bias.get(), valueAt, qkvRow + 4L * valueAt, width);
         }
-        int page = pass.pages(row).values()[position / PageLayout.POSITIONS];
+        int page = pass.pages(row).get(position / PageLayout.POSITIONS);
         layout.write(
             first + page * pass.memory().pageBytes(),
             position % PageLayout.POSITIONS,
@@ -159,7 +159,7 @@ sealed interface KernelBranch {
             queryNorm.get().apply(queries, at);
           }
           pass.rotation().rotate(own.queries, at, pass.position(row));
-          own.limits.values()[query] = pass.position(row) + 1;
+          own.limits.set(query, pass.position(row) + 1);
         }
       }
       own.attention.attend(

@@ -1,6 +1,7 @@
 package org.eellm.decode.engine;
 
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.machine.ThreadTeam;
@@ -8,15 +9,16 @@ import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
+import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.TensorParallel;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Some rows of a block on their way through branches: what the branches share, and the phases that
  * they are made of. Rows count from the first of this pass.
  */
-final class KernelExecutor {
+final class KernelExecutor implements AutoCloseable {
   private final ThreadTeam team;
   private final Workspace workspace;
   private final HiddenStates states;
@@ -37,7 +39,7 @@ final class KernelExecutor {
   private final int[] rangeOf = new int[Workspace.MAX_ROWS];
   private int rows;
   private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of ranges
-  private final IntArray[] pages = new IntArray[Workspace.MAX_ROWS];
+  private final @Nullable NativeInts[] pages = new NativeInts[Workspace.MAX_ROWS]; // by range
   private int ranges;
   private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
   private int tiles;
@@ -139,8 +141,8 @@ final class KernelExecutor {
   }
 
   /** The pages of a row's sequence. */
-  IntArray pages(int row) {
-    return pages[rangeOf[row]];
+  NativeInts pages(int row) {
+    return Objects.requireNonNull(pages[rangeOf[row]]);
   }
 
   /**
@@ -161,7 +163,7 @@ final class KernelExecutor {
       if (from >= to) {
         continue;
       }
-      pages[ranges] = IntArray.of(block.pages(range));
+      pages[ranges] = numbers(pages[ranges], block.pages(range));
       starts[ranges] = rows;
       for (int row = from; row < to; row++) {
         if ((row - from) % Workspace.ATTENTION_ROWS == 0) {
@@ -178,6 +180,19 @@ final class KernelExecutor {
     }
     rotation.require(longest);
     return end;
+  }
+
+  /** Numbers of pages in native memory, which is that of an earlier pass if there is room. */
+  private static NativeInts numbers(@Nullable NativeInts earlier, int[] pages) {
+    NativeInts numbers = earlier;
+    if (numbers == null || numbers.length() < pages.length) {
+      if (numbers != null) {
+        numbers.close();
+      }
+      numbers = new NativeInts(2 * pages.length);
+    }
+    numbers.copy(pages);
+    return numbers;
   }
 
   /**
@@ -418,5 +433,14 @@ final class KernelExecutor {
       parallel.sum(workspace.partial.address(), (long) rows * workspace.partialWidth);
     }
     member.end();
+  }
+
+  @Override
+  public void close() {
+    for (NativeInts numbers : pages) {
+      if (numbers != null) {
+        numbers.close();
+      }
+    }
   }
 }

@@ -355,6 +355,7 @@ public final class KernelRunner implements ModelRunner {
   @Override
   public void close() {
     team.close();
+    pass.close();
     workspace.close();
     states.close();
     memory.close();

@@ -8,8 +8,8 @@ import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /** The buffers that a pass works in, made once: those of all members, and each member's own. */
@@ -74,7 +74,7 @@ final class Workspace implements AutoCloseable {
     final FloatArray queries; // [ATTENTION_ROWS G, D]
     final FloatArray tileOutput; // of the same shape
     final FloatArray key; // [D]
-    final IntArray limits; // of the queries
+    final NativeInts limits; // of the queries
     final PagedAttention attention;
 
     private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
@@ -85,7 +85,7 @@ final class Workspace implements AutoCloseable {
       queries = FloatArray.allocate(queryRows * shard.headDim());
       tileOutput = FloatArray.allocate(queries.length());
       key = FloatArray.allocate(shard.headDim());
-      limits = IntArray.of(new int[queryRows]);
+      limits = new NativeInts(queryRows);
       attention = kernels.attention(layout);
     }
 
@@ -95,6 +95,7 @@ final class Workspace implements AutoCloseable {
       headNormed.close();
       tile.close();
       attention.close();
+      limits.close();
     }
   }
 

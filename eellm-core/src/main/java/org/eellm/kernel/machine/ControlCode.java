@@ -36,11 +36,6 @@ public record ControlCode(MachineCode code) {
     code.bytes(0x41, 0x5F, 0x41, 0x5E, 0x41, 0x5D, 0x41, 0x5C, 0x5D, 0x5B, 0xC3); // pop ...; ret
   }
 
-  /** Loads the function's own parameter beyond the sixth, from 0. */
-  public void parameter(int to, int index) {
-    stack(0x8B, to, SAVED_BYTES + 6 * Long.BYTES + (1 + index) * Long.BYTES);
-  }
-
   /**
    * Writes a place of the stack: 0 and 1 are the seventh and eighth parameter of what is called, 2
    * to 4 keep what the calls leave alone.

@@ -43,7 +43,7 @@ public final class MatmulKernel {
   private final int mostVectorRows;
   private final TileKernel[]
       tiles; // by rows, up to those that the Vector API takes; the first is of two blocks, for one
-             // row
+  // row
   private final Optional<GroupedMatmul> groups; // of formats that have them
 
   /**

@@ -34,7 +34,7 @@ public record NativeFunction(MemorySegment address) {
             .downcallHandle(
                 FunctionDescriptor.of(
                     JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-                    JAVA_LONG, JAVA_LONG),
+                    JAVA_LONG),
                 Linker.Option.critical(true));
   }
 
@@ -57,20 +57,15 @@ public record NativeFunction(MemorySegment address) {
     return call(a, b, c, d, 0, 0, 0, 0);
   }
 
-  /** Calls a function of three arrays, whose addresses it gets, and five addresses or sizes. */
+  /** Calls a function of three arrays, whose addresses it gets, and four addresses or sizes. */
   public long callWithArrays(
-      MemorySegment a, MemorySegment b, MemorySegment c, long d, long e, long f, long g, long h) {
+      FloatArray a, FloatArray b, FloatArray c, long d, long e, long f, long g) {
     try {
-      return (long) WithArrays.CALL.invokeExact(address, a, b, c, d, e, f, g, h);
+      return (long)
+          WithArrays.CALL.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
     } catch (Throwable failure) {
       throw unchecked(failure);
     }
-  }
-
-  /** Calls a function of three arrays and four addresses or sizes. */
-  public long callWithArrays(
-      FloatArray a, FloatArray b, FloatArray c, long d, long e, long f, long g) {
-    return callWithArrays(a.memory(), b.memory(), c.memory(), d, e, f, g, 0);
   }
 
   private static RuntimeException unchecked(Throwable failure) {
