@@ -6,6 +6,8 @@ import java.util.OptionalInt;
 import java.util.SortedMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepTimings;
+import org.eellm.decode.speculate.StepCosts;
+import org.eellm.model.Head;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
@@ -25,7 +27,8 @@ public record DecodingCostModel(
     List<Double> heads,
     SortedMap<Integer, Double> exits,
     SortedMap<Integer, Double> drafts,
-    Optional<Limit> limit) {
+    Optional<Limit> limit)
+    implements StepCosts {
   /** Times one row's step from which on further rows are dear. */
   static final double DEAR = 1.2;
 
@@ -107,6 +110,38 @@ public record DecodingCostModel(
   /** Of an exit's draft. */
   double draft(int layer) {
     return of(drafts, layer);
+  }
+
+  /** The same where exits are asked for the ids that they draft from, as gates ask them. */
+  DecodingCostModel ofGates() {
+    return new DecodingCostModel(step, rows, layers, heads, drafts, drafts, limit);
+  }
+
+  @Override
+  public double overhead() {
+    return step;
+  }
+
+  /** Half a layer's each. */
+  @Override
+  public double branches(int from, int to, int count) {
+    return (to - from) / 2.0 * layer(count);
+  }
+
+  @Override
+  public double head(Head head, int count) {
+    return head.isExit() ? count * exit(head.layer()) : head(count);
+  }
+
+  @Override
+  public double draft(Head exit, int count) {
+    return count * draft(exit.layer());
+  }
+
+  /** What was measured is all there is. */
+  @Override
+  public boolean learns() {
+    return false;
   }
 
   private static double of(SortedMap<Integer, Double> byLayer, int layer) {
