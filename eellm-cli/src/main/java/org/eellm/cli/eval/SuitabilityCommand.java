@@ -136,12 +136,17 @@ public final class SuitabilityCommand implements Callable<Integer> {
   }
 
   /** When tokens leave by a calibration of the model's. */
-  private static ExitPolicy policy(Path file, ModelFolder files) throws IOException {
+  private ExitPolicy policy(Path file, ModelFolder files) throws IOException {
     DecodingMethod decoding =
         DecodingSettings.builder()
             .calibration(Calibration.read(file))
             .build()
             .decoding(files.config().architecture().exits().layers(), 1, name -> "--" + name);
+    if (!decoding.gates().isEmpty() && !meshOptions.isAlone()) {
+      throw new ConfigException(
+          "--calibration: the gates of %s need the whole model on one rank; leave out --tp and --pp, or the file"
+              .formatted(file));
+    }
     return ((DecodingMethod.EarlyExit) decoding).policy();
   }
 

@@ -179,12 +179,16 @@ final class SuitabilityCommandTest {
   }
 
   @Test
-  void suitability_gatesWithoutAShortList_areRefused() throws IOException {
+  void suitability_gatesWithoutAShortListOrOnRanks_areRefused() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
 
     assertThat(run("suitability", model.toString(), "--calibration", gates().toString()))
         .isEqualTo(2);
     assertThat(err.toString()).contains("calibration: its gates read a short list of tokens");
+    assertThat(
+            run("suitability", model.toString(), "--calibration", gates().toString(), "--pp", "2"))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("gates.json need the whole model on one rank");
   }
 
   @Test
