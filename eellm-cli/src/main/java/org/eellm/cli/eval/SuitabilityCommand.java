@@ -107,6 +107,19 @@ public final class SuitabilityCommand implements Callable<Integer> {
   /** What {@code --json} prints. */
   private record Report(String model, String verdict, String reason, Suitability figures) {}
 
+  /**
+   * What is asked of a model.
+   *
+   * @param beginnings of texts
+   * @param policy of a calibration, if one is looked at
+   */
+  private record Questions(
+      Function<EvaluatedModel, List<List<Integer>>> beginnings, Optional<ExitPolicy> policy) {}
+
+  /** What exits say of texts. */
+  private record Traces(
+      ExitTrace exits, ExitTrace drafts, Optional<MeasuredHeads.Calibrated> calibrated) {}
+
   @Override
   public Integer call() throws IOException {
     if (maxTokens < 2) {
@@ -126,13 +139,16 @@ public final class SuitabilityCommand implements Callable<Integer> {
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
-    Function<EvaluatedModel, List<List<Integer>>> texts = beginnings;
-    Optional<ExitPolicy> calibrated =
-        calibration.isPresent() ? Optional.of(policy(calibration.get(), files)) : Optional.empty();
+    Questions questions =
+        new Questions(
+            beginnings,
+            calibration.isPresent()
+                ? Optional.of(policy(calibration.get(), files))
+                : Optional.empty());
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     return toLaunch.isPresent()
         ? MeshOptions.launch(spec, toLaunch.get())
-        : meshOptions.inWorld(compute.device(), world -> judge(files, texts, calibrated, world));
+        : meshOptions.inWorld(compute.device(), world -> judge(files, questions, world));
   }
 
   /** When tokens leave by a calibration of the model's. */
@@ -151,23 +167,33 @@ public final class SuitabilityCommand implements Callable<Integer> {
   }
 
   /** Measures with the other ranks, and tells on the first one. */
-  private int judge(
-      ModelFolder files,
-      Function<EvaluatedModel, List<List<Integer>>> beginnings,
-      Optional<ExitPolicy> calibrated,
-      World world) {
-    List<List<Integer>> texts = new ArrayList<>();
-    Function<EvaluatedModel, List<List<Integer>>> once =
+  private int judge(ModelFolder files, Questions questions, World world) {
+    List<GreedyContinuation> texts = new ArrayList<>(); // the same for both models
+    Function<EvaluatedModel, Traces> ofLens =
         subject -> {
           if (texts.isEmpty()) {
-            texts.addAll(beginnings.apply(subject));
+            List<List<Integer>> beginnings = questions.beginnings().apply(subject);
+            texts.addAll(GreedyContinuation.write(subject, beginnings, maxTokens));
           }
-          return texts;
+          return traces(subject, texts);
+        };
+    Function<EvaluatedModel, Traces> ofExits =
+        subject -> {
+          LoadedModel model = subject.model();
+          questions
+              .policy()
+              .ifPresent(
+                  policy -> Gate.requireModel(policy.gates(), model.decoder(), model.vocabulary()));
+          Traces plain = ofLens.apply(subject);
+          return new Traces(
+              plain.exits(),
+              plain.drafts(),
+              questions.policy().map(policy -> calibrated(subject, texts, policy)));
         };
     Optional<MeasuredHeads> own =
         files.config().architecture().exits().layers().isEmpty()
             ? Optional.empty()
-            : measure(meshOptions.load(files, compute, world), world, once, calibrated);
+            : measure(meshOptions.load(files, compute, world), world, ofExits);
     Optional<MeasuredHeads> lens =
         measure(
             LoadedModel.load(
@@ -175,8 +201,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
                 stored ->
                     meshOptions.logitLens(files, compute.in(stored), compute.device(), world)),
             world,
-            once,
-            Optional.empty());
+            ofLens);
     lens.map(
             measured ->
                 own.map(exits -> Suitability.of(measured, exits))
@@ -220,37 +245,22 @@ public final class SuitabilityCommand implements Callable<Integer> {
         .toList();
   }
 
-  /** What exits say of texts. */
-  private record Traces(
-      ExitTrace exits, ExitTrace drafts, Optional<MeasuredHeads.Calibrated> calibrated) {}
-
   /**
    * What a model's exits say and cost; nothing on ranks but the first.
    *
    * @param loaded this rank's part; closed
-   * @param texts that are continued, asked on the first rank
-   * @param policy of a calibration for these exits
+   * @param trace asked on the first rank
    */
   private Optional<MeasuredHeads> measure(
-      LoadedModel loaded,
-      World world,
-      Function<EvaluatedModel, List<List<Integer>>> texts,
-      Optional<ExitPolicy> policy) {
+      LoadedModel loaded, World world, Function<EvaluatedModel, Traces> trace) {
     List<Traces> traces = new ArrayList<>(); // one, on the first rank
     try (LoadedModel model = loaded) {
       SharedSteps.run(
           world,
           model.decoder(),
           engines -> {
-            policy.ifPresent(
-                from -> Gate.requireModel(from.gates(), model.decoder(), model.vocabulary()));
             try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-              EvaluatedModel subject = new EvaluatedModel(model, engine);
-              traces.add(
-                  trace(
-                      subject,
-                      GreedyContinuation.write(subject, texts.apply(subject), maxTokens),
-                      policy));
+              traces.add(trace.apply(new EvaluatedModel(model, engine)));
             }
           });
       Optional<DecodingCostModel> costs =
@@ -273,21 +283,21 @@ public final class SuitabilityCommand implements Callable<Integer> {
     }
   }
 
-  private Traces trace(
-      EvaluatedModel subject, List<GreedyContinuation> texts, Optional<ExitPolicy> policy) {
+  private static Traces traces(EvaluatedModel subject, List<GreedyContinuation> texts) {
     ExitTrace exits =
         ExitTrace.of(
             subject, texts, new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
     boolean isListed = !subject.model().vocabulary().draftIds().isEmpty();
     return new Traces(
-        exits,
-        isListed ? ExitTrace.ofDrafts(subject, texts) : exits,
-        policy.map(
-            from ->
-                new MeasuredHeads.Calibrated(
-                    calibration.orElseThrow().toString(),
-                    ExitTrace.ofDecisions(subject, texts, from),
-                    !from.gates().isEmpty())));
+        exits, isListed ? ExitTrace.ofDrafts(subject, texts) : exits, Optional.empty());
+  }
+
+  private MeasuredHeads.Calibrated calibrated(
+      EvaluatedModel subject, List<GreedyContinuation> texts, ExitPolicy policy) {
+    return new MeasuredHeads.Calibrated(
+        calibration.orElseThrow().toString(),
+        ExitTrace.ofDecisions(subject, texts, policy),
+        !policy.gates().isEmpty());
   }
 
   private void print(PrintWriter out, Suitability result) {
