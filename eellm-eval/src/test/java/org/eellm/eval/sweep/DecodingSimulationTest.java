@@ -28,7 +28,7 @@ final class DecodingSimulationTest {
 
   /**
    * A layer takes 1, a head 0.25 for a row (the exit half of that, and a quarter for a draft), both
-   * half as much more for each further one.
+   * half as much more for each further one. Two layers take 1.5 where a row follows another one.
    */
   private static final DecodingCostModel COSTS =
       new DecodingCostModel(
@@ -38,6 +38,7 @@ final class DecodingSimulationTest {
           ROWS.stream().map(rows -> 0.25 + 0.125 * (rows - 1)).toList(),
           new TreeMap<>(Map.of(2, 0.125)),
           new TreeMap<>(Map.of(2, 0.0625)),
+          new TreeMap<>(Map.of(2, 1.5)),
           Optional.empty());
 
   /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
@@ -90,7 +91,7 @@ final class DecodingSimulationTest {
    */
   @Test
   void speculative_paysForWrongDrafts() {
-    double drafting = 2.0625 + 2 + 2 * 1.5 + 0.25 * 1.5;
+    double drafting = 2.0625 + 1.5 + 2 * 1.5 + 0.25 * 1.5;
     assertThat(FORECAST.speculative(0, new DraftLength.Adaptive(2, 0.5)))
         .isEqualTo(4.25 + drafting + 4.25);
   }
@@ -141,7 +142,7 @@ final class DecodingSimulationTest {
 
     assertThat(adaptive(DraftSource.TEXT, text)).isEqualTo(3 * 4.25);
     assertThat(adaptive(DraftSource.BOTH, text))
-        .isEqualTo(4.25 + 2.0625 + 2 + 2 * 1.5 + 0.25 * 1.5);
+        .isEqualTo(4.25 + 2.0625 + 1.5 + 2 * 1.5 + 0.25 * 1.5);
   }
 
   /** Settled at layer 2, never before the last, and at layer 2. */

@@ -32,7 +32,14 @@ final class SuitabilityTest {
         1,
         oracle,
         new DecodingCostModel(
-            0, List.of(), List.of(), List.of(), new TreeMap<>(), new TreeMap<>(), Optional.empty()),
+            0,
+            List.of(),
+            List.of(),
+            List.of(),
+            new TreeMap<>(),
+            new TreeMap<>(),
+            new TreeMap<>(),
+            Optional.empty()),
         trained,
         List.of(forecasts));
   }
@@ -144,6 +151,7 @@ final class SuitabilityTest {
             List.of(head, head),
             new TreeMap<>(Map.of(1, 1.0)),
             new TreeMap<>(Map.of(1, 0.5)),
+            new TreeMap<>(Map.of(1, 1.0)),
             Optional.empty());
     List<Head> heads =
         List.of(new Head(0, HeadId.exit(1), 1, 2, false), new Head(1, HeadId.FINAL, 2, 4, false));
