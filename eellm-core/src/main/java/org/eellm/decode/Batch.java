@@ -131,7 +131,8 @@ public final class Batch implements AutoCloseable {
     while (turns.size() < runner.stages()) {
       turns.add(new Turn(step.another()));
     }
-    planner = new DraftPlanner(runner.model(), step.costs(), limits.vocabulary().draftTable());
+    planner =
+        new DraftPlanner(runner.model().allHeads(), step.costs(), limits.vocabulary().draftTable());
     pool = new PagePool(runner.pages());
     prefixes = new PrefixCache(pool);
     hiddenStates = new HiddenStateReader(runner, pool, prefixes);

@@ -7,7 +7,9 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
 import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.ExitPolicy;
 import org.eellm.decode.token.Prediction;
+import org.eellm.model.Head;
 
 /**
  * What the exits say of the full model's own texts. Keys and values are exact whatever leaves
@@ -21,10 +23,10 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   /**
    * A text.
    *
-   * @param prompt number of the prompt's tokens
-   * @param tokens for each further token what each exit says of it, shallowest first
+   * @param written by the full model
+   * @param tokens for each token after the prompt what each exit says of it, shallowest first
    */
-  public record Text(int prompt, List<List<ExitPrediction>> tokens) {}
+  public record Text(GreedyContinuation written, List<List<ExitPrediction>> tokens) {}
 
   /**
    * What an exit says of a token.
@@ -50,28 +52,79 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
    */
   public static ExitTrace of(
       EvaluatedModel model, List<GreedyContinuation> all, Calibration.Rule rule) {
-    ToDoubleFunction<Prediction> figure = rule.confidence();
-    List<Text> texts = new ArrayList<>();
-    for (GreedyContinuation text : all) {
-      List<List<ExitPrediction>> tokens = new ArrayList<>();
-      text.continuation().forEach(id -> tokens.add(new ArrayList<>()));
-      texts.add(new Text(text.prompt().size(), tokens));
-    }
-    GreedyContinuation.Listener listener =
-        (text, position, prediction) ->
-            texts
-                .get(text)
-                .tokens()
-                .get(position)
-                .add(
-                    new ExitPrediction(
-                        figure.applyAsDouble(prediction),
-                        prediction.best() == all.get(text).continuation().get(position)));
+    Recorder recorder = Recorder.of(all, model.exits(), rule.confidence());
     switch (rule) {
-      case Calibration.OfPolicy _ -> GreedyContinuation.predict(model, all, listener);
-      case Calibration.OfGates _ -> GreedyContinuation.predictShortList(model, all, listener);
+      case Calibration.OfPolicy _ -> GreedyContinuation.predict(model, all, recorder);
+      case Calibration.OfGates _ -> GreedyContinuation.predictShortList(model, all, recorder);
     }
-    return new ExitTrace(model.exits(), model.layers(), texts);
+    return recorder.trace(model);
+  }
+
+  /**
+   * Asks the exits as drafts do, for the short list of ids where the model has one; their
+   * confidence is the largest probability.
+   *
+   * @param all texts of the full model's
+   */
+  public static ExitTrace ofDrafts(EvaluatedModel model, List<GreedyContinuation> all) {
+    Recorder recorder = Recorder.of(all, model.exits(), Prediction::maxProbability);
+    GreedyContinuation.predictShortList(model, all, recorder);
+    return recorder.trace(model);
+  }
+
+  /**
+   * Asks the exits that a policy asks. Their confidence is 1 where the policy lets a token leave,
+   * and else 0.
+   *
+   * @param all texts of the full model's
+   */
+  public static ExitTrace ofDecisions(
+      EvaluatedModel model, List<GreedyContinuation> all, ExitPolicy policy) {
+    List<Integer> asked =
+        policy.heads(model.model().decoder().allHeads()).stream()
+            .filter(Head::isExit)
+            .map(Head::layer)
+            .toList();
+    Recorder recorder = Recorder.of(all, asked, prediction -> policy.leaves(prediction) ? 1 : 0);
+    if (policy.gates().isEmpty()) {
+      GreedyContinuation.predict(model, all, recorder);
+    } else {
+      GreedyContinuation.predictShortList(model, all, recorder);
+    }
+    return recorder.trace(model);
+  }
+
+  /** Takes what some exits predict of texts. */
+  private record Recorder(
+      List<Integer> exits, ToDoubleFunction<Prediction> confidence, List<Text> texts)
+      implements GreedyContinuation.Listener {
+    static Recorder of(
+        List<GreedyContinuation> all,
+        List<Integer> exits,
+        ToDoubleFunction<Prediction> confidence) {
+      return new Recorder(exits, confidence, all.stream().map(Recorder::empty).toList());
+    }
+
+    private static Text empty(GreedyContinuation written) {
+      List<List<ExitPrediction>> tokens = new ArrayList<>();
+      written.continuation().forEach(id -> tokens.add(new ArrayList<>()));
+      return new Text(written, tokens);
+    }
+
+    @Override
+    public void onPrediction(int text, int position, Prediction prediction) {
+      if (exits.contains(prediction.head().layer())) {
+        Text of = texts.get(text);
+        boolean agrees = prediction.best() == of.written().continuation().get(position);
+        of.tokens()
+            .get(position)
+            .add(new ExitPrediction(confidence.applyAsDouble(prediction), agrees));
+      }
+    }
+
+    ExitTrace trace(EvaluatedModel model) {
+      return new ExitTrace(exits, model.layers(), texts);
+    }
   }
 
   /** The exit that a token leaves at, as a place among the exits; none for the final head. */

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
+import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.cli.generate.PromptFile;
 import org.eellm.cli.option.ComputeOptions;
@@ -22,21 +23,29 @@ import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SharedSteps;
 import org.eellm.decode.cost.StepTimings;
 import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.speculate.OnlineCostModel;
+import org.eellm.decode.speculate.StepCosts;
 import org.eellm.distributed.World;
 import org.eellm.eval.EvalException;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.sweep.DecodingCostModel;
+import org.eellm.eval.sweep.MeasuredHeads;
 import org.eellm.eval.sweep.Suitability;
 import org.eellm.eval.sweep.Suitability.Forecast;
 import org.eellm.eval.sweep.Suitability.Layer;
+import org.eellm.model.Head;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -83,6 +92,13 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private int maxTokens;
 
   @Option(
+      names = "--calibration",
+      paramLabel = "FILE",
+      description =
+          "Also forecast early exits by a file that eellm calibrate wrote, such as one with gates.")
+  private Optional<Path> calibration;
+
+  @Option(
       names = "--seed",
       paramLabel = "N",
       description = "Of beginnings that are sampled; 1 by default.")
@@ -91,8 +107,18 @@ public final class SuitabilityCommand implements Callable<Integer> {
   /** What {@code --json} prints. */
   private record Report(String model, String verdict, String reason, Suitability figures) {}
 
-  /** Some heads' predictions, and what they cost. */
-  private record Measured(ExitTrace trace, DecodingCostModel costs) {}
+  /**
+   * What is asked of a model.
+   *
+   * @param beginnings of texts
+   * @param policy of a calibration, if one is looked at
+   */
+  private record Questions(
+      Function<EvaluatedModel, List<List<Integer>>> beginnings, Optional<ExitPolicy> policy) {}
+
+  /** What exits say of texts. */
+  private record Traces(
+      ExitTrace exits, ExitTrace drafts, Optional<MeasuredHeads.Calibrated> calibrated) {}
 
   @Override
   public Integer call() throws IOException {
@@ -113,39 +139,73 @@ public final class SuitabilityCommand implements Callable<Integer> {
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
-    Function<EvaluatedModel, List<List<Integer>>> texts = beginnings;
+    Questions questions =
+        new Questions(
+            beginnings,
+            calibration.isPresent()
+                ? Optional.of(policy(calibration.get(), files))
+                : Optional.empty());
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     return toLaunch.isPresent()
         ? MeshOptions.launch(spec, toLaunch.get())
-        : meshOptions.inWorld(compute.device(), world -> judge(files, texts, world));
+        : meshOptions.inWorld(compute.device(), world -> judge(files, questions, world));
+  }
+
+  /** When tokens leave by a calibration of the model's. */
+  private ExitPolicy policy(Path file, ModelFolder files) throws IOException {
+    DecodingMethod decoding =
+        DecodingSettings.builder()
+            .calibration(Calibration.read(file))
+            .build()
+            .decoding(files.config().architecture().exits().layers(), 1, name -> "--" + name);
+    if (!decoding.gates().isEmpty() && !meshOptions.isAlone()) {
+      throw new ConfigException(
+          "--calibration: the gates of %s need the whole model on one rank; leave out --tp and --pp, or the file"
+              .formatted(file));
+    }
+    return ((DecodingMethod.EarlyExit) decoding).policy();
   }
 
   /** Measures with the other ranks, and tells on the first one. */
-  private int judge(
-      ModelFolder files, Function<EvaluatedModel, List<List<Integer>>> beginnings, World world) {
-    List<List<Integer>> texts = new ArrayList<>();
-    Optional<Measured> lens =
+  private int judge(ModelFolder files, Questions questions, World world) {
+    List<GreedyContinuation> texts = new ArrayList<>(); // the same for both models
+    Function<EvaluatedModel, Traces> ofLens =
+        subject -> {
+          if (texts.isEmpty()) {
+            List<List<Integer>> beginnings = questions.beginnings().apply(subject);
+            texts.addAll(GreedyContinuation.write(subject, beginnings, maxTokens));
+          }
+          return traces(subject, texts);
+        };
+    Function<EvaluatedModel, Traces> ofExits =
+        subject -> {
+          LoadedModel model = subject.model();
+          questions
+              .policy()
+              .ifPresent(
+                  policy -> Gate.requireModel(policy.gates(), model.decoder(), model.vocabulary()));
+          Traces plain = ofLens.apply(subject);
+          return new Traces(
+              plain.exits(),
+              plain.drafts(),
+              questions.policy().map(policy -> calibrated(subject, texts, policy)));
+        };
+    Optional<MeasuredHeads> own =
+        files.config().architecture().exits().layers().isEmpty()
+            ? Optional.empty()
+            : measure(meshOptions.load(files, compute, world), world, ofExits);
+    Optional<MeasuredHeads> lens =
         measure(
             LoadedModel.load(
                 files,
                 stored ->
                     meshOptions.logitLens(files, compute.in(stored), compute.device(), world)),
             world,
-            subject -> {
-              texts.addAll(beginnings.apply(subject));
-              return texts;
-            });
-    Optional<Measured> own =
-        files.config().architecture().exits().layers().isEmpty()
-            ? Optional.empty()
-            : measure(meshOptions.load(files, compute, world), world, _ -> texts);
+            ofLens);
     lens.map(
             measured ->
-                own.map(
-                        exits ->
-                            Suitability.of(
-                                measured.trace(), measured.costs(), exits.trace(), exits.costs()))
-                    .orElseGet(() -> Suitability.of(measured.trace(), measured.costs())))
+                own.map(exits -> Suitability.of(measured, exits))
+                    .orElseGet(() -> Suitability.of(measured)))
         .ifPresent(result -> report(files, result));
     return ExitCode.OK;
   }
@@ -186,32 +246,58 @@ public final class SuitabilityCommand implements Callable<Integer> {
   }
 
   /**
-   * What a model's heads say and cost; nothing on ranks but the first.
+   * What a model's exits say and cost; nothing on ranks but the first.
    *
    * @param loaded this rank's part; closed
-   * @param texts that are continued, asked on the first rank
+   * @param trace asked on the first rank
    */
-  private Optional<Measured> measure(
-      LoadedModel loaded, World world, Function<EvaluatedModel, List<List<Integer>>> texts) {
-    List<ExitTrace> traces = new ArrayList<>(); // one, on the first rank
+  private Optional<MeasuredHeads> measure(
+      LoadedModel loaded, World world, Function<EvaluatedModel, Traces> trace) {
+    List<Traces> traces = new ArrayList<>(); // one, on the first rank
     try (LoadedModel model = loaded) {
       SharedSteps.run(
           world,
           model.decoder(),
           engines -> {
             try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
-              EvaluatedModel subject = new EvaluatedModel(model, engine);
-              traces.add(
-                  ExitTrace.of(
-                      subject,
-                      GreedyContinuation.write(subject, texts.apply(subject), maxTokens),
-                      new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>())));
+              traces.add(trace.apply(new EvaluatedModel(model, engine)));
             }
           });
       Optional<DecodingCostModel> costs =
           StepTimings.measure(world, model.decoder(), model.limits()).map(DecodingCostModel::of);
-      return traces.stream().findFirst().map(trace -> new Measured(trace, costs.orElseThrow()));
+      // Ranks that share a model learn no costs: they plan with what is assumed at first.
+      StepCosts planned =
+          meshOptions.isAlone() ? costs.orElseThrow() : new OnlineCostModel(model.decoder(), false);
+      List<Head> heads = model.decoder().allHeads();
+      DraftTable table = model.vocabulary().draftTable();
+      return traces.stream()
+          .findFirst()
+          .map(
+              found ->
+                  new MeasuredHeads(
+                      found.exits(),
+                      found.drafts(),
+                      found.calibrated(),
+                      costs.orElseThrow(),
+                      () -> new DraftPlanner(heads, planned, table)));
     }
+  }
+
+  private static Traces traces(EvaluatedModel subject, List<GreedyContinuation> texts) {
+    ExitTrace exits =
+        ExitTrace.of(
+            subject, texts, new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
+    boolean isListed = !subject.model().vocabulary().draftIds().isEmpty();
+    return new Traces(
+        exits, isListed ? ExitTrace.ofDrafts(subject, texts) : exits, Optional.empty());
+  }
+
+  private MeasuredHeads.Calibrated calibrated(
+      EvaluatedModel subject, List<GreedyContinuation> texts, ExitPolicy policy) {
+    return new MeasuredHeads.Calibrated(
+        calibration.orElseThrow().toString(),
+        ExitTrace.ofDecisions(subject, texts, policy),
+        !policy.gates().isEmpty());
   }
 
   private void print(PrintWriter out, Suitability result) {
@@ -231,14 +317,10 @@ public final class SuitabilityCommand implements Callable<Integer> {
         result.tokens(),
         result.texts());
     out.println("mode         speed-up  agreement  setting");
-    for (DecodingMode mode : DecodingMode.values()) {
-      result
-          .best(mode)
-          .ifPresent(
-              best ->
-                  out.printf(
-                      "%-12s %8.2f %8.1f %%  %s%n",
-                      mode, best.speedUp(), 100 * best.agreement(), best.setting().options()));
+    for (Forecast best : result.best()) {
+      out.printf(
+          "%-12s %8.2f %8.1f %%  %s%n",
+          best.setting().mode(), best.speedUp(), 100 * best.agreement(), best.setting().options());
     }
     if (result.trained()) {
       thresholds(out, result);
@@ -268,6 +350,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private static List<Forecast> of(Suitability result, DecodingMode mode) {
     return result.forecasts().stream()
         .filter(forecast -> forecast.setting().mode() == mode)
+        .filter(forecast -> forecast.setting().calibration().isEmpty())
         .toList();
   }
 }

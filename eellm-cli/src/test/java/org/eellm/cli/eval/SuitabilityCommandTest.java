@@ -11,17 +11,26 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.IntStream;
+import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.decode.SmallModel;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 final class SuitabilityCommandTest {
+  private static final List<Integer> SHORT_LIST = IntStream.range(0, 30).boxed().toList();
+
   @TempDir private Path folder;
   private final StringWriter out = new StringWriter();
   private final StringWriter err = new StringWriter();
@@ -68,6 +77,9 @@ final class SuitabilityCommandTest {
     assertThat(costs.path("heads")).hasSize(6);
     assertThat(costs.path("exits")).hasSize(4);
     costs.path("exits").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());
+    assertThat(settings(figures))
+        .containsOnlyOnce("{\"mode\":\"speculative\",\"draft_source\":\"text\"}")
+        .doesNotContain("{\"mode\":\"speculative\"}"); // the same without exits
     assertThat(costs.at("/limit/bound").asText()).isIn("memory", "arithmetic");
     assertThat(costs.at("/limit/dear_ratio").asDouble()).isPositive();
 
@@ -124,15 +136,90 @@ final class SuitabilityCommandTest {
         .contains("layer  final head agrees  settled here", "Forecast with the model's exits")
         .contains("threshold  early-exit  recompute  agreement")
         .containsPattern(
+            "\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
+        .containsPattern("\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative\n")
+        .doesNotContain("--calibration")
+        .containsPattern(
             "\nA step of one row is bound by (memory|arithmetic), and the weights fit the"
                 + " processor's cache; (further rows are dear from \\d+ on|no number of rows)")
         .containsPattern("Worth the bother\\? (yes|maybe|no): ");
+  }
+
+  @Test
+  void suitability_withoutExits_tellsWhatTheTextDrafts() throws IOException {
+    Path model = model(ExitLayout.none());
+
+    assertThat(run("suitability", model.toString(), "--max-tokens", "8"))
+        .as(err::toString)
+        .isZero();
+
+    assertThat(out.toString())
+        .containsPattern(
+            "\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
+        .doesNotContain("--mode speculative\n");
+  }
+
+  /** A gate that is sure of everything: all tokens leave at its exit. */
+  @Test
+  void suitability_calibration_forecastsItsGates() throws IOException {
+    Path model = model(new ExitLayout(List.of(2), true, true, false, false));
+    new DraftVocabulary(SHORT_LIST).write(model);
+    Path gates = gates();
+    String[] args = {
+      "suitability", model.toString(), "--max-tokens", "8", "--calibration", gates.toString()
+    };
+
+    assertThat(run(args)).as(err::toString).isZero();
+    for (String mode : List.of("early-exit", "recompute")) {
+      assertThat(out.toString())
+          .containsPattern(
+              "\n%s +\\d\\.\\d\\d +\\d+\\.\\d %%  --mode %1$s --calibration \\S+gates.json\n"
+                  .formatted(mode));
+    }
+  }
+
+  @Test
+  void suitability_gatesWithoutAShortListOrOnRanks_areRefused() throws IOException {
+    Path model = model(new ExitLayout(List.of(2), true, true, false, false));
+
+    assertThat(run("suitability", model.toString(), "--calibration", gates().toString()))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("calibration: its gates read a short list of tokens");
+    assertThat(
+            run("suitability", model.toString(), "--calibration", gates().toString(), "--pp", "2"))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("gates.json need the whole model on one rank");
+  }
+
+  @Test
+  void suitability_calibrationOfOtherExits_isRefused() throws IOException {
+    Path model = model(ExitLayout.none());
+
+    assertThat(run("suitability", model.toString(), "--calibration", gates().toString()))
+        .isEqualTo(2);
+    assertThat(err.toString()).contains("--calibration: there is no exit after layer 2");
+  }
+
+  private Path gates() throws IOException {
+    Path file = folder.resolve("gates.json");
+    SortedMap<Integer, Gate> byLayer = new TreeMap<>(Map.of(2, new Gate(9, 0, 0, new float[32])));
+    new Calibration(new Calibration.OfGates(byLayer), new TreeMap<>(Map.of(2, 0.5))).write(file);
+    return file;
+  }
+
+  private static List<String> settings(JsonNode figures) {
+    List<String> settings = new ArrayList<>();
+    figures
+        .path("forecasts")
+        .forEach(forecast -> settings.add(forecast.path("setting").toString()));
+    return settings;
   }
 
   @Tag("slow")
   @Test
   void suitability_onSeveralRanks_agreesAsOnOne() throws IOException {
     Path model = model(new ExitLayout(List.of(2), true, true, false, false));
+    new DraftVocabulary(SHORT_LIST).write(model);
     String[] alone = {"suitability", model.toString(), "--max-tokens", "8", "--json"};
     assertThat(run(alone)).as(err::toString).isZero();
     JsonNode expected = new ObjectMapper().readTree(out.toString()).path("figures");
@@ -145,6 +232,7 @@ final class SuitabilityCommandTest {
     for (String figure : List.of("layers", "mean_depth", "tokens", "texts", "trained")) {
       assertThat(found.path(figure)).as(figure).isEqualTo(expected.path(figure));
     }
+    assertThat(settings(found)).isEqualTo(settings(expected));
     JsonNode costs = found.path("costs");
     assertThat(costs.path("rows")).isEqualTo(expected.at("/costs/rows"));
     costs.path("layers").forEach(seconds -> assertThat(seconds.asDouble()).isPositive());

@@ -2,7 +2,6 @@ package org.eellm.decode.speculate;
 
 import java.io.Serializable;
 import org.eellm.config.SettingException;
-import org.eellm.decode.token.Prediction;
 
 /** How many tokens an exit drafts before the full model verifies them. */
 public sealed interface DraftLength extends Serializable {
@@ -15,8 +14,12 @@ public sealed interface DraftLength extends Serializable {
   /** Tokens of a draft, from 1 to {@link #MAX_TOKENS}. */
   int most();
 
-  /** Whether what the exit says of the next token belongs to the draft. */
-  boolean keepsDrafting(Prediction prediction);
+  /**
+   * Whether what the exit says of the next token belongs to the draft.
+   *
+   * @param probability its largest
+   */
+  boolean keepsDrafting(double probability);
 
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
@@ -25,7 +28,7 @@ public sealed interface DraftLength extends Serializable {
     }
 
     @Override
-    public boolean keepsDrafting(Prediction prediction) {
+    public boolean keepsDrafting(double probability) {
       return true;
     }
   }
@@ -45,8 +48,8 @@ public sealed interface DraftLength extends Serializable {
     }
 
     @Override
-    public boolean keepsDrafting(Prediction prediction) {
-      return prediction.maxProbability() >= confidence;
+    public boolean keepsDrafting(double probability) {
+      return probability >= confidence;
     }
   }
 

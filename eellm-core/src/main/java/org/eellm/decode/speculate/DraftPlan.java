@@ -1,8 +1,6 @@
 package org.eellm.decode.speculate;
 
-import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
-import org.eellm.model.Head;
 
 /** Who drafts how many tokens of a sequence before the full model verifies them. */
 public interface DraftPlan {
@@ -23,15 +21,19 @@ public interface DraftPlan {
   int lookUp(int drafted);
 
   /**
-   * Whether a head is asked for the next token of the draft.
+   * Whether an exit is asked for the next token of the draft.
    *
-   * @param exit a head that is not the last
+   * @param exit its place among the model's exits, by depth
    * @param drafted tokens of the draft so far
    */
-  boolean asks(Head exit, int drafted);
+  boolean asks(int exit, int drafted);
 
-  /** Whether what the exit predicts belongs to the draft. */
-  boolean keepsDrafting(Prediction prediction);
+  /**
+   * Whether what the exit predicts belongs to the draft.
+   *
+   * @param confidence its largest probability
+   */
+  boolean keepsDrafting(double confidence);
 
   /** Takes how many tokens of a draft, which may be empty, the full model has accepted. */
   void onVerified(int drafted, int accepted);
@@ -49,13 +51,13 @@ public interface DraftPlan {
     }
 
     @Override
-    public boolean asks(Head exit, int drafted) {
+    public boolean asks(int exit, int drafted) {
       return drafted < length.most();
     }
 
     @Override
-    public boolean keepsDrafting(Prediction prediction) {
-      return length.keepsDrafting(prediction);
+    public boolean keepsDrafting(double confidence) {
+      return length.keepsDrafting(confidence);
     }
 
     @Override

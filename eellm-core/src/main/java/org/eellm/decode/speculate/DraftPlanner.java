@@ -4,9 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.eellm.checkpoint.DraftTable;
-import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
-import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
 /**
@@ -43,7 +41,7 @@ public final class DraftPlanner {
   /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
   private static final int TRIAL = 48;
 
-  private final OnlineCostModel costs;
+  private final StepCosts costs;
   private final DraftTable table;
   private final List<Head> heads; // the final head last
   private final AcceptanceRate[] acceptances; // by exit
@@ -63,10 +61,14 @@ public final class DraftPlanner {
 
   private static final int NONE = -1;
 
-  public DraftPlanner(DecodingModel model, OnlineCostModel costs, DraftTable table) {
+  /**
+   * @param heads all of a model, the final head last
+   * @param table of the model's drafts
+   */
+  public DraftPlanner(List<Head> heads, StepCosts costs, DraftTable table) {
+    this.heads = heads;
     this.costs = costs;
     this.table = table;
-    heads = model.allHeads();
     acceptances = new AcceptanceRate[heads.size() - 1];
     for (int exit = 0; exit < acceptances.length; exit++) {
       acceptances[exit] = new AcceptanceRate();
@@ -151,7 +153,7 @@ public final class DraftPlanner {
   /** What rows cost in all layers and in the final head. */
   private double full(int rows) {
     Head top = heads.getLast();
-    return costs.branches(0, top.tap(), rows) + costs.head(top.index(), rows);
+    return costs.branches(0, top.tap(), rows) + costs.head(top, rows);
   }
 
   /** What a token costs in the layers below an exit; a batch shares them. */
@@ -160,14 +162,14 @@ public final class DraftPlanner {
   }
 
   private double draftCost(int exit) {
-    return costs.draft(exit, sequences) / sequences;
+    return costs.draft(heads.get(exit), sequences) / sequences;
   }
 
   /** What a sequence's rows cost in the layers above an exit and in the final head. */
   private double above(int exit, int rows) {
-    int top = heads.size() - 1;
+    Head top = heads.getLast();
     int all = rows * sequences;
-    return (costs.branches(heads.get(exit).tap(), heads.get(top).tap(), all) + costs.head(top, all))
+    return (costs.branches(heads.get(exit).tap(), top.tap(), all) + costs.head(top, all))
         / sequences;
   }
 
@@ -240,8 +242,8 @@ public final class DraftPlanner {
     }
 
     @Override
-    public boolean asks(Head head, int drafted) {
-      if (head.index() != exit || drafted >= MOST) {
+    public boolean asks(int asked, int drafted) {
+      if (asked != exit || drafted >= MOST) {
         return false;
       }
       if (sequences > 1) {
@@ -252,8 +254,7 @@ public final class DraftPlanner {
     }
 
     @Override
-    public boolean keepsDrafting(Prediction prediction) {
-      double confidence = prediction.maxProbability();
+    public boolean keepsDrafting(double confidence) {
       AcceptanceRate acceptance = acceptances[exit];
       acceptance.addDraft(confidence);
       double next = chance * acceptance.of(confidence);

@@ -10,7 +10,7 @@ import org.eellm.model.Head;
  * much more several rows cost than one is the model's and the processor's own; for numbers of rows
  * that never came, it is estimated from their neighbours.
  */
-public final class OnlineCostModel {
+public final class OnlineCostModel implements StepCosts {
   /** Rows whose costs are told apart. */
   private static final int MOST = 256;
 
@@ -103,8 +103,8 @@ public final class OnlineCostModel {
     return medians;
   }
 
-  /** Whether clocks may be asked. */
-  boolean learns() {
+  @Override
+  public boolean learns() {
     return learns;
   }
 
@@ -178,18 +178,13 @@ public final class OnlineCostModel {
     spent = 0;
   }
 
-  /** What a step costs beside branches and heads. */
-  double overhead() {
+  @Override
+  public double overhead() {
     return overhead.value;
   }
 
-  /**
-   * What some branches cost.
-   *
-   * @param from the first one's number
-   * @param to the number after the last one's
-   */
-  double branches(int from, int to, int rows) {
+  @Override
+  public double branches(int from, int to, int rows) {
     double sum = 0;
     for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
       int count = Math.min(to, ends[part]) - Math.max(from, start);
@@ -198,17 +193,15 @@ public final class OnlineCostModel {
     return sum;
   }
 
-  /**
-   * What a head's prediction costs, with what samplers take of each row; where it was never asked,
-   * as much as another one's.
-   */
-  double head(int head, int rows) {
-    return ofHead(heads, head, rows);
+  /** Where a head was never asked, as much as another one's. */
+  @Override
+  public double head(Head head, int rows) {
+    return ofHead(heads, head.index(), rows);
   }
 
-  /** What an exit's draft costs. */
-  double draft(int exit, int rows) {
-    return ofHead(drafts, exit, rows);
+  @Override
+  public double draft(Head exit, int rows) {
+    return ofHead(drafts, exit.index(), rows);
   }
 
   private double ofHead(RunningMedian[][] medians, int head, int rows) {

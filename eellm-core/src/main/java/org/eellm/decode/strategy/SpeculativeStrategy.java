@@ -58,7 +58,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     if (sequence.isLast(head)) {
       return drafts.size() + 1;
     }
-    return mayDraft(sequence) && plan.asks(head, drafts.size()) ? 1 : 0;
+    return mayDraft(sequence) && plan.asks(head.index(), drafts.size()) ? 1 : 0;
   }
 
   @Override
@@ -80,7 +80,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
     Prediction first = predictions.getFirst();
     if (sequence.isLast(first.head())) {
       verify(sequence, predictions);
-    } else if (plan.keepsDrafting(first)) {
+    } else if (plan.keepsDrafting(first.maxProbability())) {
       drafter = first.head();
       draft(sequence, sequence.request().sampler().next(first));
       drafted = true;

@@ -7,15 +7,11 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.eellm.checkpoint.DraftTable;
-import org.eellm.decode.HeadOutputs;
 import org.eellm.decode.SmallModel;
-import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
-import org.eellm.tensor.Scope;
 import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -27,7 +23,6 @@ final class DraftPlannerTest {
   private static final Tokens TEXT = new Tokens(List.of(1), 1);
   private static Decoder model;
 
-  private Scope scope;
   private OnlineCostModel costs;
   private DraftPlanner planner;
   private int drafted;
@@ -45,14 +40,8 @@ final class DraftPlannerTest {
 
   @BeforeEach
   void begin() {
-    scope = Scope.open();
     costs = new OnlineCostModel(model, true);
-    planner = new DraftPlanner(model, costs, DraftTable.none());
-  }
-
-  @AfterEach
-  void end() {
-    scope.close();
+    planner = new DraftPlanner(model.allHeads(), costs, DraftTable.none());
   }
 
   /** What blocks of rows take, for a while. */
@@ -75,7 +64,6 @@ final class DraftPlannerTest {
   /** Lets one text be written, whose drafts hold with a probability. */
   private void write(double confidence, double holds) {
     Random random = new Random(1);
-    Prediction prediction = HeadOutputs.prediction(HeadOutputs.logits(confidence, 1 - confidence));
     DraftPlan plan = planner.plan(DraftSource.EXITS);
     for (int cycle = 0; cycle < CYCLES; cycle++) {
       planner.begin(1);
@@ -83,7 +71,7 @@ final class DraftPlannerTest {
       int length = 0;
       boolean keepsDrafting = true;
       while (keepsDrafting) {
-        keepsDrafting = asks(plan, length) && plan.keepsDrafting(prediction);
+        keepsDrafting = asks(plan, length) && plan.keepsDrafting(confidence);
         length += keepsDrafting ? 1 : 0;
       }
       int accepted = 0;
@@ -99,7 +87,9 @@ final class DraftPlannerTest {
   }
 
   private static boolean asks(DraftPlan plan, int length) {
-    return model.allHeads().stream().filter(Head::isExit).anyMatch(exit -> plan.asks(exit, length));
+    return model.allHeads().stream()
+        .filter(Head::isExit)
+        .anyMatch(exit -> plan.asks(exit.index(), length));
   }
 
   @Test
@@ -158,7 +148,7 @@ final class DraftPlannerTest {
   void begin_textThatOnlyTheTableKnows_draftsWhatItHas() {
     int[] counted = new int[60];
     Arrays.setAll(counted, i -> i % 20);
-    planner = new DraftPlanner(model, costs, DraftTable.count(counted, 100));
+    planner = new DraftPlanner(model.allHeads(), costs, DraftTable.count(counted, 100));
     learn(0.05);
     Tokens text = tokens(99, 4, 5);
     for (DraftSource source : List.of(DraftSource.TEXT, DraftSource.BOTH)) {
@@ -181,7 +171,7 @@ final class DraftPlannerTest {
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 1)).isEqualTo(1);
     assertThat(planner.plan(DraftSource.EXITS).begin(text, 64)).isZero();
     costs = new OnlineCostModel(model, true);
-    planner = new DraftPlanner(model, costs, DraftTable.none());
+    planner = new DraftPlanner(model.allHeads(), costs, DraftTable.none());
     learn(1);
     planner.begin(1);
     assertThat(planner.plan(DraftSource.TEXT).begin(text, 64)).isZero();

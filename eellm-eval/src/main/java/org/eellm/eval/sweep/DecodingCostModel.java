@@ -6,6 +6,8 @@ import java.util.OptionalInt;
 import java.util.SortedMap;
 import org.eellm.decode.cost.Bound;
 import org.eellm.decode.cost.StepTimings;
+import org.eellm.decode.speculate.StepCosts;
+import org.eellm.model.Head;
 
 /**
  * Seconds that the parts of a decoding step take, of one text at a time.
@@ -16,6 +18,8 @@ import org.eellm.decode.cost.StepTimings;
  * @param heads the final head's, for each of these
  * @param exits each exit's of one row, by layer
  * @param drafts the same of the ids that exits draft from
+ * @param again what a row takes in all layers below each exit right after another one, as rows of
+ *     drafts do, by layer
  * @param limit what a step can be no faster than; absent where it is not known
  */
 public record DecodingCostModel(
@@ -25,7 +29,9 @@ public record DecodingCostModel(
     List<Double> heads,
     SortedMap<Integer, Double> exits,
     SortedMap<Integer, Double> drafts,
-    Optional<Limit> limit) {
+    SortedMap<Integer, Double> again,
+    Optional<Limit> limit)
+    implements StepCosts {
   /** Times one row's step from which on further rows are dear. */
   static final double DEAR = 1.2;
 
@@ -69,6 +75,7 @@ public record DecodingCostModel(
         costs.heads(),
         costs.exits(),
         costs.drafts(),
+        costs.again(),
         costs.bound().map(bound -> limit(bound, costs)));
   }
 
@@ -107,6 +114,44 @@ public record DecodingCostModel(
   /** Of an exit's draft. */
   double draft(int layer) {
     return of(drafts, layer);
+  }
+
+  /** The same where exits are asked for the ids that they draft from, as gates ask them. */
+  DecodingCostModel ofGates() {
+    return new DecodingCostModel(step, rows, layers, heads, drafts, drafts, again, limit);
+  }
+
+  @Override
+  public double overhead() {
+    return step;
+  }
+
+  /** Half a layer's each; below an exit a row mostly comes right after another one. */
+  @Override
+  public double branches(int from, int to, int count) {
+    Double below = again.get(Math.ceilDiv(to, 2));
+    return from == 0 && count == 1 && below != null ? below : (to - from) / 2.0 * layer(count);
+  }
+
+  @Override
+  public double head(Head head, int count) {
+    return head.isExit() ? count * exit(head.layer()) : head(count);
+  }
+
+  @Override
+  public double draft(Head exit, int count) {
+    return count * draft(exit.layer());
+  }
+
+  /** What was measured is all there is. */
+  @Override
+  public boolean learns() {
+    return false;
+  }
+
+  /** Of all layers below an exit and a row that comes right after another one. */
+  double again(int layer) {
+    return of(again, layer);
   }
 
   private static double of(SortedMap<Integer, Double> byLayer, int layer) {

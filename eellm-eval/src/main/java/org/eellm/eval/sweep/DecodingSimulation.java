@@ -3,7 +3,14 @@ package org.eellm.eval.sweep;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.eellm.decode.request.Limits;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftPlan;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.decode.token.Tokens;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.ExitTrace.ExitPrediction;
 import org.eellm.eval.ExitTrace.Text;
@@ -18,9 +25,13 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
   double full() {
     double seconds = 0;
     for (Text text : trace.texts()) {
-      seconds += fullToken(text.prompt()) + (text.tokens().size() - 1) * fullToken(1);
+      seconds += fullToken(prompt(text)) + (text.tokens().size() - 1) * fullToken(1);
     }
     return seconds;
+  }
+
+  private static int prompt(Text text) {
+    return text.written().prompt().size();
   }
 
   private double fullToken(int rows) {
@@ -33,7 +44,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     for (Text text : trace.texts()) {
       int[] waiting = new int[trace.exits().size()];
       for (int i = 0; i < text.tokens().size(); i++) {
-        seconds += step(i == 0 ? text.prompt() : 1, text.tokens().get(i), threshold, waiting);
+        seconds += step(i == 0 ? prompt(text) : 1, text.tokens().get(i), threshold, waiting);
       }
     }
     return seconds;
@@ -74,7 +85,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     for (Text text : trace.texts()) {
       int complete = 0;
       for (int i = 0; i < text.tokens().size(); i++) {
-        int rows = text.prompt() + i - complete;
+        int rows = prompt(text) + i - complete;
         OptionalInt exit = ExitTrace.exit(text.tokens().get(i), threshold);
         int asked = threshold < 1 ? exit.orElse(trace.exits().size() - 1) + 1 : 0;
         boolean stops = exit.isPresent() && rows < Limits.MAX_PENDING;
@@ -84,50 +95,101 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
           seconds += costs.exit(trace.exits().get(place));
         }
         seconds += exit.isPresent() ? 0 : costs.head();
-        complete = stops ? complete : text.prompt() + i;
+        complete = stops ? complete : prompt(text) + i;
       }
     }
     return seconds;
   }
 
   /**
+   * Seconds of drafts of an exit. For a trace of drafts.
+   *
+   * @param exit its place among the exits
+   * @param length of the drafts
+   */
+  double speculative(int exit, DraftLength length) {
+    return drafts(List.of(exit), () -> {}, () -> new DraftPlan.Fixed(length));
+  }
+
+  /**
+   * Seconds of drafts whose exit and length adapt. For a trace of drafts.
+   *
+   * @param planner that has planned nothing yet, for exits as those of the trace
+   */
+  double adaptive(DraftPlanner planner, DraftSource source) {
+    List<Integer> asked =
+        source == DraftSource.TEXT
+            ? List.of()
+            : IntStream.range(0, trace.exits().size()).boxed().toList();
+    return drafts(asked, () -> planner.begin(1), () -> planner.plan(source));
+  }
+
+  /**
    * Seconds of drafts that the full model verifies. What an exit says behind a wrong token of its
    * own is taken to be as sure as what it says of the full model's text.
    *
-   * @param exit its place among the exits
-   * @param length most tokens of a draft
-   * @param confidence a draft ends where the exit is less confident
+   * @param asked exits that may draft, as places among the exits
+   * @param cycles told of each before it begins
+   * @param plans one for each text
    */
-  double speculative(int exit, int length, double confidence) {
-    int layer = trace.exits().get(exit);
+  private double drafts(List<Integer> asked, Runnable cycles, Supplier<DraftPlan> plans) {
     double seconds = 0;
     for (Text text : trace.texts()) {
-      int count = text.tokens().size();
-      seconds += fullToken(text.prompt());
-      int next = 1;
-      while (next < count) {
-        int most = Math.min(length, count - next - 1);
-        int drafts = 0;
-        int right = 0;
-        while (true) {
-          seconds += costs.step() + layer * costs.layer(1);
-          if (drafts == most) {
-            break;
-          }
-          seconds += costs.draft(layer);
-          ExitPrediction prediction = text.tokens().get(next + drafts).get(exit);
-          if (prediction.confidence() < confidence) {
-            break;
-          }
-          right += right == drafts && prediction.agrees() ? 1 : 0;
-          drafts++;
-        }
-        int rows = drafts + 1;
-        seconds += (trace.layers() - layer) * costs.layer(rows) + costs.head(rows);
-        next += right + 1;
+      List<Integer> prompt = text.written().prompt();
+      List<Integer> ids = text.written().continuation();
+      Tokens tokens = new Tokens(prompt, prompt.size() + ids.size());
+      DraftPlan plan = plans.get();
+      seconds += fullToken(prompt.size());
+      tokens.append(ids.getFirst());
+      for (int next = 1; next < ids.size(); ) {
+        cycles.run();
+        Cycle cycle = cycle(text, tokens, asked, plan);
+        plan.onVerified(cycle.drafts(), cycle.accepted());
+        seconds += cycle.seconds();
+        ids.subList(next, next + cycle.accepted() + 1).forEach(tokens::append);
+        next += cycle.accepted() + 1;
       }
     }
     return seconds;
+  }
+
+  /**
+   * A draft and what the full model makes of it.
+   *
+   * @param drafts tokens that are drafted
+   */
+  private record Cycle(double seconds, int drafts, int accepted) {}
+
+  private Cycle cycle(Text text, Tokens tokens, List<Integer> asked, DraftPlan plan) {
+    int next = tokens.size() - prompt(text);
+    List<Integer> ids = text.written().continuation().subList(next, text.tokens().size());
+    int room = ids.size() - 1; // the full model adds a token of its own
+    int drafts = plan.begin(tokens, room);
+    int accepted = 0;
+    while (accepted < drafts && plan.lookUp(accepted) == ids.get(accepted)) {
+      accepted++;
+    }
+    OptionalInt exit =
+        drafts > 0 || room == 0
+            ? OptionalInt.empty()
+            : asked.stream()
+                .mapToInt(place -> place)
+                .filter(place -> plan.asks(place, 0))
+                .findFirst();
+    int layer = exit.isEmpty() ? 0 : trace.exits().get(exit.getAsInt());
+    double seconds = costs.step() + layer * costs.layer(1);
+    while (exit.isPresent() && drafts < room && plan.asks(exit.getAsInt(), drafts)) {
+      ExitPrediction prediction = text.tokens().get(next + drafts).get(exit.getAsInt());
+      seconds += costs.draft(layer);
+      if (!plan.keepsDrafting(prediction.confidence())) {
+        break;
+      }
+      accepted += accepted == drafts && prediction.agrees() ? 1 : 0;
+      drafts++;
+      seconds += costs.step() + costs.again(layer);
+    }
+    seconds += (trace.layers() - layer) * costs.layer(drafts + 1) + costs.head(drafts + 1);
+    return new Cycle(seconds, drafts, accepted);
   }
 
   /**
@@ -139,7 +201,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     double seconds = 0;
     double filling = costs.layer(Limits.MAX_PENDING) / Limits.MAX_PENDING;
     for (Text text : trace.texts()) {
-      seconds += fullToken(text.prompt());
+      seconds += fullToken(prompt(text));
       for (List<ExitPrediction> token : text.tokens().subList(1, text.tokens().size())) {
         int depth = settled(token);
         seconds += costs.step() + depth * costs.layer(1);

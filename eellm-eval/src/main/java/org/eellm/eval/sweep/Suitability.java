@@ -1,17 +1,21 @@
 package org.eellm.eval.sweep;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.stream.IntStream;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.speculate.DraftSource;
 import org.eellm.eval.ExitTrace;
 
 /**
- * Whether early exits are worth using for a model.
+ * Whether early exits, and drafts, are worth using for a model.
  *
  * @param texts that it was found with
  * @param tokens of these, prompts not counted
@@ -40,6 +44,9 @@ public record Suitability(
   private static final List<Double> THRESHOLDS =
       IntStream.rangeClosed(0, 20).mapToObj(i -> (20 - i) / 20.0).toList();
 
+  /** Of the confidences of a calibration's decisions, which are 0 and 1. */
+  private static final double DECIDED = 0.5;
+
   /**
    * A layer.
    *
@@ -54,7 +61,12 @@ public record Suitability(
    * @param speedUp over the full model
    * @param agreement share of the tokens that are the full model's
    */
-  public record Forecast(SweepSetting setting, double speedUp, double agreement) {}
+  public record Forecast(SweepSetting setting, double speedUp, double agreement) {
+    /** Whether enough tokens stay as they are. */
+    boolean isFaithful() {
+      return agreement >= AGREEMENT;
+    }
+  }
 
   /** The verdict: worth using or not. */
   public enum Verdict {
@@ -66,59 +78,61 @@ public record Suitability(
   /**
    * Puts it together.
    *
-   * @param lens trace of the final head after every layer
-   * @param costs measured with these heads
+   * @param lens the final head after every layer
    */
-  public static Suitability of(ExitTrace lens, DecodingCostModel costs) {
-    return of(lens, costs, lens, costs, false);
+  public static Suitability of(MeasuredHeads lens) {
+    return of(lens, lens, false);
   }
 
   /**
-   * The same of a model with exits of its own.
+   * The same of a model with exits.
    *
-   * @param own trace of these exits
-   * @param ownCosts measured with these exits
+   * @param own exits
    */
-  public static Suitability of(
-      ExitTrace lens, DecodingCostModel costs, ExitTrace own, DecodingCostModel ownCosts) {
-    return of(lens, costs, own, ownCosts, true);
+  public static Suitability of(MeasuredHeads lens, MeasuredHeads own) {
+    return of(lens, own, true);
   }
 
-  private static Suitability of(
-      ExitTrace lens,
-      DecodingCostModel costs,
-      ExitTrace exits,
-      DecodingCostModel exitCosts,
-      boolean trained) {
-    DecodingSimulation all = new DecodingSimulation(lens, costs);
+  private static Suitability of(MeasuredHeads lens, MeasuredHeads own, boolean trained) {
+    DecodingSimulation all = new DecodingSimulation(lens.exits(), lens.costs());
     List<Double> settled = all.settledShares();
     List<Layer> layers = new ArrayList<>();
     double depth = 0;
     for (int i = 0; i < settled.size(); i++) {
       depth += (i + 1) * settled.get(i);
-      double agreement = i < lens.exits().size() ? lens.agreement(i) : 1;
+      double agreement = i < lens.exits().exits().size() ? lens.exits().agreement(i) : 1;
       layers.add(new Layer(i + 1, agreement, settled.get(i)));
     }
-    List<Forecast> forecasts = new ArrayList<>();
-    if (trained) {
-      forecasts.addAll(exits(exits, exitCosts, List.of()));
-    } else {
-      for (int layer : lens.exits()) { // one of them alone: so many heads would cost too much
-        forecasts.addAll(exits(only(lens, layer), costs, List.of(layer)));
-      }
-    }
-    for (int exit = 0; exit < exits.exits().size(); exit++) {
-      forecasts.addAll(drafts(exits, exitCosts, exit));
-    }
     return new Suitability(
-        lens.texts().size(),
-        lens.tokens(),
+        lens.exits().texts().size(),
+        lens.exits().tokens(),
         List.copyOf(layers),
         depth,
         all.full() / all.oracle(),
-        costs,
+        lens.costs(),
         trained,
-        List.copyOf(forecasts));
+        forecasts(own, trained));
+  }
+
+  private static List<Forecast> forecasts(MeasuredHeads heads, boolean trained) {
+    List<Forecast> forecasts = new ArrayList<>();
+    if (trained) {
+      forecasts.addAll(exits(heads.exits(), heads.costs(), List.of()));
+    } else {
+      for (int layer : heads.exits().exits()) { // one alone: so many heads would cost too much
+        forecasts.addAll(exits(only(heads.exits(), layer), heads.costs(), List.of(layer)));
+      }
+    }
+    heads.calibrated().ifPresent(file -> forecasts.addAll(calibrated(file, heads.costs())));
+    DecodingSimulation drafts = new DecodingSimulation(heads.drafts(), heads.costs());
+    for (int exit = 0; exit < heads.drafts().exits().size(); exit++) {
+      forecasts.addAll(drafts(drafts, exit));
+    }
+    forecasts.add(adaptive(drafts, heads.planners().get(), DraftSource.TEXT));
+    if (trained) {
+      forecasts.add(adaptive(drafts, heads.planners().get(), DraftSource.BOTH));
+    }
+    return List.copyOf(forecasts);
   }
 
   /** A trace as if the model had one exit only. */
@@ -131,7 +145,7 @@ public record Suitability(
             .map(
                 text ->
                     new ExitTrace.Text(
-                        text.prompt(),
+                        text.written(),
                         text.tokens().stream().map(token -> List.of(token.get(place))).toList()))
             .toList());
   }
@@ -169,54 +183,112 @@ public record Suitability(
     return sum / trace.tokens();
   }
 
-  private static List<Forecast> drafts(ExitTrace trace, DecodingCostModel costs, int exit) {
-    DecodingSimulation forecast = new DecodingSimulation(trace, costs);
+  private static List<Forecast> calibrated(MeasuredHeads.Calibrated file, DecodingCostModel costs) {
+    DecodingSimulation forecast =
+        new DecodingSimulation(file.decisions(), file.gated() ? costs.ofGates() : costs);
+    double full = forecast.full();
+    double agreement = 1 - perToken(file.decisions(), DECIDED);
+    return List.of(
+        new Forecast(
+            SweepSetting.calibrated(DecodingMode.EARLY_EXIT, file.file()),
+            full / forecast.earlyExit(DECIDED),
+            agreement),
+        new Forecast(
+            SweepSetting.calibrated(DecodingMode.RECOMPUTE, file.file()),
+            full / forecast.recompute(DECIDED),
+            agreement));
+  }
+
+  private static List<Forecast> drafts(DecodingSimulation forecast, int exit) {
+    int layer = forecast.trace().exits().get(exit);
     double full = forecast.full();
     List<Forecast> forecasts = new ArrayList<>();
     for (int length : SweepGrid.DRAFT_LENGTHS) {
       for (double confidence : SweepGrid.DRAFT_CONFIDENCES) {
+        double seconds = forecast.speculative(exit, new DraftLength.Adaptive(length, confidence));
         forecasts.add(
-            new Forecast(
-                SweepSetting.speculative(trace.exits().get(exit), length, confidence),
-                full / forecast.speculative(exit, length, confidence),
-                1));
+            new Forecast(SweepSetting.speculative(layer, length, confidence), full / seconds, 1));
       }
     }
     return forecasts;
   }
 
-  /** The fastest of a mode that agrees enough. */
-  public Optional<Forecast> best(DecodingMode mode) {
-    return forecasts.stream()
-        .filter(forecast -> forecast.setting().mode() == mode && forecast.agreement() >= AGREEMENT)
+  private static Forecast adaptive(
+      DecodingSimulation forecast, DraftPlanner planner, DraftSource source) {
+    return new Forecast(
+        source == DraftSource.TEXT ? SweepSetting.textDrafts() : SweepSetting.adaptiveDrafts(),
+        forecast.full() / forecast.adaptive(planner, source),
+        1);
+  }
+
+  /** Settings that differ in numbers alone. */
+  private record Kind(
+      DecodingMode mode,
+      boolean isCalibrated,
+      Optional<DraftSource> source,
+      boolean isOfFixedExit) {
+    static Kind of(SweepSetting setting) {
+      return new Kind(
+          setting.mode(),
+          setting.calibration().isPresent(),
+          setting.draftSource(),
+          setting.draftExit().isPresent());
+    }
+  }
+
+  /** Of each kind of settings the fastest that agrees enough; where none does, what agrees most. */
+  public List<Forecast> best() {
+    SequencedMap<Kind, Forecast> best = new LinkedHashMap<>();
+    forecasts.forEach(
+        forecast -> best.merge(Kind.of(forecast.setting()), forecast, Suitability::better));
+    return List.copyOf(best.values());
+  }
+
+  private static Forecast better(Forecast one, Forecast other) {
+    if (one.isFaithful() && other.isFaithful()) {
+      return one.speedUp() >= other.speedUp() ? one : other;
+    }
+    return one.agreement() >= other.agreement() ? one : other;
+  }
+
+  private Optional<Forecast> fastest() {
+    return best().stream()
+        .filter(Forecast::isFaithful)
         .max(Comparator.comparingDouble(Forecast::speedUp));
   }
 
-  private double best() {
-    return Arrays.stream(DecodingMode.values())
-        .flatMap(mode -> best(mode).stream())
-        .mapToDouble(Forecast::speedUp)
-        .max()
-        .orElse(1);
+  private double bestSpeedUp() {
+    return fastest().map(Forecast::speedUp).orElse(1.0);
   }
 
-  /** Yes where exits gain enough as they are, no where not even an oracle does. */
+  /** Yes where something gains enough as it is, no where not even an oracle does. */
   public Verdict verdict() {
-    return best() >= WORTH ? Verdict.YES : oracle >= WORTH ? Verdict.MAYBE : Verdict.NO;
+    return bestSpeedUp() >= WORTH ? Verdict.YES : oracle >= WORTH ? Verdict.MAYBE : Verdict.NO;
+  }
+
+  /** What gains most. */
+  private String winner() {
+    SweepSetting setting = fastest().map(Forecast::setting).orElse(SweepSetting.atThreshold(1));
+    String heads = trained ? "the model's own exits" : "copies of the final head";
+    if (setting.draftSource().isPresent()) {
+      return "drafts of the text itself, which need no exits,";
+    }
+    return setting.equals(SweepSetting.adaptiveDrafts())
+        ? heads + " and drafts of the text itself"
+        : heads;
   }
 
   /** Why. */
   public String reason() {
-    String heads = trained ? "the model's own exits" : "copies of the final head";
     return switch (verdict()) {
       case YES ->
           "%s are enough for a speed-up of %.2f with at least %.0f %% of the tokens unchanged"
-              .formatted(heads, best(), 100 * AGREEMENT);
+              .formatted(winner(), bestSpeedUp(), 100 * AGREEMENT);
       case MAYBE ->
           "%s gain %.2f with at least %.0f %% of the tokens unchanged, but tokens are settled early enough for %.2f; %s"
               .formatted(
-                  heads,
-                  best(),
+                  winner(),
+                  bestSpeedUp(),
                   100 * AGREEMENT,
                   oracle,
                   trained

@@ -14,6 +14,7 @@ import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
+import org.eellm.decode.speculate.DraftSource;
 
 /**
  * A way to decode that a sweep tries; what has no part in it is absent.
@@ -23,6 +24,7 @@ import org.eellm.decode.request.DecodingSettings.ThresholdSetting;
  * @param calibration file in place of the policy; the threshold takes the place of the file's
  * @param patience of the policy
  * @param exits layers of the exits to ask, from 1; all if empty
+ * @param draftSource of drafts that adapt, where it is not both
  * @param draftExit layer of the exit that drafts
  * @param draftLength most tokens of a draft
  * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
@@ -35,6 +37,7 @@ public record SweepSetting(
     Optional<String> calibration,
     Optional<Integer> patience,
     List<Integer> exits,
+    Optional<DraftSource> draftSource,
     Optional<Integer> draftExit,
     Optional<Integer> draftLength,
     Optional<Double> draftConfidence) {
@@ -64,18 +67,31 @@ public record SweepSetting(
    * @param file of the calibration
    */
   public static SweepSetting calibrated(DecodingMode mode, String file, double threshold) {
-    SweepSetting plain =
-        of(DecodingSettings.builder().mode(mode).threshold(new ThresholdSetting.Same(threshold)));
+    return of(DecodingSettings.builder().mode(mode).threshold(new ThresholdSetting.Same(threshold)))
+        .calibrated(file);
+  }
+
+  /**
+   * A calibration with its own thresholds.
+   *
+   * @param file of the calibration
+   */
+  static SweepSetting calibrated(DecodingMode mode, String file) {
+    return of(DecodingSettings.builder().mode(mode)).calibrated(file);
+  }
+
+  private SweepSetting calibrated(String file) {
     return new SweepSetting(
-        plain.mode,
-        plain.policy,
-        plain.threshold,
+        mode,
+        policy,
+        threshold,
         Optional.of(file),
-        plain.patience,
-        plain.exits,
-        plain.draftExit,
-        plain.draftLength,
-        plain.draftConfidence);
+        patience,
+        exits,
+        draftSource,
+        draftExit,
+        draftLength,
+        draftConfidence);
   }
 
   static SweepSetting patient(
@@ -91,6 +107,12 @@ public record SweepSetting(
   /** Drafts whose exit and length adapt: the full model's text. */
   public static SweepSetting adaptiveDrafts() {
     return of(DecodingSettings.builder().mode(DecodingMode.SPECULATIVE));
+  }
+
+  /** The same where the text alone drafts. */
+  static SweepSetting textDrafts() {
+    return of(
+        DecodingSettings.builder().mode(DecodingMode.SPECULATIVE).draftSource(DraftSource.TEXT));
   }
 
   static SweepSetting speculative(int exit, int length, double confidence) {
@@ -111,6 +133,7 @@ public record SweepSetting(
         Optional.empty(),
         settings.patience(),
         settings.exits(),
+        settings.draftSource(),
         settings.draftExit(),
         settings.draftLength(),
         settings.draftConfidence());
@@ -123,6 +146,7 @@ public record SweepSetting(
     threshold.map(ThresholdSetting.Same::new).ifPresent(settings::threshold);
     calibration.map(SweepSetting::read).ifPresent(settings::calibration);
     patience.ifPresent(settings::patience);
+    draftSource.ifPresent(settings::draftSource);
     draftExit.ifPresent(settings::draftExit);
     draftLength.ifPresent(settings::draftLength);
     draftConfidence.ifPresent(settings::draftConfidence);
@@ -148,6 +172,7 @@ public record SweepSetting(
     if (!exits.isEmpty()) {
       words.add("--exits " + listed(","));
     }
+    draftSource.ifPresent(value -> words.add("--draft-source " + value));
     draftExit.ifPresent(value -> words.add("--draft-exit " + value));
     draftLength.ifPresent(value -> words.add("--draft-length " + value));
     draftConfidence.ifPresent(value -> words.add("--draft-confidence " + number(value)));

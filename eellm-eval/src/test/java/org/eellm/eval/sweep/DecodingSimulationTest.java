@@ -3,13 +3,23 @@ package org.eellm.eval.sweep;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eellm.config.HeadId;
+import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftPlanner;
+import org.eellm.decode.speculate.DraftSource;
 import org.eellm.eval.ExitTrace;
 import org.eellm.eval.ExitTrace.ExitPrediction;
 import org.eellm.eval.ExitTrace.Text;
+import org.eellm.eval.GreedyContinuation;
+import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;
 
 /** Forecasts beside counts of layers and heads done by hand. */
@@ -18,7 +28,7 @@ final class DecodingSimulationTest {
 
   /**
    * A layer takes 1, a head 0.25 for a row (the exit half of that, and a quarter for a draft), both
-   * half as much more for each further one.
+   * half as much more for each further one. Two layers take 1.5 where a row follows another one.
    */
   private static final DecodingCostModel COSTS =
       new DecodingCostModel(
@@ -28,6 +38,7 @@ final class DecodingSimulationTest {
           ROWS.stream().map(rows -> 0.25 + 0.125 * (rows - 1)).toList(),
           new TreeMap<>(Map.of(2, 0.125)),
           new TreeMap<>(Map.of(2, 0.0625)),
+          new TreeMap<>(Map.of(2, 1.5)),
           Optional.empty());
 
   /** Four layers, an exit after layer 2, a prompt of one token; sure, sure, unsure. */
@@ -38,7 +49,7 @@ final class DecodingSimulationTest {
               4,
               List.of(
                   new Text(
-                      1,
+                      new GreedyContinuation(List.of(1), List.of(2, 3, 4)),
                       List.of(
                           List.of(new ExitPrediction(0.9, true)),
                           List.of(new ExitPrediction(0.9, false)),
@@ -80,8 +91,58 @@ final class DecodingSimulationTest {
    */
   @Test
   void speculative_paysForWrongDrafts() {
-    double drafting = 2.0625 + 2 + 2 * 1.5 + 0.25 * 1.5;
-    assertThat(FORECAST.speculative(0, 2, 0.5)).isEqualTo(4.25 + drafting + 4.25);
+    double drafting = 2.0625 + 1.5 + 2 * 1.5 + 0.25 * 1.5;
+    assertThat(FORECAST.speculative(0, new DraftLength.Adaptive(2, 0.5)))
+        .isEqualTo(4.25 + drafting + 4.25);
+  }
+
+  private static final List<Head> HEADS =
+      List.of(new Head(0, HeadId.exit(2), 2, 4, false), new Head(1, HeadId.FINAL, 4, 8, false));
+
+  private static double adaptive(DraftSource source, Text text) {
+    DraftPlanner planner = new DraftPlanner(HEADS, COSTS, Vocabulary.of(10).draftTable());
+    return new DecodingSimulation(new ExitTrace(List.of(2), 4, List.of(text)), COSTS)
+        .adaptive(planner, source);
+  }
+
+  /** After a prompt of 60 tokens that is nothing but 1, 2, 3; the exit is as sure of each token. */
+  private static Text afterRepetition(double confidence, Integer... ids) {
+    List<Integer> prompt = IntStream.range(0, 60).mapToObj(i -> 1 + i % 3).toList();
+    return new Text(
+        new GreedyContinuation(prompt, List.of(ids)),
+        Stream.of(ids).map(id -> List.of(new ExitPrediction(confidence, true))).toList());
+  }
+
+  /** The prompt; then the text drafts all that may be drafted, and 4 rows pass all layers. */
+  @Test
+  void adaptive_textThatRepeats_takesItsOwnDraftsThroughAllLayersAtOnce() {
+    double prompt = 4 * COSTS.layer(60) + 0.25;
+    Text text = afterRepetition(0.1, 1, 2, 3, 1, 2);
+
+    assertThat(adaptive(DraftSource.TEXT, text)).isEqualTo(prompt + 4 * 2.5 + 0.625);
+    assertThat(adaptive(DraftSource.BOTH, text)).isEqualTo(prompt + 4 * 2.5 + 0.625);
+  }
+
+  /** A draft that is wrong; then a token without drafts, since none are left to be drafted. */
+  @Test
+  void adaptive_textThatRepeatsNoMore_paysForWrongDrafts() {
+    double prompt = 4 * COSTS.layer(60) + 0.25;
+
+    assertThat(adaptive(DraftSource.TEXT, afterRepetition(0.1, 1, 9, 8)))
+        .isEqualTo(prompt + 4 * 1.5 + 0.375 + 4.25);
+  }
+
+  /** The exit drafts a token, its row and the draft's pass the upper layers. */
+  @Test
+  void adaptive_textThatDoesNotRepeat_leavesDraftsToTheExit() {
+    Text text =
+        new Text(
+            new GreedyContinuation(List.of(1), List.of(2, 3, 4)),
+            Collections.nCopies(3, List.of(new ExitPrediction(0.95, true))));
+
+    assertThat(adaptive(DraftSource.TEXT, text)).isEqualTo(3 * 4.25);
+    assertThat(adaptive(DraftSource.BOTH, text))
+        .isEqualTo(4.25 + 2.0625 + 1.5 + 2 * 1.5 + 0.25 * 1.5);
   }
 
   /** Settled at layer 2, never before the last, and at layer 2. */
