@@ -52,6 +52,7 @@ public final class PagedAttention implements AutoCloseable {
    * @param pageBytes from a page to the next
    * @param queries [rows, width]; their products with keys are divided by the root of the width
    * @param limits how many positions each row sees, ascending
+   * @param firstLimit the first row's among them
    * @param out [rows, width]
    */
   public void attend(
@@ -61,13 +62,15 @@ public final class PagedAttention implements AutoCloseable {
       FloatArray queries,
       int rows,
       NativeInts limits,
+      int firstLimit,
       float[] out) {
     int width = layout.width();
     for (int from = 0; from < rows; from += kernel.rows()) {
       int count = Math.min(kernel.rows(), rows - from);
-      Objects.checkIndex((limits.get(from + count - 1) - 1) / PageLayout.POSITIONS, pages.length());
+      Objects.checkIndex(
+          (limits.get(firstLimit + from + count - 1) - 1) / PageLayout.POSITIONS, pages.length());
       kernel.begin(queries, from * width, count);
-      kernel.sum(pages, first, pageBytes, limits, from, count);
+      kernel.sum(pages, first, pageBytes, limits, firstLimit + from, count);
       for (int row = 0; row < count; row++) {
         kernel.divide(row, out, (from + row) * width);
       }
@@ -75,7 +78,7 @@ public final class PagedAttention implements AutoCloseable {
         if (!isFinite(out, row)) {
           FloatArray query =
               FloatArray.of(Arrays.copyOfRange(queries.values(), row * width, (row + 1) * width));
-          float[] found = attendAlone(pages, first, pageBytes, query, limits.get(row));
+          float[] found = attendAlone(pages, first, pageBytes, query, limits.get(firstLimit + row));
           System.arraycopy(found, 0, out, row * width, width);
         }
       }
@@ -104,9 +107,9 @@ public final class PagedAttention implements AutoCloseable {
         lastPage.address());
     float[] out = new float[query.length()];
     alone = true;
-    onlyLimit.set(0, limit);
+    onlyLimit.copy(new int[] {limit}, 1);
     kernel.replace(page, lastPage.address());
-    attend(pages, first, pageBytes, query, 1, onlyLimit, out);
+    attend(pages, first, pageBytes, query, 1, onlyLimit, 0, out);
     kernel.replace(AttentionKernel.NONE, 0);
     alone = false;
     return out;

@@ -309,6 +309,7 @@ final class PagedAttentionTest {
             FloatArray.of(queries),
             limits.length,
             seen,
+            0,
             out);
       }
       return out;
@@ -316,7 +317,7 @@ final class PagedAttentionTest {
 
     private static NativeInts numbers(int... numbers) {
       NativeInts ints = new NativeInts(numbers.length);
-      ints.copy(numbers);
+      ints.copy(numbers, numbers.length);
       return ints;
     }
 

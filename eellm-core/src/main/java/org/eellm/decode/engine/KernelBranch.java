@@ -144,7 +144,7 @@ sealed interface KernelBranch {
       Workspace space = pass.workspace();
       Workspace.ThreadWorkspace own = space.own(member.index());
       int width = shard.headDim();
-      int group = shard.numHeads() / shard.numKeyValueHeads();
+      int group = space.group;
       int start = pass.tileStart(tile);
       int rows = pass.tileEnd(tile) - start;
       float[] queries = own.queries.values();
@@ -159,7 +159,6 @@ sealed interface KernelBranch {
             queryNorm.get().apply(queries, at);
           }
           pass.rotation().rotate(own.queries, at, pass.position(row));
-          own.limits.set(query, pass.position(row) + 1);
         }
       }
       own.attention.attend(
@@ -168,7 +167,8 @@ sealed interface KernelBranch {
           pass.memory().pageBytes(),
           own.queries,
           rows * group,
-          own.limits,
+          space.limits,
+          start * group,
           own.tileOutput.values());
       for (int r = 0; r < rows; r++) {
         for (int g = 0; g < group; g++) {

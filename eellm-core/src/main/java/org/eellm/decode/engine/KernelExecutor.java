@@ -1,5 +1,6 @@
 package org.eellm.decode.engine;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -41,6 +42,7 @@ final class KernelExecutor implements AutoCloseable {
   private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of ranges
   private final @Nullable NativeInts[] pages = new NativeInts[Workspace.MAX_ROWS]; // by range
   private int ranges;
+  private final int[] limits; // positions that queries see: [rows, group]
   private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
   private int tiles;
 
@@ -86,6 +88,7 @@ final class KernelExecutor implements AutoCloseable {
     this.rotation = rotation;
     this.parallel = parallel;
     hidden = workspace.normed.in();
+    limits = new int[workspace.limits.length()];
   }
 
   ForwardProfiler profiler() {
@@ -179,7 +182,16 @@ final class KernelExecutor implements AutoCloseable {
       starts[ranges] = rows;
     }
     rotation.require(longest);
+    writeLimits();
     return end;
+  }
+
+  private void writeLimits() {
+    int group = workspace.group;
+    for (int row = 0; row < rows; row++) {
+      Arrays.fill(limits, row * group, (row + 1) * group, positions[row] + 1);
+    }
+    workspace.limits.copy(limits, rows * group);
   }
 
   /** Numbers of pages in native memory, which is that of an earlier pass if there is room. */
@@ -191,7 +203,7 @@ final class KernelExecutor implements AutoCloseable {
       }
       numbers = new NativeInts(2 * pages.length);
     }
-    numbers.copy(pages);
+    numbers.copy(pages, pages.length);
     return numbers;
   }
 

@@ -36,6 +36,8 @@ final class Workspace implements AutoCloseable {
   final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
   final int partialWidth;
+  final int group; // queries of a row that share keys and values
+  final NativeInts limits; // positions that queries see: [rows, group]
   private final List<ThreadWorkspace> own = new ArrayList<>();
 
   /** Outputs of a product, some of its blocks for some of its rows; filled anew for each. */
@@ -74,7 +76,6 @@ final class Workspace implements AutoCloseable {
     final FloatArray queries; // [ATTENTION_ROWS G, D]
     final FloatArray tileOutput; // of the same shape
     final FloatArray key; // [D]
-    final NativeInts limits; // of the queries
     final PagedAttention attention;
 
     private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
@@ -85,7 +86,6 @@ final class Workspace implements AutoCloseable {
       queries = FloatArray.allocate(queryRows * shard.headDim());
       tileOutput = FloatArray.allocate(queries.length());
       key = FloatArray.allocate(shard.headDim());
-      limits = new NativeInts(queryRows);
       attention = kernels.attention(layout);
     }
 
@@ -95,7 +95,6 @@ final class Workspace implements AutoCloseable {
       headNormed.close();
       tile.close();
       attention.close();
-      limits.close();
     }
   }
 
@@ -114,6 +113,8 @@ final class Workspace implements AutoCloseable {
     qkv = NativeBuffer.allocate(4L * rows * qkvWidth);
     partialWidth = padded(shard.hiddenSize());
     partial = NativeBuffer.allocate(4L * rows * partialWidth);
+    group = shard.numHeads() / shard.numKeyValueHeads();
+    limits = new NativeInts(MAX_ROWS * group);
     for (int i = 0; i < members; i++) {
       own.add(new ThreadWorkspace(kernels, shard, layout));
     }
@@ -135,6 +136,7 @@ final class Workspace implements AutoCloseable {
     ffnActivations.close();
     qkv.close();
     partial.close();
+    limits.close();
     own.forEach(ThreadWorkspace::close);
   }
 }

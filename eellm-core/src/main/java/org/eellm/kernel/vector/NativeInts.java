@@ -3,21 +3,20 @@ package org.eellm.kernel.vector;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Objects;
 
-/** Integers in native memory, where machine code reads them. */
+/** Integers in native memory, where machine code reads them, and the same in an array. */
 public final class NativeInts implements AutoCloseable {
   private final NativeBuffer memory;
-  private final int length;
+  private final int[] numbers;
 
   /** So many zeros. */
   public NativeInts(int length) {
-    this.length = length;
+    numbers = new int[length];
     memory = NativeBuffer.allocate((long) Integer.BYTES * length);
   }
 
   public int length() {
-    return length;
+    return numbers.length;
   }
 
   /** Address of a number. */
@@ -26,17 +25,13 @@ public final class NativeInts implements AutoCloseable {
   }
 
   public int get(int index) {
-    return Lanes.MEMORY.get(JAVA_INT_UNALIGNED, address(Objects.checkIndex(index, length)));
+    return numbers[index];
   }
 
-  public void set(int index, int value) {
-    Lanes.MEMORY.set(JAVA_INT_UNALIGNED, address(Objects.checkIndex(index, length)), value);
-  }
-
-  /** Begins with these numbers. */
-  public void copy(int[] numbers) {
-    Objects.checkFromIndexSize(0, numbers.length, length);
-    MemorySegment.copy(numbers, 0, Lanes.MEMORY, JAVA_INT_UNALIGNED, address(0), numbers.length);
+  /** Begins with so many of other numbers. */
+  public void copy(int[] others, int count) {
+    System.arraycopy(others, 0, numbers, 0, count);
+    MemorySegment.copy(numbers, 0, Lanes.MEMORY, JAVA_INT_UNALIGNED, memory.address(), count);
   }
 
   @Override
