@@ -101,6 +101,16 @@ final class LauncherTest {
   }
 
   @Test
+  void run_withAnotherJdk_buildsAgain() throws Exception {
+    run(Map.of());
+    Path other = Files.move(jdk, jdk.resolveSibling("another"));
+
+    Result result = run(Map.of("JAVA_HOME", other.toString()));
+
+    assertThat(result.err()).startsWith("eellm: building").contains("JAVA_HOME " + other);
+  }
+
+  @Test
   void run_throughSymbolicLink_findsTheProject() throws Exception {
     Path link = Files.createSymbolicLink(folder.resolve("link"), Path.of("a project/eellm"));
     Path second = Files.createSymbolicLink(folder.resolve("bin/second"), link);
@@ -138,7 +148,7 @@ final class LauncherTest {
     Result result = run(Map.of("EELLM_PROFILE", "cuda"));
 
     assertThat(result.err()).contains("pom.xml -P cuda -pl eellm-cli");
-    assertThat(result.out()).contains("/target/eellm.jar:a.jar:gpu.jar\n");
+    assertThat(result.out()).contains("/target/eellm-cuda.jar:a.jar:gpu.jar\n");
   }
 
   @Test

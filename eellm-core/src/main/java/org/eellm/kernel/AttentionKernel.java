@@ -36,7 +36,7 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
   void sum(NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count);
 
   /**
-   * From now on another page stands for one of the sequence.
+   * From now on another page stands for one of the sequence, in tiles of one row.
    *
    * @param page its place in the sequence, or {@link #NONE}
    */

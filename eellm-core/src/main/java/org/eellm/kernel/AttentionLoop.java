@@ -66,7 +66,6 @@ final class AttentionLoop {
     WEIGHTS,
     TOTALS,
     SUMS,
-    SUM_BYTES, // of a row
     KEY_SCALES,
     VALUE_SCALES,
     REPLACED, // a page that stands elsewhere; -1 for none
@@ -243,7 +242,7 @@ final class AttentionLoop {
     int notLarger = control.jumpAheadIf(Condition.BELOW_OR_EQUAL);
     control.storeInt(FIELDS, ROW, Field.MAXIMA.offset(), MAX);
     control.constant(RAX, Float.floatToRawIntBits(Float.NEGATIVE_INFINITY));
-    code.bytes(0x39, 0xC1); // cmp ecx, eax
+    control.compareInts(RCX, RAX);
     int first = control.jumpAheadIf(Condition.EQUAL);
     scale();
     code.land(first);
@@ -301,7 +300,7 @@ final class AttentionLoop {
     control.get(RDX, FACTOR);
     call(Field.SCALE);
     code.move(RDI, ROW);
-    control.multiply(RDI, FIELDS, Field.SUM_BYTES.offset());
+    control.multiply(RDI, sumBytes);
     add(RDI, Field.SUMS);
     control.constant(RSI, sumBytes / VECTOR_BYTES);
     control.get(RDX, FACTOR);

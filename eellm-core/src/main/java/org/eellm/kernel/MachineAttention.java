@@ -142,7 +142,6 @@ final class MachineAttention implements AttentionKernel {
     write(count, Field.WEIGHTS, weights.address());
     write(count, Field.TOTALS, totals.address());
     write(count, Field.SUMS, sums.address());
-    write(count, Field.SUM_BYTES, sumBytes);
     write(count, Field.KEY_SCALES, scales.address());
     write(count, Field.VALUE_SCALES, scales.address() + 4L * GROUP);
     write(count, Field.REPLACED, NONE);

@@ -68,7 +68,7 @@ public final class PagedAttention implements AutoCloseable {
     for (int from = 0; from < rows; from += kernel.rows()) {
       int count = Math.min(kernel.rows(), rows - from);
       Objects.checkIndex(
-          (limits.get(firstLimit + from + count - 1) - 1) / PageLayout.POSITIONS, pages.length());
+          limits.get(firstLimit + from + count - 1) - 1, pages.length() * PageLayout.POSITIONS);
       kernel.begin(queries, from * width, count);
       kernel.sum(pages, first, pageBytes, limits, firstLimit + from, count);
       for (int row = 0; row < count; row++) {

@@ -227,7 +227,7 @@ final class VectorAttention implements AttentionKernel {
     float max = largest.reduceLanes(VectorOperators.MAX);
     FloatVector total = FloatVector.fromArray(floats, totals, row);
     if (max > before && before > Float.NEGATIVE_INFINITY) {
-      float factor = Lanes.expOfNegative(FloatVector.broadcast(floats, before - max)).lane(0);
+      float factor = factor(before, max);
       total = total.mul(factor);
       for (int i = 0; i < width; i += Lanes.WIDTH) {
         FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
@@ -279,6 +279,25 @@ final class VectorAttention implements AttentionKernel {
     }
     total.intoArray(totals, row);
     return max > before ? max : before;
+  }
+
+  /**
+   * By what earlier sums are multiplied where a larger score has come: the exponential of {@link
+   * #exponentials} for one number.
+   */
+  private static float factor(float before, float max) {
+    float x = Math.max(before - max, LOWEST);
+    float shifted = Math.fma(x, LOG2_E, ROUND);
+    float n = shifted - ROUND;
+    float r = Math.fma(n, LN_2_LOW, Math.fma(n, LN_2_HIGH, x));
+    float p = 1.9875691500e-4f;
+    p = Math.fma(p, r, 1.3981999507e-3f);
+    p = Math.fma(p, r, 8.3334519073e-3f);
+    p = Math.fma(p, r, 4.1665795894e-2f);
+    p = Math.fma(p, r, 1.6666665459e-1f);
+    p = Math.fma(p, r, 5.0000001201e-1f);
+    int power = Float.floatToRawIntBits(shifted) + 127 - 0x4B400000 << 23;
+    return (Math.fma(p, r * r, r) + 1) * Float.intBitsToFloat(power);
   }
 
   /** Adds the group's values times their weights. */

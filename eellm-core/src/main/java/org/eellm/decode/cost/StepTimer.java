@@ -193,7 +193,7 @@ public final class StepTimer implements AutoCloseable {
    * @param seconds for at least so long, and at least once
    * @return seconds, by exit, shallowest first
    */
-  public List<Double> timeAgain(StepShape shape, double seconds) {
+  public List<Double> timeRepeated(StepShape shape, double seconds) {
     long[] nanos = new long[heads.size() - 1];
     int times = 0;
     long start = System.nanoTime();
@@ -201,6 +201,7 @@ public final class StepTimer implements AutoCloseable {
       for (int exit = 0; exit < nanos.length; exit++) {
         pass(shape, heads.get(exit));
         for (int i = 0; i < REPETITIONS; i++) {
+          runner.draft(heads.get(exit), block, asked, block.rows()).await();
           nanos[exit] += pass(shape, heads.get(exit));
         }
       }

@@ -29,7 +29,7 @@ import org.eellm.model.Head;
  * @param heads the final head's, for each of these
  * @param exits each exit's of one row, by layer
  * @param drafts the same of the ids that exits draft from
- * @param again what a row takes in all layers below each exit right after another one, by layer
+ * @param repeated what a row takes in all layers below each exit right after another one, by layer
  * @param overhead of a step of one row beside layers and head: embedding, policies, sampling
  * @param steps the full model's, for each of {@code rows}
  * @param bound what a step of one row can be no faster than; absent where libtorch computes, or
@@ -42,7 +42,7 @@ public record StepTimings(
     List<Double> heads,
     SortedMap<Integer, Double> exits,
     SortedMap<Integer, Double> drafts,
-    SortedMap<Integer, Double> again,
+    SortedMap<Integer, Double> repeated,
     double overhead,
     List<Double> steps,
     Optional<Bound> bound,
@@ -61,7 +61,7 @@ public record StepTimings(
     heads = List.copyOf(heads);
     exits = Collections.unmodifiableSortedMap(new TreeMap<>(exits));
     drafts = Collections.unmodifiableSortedMap(new TreeMap<>(drafts));
-    again = Collections.unmodifiableSortedMap(new TreeMap<>(again));
+    repeated = Collections.unmodifiableSortedMap(new TreeMap<>(repeated));
     steps = List.copyOf(steps);
   }
 
@@ -105,7 +105,7 @@ public record StepTimings(
       ForcedDecoding texts = new ForcedDecoding(model, batch, SEED);
       List<List<StepSample>> samples = new ArrayList<>();
       shapes.forEach(shape -> samples.add(new ArrayList<>()));
-      SortedMap<Integer, Double> again = new TreeMap<>();
+      SortedMap<Integer, Double> repeated = new TreeMap<>();
       double token = Double.MAX_VALUE;
       for (int round = -1; round < ROUNDS; round++) {
         for (int i = 0; i < shapes.size(); i++) {
@@ -115,15 +115,15 @@ public record StepTimings(
             samples.get(i).add(timer.time(shapes.get(i), SECONDS));
           }
         }
-        List<Double> passes = timer.timeAgain(shapes.getFirst(), SECONDS);
+        List<Double> passes = timer.timeRepeated(shapes.getFirst(), SECONDS);
         for (int exit = 0; exit < passes.size(); exit++) {
-          again.merge(model.allHeads().get(exit).layer(), passes.get(exit), Math::min);
+          repeated.merge(model.allHeads().get(exit).layer(), passes.get(exit), Math::min);
         }
         Head full = model.allHeads().getLast();
         DecodeStats stats = texts.run(full, 1, tokens);
         token = Math.min(token, 1 / stats.tokensPerSecond());
       }
-      return of(runner, shapes, samples, again, token);
+      return of(runner, shapes, samples, repeated, token);
     }
   }
 
@@ -131,7 +131,7 @@ public record StepTimings(
       ModelRunner runner,
       List<StepShape> shapes,
       List<List<StepSample>> samples,
-      SortedMap<Integer, Double> again,
+      SortedMap<Integer, Double> repeated,
       double token) {
     DecodingModel model = runner.model();
     int finalHead = model.allHeads().size() - 1;
@@ -156,7 +156,7 @@ public record StepTimings(
         heads,
         exits,
         drafts,
-        again,
+        repeated,
         Math.max(0, token - numLayers * layers.getFirst() - heads.getFirst()),
         fastest(samples, StepSample::step),
         bound,

@@ -2,7 +2,6 @@ package org.eellm.decode.engine;
 
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.machine.ThreadTeam;
@@ -13,7 +12,6 @@ import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.TensorParallel;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Some rows of a block on their way through branches: what the branches share, and the phases that
@@ -40,7 +38,7 @@ final class KernelExecutor implements AutoCloseable {
   private final int[] rangeOf = new int[Workspace.MAX_ROWS];
   private int rows;
   private final int[] starts = new int[Workspace.MAX_ROWS + 1]; // of ranges
-  private final @Nullable NativeInts[] pages = new NativeInts[Workspace.MAX_ROWS]; // by range
+  private final NativeInts[] pages = new NativeInts[Workspace.MAX_ROWS]; // by range
   private int ranges;
   private final int[] limits; // positions that queries see: [rows, group]
   private final int[] tileStarts = new int[Workspace.MAX_ROWS + 1];
@@ -88,7 +86,8 @@ final class KernelExecutor implements AutoCloseable {
     this.rotation = rotation;
     this.parallel = parallel;
     hidden = workspace.normed.in();
-    limits = new int[workspace.limits.length()];
+    limits = new int[workspace.limits.room()];
+    Arrays.setAll(pages, _ -> new NativeInts(0));
   }
 
   ForwardProfiler profiler() {
@@ -145,7 +144,7 @@ final class KernelExecutor implements AutoCloseable {
 
   /** The pages of a row's sequence. */
   NativeInts pages(int row) {
-    return Objects.requireNonNull(pages[rangeOf[row]]);
+    return pages[rangeOf[row]];
   }
 
   /**
@@ -166,7 +165,7 @@ final class KernelExecutor implements AutoCloseable {
       if (from >= to) {
         continue;
       }
-      pages[ranges] = numbers(pages[ranges], block.pages(range));
+      writePages(ranges, block.pages(range));
       starts[ranges] = rows;
       for (int row = from; row < to; row++) {
         if ((row - from) % Workspace.ATTENTION_ROWS == 0) {
@@ -194,17 +193,14 @@ final class KernelExecutor implements AutoCloseable {
     workspace.limits.copy(limits, rows * group);
   }
 
-  /** Numbers of pages in native memory, which is that of an earlier pass if there is room. */
-  private static NativeInts numbers(@Nullable NativeInts earlier, int[] pages) {
-    NativeInts numbers = earlier;
-    if (numbers == null || numbers.length() < pages.length) {
-      if (numbers != null) {
-        numbers.close();
-      }
-      numbers = new NativeInts(2 * pages.length);
+  /** Keeps the pages of a range in native memory, in that of an earlier pass if there is room. */
+  private void writePages(int range, int[] ofSequence) {
+    NativeInts numbers = pages[range];
+    if (numbers.room() < ofSequence.length) {
+      pages[range] = new NativeInts(2 * ofSequence.length);
+      numbers.close();
     }
-    numbers.copy(pages, pages.length);
-    return numbers;
+    pages[range].copy(ofSequence, ofSequence.length);
   }
 
   /**
@@ -450,9 +446,7 @@ final class KernelExecutor implements AutoCloseable {
   @Override
   public void close() {
     for (NativeInts numbers : pages) {
-      if (numbers != null) {
-        numbers.close();
-      }
+      numbers.close();
     }
   }
 }

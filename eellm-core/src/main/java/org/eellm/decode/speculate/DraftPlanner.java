@@ -150,15 +150,13 @@ public final class DraftPlanner {
         : OptionalInt.empty();
   }
 
-  /** What rows cost in all layers and in the final head. */
   private double full(int rows) {
-    Head top = heads.getLast();
-    return costs.branches(0, top.tap(), rows) + costs.head(top, rows);
+    return costs.full(heads.getLast(), rows);
   }
 
   /** What a token costs in the layers below an exit; a batch shares them. */
   private double below(int exit) {
-    return (costs.branches(0, heads.get(exit).tap(), sequences) + costs.overhead()) / sequences;
+    return (costs.below(heads.get(exit), sequences) + costs.overhead()) / sequences;
   }
 
   private double draftCost(int exit) {
@@ -167,10 +165,7 @@ public final class DraftPlanner {
 
   /** What a sequence's rows cost in the layers above an exit and in the final head. */
   private double above(int exit, int rows) {
-    Head top = heads.getLast();
-    int all = rows * sequences;
-    return (costs.branches(heads.get(exit).tap(), top.tap(), all) + costs.head(top, all))
-        / sequences;
+    return costs.above(heads.get(exit), heads.getLast(), rows * sequences) / sequences;
   }
 
   /** What a further token of a draft costs. */

@@ -184,7 +184,27 @@ public final class OnlineCostModel implements StepCosts {
   }
 
   @Override
-  public double branches(int from, int to, int rows) {
+  public double full(Head finalHead, int rows) {
+    return branches(0, finalHead.tap(), rows) + ofHead(heads, finalHead.index(), rows);
+  }
+
+  @Override
+  public double below(Head exit, int rows) {
+    return branches(0, exit.tap(), rows);
+  }
+
+  @Override
+  public double above(Head exit, Head finalHead, int rows) {
+    return branches(exit.tap(), finalHead.tap(), rows) + ofHead(heads, finalHead.index(), rows);
+  }
+
+  /**
+   * What some branches cost.
+   *
+   * @param from the first one's number
+   * @param to the number after the last one's
+   */
+  private double branches(int from, int to, int rows) {
     double sum = 0;
     for (int part = 0, start = 0; part < ends.length; start = ends[part++]) {
       int count = Math.min(to, ends[part]) - Math.max(from, start);
@@ -193,17 +213,12 @@ public final class OnlineCostModel implements StepCosts {
     return sum;
   }
 
-  /** Where a head was never asked, as much as another one's. */
-  @Override
-  public double head(Head head, int rows) {
-    return ofHead(heads, head.index(), rows);
-  }
-
   @Override
   public double draft(Head exit, int rows) {
     return ofHead(drafts, exit.index(), rows);
   }
 
+  /** What a head's prediction costs; where it was never asked, as much as another one's. */
   private double ofHead(RunningMedian[][] medians, int head, int rows) {
     if (isKnown(medians[head])) {
       return price(medians[head], rows);

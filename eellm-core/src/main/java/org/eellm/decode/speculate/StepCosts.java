@@ -4,19 +4,17 @@ import org.eellm.model.Head;
 
 /** What the parts of steps cost, in a unit that is the same for all of them. */
 public interface StepCosts {
-  /** Of a step beside branches and heads. */
+  /** Of a step beside layers and heads. */
   double overhead();
 
-  /**
-   * Of some branches.
-   *
-   * @param from the first one's number
-   * @param to the number after the last one's
-   */
-  double branches(int from, int to, int rows);
+  /** Of all layers and the final head's prediction, with what samplers take of each row. */
+  double full(Head finalHead, int rows);
 
-  /** Of a head's prediction, with what samplers take of each row. */
-  double head(Head head, int rows);
+  /** Of the layers below an exit, which rows of drafts pass one after the other. */
+  double below(Head exit, int rows);
+
+  /** Of the layers above an exit and the final head's prediction. */
+  double above(Head exit, Head finalHead, int rows);
 
   /** Of an exit's draft. */
   double draft(Head exit, int rows);

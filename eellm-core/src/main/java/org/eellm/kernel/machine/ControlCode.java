@@ -20,6 +20,8 @@ public record ControlCode(MachineCode code) {
     }
   }
 
+  private static final int WIDE = 8; // in rex: the operands have 64 bits
+
   private static final int SAVED_BYTES = 40; // with six registers and the return address, whole 16s
 
   /**
@@ -76,6 +78,12 @@ public record ControlCode(MachineCode code) {
     memory(to, base, offset);
   }
 
+  /** Multiplies with a constant. */
+  public void multiply(int register, int by) {
+    code.bytes(rex(register, 0, register), 0x69, 0xC0 | (register & 7) << 3 | register & 7);
+    code.number(by);
+  }
+
   /** Multiplies with 64 bits in memory. */
   public void multiply(int to, int base, int offset) {
     code.bytes(rex(to, 0, base), 0x0F, 0xAF);
@@ -103,8 +111,7 @@ public record ControlCode(MachineCode code) {
   }
 
   private void ints(int opcode, int register, int base, int index) {
-    int wide = 8; // of rex
-    code.bytes(rex(register, index, base) & ~wide, opcode, 0x84 | (register & 7) << 3);
+    code.bytes(rex(register, index, base) & ~WIDE, opcode, 0x84 | (register & 7) << 3);
     code.bytes(0x80 | (index & 7) << 3 | base & 7);
   }
 
@@ -125,6 +132,11 @@ public record ControlCode(MachineCode code) {
 
   private void registers(int opcode, int first, int second) {
     code.bytes(rex(second, 0, first), opcode, 0xC0 | (second & 7) << 3 | first & 7);
+  }
+
+  /** Compares the lower 32 bits of two registers. */
+  public void compareInts(int first, int second) {
+    code.bytes(rex(second, 0, first) & ~WIDE, 0x39, 0xC0 | (second & 7) << 3 | first & 7);
   }
 
   /** Compares a register with a constant. */
@@ -174,12 +186,6 @@ public record ControlCode(MachineCode code) {
    */
   public int jumpAheadIf(Condition condition) {
     code.bytes(0x0F, 0x80 | condition.number);
-    return code.distanceAhead();
-  }
-
-  /** The same in any case. */
-  public int jumpAhead() {
-    code.bytes(0xE9);
     return code.distanceAhead();
   }
 

@@ -23,12 +23,12 @@ public final class GlibcMalloc {
       return false;
     }
     return NativeFunction.ofSystem("mallopt")
-        .filter(
+        .map(
             mallopt ->
                 set(mallopt, "MALLOC_MMAP_MAX_", MMAP_MAX, 0)
                     && set(mallopt, "MALLOC_TRIM_THRESHOLD_", TRIM_THRESHOLD, Integer.MAX_VALUE)
                     && set(mallopt, "MALLOC_ARENA_MAX", ARENA_MAX, 1))
-        .isPresent();
+        .orElse(false);
   }
 
   private static boolean set(NativeFunction mallopt, String variable, int parameter, int value) {

@@ -41,9 +41,10 @@ public final class MatmulKernel {
   private final Optional<OneDnnMicroKernels> micro;
   private final boolean pairs;
   private final int mostVectorRows;
-  private final TileKernel[]
-      tiles; // by rows, up to those that the Vector API takes; the first is of two blocks, for one
-  // row
+
+  /** By rows, up to those that the Vector API takes; the first is of two blocks, for one row. */
+  private final TileKernel[] tiles;
+
   private final Optional<GroupedMatmul> groups; // of formats that have them
 
   /**
@@ -74,12 +75,11 @@ public final class MatmulKernel {
     mostVectorRows = ways.mostVectorRows();
     groups = Optional.empty();
     tiles = new TileKernel[mostVectorRows == 0 ? 0 : Math.min(vectorGroup(), mostVectorRows) + 1];
-    for (int rows = 0; rows < tiles.length; rows++) {
-      tiles[rows] =
-          TileKernels.of(
-              rows == 0
-                  ? new Variant(format, 1, 2, Math.min(VECTORS, 4), false)
-                  : new Variant(format, rows, 1, vectors(rows), false));
+    if (tiles.length > 0) {
+      tiles[0] = TileKernels.of(new Variant(format, 1, 2, Math.min(VECTORS, 4), false));
+    }
+    for (int rows = 1; rows < tiles.length; rows++) {
+      tiles[rows] = TileKernels.of(new Variant(format, rows, 1, vectors(rows), false));
     }
   }
 

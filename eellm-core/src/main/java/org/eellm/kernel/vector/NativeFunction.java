@@ -11,8 +11,8 @@ import java.util.Optional;
 
 /**
  * A function outside of Java that takes and returns integers and addresses, which pass in registers
- * of 64 bits: machine code of ours, or one of the system. Calls take nanoseconds, and stop the
- * garbage collector meanwhile: so functions are short.
+ * of 64 bits: machine code of ours, or one of the system. A call costs nanoseconds. The garbage
+ * collector waits for its end: so functions take a millisecond at most.
  *
  * <p>All have one of two forms, whatever they take of it: Java spends 10 ms on the first call of
  * each form.

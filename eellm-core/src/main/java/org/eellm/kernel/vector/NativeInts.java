@@ -3,20 +3,27 @@ package org.eellm.kernel.vector;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 
-/** Integers in native memory, where machine code reads them, and the same in an array. */
+/** A list of integers in native memory, where machine code reads them, and the same in an array. */
 public final class NativeInts implements AutoCloseable {
   private final NativeBuffer memory;
   private final int[] numbers;
+  private int length;
 
-  /** So many zeros. */
-  public NativeInts(int length) {
-    numbers = new int[length];
-    memory = NativeBuffer.allocate((long) Integer.BYTES * length);
+  /** An empty list with room for so many numbers. */
+  public NativeInts(int room) {
+    numbers = new int[room];
+    memory = NativeBuffer.allocate((long) Integer.BYTES * room);
+  }
+
+  /** How many numbers there is room for. */
+  public int room() {
+    return numbers.length;
   }
 
   public int length() {
-    return numbers.length;
+    return length;
   }
 
   /** Address of a number. */
@@ -25,13 +32,14 @@ public final class NativeInts implements AutoCloseable {
   }
 
   public int get(int index) {
-    return numbers[index];
+    return numbers[Objects.checkIndex(index, length)];
   }
 
-  /** Begins with so many of other numbers. */
+  /** Becomes the first so many of these numbers. */
   public void copy(int[] others, int count) {
     System.arraycopy(others, 0, numbers, 0, count);
     MemorySegment.copy(numbers, 0, Lanes.MEMORY, JAVA_INT_UNALIGNED, memory.address(), count);
+    length = count;
   }
 
   @Override

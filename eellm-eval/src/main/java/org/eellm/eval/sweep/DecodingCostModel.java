@@ -18,8 +18,8 @@ import org.eellm.model.Head;
  * @param heads the final head's, for each of these
  * @param exits each exit's of one row, by layer
  * @param drafts the same of the ids that exits draft from
- * @param again what a row takes in all layers below each exit right after another one, as rows of
- *     drafts do, by layer
+ * @param repeated what a row takes in all layers below each exit right after another one, as rows
+ *     of drafts do, by layer
  * @param limit what a step can be no faster than; absent where it is not known
  */
 public record DecodingCostModel(
@@ -29,7 +29,7 @@ public record DecodingCostModel(
     List<Double> heads,
     SortedMap<Integer, Double> exits,
     SortedMap<Integer, Double> drafts,
-    SortedMap<Integer, Double> again,
+    SortedMap<Integer, Double> repeated,
     Optional<Limit> limit)
     implements StepCosts {
   /** Times one row's step from which on further rows are dear. */
@@ -75,7 +75,7 @@ public record DecodingCostModel(
         costs.heads(),
         costs.exits(),
         costs.drafts(),
-        costs.again(),
+        costs.repeated(),
         costs.bound().map(bound -> limit(bound, costs)));
   }
 
@@ -118,7 +118,7 @@ public record DecodingCostModel(
 
   /** The same where exits are asked for the ids that they draft from, as gates ask them. */
   DecodingCostModel ofGates() {
-    return new DecodingCostModel(step, rows, layers, heads, drafts, drafts, again, limit);
+    return new DecodingCostModel(step, rows, layers, heads, drafts, drafts, repeated, limit);
   }
 
   @Override
@@ -126,16 +126,20 @@ public record DecodingCostModel(
     return step;
   }
 
-  /** Half a layer's each; below an exit a row mostly comes right after another one. */
   @Override
-  public double branches(int from, int to, int count) {
-    Double below = again.get(Math.ceilDiv(to, 2));
-    return from == 0 && count == 1 && below != null ? below : (to - from) / 2.0 * layer(count);
+  public double full(Head finalHead, int count) {
+    return finalHead.layer() * layer(count) + head(count);
+  }
+
+  /** A row of a draft mostly comes right after another one. */
+  @Override
+  public double below(Head exit, int count) {
+    return count == 1 ? repeatedBelow(exit.layer()) : exit.layer() * layer(count);
   }
 
   @Override
-  public double head(Head head, int count) {
-    return head.isExit() ? count * exit(head.layer()) : head(count);
+  public double above(Head exit, Head finalHead, int count) {
+    return (finalHead.layer() - exit.layer()) * layer(count) + head(count);
   }
 
   @Override
@@ -150,8 +154,8 @@ public record DecodingCostModel(
   }
 
   /** Of all layers below an exit and a row that comes right after another one. */
-  double again(int layer) {
-    return of(again, layer);
+  double repeatedBelow(int layer) {
+    return of(repeated, layer);
   }
 
   private static double of(SortedMap<Integer, Double> byLayer, int layer) {

@@ -186,7 +186,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
       }
       accepted += accepted == drafts && prediction.agrees() ? 1 : 0;
       drafts++;
-      seconds += costs.step() + costs.again(layer);
+      seconds += costs.step() + costs.repeatedBelow(layer);
     }
     seconds += (trace.layers() - layer) * costs.layer(drafts + 1) + costs.head(drafts + 1);
     return new Cycle(seconds, drafts, accepted);

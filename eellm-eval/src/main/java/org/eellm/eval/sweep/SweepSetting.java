@@ -209,7 +209,7 @@ public record SweepSetting(
     draftLength.ifPresent(value -> words.add(value + " tokens"));
     draftConfidence.ifPresent(value -> words.add(number(value)));
     if (mode == DecodingMode.SPECULATIVE && draftExit.isEmpty()) {
-      words.add("adaptive");
+      words.add(draftSource.map(source -> "drafts of " + source).orElse("adaptive"));
     }
     return String.join(", ", words);
   }
