@@ -1,6 +1,7 @@
 package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -34,6 +35,9 @@ import picocli.CommandLine.Spec;
       "Give --pp N --nproc N --threads 1 for pipeline stages of one thread each."
     })
 final class BenchPipelineCommand implements Callable<Integer> {
+  /** Until Java has compiled most of it, on two cores. */
+  private static final Duration WARM_UP = Duration.ofSeconds(5);
+
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
@@ -94,8 +98,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
             try (LoadedModel part = part(world)) {
               thresholds.forEach(
                   threshold ->
-                      PipelineBenchmark.takePart(
-                          part.decoder(), world, requests(part, threshold), rounds));
+                      PipelineBenchmark.takePart(part.decoder(), world, requests(part, threshold)));
             }
           }
           return ExitCode.OK;
@@ -117,7 +120,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
     for (double threshold : thresholds) {
       Measured measured =
           PipelineBenchmark.measure(
-              whole.decoder(), part.decoder(), world, requests(part, threshold), rounds);
+              whole.decoder(), part.decoder(), world, requests(part, threshold), WARM_UP, rounds);
       if (json.requested()) {
         JsonOption.print(out, new Row(threshold, measured));
       } else {
