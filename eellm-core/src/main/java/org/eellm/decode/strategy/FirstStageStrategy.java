@@ -55,7 +55,7 @@ public final class FirstStageStrategy implements DecodingStrategy {
   public FirstStageStrategy(ExitPolicy policy, int promptSize, int stages) {
     exitDecision = new ExitDecision(policy);
     committed = promptSize;
-    most = stages;
+    most = stages + 1; // one at each, and one that waits for whichever is done first
   }
 
   /** Where the token being generated leaves. */
