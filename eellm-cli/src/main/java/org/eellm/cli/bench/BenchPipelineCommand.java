@@ -35,8 +35,11 @@ import picocli.CommandLine.Spec;
       "Give --pp N --nproc N --threads 1 for pipeline stages of one thread each."
     })
 final class BenchPipelineCommand implements Callable<Integer> {
-  /** Until Java has compiled most of it, on two cores. */
-  private static final Duration WARM_UP = Duration.ofSeconds(5);
+  /**
+   * Before the first threshold, until Java has compiled most of it; it takes that long on two
+   * cores.
+   */
+  private static final Duration WARM_UP = Duration.ofSeconds(20);
 
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
@@ -117,10 +120,12 @@ final class BenchPipelineCommand implements Callable<Integer> {
           world.mesh(), Torch.threads(), prompts.size(), maxTokens, rounds);
       out.println("threshold  one rank ms  this mesh ms  faster by  left at each head, %");
     }
+    Duration warmUp = WARM_UP;
     for (double threshold : thresholds) {
       Measured measured =
           PipelineBenchmark.measure(
-              whole.decoder(), part.decoder(), world, requests(part, threshold), WARM_UP, rounds);
+              whole.decoder(), part.decoder(), world, requests(part, threshold), warmUp, rounds);
+      warmUp = Duration.ZERO;
       if (json.requested()) {
         JsonOption.print(out, new Row(threshold, measured));
       } else {
