@@ -1,7 +1,7 @@
 package org.eellm.bench;
 
+import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.eellm.config.HeadId;
 import org.eellm.cost.Median;
@@ -42,25 +42,38 @@ public final class PipelineBenchmark {
    *
    * @param whole the model
    * @param part this rank's part of it
-   * @param rounds of both, after a warm-up
+   * @param warmUp how long both take turns before, one round at least: while Java compiles, it
+   *     takes a core that the pipeline needs and one rank does not
+   * @param rounds of both
    */
   public static Measured measure(
-      DecodingModel whole, DecodingModel part, World world, List<Request> requests, int rounds) {
+      DecodingModel whole,
+      DecodingModel part,
+      World world,
+      List<Request> requests,
+      Duration warmUp,
+      int rounds) {
     Limits limits = limits(part);
+    long warm = System.nanoTime() + warmUp.toNanos();
+    do {
+      Generator.generate(whole, limits, requests, TokenListener.none());
+      announce(world, true);
+      generate(part, world, requests);
+    } while (System.nanoTime() < warm);
     double[] alone = new double[rounds];
     double[] staged = new double[rounds];
+    double[] ratios = new double[rounds];
     List<Result> theirs = List.of();
     List<Result> ours = List.of();
-    for (int round = -1; round < rounds; round++) {
+    for (int round = 0; round < rounds; round++) {
       theirs = Generator.generate(whole, limits, requests, TokenListener.none());
+      announce(world, true);
       ours = generate(part, world, requests);
-      if (round >= 0) {
-        alone[round] = seconds(theirs);
-        staged[round] = seconds(ours);
-      }
+      alone[round] = seconds(theirs);
+      staged[round] = seconds(ours);
+      ratios[round] = alone[round] / staged[round];
     }
-    double[] ratios = new double[rounds];
-    Arrays.setAll(ratios, round -> alone[round] / staged[round]);
+    announce(world, false);
     return new Measured(
         left(part, theirs),
         Median.of(alone),
@@ -69,20 +82,26 @@ public final class PipelineBenchmark {
         ids(theirs).equals(ids(ours)));
   }
 
-  /**
-   * Takes part in what rank 0 measures.
-   *
-   * @param rounds as many as there
-   */
-  public static void takePart(DecodingModel part, World world, List<Request> requests, int rounds) {
-    for (int round = -1; round < rounds; round++) {
+  /** Takes part in what rank 0 measures. */
+  public static void takePart(DecodingModel part, World world, List<Request> requests) {
+    while (announce(world, false)) {
       generate(part, world, requests);
     }
   }
 
+  /**
+   * Waits for all ranks.
+   *
+   * @param more whether another round follows; counts on rank 0 alone
+   * @return what rank 0 says of that
+   */
+  private static boolean announce(World world, boolean more) {
+    byte[] word = {(byte) (more ? 1 : 0)};
+    return world.all().gatherBytes(word).getFirst()[0] == 1;
+  }
+
   /** Texts of all ranks, none of which computes anything else meanwhile. */
   private static List<Result> generate(DecodingModel part, World world, List<Request> requests) {
-    world.all().barrier();
     List<Result> results =
         PipelineGenerator.generate(part, world, limits(part), requests, TokenListener.none());
     world.all().barrier();

@@ -37,9 +37,11 @@ final class PipelineBenchmarkTest {
                 try (Decoder model = PipelineRanks.part(whole.architecture(), world)) {
                   model.initialize(7);
                   if (world.rank() == 0) {
-                    return List.of(PipelineBenchmark.measure(whole, model, world, requests, 3));
+                    return List.of(
+                        PipelineBenchmark.measure(
+                            whole, model, world, requests, Duration.ofMillis(100), 3));
                   }
-                  PipelineBenchmark.takePart(model, world, requests, 3);
+                  PipelineBenchmark.takePart(model, world, requests);
                   return List.of();
                 }
               });

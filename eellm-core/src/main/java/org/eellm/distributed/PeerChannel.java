@@ -34,10 +34,11 @@ public final class PeerChannel implements AutoCloseable {
   private static final int ALIVE = -2;
 
   /**
-   * How long to look for messages without sleeping. Waking up takes longer than a message's way;
-   * but other threads get the processor in between.
+   * How long to look for messages without sleeping: longer than the first stage takes for as many
+   * tokens as wait at an exit. Waking up takes longer than a message's way, and milliseconds where
+   * the processor has gone to others; but other threads get it in between.
    */
-  private static final long AWAKE_NANOS = 2_000_000;
+  private static final long AWAKE_NANOS = 20_000_000;
 
   private final RankGroup group;
   private final Mesh mesh;

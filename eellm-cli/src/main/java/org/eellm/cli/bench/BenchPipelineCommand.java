@@ -1,6 +1,7 @@
 package org.eellm.cli.bench;
 
 import java.io.PrintWriter;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -34,6 +35,12 @@ import picocli.CommandLine.Spec;
       "Give --pp N --nproc N --threads 1 for pipeline stages of one thread each."
     })
 final class BenchPipelineCommand implements Callable<Integer> {
+  /**
+   * Before the first threshold, until Java has compiled most of it; it takes that long on two
+   * cores.
+   */
+  private static final Duration WARM_UP = Duration.ofSeconds(20);
+
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
@@ -94,8 +101,7 @@ final class BenchPipelineCommand implements Callable<Integer> {
             try (LoadedModel part = part(world)) {
               thresholds.forEach(
                   threshold ->
-                      PipelineBenchmark.takePart(
-                          part.decoder(), world, requests(part, threshold), rounds));
+                      PipelineBenchmark.takePart(part.decoder(), world, requests(part, threshold)));
             }
           }
           return ExitCode.OK;
@@ -114,10 +120,12 @@ final class BenchPipelineCommand implements Callable<Integer> {
           world.mesh(), Torch.threads(), prompts.size(), maxTokens, rounds);
       out.println("threshold  one rank ms  this mesh ms  faster by  left at each head, %");
     }
+    Duration warmUp = WARM_UP;
     for (double threshold : thresholds) {
       Measured measured =
           PipelineBenchmark.measure(
-              whole.decoder(), part.decoder(), world, requests(part, threshold), rounds);
+              whole.decoder(), part.decoder(), world, requests(part, threshold), warmUp, rounds);
+      warmUp = Duration.ZERO;
       if (json.requested()) {
         JsonOption.print(out, new Row(threshold, measured));
       } else {

@@ -99,12 +99,13 @@ public record Request(
     if (!(decoding instanceof DecodingMethod.Score score)) {
       throw new IllegalStateException("only a text that is there already is scored");
     }
-    return with(
+    return withDecoding(
         new DecodingMethod.Score(
             score.heads(), score.from(), score.last(), score.listener(), true));
   }
 
-  private Request with(DecodingMethod other) {
+  /** The same with another decoding. */
+  public Request withDecoding(DecodingMethod other) {
     return new Request(prompt, maxTokens, endTokens, other, sampler, alternatives);
   }
 
@@ -113,7 +114,7 @@ public record Request(
     if (!(decoding instanceof DecodingMethod.Score score)) {
       return this;
     }
-    return with(
+    return withDecoding(
         new DecodingMethod.Score(
             score.heads(), score.from(), score.last(), ScoreListener.none(), score.ofShortList()));
   }

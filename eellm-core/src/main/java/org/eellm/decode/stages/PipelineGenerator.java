@@ -13,10 +13,12 @@ import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
+import org.eellm.decode.strategy.GuessPolicy;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.distributed.PeerChannel;
 import org.eellm.distributed.World;
 import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
 
 /**
  * Continues texts with a model whose parts are on the ranks of a world: pipeline-based early-exit
@@ -51,14 +53,16 @@ public final class PipelineGenerator {
       return Generator.generate(model, limits, requests, listener);
     }
     Limits needed = Generator.needed(limits, requests);
+    boolean guesses = world.pp().rank() == 0 && Math.min(limits.batchSize(), requests.size()) == 1;
     List<IndexedListener> listeners = new ArrayList<>();
     List<Job> jobs = new ArrayList<>();
     for (int i = 0; i < requests.size(); i++) {
       policy(requests.get(i));
+      Request request = guesses ? withGuesses(model, requests.get(i)) : requests.get(i);
       IndexedListener indexed = new IndexedListener(i, listener);
       listeners.add(indexed);
       String name = "prompt " + (i + 1);
-      Job job = Job.of(model, limits.vocabulary(), requests.get(i), name, indexed);
+      Job job = Job.of(model, limits.vocabulary(), request, name, indexed);
       job.requireRoom(name, PagePool.pages(needed.cacheTokens()));
       jobs.add(job);
     }
@@ -77,6 +81,20 @@ public final class PipelineGenerator {
     return world.pp().rank() == 0
         ? listeners.stream().map(IndexedListener::result).toList()
         : List.of();
+  }
+
+  /**
+   * The same request, with guesses of the last exit on this stage if its tokens all come from the
+   * final head. Several texts at once do without: they keep the stages busy, and heads cost time.
+   */
+  private static Request withGuesses(DecodingModel model, Request request) {
+    List<Head> all = model.allHeads();
+    List<Head> here = model.headsHere();
+    if (here.isEmpty() || !policy(request).heads(all).equals(List.of(all.getLast()))) {
+      return request;
+    }
+    return request.withDecoding(
+        new DecodingMethod.EarlyExit(new GuessPolicy(here.getLast().layer())));
   }
 
   /** Where a request's tokens leave. */

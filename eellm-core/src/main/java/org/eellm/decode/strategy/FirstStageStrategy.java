@@ -26,6 +26,7 @@ public final class FirstStageStrategy implements DecodingStrategy {
   private static final double WEIGHT = 0.1;
 
   private final ExitDecision exitDecision;
+  private final boolean guessesOnly; // exits are asked for nothing else
   private final List<UncommittedToken> uncommitted =
       new ArrayList<>(); // from position committed on
   private final int most; // tokens that later stages may be asked for at once
@@ -54,8 +55,9 @@ public final class FirstStageStrategy implements DecodingStrategy {
    */
   public FirstStageStrategy(ExitPolicy policy, int promptSize, int stages) {
     exitDecision = new ExitDecision(policy);
+    guessesOnly = policy instanceof GuessPolicy;
     committed = promptSize;
-    most = stages;
+    most = stages + 1; // one at each, and one that waits for whichever is done first
   }
 
   /** Where the token being generated leaves. */
@@ -80,7 +82,7 @@ public final class FirstStageStrategy implements DecodingStrategy {
 
   @Override
   public int rowsToPredict(Sequence sequence, Head head) {
-    return exitDecision.isOpen() ? 1 : 0;
+    return exitDecision.isOpen() && (!guessesOnly || isGuessing()) ? 1 : 0;
   }
 
   @Override
@@ -116,13 +118,17 @@ public final class FirstStageStrategy implements DecodingStrategy {
     uncommitted.add(new UncommittedToken.Requested(attempt, guess));
   }
 
+  private boolean isGuessing() {
+    return guessHitRate > MIN_GUESS_HIT_RATE;
+  }
+
   /** Goes on with a guess, if that is worth it; {@link Sequence#uncomputed} tells. */
   public void guess(Sequence sequence) {
     if (!uncommitted.isEmpty()
         && uncommitted.getLast() instanceof UncommittedToken.Requested(int _, int guess)
         && sequence.tokens().size() < committed + uncommitted.size()
         && guess >= 0
-        && guessHitRate > MIN_GUESS_HIT_RATE
+        && isGuessing()
         && uncommitted.stream().filter(UncommittedToken.Requested.class::isInstance).count()
             < most) {
       sequence.tokens().append(guess);

@@ -17,6 +17,8 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -160,6 +162,71 @@ public final class PipelineGeneratorTest {
         assertSame(ours, expected); // confidences, too, which tell whether the cache is exact
       }
     }
+  }
+
+  /** The first stage asks an exit for guesses, some of which hold, though no token leaves there. */
+  @ParameterizedTest
+  @FieldSource("org.eellm.decode.stages.PipelineRanks#PIPELINES")
+  void generate_theFullModelOneTextAtATime_guessesAndIsWhatOneRankSays(Mesh mesh) {
+    for (boolean blocks : new boolean[] {false, true}) {
+      try (Decoder whole = blocks ? SmallModel.withBlocks() : SmallModel.plain()) {
+        Set<HeadId> heads = ConcurrentHashMap.newKeySet();
+        List<Request> requests =
+            IntStream.range(0, 6).mapToObj(seed -> observed(guessed(seed), heads)).toList();
+        List<Result> expected =
+            Generator.generate(whole, Limits.of(whole), requests, TokenListener.none());
+        assertThat(heads).containsExactly(HeadId.FINAL);
+
+        List<Result> ours =
+            generate(
+                    whole.architecture(),
+                    mesh,
+                    limits -> limits.withBatchSize(1),
+                    requests,
+                    TokenListener.none())
+                .getFirst();
+
+        assertSame(ours, expected);
+        HeadId last = HeadId.exit(mesh.pp() == 5 ? 1 : 2);
+        assertThat(heads).containsExactlyInAnyOrder(last, HeadId.FINAL);
+      }
+    }
+  }
+
+  @Test
+  void generate_theFullModelWhoseGuessesFail_stopsAskingForThem() {
+    try (Decoder whole = SmallModel.plain()) {
+      AtomicInteger guesses = new AtomicInteger();
+      Sampler sampler =
+          prediction -> {
+            boolean guess = !prediction.head().id().equals(HeadId.FINAL);
+            return guess
+                ? SmallModel.VOCABULARY - guesses.incrementAndGet()
+                : prediction.position() % 7;
+          };
+      Request request =
+          new Request(prompt(3, 1), 60, Set.of(), DecodingMethod.full(), sampler)
+              .withAlternatives(2);
+
+      assertLikeOneRank(whole, new Mesh(1, 1, 2), limits -> limits, List.of(request));
+
+      assertThat(guesses.get()).isBetween(11, 45); // of 60 tokens, and those that follow guesses
+    }
+  }
+
+  /** The same text of the full model, which tells of the heads that its sampler sees. */
+  private static Request observed(Request request, Set<HeadId> heads) {
+    Sampler sampler = request.sampler();
+    return new Request(
+        request.prompt(),
+        request.maxTokens(),
+        request.endTokens(),
+        DecodingMethod.full(),
+        prediction -> {
+          heads.add(prediction.head().id());
+          return sampler.next(prediction);
+        },
+        2);
   }
 
   @ParameterizedTest
