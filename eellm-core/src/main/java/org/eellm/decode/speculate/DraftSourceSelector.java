@@ -3,7 +3,8 @@ package org.eellm.decode.speculate;
 /**
  * Which of two ways to draft gives a batch more tokens a second: its texts by themselves, in the
  * step that judges them, or exits, which need steps of their own. The better one is at work, and
- * now and then the other one, to see whether things have changed.
+ * now and then the other one, to see whether things have changed: more and more rarely, as long as
+ * they have not.
  */
 final class DraftSourceSelector {
   /** Who drafts. */
@@ -19,8 +20,10 @@ final class DraftSourceSelector {
   /** Steps of a turn. */
   static final int STEPS = 24;
 
-  /** Turns of which one is the slower drafter's. */
-  static final int TURNS = 8;
+  /** Turns from a trial of the slower drafter to the next, at first and at most. */
+  private static final int FIRST_TURNS = 8;
+
+  private static final int MOST_TURNS = 32;
 
   /** Weight of a turn in a drafter's running mean. */
   private static final double RATE = 0.5;
@@ -28,7 +31,9 @@ final class DraftSourceSelector {
   private final double[] speeds =
       new double[2]; // tokens a nanosecond, by drafter; 0 before its turn
   private Drafter drafter = Drafter.EXITS;
-  private int turns;
+  private Drafter better = Drafter.EXITS;
+  private int turns; // since the last trial
+  private int turnsBetween = FIRST_TURNS;
   private int steps; // of the turn
   private int tokens;
   private long start;
@@ -57,13 +62,25 @@ final class DraftSourceSelector {
 
   private void conclude(double speed) {
     int place = drafter.ordinal();
-    speeds[place] = speeds[place] == 0 ? speed : speeds[place] + RATE * (speed - speeds[place]);
-    turns++;
+    boolean isOld = speeds[place] == 0 || drafter != better; // of an earlier trial, if of any
+    speeds[place] = isOld ? speed : speeds[place] + RATE * (speed - speeds[place]);
     Drafter other = drafter.other();
-    boolean better = speeds[other.ordinal()] > speeds[place];
-    boolean isTrial = turns % TURNS == 0;
-    if (speeds[other.ordinal()] == 0 || better != isTrial) {
+    if (speeds[other.ordinal()] == 0) {
       drafter = other;
+      return;
+    }
+    Drafter faster = speeds[other.ordinal()] > speeds[place] ? other : drafter;
+    if (faster != better) {
+      better = faster;
+      turnsBetween = FIRST_TURNS;
+      turns = 0;
+    }
+    turns++;
+    drafter = better;
+    if (turns == turnsBetween) {
+      turns = 0;
+      turnsBetween = Math.min(2 * turnsBetween, MOST_TURNS);
+      drafter = better.other();
     }
   }
 

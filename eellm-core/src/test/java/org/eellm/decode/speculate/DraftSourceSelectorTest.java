@@ -26,8 +26,19 @@ final class DraftSourceSelectorTest {
   void way_oneIsFaster_hasAllTurnsButTrials() {
     int steps = 40 * DraftSourceSelector.STEPS;
 
-    assertThat(run(steps, 5, 8)).isBetween(steps / 16, steps / 4);
-    assertThat(run(steps, 9, 8)).isBetween(steps * 3 / 4, steps * 15 / 16);
+    assertThat(run(steps, 5, 8)).isBetween(steps / 40, steps / 8);
+    assertThat(run(2 * steps, 9, 8)).isBetween(2 * steps / 2, 2 * steps * 39 / 40);
+  }
+
+  @Test
+  void way_oneStaysFaster_trialsBecomeRare() {
+    run(8 * DraftSourceSelector.STEPS, 5, 8);
+
+    int early = run(64 * DraftSourceSelector.STEPS, 5, 8);
+    int late = run(64 * DraftSourceSelector.STEPS, 5, 8);
+
+    assertThat(early).isGreaterThan(2 * DraftSourceSelector.STEPS);
+    assertThat(late).isEqualTo(2 * DraftSourceSelector.STEPS);
   }
 
   @Test
