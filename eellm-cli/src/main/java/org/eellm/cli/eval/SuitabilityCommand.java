@@ -279,7 +279,8 @@ public final class SuitabilityCommand implements Callable<Integer> {
                       found.drafts(),
                       found.calibrated(),
                       costs.orElseThrow(),
-                      () -> new DraftPlanner(heads, planned, table)));
+                      () -> new DraftPlanner(heads, planned, table),
+                      System::nanoTime));
     }
   }
 

@@ -30,7 +30,8 @@ import org.eellm.model.Head;
  * @param exits each exit's of one row, by layer
  * @param drafts the same of the ids that exits draft from
  * @param repeated what a row takes in all layers below each exit right after another one, by layer
- * @param overhead of a step of one row beside layers and head: embedding, policies, sampling
+ * @param overhead of a step of one row beside layers and head: embedding, policies, sampling; below
+ *     0 where a step takes less time than its parts do one by one
  * @param steps the full model's, for each of {@code rows}
  * @param bound what a step of one row can be no faster than; absent where libtorch computes, or
  *     ranks share the model
@@ -157,7 +158,7 @@ public record StepTimings(
         exits,
         drafts,
         repeated,
-        Math.max(0, token - numLayers * layers.getFirst() - heads.getFirst()),
+        token - numLayers * layers.getFirst() - heads.getFirst(),
         fastest(samples, StepSample::step),
         bound,
         withinCache);

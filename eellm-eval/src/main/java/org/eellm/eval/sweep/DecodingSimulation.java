@@ -3,6 +3,7 @@ package org.eellm.eval.sweep;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.eellm.decode.request.Limits;
@@ -112,16 +113,20 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
   }
 
   /**
-   * Seconds of drafts whose exit and length adapt. For a trace of drafts.
+   * Seconds of drafts whose exit and length adapt, with the time that their planner takes here. For
+   * a trace of drafts.
    *
    * @param planner that has planned nothing yet, for exits as those of the trace
+   * @param clock nanoseconds
    */
-  double adaptive(DraftPlanner planner, DraftSource source) {
+  double adaptive(DraftPlanner planner, DraftSource source, LongSupplier clock) {
     List<Integer> asked =
         source == DraftSource.TEXT
             ? List.of()
             : IntStream.range(0, trace.exits().size()).boxed().toList();
-    return drafts(asked, () -> planner.begin(1), () -> planner.plan(source));
+    long start = clock.getAsLong();
+    double seconds = drafts(asked, () -> planner.begin(1), () -> planner.plan(source));
+    return seconds + (clock.getAsLong() - start) / 1e9;
   }
 
   /**

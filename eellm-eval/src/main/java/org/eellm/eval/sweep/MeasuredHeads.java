@@ -1,6 +1,7 @@
 package org.eellm.eval.sweep;
 
 import java.util.Optional;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.eval.ExitTrace;
@@ -13,13 +14,15 @@ import org.eellm.eval.ExitTrace;
  * @param calibrated what a calibration decides; absent where none is looked at
  * @param costs measured with these exits
  * @param planners makes one that has planned nothing yet, for the same exits
+ * @param clock nanoseconds, by which planners are charged for their own time
  */
 public record MeasuredHeads(
     ExitTrace exits,
     ExitTrace drafts,
     Optional<Calibrated> calibrated,
     DecodingCostModel costs,
-    Supplier<DraftPlanner> planners) {
+    Supplier<DraftPlanner> planners,
+    LongSupplier clock) {
 
   /**
    * A calibration's decisions.

@@ -35,6 +35,9 @@ public record Suitability(
     DecodingCostModel costs,
     boolean trained,
     List<Forecast> forecasts) {
+  /** How often planners go through the texts; the fastest time counts. */
+  private static final int PLANNED = 5;
+
   /** Speed-up that is worth using. */
   public static final double WORTH = 1.2;
 
@@ -128,9 +131,9 @@ public record Suitability(
     for (int exit = 0; exit < heads.drafts().exits().size(); exit++) {
       forecasts.addAll(drafts(drafts, exit));
     }
-    forecasts.add(adaptive(drafts, heads.planners().get(), DraftSource.TEXT));
+    forecasts.add(adaptive(drafts, heads, DraftSource.TEXT));
     if (trained) {
-      forecasts.add(adaptive(drafts, heads.planners().get(), DraftSource.BOTH));
+      forecasts.add(adaptive(drafts, heads, DraftSource.BOTH));
     }
     return List.copyOf(forecasts);
   }
@@ -152,8 +155,8 @@ public record Suitability(
 
   private static List<Forecast> exits(
       ExitTrace trace, DecodingCostModel costs, List<Integer> layers) {
-    DecodingSimulation forecast = new DecodingSimulation(trace, costs);
-    double full = forecast.full();
+    DecodingSimulation simulation = new DecodingSimulation(trace, costs);
+    double full = simulation.full();
     List<Forecast> forecasts = new ArrayList<>();
     for (double threshold : THRESHOLDS) {
       double agreement = 1 - perToken(trace, threshold);
@@ -161,13 +164,13 @@ public record Suitability(
           new Forecast(
               SweepSetting.atThreshold(
                   DecodingMode.EARLY_EXIT, PolicyName.MAX_PROBABILITY, threshold, layers),
-              full / forecast.earlyExit(threshold),
+              full / simulation.earlyExit(threshold),
               agreement));
       forecasts.add(
           new Forecast(
               SweepSetting.atThreshold(
                   DecodingMode.RECOMPUTE, PolicyName.MAX_PROBABILITY, threshold, layers),
-              full / forecast.recompute(threshold),
+              full / simulation.recompute(threshold),
               agreement));
     }
     return forecasts;
@@ -184,28 +187,28 @@ public record Suitability(
   }
 
   private static List<Forecast> calibrated(MeasuredHeads.Calibrated file, DecodingCostModel costs) {
-    DecodingSimulation forecast =
+    DecodingSimulation simulation =
         new DecodingSimulation(file.decisions(), file.gated() ? costs.ofGates() : costs);
-    double full = forecast.full();
+    double full = simulation.full();
     double agreement = 1 - perToken(file.decisions(), DECIDED);
     return List.of(
         new Forecast(
             SweepSetting.calibrated(DecodingMode.EARLY_EXIT, file.file()),
-            full / forecast.earlyExit(DECIDED),
+            full / simulation.earlyExit(DECIDED),
             agreement),
         new Forecast(
             SweepSetting.calibrated(DecodingMode.RECOMPUTE, file.file()),
-            full / forecast.recompute(DECIDED),
+            full / simulation.recompute(DECIDED),
             agreement));
   }
 
-  private static List<Forecast> drafts(DecodingSimulation forecast, int exit) {
-    int layer = forecast.trace().exits().get(exit);
-    double full = forecast.full();
+  private static List<Forecast> drafts(DecodingSimulation simulation, int exit) {
+    int layer = simulation.trace().exits().get(exit);
+    double full = simulation.full();
     List<Forecast> forecasts = new ArrayList<>();
     for (int length : SweepGrid.DRAFT_LENGTHS) {
       for (double confidence : SweepGrid.DRAFT_CONFIDENCES) {
-        double seconds = forecast.speculative(exit, new DraftLength.Adaptive(length, confidence));
+        double seconds = simulation.speculative(exit, new DraftLength.Adaptive(length, confidence));
         forecasts.add(
             new Forecast(SweepSetting.speculative(layer, length, confidence), full / seconds, 1));
       }
@@ -214,10 +217,15 @@ public record Suitability(
   }
 
   private static Forecast adaptive(
-      DecodingSimulation forecast, DraftPlanner planner, DraftSource source) {
+      DecodingSimulation simulation, MeasuredHeads heads, DraftSource source) {
+    double seconds = Double.MAX_VALUE;
+    for (int i = 0; i < PLANNED; i++) {
+      DraftPlanner planner = heads.planners().get();
+      seconds = Math.min(seconds, simulation.adaptive(planner, source, heads.clock()));
+    }
     return new Forecast(
         source == DraftSource.TEXT ? SweepSetting.textDrafts() : SweepSetting.adaptiveDrafts(),
-        forecast.full() / forecast.adaptive(planner, source),
+        simulation.full() / seconds,
         1);
   }
 

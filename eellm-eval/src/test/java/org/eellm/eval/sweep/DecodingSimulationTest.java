@@ -8,6 +8,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
@@ -96,13 +98,25 @@ final class DecodingSimulationTest {
         .isEqualTo(4.25 + drafting + 4.25);
   }
 
+  @Test
+  void adaptive_isChargedForThePlannersTime() {
+    Text text = FORECAST.trace().texts().getFirst();
+    DraftPlanner planner = new DraftPlanner(HEADS, COSTS, Vocabulary.of(10).draftTable());
+    AtomicLong nanos = new AtomicLong();
+    LongSupplier clock = () -> nanos.getAndAdd(500_000_000);
+
+    double charged = FORECAST.adaptive(planner, DraftSource.TEXT, clock);
+
+    assertThat(charged).isEqualTo(adaptive(DraftSource.TEXT, text) + 0.5);
+  }
+
   private static final List<Head> HEADS =
       List.of(new Head(0, HeadId.exit(2), 2, 4, false), new Head(1, HeadId.FINAL, 4, 8, false));
 
   private static double adaptive(DraftSource source, Text text) {
     DraftPlanner planner = new DraftPlanner(HEADS, COSTS, Vocabulary.of(10).draftTable());
     return new DecodingSimulation(new ExitTrace(List.of(2), 4, List.of(text)), COSTS)
-        .adaptive(planner, source);
+        .adaptive(planner, source, () -> 0);
   }
 
   /** After a prompt of 60 tokens that is nothing but 1, 2, 3; the exit is as sure of each token. */

@@ -160,7 +160,8 @@ final class SuitabilityTest {
         trace,
         Optional.of(new MeasuredHeads.Calibrated("gates.json", trace, true)),
         costs,
-        () -> new DraftPlanner(heads, costs, Vocabulary.of(10).draftTable()));
+        () -> new DraftPlanner(heads, costs, Vocabulary.of(10).draftTable()),
+        () -> 0);
   }
 
   @Test
