@@ -87,7 +87,7 @@ final class KernelExecutor implements AutoCloseable {
     this.parallel = parallel;
     hidden = workspace.normed.in();
     limits = new int[workspace.limits.room()];
-    Arrays.setAll(pages, _ -> new NativeInts(0));
+    Arrays.fill(pages, new NativeInts(0)); // until a sequence has pages
   }
 
   ForwardProfiler profiler() {
