@@ -44,7 +44,7 @@ final class AttentionCode {
   private static final int MOST_ROWS_AHEAD = 4;
 
   /** Pointers to streams of weights. */
-  private static final int[] STREAMS = {RDI, RSI, RDX, RCX};
+  static final int[] STREAMS = {RDI, RSI, RDX, RCX};
 
   /** Pointers to the rows of x. */
   private static final int[] ROWS = {RAX, RBX, RBP, R12, R13, R14};

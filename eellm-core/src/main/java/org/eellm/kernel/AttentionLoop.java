@@ -39,7 +39,6 @@ final class AttentionLoop {
   private static final int PAGE_BITS = Integer.numberOfTrailingZeros(PageLayout.POSITIONS);
   private static final int ROW_BITS = Integer.numberOfTrailingZeros(4 * GROUP); // of scores
   private static final int TOTAL_BITS = Integer.numberOfTrailingZeros(VECTOR_BYTES);
-  private static final int[] KEYS = {RDI, RSI, RDX, RCX};
 
   // General registers that functions leave alone.
   private static final int FIELDS = RBX;
@@ -194,8 +193,8 @@ final class AttentionLoop {
 
   /** Queries times the keys of the group. */
   private void score() {
-    for (int i = 0; i < KEYS.length; i++) {
-      addressOf(i, KEYS[i]);
+    for (int i = 0; i < AttentionCode.STREAMS.length; i++) {
+      addressOf(i, AttentionCode.STREAMS[i]);
     }
     control.constant(R8, layout.keySteps());
     load(R9, Field.QUERIES);
