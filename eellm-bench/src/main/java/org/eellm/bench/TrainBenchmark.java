@@ -212,7 +212,7 @@ public final class TrainBenchmark {
       int[] targets = random.ints((long) batch * sequence, 0, vocabulary).toArray();
       float[] mask = new float[inputs.length];
       Arrays.fill(mask, 1);
-      return new Microbatch(batch, sequence, inputs, targets, mask);
+      return new Microbatch(batch, sequence, inputs, targets, mask, new int[mask.length]);
     }
 
     /** What is trained. */

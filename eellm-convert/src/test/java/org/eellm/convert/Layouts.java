@@ -21,6 +21,7 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.KeyStarts;
 
 /** The models of {@code src/test/resources/layouts}, and the logits that PyTorch has for them. */
 final class Layouts {
@@ -58,7 +59,8 @@ final class Layouts {
     Map<String, float[]> logits = new LinkedHashMap<>();
     try (Scope _ = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
-      ForwardContext context = model.context(1, ids.length, Dropout.NONE, false, retained);
+      ForwardContext context =
+          model.context(1, ids.length, KeyStarts.SEQUENCE, Dropout.NONE, false, retained);
       Tensor x =
           model.embedding().forward(Tensors.ofLongs(ids, model.device(), ids.length), context);
       for (int below = 0; below <= model.trunk().size(); below++) {

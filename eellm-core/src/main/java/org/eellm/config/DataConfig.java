@@ -19,13 +19,16 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param split relative shares of training, validation and test in each source; nothing reads the
  *     test part
  * @param sequenceLength target tokens of one sample
+ * @param attendAcrossDocuments whether a token sees earlier documents of its sample; if not, each
+ *     begins at position 0
  */
 public record DataConfig(
     List<Source> sources,
     List<Source> validation,
     Optional<String> tokenizer,
     @NoEffectWith(Choice.VALIDATION_DATA) List<Double> split,
-    int sequenceLength) {
+    int sequenceLength,
+    boolean attendAcrossDocuments) {
 
   private static final double MAX_SHARE = 1e9;
 
@@ -73,5 +76,9 @@ public record DataConfig(
         split + " leaves nothing to train on; make the first share positive");
     require(
         sequenceLength >= 1, "data.sequence_length", sequenceLength + " is below 1; use 1 or more");
+    require(
+        attendAcrossDocuments || tokenizer.isPresent(),
+        "data.attend_across_documents",
+        "false needs data.tokenizer, whose end token divides documents; set it");
   }
 }

@@ -12,7 +12,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
 /**
  * The early exits and their part of the objective: {@code L_final + sum_n w_n(step) L_n}.
  *
- * @param layers the layers whose output the exits read, in ascending order
+ * @param layers layers whose output the exits read, ascending
  * @param head modules of every exit's head beside the output matrix
  * @param tieOutput the exits share the final head's output matrix
  * @param weights target loss weight of each exit; empty means 1 for each
@@ -24,7 +24,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  *     probability
  * @param distillation weight of an exit's divergence from the final head, beside its cross entropy
  * @param distillationStart steps without distillation at the beginning
- * @param temperatures each exit's logits are divided by this in the loss; empty means 1 for each
+ * @param temperatures divides each exit's logits in the loss; empty means 1 for each
  */
 public record ExitsConfig(
     List<Integer> layers,

@@ -22,8 +22,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param layersPerStage layers of each virtual stage; empty follows {@code balance}
  * @param preExit an exit on a stage boundary runs on the next stage
  * @param fillWarmup extra microbatches a step in the warm-up bubble; -1: as many as cost no time
- * @param fillCooldown extra microbatches a step in the cool-down bubble; -1: as many as cost no
- *     time
+ * @param fillCooldown the same in the cool-down bubble
  * @param bucketMegabytes size of the buckets in which gradients are summed over {@code dp}
  * @param timeoutSeconds seconds a rank waits for another
  */

@@ -27,7 +27,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param spikeWindow steps that the spike guard looks at
  * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
  * @param device where the model trains
- * @param model folder of the model whose weights the run starts from; null draws them from the seed
+ * @param model folder of the model to start from; null draws weights from the seed
  */
 public record TrainConfig(
     @MayChangeOnResume int steps,

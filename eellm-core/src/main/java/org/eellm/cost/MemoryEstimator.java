@@ -195,9 +195,9 @@ public final class MemoryEstimator {
     return slice.layers() * (attentionTape() + mlpTape()) + ofEnd();
   }
 
-  /** The output and what the pass knows of its tokens: mask, ids, targets. */
+  /** The output and what the pass knows of its tokens: ids, targets, mask of the loss. */
   private long ofEnd() {
-    return shape.ofRows(shape.hidden()) + shape.mask() * shape.bytes() + 20 * shape.tokens();
+    return shape.ofRows(shape.hidden()) + 20 * shape.tokens();
   }
 
   private long attentionTape() {

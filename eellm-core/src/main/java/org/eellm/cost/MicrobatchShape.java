@@ -21,7 +21,6 @@ import org.eellm.config.TrainConfig.Device;
  * @param scores attention scores of its heads, as far as they are computed
  * @param blockScores those of the largest block of queries
  * @param blocks blocks of queries
- * @param mask entries of the causal mask
  * @param bytes of an element
  * @param fused whether eellm's own kernels do the elementwise work: in bfloat16 on the CPU
  * @param ranks that share the matrices
@@ -38,7 +37,6 @@ public record MicrobatchShape(
     long scores,
     long blockScores,
     long blocks,
-    long mask,
     int bytes,
     boolean fused,
     int ranks) {
@@ -78,7 +76,6 @@ public record MicrobatchShape(
         batch * heads * pairs,
         batch * heads * length * sequence,
         Math.ceilDiv(sequence, length),
-        sequence * sequence,
         model.dtype().bytes(),
         device == Device.CPU && model.dtype() == DataType.BFLOAT16,
         ranks);

@@ -1,5 +1,7 @@
 package org.eellm.data;
 
+import java.util.OptionalInt;
+
 /**
  * Samples of a model's training data: an endless row, any of which is found from its index alone.
  * So a run that is resumed sees exactly what it would have seen, and every rank of a distributed
@@ -23,6 +25,11 @@ public interface SampleSource {
    * @throws DataException if a token is outside the model's vocabulary
    */
   void sample(long index, int[] into, int offset);
+
+  /** The token that ends a document, where a token does not see those before its own. */
+  default OptionalInt documentEnd() {
+    return OptionalInt.empty();
+  }
 
   /** Consecutive samples, one after the other: tokens {@code [count, sequenceLength + 1]}. */
   default int[] samples(long first, int count) {

@@ -9,8 +9,11 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
 import org.eellm.tensor.kernel.CausalSoftmax;
+import org.eellm.tensor.kernel.KeyStarts;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
@@ -90,7 +93,7 @@ final class CausalAttention {
    */
   List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
     if (fused(query)) {
-      return FusedAttention.forward(query, key, value, out);
+      return FusedAttention.forward(query, key, value, context.starts(), out);
     }
     return forwardByBlocks(query, key, value, out);
   }
@@ -127,14 +130,33 @@ final class CausalAttention {
   private Tensor softmax(Tensor scores, Block block) {
     long r = block.length();
     if (CausalSoftmax.fits(scores)) {
-      CausalSoftmax.forward(scores, block.start(), r);
+      CausalSoftmax.forward(scores, block.start(), r, context.starts());
       return scores;
+    }
+    if (context.starts() instanceof KeyStarts.OfDocument(Tensor starts)) {
+      hideOtherDocuments(scores, block, starts);
     }
     scores
         .view(-1, r, block.end())
         .narrow(2, block.start(), r)
-        .add_(context.causalMask().narrow(0, 0, r).narrow(1, 0, r));
+        .masked_fill_(positions(r, scores).gt(positions(r, scores).view(r, 1)), lowest());
     return torch.softmax(scores, -1);
+  }
+
+  private void hideOtherDocuments(Tensor scores, Block block, Tensor starts) {
+    Tensor first = starts.narrow(1, block.start(), block.length()); // [b, r]
+    Tensor hidden = positions(block.end(), scores).lt(first.unsqueeze(2)); // [b, r, e]
+    scores
+        .view(context.batch(), -1, block.length(), block.end())
+        .masked_fill_(hidden.unsqueeze(1), lowest());
+  }
+
+  private static Scalar lowest() {
+    return new Scalar(Double.NEGATIVE_INFINITY);
+  }
+
+  private static Tensor positions(long count, Tensor where) {
+    return torch.arange(new Scalar(count), Torch.options(ScalarType.Long, where.device()));
   }
 
   /**
@@ -155,7 +177,8 @@ final class CausalAttention {
       try (Scope scope = Scope.open()) {
         Tensor again = torch.empty_like(query);
         Result result =
-            FusedAttention.backward(FusedAttention.forward(query, key, value, again), gradient);
+            FusedAttention.backward(
+                FusedAttention.forward(query, key, value, context.starts(), again), gradient);
         return new Result(
             scope.moveToOuter(result.query()),
             scope.moveToOuter(result.key()),

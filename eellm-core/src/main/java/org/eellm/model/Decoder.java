@@ -7,9 +7,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
@@ -33,6 +31,7 @@ import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.TensorException;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.kernel.KeyStarts;
 
 /**
  * A decoder with early exits as an explicit chain: an embedding, {@code 2 numLayers} residual
@@ -418,20 +417,14 @@ public final class Decoder implements DecodingModel {
   public ForwardContext context(
       long batch,
       long sequence,
+      KeyStarts starts,
       Dropout dropout,
       boolean recomputeAttention,
       RetainedTensors retained) {
-    Tensor mask =
-        torch
-            .full(
-                new long[] {sequence, sequence},
-                new Scalar(Double.NEGATIVE_INFINITY),
-                org.eellm.tensor.Torch.options(scalarType(), device()))
-            .triu_(1);
     return new ForwardContext(
         batch,
         sequence,
-        retained.retain(mask),
+        starts,
         rope.map(present -> present.first(sequence).retain(retained)),
         dropout,
         recomputeAttention,

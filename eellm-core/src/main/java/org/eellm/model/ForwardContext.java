@@ -2,6 +2,7 @@ package org.eellm.model;
 
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.tensor.kernel.KeyStarts;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
@@ -10,8 +11,7 @@ import org.eellm.tensor.kernel.KeyedDropout;
  *
  * @param batch b, sequences
  * @param sequence s, tokens of each
- * @param causalMask 0 where a query may look, minus infinity elsewhere, [s, s] in the compute
- *     format
+ * @param starts from which key on each token sees
  * @param angles rotations of positions 0 to s - 1, with rotary positions
  * @param dropout none in evaluation
  * @param recomputeAttention attention probabilities are not kept but computed again in backward
@@ -21,16 +21,22 @@ import org.eellm.tensor.kernel.KeyedDropout;
 public record ForwardContext(
     long batch,
     long sequence,
-    Tensor causalMask,
+    KeyStarts starts,
     Optional<Rope.Angles> angles,
     Dropout dropout,
     boolean recomputeAttention,
     TensorParallel parallel) {
 
-  /** The same with another number of sequences. */
-  public ForwardContext withBatch(long count) {
+  /** The same of some of the sequences, whose numbers are given, int64 [count]. */
+  public ForwardContext ofSequences(Tensor numbers) {
     return new ForwardContext(
-        count, sequence, causalMask, angles, dropout, recomputeAttention, parallel);
+        numbers.size(0),
+        sequence,
+        starts.ofSequences(numbers),
+        angles,
+        dropout,
+        recomputeAttention,
+        parallel);
   }
 
   /**

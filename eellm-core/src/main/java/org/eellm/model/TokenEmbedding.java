@@ -10,6 +10,7 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.model.parameter.Weight;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.KeyStarts;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /**
@@ -101,7 +102,10 @@ public record TokenEmbedding(
                 new Scalar(context.sequence()),
                 Torch.options(ScalarType.Long, tokens.value().device()))
             .repeat(context.batch());
-    return parallel.localRows(all);
+    return parallel.localRows(
+        context.starts() instanceof KeyStarts.OfDocument(Tensor starts)
+            ? all.sub(starts.view(all.size(0)))
+            : all);
   }
 
   private Optional<KeyedDropout> dropout(ForwardContext context) {

@@ -19,6 +19,7 @@ import org.eellm.data.DataException;
 import org.eellm.data.DatasetSamples;
 import org.eellm.data.IndexedDataset;
 import org.eellm.data.SampleSource;
+import org.eellm.data.SeparateDocuments;
 import org.eellm.data.Split;
 import org.eellm.data.Split.Part;
 import org.eellm.data.tokenizer.Tokenizer;
@@ -176,6 +177,10 @@ final class RunData implements AutoCloseable {
                   config.train().seed()),
               source.weight()));
     }
-    return blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
+    SampleSource blended =
+        blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
+    return config.data().attendAcrossDocuments()
+        ? blended
+        : new SeparateDocuments(blended, tokenizer.orElseThrow().endOfDocument());
   }
 }

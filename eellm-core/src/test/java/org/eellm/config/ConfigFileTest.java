@@ -83,6 +83,7 @@ final class ConfigFileTest {
         tokenizer: folder
         split: [990, 9, 1]
         sequence_length: 64
+        attend_across_documents: false
       train:
         steps: 500
         micro_batch_size: 2
@@ -157,7 +158,7 @@ final class ConfigFileTest {
                     0,
                     List.of()),
                 new DataConfig(
-                    List.of(), List.of(), Optional.empty(), List.of(990.0, 9.0, 1.0), 256),
+                    List.of(), List.of(), Optional.empty(), List.of(990.0, 9.0, 1.0), 256, true),
                 new TrainConfig(
                     1000,
                     4,
@@ -243,7 +244,8 @@ final class ConfigFileTest {
                     List.of(new Source("d", 1)),
                     Optional.of("folder"),
                     List.of(990.0, 9.0, 1.0),
-                    64),
+                    64,
+                    false),
                 new TrainConfig(
                     500,
                     2,
@@ -420,6 +422,7 @@ final class ConfigFileTest {
             "exits.layers=[1,3]",
             "model.rope_scaling={type: linear, factor: 2}",
             "data.tokenizer=null",
+            "data.attend_across_documents=true",
             "train.rampup={start: 0, increment: 0, samples: 0}",
             "optimizer.learning_rate=2e-2");
 

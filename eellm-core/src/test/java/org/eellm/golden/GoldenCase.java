@@ -160,7 +160,7 @@ public final class GoldenCase {
           weights[b * sequence + s] = mask[(m * batch + b) * sequence + s];
         }
       }
-      all.add(new Microbatch(batch, sequence, from, to, weights));
+      all.add(new Microbatch(batch, sequence, from, to, weights, new int[batch * sequence]));
     }
     return all;
   }

@@ -6,12 +6,16 @@ import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Torch;
+import org.eellm.tensor.kernel.KeyStarts;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -25,6 +29,25 @@ final class CausalAttentionTest {
   @ParameterizedTest
   @ValueSource(longs = {1, 127, 128, 256, 300, 641}) // one block, whole blocks, a shorter last one
   void forwardBackward_sequence_equalsLibtorch(long length) {
+    requireLibtorchs(length, KeyStarts.SEQUENCE);
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {2, 128, 300, 641})
+  void forwardBackward_documents_equalsLibtorchWithMask(long length) {
+    try (Scope _ = Scope.open()) {
+      Tensor half = positions(length).ge(new Scalar(length / 2)).mul(new Scalar(length / 2));
+      Tensor third = positions(length).ge(new Scalar(length / 3)).mul(new Scalar(length / 3));
+      requireLibtorchs(
+          length, new KeyStarts.OfDocument(torch.stack(new TensorVector(half, third), 0)));
+    }
+  }
+
+  private static Tensor positions(long length) {
+    return torch.arange(new Scalar(length), Torch.options(ScalarType.Long, Torch.cpu()));
+  }
+
+  private static void requireLibtorchs(long length, KeyStarts starts) {
     try (Scope scope = Scope.open()) {
       torch.manual_seed(length);
       long heads = BATCH * KEY_VALUE_HEADS;
@@ -32,13 +55,11 @@ final class CausalAttentionTest {
       Tensor key = torch.randn(heads, length, WIDTH);
       Tensor value = torch.randn(heads, length, WIDTH);
       Tensor gradient = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
-      Tensor mask = // as Decoder makes it
-          torch.full(new long[] {length, length}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
       ForwardContext context =
           new ForwardContext(
               BATCH,
               length,
-              mask,
+              starts,
               Optional.empty(),
               Dropout.NONE,
               false,
@@ -51,7 +72,8 @@ final class CausalAttentionTest {
       CausalAttention.Result again = attention.recomputingBackward(query, key, value, gradient);
       Tensor fusedOut = torch.empty_like(query);
       CausalAttention.Result fused = // as on a GPU
-          FusedAttention.backward(FusedAttention.forward(query, key, value, fusedOut), gradient);
+          FusedAttention.backward(
+              FusedAttention.forward(query, key, value, starts, fusedOut), gradient);
 
       Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
       Tensor k = leaf(key.view(heads, 1, length, WIDTH));
@@ -61,9 +83,9 @@ final class CausalAttentionTest {
               q,
               k.expand(heads, GROUP, length, WIDTH),
               v.expand(heads, GROUP, length, WIDTH),
-              new TensorOptional(),
+              new TensorOptional(seen(length, starts)),
               0,
-              true,
+              false,
               new DoubleOptional(1.0),
               false);
       TensorVector gradients =
@@ -82,6 +104,18 @@ final class CausalAttentionTest {
         requireClose(result.value(), gradients.get(2));
       }
     }
+  }
+
+  /** Whether a query sees a key, [b K, 1, s, s]. */
+  private static Tensor seen(long length, KeyStarts starts) {
+    Tensor key = positions(length);
+    Tensor causal = key.le(key.view(length, 1)).expand(BATCH, length, length);
+    Tensor seen =
+        starts instanceof KeyStarts.OfDocument(Tensor first)
+            ? causal.logical_and(key.ge(first.view(BATCH, length, 1)))
+            : causal;
+    return seen.repeat_interleave(KEY_VALUE_HEADS, new LongOptional(0), new LongOptional())
+        .unsqueeze(1);
   }
 
   private static Tensor leaf(Tensor value) {

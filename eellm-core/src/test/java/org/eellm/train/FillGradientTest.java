@@ -112,7 +112,8 @@ final class FillGradientTest {
               batch.sequence(),
               turned(batch.inputs(), i),
               turned(batch.targets(), i),
-              batch.lossMask()));
+              batch.lossMask(),
+              batch.starts()));
     }
     return all;
   }

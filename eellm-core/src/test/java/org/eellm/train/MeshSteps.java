@@ -143,15 +143,32 @@ final class MeshSteps {
       Map<String, float[]> parameters,
       Map<String, Parameter> shards) {}
 
-  /** The case's microbatches, and as many again with their sequences turned around. */
+  /**
+   * The case's microbatches, and as many again with their sequences turned around, as two documents
+   * each.
+   */
   private static List<Microbatch> microbatches(GoldenCase golden) {
     List<Microbatch> all = new ArrayList<>(golden.inputs());
     for (Microbatch batch : golden.inputs()) {
       int[] inputs = reversed(batch.targets());
       int[] targets = reversed(batch.inputs());
-      all.add(new Microbatch(batch.batch(), batch.sequence(), inputs, targets, batch.lossMask()));
+      all.add(
+          new Microbatch(
+              batch.batch(),
+              batch.sequence(),
+              inputs,
+              targets,
+              batch.lossMask(),
+              twoDocuments(batch)));
     }
     return all;
+  }
+
+  private static int[] twoDocuments(Microbatch batch) {
+    int[] starts = new int[batch.inputs().length];
+    int half = batch.sequence() / 2;
+    Arrays.setAll(starts, i -> i % batch.sequence() < half ? 0 : half);
+    return starts;
   }
 
   private static int[] reversed(int[] values) {

@@ -102,7 +102,7 @@ final class PlannedMemoryTest {
     int sequence = config.data().sequenceLength();
     int count = batch * sequence;
     int[] tokens = new Random(1).ints(count, 0, config.model().vocabSize()).toArray();
-    return new Microbatch(batch, sequence, tokens, tokens, new float[count]);
+    return new Microbatch(batch, sequence, tokens, tokens, new float[count], new int[count]);
   }
 
   @ParameterizedTest

@@ -131,7 +131,7 @@ public final class MemoryCheck {
         + 2.0 * model.hiddenSize() * model.ffnHiddenSize();
   }
 
-  /** A microbatch's stream and its mask, at least. */
+  /** A microbatch's stream and a head's scores, at least. */
   private static double roughActivations(RunConfig candidate) {
     double sequence = candidate.data().sequenceLength();
     return 4.0
@@ -242,7 +242,8 @@ public final class MemoryCheck {
                     config.data().validation(),
                     config.data().tokenizer(),
                     config.data().split(),
-                    length),
+                    length,
+                    config.data().attendAcrossDocuments()),
                 config.train(),
                 config.optimizer(),
                 config.parallel(),

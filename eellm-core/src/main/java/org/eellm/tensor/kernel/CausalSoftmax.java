@@ -1,7 +1,10 @@
 package org.eellm.tensor.kernel;
 
+import java.util.function.LongUnaryOperator;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.kernel.vector.Lanes;
 
@@ -9,8 +12,9 @@ import org.eellm.kernel.vector.Lanes;
  * Softmax of attention scores that causality limits, and its gradient, in place.
  *
  * <p>Scores are [n, r, e]: the r queries at positions {@code first} to {@code first + r - 1} see
- * keys up to their own position. n counts sequences and heads; queries of a group's heads follow
- * each other, so that the second dimension may be a multiple of r.
+ * keys up to their own position, from the first one of their document on. n counts sequences and
+ * heads; queries of a group's heads follow each other, so that the second dimension may be a
+ * multiple of r.
  */
 public final class CausalSoftmax {
   private static final int GRAIN_SIZE = 32;
@@ -27,61 +31,89 @@ public final class CausalSoftmax {
    *
    * @param length r
    */
-  public static void forward(Tensor scores, long first, long length) {
+  public static void forward(Tensor scores, long first, long length, KeyStarts starts) {
     long address = scores.data_ptr().address();
     int keys = Math.toIntExact(scores.size(2));
+    long rows = scores.size(0) * scores.size(1);
+    LongUnaryOperator begin = begin(rows, first, length, starts);
     OpenMpTeam.parallelFor(
-        Math.toIntExact(scores.size(0) * scores.size(1)),
+        Math.toIntExact(rows),
         GRAIN_SIZE,
         (member, from, to) -> {
           float[] scratch = new float[keys];
           for (long i = from; i < to; i++) {
-            forward(address + 2 * i * keys, keys, (int) (first + i % length + 1), scratch);
+            int start = (int) begin.applyAsLong(i);
+            forward(address + 2 * i * keys, keys, start, (int) (first + i % length + 1), scratch);
           }
         });
   }
 
-  private static void forward(long row, int keys, int seen, float[] scratch) {
-    float sum = exponentials(row, seen, max(row, seen), scratch);
-    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
-    store(scratch, end, 1 / sum, row);
-    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (int i = end; i < keys; i += Lanes.WIDTH) {
-      Lanes.store(zero, row + 2L * i);
-    }
+  /** The first key of a row of scores. */
+  private static LongUnaryOperator begin(long rows, long first, long length, KeyStarts starts) {
+    return switch (starts) {
+      case KeyStarts.OfSequence _ -> _ -> 0;
+      case KeyStarts.OfDocument(Tensor positions) -> {
+        long tokens = positions.size(1);
+        long rowsOfSequence = rows / positions.size(0);
+        LongPointer values = new LongPointer(positions.data_ptr());
+        yield i -> values.get(i / rowsOfSequence * tokens + first + i % length);
+      }
+    };
   }
 
-  private static float max(long row, int seen) {
-    FloatVector unseen = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    FloatVector largest = unseen;
-    int i = 0;
-    for (; i <= seen - Lanes.WIDTH; i += Lanes.WIDTH) {
+  private static void forward(long row, int keys, int start, int seen, float[] scratch) {
+    int begin = start / Lanes.WIDTH * Lanes.WIDTH;
+    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    hide(row, start, seen, Float.NEGATIVE_INFINITY);
+    float sum = exponentials(row, begin, end, max(row, begin, end), scratch);
+    clear(row, 0, begin);
+    store(scratch, begin, end, 1 / sum, row);
+    clear(row, end, keys);
+    hide(row, start, seen, 0);
+  }
+
+  /** Replaces the keys that are not seen in the first and in the last vector with some that are. */
+  private static void hide(long row, int start, int seen, float value) {
+    hideVector(row, start / Lanes.WIDTH * Lanes.WIDTH, start, seen, value);
+    hideVector(row, (seen - 1) / Lanes.WIDTH * Lanes.WIDTH, start, seen, value);
+  }
+
+  private static void hideVector(long row, int key, int start, int seen, float value) {
+    long address = row + 2L * key;
+    VectorMask<Float> shown = Lanes.FLOATS.indexInRange(key - start, seen - start);
+    Lanes.store(Lanes.broadcast(value).blend(Lanes.load(address), shown), address);
+  }
+
+  private static float max(long row, int begin, int end) {
+    FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
-    }
-    if (i < seen) { // One vector is seen in part.
-      var hidden = Lanes.FLOATS.indexInRange(i, seen).not();
-      largest = largest.max(Lanes.load(row + 2L * i).blend(unseen, hidden));
     }
     return largest.reduceLanes(VectorOperators.MAX);
   }
 
-  /** Fills {@code out} with exp(z - max), and with 0 up to a whole vector; returns the sum. */
-  private static float exponentials(long row, int seen, float max, float[] out) {
+  /** Fills {@code out} with exp(z - max); returns the sum. */
+  private static float exponentials(long row, int begin, int end, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = 0; i < seen; i += Lanes.WIDTH) {
-      FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
-      if (i > seen - Lanes.WIDTH) {
-        p = p.blend(0, Lanes.FLOATS.indexInRange(i, seen).not());
-      }
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
+      FloatVector z = Lanes.load(row + 2L * i);
+      FloatVector p = Lanes.expOfNegative(z.sub(max));
       p.intoArray(out, i);
       sums = sums.add(p);
     }
     return Lanes.sum(sums);
   }
 
-  private static void store(float[] values, int end, float scale, long row) {
-    for (int i = 0; i < end; i += Lanes.WIDTH) {
+  private static void store(float[] values, int begin, int end, float scale, long row) {
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
+    }
+  }
+
+  private static void clear(long row, int begin, int end) {
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    for (int i = begin; i < end; i += Lanes.WIDTH) {
+      Lanes.store(zero, row + 2L * i);
     }
   }
 

@@ -61,7 +61,7 @@ public final class HeadTuningExecutor {
     try (Scope scope = Scope.open();
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);
-      ForwardContext context = context(batch, retained);
+      ForwardContext context = context(batch, device, retained);
       HeadLoss.Target text = new HeadLoss.Target.Labels(device.targets());
       List<HeadResult> results = new ArrayList<>();
       Tensor output =
@@ -86,8 +86,9 @@ public final class HeadTuningExecutor {
     return new TapActivations(batch, input);
   }
 
-  private ForwardContext context(Microbatch batch, RetainedTensors retained) {
-    return model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
+  private ForwardContext context(Microbatch batch, DeviceBatch device, RetainedTensors retained) {
+    return model.context(
+        batch.batch(), batch.sequence(), device.starts(), Dropout.NONE, false, retained);
   }
 
   /** Through all branches; the stage's output, of the enclosing scope. */
@@ -147,7 +148,7 @@ public final class HeadTuningExecutor {
     private TapActivations(Microbatch batch, Received input) {
       try (Scope scope = Scope.open()) {
         device = DeviceBatch.of(batch, model, retained);
-        context = HeadTuningExecutor.this.context(batch, retained);
+        context = HeadTuningExecutor.this.context(batch, device, retained);
         output =
             retained.retain(
                 HeadTuningExecutor.this.forwardTrunk(

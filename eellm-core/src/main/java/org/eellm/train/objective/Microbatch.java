@@ -11,14 +11,22 @@ import org.eellm.data.SampleSource;
  * @param inputs token ids, [b s]
  * @param targets the token after each input, [b s]
  * @param lossMask weight of each position in the mean loss, 1 or 0, [b s]
+ * @param starts the first position that each input sees, [b s]: 0, or where its document begins
  */
-public record Microbatch(int batch, int sequence, int[] inputs, int[] targets, float[] lossMask) {
+public record Microbatch(
+    int batch, int sequence, int[] inputs, int[] targets, float[] lossMask, int[] starts) {
   public Microbatch {
     int count = batch * sequence;
-    if (inputs.length != count || targets.length != count || lossMask.length != count) {
+    require(inputs.length, count, "inputs");
+    require(targets.length, count, "targets");
+    require(lossMask.length, count, "mask entries");
+    require(starts.length, count, "starts");
+  }
+
+  private static void require(int given, int count, String what) {
+    if (given != count) {
       throw new IllegalArgumentException(
-          "a microbatch of %d x %d needs %d inputs, targets and mask entries, not %d, %d, %d"
-              .formatted(batch, sequence, count, inputs.length, targets.length, lossMask.length));
+          "a microbatch of %d tokens has %d %s".formatted(count, given, what));
     }
   }
 
@@ -39,6 +47,17 @@ public record Microbatch(int batch, int sequence, int[] inputs, int[] targets, f
     }
     float[] lossMask = new float[batch * sequence];
     Arrays.fill(lossMask, 1);
-    return new Microbatch(batch, sequence, inputs, targets, lossMask);
+    int[] starts = new int[batch * sequence];
+    samples.documentEnd().ifPresent(end -> findStarts(inputs, sequence, end, starts));
+    return new Microbatch(batch, sequence, inputs, targets, lossMask, starts);
+  }
+
+  private static void findStarts(int[] inputs, int sequence, int documentEnd, int[] starts) {
+    for (int i = 0; i < inputs.length; i++) {
+      int position = i % sequence;
+      if (position > 0) {
+        starts[i] = inputs[i - 1] == documentEnd ? position : starts[i - 1];
+      }
+    }
   }
 }

@@ -280,7 +280,8 @@ public final class StageExecutor {
         RetainedTensors retained = new RetainedTensors()) {
       DeviceBatch device = DeviceBatch.of(batch, model, retained);
       ForwardContext context =
-          model.context(batch.batch(), batch.sequence(), Dropout.NONE, false, retained);
+          model.context(
+              batch.batch(), batch.sequence(), device.starts(), Dropout.NONE, false, retained);
       List<HeadScore> scores = new ArrayList<>();
       try (OwnedTensor stream =
           new OwnedTensor(
@@ -348,7 +349,9 @@ public final class StageExecutor {
       try (Scope scope = Scope.open()) {
         device = DeviceBatch.of(batch, model, own);
         boolean selective = recompute == Recompute.SELECTIVE;
-        context = model.context(batch.batch(), batch.sequence(), dropout, selective, own);
+        context =
+            model.context(
+                batch.batch(), batch.sequence(), device.starts(), dropout, selective, own);
         parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
         try (OwnedTensor stream =
             new OwnedTensor(
@@ -438,7 +441,7 @@ public final class StageExecutor {
 
     private ForwardContext passOf(int i) {
       return partOf(i) instanceof SequenceSubset.Some some
-          ? context.withBatch(some.count())
+          ? context.ofSequences(some.index())
           : context;
     }
 

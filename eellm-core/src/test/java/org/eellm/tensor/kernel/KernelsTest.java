@@ -14,6 +14,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
+import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -105,11 +106,36 @@ final class KernelsTest {
     Tensor expectedGradient = p.mul(wide(gradient).sub(inner));
 
     assertThat(CausalSoftmax.fits(scores)).isTrue();
-    CausalSoftmax.forward(scores, first, length);
+    CausalSoftmax.forward(scores, first, length, KeyStarts.SEQUENCE);
     CausalSoftmax.backward(bfloat16(p), gradient, first, length);
 
     assertClose(scores, expected);
     assertClose(gradient, expectedGradient);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"0, 32", "64, 32", "7, 25"})
+  void causalSoftmax_documents_hidesThoseBefore(long first, long length) {
+    long keys = 96;
+    Tensor scores = bfloat16(torch.randn(3, 2 * length, keys).mul(new Scalar(4.0)));
+    long[] starts = new long[3 * 96];
+    for (int i = 0; i < starts.length; i++) {
+      int position = i % 96; // Documents begin at 0, 5, 41 and 70; the third sequence has one.
+      starts[i] = i >= 192 || position < 5 ? 0 : position < 41 ? 5 : position < 70 ? 41 : 70;
+    }
+    Tensor begin = Tensors.ofLongs(starts, cpu(), 3, 96);
+    Tensor position = torch.arange(new Scalar(keys), Torch.options(ScalarType.Long, cpu()));
+    Tensor query = position.narrow(0, first, length).view(length, 1);
+    Tensor hidden = // [3, length, keys]
+        position.lt(begin.narrow(1, first, length).unsqueeze(2)).logical_or(position.gt(query));
+    Tensor both = torch.cat(new TensorVector(hidden, hidden), 1);
+    Tensor expected =
+        torch.softmax(wide(scores).masked_fill(both, new Scalar(Double.NEGATIVE_INFINITY)), -1);
+
+    CausalSoftmax.forward(scores, first, length, new KeyStarts.OfDocument(begin));
+
+    assertClose(scores, expected);
+    assertThat(wide(scores).masked_select(both).abs().max().item_double()).isZero();
   }
 
   @Test
