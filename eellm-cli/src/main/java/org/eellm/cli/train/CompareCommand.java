@@ -15,11 +15,12 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** {@code eellm compare}: the validation losses of several runs side by side. */
+/** {@code eellm compare}: the evaluations of several runs side by side. */
 @Command(
     name = "compare",
     description = {
-      "Shows the validation losses of several runs side by side, as a table in Markdown.",
+      "Shows the validation losses of several runs side by side, as a table in Markdown, and how",
+      "often each exit predicts the final head's token.",
       "Runs of one name, apart from -seed1, -seed2 and so on, are one row with a standard error."
     })
 public final class CompareCommand implements Callable<Integer> {

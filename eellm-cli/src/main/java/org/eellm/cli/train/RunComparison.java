@@ -6,9 +6,11 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.config.ConfigFile;
@@ -22,14 +24,16 @@ import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
- * Validation losses of several runs side by side. Folders of one path, apart from {@code -seed1},
- * {@code -seed2} and so on, are one row: its values are means over the seeds.
+ * Validation losses of several runs side by side, and how often exits agree with the final head.
+ * Folders of one path, apart from {@code -seed1}, {@code -seed2} and so on, are one row: its values
+ * are means over the seeds.
  *
  * @param rows in the order they were given
  */
 record RunComparison(List<Row> rows) {
   private static final Pattern SEEDED = Pattern.compile("(.*)-seed\\d+");
-  private static final String VALIDATION = "validation_loss_";
+  private static final String LOSS = "validation_loss_";
+  private static final String AGREEMENT = "validation_agreement_";
 
   /**
    * Of the steps, the share before the picture's first point: the fall from the start hides all.
@@ -42,6 +46,8 @@ record RunComparison(List<Row> rows) {
    * @param seeds how many runs
    * @param step of the last evaluation
    * @param losses of each head at that step, nats a token, with the standard error over seeds
+   * @param agreements of each exit at that step: the share of tokens that it predicts as the final
+   *     head does
    * @param againstFirst the final loss beside the first row's, as a share of it, mean of what runs
    *     of the same seed differ by
    */
@@ -50,6 +56,7 @@ record RunComparison(List<Row> rows) {
       int seeds,
       long step,
       SequencedMap<HeadId, Estimate> losses,
+      SequencedMap<HeadId, Estimate> agreements,
       Estimate againstFirst,
       SequencedMap<Long, Estimate> curve) {}
 
@@ -57,8 +64,12 @@ record RunComparison(List<Row> rows) {
    * A run's evaluations.
    *
    * @param losses of each head, by step
+   * @param agreements of each head, by step
    */
-  private record Run(long seed, SequencedMap<Long, SequencedMap<HeadId, Double>> losses) {
+  private record Run(
+      long seed,
+      SequencedMap<Long, SequencedMap<HeadId, Double>> losses,
+      SequencedMap<Long, SequencedMap<HeadId, Double>> agreements) {
     double last() {
       return losses.lastEntry().getValue().lastEntry().getValue();
     }
@@ -94,24 +105,34 @@ record RunComparison(List<Row> rows) {
 
   private static Run read(Path folder) {
     Path metrics = folder.resolve("metrics.jsonl");
-    SequencedMap<Long, SequencedMap<HeadId, Double>> losses = new LinkedHashMap<>();
-    for (JsonNode line : MetricsFile.read(metrics)) {
-      for (var value : line.properties()) {
-        if (value.getKey().startsWith(VALIDATION) && value.getValue().isNumber()) {
-          losses
-              .computeIfAbsent(line.path("step").asLong(), _ -> new LinkedHashMap<>())
-              .put(
-                  HeadId.parse(value.getKey().substring(VALIDATION.length())),
-                  value.getValue().asDouble());
-        }
-      }
-    }
+    List<JsonNode> lines = MetricsFile.read(metrics);
+    SequencedMap<Long, SequencedMap<HeadId, Double>> losses = byHead(lines, LOSS);
     if (losses.isEmpty()) {
       throw new TrainException(
           metrics + ": has no validation loss; train with train.eval_interval above 0");
     }
     return new Run(
-        ConfigFile.read(folder.resolve("config.yaml"), List.of()).train().seed(), losses);
+        ConfigFile.read(folder.resolve("config.yaml"), List.of()).train().seed(),
+        losses,
+        byHead(lines, AGREEMENT));
+  }
+
+  /** What the lines have of each head under names that begin so, by step. */
+  private static SequencedMap<Long, SequencedMap<HeadId, Double>> byHead(
+      List<JsonNode> lines, String prefix) {
+    SequencedMap<Long, SequencedMap<HeadId, Double>> values = new LinkedHashMap<>();
+    for (JsonNode line : lines) {
+      for (var value : line.properties()) {
+        if (value.getKey().startsWith(prefix) && value.getValue().isNumber()) {
+          values
+              .computeIfAbsent(line.path("step").asLong(), _ -> new LinkedHashMap<>())
+              .put(
+                  HeadId.parse(value.getKey().substring(prefix.length())),
+                  value.getValue().asDouble());
+        }
+      }
+    }
+    return values;
   }
 
   private static Row row(String name, List<Run> runs, List<Run> first) {
@@ -123,15 +144,6 @@ record RunComparison(List<Row> rows) {
                 .formatted(name, step, run.losses().lastEntry().getKey()));
       }
     }
-    SequencedMap<HeadId, Estimate> heads = new LinkedHashMap<>();
-    for (HeadId head : runs.getFirst().losses().lastEntry().getValue().keySet()) {
-      heads.put(
-          head,
-          Estimate.mean(
-              runs.stream()
-                  .mapToDouble(run -> run.losses().lastEntry().getValue().get(head))
-                  .toArray()));
-    }
     SequencedMap<Long, Estimate> curve = new LinkedHashMap<>();
     for (long at : runs.getFirst().losses().keySet()) {
       curve.put(
@@ -142,7 +154,35 @@ record RunComparison(List<Row> rows) {
                   .mapToDouble(run -> run.losses().get(at).lastEntry().getValue())
                   .toArray()));
     }
-    return new Row(name, runs.size(), step, heads, against(runs, first), curve);
+    SequencedMap<HeadId, Estimate> agreements = means(runs, step, Run::agreements);
+    agreements.remove(HeadId.FINAL);
+    return new Row(
+        name,
+        runs.size(),
+        step,
+        means(runs, step, Run::losses),
+        agreements,
+        against(runs, first),
+        curve);
+  }
+
+  /** Each head's mean over the runs at a step, of the heads that all of them have. */
+  private static SequencedMap<HeadId, Estimate> means(
+      List<Run> runs, long step, Function<Run, Map<Long, SequencedMap<HeadId, Double>>> values) {
+    List<SequencedMap<HeadId, Double>> atStep =
+        runs.stream()
+            .map(run -> values.apply(run).getOrDefault(step, new LinkedHashMap<>()))
+            .toList();
+    SequencedMap<HeadId, Estimate> means = new LinkedHashMap<>();
+    for (HeadId head : atStep.getFirst().keySet()) {
+      if (atStep.stream().allMatch(heads -> heads.containsKey(head))) {
+        means.put(
+            head,
+            Estimate.mean(
+                atStep.stream().mapToDouble(heads -> heads.getOrDefault(head, 0.0)).toArray()));
+      }
+    }
+    return means;
   }
 
   /** Seeds that both have are compared one by one; without any, the means are. */
@@ -164,30 +204,48 @@ record RunComparison(List<Row> rows) {
 
   /** As Markdown. */
   String table() {
-    List<HeadId> heads =
-        rows.stream().flatMap(row -> row.losses().keySet().stream()).distinct().sorted().toList();
+    List<HeadId> heads = heads(Row::losses);
+    List<HeadId> exits = heads(Row::agreements);
     StringBuilder text = new StringBuilder("| run | seeds | step |");
-    heads.forEach(head -> text.append(" ").append(head.label()).append(" |"));
+    heads.forEach(head -> text.append(" %s |".formatted(head.label())));
+    exits.forEach(exit -> text.append(" %s agrees |".formatted(exit.label())));
     text.append(" final beside the first row |\n|---|---|---|")
-        .append("---|".repeat(heads.size()))
+        .append("---|".repeat(heads.size() + exits.size()))
         .append("---|\n");
     for (Row row : rows) {
       text.append("| %s | %d | %,d |".formatted(row.name(), row.seeds(), row.step()));
       for (HeadId head : heads) {
-        Estimate loss = row.losses().get(head);
-        text.append(loss == null ? " |" : " %s |".formatted(loss.text("%.3f"::formatted)));
+        text.append(cell(row.losses(), head, loss -> loss.text("%.3f"::formatted)));
+      }
+      for (HeadId exit : exits) {
+        text.append(cell(row.agreements(), exit, share -> percent(share, "%.1f")));
       }
       text.append(
-          row == rows.getFirst() ? " |\n" : " %s %% |\n".formatted(percent(row.againstFirst())));
+          row == rows.getFirst()
+              ? " |\n"
+              : " %s |\n".formatted(percent(row.againstFirst(), "%+.2f")));
     }
     return text.toString();
   }
 
-  private static String percent(Estimate share) {
-    String value = "%+.2f".formatted(100 * share.value());
-    return Double.isNaN(share.standardError())
-        ? value
-        : "%s ± %.2f".formatted(value, 100 * share.standardError());
+  /** The heads of which some row has a value. */
+  private List<HeadId> heads(Function<Row, Map<HeadId, Estimate>> values) {
+    return rows.stream()
+        .flatMap(row -> values.apply(row).keySet().stream())
+        .distinct()
+        .sorted()
+        .toList();
+  }
+
+  private static String cell(
+      Map<HeadId, Estimate> values, HeadId head, Function<Estimate, String> text) {
+    return Optional.ofNullable(values.get(head)).map(text).map(" %s |"::formatted).orElse(" |");
+  }
+
+  private static String percent(Estimate share, String format) {
+    double error = 100 * share.standardError();
+    String value = format.formatted(100 * share.value());
+    return Double.isNaN(error) ? value + " %" : "%s ± %.2f %%".formatted(value, error);
   }
 
   /** Draws the final head's validation loss over the steps, a line a row, as a PNG file. */

@@ -37,9 +37,10 @@ class CompareCommandTest {
         """
         {"step":1,"loss":9.0}
         {"step":50,"validation_loss_exit_4":8.0,"validation_loss_final":7.0}
-        {"step":100,"validation_loss_exit_4":%s,"validation_loss_final":%s}
+        {"step":100,"validation_loss_exit_4":%s,"validation_loss_final":%s,\
+        "validation_agreement_exit_4":%s,"validation_agreement_final":1.0}
         """
-            .formatted(exit, last));
+            .formatted(exit, last, exit / 10));
     return run;
   }
 
@@ -59,6 +60,9 @@ class CompareCommandTest {
     Estimate exit = Objects.requireNonNull(exits.losses().get(HeadId.exit(4)));
     assertThat(exit.value()).isCloseTo(4.6, within(1e-12));
     assertThat(exit.standardError()).isCloseTo(0.1, within(1e-12));
+    assertThat(exits.agreements()).containsOnlyKeys(HeadId.exit(4));
+    assertThat(Objects.requireNonNull(exits.agreements().get(HeadId.exit(4))).value())
+        .isCloseTo(0.46, within(1e-12));
     // +1 % and +2 % with equal seeds
     assertThat(exits.againstFirst().value()).isCloseTo(0.015, within(1e-12));
     assertThat(exits.againstFirst().standardError()).isCloseTo(0.005, within(1e-12));
@@ -89,10 +93,10 @@ class CompareCommandTest {
     assertThat(out.toString())
         .isEqualToNormalizingNewlines(
             """
-            | run | seeds | step | exit 4 | final | final beside the first row |
-            |---|---|---|---|---|---|
-            | none | 1 | 100 | 5.000 | 4.000 | |
-            | exits | 1 | 100 | 5.000 | 4.100 | +2.50 % |
+            | run | seeds | step | exit 4 | final | exit 4 agrees | final beside the first row |
+            |---|---|---|---|---|---|---|
+            | none | 1 | 100 | 5.000 | 4.000 | 50.0 % | |
+            | exits | 1 | 100 | 5.000 | 4.100 | 50.0 % | +2.50 % |
             """);
     BufferedImage image = ImageIO.read(picture.toFile());
     for (Color line : List.of(new Color(0x0072B2), new Color(0xD55E00))) {
