@@ -1,5 +1,7 @@
 package org.eellm.cli;
 
+import static java.lang.ProcessBuilder.Redirect.DISCARD;
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
@@ -171,28 +173,70 @@ final class LauncherTest {
     }
   }
 
+  @Test
+  void run_twoAtOnce_buildOnce() throws Exception {
+    String maven = Files.readString(folder.resolve("bin/mvn"));
+    Files.writeString(
+        folder.resolve("bin/mvn"), maven + "sleep 1; echo built >>\"$target/builds\"\n");
+    Process first = builder(root.resolve("eellm"), Map.of()).redirectError(DISCARD).start();
+    Path lock = root.resolve("target/building/holder");
+    while (!Files.exists(lock)) {
+      assertThat(first.isAlive()).isTrue();
+      Thread.sleep(10);
+    }
+
+    Result second = run(Map.of());
+
+    assertThat(second.exitCode()).isEqualTo(7);
+    assertThat(second.err()).startsWith("eellm: another process builds here; waiting (if none ");
+    assertThat(first.waitFor()).isEqualTo(7);
+    assertThat(Files.readAllLines(root.resolve("target/builds"))).containsExactly("built");
+    assertThat(lock.getParent()).doesNotExist();
+  }
+
+  @Test
+  void run_lockOfAKilledProcess_isTaken() throws Exception {
+    Process ended = new ProcessBuilder("uname", "-n").start();
+    String host = new String(ended.getInputStream().readAllBytes(), UTF_8).strip();
+    ended.waitFor();
+    Files.createDirectories(root.resolve("target/building"));
+    Files.writeString(root.resolve("target/building/holder"), host + " " + ended.pid() + "\n");
+
+    Result result = run(Map.of());
+
+    assertThat(result.exitCode()).isEqualTo(7);
+    assertThat(result.err()).startsWith("eellm: building");
+  }
+
   private Result run(Map<String, String> environment, String... arguments) throws Exception {
     return run(root.resolve("eellm"), environment, arguments);
   }
 
   private Result run(Path launcher, Map<String, String> environment, String... arguments)
       throws Exception {
+    Path out = folder.resolve("out.txt");
+    Path err = folder.resolve("err.txt");
+    int exitCode =
+        builder(launcher, environment, arguments)
+            .redirectOutput(out.toFile())
+            .redirectError(err.toFile())
+            .start()
+            .waitFor();
+    return new Result(exitCode, Files.readString(out), Files.readString(err));
+  }
+
+  private ProcessBuilder builder(
+      Path launcher, Map<String, String> environment, String... arguments) {
     var command = new ArrayList<String>();
     command.add(launcher.toString());
     command.addAll(List.of(arguments));
-    Path out = folder.resolve("out.txt");
-    Path err = folder.resolve("err.txt");
     ProcessBuilder builder =
-        new ProcessBuilder(command)
-            .directory(folder.toFile())
-            .redirectOutput(out.toFile())
-            .redirectError(err.toFile());
+        new ProcessBuilder(command).directory(folder.toFile()).redirectOutput(DISCARD);
     builder.environment().clear();
     builder.environment().put("PATH", folder.resolve("bin") + ":/usr/bin:/bin");
     builder.environment().put("JAVA_HOME", jdk.toString());
     builder.environment().putAll(environment);
-    int exitCode = builder.start().waitFor();
-    return new Result(exitCode, Files.readString(out), Files.readString(err));
+    return builder;
   }
 
   private Path fakeJdk(String version, String java) throws IOException {

@@ -58,9 +58,9 @@ public final class MeshOptions {
       description = "With several ranks: how long to wait for one; 600 by default.")
   private Optional<Integer> timeout = Optional.empty();
 
-  /** Whether this is one process, alone. */
+  /** Whether a single rank has the whole model. */
   public boolean isAlone() {
-    return tp == 1 && pp == 1 && count.isEmpty();
+    return tp * pp == 1;
   }
 
   /** What beside the model decides how fast it is; empty for a single rank. */
@@ -113,7 +113,7 @@ public final class MeshOptions {
 
   /** Does a rank's work among the ranks that were started; alone where none are asked for. */
   public <T> T inWorld(Device device, Function<World, T> work) {
-    if (tp * pp == 1) {
+    if (isAlone()) {
       try (World alone = World.singleRank()) {
         return work.apply(alone);
       }
