@@ -11,6 +11,7 @@ import java.util.List;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
+import org.eellm.data.DataException;
 import org.eellm.data.Preparation;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
@@ -28,7 +29,8 @@ final class TrainingRunTest {
   /** A configuration for a prepared text. */
   private RunConfig textConfig() throws IOException {
     Path text = folder.resolve("text.txt");
-    Files.writeString(text, "the cat and the dog and the bird and the end\n".repeat(200));
+    Files.writeString(
+        text, "the cat and the dog and the bird and the end\n<|endoftext|>\n".repeat(200));
     TextCorpus corpus = TextCorpus.of(List.of(text.toString()), TextCorpus.Format.DEFAULT);
     Tokenizer tokenizer = BpeTrainer.train(corpus, 270, 1, Progress.NONE);
     Path prefix = folder.resolve("set");
@@ -63,6 +65,47 @@ final class TrainingRunTest {
       assertThat(model.complete("the cat and the", Decoding.lossless().withMaxTokens(2)))
           .startsWith(" ");
     }
+  }
+
+  @Test
+  void run_documentsApart_learnsOtherThanJoined() throws IOException {
+    RunConfig joined = textConfig();
+    RunConfig apart =
+        ConfigFile.read(
+            folder.resolve("config.yaml"), List.of("data.attend_across_documents=false"));
+
+    assertThat(validationLoss(apart, "apart")).isNotEqualTo(validationLoss(joined, "joined"));
+  }
+
+  private double validationLoss(RunConfig config, String name) {
+    List<Double> losses = new ArrayList<>();
+    TrainingRun.of(config)
+        .output(folder.resolve(name))
+        .onEvent(
+            event -> {
+              if (event instanceof TrainEvent.Evaluation evaluation) {
+                losses.add(evaluation.heads().lastEntry().getValue().loss());
+              }
+            })
+        .run();
+    return losses.getLast();
+  }
+
+  @Test
+  void run_documentsApartWithoutTheirEnd_isRefused() throws IOException {
+    RunConfig config = textConfig();
+    String tokenizer = config.data().tokenizer().orElseThrow();
+    RunConfig other =
+        ConfigFile.read(
+            TinyRun.configFile(folder),
+            List.of(
+                "model.vocab_size=0",
+                "data.tokenizer=" + tokenizer,
+                "data.attend_across_documents=false"));
+
+    assertThatThrownBy(() -> TrainingRun.of(other).output(folder.resolve("run")).run())
+        .isInstanceOf(DataException.class)
+        .hasMessageContaining("its first document ends with token 31, not with the tokenizer's");
   }
 
   @Test

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
@@ -22,6 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
  * how they were called.
  */
 @EnabledOnOs(OS.LINUX)
+@Timeout(60)
 final class LauncherTest {
   private record Result(int exitCode, String out, String err) {}
 
@@ -170,6 +172,7 @@ final class LauncherTest {
       Result result = run(Map.of());
       assertThat(result.exitCode()).isEqualTo(1);
       assertThat(result.err()).endsWith("broken\neellm: the build failed; what it says is above\n");
+      assertThat(Files.isSymbolicLink(root.resolve("target/building"))).isFalse();
     }
   }
 
@@ -179,8 +182,8 @@ final class LauncherTest {
     Files.writeString(
         folder.resolve("bin/mvn"), maven + "sleep 1; echo built >>\"$target/builds\"\n");
     Process first = builder(root.resolve("eellm"), Map.of()).redirectError(DISCARD).start();
-    Path lock = root.resolve("target/building/holder");
-    while (!Files.exists(lock)) {
+    Path lock = root.resolve("target/building");
+    while (!Files.isSymbolicLink(lock)) {
       assertThat(first.isAlive()).isTrue();
       Thread.sleep(10);
     }
@@ -188,24 +191,45 @@ final class LauncherTest {
     Result second = run(Map.of());
 
     assertThat(second.exitCode()).isEqualTo(7);
-    assertThat(second.err()).startsWith("eellm: another process builds here; waiting (if none ");
+    assertThat(second.err())
+        .startsWith("eellm: %s %d builds here; waiting (if it ".formatted(host(), first.pid()));
     assertThat(first.waitFor()).isEqualTo(7);
     assertThat(Files.readAllLines(root.resolve("target/builds"))).containsExactly("built");
-    assertThat(lock.getParent()).doesNotExist();
+    assertThat(Files.isSymbolicLink(lock)).isFalse();
   }
 
   @Test
   void run_lockOfAKilledProcess_isTaken() throws Exception {
-    Process ended = new ProcessBuilder("uname", "-n").start();
-    String host = new String(ended.getInputStream().readAllBytes(), UTF_8).strip();
+    Process ended = new ProcessBuilder("true").start();
     ended.waitFor();
-    Files.createDirectories(root.resolve("target/building"));
-    Files.writeString(root.resolve("target/building/holder"), host + " " + ended.pid() + "\n");
+    Files.createDirectories(root.resolve("target"));
+    Files.createSymbolicLink(root.resolve("target/building"), Path.of(host() + " " + ended.pid()));
 
     Result result = run(Map.of());
 
     assertThat(result.exitCode()).isEqualTo(7);
     assertThat(result.err()).startsWith("eellm: building");
+  }
+
+  @Test
+  void run_terminatedWhileItBuilds_givesTheLockBack() throws Exception {
+    script("bin/mvn", "sleep 1");
+    Process first = builder(root.resolve("eellm"), Map.of()).redirectError(DISCARD).start();
+    Path lock = root.resolve("target/building");
+    while (!Files.isSymbolicLink(lock)) {
+      assertThat(first.isAlive()).isTrue();
+      Thread.sleep(10);
+    }
+
+    first.destroy();
+
+    assertThat(first.waitFor()).isEqualTo(143);
+    assertThat(Files.isSymbolicLink(lock)).isFalse();
+  }
+
+  private static String host() throws Exception {
+    Process process = new ProcessBuilder("uname", "-n").start();
+    return new String(process.getInputStream().readAllBytes(), UTF_8).strip();
   }
 
   private Result run(Map<String, String> environment, String... arguments) throws Exception {

@@ -36,7 +36,7 @@ public final class BranchCosts {
     this.architecture = config.architecture();
     this.recompute = config.train().recompute();
     this.attentionDropout = config.model().attentionDropout() > 0;
-    this.fusedAttention = hardware.fusesAttention(config.model());
+    this.fusedAttention = hardware.fusesAttention(config);
     this.hiddenDropout = config.model().hiddenDropout() > 0;
     this.distilled = config.exits().distillation() > 0;
     this.connection = hardware.connection(config.parallel().tp());

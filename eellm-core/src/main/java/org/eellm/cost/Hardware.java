@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
-import org.eellm.config.ModelConfig;
+import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.config.yaml.StrictYaml;
 
@@ -176,9 +176,14 @@ public record Hardware(
         dollarsPerHour);
   }
 
-  /** Whether libtorch's fused kernels attend in training; dropout of probabilities rules it out. */
-  boolean fusesAttention(ModelConfig model) {
-    return device == Device.CUDA && model.attentionDropout() == 0;
+  /**
+   * Whether libtorch's fused kernels attend in training: not with dropout of probabilities, nor
+   * where documents end attention.
+   */
+  boolean fusesAttention(RunConfig config) {
+    return device == Device.CUDA
+        && config.model().attentionDropout() == 0
+        && config.data().attendAcrossDocuments();
   }
 
   /** What a device has for tensors, in bytes. */

@@ -36,7 +36,7 @@ public final class MemoryEstimator {
     this.hardware = hardware;
     this.orthogonalization = new MuonCosts(config, hardware);
     this.shape = MicrobatchShape.of(config, hardware.device());
-    this.fusedAttention = hardware.fusesAttention(config.model());
+    this.fusedAttention = hardware.fusesAttention(config);
     this.keepsProbabilities = config.train().recompute() == Recompute.NONE;
     this.full = config.train().recompute() == Recompute.FULL;
     this.learning = config.tune().learning();
@@ -195,9 +195,9 @@ public final class MemoryEstimator {
     return slice.layers() * (attentionTape() + mlpTape()) + ofEnd();
   }
 
-  /** The output and what the pass knows of its tokens: ids, targets, mask of the loss. */
+  /** The output and what the pass knows of its tokens: ids, targets, mask, documents. */
   private long ofEnd() {
-    return shape.ofRows(shape.hidden()) + 20 * shape.tokens();
+    return shape.ofRows(shape.hidden()) + 28 * shape.tokens();
   }
 
   private long attentionTape() {

@@ -255,6 +255,27 @@ public final class IndexedDataset implements AutoCloseable {
     return documents;
   }
 
+  /**
+   * Refuses documents that do not end with a token, by the first one.
+   *
+   * @throws DataException that names what it ends with
+   */
+  public void requireDocumentEnd(int token) {
+    if (documents < 2) {
+      return;
+    }
+    long end = start(index.get(IndexedFormat.LONG, documentsOffset() + 8));
+    int[] last = new int[1];
+    if (end > 0) {
+      read(end - 1, last, 0, 1);
+    }
+    if (end == 0 || last[0] != token) {
+      throw new DataException(
+          "%s: its first document ends with %s, not with the tokenizer's end token %d, so that data.attend_across_documents false cannot tell documents; prepare it with this tokenizer"
+              .formatted(prefix, end == 0 ? "nothing" : "token " + last[0], token));
+    }
+  }
+
   /** Number of tokens in a sequence, counted from 0. */
   public int length(long sequence) {
     Objects.checkIndex(sequence, sequences);

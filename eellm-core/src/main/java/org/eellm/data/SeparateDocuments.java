@@ -6,6 +6,7 @@ import java.util.OptionalInt;
  * Samples in which a token sees its own document alone, and not those before it (Megatron's {@code
  * --reset-attention-mask} and {@code --reset-position-ids}).
  *
+ * @param samples in which they follow each other, all from sources with that end
  * @param end the token that ends every document
  */
 public record SeparateDocuments(SampleSource samples, int end) implements SampleSource {

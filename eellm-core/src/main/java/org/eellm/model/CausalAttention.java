@@ -93,14 +93,18 @@ final class CausalAttention {
    */
   List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
     if (fused(query)) {
-      return FusedAttention.forward(query, key, value, context.starts(), out);
+      return FusedAttention.forward(query, key, value, out);
     }
     return forwardByBlocks(query, key, value, out);
   }
 
-  /** Fused kernels draw their own dropout, which would not be the same on every mesh. */
+  /**
+   * Fused kernels draw their own dropout, which would not be the same on every mesh. A mask of
+   * documents they would keep for the backward pass, as large as a head's probabilities.
+   */
   private boolean fused(Tensor query) {
     return FusedAttention.fits(query)
+        && context.starts() instanceof KeyStarts.OfSequence
         && (dropout == 0 || context.dropout() instanceof Dropout.None);
   }
 
@@ -139,7 +143,7 @@ final class CausalAttention {
     scores
         .view(-1, r, block.end())
         .narrow(2, block.start(), r)
-        .masked_fill_(positions(r, scores).gt(positions(r, scores).view(r, 1)), lowest());
+        .masked_fill_(positions(r, scores).gt(positions(r, scores).view(r, 1)), minusInfinity());
     return torch.softmax(scores, -1);
   }
 
@@ -148,10 +152,10 @@ final class CausalAttention {
     Tensor hidden = positions(block.end(), scores).lt(first.unsqueeze(2)); // [b, r, e]
     scores
         .view(context.batch(), -1, block.length(), block.end())
-        .masked_fill_(hidden.unsqueeze(1), lowest());
+        .masked_fill_(hidden.unsqueeze(1), minusInfinity());
   }
 
-  private static Scalar lowest() {
+  private static Scalar minusInfinity() {
     return new Scalar(Double.NEGATIVE_INFINITY);
   }
 
@@ -177,8 +181,7 @@ final class CausalAttention {
       try (Scope scope = Scope.open()) {
         Tensor again = torch.empty_like(query);
         Result result =
-            FusedAttention.backward(
-                FusedAttention.forward(query, key, value, context.starts(), again), gradient);
+            FusedAttention.backward(FusedAttention.forward(query, key, value, again), gradient);
         return new Result(
             scope.moveToOuter(result.query()),
             scope.moveToOuter(result.key()),

@@ -3,15 +3,11 @@ package org.eellm.model;
 import java.util.List;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.DoubleOptional;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
-import org.eellm.tensor.Torch;
-import org.eellm.tensor.kernel.KeyStarts;
 
 /**
  * Softmax attention of whole sequences by libtorch's fused kernels (flash, memory-efficient), which
@@ -32,8 +28,7 @@ final class FusedAttention {
    *
    * @return what the backward pass needs: the recorded query, key, value and output
    */
-  static List<Tensor> forward(
-      Tensor query, Tensor key, Tensor value, KeyStarts starts, Tensor out) {
+  static List<Tensor> forward(Tensor query, Tensor key, Tensor value, Tensor out) {
     try (Scope scope = Scope.open()) {
       long b = query.size(0);
       long s = query.size(3);
@@ -43,16 +38,7 @@ final class FusedAttention {
       Tensor v = recorded(value.view(b, query.size(1), s, query.size(4)));
       Tensor attended =
           torch.scaled_dot_product_attention(
-              q,
-              k,
-              v,
-              starts instanceof KeyStarts.OfDocument(Tensor first)
-                  ? new TensorOptional(seen(first))
-                  : new TensorOptional(),
-              0,
-              starts instanceof KeyStarts.OfSequence,
-              new DoubleOptional(1.0),
-              group > 1);
+              q, k, v, new TensorOptional(), 0, true, new DoubleOptional(1.0), group > 1);
       out.copy_(attended.detach().view(query.sizes()));
       return List.of(
           scope.moveToOuter(q),
@@ -81,13 +67,6 @@ final class FusedAttention {
           scope.moveToOuter(key.reshape(rows)),
           scope.moveToOuter(gradients.get(2).reshape(rows)));
     }
-  }
-
-  /** Whether a query sees a key, [b, 1, s, s], of the first positions that they see, [b, s]. */
-  private static Tensor seen(Tensor starts) {
-    Tensor keys =
-        torch.arange(new Scalar(starts.size(1)), Torch.options(ScalarType.Long, starts.device()));
-    return keys.ge(starts.unsqueeze(2)).logical_and(keys.le(keys.unsqueeze(1))).unsqueeze(1);
   }
 
   private static Tensor recorded(Tensor x) {

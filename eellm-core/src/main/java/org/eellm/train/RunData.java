@@ -179,8 +179,11 @@ final class RunData implements AutoCloseable {
     }
     SampleSource blended =
         blend.size() == 1 ? blend.getFirst().source() : new BlendedSamples(blend);
-    return config.data().attendAcrossDocuments()
-        ? blended
-        : new SeparateDocuments(blended, tokenizer.orElseThrow().endOfDocument());
+    if (config.data().attendAcrossDocuments()) {
+      return blended;
+    }
+    int end = tokenizer.orElseThrow().endOfDocument();
+    datasets.forEach(dataset -> dataset.requireDocumentEnd(end));
+    return new SeparateDocuments(blended, end);
   }
 }

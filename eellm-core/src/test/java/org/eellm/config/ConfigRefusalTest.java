@@ -49,6 +49,8 @@ final class ConfigRefusalTest {
             + " is not a number above 0, at most 1e+09",
         "data: {split: [1e300, 1, 0]}|run.yaml:1: data.split: [1.0E300, 1.0, 0.0] has a share"
             + " outside 0..1e+09; shares are relative",
+        "data: {attend_across_documents: false}|run.yaml:1: data.attend_across_documents: false"
+            + " needs data.tokenizer, whose end token divides documents; set it",
         "model: {num_layers: 1000000000}|run.yaml:1: model.num_layers: 1000000000 is outside"
             + " 1..10000",
         "model: {hidden_size: 1000000000}|run.yaml:1: model.hidden_size: 1000000000 makes an MLP of"

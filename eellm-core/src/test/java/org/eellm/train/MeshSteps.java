@@ -166,8 +166,10 @@ final class MeshSteps {
 
   private static int[] twoDocuments(Microbatch batch) {
     int[] starts = new int[batch.inputs().length];
-    int half = batch.sequence() / 2;
-    Arrays.setAll(starts, i -> i % batch.sequence() < half ? 0 : half);
+    for (int i = 0; i < starts.length; i++) {
+      int second = batch.sequence() / (2 + i / batch.sequence()); // another in each sequence
+      starts[i] = i % batch.sequence() < second ? 0 : second;
+    }
     return starts;
   }
 

@@ -259,11 +259,7 @@ public final class GenerateCommand implements Callable<Integer> {
             .or(() -> batchSize.map(value -> "--batch-size"))
             .or(() -> alternatives == 0 ? Optional.empty() : Optional.of("--alternatives"))
             .or(() -> stats ? Optional.of("--stats") : Optional.empty())
-            .or(
-                () ->
-                    meshOptions.isAlone()
-                        ? Optional.empty()
-                        : Optional.of("--tp, --pp or --nproc"));
+            .or(() -> meshOptions.isAlone() ? Optional.empty() : Optional.of("--tp or --pp"));
     if (beams.isPresent() && ignored.isPresent()) {
       throw new ConfigException(
           ignored.get()

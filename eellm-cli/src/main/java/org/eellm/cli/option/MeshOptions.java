@@ -79,7 +79,7 @@ public final class MeshOptions {
   }
 
   /**
-   * How many ranks this process is to start; empty if it is a rank itself, or alone.
+   * How many ranks this process is to start; empty if it is a rank itself, or none are asked for.
    *
    * @throws ConfigException if the options contradict each other
    */
@@ -176,7 +176,7 @@ public final class MeshOptions {
   public DecodingModel logitLens(
       ModelFolder files, Architecture architecture, Device device, World world) {
     if (device == Device.CUDA) {
-      require(tp * pp == 1, "--device cuda: needs a single rank here; leave out --tp and --pp");
+      require(isAlone(), "--device cuda: needs a single rank here; leave out --tp and --pp");
       return files.logitLens(architecture, device);
     }
     PipelineLayout layout = layout(Part.withLens(architecture));

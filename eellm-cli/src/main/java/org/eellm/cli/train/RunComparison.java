@@ -218,12 +218,12 @@ record RunComparison(List<Row> rows) {
         text.append(cell(row.losses(), head, loss -> loss.text("%.3f"::formatted)));
       }
       for (HeadId exit : exits) {
-        text.append(cell(row.agreements(), exit, share -> percent(share, "%.1f")));
+        text.append(cell(row.agreements(), exit, share -> percent(share, "", 1)));
       }
       text.append(
           row == rows.getFirst()
               ? " |\n"
-              : " %s |\n".formatted(percent(row.againstFirst(), "%+.2f")));
+              : " %s |\n".formatted(percent(row.againstFirst(), "+", 2)));
     }
     return text.toString();
   }
@@ -242,10 +242,15 @@ record RunComparison(List<Row> rows) {
     return Optional.ofNullable(values.get(head)).map(text).map(" %s |"::formatted).orElse(" |");
   }
 
-  private static String percent(Estimate share, String format) {
+  /**
+   * @param sign of positive values, if any
+   */
+  private static String percent(Estimate share, String sign, int places) {
+    String number = "%%.%df".formatted(places);
     double error = 100 * share.standardError();
-    String value = format.formatted(100 * share.value());
-    return Double.isNaN(error) ? value + " %" : "%s ± %.2f %%".formatted(value, error);
+    return ("%" + sign + number.substring(1)).formatted(100 * share.value())
+        + (Double.isNaN(error) ? "" : " ± " + number.formatted(error))
+        + " %";
   }
 
   /** Draws the final head's validation loss over the steps, a line a row, as a PNG file. */

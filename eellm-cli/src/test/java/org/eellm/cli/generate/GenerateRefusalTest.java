@@ -265,7 +265,7 @@ final class GenerateRefusalTest extends WithGenerateCommand {
         "--timeout 5 | --timeout has no effect on a single rank; leave it out, or give --tp or"
             + " --pp",
         "--nproc 2 --pp 2 --timeout 0 | --timeout: 0 is below 1; use 1 or more",
-        "--nproc 2 --pp 2 --beams 2 | --tp, --pp or --nproc has no effect with --beams, which"
+        "--nproc 2 --pp 2 --beams 2 | --tp or --pp has no effect with --beams, which"
             + " searches in the full model; leave it out",
         "--nproc 2 --pp 2 --prompt-file - | --prompt-file -: ranks that --nproc starts have no"
             + " standard input; give a file"

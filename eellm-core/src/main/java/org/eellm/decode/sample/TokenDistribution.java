@@ -7,14 +7,17 @@ import java.util.Arrays;
  * vocabulary is large, and the tokens of many sequences are drawn one after the other.
  */
 public final class TokenDistribution {
-  private static final double UNDERFLOW = -110; // as a float, e to the power of this is 0
+  private static final double LOG_2 = Math.log(2);
+  private static final double UNDERFLOW = -160; // as a float, 2 to the power of this is 0
 
   private int[] ids = {}; // ascending
-  private float[] weights = {}; // 0 for ids that cannot be drawn
+  private float[] powers = {}; // logarithms of weights to base 2, 0 for the most probable ids
+  private float[] weights = {}; // 2 to the power of powers, if they are weighed
   private long[] order = {}; // of some ids, for a choice among them
-  private float[] uniforms = {}; // of a token's noise, by place
+  private int[] zeros = {}; // of a token's noise, by place
   private int count;
-  private double total;
+  private boolean weighed;
+  private double total; // of the weights
 
   /**
    * The softmax of {@code logits / temperature} over the most probable ids.
@@ -33,18 +36,18 @@ public final class TokenDistribution {
     if (topK > 0 && topK < logits.length) {
       chooseBest(logits, topK);
       for (int i = 0; i < count; i++) {
-        weights[i] = logits[ids[i]];
+        powers[i] = logits[ids[i]];
       }
     } else {
       reserve(logits.length);
       for (int id = 0; id < logits.length; id++) {
         ids[id] = id;
       }
-      System.arraycopy(logits, 0, weights, 0, logits.length);
+      System.arraycopy(logits, 0, powers, 0, logits.length);
       count = logits.length;
     }
-    exponentials(weights, count, 1 / temperature);
-    sum();
+    scale(powers, count, (float) (1 / (LOG_2 * temperature)));
+    weighed = false;
   }
 
   /**
@@ -61,6 +64,7 @@ public final class TokenDistribution {
   private void reserve(int size) {
     if (ids.length < size) {
       ids = new int[size];
+      powers = new float[size];
       weights = new float[size];
     }
   }
@@ -130,18 +134,33 @@ public final class TokenDistribution {
     order[at] = moved;
   }
 
-  /**
-   * Puts e to the power of {@code factor (x - largest)} in the place of each x. Java's compiler
-   * makes vectors of the loop, as it does not of {@link Math#exp}: e to the power of x is the 128th
-   * power of that of x / 128, for which a few terms are exact.
-   */
-  private static void exponentials(float[] values, int count, double factor) {
+  /** Puts {@code factor (x - largest)} in the place of each x. */
+  private static void scale(float[] values, int count, float factor) {
     float largest = Float.NEGATIVE_INFINITY;
     for (int i = 0; i < count; i++) {
       largest = Math.max(largest, values[i]);
     }
     for (int i = 0; i < count; i++) {
-      double x = Math.max((values[i] - largest) * factor, UNDERFLOW) * (1.0 / 128);
+      values[i] = (values[i] - largest) * factor;
+    }
+  }
+
+  /** Has the weights, which only a limit or a probability needs. */
+  private void weigh() {
+    if (!weighed) {
+      exponentials(powers, count, weights);
+      weighed = true;
+      sum();
+    }
+  }
+
+  /**
+   * Java's compiler makes vectors of the loop, as it does not of {@link Math#exp}: e to the power
+   * of x is the 128th power of that of x / 128, for which a few terms are exact.
+   */
+  private static void exponentials(float[] powers, int count, float[] out) {
+    for (int i = 0; i < count; i++) {
+      double x = Math.max(powers[i], UNDERFLOW) * (LOG_2 / 128);
       double power = 1.0 / 362880;
       power = power * x + 1.0 / 40320;
       power = power * x + 1.0 / 5040;
@@ -159,7 +178,7 @@ public final class TokenDistribution {
       power *= power; // 32
       power *= power;
       power *= power; // 128
-      values[i] = (float) power;
+      out[i] = (float) power;
     }
   }
 
@@ -189,6 +208,7 @@ public final class TokenDistribution {
     if (share == 1) {
       return this;
     }
+    weigh();
     // All ids below this weight together have less than the rest: none of them is among the best.
     double negligible = (1 - share) * total / count;
     reserveOrder(count);
@@ -225,27 +245,28 @@ public final class TokenDistribution {
     if (share == 0) {
       return this;
     }
-    float largest = 0;
-    for (int i = 0; i < count; i++) {
-      largest = Math.max(largest, weights[i]);
-    }
+    double least = Math.log(share) / LOG_2;
     int kept = 0;
     for (int i = 0; i < count; i++) {
-      if (weights[i] >= share * largest) {
+      if (powers[i] >= least) {
         keep(kept++, i);
       }
     }
     count = kept;
-    sum();
+    if (weighed) {
+      sum();
+    }
     return this;
   }
 
   private void keep(int to, int from) {
     ids[to] = ids[from];
+    powers[to] = powers[from];
     weights[to] = weights[from];
   }
 
   public double probability(int id) {
+    weigh();
     int found = Arrays.binarySearch(ids, 0, count, id);
     return found < 0 ? 0 : weights[found] / total;
   }
@@ -257,32 +278,38 @@ public final class TokenDistribution {
    * @param noise of the token
    */
   int sample(SamplingNoise noise) {
-    if (uniforms.length < count) {
-      uniforms = new float[ids.length];
+    if (zeros.length < count) {
+      zeros = new int[ids.length];
     }
-    noise.lowerBounds(ids, count, uniforms);
+    noise.leadingZeros(ids, count, zeros);
     int first = likeliest();
-    double least = noise.exponential(ids[first]) / weights[first];
+    double least = noise.exponential(ids[first]); // its weight is 1
+    float enough = enough(least);
     for (int i = 0; i < count; i++) {
-      // A time is at least the number that it is made from: few logarithms are needed.
-      if (uniforms[i] < least * weights[i]) {
-        double time = noise.exponential(ids[i]) / weights[i];
+      if (zeros[i] + powers[i] > enough) {
+        double time = noise.exponential(ids[i]) / Math.exp(powers[i] * LOG_2);
         if (time < least) {
           least = time;
           first = i;
+          enough = enough(least);
         }
       }
     }
     return ids[first];
   }
 
+  /**
+   * What zeros and power of an id with a shorter time than another add up to at least: its time is
+   * not below the number that it is made from, so that few powers and logarithms are needed. Less a
+   * bit that is more than what rounding adds.
+   */
+  private static float enough(double time) {
+    return (float) (-1 - 0x1p-10 - Math.log(time) / LOG_2);
+  }
+
   private int likeliest() {
-    float largest = 0;
-    for (int i = 0; i < count; i++) {
-      largest = Math.max(largest, weights[i]);
-    }
     int place = 0;
-    while (weights[place] < largest) {
+    while (powers[place] < 0) {
       place++;
     }
     return place;

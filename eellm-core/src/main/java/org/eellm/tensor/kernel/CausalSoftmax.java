@@ -1,10 +1,10 @@
 package org.eellm.tensor.kernel;
 
+import java.lang.foreign.ValueLayout;
 import java.util.function.LongUnaryOperator;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.kernel.vector.Lanes;
 
@@ -12,9 +12,9 @@ import org.eellm.kernel.vector.Lanes;
  * Softmax of attention scores that causality limits, and its gradient, in place.
  *
  * <p>Scores are [n, r, e]: the r queries at positions {@code first} to {@code first + r - 1} see
- * keys up to their own position, from the first one of their document on. n counts sequences and
- * heads; queries of a group's heads follow each other, so that the second dimension may be a
- * multiple of r.
+ * keys up to their own position, from the first that {@link KeyStarts} lets them see. n counts
+ * sequences and heads; queries of a group's heads follow each other, so that the second dimension
+ * may be a multiple of r.
  */
 public final class CausalSoftmax {
   private static final int GRAIN_SIZE = 32;
@@ -55,8 +55,11 @@ public final class CausalSoftmax {
       case KeyStarts.OfDocument(Tensor positions) -> {
         long tokens = positions.size(1);
         long rowsOfSequence = rows / positions.size(0);
-        LongPointer values = new LongPointer(positions.data_ptr());
-        yield i -> values.get(i / rowsOfSequence * tokens + first + i % length);
+        long address = positions.data_ptr().address();
+        yield i ->
+            Lanes.MEMORY.get(
+                ValueLayout.JAVA_LONG_UNALIGNED,
+                address + 8 * (i / rowsOfSequence * tokens + first + i % length));
       }
     };
   }
@@ -64,18 +67,22 @@ public final class CausalSoftmax {
   private static void forward(long row, int keys, int start, int seen, float[] scratch) {
     int begin = start / Lanes.WIDTH * Lanes.WIDTH;
     int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
-    hide(row, start, seen, Float.NEGATIVE_INFINITY);
+    hide(row, begin, start, end, seen, Float.NEGATIVE_INFINITY);
     float sum = exponentials(row, begin, end, max(row, begin, end), scratch);
     clear(row, 0, begin);
     store(scratch, begin, end, 1 / sum, row);
     clear(row, end, keys);
-    hide(row, start, seen, 0);
+    hide(row, begin, start, end, seen, 0);
   }
 
   /** Replaces the keys that are not seen in the first and in the last vector with some that are. */
-  private static void hide(long row, int start, int seen, float value) {
-    hideVector(row, start / Lanes.WIDTH * Lanes.WIDTH, start, seen, value);
-    hideVector(row, (seen - 1) / Lanes.WIDTH * Lanes.WIDTH, start, seen, value);
+  private static void hide(long row, int begin, int start, int end, int seen, float value) {
+    if (begin < start) {
+      hideVector(row, begin, start, seen, value);
+    }
+    if (seen < end) {
+      hideVector(row, end - Lanes.WIDTH, start, seen, value);
+    }
   }
 
   private static void hideVector(long row, int key, int start, int seen, float value) {

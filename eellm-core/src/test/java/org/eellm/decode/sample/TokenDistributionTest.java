@@ -99,6 +99,26 @@ final class TokenDistributionTest {
     assertThat(chiSquare).isLessThan(16.27); // once in a thousand times, three degrees of freedom
   }
 
+  @ParameterizedTest
+  @CsvSource({"0.3, 0, 1.0", "0.8, 0, 1.0", "1.5, 0, 1.0", "4.0, 0, 1.0", "1.0, 60, 0.9"})
+  void first_anyDistribution_isTheShortestOfAllTimes(double temperature, int topK, double topP) {
+    for (int position = 0; position < 500; position++) {
+      TokenDistribution distribution =
+          TokenDistribution.of(logits(position % 20), temperature, topK).topP(topP);
+      SamplingNoise noise = SamplingNoise.at(3, position);
+
+      int shortest =
+          IntStream.range(0, VOCABULARY)
+              .boxed()
+              .min(
+                  Comparator.comparingDouble(
+                      id -> noise.exponential(id) / distribution.probability(id)))
+              .orElseThrow();
+
+      assertThat(distribution.sample(noise)).isEqualTo(shortest);
+    }
+  }
+
   @Test
   void first_impossibleIds_neverCome() {
     float[] logits = {-1000, 1, -1000, 1};

@@ -1,12 +1,12 @@
 #!/bin/sh
-# docs/recipes.md: how the quickstart's model is best trained. A row changes some settings of it. Runs
-# of one seed begin with the same weights and see the same text. The table has the losses on a library
-# that is held out, and how often exits agree with the final head.
+# docs/recipes.md: how the quickstart's model is best trained. A row changes some of its settings, and
+# is one run a seed; runs of a seed see the same text. The table has the losses on a library that is
+# held out, and how often exits agree with the final head.
 #
-#   bench/recipes.sh [FOLDER [SECTION.KEY=VALUE...]]
+#   bench/ee-llm/recipes.sh [FOLDER [SECTION.KEY=VALUE...]]
 #
 # ROWS="base qk-norm" makes these rows alone, and SEEDS="1 2 3" each with these seeds.
-. "$(dirname "$0")/ee-llm/common.sh"
+. "$(dirname "$0")/common.sh"
 java_data
 
 # recipe NAME ARGUMENT...
@@ -17,7 +17,7 @@ recipe() {
     "data.tokenizer=$work/java-tokenizer" train.eval_interval=100 train.eval_batches=64 "$@"
 }
 
-# What a row changes in configs/quickstart.yaml, a setting a line.
+# What a row changes in configs/quickstart.yaml.
 changes() {
   case $1 in
     base) ;;
