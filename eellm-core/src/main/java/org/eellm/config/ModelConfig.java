@@ -14,10 +14,10 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param hiddenSize width of the residual stream
  * @param numLayers number of layers
  * @param numHeads query heads
- * @param numKeyValueHeads key/value heads; 0 means as many as query heads
- * @param headDim width of a head; 0 means {@code hiddenSize / numHeads}
- * @param ffnHiddenSize inner width of the MLP; 0 means {@code 4 x hiddenSize} with GELU, and with
- *     SwiGLU two thirds of that, rounded down to a multiple of 64
+ * @param numKeyValueHeads key/value heads; 0: as many as query heads
+ * @param headDim width of a head; 0: {@code hiddenSize / numHeads}
+ * @param ffnHiddenSize inner width of the MLP; 0: {@code 4 x hiddenSize} with GELU, and with SwiGLU
+ *     two thirds of that, rounded down to a multiple of 64
  * @param maxPositions longest sequence; also the size of a learned position table
  * @param normalization the kind of every norm
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)

@@ -18,16 +18,16 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param layerDropout LayerSkip: the probability that a sequence skips a layer grows exponentially
  *     from 0 at the first layer to this at the last
  * @param rampup ramp-up of the global batch size
- * @param evalInterval steps between evaluations; 0 means never
+ * @param evalInterval steps between evaluations; 0: never
  * @param evalBatches microbatches in one evaluation
  * @param maxBadSteps steps in a row with a loss or gradient that is not finite, each skipped,
  *     before the run stops
  * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
- *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
+ *     of the last {@code spikeWindow} steps is skipped; 0: never
  * @param spikeWindow steps that the spike guard looks at
- * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
+ * @param threads CPU threads, at most {@value #MAX_THREADS}; 0: all cores
  * @param device where the model trains
- * @param model folder of the model to start from; null draws weights from the seed
+ * @param model folder of the model to start from; null: random weights
  */
 public record TrainConfig(
     @MayChangeOnResume int steps,
@@ -68,7 +68,7 @@ public record TrainConfig(
    *
    * @param start sequences in the first step
    * @param increment sequences that the batch grows by
-   * @param samples samples over which it grows; 0 switches the ramp-up off
+   * @param samples samples over which it grows; 0: no ramp-up
    */
   public record Rampup(
       @NoEffectWith(Choice.NO_RAMPUP) int start,

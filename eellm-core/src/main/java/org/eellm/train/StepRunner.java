@@ -261,8 +261,11 @@ public final class StepRunner implements AutoCloseable {
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
     ExitsConfig exits = config.exits();
-    double distillation = step > exits.distillationStart() ? exits.distillation() : 0;
-    return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
+    return new Objective(
+        weights,
+        temperatures,
+        exits.dynamicTokenWeights(),
+        ExitWeights.distillationAt(exits, step));
   }
 
   private Dropout dropout(long step, int microbatch) {

@@ -72,6 +72,7 @@ final class ConfigFileTest {
         dynamic_token_weights: true
         distillation: 0.5
         distillation_start: 5
+        distillation_steps: 7
         temperatures: [1.5, 2]
       data:
         sources:
@@ -156,6 +157,7 @@ final class ConfigFileTest {
                     false,
                     0,
                     0,
+                    0,
                     List.of()),
                 new DataConfig(
                     List.of(), List.of(), Optional.empty(), List.of(990.0, 9.0, 1.0), 256, true),
@@ -238,6 +240,7 @@ final class ConfigFileTest {
                     true,
                     0.5,
                     5,
+                    7,
                     List.of(1.5, 2.0)),
                 new DataConfig(
                     List.of(new Source("a", 0.7), new Source("b", 3), new Source("c", 1)),

@@ -74,6 +74,7 @@ class SettingTest {
             "exits.dynamic_token_weights: exits.layers: []",
             "exits.distillation: exits.layers: [] | tune.model",
             "exits.distillation_start: exits.distillation: 0",
+            "exits.distillation_steps: exits.distillation: 0",
             "data.split: data.validation",
             "train.recompute: tune.model",
             "train.layer_dropout: tune.model",

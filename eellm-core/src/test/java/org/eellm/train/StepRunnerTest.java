@@ -139,6 +139,20 @@ class StepRunnerTest {
   }
 
   @Test
+  void trainStep_distillationRises_hasItsShareOfTheWeight() {
+    List<Result> without = run(3);
+    List<Result> rising =
+        run(3, "exits.distillation=1", "exits.distillation_start=1", "exits.distillation_steps=4");
+    List<Result> quarter = run(3, "exits.distillation=0.25", "exits.distillation_start=2");
+    for (int step = 0; step < 2; step++) {
+      assertThat(rising.get(step).gradientNorm()).isEqualTo(without.get(step).gradientNorm());
+    }
+    assertThat(rising.get(2).gradientNorm())
+        .isEqualTo(quarter.get(2).gradientNorm())
+        .isNotEqualTo(without.get(2).gradientNorm());
+  }
+
+  @Test
   void take_rampup_growsTheBatch() {
     List<Result> results = run(4, "train.rampup={start: 2, increment: 2, samples: 4}");
     assertThat(results.stream().map(Result::batchSize)).containsExactly(2, 2, 4, 4);

@@ -48,7 +48,7 @@ public final class TrainConfigs {
       List<Double> initial,
       int steps) {
     return new ExitsConfig(
-        layers, Set.of(), false, weights, curriculum, initial, steps, false, 0, 0, List.of());
+        layers, Set.of(), false, weights, curriculum, initial, steps, false, 0, 0, 0, List.of());
   }
 
   public static TrainConfig batches(int micro, int global, Rampup rampup) {
