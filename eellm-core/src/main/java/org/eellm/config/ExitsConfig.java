@@ -53,10 +53,10 @@ public record ExitsConfig(
 
   /**
    * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over {@code
-   * curriculumSteps} (EE-LLM). STEP: the initial weights before {@code curriculumSteps}, the
-   * targets from then on. ROTATIONAL: one exit a step in turn until {@code curriculumSteps}, then
-   * all. GRADUAL: exits join from the deepest to the shallowest, the last at {@code
-   * curriculumSteps} (LayerSkip, arXiv 2404.16710).
+   * curriculumSteps} (EE-LLM). STEP: the initial weights before {@code curriculumSteps}, then the
+   * targets. ROTATIONAL: one exit a step in turn until {@code curriculumSteps}, then all. GRADUAL:
+   * exits join from the deepest to the shallowest, the last at {@code curriculumSteps} (LayerSkip,
+   * arXiv 2404.16710).
    */
   public enum Curriculum {
     CONSTANT,

@@ -8,11 +8,11 @@ import org.eellm.config.setting.NoEffectWith.Choice;
 /**
  * The backbone: a pre-norm decoder.
  *
- * @param vocabSize size of the vocabulary; 0 takes the tokenizer's size, rounded up to a multiple
- *     of {@code vocabMultiple}
+ * @param vocabSize size of the vocabulary; 0: the tokenizer's, rounded up to a multiple of {@code
+ *     vocabMultiple}
  * @param vocabMultiple what {@code vocabSize} 0 rounds up to
  * @param hiddenSize width of the residual stream
- * @param numLayers number of layers
+ * @param numLayers layers
  * @param numHeads query heads
  * @param numKeyValueHeads key/value heads; 0: as many as query heads
  * @param headDim width of a head; 0: {@code hiddenSize / numHeads}
@@ -22,7 +22,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param normalization the kind of every norm
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
  * @param residual what a layer's MLP reads
- * @param positionEmbedding how the model sees positions: rotary embedding, or a learned table
+ * @param positionEmbedding rotary embedding, or a learned table of positions
  * @param ropeTheta base of the rotary frequencies
  * @param ropeScaling stretches the rotary frequencies for longer contexts
  * @param rotaryFraction share of each head's width that rope rotates

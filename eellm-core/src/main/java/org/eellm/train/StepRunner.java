@@ -81,11 +81,10 @@ public final class StepRunner implements AutoCloseable {
     this.trace = trace;
     this.headForward = headForward;
     TrainConfig train = config.train();
-    double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
     List<Stage> stages = state.model().stages();
     executors =
         stages.stream()
-            .map(stage -> new StageExecutor(state.model(), stage, train.recompute(), layerDropout))
+            .map(stage -> new StageExecutor(state.model(), stage, train.recompute()))
             .toList();
     headExecutors =
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
@@ -270,12 +269,13 @@ public final class StepRunner implements AutoCloseable {
 
   private Dropout dropout(long step, int microbatch) {
     ModelConfig model = config.model();
+    TrainConfig train = config.train();
     boolean used =
-        model.hiddenDropout() > 0
-            || model.attentionDropout() > 0
-            || config.train().layerDropout() > 0;
-    long key = Dropout.mix(Dropout.mix(config.train().seed(), step), microbatch);
-    return used ? new Dropout.Keyed(key) : Dropout.NONE;
+        model.hiddenDropout() > 0 || model.attentionDropout() > 0 || train.layerDropout() > 0;
+    long key = Dropout.mix(Dropout.mix(train.seed(), step), microbatch);
+    return used
+        ? new Dropout.Keyed(key, LayerDropout.at(train, model.numLayers(), step))
+        : Dropout.NONE;
   }
 
   @Override

@@ -22,6 +22,7 @@ import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TrainConfig.LayerDropoutCurriculum;
 import org.eellm.config.TrainConfig.Rampup;
 import org.eellm.config.TrainConfig.Recompute;
 import org.junit.jupiter.api.Test;
@@ -92,6 +93,7 @@ final class ConfigFileTest {
         seed: 5000000000
         recompute: selective
         layer_dropout: 0.3
+        layer_dropout_curriculum: constant
         rampup: {start: 4, increment: 6, samples: 1000}
         eval_interval: 50
         eval_batches: 5
@@ -168,6 +170,7 @@ final class ConfigFileTest {
                     1234,
                     Recompute.NONE,
                     0,
+                    LayerDropoutCurriculum.EXPONENTIAL,
                     new Rampup(0, 0, 0),
                     100,
                     10,
@@ -256,6 +259,7 @@ final class ConfigFileTest {
                     5_000_000_000L,
                     Recompute.SELECTIVE,
                     0.3,
+                    LayerDropoutCurriculum.CONSTANT,
                     new Rampup(4, 6, 1000),
                     50,
                     5,

@@ -78,6 +78,7 @@ class SettingTest {
             "data.split: data.validation",
             "train.recompute: tune.model",
             "train.layer_dropout: tune.model",
+            "train.layer_dropout_curriculum: train.layer_dropout: 0",
             "train.rampup.start: train.rampup.samples: 0",
             "train.rampup.increment: train.rampup.samples: 0",
             "train.eval_batches: train.eval_interval: 0",

@@ -15,6 +15,7 @@ import org.eellm.config.OptimizerConfig;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TrainConfig.LayerDropoutCurriculum;
 import org.eellm.config.TrainConfig.Rampup;
 import org.eellm.config.TrainConfig.Recompute;
 
@@ -68,6 +69,7 @@ public final class TrainConfigs {
         1,
         Recompute.NONE,
         0,
+        LayerDropoutCurriculum.EXPONENTIAL,
         rampup,
         0,
         1,
