@@ -185,10 +185,7 @@ public final class TrainBenchmark {
       gradients = new Gradients(model.parameters());
       optimizer = Optimizer.of(model.parameters(), config.optimizer());
       TrainConfig train = config.train();
-      int layers = architecture.model().numLayers();
-      executor =
-          new StageExecutor(
-              model, train.recompute(), LayerDropout.rates(train.layerDropout(), layers));
+      executor = new StageExecutor(model, train.recompute());
       headExecutor = new HeadTuningExecutor(model, model.stages().getFirst());
       int exits = architecture.exits().layers().size();
       List<Double> weights = new ArrayList<>(Collections.nCopies(exits, 0.3));
@@ -249,8 +246,12 @@ public final class TrainBenchmark {
       }
     }
 
+    /** Layers are skipped as often as in the run's last step. */
     private Dropout dropout() {
-      return new Dropout.Keyed(Dropout.mix(config.train().seed(), step));
+      TrainConfig train = config.train();
+      return new Dropout.Keyed(
+          Dropout.mix(train.seed(), step),
+          LayerDropout.at(train, config.model().numLayers(), train.steps()));
     }
 
     /** Bytes of its weights, gradients and optimizer state. */

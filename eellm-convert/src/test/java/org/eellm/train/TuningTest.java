@@ -88,7 +88,7 @@ final class TuningTest {
     try (Decoder whole = golden.model();
         Gradients gradients = new Gradients(whole.parameters())) {
       gradients.start();
-      new StageExecutor(whole, Recompute.NONE, new double[whole.architecture().model().numLayers()])
+      new StageExecutor(whole, Recompute.NONE)
           .forwardBackward(batch, objective, 0.5, Dropout.NONE, gradients);
       gradients.finish();
       whole.parameters().all().forEach(p -> expected.put(p.name(), floats(p, gradients)));

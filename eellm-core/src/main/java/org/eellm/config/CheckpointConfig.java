@@ -7,8 +7,8 @@ import org.eellm.config.setting.MayChangeOnResume;
 /**
  * When checkpoints are written and how many stay.
  *
- * @param interval steps between checkpoints; 0 means only at the end
- * @param keep newest checkpoints that stay; 0 means all
+ * @param interval steps between checkpoints; 0: only at the end
+ * @param keep newest checkpoints that stay; 0: all
  * @param asynchronous training goes on while a copy of the state is written
  */
 public record CheckpointConfig(

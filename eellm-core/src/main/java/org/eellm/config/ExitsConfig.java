@@ -15,16 +15,17 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param layers layers whose output the exits read, ascending
  * @param head modules of every exit's head beside the output matrix
  * @param tieOutput the exits share the final head's output matrix
- * @param weights target loss weight of each exit; empty means 1 for each
+ * @param weights target loss weight of each exit; empty: 1 for each
  * @param curriculum how the weights reach their targets
- * @param initialWeights initial weights of {@code linear}, {@code cosine} and {@code step}; empty
- *     means 0 for each
+ * @param initialWeights initial weights of {@code linear}, {@code cosine} and {@code step}; empty:
+ *     0 for each
  * @param curriculumSteps steps over which the curriculum runs
  * @param dynamicTokenWeights each token's loss at an exit is multiplied by that exit's maximum
  *     probability
  * @param distillation weight of an exit's divergence from the final head, beside its cross entropy
  * @param distillationStart steps without distillation at the beginning
- * @param temperatures divides each exit's logits in the loss; empty means 1 for each
+ * @param distillationSteps steps after these in which its weight rises linearly; 0: at once
+ * @param temperatures divides each exit's logits in the loss; empty: 1 for each
  */
 public record ExitsConfig(
     List<Integer> layers,
@@ -38,6 +39,7 @@ public record ExitsConfig(
     @NoEffectWith(Choice.NO_EXITS) boolean dynamicTokenWeights,
     @NoEffectWith({Choice.NO_EXITS, Choice.TUNING}) double distillation,
     @NoEffectWith(Choice.NO_DISTILLATION) int distillationStart,
+    @NoEffectWith(Choice.NO_DISTILLATION) int distillationSteps,
     List<Double> temperatures) {
 
   /** Beyond it an objective of float32 numbers has nothing left of the other heads. */
@@ -51,10 +53,10 @@ public record ExitsConfig(
 
   /**
    * CONSTANT: the targets throughout. LINEAR, COSINE: from initial to target over {@code
-   * curriculumSteps} (EE-LLM). STEP: the initial weights before {@code curriculumSteps}, the
-   * targets from then on. ROTATIONAL: one exit a step in turn until {@code curriculumSteps}, then
-   * all. GRADUAL: exits join from the deepest to the shallowest, the last at {@code
-   * curriculumSteps} (LayerSkip, arXiv 2404.16710).
+   * curriculumSteps} (EE-LLM). STEP: the initial weights before {@code curriculumSteps}, then the
+   * targets. ROTATIONAL: one exit a step in turn until {@code curriculumSteps}, then all. GRADUAL:
+   * exits join from the deepest to the shallowest, the last at {@code curriculumSteps} (LayerSkip,
+   * arXiv 2404.16710).
    */
   public enum Curriculum {
     CONSTANT,
@@ -89,6 +91,10 @@ public record ExitsConfig(
         distillationStart >= 0,
         "exits.distillation_start",
         distillationStart + " is negative; use 0 or more");
+    require(
+        distillationSteps >= 0,
+        "exits.distillation_steps",
+        distillationSteps + " is negative; 0 has the whole weight at once");
     require(
         curriculumSteps >= 0,
         "exits.curriculum_steps",
@@ -135,6 +141,7 @@ public record ExitsConfig(
         false,
         0,
         0,
+        0,
         List.of());
   }
 
@@ -151,6 +158,7 @@ public record ExitsConfig(
         dynamicTokenWeights,
         distillation,
         distillationStart,
+        distillationSteps,
         List.of());
   }
 

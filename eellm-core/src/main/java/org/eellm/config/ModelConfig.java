@@ -8,21 +8,21 @@ import org.eellm.config.setting.NoEffectWith.Choice;
 /**
  * The backbone: a pre-norm decoder.
  *
- * @param vocabSize size of the vocabulary; 0 takes the tokenizer's size, rounded up to a multiple
- *     of {@code vocabMultiple}
+ * @param vocabSize size of the vocabulary; 0: the tokenizer's, rounded up to a multiple of {@code
+ *     vocabMultiple}
  * @param vocabMultiple what {@code vocabSize} 0 rounds up to
  * @param hiddenSize width of the residual stream
- * @param numLayers number of layers
+ * @param numLayers layers
  * @param numHeads query heads
- * @param numKeyValueHeads key/value heads; 0 means as many as query heads
- * @param headDim width of a head; 0 means {@code hiddenSize / numHeads}
- * @param ffnHiddenSize inner width of the MLP; 0 means {@code 4 x hiddenSize} with GELU, and with
- *     SwiGLU two thirds of that, rounded down to a multiple of 64
+ * @param numKeyValueHeads key/value heads; 0: as many as query heads
+ * @param headDim width of a head; 0: {@code hiddenSize / numHeads}
+ * @param ffnHiddenSize inner width of the MLP; 0: {@code 4 x hiddenSize} with GELU, and with SwiGLU
+ *     two thirds of that, rounded down to a multiple of 64
  * @param maxPositions longest sequence; also the size of a learned position table
  * @param normalization the kind of every norm
  * @param normEpsilon added to the mean square (RMSNorm) or variance (LayerNorm)
  * @param residual what a layer's MLP reads
- * @param positionEmbedding how the model sees positions: rotary embedding, or a learned table
+ * @param positionEmbedding rotary embedding, or a learned table of positions
  * @param ropeTheta base of the rotary frequencies
  * @param ropeScaling stretches the rotary frequencies for longer contexts
  * @param rotaryFraction share of each head's width that rope rotates

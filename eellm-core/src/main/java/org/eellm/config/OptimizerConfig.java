@@ -14,14 +14,14 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param minLearningRate rate at the end of decay
  * @param schedule shape after warm-up
  * @param warmupSteps steps of linear warm-up from 0
- * @param decaySteps step at which decay ends; 0 means {@code train.steps}
+ * @param decaySteps step at which decay ends; 0: {@code train.steps}
  * @param stableShare for {@code wsd}: share of the steps after warm-up that stay at the peak rate
  * @param beta1 decay of the average of the gradient, for AdamW and Muon
  * @param beta2 decay of the average of the squared gradient, for AdamW
  * @param epsilon added to the root of that average, for AdamW
- * @param muonLearningRate peak rate of the matrices that Muon updates; 0 means {@code learningRate}
+ * @param muonLearningRate peak rate of the matrices that Muon updates; 0: {@code learningRate}
  * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
- * @param clipNorm largest global L2 norm of the gradient; 0 switches clipping off
+ * @param clipNorm largest global L2 norm of the gradient; 0: no limit
  */
 public record OptimizerConfig(
     Algorithm algorithm,

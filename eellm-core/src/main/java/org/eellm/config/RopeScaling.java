@@ -5,7 +5,7 @@ import static org.eellm.config.ConfigException.require;
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
 
-/** Stretches the rotary frequencies for contexts longer than the model was made for. */
+/** Rotary frequencies for contexts longer than the model was made for. */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "type")
 @JsonSubTypes({
   @JsonSubTypes.Type(value = RopeScaling.None.class, name = "none"),

@@ -15,19 +15,20 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param globalBatchSize sequences in one optimizer step
  * @param seed seed of initial weights, data order and dropout
  * @param recompute activations that the backward pass recomputes
- * @param layerDropout LayerSkip: the probability that a sequence skips a layer grows exponentially
- *     from 0 at the first layer to this at the last
+ * @param layerDropout LayerSkip: probability that a sequence skips the last layer; it grows
+ *     exponentially over layers, from 0 at the first
+ * @param layerDropoutCurriculum how it gets there over {@code steps}
  * @param rampup ramp-up of the global batch size
- * @param evalInterval steps between evaluations; 0 means never
+ * @param evalInterval steps between evaluations; 0: never
  * @param evalBatches microbatches in one evaluation
- * @param maxBadSteps steps in a row with a loss or gradient that is not finite, each skipped,
- *     before the run stops
- * @param spikeThreshold a step whose gradient norm is this many standard deviations above the mean
- *     of the last {@code spikeWindow} steps is skipped; 0 switches the guard off
+ * @param maxBadSteps steps in a row without finite loss and gradient, each skipped, before the run
+ *     stops
+ * @param spikeThreshold skips a step whose gradient norm is this many standard deviations above the
+ *     mean of the last {@code spikeWindow} steps; 0: never
  * @param spikeWindow steps that the spike guard looks at
- * @param threads CPU threads, at most {@value #MAX_THREADS}; 0 means all cores
+ * @param threads CPU threads, at most {@value #MAX_THREADS}; 0: all cores
  * @param device where the model trains
- * @param model folder of the model to start from; null draws weights from the seed
+ * @param model folder of the model to start from; null: random weights
  */
 public record TrainConfig(
     @MayChangeOnResume int steps,
@@ -36,6 +37,7 @@ public record TrainConfig(
     long seed,
     @NoEffectWith(Choice.TUNING) Recompute recompute,
     @NoEffectWith(Choice.TUNING) double layerDropout,
+    @NoEffectWith(Choice.NO_LAYER_DROPOUT) LayerDropoutCurriculum layerDropoutCurriculum,
     Rampup rampup,
     @MayChangeOnResume int evalInterval,
     @MayChangeOnResume @NoEffectWith(Choice.NO_EVALUATION) int evalBatches,
@@ -58,6 +60,14 @@ public record TrainConfig(
     FULL
   }
 
+  /**
+   * CONSTANT: throughout, for a trained {@code model}. EXPONENTIAL: from 0, for one from scratch.
+   */
+  public enum LayerDropoutCurriculum {
+    CONSTANT,
+    EXPONENTIAL
+  }
+
   public enum Device {
     CPU,
     CUDA
@@ -68,7 +78,7 @@ public record TrainConfig(
    *
    * @param start sequences in the first step
    * @param increment sequences that the batch grows by
-   * @param samples samples over which it grows; 0 switches the ramp-up off
+   * @param samples samples over which it grows; 0: no ramp-up
    */
   public record Rampup(
       @NoEffectWith(Choice.NO_RAMPUP) int start,
@@ -147,6 +157,7 @@ public record TrainConfig(
         seed,
         recompute,
         layerDropout,
+        layerDropoutCurriculum,
         rampup,
         evalInterval,
         evalBatches,
@@ -167,6 +178,7 @@ public record TrainConfig(
         seed,
         recompute,
         layerDropout,
+        layerDropoutCurriculum,
         new Rampup(0, 0, 0),
         evalInterval,
         evalBatches,

@@ -7,10 +7,10 @@ import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
  * A run that tunes the exits of a trained model. {@code eellm tune} sets {@code model} and {@code
- * heads}; training of a whole model has neither.
+ * heads}; {@code eellm train} has neither.
  *
  * @param model folder of the model whose exits are tuned
- * @param heads folder of heads to start from; null means the model's own
+ * @param heads folder of heads to start from; null: the model's own
  * @param target what the exits learn
  */
 public record TuneConfig(

@@ -1,5 +1,6 @@
 package org.eellm.model;
 
+import java.util.List;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /** Whether a microbatch drops anything, and by which masks. */
@@ -15,8 +16,23 @@ public sealed interface Dropout {
    * forward pass drops the same entries.
    *
    * @param key of the microbatch
+   * @param layers each layer's probability of being skipped by a sequence; of all layers of the
+   *     model, or empty where none is
    */
-  record Keyed(long key) implements Dropout {
+  record Keyed(long key, List<Double> layers) implements Dropout {
+    public Keyed {
+      layers = List.copyOf(layers);
+    }
+
+    /** No layer is skipped. */
+    public Keyed(long key) {
+      this(key, List.of());
+    }
+
+    /** A layer's probability of being skipped by a sequence. */
+    public double ofLayer(int layer) {
+      return layers.isEmpty() ? 0 : layers.get(layer);
+    }
 
     /**
      * Dropout of a matrix.

@@ -66,12 +66,11 @@ final class Evaluator {
     this.world = world;
     this.model = model;
     this.trace = trace;
-    double[] noLayerDropout = new double[config.model().numLayers()];
     executors = new ArrayList<>();
     headExecutors = new ArrayList<>();
     for (Stage stage : model.stages()) {
       headExecutors.add(new HeadTuningExecutor(model, stage));
-      executors.add(new StageExecutor(model, stage, Recompute.NONE, noLayerDropout));
+      executors.add(new StageExecutor(model, stage, Recompute.NONE));
     }
   }
 

@@ -81,11 +81,10 @@ public final class StepRunner implements AutoCloseable {
     this.trace = trace;
     this.headForward = headForward;
     TrainConfig train = config.train();
-    double[] layerDropout = LayerDropout.rates(train.layerDropout(), config.model().numLayers());
     List<Stage> stages = state.model().stages();
     executors =
         stages.stream()
-            .map(stage -> new StageExecutor(state.model(), stage, train.recompute(), layerDropout))
+            .map(stage -> new StageExecutor(state.model(), stage, train.recompute()))
             .toList();
     headExecutors =
         stages.stream().map(stage -> new HeadTuningExecutor(state.model(), stage)).toList();
@@ -261,18 +260,22 @@ public final class StepRunner implements AutoCloseable {
     List<Double> temperatures = new ArrayList<>(config.exits().temperatures());
     temperatures.add(1.0);
     ExitsConfig exits = config.exits();
-    double distillation = step > exits.distillationStart() ? exits.distillation() : 0;
-    return new Objective(weights, temperatures, exits.dynamicTokenWeights(), distillation);
+    return new Objective(
+        weights,
+        temperatures,
+        exits.dynamicTokenWeights(),
+        ExitWeights.distillationAt(exits, step));
   }
 
   private Dropout dropout(long step, int microbatch) {
     ModelConfig model = config.model();
+    TrainConfig train = config.train();
     boolean used =
-        model.hiddenDropout() > 0
-            || model.attentionDropout() > 0
-            || config.train().layerDropout() > 0;
-    long key = Dropout.mix(Dropout.mix(config.train().seed(), step), microbatch);
-    return used ? new Dropout.Keyed(key) : Dropout.NONE;
+        model.hiddenDropout() > 0 || model.attentionDropout() > 0 || train.layerDropout() > 0;
+    long key = Dropout.mix(Dropout.mix(train.seed(), step), microbatch);
+    return used
+        ? new Dropout.Keyed(key, LayerDropout.at(train, model.numLayers(), step))
+        : Dropout.NONE;
   }
 
   @Override

@@ -230,9 +230,12 @@ public final class Trainer implements AutoCloseable {
 
   /** What this run begins and only a longer one ends: on purpose, where it is to be extended. */
   private List<String> unfinished() {
-    SequencedMap<String, Integer> ends = new LinkedHashMap<>();
-    ends.put("optimizer.decay_steps", config.optimizer().decaySteps());
-    ends.put("exits.curriculum_steps", config.exits().curriculumSteps());
+    SequencedMap<String, Long> ends = new LinkedHashMap<>();
+    ends.put("optimizer.decay_steps", (long) config.optimizer().decaySteps());
+    ends.put("exits.curriculum_steps", (long) config.exits().curriculumSteps());
+    ends.put(
+        "exits.distillation_start + exits.distillation_steps",
+        (long) config.exits().distillationStart() + config.exits().distillationSteps());
     int steps = config.train().steps();
     return ends.entrySet().stream()
         .filter(end -> end.getValue() > steps)

@@ -22,6 +22,7 @@ import org.eellm.config.ModelConfig.Residual;
 import org.eellm.config.OptimizerConfig.Algorithm;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TrainConfig.LayerDropoutCurriculum;
 import org.eellm.config.TrainConfig.Rampup;
 import org.eellm.config.TrainConfig.Recompute;
 import org.junit.jupiter.api.Test;
@@ -72,6 +73,7 @@ final class ConfigFileTest {
         dynamic_token_weights: true
         distillation: 0.5
         distillation_start: 5
+        distillation_steps: 7
         temperatures: [1.5, 2]
       data:
         sources:
@@ -91,6 +93,7 @@ final class ConfigFileTest {
         seed: 5000000000
         recompute: selective
         layer_dropout: 0.3
+        layer_dropout_curriculum: constant
         rampup: {start: 4, increment: 6, samples: 1000}
         eval_interval: 50
         eval_batches: 5
@@ -156,6 +159,7 @@ final class ConfigFileTest {
                     false,
                     0,
                     0,
+                    0,
                     List.of()),
                 new DataConfig(
                     List.of(), List.of(), Optional.empty(), List.of(990.0, 9.0, 1.0), 256, true),
@@ -166,6 +170,7 @@ final class ConfigFileTest {
                     1234,
                     Recompute.NONE,
                     0,
+                    LayerDropoutCurriculum.EXPONENTIAL,
                     new Rampup(0, 0, 0),
                     100,
                     10,
@@ -238,6 +243,7 @@ final class ConfigFileTest {
                     true,
                     0.5,
                     5,
+                    7,
                     List.of(1.5, 2.0)),
                 new DataConfig(
                     List.of(new Source("a", 0.7), new Source("b", 3), new Source("c", 1)),
@@ -253,6 +259,7 @@ final class ConfigFileTest {
                     5_000_000_000L,
                     Recompute.SELECTIVE,
                     0.3,
+                    LayerDropoutCurriculum.CONSTANT,
                     new Rampup(4, 6, 1000),
                     50,
                     5,

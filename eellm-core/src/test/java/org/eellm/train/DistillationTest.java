@@ -129,7 +129,7 @@ final class DistillationTest {
       gradients.start();
       Objective objective =
           new MeshSteps.Learner(OptimizerConfig.Algorithm.ADAMW, distillation).objective(golden);
-      new StageExecutor(model, Recompute.NONE, new double[4])
+      new StageExecutor(model, Recompute.NONE)
           .forwardBackward(golden.inputs().getFirst(), objective, 1, Dropout.NONE, gradients);
       gradients.finish();
       for (Parameter parameter : model.parameters().trainable()) {

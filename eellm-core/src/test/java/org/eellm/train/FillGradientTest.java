@@ -137,7 +137,7 @@ final class FillGradientTest {
     try (Scope scope = Scope.open();
         Decoder model = golden.model();
         Gradients gradients = new Gradients(model.parameters())) {
-      StageExecutor chain = new StageExecutor(model, Recompute.NONE, new double[4]);
+      StageExecutor chain = new StageExecutor(model, Recompute.NONE);
       for (MicrobatchId id : schedule.microbatchIds()) {
         for (int head = 0; head < objective.weights().size(); head++) {
           List<Double> only = new ArrayList<>(objective.weights().stream().map(w -> 0.0).toList());
@@ -234,8 +234,7 @@ final class FillGradientTest {
             new GradientReduction(model, world, pipelineLayout, gradients, 1 << 20)) {
       reduction.start();
       List<StageExecutor> chains =
-          List.of(
-              new StageExecutor(model, model.stages().getFirst(), Recompute.NONE, new double[4]));
+          List.of(new StageExecutor(model, model.stages().getFirst(), Recompute.NONE));
       try (TrainingCompute work =
           new TrainingCompute(
               schedule,

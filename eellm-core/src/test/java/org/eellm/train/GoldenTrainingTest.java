@@ -76,8 +76,7 @@ final class GoldenTrainingTest {
   }
 
   private static StageExecutor chain(Decoder model, Recompute recompute) {
-    return new StageExecutor(
-        model, recompute, new double[model.architecture().model().numLayers()]);
+    return new StageExecutor(model, recompute);
   }
 
   @ParameterizedTest
@@ -275,11 +274,11 @@ final class GoldenTrainingTest {
     Microbatch batch = golden.inputs().getFirst();
     List<Double> temperatures = golden.objective().weights().stream().map(w -> 1.5).toList();
     Objective objective = new Objective(golden.objective().weights(), temperatures, false, 0);
-    Dropout key = new Dropout.Keyed(17);
+    Dropout key = new Dropout.Keyed(17, List.of(0.0, 0.3, 0.5, 0.6));
     try (Scope scope = Scope.open();
         Decoder model = golden.withDropout(0.2);
         Gradients gradients = new Gradients(model.parameters())) {
-      StageExecutor chain = new StageExecutor(model, recompute, new double[] {0, 0.3, 0.5, 0.6});
+      StageExecutor chain = new StageExecutor(model, recompute);
       gradients.start();
       chain.forwardBackward(batch, objective, 1, key, gradients);
       gradients.finish();

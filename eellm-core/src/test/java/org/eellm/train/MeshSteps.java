@@ -195,7 +195,7 @@ final class MeshSteps {
         Decoder model = golden.load(job.architecture());
         Gradients gradients = new Gradients(model.parameters());
         Optimizer optimizer = Optimizer.of(model.parameters(), config)) {
-      StageExecutor chain = new StageExecutor(model, Recompute.NONE, new double[4]);
+      StageExecutor chain = new StageExecutor(model, Recompute.NONE);
       for (int step = 1; step <= STEPS; step++) {
         double[] sums = new double[objective.weights().size()];
         gradients.start();
@@ -288,7 +288,7 @@ final class MeshSteps {
       model.parameters().all().forEach(p -> shards.put(p.name(), p));
       List<StageExecutor> chains =
           model.stages().stream()
-              .map(stage -> new StageExecutor(model, stage, Recompute.NONE, new double[4]))
+              .map(stage -> new StageExecutor(model, stage, Recompute.NONE))
               .toList();
       for (int step = 1; step <= STEPS; step++) {
         reduction.start();

@@ -161,8 +161,7 @@ final class PlannedMemoryTest {
     RunConfig config = config(setting.split(" "));
     long planned = planned(config).activations();
     try (TrainState state = TrainState.initial(config, World.singleRank())) {
-      StageExecutor chain =
-          new StageExecutor(state.model(), config.train().recompute(), new double[4]);
+      StageExecutor chain = new StageExecutor(state.model(), config.train().recompute());
       Microbatch batch = microbatch(config);
       for (int warmUp = 0; warmUp < 2; warmUp++) {
         chain.forward(batch, Received.NOTHING, Dropout.NONE).close();

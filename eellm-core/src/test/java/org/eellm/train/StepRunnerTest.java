@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.World;
@@ -136,6 +137,38 @@ class StepRunnerTest {
     assertThat(results.get(1).losses().keySet()).containsExactly(HeadId.exit(2), HeadId.FINAL);
     assertThat(results.get(2).losses().keySet())
         .containsExactly(HeadId.exit(1), HeadId.exit(2), HeadId.FINAL);
+  }
+
+  @Test
+  void trainStep_layerDropoutByStep_beginsWithoutAny() {
+    String[] steps = {
+      "train.steps=3", "optimizer.warmup_steps=0", "exits.layers=[1]", "exits.weights=[1]"
+    };
+    List<Result> none = run(3, steps);
+    List<Result> growing = run(3, with(steps, "train.layer_dropout=0.9"));
+    List<Result> constant =
+        run(3, with(steps, "train.layer_dropout=0.9", "train.layer_dropout_curriculum=constant"));
+    assertThat(growing.getFirst().loss()).isEqualTo(none.getFirst().loss());
+    assertThat(constant.getFirst().loss()).isNotEqualTo(none.getFirst().loss());
+    assertThat(growing.getLast().loss()).isNotEqualTo(none.getLast().loss());
+  }
+
+  private static String[] with(String[] settings, String... more) {
+    return Stream.of(settings, more).flatMap(Stream::of).toArray(String[]::new);
+  }
+
+  @Test
+  void trainStep_distillationRises_hasItsShareOfTheWeight() {
+    List<Result> without = run(3);
+    List<Result> rising =
+        run(3, "exits.distillation=1", "exits.distillation_start=1", "exits.distillation_steps=4");
+    List<Result> quarter = run(3, "exits.distillation=0.25", "exits.distillation_start=2");
+    for (int step = 0; step < 2; step++) {
+      assertThat(rising.get(step).gradientNorm()).isEqualTo(without.get(step).gradientNorm());
+    }
+    assertThat(rising.get(2).gradientNorm())
+        .isEqualTo(quarter.get(2).gradientNorm())
+        .isNotEqualTo(without.get(2).gradientNorm());
   }
 
   @Test

@@ -15,6 +15,7 @@ import org.eellm.config.OptimizerConfig;
 import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.TrainConfig;
 import org.eellm.config.TrainConfig.Device;
+import org.eellm.config.TrainConfig.LayerDropoutCurriculum;
 import org.eellm.config.TrainConfig.Rampup;
 import org.eellm.config.TrainConfig.Recompute;
 
@@ -48,7 +49,7 @@ public final class TrainConfigs {
       List<Double> initial,
       int steps) {
     return new ExitsConfig(
-        layers, Set.of(), false, weights, curriculum, initial, steps, false, 0, 0, List.of());
+        layers, Set.of(), false, weights, curriculum, initial, steps, false, 0, 0, 0, List.of());
   }
 
   public static TrainConfig batches(int micro, int global, Rampup rampup) {
@@ -68,6 +69,7 @@ public final class TrainConfigs {
         1,
         Recompute.NONE,
         0,
+        LayerDropoutCurriculum.EXPONENTIAL,
         rampup,
         0,
         1,

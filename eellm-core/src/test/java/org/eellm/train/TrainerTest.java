@@ -120,14 +120,19 @@ class TrainerTest {
             "optimizer.schedule=cosine",
             "optimizer.decay_steps=1000",
             "exits.curriculum=linear",
-            "exits.curriculum_steps=31");
+            "exits.curriculum_steps=31",
+            "exits.distillation=1",
+            "exits.distillation_start=20",
+            "exits.distillation_steps=11");
     try (Trainer trainer = Trainer.start(config, run("part"))) {
       assertThat(trainer.describe())
           .contains(
               "optimizer.decay_steps 1,000 is beyond train.steps 30: only a run with more steps"
                   + " gets there",
               "exits.curriculum_steps 31 is beyond train.steps 30: only a run with more steps gets"
-                  + " there");
+                  + " there",
+              "exits.distillation_start + exits.distillation_steps 31 is beyond train.steps 30:"
+                  + " only a run with more steps gets there");
     }
     try (Trainer trainer = Trainer.start(TinyRun.config(folder), run("whole"))) {
       assertThat(trainer.describe()).noneMatch(line -> line.contains("beyond"));

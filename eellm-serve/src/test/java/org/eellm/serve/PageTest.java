@@ -132,6 +132,34 @@ final class PageTest extends WithServer {
     requireLens(seen, alone);
   }
 
+  @Test
+  void pageAsItOpens_timesLosslessDraftsBesideTheFullModel() {
+    JsonNode seen = play("opens");
+
+    assertThat(texts(seen.path("errors"))).isEmpty();
+    assertThat(seen.path("a").path("title").asText()).isEqualTo("Left: Drafts, lossless");
+    assertThat(seen.path("b").path("title").asText()).isEqualTo("Right: Full model");
+    for (String side : List.of("a", "b")) {
+      assertThat(seen.path(side).path("text").asText())
+          .isEqualTo(PROMPT + server.greedy(PROMPT, TOKENS));
+      assertThat(texts(seen.path(side).path("figures")))
+          .anyMatch(figure -> figure.matches("tokens/s in \\d+ turns"));
+    }
+    assertThat(texts(seen.path("said")))
+        .anyMatch(
+            words ->
+                words.matches(
+                    "timing both in turns, 9 of 19: [\\d.]+ and [\\d.]+ tokens/s,"
+                        + " ratio \\d+\\.\\d\\d so far …"));
+    assertThat(seen.path("verdict").asText())
+        .containsPattern("\\d+\\.\\d\\d to \\d+\\.\\d\\d in (the middle \\d+ of )?\\d+ turns");
+    assertThat(seen.path("agreement").asText()).isEqualTo("Both texts are the same, 20 tokens.");
+    assertThat(seen.path("estimate").asText()).startsWith("Drafts lose nothing");
+    assertThat(seen.path("lensOf").asText()).isEqualTo("a"); // which tells who drafted
+    assertThat(seen.path("address").asText()).doesNotContain("a.", "b.");
+    assertThat(seen.path("early").asText()).isEqualTo("Left: Early exit: max-probability ≥ 0.90");
+  }
+
   private static void requireLens(JsonNode seen, List<GeneratedToken> alone) {
     assertThat(seen.path("cells").asInt()).isEqualTo(4 * TOKENS);
     assertThat(texts(seen.path("frames"))).isEqualTo(counts(alone));
@@ -432,61 +460,5 @@ final class PageTest extends WithServer {
     }
     assertThat(scale.path(11).path("mark").asDouble())
         .isGreaterThan(scale.path(0).path("mark").asDouble());
-  }
-
-  @Test
-  void arithmetic_givenFigures_claimsNoMoreThanTheyAllow() {
-    JsonNode answer =
-        NodeScripts.install(PageTest.class, "clients").run("decide.js", server.base());
-
-    assertThat(answer.path("faster").asText())
-        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.51 in 9 turns).");
-    assertThat(answer.path("same").asText()).startsWith("No difference in speed");
-    assertThat(answer.path("few").asText()).startsWith("No difference in speed");
-    assertThat(answer.path("busy").asText())
-        .startsWith("No verdict about speed: something else ran, a turn took 7.0 times the usual");
-    assertThat(answer.path("onePause").asText())
-        .isEqualTo("A has 1.50 times the speed of B (1.47 to 1.52 in the middle 16 of 18 turns).");
-    assertThat(answer.path("twoPauses").asText()).startsWith("No verdict about speed");
-    assertThat(answer.path("waited").path(0).asText()).isEmpty();
-    assertThat(answer.path("waited").path(1).asText())
-        .isEqualTo(
-            " The server had other texts in work meanwhile. The machine was busy: it kept the"
-                + " server waiting for a processor 43 % of its time.");
-    assertThat(answer.path("spreadsCover").asBoolean()).isTrue();
-    assertThat(answer.path("claims").asInt()).isZero();
-    assertThat(answer.path("leaves"))
-        .isEqualTo(
-            TestServer.json(
-                """
-                {"half": 1, "one": 3, "zero": 0, "deepExit": 2, "each": 0, "margin": 2, "entropy": 1,
-                 "patience": 2, "patienceOfOne": 0, "patienceOfThree": 3, "fixed": 1, "full": 3}
-                """));
-    assertThat(answer.path("between").asDouble()).isEqualTo(1.25);
-    assertThat(answer.path("notBetween").isNull()).isTrue();
-    assertThat(answer.path("common").asInt()).isEqualTo(2);
-    assertThat(answer.path("serverDefault").asText()).isEqualTo("speculative");
-    assertThat(answer.path("serverThreshold").path("policy").asText()).isEqualTo("max-probability");
-    assertThat(answer.path("serverThreshold").path("threshold").asDouble()).isEqualTo(0.4);
-    assertThat(answer.path("serverCalibrated"))
-        .isEqualTo(
-            TestServer.json(
-                """
-                {"mode": "early-exit", "policy": "margin", "thresholds": {"2": 0.3}, "exits": [2],
-                 "scale": "confidence", "threshold": 0.8}
-                """));
-    assertThat(answer.path("serverMargin").path("threshold").asDouble()).isEqualTo(0.8);
-    assertThat(answer.path("serverTempered").isNull()).isTrue();
-    assertThat(answer.path("serverGated").isNull()).isTrue();
-    assertThat(answer.path("unknown").isNull()).isTrue();
-    for (PolicyName policy : PolicyName.values()) {
-      JsonNode left = answer.path("policies").path(policy.toString());
-      assertThat(left.path(1))
-          .as("heads that the page finds for " + policy)
-          .isEqualTo(left.path(0));
-      assertThat(texts(left.path(0)).stream().distinct().count())
-          .as("heads where tokens leave by " + policy)
-          .isGreaterThan(policy.thresholdRule().isPresent() ? 1 : 0);
-    }
   }
 }

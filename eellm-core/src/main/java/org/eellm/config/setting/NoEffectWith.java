@@ -37,6 +37,7 @@ public @interface NoEffectWith {
     GRADUAL_WEIGHTS(
         "exits.curriculum: gradual", config -> config.exits().curriculum() == Curriculum.GRADUAL),
     VALIDATION_DATA("data.validation", config -> !config.data().validation().isEmpty()),
+    NO_LAYER_DROPOUT("train.layer_dropout: 0", config -> config.train().layerDropout() == 0),
     NO_RAMPUP("train.rampup.samples: 0", config -> config.train().rampup().samples() == 0),
     NO_EVALUATION("train.eval_interval: 0", config -> config.train().evalInterval() == 0),
     NO_SPIKE_GUARD("train.spike_threshold: 0", config -> config.train().spikeThreshold() == 0),

@@ -50,6 +50,23 @@ public final class ExitWeights {
     return weights;
   }
 
+  /**
+   * The weight of an exit's divergence from the final head: 0 while {@code k} is below {@code
+   * distillation_start}, then linearly from 0 to {@code distillation} over {@code
+   * distillation_steps}.
+   *
+   * @param step the step, from 1
+   */
+  public static double distillationAt(ExitsConfig exits, long step) {
+    long since = step - 1 - exits.distillationStart();
+    if (since < 0) {
+      return 0;
+    }
+    return since < exits.distillationSteps()
+        ? exits.distillation() * since / exits.distillationSteps()
+        : exits.distillation();
+  }
+
   private static double underCurriculum(
       ExitsConfig exits, long done, int exit, int count, double initial, double target) {
     double progress = (double) done / exits.curriculumSteps();

@@ -41,22 +41,16 @@ public final class StageExecutor {
   private final Decoder model;
   private final Stage stage;
   private final Recompute recompute;
-  private final double[] layerDropout;
 
-  /**
-   * @param layerDropout each layer's probability of being skipped by a sequence; of all layers of
-   *     the model
-   */
-  public StageExecutor(Decoder model, Stage stage, Recompute recompute, double[] layerDropout) {
+  public StageExecutor(Decoder model, Stage stage, Recompute recompute) {
     this.model = model;
     this.stage = stage;
     this.recompute = recompute;
-    this.layerDropout = layerDropout.clone();
   }
 
   /** The chain of a model in one stage. */
-  public StageExecutor(Decoder model, Recompute recompute, double[] layerDropout) {
-    this(model, model.stages().getFirst(), recompute, layerDropout);
+  public StageExecutor(Decoder model, Recompute recompute) {
+    this(model, model.stages().getFirst(), recompute);
   }
 
   /**
@@ -352,7 +346,10 @@ public final class StageExecutor {
         context =
             model.context(
                 batch.batch(), batch.sequence(), device.starts(), dropout, selective, own);
-        parts = IntStream.range(0, layerDropout.length).mapToObj(this::part).toList();
+        parts =
+            IntStream.range(0, model.architecture().model().numLayers())
+                .mapToObj(this::part)
+                .toList();
         try (OwnedTensor stream =
             new OwnedTensor(
                 input.orElseGet(() -> model.embedding().forward(device.inputs(), context)))) {
@@ -367,8 +364,7 @@ public final class StageExecutor {
     }
 
     private SequenceSubset part(int layer) {
-      double rate = layerDropout[layer];
-      if (rate == 0 || !(context.dropout() instanceof Dropout.Keyed dropout)) {
+      if (!(context.dropout() instanceof Dropout.Keyed dropout) || dropout.ofLayer(layer) == 0) {
         return new SequenceSubset.All();
       }
       long[] retained =
@@ -376,7 +372,7 @@ public final class StageExecutor {
               .filter(
                   sequence ->
                       dropout.uniform(LAYER_DROPOUT_SITE + layer * context.batch() + sequence)
-                          >= rate)
+                          >= dropout.ofLayer(layer))
               .toArray();
       if (retained.length == context.batch()) {
         return new SequenceSubset.All();

@@ -6,11 +6,13 @@ import static org.assertj.core.api.Assertions.within;
 import static org.eellm.train.TrainConfigs.exits;
 
 import java.util.List;
+import java.util.Set;
 import org.assertj.core.data.Offset;
 import org.eellm.config.ExitsConfig;
 import org.eellm.config.ExitsConfig.Curriculum;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class ExitWeightsTest {
@@ -84,6 +86,35 @@ class ExitWeightsTest {
   void at_afterCurriculum_givesTargets(Curriculum curriculum) {
     assertThat(warming(curriculum, 101)).containsExactly(0.25, 0.5);
     assertThat(warming(curriculum, 1000)).containsExactly(0.25, 0.5);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 0", "10, 0", "11, 0", "12, 0.2", "13, 0.4", "15, 0.8", "1000, 0.8"})
+  void distillationAt_aroundItsRise_isLinear(long step, double weight) {
+    assertThat(ExitWeights.distillationAt(distilling(4), step)).isEqualTo(weight, ROUNDING);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"10, 0", "11, 0.8"})
+  void distillationAt_withoutARise_isWholeAtOnce(long step, double weight) {
+    assertThat(ExitWeights.distillationAt(distilling(0), step)).isEqualTo(weight);
+  }
+
+  /** Weight 0.8, nothing in the first ten steps. */
+  private static ExitsConfig distilling(int steps) {
+    return new ExitsConfig(
+        List.of(6),
+        Set.of(),
+        false,
+        List.of(),
+        Curriculum.CONSTANT,
+        List.of(),
+        0,
+        false,
+        0.8,
+        10,
+        steps,
+        List.of());
   }
 
   @Test

@@ -114,9 +114,7 @@ final class SeparateDocumentsTest {
         Decoder model = golden.model();
         Gradients gradients = new Gradients(model.parameters())) {
       gradients.start();
-      StageExecutor executor =
-          new StageExecutor(
-              model, recompute, new double[golden.architecture().model().numLayers()]);
+      StageExecutor executor = new StageExecutor(model, recompute);
       for (Microbatch batch : batches) {
         double tokens = batch.inputs().length;
         for (HeadResult head :

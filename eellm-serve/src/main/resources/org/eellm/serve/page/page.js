@@ -266,7 +266,11 @@ async function workDone(signal) {
   };
 }
 
-/** Times two sides in turns, whose order changes each time; both have one that does not count. */
+/**
+ * Times two sides in turns, whose order changes each time; both have one that does not count.
+ *
+ * @param tell is given the turns that count, before each
+ */
 async function takeTurns(run, a, b, most, signal, tell) {
   const turns = [];
   const sides = { a, b };
@@ -274,7 +278,7 @@ async function takeTurns(run, a, b, most, signal, tell) {
   let before;
   let tokens = 0;
   for (let i = -1; i < most; i++) {
-    tell(Math.max(0, i), most);
+    tell(turns);
     const seconds = {};
     for (const name of i % 2 ? ['a', 'b'] : ['b', 'a']) {
       const once = await turn(run, sides[name], signal);
@@ -310,14 +314,18 @@ function speeds(turns, name) {
   };
 }
 
+/** Both speeds and their ratio while turns are taken, in words. */
+const speedsNow = turns =>
+  `${speeds(turns, 'a').median} and ${speeds(turns, 'b').median} tokens/s, ratio ${compareTurns(turns).ratio.toFixed(2)} so far`;
+
 /** A side's words within a sentence. */
 const nameFor = side => sideWords(side).replace(/^./, first => first.toLowerCase());
 
 const verdict = run => speedSentence(compareTurns(run.turns), 'The left', 'the right') + loadSentence(run.load ?? {});
 
 async function compare(a, b, signal) {
-  const { turns, load } = await takeTurns(a, a.side, b.side, TURNS, signal, (done, all) =>
-    say(`timing both in turns, ${done + 1} of ${all} …`));
+  const { turns, load } = await takeTurns(a, a.side, b.side, TURNS, signal, counted =>
+    say(`timing both in turns, ${counted.length + 1} of ${TURNS}${counted.length ? `: ${speedsNow(counted)}` : ''} …`));
   const result = compareTurns(turns);
   a.speeds = speeds(turns, 'a');
   b.speeds = speeds(turns, 'b');
@@ -335,6 +343,9 @@ async function compare(a, b, signal) {
 /** Whether a text is the full model's; that of lossless drafts is. */
 const isFull = run => ['full', 'speculative'].includes(effective(run.side, model.early_exit)?.mode);
 
+/** The side whose text says most under the lens: the left, with its drafts, unless the right alone is the full model's. */
+const lensFirst = (a, b) => (b?.lens && isFull(b) && !isFull(a) ? 'b' : 'a');
+
 /** Where the texts part, and how often the left makes the full model's choices on its text. */
 function showAgreement(a, b) {
   const same = commonTokens(a.tokens, b.tokens);
@@ -349,7 +360,7 @@ function showAgreement(a, b) {
   const reference = [b, a].find(run => run.lens && isFull(run));
   const other = reference === b ? a : b;
   const side = reference && effective(other.side, model.early_exit);
-  if (side && side.mode !== 'propagate') {
+  if (side && side.mode !== 'propagate' && !isFull(other)) {
     const { right, tokens } = estimate(reference.lens, side, reference.layers);
     sentences.push(`Agreement, given the full model's text: ${percent(right / tokens)} (${right} of ${plural(tokens, 'token')}).`);
   }
@@ -387,6 +398,10 @@ function showEstimate(settings) {
   if (!made || side.mode === 'propagate') {
     $('estimate').textContent = made ? 'Propagated keys and values are not exact: no estimate.'
       : 'The page does not compute this policy, or thresholds that change with a temperature or along the text: no estimate.';
+    return;
+  }
+  if (side.mode === 'speculative') {
+    $('estimate').textContent = 'Drafts lose nothing: the text is the full model’s. Their speed is measured, not estimated.';
     return;
   }
   const { layers } = lensOf;
@@ -449,7 +464,7 @@ async function go() {
       showAgreement(a, b);
     }
     remember(a, both ? b : null);
-    useLens(both && isFull(b) && b.lens ? 'b' : 'a');
+    useLens(lensFirst(a, both ? b : null));
     $('tools').hidden = false;
     if (both && a.tokens.length && b.tokens.length) {
       await compare(a, b, signal);
@@ -564,7 +579,7 @@ async function showAgain({ a, b }) {
       if (shown.b && a.tokens.length && shown.b.tokens.length) {
         showAgreement(a, shown.b);
       }
-      useLens(b && isFull(b) && b.lens && !pinned ? 'b' : 'a');
+      useLens(lensFirst(a, pinned ? null : b));
     }
   } catch (error) {
     say(fault(error), true);
@@ -587,7 +602,8 @@ async function measureCurve() {
     return;
   }
   const { exits } = run.side;
-  const { policy } = leavesEarly(run.side.mode) ? run.side : DEFAULTS.a;
+  const usual = { ...DEFAULTS.a, mode: 'early-exit' };
+  const { policy } = leavesEarly(run.side.mode) ? run.side : usual;
   $('curve').hidden = false;
   $('curve-chart').replaceChildren();
   if (usualThreshold(policy) === undefined) {
@@ -611,7 +627,7 @@ async function measureCurve() {
       reference = { ...run, side: full, tokens: answer.choices[0].early_exit };
       await ask(reference, mine.signal);
     }
-    const sideAt = threshold => effective({ ...DEFAULTS.a, policy, threshold, exits }, model.early_exit);
+    const sideAt = threshold => effective({ ...usual, policy, threshold, exits }, model.early_exit);
     const thresholds = telling(reference.lens, sideAt());
     for (const threshold of thresholds) {
       const side = sideAt(threshold);

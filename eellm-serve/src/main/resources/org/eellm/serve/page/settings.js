@@ -3,17 +3,17 @@
 import { calibrated, leavesEarly } from './decide.js';
 
 const MODES = {
+  'speculative': 'Drafts, lossless',
   'early-exit': 'Early exit',
   'recompute': 'Early exit, recomputed',
   'propagate': 'Early exit, propagated',
-  'speculative': 'Drafts, lossless',
   'full': 'Full model',
   'server': 'As the server is set',
 };
 let policies = {}; // the server's, by name
 
-const SIDE = {
-  mode: 'early-exit', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
+const SIDE = { // the server's default, which loses nothing, and usual values for the other modes
+  mode: 'speculative', policy: 'max-probability', threshold: 0.9, thresholds: {}, patience: 2, exits: [],
   draftSource: 'both', draftExit: null, draftLength: null, draftConfidence: null,
 };
 

@@ -10,7 +10,7 @@ const PROMPT = 'the cat and';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const seen = { errors: [] };
 
-async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.threshold=0.02`) {
+async function open(options = {}, hash = link || `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=early-exit&a.threshold=0.02`) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.setDefaultTimeout(120000); // a busy machine keeps the browser waiting as well
   page.on('pageerror', error => seen.errors.push(String(error)));
@@ -181,6 +181,30 @@ const scenarios = {
     }, picture);
   },
 
+  /** The page as it opens, without a word of how to decode. */
+  async opens() {
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20`);
+    await known(page);
+    await page.evaluate(() => {
+      globalThis.said = [];
+      new MutationObserver(() => globalThis.said.push(document.querySelector('#message').textContent))
+        .observe(document.querySelector('#message'), { childList: true });
+    });
+    await page.click('#go');
+    await done(page);
+    seen.a = await pane(page, 'a');
+    seen.b = await pane(page, 'b');
+    seen.said = await page.evaluate(() => globalThis.said);
+    seen.verdict = await page.textContent('#verdict');
+    seen.agreement = await page.textContent('#agreement');
+    seen.estimate = await page.textContent('#estimate');
+    seen.lensOf = await page.$eval('#lens-of', list => list.value);
+    seen.address = await page.evaluate(() => location.hash);
+    await page.selectOption('#mode', 'early-exit');
+    await done(page);
+    seen.early = (await pane(page, 'a')).title;
+  },
+
   async repeats() {
     const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=60&a.mode=full`);
     await known(page);
@@ -201,7 +225,7 @@ const scenarios = {
   },
 
   async busy() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.threshold=0.02`);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=80&a.mode=early-exit&a.threshold=0.02`);
     await known(page);
 
     // Somebody else's text, once, while turns are taken.
@@ -347,7 +371,7 @@ const scenarios = {
 
   /** A link with a policy that the server does not have. */
   async unknown() {
-    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.policy=none-such`);
+    const page = await open({}, `prompt=${encodeURIComponent(PROMPT)}&tokens=20&a.mode=early-exit&a.policy=none-such`);
     await known(page);
     await page.selectOption('#mode-b', 'early-exit');
     seen.policies = await page.$$eval('#policy-b option', options => options.map(option => option.value));
@@ -380,7 +404,7 @@ const scenarios = {
   },
 
   async keyboard() {
-    const page = await open({ viewport: { width: 320, height: 800 } }, `prompt=${encodeURIComponent(PROMPT)}&tokens=48&a.threshold=0.02`);
+    const page = await open({ viewport: { width: 320, height: 800 } }, `prompt=${encodeURIComponent(PROMPT)}&tokens=48&a.mode=early-exit&a.threshold=0.02`);
     await known(page);
     await page.focus('#prompt');
     await page.keyboard.press('Control+Enter');
