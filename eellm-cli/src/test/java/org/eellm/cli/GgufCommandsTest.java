@@ -6,8 +6,14 @@ import static org.eellm.cli.Commands.json;
 import static org.eellm.cli.Commands.print;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -86,6 +92,59 @@ final class GgufCommandsTest {
     print("convert", "--model", file, "--output", converted);
     assertThat(ids("--model", converted)).isEqualTo(ids("--model", model));
     assertThat(json("inspect --json", file).path("kind").asText()).startsWith("GGUF file");
+  }
+
+  @Test
+  void serve_file_answersAsTheFolderGenerates() throws Exception {
+    HttpRequest request;
+    try (ServerProcess server = ServerProcess.start(folder, file);
+        HttpClient client = HttpClient.newHttpClient()) {
+      request =
+          HttpRequest.newBuilder(URI.create(server.address() + "v1/completions"))
+              .header("Content-Type", "application/json")
+              .POST(
+                  BodyPublishers.ofString(
+                      "{\"prompt\": \"the cat\", \"max_tokens\": 12, \"temperature\": 0}"))
+              .build();
+      JsonNode answer =
+          new ObjectMapper().readTree(client.send(request, BodyHandlers.ofString()).body());
+      JsonNode own =
+          json("generate --json --max-tokens 12", "--model", model, "--prompt", "the cat");
+      assertThat(answer.at("/usage/completion_tokens").asInt()).isEqualTo(12);
+      assertThat(answer.at("/choices/0/text")).isEqualTo(own.path("text"));
+    }
+  }
+
+  @Test
+  void tune_headsBesideAFile_learnAsThoseOfTheFolder() throws IOException {
+    Path text =
+        Files.writeString(
+            folder.resolve("text.txt"),
+            "the cat and the dog and the bird and the cat and the end\n".repeat(60));
+    Path data = folder.resolve("data");
+    print("prepare", "--tokenizer", model, "--output", data, "--input", text);
+    Path config =
+        Files.writeString(
+            folder.resolve("tune.yaml"),
+            """
+            data: {sources: ["%s"], sequence_length: 16, split: [80, 20, 0]}
+            train: {steps: 3, micro_batch_size: 2, global_batch_size: 2, threads: 1}
+            optimizer: {learning_rate: 1e-2}
+            """
+                .formatted(data));
+    Path heads = folder.resolve("plain");
+    print("export --format hf", "--model", model, "--output", heads);
+    Path beside = folder.resolve("beside");
+    Path own = folder.resolve("own");
+
+    print("tune", "--model", file, "--heads", heads, "--config", config, "--output", beside);
+    print("tune", "--model", model, "--config", config, "--output", own);
+
+    String learned = "checkpoints/step_0000003/exits.safetensors";
+    assertThat(beside.resolve(learned))
+        .hasSameBinaryContentAs(own.resolve(learned))
+        .isNotEmptyFile();
+    assertThat(ids("--model", file, "--heads", beside)).isEqualTo(ids("--model", model));
   }
 
   @Test

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.LongStream;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.DoubleOptional;
 import org.bytedeco.pytorch.LongOptional;
@@ -15,10 +17,12 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
+import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.eellm.tensor.kernel.KeyStarts;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Attention by blocks against libtorch's own, with its automatic gradients. */
 final class CausalAttentionTest {
@@ -27,86 +31,178 @@ final class CausalAttentionTest {
   private static final long GROUP = 3;
   private static final long WIDTH = 8;
 
-  @ParameterizedTest
-  @ValueSource(longs = {1, 127, 128, 256, 300, 641}) // one block, whole blocks, a shorter last one
-  void forwardBackward_sequence_equalsLibtorch(long length) {
-    requireLibtorchs(length, KeyStarts.SEQUENCE);
+  /** One block, whole blocks, a shorter last one; of bfloat16 with and without whole vectors. */
+  private static final String LENGTHS = "1, 127, 128, 256, 300, 640, 641";
+
+  static Stream<Arguments> cases() {
+    return Stream.of(LENGTHS.split(", "))
+        .map(Long::parseLong)
+        .flatMap(
+            length ->
+                Stream.of(ScalarType.Float, ScalarType.BFloat16)
+                    .map(type -> Arguments.of(length, type)));
   }
 
   @ParameterizedTest
-  @ValueSource(longs = {2, 128, 300, 641})
-  void forwardBackward_documents_equalsLibtorchWithMask(long length) {
+  @MethodSource("cases")
+  void forwardBackward_sequence_equalsLibtorch(long length, ScalarType type) {
     try (Scope _ = Scope.open()) {
-      Tensor half = positions(length).ge(new Scalar(length / 2)).mul(new Scalar(length / 2));
-      Tensor third = positions(length).ge(new Scalar(length / 3)).mul(new Scalar(length / 3));
-      requireLibtorchs(
-          length, new KeyStarts.OfDocument(torch.stack(new TensorVector(half, third), 0)));
+      requireLibtorchs(Inputs.random(BATCH, length, type), KeyStarts.SEQUENCE);
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void forwardBackward_documents_equalsLibtorchWithMask(long length, ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      requireLibtorchs(Inputs.random(BATCH, length, type), documents(length, 2, 3));
+    }
+  }
+
+  /** Layer dropout: the others of a batch do not go through the layer. */
+  @ParameterizedTest
+  @MethodSource("cases")
+  void forwardBackward_someSequencesOfABatch_equalsEachAlone(long length, ScalarType type) {
+    try (Scope _ = Scope.open()) {
+      Inputs all = Inputs.random(5, length, type);
+      KeyStarts starts = documents(length, 2, 3, 4, 5, 6);
+      Inputs some = all.ofSequences(SOME);
+      ForwardContext context = context(5, length, starts).ofSequences(index(SOME));
+      Tensor out = torch.empty_like(some.query());
+      CausalAttention.Result result = forwardBackward(context, some, out);
+      for (int i = 0; i < SOME.length; i++) {
+        Inputs own = all.ofSequences(SOME[i]);
+        Tensor alone = torch.empty_like(own.query());
+        KeyStarts ownStarts = documents(length, 2 + SOME[i]);
+        CausalAttention.Result expected =
+            forwardBackward(context(1, length, ownStarts), own, alone);
+        requireClose(out.narrow(0, i, 1), alone);
+        requireClose(result.query().narrow(0, i, 1), expected.query());
+        requireClose(heads(result.key(), i, 1), expected.key());
+        requireClose(heads(result.value(), i, 1), expected.value());
+      }
+    }
+  }
+
+  private static final long[] SOME = {3, 1, 4};
+
+  private static CausalAttention.Result forwardBackward(
+      ForwardContext context, Inputs inputs, Tensor out) {
+    CausalAttention attention = new CausalAttention(context, 0, 1);
+    List<Tensor> saved = attention.forward(inputs.query(), inputs.key(), inputs.value(), out);
+    return attention.backward(
+        inputs.query(), inputs.key(), inputs.value(), saved, inputs.gradient());
+  }
+
+  /** Two documents in each sequence, the second from the given part of it on. */
+  private static KeyStarts documents(long length, long... parts) {
+    Tensor[] starts =
+        LongStream.of(parts)
+            .mapToObj(
+                part ->
+                    positions(length).ge(new Scalar(length / part)).mul(new Scalar(length / part)))
+            .toArray(Tensor[]::new);
+    return new KeyStarts.OfDocument(torch.stack(new TensorVector(starts), 0));
   }
 
   private static Tensor positions(long length) {
     return torch.arange(new Scalar(length), Torch.options(ScalarType.Long, Torch.cpu()));
   }
 
-  private static void requireLibtorchs(long length, KeyStarts starts) {
-    try (Scope scope = Scope.open()) {
+  private static Tensor index(long... numbers) {
+    return torch.stack(
+        new TensorVector(
+            LongStream.of(numbers)
+                .mapToObj(i -> torch.scalar_tensor(new Scalar(i), positions(1).options()))
+                .toArray(Tensor[]::new)),
+        0);
+  }
+
+  /** The key/value heads of some sequences, [count K, s, D]. */
+  private static Tensor heads(Tensor x, long first, long count) {
+    return x.narrow(0, first * KEY_VALUE_HEADS, count * KEY_VALUE_HEADS);
+  }
+
+  /** Query and gradient [b, K, G, s, D], key and value [b K, s, D]. */
+  private record Inputs(Tensor query, Tensor key, Tensor value, Tensor gradient) {
+    static Inputs random(long batch, long length, ScalarType type) {
       torch.manual_seed(length);
-      long heads = BATCH * KEY_VALUE_HEADS;
-      Tensor query = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
-      Tensor key = torch.randn(heads, length, WIDTH);
-      Tensor value = torch.randn(heads, length, WIDTH);
-      Tensor gradient = torch.randn(BATCH, KEY_VALUE_HEADS, GROUP, length, WIDTH);
-      ForwardContext context =
-          new ForwardContext(
-              BATCH,
-              length,
-              starts,
-              Optional.empty(),
-              Dropout.NONE,
-              false,
-              TensorParallel.singleRank());
-      CausalAttention attention = new CausalAttention(context, 0, 1);
+      long[] queries = {batch, KEY_VALUE_HEADS, GROUP, length, WIDTH};
+      long[] keys = {batch * KEY_VALUE_HEADS, length, WIDTH};
+      return new Inputs(
+          torch.randn(queries).mul(new Scalar(1 / Math.sqrt(WIDTH))).to(type),
+          torch.randn(keys).to(type),
+          torch.randn(keys).to(type),
+          torch.randn(queries).to(type));
+    }
 
-      Tensor out = torch.empty_like(query);
-      List<Tensor> saved = attention.forward(query, key, value, out);
-      CausalAttention.Result retained = attention.backward(query, key, value, saved, gradient);
-      CausalAttention.Result again = attention.recomputingBackward(query, key, value, gradient);
-      List<CausalAttention.Result> results = new ArrayList<>(List.of(retained, again));
-      List<Tensor> outputs = new ArrayList<>(List.of(out));
-      if (starts instanceof KeyStarts.OfSequence) { // as on a GPU
-        Tensor fusedOut = torch.empty_like(query);
-        results.add(
-            FusedAttention.backward(FusedAttention.forward(query, key, value, fusedOut), gradient));
-        outputs.add(fusedOut);
-      }
+    Inputs ofSequences(long... numbers) {
+      Tensor index = index(numbers);
+      return new Inputs(
+          query.index_select(0, index),
+          headsOf(key, index),
+          headsOf(value, index),
+          gradient.index_select(0, index));
+    }
 
-      Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
-      Tensor k = leaf(key.view(heads, 1, length, WIDTH));
-      Tensor v = leaf(value.view(heads, 1, length, WIDTH));
-      Tensor expected =
-          torch.scaled_dot_product_attention(
-              q,
-              k.expand(heads, GROUP, length, WIDTH),
-              v.expand(heads, GROUP, length, WIDTH),
-              new TensorOptional(seen(length, starts)),
-              0,
-              false,
-              new DoubleOptional(1.0),
-              false);
-      TensorVector gradients =
-          torch.grad(
-              new TensorVector(expected),
-              new TensorVector(q, k, v),
-              new TensorVector(gradient.view(expected.sizes())),
-              new BoolOptional(),
-              false,
-              false);
-      outputs.forEach(output -> requireClose(output, expected));
-      for (CausalAttention.Result result : results) {
-        requireClose(result.query(), gradients.get(0));
-        requireClose(result.key(), gradients.get(1));
-        requireClose(result.value(), gradients.get(2));
-      }
+    private Tensor headsOf(Tensor x, Tensor index) {
+      return x.view(query.size(0), KEY_VALUE_HEADS, x.size(1), WIDTH)
+          .index_select(0, index)
+          .view(-1, x.size(1), WIDTH);
+    }
+  }
+
+  private static ForwardContext context(long batch, long length, KeyStarts starts) {
+    return new ForwardContext(
+        batch, length, starts, Optional.empty(), Dropout.NONE, false, TensorParallel.singleRank());
+  }
+
+  private static void requireLibtorchs(Inputs inputs, KeyStarts starts) {
+    long heads = BATCH * KEY_VALUE_HEADS;
+    Tensor query = inputs.query();
+    long length = query.size(3);
+    CausalAttention attention = new CausalAttention(context(BATCH, length, starts), 0, 1);
+    Tensor out = torch.empty_like(query);
+    CausalAttention.Result retained = forwardBackward(context(BATCH, length, starts), inputs, out);
+    CausalAttention.Result again =
+        attention.recomputingBackward(query, inputs.key(), inputs.value(), inputs.gradient());
+    List<CausalAttention.Result> results = new ArrayList<>(List.of(retained, again));
+    List<Tensor> outputs = new ArrayList<>(List.of(out));
+    if (starts instanceof KeyStarts.OfSequence) { // as on a GPU
+      Tensor fusedOut = torch.empty_like(query);
+      results.add(
+          FusedAttention.backward(
+              FusedAttention.forward(query, inputs.key(), inputs.value(), fusedOut),
+              inputs.gradient()));
+      outputs.add(fusedOut);
+    }
+
+    Tensor q = leaf(query.view(heads, GROUP, length, WIDTH));
+    Tensor k = leaf(inputs.key().view(heads, 1, length, WIDTH));
+    Tensor v = leaf(inputs.value().view(heads, 1, length, WIDTH));
+    Tensor expected =
+        torch.scaled_dot_product_attention(
+            q,
+            k.expand(heads, GROUP, length, WIDTH),
+            v.expand(heads, GROUP, length, WIDTH),
+            new TensorOptional(seen(length, starts)),
+            0,
+            false,
+            new DoubleOptional(1.0),
+            false);
+    TensorVector gradients =
+        torch.grad(
+            new TensorVector(expected),
+            new TensorVector(q, k, v),
+            new TensorVector(inputs.gradient().to(ScalarType.Float).view(expected.sizes())),
+            new BoolOptional(),
+            false,
+            false);
+    outputs.forEach(output -> requireClose(output, expected));
+    for (CausalAttention.Result result : results) {
+      requireClose(result.query(), gradients.get(0));
+      requireClose(result.key(), gradients.get(1));
+      requireClose(result.value(), gradients.get(2));
     }
   }
 
@@ -122,12 +218,17 @@ final class CausalAttentionTest {
         .unsqueeze(1);
   }
 
+  /** In float32, whatever the kernels take. */
   private static Tensor leaf(Tensor value) {
-    return value.clone().requires_grad_(true);
+    return value.to(ScalarType.Float).clone().requires_grad_(true);
   }
 
+  /** Within what rounding to the format of {@code actual} makes of the largest number. */
   private static void requireClose(Tensor actual, Tensor expected) {
-    Tensor difference = actual.reshape(expected.sizes()).sub(expected.detach()).abs();
-    assertThat(difference.max().item_double()).isLessThan(1e-4);
+    Tensor wanted = expected.detach().to(ScalarType.Float);
+    Tensor difference = actual.to(ScalarType.Float).reshape(wanted.sizes()).sub(wanted).abs();
+    double tolerance = Tensors.scalarType(actual) == ScalarType.BFloat16 ? 0.02 : 1e-5;
+    double largest = Math.max(1, wanted.abs().max().item_double());
+    assertThat(difference.max().item_double()).isLessThan(tolerance * largest);
   }
 }

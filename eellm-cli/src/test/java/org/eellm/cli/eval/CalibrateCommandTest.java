@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.Commands.Outcome;
@@ -22,10 +24,12 @@ import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.model.Decoder;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class CalibrateCommandTest {
   @TempDir private Path folder;
@@ -80,6 +84,30 @@ final class CalibrateCommandTest {
             "--calibration",
             written.toString());
     assertThat(generated.code()).as(generated.err()).isZero();
+  }
+
+  @Tag("slow")
+  @ParameterizedTest
+  @ValueSource(strings = {"--tp", "--pp"})
+  void calibrate_onTwoRanks_findsWhatOneFinds(String kind) throws IOException {
+    List<String> prompts =
+        IntStream.range(0, 40).mapToObj(i -> "the cat and the dog ".substring(i % 20) + i).toList();
+    String[] options = {"--delta", "0.3", "--epsilon", "0.2"};
+    assertThat(calibrate(prompts, options).code()).isZero();
+    Path written = folder.resolve("found/thresholds.json");
+    Calibration alone = Calibration.read(written);
+    assertThat(alone.thresholds().get(1)).isBetween(0.1, 0.9); // neither end of what is tried
+    Files.delete(written);
+
+    Outcome outcome =
+        calibrate(
+            prompts,
+            Stream.of(options, new String[] {kind, "2", "--nproc", "2", "--threads", "1"})
+                .flatMap(Stream::of)
+                .toArray(String[]::new));
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(Calibration.read(written)).isEqualTo(alone);
   }
 
   @Test

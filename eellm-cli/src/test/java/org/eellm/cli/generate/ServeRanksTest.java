@@ -12,7 +12,6 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -21,13 +20,11 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.eellm.cli.Commands;
-import org.eellm.cli.Main;
 import org.eellm.cli.RankProcesses;
+import org.eellm.cli.ServerProcess;
 import org.eellm.cli.SmallModelFolder;
 import org.eellm.decode.SmallModel;
-import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.model.Decoder;
 import org.eellm.serve.NodeScripts;
 import org.junit.jupiter.api.AfterEach;
@@ -44,7 +41,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Timeout(600)
 final class ServeRanksTest {
   private static final ObjectMapper JSON = new ObjectMapper();
-  private static final Pattern SERVING = Pattern.compile("serving model at (http://\\S+/)");
   private static final Pattern TOKENS =
       Pattern.compile("(?m)^eellm_generated_tokens_total(?:\\{[^}]*})? (\\S+)");
   private static final int CLIENTS = 8;
@@ -55,51 +51,19 @@ final class ServeRanksTest {
   @TempDir private Path folder;
 
   @SuppressWarnings("NullAway.Init") // each test starts it
-  private Process launcher;
-
-  private String address = "";
+  private ServerProcess server;
 
   private void start(String mesh) throws Exception {
+    Path model = folder.resolve("model");
     try (Decoder decoder = SmallModel.plain()) {
-      SmallModelFolder.write(folder.resolve("model"), decoder);
+      SmallModelFolder.write(model, decoder);
     }
-    List<String> command =
-        LocalLauncher.sameProgram(
-            Main.class.getName(),
-            Stream.concat(
-                    Stream.of(
-                        "serve",
-                        "--model",
-                        folder.resolve("model").toString(),
-                        "--port",
-                        "0",
-                        "--threads",
-                        "1"),
-                    Stream.of(mesh.split(" ")))
-                .toList(),
-            1);
-    launcher =
-        new ProcessBuilder(command)
-            .redirectOutput(folder.resolve("out").toFile())
-            .redirectError(folder.resolve("err").toFile())
-            .start();
-    Matcher matcher = SERVING.matcher(errors());
-    while (!matcher.find()) {
-      assertThat(launcher.isAlive()).as(errors()).isTrue();
-      TimeUnit.MILLISECONDS.sleep(50);
-      matcher = SERVING.matcher(errors());
-    }
-    address = matcher.group(1);
+    server = ServerProcess.start(folder, model, mesh.split(" "));
   }
 
   @AfterEach
   void end() throws InterruptedException {
-    launcher.toHandle().destroyForcibly();
-    launcher.waitFor();
-  }
-
-  private String errors() throws IOException {
-    return Files.readString(folder.resolve("err"));
+    server.close();
   }
 
   private HttpRequest request(int seed, int maxTokens) {
@@ -112,7 +76,7 @@ final class ServeRanksTest {
     if (seed % 2 == 1) { // the others are speculative
       body.putObject("early_exit").put("policy", "max-probability").put("threshold", THRESHOLD);
     }
-    return HttpRequest.newBuilder(URI.create(address + "v1/completions"))
+    return HttpRequest.newBuilder(URI.create(server.address() + "v1/completions"))
         .header("Content-Type", "application/json")
         .POST(BodyPublishers.ofString(body.toString()))
         .build();
@@ -151,9 +115,9 @@ final class ServeRanksTest {
         assertThat(answer.at("/choices/0/text").asText()).as("client %d", i).isEqualTo(alone(i));
       }
     }
-    launcher.toHandle().destroy();
+    server.process().toHandle().destroy();
 
-    assertThat(launcher.waitFor()).as(errors()).isZero();
+    assertThat(server.process().waitFor()).as(server.errors()).isZero();
   }
 
   /** With OpenAI's client for Node.js; {@code -Dload.seconds=120} for longer. */
@@ -163,9 +127,9 @@ final class ServeRanksTest {
     NodeScripts scripts = NodeScripts.install(NodeScripts.class, "clients");
     start(mesh);
     JsonNode said = load(scripts, SECONDS);
-    launcher.toHandle().destroy();
+    server.process().toHandle().destroy();
 
-    assertThat(launcher.waitFor()).as(errors()).isZero();
+    assertThat(server.process().waitFor()).as(server.errors()).isZero();
     System.out.printf("%s: %s in %d s%n", mesh, said.path("outcomes"), SECONDS);
     assertThat(said.path("outcomes").size()).as(said.toString()).isEqualTo(1);
     assertThat(said.at("/outcomes/answered").asInt()).isGreaterThanOrEqualTo(OPENAI_CLIENTS);
@@ -174,7 +138,11 @@ final class ServeRanksTest {
 
   private JsonNode load(NodeScripts scripts, int seconds) {
     return scripts.run(
-        Duration.ofSeconds(seconds + 300), "load.js", address, "" + OPENAI_CLIENTS, "" + seconds);
+        Duration.ofSeconds(seconds + 300),
+        "load.js",
+        server.address(),
+        "" + OPENAI_CLIENTS,
+        "" + seconds);
   }
 
   /** Each prompt had one answer, and that is one rank's. */
@@ -211,19 +179,19 @@ final class ServeRanksTest {
         CompletableFuture.supplyAsync(() -> load(scripts, 240), Thread.ofPlatform()::start);
     awaitTokens(20 * OPENAI_CLIENTS);
     long began = System.nanoTime();
-    RankProcesses.signal(RankProcesses.rank(launcher, rank), signal);
+    RankProcesses.signal(RankProcesses.rank(server.process(), rank), signal);
 
-    int code = launcher.waitFor();
+    int code = server.process().waitFor();
     System.out.printf(
         "%s, rank %d, %s: ended after %.1f s, %s%n",
         mesh, rank, signal, (System.nanoTime() - began) / 1e9, clients.get().path("outcomes"));
     String coordinates = "rank %d (tp ".formatted(rank);
     if (signal.equals("KILL")) {
-      assertThat(code).as(errors()).isEqualTo(137);
-      assertThat(errors()).contains("eellm: rank %d was ended by SIGKILL;".formatted(rank));
+      assertThat(code).as(server.errors()).isEqualTo(137);
+      assertThat(server.errors()).contains("eellm: rank %d was ended by SIGKILL;".formatted(rank));
     } else {
-      assertThat(code).as(errors()).isEqualTo(1);
-      assertThat(errors()).contains("eellm: " + coordinates);
+      assertThat(code).as(server.errors()).isEqualTo(1);
+      assertThat(server.errors()).contains("eellm: " + coordinates);
     }
     List<String> possible =
         rank == 0 // with which the server has gone
@@ -238,11 +206,11 @@ final class ServeRanksTest {
 
   /** Waits until so many tokens have been generated. */
   private void awaitTokens(double count) throws Exception {
-    HttpRequest metrics = HttpRequest.newBuilder(URI.create(address + "metrics")).build();
+    HttpRequest metrics = HttpRequest.newBuilder(URI.create(server.address() + "metrics")).build();
     try (HttpClient client = HttpClient.newHttpClient()) {
       double tokens = 0;
       while (tokens < count) {
-        assertThat(launcher.isAlive()).as(errors()).isTrue();
+        assertThat(server.process().isAlive()).as(server.errors()).isTrue();
         TimeUnit.MILLISECONDS.sleep(50);
         Matcher found = TOKENS.matcher(client.send(metrics, BodyHandlers.ofString()).body());
         tokens = found.find() ? Double.parseDouble(found.group(1)) : 0;

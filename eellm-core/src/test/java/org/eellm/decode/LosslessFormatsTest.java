@@ -1,0 +1,174 @@
+package org.eellm.decode;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.function.IntUnaryOperator;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.eellm.checkpoint.huggingface.GgufMatrix;
+import org.eellm.config.DataType;
+import org.eellm.config.MatrixQuantization;
+import org.eellm.config.Quantization;
+import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.request.Limits;
+import org.eellm.decode.request.Request;
+import org.eellm.decode.request.Result;
+import org.eellm.decode.sample.RandomSampler;
+import org.eellm.decode.sample.Sampler;
+import org.eellm.decode.speculate.DraftLength;
+import org.eellm.decode.speculate.DraftSource;
+import org.eellm.decode.token.TokenListener;
+import org.eellm.gguf.GgufRows;
+import org.eellm.gguf.GgufType;
+import org.eellm.kernel.weight.DecodedRows;
+import org.eellm.kernel.weight.WeightRows;
+import org.eellm.model.Decoder;
+import org.eellm.model.StoredDecoder;
+import org.eellm.model.StoredDecoder.Part;
+import org.eellm.model.parameter.ParameterSpec;
+import org.eellm.tensor.OneThread;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/**
+ * That drafts leave the full model's text as it is, in every format that weights, keys and values
+ * may have; {@code -Dtexts=240} for more texts.
+ */
+@ExtendWith(OneThread.class)
+final class LosslessFormatsTest {
+  private static final int TEXTS = Integer.getInteger("texts", 8);
+
+  /** Of few ids, exits often guess right, and a text repeats itself. */
+  private static final int IDS = 6;
+
+  private static final List<DecodingMethod> DRAFTS =
+      List.of(
+          new DecodingMethod.Speculative(2, new DraftLength.Fixed(3)),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.EXITS),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT),
+          new DecodingMethod.AdaptiveDrafts(DraftSource.BOTH));
+
+  @ParameterizedTest
+  @CsvSource({
+    "FLOAT32, NONE, NONE, NONE",
+    "FLOAT32, NONE, NONE, INT8",
+    "FLOAT32, INT8, INT8, NONE",
+    "FLOAT32, INT4, INT8, INT8",
+    "BFLOAT16, NONE, NONE, NONE",
+    "BFLOAT16, NONE, NONE, INT8",
+    "BFLOAT16, NONE, INT8, NONE",
+    "BFLOAT16, INT8, INT8, NONE",
+    "BFLOAT16, INT8, INT8, INT8",
+    "BFLOAT16, INT4, INT8, NONE",
+    "BFLOAT16, INT4, INT4, INT8"
+  })
+  void generate_drafts_areTheFullModelsText(
+      DataType type, Quantization layers, Quantization heads, Quantization cache) {
+    MatrixQuantization quantization = new MatrixQuantization(layers, heads, cache);
+    try (StoredDecoder stored = StoredDecoder.of(SmallModel.withWideHeads(type), quantization)) {
+      requireFullModelsText(stored);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"Q8_0", "Q4_0"})
+  void generate_draftsOfAGgufFilesGroups_areTheFullModelsText(GgufType type) {
+    Quantization format = type == GgufType.Q8_0 ? Quantization.INT8 : Quantization.INT4;
+    try (Decoder model = SmallModel.withWideHeads(DataType.BFLOAT16)) {
+      Part part = Part.whole(model.architecture(), new MatrixQuantization(format, format));
+      Map<String, WeightRows> weights =
+          part.parameterGroups().stream()
+              .flatMap(List::stream)
+              .collect(
+                  Collectors.toMap(
+                      ParameterSpec::name, spec -> grouped(type, model.rows(spec.name()))));
+      try (StoredDecoder stored = new StoredDecoder(part, weights, () -> {})) {
+        requireFullModelsText(stored);
+      }
+    }
+  }
+
+  /** A matrix as a file has it; what has no whole groups stays as it is. */
+  private static WeightRows grouped(GgufType type, WeightRows matrix) {
+    if (matrix.rows() == 1 || matrix.columns() % type.group() != 0) {
+      return matrix;
+    }
+    float[] values = matrix.floats();
+    ByteBuffer bytes =
+        ByteBuffer.allocate(Math.toIntExact(matrix.rows() * type.rowBytes(matrix.columns())))
+            .order(ByteOrder.LITTLE_ENDIAN);
+    int most = type == GgufType.Q8_0 ? 127 : 7;
+    for (int first = 0; first < values.length; first += type.group()) {
+      int[] numbers = new int[type.group()];
+      float largest = 0;
+      for (int i = 0; i < numbers.length; i++) {
+        largest = Math.max(largest, Math.abs(values[first + i]));
+      }
+      for (int i = 0; i < numbers.length; i++) {
+        numbers[i] = Math.round(values[first + i] * most / largest);
+      }
+      bytes.putShort(Float.floatToFloat16(largest / most));
+      if (type == GgufType.Q8_0) {
+        IntStream.of(numbers).forEach(number -> bytes.put((byte) number));
+      } else {
+        for (int i = 0; i < 16; i++) {
+          bytes.put((byte) (numbers[i] + 8 | (numbers[i + 16] + 8) << 4));
+        }
+      }
+    }
+    GgufRows rows =
+        new GgufRows(
+            type,
+            matrix.rows(),
+            matrix.columns(),
+            MemorySegment.ofArray(bytes.array()),
+            IntUnaryOperator.identity());
+    return DecodedRows.of(new GgufMatrix(rows));
+  }
+
+  private static void requireFullModelsText(StoredDecoder stored) {
+    ModelRunner.pack(stored);
+    Limits limits = Limits.of(stored).withVocabSize(IDS);
+    List<List<Integer>> full = ids(texts(stored, limits, DecodingMethod.full()));
+    for (DecodingMethod drafting : DRAFTS) {
+      for (int batchSize : new int[] {1, 8}) {
+        List<Result> drafted = texts(stored, limits.withBatchSize(batchSize), drafting);
+
+        assertThat(ids(drafted)).as("%s in batches of %d", drafting, batchSize).isEqualTo(full);
+        if (drafting instanceof DecodingMethod.Speculative) { // others may find drafts too dear
+          int judged = drafted.stream().mapToInt(text -> text.usage().draftedTokens()).sum();
+          int held = drafted.stream().mapToInt(text -> text.usage().acceptedTokens()).sum();
+          assertThat(held).isBetween(1, judged - 1); // both verdicts have been tried
+        }
+      }
+    }
+  }
+
+  private static List<List<Integer>> ids(List<Result> texts) {
+    return texts.stream().map(Result::ids).toList();
+  }
+
+  /** Greedy texts and drawn ones. */
+  private static List<Result> texts(StoredDecoder stored, Limits limits, DecodingMethod decoding) {
+    List<Request> requests = new ArrayList<>();
+    for (int i = 0; i < TEXTS; i++) {
+      Random random = new Random(i);
+      List<Integer> prompt =
+          random.ints(1 + random.nextInt(40), 0, SmallModel.VOCABULARY).boxed().toList();
+      Sampler sampler = i % 2 == 0 ? Sampler.greedy() : new RandomSampler(0.9, 0, 0.9, 1.1, i);
+      requests.add(new Request(prompt, 30, Set.of(), decoding, sampler));
+    }
+    return Generator.generate(stored, limits, requests, TokenListener.none());
+  }
+}
