@@ -99,16 +99,19 @@ final class ModelWriterTest {
 
   @ParameterizedTest
   @EnumSource
-  void write_modelWithACalibration_copiesItUnlessExitsChange(Command command) throws IOException {
+  void write_modelWithACalibrationAndDrafts_copiesThemUnlessExitsChange(Command command)
+      throws IOException {
     Path model = folder.resolve("calibrated");
     try (SourceModel source = ModelReader.open(GoldenCase.named("llama_mlp_block_gqa").folder())) {
       ModelWriter.writeModel(source, model, Options.asItIs(), (done, total) -> {});
     }
     String text = "{\"policy\": \"margin\", \"thresholds\": {\"1\": 0.5}}";
     Files.writeString(model.resolve("calibration.json"), text);
+    Files.writeString(model.resolve("draft_table.safetensors"), "a table");
 
     Path copy = write(command, model).resolve("calibration.json");
 
+    assertThat(copy.resolveSibling("draft_table.safetensors")).hasContent("a table");
     if (command == Command.REMOVE_EXITS) {
       assertThat(copy).doesNotExist();
     } else {
