@@ -112,7 +112,8 @@ public record Decoding(
   }
 
   /**
-   * A token leaves as a file says that {@code eellm calibrate} wrote for this model.
+   * A token leaves as a file says that {@code eellm calibrate} wrote; the model's own is {@link
+   * EarlyExitModel#calibrated}.
    *
    * @throws IOException if it cannot be read
    * @throws org.eellm.config.ConfigException if it is no such file

@@ -241,6 +241,23 @@ public final class EarlyExitModel implements AutoCloseable {
   }
 
   /**
+   * How tokens leave as the model's own calibration says, which {@code eellm calibrate} stored.
+   *
+   * @throws ConfigException if it has none
+   */
+  public Decoding calibrated() {
+    return Decoding.policy(
+        model
+            .calibration()
+            .orElseThrow(
+                () ->
+                    new ConfigException(
+                        "%s: is not there; make it with eellm calibrate, or use Decoding.threshold"
+                            .formatted(model.calibrationFile())))
+            .policy());
+  }
+
+  /**
    * A vector for a text: what becomes of the hidden states of its tokens after a layer, before any
    * norm. The layers above do not run.
    *

@@ -21,6 +21,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.SettingException;
@@ -368,6 +369,24 @@ final class EarlyExitModelTest {
         .isInstanceOf(SettingException.class);
     assertThatThrownBy(() -> Decoding.full().withStop("")).isInstanceOf(SettingException.class);
     assertThatThrownBy(() -> Decoding.threshold(-1)).isInstanceOf(SettingException.class);
+  }
+
+  @Test
+  void calibrated_modelWithACalibrationOfItsOwn_leavesAsItSays() throws IOException {
+    Path file = folder.resolve("model/calibration.json");
+    assertThatThrownBy(model::calibrated)
+        .isInstanceOf(ConfigException.class)
+        .hasMessage(
+            file + ": is not there; make it with eellm calibrate, or use Decoding.threshold");
+
+    Files.writeString(file, "{\"policy\": \"max-probability\", \"thresholds\": {\"2\": 0}}");
+    try (EarlyExitModel own = small().load()) {
+      assertThat(own.generate(PROMPT, own.calibrated().withMaxTokens(8)).completion().tokens())
+          .hasSize(8)
+          .allSatisfy(token -> assertThat(token.layer()).isEqualTo(2));
+    } finally {
+      Files.delete(file);
+    }
   }
 
   @Test

@@ -87,8 +87,6 @@ final class QuickstartCommand implements Callable<Integer> {
   private static final int VOCAB_SIZE = 4096;
   private static final double RATE_SECONDS = 0.2;
 
-  private static final String GATES = "gates.json";
-
   private static final List<Double> THRESHOLDS = List.of(0.9, 0.7, 0.5, 0.4, 0.3, 0.2);
 
   /** Of the gates' confidence. */
@@ -194,7 +192,7 @@ final class QuickstartCommand implements Callable<Integer> {
               model.endTokens(),
               prompts(model, methods),
               MAX_TOKENS);
-      Sweep sweep = run.measure(settings(), rounds);
+      Sweep sweep = run.measure(settings(model), rounds);
       if (sweep.trusted()) {
         SweepPlot.write(sweep, output.resolve("tradeoff.png"));
       }
@@ -377,7 +375,7 @@ final class QuickstartCommand implements Callable<Integer> {
     }
     SortedMap<Integer, Double> thresholds = new TreeMap<>();
     gates.keySet().forEach(layer -> thresholds.put(layer, GATE_THRESHOLDS.getFirst()));
-    new Calibration(new Calibration.OfGates(gates), thresholds).write(output.resolve(GATES));
+    new Calibration(new Calibration.OfGates(gates), thresholds).write(model.calibrationFile());
   }
 
   /** Some methods that are long enough to complete; always the same ones. */
@@ -404,10 +402,10 @@ final class QuickstartCommand implements Callable<Integer> {
         .toList();
   }
 
-  private List<SweepSetting> settings() {
+  private List<SweepSetting> settings(LoadedModel model) {
     List<SweepSetting> settings = new ArrayList<>(List.of(SweepSetting.adaptiveDrafts()));
     THRESHOLDS.forEach(value -> settings.add(SweepSetting.atThreshold(value)));
-    String gates = output.resolve(GATES).toString();
+    String gates = model.calibrationFile().toString();
     GATE_THRESHOLDS.forEach(
         value -> settings.add(SweepSetting.calibrated(DecodingMode.EARLY_EXIT, gates, value)));
     return settings;
@@ -425,14 +423,13 @@ final class QuickstartCommand implements Callable<Integer> {
     out.printf(
         """
 
-        In %s: checkpoints, config.yaml, metrics.jsonl, %s, %s, loss.png%s
+        In %s: checkpoints, config.yaml, metrics.jsonl, %s, loss.png%s
         Took %.0f s. Next, for example:
           ./eellm generate --model %s --prompt "public static boolean isBlank(final CharSequence text) {"
-          ./eellm generate --model %s --prompt "public class Circle {" --temperature 0.8 --seed 2
+          ./eellm generate --model %s --prompt "public class Circle {" --mode early-exit
           ./eellm train --config %s/config.yaml --set train.steps=5000 --output %s
         """,
         output,
-        GATES,
         REPORT,
         report.sweep().trusted() ? ", tradeoff.png" : "",
         report.seconds(),

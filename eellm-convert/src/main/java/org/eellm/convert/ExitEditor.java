@@ -119,7 +119,7 @@ public final class ExitEditor {
   public static SourceModel replace(SourceModel model, Path heads) {
     ModelFolder files = new ModelFolder(model.folder(), Optional.empty()).withHeads(heads);
     files.requireTrunk();
-    WeightFiles weights = WeightFiles.openHeads(files.heads().orElseThrow());
+    WeightFiles weights = WeightFiles.openHeads(files.headsFolder());
     List<ModelTensor> tensors = new ArrayList<>();
     model.tensors().stream()
         .filter(tensor -> !tensor.name().startsWith(HeadFiles.PREFIX))
@@ -128,7 +128,9 @@ public final class ExitEditor {
         .tensors()
         .forEach((name, stored) -> tensors.add(ModelTensor.copy(name, new Origin(name, stored))));
     try {
-      return model.withExits(files.config().architecture().exits(), tensors, List.of(weights));
+      return model
+          .withExits(files.config().architecture().exits(), tensors, List.of(weights))
+          .withCalibration(files.headsFolder());
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;

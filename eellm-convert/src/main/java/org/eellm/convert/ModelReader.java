@@ -66,13 +66,14 @@ public final class ModelReader {
               ? "checkpoint of a training run"
               : "Hugging Face folder, model_type " + modelType;
       return new SourceModel(
-          kind,
-          folder,
-          config,
-          withExits(file, config),
-          true,
-          own(weights, config),
-          List.of(weights));
+              kind,
+              folder,
+              config,
+              withExits(file, config),
+              true,
+              own(weights, config),
+              List.of(weights))
+          .withCalibration(folder);
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;
@@ -119,7 +120,7 @@ public final class ModelReader {
         return trunk;
       }
       heads.addAll(0, tensors);
-      return trunk.withExits(HeadFiles.read(folder).exits(), heads);
+      return trunk.withExits(HeadFiles.read(folder).exits(), heads).withCalibration(folder);
     } catch (RuntimeException failure) {
       weights.close();
       throw failure;

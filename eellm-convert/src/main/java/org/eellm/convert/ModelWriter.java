@@ -59,6 +59,7 @@ public final class ModelWriter {
           "tokenizer.model",
           "chat_template.jinja",
           "draft_vocabulary.json",
+          "draft_table.safetensors",
           "LICENSE");
 
   /**
@@ -223,6 +224,10 @@ public final class ModelWriter {
         if (ModelFiles.has(tokenizer, name)) {
           copy(ModelFiles.file(tokenizer, name), temporary.resolve(name));
         }
+      }
+      if (source.calibration().isPresent()) {
+        Path calibration = source.calibration().get();
+        copy(calibration, temporary.resolve(calibration.getFileName()));
       }
       rewrite(temporary.resolve(CONVERSION), conversion(source, records));
       CheckpointIntegrity.write(temporary, Map.of());

@@ -31,8 +31,12 @@ final class ModelWriterTest {
   }
 
   private Path write(Command command) {
+    return write(command, GoldenCase.named("llama_mlp_block_gqa").folder());
+  }
+
+  private Path write(Command command, Path model) {
     Path output = folder.resolve("model");
-    try (SourceModel source = ModelReader.open(GoldenCase.named("llama_mlp_block_gqa").folder())) {
+    try (SourceModel source = ModelReader.open(model)) {
       switch (command) {
         case CONVERT ->
             ModelWriter.writeModel(source, output, Options.asItIs(), (done, total) -> {});
@@ -91,6 +95,35 @@ final class ModelWriterTest {
     }
     Files.delete(model.resolve("checksums.txt"));
     assertThat(ModelFolder.resolve(model).folder()).isEqualTo(model);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void write_modelWithACalibrationAndDrafts_copiesThemUnlessExitsChange(Command command)
+      throws IOException {
+    Path model = folder.resolve("calibrated");
+    try (SourceModel source = ModelReader.open(GoldenCase.named("llama_mlp_block_gqa").folder())) {
+      ModelWriter.writeModel(source, model, Options.asItIs(), (done, total) -> {});
+    }
+    String text = "{\"policy\": \"margin\", \"thresholds\": {\"1\": 0.5}}";
+    Files.writeString(model.resolve("calibration.json"), text);
+    Files.writeString(model.resolve("draft_table.safetensors"), "a table");
+
+    Path copy = write(command, model).resolve("calibration.json");
+
+    assertThat(copy.resolveSibling("draft_table.safetensors")).hasContent("a table");
+    if (command == Command.REMOVE_EXITS) {
+      assertThat(copy).doesNotExist();
+    } else {
+      assertThat(copy).hasContent(text);
+      Files.writeString(copy, text.replace("5", "6"));
+      assertThat(ModelFolder.resolve(folder.resolve("model")).folder()).isNotNull();
+      if (command == Command.EXPORT) { // again, of exits beside a trunk
+        try (SourceModel exported = ModelReader.open(folder.resolve("model"))) {
+          assertThat(exported.calibration()).contains(copy);
+        }
+      }
+    }
   }
 
   /** {@code eellm calibrate} writes the list anew. */

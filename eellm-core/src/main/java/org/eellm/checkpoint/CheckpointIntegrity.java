@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
@@ -21,13 +22,15 @@ import org.eellm.checksum.FileChecksum;
 
 /**
  * Whether the files of a checkpoint or a model folder are as they were written. {@value #NAME} has
- * the checksums of all of them but the list of drafts, which may be written anew. Of a folder
- * without one, as earlier versions and other tools write it, only the form of the files can be
- * checked.
+ * the checksums of all of them but the list of drafts and the calibration, which may be written
+ * anew. Of a folder without one, as earlier versions and other tools write it, only the form of the
+ * files can be checked.
  */
 public final class CheckpointIntegrity {
   /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */
   static final String NAME = "checksums.txt";
+
+  private static final Set<String> CHANGING = Set.of(DraftVocabulary.FILE, "calibration.json");
 
   private static final String REMEDY =
       "; copy the file again, or remove %s to take the files as they are".formatted(NAME);
@@ -152,7 +155,7 @@ public final class CheckpointIntegrity {
     try (Stream<Path> paths = Files.walk(folder)) {
       for (Path path : paths.filter(Files::isRegularFile).sorted().toList()) {
         String name = folder.relativize(path).toString().replace('\\', '/');
-        if (!name.equals(NAME) && !name.equals(DraftVocabulary.FILE)) {
+        if (!name.equals(NAME) && !CHANGING.contains(name)) {
           names.add(name);
         }
       }

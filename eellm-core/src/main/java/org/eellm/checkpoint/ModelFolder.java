@@ -60,6 +60,11 @@ public record ModelFolder(Path folder, Optional<Path> heads) {
     return new ModelFolder(folder, Optional.of(CheckpointStore.resolveHeads(other)));
   }
 
+  /** Where the heads lie, and what belongs to them. */
+  public Path headsFolder() {
+    return heads.orElse(folder);
+  }
+
   private WeightFiles open() {
     return heads
         .map(other -> WeightFiles.open(folder, other))

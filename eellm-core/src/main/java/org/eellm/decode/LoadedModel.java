@@ -1,11 +1,13 @@
 package org.eellm.decode;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import org.eellm.checkpoint.DraftTable;
@@ -14,6 +16,7 @@ import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.Architecture;
+import org.eellm.config.ConfigException;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.DataException;
@@ -21,6 +24,8 @@ import org.eellm.data.tokenizer.Tokenizer;
 import org.eellm.decode.SharedSteps.EngineStarter;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -35,14 +40,16 @@ import org.slf4j.LoggerFactory;
 /**
  * A model folder in memory, for decoding: the model, its tokenizer, and the tokens that end a text.
  *
- * @param folder the model folder itself, where a run's folder was given
+ * @param files the folders themselves, where runs' folders were given
  * @param vocabulary ids that may be written, those that exits draft from, and the table of drafts
+ * @param calibration when tokens leave early unless somebody says; lies in the exits' folder
  */
 public record LoadedModel(
-    Path folder,
+    ModelFolder files,
     DecodingModel decoder,
     Tokenizer tokenizer,
     Vocabulary vocabulary,
+    Optional<Calibration> calibration,
     Set<Integer> endTokens)
     implements AutoCloseable {
 
@@ -75,6 +82,7 @@ public record LoadedModel(
    * @param read gets the model, or this rank's part of it, from the files: the architecture is
    *     theirs, and the model may compute in another number format
    * @throws CheckpointException if it cannot be read, or model and tokenizer do not belong together
+   * @throws ConfigException if its calibration is damaged, or of another model
    */
   public static LoadedModel load(ModelFolder files, Function<Architecture, DecodingModel> read) {
     Path folder = files.folder();
@@ -90,11 +98,12 @@ public record LoadedModel(
             vocabSize,
             DraftVocabulary.read(folder, vocabSize).ids(),
             DraftTable.read(folder, vocabSize));
+    Optional<Calibration> calibration = Calibration.stored(files.headsFolder(), stored);
     DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
       ModelRunner.pack(inFiles);
     }
-    return new LoadedModel(folder, decoder, tokenizer, vocabulary, endTokens);
+    return new LoadedModel(files, decoder, tokenizer, vocabulary, calibration, endTokens);
   }
 
   private static void requireSameVocabulary(Path folder, int tokenizer, int model) {
@@ -112,20 +121,41 @@ public record LoadedModel(
     }
   }
 
-  /** The same, whose exits draft from a short list that is stored beside the model. */
+  /**
+   * The same, whose exits draft from a short list that is stored beside the model. Its own gates
+   * go: they were fitted to another list.
+   */
   public LoadedModel withDrafts(DraftVocabulary drafts) throws IOException {
-    drafts.write(folder);
-    return with(new Vocabulary(vocabulary.size(), drafts.ids(), vocabulary.draftTable()));
+    drafts.write(folder());
+    Optional<Calibration> kept =
+        calibration.filter(own -> !(own.rule() instanceof Calibration.OfGates));
+    if (kept.isEmpty()) {
+      Files.deleteIfExists(calibrationFile());
+    }
+    Vocabulary other = new Vocabulary(vocabulary.size(), drafts.ids(), vocabulary.draftTable());
+    return new LoadedModel(files, decoder, tokenizer, other, kept, endTokens);
   }
 
   /** The same, with a table of drafts that is stored beside the model. */
   public LoadedModel withDrafts(DraftTable table) throws IOException {
-    table.write(folder);
-    return with(new Vocabulary(vocabulary.size(), vocabulary.draftIds(), table));
+    table.write(folder());
+    Vocabulary other = new Vocabulary(vocabulary.size(), vocabulary.draftIds(), table);
+    return new LoadedModel(files, decoder, tokenizer, other, calibration, endTokens);
   }
 
-  private LoadedModel with(Vocabulary other) {
-    return new LoadedModel(folder, decoder, tokenizer, other, endTokens);
+  /** The model folder itself, or a GGUF file. */
+  public Path folder() {
+    return files.folder();
+  }
+
+  /** Where the model's own calibration lies, or would. */
+  public Path calibrationFile() {
+    return files.headsFolder().resolve(Calibration.FILE);
+  }
+
+  /** Settings by the model's own calibration, where tokens leave early and nothing says when. */
+  public DecodingSettings settings(DecodingSettings given) {
+    return calibration.map(given::orCalibrated).orElse(given);
   }
 
   public Architecture architecture() {

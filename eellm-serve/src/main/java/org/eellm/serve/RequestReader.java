@@ -348,7 +348,7 @@ final class RequestReader {
 
   private DecodingMethod ownDecoding(DecodingSettings own, int maxTokens) {
     try {
-      return own.decoding(model.exits(), maxTokens, RequestReader::param);
+      return model.model().settings(own).decoding(model.exits(), maxTokens, RequestReader::param);
     } catch (ConfigException e) {
       throw wrongSetting(e);
     }

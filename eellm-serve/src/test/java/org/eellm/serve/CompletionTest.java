@@ -4,19 +4,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.StreamSupport;
-import org.eellm.chat.ChatTemplate;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Scorer;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
-import org.eellm.decode.request.DecodingMode;
-import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.MinTokens;
 import org.eellm.decode.sample.Penalties;
@@ -24,7 +20,6 @@ import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.sample.SamplingParams;
 import org.eellm.decode.token.GeneratedToken;
-import org.eellm.serve.json.Fields;
 import org.eellm.serve.json.Json;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -410,30 +405,6 @@ final class CompletionTest extends WithServer {
         .hasSize(server.served.prompt("the cat", "prompt").size());
     assertThat(first.path("finish_reason").asText()).isEqualTo("length");
     assertThat(reply.path("usage").path("completion_tokens").asInt()).isZero();
-  }
-
-  @Test
-  void completion_nothingSaidOfDecoding_isDecodedAsTheServerSays() {
-    assertThat(whereRecomputing("{}").decoding()).isInstanceOf(DecodingMethod.Recompute.class);
-    CompletionRequest told = whereRecomputing("{\"per_token\": true}");
-    assertThat(told.perToken()).isTrue();
-    assertThat(told.decoding()).isInstanceOf(DecodingMethod.Recompute.class);
-    assertThat(whereRecomputing("{\"threshold\": 0.5}").decoding())
-        .isInstanceOf(DecodingMethod.EarlyExit.class);
-  }
-
-  /** A request with this for {@code early_exit}, where the server's mode is recompute. */
-  private static CompletionRequest whereRecomputing(String earlyExit) {
-    ServedModel served =
-        new ServedModel(
-            TestServer.MODEL,
-            server.served.model(),
-            server.engine,
-            ChatTemplate.read(folder, server.tokenizer),
-            DecodingSettings.of(DecodingMode.RECOMPUTE));
-    ObjectNode body = Json.object().put("prompt", "the cat");
-    body.set("early_exit", TestServer.json(earlyExit));
-    return new RequestReader(served, new Fields(body, "")).completion();
   }
 
   @Test

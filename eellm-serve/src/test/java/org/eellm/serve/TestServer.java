@@ -16,9 +16,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.eellm.chat.ChatTemplate;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.TextCorpus;
 import org.eellm.data.tokenizer.BpeTrainer;
@@ -27,6 +29,7 @@ import org.eellm.decode.Engine;
 import org.eellm.decode.Generator;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.request.Limits;
@@ -66,7 +69,12 @@ public final class TestServer implements AutoCloseable {
         new ServedModel(
             MODEL,
             new LoadedModel(
-                folder, decoder, tokenizer, limits.vocabulary(), Set.of(tokenizer.endOfDocument())),
+                new ModelFolder(folder, Optional.empty()),
+                decoder,
+                tokenizer,
+                limits.vocabulary(),
+                Calibration.stored(folder, decoder.architecture()),
+                Set.of(tokenizer.endOfDocument())),
             engine,
             ChatTemplate.read(folder, tokenizer),
             defaults);

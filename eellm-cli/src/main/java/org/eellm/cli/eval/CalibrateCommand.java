@@ -2,6 +2,7 @@ package org.eellm.cli.eval;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -38,12 +39,10 @@ import org.eellm.eval.task.TaskData;
 import org.eellm.eval.task.TaskFile;
 import org.eellm.eval.task.TaskSpec;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import picocli.CommandLine.TypeConversionException;
 
 /** {@code eellm calibrate}: the lowest threshold that keeps a guarantee about the text. */
 @Command(
@@ -80,10 +79,11 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   @Option(
       names = "--output",
-      required = true,
       paramLabel = "FILE",
-      description = "File to write, for --calibration of generate, chat, eval and serve.")
-  private Path output;
+      description =
+          "File to write, for --calibration; by default calibration.json beside the exits, which"
+              + " early-exit decoding takes by itself.")
+  private Optional<Path> output;
 
   @Option(
       names = "--loss",
@@ -246,6 +246,10 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new EvalException(
           model.folder() + ": the model has no exits to calibrate; add some with add-exits");
     }
+    if (output.isEmpty() && !Files.isWritable(model.files().headsFolder())) {
+      throw new ConfigException(
+          "--output: %s cannot be written; give a file".formatted(model.calibrationFile()));
+    }
     if (fitsGates && draftVocabulary.isEmpty() && model.vocabulary().draftIds().isEmpty()) {
       throw new ConfigException(
           "--gate: %s has no short list of tokens; make one with --draft-vocabulary 1024"
@@ -279,7 +283,7 @@ public final class CalibrateCommand implements Callable<Integer> {
     }
     reportExits(plain, trace, rule);
     picture.ifPresent(file -> ReliabilityPlot.write(plain, trace, file));
-    report(guarantee, trace, test, losses, calibrations);
+    report(guarantee, subject, trace, test, losses, calibrations);
   }
 
   private Calibration.Rule rule(EvaluatedModel subject, List<GreedyContinuation> texts) {
@@ -326,6 +330,7 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   private void report(
       Guarantee guarantee,
+      EvaluatedModel subject,
       ExitTrace trace,
       LearnThenTest test,
       DoubleFunction<double[]> losses,
@@ -340,7 +345,8 @@ public final class CalibrateCommand implements Callable<Integer> {
                     new EvalException(
                         "these texts support no threshold: already at %s, the mean loss is %.3f; use a larger --delta, or more prompts"
                             .formatted(highest, mean(losses.apply(highest)))));
-    calibrations.apply(chosen).write(output);
+    Path file = output.orElseGet(subject.model()::calibrationFile);
+    calibrations.apply(chosen).write(file);
     double[] found = losses.apply(chosen);
     out.printf(
         "threshold %s: with confidence %.3g, %s is at most %.3g; here it is %.4f, of %d texts%n",
@@ -353,7 +359,7 @@ public final class CalibrateCommand implements Callable<Integer> {
     if (trace.tokens() > 0) {
       out.printf("mean layer %.2f of %d; ", trace.meanLayer(chosen), trace.layers());
     }
-    out.printf("written to %s%n", output);
+    out.printf("written to %s%n", file);
     if (splits > 0) {
       LearnThenTest.SplitValidation halves = test.validateOnSplits(found.length, splits, 0, losses);
       out.printf(
@@ -393,24 +399,8 @@ public final class CalibrateCommand implements Callable<Integer> {
                 subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
   }
 
-  /** Reads the name of a policy with a threshold; of the others there is nothing to calibrate. */
-  static final class CalibratedPolicy implements ITypeConverter<PolicyName> {
-    @Override
-    public PolicyName convert(String text) {
-      List<PolicyName> names = PolicyName.withThreshold();
-      return names.stream()
-          .filter(
-              name -> name.toString().equalsIgnoreCase(text) || name.name().equalsIgnoreCase(text))
-          .findFirst()
-          .orElseThrow(
-              () ->
-                  new TypeConversionException(
-                      "expected one of %s (case-insensitive) but was '%s'".formatted(names, text)));
-    }
-  }
-
   private void validateOptions() {
-    OutputPath.requireFile("--output", output);
+    output.ifPresent(file -> OutputPath.requireFile("--output", file));
     picture.ifPresent(file -> OutputPath.requireFile("--picture", file));
     if (fitsGates && (policy.isPresent() || fitsTemperatures)) {
       throw new ConfigException(

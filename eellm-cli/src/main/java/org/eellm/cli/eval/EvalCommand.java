@@ -120,7 +120,7 @@ public final class EvalCommand implements Callable<Integer> {
               subject,
               new TaskData(data, limit.itemsOrAll(), seed),
               exits,
-              decodingOptions.settings(),
+              decodingOptions.settings(model),
               modelOptions.variant(),
               output);
       List<TaskResult> results = new ArrayList<>();

@@ -2,6 +2,7 @@ package org.eellm.cli.eval;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -95,7 +96,8 @@ public final class SuitabilityCommand implements Callable<Integer> {
       names = "--calibration",
       paramLabel = "FILE",
       description =
-          "Also forecast early exits by a file that eellm calibrate wrote, such as one with gates.")
+          "Also forecast early exits by a file that eellm calibrate wrote, such as one with gates;"
+              + " on one rank the model's own by default.")
   private Optional<Path> calibration;
 
   @Option(
@@ -111,10 +113,13 @@ public final class SuitabilityCommand implements Callable<Integer> {
    * What is asked of a model.
    *
    * @param beginnings of texts
-   * @param policy of a calibration, if one is looked at
+   * @param calibration file of one, if one is looked at
+   * @param policy of it
    */
   private record Questions(
-      Function<EvaluatedModel, List<List<Integer>>> beginnings, Optional<ExitPolicy> policy) {}
+      Function<EvaluatedModel, List<List<Integer>>> beginnings,
+      Optional<Path> calibration,
+      Optional<ExitPolicy> policy) {}
 
   /** What exits say of texts. */
   private record Traces(
@@ -139,12 +144,16 @@ public final class SuitabilityCommand implements Callable<Integer> {
     if (files.config().architecture().model().numLayers() < 2) {
       throw new EvalException(files.folder() + ": a model of one layer has no place for exits");
     }
+    Path own = files.headsFolder().resolve(Calibration.FILE);
+    Optional<Path> file =
+        meshOptions.isAlone() && Files.exists(own)
+            ? calibration.or(() -> Optional.of(own))
+            : calibration;
     Questions questions =
         new Questions(
             beginnings,
-            calibration.isPresent()
-                ? Optional.of(policy(calibration.get(), files))
-                : Optional.empty());
+            file,
+            file.isPresent() ? Optional.of(policy(file.get(), files)) : Optional.empty());
     Optional<Integer> toLaunch = meshOptions.toLaunch(spec);
     return toLaunch.isPresent()
         ? MeshOptions.launch(spec, toLaunch.get())
@@ -188,7 +197,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
           return new Traces(
               plain.exits(),
               plain.drafts(),
-              questions.policy().map(policy -> calibrated(subject, texts, policy)));
+              questions.policy().map(policy -> calibrated(subject, texts, questions)));
         };
     Optional<MeasuredHeads> own =
         files.config().architecture().exits().layers().isEmpty()
@@ -294,9 +303,10 @@ public final class SuitabilityCommand implements Callable<Integer> {
   }
 
   private MeasuredHeads.Calibrated calibrated(
-      EvaluatedModel subject, List<GreedyContinuation> texts, ExitPolicy policy) {
+      EvaluatedModel subject, List<GreedyContinuation> texts, Questions questions) {
+    ExitPolicy policy = questions.policy().orElseThrow();
     return new MeasuredHeads.Calibrated(
-        calibration.orElseThrow().toString(),
+        questions.calibration().orElseThrow().toString(),
         ExitTrace.ofDecisions(subject, texts, policy),
         !policy.gates().isEmpty());
   }

@@ -176,7 +176,7 @@ public final class ChatCommand implements Callable<Integer> {
             ids,
             tokens,
             model.endTokens(),
-            decodingOptions.decoding(model.architecture().exits().layers(), tokens),
+            decodingOptions.decoding(model, tokens),
             speaker.sampler());
     PrintWriter out = spec.commandLine().getOut();
     Answer answer =

@@ -1,6 +1,6 @@
 package org.eellm.cli.generate;
 
-import java.util.List;
+import java.io.PrintWriter;
 import java.util.Optional;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.LoadedModel;
@@ -11,10 +11,15 @@ import org.eellm.decode.request.DecodingSettings;
 import org.eellm.decode.speculate.DraftLength;
 import org.eellm.decode.speculate.DraftSource;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** How tokens are decoded, as a mixin. What has no effect in the mode is refused. */
 public final class DecodingOptions {
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
   @Option(
       names = "--mode",
       paramLabel = "MODE",
@@ -81,28 +86,38 @@ public final class DecodingOptions {
   /**
    * The decoding for a model.
    *
-   * @param available layers of the model's exits
    * @param maxTokens most tokens of the text
    * @throws ConfigException if an option has no effect, or the mode is not for the model
    */
-  DecodingMethod decoding(List<Integer> available, int maxTokens) {
-    return settings().decoding(available, maxTokens, DecodingOptions::option);
+  DecodingMethod decoding(LoadedModel model, int maxTokens) {
+    return settings(model)
+        .decoding(model.architecture().exits().layers(), maxTokens, DecodingOptions::option);
   }
 
   /** The same where several stages decode, which know no drafts. */
-  DecodingMethod decodingInStages(List<Integer> available, int maxTokens) {
-    return given().isEmpty() ? DecodingMethod.full() : decoding(available, maxTokens);
+  DecodingMethod decodingInStages(LoadedModel model, int maxTokens) {
+    return given().isEmpty() ? DecodingMethod.full() : decoding(model, maxTokens);
   }
 
   /**
-   * Says what is wrong with these options before there is a text to decode.
+   * Says what is wrong with these options before there is a text to decode, and what they come to.
    *
    * @throws ConfigException as {@link #decoding}
    */
   public void require(LoadedModel model, int maxTokens) {
-    DecodingMethod decoding = decoding(model.architecture().exits().layers(), maxTokens);
+    DecodingMethod decoding = decoding(model, maxTokens);
     decoding.heads(model.decoder().allHeads());
     Gate.requireModel(decoding.gates(), model.decoder(), model.vocabulary());
+    tellCalibration(model);
+  }
+
+  /** Tells if it is the model's own calibration that decides. */
+  void tellCalibration(LoadedModel model) {
+    if (!settings(model).equals(settings())) {
+      PrintWriter err = spec.commandLine().getErr();
+      err.printf("tokens leave as %s says; --threshold overrules it%n", model.calibrationFile());
+      err.flush();
+    }
   }
 
   /** What users of the command line call a setting. */
@@ -120,6 +135,11 @@ public final class DecodingOptions {
     draftLength.ifPresent(settings::draftLength);
     draftConfidence.ifPresent(settings::draftConfidence);
     return settings.build();
+  }
+
+  /** What it comes to for a model, which may have a calibration of its own. */
+  public DecodingSettings settings(LoadedModel model) {
+    return model.settings(settings());
   }
 
   public int maxPending() {

@@ -47,8 +47,9 @@ final class ExitOptions {
       paramLabel = "FILE",
       description =
           "Policy, exits and thresholds from a JSON file, in place of --policy and --exits;"
-              + " --threshold beside it gives other thresholds. docs/exit-policies.md has its"
-              + " form.")
+              + " --threshold beside it gives other thresholds. Where no option says when tokens"
+              + " leave, the model's own calibration.json if it has one."
+              + " docs/exit-policies.md has its form.")
   private Optional<Path> calibration;
 
   @Option(

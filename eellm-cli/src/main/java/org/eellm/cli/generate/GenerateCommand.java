@@ -163,7 +163,6 @@ public final class GenerateCommand implements Callable<Integer> {
 
   /** Generates; the first rank tells. */
   private void run(List<String> texts, LoadedModel model, World world) {
-    List<Integer> exits = model.architecture().exits().layers();
     Sampler sampler = samplingOptions.sampler();
     Limits limits =
         Limits.of(model.decoder())
@@ -177,10 +176,13 @@ public final class GenerateCommand implements Callable<Integer> {
       int most = maxTokens(ids.size(), model);
       DecodingMethod decoding =
           meshOptions.stages() > 1
-              ? decodingOptions.decodingInStages(exits, most)
-              : decodingOptions.decoding(exits, most);
+              ? decodingOptions.decodingInStages(model, most)
+              : decodingOptions.decoding(model, most);
       requests.add(new Request(ids, most, model.endTokens(), decoding, sampler, alternatives));
       continuations.add(model.detokenizer(ids), stops);
+    }
+    if (world.rank() == 0) {
+      decodingOptions.tellCalibration(model);
     }
     Supplier<Generated> work = () -> generate(model, world, limits, requests, continuations);
     if (world.rank() > 0) {

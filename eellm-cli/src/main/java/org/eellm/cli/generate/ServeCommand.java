@@ -309,7 +309,7 @@ public final class ServeCommand implements Callable<Integer> {
         model,
         engine,
         ChatTemplate.read(model.folder(), model.tokenizer()),
-        decodingOptions.settings());
+        decodingOptions.settings(model));
   }
 
   private static String name(Path folder) {

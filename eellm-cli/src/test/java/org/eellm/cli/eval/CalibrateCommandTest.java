@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
@@ -20,6 +22,7 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
@@ -39,6 +42,14 @@ final class CalibrateCommandTest {
   }
 
   private Outcome calibrate(List<String> prompts, String... more) throws IOException {
+    String[] all = Arrays.copyOf(more, more.length + 2);
+    all[more.length] = "--output";
+    all[more.length + 1] = folder.resolve("found/thresholds.json").toString();
+    return store(prompts, all);
+  }
+
+  /** The same beside the model, unless an option says where. */
+  private Outcome store(List<String> prompts, String... more) throws IOException {
     Path model = folder.resolve("model");
     if (Files.notExists(model)) {
       try (Decoder decoder = SmallModel.plain()) {
@@ -48,15 +59,7 @@ final class CalibrateCommandTest {
     Path file = folder.resolve("prompts.txt");
     Files.write(file, prompts);
     String[] args = {
-      "calibrate",
-      "--model",
-      model.toString(),
-      "--prompts",
-      file.toString(),
-      "--output",
-      folder.resolve("found/thresholds.json").toString(),
-      "--max-tokens",
-      "4"
+      "calibrate", "--model", model.toString(), "--prompts", file.toString(), "--max-tokens", "4"
     };
     String[] all = new String[args.length + more.length];
     System.arraycopy(args, 0, all, 0, args.length);
@@ -108,6 +111,63 @@ final class CalibrateCommandTest {
 
     assertThat(outcome.code()).as(outcome.err()).isZero();
     assertThat(Calibration.read(written)).isEqualTo(alone);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--splits=0", "--gate --draft-vocabulary=60"})
+  void calibrate_withoutOutput_isWhatEarlyExitTakesByItself(String options) throws IOException {
+    List<String> prompts = new ArrayList<>();
+    for (int i = 0; i < 24; i++) {
+      prompts.add("the cat and the dog " + i);
+    }
+    String all = "--delta=0.4 --epsilon=0.2 " + options;
+    Outcome outcome = store(prompts, all.split(" "));
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    Path file = folder.resolve("model/calibration.json");
+    assertThat(outcome.out()).contains("written to " + file);
+    String told = "tokens leave as " + file + " says; --threshold overrules it\n";
+    Outcome taken = generate("--mode=early-exit");
+    assertThat(taken.err()).startsWith(told);
+    assertThat(taken.out()).isEqualTo(generate("--calibration=" + file).out());
+    for (String other : List.of("--threshold=0.3", "--mode=speculative", "--policy=margin")) {
+      assertThat(generate(other).err()).doesNotContain("calibration.json");
+    }
+
+    Files.writeString(file, "{\"policy\"");
+    Outcome damaged = run("generate", "--model", folder.resolve("model").toString(), "--prompt=a");
+    assertThat(damaged.code()).isEqualTo(2);
+    assertThat(damaged.err()).startsWith("eellm: " + file + " is no JSON; write").hasLineCount(1);
+  }
+
+  private Outcome generate(String option) {
+    Outcome outcome =
+        run(
+            "generate",
+            "--model",
+            folder.resolve("model").toString(),
+            "--prompt=the cat",
+            "--max-tokens=8",
+            option);
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    return outcome;
+  }
+
+  @Test
+  void calibrate_newListOfDrafts_removesGatesOfTheOldOne() throws IOException {
+    Outcome _ = calibrate(1); // makes the model
+    Path model = folder.resolve("model");
+    Path file = model.resolve("calibration.json");
+    Gate gate = new Gate(9, 0, 0, new float[32]);
+    new Calibration(
+            new Calibration.OfGates(new TreeMap<>(Map.of(2, gate))), new TreeMap<>(Map.of(2, 0.5)))
+        .write(file);
+    try (LoadedModel loaded = LoadedModel.load(model, Device.CPU);
+        LoadedModel listed = loaded.withDrafts(new DraftVocabulary(List.of(1, 2)))) {
+      assertThat(loaded.calibration()).isPresent();
+      assertThat(listed.calibration()).isEmpty();
+    }
+    assertThat(file).doesNotExist();
   }
 
   @Test

@@ -170,11 +170,21 @@ final class SuitabilityCommandTest {
     };
 
     assertThat(run(args)).as(err::toString).isZero();
+    assertForecast("gates.json");
+
+    Files.move(gates, model.resolve("calibration.json")); // the model's own
+    assertThat(run("suitability", model.toString(), "--max-tokens", "8"))
+        .as(err::toString)
+        .isZero();
+    assertForecast("calibration.json");
+  }
+
+  private void assertForecast(String file) {
     for (String mode : List.of("early-exit", "recompute")) {
       assertThat(out.toString())
           .containsPattern(
-              "\n%s +\\d\\.\\d\\d +\\d+\\.\\d %%  --mode %1$s --calibration \\S+gates.json\n"
-                  .formatted(mode));
+              "\n%s +\\d\\.\\d\\d +\\d+\\.\\d %%  --mode %1$s --calibration \\S+%s\n"
+                  .formatted(mode, file));
     }
   }
 

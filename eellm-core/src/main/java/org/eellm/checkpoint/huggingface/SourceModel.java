@@ -5,9 +5,11 @@ import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.eellm.checkpoint.safetensors.CheckpointException;
+import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.model.parameter.ParameterSpec;
@@ -24,6 +26,7 @@ import org.eellm.model.parameter.ParameterSpec;
  * @param keepsConfig whether these are the files' own, which are to stay as they are
  * @param tensors exactly the parameters of the shape, in the files' order
  * @param files the open files
+ * @param calibration file of thresholds for these exits, if they have one
  */
 public record SourceModel(
     String kind,
@@ -32,8 +35,11 @@ public record SourceModel(
     ObjectNode configFile,
     boolean keepsConfig,
     List<ModelTensor> tensors,
-    List<? extends AutoCloseable> files)
+    List<? extends AutoCloseable> files,
+    Optional<Path> calibration)
     implements AutoCloseable {
+
+  private static final String CALIBRATION = "calibration.json";
 
   /**
    * @throws CheckpointException if a parameter is missing, surplus or of another shape
@@ -42,6 +48,27 @@ public record SourceModel(
     tensors = List.copyOf(tensors);
     files = List.copyOf(files);
     requireParameters(folder, config.architecture(), tensors);
+  }
+
+  /** Without a calibration. */
+  public SourceModel(
+      String kind,
+      Path folder,
+      HuggingFaceConfig config,
+      ObjectNode configFile,
+      boolean keepsConfig,
+      List<ModelTensor> tensors,
+      List<? extends AutoCloseable> files) {
+    this(kind, folder, config, configFile, keepsConfig, tensors, files, Optional.empty());
+  }
+
+  /** The same with the calibration that lies in the exits' folder, if one does. */
+  public SourceModel withCalibration(Path exits) {
+    Optional<Path> file =
+        ModelFiles.has(exits, CALIBRATION)
+            ? Optional.of(ModelFiles.file(exits, CALIBRATION))
+            : Optional.empty();
+    return new SourceModel(kind, folder, config, configFile, keepsConfig, tensors, files, file);
   }
 
   /** The model's shape. */
@@ -97,7 +124,7 @@ public record SourceModel(
         .orElseThrow(() -> new IllegalArgumentException(name));
   }
 
-  /** The same trunk with these exits and their tensors. */
+  /** The same trunk with these exits and their tensors, and so without a calibration. */
   public SourceModel withExits(ExitLayout exits, List<ModelTensor> all) {
     return withExits(exits, all, files);
   }
@@ -120,7 +147,7 @@ public record SourceModel(
 
   /** The same model with other fields in its file, and its tensors in other formats. */
   public SourceModel with(ObjectNode file, List<ModelTensor> all) {
-    return new SourceModel(kind, folder, config, file, keepsConfig, all, files);
+    return new SourceModel(kind, folder, config, file, keepsConfig, all, files, calibration);
   }
 
   /** Bytes of all parameters. */

@@ -17,6 +17,9 @@ import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.safetensors.IoErrors;
+import org.eellm.checkpoint.safetensors.ModelFiles;
+import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.token.Prediction;
 
@@ -40,6 +43,9 @@ import org.eellm.decode.token.Prediction;
  * @param thresholds by the exits' layers, from 1; only these exits are asked
  */
 public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
+  /** The file of a model's own, in the folder that its exits lie in. */
+  public static final String FILE = "calibration.json";
+
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final String GATE = "gate";
   private static final String GATE_FORM =
@@ -161,6 +167,43 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
     SortedMap<Integer, Double> same = new TreeMap<>();
     thresholds.keySet().forEach(layer -> same.put(layer, value));
     return new Calibration(rule, same);
+  }
+
+  /**
+   * Reads the one that lies in the folder of a model's exits, if one does.
+   *
+   * @throws ConfigException if it does not have this form, or is of another model
+   */
+  public static Optional<Calibration> stored(Path folder, Architecture model) {
+    if (!ModelFiles.has(folder, FILE)) {
+      return Optional.empty();
+    }
+    Path file = ModelFiles.file(folder, FILE);
+    try {
+      Calibration read = read(file);
+      read.requireFit(model, file);
+      return Optional.of(read);
+    } catch (IOException e) {
+      throw new ConfigException("%s: cannot be read: %s".formatted(file, IoErrors.reason(e)), e);
+    }
+  }
+
+  private void requireFit(Architecture model, Path file) {
+    List<Integer> exits = model.exits().layers();
+    for (int layer : thresholds.keySet()) {
+      if (!exits.contains(layer)) {
+        throw new ConfigException(
+            "%s: thresholds: there is no exit after layer %d, but after %s; remove the file, and calibrate this model"
+                .formatted(file, layer, exits));
+      }
+    }
+    int width = model.model().hiddenSize();
+    if (rule instanceof OfGates(SortedMap<Integer, Gate> gates)
+        && gates.values().stream().anyMatch(gate -> gate.hidden().length != width)) {
+      throw new ConfigException(
+          "%s: gates: this model's hidden state has %d numbers, and they have other numbers of weights; remove the file, and calibrate this model"
+              .formatted(file, width));
+    }
   }
 
   /**

@@ -93,6 +93,36 @@ public record DecodingSettings(
   }
 
   /**
+   * The same by a calibration where tokens leave early, and neither policy nor threshold say when.
+   */
+  public DecodingSettings orCalibrated(Calibration own) {
+    boolean early =
+        mode.map(DecodingMode::leavesEarly)
+            .orElse(thresholdDecay.isPresent() || maxPending.isPresent());
+    if (!early
+        || policy.isPresent()
+        || threshold.isPresent()
+        || calibration.isPresent()
+        || patience.isPresent()
+        || !exits.isEmpty()) {
+      return this;
+    }
+    return new DecodingSettings(
+        mode,
+        policy,
+        threshold,
+        thresholdDecay,
+        Optional.of(own),
+        patience,
+        exits,
+        maxPending,
+        draftSource,
+        draftExit,
+        draftLength,
+        draftConfidence);
+  }
+
+  /**
    * The decoding for a model.
    *
    * @param available layers of the model's exits, ascending

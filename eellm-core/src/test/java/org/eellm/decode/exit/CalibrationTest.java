@@ -15,7 +15,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.eellm.config.ConfigException;
+import org.eellm.decode.SmallModel;
 import org.eellm.decode.token.Prediction;
+import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.tensor.Scope;
 import org.junit.jupiter.api.Test;
@@ -52,6 +54,45 @@ final class CalibrationTest {
     assertThat(read).isEqualTo(written);
     assertThat(read.policy().gates()).isEqualTo(Map.of(2, gate));
     assertThat(read.rule().thresholdRule().isConfidence()).isTrue();
+  }
+
+  @Test
+  void stored_besideTheExits_isThere() throws IOException {
+    try (Decoder model = SmallModel.plain()) {
+      assertThat(Calibration.stored(folder, model.architecture())).isEmpty();
+
+      Calibration written =
+          Calibration.of(PolicyName.MARGIN, new TreeMap<>(Map.of(1, 0.5, 4, 0.6)), new TreeMap<>());
+      written.write(folder.resolve("calibration.json"));
+
+      assertThat(Calibration.stored(folder, model.architecture())).contains(written);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"policy\": \"margin\", \"thresholds\": {\"2\": 0.8, \"3\": 0.5}} | thresholds: there is"
+            + " no exit after layer 3, but after [1, 2, 4]; remove the file, and calibrate this"
+            + " model",
+        "{\"policy\": \"gate\", \"thresholds\": {\"2\": 0.8}, \"gates\": {\"2\": {\"bias\": 0,"
+            + " \"log_odds\": 1, \"gap\": 0, \"hidden\": [1, 2]}}} | gates: this model's hidden"
+            + " state has 32 numbers, and they have other numbers of weights; remove the file, and"
+            + " calibrate this model",
+        "{\"thresholds\": {\"2\": | is no JSON; write {\"policy\": \"max-probability\","
+            + " \"thresholds\": {\"2\": 0.8}}",
+      })
+  void stored_ofAnotherModelOrDamaged_isRefusedInALine(String text, String message)
+      throws IOException {
+    Path file = Files.writeString(folder.resolve("calibration.json"), text);
+    try (Decoder model = SmallModel.plain()) {
+      assertThatThrownBy(() -> Calibration.stored(folder, model.architecture()))
+          .isInstanceOf(ConfigException.class)
+          .message()
+          .startsWith(file.toString())
+          .endsWith(message);
+    }
   }
 
   private static final String GATED = "{\"policy\": \"gate\", \"thresholds\": {\"2\": 0.8}";

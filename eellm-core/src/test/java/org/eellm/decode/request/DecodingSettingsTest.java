@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.exit.Calibration;
@@ -63,6 +64,33 @@ final class DecodingSettingsTest {
         .contains(
             "calibration=Optional[Calibration[kind=margin, thresholds={2=0.8, 4=0.9},"
                 + " temperatures={2=1.5}]]");
+  }
+
+  @Test
+  void orCalibrated_whereAnOptionSaysWhenTokensLeave_staysAsItIs() {
+    Calibration own =
+        Calibration.of(PolicyName.MARGIN, new TreeMap<>(Map.of(2, 0.8)), new TreeMap<>());
+    for (DecodingMode mode : DecodingMode.values()) {
+      assertThat(DecodingSettings.of(mode).orCalibrated(own).calibration())
+          .as(mode.toString())
+          .isEqualTo(mode.leavesEarly() ? Optional.of(own) : Optional.empty());
+    }
+    assertThat(DecodingSettings.NONE.orCalibrated(own)).isEqualTo(DecodingSettings.NONE);
+    assertThat(DecodingSettings.builder().thresholdDecay(4).build().orCalibrated(own).calibration())
+        .contains(own);
+    for (DecodingSettings said :
+        List.of(
+            early().threshold(new ThresholdSetting.Same(0.5)).build(),
+            early().policy(PolicyName.MAX_PROBABILITY).build(),
+            early().patience(2).build(),
+            early().exits(List.of(2)).build(),
+            early().calibration(own.withThreshold(0.3)).build())) {
+      assertThat(said.orCalibrated(own)).isEqualTo(said);
+    }
+  }
+
+  private static DecodingSettings.Builder early() {
+    return DecodingSettings.builder().mode(DecodingMode.EARLY_EXIT);
   }
 
   @Test
