@@ -209,7 +209,9 @@ public final class CheckpointStore {
       removeFailed(saving.folder());
       throw failure;
     }
-    return saving.commit(Map.of());
+    Checkpoint saved = saving.commit(Map.of());
+    prune(saved.folder());
+    return saved;
   }
 
   /**
@@ -253,8 +255,7 @@ public final class CheckpointStore {
     }
 
     /**
-     * Gives it its name, once all its files are on the disk; then deletes the checkpoints beyond
-     * the number to keep.
+     * Gives it its name, once all its files are on the disk. {@link #prune} is left to the caller.
      *
      * @param checksums those of its files that need not be computed, by their paths in it
      * @throws CheckpointException as {@link #save}
@@ -269,9 +270,7 @@ public final class CheckpointStore {
       } catch (IOException failure) {
         throw abandon(failure);
       }
-      Checkpoint saved = new Checkpoint(step, target);
-      prune(saved);
-      return saved;
+      return new Checkpoint(step, target);
     }
 
     /**
@@ -319,12 +318,22 @@ public final class CheckpointStore {
     }
   }
 
-  private void prune(Checkpoint saved) {
+  /**
+   * Deletes the oldest checkpoints beyond the number to keep; what cannot be deleted is logged.
+   *
+   * @param saved the folder of one that stays in any case
+   */
+  public void prune(Path saved) {
     if (keep == 0) {
       return;
     }
-    List<Checkpoint> others =
-        list().stream().filter(checkpoint -> checkpoint.step() != saved.step()).toList();
+    List<Checkpoint> others;
+    try {
+      others = list().stream().filter(checkpoint -> !checkpoint.folder().equals(saved)).toList();
+    } catch (CheckpointException failure) {
+      LOG.warn("no old checkpoint is deleted: {}", failure.getMessage());
+      return;
+    }
     for (Checkpoint old : others.subList(0, Math.max(0, others.size() - (keep - 1)))) {
       try {
         Path doomed = old.folder().resolveSibling(DELETING + old.folder().getFileName());

@@ -54,6 +54,9 @@ final class Checkpointer implements AutoCloseable {
   private Optional<Path> latest;
   private Optional<Writing> writing = Optional.empty();
 
+  /** Of old checkpoints, on the first rank: large files take a while. */
+  private CompletableFuture<Void> deletion = CompletableFuture.completedFuture(null);
+
   /**
    * A checkpoint under way.
    *
@@ -268,6 +271,7 @@ final class Checkpointer implements AutoCloseable {
    * @throws CheckpointException if any rank's part could not be written
    */
   void finish() {
+    deletion.join(); // the next checkpoint may need the room
     if (writing.isEmpty()) {
       return;
     }
@@ -294,6 +298,12 @@ final class Checkpointer implements AutoCloseable {
     }
     awaitFirstRank();
     latest = Optional.of(ended.target());
+    store.ifPresent(
+        present ->
+            deletion =
+                CompletableFuture.runAsync(
+                    () -> present.prune(ended.target()),
+                    asynchronous ? Checkpointer::inBackground : Runnable::run));
     if (world.rank() == 0) {
       LOG.info(
           "{}: written in {} s, for which training waited {} s",
@@ -337,6 +347,7 @@ final class Checkpointer implements AutoCloseable {
   /** Gives up a checkpoint that is still being written. */
   @Override
   public void close() {
+    deletion.join();
     writing.ifPresent(
         left -> {
           left.files().join();

@@ -53,9 +53,11 @@ class TrainerTest {
     }
   }
 
-  @Test
-  void run_toTheEnd_leavesCheckpointsMetricsAndPictures() throws IOException {
-    RunConfig config = TinyRun.config(folder, "checkpoint.interval=12");
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void run_toTheEnd_leavesCheckpointsMetricsAndPictures(boolean asynchronous) throws IOException {
+    RunConfig config =
+        TinyRun.config(folder, "checkpoint.interval=12", "checkpoint.asynchronous=" + asynchronous);
     Outcome outcome = finish(Trainer.start(config, run("run")));
     assertThat(outcome.step()).isEqualTo(30);
     assertThat(outcome.finished()).isTrue();
