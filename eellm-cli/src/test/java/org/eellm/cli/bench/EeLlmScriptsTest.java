@@ -76,6 +76,7 @@ final class EeLlmScriptsTest {
         "fills.sh",
         "inference.sh",
         "novels.sh",
+        "recipes.sh",
         "training.sh",
         "tuning.sh"
       })
