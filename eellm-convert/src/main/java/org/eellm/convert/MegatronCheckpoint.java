@@ -264,7 +264,8 @@ final class MegatronCheckpoint {
         config.config(),
         false,
         tensors,
-        files);
+        files,
+        Optional.empty());
   }
 
   /** The place of an exit among those of its stage. */

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.WeightFiles;
@@ -72,7 +73,8 @@ public final class ModelReader {
               withExits(file, config),
               true,
               own(weights, config),
-              List.of(weights))
+              List.of(weights),
+              Optional.empty())
           .withCalibration(folder);
     } catch (RuntimeException failure) {
       weights.close();
@@ -115,7 +117,8 @@ public final class ModelReader {
               config.config(),
               false,
               tensors,
-              List.of(weights));
+              List.of(weights),
+              Optional.empty());
       if (heads.isEmpty()) {
         return trunk;
       }

@@ -30,7 +30,7 @@ public final class CheckpointIntegrity {
   /** No name in {@code *.json}: people copy those when they make a model of a checkpoint. */
   static final String NAME = "checksums.txt";
 
-  private static final Set<String> CHANGING = Set.of(DraftVocabulary.FILE, "calibration.json");
+  private static final Set<String> CHANGING = Set.of(DraftVocabulary.FILE, ModelFolder.CALIBRATION);
 
   private static final String REMEDY =
       "; copy the file again, or remove %s to take the files as they are".formatted(NAME);

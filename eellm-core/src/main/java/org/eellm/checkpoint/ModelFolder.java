@@ -29,6 +29,8 @@ import org.eellm.tensor.Torch;
  * @param heads the heads' folder itself
  */
 public record ModelFolder(Path folder, Optional<Path> heads) {
+  /** The file beside the exits that says when tokens leave there. */
+  public static final String CALIBRATION = "calibration.json";
 
   /**
    * The folders that a user means.

@@ -150,7 +150,7 @@ public record LoadedModel(
 
   /** Where the model's own calibration lies, or would. */
   public Path calibrationFile() {
-    return files.headsFolder().resolve(Calibration.FILE);
+    return files.headsFolder().resolve(ModelFolder.CALIBRATION);
   }
 
   /** Settings by the model's own calibration, where tokens leave early and nothing says when. */

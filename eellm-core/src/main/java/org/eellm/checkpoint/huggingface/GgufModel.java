@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.IntUnaryOperator;
@@ -93,7 +94,8 @@ public record GgufModel(
           model.config.config(),
           false,
           tensors,
-          List.of(model));
+          List.of(model),
+          Optional.empty());
     } catch (RuntimeException failure) {
       model.close();
       throw failure;

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.config.Architecture;
@@ -39,8 +40,6 @@ public record SourceModel(
     Optional<Path> calibration)
     implements AutoCloseable {
 
-  private static final String CALIBRATION = "calibration.json";
-
   /**
    * @throws CheckpointException if a parameter is missing, surplus or of another shape
    */
@@ -50,23 +49,11 @@ public record SourceModel(
     requireParameters(folder, config.architecture(), tensors);
   }
 
-  /** Without a calibration. */
-  public SourceModel(
-      String kind,
-      Path folder,
-      HuggingFaceConfig config,
-      ObjectNode configFile,
-      boolean keepsConfig,
-      List<ModelTensor> tensors,
-      List<? extends AutoCloseable> files) {
-    this(kind, folder, config, configFile, keepsConfig, tensors, files, Optional.empty());
-  }
-
   /** The same with the calibration that lies in the exits' folder, if one does. */
   public SourceModel withCalibration(Path exits) {
     Optional<Path> file =
-        ModelFiles.has(exits, CALIBRATION)
-            ? Optional.of(ModelFiles.file(exits, CALIBRATION))
+        ModelFiles.has(exits, ModelFolder.CALIBRATION)
+            ? Optional.of(ModelFiles.file(exits, ModelFolder.CALIBRATION))
             : Optional.empty();
     return new SourceModel(kind, folder, config, configFile, keepsConfig, tensors, files, file);
   }
@@ -142,7 +129,7 @@ public record SourceModel(
             new Architecture(architecture().model(), exits),
             config.bosTokenId(),
             config.eosTokenIds());
-    return new SourceModel(kind, folder, other, file, keepsConfig, all, open);
+    return new SourceModel(kind, folder, other, file, keepsConfig, all, open, Optional.empty());
   }
 
   /** The same model with other fields in its file, and its tensors in other formats. */

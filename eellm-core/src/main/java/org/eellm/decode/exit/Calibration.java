@@ -17,6 +17,7 @@ import java.util.TreeMap;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.safetensors.IoErrors;
 import org.eellm.checkpoint.safetensors.ModelFiles;
 import org.eellm.config.Architecture;
@@ -43,9 +44,6 @@ import org.eellm.decode.token.Prediction;
  * @param thresholds by the exits' layers, from 1; only these exits are asked
  */
 public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
-  /** The file of a model's own, in the folder that its exits lie in. */
-  public static final String FILE = "calibration.json";
-
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final String GATE = "gate";
   private static final String GATE_FORM =
@@ -175,10 +173,10 @@ public record Calibration(Rule rule, SortedMap<Integer, Double> thresholds) {
    * @throws ConfigException if it does not have this form, or is of another model
    */
   public static Optional<Calibration> stored(Path folder, Architecture model) {
-    if (!ModelFiles.has(folder, FILE)) {
+    if (!ModelFiles.has(folder, ModelFolder.CALIBRATION)) {
       return Optional.empty();
     }
-    Path file = ModelFiles.file(folder, FILE);
+    Path file = ModelFiles.file(folder, ModelFolder.CALIBRATION);
     try {
       Calibration read = read(file);
       read.requireFit(model, file);
