@@ -47,6 +47,7 @@ changes() {
 rows=${ROWS:-base rates-double qk-norm qk-norm-rates-double qk-norm-matrices-half-more documents \
   qk-norm-documents wsd wsd-longer-fall qk-norm-wsd distillation-0 distillation-1 distillation-4 \
   weights-high mlp-heads layer-dropout adamw wsd-short qk-norm-wsd-short}
+set -f # [0.5,0.5] is no pattern of files
 runs=
 for row in $rows; do
   settings=$(changes "$row") || exit 2

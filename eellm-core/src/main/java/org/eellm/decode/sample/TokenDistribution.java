@@ -155,8 +155,9 @@ public final class TokenDistribution {
   }
 
   /**
-   * Java's compiler makes vectors of the loop, as it does not of {@link Math#exp}: e to the power
-   * of x is the 128th power of that of x / 128, for which a few terms are exact.
+   * Writes 2 to the power of each. Java's compiler makes vectors of the loop, as it does not of
+   * {@link Math#exp}: e to the power of x is the 128th power of that of x / 128, for which a few
+   * terms are exact.
    */
   private static void exponentials(float[] powers, int count, float[] out) {
     for (int i = 0; i < count; i++) {
