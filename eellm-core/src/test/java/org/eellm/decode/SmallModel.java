@@ -38,6 +38,11 @@ public final class SmallModel {
         new ExitLayout(List.of(1, 2, 4), true, false, false, false), type, CONTEXT, 256, 0.08);
   }
 
+  /** The same, where all heads and the embedding share a matrix. */
+  public static Decoder tied(DataType type) {
+    return of(new ExitLayout(List.of(1, 2, 4), true, false, false, true), type, CONTEXT, 256, 0.08);
+  }
+
   private static Decoder of(ExitLayout exits, DataType type, int context) {
     return of(exits, type, context, 32, 0.3);
   }
@@ -54,6 +59,7 @@ public final class SmallModel {
             .ffnHiddenSize(48)
             .maxPositions(context)
             .initStd(deviation)
+            .tieEmbeddings(exits.tieOutput())
             .dtype(type)
             .build();
     Decoder decoder = Decoder.allocate(new Architecture(model, exits), Torch.cpu());

@@ -45,8 +45,9 @@ final class StepAllocationTest {
         arguments(new DecodingMethod.EarlyExit(ExitPolicies.fixed(1)), 150),
         arguments(new DecodingMethod.EarlyExit(gated()), 150),
         arguments(new DecodingMethod.Recompute(ExitPolicies.among(List.of(2), policy)), 150),
-        // Two heads predict each token, and one more for every draft that does not hold.
-        arguments(new DecodingMethod.Speculative(2, new DraftLength.Fixed(4)), 250),
+        // Two heads predict each token, and one more for every draft that does not hold; and drafts
+        // are choices with a lead.
+        arguments(new DecodingMethod.Speculative(2, new DraftLength.Fixed(4)), 280),
         arguments(new DecodingMethod.AdaptiveDrafts(DraftSource.TEXT), 250));
   }
 

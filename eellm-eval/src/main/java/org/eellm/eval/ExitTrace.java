@@ -61,14 +61,18 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   }
 
   /**
-   * Asks the exits as drafts do, for the short list of ids where the model has one; their
-   * confidence is the largest probability.
+   * Asks the exits as drafts do, for the short list of ids, where the model has one, and those of
+   * the text; their confidence is how far the best id is ahead.
    *
    * @param all texts of the full model's
    */
   public static ExitTrace ofDrafts(EvaluatedModel model, List<GreedyContinuation> all) {
-    Recorder recorder = Recorder.of(all, model.exits(), Prediction::maxProbability);
-    GreedyContinuation.predictShortList(model, all, recorder);
+    Recorder recorder = Recorder.of(all, model.exits(), Prediction::lead);
+    GreedyContinuation.predictShortList(
+        model,
+        all,
+        (text, position, prediction) ->
+            recorder.onPrediction(text, position, prediction.withRecentIds(new int[0])));
     return recorder.trace(model);
   }
 

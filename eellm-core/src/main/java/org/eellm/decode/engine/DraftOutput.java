@@ -11,8 +11,41 @@ import org.eellm.model.Head;
  * @param listed a prediction whose id i is the list's i-th
  * @param ids the list, ascending
  * @param vocabSize all ids
+ * @param extension what scores ids beyond the list
  */
-public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize) implements HeadOutput {
+public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize, Extension extension)
+    implements HeadOutput {
+
+  /** Adds ids to what is predicted of a row. */
+  @FunctionalInterface
+  public interface Extension {
+    /** Of a head whose output matrix is not at hand. */
+    Extension NONE = (draft, _, _) -> draft;
+
+    /**
+     * As {@link HeadOutput#with}.
+     *
+     * @param more in any order; those that are listed change nothing
+     */
+    HeadOutput with(DraftOutput draft, int row, int[] more);
+  }
+
+  /** Ids beyond the list cannot be scored. */
+  public DraftOutput(HeadOutput listed, int[] ids, int vocabSize) {
+    this(listed, ids, vocabSize, Extension.NONE);
+  }
+
+  @Override
+  public HeadOutput with(int row, int[] more) {
+    return extension.with(this, row, more);
+  }
+
+  @Override
+  public float logit(int row, int id) {
+    int place = Arrays.binarySearch(ids, id);
+    return place < 0 ? Float.NEGATIVE_INFINITY : listed.logit(row, place);
+  }
+
   @Override
   public Head head() {
     return listed.head();

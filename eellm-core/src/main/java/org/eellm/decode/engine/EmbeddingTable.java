@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -20,13 +21,29 @@ import org.eellm.kernel.weight.WeightRows;
  * @param count of rows
  * @param columns numbers of a row
  */
-record EmbeddingTable(RowReader rows, int first, int count, int columns) {
+record EmbeddingTable(Rows rows, int first, int count, int columns) {
   private static final int ROWS_EACH = 256; // that a thread copies at once
 
-  /** Reads a row as float32. */
-  @FunctionalInterface
-  interface RowReader {
+  /** Where rows lie. */
+  sealed interface Rows {
+    /** Reads a row as float32. */
     void read(int row, float[] to);
+
+    /** Outputs of a matrix. */
+    record Packed(PackedMatrix matrix) implements Rows {
+      @Override
+      public void read(int row, float[] to) {
+        matrix.read(row, to);
+      }
+    }
+
+    /** One after the other. */
+    record Stored(StoredRows rows) implements Rows {
+      @Override
+      public void read(int row, float[] to) {
+        rows.read(row, to, 0);
+      }
+    }
   }
 
   /**
@@ -55,7 +72,8 @@ record EmbeddingTable(RowReader rows, int first, int count, int columns) {
 
   /** A rank's rows, which are a matrix's outputs. */
   static EmbeddingTable of(PackedMatrix matrix, int rank) {
-    return new EmbeddingTable(matrix::read, rank * matrix.out(), matrix.out(), matrix.in());
+    return new EmbeddingTable(
+        new Rows.Packed(matrix), rank * matrix.out(), matrix.out(), matrix.in());
   }
 
   /** Copies a rank's rows, on all threads; as {@link #bytes}. */
@@ -81,10 +99,7 @@ record EmbeddingTable(RowReader rows, int first, int count, int columns) {
         plain == WeightFormat.FLOAT32 ? StoredRows.Type.FLOAT32 : StoredRows.Type.BFLOAT16;
     StoredRows copy = StoredRows.of(type, to, source.rows(), source.columns());
     return new EmbeddingTable(
-        (row, target) -> copy.read(row, target, 0),
-        rank * source.rows(),
-        source.rows(),
-        source.columns());
+        new Rows.Stored(copy), rank * source.rows(), source.rows(), source.columns());
   }
 
   /** A row as float32; zeros where another rank has it. */
@@ -95,5 +110,20 @@ record EmbeddingTable(RowReader rows, int first, int count, int columns) {
     } else {
       rows.read(row, to);
     }
+  }
+
+  /**
+   * The scalar product of a row of this rank's and float32 numbers.
+   *
+   * @param x their address
+   * @param scratch for a row
+   */
+  float times(int id, long x, float[] scratch) {
+    if (rows instanceof Rows.Stored(StoredRows stored)
+        && stored.type() == StoredRows.Type.BFLOAT16) {
+      return RowArithmetic.productWithBfloat16(x, stored.row(id - first), columns);
+    }
+    rows.read(id - first, scratch);
+    return RowArithmetic.dot(x, scratch, columns);
   }
 }

@@ -49,6 +49,21 @@ public interface HeadOutput {
     return ALL;
   }
 
+  /** An id's logit; negative infinity beyond a short list. */
+  default float logit(int row, int id) {
+    return logits(row)[id];
+  }
+
+  /**
+   * The same for a row, with further ids, whose logits are computed one by one. It is this output
+   * where all ids were asked for, or where single ones cannot be scored.
+   *
+   * @param more ids in any order; those of the list change nothing
+   */
+  default HeadOutput with(int row, int[] more) {
+    return this;
+  }
+
   /** A copy of the logits of the shortlist, in their order. */
   default float[] shortlistLogits(int row) {
     return logits(row);

@@ -8,10 +8,15 @@ import org.eellm.kernel.weight.PackedMatrix;
  *
  * @param branches before the norm
  * @param output the output matrix, or this rank's rows of it
+ * @param rows of the output matrix of all ids, one by one
  * @param logits of the rows that were asked for last
  */
 record KernelHead(
-    List<KernelBranch> branches, RowNorm norm, PackedMatrix output, KernelLogits logits) {
+    List<KernelBranch> branches,
+    RowNorm norm,
+    PackedMatrix output,
+    EmbeddingTable rows,
+    KernelLogits logits) {
 
   /** Bytes of its matrices, those of its branches among them. */
   long bytes() {

@@ -140,7 +140,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     RowArithmetic.write(normed, 0, hiddenAddress(row), hiddenWidth);
   }
 
-  private long hiddenAddress(int row) {
+  /** Address of the normed hidden state that a row's logits come from. */
+  long hiddenAddress(int row) {
     return hidden.address() + 4L * row * hiddenWidth;
   }
 
@@ -235,7 +236,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     return -mean;
   }
 
-  private float logit(int row, int id) {
+  @Override
+  public float logit(int row, int id) {
     return Lanes.getFloat(row(row) + 4L * id);
   }
 
@@ -355,7 +357,12 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
     @Override
     public double logProbability(int row, int id) {
-      return logit(row, id) / temperature - normalizer(row);
+      return logit(row, id) - normalizer(row);
+    }
+
+    @Override
+    public float logit(int row, int id) {
+      return (float) (KernelLogits.this.logit(row, id) / temperature);
     }
 
     @Override

@@ -47,6 +47,7 @@ public final class KernelRunner implements ModelRunner {
   private final NativeBuffer embedded; // [MAX_ROWS, hidden]
   private final List<ThreadTeam.Program> predictions; // by head here
   private final List<ThreadTeam.Program> draftPredictions; // the same
+  private final List<DraftOutput.Extension> extensions; // the same
   private final int[] draftIds;
   private final int vocabSize;
   private final ForwardBatch headRows = new ForwardBatch();
@@ -82,6 +83,10 @@ public final class KernelRunner implements ModelRunner {
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
+    extensions =
+        packed.draftHeads().stream()
+            .<DraftOutput.Extension>map(head -> UnlistedIds.of(vocabulary, head))
+            .toList();
     vocabSize = vocabulary.size();
     profiler = Optional.of(pass.profiler());
     row = new float[hidden];
@@ -293,7 +298,10 @@ public final class KernelRunner implements ModelRunner {
     }
     KernelHead layers = packed.draftHeads().get(index);
     return new DraftOutput(
-        predict(layers, draftPredictions.get(index), rows, asked, count), draftIds, vocabSize);
+        predict(layers, draftPredictions.get(index), rows, asked, count),
+        draftIds,
+        vocabSize,
+        extensions.get(index));
   }
 
   private HeadOutput predict(

@@ -61,7 +61,7 @@ record PackedModel(
         KernelLogits logits =
             KernelLogits.ofShortList(
                 head.logits().head(), count, rows.out(), model.architecture().model().hiddenSize());
-        draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, logits));
+        draftHeads.add(new KernelHead(head.branches(), head.norm(), rows, head.rows(), logits));
       }
     }
     return new PackedModel(
@@ -172,11 +172,9 @@ record PackedModel(
         branches.addAll(layer(name + ".block", shape().numLayers() + head.index()));
       }
       int ranks = model.parallel().size();
-      PackedMatrix whole =
-          weights.matrix(
-              own && !exits.tieOutput()
-                  ? name + ".lm_head.weight"
-                  : PackedWeights.outputMatrix(model));
+      String output =
+          own && !exits.tieOutput() ? name + ".lm_head.weight" : PackedWeights.outputMatrix(model);
+      PackedMatrix whole = weights.matrix(output);
       RowNorm norm =
           own
               ? exits.norm() ? norm(name + ".norm") : new RowNorm.None(shape().hiddenSize())
@@ -185,6 +183,7 @@ record PackedModel(
           List.copyOf(branches),
           norm,
           ranks == 1 ? whole.first(vocabSize) : whole,
+          weights.rows(output),
           new KernelLogits(head, vocabSize, whole.out(), ranks));
     }
   }

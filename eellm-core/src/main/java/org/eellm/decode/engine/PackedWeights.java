@@ -167,6 +167,13 @@ record PackedWeights(
     return found;
   }
 
+  /** A matrix's rows one by one: the embedding's, which lie together, where it is that matrix. */
+  EmbeddingTable rows(String matrix) {
+    return tokens
+        .filter(_ -> matrix.equals(TOKENS))
+        .orElseGet(() -> EmbeddingTable.of(matrix(matrix), 0));
+  }
+
   Optional<FloatArray> optionalVector(String firstName) {
     return Optional.ofNullable(vectors.get(firstName));
   }

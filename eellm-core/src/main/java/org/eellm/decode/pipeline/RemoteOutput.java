@@ -26,26 +26,30 @@ final class RemoteOutput implements HeadOutput {
    *     for
    * @param best the most probable id of each
    * @param bestLogProbability the natural logarithm of its probability
+   * @param margin how far its probability is above the next one's
    */
-  record Logits(float[][] rows, int[] best, double[] bestLogProbability) {
+  record Logits(float[][] rows, int[] best, double[] bestLogProbability, double[] margin) {
+    private static Logits empty(int count, int width) {
+      return new Logits(
+          new float[count][width], new int[count], new double[count], new double[count]);
+    }
 
     /** A copy of a runner's output. */
     static Logits of(HeadOutput output, int count) {
-      Logits copy = new Logits(new float[count][], new int[count], new double[count]);
+      Logits copy = bestOf(output, count);
       for (int row = 0; row < count; row++) {
         copy.rows[row] = output.logits(row);
-        copy.best[row] = output.best(row);
-        copy.bestLogProbability[row] = output.logProbability(row, copy.best[row]);
       }
       return copy;
     }
 
     /** The same without the logits. */
     static Logits bestOf(HeadOutput output, int count) {
-      Logits copy = new Logits(new float[count][0], new int[count], new double[count]);
+      Logits copy = empty(count, 0);
       for (int row = 0; row < count; row++) {
         copy.best[row] = output.best(row);
         copy.bestLogProbability[row] = output.logProbability(row, copy.best[row]);
+        copy.margin[row] = output.margin(row);
       }
       return copy;
     }
@@ -60,11 +64,11 @@ final class RemoteOutput implements HeadOutput {
 
     byte[] encode() {
       int width = rows.length == 0 ? 0 : rows[0].length;
-      int each = Integer.BYTES + Double.BYTES + Float.BYTES * width;
+      int each = Integer.BYTES + 2 * Double.BYTES + Float.BYTES * width;
       ByteBuffer bytes = ByteBuffer.allocate(2 * Integer.BYTES + rows.length * each);
       bytes.putInt(rows.length).putInt(width);
       for (int row = 0; row < rows.length; row++) {
-        bytes.putInt(best[row]).putDouble(bestLogProbability[row]);
+        bytes.putInt(best[row]).putDouble(bestLogProbability[row]).putDouble(margin[row]);
         bytes.asFloatBuffer().put(rows[row]);
         bytes.position(bytes.position() + Float.BYTES * width);
       }
@@ -74,10 +78,11 @@ final class RemoteOutput implements HeadOutput {
     static Logits decode(ByteBuffer from) {
       int count = from.getInt();
       int width = from.getInt();
-      Logits read = new Logits(new float[count][width], new int[count], new double[count]);
+      Logits read = empty(count, width);
       for (int row = 0; row < count; row++) {
         read.best[row] = from.getInt();
         read.bestLogProbability[row] = from.getDouble();
+        read.margin[row] = from.getDouble();
         from.asFloatBuffer().get(read.rows[row]);
         from.position(from.position() + Float.BYTES * width);
       }
@@ -127,8 +132,7 @@ final class RemoteOutput implements HeadOutput {
 
   @Override
   public double margin(int row) {
-    List<TokenScore> two = top(row, 2);
-    return maxProbability(row) - (two.size() < 2 ? 0 : Math.exp(two.get(1).logProbability()));
+    return logits().margin[row];
   }
 
   @Override
@@ -189,13 +193,19 @@ final class RemoteOutput implements HeadOutput {
   /** Logits, and the best ones' probabilities at a temperature. */
   private static Logits atTemperature(Logits all, double temperature) {
     double[] best = new double[all.best.length];
+    double[] margin = new double[best.length];
     for (int row = 0; row < best.length; row++) {
       double sum = 0;
-      for (float logit : all.ofAllIds(row)) {
-        sum += Math.exp(((double) logit - all.ofAllIds(row)[all.best[row]]) / temperature);
+      double second = 0; // its ratio to the best
+      for (int id = 0; id < all.ofAllIds(row).length; id++) {
+        double below = (double) all.rows[row][id] - all.rows[row][all.best[row]];
+        double ratio = Math.exp(below / temperature);
+        sum += ratio;
+        second = id == all.best[row] ? second : Math.max(second, ratio);
       }
       best[row] = -Math.log(sum);
+      margin[row] = (1 - second) / sum;
     }
-    return new Logits(all.rows, all.best, best);
+    return new Logits(all.rows, all.best, best, margin);
   }
 }

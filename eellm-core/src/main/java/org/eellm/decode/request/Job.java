@@ -16,14 +16,16 @@ import org.eellm.model.Head;
 public final class Job implements RequestHandle {
   private final Request request;
   private final List<Head> heads;
+  private final int vocabSize;
   private final RequestListener listener;
   private final int[] endTokens;
   private final long submitted = System.nanoTime();
   private volatile boolean cancelled;
 
-  private Job(Request request, List<Head> heads, RequestListener listener) {
+  private Job(Request request, List<Head> heads, int vocabSize, RequestListener listener) {
     this.request = request;
     this.heads = List.copyOf(heads);
+    this.vocabSize = vocabSize;
     this.listener = listener;
     endTokens = request.endTokens().stream().mapToInt(Integer::intValue).toArray();
   }
@@ -51,7 +53,7 @@ public final class Job implements RequestHandle {
           "an exit policy must choose some of the model's heads in their order, but chose "
               + heads);
     }
-    return new Job(request, heads, listener);
+    return new Job(request, heads, vocabulary.size(), listener);
   }
 
   private static void requireFits(ModelConfig shape, Request request, String name) {
@@ -123,11 +125,16 @@ public final class Job implements RequestHandle {
             request.decoding(),
             request.sampler(),
             request.alternatives());
-    return new Job(later, heads, listener);
+    return new Job(later, heads, vocabSize, listener);
   }
 
   public Request request() {
     return request;
+  }
+
+  /** Ids that may be predicted. */
+  public int vocabSize() {
+    return vocabSize;
   }
 
   public List<Head> heads() {

@@ -40,6 +40,18 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
   }
 
   @Override
+  public Choice choose(Prediction prediction) {
+    return params.temperature() == 0
+        ? new Choice(best(prediction), prediction.lead())
+        : candidates(prediction).choose(SamplingNoise.at(seed, prediction.position()));
+  }
+
+  @Override
+  public int[] favored(int position, int vocabSize) {
+    return params.temperature() == 0 ? NO_IDS : SamplingNoise.at(seed, position).favored(vocabSize);
+  }
+
+  @Override
   public boolean takesBest() {
     return params.temperature() == 0
         && params.penalties().equals(Penalties.NONE)

@@ -21,6 +21,33 @@ public interface Sampler extends Serializable {
     return false;
   }
 
+  /**
+   * A choice.
+   *
+   * @param id as {@link #next}
+   * @param lead from 0 to 1: how sure it is that a prediction that is much like this one leads to
+   *     the same id; 1 less the ratio of the next id's weight to its own
+   */
+  record Choice(int id, double lead) {}
+
+  /** {@link #next}, and how close the choice was. */
+  default Choice choose(Prediction prediction) {
+    return new Choice(next(prediction), prediction.lead());
+  }
+
+  /**
+   * Ids that it chooses more readily than their probabilities say, for a draft that need not look
+   * at all ids; none unless chance says which.
+   *
+   * @param position of the token
+   */
+  default int[] favored(int position, int vocabSize) {
+    return NO_IDS;
+  }
+
+  /** What chance favors where there is none. */
+  int[] NO_IDS = {};
+
   /** The most probable id. */
   static Sampler greedy() {
     return Greedy.INSTANCE;

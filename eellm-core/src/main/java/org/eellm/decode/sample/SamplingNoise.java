@@ -1,5 +1,7 @@
 package org.eellm.decode.sample;
 
+import java.util.Arrays;
+
 /**
  * The chance in a token: a random number for each id of the vocabulary, the same whenever it is
  * asked for. An id of probability p waits for a time {@code exponential / p}, and the first one is
@@ -31,6 +33,26 @@ record SamplingNoise(long key) {
     for (int i = 0; i < count; i++) {
       to[i] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * ids[i]));
     }
+  }
+
+  /**
+   * The ids that need not be probable to be chosen: those with the least numbers, 32 to 64 of them
+   * on average; all of 64 and fewer.
+   */
+  int[] favored(int vocabSize) {
+    int few = Math.max(0, Integer.SIZE - 1 - Integer.numberOfLeadingZeros(vocabSize) - 5);
+    byte[] zeros = new byte[vocabSize];
+    for (int id = 0; id < vocabSize; id++) { // in vectors
+      zeros[id] = (byte) Long.numberOfLeadingZeros(mixed(key + GOLDEN * id));
+    }
+    int[] ids = new int[vocabSize];
+    int count = 0;
+    for (int id = 0; id < vocabSize; id++) {
+      if (zeros[id] >= few) {
+        ids[count++] = id;
+      }
+    }
+    return Arrays.copyOf(ids, count);
   }
 
   /** An exponentially distributed time with mean 1, not below {@link #uniform}. */

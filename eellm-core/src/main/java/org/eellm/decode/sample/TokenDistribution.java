@@ -288,7 +288,7 @@ public final class TokenDistribution {
     float enough = enough(least);
     for (int i = 0; i < count; i++) {
       if (zeros[i] + powers[i] > enough) {
-        double time = noise.exponential(ids[i]) / Math.exp(powers[i] * LOG_2);
+        double time = time(noise, i);
         if (time < least) {
           least = time;
           first = i;
@@ -297,6 +297,28 @@ public final class TokenDistribution {
       }
     }
     return ids[first];
+  }
+
+  /** {@link #sample}, with how much longer the second id waits. */
+  Sampler.Choice choose(SamplingNoise noise) {
+    int id = sample(noise);
+    int first = Arrays.binarySearch(ids, 0, count, id);
+    double second = Double.POSITIVE_INFINITY;
+    float enough = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < count; i++) {
+      if (i != first && zeros[i] + powers[i] > enough) {
+        double time = time(noise, i);
+        if (time < second) {
+          second = time;
+          enough = enough(second);
+        }
+      }
+    }
+    return new Sampler.Choice(id, 1 - time(noise, first) / second);
+  }
+
+  private double time(SamplingNoise noise, int place) {
+    return noise.exponential(ids[place]) / Math.exp(powers[place] * LOG_2);
   }
 
   /**

@@ -3,8 +3,8 @@ package org.eellm.decode.speculate;
 import java.util.Arrays;
 
 /**
- * How likely the full model accepts what an exit drafts, by how confident the exit is: running
- * means, so that they follow the text.
+ * How likely the full model accepts what an exit drafts, by how far the exit's choice is ahead:
+ * running means, so that they follow the text.
  */
 final class AcceptanceRate {
   private static final int BINS = 10;
@@ -30,13 +30,13 @@ final class AcceptanceRate {
     mean = 0.8; // hopeful, so that it is tried
   }
 
-  private static int bin(double confidence) {
-    return Math.clamp((int) (confidence * BINS), 0, BINS - 1);
+  private static int bin(double lead) {
+    return Math.clamp((int) (lead * BINS), 0, BINS - 1);
   }
 
-  /** The probability that a draft is accepted, at this confidence of the exit. */
-  double of(double confidence) {
-    int bin = bin(confidence);
+  /** The probability that a draft is accepted, at this lead of the exit's choice. */
+  double of(double lead) {
+    int bin = bin(lead);
     return accepted[bin] / trials[bin];
   }
 
@@ -50,15 +50,15 @@ final class AcceptanceRate {
     return drafts;
   }
 
-  /** Adds the confidence of an exit that was asked for a draft. */
-  void addDraft(double confidence) {
+  /** Adds the lead of a choice of an exit that was asked for a draft. */
+  void addDraft(double lead) {
     drafts++;
-    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(confidence) - mean);
+    mean += Math.max(MEAN_RATE, 1.0 / (1 + drafts)) * (of(lead) - mean);
   }
 
   /** Takes what the full model made of a draft. */
-  void addVerified(double confidence, boolean holds) {
-    int bin = bin(confidence);
+  void addVerified(double lead, boolean holds) {
+    int bin = bin(lead);
     accepted[bin] = DECAY * accepted[bin] + (holds ? 1 : 0);
     trials[bin] = DECAY * trials[bin] + 1;
   }

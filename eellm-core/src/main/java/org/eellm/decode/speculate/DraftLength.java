@@ -17,9 +17,9 @@ public sealed interface DraftLength extends Serializable {
   /**
    * Whether what the exit says of the next token belongs to the draft.
    *
-   * @param probability its largest
+   * @param lead how far its choice is ahead, from 0 to 1
    */
-  boolean keepsDrafting(double probability);
+  boolean keepsDrafting(double lead);
 
   /** Always as many. */
   record Fixed(int most) implements DraftLength {
@@ -28,7 +28,7 @@ public sealed interface DraftLength extends Serializable {
     }
 
     @Override
-    public boolean keepsDrafting(double probability) {
+    public boolean keepsDrafting(double lead) {
       return true;
     }
   }
@@ -36,20 +36,20 @@ public sealed interface DraftLength extends Serializable {
   /**
    * As long as the exit is confident.
    *
-   * @param confidence its largest probability at least
+   * @param confidence how far its choice is ahead at least
    */
   record Adaptive(int most, double confidence) implements DraftLength {
     public Adaptive {
       requireBounded(most);
       if (!(confidence >= 0 && confidence <= 1)) {
         throw new SettingException(
-            "draft-confidence", confidence + " is outside [0, 1]; use a probability");
+            "draft-confidence", confidence + " is outside [0, 1]; use a number from 0 to 1");
       }
     }
 
     @Override
-    public boolean keepsDrafting(double probability) {
-      return probability >= confidence;
+    public boolean keepsDrafting(double lead) {
+      return lead >= confidence;
     }
   }
 

@@ -31,9 +31,10 @@ public interface DraftPlan {
   /**
    * Whether what the exit predicts belongs to the draft.
    *
-   * @param confidence its largest probability
+   * @param lead how far its choice is ahead, from 0 to 1, as {@link
+   *     org.eellm.decode.sample.Sampler.Choice#lead}
    */
-  boolean keepsDrafting(double confidence);
+  boolean keepsDrafting(double lead);
 
   /** Takes how many tokens of a draft, which may be empty, the full model has accepted. */
   void onVerified(int drafted, int accepted);
@@ -56,8 +57,8 @@ public interface DraftPlan {
     }
 
     @Override
-    public boolean keepsDrafting(double confidence) {
-      return length.keepsDrafting(confidence);
+    public boolean keepsDrafting(double lead) {
+      return length.keepsDrafting(lead);
     }
 
     @Override

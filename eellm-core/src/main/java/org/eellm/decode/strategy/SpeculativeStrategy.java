@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.config.HeadId;
 import org.eellm.decode.request.Draft;
+import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.Head;
@@ -80,9 +81,14 @@ final class SpeculativeStrategy implements DecodingStrategy {
     Prediction first = predictions.getFirst();
     if (sequence.isLast(first.head())) {
       verify(sequence, predictions);
-    } else if (plan.keepsDrafting(first.maxProbability())) {
+      return;
+    }
+    Sampler sampler = sequence.request().sampler();
+    int[] favored = sampler.favored(first.position(), sequence.job().vocabSize());
+    Sampler.Choice choice = sampler.choose(first.withRecentIds(favored));
+    if (plan.keepsDrafting(choice.lead())) {
       drafter = first.head();
-      draft(sequence, sequence.request().sampler().next(first));
+      draft(sequence, choice.id());
       drafted = true;
     }
   }

@@ -1,6 +1,7 @@
 package org.eellm.decode.token;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.eellm.decode.engine.HeadOutput;
 import org.eellm.model.Head;
@@ -11,6 +12,8 @@ import org.eellm.model.Head;
  * to runs.
  */
 public final class Prediction {
+  private static final int RECENT = 256; // tokens
+
   private final HeadOutput output;
   private final int row;
   private final Tokens tokens;
@@ -76,6 +79,14 @@ public final class Prediction {
     return output.margin(row);
   }
 
+  /**
+   * How far {@link #best} is ahead: 1 less the ratio of the next one's probability to its own. Of
+   * what an exit says, it tells best whether the final head will say the same.
+   */
+  public double lead() {
+    return margin() / maxProbability();
+  }
+
   /** The entropy of the distribution, in nats. */
   public double entropy() {
     return output.entropy(row);
@@ -111,6 +122,24 @@ public final class Prediction {
   /** A copy of the logits of the shortlist, in their order. */
   public float[] shortlistLogits() {
     return output.shortlistLogits(row);
+  }
+
+  /**
+   * The same with the ids of the text's last tokens and with further ones, where the head was asked
+   * for a short list of ids and can score single ones; else the same. Most tokens that a list of
+   * frequent ids lacks have been there before: a text's own names.
+   *
+   * @param more in any order
+   */
+  public Prediction withRecentIds(int[] more) {
+    if (shortlistIds().length == 0) {
+      return this;
+    }
+    int count = Math.min(RECENT, tokens.size());
+    int[] likely = Arrays.copyOf(more, more.length + count);
+    tokens.copy(tokens.size() - count, count, likely, more.length);
+    HeadOutput extended = output.with(row, likely);
+    return extended == output ? this : new Prediction(extended, row, tokens, earlier, earlierCount);
   }
 
   /** A copy of the head's hidden state, behind its norm; where it was asked for a short list. */

@@ -45,6 +45,11 @@ public final class Tokens {
     return Arrays.copyOfRange(ids, first, end);
   }
 
+  /** Copies ids from a position on. */
+  void copy(int first, int count, int[] to, int at) {
+    System.arraycopy(ids, first, to, at, count);
+  }
+
   /** Number of ids of the prompt, with which these begin. */
   public int promptSize() {
     return promptSize;

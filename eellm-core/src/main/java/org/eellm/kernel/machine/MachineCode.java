@@ -56,6 +56,7 @@ public final class MachineCode {
     BROADCAST_FLOAT(2, 1, 0x18), // vbroadcastss
     STORE_BYTES(2, 2, 0x31), // vpmovdb: the lowest bytes of 32 bits
     STORE_HALVES(2, 2, 0x33), // vpmovdw: the lower halves
+    LOAD_HALVES(2, 1, 0x33), // vpmovzxwd: into the lower halves
     LARGER_INT(2, 1, 0x3D), // vpmaxsd
     DOT_OF_BYTES(2, 1, 0x50), // vpdpbusd
     DOT_OF_BFLOAT16(2, 2, 0x52), // vdpbf16ps

@@ -93,6 +93,25 @@ final class RowCode {
     return row.end();
   }
 
+  /** The scalar product with bfloat16 numbers: {@code f(x, y, vectors)}. */
+  static byte[] productWithBfloat16() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
+    int start = code.position();
+    code.vector(Operation.LOAD_HALVES, B, 0, RSI, NO_INDEX, 0);
+    code.shiftLeft(B, B, 16);
+    code.vector(Operation.LOAD_FLOATS, C, 0, RDI, NO_INDEX, 0);
+    code.vector(Operation.ADD_PRODUCT, A, B, C);
+    code.advance(RDI, VECTOR_BYTES);
+    code.advance(RSI, VECTOR_BYTES / 2);
+    code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
+    code.distanceTo(start);
+    code.reduce(Operation.ADD, A, B);
+    code.result();
+    return row.end();
+  }
+
   /** The sum of squared distances from a mean: {@code f(x, vectors, mean)}. */
   static byte[] sumOfSquaredDistances() {
     RowWriter row = new RowWriter();

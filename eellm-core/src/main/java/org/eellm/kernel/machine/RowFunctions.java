@@ -36,6 +36,7 @@ public final class RowFunctions {
     SUM_OF_EXPONENTIALS(LogitCode::sumOfExponentials),
     QUANTIZATION(() -> RoundingCode.quantization(LEAST, OFFSET)),
     SUM(RowCode::sum),
+    PRODUCT_WITH_BFLOAT16(RowCode::productWithBfloat16),
     SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
     SHIFTED(RowCode::shifted),
     ADDITION_OF_ARRAY(RowCode::additionOfArray),
@@ -194,6 +195,15 @@ public final class RowFunctions {
    */
   public static float sum(long x, int count) {
     return number(function(Name.SUM).call(x, count / LANES, 0, 0));
+  }
+
+  /**
+   * The scalar product of float32 and bfloat16 numbers.
+   *
+   * @param count a multiple of 16, and not 0
+   */
+  public static float productWithBfloat16(long x, long y, int count) {
+    return number(function(Name.PRODUCT_WITH_BFLOAT16).call(x, y, count / LANES, 0));
   }
 
   /**

@@ -1,5 +1,6 @@
 package org.eellm.kernel.weight;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
@@ -151,11 +152,24 @@ public record PackedMatrix(WeightFormat format, int out, int in, long address) {
     MEMORY.set(JAVA_SHORT_UNALIGNED, scaleAddress(output, group), scale);
   }
 
-  /**
-   * Reads an output's weights from a matrix whose inputs share scales: what the kernels multiply
-   * with.
-   */
+  /** Reads an output's weights as float32: what the kernels multiply with. */
   public void read(int output, float[] to) {
+    if (format.hasGroups()) {
+      readGroups(output, to);
+      return;
+    }
+    long from = block(output / BLOCK) + 4L * (output % BLOCK);
+    for (int i = 0; i < in; i++) {
+      to[i] =
+          format == WeightFormat.FLOAT32
+              ? MEMORY.get(JAVA_FLOAT_UNALIGNED, from + STEP_BYTES * i)
+              : Float.intBitsToFloat(
+                  MEMORY.get(JAVA_SHORT_UNALIGNED, from + STEP_BYTES * (i / 2) + 2L * (i % 2))
+                      << 16);
+    }
+  }
+
+  private void readGroups(int output, float[] to) {
     int together = format.inputsTogether();
     int mask = (1 << format.bits()) - 1;
     int offset = format.offset();

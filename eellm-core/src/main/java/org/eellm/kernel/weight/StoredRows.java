@@ -58,7 +58,7 @@ public record StoredRows(Type type, long address, int rows, int width, int first
   }
 
   /** Address of a row's first chosen number. */
-  long row(int index) {
+  public long row(int index) {
     return address + index * rowBytes() + (long) firstColumn * type.bytes();
   }
 

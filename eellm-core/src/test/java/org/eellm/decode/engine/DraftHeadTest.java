@@ -42,6 +42,92 @@ final class DraftHeadTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource
+  void with_kernels_isWhatThePredictionSaysOfTheListAndMore(DataType type) {
+    try (Decoder model = SmallModel.withWideHeads(type);
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+      assertExtended(runner, type == DataType.FLOAT32 ? 1e-4f : 0.05f);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void with_tiedEmbedding_isWhatThePredictionSaysOfTheListAndMore(DataType type) {
+    try (Decoder model = SmallModel.tied(type);
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+      assertExtended(runner, type == DataType.FLOAT32 ? 1e-4f : 0.05f);
+    }
+  }
+
+  @Test
+  void with_libtorch_isTheDraft() {
+    try (Decoder model = SmallModel.plain();
+        TorchRunner runner = new TorchRunner(model, vocabulary(), 4)) {
+      HeadOutput draft = draft(runner, new int[] {0});
+      assertThat(draft.with(0, new int[] {0})).isSameAs(draft);
+    }
+  }
+
+  private static HeadOutput draft(ModelRunner runner, int[] asked) {
+    Head exit = runner.model().allHeads().getFirst();
+    return runner.draft(exit, embedded(runner, exit), asked, asked.length);
+  }
+
+  private static ForwardBatch embedded(ModelRunner runner, Head exit) {
+    ForwardBatch rows = new ForwardBatch();
+    rows.begin(new int[] {0});
+    for (int position = 0; position < ROWS; position++) {
+      rows.add(runner.allocateSlot(), position);
+    }
+    runner.embed(rows, new Random(1).ints(ROWS, 0, SmallModel.VOCABULARY).toArray());
+    runner.run(0, exit.tap(), rows);
+    return rows;
+  }
+
+  private static void assertExtended(ModelRunner runner, float tolerance) {
+    int[] asked = {1, 2, 4};
+    int[] more = {8, 0, 4, 3, 8, 30, SmallModel.VOCABULARY + 1};
+    List<Integer> ids =
+        IntStream.concat(IntStream.of(0, 3, 8, 30), LIST.stream().mapToInt(id -> id))
+            .sorted()
+            .boxed()
+            .toList();
+    Head exit = runner.model().allHeads().getFirst();
+    ForwardBatch rows = embedded(runner, exit);
+    HeadOutput all = runner.predict(exit, rows, asked, asked.length);
+    float[][] logits = {all.logits(0), all.logits(1), all.logits(2)};
+    HeadOutput draft = runner.draft(exit, rows, asked, asked.length);
+
+    assertThat(draft.with(0, new int[] {1, 4})).isSameAs(draft);
+    for (int row = 0; row < asked.length; row++) {
+      float[] exact = logits[row];
+      HeadOutput extended = draft.with(row, more);
+      assertThat(extended.ids()).containsExactly(ids.stream().mapToInt(id -> id).toArray());
+      double sum = ids.stream().mapToDouble(id -> Math.exp(exact[id])).sum();
+      double[] best = ids.stream().mapToDouble(id -> -exact[id]).sorted().toArray();
+      double entropy = 0;
+      float[] scores = extended.shortlistLogits(row);
+      for (int i = 0; i < scores.length; i++) {
+        int id = ids.get(i);
+        assertThat(scores[i]).isCloseTo(exact[id], within(tolerance));
+        assertThat(extended.logits(row)[id]).isEqualTo(scores[i]);
+        assertThat(extended.logProbability(row, id))
+            .isCloseTo(exact[id] - Math.log(sum), within((double) tolerance));
+        entropy -= (exact[id] - Math.log(sum)) * Math.exp(exact[id]) / sum;
+      }
+      assertThat(-exact[extended.best(row)]).isCloseTo((float) best[0], within(tolerance));
+      assertThat(extended.maxProbability(row))
+          .isCloseTo(Math.exp(-best[0]) / sum, within((double) tolerance));
+      assertThat(extended.margin(row))
+          .isCloseTo((Math.exp(-best[0]) - Math.exp(-best[1])) / sum, within((double) tolerance));
+      assertThat(extended.entropy(row)).isCloseTo(entropy, within((double) tolerance));
+      assertThat(extended.logit(row, 2)).isEqualTo(Float.NEGATIVE_INFINITY);
+      assertThat(extended.top(row, 2).getFirst().id()).isEqualTo(extended.best(row));
+      assertThat(extended.top(row, 99)).hasSize(ids.size());
+    }
+  }
+
   private static Vocabulary vocabulary() {
     return new Vocabulary(SmallModel.VOCABULARY, LIST);
   }

@@ -38,16 +38,17 @@ final class RemoteOutputTest {
   }
 
   @Test
-  void bestOf_twoRows_isWhatTheHeadSaysInTwelveBytesEach() {
+  void bestOf_twoRows_isWhatTheHeadSaysInTwentyBytesEach() {
     byte[] bytes = Logits.bestOf(there, 2).encode();
     HeadOutput best = new RemoteOutput(there.head(), () -> Logits.decode(ByteBuffer.wrap(bytes)));
 
-    assertThat(bytes).hasSize(8 + 2 * 12);
-    assertThat(Logits.of(there, 2).encode()).hasSize(8 + 2 * (12 + 4 * 5));
+    assertThat(bytes).hasSize(8 + 2 * 20);
+    assertThat(Logits.of(there, 2).encode()).hasSize(8 + 2 * (20 + 4 * 5));
     for (int row = 0; row < 2; row++) {
       int id = there.best(row);
       assertThat(best.best(row)).isEqualTo(id);
       assertThat(best.maxProbability(row)).isCloseTo(there.maxProbability(row), within(1e-6));
+      assertThat(best.margin(row)).isCloseTo(there.margin(row), within(1e-6));
       assertThat(best.logProbability(row, id))
           .isCloseTo(there.logProbability(row, id), within(1e-6));
     }

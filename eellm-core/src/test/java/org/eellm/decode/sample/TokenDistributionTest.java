@@ -119,6 +119,49 @@ final class TokenDistributionTest {
     }
   }
 
+  @ParameterizedTest
+  @CsvSource({"0.3, 0, 1.0", "0.8, 0, 1.0", "4.0, 0, 1.0", "1.0, 60, 0.9"})
+  void choose_anyDistribution_tellsHowMuchLongerTheSecondWaits(
+      double temperature, int topK, double topP) {
+    for (int position = 0; position < 200; position++) {
+      TokenDistribution distribution =
+          TokenDistribution.of(logits(position % 20), temperature, topK).topP(topP);
+      SamplingNoise noise = SamplingNoise.at(3, position);
+      double[] times =
+          IntStream.range(0, VOCABULARY)
+              .mapToDouble(id -> noise.exponential(id) / distribution.probability(id))
+              .sorted()
+              .toArray();
+
+      Sampler.Choice choice = distribution.choose(noise);
+
+      assertThat(choice.id()).isEqualTo(distribution.sample(noise));
+      assertThat(choice.lead()).isCloseTo(1 - times[0] / times[1], within(1e-5));
+    }
+  }
+
+  @Test
+  void choose_oneId_hasTheWholeLead() {
+    assertThat(TokenDistribution.of(logits(1), 1, 1).choose(SamplingNoise.at(3, 1)).lead())
+        .isEqualTo(1);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"40", "64", "4096", "50257"})
+  void favored_anyVocabulary_areTheLeastNumbers(int vocabulary) {
+    int count = 0;
+    for (int position = 0; position < 50; position++) {
+      SamplingNoise noise = SamplingNoise.at(3, position);
+      int[] favored = noise.favored(vocabulary);
+      count += favored.length;
+      double most = IntStream.of(favored).mapToDouble(noise::uniform).max().orElse(0);
+      assertThat(favored)
+          .containsExactly(
+              IntStream.range(0, vocabulary).filter(id -> noise.uniform(id) <= most).toArray());
+    }
+    assertThat(count / 50.0).isBetween(Math.min(vocabulary, 29.0), 66.0);
+  }
+
   @Test
   void first_impossibleIds_neverCome() {
     float[] logits = {-1000, 1, -1000, 1};

@@ -11,6 +11,7 @@ import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -64,6 +65,27 @@ final class RowArithmeticTest {
       RowArithmetic.add(from.address(), sum.address(), count);
       RowArithmetic.addByVectors(from.address(), byVectors.address(), count);
       assertThat(sum.read()).isEqualTo(byVectors.read());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
+  void productWithBfloat16_anyCount_isTheSameByVectors(int count) {
+    float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
+    float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
+    double sum = 0;
+    for (int i = 0; i < count; i++) {
+      sum += (double) x[i] * Float.intBitsToFloat(Lanes.bfloat16(y[i]) << 16);
+    }
+    try (NativeFloats first = NativeFloats.of(x);
+        NativeFloats second = NativeFloats.of(y)) {
+      RowArithmetic.storeAsBfloat16(FloatArray.of(y), 0, count, second.address());
+      float product = RowArithmetic.productWithBfloat16(first.address(), second.address(), count);
+      assertThat(product).isCloseTo((float) sum, within(1e-4f));
+      if (count % 16 == 0) {
+        assertThat(product)
+            .isEqualTo(RowArithmetic.productByVectors(first.address(), second.address(), count));
+      }
     }
   }
 
