@@ -338,7 +338,10 @@ public final class DecodeStep {
         Tokens before = sequence.tokens().first(from + i);
         Prediction prediction = new Prediction(output, row + i, before, strategy.earlier());
         requireNumbers(prediction);
-        predictions.add(prediction);
+        predictions.add(
+            prediction.isOfShortList()
+                ? prediction.withRecentIds(strategy.favored(sequence))
+                : prediction);
       }
       strategy.onPredictions(sequence, predictions);
     } catch (RuntimeException e) {

@@ -14,6 +14,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.HeadOutput;
@@ -149,11 +150,12 @@ final class GatedDecodingTest {
           below = head.tap();
           HeadOutput output = runner.predict(head, rows, new int[] {count - 1}, 1);
           boolean gated = GATES.containsKey(head.layer());
-          if (!head.isExit() || gated && leaves(runner, head, output, rows.slot(count - 1))) {
+          if (!head.isExit()
+              || gated && leaves(runner, head, output, rows.slot(count - 1), seen(tokens))) {
             Prediction all = new Prediction(output, 0, tokens, List.of());
             tokens.append(
                 taking == Taking.GREEDY && head.isExit()
-                    ? bestOfList(output.logits(0))
+                    ? best(seen(tokens), output.logits(0))
                     : taking.sampler.next(all));
             break;
           }
@@ -172,16 +174,25 @@ final class GatedDecodingTest {
     return tokens.range(12, tokens.size());
   }
 
-  private static int bestOfList(float[] logits) {
-    return LIST.stream().reduce((a, b) -> logits[b] > logits[a] ? b : a).orElseThrow();
+  /** The list and the text's own ids. */
+  private static List<Integer> seen(Tokens tokens) {
+    return Stream.concat(LIST.stream(), tokens.range(0, tokens.size()).stream())
+        .distinct()
+        .sorted()
+        .toList();
+  }
+
+  private static int best(List<Integer> ids, float[] logits) {
+    return ids.stream().reduce((a, b) -> logits[b] > logits[a] ? b : a).orElseThrow();
   }
 
   /** The gate in float64, from all logits and the stream, whose norm has weights of 1. */
-  private static boolean leaves(ModelRunner runner, Head head, HeadOutput output, int slot) {
+  private static boolean leaves(
+      ModelRunner runner, Head head, HeadOutput output, int slot, List<Integer> ids) {
     Gate gate = Objects.requireNonNull(GATES.get(head.layer()));
     float[] logits = output.logits(0);
-    double[] best = LIST.stream().mapToDouble(id -> -logits[id]).sorted().limit(2).toArray();
-    double sum = LIST.stream().mapToDouble(id -> Math.exp(logits[id])).sum();
+    double[] best = ids.stream().mapToDouble(id -> -logits[id]).sorted().limit(2).toArray();
+    double sum = ids.stream().mapToDouble(id -> Math.exp(logits[id])).sum();
     double p = Math.exp(-best[0]) / sum;
     byte[] bytes = new byte[runner.hiddenBytes()];
     runner.read(slot, bytes, 0);

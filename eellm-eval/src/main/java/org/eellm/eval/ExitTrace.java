@@ -68,11 +68,7 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
    */
   public static ExitTrace ofDrafts(EvaluatedModel model, List<GreedyContinuation> all) {
     Recorder recorder = Recorder.of(all, model.exits(), Prediction::lead);
-    GreedyContinuation.predictShortList(
-        model,
-        all,
-        (text, position, prediction) ->
-            recorder.onPrediction(text, position, prediction.withRecentIds(new int[0])));
+    GreedyContinuation.predictShortList(model, all, recorder);
     return recorder.trace(model);
   }
 

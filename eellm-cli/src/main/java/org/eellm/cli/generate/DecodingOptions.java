@@ -68,7 +68,8 @@ public final class DecodingOptions {
       names = "--draft-confidence",
       paramLabel = "X",
       description =
-          "For the mode speculative: a draft ends where the exit's probability is below X; "
+          "For the mode speculative: a draft ends where the exit's choice leads the next one by"
+              + " less than X, from 0 to 1; "
               + DecodingSettings.DRAFT_CONFIDENCE
               + " by default, 0 for drafts of fixed length.")
   private Optional<Double> draftConfidence;

@@ -18,6 +18,18 @@ record KernelHead(
     EmbeddingTable rows,
     KernelLogits logits) {
 
+  /** Scores single ids by the hidden states that a short list was scored from. */
+  UnlistedIds.Scorer scorer(int hiddenSize) {
+    float[] scratch = new float[hiddenSize];
+    return (row, ids) -> {
+      float[] scores = new float[ids.length];
+      for (int i = 0; i < ids.length; i++) {
+        scores[i] = rows.times(ids[i], logits.hiddenAddress(row), scratch);
+      }
+      return scores;
+    };
+  }
+
   /** Bytes of its matrices, those of its branches among them. */
   long bytes() {
     long bytes = output.bytes();

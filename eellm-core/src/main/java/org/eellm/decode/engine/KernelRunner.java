@@ -83,9 +83,10 @@ public final class KernelRunner implements ModelRunner {
     predictions = programs(packed.heads());
     draftPredictions = programs(packed.draftHeads());
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
+    boolean[] listed = UnlistedIds.listed(vocabulary);
     extensions =
         packed.draftHeads().stream()
-            .<DraftOutput.Extension>map(head -> UnlistedIds.of(vocabulary, head))
+            .<DraftOutput.Extension>map(head -> new UnlistedIds(listed, head.scorer(hidden)))
             .toList();
     vocabSize = vocabulary.size();
     profiler = Optional.of(pass.profiler());

@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.model.Head;
+import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -137,6 +138,22 @@ final class TorchLogits implements HeadOutput {
     try (Scope scope = Scope.open()) {
       return Tensors.toFloats(atTemperature().select(0, row));
     }
+  }
+
+  /** The logits of some ids in a row. */
+  float[] logits(int row, int[] ids) {
+    try (Scope _ = Scope.open()) {
+      return Tensors.toFloats(chosen(logits.select(0, row), 0, ids));
+    }
+  }
+
+  /** The same of some ids alone, in memory that lives as long as this. */
+  TorchLogits of(int[] ids, RetainedTensors memory) {
+    return new TorchLogits(head, memory.retain(chosen(logits, 1, ids)), hidden);
+  }
+
+  private static Tensor chosen(Tensor from, int dimension, int[] ids) {
+    return from.index_select(dimension, Tensors.ofInts(ids, from.device(), ids.length));
   }
 
   @Override

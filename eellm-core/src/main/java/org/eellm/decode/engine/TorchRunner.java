@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.InferenceMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -34,6 +33,7 @@ public final class TorchRunner implements ModelRunner {
   private final Decoder model;
   private final int vocabSize;
   private final int[] draftIds;
+  private final boolean[] isListed; // by id
   private final int first; // trunk branches below those here
   private final int hiddenSize;
   private final int width; // of a slot: between parallel branches the stream is twice as wide
@@ -53,6 +53,7 @@ public final class TorchRunner implements ModelRunner {
     this.model = model;
     vocabSize = vocabulary.size();
     draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
+    isListed = UnlistedIds.listed(vocabulary);
     first = model.stages().getFirst().firstPosition();
     ModelConfig shape = model.architecture().model();
     hiddenSize = shape.hiddenSize();
@@ -211,7 +212,7 @@ public final class TorchRunner implements ModelRunner {
 
   @Override
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
-    return logits(head, rows, asked, count, UnaryOperator.identity());
+    return logits(head, rows, asked, count);
   }
 
   @Override
@@ -219,23 +220,16 @@ public final class TorchRunner implements ModelRunner {
     if (draftIds.length == 0) {
       return predict(exit, rows, asked, count);
     }
-    TorchLogits logits =
-        logits(
-            exit,
-            rows,
-            asked,
-            count,
-            all -> all.index_select(1, Tensors.ofInts(draftIds, model.device(), draftIds.length)));
-    return new DraftOutput(logits, draftIds, vocabSize);
+    TorchLogits all = logits(exit, rows, asked, count);
+    try (Scope _ = Scope.open();
+        InferenceMode _ = new InferenceMode()) {
+      TorchLogits listed = all.of(draftIds, outputs[exit.index()]);
+      return new DraftOutput(listed, draftIds, vocabSize, new UnlistedIds(isListed, all::logits));
+    }
   }
 
-  /**
-   * Logits, which live until the head is asked again.
-   *
-   * @param selection which of those of all ids
-   */
-  private TorchLogits logits(
-      Head head, ForwardBatch rows, int[] asked, int count, UnaryOperator<Tensor> selection) {
+  /** Logits, which live until the head is asked again. */
+  private TorchLogits logits(Head head, ForwardBatch rows, int[] asked, int count) {
     HeadLayers layers = layers(head);
     RetainedTensors output = outputs[head.index()];
     output.close();
@@ -247,7 +241,7 @@ public final class TorchRunner implements ModelRunner {
               : afterBranches(layers, rows).index_select(0, indices(asked, count));
       Tensor normed = layers.normed(x);
       Tensor logits = layers.logitsOfNormed(normed).narrow(1, 0, vocabSize).to(ScalarType.Float);
-      return new TorchLogits(head, output.retain(selection.apply(logits)), output.retain(normed));
+      return new TorchLogits(head, output.retain(logits), output.retain(normed));
     }
   }
 

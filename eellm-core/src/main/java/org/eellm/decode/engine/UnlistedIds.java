@@ -3,35 +3,30 @@ package org.eellm.decode.engine;
 import java.util.Arrays;
 
 /**
- * Scores ids beyond a short list, one by one: a row of the output matrix times the hidden state. A
- * text's own names are seldom on a list of frequent ids, and are what comes next all the more
- * often.
+ * Scores ids beyond a short list, one by one. A text's own names are seldom on a list of frequent
+ * ids, and are what comes next all the more often.
  *
  * @param listed whether an id is on the list, by id
- * @param rows of the output matrix
- * @param logits of the list, with the hidden states
- * @param row memory for one of the rows
  */
-record UnlistedIds(boolean[] listed, EmbeddingTable rows, KernelLogits logits, float[] row)
-    implements DraftOutput.Extension {
+record UnlistedIds(boolean[] listed, Scorer scorer) implements DraftOutput.Extension {
+  /** Computes logits. */
+  @FunctionalInterface
+  interface Scorer {
+    /** The logits of ids, in a row of the head's output. */
+    float[] logits(int row, int[] ids);
+  }
 
-  static UnlistedIds of(Vocabulary vocabulary, KernelHead draft) {
+  /** Whether ids are on a vocabulary's list, by id. */
+  static boolean[] listed(Vocabulary vocabulary) {
     boolean[] listed = new boolean[vocabulary.size()];
     vocabulary.draftIds().forEach(id -> listed[id] = true);
-    return new UnlistedIds(listed, draft.rows(), draft.logits(), new float[draft.rows().columns()]);
+    return listed;
   }
 
   @Override
-  public HeadOutput with(DraftOutput draft, int index, int[] more) {
+  public HeadOutput with(DraftOutput draft, int row, int[] more) {
     int[] ids = unlisted(more);
-    if (ids.length == 0) {
-      return draft;
-    }
-    float[] scores = new float[ids.length];
-    for (int i = 0; i < ids.length; i++) {
-      scores[i] = rows.times(ids[i], logits.hiddenAddress(index), row);
-    }
-    return new ExtendedOutput(draft, index, ids, scores);
+    return ids.length == 0 ? draft : new ExtendedOutput(draft, row, ids, scorer.logits(row, ids));
   }
 
   /** Those that are not listed, ascending, each once. */

@@ -36,7 +36,8 @@ import org.eellm.decode.speculate.DraftSource;
  * @param draftExit layer of the exit that drafts; the shallowest if absent beside one of the other
  *     two. Without all three, exit and length are chosen as the text is written
  * @param draftLength most tokens of a draft, from 1 to {@link DraftLength#MAX_TOKENS}
- * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
+ * @param draftConfidence a draft ends where the exit's lead is below this; 0 for drafts of fixed
+ *     length
  */
 public record DecodingSettings(
     Optional<DecodingMode> mode,

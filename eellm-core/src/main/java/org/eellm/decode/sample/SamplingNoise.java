@@ -41,18 +41,17 @@ record SamplingNoise(long key) {
    */
   int[] favored(int vocabSize) {
     int few = Math.max(0, Integer.SIZE - 1 - Integer.numberOfLeadingZeros(vocabSize) - 5);
-    byte[] zeros = new byte[vocabSize];
+    int[] zeros = new int[vocabSize];
     for (int id = 0; id < vocabSize; id++) { // in vectors
-      zeros[id] = (byte) Long.numberOfLeadingZeros(mixed(key + GOLDEN * id));
+      zeros[id] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * id));
     }
-    int[] ids = new int[vocabSize];
-    int count = 0;
+    int count = 0; // the favored ids come in the place of the first zeros
     for (int id = 0; id < vocabSize; id++) {
       if (zeros[id] >= few) {
-        ids[count++] = id;
+        zeros[count++] = id;
       }
     }
-    return Arrays.copyOf(ids, count);
+    return Arrays.copyOf(zeros, count);
   }
 
   /** An exponentially distributed time with mean 1, not below {@link #uniform}. */

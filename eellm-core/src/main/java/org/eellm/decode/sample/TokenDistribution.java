@@ -10,6 +10,9 @@ public final class TokenDistribution {
   private static final double LOG_2 = Math.log(2);
   private static final double UNDERFLOW = -160; // as a float, 2 to the power of this is 0
 
+  /** How much longer the second id may wait for the lead to be told from a whole one. */
+  private static final double FAR = 16;
+
   private int[] ids = {}; // ascending
   private float[] powers = {}; // logarithms of weights to base 2, 0 for the most probable ids
   private float[] weights = {}; // 2 to the power of powers, if they are weighed
@@ -303,8 +306,9 @@ public final class TokenDistribution {
   Sampler.Choice choose(SamplingNoise noise) {
     int id = sample(noise);
     int first = Arrays.binarySearch(ids, 0, count, id);
-    double second = Double.POSITIVE_INFINITY;
-    float enough = Float.NEGATIVE_INFINITY;
+    double least = time(noise, first);
+    double second = FAR * least;
+    float enough = enough(second);
     for (int i = 0; i < count; i++) {
       if (i != first && zeros[i] + powers[i] > enough) {
         double time = time(noise, i);
@@ -314,7 +318,7 @@ public final class TokenDistribution {
         }
       }
     }
-    return new Sampler.Choice(id, 1 - time(noise, first) / second);
+    return new Sampler.Choice(id, second < FAR * least ? 1 - least / second : 1);
   }
 
   private double time(SamplingNoise noise, int place) {

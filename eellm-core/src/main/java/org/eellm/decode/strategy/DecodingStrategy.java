@@ -2,6 +2,7 @@ package org.eellm.decode.strategy;
 
 import java.util.List;
 import org.eellm.decode.request.DecodingMethod;
+import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.speculate.DraftPlan;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.decode.speculate.DraftSource;
@@ -60,6 +61,11 @@ public sealed interface DecodingStrategy
 
   /** Of how many of the last in-flight rows a head is to predict: none, where it is not asked. */
   int rowsToPredict(Sequence sequence, Head head);
+
+  /** Ids that an exit is to look at beside a short list and those of the text's last tokens. */
+  default int[] favored(Sequence sequence) {
+    return Sampler.NO_IDS;
+  }
 
   /**
    * Whether a head is asked for the short list of ids alone, as for a draft or by a gate. A head is

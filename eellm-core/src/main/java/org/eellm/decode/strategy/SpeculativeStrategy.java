@@ -67,6 +67,12 @@ final class SpeculativeStrategy implements DecodingStrategy {
     return !sequence.isLast(head);
   }
 
+  @Override
+  public int[] favored(Sequence sequence) {
+    Sampler sampler = sequence.request().sampler();
+    return sampler.favored(sequence.tokens().size(), sequence.job().vocabSize());
+  }
+
   private boolean mayDraft(Sequence sequence) {
     return sequence.output().count() > 0 && drafts.size() < room(sequence);
   }
@@ -83,9 +89,7 @@ final class SpeculativeStrategy implements DecodingStrategy {
       verify(sequence, predictions);
       return;
     }
-    Sampler sampler = sequence.request().sampler();
-    int[] favored = sampler.favored(first.position(), sequence.job().vocabSize());
-    Sampler.Choice choice = sampler.choose(first.withRecentIds(favored));
+    Sampler.Choice choice = sequence.request().sampler().choose(first);
     if (plan.keepsDrafting(choice.lead())) {
       drafter = first.head();
       draft(sequence, choice.id());

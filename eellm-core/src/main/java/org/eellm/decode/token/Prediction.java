@@ -124,17 +124,19 @@ public final class Prediction {
     return output.shortlistLogits(row);
   }
 
+  /** Whether the head was asked for a short list of ids. */
+  public boolean isOfShortList() {
+    return shortlistIds().length > 0;
+  }
+
   /**
    * The same with the ids of the text's last tokens and with further ones, where the head was asked
-   * for a short list of ids and can score single ones; else the same. Most tokens that a list of
-   * frequent ids lacks have been there before: a text's own names.
+   * for a short list and can score single ids; else the same. Most tokens that a list of frequent
+   * ids lacks have been there before: a text's own names.
    *
    * @param more in any order
    */
   public Prediction withRecentIds(int[] more) {
-    if (shortlistIds().length == 0) {
-      return this;
-    }
     int count = Math.min(RECENT, tokens.size());
     int[] likely = Arrays.copyOf(more, more.length + count);
     tokens.copy(tokens.size() - count, count, likely, more.length);

@@ -27,7 +27,8 @@ import org.eellm.decode.speculate.DraftSource;
  * @param draftSource of drafts that adapt, where it is not both
  * @param draftExit layer of the exit that drafts
  * @param draftLength most tokens of a draft
- * @param draftConfidence a draft ends below this probability; 0 for drafts of fixed length
+ * @param draftConfidence a draft ends where the exit's lead is below this; 0 for drafts of fixed
+ *     length
  */
 @JsonInclude(JsonInclude.Include.NON_EMPTY)
 public record SweepSetting(
