@@ -2,8 +2,8 @@ package org.eellm.decode;
 
 import java.util.List;
 import org.eellm.config.HeadId;
-import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.TorchOutputs;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;

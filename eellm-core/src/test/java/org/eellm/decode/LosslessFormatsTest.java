@@ -18,7 +18,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;

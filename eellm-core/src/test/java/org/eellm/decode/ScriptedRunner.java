@@ -3,8 +3,8 @@ package org.eellm.decode;
 import java.util.Arrays;
 import java.util.List;
 import org.eellm.decode.engine.ForwardBatch;
-import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.eellm.decode.engine.ForwardBatch;
-import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Job;
 import org.eellm.decode.request.Limits;

@@ -1,6 +1,7 @@
 package org.eellm.decode.engine;
 
 import java.util.List;
+import org.eellm.decode.head.UnlistedIds;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**

@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.kernel.LogitArithmetic;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.RowArithmetic;

@@ -3,6 +3,8 @@ package org.eellm.decode.engine;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.Threads;

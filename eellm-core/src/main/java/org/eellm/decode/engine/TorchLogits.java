@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;

@@ -4,7 +4,7 @@ import java.io.Serializable;
 import java.util.Arrays;
 import java.util.Map;
 import org.eellm.config.SettingException;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.token.Prediction;
 import org.eellm.model.DecodingModel;
 

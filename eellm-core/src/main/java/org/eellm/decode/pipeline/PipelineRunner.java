@@ -3,11 +3,11 @@ package org.eellm.decode.pipeline;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.eellm.decode.engine.DraftOutput;
 import org.eellm.decode.engine.ForwardBatch;
-import org.eellm.decode.engine.HeadOutput;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.DraftOutput;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 

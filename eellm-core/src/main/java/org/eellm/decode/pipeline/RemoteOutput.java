@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
-import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 import org.jspecify.annotations.Nullable;
 

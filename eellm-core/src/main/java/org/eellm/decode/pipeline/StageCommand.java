@@ -12,7 +12,7 @@ import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.Vocabulary;
 
 /**
  * What the first stage of a pipeline has a later one do. Each stage does it in the order it comes;

@@ -6,7 +6,7 @@ import org.eellm.config.ModelConfig;
 import org.eellm.config.SettingException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.DecodingModel;
 
 /**

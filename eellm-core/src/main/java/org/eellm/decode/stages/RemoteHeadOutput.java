@@ -1,7 +1,7 @@
 package org.eellm.decode.stages;
 
 import java.util.List;
-import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.model.Head;
 

@@ -3,7 +3,7 @@ package org.eellm.decode.token;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 
 /**

@@ -13,6 +13,8 @@ import java.util.stream.IntStream;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
 import org.eellm.decode.SmallModel;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;

@@ -15,6 +15,7 @@ import org.assertj.core.api.Assertions;
 import org.assertj.core.data.Offset;
 import org.eellm.config.ConfigException;
 import org.eellm.config.DataType;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;

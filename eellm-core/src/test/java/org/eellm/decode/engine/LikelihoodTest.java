@@ -17,6 +17,8 @@ import org.eellm.checkpoint.ModelWeights;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.data.tokenizer.Tokenizer;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.golden.SharedFiles;
 import org.eellm.golden.Stories;
 import org.eellm.model.Decoder;

@@ -10,6 +10,8 @@ import java.util.stream.Stream;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;

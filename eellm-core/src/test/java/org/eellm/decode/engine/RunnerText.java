@@ -6,6 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;

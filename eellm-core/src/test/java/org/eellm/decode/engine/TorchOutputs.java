@@ -1,6 +1,7 @@
 package org.eellm.decode.engine;
 
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Head;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;

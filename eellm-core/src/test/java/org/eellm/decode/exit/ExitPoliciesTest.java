@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.HeadOutputs;
-import org.eellm.decode.engine.HeadOutput;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;
 import org.eellm.model.Head;

@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.nio.ByteBuffer;
 import org.eellm.decode.HeadOutputs;
-import org.eellm.decode.engine.HeadOutput;
-import org.eellm.decode.engine.HeadOutput.TokenScore;
+import org.eellm.decode.head.HeadOutput;
+import org.eellm.decode.head.HeadOutput.TokenScore;
 import org.eellm.decode.pipeline.RemoteOutput.Logits;
 import org.eellm.tensor.Scope;
 import org.junit.jupiter.api.AfterEach;

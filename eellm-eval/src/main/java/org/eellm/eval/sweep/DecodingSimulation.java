@@ -18,7 +18,8 @@ import org.eellm.eval.ExitTrace.Text;
 
 /**
  * How long ways to decode would take for the texts of a trace, one at a time, by going through the
- * motions of each: what waits where, and which layers pass blocks of how many rows.
+ * motions of each: what waits where, and which layers pass blocks of how many rows. From all of
+ * them the time is left out that the full model takes to the first tokens.
  */
 record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
 
@@ -26,9 +27,14 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
   double full() {
     double seconds = 0;
     for (Text text : trace.texts()) {
-      seconds += fullToken(prompt(text)) + (text.tokens().size() - 1) * fullToken(1);
+      seconds += (text.tokens().size() - 1) * fullToken(1);
     }
     return seconds;
+  }
+
+  /** Seconds beyond those that the full model takes to the first tokens. */
+  private double beyondPrompts(double seconds) {
+    return seconds - trace.texts().stream().mapToDouble(text -> fullToken(prompt(text))).sum();
   }
 
   private static int prompt(Text text) {
@@ -48,7 +54,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
         seconds += step(i == 0 ? prompt(text) : 1, text.tokens().get(i), threshold, waiting);
       }
     }
-    return seconds;
+    return beyondPrompts(seconds);
   }
 
   /**
@@ -99,7 +105,7 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
         complete = stops ? complete : prompt(text) + i;
       }
     }
-    return seconds;
+    return beyondPrompts(seconds);
   }
 
   /**
@@ -144,7 +150,6 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
       List<Integer> ids = text.written().continuation();
       Tokens tokens = new Tokens(prompt, prompt.size() + ids.size());
       DraftPlan plan = plans.get();
-      seconds += fullToken(prompt.size());
       tokens.append(ids.getFirst());
       for (int next = 1; next < ids.size(); ) {
         cycles.run();
@@ -206,7 +211,6 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     double seconds = 0;
     double filling = costs.layer(Limits.MAX_PENDING) / Limits.MAX_PENDING;
     for (Text text : trace.texts()) {
-      seconds += fullToken(prompt(text));
       for (List<ExitPrediction> token : text.tokens().subList(1, text.tokens().size())) {
         int depth = settled(token);
         seconds += costs.step() + depth * costs.layer(1);

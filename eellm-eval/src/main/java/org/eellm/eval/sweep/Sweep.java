@@ -37,7 +37,8 @@ public record Sweep(
    *
    * @param shares of the tokens that left at each head, shallowest first
    * @param meanLayer that tokens left after
-   * @param tokensPerSecond one text at a time, from each text's first token on
+   * @param tokensPerSecond one text at a time, without the time that the full model takes to the
+   *     first token
    * @param speedUp over the full model, which took turns with it
    * @param spread of the speed-up in single rounds
    * @param control of these rounds
@@ -236,9 +237,9 @@ public record Sweep(
     return text.append(
             """
 
-            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time after
-            its first token, of %d rounds in which settings and full model took turns. A setting agrees where its token, given the full model's text before
-            it, is the full model's. A star: no other setting is faster and agrees no less.
+            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time,
+            less what the full model takes to the first token, of %d rounds in which settings and full model took turns. A setting agrees where its
+            token, given the full model's text before it, is the full model's. A star: no other setting is faster and agrees no less.
             """
                 .formatted(tokens, prompts, rounds))
         .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))

@@ -37,7 +37,8 @@ import org.eellm.eval.task.OutcomeFile;
  * full model's, and is then given the full model's. So all do the same work on the same text, and
  * one early slip does not count again and again. Speculation, whose text is the full model's
  * anyway, writes by itself. A text's time is the shortest of rounds in which all settings take
- * turns with the full model, from its first token on: prompts take the same in all ways.
+ * turns with the full model, beyond what the full model takes to the first token: the same is left
+ * out in all ways, also where a prompt's rows leave early, and go on later.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -103,26 +104,36 @@ public final class SweepRun {
     settings.forEach(setting -> decodings.add(decoding(setting)));
     List<Pass> passes = decodings.stream().map(this::pass).toList();
     double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
+    double[] toFirst = new double[texts.size()]; // the full model's
     for (double[] each : shortest) {
       Arrays.fill(each, Double.POSITIVE_INFINITY);
     }
+    Arrays.fill(toFirst, Double.POSITIVE_INFINITY);
     double[][] ofRound = new double[decodings.size()][rounds];
     for (int round = 0; round < rounds; round++) {
       for (int i = 0; i < decodings.size(); i++) {
-        double[] seconds = seconds(pass(decodings.get(i)).results());
-        ofRound[i][round] = sum(seconds);
-        for (int text = 0; text < seconds.length; text++) {
+        List<Result> results = pass(decodings.get(i)).results();
+        for (int text = 0; text < results.size(); text++) {
           // Every round does the same work on a text, and a shared machine only ever slows it.
-          shortest[i][text] = Math.min(shortest[i][text], seconds[text]);
+          double seconds = results.get(text).seconds();
+          shortest[i][text] = Math.min(shortest[i][text], seconds);
+          ofRound[i][round] += seconds;
+          if (i == 0) {
+            toFirst[text] = Math.min(toFirst[text], results.get(text).firstTokenSeconds());
+          }
         }
       }
     }
-    double full = sum(shortest[0]);
+    double prompts = sum(toFirst);
+    for (double[] each : ofRound) {
+      Arrays.setAll(each, round -> beyond(prompts, each[round]));
+    }
+    double full = beyond(prompts, sum(shortest[0]));
     Sweep.Control control =
-        new Sweep.Control(full / sum(shortest[1]), spread(ofRound[0], ofRound[1]));
+        new Sweep.Control(full / beyond(prompts, sum(shortest[1])), spread(ofRound[0], ofRound[1]));
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = sum(shortest[i + 2]);
+      double time = beyond(prompts, sum(shortest[i + 2]));
       Pass pass = passes.get(i + 2);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -214,9 +225,13 @@ public final class SweepRun {
     return new FreeRunning((double) same / own.size(), perplexity(own));
   }
 
-  /** Never 0, which texts of a single token would take. */
   private static double sum(double[] seconds) {
-    return Math.max(1e-9, Arrays.stream(seconds).sum());
+    return Arrays.stream(seconds).sum();
+  }
+
+  /** Never 0, which texts of a single token would take. */
+  private static double beyond(double prompts, double seconds) {
+    return Math.max(1e-9, seconds - prompts);
   }
 
   private static Sweep.Spread spread(double[] full, double[] other) {
@@ -224,13 +239,6 @@ public final class SweepRun {
         IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
     return new Sweep.Spread(
         Arrays.stream(ratios).min().orElse(1), Arrays.stream(ratios).max().orElse(1));
-  }
-
-  /** Of each text, from its first token on. */
-  private static double[] seconds(List<Result> results) {
-    return results.stream()
-        .mapToDouble(result -> result.seconds() - result.firstTokenSeconds())
-        .toArray();
   }
 
   private DecodingMethod decoding(SweepSetting setting) {

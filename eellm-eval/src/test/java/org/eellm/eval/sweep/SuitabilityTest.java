@@ -11,7 +11,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 import org.eellm.config.HeadId;
 import org.eellm.decode.cost.Bound;
-import org.eellm.decode.engine.Vocabulary;
+import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMode;
 import org.eellm.decode.speculate.DraftPlanner;
 import org.eellm.eval.ExitTrace;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.head;
 
 import java.util.Arrays;
 
@@ -8,16 +8,16 @@ import java.util.Arrays;
  *
  * @param listed whether an id is on the list, by id
  */
-record UnlistedIds(boolean[] listed, Scorer scorer) implements DraftOutput.Extension {
+public record UnlistedIds(boolean[] listed, Scorer scorer) implements DraftOutput.Extension {
   /** Computes logits. */
   @FunctionalInterface
-  interface Scorer {
+  public interface Scorer {
     /** The logits of ids, in a row of the head's output. */
     float[] logits(int row, int[] ids);
   }
 
   /** Whether ids are on a vocabulary's list, by id. */
-  static boolean[] listed(Vocabulary vocabulary) {
+  public static boolean[] listed(Vocabulary vocabulary) {
     boolean[] listed = new boolean[vocabulary.size()];
     vocabulary.draftIds().forEach(id -> listed[id] = true);
     return listed;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.head;
 
 import java.io.Serializable;
 import java.util.List;
