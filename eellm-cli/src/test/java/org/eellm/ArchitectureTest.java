@@ -101,7 +101,8 @@ final class ArchitectureTest {
           "decode.cache",
           "decode.token",
           "decode.pipeline",
-          "decode.engine");
+          "decode.engine",
+          "decode.head");
 
   /** Packages that may use libtorch; all the others are pure Java. */
   private static final Set<String> WITH_LIBTORCH =

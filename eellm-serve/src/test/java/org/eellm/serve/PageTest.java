@@ -232,7 +232,7 @@ final class PageTest extends WithServer {
     assertThat(texts(seen.path("errors"))).isEmpty();
     assertThat(seen.path("mode").asText()).isEqualTo("speculative");
     assertThat(seen.path("a").path("title").asText())
-        .isEqualTo("Left: Drafts, lossless: exit 2, length 3, above 0");
+        .isEqualTo("Left: Drafts, lossless: exit 2, length 3, lead 0");
     assertThat(seen.path("a").path("text").asText()).isEqualTo(PROMPT + server.greedy(PROMPT, 24));
     assertThat(seen.path("held").asInt()).isEqualTo(seen.path("drafted").asInt());
     assertThat(texts(seen.path("off")))

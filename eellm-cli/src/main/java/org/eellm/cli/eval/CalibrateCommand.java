@@ -117,7 +117,7 @@ public final class CalibrateCommand implements Callable<Integer> {
       description =
           "In place of --policy and --temperatures: fit a gate to each exit, with half of the"
               + " prompts (all, with --task). It decides by a short list of ids, which"
-              + " --draft-vocabulary makes, and by the hidden state.")
+              + " --draft-vocabulary makes, those of the text's last tokens, and the hidden state.")
   private boolean fitsGates;
 
   @Option(

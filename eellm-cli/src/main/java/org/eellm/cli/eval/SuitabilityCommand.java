@@ -297,9 +297,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
     ExitTrace exits =
         ExitTrace.of(
             subject, texts, new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
-    boolean isListed = !subject.model().vocabulary().draftIds().isEmpty();
-    return new Traces(
-        exits, isListed ? ExitTrace.ofDrafts(subject, texts) : exits, Optional.empty());
+    return new Traces(exits, ExitTrace.ofDrafts(subject, texts), Optional.empty());
   }
 
   private MeasuredHeads.Calibrated calibrated(

@@ -164,7 +164,9 @@ public final class SweepCommand implements Callable<Integer> {
       names = "--draft-confidences",
       split = ",",
       paramLabel = "X",
-      description = "For speculative; 0.2,0.5 by default.")
+      description =
+          "For speculative: the lead of the exit's choice below which a draft ends; 0.2,0.5 by"
+              + " default.")
   private List<Double> draftConfidences = List.of();
 
   @Option(
@@ -317,7 +319,7 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, %s, %s, %s, %d threads%s, code %s, tasks %s of %s, limit %s%s"
+    return "%s, %s, %s, %s, %d threads%s, beyond the full model's first token, code %s, tasks %s of %s, limit %s%s"
         .formatted(
             folder,
             modelOptions.variant(),

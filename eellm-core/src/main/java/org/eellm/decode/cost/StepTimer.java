@@ -5,10 +5,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.head.HeadOutput;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
@@ -25,6 +27,8 @@ import org.eellm.tensor.Torch;
 public final class StepTimer implements AutoCloseable {
   private static final int PROMPT_ROWS = 256;
   private static final int REPETITIONS = 3;
+  private static final int RECENT_IDS = 256;
+  private static final int DISTINCT_IDS = 32;
   private static final long SEED = 1;
 
   private final ModelRunner runner;
@@ -35,6 +39,7 @@ public final class StepTimer implements AutoCloseable {
   private final int[] slots;
   private final int[] ids;
   private final int[] asked;
+  private final int[] recent; // ids of a text's last tokens, most of which come again
   private final ForwardBatch block = new ForwardBatch();
   private long last;
 
@@ -100,6 +105,7 @@ public final class StepTimer implements AutoCloseable {
       asked[i] = i;
     }
     ids = new Random(SEED).ints(most, 0, model.architecture().model().vocabSize()).toArray();
+    recent = IntStream.range(0, RECENT_IDS).map(i -> ids[i % DISTINCT_IDS]).toArray();
     fill(shapes.stream().mapToInt(StepShape::context).max().orElseThrow());
   }
 
@@ -201,7 +207,7 @@ public final class StepTimer implements AutoCloseable {
       for (int exit = 0; exit < nanos.length; exit++) {
         pass(shape, heads.get(exit));
         for (int i = 0; i < REPETITIONS; i++) {
-          runner.draft(heads.get(exit), block, asked, block.rows()).await();
+          draft(heads.get(exit));
           nanos[exit] += pass(shape, heads.get(exit));
         }
       }
@@ -209,6 +215,15 @@ public final class StepTimer implements AutoCloseable {
     } while (secondsSince(start) < seconds);
     double divisor = 1e9 * times;
     return LongStream.of(nanos).mapToObj(sum -> sum / divisor).toList();
+  }
+
+  /** Asks an exit for drafts, with a text's own ids beside a short list. */
+  private void draft(Head exit) {
+    HeadOutput drafts = runner.draft(exit, block, asked, block.rows());
+    drafts.await();
+    for (int row = 0; row < block.rows() && drafts.ids().length > 0; row++) {
+      drafts.with(row, recent);
+    }
   }
 
   /** Nanoseconds that rows take below an exit. */
@@ -257,7 +272,7 @@ public final class StepTimer implements AutoCloseable {
       if (wanted.test(head)) {
         lap();
         if (drafts) {
-          runner.draft(head, block, asked, block.rows()).await();
+          draft(head);
         } else {
           runner.predict(head, block, asked, block.rows()).await();
         }

@@ -358,7 +358,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
     @Override
     public double logProbability(int row, int id) {
-      return logit(row, id) - normalizer(row);
+      return KernelLogits.this.logit(row, id) / temperature - normalizer(row);
     }
 
     @Override

@@ -147,8 +147,9 @@ public interface ModelRunner extends AutoCloseable {
    * What a head is asked for.
    *
    * @param drafts whether for drafts, see {@link #draft}
-   * @param bestOnly whether nothing of its output is looked at but the most probable ids and their
-   *     probabilities, so that another rank need not send all logits
+   * @param bestOnly whether nothing of its output is looked at but the most probable ids, their
+   *     probabilities and how far the next ones are behind, so that another rank need not send all
+   *     logits
    */
   record Question(boolean drafts, boolean bestOnly) {
     private static final Question TOKENS = new Question(false, false);

@@ -141,6 +141,13 @@ final class TorchLogits implements HeadOutput {
     }
   }
 
+  @Override
+  public float logit(int row, int id) {
+    return id == best(row)
+        ? (float) (largest[row] / temperature)
+        : (float) (logits(row, new int[] {id})[0] / temperature);
+  }
+
   /** The logits of some ids in a row. */
   float[] logits(int row, int[] ids) {
     try (Scope _ = Scope.open()) {

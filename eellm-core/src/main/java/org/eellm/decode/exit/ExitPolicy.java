@@ -38,7 +38,8 @@ public interface ExitPolicy extends Serializable {
 
   /**
    * The gates that decide, by their exits' layers, from 1. Where there are some, exits are asked
-   * for the short list of ids alone, and {@link #leaves} sees what they say of these.
+   * for the short list of ids and those of the text's last tokens, and {@link #leaves} sees what
+   * they say of these.
    */
   default Map<Integer, Gate> gates() {
     return Map.of();

@@ -10,11 +10,12 @@ import org.eellm.model.DecodingModel;
 
 /**
  * A logistic model that says how probably an exit's token is the full model's, from what the exit
- * says of a short list of ids and from its normed hidden state (after SpecEE, arXiv 2504.08850).
+ * says of a short list of ids and those of the text's last tokens, and from its normed hidden state
+ * (after SpecEE, arXiv 2504.08850).
  *
  * @param bias added to all
  * @param logOdds weight of the logarithm of {@code p / (1 - p)}, where p is the largest probability
- *     within the list
+ *     among these
  * @param gap weight of the logarithm of {@code p / q}, where q is the next largest
  * @param hidden weights of the hidden state, [hidden]
  */
@@ -27,7 +28,9 @@ public record Gate(double bias, double logOdds, double gap, float[] hidden)
     hidden = hidden.clone();
   }
 
-  /** How probably a prediction of the short list is the full model's, from 0 to 1. */
+  /**
+   * How probably a prediction of the short list and recent ids is the full model's, from 0 to 1.
+   */
   public double confidence(Prediction prediction) {
     double z = bias + prediction.timesHidden(hidden);
     z += logOdds * logOdds(prediction) + gap * gap(prediction);

@@ -117,6 +117,7 @@ public record DraftOutput(HeadOutput listed, int[] ids, int vocabSize, Extension
 
   @Override
   public HeadOutput tempered(double by) {
-    return new DraftOutput(listed.tempered(by), ids, vocabSize);
+    return new DraftOutput(
+        listed.tempered(by), ids, vocabSize, (_, row, more) -> with(row, more).tempered(by));
   }
 }

@@ -9,6 +9,7 @@ import org.eellm.model.Head;
 /** What an exit predicts of one row, from a short list of ids and some beyond it. */
 final class ExtendedOutput implements HeadOutput {
   private final HeadOutput draft;
+  private final int row;
   private final int[] more;
   private final float[] moreLogits;
   private final int best;
@@ -21,6 +22,7 @@ final class ExtendedOutput implements HeadOutput {
    */
   ExtendedOutput(HeadOutput draft, int row, int[] more, float[] moreLogits) {
     this.draft = draft;
+    this.row = row;
     this.more = more;
     this.moreLogits = moreLogits;
     int bestId = draft.best(row);
@@ -95,7 +97,9 @@ final class ExtendedOutput implements HeadOutput {
     for (int id : more) {
       scores.add(score(row, id));
     }
-    scores.sort(Comparator.comparingDouble(score -> -score.logProbability()));
+    scores.sort(
+        Comparator.comparingDouble((TokenScore score) -> -score.logProbability())
+            .thenComparingInt(TokenScore::id));
     return List.copyOf(scores.subList(0, Math.min(count, scores.size())));
   }
 
@@ -155,6 +159,10 @@ final class ExtendedOutput implements HeadOutput {
 
   @Override
   public HeadOutput tempered(double by) {
-    return draft.tempered(by);
+    float[] divided = new float[more.length];
+    for (int i = 0; i < more.length; i++) {
+      divided[i] = (float) (moreLogits[i] / by);
+    }
+    return new ExtendedOutput(draft.tempered(by), row, more, divided);
   }
 }

@@ -111,7 +111,8 @@ public sealed interface DecodingMethod extends Serializable {
    * @param from position, from 1, of the first token whose predictions are reported
    * @param last the text's last token; those before it are the prompt
    * @param listener receives each head's prediction before the token is emitted
-   * @param ofShortList whether exits are asked for the short list of ids alone
+   * @param ofShortList whether exits are asked for the short list of ids, and those of the text
+   *     before, alone
    */
   record Score(List<HeadId> heads, int from, int last, ScoreListener listener, boolean ofShortList)
       implements DecodingMethod {

@@ -94,7 +94,10 @@ public record Request(
         Sampler.greedy());
   }
 
-  /** The same of a text to be scored, whose exits are asked for the short list of ids alone. */
+  /**
+   * The same of a text to be scored, whose exits are asked as for drafts: see {@link
+   * DecodingMethod.Score}.
+   */
   public Request ofShortList() {
     if (!(decoding instanceof DecodingMethod.Score score)) {
       throw new IllegalStateException("only a text that is there already is scored");

@@ -41,9 +41,17 @@ public record RandomSampler(SamplingParams params, long seed) implements Sampler
 
   @Override
   public Choice choose(Prediction prediction) {
-    return params.temperature() == 0
-        ? new Choice(best(prediction), prediction.lead())
-        : candidates(prediction).choose(SamplingNoise.at(seed, prediction.position()));
+    if (params.temperature() > 0) {
+      return candidates(prediction).choose(SamplingNoise.at(seed, prediction.position()));
+    }
+    if (!changesLogits(prediction)) {
+      return new Choice(prediction.best(), prediction.lead());
+    }
+    float[] logits = logits(prediction);
+    int id = TokenDistribution.best(logits);
+    float best = logits[id];
+    logits[id] = Float.NEGATIVE_INFINITY;
+    return new Choice(id, 1 - Math.exp(logits[TokenDistribution.best(logits)] - best));
   }
 
   @Override

@@ -26,13 +26,18 @@ public interface Sampler extends Serializable {
    *
    * @param id as {@link #next}
    * @param lead from 0 to 1: how sure it is that a prediction that is much like this one leads to
-   *     the same id; 1 less the ratio of the next id's weight to its own
+   *     the same id; 1 less the ratio of the next id's weight to its own. With sampling, 1 less the
+   *     ratio of the times that decide who is first, where above 15/16 all count as 1
    */
   record Choice(int id, double lead) {}
 
-  /** {@link #next}, and how close the choice was. */
+  /**
+   * {@link #next}, and how close the choice was. Of a sampler that chooses another id than the most
+   * probable one, and does not say how, nothing is sure.
+   */
   default Choice choose(Prediction prediction) {
-    return new Choice(next(prediction), prediction.lead());
+    int id = next(prediction);
+    return new Choice(id, id == prediction.best() ? prediction.lead() : 0);
   }
 
   /**
@@ -55,7 +60,25 @@ public interface Sampler extends Serializable {
 
   /** The same token from all ids, so that its probability is among all of them. */
   static Sampler ofAllIds(Sampler sampler) {
-    return sampler::next;
+    return new OfAllIds(sampler);
+  }
+
+  /** See {@link #ofAllIds}. */
+  record OfAllIds(Sampler sampler) implements Sampler {
+    @Override
+    public int next(Prediction prediction) {
+      return sampler.next(prediction);
+    }
+
+    @Override
+    public Choice choose(Prediction prediction) {
+      return sampler.choose(prediction);
+    }
+
+    @Override
+    public int[] favored(int position, int vocabSize) {
+      return sampler.favored(position, vocabSize);
+    }
   }
 
   /** {@link #greedy}. */

@@ -12,6 +12,8 @@ import java.util.Arrays;
  */
 record SamplingNoise(long key) {
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
+  private static final int BLOCK = 1024; // ids
+  private static final int MOST = 64; // favored ids on average
 
   /** Of a token at a position. */
   static SamplingNoise at(long seed, int position) {
@@ -37,21 +39,26 @@ record SamplingNoise(long key) {
 
   /**
    * The ids that need not be probable to be chosen: those with the least numbers, 32 to 64 of them
-   * on average; all of 64 and fewer.
+   * on average; all of fewer than 64.
    */
   int[] favored(int vocabSize) {
     int few = Math.max(0, Integer.SIZE - 1 - Integer.numberOfLeadingZeros(vocabSize) - 5);
-    int[] zeros = new int[vocabSize];
-    for (int id = 0; id < vocabSize; id++) { // in vectors
-      zeros[id] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * id));
-    }
-    int count = 0; // the favored ids come in the place of the first zeros
-    for (int id = 0; id < vocabSize; id++) {
-      if (zeros[id] >= few) {
-        zeros[count++] = id;
+    int[] zeros = new int[BLOCK];
+    int[] ids = new int[2 * MOST];
+    int count = 0;
+    for (int first = 0; first < vocabSize; first += BLOCK) {
+      int block = Math.min(BLOCK, vocabSize - first);
+      for (int i = 0; i < block; i++) { // in vectors
+        zeros[i] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * (first + i)));
+      }
+      for (int i = 0; i < block; i++) {
+        if (zeros[i] >= few) {
+          ids = count < ids.length ? ids : Arrays.copyOf(ids, 2 * count);
+          ids[count++] = first + i;
+        }
       }
     }
-    return Arrays.copyOf(zeros, count);
+    return Arrays.copyOf(ids, count);
   }
 
   /** An exponentially distributed time with mean 1, not below {@link #uniform}. */

@@ -81,8 +81,8 @@ public final class Sequence implements AutoCloseable {
   }
 
   /**
-   * Whether nothing of a head's prediction is looked at but the most probable id and its
-   * probability: tokens are the best ones, and no policy is asked.
+   * Whether nothing of a head's prediction is looked at but the most probable id, its probability
+   * and how far the next one is behind: tokens are the best ones, and no policy is asked.
    */
   public boolean takesBestOnly(Head head) {
     return request().sampler().takesBest()

@@ -9,7 +9,7 @@ import org.eellm.config.HeadId;
  * @param head the head it left at
  * @param layer the head's, from 1; for the final head the number of layers
  * @param confidence the head's largest probability; at an exit with a gate that was asked for no
- *     other ids, this and the next are within the short list
+ *     other ids, this and the next are among the short list and the text's last ids
  * @param logProbability natural logarithm of the head's probability of this id, before temperature
  *     and all other settings of the sampler
  * @param drafted whether it was a draft, which the head confirmed

@@ -104,7 +104,16 @@ public final class RowArithmetic {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       a = v.fma(FloatVector.fromArray(FLOATS, y, i), a);
     }
-    float sum = sumOfLanes(a.add(b).add(c.add(d)));
+    a = a.add(b).add(c.add(d));
+    a = a.add(a.rearrange(TURN_1));
+    a = a.add(a.rearrange(TURN_2));
+    if (WIDTH > 4) {
+      a = a.add(a.rearrange(TURN_4));
+    }
+    if (WIDTH > 8) {
+      a = a.add(a.rearrange(TURN_8));
+    }
+    float sum = a.lane(0);
     for (int i = whole; i < count; i++) {
       sum = Math.fma(Lanes.getFloat(x + 4L * i), y[i], sum);
     }
@@ -113,36 +122,12 @@ public final class RowArithmetic {
 
   /** The scalar product of float32 numbers and bfloat16 ones; its sum has a fixed order. */
   public static float productWithBfloat16(long x, long y, int count) {
-    int whole = count - count % WIDTH;
-    float sum =
-        RowFunctions.work() && whole > 0
-            ? RowFunctions.productWithBfloat16(x, y, whole)
-            : productByVectors(x, y, whole);
+    int whole = RowFunctions.work() ? count - count % WIDTH : 0;
+    float sum = whole > 0 ? RowFunctions.productWithBfloat16(x, y, whole) : 0;
     for (int i = whole; i < count; i++) {
       sum = Math.fma(Lanes.getFloat(x + 4L * i), Lanes.get(y + 2L * i), sum);
     }
     return sum;
-  }
-
-  static float productByVectors(long x, long y, int count) {
-    FloatVector sum = FloatVector.zero(FLOATS);
-    for (int i = 0; i < count; i += WIDTH) {
-      FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
-      sum = v.fma(Lanes.load(y + 2L * i), sum);
-    }
-    return sumOfLanes(sum);
-  }
-
-  private static float sumOfLanes(FloatVector x) {
-    FloatVector sum = x.add(x.rearrange(TURN_1));
-    sum = sum.add(sum.rearrange(TURN_2));
-    if (WIDTH > 4) {
-      sum = sum.add(sum.rearrange(TURN_4));
-    }
-    if (WIDTH > 8) {
-      sum = sum.add(sum.rearrange(TURN_8));
-    }
-    return sum.lane(0);
   }
 
   /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */

@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.within;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
@@ -15,6 +17,8 @@ import org.eellm.config.DataType;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
+import org.eellm.decode.token.Prediction;
+import org.eellm.decode.token.Tokens;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.junit.jupiter.api.Test;
@@ -67,6 +71,27 @@ final class DraftHeadTest {
     try (Decoder model = SmallModel.plain();
         TorchRunner runner = new TorchRunner(model, vocabulary(), 4)) {
       assertExtended(runner, 1e-4f);
+    }
+  }
+
+  /** Of 300 tokens the first 44 are too far back. */
+  @Test
+  void withRecentIds_longText_looksAtItsLastTokens() {
+    try (Decoder model = SmallModel.tied(DataType.FLOAT32);
+        KernelRunner runner = new KernelRunner(model, vocabulary(), 4, 2, KernelChoice.FASTEST)) {
+      Head exit = runner.model().allHeads().getFirst();
+      HeadOutput draft = runner.draft(exit, embedded(runner, exit), new int[] {0}, 1);
+      List<Integer> text = new ArrayList<>(Collections.nCopies(300, 6));
+      text.set(43, 3);
+      text.set(44, 9);
+      Prediction prediction = new Prediction(draft, 0, new Tokens(text, 300), List.of());
+
+      assertThat(prediction.isOfShortList()).isTrue();
+      assertThat(prediction.withRecentIds(new int[] {12}).shortlistIds())
+          .contains(6, 9, 12)
+          .doesNotContain(3);
+      assertThat(prediction.withRecentIds(new int[] {12}).tempered(2).shortlistIds())
+          .contains(6, 9, 12);
     }
   }
 

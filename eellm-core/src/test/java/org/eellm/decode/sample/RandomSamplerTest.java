@@ -60,6 +60,61 @@ final class RandomSamplerTest {
   }
 
   @Test
+  void choose_temperatureZero_leadsByProbabilitiesAfterPenalties() {
+    try (Scope _ = Scope.open()) {
+      float[] logits = logits(0.5, 0.3, 0.2);
+      SamplingParams best = SamplingParams.AS_PREDICTED.withTemperature(0);
+
+      Sampler.Choice plain = new RandomSampler(best, 3).choose(prediction(logits));
+      Sampler.Choice biased =
+          new RandomSampler(best.withLogitBias(Map.of(1, Math.log(3))), 3)
+              .choose(prediction(logits));
+
+      assertThat(plain.id()).isZero();
+      assertThat(plain.lead()).isCloseTo(1 - 0.3 / 0.5, within(1e-6));
+      assertThat(biased.id()).isEqualTo(1);
+      assertThat(biased.lead()).isCloseTo(1 - 0.5 / 0.9, within(1e-6));
+      assertThat(Sampler.greedy().choose(prediction(logits))).isEqualTo(plain);
+    }
+  }
+
+  /** What is chosen of all ids is mostly among the favored ones where all are alike. */
+  @Test
+  void choose_temperatureOne_isAmongFavoredIdsOfAFlatDistribution() {
+    RandomSampler sampler = new RandomSampler(1, 0, 1, 1, 5);
+    int favored = 0;
+    try (Scope _ = Scope.open()) {
+      for (int i = 0; i < 50; i++) {
+        Tokens tokens = new Tokens(IntStream.range(0, i + 1).boxed().toList(), 51);
+        Sampler.Choice choice = sampler.choose(prediction(tokens, List.of(), new float[1000]));
+        favored +=
+            IntStream.of(sampler.favored(tokens.size(), 1000)).anyMatch(id -> id == choice.id())
+                ? 1
+                : 0;
+      }
+    }
+    assertThat(favored).isEqualTo(50);
+    assertThat(sampler.favored(7, 1000))
+        .hasSizeBetween(10, 100)
+        .isNotEqualTo(sampler.favored(8, 1000));
+    assertThat(Sampler.ofAllIds(sampler).favored(7, 1000)).isEqualTo(sampler.favored(7, 1000));
+    assertThat(new RandomSampler(0, 0, 1, 1, 5).favored(7, 1000)).isEmpty();
+  }
+
+  /** A sampler that may choose another id than the most probable one says nothing of a lead. */
+  @Test
+  void choose_otherSampler_leadsWhereItTakesTheBest() {
+    try (Scope _ = Scope.open()) {
+      float[] logits = logits(0.5, 0.3, 0.2);
+      Sampler second = prediction -> 1;
+      Sampler first = prediction -> 0;
+
+      assertThat(second.choose(prediction(logits))).isEqualTo(new Sampler.Choice(1, 0));
+      assertThat(first.choose(prediction(logits)).lead()).isCloseTo(0.4, within(1e-6));
+    }
+  }
+
+  @Test
   void next_temperatureOne_followsTheDistribution() {
     double[] seen = frequencies(new RandomSampler(1, 0, 1, 1, 5), logits(0.5, 0.3, 0.15, 0.05));
 

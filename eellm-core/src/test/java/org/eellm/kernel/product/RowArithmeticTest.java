@@ -70,7 +70,7 @@ final class RowArithmeticTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void productWithBfloat16_anyCount_isTheSameByVectors(int count) {
+  void productWithBfloat16_anyCount_isThatOfTheDefinition(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
     double sum = 0;
@@ -82,10 +82,6 @@ final class RowArithmeticTest {
       RowArithmetic.storeAsBfloat16(FloatArray.of(y), 0, count, second.address());
       float product = RowArithmetic.productWithBfloat16(first.address(), second.address(), count);
       assertThat(product).isCloseTo((float) sum, within(1e-4f));
-      if (count % 16 == 0) {
-        assertThat(product)
-            .isEqualTo(RowArithmetic.productByVectors(first.address(), second.address(), count));
-      }
     }
   }
 

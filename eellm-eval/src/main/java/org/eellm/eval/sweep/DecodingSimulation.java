@@ -29,12 +29,13 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     for (Text text : trace.texts()) {
       seconds += (text.tokens().size() - 1) * fullToken(1);
     }
-    return seconds;
+    return Math.max(1e-9, seconds);
   }
 
-  /** Seconds beyond those that the full model takes to the first tokens. */
+  /** Seconds beyond those that the full model takes to the first tokens; never 0. */
   private double beyondPrompts(double seconds) {
-    return seconds - trace.texts().stream().mapToDouble(text -> fullToken(prompt(text))).sum();
+    double prompts = trace.texts().stream().mapToDouble(text -> fullToken(prompt(text))).sum();
+    return Math.max(1e-9, seconds - prompts);
   }
 
   private static int prompt(Text text) {

@@ -103,37 +103,33 @@ public final class SweepRun {
     decodings.add(decoding(SweepSetting.atThreshold(1)));
     settings.forEach(setting -> decodings.add(decoding(setting)));
     List<Pass> passes = decodings.stream().map(this::pass).toList();
-    double[][] shortest = new double[decodings.size()][texts.size()]; // seconds
-    double[] toFirst = new double[texts.size()]; // the full model's
-    for (double[] each : shortest) {
-      Arrays.fill(each, Double.POSITIVE_INFINITY);
-    }
-    Arrays.fill(toFirst, Double.POSITIVE_INFINITY);
+    double[][] first = infinite(decodings.size()); // shortest seconds to a text's first token
+    double[][] after = infinite(decodings.size()); // and from there on
     double[][] ofRound = new double[decodings.size()][rounds];
     for (int round = 0; round < rounds; round++) {
+      double prompts = 0; // in this round of the full model
       for (int i = 0; i < decodings.size(); i++) {
         List<Result> results = pass(decodings.get(i)).results();
         for (int text = 0; text < results.size(); text++) {
           // Every round does the same work on a text, and a shared machine only ever slows it.
-          double seconds = results.get(text).seconds();
-          shortest[i][text] = Math.min(shortest[i][text], seconds);
-          ofRound[i][round] += seconds;
-          if (i == 0) {
-            toFirst[text] = Math.min(toFirst[text], results.get(text).firstTokenSeconds());
-          }
+          Result result = results.get(text);
+          double rest = result.seconds() - result.firstTokenSeconds();
+          first[i][text] = Math.min(first[i][text], result.firstTokenSeconds());
+          after[i][text] = Math.min(after[i][text], rest);
         }
+        double firsts = results.stream().mapToDouble(Result::firstTokenSeconds).sum();
+        prompts = i == 0 ? firsts : prompts;
+        double all = results.stream().mapToDouble(Result::seconds).sum();
+        ofRound[i][round] = positive(all - prompts);
       }
     }
-    double prompts = sum(toFirst);
-    for (double[] each : ofRound) {
-      Arrays.setAll(each, round -> beyond(prompts, each[round]));
-    }
-    double full = beyond(prompts, sum(shortest[0]));
-    Sweep.Control control =
-        new Sweep.Control(full / beyond(prompts, sum(shortest[1])), spread(ofRound[0], ofRound[1]));
+    double[] times = new double[decodings.size()];
+    Arrays.setAll(times, i -> positive(sum(first[i]) - sum(first[0]) + sum(after[i])));
+    double full = times[0];
+    Sweep.Control control = new Sweep.Control(full / times[1], spread(ofRound[0], ofRound[1]));
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = beyond(prompts, sum(shortest[i + 2]));
+      double time = times[i + 2];
       Pass pass = passes.get(i + 2);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -230,8 +226,16 @@ public final class SweepRun {
   }
 
   /** Never 0, which texts of a single token would take. */
-  private static double beyond(double prompts, double seconds) {
-    return Math.max(1e-9, seconds - prompts);
+  private static double positive(double seconds) {
+    return Math.max(1e-9, seconds);
+  }
+
+  private double[][] infinite(int settings) {
+    double[][] all = new double[settings][texts.size()];
+    for (double[] each : all) {
+      Arrays.fill(each, Double.POSITIVE_INFINITY);
+    }
+    return all;
   }
 
   private static Sweep.Spread spread(double[] full, double[] other) {
