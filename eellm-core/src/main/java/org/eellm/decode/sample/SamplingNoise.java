@@ -1,6 +1,7 @@
 package org.eellm.decode.sample;
 
 import java.util.Arrays;
+import java.util.stream.IntStream;
 
 /**
  * The chance in a token: a random number for each id of the vocabulary, the same whenever it is
@@ -14,6 +15,8 @@ record SamplingNoise(long key) {
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
   private static final int BLOCK = 1024; // ids
   private static final int MOST = 64; // favored ids on average
+
+  private static final int[] PLACES = IntStream.range(0, BLOCK).toArray();
 
   /** Of a token at a position. */
   static SamplingNoise at(long seed, int position) {
@@ -48,9 +51,7 @@ record SamplingNoise(long key) {
     int count = 0;
     for (int first = 0; first < vocabSize; first += BLOCK) {
       int block = Math.min(BLOCK, vocabSize - first);
-      for (int i = 0; i < block; i++) { // in vectors
-        zeros[i] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * (first + i)));
-      }
+      new SamplingNoise(key + GOLDEN * first).leadingZeros(PLACES, block, zeros);
       for (int i = 0; i < block; i++) {
         if (zeros[i] >= few) {
           ids = count < ids.length ? ids : Arrays.copyOf(ids, 2 * count);
