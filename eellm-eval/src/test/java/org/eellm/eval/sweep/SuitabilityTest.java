@@ -102,22 +102,23 @@ final class SuitabilityTest {
             "--mode speculative");
   }
 
-  /** Rows cost nothing here: 12 drafts, and so 13 tokens, in the time of one. */
+  /** Rows cost nothing here: after the first token, 12 drafts and a token in the time of one. */
   @Test
   void of_textThatRepeats_forecastsWhatItsDraftsGain() {
     MeasuredHeads lens = measured(0.25);
     Suitability without = Suitability.of(lens);
     Suitability with = Suitability.of(lens, lens);
 
-    assertThat(without.best().getLast())
-        .isEqualTo(new Forecast(SweepSetting.textDrafts(), 14 / 2.0, 1));
+    assertThat(without.best().getLast()).isEqualTo(new Forecast(SweepSetting.textDrafts(), 13, 1));
     assertThat(without.best().stream().map(Forecast::setting))
         .doesNotContain(SweepSetting.adaptiveDrafts());
-    assertThat(with.best().getLast())
-        .isEqualTo(new Forecast(SweepSetting.adaptiveDrafts(), 14 / 2.0, 1));
+    assertThat(with.best().getLast()).isEqualTo(new Forecast(SweepSetting.adaptiveDrafts(), 13, 1));
   }
 
-  /** Every token leaves after one of two layers; a draft's question takes half a layer. */
+  /**
+   * Every token leaves after one of two layers; a draft's question takes half a layer. The prompt's
+   * two layers are left out.
+   */
   @Test
   void of_gates_chargesTheShortListAlone() {
     MeasuredHeads lens = measured(0);
@@ -127,7 +128,7 @@ final class SuitabilityTest {
         .contains(
             new Forecast(
                 SweepSetting.calibrated(DecodingMode.EARLY_EXIT, "gates.json"),
-                (14 * 2) / (14 * 1.5),
+                (13 * 2) / (14 * 1.5 - 2),
                 1));
   }
 
