@@ -14,7 +14,7 @@ import java.util.stream.IntStream;
 record SamplingNoise(long key) {
   private static final long GOLDEN = 0x9E3779B97F4A7C15L;
   private static final int BLOCK = 1024; // ids
-  private static final int MOST = 64; // favored ids on average
+  private static final int MOST = 64; // favored ids of a token, on average
 
   private static final int[] PLACES = IntStream.range(0, BLOCK).toArray();
 

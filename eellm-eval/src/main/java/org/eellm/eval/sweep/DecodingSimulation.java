@@ -29,13 +29,18 @@ record DecodingSimulation(ExitTrace trace, DecodingCostModel costs) {
     for (Text text : trace.texts()) {
       seconds += (text.tokens().size() - 1) * fullToken(1);
     }
+    return positive(seconds);
+  }
+
+  /** Never 0, which texts of a single token would take. */
+  private static double positive(double seconds) {
     return Math.max(1e-9, seconds);
   }
 
-  /** Seconds beyond those that the full model takes to the first tokens; never 0. */
+  /** Seconds beyond those that the full model takes to the first tokens. */
   private double beyondPrompts(double seconds) {
     double prompts = trace.texts().stream().mapToDouble(text -> fullToken(prompt(text))).sum();
-    return Math.max(1e-9, seconds - prompts);
+    return positive(seconds - prompts);
   }
 
   private static int prompt(Text text) {
