@@ -39,6 +39,7 @@ changes() {
     distillation-4) echo exits.distillation=4 ;;
     weights-high) echo exits.weights=[0.5,0.5] ;;
     mlp-heads) echo exits.head=[norm,mlp] ;;
+    wsd-mlp-heads) echo optimizer.schedule=wsd optimizer.stable_share=0.6 exits.head=[norm,mlp] ;;
     layer-dropout) echo train.layer_dropout=0.1 train.layer_dropout_curriculum=constant ;;
     *) echo "recipes.sh: no row is called $1" >&2 && exit 2 ;;
   esac
@@ -46,7 +47,7 @@ changes() {
 
 rows=${ROWS:-base rates-double qk-norm qk-norm-rates-double qk-norm-matrices-half-more documents \
   qk-norm-documents wsd wsd-longer-fall qk-norm-wsd distillation-0 distillation-1 distillation-4 \
-  weights-high mlp-heads layer-dropout adamw wsd-short qk-norm-wsd-short}
+  weights-high mlp-heads wsd-mlp-heads layer-dropout adamw wsd-short qk-norm-wsd-short}
 set -f # [0.5,0.5] is no pattern of files
 runs=
 for row in $rows; do

@@ -114,7 +114,7 @@ final class DoctorCommand implements Callable<Integer> {
     return LocalRanks.inWorld(
         new Mesh(1, count, 1),
         Duration.ofMinutes(10),
-        DistributedBackend.GLOO,
+        DistributedBackend.CPU,
         world -> {
           HardwareBenchmark.Report report = HardwareBenchmark.run(world, seconds, memory);
           if (world.rank() == 0) {

@@ -49,8 +49,10 @@ final class RanksCommand implements Callable<Integer> {
 
   @Option(
       names = "--transport",
-      defaultValue = "gloo",
-      description = "gloo for CPUs, nccl for GPUs (default: ${DEFAULT-VALUE}).")
+      defaultValue = "cpu",
+      description =
+          "cpu, which is memory within a machine and Gloo between machines; gloo alone; or nccl,"
+              + " for GPUs (default: ${DEFAULT-VALUE}).")
   private DistributedBackend transport;
 
   @Option(

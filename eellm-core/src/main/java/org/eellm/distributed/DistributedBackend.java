@@ -2,7 +2,9 @@ package org.eellm.distributed;
 
 /** What carries the ranks' tensors. */
 public enum DistributedBackend {
-  /** Gloo, between CPUs over TCP. */
+  /** Between CPUs: memory that the ranks of one machine share, and Gloo between machines. */
+  CPU,
+  /** Gloo alone, between CPUs over TCP. */
   GLOO,
   /** NCCL, between NVIDIA GPUs. */
   NCCL

@@ -216,6 +216,13 @@ final class HeartbeatMonitor implements AutoCloseable {
     }
   }
 
+  /** Whether a rank has ended, or any has failed, or the store is gone, as far as is known here. */
+  boolean hasFailure(int peer) {
+    return storeLost
+        || hasEnded(peer)
+        || others().anyMatch(other -> heartbeats.get(other).status() instanceof Failed);
+  }
+
   /**
    * Who is to blame for an operation that failed.
    *

@@ -19,9 +19,7 @@ import org.eellm.distributed.launch.Durations;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.tensor.Torch;
 
-/**
- * Ranks as threads of this process, over Gloo on the loopback interface: for tests and small runs.
- */
+/** Ranks as threads of this process, over memory that they share: for tests and small runs. */
 public final class InProcessRanks {
   private static final Duration TIMEOUT = Duration.ofMinutes(2);
 
@@ -45,14 +43,15 @@ public final class InProcessRanks {
    *     the cause. The others end when they next wait for one that has ended
    */
   public static <T> List<T> run(Mesh mesh, int threads, Duration timeout, Function<World, T> body) {
-    return run(mesh, threads, timeout, (_, group) -> group, body);
+    return run(mesh, threads, timeout, DistributedBackend.CPU, (_, group) -> group, body);
   }
 
-  /** The same with other groups: see {@link World#join}. */
+  /** The same with another backend of CPUs, and other groups: see {@link World#join}. */
   static <T> List<T> run(
       Mesh mesh,
       int threads,
       Duration timeout,
+      DistributedBackend backend,
       BiFunction<RankGroup, Communicator, Communicator> groups,
       Function<World, T> body) {
     AtomicReference<Optional<DistributedException>> first = new AtomicReference<>(Optional.empty());
@@ -63,7 +62,7 @@ public final class InProcessRanks {
       List<Future<T>> ranks = new ArrayList<>();
       for (int i = 0; i < mesh.size(); i++) {
         int rank = i;
-        Supplier<World> join = () -> World.join(store, mesh, rank, timeout, groups);
+        Supplier<World> join = () -> World.join(store, mesh, rank, backend, groups);
         ranks.add(pool.submit(() -> runRank(join, mesh, rank, threads, body, first)));
       }
       List<T> results = new ArrayList<>();

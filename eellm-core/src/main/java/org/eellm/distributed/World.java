@@ -5,11 +5,14 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.BiFunction;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
+import org.eellm.distributed.SharedMemoryCommunicator.Sharing;
 import org.eellm.distributed.launch.RankInfo;
 import org.eellm.distributed.launch.RankInfo.StoreHost;
+import org.eellm.distributed.memory.SharedMessages;
 import org.eellm.tensor.Torch;
 
 /**
@@ -36,18 +39,37 @@ public final class World implements AutoCloseable {
 
   /** What a world of several ranks has and a world of one has not. */
   private record Connected(
+      DistributedBackend backend,
       ProcessGroupBackend engine,
       HeartbeatMonitor monitor,
       RendezvousStore store,
       boolean hosts,
-      Duration timeout,
-      BiFunction<RankGroup, Communicator, Communicator> groups) {}
+      BiFunction<RankGroup, Communicator, Communicator> groups,
+      List<SharedMessages> messages) {
+
+    Duration timeout() {
+      return store.timeout();
+    }
+
+    /** Connects a group. */
+    Communicator connect(RankGroup members, Mesh mesh) {
+      Optional<Communicator> overMemory =
+          backend == DistributedBackend.CPU
+              ? SharedMemoryCommunicator.connect(
+                  members, mesh, engine.device(), new Sharing(store, monitor, messages))
+              : Optional.empty();
+      return groups.apply(
+          members,
+          overMemory.orElseGet(
+              () -> new BackendCommunicator(members, mesh, engine, monitor, store)));
+    }
+  }
 
   private World(DistributedBackend backend) {
     this.mesh = Mesh.ONE;
     this.rank = 0;
     this.device =
-        backend == DistributedBackend.GLOO ? Optional.empty() : Optional.of(retained(Torch.cuda()));
+        backend == DistributedBackend.NCCL ? Optional.of(retained(Torch.cuda())) : Optional.empty();
     connected = Optional.empty();
     all = Communicator.singleRank();
     tp = Communicator.singleRank();
@@ -77,7 +99,29 @@ public final class World implements AutoCloseable {
 
   /** The world of a single rank, on the CPU; without libtorch until it is used. */
   public static World singleRank() {
-    return new World(DistributedBackend.GLOO);
+    return new World(DistributedBackend.CPU);
+  }
+
+  /** {@link #fromEnvironment(Mesh, Duration, DistributedBackend)} between CPUs. */
+  public static World fromEnvironment(Mesh mesh, Duration timeout) {
+    return fromEnvironment(mesh, timeout, DistributedBackend.CPU);
+  }
+
+  /**
+   * Joins the ranks that a launcher or a cluster's scheduler has started, or makes a world of one
+   * where none has: see {@link RankInfo#detect}.
+   *
+   * @throws DistributedException if the mesh has another number of ranks, or if some do not come
+   */
+  public static World fromEnvironment(Mesh mesh, Duration timeout, DistributedBackend backend) {
+    Optional<RankInfo> place = RankInfo.detect(System.getenv());
+    if (place.isEmpty() && mesh.size() > 1) {
+      throw new DistributedException(
+          "the mesh %s has %d ranks, but this process was started alone; add --nproc %d, or start"
+                  .formatted(mesh, mesh.size(), mesh.size())
+              + " it with srun, mpirun, torchrun or Kubernetes (docs/cluster.md)");
+    }
+    return connect(place.orElse(RankInfo.ALONE), mesh, timeout, backend);
   }
 
   /**
@@ -105,7 +149,7 @@ public final class World implements AutoCloseable {
         };
     ProcessGroupBackend engine =
         switch (backend) {
-          case GLOO -> GlooBackend.reaching(store);
+          case CPU, GLOO -> GlooBackend.reaching(store);
           case NCCL -> new NcclBackend(place.localRank(), timeout);
         };
     HeartbeatMonitor monitor =
@@ -113,11 +157,18 @@ public final class World implements AutoCloseable {
     return new World(
         mesh,
         place.rank(),
-        new Connected(engine, monitor, store, hosts, timeout, (_, group) -> group));
+        new Connected(
+            backend,
+            engine,
+            monitor,
+            store,
+            hosts,
+            (_, group) -> group,
+            new CopyOnWriteArrayList<>()));
   }
 
   /**
-   * Joins as a rank of this process, whose store is held by somebody else.
+   * Joins as a rank of this process, on the CPU, whose store is held by somebody else.
    *
    * @param groups what becomes of each group, such as one that delays messages
    */
@@ -125,14 +176,21 @@ public final class World implements AutoCloseable {
       RendezvousStore store,
       Mesh mesh,
       int rank,
-      Duration timeout,
+      DistributedBackend backend,
       BiFunction<RankGroup, Communicator, Communicator> groups) {
-    HeartbeatMonitor monitor = HeartbeatMonitor.start(store.newConnection(), mesh, rank, timeout);
+    HeartbeatMonitor monitor =
+        HeartbeatMonitor.start(store.newConnection(), mesh, rank, store.timeout());
     return new World(
         mesh,
         rank,
         new Connected(
-            GlooBackend.reaching(store), monitor, store.newConnection(), false, timeout, groups));
+            backend,
+            GlooBackend.reaching(store),
+            monitor,
+            store.newConnection(),
+            false,
+            groups,
+            new CopyOnWriteArrayList<>()));
   }
 
   /** The mesh of all ranks. */
@@ -244,18 +302,7 @@ public final class World implements AutoCloseable {
     RankGroup members = RankGroup.of(name, ranks, rank);
     return connected
         .filter(_ -> ranks.size() > 1)
-        .map(
-            how ->
-                how.groups()
-                    .apply(
-                        members,
-                        new BackendCommunicator(
-                            members,
-                            mesh,
-                            how.engine(),
-                            how.monitor(),
-                            how.store(),
-                            how.timeout())))
+        .map(how -> how.connect(members, mesh))
         .orElseGet(Communicator::singleRank);
   }
 

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -16,12 +17,22 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Every operation among 2 to 4 ranks, against plain arithmetic on values that bf16 holds. */
+@ParameterizedClass
+@EnumSource(
+    value = DistributedBackend.class,
+    names = {"CPU", "GLOO"})
 final class CommunicatorTest {
+  @Parameter private DistributedBackend backend;
+
   private static final ScalarType[] TYPES = {
     ScalarType.Float, ScalarType.BFloat16, ScalarType.Long
   };
@@ -32,14 +43,18 @@ final class CommunicatorTest {
   }
 
   /** What every rank gets of {@code body}, with all ranks in one group. */
-  private static List<List<Long>> onRanks(int size, Function<Communicator, Tensor> body) {
-    return InProcessRanks.run(
+  private List<List<Long>> onRanks(int size, Function<Communicator, Tensor> body) {
+    return run(
         new Mesh(1, size, 1),
         world -> {
           try (Scope scope = Scope.open()) {
             return longs(body.apply(world.all()));
           }
         });
+  }
+
+  private <T> List<T> run(Mesh mesh, Function<World, T> body) {
+    return InProcessRanks.run(mesh, 1, Duration.ofMinutes(2), backend, (_, group) -> group, body);
   }
 
   private static List<Long> longs(Tensor tensor) {
@@ -72,6 +87,25 @@ final class CommunicatorTest {
 
     long sum = size * (size - 1L) / 2;
     assertThat(results).hasSize(size).containsOnly(List.of(sum, 10L * size, (long) -size));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 4})
+  void allReduce_ofMoreThanIsSentWhole_isTheSumOnEveryRank(int size) {
+    int values = 50_001; // which no number of ranks here divides
+    List<List<Long>> results =
+        onRanks(
+            size,
+            ranks -> {
+              long[] mine = LongStream.range(0, values).map(i -> i * (ranks.rank() + 1)).toArray();
+              Tensor tensor = tensor(ScalarType.Long, mine);
+              ranks.allReduce(tensor, Reduction.SUM).await();
+              return tensor;
+            });
+
+    long factor = size * (size + 1L) / 2;
+    List<Long> sums = LongStream.range(0, values).map(i -> i * factor).boxed().toList();
+    assertThat(results).hasSize(size).allSatisfy(its -> assertThat(its).isEqualTo(sums));
   }
 
   @ParameterizedTest
@@ -234,9 +268,39 @@ final class CommunicatorTest {
   }
 
   @Test
+  void send_ofMoreThanTheConnectionStores_arrivesWhileBothSend() {
+    int values = 3_000_001;
+    List<List<Long>> results =
+        onRanks(
+            2,
+            ranks -> {
+              int other = 1 - ranks.rank();
+              long[] mine = LongStream.range(0, values).map(i -> i + ranks.rank()).toArray();
+              Tensor arrived = zeros(ScalarType.Long, values);
+              WorkHandle first = ranks.receive(arrived, other, 5);
+              WorkHandle small = ranks.send(tensor(ScalarType.Long, 7), other, 6);
+              WorkHandle sent = ranks.send(tensor(ScalarType.Long, mine), other, 5);
+              Tensor seven = zeros(ScalarType.Long, 1);
+              WorkHandle second = ranks.receive(seven, other, 6);
+              sent.await();
+              small.await();
+              second.await();
+              first.await();
+              assertThat(longs(seven)).containsExactly(7L);
+              return arrived;
+            });
+
+    for (int rank = 0; rank < 2; rank++) {
+      long from = 1 - rank;
+      List<Long> sent = LongStream.range(0, values).map(i -> i + from).boxed().toList();
+      assertThat(results.get(rank)).isEqualTo(sent);
+    }
+  }
+
+  @Test
   void gatherBytes_ofDifferentLengths_comeInRankOrder() {
     List<List<String>> results =
-        InProcessRanks.run(
+        run(
             new Mesh(1, 3, 1),
             world ->
                 world
@@ -252,7 +316,7 @@ final class CommunicatorTest {
   @Test
   void gatherBytes_ofNothing_areEmpty() {
     List<List<Integer>> lengths =
-        InProcessRanks.run(
+        run(
             new Mesh(1, 2, 1),
             world -> world.all().gatherBytes(new byte[0]).stream().map(its -> its.length).toList());
 
@@ -265,7 +329,7 @@ final class CommunicatorTest {
     record Members(List<Long> tp, List<Long> dp, List<Long> pp, List<Long> last) {}
 
     List<Members> results =
-        InProcessRanks.run(
+        run(
             mesh,
             world ->
                 new Members(
@@ -299,7 +363,7 @@ final class CommunicatorTest {
   @Test
   void operations_onSeveralGroupsAtOnce_doNotDisturbEachOther() {
     List<List<Long>> results =
-        InProcessRanks.run(
+        run(
             new Mesh(2, 2, 1),
             world -> {
               try (Scope scope = Scope.open()) {
@@ -322,7 +386,7 @@ final class CommunicatorTest {
   @Test
   void operations_over300Rounds_leaveNativeMemoryAsItWas() {
     List<Long> growth =
-        InProcessRanks.run(
+        run(
             new Mesh(1, 2, 1),
             world -> {
               long before = 0;

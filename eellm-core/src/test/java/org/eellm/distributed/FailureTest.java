@@ -8,12 +8,22 @@ import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Three processes, of which one falls silent in the middle of a sum. */
 @Timeout(300)
+@ParameterizedClass
+@EnumSource(
+    value = DistributedBackend.class,
+    names = {"CPU", "GLOO"})
 final class FailureTest {
-  private static RankProcesses start(Duration timeout) throws IOException {
-    return RankProcesses.start(RankMain.class, 3, List.of(Long.toString(timeout.toMillis())));
+  @Parameter private DistributedBackend backend;
+
+  private RankProcesses start(Duration timeout) throws IOException {
+    return RankProcesses.start(
+        RankMain.class, 3, List.of(Long.toString(timeout.toMillis()), backend.name()));
   }
 
   @Test

@@ -70,6 +70,7 @@ public final class NcclOrder {
         mesh,
         1,
         Duration.ofMinutes(1),
+        DistributedBackend.CPU,
         this::ordered,
         world -> {
           try {

@@ -17,7 +17,8 @@ final class RankMain {
   public static void main(String[] args) {
     Duration timeout = Duration.ofMillis(Long.parseLong(args[0]));
     int size = Integer.parseInt(System.getenv("WORLD_SIZE"));
-    try (World world = Worlds.fromEnvironment(new Mesh(1, 1, size), timeout)) {
+    DistributedBackend backend = DistributedBackend.valueOf(args[1]);
+    try (World world = World.fromEnvironment(new Mesh(1, 1, size), timeout, backend)) {
       for (int round = 0; ; round++) {
         try (Scope scope = Scope.open()) {
           Tensor ones = Tensors.zeros(ScalarType.Float, Torch.cpu(), 1000);

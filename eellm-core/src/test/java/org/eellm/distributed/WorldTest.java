@@ -34,7 +34,7 @@ final class WorldTest {
   }
 
   private static World connect(RankInfo place, Mesh mesh, Duration timeout) {
-    return World.connect(place, mesh, timeout, DistributedBackend.GLOO);
+    return World.connect(place, mesh, timeout, DistributedBackend.CPU);
   }
 
   private static int freePort() throws IOException {

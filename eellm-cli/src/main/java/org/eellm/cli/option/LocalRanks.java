@@ -14,7 +14,6 @@ import org.eellm.config.TrainConfig.Device;
 import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
-import org.eellm.distributed.Worlds;
 import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.distributed.launch.RankInfo;
 import org.jline.utils.Signals;
@@ -154,12 +153,12 @@ public final class LocalRanks {
 
   /**
    * Does a rank's work in the world that this process was started into; see {@link
-   * Worlds#fromEnvironment}. The other ranks learn of a failure.
+   * World#fromEnvironment}. The other ranks learn of a failure.
    */
   public static <T> T inWorld(
       Mesh mesh, Duration timeout, DistributedBackend transport, Function<World, T> work) {
     endWithLauncher();
-    try (World world = Worlds.fromEnvironment(mesh, timeout, transport)) {
+    try (World world = World.fromEnvironment(mesh, timeout, transport)) {
       try {
         return work.apply(world);
       } catch (RuntimeException failure) {
@@ -171,7 +170,7 @@ public final class LocalRanks {
 
   /** What ranks on a device talk over. */
   public static DistributedBackend transport(Device device) {
-    return device == Device.CUDA ? DistributedBackend.NCCL : DistributedBackend.GLOO;
+    return device == Device.CUDA ? DistributedBackend.NCCL : DistributedBackend.CPU;
   }
 
   /** Whether a launcher of ours looks after this process. */

@@ -1,0 +1,306 @@
+package org.eellm.distributed;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.eellm.distributed.memory.SharedMemory;
+import org.eellm.distributed.memory.SharedMessages;
+import org.eellm.distributed.memory.Transfer;
+import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Tensors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A group whose ranks share memory, as they are on one machine. A message is copied once in and
+ * once out, where Gloo's connections over the loopback interface pass through the kernel.
+ */
+final class SharedMemoryCommunicator extends PeerCommunicator {
+  private static final Logger LOG = LoggerFactory.getLogger(SharedMemoryCommunicator.class);
+
+  /** In place of a file's name. */
+  private static final String NO_FILE = "none";
+
+  /** How long to look for a message without sleeping, if each rank has a processor. */
+  private static final long AWAKE_NANOS = 200_000;
+
+  private static final long MIN_PAUSE_NANOS = 20_000;
+  private static final long MAX_PAUSE_NANOS = 1_000_000;
+
+  /** After so long, messages that nobody expects may be what others wait to get rid of. */
+  private static final long PATIENCE_NANOS = 5_000_000;
+
+  /** How often one who waits asks whether the others are alive. */
+  private static final long CHECK_NANOS = 20_000_000;
+
+  private final SharedMessages messages;
+  private final List<Optional<ProcessHandle>> processes;
+  private final List<SharedMessages> ofAllGroups;
+  private final HeartbeatMonitor watch;
+  private final Duration timeout;
+  private final long awakeNanos;
+  private final Set<StartedTransfer> started = ConcurrentHashMap.newKeySet();
+  private volatile boolean closed;
+
+  private SharedMemoryCommunicator(
+      RankGroup group, Mesh mesh, Device device, Sharing sharing, Shared shared) {
+    super(group, mesh, device);
+    this.messages = new SharedMessages(shared.memory(), group.rank(), group.size());
+    this.processes = shared.processes();
+    this.ofAllGroups = sharing.messages();
+    this.watch = sharing.watch();
+    this.timeout = sharing.store().timeout();
+    this.awakeNanos = mesh.size() <= Runtime.getRuntime().availableProcessors() ? AWAKE_NANOS : 0;
+    ofAllGroups.add(messages);
+  }
+
+  /**
+   * What a world's groups have in common.
+   *
+   * @param messages of each group: one who waits goes on with all of them, as another rank may wait
+   *     for them before it sends what this one waits for. Safe for several threads
+   */
+  record Sharing(RendezvousStore store, HeartbeatMonitor watch, List<SharedMessages> messages) {}
+
+  /**
+   * Connects a group; all its members call this. Empty, for all of them, if not all share a memory.
+   */
+  static Optional<Communicator> connect(
+      RankGroup group, Mesh mesh, Device device, Sharing sharing) {
+    Operation connecting = new Operation("connection", 0, "over " + group.name());
+    long began = System.nanoTime();
+    sharing.watch().begin(connecting);
+    try {
+      return share(group, sharing.store())
+          .map(shared -> new SharedMemoryCommunicator(group, mesh, device, sharing, shared));
+    } catch (RuntimeException e) {
+      throw sharing.watch().explain(connecting, began, group.ranks(), e);
+    } finally {
+      sharing.watch().goOn();
+    }
+  }
+
+  /**
+   * What the members have told each other.
+   *
+   * @param processes in the group's order; empty where this rank sees none of that number and age,
+   *     as between containers
+   */
+  private record Shared(MemorySegment memory, List<Optional<ProcessHandle>> processes) {}
+
+  private static Optional<Shared> share(RankGroup group, RendezvousStore store) {
+    long bytes = SharedMessages.bytes(group.size());
+    String key = "memory/" + group.key();
+    Optional<Path> made = Optional.empty();
+    if (group.rank() == 0) {
+      made = create(group, bytes);
+      store.put(key, made.map(Path::toString).orElse(NO_FILE));
+    }
+    try {
+      String file = store.get(key);
+      Optional<MemorySegment> memory =
+          file.equals(NO_FILE) ? Optional.empty() : map(Path.of(file), bytes);
+      store.put(
+          key + "/" + group.rank(), memory.isPresent() ? name(ProcessHandle.current()) : NO_FILE);
+      List<String> members =
+          IntStream.range(0, group.size()).mapToObj(i -> store.get(key + "/" + i)).toList();
+      return members.contains(NO_FILE)
+          ? Optional.empty()
+          : memory.map(
+              its -> new Shared(its, members.stream().map(name -> process(name)).toList()));
+    } finally {
+      made.ifPresent(SharedMemoryCommunicator::delete); // all have mapped it
+    }
+  }
+
+  /** A process's number and when it started, by which others see whether it is the same one. */
+  private static String name(ProcessHandle process) {
+    return process.pid() + " " + process.info().startInstant().map(Instant::toString).orElse("");
+  }
+
+  private static Optional<ProcessHandle> process(String name) {
+    return ProcessHandle.of(Long.parseLong(name.split(" ", 2)[0]))
+        .filter(process -> name(process).equals(name));
+  }
+
+  private static Optional<Path> create(RankGroup group, long bytes) {
+    if (!SharedMemory.isSupported()) {
+      return Optional.empty();
+    }
+    try {
+      return Optional.of(SharedMemory.create(bytes));
+    } catch (IOException e) {
+      LOG.warn(
+          "no {} bytes of shared memory for {} ({}); its messages take the network",
+          bytes,
+          group.name(),
+          e.getMessage());
+      return Optional.empty();
+    }
+  }
+
+  private static Optional<MemorySegment> map(Path file, long bytes) {
+    try {
+      return Optional.of(SharedMemory.map(file, bytes));
+    } catch (IOException _) {
+      return Optional.empty(); // of another machine
+    }
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.delete(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot delete " + file, e);
+    }
+  }
+
+  @Override
+  WorkHandle startSend(Operation operation, Tensor tensor, int peer, int tag) {
+    requireOpen(operation);
+    Transfer transfer = messages.send(peer, tag, Tensors.bytes(tensor));
+    return transfer.isDone() ? WorkHandle.done() : started(operation, peer, transfer, tensor);
+  }
+
+  @Override
+  WorkHandle startReceive(Operation operation, Tensor into, int peer, int tag) {
+    requireOpen(operation);
+    try {
+      return started(operation, peer, messages.receive(peer, tag, Tensors.bytes(into)), into);
+    } catch (IllegalStateException e) {
+      throw failed(operation, e);
+    }
+  }
+
+  private WorkHandle started(Operation operation, int peer, Transfer transfer, Tensor tensor) {
+    RetainedTensors retained = new RetainedTensors();
+    retained.retain(tensor);
+    StartedTransfer pending = new StartedTransfer(operation, peer, transfer, retained);
+    started.add(pending);
+    return pending;
+  }
+
+  private void requireOpen(Operation operation) {
+    if (closed) {
+      throw new DistributedException(operation + ": the group is closed");
+    }
+  }
+
+  /** Ends the group, whose ranks do not agree any more. */
+  private DistributedException failed(Operation operation, RuntimeException cause) {
+    close();
+    return new DistributedException(operation + ": " + cause.getMessage(), cause);
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+    ofAllGroups.remove(messages);
+    messages.close(); // touches no tensor after this
+    List.copyOf(started).forEach(StartedTransfer::free);
+  }
+
+  private final class StartedTransfer implements WorkHandle {
+    private final Operation operation;
+    private final int peer; // rank in the group
+    private final Transfer transfer;
+    private final RetainedTensors retained;
+
+    StartedTransfer(Operation operation, int peer, Transfer transfer, RetainedTensors retained) {
+      this.operation = operation;
+      this.peer = peer;
+      this.transfer = transfer;
+      this.retained = retained;
+    }
+
+    @Override
+    public void await() {
+      if (!started.contains(this)) {
+        return;
+      }
+      long began = System.nanoTime();
+      try {
+        while (!transfer.isDone()) {
+          if (!messages.advance(false)) {
+            if (System.nanoTime() - began < awakeNanos) {
+              Thread.onSpinWait();
+            } else {
+              awaitLong(began);
+            }
+          }
+          requireOpen(operation);
+        }
+      } catch (IllegalStateException e) {
+        throw failed(operation, e);
+      }
+      free();
+    }
+
+    /**
+     * Waits with pauses, in which others have the processor, and sees whether the peer is alive.
+     */
+    private void awaitLong(long began) {
+      long checked = System.nanoTime();
+      long pause = MIN_PAUSE_NANOS;
+      watch.begin(operation);
+      try {
+        while (!transfer.isDone() && !closed) {
+          long now = System.nanoTime();
+          boolean moved = false;
+          for (SharedMessages group : ofAllGroups) {
+            moved |= group.advance(now - began > PATIENCE_NANOS);
+          }
+          if (moved) {
+            pause = MIN_PAUSE_NANOS;
+            continue;
+          }
+          if (now - checked > CHECK_NANOS) {
+            requireAlive(began);
+            checked = now;
+          }
+          LockSupport.parkNanos(pause);
+          pause = Math.min(2 * pause, MAX_PAUSE_NANOS);
+        }
+      } finally {
+        watch.goOn();
+      }
+    }
+
+    private void requireAlive(long began) {
+      int rank = group().ranks().get(peer);
+      boolean gone =
+          watch.hasFailure(rank)
+              || processes.get(peer).filter(process -> !process.isAlive()).isPresent();
+      boolean late = System.nanoTime() - began > timeout.toNanos();
+      boolean interrupted = Thread.currentThread().isInterrupted();
+      messages.advance(true); // what it sent before
+      if (transfer.isDone() || !(gone || late || interrupted)) {
+        return;
+      }
+      close();
+      if (interrupted) {
+        throw new DistributedException("interrupted in " + operation);
+      }
+      String reason = gone ? "another rank has ended" : "it takes too long";
+      throw watch.explain(operation, began, List.of(rank), new DistributedException(reason));
+    }
+
+    private void free() {
+      if (started.remove(this)) {
+        retained.close();
+      }
+    }
+  }
+}
