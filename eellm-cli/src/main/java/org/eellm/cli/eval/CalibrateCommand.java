@@ -13,7 +13,7 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
-import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
@@ -55,6 +55,9 @@ public final class CalibrateCommand implements Callable<Integer> {
 
   private static final int MAX_TOKENS = 64;
 
+  /** Methods of {@code --code} by default. */
+  private static final int METHODS = 240;
+
   /** Of thresholds, where tokens are compared; those of texts, which take long, are coarser. */
   private static final int STEPS = 100;
 
@@ -70,12 +73,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private LimitOption limit;
-
-  @Option(
-      names = "--prompts",
-      paramLabel = "FILE",
-      description = "Prompts that the model has not seen, one a line; the more, the better.")
-  private Optional<Path> prompts;
+  @Mixin private BeginningsOption beginnings;
 
   @Option(
       names = "--output",
@@ -198,35 +196,43 @@ public final class CalibrateCommand implements Callable<Integer> {
         fitsGates
             ? LearnThenTest.inLogOdds(delta, epsilon, guarantee.steps())
             : LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
-    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
-    int fitted = forFitting(lines.size());
-    if (task.isEmpty()) {
-      int minTexts = test.minTexts();
-      while (minTexts - forFitting(minTexts) < test.minTexts()) {
-        minTexts++;
-      }
-      requireEnough(prompts.orElseThrow().toString(), lines.size(), minTexts);
-    }
+    Beginnings read = beginnings.read();
     return meshOptions.onFirstRank(
-        spec,
-        modelOptions,
-        (model, engines) -> calibrate(guarantee, test, lines, fitted, model, engines));
+        spec, modelOptions, (model, engines) -> calibrate(guarantee, test, read, model, engines));
+  }
+
+  private int tokens() {
+    return maxTokens.orElse(MAX_TOKENS);
+  }
+
+  private void requireEnoughBeginnings(int count, LearnThenTest test) {
+    if (task.isPresent()) {
+      return;
+    }
+    int minTexts = test.minTexts();
+    while (minTexts - forFitting(minTexts) < test.minTexts()) {
+      minTexts++;
+    }
+    requireEnough(beginnings.file().orElseThrow().toString(), count, minTexts);
   }
 
   private void calibrate(
       Guarantee guarantee,
       LearnThenTest test,
-      List<String> lines,
-      int fitted,
+      Beginnings read,
       LoadedModel model,
       EngineStarter engines)
       throws IOException {
     requireFittable(model);
     List<GreedyContinuation> texts;
+    int fitted;
     LoadedModel listed = model;
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
       EvaluatedModel subject = new EvaluatedModel(model, engine);
-      texts = GreedyContinuation.write(subject, model.prompts(lines), maxTokens.orElse(MAX_TOKENS));
+      List<List<Integer>> begun = read.tokens(subject, limit.items().orElse(METHODS), tokens());
+      requireEnoughBeginnings(begun.size(), test);
+      fitted = forFitting(begun.size());
+      texts = GreedyContinuation.write(subject, begun, tokens());
       if (draftVocabulary.isPresent()) {
         int counted = fitsGates && fitted > 0 ? fitted : texts.size(); // the list is fitted, too
         listed = model.withDrafts(draftVocabulary(model, texts.subList(0, counted)));
@@ -395,8 +401,7 @@ public final class CalibrateCommand implements Callable<Integer> {
         "1 less the %s of a text and the full model's".formatted(name),
         STEPS_OF_TEXTS,
         (subject, texts, trace, calibrations) ->
-            TextLosses.ofPrompts(
-                subject, texts, maxTokens.orElse(MAX_TOKENS), metric, calibrations));
+            TextLosses.ofPrompts(subject, texts, tokens(), metric, calibrations));
   }
 
   private void validateOptions() {
@@ -416,10 +421,10 @@ public final class CalibrateCommand implements Callable<Integer> {
           "--policy: %s has no upper bound to begin at; use %s"
               .formatted(policy(), PolicyTexts.list(PolicyName.ofConfidence(), "or")));
     }
-    if (maxTokens.orElse(MAX_TOKENS) < 1 || splits < 0) {
+    if (tokens() < 1 || splits < 0) {
       throw new ConfigException(
           "--max-tokens, --splits: %d, %d; use at least 1 and at least 0"
-              .formatted(maxTokens.orElse(MAX_TOKENS), splits));
+              .formatted(tokens(), splits));
     }
     if (task.isPresent() != data.isPresent()) {
       throw new ConfigException("--task and --data go together; give both or neither");
@@ -428,11 +433,14 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--loss has no effect with --task, whose metric it is; leave it out");
     }
-    if (limit.isPresent() && task.isEmpty()) {
-      throw new ConfigException("--limit is for --task; leave it out");
+    if (beginnings.isCode() && task.isPresent()) {
+      throw new ConfigException("--code takes the place of --task; give one of them");
     }
-    limit.require();
-    if (prompts.isEmpty() && task.isPresent() && maxTokens.isPresent()) {
+    if (limit.isPresent() && task.isEmpty() && !beginnings.isCode()) {
+      throw new ConfigException("--limit is for --task and --code; leave it out");
+    }
+    beginnings.require(limit);
+    if (beginnings.isEmpty() && task.isPresent() && maxTokens.isPresent()) {
       throw new ConfigException(
           "--max-tokens has no effect without --prompts: a task has its own; leave it out");
     }
@@ -440,17 +448,18 @@ public final class CalibrateCommand implements Callable<Integer> {
       throw new ConfigException(
           "--draft-vocabulary: %d is below 1; use 1 or more".formatted(draftVocabulary.get()));
     }
-    if (prompts.isEmpty() && draftVocabulary.isPresent()) {
+    if (beginnings.isEmpty() && draftVocabulary.isPresent()) {
       throw new ConfigException(
-          "--draft-vocabulary needs --prompts, after which the model writes; give a file");
+          "--draft-vocabulary needs --prompts or --code, after which the model writes; give a"
+              + " file");
     }
-    if (prompts.isEmpty()
+    if (beginnings.isEmpty()
         && (task.isEmpty() || fitsTemperatures || fitsGates || picture.isPresent())) {
       throw new ConfigException(
           "--prompts: is missing; %s"
               .formatted(
                   task.isEmpty()
-                      ? "give a file with one a line"
+                      ? "give a file with one a line, or --code"
                       : "--temperatures, --gate and --picture need texts beside the task"));
     }
   }

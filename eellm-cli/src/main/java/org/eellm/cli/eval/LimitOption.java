@@ -11,7 +11,9 @@ final class LimitOption {
   @Option(
       names = "--limit",
       paramLabel = "N",
-      description = "Only the first N items of each task, or of each of its subtasks.")
+      description =
+          "Only the first N items of each task, or of each of its subtasks; or N methods of"
+              + " --code.")
   private Optional<Integer> limit;
 
   boolean isPresent() {

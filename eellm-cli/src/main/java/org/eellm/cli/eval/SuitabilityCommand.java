@@ -13,7 +13,7 @@ import java.util.concurrent.Callable;
 import java.util.function.Function;
 import org.eellm.checkpoint.DraftTable;
 import org.eellm.checkpoint.ModelFolder;
-import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.eval.BeginningsOption.Beginnings;
 import org.eellm.cli.option.ComputeOptions;
 import org.eellm.cli.option.HeadsOption;
 import org.eellm.cli.option.JsonOption;
@@ -65,25 +65,22 @@ public final class SuitabilityCommand implements Callable<Integer> {
   private static final int SAMPLED_TEXTS = 24;
   private static final int SAMPLED_TOKENS = 16;
 
+  /** Methods of {@code --code} by default. */
+  private static final int METHODS = 40;
+
   @Spec private CommandSpec spec;
   @Mixin private HeadsOption heads;
   @Mixin private ComputeOptions compute;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
+  @Mixin private LimitOption limit;
+  @Mixin private BeginningsOption given;
 
   @Parameters(
       paramLabel = "DIR",
       description =
           "A model folder, a checkpoint, or a run's output, of which the newest is taken.")
   private Path path;
-
-  @Option(
-      names = "--prompts",
-      paramLabel = "FILE",
-      description =
-          "Prompts, one a line, of what the model is for; by default beginnings that it samples"
-              + " itself.")
-  private Optional<Path> prompts;
 
   @Option(
       names = "--max-tokens",
@@ -130,15 +127,20 @@ public final class SuitabilityCommand implements Callable<Integer> {
     if (maxTokens < 2) {
       throw new ConfigException("--max-tokens: " + maxTokens + " is below 2; use 2 or more");
     }
-    if (prompts.isPresent() && seed.isPresent()) {
+    if (!given.isEmpty() && seed.isPresent()) {
       throw new ConfigException(
-          "--seed has no effect with --prompts, which are not sampled; leave it out");
+          "--seed has no effect with --prompts or --code, which are not sampled; leave it out");
     }
+    if (limit.isPresent() && !given.isCode()) {
+      throw new ConfigException("--limit is for --code; leave it out");
+    }
+    given.require(limit);
     compute.useThreads();
     Function<EvaluatedModel, List<List<Integer>>> beginnings = this::sampled;
-    if (prompts.isPresent()) {
-      List<String> lines = PromptFile.lines(prompts.get());
-      beginnings = subject -> subject.model().prompts(lines);
+    if (!given.isEmpty()) {
+      Beginnings read = given.read();
+      int methods = limit.items().orElse(METHODS);
+      beginnings = subject -> read.tokens(subject, methods, maxTokens);
     }
     ModelFolder files = heads.resolve(path);
     if (files.config().architecture().model().numLayers() < 2) {

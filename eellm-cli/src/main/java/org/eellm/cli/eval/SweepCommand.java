@@ -14,7 +14,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
-import org.eellm.cli.generate.PromptFile;
+import org.eellm.cli.eval.BeginningsOption.Beginnings;
+import org.eellm.cli.eval.BeginningsOption.Sources;
 import org.eellm.cli.option.JsonOption;
 import org.eellm.cli.option.LayerList;
 import org.eellm.cli.option.MeshOptions;
@@ -23,7 +24,6 @@ import org.eellm.cli.option.OutputPath;
 import org.eellm.cli.option.PolicyTexts;
 import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
-import org.eellm.data.corpus.JavaSources;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
 import org.eellm.decode.SharedSteps.EngineStarter;
@@ -70,28 +70,12 @@ public final class SweepCommand implements Callable<Integer> {
   /** Methods of {@code --code} by default. */
   private static final int METHODS = 100;
 
-  private static final int MOST_METHODS = 1000;
-
   @Spec private CommandSpec spec;
   @Mixin private ModelOptions modelOptions;
   @Mixin private MeshOptions meshOptions;
   @Mixin private JsonOption json;
   @Mixin private LimitOption limit;
-
-  @Option(
-      names = "--prompts",
-      paramLabel = "FILE",
-      description = "Prompts, one a line, that the model has not seen.")
-  private Optional<Path> prompts;
-
-  @Option(
-      names = "--code",
-      paramLabel = "JAR",
-      description =
-          "In place of prompts: Java sources that the model has not seen. Methods are continued"
-              + " from their middle, 100 or --limit of them, and give scores: the next line, the"
-              + " method, whether it parses, and the file's perplexity.")
-  private Optional<Path> code;
+  @Mixin private BeginningsOption beginnings;
 
   @Option(
       names = "--output",
@@ -249,8 +233,7 @@ public final class SweepCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     validateOptions();
-    List<String> lines = prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of();
-    List<String> files = code.map(JavaSources::files).orElse(List.of());
+    Beginnings begun = beginnings.read();
     Optional<Calibration> read =
         calibration.isPresent()
             ? Optional.of(Calibration.read(calibration.get()))
@@ -264,16 +247,12 @@ public final class SweepCommand implements Callable<Integer> {
           read.ifPresent(
               file ->
                   Gate.requireModel(file.policy().gates(), model.decoder(), model.vocabulary()));
-          sweep(lines, files, specs, model, engines);
+          sweep(begun, specs, model, engines);
         });
   }
 
   private void sweep(
-      List<String> lines,
-      List<String> files,
-      List<TaskSpec> specs,
-      LoadedModel model,
-      EngineStarter engines)
+      Beginnings begun, List<TaskSpec> specs, LoadedModel model, EngineStarter engines)
       throws IOException {
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
         WorkProgress progress = WorkProgress.onConsole()) {
@@ -285,12 +264,13 @@ public final class SweepCommand implements Callable<Integer> {
       List<SweepSetting> settings = grid(available).settings(model.decoder().allHeads());
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       Optional<MethodCompletions> methods =
-          code.map(
-              jar ->
-                  MethodCompletions.of(
-                      subject, files, limit.items().orElse(METHODS), maxTokens, EvalCommand.SEED));
+          begun instanceof Sources sources
+              ? Optional.of(sources.methods(subject, limit.items().orElse(METHODS), maxTokens))
+              : Optional.empty();
       List<List<Integer>> texts =
-          methods.map(MethodCompletions::prompts).orElseGet(() -> model.prompts(lines));
+          methods
+              .map(MethodCompletions::prompts)
+              .orElseGet(() -> begun.tokens(subject, METHODS, maxTokens));
       SweepTasks scored =
           specs.isEmpty()
               ? methods.<SweepTasks>map(task -> task).orElse(SweepTasks.none())
@@ -327,7 +307,7 @@ public final class SweepCommand implements Callable<Integer> {
             dtype,
             threads,
             meshOptions.variant(),
-            code.map(Path::toString).orElse("none"),
+            beginnings.isCode() ? beginnings.file().orElseThrow() : "none",
             tasks,
             data.map(Path::toString).orElse("nothing"),
             limit.items().stream().mapToObj(String::valueOf).findFirst().orElse("none"),
@@ -434,19 +414,14 @@ public final class SweepCommand implements Callable<Integer> {
     if (tasks.isEmpty() != data.isEmpty()) {
       throw new ConfigException("--tasks and --data go together; give both or neither");
     }
-    if (prompts.isPresent() == code.isPresent() || !tasks.isEmpty() && code.isPresent()) {
+    if (!beginnings.isGiven() || !tasks.isEmpty() && beginnings.isCode()) {
       throw new ConfigException(
           "--prompts, --code: give prompts, with --tasks or without, or sources and neither");
     }
-    if (tasks.isEmpty() && (code.isEmpty() && limit.isPresent() || minScore.isPresent())) {
+    if (tasks.isEmpty() && (!beginnings.isCode() && limit.isPresent() || minScore.isPresent())) {
       throw new ConfigException("--limit, --min-score: no effect without --tasks; leave them out");
     }
-    if (code.isPresent() && limit.items().orElse(METHODS) > MOST_METHODS) {
-      throw new ConfigException(
-          "--limit: %d methods with --code; use %d or fewer"
-              .formatted(limit.items().orElseThrow(), MOST_METHODS));
-    }
-    limit.require();
+    beginnings.require(limit);
   }
 
   private static void requireWish(String option, double least, double most) {

@@ -320,16 +320,46 @@ final class CalibrateCommandTest {
     assertThat(refused.err()).contains("2 prompts cannot support the guarantee");
   }
 
+  @Test
+  void calibrate_onCode_promisesHowMethodsGoOn() throws IOException {
+    Path jar = SourcesJar.write(folder.resolve("some-sources.jar"), 20, true);
+    store(List.of("unused"));
+    String[] options = {
+      "calibrate",
+      "--model",
+      folder.resolve("model").toString(),
+      "--code",
+      jar.toString(),
+      "--max-tokens",
+      "60",
+      "--delta",
+      "0.9",
+      "--epsilon",
+      "0.2",
+      "--splits",
+      "0"
+    };
+    Outcome outcome = run(options);
+
+    assertThat(outcome.code()).as(outcome.err()).isZero();
+    assertThat(outcome.out()).contains("tokens that differ is at most 0.9", "of 20 texts");
+    String[] fewer = Arrays.copyOf(options, options.length + 2);
+    fewer[options.length] = "--limit";
+    fewer[options.length + 1] = "12";
+    assertThat(run(fewer).out()).contains("of 12 texts");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
+        "--code=x.jar | --code takes the place of --prompts; give one of them",
         "--loss=speed | --loss: 'speed' is unknown; use tokens, or a metric",
         "--loss=acc | --loss: acc is not of texts; use rouge1",
         "--task=gsm8k | --task and --data go together",
         "--delta=0 | --delta: 0.0 is outside (0, 1); use a share such as 0.05",
         "--epsilon=1 | --epsilon: 1.0 is outside (0, 1); use a share such as 0.05",
-        "--limit=3 | --limit is for --task",
+        "--limit=3 | --limit is for --task and --code",
         "--gate --policy=margin | --policy has no effect with --gate",
         "--gate --temperatures | --temperatures has no effect with --gate",
         "--gate --pp=2 | --gate needs the whole model on one rank; leave out --tp and --pp",

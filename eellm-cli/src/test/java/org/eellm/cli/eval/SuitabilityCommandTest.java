@@ -250,6 +250,17 @@ final class SuitabilityCommandTest {
   }
 
   @Test
+  void suitability_ofCode_writesAfterMethods() throws IOException {
+    Path model = model(ExitLayout.none());
+    Path jar = SourcesJar.write(folder.resolve("some-sources.jar"), 3, true);
+    int code =
+        run("suitability", model.toString(), "--code", jar.toString(), "--max-tokens=60", "--json");
+
+    assertThat(code).as(err::toString).isZero();
+    assertThat(new ObjectMapper().readTree(out.toString()).at("/figures/layers")).hasSize(5);
+  }
+
+  @Test
   void suitability_wrongUse_isRefused() throws IOException {
     Path model = model(ExitLayout.none());
 
@@ -259,6 +270,8 @@ final class SuitabilityCommandTest {
     assertThat(run("suitability", model.toString(), "--prompts", prompts, "--seed", "2"))
         .isEqualTo(2);
     assertThat(err.toString()).contains("--seed has no effect with --prompts");
+    assertThat(run("suitability", model.toString(), "--limit", "3")).isEqualTo(2);
+    assertThat(err.toString()).contains("--limit is for --code; leave it out");
     assertThat(run("suitability", folder.resolve("nowhere").toString())).isEqualTo(1);
   }
 }

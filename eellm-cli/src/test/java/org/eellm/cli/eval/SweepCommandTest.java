@@ -7,13 +7,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.StringWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.zip.ZipEntry;
-import java.util.zip.ZipOutputStream;
 import javax.imageio.ImageIO;
 import org.eellm.cli.Commands;
 import org.eellm.cli.SmallModelFolder;
@@ -289,26 +286,7 @@ final class SweepCommandTest {
 
   @Test
   void sweep_ofCode_scoresHowMethodsGoOn() throws IOException {
-    Path jar = folder.resolve("some-sources.jar");
-    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
-      for (String name : List.of("A", "B")) {
-        zip.putNextEntry(new ZipEntry(name + ".java"));
-        zip.write(
-            """
-            class %s {
-              int f(int a) {
-                a++;
-                a--;
-                a++;
-                return a;
-              }
-            }
-            """
-                .formatted(name)
-                .getBytes(StandardCharsets.UTF_8));
-        zip.closeEntry();
-      }
-    }
+    Path jar = SourcesJar.write(folder.resolve("some-sources.jar"), 2, true);
 
     int code =
         sweepOf(
@@ -354,12 +332,7 @@ final class SweepCommandTest {
     assertThat(err.toString()).contains("--prompts, --code: give prompts");
     assertThat(sweep("--code=x.jar")).isEqualTo(2);
     assertThat(err.toString()).contains("--prompts, --code: give prompts");
-    Path jar = folder.resolve("empty-sources.jar");
-    try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
-      zip.putNextEntry(new ZipEntry("A.java"));
-      zip.write("class A {}\n".getBytes(StandardCharsets.UTF_8));
-      zip.closeEntry();
-    }
+    Path jar = SourcesJar.write(folder.resolve("empty-sources.jar"), 1, false);
     assertThat(sweepOf(List.of("--code=" + jar, "--max-tokens=60"))).isEqualTo(1);
     assertThat(err.toString()).contains("the Java sources have no method of 4 lines or more");
     assertThat(sweepOf(List.of("--code=" + jar, "--limit=2000"))).isEqualTo(2);

@@ -1,0 +1,102 @@
+package org.eellm.cli.eval;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.eellm.cli.generate.PromptFile;
+import org.eellm.config.ConfigException;
+import org.eellm.data.corpus.JavaSources;
+import org.eellm.eval.EvaluatedModel;
+import org.eellm.eval.sweep.MethodCompletions;
+import picocli.CommandLine.Option;
+
+/** The options {@code --prompts} and {@code --code}, as a mixin: what the model goes on from. */
+final class BeginningsOption {
+  private static final int MOST_METHODS = 1000;
+
+  @Option(
+      names = "--prompts",
+      paramLabel = "FILE",
+      description = "Prompts that the model has not seen, one a line; the more, the better.")
+  private Optional<Path> prompts;
+
+  @Option(
+      names = "--code",
+      paramLabel = "JAR",
+      description =
+          "In place of prompts: Java sources that the model has not seen. Methods are continued"
+              + " from their middle, --limit of them. In a sweep they give scores: the next line,"
+              + " the method, whether it parses, and the file's perplexity.")
+  private Optional<Path> code;
+
+  /** What there is before a model tokenizes it. */
+  sealed interface Beginnings {
+    /**
+     * Begun texts as tokens.
+     *
+     * @param methods of sources; fewer, where they have not as many
+     * @param maxTokens of a continuation
+     */
+    List<List<Integer>> tokens(EvaluatedModel subject, int methods, int maxTokens);
+  }
+
+  /** A prompt each. */
+  record Lines(List<String> lines) implements Beginnings {
+    @Override
+    public List<List<Integer>> tokens(EvaluatedModel subject, int methods, int maxTokens) {
+      return subject.model().prompts(lines);
+    }
+  }
+
+  /** Java sources, whose methods are to be continued. */
+  record Sources(List<String> files) implements Beginnings {
+    @Override
+    public List<List<Integer>> tokens(EvaluatedModel subject, int methods, int maxTokens) {
+      return methods(subject, methods, maxTokens).prompts();
+    }
+
+    MethodCompletions methods(EvaluatedModel subject, int count, int maxTokens) {
+      return MethodCompletions.of(subject, files, count, maxTokens, EvalCommand.SEED);
+    }
+  }
+
+  /** Whether there is exactly one of the two. */
+  boolean isGiven() {
+    return prompts.isPresent() != code.isPresent();
+  }
+
+  boolean isEmpty() {
+    return prompts.isEmpty() && code.isEmpty();
+  }
+
+  boolean isCode() {
+    return code.isPresent();
+  }
+
+  /** The file's name, if there is one. */
+  Optional<Path> file() {
+    return code.or(() -> prompts);
+  }
+
+  /** Refuses both, and a limit that takes days. */
+  void require(LimitOption limit) {
+    if (prompts.isPresent() && code.isPresent()) {
+      throw new ConfigException("--code takes the place of --prompts; give one of them");
+    }
+    limit.require();
+    int methods = limit.items().orElse(1);
+    if (isCode() && methods > MOST_METHODS) {
+      throw new ConfigException(
+          "--limit: %d methods with --code; use %d or fewer".formatted(methods, MOST_METHODS));
+    }
+  }
+
+  /** Reads the file; no prompts where there is none. */
+  Beginnings read() throws IOException {
+    if (code.isPresent()) {
+      return new Sources(JavaSources.files(code.get()));
+    }
+    return new Lines(prompts.isPresent() ? PromptFile.lines(prompts.get()) : List.of());
+  }
+}
