@@ -19,7 +19,11 @@ public interface Communicator extends AutoCloseable {
   /** Ranks in the group. */
   int size();
 
-  /** Replaces {@code tensor} with the reduction of all ranks' tensors, the same bits on each. */
+  /**
+   * Replaces {@code tensor} with the reduction of all ranks' tensors, the same bits on each. With
+   * three and more ranks and many values, the others' operation may end only after this rank has
+   * awaited its own.
+   */
   WorkHandle allReduce(Tensor tensor, Reduction reduction);
 
   /**

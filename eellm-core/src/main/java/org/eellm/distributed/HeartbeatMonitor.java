@@ -216,10 +216,14 @@ final class HeartbeatMonitor implements AutoCloseable {
     }
   }
 
-  /** Whether a rank has ended, or any has failed, or the store is gone, as far as is known here. */
+  /** Whether a rank is silent, or cannot be told to live: the store is gone. */
+  boolean isLost(int peer) {
+    return storeLost || isSilent(peer);
+  }
+
+  /** Whether a rank has ended, or any has failed, as far as is known here. */
   boolean hasFailure(int peer) {
-    return storeLost
-        || hasEnded(peer)
+    return hasEnded(peer)
         || others().anyMatch(other -> heartbeats.get(other).status() instanceof Failed);
   }
 

@@ -25,12 +25,18 @@ abstract sealed class PeerCommunicator implements Communicator
   private static final int ALL_REDUCE_TAG = MAX_TAG + 3;
   private static final int BROADCAST_TAG = MAX_TAG + 4;
 
+  /** All-reduces under way may be awaited in any order, so the sums of each have a tag. */
+  private static final int PARTS_TAG = MAX_TAG + 5;
+
+  private static final int PARTS_TAGS = 1 << 20;
+
   /** What three and more ranks send each other as a whole in an all-reduce. */
   private static final long MAX_WHOLE_BYTES = 1 << 16;
 
   private final RankGroup group;
   private final Mesh mesh;
   private final Device device;
+  private int allReducesInParts;
 
   PeerCommunicator(RankGroup group, Mesh mesh, Device device) {
     this.group = group;
@@ -89,6 +95,7 @@ abstract sealed class PeerCommunicator implements Communicator
     Operation operation = overGroup("all-reduce", tensor);
     requireContiguous(operation, tensor);
     boolean inParts = size() > 2 && operation.bytes() > MAX_WHOLE_BYTES;
+    int sharing = PARTS_TAG + (inParts ? Math.floorMod(allReducesInParts++, PARTS_TAGS) : 0);
     RetainedTensors retained = new RetainedTensors();
     try (Scope scope = Scope.open()) {
       Tensor whole = retained.retain(tensor.view(-1));
@@ -103,7 +110,7 @@ abstract sealed class PeerCommunicator implements Communicator
           () -> {
             reduce(mine, mine, arrived, reduction);
             if (inParts) {
-              exchange(operation, ALL_REDUCE_TAG, _ -> mine, parts).forEach(WorkHandle::await);
+              exchange(operation, sharing, _ -> mine, parts).forEach(WorkHandle::await);
             }
           });
     }
@@ -212,14 +219,14 @@ abstract sealed class PeerCommunicator implements Communicator
       }
       return;
     }
-    result.copy_(mine);
-    for (int peer = 0; peer < size(); peer++) {
-      if (peer != rank()) {
-        switch (reduction) {
-          case MAX -> torch.maximum_out(result, result, arrived.select(0, peer));
-          case MIN -> torch.minimum_out(result, result, arrived.select(0, peer));
-          default -> throw new AssertionError(reduction);
-        }
+    arrived.select(0, rank()).copy_(mine);
+    result.copy_(arrived.select(0, 0));
+    for (int peer = 1; peer < size(); peer++) {
+      Tensor next = arrived.select(0, peer);
+      if (reduction == Reduction.MAX) {
+        torch.maximum_out(result, result, next);
+      } else {
+        torch.minimum_out(result, result, next);
       }
     }
   }

@@ -1,9 +1,8 @@
 package org.eellm.distributed;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -15,6 +14,7 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.distributed.launch.LocalLauncher;
 import org.eellm.distributed.memory.SharedMemory;
 import org.eellm.distributed.memory.SharedMessages;
 import org.eellm.distributed.memory.Transfer;
@@ -42,6 +42,9 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
   /** After so long, messages that nobody expects may be what others wait to get rid of. */
   private static final long PATIENCE_NANOS = 5_000_000;
 
+  /** The same for other groups, where much may come early that nobody waits to get rid of. */
+  private static final long LONG_PATIENCE_NANOS = 1_000_000_000;
+
   /** How often one who waits asks whether the others are alive. */
   private static final long CHECK_NANOS = 20_000_000;
 
@@ -62,7 +65,7 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     this.ofAllGroups = sharing.messages();
     this.watch = sharing.watch();
     this.timeout = sharing.store().timeout();
-    this.awakeNanos = mesh.size() <= Runtime.getRuntime().availableProcessors() ? AWAKE_NANOS : 0;
+    this.awakeNanos = hasProcessorEach(mesh, shared) ? AWAKE_NANOS : 0;
     ofAllGroups.add(messages);
   }
 
@@ -121,8 +124,16 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
           : memory.map(
               its -> new Shared(its, members.stream().map(name -> process(name)).toList()));
     } finally {
-      made.ifPresent(SharedMemoryCommunicator::delete); // all have mapped it
+      made.ifPresent(SharedMemory::delete); // all have mapped it
     }
+  }
+
+  /** Whether no rank waits for a processor, so that those who wait for a message may have one. */
+  private static boolean hasProcessorEach(Mesh mesh, Shared shared) {
+    long others = shared.processes().stream().distinct().count();
+    return others == 1 // ranks are threads
+        ? mesh.size() <= Runtime.getRuntime().availableProcessors()
+        : !Boolean.getBoolean(LocalLauncher.CROWDED);
   }
 
   /** A process's number and when it started, by which others see whether it is the same one. */
@@ -143,8 +154,10 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
       return Optional.of(SharedMemory.create(bytes));
     } catch (IOException e) {
       LOG.warn(
-          "no {} bytes of shared memory for {} ({}); its messages take the network",
-          bytes,
+          "{} has no room for {} MB of messages over {} ({}), which take the network; make it"
+              + " larger, as with docker run --shm-size",
+          SharedMemory.FOLDER,
+          Math.ceilDiv(bytes, 1_000_000),
           group.name(),
           e.getMessage());
       return Optional.empty();
@@ -154,16 +167,11 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
   private static Optional<MemorySegment> map(Path file, long bytes) {
     try {
       return Optional.of(SharedMemory.map(file, bytes));
-    } catch (IOException _) {
+    } catch (NoSuchFileException _) {
       return Optional.empty(); // of another machine
-    }
-  }
-
-  private static void delete(Path file) {
-    try {
-      Files.delete(file);
     } catch (IOException e) {
-      throw new UncheckedIOException("cannot delete " + file, e);
+      LOG.warn("{} cannot be mapped ({}); its messages take the network", file, e.getMessage());
+      return Optional.empty();
     }
   }
 
@@ -189,6 +197,10 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     retained.retain(tensor);
     StartedTransfer pending = new StartedTransfer(operation, peer, transfer, retained);
     started.add(pending);
+    if (closed) { // meanwhile, by another thread
+      pending.free();
+      requireOpen(operation);
+    }
     return pending;
   }
 
@@ -228,6 +240,9 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     @Override
     public void await() {
       if (!started.contains(this)) {
+        if (!transfer.isDone()) {
+          requireOpen(operation);
+        }
         return;
       }
       long began = System.nanoTime();
@@ -260,7 +275,8 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
           long now = System.nanoTime();
           boolean moved = false;
           for (SharedMessages group : ofAllGroups) {
-            moved |= group.advance(now - began > PATIENCE_NANOS);
+            long patience = group == messages ? PATIENCE_NANOS : LONG_PATIENCE_NANOS;
+            moved |= group.advance(now - began > patience);
           }
           if (moved) {
             pause = MIN_PAUSE_NANOS;
@@ -282,7 +298,10 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
       int rank = group().ranks().get(peer);
       boolean gone =
           watch.hasFailure(rank)
-              || processes.get(peer).filter(process -> !process.isAlive()).isPresent();
+              || processes
+                  .get(peer)
+                  .map(process -> !process.isAlive())
+                  .orElseGet(() -> watch.isLost(rank)); // a process that is not seen here
       boolean late = System.nanoTime() - began > timeout.toNanos();
       boolean interrupted = Thread.currentThread().isInterrupted();
       messages.advance(true); // what it sent before

@@ -18,15 +18,16 @@ final class BeginningsOption {
   @Option(
       names = "--prompts",
       paramLabel = "FILE",
-      description = "Prompts that the model has not seen, one a line; the more, the better.")
+      description = "Prompts that the model has not seen, one a line; a forecast goes without.")
   private Optional<Path> prompts;
 
   @Option(
       names = "--code",
       paramLabel = "JAR",
       description =
-          "In place of prompts: Java sources that the model has not seen. Methods are continued"
-              + " from their middle, --limit of them. In a sweep they give scores: the next line,"
+          "In place of prompts: Java sources that the model has not seen, a jar or a folder of"
+              + " jars. --limit methods are continued from their middle: by default 40 to forecast,"
+              + " 240 to calibrate, and 100 in a sweep, where they also give scores: the next line,"
               + " the method, whether it parses, and the file's perplexity.")
   private Optional<Path> code;
 

@@ -486,7 +486,7 @@ public final class CalibrateCommand implements Callable<Integer> {
   private static void requireEnough(String source, int texts, int minTexts) {
     if (texts < minTexts) {
       throw new EvalException(
-          "%s: %d prompts cannot support the guarantee, even without any loss; give at least %d, or a larger --delta or --epsilon"
+          "%s: %d texts cannot support the guarantee, even without any loss; give at least %d (with --code by --limit), or a larger --delta or --epsilon"
               .formatted(source, texts, minTexts));
     }
   }

@@ -11,9 +11,7 @@ final class LimitOption {
   @Option(
       names = "--limit",
       paramLabel = "N",
-      description =
-          "Only the first N items of each task, or of each of its subtasks; or N methods of"
-              + " --code.")
+      description = "Only the first N items: of each task or subtask, or methods of sources.")
   private Optional<Integer> limit;
 
   boolean isPresent() {

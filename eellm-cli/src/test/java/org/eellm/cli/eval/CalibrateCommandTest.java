@@ -317,7 +317,7 @@ final class CalibrateCommandTest {
     few[options.length + 1] = "2";
     Outcome refused = calibrate(1, few);
     assertThat(refused.code()).isEqualTo(1);
-    assertThat(refused.err()).contains("2 prompts cannot support the guarantee");
+    assertThat(refused.err()).contains("2 texts cannot support the guarantee");
   }
 
   @Test
@@ -417,9 +417,9 @@ final class CalibrateCommandTest {
     Outcome outcome = calibrate(5);
 
     assertThat(outcome.code()).isEqualTo(1);
-    assertThat(outcome.err()).contains("5 prompts cannot support the guarantee", "at least 59");
+    assertThat(outcome.err()).contains("5 texts cannot support the guarantee", "at least 59");
     Outcome withTemperatures = calibrate(78, "--temperatures"); // a quarter of them for these
-    assertThat(withTemperatures.err()).contains("78 prompts cannot", "at least 79");
+    assertThat(withTemperatures.err()).contains("78 texts cannot", "at least 79");
     assertThat(folder.resolve("found/thresholds.json")).doesNotExist();
   }
 

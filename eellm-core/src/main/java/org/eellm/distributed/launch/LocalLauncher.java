@@ -155,6 +155,9 @@ public final class LocalLauncher {
     return new LocalLauncher(new Job.Scheduled(place), out, err);
   }
 
+  /** A system property of ranks that are more than the processors. */
+  public static final String CROWDED = "eellm.ranks.crowded";
+
   /**
    * The command that runs a class of this program, with this process's own options and class path,
    * and with its share of the processors.
@@ -166,6 +169,9 @@ public final class LocalLauncher {
         .filter(option -> !option.startsWith("-agentlib:jdwp")) // Ranks cannot share its port.
         .forEach(command::add);
     command.add("-XX:ActiveProcessorCount=" + share(ranks));
+    if (ranks > Runtime.getRuntime().availableProcessors()) {
+      command.add("-D" + CROWDED + "=true");
+    }
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
     command.add(mainClass);

@@ -1,6 +1,7 @@
 package org.eellm.distributed.memory;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -15,7 +16,9 @@ import java.util.UUID;
 
 /** Memory that processes of one machine share: a file that never reaches a disk. */
 public final class SharedMemory {
-  private static final Path FOLDER = Path.of("/dev/shm");
+  /** Where such files are. */
+  public static final Path FOLDER = Path.of("/dev/shm");
+
   private static final int BLOCK_BYTES = 1 << 20;
 
   private SharedMemory() {}
@@ -33,6 +36,7 @@ public final class SharedMemory {
    */
   public static Path create(long bytes) throws IOException {
     Path file = FOLDER.resolve("eellm-" + UUID.randomUUID());
+    file.toFile().deleteOnExit(); // of a start that is broken off
     try (FileChannel channel =
         FileChannel.open(
             file,
@@ -47,6 +51,15 @@ public final class SharedMemory {
       throw e;
     }
     return file;
+  }
+
+  /** Deletes a file, which those who have mapped it go on using. */
+  public static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot delete " + file, e);
+    }
   }
 
   /**
