@@ -17,7 +17,6 @@ import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -31,7 +30,11 @@ import org.junit.jupiter.params.provider.ValueSource;
     value = DistributedBackend.class,
     names = {"CPU", "GLOO"})
 final class CommunicatorTest {
-  @Parameter private DistributedBackend backend;
+  private final DistributedBackend backend;
+
+  CommunicatorTest(DistributedBackend backend) {
+    this.backend = backend;
+  }
 
   private static final ScalarType[] TYPES = {
     ScalarType.Float, ScalarType.BFloat16, ScalarType.Long

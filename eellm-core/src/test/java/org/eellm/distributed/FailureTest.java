@@ -8,7 +8,6 @@ import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -19,7 +18,11 @@ import org.junit.jupiter.params.provider.EnumSource;
     value = DistributedBackend.class,
     names = {"CPU", "GLOO"})
 final class FailureTest {
-  @Parameter private DistributedBackend backend;
+  private final DistributedBackend backend;
+
+  FailureTest(DistributedBackend backend) {
+    this.backend = backend;
+  }
 
   private RankProcesses start(Duration timeout) throws IOException {
     return RankProcesses.start(
