@@ -58,14 +58,14 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
   private volatile boolean closed;
 
   private SharedMemoryCommunicator(
-      RankGroup group, Mesh mesh, Device device, Sharing sharing, Shared shared) {
+      RankGroup group, Mesh mesh, Device device, Sharing sharing, Handshake handshake) {
     super(group, mesh, device);
-    this.messages = new SharedMessages(shared.memory(), group.rank(), group.size());
-    this.processes = shared.processes();
+    this.messages = new SharedMessages(handshake.memory(), group.rank(), group.size());
+    this.processes = handshake.processes();
     this.ofAllGroups = sharing.messages();
     this.watch = sharing.watch();
     this.timeout = sharing.store().timeout();
-    this.awakeNanos = hasProcessorEach(mesh, shared) ? AWAKE_NANOS : 0;
+    this.awakeNanos = hasProcessorEach(mesh, handshake) ? AWAKE_NANOS : 0;
     ofAllGroups.add(messages);
   }
 
@@ -87,7 +87,7 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     sharing.watch().begin(connecting);
     try {
       return share(group, sharing.store())
-          .map(shared -> new SharedMemoryCommunicator(group, mesh, device, sharing, shared));
+          .map(handshake -> new SharedMemoryCommunicator(group, mesh, device, sharing, handshake));
     } catch (RuntimeException e) {
       throw sharing.watch().explain(connecting, began, group.ranks(), e);
     } finally {
@@ -101,9 +101,9 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
    * @param processes in the group's order; empty where this rank sees none of that number and age,
    *     as between containers
    */
-  private record Shared(MemorySegment memory, List<Optional<ProcessHandle>> processes) {}
+  private record Handshake(MemorySegment memory, List<Optional<ProcessHandle>> processes) {}
 
-  private static Optional<Shared> share(RankGroup group, RendezvousStore store) {
+  private static Optional<Handshake> share(RankGroup group, RendezvousStore store) {
     long bytes = SharedMessages.bytes(group.size());
     String key = "memory/" + group.key();
     Optional<Path> made = Optional.empty();
@@ -122,16 +122,16 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
       return members.contains(NO_FILE)
           ? Optional.empty()
           : memory.map(
-              its -> new Shared(its, members.stream().map(name -> process(name)).toList()));
+              its -> new Handshake(its, members.stream().map(name -> process(name)).toList()));
     } finally {
       made.ifPresent(SharedMemory::delete); // all have mapped it
     }
   }
 
   /** Whether no rank waits for a processor, so that those who wait for a message may have one. */
-  private static boolean hasProcessorEach(Mesh mesh, Shared shared) {
-    long others = shared.processes().stream().distinct().count();
-    return others == 1 // ranks are threads
+  private static boolean hasProcessorEach(Mesh mesh, Handshake handshake) {
+    long processes = handshake.processes().stream().distinct().count();
+    return processes == 1 // ranks are threads
         ? mesh.size() <= Runtime.getRuntime().availableProcessors()
         : !Boolean.getBoolean(LocalLauncher.CROWDED);
   }

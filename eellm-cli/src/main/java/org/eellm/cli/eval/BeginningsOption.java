@@ -18,7 +18,9 @@ final class BeginningsOption {
   @Option(
       names = "--prompts",
       paramLabel = "FILE",
-      description = "Prompts that the model has not seen, one a line; a forecast goes without.")
+      description =
+          "Prompts that the model has not seen, one a line. Without them, suitability samples"
+              + " beginnings.")
   private Optional<Path> prompts;
 
   @Option(

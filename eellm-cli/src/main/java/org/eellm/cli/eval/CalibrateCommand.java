@@ -14,6 +14,7 @@ import java.util.concurrent.Callable;
 import java.util.function.DoubleFunction;
 import org.eellm.checkpoint.DraftVocabulary;
 import org.eellm.cli.eval.BeginningsOption.Beginnings;
+import org.eellm.cli.eval.BeginningsOption.Lines;
 import org.eellm.cli.option.MeshOptions;
 import org.eellm.cli.option.ModelOptions;
 import org.eellm.cli.option.OutputPath;
@@ -197,6 +198,9 @@ public final class CalibrateCommand implements Callable<Integer> {
             ? LearnThenTest.inLogOdds(delta, epsilon, guarantee.steps())
             : LearnThenTest.inSteps(delta, epsilon, guarantee.steps());
     Beginnings read = beginnings.read();
+    if (task.isEmpty() && read instanceof Lines(List<String> lines)) { // not to load in vain
+      requireEnoughBeginnings(lines.size(), test);
+    }
     return meshOptions.onFirstRank(
         spec, modelOptions, (model, engines) -> calibrate(guarantee, test, read, model, engines));
   }
@@ -206,9 +210,6 @@ public final class CalibrateCommand implements Callable<Integer> {
   }
 
   private void requireEnoughBeginnings(int count, LearnThenTest test) {
-    if (task.isPresent()) {
-      return;
-    }
     int minTexts = test.minTexts();
     while (minTexts - forFitting(minTexts) < test.minTexts()) {
       minTexts++;
@@ -230,7 +231,9 @@ public final class CalibrateCommand implements Callable<Integer> {
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING)) {
       EvaluatedModel subject = new EvaluatedModel(model, engine);
       List<List<Integer>> begun = read.tokens(subject, limit.items().orElse(METHODS), tokens());
-      requireEnoughBeginnings(begun.size(), test);
+      if (task.isEmpty()) {
+        requireEnoughBeginnings(begun.size(), test);
+      }
       fitted = forFitting(begun.size());
       texts = GreedyContinuation.write(subject, begun, tokens());
       if (draftVocabulary.isPresent()) {

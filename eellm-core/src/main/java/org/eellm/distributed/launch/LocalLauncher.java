@@ -41,6 +41,9 @@ public final class LocalLauncher {
 
   public static final String LOOPBACK = "127.0.0.1";
 
+  /** A system property of ranks that are more than the processors. */
+  public static final String CROWDED = "eellm.ranks.crowded";
+
   /** The exit code of wrong use, which no restart mends. */
   private static final int USAGE = 2;
 
@@ -154,9 +157,6 @@ public final class LocalLauncher {
   public static LocalLauncher ofScheduled(RankInfo place, PrintWriter out, PrintWriter err) {
     return new LocalLauncher(new Job.Scheduled(place), out, err);
   }
-
-  /** A system property of ranks that are more than the processors. */
-  public static final String CROWDED = "eellm.ranks.crowded";
 
   /**
    * The command that runs a class of this program, with this process's own options and class path,
