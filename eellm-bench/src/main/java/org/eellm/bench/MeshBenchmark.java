@@ -8,6 +8,7 @@ import org.eellm.config.ExitsConfig;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Median;
+import org.eellm.cost.plan.Pipeline;
 import org.eellm.data.SampleSource;
 import org.eellm.distributed.World;
 import org.eellm.tensor.Torch;
@@ -48,7 +49,7 @@ public final class MeshBenchmark {
    * @param headForward of the mesh
    * @param threads of each rank
    * @param microbatches of a replica in a step
-   * @param bubble share of a step in which stages of equal cost have nothing to do
+   * @param bubble share of a step in which stages of equal cost have nothing to do, fills apart
    * @param memory resident bytes of each rank, of all models measured here
    * @param comparison absent where only the mesh was measured
    */
@@ -82,8 +83,7 @@ public final class MeshBenchmark {
     ParallelConfig parallel = config.parallel();
     int microbatches =
         config.train().globalBatchSize() / (config.train().microBatchSize() * parallel.dp());
-    double steps = (double) microbatches * parallel.chunks();
-    double bubble = (parallel.pp() - 1) / (steps + parallel.pp() - 1);
+    double bubble = Pipeline.of(config).bubbleShare(microbatches);
     try (BenchmarkRun mesh = new BenchmarkRun(config, world, headForward);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);

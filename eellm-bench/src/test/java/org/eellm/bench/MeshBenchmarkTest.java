@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.eellm.bench.MeshBenchmark.Comparison;
 import org.eellm.bench.MeshBenchmark.Report;
 import org.eellm.config.RunConfig;
@@ -19,8 +20,11 @@ import org.junit.jupiter.api.io.TempDir;
 final class MeshBenchmarkTest {
   @TempDir private Path folder;
 
-  private List<Report> measure(boolean compared) {
-    RunConfig config = TinyRun.config(folder, "parallel.pp=2");
+  private List<Report> measure(boolean compared, String... settings) {
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            Stream.concat(Stream.of("parallel.pp=2"), Stream.of(settings)).toArray(String[]::new));
     return InProcessRanks.run(
         new Mesh(1, 1, 2),
         world -> MeshBenchmark.run(config, world, 2, compared, HeadForward.DEFERRED));
@@ -42,6 +46,14 @@ final class MeshBenchmarkTest {
     assertThat(others.alone().waiting()).isZero();
     assertThat(others.limit()).isCloseTo(4.0 / 3, within(1e-12));
     assertThat(reports.getLast().comparison()).isEmpty();
+  }
+
+  @Test
+  void run_zeroBubble_limitIsThatOfItsSchedule() {
+    Report first = measure(true, "parallel.schedule=zero_bubble").getFirst();
+
+    assertThat(first.bubble()).isCloseTo(1.0 / 7, within(1e-12));
+    assertThat(first.comparison().orElseThrow().limit()).isCloseTo(12.0 / 7, within(1e-12));
   }
 
   @Test

@@ -49,7 +49,8 @@ public record ParallelConfig(
 
   public enum PipelineSchedule {
     ONE_FORWARD_ONE_BACKWARD,
-    ALL_FORWARD_ALL_BACKWARD
+    ALL_FORWARD_ALL_BACKWARD,
+    ZERO_BUBBLE
   }
 
   /** EVEN: equal numbers of layers. COST: equal work, the heads' included. */
@@ -78,6 +79,10 @@ public record ParallelConfig(
         chunks == 1 || schedule == PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
         "parallel.chunks",
         chunks + " are interleaved with parallel.schedule one_forward_one_backward only");
+    require(
+        pp > 1 || schedule != PipelineSchedule.ZERO_BUBBLE,
+        "parallel.schedule",
+        "zero_bubble has no effect with parallel.pp 1; remove it or use pp 2 or more");
     require(
         layersPerStage.isEmpty() || layersPerStage.size() == pp * chunks,
         "parallel.layers_per_stage",
@@ -192,6 +197,24 @@ public record ParallelConfig(
         by,
         layersPerStage,
         behind,
+        fillWarmup,
+        fillCooldown,
+        bucketMegabytes,
+        timeoutSeconds);
+  }
+
+  /** This mesh with another schedule. */
+  public ParallelConfig withSchedule(PipelineSchedule other) {
+    return new ParallelConfig(
+        tp,
+        dp,
+        pp,
+        sequenceParallel,
+        other,
+        chunks,
+        balance,
+        layersPerStage,
+        preExit,
         fillWarmup,
         fillCooldown,
         bucketMegabytes,

@@ -2,6 +2,8 @@ package org.eellm.config;
 
 import static org.eellm.config.ConfigException.require;
 
+import org.eellm.config.ParallelConfig.PipelineSchedule;
+
 /** A whole run: what {@code eellm train --config} reads, one record a section. */
 public record RunConfig(
     ModelConfig model,
@@ -32,6 +34,12 @@ public record RunConfig(
         optimizer.warmupSteps() + " leaves no step after warm-up in train.steps " + train.steps());
     requireMesh(checked, data, train, parallel, tune.learning());
     requireTeacher(exits, parallel);
+    require(
+        parallel.schedule() != PipelineSchedule.ZERO_BUBBLE
+            || tune.learning() == Learning.EVERYTHING,
+        "parallel.schedule",
+        "zero_bubble puts off gradients of layers, which do not learn with tune.model; use"
+            + " one_forward_one_backward");
   }
 
   /** In a pipeline the final head's hidden state comes to the exits, but not its matrix. */

@@ -58,6 +58,15 @@ public final class BranchCosts {
     return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
   }
 
+  /** What the gradients of the layers' matrices take of {@link #backward}. */
+  public OperationCost weights(Slice slice) {
+    return weightGradient(shape.hidden(), shape.query() + shape.keyValue())
+        .plus(weightGradient(shape.query(), shape.hidden()))
+        .plus(weightGradient(shape.hidden(), shape.inner()))
+        .plus(weightGradient(shape.active(), shape.hidden()))
+        .times(slice.layers());
+  }
+
   /** A slice's heads, forward and backward. */
   public OperationCost heads(Slice slice) {
     ExitLayout exits = architecture.exits();
@@ -172,13 +181,16 @@ public final class BranchCosts {
     return new OperationCost(2.0 * shape.tokens() * in * out, 0, operands, 1, 0);
   }
 
-  /** The gradients of x and W, of which the latter is added to a float32 sum. */
+  /** The gradients of x and W. */
   private OperationCost productBackward(long in, long out) {
-    double weights = (double) in * out;
+    return product(out, in).plus(weightGradient(in, out));
+  }
+
+  /** The gradient of W, which is added to a float32 sum. */
+  private OperationCost weightGradient(long in, long out) {
     double operands =
-        (double) shape.tokens() * (in + out) * 2 * shape.bytes()
-            + weights * (shape.bytes() + accumulated());
-    return new OperationCost(4.0 * shape.tokens() * in * out, 0, operands, 3, 0);
+        (double) shape.tokens() * (in + out) * shape.bytes() + (double) in * out * accumulated();
+    return new OperationCost(2.0 * shape.tokens() * in * out, 0, operands, 2, 0);
   }
 
   /** Bytes that adding an entry of a weight's gradient to its sum reads and writes. */

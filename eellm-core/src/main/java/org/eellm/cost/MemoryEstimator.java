@@ -138,7 +138,13 @@ public final class MemoryEstimator {
       return fullestOfTuning(stage, slices, schedule);
     }
     List<Long> kept = slices.stream().map(this::kept).toList();
-    List<MemorySnapshot> backwardPeaks = slices.stream().map(this::backwardPeak).toList();
+    boolean splits = schedule.kind().splitsBackward();
+    List<Long> postponed =
+        slices.stream()
+            .map(slice -> splits ? slice.layers() * (attentionPostponed() + mlpPostponed()) : 0)
+            .toList();
+    List<MemorySnapshot> backwardPeaks =
+        slices.stream().map(slice -> backwardPeak(slice, splits)).toList();
     boolean distilled = config.exits().distillation() > 0; // What the final head reads comes along.
     long message = (distilled ? 2 : 1) * shape.ofRows(shape.hidden());
     long live = 0;
@@ -153,7 +159,9 @@ public final class MemoryEstimator {
           MemorySnapshot now =
               backwardPeaks.get(chunk).plus(live, schedule.stages() > 1 ? 2 * message : 0);
           fullest = larger(fullest, now);
+          live += postponed.get(chunk);
         }
+        case Action.BackwardWeights _ -> live -= postponed.get(chunk);
         default -> {}
       }
     }
@@ -229,6 +237,16 @@ public final class MemoryEstimator {
     return (1 + again + dropped) * shape.blockScores() * shape.bytes();
   }
 
+  /** The factors of the matrices' gradients, where these are made later. */
+  private long attentionPostponed() {
+    return 2 * shape.ofTokens(shape.hidden())
+        + shape.ofTokens(2 * shape.query() + shape.keyValue());
+  }
+
+  private long mlpPostponed() {
+    return 2 * shape.ofTokens(shape.hidden()) + shape.ofTokens(shape.inner() + shape.active());
+  }
+
   private long mlpTape() {
     return full ? streamBetweenHalves() : wholeMlpTape();
   }
@@ -245,8 +263,12 @@ public final class MemoryEstimator {
     return shape.ofRows(parallel ? 2 * shape.hidden() : shape.hidden());
   }
 
-  /** The fullest moment of a microbatch's backward pass through a slice. */
-  private MemorySnapshot backwardPeak(Slice slice) {
+  /**
+   * The fullest moment of a microbatch's backward pass through a slice.
+   *
+   * @param splits whether what the matrices' gradients need stays
+   */
+  private MemorySnapshot backwardPeak(Slice slice, boolean splits) {
     List<Long> tapes = new ArrayList<>();
     for (int layer = 0; layer < slice.layers(); layer++) {
       tapes.add(attentionTape());
@@ -254,10 +276,13 @@ public final class MemoryEstimator {
     }
     tapes.add(ofEnd());
     long gradient = streamBetweenHalves();
-    long kept = 0;
+    long kept = splits ? slice.layers() * (attentionPostponed() + mlpPostponed()) : 0;
     MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
     for (int i = 0; i < tapes.size(); i++) {
       kept += tapes.get(i);
+      if (splits && i < tapes.size() - 1) {
+        kept -= i % 2 == 0 ? attentionPostponed() : mlpPostponed();
+      }
       List<MemorySnapshot> here = new ArrayList<>();
       if (i < tapes.size() - 1) {
         long temporary = i % 2 == 0 ? attentionTemporary() : mlpTemporary();

@@ -1,6 +1,7 @@
 package org.eellm.schedule;
 
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.ReceiveActivation;
 import org.eellm.schedule.Action.ReceiveGradient;
@@ -20,6 +21,7 @@ final class ActionNames {
         switch (action) {
           case Forward _ -> "the forward pass";
           case Backward _ -> "the backward pass";
+          case BackwardWeights _ -> "the weight gradients";
           case Tune _ -> "the tuning pass";
           case ReceiveActivation _ -> "the receive of the activation";
           case SendActivation _ -> "the send of the activation";

@@ -8,6 +8,8 @@ public enum ScheduleKind {
   ONE_F_ONE_B("1F1B"),
   /** 1F1B with several chunks a stage, for smaller bubbles. */
   INTERLEAVED("interleaved 1F1B"),
+  /** 1F1B in which weight gradients come later, where a stage would wait (arXiv 2401.10241). */
+  ZERO_BUBBLE("zero bubble"),
   /** Forward only; each stage's heads learn as a microbatch passes, nothing flows back. */
   TUNING("tuning");
 
@@ -15,6 +17,11 @@ public enum ScheduleKind {
 
   ScheduleKind(String title) {
     this.title = title;
+  }
+
+  /** Whether the gradients of matrices are actions of their own. */
+  public boolean splitsBackward() {
+    return this == ZERO_BUBBLE;
   }
 
   /** Its name for people. */

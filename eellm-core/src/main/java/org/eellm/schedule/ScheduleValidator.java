@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
@@ -155,6 +156,9 @@ public final class ScheduleValidator {
           computes.add(new Forward(id, chunk));
           if (id.hasBackwardOn(virtualStage)) {
             computes.add(new Backward(id, chunk));
+            if (schedule.kind().splitsBackward()) {
+              computes.add(new BackwardWeights(id, chunk));
+            }
           }
         }
       }
@@ -173,6 +177,9 @@ public final class ScheduleValidator {
             .ifPresent(send -> requireOrder(compute, send, stage, places));
         if (compute instanceof Backward(var id, int chunk)) {
           requireOrder(new Forward(id, chunk), compute, stage, places);
+        }
+        if (compute instanceof BackwardWeights(var id, int chunk)) {
+          requireOrder(new Backward(id, chunk), compute, stage, places);
         }
       }
     }

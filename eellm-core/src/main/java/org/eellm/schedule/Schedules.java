@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Tune;
@@ -53,6 +54,7 @@ public final class Schedules {
           case ALL_FORWARD_ALL_BACKWARD -> _ -> allForwardAllBackward(microbatches);
           case ONE_F_ONE_B -> stage -> oneForwardOneBackward(stage, stages, microbatches, fills);
           case INTERLEAVED -> stage -> interleaved(stage, stages, chunks, microbatches);
+          case ZERO_BUBBLE -> stage -> zeroBubble(stage, stages, microbatches);
           case TUNING -> _ -> tuning(stages, chunks, microbatches);
         };
     List<List<Compute>> computes = IntStream.range(0, stages).mapToObj(emitter).toList();
@@ -146,6 +148,31 @@ public final class Schedules {
         int pass = i - warmup;
         int chunk = chunks - 1 - pass / stages % chunks;
         order.add(new Backward(inGroups(pass, stages, chunks), chunk));
+      }
+    }
+    return order;
+  }
+
+  /**
+   * ZB-H1 (Qi et al., arXiv 2401.10241, section 3.1): 1F1B whose backward pass leaves out what
+   * nobody waits for, the gradients of matrices. Stage s makes them s microbatches later, so that
+   * the stage before has its gradient sooner, and the last ones fill the end of the step. No stage
+   * keeps activations of more microbatches than the first one of 1F1B, P.
+   */
+  private static List<Compute> zeroBubble(int stage, int stages, int microbatches) {
+    List<Compute> order = new ArrayList<>();
+    int warmup = stages - stage - 1;
+    for (int i = 0; i < warmup + microbatches + stage; i++) {
+      int backward = i - warmup;
+      int weights = backward - stage;
+      if (i < microbatches) {
+        order.add(new Forward(new Regular(i), 0));
+      }
+      if (backward >= 0 && backward < microbatches) {
+        order.add(new Backward(new Regular(backward), 0));
+      }
+      if (weights >= 0) {
+        order.add(new BackwardWeights(new Regular(weights), 0));
       }
     }
     return order;

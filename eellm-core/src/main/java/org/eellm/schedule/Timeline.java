@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
@@ -25,7 +26,7 @@ import org.eellm.schedule.PipelineMessages.Channel;
  * @param spans all computations, by stage and then by time
  * @param makespan when the last of them ends
  * @param peakLive for each stage, the most chunks of microbatches at one time whose activations
- *     wait for their backward pass
+ *     wait for their backward pass or weight gradients
  */
 public record Timeline(
     Schedule schedule, List<Span> spans, double makespan, List<Integer> peakLive) {
@@ -231,11 +232,19 @@ public record Timeline(
           start = Math.max(clock, arrival.get());
         }
         int virtualStage = schedule.virtualStage(number, compute.chunk());
-        double heads = compute instanceof Forward ? 0 : costs.heads().get(virtualStage);
+        double weights = costs.weights().get(virtualStage);
+        double heads =
+            switch (compute) {
+              case Forward _, BackwardWeights _ -> 0;
+              case Backward _, Tune _ -> costs.heads().get(virtualStage);
+            };
         double layers =
             switch (compute) {
               case Forward _, Tune _ -> costs.forward().get(virtualStage);
-              case Backward _ -> costs.backward().get(virtualStage);
+              case Backward _ ->
+                  costs.backward().get(virtualStage)
+                      - (schedule.kind().splitsBackward() ? weights : 0);
+              case BackwardWeights _ -> weights;
             };
         clock = start + heads + layers;
         spans.add(new Span(number, compute, start, clock, heads));
@@ -247,7 +256,8 @@ public record Timeline(
         live +=
             switch (compute) {
               case Forward(var id, _) -> id.hasBackwardOn(virtualStage) ? 1 : 0;
-              case Backward _ -> -1;
+              case Backward _ -> schedule.kind().splitsBackward() ? 0 : -1;
+              case BackwardWeights _ -> -1;
               case Tune _ -> 0;
             };
         peakLive = Math.max(peakLive, live);

@@ -50,6 +50,11 @@ final class ScheduleExecutor {
      */
     Optional<Tensor> backward(MicrobatchId microbatch, int chunk, Received gradient, boolean last);
 
+    /** What {@link #backward} of a schedule that splits it has left: the matrices' gradients. */
+    default void backwardWeights(MicrobatchId microbatch, int chunk) {
+      throw new IllegalStateException(microbatch + " has no weight gradients for later");
+    }
+
     /** The output of a chunk whose heads did their work as well. */
     Tensor tune(MicrobatchId microbatch, int chunk, Received input);
   }
@@ -174,6 +179,11 @@ final class ScheduleExecutor {
               Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
             work.backward(microbatch, chunk, above.received(), last)
                 .ifPresent(below -> queueSend(gradient(microbatch, here - 1), below));
+          }
+        }
+        case Action.BackwardWeights _ -> {
+          try (Trace.Span span = trace.span("weights", microbatch.index(), chunk)) {
+            work.backwardWeights(microbatch, chunk);
           }
         }
       }

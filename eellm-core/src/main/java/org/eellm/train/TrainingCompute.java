@@ -5,10 +5,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.model.Dropout;
+import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.PostponedProducts;
 import org.eellm.schedule.FillGradientScale;
 import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.MicrobatchId.Regular;
@@ -36,6 +39,7 @@ final class TrainingCompute implements StepCompute {
   private final RetainedTensors retained = new RetainedTensors();
   private final Tensor losses;
   private final Map<MicrobatchChunk, ForwardTape> forwardTapes = new HashMap<>();
+  private final Map<MicrobatchChunk, PostponedProducts> postponed = new HashMap<>();
 
   /** A chunk of the model on this rank. */
   record Chunk(StageExecutor executor, int virtualStage) {
@@ -90,6 +94,21 @@ final class TrainingCompute implements StepCompute {
     if (above instanceof Received.Message(Tensor gradient)) {
       cross(gradient, microbatch, virtualStage);
     }
+    IntConsumer done = last ? reduction::backwardDone : _ -> {};
+    if (!schedule.kind().splitsBackward()) {
+      return backward(microbatch, chunk, above, done);
+    }
+    PostponedProducts later = new PostponedProducts();
+    postponed.put(MicrobatchChunk.of(microbatch, chunk), later);
+    try (Gradients.Postponing _ = reduction.gradients().postpone(later)) {
+      return backward(
+          microbatch, chunk, above, position -> later.then(() -> done.accept(position)));
+    }
+  }
+
+  private Optional<Tensor> backward(
+      MicrobatchId microbatch, int chunk, Received above, IntConsumer done) {
+    int virtualStage = chunks.get(chunk).virtualStage();
     try (ForwardTape forwardTape =
         Objects.requireNonNull(forwardTapes.remove(MicrobatchChunk.of(microbatch, chunk)))) {
       StageExecutor.BackwardResult returned =
@@ -102,11 +121,7 @@ final class TrainingCompute implements StepCompute {
                   scale.headScale(microbatch, virtualStage) / input.replicas(),
                   above,
                   reduction.gradients(),
-                  position -> {
-                    if (last) {
-                      reduction.backwardDone(position);
-                    }
-                  });
+                  done);
       if (microbatch instanceof Regular) {
         returned
             .heads()
@@ -116,6 +131,12 @@ final class TrainingCompute implements StepCompute {
       }
       return returned.gradient().filter(below -> microbatch.backwardEnd() < virtualStage);
     }
+  }
+
+  @Override
+  public void backwardWeights(MicrobatchId microbatch, int chunk) {
+    Objects.requireNonNull(postponed.remove(MicrobatchChunk.of(microbatch, chunk)))
+        .addTo(reduction.gradients());
   }
 
   private void cross(Tensor gradient, MicrobatchId microbatch, int virtualStage) {
@@ -138,6 +159,7 @@ final class TrainingCompute implements StepCompute {
   @Override
   public void close() {
     forwardTapes.values().forEach(ForwardTape::close);
+    postponed.values().forEach(PostponedProducts::close);
     retained.close();
   }
 }

@@ -88,6 +88,18 @@ final class WrongMeshTest {
             + "|parallel.chunks: 2 are interleaved with parallel.schedule"
             + " one_forward_one_backward only"
             + "|parallel.schedule=one_forward_one_backward",
+        "parallel.schedule=zero_bubble"
+            + "|parallel.schedule: zero_bubble has no effect with parallel.pp 1; remove it or use"
+            + " pp 2 or more"
+            + "|parallel.pp=2",
+        "parallel.pp=2 parallel.schedule=zero_bubble parallel.fill_warmup=1"
+            + "|parallel.fill_warmup, fill_cooldown: fill the bubbles of schedule"
+            + " one_forward_one_backward with pp 2 or more and chunks 1; use 0 otherwise"
+            + "|parallel.fill_warmup=0",
+        "parallel.pp=2 parallel.schedule=zero_bubble tune.model=m"
+            + "|parallel.schedule: zero_bubble puts off gradients of layers, which do not learn"
+            + " with tune.model; use one_forward_one_backward"
+            + "|parallel.schedule=one_forward_one_backward",
         "parallel.pp=2 parallel.chunks=2 parallel.fill_warmup=1"
             + "|parallel.fill_warmup, fill_cooldown: fill the bubbles of schedule"
             + " one_forward_one_backward with pp 2 or more and chunks 1; use 0 otherwise"

@@ -74,7 +74,8 @@ final class CompletedSendsTest {
         Stream.generate(() -> random.nextDouble(0.1, 2)).limit(schedule.virtualStages()).toList();
     List<Double> heads =
         Stream.generate(() -> random.nextDouble(2)).limit(schedule.virtualStages()).toList();
-    return new Costs(forward, backward, heads, random.nextDouble());
+    List<Double> weights = backward.stream().map(cost -> cost * random.nextDouble()).toList();
+    return new Costs(forward, backward, weights, heads, random.nextDouble());
   }
 
   @Test

@@ -63,8 +63,13 @@ final class FillSearchTest {
   }
 
   private static Costs randomCosts(int stages, Random random) {
+    List<Double> none = DoubleStream.generate(() -> 0).limit(stages).boxed().toList();
     return new Costs(
-        list(stages, random), list(stages, random), list(stages, random), random.nextDouble(0.1));
+        list(stages, random),
+        list(stages, random),
+        none,
+        list(stages, random),
+        random.nextDouble(0.1));
   }
 
   private static List<Double> list(int size, Random random) {

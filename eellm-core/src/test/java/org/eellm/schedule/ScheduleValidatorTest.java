@@ -284,6 +284,7 @@ final class ScheduleValidatorTest {
     "ONE_F_ONE_B,8,1,16",
     "ALL_FORWARD_ALL_BACKWARD,4,1,8",
     "INTERLEAVED,2,2,4",
+    "ZERO_BUBBLE,4,1,8",
   })
   void check_oneQueueForBothDirections_namesWhoWaits(
       ScheduleKind kind, int stages, int chunks, int microbatches) {

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Receive;
@@ -25,14 +26,17 @@ import org.junit.jupiter.params.provider.EnumSource;
 final class SchedulesTest {
   private static final int TRIALS = 150;
 
-  /** A stage's computations: F3 is forward of microbatch 3, B3 backward; F3.1 that of chunk 1. */
+  /**
+   * A stage's computations: F3 is forward of microbatch 3, B3 backward, W3 its weight gradients;
+   * F3.1 is forward of chunk 1.
+   */
   private static String computes(Schedule schedule, int stage) {
-    return words(schedule, stage, "FBT");
+    return words(schedule, stage, "FBWT");
   }
 
   /** All actions: > and < mark sends and receives of activations, ) and ( those of gradients. */
   private static String actions(Schedule schedule, int stage) {
-    return words(schedule, stage, "FBT<>()");
+    return words(schedule, stage, "FBWT<>()");
   }
 
   private static String words(Schedule schedule, int stage, String kinds) {
@@ -46,6 +50,7 @@ final class SchedulesTest {
     return switch (action) {
       case Forward _ -> "F";
       case Backward _ -> "B";
+      case BackwardWeights _ -> "W";
       case Tune _ -> "T";
       case ReceiveActivation _ -> "<";
       case SendActivation _ -> ">";
@@ -129,6 +134,22 @@ final class SchedulesTest {
             });
   }
 
+  /** ZB-H1's bubble is (P - 1) (F + B - W), a third of 1F1B's where all three are equal. */
+  @Test
+  void bubbleShare_zeroBubble_isAThirdAtNoMoreThanPLiveActivations() {
+    assertThat(
+            RandomSchedules.of(ScheduleKind.ZERO_BUBBLE, TRIALS)
+                .filter(schedule -> schedule.microbatches() >= schedule.stages()))
+        .allSatisfy(
+            schedule -> {
+              double bubble = schedule.stages() - 1;
+              Timeline timeline = Timeline.of(schedule, Costs.equal(schedule.stages(), 1, 2));
+              assertThat(timeline.bubbleShare())
+                  .isCloseTo(bubble / (3 * schedule.microbatches() + bubble), within(1e-12));
+              assertThat(timeline.peakLive()).allMatch(live -> live == schedule.stages());
+            });
+  }
+
   private static double bubbleShare(Schedule schedule) {
     return Timeline.of(schedule, Costs.equal(schedule.virtualStages(), 1, 2)).bubbleShare();
   }
@@ -143,6 +164,22 @@ final class SchedulesTest {
   }
 
   @Test
+  void zeroBubble_fourStages_postponesWeightsByTheStagesNumber() {
+    Schedule schedule = Schedules.emit(ScheduleKind.ZERO_BUBBLE, 4, 1, 5);
+
+    assertThat(computes(schedule, 0)).isEqualTo("F0 F1 F2 F3 B0 W0 F4 B1 W1 B2 W2 B3 W3 B4 W4");
+    assertThat(computes(schedule, 1)).isEqualTo("F0 F1 F2 B0 F3 B1 W0 F4 B2 W1 B3 W2 B4 W3 W4");
+    assertThat(computes(schedule, 3)).isEqualTo("F0 B0 F1 B1 F2 B2 F3 B3 W0 F4 B4 W1 W2 W3 W4");
+  }
+
+  @Test
+  void zeroBubble_gradient_leavesBeforeTheWeightsAreDone() {
+    Schedule schedule = Schedules.emit(ScheduleKind.ZERO_BUBBLE, 2, 1, 2);
+
+    assertThat(actions(schedule, 1)).isEqualTo("<0 F0 <1 B0 )0 F1 B1 )1 W0 W1");
+  }
+
+  @Test
   void oneForwardOneBackward_receives_arePostedOneComputationAhead() {
     Schedule schedule = Schedules.emit(ScheduleKind.ONE_F_ONE_B, 3, 1, 3);
 
@@ -151,7 +188,7 @@ final class SchedulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"ALL_FORWARD_ALL_BACKWARD", "ONE_F_ONE_B", "TUNING"})
+  @EnumSource(names = {"ALL_FORWARD_ALL_BACKWARD", "ONE_F_ONE_B", "ZERO_BUBBLE", "TUNING"})
   void receives_inFlight_areAtMostTwo(ScheduleKind kind) {
     assertThat(RandomSchedules.of(kind, TRIALS))
         .allSatisfy(
@@ -254,7 +291,11 @@ final class SchedulesTest {
         .hasMessage("a cool-down fill back to stage 0 of 0 to 3; use at least 1 and at most 3");
     assertThatThrownBy(() -> Schedules.emit(ScheduleKind.ONE_F_ONE_B, 1, 1, 8, one))
         .hasMessage("a pipeline of one stage has no bubble to fill; use no fills");
-    assertThat(Stream.of(ScheduleKind.ALL_FORWARD_ALL_BACKWARD, ScheduleKind.TUNING))
+    assertThat(
+            Stream.of(
+                ScheduleKind.ALL_FORWARD_ALL_BACKWARD,
+                ScheduleKind.ZERO_BUBBLE,
+                ScheduleKind.TUNING))
         .allSatisfy(
             kind ->
                 assertThatThrownBy(() -> Schedules.emit(kind, 4, 1, 8, one))

@@ -67,7 +67,7 @@ final class TimelineTest {
   @Test
   void of_transfers_hideBehindComputation() {
     Costs free = Costs.equal(2, 2, 4);
-    Costs slow = new Costs(free.forward(), free.backward(), free.heads(), 1);
+    Costs slow = new Costs(free.forward(), free.backward(), free.weights(), free.heads(), 1);
     double without = Timeline.of(oneForwardOneBackward(2, 8), free).makespan();
     double with = Timeline.of(oneForwardOneBackward(2, 8), slow).makespan();
 
@@ -99,6 +99,7 @@ final class TimelineTest {
     assertThatThrownBy(() -> Costs.equal(2, 1, -1)).hasMessageContaining("backward cost -1.0");
     assertThatThrownBy(() -> Costs.equal(2, 1, Double.NaN)).hasMessageContaining("NaN");
     assertThatThrownBy(() -> Costs.equal(2, 1, 1).withHeads(List.of(1.0)))
-        .hasMessageContaining("2 forward passes, 2 backward passes and 1 heads");
+        .hasMessageContaining(
+            "2 forward passes, 2 backward passes, 2 weight gradients and 1 heads");
   }
 }

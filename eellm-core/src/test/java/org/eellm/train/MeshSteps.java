@@ -13,7 +13,6 @@ import org.eellm.config.Architecture;
 import org.eellm.config.Learning;
 import org.eellm.config.OptimizerConfig;
 import org.eellm.config.ParallelConfig;
-import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.Quantization;
@@ -337,9 +336,11 @@ final class MeshSteps {
     if (parallel.chunks() > 1) {
       return ScheduleKind.INTERLEAVED;
     }
-    return parallel.schedule() == PipelineSchedule.ONE_FORWARD_ONE_BACKWARD
-        ? ScheduleKind.ONE_F_ONE_B
-        : ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
+    return switch (parallel.schedule()) {
+      case ONE_FORWARD_ONE_BACKWARD -> ScheduleKind.ONE_F_ONE_B;
+      case ALL_FORWARD_ALL_BACKWARD -> ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
+      case ZERO_BUBBLE -> ScheduleKind.ZERO_BUBBLE;
+    };
   }
 
   /** This rank's gradients, NaN where another replica has the sum. */

@@ -21,6 +21,7 @@ import org.eellm.train.MeshSteps.Job;
 import org.eellm.train.MeshSteps.Learner;
 import org.eellm.train.MeshSteps.Outcome;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -162,7 +163,29 @@ final class MeshTest {
               PipelineSchedule.ONE_FORWARD_ONE_BACKWARD,
               1,
               List.of(),
-              true));
+              true),
+          layout(
+              "pp2 dp2 zero bubble",
+              1,
+              2,
+              2,
+              false,
+              PipelineSchedule.ZERO_BUBBLE,
+              1,
+              List.of(),
+              false),
+          layout(
+              "pp4 zero bubble", 1, 1, 4, false, PipelineSchedule.ZERO_BUBBLE, 1, List.of(), false),
+          layout(
+              "tp2 sp pp2 zero bubble",
+              2,
+              1,
+              2,
+              true,
+              PipelineSchedule.ZERO_BUBBLE,
+              1,
+              List.of(),
+              false));
 
   /** A quarter of the cases on each mesh, so that each case has four; and the rest. */
   private enum Share {
@@ -275,6 +298,21 @@ final class MeshTest {
   @MethodSource("rest")
   void steps_ofOtherCasesOnMesh_equalAWorldOfOne(String name, Layout layout) {
     assertLikeAlone(layout, Share.REST, Job.of(name, Learner.USUAL));
+  }
+
+  /** Weight gradients add up in the same order, whenever they are made. */
+  @Test
+  void steps_zeroBubble_equalThoseOf1F1BToTheBit() {
+    List<Job> jobs = List.of(Job.of("llama_mlp_block_gqa", Learner.USUAL));
+    Outcome plain = MeshSteps.onMesh(named("pp4").parallel(), jobs).values().iterator().next();
+    Outcome split =
+        MeshSteps.onMesh(named("pp4 zero bubble").parallel(), jobs).values().iterator().next();
+
+    assertThat(split.norms()).isEqualTo(plain.norms());
+    assertThat(split.parameters().keySet()).isEqualTo(plain.parameters().keySet());
+    split
+        .parameters()
+        .forEach((name, values) -> assertThat(values).isEqualTo(plain.parameters().get(name)));
   }
 
   private static Layout named(String name) {

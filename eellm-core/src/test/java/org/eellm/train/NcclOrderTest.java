@@ -72,6 +72,9 @@ final class NcclOrderTest {
       return Optional.empty();
     }
 
+    @Override
+    public void backwardWeights(MicrobatchId microbatch, int chunk) {}
+
     private static Tensor next(Received input, MicrobatchId microbatch, int here) {
       double[] own = new double[(int) (ROWS * WIDTH)];
       Arrays.fill(own, microbatch.index());
@@ -127,6 +130,7 @@ final class NcclOrderTest {
                 new Fills(List.of(stages - 1, 1), List.of(1, stages - 1))),
             Schedules.emit(ScheduleKind.INTERLEAVED, stages, 2, 2 * stages),
             Schedules.emit(ScheduleKind.INTERLEAVED, stages, 4, 2 * stages),
+            Schedules.emit(ScheduleKind.ZERO_BUBBLE, stages, 1, 2 * stages + 1),
             Schedules.emit(ScheduleKind.TUNING, stages, 1, stages + 1),
             Schedules.emit(ScheduleKind.TUNING, stages, 2, 2 * stages),
             Schedules.emit(ScheduleKind.TUNING, stages, 4, stages + 1));
@@ -154,6 +158,7 @@ final class NcclOrderTest {
     "ONE_F_ONE_B,4,1,8",
     "ONE_F_ONE_B,8,1,8",
     "INTERLEAVED,2,2,4",
+    "ZERO_BUBBLE,4,1,8",
     "ALL_FORWARD_ALL_BACKWARD,4,1,4"
   })
   void run_bothDirectionsInOneGroup_endsWithWhoWaitsForWhom(

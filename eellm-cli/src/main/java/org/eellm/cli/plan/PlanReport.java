@@ -20,6 +20,7 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
   /**
    * A planned run.
    *
+   * @param schedule as {@code parallel.schedule} takes it
    * @param utilization model FLOPs utilization
    */
   record Run(
@@ -28,6 +29,7 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
       int tp,
       int dp,
       int pp,
+      String schedule,
       int chunks,
       List<Integer> exits,
       ParameterCount parameters,
@@ -112,6 +114,7 @@ record PlanReport(Run run, Optional<Run> withoutExits) {
         mesh.tp(),
         mesh.dp(),
         mesh.pp(),
+        SearchText.lower(mesh.schedule()),
         mesh.chunks(),
         plan.config().exits().layers(),
         plan.parameters(),

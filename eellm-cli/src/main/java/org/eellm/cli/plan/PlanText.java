@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.cost.Memory;
 import org.eellm.cost.ParameterCount;
@@ -114,7 +115,7 @@ final class PlanText {
   /** The model's size and the mesh, in a line. */
   static String mesh(Plan plan) {
     ParallelConfig mesh = plan.config().parallel();
-    return "%s parameters on %d x %s: tp %d, dp %d, pp %d%s"
+    return "%s parameters on %d x %s: tp %d, dp %d, pp %d%s%s"
         .formatted(
             billions(plan.parameters().total()),
             plan.devices(),
@@ -122,7 +123,8 @@ final class PlanText {
             mesh.tp(),
             mesh.dp(),
             mesh.pp(),
-            mesh.chunks() > 1 ? " x %d chunks".formatted(mesh.chunks()) : "");
+            mesh.chunks() > 1 ? " x %d chunks".formatted(mesh.chunks()) : "",
+            mesh.schedule() == PipelineSchedule.ZERO_BUBBLE ? ", zero bubble" : "");
   }
 
   /** What comes out, in a line. */

@@ -46,7 +46,8 @@ import picocli.CommandLine.TypeConversionException;
     description =
         "Simulate a pipeline schedule and draw its timeline; docs/pipeline.md explains it.",
     footerHeading =
-        "%nTime is counted in forward passes of one layer; backward takes twice that.%n")
+        "%nTime is counted in forward passes of one layer; backward takes twice that, half of it"
+            + " for the weights' gradients.%n")
 public final class ScheduleCommand implements Callable<Integer> {
   private static final Map<String, ScheduleKind> KINDS = new LinkedHashMap<>();
 
@@ -54,6 +55,7 @@ public final class ScheduleCommand implements Callable<Integer> {
     KINDS.put("1f1b", ScheduleKind.ONE_F_ONE_B);
     KINDS.put("afab", ScheduleKind.ALL_FORWARD_ALL_BACKWARD);
     KINDS.put("interleaved", ScheduleKind.INTERLEAVED);
+    KINDS.put("zero-bubble", ScheduleKind.ZERO_BUBBLE);
     KINDS.put("tuning", ScheduleKind.TUNING);
   }
 
@@ -95,8 +97,8 @@ public final class ScheduleCommand implements Callable<Integer> {
       defaultValue = "1f1b",
       converter = KindConverter.class,
       description =
-          "1f1b; afab, all forward, all backward; interleaved; or tuning, forward only (default:"
-              + " ${DEFAULT-VALUE}).")
+          "1f1b; afab, all forward, all backward; interleaved; zero-bubble; or tuning, forward only"
+              + " (default: ${DEFAULT-VALUE}).")
   private ScheduleKind kind = ScheduleKind.ONE_F_ONE_B;
 
   @Option(

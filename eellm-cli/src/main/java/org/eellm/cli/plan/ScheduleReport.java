@@ -3,6 +3,7 @@ package org.eellm.cli.plan;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
+import org.eellm.schedule.Action;
 import org.eellm.schedule.Fills;
 import org.eellm.schedule.MicrobatchId.Regular;
 import org.eellm.schedule.Schedule;
@@ -39,7 +40,7 @@ record ScheduleReport(
   /**
    * A computation.
    *
-   * @param pass forward, backward or tune
+   * @param pass forward, backward, weights or tune
    * @param heads the part of it in which heads run
    */
   record Pass(
@@ -87,7 +88,7 @@ record ScheduleReport(
     return new Pass(
         span.stage(),
         span.action().chunk(),
-        span.action().getClass().getSimpleName().toLowerCase(Locale.ROOT),
+        name(span.action()),
         span.action().microbatch().index(),
         !(span.action().microbatch() instanceof Regular),
         span.start(),
@@ -95,8 +96,21 @@ record ScheduleReport(
         span.heads());
   }
 
+  private static String name(Action.Compute compute) {
+    return switch (compute) {
+      case Action.Forward _ -> "forward";
+      case Action.Backward _ -> "backward";
+      case Action.BackwardWeights _ -> "weights";
+      case Action.Tune _ -> "tune";
+    };
+  }
+
   /** The schedule as people call it. */
   private static String name(ScheduleKind kind) {
-    return kind == ScheduleKind.ONE_F_ONE_B ? "1f1b" : kind.name().toLowerCase(Locale.ROOT);
+    return switch (kind) {
+      case ONE_F_ONE_B -> "1f1b";
+      case ZERO_BUBBLE -> "zero-bubble";
+      default -> kind.name().toLowerCase(Locale.ROOT);
+    };
   }
 }

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.plan.MeshSearch;
@@ -45,7 +46,7 @@ final class SearchText {
       printMoreDevices(run, hardware, devices, out);
     } else {
       out.println(
-          " tp  dp  pp chunks  micro recompute  balance exits    step    bubble utilization "
+          " tp  dp  pp schedule      micro recompute  balance exits    step    bubble utilization "
               + " fullest rank");
       result.best().forEach(plan -> row(plan, out));
       out.println();
@@ -100,11 +101,11 @@ final class SearchText {
     ParallelConfig mesh = plan.config().parallel();
     out.printf(
         Locale.ROOT,
-        "%3d %3d %3d %6d %6d %-9s  %-7s %-6s %8s %7s %11s %13s%n",
+        "%3d %3d %3d %-12s %6d %-9s  %-7s %-6s %8s %7s %11s %13s%n",
         mesh.tp(),
         mesh.dp(),
         mesh.pp(),
-        mesh.chunks(),
+        schedule(mesh),
         plan.config().train().microBatchSize(),
         lower(plan.config().train().recompute()),
         lower(mesh.balance()),
@@ -113,6 +114,15 @@ final class SearchText {
         PlanText.percent(plan.timeline().bubbleShare()),
         PlanText.percent(plan.utilization()),
         PlanText.gib(plan.fullest().memory().total()));
+  }
+
+  private static String schedule(ParallelConfig mesh) {
+    if (mesh.pp() == 1) {
+      return "";
+    }
+    return mesh.schedule() == PipelineSchedule.ZERO_BUBBLE
+        ? "zero bubble"
+        : mesh.chunks() == 1 ? "1F1B" : mesh.chunks() + " chunks";
   }
 
   /** What makes a run like this one, as {@code --set} takes it. */
@@ -124,6 +134,9 @@ final class SearchText {
     settings.add("parallel.pp=" + mesh.pp());
     if (mesh.sequenceParallel()) {
       settings.add("parallel.sequence_parallel=true");
+    }
+    if (mesh.schedule() != PipelineSchedule.ONE_FORWARD_ONE_BACKWARD) {
+      settings.add("parallel.schedule=" + lower(mesh.schedule()));
     }
     if (mesh.chunks() > 1) {
       settings.add("parallel.chunks=" + mesh.chunks());
@@ -139,7 +152,7 @@ final class SearchText {
     return settings;
   }
 
-  private static String lower(Enum<?> constant) {
+  static String lower(Enum<?> constant) {
     return constant.name().toLowerCase(Locale.ROOT);
   }
 }

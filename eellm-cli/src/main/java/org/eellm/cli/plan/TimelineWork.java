@@ -2,6 +2,7 @@ package org.eellm.cli.plan;
 
 import java.util.List;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.Tune;
 import org.eellm.schedule.MicrobatchId;
@@ -14,6 +15,7 @@ import picocli.CommandLine.Help.Ansi.Style;
 enum TimelineWork {
   FORWARD("forward", '-', "56B4E9", "74", Ink.DARK),
   BACKWARD("backward", '=', "007A58", "29", Ink.LIGHT),
+  WEIGHTS("weight gradients", '+', "0072B2", "25", Ink.LIGHT),
   HEADS("heads", '#', "E69F00", "214", Ink.DARK),
   FILL_FORWARD("fill, forward", '-', "EBC3DB", "182", Ink.DARK),
   FILL_BACKWARD("fill, backward", '=', "B5568C", "132", Ink.LIGHT);
@@ -94,6 +96,7 @@ enum TimelineWork {
             ? List.of(layers)
             : List.of(new Part(HEADS, start, start + span.heads()), layers);
       }
+      case BackwardWeights _ -> List.of(new Part(WEIGHTS, start, end));
       case Tune _ -> {
         Part layers = new Part(FORWARD, start, end - span.heads());
         yield span.heads() == 0

@@ -123,6 +123,23 @@ final class ScheduleCommandTest {
   }
 
   @Test
+  void schedule_zeroBubble_isShorterByTwoThirdsOfTheBubble() throws Exception {
+    String shape = "--pp 4 --microbatches 8 --layers 4";
+    JsonNode plain = json(shape + " --head-cost 0");
+    JsonNode split = json(shape + " --head-cost 0 --kind zero-bubble");
+
+    assertThat(plain.path("makespan").doubleValue()).isEqualTo(3 * (8 + 3));
+    assertThat(split.path("makespan").doubleValue()).isEqualTo(3 * 8 + 3);
+    assertThat(split.path("kind").textValue()).isEqualTo("zero-bubble");
+    assertThat(
+            split
+                .path("passes")
+                .valueStream()
+                .filter(pass -> pass.path("pass").textValue().equals("weights")))
+        .hasSize(4 * 8);
+  }
+
+  @Test
   void schedule_eagerHeads_moveAThirdOfAHeadIntoTheForwardPass() throws Exception {
     JsonNode report = json("--pp 1 --microbatches 1 --layers 2 --head-cost 3 --eager-heads");
     JsonNode forward = report.path("passes").get(0);
@@ -172,7 +189,7 @@ final class ScheduleCommandTest {
       textBlock =
           """
           --pp 4 --microbatches 10 --kind interleaved   | use 8 or 12 microbatches
-          --pp 4 --microbatches 8 --kind zigzag         | use 1f1b, afab, interleaved, tuning
+          --pp 4 --microbatches 8 --kind zigzag         | use 1f1b, afab, interleaved, zero-bubble, tuning
           --pp 4 --microbatches 8 --chunks 2            | use 1 chunk, or interleaved 1F1B
           --pp 40 --microbatches 8                      | use at least 40 layers
           --pp 4 --microbatches 8 --exits 8,33          | 33 is not one of the 32 layers; use 1 to 32

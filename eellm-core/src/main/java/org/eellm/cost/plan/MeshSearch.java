@@ -14,6 +14,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.Learning;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
@@ -22,9 +23,9 @@ import org.eellm.schedule.Schedule;
 
 /**
  * Looks for the quickest way to train a model on some number of devices: mesh, split of the layers,
- * chunks of the schedule, place of the exits on boundaries, microbatch, recomputation. Global
- * batch, sequence length and model stay as they are, so that every candidate trains the same.
- * Schedules are one-forward-one-backward, interleaved where there are chunks, without fills.
+ * schedule, place of the exits on boundaries, microbatch, recomputation. Global batch, sequence
+ * length and model stay as they are, so that every candidate trains the same. Schedules are
+ * one-forward-one-backward without fills, interleaved where there are chunks, and zero bubble.
  *
  * <p>It looks at all candidates. What does not fit is told by its memory, and what cannot be the
  * quickest, or the quickest of its mesh, by a lower bound of its time, before anything is
@@ -57,7 +58,7 @@ public final class MeshSearch {
     }
   }
 
-  private record ScheduleKey(int stages, int chunks, int microbatches) {}
+  private record ScheduleKey(PipelineSchedule schedule, int stages, int chunks, int microbatches) {}
 
   /** What a pipelineLayout depends on. */
   private record LayoutKey(int virtualStages, Balance balance, boolean preExit) {}
@@ -186,7 +187,8 @@ public final class MeshSearch {
     int count = candidate.train().globalBatchSize();
     int microbatches = count / (candidate.train().microBatchSize() * mesh.dp());
     return schedules.computeIfAbsent(
-        new ScheduleKey(mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
+        new ScheduleKey(
+            mesh.schedule(), mesh.pp(), mesh.chunks(), Math.min(microbatches, FULL * mesh.pp())),
         scheduleKey ->
             new Pipeline(candidate, pipelineLayout(mesh)).schedule(scheduleKey.microbatches()));
   }
@@ -220,6 +222,9 @@ public final class MeshSearch {
                 plain.withStages(chunks, balance, preExit).withSequenceParallel(shareRows);
             if (seen.add(List.of(chunks, shareRows, split(mesh)))) {
               variants.add(mesh);
+              if (pp > 1 && chunks == 1) {
+                variants.add(mesh.withSchedule(PipelineSchedule.ZERO_BUBBLE));
+              }
             }
           }
         }

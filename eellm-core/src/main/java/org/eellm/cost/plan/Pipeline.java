@@ -16,6 +16,7 @@ import org.eellm.schedule.MicrobatchId;
 import org.eellm.schedule.Schedule;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
+import org.eellm.schedule.Timeline;
 
 /**
  * What a configuration makes of the pipeline: its schedules.
@@ -23,6 +24,8 @@ import org.eellm.schedule.Schedules;
  * @param pipelineLayout which part of the model each virtual stage holds
  */
 public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
+  /** A backward pass takes as long as so many forward passes. */
+  private static final double BACKWARD = 2;
 
   /** The pipeline of a configuration. */
   public static Pipeline of(RunConfig config) {
@@ -38,11 +41,23 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
     ScheduleKind kind =
         switch (parallel.schedule()) {
           case ALL_FORWARD_ALL_BACKWARD -> ScheduleKind.ALL_FORWARD_ALL_BACKWARD;
+          case ZERO_BUBBLE -> ScheduleKind.ZERO_BUBBLE;
           case ONE_FORWARD_ONE_BACKWARD ->
               parallel.chunks() > 1 ? ScheduleKind.INTERLEAVED : ScheduleKind.ONE_F_ONE_B;
         };
     return Schedules.emit(
         kind, parallel.pp(), parallel.chunks(), microbatches, fills(microbatches));
+  }
+
+  /**
+   * The share of a step's time in which stages of equal cost do nothing for its regular
+   * microbatches.
+   */
+  public double bubbleShare(int microbatches) {
+    Schedule schedule = schedule(microbatches);
+    Costs costs = Costs.equal(schedule.virtualStages(), 1, BACKWARD);
+    double work = (1 + BACKWARD) * schedule.virtualStages() * microbatches;
+    return 1 - work / (schedule.stages() * Timeline.of(schedule, costs).makespan());
   }
 
   private Fills fills(int microbatches) {
@@ -70,7 +85,7 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
         : new FillSearch.Count.Exactly(given);
   }
 
-  /** The work of each stage; backward is twice forward. */
+  /** The work of each stage. */
   private Costs costs() {
     List<Double> layers = new ArrayList<>();
     List<Double> backward = new ArrayList<>();
@@ -81,10 +96,11 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
       int sequence = config.data().sequenceLength();
       double trunk = PipelineLayout.cost(config.architecture(), bare, sequence);
       layers.add(trunk);
-      backward.add(2 * trunk);
-      heads.add(3 * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
+      backward.add(BACKWARD * trunk);
+      heads.add(
+          (1 + BACKWARD) * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
     }
-    return new Costs(layers, backward, heads, 0);
+    return new Costs(layers, backward, layers, heads, 0);
   }
 
   /**

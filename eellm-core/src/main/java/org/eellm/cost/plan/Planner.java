@@ -9,6 +9,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.Learning;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ParallelConfig;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.cost.BranchCosts;
@@ -86,10 +87,11 @@ public final class Planner {
   /**
    * A lower bound of a step's seconds without fills, without simulating it: a stage waits for the
    * first microbatch, has its work to do, and then the last gradient goes back to the first stage,
-   * or the stage's sums follow.
+   * or the stage's sums follow. Where weight gradients come last, that gradient has gone before.
    */
   double leastSeconds() {
     Costs costs = costs();
+    boolean splits = mesh.schedule() == PipelineSchedule.ZERO_BUBBLE;
     double before = 0;
     double behind = 0;
     double least = 0;
@@ -107,7 +109,8 @@ public final class Planner {
       update = Math.max(update, update(slices, parameters));
       gather = Math.max(gather, gather(parameters));
       before += costs.forward().get(stage) + costs.transfer();
-      behind += costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
+      behind +=
+          splits ? 0 : costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
     }
     return least + update + gather;
   }
@@ -174,6 +177,7 @@ public final class Planner {
     return new Costs(
         slices.stream().map(slice -> work.seconds(work.forward(slice))).toList(),
         slices.stream().map(slice -> goesBack ? work.seconds(work.backward(slice)) : 0).toList(),
+        slices.stream().map(slice -> goesBack ? work.seconds(work.weights(slice)) : 0).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }

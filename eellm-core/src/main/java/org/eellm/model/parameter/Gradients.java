@@ -2,6 +2,7 @@ package org.eellm.model.parameter;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -25,6 +26,7 @@ public final class Gradients implements AutoCloseable {
   private final Tensor[] views;
   private final boolean[] written;
   private final boolean float32;
+  private Optional<PostponedProducts> postponed = Optional.empty();
 
   public Gradients(Parameters parameters) {
     List<Weight> weights = parameters.weights();
@@ -82,8 +84,34 @@ public final class Gradients implements AutoCloseable {
     }
   }
 
-  /** Adds {@code g^T x}: the gradient of a linear map's weight. g [n, out], x [n, in]. */
+  /** A time in which products wait; closing it ends it. */
+  public interface Postponing extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /** From now on {@link #addProduct} leaves its products to {@code later}, in their order. */
+  public Postponing postpone(PostponedProducts later) {
+    postponed = Optional.of(later);
+    return () -> postponed = Optional.empty();
+  }
+
+  /**
+   * Adds {@code g^T x}: the gradient of a linear map's weight, now or when {@link #postpone} says.
+   *
+   * @param g [n, out], unchanged from now on
+   * @param x [n, in], unchanged from now on
+   */
   public void addProduct(Weight weight, Tensor g, Tensor x) {
+    if (postponed.isPresent() && weight.requiresGrad()) {
+      postponed.get().add(weight, g, x);
+    } else {
+      addProductNow(weight, g, x);
+    }
+  }
+
+  /** The same at once. */
+  public void addProductNow(Weight weight, Tensor g, Tensor x) {
     if (!weight.requiresGrad()) {
       return;
     }

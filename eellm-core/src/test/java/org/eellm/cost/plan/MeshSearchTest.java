@@ -12,6 +12,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.ParallelConfig.Balance;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Recompute;
 import org.eellm.cost.Hardware;
@@ -61,6 +62,9 @@ final class MeshSearchTest {
         like.dollarsPerHour());
   }
 
+  private static final List<PipelineSchedule> SEARCHED =
+      List.of(PipelineSchedule.ONE_FORWARD_ONE_BACKWARD, PipelineSchedule.ZERO_BUBBLE);
+
   private static final List<String> MODEL =
       List.of(
           "model.hidden_size=256",
@@ -89,18 +93,22 @@ final class MeshSearchTest {
               for (boolean shareRows : List.of(true, false)) {
                 for (int micro : List.of(1, 2, 4, 8, 16)) {
                   for (Recompute recompute : Recompute.values()) {
-                    try {
-                      ParallelConfig mesh =
-                          config
-                              .parallel()
-                              .reshaped(tp, DEVICES / tp / pp, pp)
-                              .withStages(chunks, balance, preExit)
-                              .withSequenceParallel(shareRows);
-                      plans.add(
-                          Planner.plan(
-                              config.with(mesh, config.train().with(micro, recompute)), hardware));
-                    } catch (ConfigException _) {
-                      // Not every corner of the grid is a mesh.
+                    for (PipelineSchedule schedule : SEARCHED) {
+                      try {
+                        ParallelConfig mesh =
+                            config
+                                .parallel()
+                                .reshaped(tp, DEVICES / tp / pp, pp)
+                                .withStages(chunks, balance, preExit)
+                                .withSchedule(schedule)
+                                .withSequenceParallel(shareRows);
+                        plans.add(
+                            Planner.plan(
+                                config.with(mesh, config.train().with(micro, recompute)),
+                                hardware));
+                      } catch (ConfigException _) {
+                        // Not every corner of the grid is a mesh.
+                      }
                     }
                   }
                 }
