@@ -239,12 +239,11 @@ public final class MemoryEstimator {
 
   /** The factors of the matrices' gradients, where these are made later. */
   private long attentionPostponed() {
-    return 2 * shape.ofTokens(shape.hidden())
-        + shape.ofTokens(2 * shape.query() + shape.keyValue());
+    return 2 * shape.ofRows(shape.hidden()) + shape.ofTokens(2 * shape.query() + shape.keyValue());
   }
 
   private long mlpPostponed() {
-    return 2 * shape.ofTokens(shape.hidden()) + shape.ofTokens(shape.inner() + shape.active());
+    return 2 * shape.ofRows(shape.hidden()) + shape.ofTokens(shape.inner() + shape.active());
   }
 
   private long mlpTape() {

@@ -69,7 +69,8 @@ public sealed interface Linear {
 
     @Override
     public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
-      gradients.addProduct(weight, g, parallel.gather(x));
+      gradients.whenDue(
+          g, x, (above, below) -> gradients.addProduct(weight, above, parallel.gather(below)));
       bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
     }
   }
@@ -88,18 +89,24 @@ public sealed interface Linear {
     @Override
     public Tensor backward(Tensor x, Tensor g, Gradients gradients) {
       Tensor all = parallel.gather(g);
-      backwardWeights(x, all, g, gradients);
+      if (gradients.postpones()) { // With this rank's rows, which are gathered again.
+        backwardWeights(x, g, gradients);
+      } else {
+        gradients.addProduct(weight, all, x);
+        addBias(g, gradients);
+      }
       return torch.mm(all, weight.value());
     }
 
     @Override
     public void backwardWeights(Tensor x, Tensor g, Gradients gradients) {
-      backwardWeights(x, parallel.gather(g), g, gradients);
+      gradients.whenDue(
+          g, x, (above, below) -> gradients.addProduct(weight, parallel.gather(above), below));
+      addBias(g, gradients);
     }
 
-    private void backwardWeights(Tensor x, Tensor all, Tensor local, Gradients gradients) {
-      gradients.addProduct(weight, all, x);
-      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(local)));
+    private void addBias(Tensor g, Gradients gradients) {
+      bias.ifPresent(b -> gradients.add(b, Reductions.sumRows(g)));
     }
   }
 }

@@ -135,8 +135,7 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public void backwardWeights(MicrobatchId microbatch, int chunk) {
-    Objects.requireNonNull(postponed.remove(MicrobatchChunk.of(microbatch, chunk)))
-        .addTo(reduction.gradients());
+    Objects.requireNonNull(postponed.remove(MicrobatchChunk.of(microbatch, chunk))).add();
   }
 
   private void cross(Tensor gradient, MicrobatchId microbatch, int virtualStage) {

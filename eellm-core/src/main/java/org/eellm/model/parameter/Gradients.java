@@ -3,6 +3,7 @@ package org.eellm.model.parameter;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BiConsumer;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -90,28 +91,34 @@ public final class Gradients implements AutoCloseable {
     void close();
   }
 
-  /** From now on {@link #addProduct} leaves its products to {@code later}, in their order. */
+  /** From now on {@link #whenDue} leaves its products to {@code later}, in their order. */
   public Postponing postpone(PostponedProducts later) {
     postponed = Optional.of(later);
     return () -> postponed = Optional.empty();
   }
 
+  /** Whether {@link #whenDue} means later. */
+  public boolean postpones() {
+    return postponed.isPresent();
+  }
+
   /**
-   * Adds {@code g^T x}: the gradient of a linear map's weight, now or when {@link #postpone} says.
+   * Multiplies the factors of a linear map's gradient, now or when {@link #postpone} says.
    *
-   * @param g [n, out], unchanged from now on
-   * @param x [n, in], unchanged from now on
+   * @param g of the output, unchanged from now on
+   * @param x the input, unchanged from now on
+   * @param product calls {@link #addProduct} with them
    */
-  public void addProduct(Weight weight, Tensor g, Tensor x) {
-    if (postponed.isPresent() && weight.requiresGrad()) {
-      postponed.get().add(weight, g, x);
+  public void whenDue(Tensor g, Tensor x, BiConsumer<Tensor, Tensor> product) {
+    if (postponed.isPresent()) {
+      postponed.get().add(g, x, product);
     } else {
-      addProductNow(weight, g, x);
+      product.accept(g, x);
     }
   }
 
-  /** The same at once. */
-  public void addProductNow(Weight weight, Tensor g, Tensor x) {
+  /** Adds {@code g^T x}: the gradient of a linear map's weight. g [n, out], x [n, in]. */
+  public void addProduct(Weight weight, Tensor g, Tensor x) {
     if (!weight.requiresGrad()) {
       return;
     }

@@ -2,6 +2,7 @@ package org.eellm.model.parameter;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.function.BiConsumer;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -15,17 +16,19 @@ public final class PostponedProducts implements AutoCloseable {
 
   /** What is left to do. */
   private sealed interface Step {
-    /** {@code g^T x}; {@code retained} owns both. */
-    record Product(Weight weight, Tensor g, Tensor x, RetainedTensors retained) implements Step {}
+    /** A product; {@code retained} owns both factors. */
+    record Product(
+        Tensor g, Tensor x, BiConsumer<Tensor, Tensor> multiply, RetainedTensors retained)
+        implements Step {}
 
     record Then(Runnable task) implements Step {}
   }
 
   private final Deque<Step> steps = new ArrayDeque<>();
 
-  void add(Weight weight, Tensor g, Tensor x) {
+  void add(Tensor g, Tensor x, BiConsumer<Tensor, Tensor> multiply) {
     RetainedTensors retained = new RetainedTensors();
-    steps.add(new Step.Product(weight, retained.retain(g), retained.retain(x), retained));
+    steps.add(new Step.Product(retained.retain(g), retained.retain(x), multiply, retained));
   }
 
   /** Runs a task once what was added before is in the gradients. */
@@ -33,14 +36,18 @@ public final class PostponedProducts implements AutoCloseable {
     steps.add(new Step.Then(task));
   }
 
-  /** Adds them, and frees each factor as soon as it is of no use. */
-  public void addTo(Gradients gradients) {
+  /** Adds them to the gradients, and frees each factor as soon as it is of no use. */
+  public void add() {
     while (!steps.isEmpty()) {
       switch (steps.remove()) {
-        case Step.Product(Weight weight, Tensor g, Tensor x, RetainedTensors retained) -> {
+        case Step.Product(
+                Tensor g,
+                Tensor x,
+                BiConsumer<Tensor, Tensor> multiply,
+                RetainedTensors retained) -> {
           try (Scope _ = Scope.open();
               retained) {
-            gradients.addProductNow(weight, g, x);
+            multiply.accept(g, x);
           }
         }
         case Step.Then(Runnable task) -> task.run();

@@ -164,7 +164,7 @@ public final class HeadLoss {
           loss.add_(terms.loss().mul(weight).sum());
           Tensor gLogits = terms.gradient(); // before the token's weight
           Tensor tokenScale = weight.mul(new Scalar(weights.scale())); // [c, 1], float32
-          gradients.addProductNow(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
+          gradients.addProduct(output, gLogits, h.mul(tokenScale).to(h.scalar_type()));
           Tensor g = torch.mm(gLogits, output.value());
           gradient
               .narrow(0, start, count)

@@ -19,7 +19,7 @@ final class PostponedProductsTest {
   private static final int WIDTH = 3;
 
   @Test
-  void addTo_afterTheFactorsScopesHaveClosed_addsWhatAddProductWould() {
+  void add_afterTheFactorsScopesHaveClosed_addsThemInTheirOrder() {
     ParameterSpec spec = ParameterSpec.of("w", Initial.ZEROS, Sharding.REPLICATED, WIDTH, WIDTH);
     try (Scope _ = Scope.open();
         Parameters parameters =
@@ -34,23 +34,27 @@ final class PostponedProductsTest {
       Weight weight = parameters.weights().getFirst();
       List<String> order = new ArrayList<>();
       gradients.start();
-      gradients.addProductNow(weight, row(100), row(1));
+      gradients.addProduct(weight, row(100), row(1));
       try (Gradients.Postponing _ = gradients.postpone(later);
           Scope _ = Scope.open()) {
-        gradients.addProduct(weight, row(1), row(1));
+        whenDue(weight, gradients, 1);
         later.then(() -> order.add("first " + sum(gradients)));
-        gradients.addProduct(weight, row(10), row(1));
+        whenDue(weight, gradients, 10);
         later.then(() -> order.add("second " + sum(gradients)));
       }
       assertThat(sum(gradients)).isEqualTo(900);
-      gradients.addProduct(weight, row(1000), row(1)); // no longer postponed
+      whenDue(weight, gradients, 1000); // no longer postponed
 
-      later.addTo(gradients);
+      later.add();
 
       assertThat(order).containsExactly("first 9909.0", "second 9999.0");
-      later.addTo(gradients); // nothing is left
+      later.add(); // nothing is left
       assertThat(sum(gradients)).isEqualTo(9999);
     }
+  }
+
+  private static void whenDue(Weight weight, Gradients gradients, double value) {
+    gradients.whenDue(row(value), row(1), (g, x) -> gradients.addProduct(weight, g, x));
   }
 
   private static Tensor row(double value) {
