@@ -3,6 +3,7 @@ package org.eellm.cost;
 import org.eellm.config.Architecture;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.config.ParallelConfig.PipelineSchedule;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
@@ -28,6 +29,7 @@ public final class BranchCosts {
   private final boolean attentionDropout;
   private final boolean hiddenDropout;
   private final boolean distilled;
+  private final boolean postponesWeights;
   private final Hardware.Connection connection;
 
   public BranchCosts(RunConfig config, Hardware hardware) {
@@ -39,6 +41,7 @@ public final class BranchCosts {
     this.fusedAttention = hardware.fusesAttention(config);
     this.hiddenDropout = config.model().hiddenDropout() > 0;
     this.distilled = config.exits().distillation() > 0;
+    this.postponesWeights = config.parallel().schedule() == PipelineSchedule.ZERO_BUBBLE;
     this.connection = hardware.connection(config.parallel().tp());
   }
 
@@ -58,12 +61,17 @@ public final class BranchCosts {
     return slice.hasEmbedding() ? layers.plus(embedding()) : layers;
   }
 
-  /** What the gradients of the layers' matrices take of {@link #backward}. */
+  /**
+   * What the gradients of the layers' matrices take of {@link #backward}, where they come later:
+   * then ranks that share out tokens gather both factors for them.
+   */
   public OperationCost weights(Slice slice) {
+    OperationCost gathers = gather().plus(gather()).times(2);
     return weightGradient(shape.hidden(), shape.query() + shape.keyValue())
         .plus(weightGradient(shape.query(), shape.hidden()))
         .plus(weightGradient(shape.hidden(), shape.inner()))
         .plus(weightGradient(shape.active(), shape.hidden()))
+        .plus(postponesWeights ? gathers : OperationCost.NONE)
         .times(slice.layers());
   }
 
@@ -113,7 +121,7 @@ public final class BranchCosts {
     if (recompute == Recompute.SELECTIVE) {
       work = work.plus(scores(fusedAttention ? 1 : 0.5, shape.fused() ? 2 : 4));
     }
-    return work.plus(gather()).plus(gather()).plus(reduce());
+    return work.plus(backwardGathers()).plus(reduce());
   }
 
   private OperationCost mlpForward() {
@@ -135,7 +143,7 @@ public final class BranchCosts {
             .plus(normBackward())
             .plus(residual())
             .plus(parallelResidual(4));
-    return work.plus(gather()).plus(gather()).plus(reduce());
+    return work.plus(backwardGathers()).plus(reduce());
   }
 
   /**
@@ -263,6 +271,12 @@ public final class BranchCosts {
 
   private OperationCost elementwise(long elements, long operations) {
     return new OperationCost(0, 0, (double) elements * shape.bytes(), operations, 0);
+  }
+
+  /** Of the output's gradient and the input, and of the former again for postponed gradients. */
+  private OperationCost backwardGathers() {
+    OperationCost both = gather().plus(gather());
+    return postponesWeights ? both.plus(gather()) : both;
   }
 
   private OperationCost gather() {

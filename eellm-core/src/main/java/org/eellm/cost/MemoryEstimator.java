@@ -139,10 +139,7 @@ public final class MemoryEstimator {
     }
     List<Long> kept = slices.stream().map(this::kept).toList();
     boolean splits = schedule.kind().splitsBackward();
-    List<Long> postponed =
-        slices.stream()
-            .map(slice -> splits ? slice.layers() * (attentionPostponed() + mlpPostponed()) : 0)
-            .toList();
+    List<Long> postponed = slices.stream().map(slice -> splits ? postponed(slice) : 0).toList();
     List<MemorySnapshot> backwardPeaks =
         slices.stream().map(slice -> backwardPeak(slice, splits)).toList();
     boolean distilled = config.exits().distillation() > 0; // What the final head reads comes along.
@@ -237,7 +234,14 @@ public final class MemoryEstimator {
     return (1 + again + dropped) * shape.blockScores() * shape.bytes();
   }
 
-  /** The factors of the matrices' gradients, where these are made later. */
+  /** What of a microbatch waits for the gradients of matrices, where these are made later. */
+  public long postponed(Slice slice) {
+    long layer = attentionPostponed() + mlpPostponed();
+    ExitLayout exits = architecture.exits();
+    long exit = (exits.mlp() ? mlpPostponed() : 0) + (exits.block() ? layer : 0);
+    return slice.layers() * layer + slice.exits().size() * exit;
+  }
+
   private long attentionPostponed() {
     return 2 * shape.ofRows(shape.hidden()) + shape.ofTokens(2 * shape.query() + shape.keyValue());
   }
@@ -275,20 +279,19 @@ public final class MemoryEstimator {
     }
     tapes.add(ofEnd());
     long gradient = streamBetweenHalves();
-    long kept = splits ? slice.layers() * (attentionPostponed() + mlpPostponed()) : 0;
+    long kept = splits ? postponed(slice) : 0;
     MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
     for (int i = 0; i < tapes.size(); i++) {
       kept += tapes.get(i);
-      if (splits && i < tapes.size() - 1) {
-        kept -= i % 2 == 0 ? attentionPostponed() : mlpPostponed();
-      }
+      long own = i == tapes.size() - 1 ? 0 : i % 2 == 0 ? attentionPostponed() : mlpPostponed();
+      kept -= splits ? own : 0;
       List<MemorySnapshot> here = new ArrayList<>();
       if (i < tapes.size() - 1) {
         long temporary = i % 2 == 0 ? attentionTemporary() : mlpTemporary();
         here.add(new MemorySnapshot(kept, 0, gradient + temporary, 0));
       }
       if (hasExit(slice, 2 * slice.firstLayer() + i)) {
-        here.add(new MemorySnapshot(kept, exitHead(), gradient, 0));
+        here.add(new MemorySnapshot(kept + (splits ? own : 0), exitHead(), gradient, 0));
       }
       if (slice.hasFinalHead() && i == tapes.size() - 1) {
         here.add(new MemorySnapshot(kept, output() + shape.ofRows(shape.hidden()), gradient, 0));

@@ -32,11 +32,11 @@ public sealed interface Action {
    * The chunk's heads, forward and backward, and then back through its layers (equation 2 of
    * EE-LLM). The incoming gradient is the awaited {@link ReceiveGradient}; it is zero on the last
    * virtual stage the microbatch goes through. Where a {@link BackwardWeights} of the same
-   * microbatch follows, it leaves out the gradients of the layers' matrices.
+   * microbatch follows, it leaves out the gradients of all matrices but output matrices.
    */
   record Backward(MicrobatchId microbatch, int chunk) implements Compute {}
 
-  /** The gradients of the layers' matrices, which {@link Backward} left out. */
+  /** The gradients of matrices that {@link Backward} left out. */
   record BackwardWeights(MicrobatchId microbatch, int chunk) implements Compute {}
 
   /** The chunk's layers forward, keeping nothing; then its heads learn, and nothing else does. */

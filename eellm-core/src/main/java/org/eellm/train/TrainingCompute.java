@@ -94,15 +94,17 @@ final class TrainingCompute implements StepCompute {
     if (above instanceof Received.Message(Tensor gradient)) {
       cross(gradient, microbatch, virtualStage);
     }
-    IntConsumer done = last ? reduction::backwardDone : _ -> {};
     if (!schedule.kind().splitsBackward()) {
-      return backward(microbatch, chunk, above, done);
+      return backward(microbatch, chunk, above, last ? reduction::backwardDone : _ -> {});
     }
     PostponedProducts later = new PostponedProducts();
     postponed.put(MicrobatchChunk.of(microbatch, chunk), later);
     try (Gradients.Postponing _ = reduction.gradients().postpone(later)) {
       return backward(
-          microbatch, chunk, above, position -> later.then(() -> done.accept(position)));
+          microbatch,
+          chunk,
+          above,
+          last ? position -> later.then(() -> reduction.backwardDone(position)) : _ -> {});
     }
   }
 
@@ -135,7 +137,10 @@ final class TrainingCompute implements StepCompute {
 
   @Override
   public void backwardWeights(MicrobatchId microbatch, int chunk) {
-    Objects.requireNonNull(postponed.remove(MicrobatchChunk.of(microbatch, chunk))).add();
+    try (PostponedProducts later =
+        Objects.requireNonNull(postponed.remove(MicrobatchChunk.of(microbatch, chunk)))) {
+      later.add();
+    }
   }
 
   private void cross(Tensor gradient, MicrobatchId microbatch, int virtualStage) {

@@ -9,9 +9,11 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.eellm.schedule.Action.Backward;
+import org.eellm.schedule.Action.BackwardWeights;
 import org.eellm.schedule.Action.Compute;
 import org.eellm.schedule.Action.Forward;
 import org.eellm.schedule.Action.ReceiveActivation;
@@ -226,12 +228,33 @@ final class ScheduleValidatorTest {
         "stage 1: the tuning pass of microbatch 3, chunk 0, is missing");
   }
 
+  @Test
+  void check_weightsBeforeBackward_isFound() {
+    Schedule schedule = Schedules.emit(ScheduleKind.ZERO_BUBBLE, 2, 1, 2);
+    Action weights = new BackwardWeights(new Regular(0), 0);
+
+    assertBroken(
+        with(
+            schedule,
+            stages -> {
+              stages.get(1).remove(weights);
+              stages.get(1).addFirst(weights);
+            }),
+        "stage 1: the backward pass of microbatch 0, chunk 0, comes after the weight gradients of"
+            + " microbatch 0, chunk 0, which needs it");
+  }
+
   /** Whatever single action is lost, doubled, or moved to another stage: it does not go through. */
   @Test
   void check_anySingleActionLostDoubledOrMoved_isFound() {
     Random random = new Random(3);
     List<Schedule> schedules =
-        Stream.concat(RandomSchedules.filled(30), RandomSchedules.of(ScheduleKind.INTERLEAVED, 30))
+        Stream.of(
+                RandomSchedules.filled(30),
+                RandomSchedules.of(ScheduleKind.INTERLEAVED, 30),
+                RandomSchedules.of(ScheduleKind.ZERO_BUBBLE, 30)
+                    .filter(schedule -> schedule.stages() > 1))
+            .flatMap(Function.identity())
             .toList();
     for (Schedule schedule : schedules) {
       int stage = random.nextInt(schedule.stages());

@@ -229,7 +229,14 @@ final class MeshTest {
   private static final Learner TAUGHT = new Learner(OptimizerConfig.Algorithm.ADAMW, 0.7);
 
   static final List<String> TAUGHT_MESHES =
-      List.of("pp2", "tp2 sp pp2", "tp2 pp2 dp2", "pp2 chunks 2", "pp4", "tp2");
+      List.of(
+          "pp2",
+          "tp2 sp pp2",
+          "tp2 pp2 dp2",
+          "pp2 chunks 2",
+          "pp4",
+          "tp2",
+          "tp2 sp pp2 zero bubble");
 
   static final List<String> MUON_MESHES =
       List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
@@ -239,7 +246,8 @@ final class MeshTest {
   static final List<String> DROPOUT_CASES =
       List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
 
-  private static final List<String> DROPOUT_MESHES = List.of("tp2", "tp2 sp pp2", "pp2 dp2");
+  private static final List<String> DROPOUT_MESHES =
+      List.of("tp2", "tp2 sp pp2", "pp2 dp2", "pp4 zero bubble");
 
   private static final double DROPOUT = 0.2;
 

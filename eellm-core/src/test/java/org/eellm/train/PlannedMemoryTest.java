@@ -14,22 +14,28 @@ import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.function.LongSupplier;
 import java.util.stream.IntStream;
 import org.eellm.config.ConfigFile;
+import org.eellm.config.PipelineLayout;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.cost.Hardware;
 import org.eellm.cost.Memory;
+import org.eellm.cost.MemoryEstimator;
 import org.eellm.cost.plan.Planner;
 import org.eellm.distributed.World;
 import org.eellm.model.Dropout;
 import org.eellm.model.parameter.Gradients;
+import org.eellm.model.parameter.PostponedProducts;
 import org.eellm.tensor.Scope;
 import org.eellm.train.objective.Microbatch;
+import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.Received;
 import org.eellm.train.objective.StageExecutor;
 import org.eellm.train.objective.StageExecutor.ForwardTape;
@@ -168,6 +174,41 @@ final class PlannedMemoryTest {
       }
       assertThat((double) quiet(() -> taken(chain, batch)))
           .isCloseTo(planned, within(0.01 * planned));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"model.dtype=bfloat16", "exits.head=[mlp,block,norm]"})
+  void postponedProducts_ofAMicrobatch_areAsPlanned(String setting) {
+    RunConfig config = config(setting.split(" "));
+    Slice slice = PipelineLayout.whole(config.architecture()).slices().getFirst();
+    long planned = new MemoryEstimator(config, CPU).postponed(slice);
+    try (TrainState state = TrainState.initial(config, World.singleRank());
+        Gradients gradients = new Gradients(state.model().parameters())) {
+      StageExecutor chain = new StageExecutor(state.model(), config.train().recompute());
+      List<Double> weights = new ArrayList<>(config.exits().weights());
+      weights.add(1.0);
+      Objective objective =
+          new Objective(weights, Collections.nCopies(weights.size(), 1.0), false, 0);
+      Microbatch batch = microbatch(config);
+      gradients.start();
+      for (int warmUp = 0; warmUp < 2; warmUp++) {
+        postponed(chain, batch, objective, gradients);
+      }
+      assertThat((double) quiet(() -> postponed(chain, batch, objective, gradients)))
+          .isCloseTo(planned, within(0.01 * planned));
+    }
+  }
+
+  /** Bytes that a microbatch's backward pass leaves allocated for the gradients of matrices. */
+  private static long postponed(
+      StageExecutor chain, Microbatch batch, Objective objective, Gradients gradients) {
+    long before = allocated();
+    try (PostponedProducts later = new PostponedProducts()) {
+      try (Gradients.Postponing _ = gradients.postpone(later)) {
+        chain.forwardBackward(batch, objective, 1, Dropout.NONE, gradients);
+      }
+      return allocated() - before;
     }
   }
 

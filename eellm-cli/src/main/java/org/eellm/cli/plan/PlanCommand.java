@@ -180,7 +180,7 @@ public final class PlanCommand implements Callable<Integer> {
   /** Refuses settings that no mesh of a search has. */
   private static void requireSearched(ParallelConfig mesh) {
     if (mesh.schedule() != PipelineSchedule.ONE_FORWARD_ONE_BACKWARD) {
-      throw withoutEffect("parallel.schedule", "all_forward_all_backward", "leave it out");
+      throw withoutEffect("parallel.schedule", SearchText.lower(mesh.schedule()), "leave it out");
     }
     if (!mesh.layersPerStage().isEmpty()) {
       throw withoutEffect("parallel.layers_per_stage", mesh.layersPerStage(), "leave it out");

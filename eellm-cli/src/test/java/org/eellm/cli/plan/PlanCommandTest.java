@@ -109,6 +109,7 @@ final class PlanCommandTest {
       delimiter = '|',
       value = {
         "parallel.schedule=all_forward_all_backward | parallel.schedule: all_forward_all_backward",
+        "parallel.schedule=zero_bubble | parallel.schedule: zero_bubble",
         "parallel.layers_per_stage=[20, 12] | parallel.layers_per_stage: [20, 12]",
         "parallel.fill_warmup=1 | parallel.fill_warmup: 1",
         "parallel.fill_cooldown=-1 | parallel.fill_cooldown: -1"

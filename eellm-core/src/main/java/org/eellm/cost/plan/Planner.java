@@ -91,7 +91,6 @@ public final class Planner {
    */
   double leastSeconds() {
     Costs costs = costs();
-    boolean splits = mesh.schedule() == PipelineSchedule.ZERO_BUBBLE;
     double before = 0;
     double behind = 0;
     double least = 0;
@@ -110,9 +109,15 @@ public final class Planner {
       gather = Math.max(gather, gather(parameters));
       before += costs.forward().get(stage) + costs.transfer();
       behind +=
-          splits ? 0 : costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
+          postponesWeights()
+              ? 0
+              : costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
     }
     return least + update + gather;
+  }
+
+  private boolean postponesWeights() {
+    return mesh.schedule() == PipelineSchedule.ZERO_BUBBLE;
   }
 
   /** What a virtual stage does for a microbatch. */
@@ -238,7 +243,8 @@ public final class Planner {
       boolean hasEmbedding = slices.stream().anyMatch(Slice::hasEmbedding);
       double bucket = mesh.bucketMegabytes() * (double) (1 << 20);
       double late = replicaPart(hasEmbedding ? embedding + bucket : bucket);
-      double hidden = hardware.overlaps() ? costs.backward().get(stage) : 0;
+      List<Double> last = postponesWeights() ? costs.weights() : costs.backward();
+      double hidden = hardware.overlaps() ? last.get(stage) : 0;
       seconds += Math.max(Math.min(late, all), all - hidden);
     }
     if (learning == Learning.EVERYTHING && isTied(stage)) {

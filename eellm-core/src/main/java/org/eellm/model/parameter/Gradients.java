@@ -93,6 +93,9 @@ public final class Gradients implements AutoCloseable {
 
   /** From now on {@link #whenDue} leaves its products to {@code later}, in their order. */
   public Postponing postpone(PostponedProducts later) {
+    if (postponed.isPresent()) {
+      throw new IllegalStateException("a backward pass that postpones products is under way");
+    }
     postponed = Optional.of(later);
     return () -> postponed = Optional.empty();
   }

@@ -154,8 +154,11 @@ public final class StageExecutor {
         OwnedTensor g =
             new OwnedTensor(
                 switch (above) {
-                  case Received.Message(Tensor both) ->
-                      both.narrow(0, 0, forwardTape.output().size(0));
+                  case Received.Message(Tensor both) -> {
+                    Tensor own = both.narrow(0, 0, forwardTape.output().size(0));
+                    // What is postponed would keep all of the message.
+                    yield gradients.postpones() ? own.clone() : own;
+                  }
                   case Received.Nothing _ -> zerosLike(forwardTape.output());
                 })) {
       List<Tensor> losses = new ArrayList<>();
