@@ -29,8 +29,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "plan",
     description = {
-      "Plan and run two ranks as stages, as replicas and as tensor-parallel ranks, each with the"
-          + " exits and without, and show both side by side.",
+      "Plan and run two ranks as stages, as stages with zero bubble, as replicas and as"
+          + " tensor-parallel ranks, each with the exits and without, and show both side by side.",
       "Each run is an eellm bench train --mesh-only in processes of its own."
     })
 final class BenchPlanCommand implements Callable<Integer> {
@@ -53,6 +53,10 @@ final class BenchPlanCommand implements Callable<Integer> {
   private static final List<Mesh> MESHES =
       List.of(
           new Mesh("pp 2", List.of("parallel.pp=2", "train.micro_batch_size=1")),
+          new Mesh(
+              "pp 2, zero bubble",
+              List.of(
+                  "parallel.pp=2", "parallel.schedule=zero_bubble", "train.micro_batch_size=1")),
           new Mesh("dp 2", List.of("parallel.dp=2", "train.micro_batch_size=4")),
           new Mesh("tp 2", List.of("parallel.tp=2", "train.micro_batch_size=4")));
 
