@@ -2,9 +2,11 @@
 # Runs the same random Llama in llama.cpp, built for this processor, and in eellm, in turns:
 #
 #   bench/llama-cpp/run.sh [--turns N] [decode|quantized|contexts|prompts|batches|server ...]
+#   bench/llama-cpp/run.sh ids
 #
 # does everything three times, unless told otherwise. It prints a table, and writes results.json
-# beside its other files in target/llama-cpp. llama.cpp is taken from the folder LLAMA_CPP, which
+# beside its other files in target/llama-cpp. The second form compares no speeds, but the greedy tokens of
+# files that llama.cpp's own quantizer makes. llama.cpp is taken from the folder LLAMA_CPP, which
 # has build/bin in it, or else fetched and built here. Needs node; to fetch and build also npm, git,
 # cmake, a C++ compiler and the network.
 set -eu
@@ -16,6 +18,7 @@ fail() {
 
 turns=3
 parts=
+ids=
 while [ $# -gt 0 ]; do
   case $1 in
     --turns)
@@ -26,8 +29,9 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     decode | quantized | contexts | prompts | batches | server) parts="$parts $1" ;;
+    ids) ids=yes ;;
     *)
-      fail "'$1' is nothing to measure; use --turns N, decode, quantized, contexts, prompts, batches, server"
+      fail "'$1' is nothing to measure; use --turns N, decode, quantized, contexts, prompts, batches, server, ids"
       ;;
   esac
   shift
@@ -187,6 +191,24 @@ eellm_server() { # quantization
   load
 }
 
+# Greedy tokens
+
+ask() { # llama.cpp or eellm, a file for the answers
+  node "$here/ids.mjs" ask "$1" "http://127.0.0.1:$port" 64 >"$2"
+  stop_server
+}
+
+compare_ids() {
+  for type in Q8_0 Q4_0 Q4_K_M Q5_K_M Q6_K; do
+    quantize "$type"
+    start_server "$bin/llama-server" -m "$work/$type.gguf" -t $threads -np 1 -c 256 --host 127.0.0.1 --port "$port"
+    ask llama.cpp "$work/$type.theirs"
+    start_server "$root/eellm" serve --model "$work/$type.gguf" --threads $threads --port "$port"
+    ask eellm "$work/$type.ours"
+    echo "$type: $(node "$here/ids.mjs" compare "$work/$type.theirs" "$work/$type.ours")"
+  done
+}
+
 # Turns
 
 rows() { # what, with semicolons between; llama.cpp's rates; eellm's
@@ -258,6 +280,10 @@ measure_server() {
 mkdir -p "$work"
 get_llama_cpp
 make_model
+if [ -n "$ids" ]; then
+  compare_ids
+  exit
+fi
 : >"$work/turns.jsonl"
 turn=0
 while [ $turn -lt "$turns" ]; do
