@@ -182,7 +182,8 @@ final class ScheduleExecutor {
           }
         }
         case Action.BackwardWeights _ -> {
-          try (Trace.Span span = trace.span("weights", microbatch.index(), chunk)) {
+          try (Scope scope = Scope.open();
+              Trace.Span span = trace.span("weights", microbatch.index(), chunk)) {
             work.backwardWeights(microbatch, chunk);
           }
         }

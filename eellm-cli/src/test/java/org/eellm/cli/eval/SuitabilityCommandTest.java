@@ -136,8 +136,8 @@ final class SuitabilityCommandTest {
         .contains("layer  final head agrees  settled here", "Forecast with the model's exits")
         .contains("threshold  early-exit  recompute  agreement")
         .containsPattern(
-            "\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
-        .containsPattern("\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative\n")
+            "\nspeculative +\\d+\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
+        .containsPattern("\nspeculative +\\d+\\.\\d\\d +100\\.0 %  --mode speculative\n")
         .doesNotContain("--calibration")
         .containsPattern(
             "\nA step of one row is bound by (memory|arithmetic), and the weights fit the"
@@ -155,7 +155,7 @@ final class SuitabilityCommandTest {
 
     assertThat(out.toString())
         .containsPattern(
-            "\nspeculative +\\d\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
+            "\nspeculative +\\d+\\.\\d\\d +100\\.0 %  --mode speculative --draft-source text\n")
         .doesNotContain("--mode speculative\n");
   }
 
@@ -183,7 +183,7 @@ final class SuitabilityCommandTest {
     for (String mode : List.of("early-exit", "recompute")) {
       assertThat(out.toString())
           .containsPattern(
-              "\n%s +\\d\\.\\d\\d +\\d+\\.\\d %%  --mode %1$s --calibration \\S+%s\n"
+              "\n%s +\\d+\\.\\d\\d +\\d+\\.\\d %%  --mode %1$s --calibration \\S+%s\n"
                   .formatted(mode, file));
     }
   }
