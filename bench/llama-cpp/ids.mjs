@@ -6,7 +6,7 @@
 // Prompts are 16 random ids, the same in every run. llama.cpp also says how far its two best tokens were
 // apart, in log probability: where two programs round differently, near ties go either way.
 import {readFileSync} from "node:fs";
-import {setTimeout as sleep} from "node:timers/promises";
+import {awaitServer} from "./server.mjs";
 
 const PROMPTS = 8;
 const [task, ...rest] = process.argv.slice(2);
@@ -58,17 +58,6 @@ const asks = {
     return {ids: answer.choices[0].early_exit.map((token) => token.id)};
   },
 };
-
-async function awaitServer(url) {
-  for (let tries = 0; tries < 240; tries++) {
-    const answer = await fetch(`${url}/health`).catch(() => undefined);
-    if (answer?.ok) {
-      return;
-    }
-    await sleep(250);
-  }
-  throw new Error(`${url} does not answer`);
-}
 
 if (task === "ask") {
   const [program, url, tokens] = rest;

@@ -3,7 +3,7 @@
 // Waits for the server. Then, for each CLIENTS:TEXTS, so many clients stream that many texts each,
 // greedily and one after the other, after a text each to warm up. Prints the tokens per second of
 // all clients together, a word for each. Prompts are 16 random ids, so that none goes on from another.
-import {setTimeout as sleep} from "node:timers/promises";
+import {awaitServer} from "./server.mjs";
 
 const [url, tokens] = [process.argv[2], Number(process.argv[3])];
 const loads = process.argv.slice(4).map((load) => load.split(":").map(Number));
@@ -12,17 +12,6 @@ let state = 1;
 function randomId() {
   state = (state * 48271) % 2147483647;
   return 300 + (state % 30000);
-}
-
-async function awaitServer() {
-  for (let tries = 0; tries < 240; tries++) {
-    const answer = await fetch(`${url}/health`).catch(() => undefined);
-    if (answer?.ok) {
-      return;
-    }
-    await sleep(250);
-  }
-  throw new Error(`${url} does not answer`);
 }
 
 // Asks again where the server has closed a connection that was kept open for this.
@@ -96,7 +85,7 @@ async function clients(count, texts) {
   return sum;
 }
 
-await awaitServer();
+await awaitServer(url);
 const rates = [];
 for (const [count, texts] of loads) {
   await clients(count, 1);
