@@ -36,6 +36,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+[ -z "$ids" ] || [ -z "$parts" ] || fail "ids compares no speeds; leave out$parts, or run it by itself"
 : "${parts:=decode quantized contexts prompts batches server}"
 
 threads=2
