@@ -222,37 +222,38 @@ sealed interface KernelBranch {
       Workspace.OutputTile tile = own.tile;
       Activations ffnActivations = pass.workspace().ffnActivations;
       int each = blocksEach();
+      int column = tile.firstBlock / each * PackedMatrix.BLOCK;
+      int count = Math.min(tile.blocks / each * PackedMatrix.BLOCK, ffnActivations.in() - column);
       for (int row = 0; row < tile.rows; row++) {
-        for (int i = 0; i < tile.blocks; i += each) {
-          long at = tile.address(row) + 4L * i * PackedMatrix.BLOCK;
-          int column = (tile.firstBlock + i) / each * PackedMatrix.BLOCK;
-          int count = Math.min(PackedMatrix.BLOCK, ffnActivations.in() - column);
-          activate(at, column, count, own.block);
-          ffnActivations.put(tile.firstRow + row, column, own.block, 0, count);
-        }
+        activate(tile.address(row), column, count, own.activations);
+        ffnActivations.put(tile.firstRow + row, column, own.activations, 0, count);
       }
     }
 
     private void activate(long at, int column, int count, FloatArray out) {
-      long second = at + 4L * PackedMatrix.BLOCK;
-      switch (activation) {
-        case SWIGLU -> {
-          if (gateBias.isPresent()) {
-            RowArithmetic.add(gateBias.get(), column, at, count);
-            RowArithmetic.add(upBias.orElseThrow(), column, second, count);
-          }
-          RowArithmetic.swiGlu(at, second, out);
+      if (activation == Activation.SWIGLU) {
+        if (gateBias.isPresent()) {
+          addToBlocks(gateBias.get(), column, at, count);
+          addToBlocks(upBias.orElseThrow(), column, at + 4L * PackedMatrix.BLOCK, count);
         }
-        case GELU, GELU_TANH -> {
-          if (upBias.isPresent()) {
-            RowArithmetic.add(upBias.get(), column, at, count);
-          }
-          if (activation == Activation.GELU) {
-            RowArithmetic.gelu(at, out);
-          } else {
-            RowArithmetic.geluTanh(at, out);
-          }
-        }
+        RowArithmetic.swiGlu(at, count, out);
+        return;
+      }
+      if (upBias.isPresent()) {
+        RowArithmetic.add(upBias.get(), column, at, count);
+      }
+      if (activation == Activation.GELU) {
+        RowArithmetic.gelu(at, count, out);
+      } else {
+        RowArithmetic.geluTanh(at, count, out);
+      }
+    }
+
+    /** Adds a bias to every second block. */
+    private static void addToBlocks(FloatArray bias, int column, long first, int count) {
+      for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
+        int ofBlock = Math.min(PackedMatrix.BLOCK, count - i);
+        RowArithmetic.add(bias, column + i, first + 8L * i, ofBlock);
       }
     }
   }

@@ -369,11 +369,12 @@ final class KernelExecutor implements AutoCloseable {
    */
   void product(Member member, PackedMatrix w, Activations x, long y, int width) {
     int each = itemBlocks(w, 1);
+    int most = Workspace.ITEM_BLOCKS / each;
     long rowBytes = 4L * width;
     member.begin(Math.ceilDiv(w.blocks(), each));
-    for (int i = member.next(); i >= 0; i = member.next()) {
+    for (int i = member.next(most); i >= 0; i = member.next(most)) {
       int block = i * each;
-      int blocks = Math.min(each, w.blocks() - block);
+      int blocks = Math.min(member.count() * each, w.blocks() - block);
       long to = y + 4L * block * PackedMatrix.BLOCK;
       for (int row = 0; row < rows; row += x.groupRows()) {
         x.kernel().multiply(w, block, blocks, x, row, to + row * rowBytes, rowBytes);
@@ -391,11 +392,12 @@ final class KernelExecutor implements AutoCloseable {
     Workspace.ThreadWorkspace own = workspace.own(member.index());
     int each = itemBlocks(w, multiple);
     Workspace.OutputTile tile = own.tile;
-    tile.rowBytes = 4L * each * PackedMatrix.BLOCK;
+    int most = tile.roomForBlocks(Math.min(x.groupRows(), rows)) / each;
     member.begin(Math.ceilDiv(w.blocks(), each));
-    for (int i = member.next(); i >= 0; i = member.next()) {
+    for (int i = member.next(most); i >= 0; i = member.next(most)) {
       int block = i * each;
-      int blocks = Math.min(each, w.blocks() - block);
+      int blocks = Math.min(member.count() * each, w.blocks() - block);
+      tile.rowBytes = 4L * blocks * PackedMatrix.BLOCK;
       tile.firstBlock = block;
       tile.blocks = blocks;
       int group = x.groupRows();
@@ -411,7 +413,7 @@ final class KernelExecutor implements AutoCloseable {
 
   /** Blocks of an item: as many as take a few microseconds, but enough items for all members. */
   private int itemBlocks(PackedMatrix w, int multiple) {
-    int worth = (int) Math.clamp(ITEM_BYTES / w.blockBytes(), 1, Workspace.ITEM_BLOCKS);
+    int worth = (int) Math.clamp(ITEM_BYTES / w.blockBytes(), 1, Workspace.LEAST_TILE_BLOCKS);
     int shared = Math.max(1, w.blocks() / (2 * team.size()));
     return Math.ceilDiv(Math.min(worth, shared), multiple) * multiple;
   }

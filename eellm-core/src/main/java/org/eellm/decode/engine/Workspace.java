@@ -24,7 +24,10 @@ final class Workspace implements AutoCloseable {
   static final int ATTENTION_ROWS = 16;
 
   /** Blocks of outputs that a member computes at once, at most. */
-  static final int ITEM_BLOCKS = 8;
+  static final int ITEM_BLOCKS = 32;
+
+  /** The same of as many rows as a tile has. */
+  static final int LEAST_TILE_BLOCKS = 8;
 
   private static final int TILE_ROWS = 64 + MatmulKernel.ROWS_BEYOND;
 
@@ -43,12 +46,18 @@ final class Workspace implements AutoCloseable {
   /** Outputs of a product, some of its blocks for some of its rows; filled anew for each. */
   static final class OutputTile implements AutoCloseable {
     private final NativeBuffer memory =
-        NativeBuffer.allocate(4L * TILE_ROWS * ITEM_BLOCKS * PackedMatrix.BLOCK);
+        NativeBuffer.allocate(4L * TILE_ROWS * LEAST_TILE_BLOCKS * PackedMatrix.BLOCK);
     int firstBlock;
     int blocks;
     int firstRow;
     int rows;
     long rowBytes; // from a row to the next
+
+    /** How many blocks of so many rows it has room for. */
+    int roomForBlocks(int ofRows) {
+      int all = TILE_ROWS * LEAST_TILE_BLOCKS;
+      return Math.min(ITEM_BLOCKS, all / (ofRows + MatmulKernel.ROWS_BEYOND));
+    }
 
     /** Address of the first row. */
     long address() {
@@ -71,7 +80,8 @@ final class Workspace implements AutoCloseable {
     final Activations normed; // [OWN_ROWS, hidden]
     final Activations headNormed; // the same for heads
     final FloatArray row;
-    final FloatArray block = FloatArray.allocate(PackedMatrix.BLOCK);
+    final FloatArray activations =
+        FloatArray.allocate(ITEM_BLOCKS * PackedMatrix.BLOCK); // of a row
     final OutputTile tile = new OutputTile(); // of an item, before it is added to the stream
     final FloatArray queries; // [ATTENTION_ROWS G, D]
     final FloatArray tileOutput; // of the same shape

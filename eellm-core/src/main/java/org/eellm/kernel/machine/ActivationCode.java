@@ -6,11 +6,13 @@ import static org.eellm.kernel.machine.ExponentialCode.ONE;
 import static org.eellm.kernel.machine.ExponentialCode.P;
 import static org.eellm.kernel.machine.ExponentialCode.SHIFTED;
 import static org.eellm.kernel.machine.ExponentialCode.X;
+import static org.eellm.kernel.machine.MachineCode.R10;
 import static org.eellm.kernel.machine.MachineCode.R8;
 import static org.eellm.kernel.machine.MachineCode.R9;
 import static org.eellm.kernel.machine.MachineCode.RCX;
 import static org.eellm.kernel.machine.MachineCode.RDI;
 import static org.eellm.kernel.machine.MachineCode.RDX;
+import static org.eellm.kernel.machine.MachineCode.RSI;
 import static org.eellm.kernel.machine.RowWriter.FIRST;
 import static org.eellm.kernel.machine.RowWriter.SECOND;
 import static org.eellm.kernel.machine.RowWriter.SUM;
@@ -33,21 +35,37 @@ record ActivationCode(RowWriter row, MachineCode code) {
 
   /** A function whose body is written for the next 16 numbers. */
   private static byte[] function(Consumer<ActivationCode> body) {
+    return begin().end(body);
+  }
+
+  private static ActivationCode begin() {
     RowWriter row = new RowWriter();
     ActivationCode function = new ActivationCode(row, row.code());
     function.exponential().constants();
     function.code.move(RDX, RCX);
-    function.row.each(() -> body.accept(function));
-    return function.row.end();
+    return function;
+  }
+
+  private byte[] end(Consumer<ActivationCode> body) {
+    row.each(() -> body.accept(this));
+    return row.end();
   }
 
   private ExponentialCode exponential() {
     return new ExponentialCode(code);
   }
 
-  /** {@code silu(gate) up}: {@code f(out, out, out, count, gate, up)}, with an array. */
+  /**
+   * {@code silu(gate) up}: {@code f(out, out, out, count, gate, up)}, with an array. Blocks of
+   * gates and of what they multiply come in turn, each as long as {@code up} is behind {@code
+   * gate}.
+   */
   static byte[] swiGlu() {
-    return function(ActivationCode::writeSwiGlu);
+    ActivationCode function = begin();
+    function.code.move(RSI, R9);
+    new ControlCode(function.code).subtract(RSI, R8);
+    function.code.move(R10, RSI); // bytes that are left of the block
+    return function.end(ActivationCode::writeSwiGlu);
   }
 
   private void writeSwiGlu() {
@@ -60,6 +78,13 @@ record ActivationCode(RowWriter row, MachineCode code) {
     code.vector(Operation.MULTIPLY, P, P, SECOND);
     row.store(P, RDI);
     row.advance(R8, R9, RDI);
+    code.advance(R10, -MachineCode.VECTOR_BYTES);
+    code.bytes(0x0F, 0x85); // jnz
+    int inside = code.distanceAhead();
+    code.add(R8, RSI);
+    code.add(R9, RSI);
+    code.move(R10, RSI);
+    code.land(inside);
   }
 
   /** {@code x / 2 (1 + erf(x / sqrt(2)))}: {@code f(out, out, out, count, x)}, with an array. */

@@ -144,9 +144,15 @@ public final class RowFunctions {
     function(Name.SPREADING).call(x, 1L << lane, count, to);
   }
 
-  /** {@code silu(gate) up}, as many as {@code out} has. */
-  public static void swiGlu(long gate, long up, FloatArray out) {
-    function(Name.SWI_GLU).callWithArrays(out, out, out, out.length(), gate, up, 0);
+  /**
+   * {@code silu(gate) up} of blocks of gates and of what they multiply in turn.
+   *
+   * @param up address behind the first block of gates, whole vectors
+   * @param count at least one
+   */
+  public static void swiGlu(long gate, long up, int count, FloatArray out) {
+    Objects.checkFromIndexSize(0, count, out.length());
+    function(Name.SWI_GLU).callWithArrays(out, out, out, count, gate, up, 0);
   }
 
   /**
@@ -237,13 +243,15 @@ public final class RowFunctions {
         .callWithArrays(x, x, x, count, 4L * from, to, bits(factor));
   }
 
-  /** GELU, as many as {@code out} has. */
-  public static void gelu(long x, FloatArray out) {
-    function(Name.GELU).callWithArrays(out, out, out, out.length(), x, 0, 0);
+  /** GELU, of at least one number. */
+  public static void gelu(long x, int count, FloatArray out) {
+    Objects.checkFromIndexSize(0, count, out.length());
+    function(Name.GELU).callWithArrays(out, out, out, count, x, 0, 0);
   }
 
-  /** GELU by the hyperbolic tangent, as many as {@code out} has. */
-  public static void geluTanh(long x, FloatArray out) {
-    function(Name.GELU_TANH).callWithArrays(out, out, out, out.length(), x, 0, 0);
+  /** GELU by the hyperbolic tangent, of at least one number. */
+  public static void geluTanh(long x, int count, FloatArray out) {
+    Objects.checkFromIndexSize(0, count, out.length());
+    function(Name.GELU_TANH).callWithArrays(out, out, out, count, x, 0, 0);
   }
 }

@@ -174,6 +174,7 @@ public final class ThreadTeam implements AutoCloseable {
     private int items;
     private int owner; // whose items are taken
     private int taken;
+    private int itemsOfLast; // that were taken last
     private long target; // items of this region up to this phase
     private final Condition phaseEnds = this::phaseEnds;
     private final Condition regionBegins = this::regionBegins;
@@ -201,22 +202,39 @@ public final class ThreadTeam implements AutoCloseable {
 
     /** The next item to do, or -1 where none is left; then {@link #end} is called. */
     public int next() {
+      return next(1);
+    }
+
+    /**
+     * The first of the next items to do, {@link #count} in a row, or -1 where none is left. They
+     * are half of what is left of a member's part: many at first, and one each at the end, so that
+     * all members end at the same time.
+     *
+     * @param most how many at most
+     */
+    public int next(int most) {
       int size = members.size();
       for (; owner < size; owner++) {
         int of = (index + owner) % size;
         int from = (int) ((long) items * of / size);
         int count = (int) ((long) items * (of + 1) / size) - from;
-        int item = count == 0 ? -1 : claim(of * APART, count);
+        int item = count == 0 ? -1 : claim(of * APART, count, most);
         if (item >= 0) {
-          taken++;
+          taken += itemsOfLast;
           return from + item;
         }
       }
       return -1;
     }
 
-    private int claim(int at, int count) {
+    /** How many items {@link #next(int)} gave. */
+    public int count() {
+      return itemsOfLast;
+    }
+
+    private int claim(int at, int count, int most) {
       if (members.size() == 1) {
+        itemsOfLast = Math.min(most, count - taken);
         return taken < count ? taken : -1;
       }
       while (true) {
@@ -229,7 +247,9 @@ public final class ThreadTeam implements AutoCloseable {
         if (item >= count) {
           return -1;
         }
-        if (claimed.compareAndSet(at, now, phase << ITEM_BITS | item + 1)) {
+        int several = Math.min(most, (count - item + 1) / 2);
+        if (claimed.compareAndSet(at, now, phase << ITEM_BITS | item + several)) {
+          itemsOfLast = several;
           return item;
         }
       }

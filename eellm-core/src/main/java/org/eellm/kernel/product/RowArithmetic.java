@@ -25,6 +25,7 @@ import org.eellm.kernel.weight.PackedMatrix;
  * vectors is written out (see {@link Lanes}).
  */
 public final class RowArithmetic {
+  private static final long BLOCK_BYTES = 4L * PackedMatrix.BLOCK;
   private static final float SQRT_HALF = 0.70710678f;
   private static final float TWICE_SQRT_2_OVER_PI = 2 * 0.79788456f;
   private static final float CUBE = 0.044715f;
@@ -275,18 +276,28 @@ public final class RowArithmetic {
     }
   }
 
-  // What follows takes whole blocks of outputs, of which there are a multiple of all widths.
+  // What follows takes blocks of outputs, which a multiple of all widths are; there is room for
+  // whole
+  // ones, though fewer numbers may be asked for.
 
-  /** {@code silu(gate) * up}. */
-  public static void swiGlu(long gate, long up, FloatArray out) {
+  /**
+   * {@code silu(gate) * up}.
+   *
+   * @param blocks address of a block of gates, one of what they multiply, and so on
+   * @param count how many numbers to write, at least one
+   */
+  public static void swiGlu(long blocks, int count, FloatArray out) {
     if (RowFunctions.work()) {
-      RowFunctions.swiGlu(gate, up, out);
-    } else {
-      swiGluByVectors(gate, up, out.values());
+      RowFunctions.swiGlu(blocks, blocks + BLOCK_BYTES, count, out);
+      return;
+    }
+    for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
+      long gate = blocks + 8L * i;
+      swiGluByVectors(gate, gate + BLOCK_BYTES, out.values(), i);
     }
   }
 
-  static void swiGluByVectors(long gate, long up, float[] out) {
+  static void swiGluByVectors(long gate, long up, float[] out, int at) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector x = FloatVector.fromMemorySegment(FLOATS, MEMORY, gate + 4L * i, ORDER);
       FloatVector z = x.neg();
@@ -315,7 +326,7 @@ public final class RowArithmetic {
       FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
       x.mul(one.div(exponential.add(one)))
           .mul(FloatVector.fromMemorySegment(FLOATS, MEMORY, up + 4L * i, ORDER))
-          .intoArray(out, i);
+          .intoArray(out, at + i);
     }
   }
 
@@ -323,15 +334,17 @@ public final class RowArithmetic {
    * {@code x / 2 (1 + erf(x / sqrt(2)))}, with the error function within 1.5e-7 (Abramowitz and
    * Stegun, Handbook of Mathematical Functions, 7.1.26).
    */
-  public static void gelu(long x, FloatArray out) {
+  public static void gelu(long x, int count, FloatArray out) {
     if (RowFunctions.work()) {
-      RowFunctions.gelu(x, out);
-    } else {
-      geluByVectors(x, out.values());
+      RowFunctions.gelu(x, count, out);
+      return;
+    }
+    for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
+      geluByVectors(x + 4L * i, out.values(), i);
     }
   }
 
-  static void geluByVectors(long x, float[] out) {
+  static void geluByVectors(long x, float[] out, int at) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       FloatVector argument = v.mul(SQRT_HALF);
@@ -367,20 +380,22 @@ public final class RowArithmetic {
       FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
       FloatVector positive = one.sub(q.mul(exponential));
       FloatVector erf = positive.blend(positive.neg(), argument.compare(VectorOperators.LT, 0));
-      v.mul(0.5f).mul(erf.add(one)).intoArray(out, i);
+      v.mul(0.5f).mul(erf.add(one)).intoArray(out, at + i);
     }
   }
 
   /** {@code x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))}. */
-  public static void geluTanh(long x, FloatArray out) {
+  public static void geluTanh(long x, int count, FloatArray out) {
     if (RowFunctions.work()) {
-      RowFunctions.geluTanh(x, out);
-    } else {
-      geluTanhByVectors(x, out.values());
+      RowFunctions.geluTanh(x, count, out);
+      return;
+    }
+    for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
+      geluTanhByVectors(x + 4L * i, out.values(), i);
     }
   }
 
-  static void geluTanhByVectors(long x, float[] out) {
+  static void geluTanhByVectors(long x, float[] out, int at) {
     for (int i = 0; i < PackedMatrix.BLOCK; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       // (1 + tanh(u)) / 2 = sigmoid(2 u)
@@ -408,7 +423,7 @@ public final class RowArithmetic {
               .reinterpretAsFloats();
       FloatVector one = FloatVector.broadcast(FLOATS, 1);
       FloatVector exponential = p.fma(r.mul(r), r).add(one).mul(power);
-      v.mul(one.div(exponential.add(one))).intoArray(out, i);
+      v.mul(one.div(exponential.add(one))).intoArray(out, at + i);
     }
   }
 }

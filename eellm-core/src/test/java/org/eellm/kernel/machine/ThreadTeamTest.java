@@ -59,6 +59,34 @@ final class ThreadTeamTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 8})
+  void next_severalAtOnce_givesEachItemOnceAndHalfOfWhatIsLeft(int size) {
+    try (ThreadTeam team = new ThreadTeam(size)) {
+      for (int items : new int[] {0, 1, 2, 7, 64, 501}) {
+        AtomicIntegerArray done = new AtomicIntegerArray(items);
+        AtomicInteger calls = new AtomicInteger();
+        team.run(
+            member -> {
+              member.begin(items);
+              for (int i = member.next(16); i >= 0; i = member.next(16)) {
+                assertThat(member.count()).isBetween(1, 16);
+                calls.incrementAndGet();
+                for (int j = 0; j < member.count(); j++) {
+                  done.incrementAndGet(i + j);
+                }
+              }
+              member.end();
+            });
+        for (int i = 0; i < items; i++) {
+          assertThat(done.get(i)).as("item %d of %d", i, items).isEqualTo(1);
+        }
+        int each = Math.ceilDiv(items, size); // whole 16s, then 15 and less by halves: 8, 4, 2, 1
+        assertThat(calls).hasValueLessThanOrEqualTo(size * (each / 16 + 6));
+      }
+    }
+  }
+
   @Test
   void run_memberThatSleepsInAnItem_delaysThePhase() {
     try (ThreadTeam team = new ThreadTeam(2)) {

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("vectors")
 final class RowArithmeticTest {
@@ -27,9 +28,8 @@ final class RowArithmeticTest {
     float[] gate = spread();
     float[] up = RandomMatrix.rows(1, BLOCK, new Random(1))[0];
     float[] out = new float[BLOCK];
-    try (NativeFloats x = NativeFloats.of(gate);
-        NativeFloats y = NativeFloats.of(up)) {
-      RowArithmetic.swiGlu(x.address(), y.address(), FloatArray.of(out));
+    try (NativeFloats blocks = NativeFloats.of(joined(gate, up))) {
+      RowArithmetic.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
     }
     for (int i = 0; i < BLOCK; i++) {
       double expected = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
@@ -139,11 +139,11 @@ final class RowArithmeticTest {
     FloatArray out = FloatArray.allocate(BLOCK);
     float[] byVectors = new float[BLOCK];
     try (NativeFloats x = NativeFloats.of(numbers)) {
-      RowArithmetic.gelu(x.address(), out);
-      RowArithmetic.geluByVectors(x.address(), byVectors);
+      RowArithmetic.gelu(x.address(), BLOCK, out);
+      RowArithmetic.geluByVectors(x.address(), byVectors, 0);
       assertThat(out.values()).isEqualTo(byVectors);
-      RowArithmetic.geluTanh(x.address(), out);
-      RowArithmetic.geluTanhByVectors(x.address(), byVectors);
+      RowArithmetic.geluTanh(x.address(), BLOCK, out);
+      RowArithmetic.geluTanhByVectors(x.address(), byVectors, 0);
       assertThat(out.values()).isEqualTo(byVectors);
     }
   }
@@ -159,19 +159,54 @@ final class RowArithmeticTest {
     float[] up = RandomMatrix.rows(1, BLOCK, new Random(1))[0];
     float[] out = new float[BLOCK];
     float[] byVectors = new float[BLOCK];
-    try (NativeFloats x = NativeFloats.of(gate);
-        NativeFloats y = NativeFloats.of(up)) {
-      RowArithmetic.swiGlu(x.address(), y.address(), FloatArray.of(out));
-      RowArithmetic.swiGluByVectors(x.address(), y.address(), byVectors);
+    try (NativeFloats blocks = NativeFloats.of(joined(gate, up))) {
+      RowArithmetic.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
+      RowArithmetic.swiGluByVectors(blocks.address(), blocks.address() + 4L * BLOCK, byVectors, 0);
     }
     assertThat(out).isEqualTo(byVectors);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 16, 40, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK - 5, 3 * BLOCK})
+  void activations_severalBlocks_areTheSameAsBlockByBlock(int count) {
+    float[] numbers = RandomMatrix.rows(1, 6 * BLOCK, new Random(1))[0];
+    FloatArray swiGlu = FloatArray.allocate(3 * BLOCK);
+    FloatArray gelu = FloatArray.allocate(3 * BLOCK);
+    FloatArray geluTanh = FloatArray.allocate(3 * BLOCK);
+    FloatArray ofBlock = FloatArray.allocate(BLOCK);
+    try (NativeFloats x = NativeFloats.of(numbers)) {
+      RowArithmetic.swiGlu(x.address(), count, swiGlu);
+      RowArithmetic.gelu(x.address(), count, gelu);
+      RowArithmetic.geluTanh(x.address(), count, geluTanh);
+      for (int block = 0; block < Math.ceilDiv(count, BLOCK); block++) {
+        int from = block * BLOCK;
+        int of = Math.min(BLOCK, count - from);
+        RowArithmetic.swiGlu(x.address() + 8L * from, BLOCK, ofBlock);
+        assertEqual(swiGlu, from, ofBlock, of);
+        RowArithmetic.gelu(x.address() + 4L * from, BLOCK, ofBlock);
+        assertEqual(gelu, from, ofBlock, of);
+        RowArithmetic.geluTanh(x.address() + 4L * from, BLOCK, ofBlock);
+        assertEqual(geluTanh, from, ofBlock, of);
+      }
+    }
+  }
+
+  private static void assertEqual(FloatArray actual, int from, FloatArray expected, int count) {
+    assertThat(Arrays.copyOfRange(actual.values(), from, from + count))
+        .isEqualTo(Arrays.copyOf(expected.values(), count));
+  }
+
+  private static float[] joined(float[] gate, float[] up) {
+    float[] both = Arrays.copyOf(gate, gate.length + up.length);
+    System.arraycopy(up, 0, both, gate.length, up.length);
+    return both;
   }
 
   @Test
   void gelu_blockOfNumbers_agreesWithFloat64() {
     FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
-      RowArithmetic.gelu(x.address(), out);
+      RowArithmetic.gelu(x.address(), BLOCK, out);
     }
     assertFunction(out.values(), x -> x / 2 * (1 + erf(x / Math.sqrt(2))), 4e-7);
   }
@@ -180,7 +215,7 @@ final class RowArithmeticTest {
   void geluTanh_blockOfNumbers_agreesWithFloat64() {
     FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
-      RowArithmetic.geluTanh(x.address(), out);
+      RowArithmetic.geluTanh(x.address(), BLOCK, out);
     }
     assertFunction(
         out.values(),
@@ -195,13 +230,12 @@ final class RowArithmeticTest {
     float[] ones = new float[BLOCK];
     Arrays.fill(ones, 1);
     float[] out = new float[BLOCK];
-    try (NativeFloats memory = NativeFloats.of(x);
-        NativeFloats up = NativeFloats.of(ones)) {
-      RowArithmetic.gelu(memory.address(), FloatArray.of(out));
+    try (NativeFloats memory = NativeFloats.of(joined(x, ones))) {
+      RowArithmetic.gelu(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
-      RowArithmetic.geluTanh(memory.address(), FloatArray.of(out));
+      RowArithmetic.geluTanh(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
-      RowArithmetic.swiGlu(memory.address(), up.address(), FloatArray.of(out));
+      RowArithmetic.swiGlu(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
     }
   }
