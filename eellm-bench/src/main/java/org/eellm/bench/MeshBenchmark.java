@@ -20,7 +20,8 @@ import org.eellm.train.objective.HeadForward;
 /**
  * Times training steps of a mesh on random tokens. Two others take turns with it, so that the
  * ratios hold where the machine's speed drifts: the same mesh without exits, and one rank alone
- * that does what a replica of the mesh does, while the other ranks wait.
+ * that does what a replica of the mesh does, while the other ranks wait. Each takes two steps in a
+ * row, of which the second counts, as training takes many.
  */
 public final class MeshBenchmark {
   /**
@@ -122,7 +123,9 @@ public final class MeshBenchmark {
       this(new double[rounds], new double[rounds]);
     }
 
+    /** Takes two steps, and times the second: a rank that has waited for others begins slowly. */
     StepRunner.Result take(int round, BenchmarkRun run) {
+      run.step();
       long start = System.nanoTime();
       StepRunner.Result result = run.step();
       if (round >= 0) {

@@ -281,6 +281,13 @@ public final class MemoryEstimator {
     long gradient = streamBetweenHalves();
     long kept = splits ? postponed(slice) : 0;
     MemorySnapshot fullest = new MemorySnapshot(0, 0, 0, 0);
+    boolean early = runsHeadsEarly(slice);
+    if (early) {
+      long all = tapes.stream().mapToLong(Long::longValue).sum();
+      long results = slice.exits().size() * shape.ofRows(shape.hidden());
+      fullest = new MemorySnapshot(all + results, exitHead(), 0, 0);
+      kept += results;
+    }
     for (int i = 0; i < tapes.size(); i++) {
       kept += tapes.get(i);
       long own = i == tapes.size() - 1 ? 0 : i % 2 == 0 ? attentionPostponed() : mlpPostponed();
@@ -290,7 +297,7 @@ public final class MemoryEstimator {
         long temporary = i % 2 == 0 ? attentionTemporary() : mlpTemporary();
         here.add(new MemorySnapshot(kept, 0, gradient + temporary, 0));
       }
-      if (hasExit(slice, 2 * slice.firstLayer() + i)) {
+      if (!early && hasExit(slice, 2 * slice.firstLayer() + i)) {
         here.add(new MemorySnapshot(kept + (splits ? own : 0), exitHead(), gradient, 0));
       }
       if (slice.hasFinalHead() && i == tapes.size() - 1) {
@@ -301,6 +308,11 @@ public final class MemoryEstimator {
       }
     }
     return fullest;
+  }
+
+  /** Whether the heads run while a gradient is on its way, before any tape has been freed. */
+  private boolean runsHeadsEarly(Slice slice) {
+    return !slice.exits().isEmpty() && !slice.hasFinalHead() && config.exits().distillation() == 0;
   }
 
   private boolean hasExit(Slice slice, int position) {

@@ -50,6 +50,22 @@ abstract sealed class PeerCommunicator implements Communicator
   /** Starts to receive; the tensor is contiguous and not empty. */
   abstract WorkHandle startReceive(Operation operation, Tensor into, int peer, int tag);
 
+  /**
+   * Starts to receive values, and adds this rank's; all are contiguous, and not empty.
+   *
+   * @param sum of what arrives and {@code mine}, may be the latter itself; written until the end
+   */
+  WorkHandle startReceiveSum(Operation operation, Tensor sum, Tensor mine, int peer, int tag) {
+    RetainedTensors retained = new RetainedTensors();
+    retained.retain(sum);
+    retained.retain(mine);
+    Tensor arrived = retained.retain(Tensors.empty(Tensors.scalarType(sum), device, sum.numel()));
+    return new PeerExchange(
+        List.of(startReceive(operation, arrived, peer, tag)),
+        retained,
+        () -> torch.add_out(sum, mine, arrived));
+  }
+
   @Override
   public final int rank() {
     return group.rank();
@@ -131,6 +147,15 @@ abstract sealed class PeerCommunicator implements Communicator
     try (Scope scope = Scope.open()) {
       Tensor sum = retained.retain(out.view(-1)); // [part]
       Tensor parts = retained.retain(in.view(size(), -1)); // [ranks, part]
+      if (size() == 2 && operation.bytes() > 0) {
+        int peer = 1 - rank();
+        Tensor mine = parts.select(0, rank());
+        List<WorkHandle> moves =
+            List.of(
+                startReceiveSum(operation, sum, mine, peer, REDUCE_SCATTER_TAG),
+                startSend(operation, parts.select(0, peer), peer, REDUCE_SCATTER_TAG));
+        return new PeerExchange(moves, retained, () -> {});
+      }
       Tensor arrived = retained.retain(places(in, out.numel()));
       List<WorkHandle> moves =
           exchange(
@@ -151,7 +176,10 @@ abstract sealed class PeerCommunicator implements Communicator
     try (Scope scope = Scope.open()) {
       Tensor part = in.view(-1);
       Tensor parts = out.view(size(), -1); // [ranks, part]
-      parts.select(0, rank()).copy_(part);
+      Tensor own = parts.select(0, rank());
+      if (!own.data_ptr().equals(part.data_ptr())) {
+        own.copy_(part);
+      }
       List<WorkHandle> moves =
           exchange(operation, ALL_GATHER_TAG, _ -> part, peer -> parts.select(0, peer));
       return new PeerExchange(moves, new RetainedTensors(), () -> {});

@@ -1,6 +1,7 @@
 package org.eellm.distributed;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -14,11 +15,15 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.distributed.launch.LocalLauncher;
+import org.eellm.distributed.memory.PartSink;
 import org.eellm.distributed.memory.SharedMemory;
 import org.eellm.distributed.memory.SharedMessages;
 import org.eellm.distributed.memory.Transfer;
 import org.eellm.tensor.RetainedTensors;
+import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -192,9 +197,41 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
     }
   }
 
-  private WorkHandle started(Operation operation, int peer, Transfer transfer, Tensor tensor) {
+  /** Adds what arrives where it lies, so that no copy of it goes through the memory. */
+  @Override
+  WorkHandle startReceiveSum(Operation operation, Tensor sum, Tensor mine, int peer, int tag) {
+    requireOpen(operation);
+    MemorySegment out = Tensors.bytes(sum);
+    MemorySegment own = Tensors.bytes(mine);
+    ScalarType type = Tensors.scalarType(sum);
+    long elementBytes = sum.element_size();
+    PartSink adding =
+        (offset, part) -> {
+          try (Scope scope = Scope.open();
+              Arena arena = Arena.ofConfined()) {
+            long bytes = part.byteSize();
+            long count = bytes / elementBytes;
+            MemorySegment there =
+                part.isNative() ? part : arena.allocate(bytes, elementBytes).copyFrom(part);
+            torch.add_out(
+                Tensors.view(out.asSlice(offset, bytes), type, count),
+                Tensors.view(own.asSlice(offset, bytes), type, count),
+                Tensors.view(there, type, count));
+          }
+        };
+    try {
+      return started(
+          operation, peer, messages.receive(peer, tag, out.byteSize(), adding), sum, mine);
+    } catch (IllegalStateException e) {
+      throw failed(operation, e);
+    }
+  }
+
+  private WorkHandle started(Operation operation, int peer, Transfer transfer, Tensor... tensors) {
     RetainedTensors retained = new RetainedTensors();
-    retained.retain(tensor);
+    for (Tensor tensor : tensors) {
+      retained.retain(tensor);
+    }
     StartedTransfer pending = new StartedTransfer(operation, peer, transfer, retained);
     started.add(pending);
     if (closed) { // meanwhile, by another thread

@@ -13,6 +13,8 @@ import java.util.List;
  *     backward}; a schedule may do them later
  * @param heads for each virtual stage, its heads forward and backward; they run in its backward
  *     pass, or when it tunes
+ * @param headsWait whether heads wait for what comes back from the stages behind, as those do that
+ *     learn from the final head; others run while it is on its way
  * @param transfer a message from one stage to another
  */
 public record Costs(
@@ -20,6 +22,7 @@ public record Costs(
     List<Double> backward,
     List<Double> weights,
     List<Double> heads,
+    boolean headsWait,
     double transfer) {
 
   public Costs {
@@ -70,11 +73,12 @@ public record Costs(
         Collections.nCopies(virtualStages, backward),
         Collections.nCopies(virtualStages, backward / 2),
         Collections.nCopies(virtualStages, 0.0),
+        false,
         0);
   }
 
   /** These costs with heads of their own. */
   public Costs withHeads(List<Double> heads) {
-    return new Costs(forward, backward, weights, heads, transfer);
+    return new Costs(forward, backward, weights, heads, headsWait, transfer);
   }
 }

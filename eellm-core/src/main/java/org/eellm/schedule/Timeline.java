@@ -20,8 +20,9 @@ import org.eellm.schedule.PipelineMessages.Channel;
 /**
  * When everything of a schedule happens, by simulation. A stage does one action after the other;
  * posting a receive and starting a send take no time, and a computation waits for the message it
- * needs. A message travels from when it is sent, its receive is posted, and the message before it
- * in the same queue has arrived.
+ * needs; in a backward pass the heads run before it comes, as late as they can here. A message
+ * travels from when it is sent, its receive is posted, and the message before it in the same queue
+ * has arrived.
  *
  * @param spans all computations, by stage and then by time
  * @param makespan when the last of them ends
@@ -222,15 +223,6 @@ public record Timeline(
 
       private boolean compute(Compute compute) {
         Optional<Receive> awaited = messages.receiveOf(compute, number);
-        double start = clock;
-        if (awaited.isPresent()) {
-          Receive receive = awaited.get();
-          Optional<Double> arrival = arrivalOf(receive, messages.channel(receive, number));
-          if (arrival.isEmpty()) {
-            return false;
-          }
-          start = Math.max(clock, arrival.get());
-        }
         int virtualStage = schedule.virtualStage(number, compute.chunk());
         double weights = costs.weights().get(virtualStage);
         double heads =
@@ -238,6 +230,16 @@ public record Timeline(
               case Forward _, BackwardWeights _ -> 0;
               case Backward _, Tune _ -> costs.heads().get(virtualStage);
             };
+        double start = clock;
+        if (awaited.isPresent()) {
+          Receive receive = awaited.get();
+          Optional<Double> arrival = arrivalOf(receive, messages.channel(receive, number));
+          if (arrival.isEmpty()) {
+            return false;
+          }
+          double early = compute instanceof Backward && !costs.headsWait() ? heads : 0;
+          start = Math.max(clock, arrival.get() - early);
+        }
         double layers =
             switch (compute) {
               case Forward _, Tune _ -> costs.forward().get(virtualStage);

@@ -42,6 +42,9 @@ final class ScheduleExecutor {
     /** The output of a chunk; freed by the enclosing scope. */
     Tensor forward(MicrobatchId microbatch, int chunk, Received input);
 
+    /** What of {@link #backward} needs nothing from above: a chunk's heads. */
+    default void backwardHeads(MicrobatchId microbatch, int chunk) {}
+
     /**
      * The gradient of a chunk's input; freed by the enclosing scope.
      *
@@ -174,8 +177,14 @@ final class ScheduleExecutor {
           boolean last =
               actions.subList(i + 1, actions.size()).stream()
                   .noneMatch(later -> later instanceof Action.Backward && later.chunk() == chunk);
+          Receive fromAbove = new Action.ReceiveGradient(microbatch, chunk);
+          if (postedReceives.containsKey(fromAbove)) {
+            try (Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
+              work.backwardHeads(microbatch, chunk);
+            }
+          }
           try (Scope scope = Scope.open();
-              ReceivedInput above = await(new Action.ReceiveGradient(microbatch, chunk));
+              ReceivedInput above = await(fromAbove);
               Trace.Span span = trace.span("backward", microbatch.index(), chunk)) {
             work.backward(microbatch, chunk, above.received(), last)
                 .ifPresent(below -> queueSend(gradient(microbatch, here - 1), below));

@@ -88,6 +88,38 @@ final class TrainingCompute implements StepCompute {
   }
 
   @Override
+  public void backwardHeads(MicrobatchId microbatch, int chunk) {
+    if (!schedule.kind().splitsBackward()) {
+      runHeads(microbatch, chunk);
+      return;
+    }
+    try (Gradients.Postponing _ = reduction.gradients().postpone(later(microbatch, chunk))) {
+      runHeads(microbatch, chunk);
+    }
+  }
+
+  private void runHeads(MicrobatchId microbatch, int chunk) {
+    chunks
+        .get(chunk)
+        .executor()
+        .backwardHeads(
+            Objects.requireNonNull(forwardTapes.get(MicrobatchChunk.of(microbatch, chunk))),
+            objective,
+            share(microbatch, chunk),
+            reduction.gradients());
+  }
+
+  /** What a microbatch's backward pass through a chunk postpones. */
+  private PostponedProducts later(MicrobatchId microbatch, int chunk) {
+    return postponed.computeIfAbsent(
+        MicrobatchChunk.of(microbatch, chunk), _ -> new PostponedProducts());
+  }
+
+  private double share(MicrobatchId microbatch, int chunk) {
+    return scale.headScale(microbatch, chunks.get(chunk).virtualStage()) / input.replicas();
+  }
+
+  @Override
   public Optional<Tensor> backward(
       MicrobatchId microbatch, int chunk, Received above, boolean last) {
     int virtualStage = chunks.get(chunk).virtualStage();
@@ -97,8 +129,7 @@ final class TrainingCompute implements StepCompute {
     if (!schedule.kind().splitsBackward()) {
       return backward(microbatch, chunk, above, last ? reduction::backwardDone : _ -> {});
     }
-    PostponedProducts later = new PostponedProducts();
-    postponed.put(MicrobatchChunk.of(microbatch, chunk), later);
+    PostponedProducts later = later(microbatch, chunk);
     try (Gradients.Postponing _ = reduction.gradients().postpone(later)) {
       return backward(
           microbatch,
@@ -120,7 +151,7 @@ final class TrainingCompute implements StepCompute {
               .backward(
                   forwardTape,
                   objective,
-                  scale.headScale(microbatch, virtualStage) / input.replicas(),
+                  share(microbatch, chunk),
                   above,
                   reduction.gradients(),
                   done);

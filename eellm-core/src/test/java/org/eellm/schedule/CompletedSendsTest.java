@@ -40,7 +40,8 @@ final class CompletedSendsTest {
    * compute with all that this proves to have arrived.
    */
   private static void check(Schedule schedule, Random random) {
-    Timeline timeline = Timeline.of(schedule, costs(schedule, random));
+    Costs costs = costs(schedule, random);
+    Timeline timeline = Timeline.of(schedule, costs);
     PipelineMessages messages = new PipelineMessages(schedule.stages(), schedule.chunks());
     List<Map<Receive, Timeline.Span>> uses =
         IntStream.range(0, schedule.stages())
@@ -54,7 +55,8 @@ final class CompletedSendsTest {
     for (int stage = 0; stage < schedule.stages(); stage++) {
       Set<Send> proven = new HashSet<>();
       for (var receipt : CompletedSends.of(schedule, stage).proven().entrySet()) {
-        double known = requireNonNull(uses.get(stage).get(receipt.getKey())).start();
+        Timeline.Span use = requireNonNull(uses.get(stage).get(receipt.getKey()));
+        double known = use.start() + (costs.headsWait() ? 0 : use.heads());
         for (Send send : receipt.getValue()) {
           assertThat(proven.add(send)).as("%s is proven once", send).isTrue();
           int peer = messages.channel(send, stage).to();
@@ -75,7 +77,7 @@ final class CompletedSendsTest {
     List<Double> heads =
         Stream.generate(() -> random.nextDouble(2)).limit(schedule.virtualStages()).toList();
     List<Double> weights = backward.stream().map(cost -> cost * random.nextDouble()).toList();
-    return new Costs(forward, backward, weights, heads, random.nextDouble());
+    return new Costs(forward, backward, weights, heads, random.nextBoolean(), random.nextDouble());
   }
 
   @Test

@@ -69,6 +69,7 @@ final class FillSearchTest {
         list(stages, random),
         none,
         list(stages, random),
+        random.nextBoolean(),
         random.nextDouble(0.1));
   }
 

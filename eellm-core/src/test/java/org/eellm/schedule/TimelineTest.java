@@ -55,6 +55,24 @@ final class TimelineTest {
   }
 
   @Test
+  void of_headsBeforeTheLastStage_runWhileTheGradientIsOnItsWay() {
+    Costs costs = Costs.equal(2, 1, 2).withHeads(List.of(2.0, 3.0));
+    Timeline timeline = Timeline.of(oneForwardOneBackward(2, 2), costs);
+
+    assertThat(times(timeline, 1)).containsExactly("F0 1-2", "B0 2-7", "F1 7-8", "B1 8-13");
+    assertThat(times(timeline, 0)).containsExactly("F0 0-1", "F1 1-2", "B0 5-9", "B1 11-15");
+  }
+
+  @Test
+  void of_headsThatLearnFromTheFinalOne_waitForIt() {
+    Costs text = Costs.equal(2, 1, 2).withHeads(List.of(2.0, 3.0));
+    Costs costs = new Costs(text.forward(), text.backward(), text.weights(), text.heads(), true, 0);
+    Timeline timeline = Timeline.of(oneForwardOneBackward(2, 2), costs);
+
+    assertThat(times(timeline, 0)).containsExactly("F0 0-1", "F1 1-2", "B0 7-11", "B1 13-17");
+  }
+
+  @Test
   void of_tuning_runsHeadsInEveryPass() {
     Costs costs = Costs.equal(2, 1, 2).withHeads(List.of(1.0, 0.0));
     Timeline timeline = Timeline.of(Schedules.emit(ScheduleKind.TUNING, 2, 1, 3), costs);
@@ -67,7 +85,7 @@ final class TimelineTest {
   @Test
   void of_transfers_hideBehindComputation() {
     Costs free = Costs.equal(2, 2, 4);
-    Costs slow = new Costs(free.forward(), free.backward(), free.weights(), free.heads(), 1);
+    Costs slow = new Costs(free.forward(), free.backward(), free.weights(), free.heads(), false, 1);
     double without = Timeline.of(oneForwardOneBackward(2, 8), free).makespan();
     double with = Timeline.of(oneForwardOneBackward(2, 8), slow).makespan();
 

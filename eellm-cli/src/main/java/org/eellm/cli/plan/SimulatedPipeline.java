@@ -89,13 +89,14 @@ record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalH
     List<Double> backward = layers.stream().map(count -> BACKWARD * count).toList();
     List<Double> forward = layers.stream().map(Integer::doubleValue).toList();
     return switch (headForward) {
-      case DEFERRED -> new Costs(forward, backward, forward, heads, transfer);
+      case DEFERRED -> new Costs(forward, backward, forward, heads, false, transfer);
       case EAGER ->
           new Costs(
               sum(forward, HEAD_FORWARD, heads),
               backward,
               forward,
               sum(Collections.nCopies(heads.size(), 0.0), 1 - HEAD_FORWARD, heads),
+              false,
               transfer);
     };
   }

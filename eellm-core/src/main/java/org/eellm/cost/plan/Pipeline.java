@@ -100,7 +100,7 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
       heads.add(
           (1 + BACKWARD) * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
     }
-    return new Costs(layers, backward, layers, heads, 0);
+    return new Costs(layers, backward, layers, heads, config.exits().distillation() > 0, 0);
   }
 
   /**

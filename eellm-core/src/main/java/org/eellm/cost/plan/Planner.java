@@ -184,6 +184,7 @@ public final class Planner {
         slices.stream().map(slice -> goesBack ? work.seconds(work.backward(slice)) : 0).toList(),
         slices.stream().map(slice -> goesBack ? work.seconds(work.weights(slice)) : 0).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
+        config.exits().distillation() > 0,
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
 

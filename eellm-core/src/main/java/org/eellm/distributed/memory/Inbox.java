@@ -18,36 +18,37 @@ final class Inbox {
   private final SharedRing ring;
   private final Map<Integer, Deque<Incoming>> expected =
       new HashMap<>(); // by tag, and the next too
-  private final Map<Integer, Deque<Incoming>> early = new HashMap<>();
+  private final Map<Integer, Deque<Early>> early = new HashMap<>();
   private Optional<Incoming> current = Optional.empty(); // of which a part has come
 
   /** A message, as far as it has come. */
   private static final class Incoming implements Transfer {
     private final int tag;
-    private final MemorySegment target;
+    private final long bytes;
+    private final PartSink sink;
     private long arrived;
-    private Optional<MemorySegment> copy =
-        Optional.empty(); // of one that came early: where it goes
+    private Optional<Runnable> whenWhole = Optional.empty(); // of one that came early
     private volatile boolean done;
 
-    Incoming(int tag, MemorySegment target) {
+    Incoming(int tag, long bytes, PartSink sink) {
       this.tag = tag;
-      this.target = target;
+      this.bytes = bytes;
+      this.sink = sink;
     }
 
     void add(SharedRing.Part part) {
-      if (part.total() != target.byteSize()) {
-        throw lengths(tag, target.byteSize(), part.total());
+      if (part.total() != bytes) {
+        throw lengths(tag, bytes, part.total());
       }
-      target.asSlice(arrived).copyFrom(part.bytes());
+      sink.take(arrived, part.bytes());
       arrived += part.bytes().byteSize();
       finish();
     }
 
     /** Done, if all has come and it is known where it goes. */
     void finish() {
-      if (arrived == target.byteSize()) {
-        copy.ifPresent(to -> to.copyFrom(target));
+      if (arrived == bytes) {
+        whenWhole.ifPresent(Runnable::run);
         done = true;
       }
     }
@@ -57,6 +58,9 @@ final class Inbox {
       return done;
     }
   }
+
+  /** A message that nobody has expected, and where it waits. */
+  private record Early(Incoming message, MemorySegment buffer) {}
 
   Inbox(SharedRing ring) {
     this.ring = ring;
@@ -69,22 +73,23 @@ final class Inbox {
   }
 
   /** Receives the next message with this tag that no other call receives. */
-  synchronized Transfer receive(int tag, MemorySegment into) {
-    Deque<Incoming> there = early.getOrDefault(tag, new ArrayDeque<>());
+  synchronized Transfer receive(int tag, long bytes, PartSink sink) {
+    Deque<Early> there = early.getOrDefault(tag, new ArrayDeque<>());
     if (there.isEmpty()) {
-      Incoming message = new Incoming(tag, into);
+      Incoming message = new Incoming(tag, bytes, sink);
       expected.computeIfAbsent(tag, _ -> new ArrayDeque<>()).add(message);
       return message;
     }
-    Incoming message = there.remove();
+    Early first = there.remove();
     if (there.isEmpty()) {
       early.remove(tag);
     }
-    if (message.target.byteSize() != into.byteSize()) {
-      throw lengths(tag, into.byteSize(), message.target.byteSize());
+    Incoming message = first.message();
+    if (message.bytes != bytes) {
+      throw lengths(tag, bytes, message.bytes);
     }
     message.done = false;
-    message.copy = Optional.of(into);
+    message.whenWhole = Optional.of(() -> sink.take(0, first.buffer()));
     message.finish();
     return message;
   }
@@ -119,8 +124,9 @@ final class Inbox {
       }
       return message;
     }
-    Incoming message = new Incoming(part.tag(), buffer(part.total()));
-    early.computeIfAbsent(part.tag(), _ -> new ArrayDeque<>()).add(message);
+    MemorySegment buffer = buffer(part.total());
+    Incoming message = new Incoming(part.tag(), part.total(), PartSink.copyTo(buffer));
+    early.computeIfAbsent(part.tag(), _ -> new ArrayDeque<>()).add(new Early(message, buffer));
     return message;
   }
 

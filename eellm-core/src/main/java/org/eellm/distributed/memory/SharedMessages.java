@@ -77,7 +77,12 @@ public final class SharedMessages implements AutoCloseable {
    * @throws IllegalStateException if it has another length; {@link #advance} throws it as well
    */
   public Transfer receive(int peer, int tag, MemorySegment into) {
-    return inboxes.get(index(peer)).receive(tag, into);
+    return receive(peer, tag, into.byteSize(), PartSink.copyTo(into));
+  }
+
+  /** The same, to take the message as it arrives. */
+  public Transfer receive(int peer, int tag, long bytes, PartSink sink) {
+    return inboxes.get(index(peer)).receive(tag, bytes, sink);
   }
 
   private int index(int peer) {

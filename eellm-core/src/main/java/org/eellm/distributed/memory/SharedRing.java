@@ -11,7 +11,8 @@ import java.util.Optional;
  *
  * <p>The memory begins with how many bytes have ever been written and, on a cache line of its own,
  * how many have been read. A part has a header of 16 bytes: tag and length as an int each, and the
- * bytes of its whole message as a long. Parts begin at multiples of 16 and do not wrap around.
+ * bytes of its whole message as a long. Parts begin at multiples of 16, of the ring and of the
+ * message, and do not wrap around.
  */
 final class SharedRing {
   private static final long READ_OFFSET = 64;

@@ -7,7 +7,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
-import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.config.HeadId;
@@ -32,12 +31,10 @@ import org.eellm.tensor.Tensors;
  * hand, which begins as what the next stage sent: where a head taps the stream it runs now, forward
  * and backward, and its gradient is added to g (EE-LLM, arXiv 2312.04916, section 3.1: equation 2's
  * auxiliary loss, with heads deferred to the backward pass). So at most one head's logits exist at
- * a time, and activations are freed as the backward pass proceeds.
+ * a time, and activations are freed as the backward pass proceeds. While g is still on its way from
+ * the next stage, the heads may run already.
  */
 public final class StageExecutor {
-  /** Sites of dropout keys from here on decide which sequences skip a layer. */
-  private static final long LAYER_DROPOUT_SITE = 1L << 40;
-
   private final Decoder model;
   private final Stage stage;
   private final Recompute recompute;
@@ -132,6 +129,48 @@ public final class StageExecutor {
   }
 
   /**
+   * Runs the stage's heads, forward and backward, before the gradient of its output has come: they
+   * need nothing of it, unless they learn from the final head. {@link #backward} goes on from here.
+   *
+   * @param share of this microbatch in the step: 1 / number of microbatches
+   */
+  public void backwardHeads(
+      ForwardTape forwardTape, Objective objective, double share, Gradients gradients) {
+    if (objective.distillation() > 0) {
+      return;
+    }
+    for (HeadLayers head : stage.heads().reversed()) {
+      double weight = objective.weights().get(head.index());
+      if (weight == 0) {
+        continue;
+      }
+      try (Scope scope = Scope.open()) {
+        HeadLoss.Result result =
+            runHead(forwardTape, head, new Teaching.ByText(), weight * share, objective, gradients);
+        forwardTape.own.retain(result.loss());
+        forwardTape.own.retain(result.gradient());
+        forwardTape.headResults.put(head.index(), result);
+      }
+    }
+  }
+
+  private HeadLoss.Result runHead(
+      ForwardTape forwardTape,
+      HeadLayers head,
+      Teaching teaching,
+      double weight,
+      Objective objective,
+      Gradients gradients) {
+    HeadExecutor executor = forwardTape.executor(head);
+    HeadLoss.Target target = target(forwardTape, head, teaching);
+    Optional<HeadExecutor.HeadTape> headTape =
+        Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
+    return headTape.isPresent()
+        ? executor.forwardBackward(headTape.get(), target, weight, objective, gradients)
+        : executor.forwardBackward(target, weight, objective, gradients);
+  }
+
+  /**
    * The backward pass: adds the gradients of {@code share * objective} and of the later stages'
    * losses, which {@code above} brings.
    *
@@ -179,18 +218,14 @@ public final class StageExecutor {
             continue;
           }
           try (Scope step = Scope.open()) {
-            HeadExecutor executor = forwardTape.executor(head);
-            HeadLoss.Target target = target(forwardTape, head, teaching);
-            Optional<HeadExecutor.HeadTape> headTape =
-                Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
+            HeadLoss.Result early = forwardTape.headResults.get(head.index());
             HeadLoss.Result result =
-                headTape.isPresent()
-                    ? executor.forwardBackward(
-                        headTape.get(), target, weight * share, objective, gradients)
-                    : executor.forwardBackward(target, weight * share, objective, gradients);
+                early != null
+                    ? early
+                    : runHead(forwardTape, head, teaching, weight * share, objective, gradients);
             g.get().add_(result.gradient()); // the head's joins that of the stream here
             losses.add(scope.moveToOuter(result.loss()));
-            heads.add(executor);
+            heads.add(forwardTape.executor(head));
           }
         }
         backwardDone.accept(position);
@@ -308,18 +343,6 @@ public final class StageExecutor {
     return Tensors.zeros(Tensors.scalarType(x), x.device(), x.size(0), x.size(1));
   }
 
-  /** Which sequences of a microbatch go through a layer. */
-  private sealed interface SequenceSubset {
-    record All() implements SequenceSubset {}
-
-    /**
-     * @param index int64 [count]
-     */
-    record Some(Tensor index, long count) implements SequenceSubset {}
-
-    record None() implements SequenceSubset {}
-  }
-
   /**
    * The trunk's forward pass, and what it keeps: the stream before each branch and each branch's
    * tape.
@@ -331,6 +354,7 @@ public final class StageExecutor {
     private final List<SequenceSubset> parts; // by layer
     private final List<BranchTape> branchTapes = new ArrayList<>();
     private final Map<Integer, HeadExecutor.HeadTape> eagerHeads = new HashMap<>(); // by head
+    private final Map<Integer, HeadLoss.Result> headResults = new HashMap<>(); // the same
 
     /**
      * What is retained before a branch, or at the end.
@@ -351,7 +375,7 @@ public final class StageExecutor {
                 batch.batch(), batch.sequence(), device.starts(), dropout, selective, own);
         parts =
             IntStream.range(0, model.architecture().model().numLayers())
-                .mapToObj(this::part)
+                .mapToObj(layer -> SequenceSubset.of(context, layer, model.device(), own))
                 .toList();
         try (OwnedTensor stream =
             new OwnedTensor(
@@ -364,27 +388,6 @@ public final class StageExecutor {
               new BranchTape(retained.retain(stream.get()), retained, Optional.empty()));
         }
       }
-    }
-
-    private SequenceSubset part(int layer) {
-      if (!(context.dropout() instanceof Dropout.Keyed dropout) || dropout.ofLayer(layer) == 0) {
-        return new SequenceSubset.All();
-      }
-      long[] retained =
-          LongStream.range(0, context.batch())
-              .filter(
-                  sequence ->
-                      dropout.uniform(LAYER_DROPOUT_SITE + layer * context.batch() + sequence)
-                          >= dropout.ofLayer(layer))
-              .toArray();
-      if (retained.length == context.batch()) {
-        return new SequenceSubset.All();
-      }
-      return retained.length == 0
-          ? new SequenceSubset.None()
-          : new SequenceSubset.Some(
-              own.retain(Tensors.ofLongs(retained, model.device(), retained.length)),
-              retained.length);
     }
 
     /** The part of the microbatch that goes through the stage's branch i. */

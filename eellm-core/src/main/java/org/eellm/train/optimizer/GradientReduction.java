@@ -318,7 +318,7 @@ public final class GradientReduction implements AutoCloseable {
       Tensor flat = model.parameters().flat();
       List<WorkHandle> gathers = new ArrayList<>();
       for (Bucket bucket : buckets) {
-        gathers.add(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat).clone()));
+        gathers.add(world.dp().allGather(bucket.range().of(flat), bucket.share().of(flat)));
       }
       gathers.forEach(WorkHandle::await);
     }
