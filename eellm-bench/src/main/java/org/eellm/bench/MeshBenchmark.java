@@ -72,7 +72,7 @@ public final class MeshBenchmark {
    * Measures the configuration's mesh at its microbatch and global batch size. Every rank calls
    * this.
    *
-   * @param rounds steps of each model, after a warm-up
+   * @param rounds steps of each model that count, after a warm-up
    * @param compared whether the two others are measured too; their memory counts as well
    * @param headForward of the mesh; the others defer their heads
    */

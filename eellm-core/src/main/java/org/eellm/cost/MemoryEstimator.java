@@ -84,15 +84,16 @@ public final class MemoryEstimator {
             0,
             hardware.baseBytes());
     MemorySnapshot computing = fullest(stage, slices, schedule);
-    // Gloo's sums over replicas receive every other replica's part beside the own.
-    long received =
-        replicas > 1 && hardware.device() == Device.CPU ? FLOAT * padded : part * shape.bytes();
+    // On CPUs, sums over replicas receive the others' parts beside the own; two that share memory
+    // do not.
+    long places = replicas > 2 ? padded : replicas == 2 ? part : 0;
+    long received = hardware.device() == Device.CPU ? FLOAT * places : 0;
     MemorySnapshot summing =
         new MemorySnapshot(
             0,
             0,
             learning == Learning.EVERYTHING ? orthogonalization.temporary(slices, padded) : 0,
-            replicas > 1 ? received : 0);
+            received);
     return with(fixed, larger(computing, summing));
   }
 
@@ -237,9 +238,13 @@ public final class MemoryEstimator {
   /** What of a microbatch waits for the gradients of matrices, where these are made later. */
   public long postponed(Slice slice) {
     long layer = attentionPostponed() + mlpPostponed();
+    return slice.layers() * layer + slice.exits().size() * exitPostponed();
+  }
+
+  private long exitPostponed() {
     ExitLayout exits = architecture.exits();
-    long exit = (exits.mlp() ? mlpPostponed() : 0) + (exits.block() ? layer : 0);
-    return slice.layers() * layer + slice.exits().size() * exit;
+    return (exits.mlp() ? mlpPostponed() : 0)
+        + (exits.block() ? attentionPostponed() + mlpPostponed() : 0);
   }
 
   private long attentionPostponed() {
@@ -284,9 +289,12 @@ public final class MemoryEstimator {
     boolean early = runsHeadsEarly(slice);
     if (early) {
       long all = tapes.stream().mapToLong(Long::longValue).sum();
-      long results = slice.exits().size() * shape.ofRows(shape.hidden());
-      fullest = new MemorySnapshot(all + results, exitHead(), 0, 0);
-      kept += results;
+      int exits = slice.exits().size();
+      long tapped =
+          architecture.exits().mlp() ? streamBetweenHalves() : shape.ofRows(shape.hidden());
+      long later = splits ? exits * exitPostponed() : 0;
+      fullest = new MemorySnapshot(all + exits * tapped + later, exitHead(), 0, 0);
+      kept += exits * tapped;
     }
     for (int i = 0; i < tapes.size(); i++) {
       kept += tapes.get(i);

@@ -30,7 +30,9 @@ public interface Communicator extends AutoCloseable {
    * Sums the ranks' inputs in rank order and leaves each rank with its part. bfloat16 is added up
    * in float32.
    *
-   * @param out receives this rank's part: the {@link #rank}-th of {@link #size} equal parts
+   * @param out receives this rank's part: the {@link #rank}-th of {@link #size} equal parts.
+   *     Perhaps written from the start of the operation on; it overlaps nothing of {@code in} but
+   *     this rank's part
    * @param in as many values as all parts together, cut along dimension 0; unchanged, unless {@code
    *     out} is this rank's part of it
    */

@@ -177,7 +177,7 @@ abstract sealed class PeerCommunicator implements Communicator
       Tensor part = in.view(-1);
       Tensor parts = out.view(size(), -1); // [ranks, part]
       Tensor own = parts.select(0, rank());
-      if (!own.data_ptr().equals(part.data_ptr())) {
+      if (operation.bytes() > 0 && !own.data_ptr().equals(part.data_ptr())) {
         own.copy_(part);
       }
       List<WorkHandle> moves =

@@ -30,7 +30,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A group whose ranks share memory, as they are on one machine. A message is copied once in and
- * once out, where Gloo's connections over the loopback interface pass through the kernel.
+ * once out, or added to what is there, where Gloo's connections over the loopback interface pass
+ * through the kernel.
  */
 final class SharedMemoryCommunicator extends PeerCommunicator {
   private static final Logger LOG = LoggerFactory.getLogger(SharedMemoryCommunicator.class);
@@ -294,7 +295,9 @@ final class SharedMemoryCommunicator extends PeerCommunicator {
           }
           requireOpen(operation);
         }
-      } catch (IllegalStateException e) {
+      } catch (DistributedException e) {
+        throw e;
+      } catch (RuntimeException e) { // of another length, or one that could not be added
         throw failed(operation, e);
       }
       free();

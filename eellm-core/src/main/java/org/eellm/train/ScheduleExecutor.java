@@ -42,8 +42,15 @@ final class ScheduleExecutor {
     /** The output of a chunk; freed by the enclosing scope. */
     Tensor forward(MicrobatchId microbatch, int chunk, Received input);
 
-    /** What of {@link #backward} needs nothing from above: a chunk's heads. */
-    default void backwardHeads(MicrobatchId microbatch, int chunk) {}
+    /** Whether a chunk has heads whose backward pass needs nothing from above. */
+    default boolean hasEarlyHeads(int chunk) {
+      return false;
+    }
+
+    /** Their part of {@link #backward}, before it. */
+    default void backwardHeads(MicrobatchId microbatch, int chunk) {
+      throw new IllegalStateException(microbatch + " has no heads before its backward pass");
+    }
 
     /**
      * The gradient of a chunk's input; freed by the enclosing scope.
@@ -178,7 +185,7 @@ final class ScheduleExecutor {
               actions.subList(i + 1, actions.size()).stream()
                   .noneMatch(later -> later instanceof Action.Backward && later.chunk() == chunk);
           Receive fromAbove = new Action.ReceiveGradient(microbatch, chunk);
-          if (postedReceives.containsKey(fromAbove)) {
+          if (postedReceives.containsKey(fromAbove) && work.hasEarlyHeads(chunk)) {
             try (Trace.Span span = trace.span("heads", microbatch.index(), chunk)) {
               work.backwardHeads(microbatch, chunk);
             }

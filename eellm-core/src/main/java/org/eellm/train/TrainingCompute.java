@@ -88,6 +88,11 @@ final class TrainingCompute implements StepCompute {
   }
 
   @Override
+  public boolean hasEarlyHeads(int chunk) {
+    return chunks.get(chunk).executor().hasEarlyHeads(objective);
+  }
+
+  @Override
   public void backwardHeads(MicrobatchId microbatch, int chunk) {
     if (!schedule.kind().splitsBackward()) {
       runHeads(microbatch, chunk);

@@ -11,7 +11,9 @@ import java.util.function.Function;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
@@ -180,6 +182,46 @@ final class CommunicatorTest {
             });
 
     assertThat(results).containsOnly(List.of(258L));
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void reduceScatter_ofMuch_addsPartByPart(boolean intoItsInput) {
+    int count = 3_000_001; // of a part: more than a ring holds
+    List<List<Long>> wrong =
+        onRanks(
+            2,
+            ranks -> {
+              long first = (long) ranks.rank() * count;
+              Tensor all = remainders(2 * count, 1000 + ranks.rank());
+              Tensor expected =
+                  remainders(2 * count, 1001 - ranks.rank()).add_(all).narrow(0, first, count);
+              Tensor part =
+                  intoItsInput ? all.narrow(0, first, count) : zeros(ScalarType.Float, count);
+              ranks.reduceScatter(part, all).await();
+              return part.ne(expected).sum();
+            });
+
+    assertThat(wrong).containsOnly(List.of(0L));
+  }
+
+  private static Tensor remainders(int count, int divisor) {
+    return torch
+        .arange(new Scalar((long) count), Torch.options(ScalarType.Float, Torch.cpu()))
+        .remainder_(new Scalar((long) divisor));
+  }
+
+  @Test
+  void allGather_ofNothing_isDone() {
+    List<List<Long>> results =
+        onRanks(
+            2,
+            ranks -> {
+              ranks.allGather(zeros(ScalarType.Float, 0), zeros(ScalarType.Float, 0)).await();
+              return tensor(ScalarType.Long, ranks.rank());
+            });
+
+    assertThat(results).containsExactly(List.of(0L), List.of(1L));
   }
 
   @Test

@@ -111,7 +111,9 @@ public final class Planner {
       behind +=
           postponesWeights()
               ? 0
-              : costs.backward().get(stage) + costs.heads().get(stage) + costs.transfer();
+              : costs.backward().get(stage)
+                  + (costs.headsWait() ? costs.heads().get(stage) : 0)
+                  + costs.transfer();
     }
     return least + update + gather;
   }
@@ -184,7 +186,7 @@ public final class Planner {
         slices.stream().map(slice -> goesBack ? work.seconds(work.backward(slice)) : 0).toList(),
         slices.stream().map(slice -> goesBack ? work.seconds(work.weights(slice)) : 0).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
-        config.exits().distillation() > 0,
+        Pipeline.headsWait(config),
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
 

@@ -393,11 +393,11 @@ final class KernelExecutor implements AutoCloseable {
     int each = itemBlocks(w, multiple);
     Workspace.OutputTile tile = own.tile;
     int most = tile.roomForBlocks(Math.min(x.groupRows(), rows)) / each;
+    tile.rowBytes = 4L * most * each * PackedMatrix.BLOCK;
     member.begin(Math.ceilDiv(w.blocks(), each));
     for (int i = member.next(most); i >= 0; i = member.next(most)) {
       int block = i * each;
       int blocks = Math.min(member.count() * each, w.blocks() - block);
-      tile.rowBytes = 4L * blocks * PackedMatrix.BLOCK;
       tile.firstBlock = block;
       tile.blocks = blocks;
       int group = x.groupRows();

@@ -7,8 +7,8 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * Messages between all ranks of a group on one machine: a {@link SharedRing} from each to each. A
- * sender copies into the ring and goes on; a receiver copies out when it waits. What finds no room
- * is sent by a thread in the background.
+ * sender copies into the ring and goes on; a receiver copies out, or adds, when it waits. What
+ * finds no room is sent by a thread in the background.
  */
 public final class SharedMessages implements AutoCloseable {
   private static final long MAX_RING_BYTES = 4 << 20;

@@ -210,9 +210,12 @@ public final class ThreadTeam implements AutoCloseable {
      * are half of what is left of a member's part: many at first, and one each at the end, so that
      * all members end at the same time.
      *
-     * @param most how many at most
+     * @param most how many at most, 1 or more; a member that is alone gets as many as there may be
      */
     public int next(int most) {
+      if (most < 1) {
+        throw new IllegalArgumentException(most + " items at once");
+      }
       int size = members.size();
       for (; owner < size; owner++) {
         int of = (index + owner) % size;

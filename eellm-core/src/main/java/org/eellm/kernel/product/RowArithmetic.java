@@ -276,9 +276,8 @@ public final class RowArithmetic {
     }
   }
 
-  // What follows takes blocks of outputs, which a multiple of all widths are; there is room for
-  // whole
-  // ones, though fewer numbers may be asked for.
+  // What follows takes blocks of outputs, which are a multiple of all widths. There is room for
+  // whole blocks, though fewer numbers may be asked for.
 
   /**
    * {@code silu(gate) * up}.

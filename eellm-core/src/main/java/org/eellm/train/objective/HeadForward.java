@@ -1,6 +1,9 @@
 package org.eellm.train.objective;
 
-/** When a head runs forward; it runs back where the backward pass meets its tap. */
+/**
+ * When a head runs forward; it runs back in the backward pass, before the last stage while the
+ * gradient is on its way.
+ */
 public enum HeadForward {
   /** Just before it runs back, so that one head's logits exist at a time (EE-LLM, section 3.2). */
   DEFERRED,

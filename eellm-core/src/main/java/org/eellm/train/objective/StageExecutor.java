@@ -128,17 +128,20 @@ public final class StageExecutor {
     return forwardTape;
   }
 
+  /** Whether {@link #backwardHeads} has something to do: heads that need no other head. */
+  public boolean hasEarlyHeads(Objective objective) {
+    return objective.distillation() == 0
+        && stage.heads().stream().anyMatch(head -> objective.weights().get(head.index()) != 0);
+  }
+
   /**
-   * Runs the stage's heads, forward and backward, before the gradient of its output has come: they
-   * need nothing of it, unless they learn from the final head. {@link #backward} goes on from here.
+   * Runs the stage's heads, forward and backward, before the gradient of its output has come.
+   * {@link #backward} goes on from here.
    *
    * @param share of this microbatch in the step: 1 / number of microbatches
    */
   public void backwardHeads(
       ForwardTape forwardTape, Objective objective, double share, Gradients gradients) {
-    if (objective.distillation() > 0) {
-      return;
-    }
     for (HeadLayers head : stage.heads().reversed()) {
       double weight = objective.weights().get(head.index());
       if (weight == 0) {

@@ -235,7 +235,7 @@ public final class Muon implements Optimizer {
       if (replicas.size() > 1) {
         List<WorkHandle> gathers = new ArrayList<>();
         for (FlatRange range : ranges) {
-          Tensor share = range.share(replicas.rank(), replicas.size()).of(directions).clone();
+          Tensor share = range.share(replicas.rank(), replicas.size()).of(directions);
           gathers.add(replicas.allGather(range.of(directions), share));
         }
         gathers.forEach(WorkHandle::await);

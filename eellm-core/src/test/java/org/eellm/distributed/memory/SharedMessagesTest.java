@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -105,6 +106,29 @@ final class SharedMessagesTest {
 
     assertThat(arrived.mismatch(small)).isEqualTo(-1);
     assertThat(others.mismatch(large)).isEqualTo(-1);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void receive_intoASink_getsAllPartsInOrder(boolean early) {
+    MemorySegment message = random(1_000_000, 7);
+    first.send(1, 1, message);
+    second.advance(early);
+    MemorySegment arrived = empty(message.byteSize());
+    AtomicLong next = new AtomicLong();
+    advanceUntilDone(
+        second.receive(
+            0,
+            1,
+            message.byteSize(),
+            (offset, part) -> {
+              assertThat(offset).isEqualTo(next.getAndAdd(part.byteSize()));
+              assertThat(offset % 16).isZero();
+              arrived.asSlice(offset).copyFrom(part);
+            }));
+
+    assertThat(next).hasValue(message.byteSize());
+    assertThat(arrived.mismatch(message)).isEqualTo(-1);
   }
 
   @Test
