@@ -2,6 +2,7 @@ package org.eellm.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -108,7 +109,7 @@ final class QuickstartCommandTest {
       assertThat(row.path("tokens_per_second").asDouble())
           .isCloseTo(
               row.path("speed_up").asDouble() * sweep.path("full_tokens_per_second").asDouble(),
-              within(1e-6));
+              withinPercentage(1e-6)); // texts of one token have any speed
       assertThat(row.path("agreement").asDouble()).isBetween(0.0, 1.0);
     }
     // Drafts lose nothing: all tokens are the full model's.
