@@ -108,6 +108,11 @@ public record RunConfig(
     return below == 0 ? Long.toString(unit) : below + " or " + (below + unit);
   }
 
+  /** Whether exits learn from the final head, so that in a pipeline they wait for what it sends. */
+  public boolean exitsAwaitFinalHead() {
+    return exits.distillation() > 0 || tune.learning() == Learning.EXITS_FROM_FINAL_HEAD;
+  }
+
   /** Which part of the model each virtual stage holds. */
   public PipelineLayout pipelineLayout() {
     return PipelineLayout.of(architecture(), parallel, data.sequenceLength(), tune.learning());

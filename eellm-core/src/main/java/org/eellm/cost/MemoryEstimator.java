@@ -320,7 +320,7 @@ public final class MemoryEstimator {
 
   /** Whether the heads run while a gradient is on its way, before any tape has been freed. */
   private boolean runsHeadsEarly(Slice slice) {
-    return !slice.exits().isEmpty() && !slice.hasFinalHead() && config.exits().distillation() == 0;
+    return !slice.exits().isEmpty() && !slice.hasFinalHead() && !config.exitsAwaitFinalHead();
   }
 
   private boolean hasExit(Slice slice, int position) {

@@ -85,12 +85,6 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
         : new FillSearch.Count.Exactly(given);
   }
 
-  /** Whether exits learn from the final head, so that theirs wait for what it sends back. */
-  static boolean headsWait(RunConfig config) {
-    return config.exits().distillation() > 0
-        || config.tune().learning() == Learning.EXITS_FROM_FINAL_HEAD;
-  }
-
   /** The work of each stage. */
   private Costs costs() {
     List<Double> layers = new ArrayList<>();
@@ -106,7 +100,7 @@ public record Pipeline(RunConfig config, PipelineLayout pipelineLayout) {
       heads.add(
           (1 + BACKWARD) * (PipelineLayout.cost(config.architecture(), slice, sequence) - trunk));
     }
-    return new Costs(layers, backward, layers, heads, headsWait(config), 0);
+    return new Costs(layers, backward, layers, heads, config.exitsAwaitFinalHead(), 0);
   }
 
   /**

@@ -186,7 +186,7 @@ public final class Planner {
         slices.stream().map(slice -> goesBack ? work.seconds(work.backward(slice)) : 0).toList(),
         slices.stream().map(slice -> goesBack ? work.seconds(work.weights(slice)) : 0).toList(),
         slices.stream().map(slice -> work.seconds(work.heads(slice))).toList(),
-        Pipeline.headsWait(config),
+        config.exitsAwaitFinalHead(),
         mesh.pp() == 1 ? 0 : hardware.connection(mesh.worldSize()).message().seconds(message));
   }
 
