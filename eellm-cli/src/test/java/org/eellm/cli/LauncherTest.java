@@ -11,6 +11,8 @@ import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -64,6 +66,29 @@ final class LauncherTest {
         echo a.jar:b.jar >"$target/classpath.txt"
         echo a.jar:gpu.jar >"$target/classpath-cuda.txt"
         """);
+  }
+
+  /** Java says nothing of a method that is not there. */
+  @Test
+  void script_methodsThatStayCalls_areThere() throws Exception {
+    List<MatchResult> named =
+        Pattern.compile("dontinline,([\\w.$]+)::(\\w*)(\\*?)'")
+            .matcher(Files.readString(Path.of("eellm")))
+            .results()
+            .toList();
+
+    assertThat(named).hasSize(7);
+    for (MatchResult method : named) {
+      assertThat(
+              Class.forName(method.group(1), false, getClass().getClassLoader())
+                  .getDeclaredMethods())
+          .as(method.group())
+          .anyMatch(
+              declared ->
+                  method.group(3).isEmpty()
+                      ? declared.getName().equals(method.group(2))
+                      : declared.getName().startsWith(method.group(2)));
+    }
   }
 
   @Test

@@ -23,6 +23,8 @@ import static org.eellm.kernel.machine.MachineCode.RDX;
 import static org.eellm.kernel.machine.MachineCode.RSI;
 import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
 
+import org.eellm.kernel.machine.ControlCode;
+import org.eellm.kernel.machine.ControlCode.Condition;
 import org.eellm.kernel.machine.ExponentialCode;
 import org.eellm.kernel.machine.MachineCode;
 import org.eellm.kernel.machine.MachineCode.Operation;
@@ -58,6 +60,11 @@ final class AttentionCode {
   private static final int SCORE = 6;
   private static final int TOTAL = 7;
   private static final int MAX = 8;
+
+  // Vector registers of divisions, beside those.
+  private static final int EXPONENT = 9;
+  private static final int OVERFLOW = 10;
+  private static final int FLAGS = 11;
 
   private static final int NOT_EQUAL = 4; // or NaN, of vcmpps
 
@@ -311,10 +318,20 @@ final class AttentionCode {
     return code.toByteArray();
   }
 
-  /** Writes sums over their total, which is a vector's: {@code f(sums, vectors, total, out)}. */
+  /**
+   * Writes rows of sums over their totals, each a vector's: {@code f(sums, vectors, totals, out,
+   * rows)}. What is negative as an integer tells that a quotient is not finite.
+   */
   static byte[] division() {
     AttentionCode function = new AttentionCode();
     MachineCode code = function.code;
+    ControlCode control = new ControlCode(code);
+    code.constant(EXPONENT, 0x7F800000);
+    code.constant(OVERFLOW, 0x00800000); // makes the exponent of what is not finite negative
+    code.vector(Operation.EXCLUSIVE_OR, FLAGS, FLAGS, FLAGS);
+    code.move(R9, RSI);
+    int row = code.position();
+    code.move(RSI, R9);
     code.vector(Operation.LOAD_FLOATS, TOTAL, 0, RDX, NO_INDEX, 0);
     code.reduce(Operation.ADD, TOTAL, X);
     code.vector(Operation.BROADCAST_FLOAT, TOTAL, 0, TOTAL);
@@ -322,8 +339,18 @@ final class AttentionCode {
     code.vector(Operation.LOAD_FLOATS, X, 0, RDI, NO_INDEX, 0);
     code.vector(Operation.DIVIDE, X, X, TOTAL);
     code.vector(Operation.STORE_FLOATS, X, 0, RCX, NO_INDEX, 0);
+    code.vector(Operation.AND, X, X, EXPONENT);
+    code.vector(Operation.ADD_INTS, X, X, OVERFLOW);
+    code.vector(Operation.OR, FLAGS, FLAGS, X);
     code.advance(RCX, VECTOR_BYTES);
     function.nextVector(next);
+    code.advance(RDX, VECTOR_BYTES);
+    code.advance(R8, -1);
+    control.compareWith(R8, 0);
+    control.jumpBackIf(Condition.GREATER, row);
+    code.reduce(Operation.OR, FLAGS, X);
+    code.vector(Operation.MOVE, 0, 0, FLAGS);
+    code.result();
     code.end();
     return code.toByteArray();
   }

@@ -1,12 +1,13 @@
 package org.eellm.kernel;
 
-import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
 
 /**
  * The arithmetic of {@link PagedAttention} on a tile of rows: a group of positions at a time, with
  * a running maximum and sum in place of a matrix of scores. All give the same numbers to the bit.
  * Keeps a tile's queries, weights and sums; belongs to one thread.
+ *
+ * <p>What is asked for may be done later, in its order, but no later than {@link #finish}.
  */
 sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, MachineAttention {
   /** In place of a page that is replaced. */
@@ -15,12 +16,21 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
   /** Rows of a tile, at most. */
   int rows();
 
+  /** Turns a head as {@link PagedAttention#rotate} says. */
+  void rotate(long head, long cosines, long sines, int pairs);
+
   /**
-   * Begins a tile.
-   *
-   * @param queries [count, width] from {@code at} on; products are divided by the root of the width
+   * Writes a position as {@link PagedAttention#write} says. Nothing changes the value meanwhile.
    */
-  void begin(FloatArray queries, int at, int count);
+  void write(long page, int offset, long key, long value);
+
+  /**
+   * Takes queries into the tile.
+   *
+   * @param row the first one's place there
+   * @param queries address of [count, width]; their products are divided by the root of the width
+   */
+  void take(int row, long queries, int count);
 
   /**
    * Sums up the values of the positions that each row of the tile sees, times the exponentials of
@@ -42,8 +52,19 @@ sealed interface AttentionKernel extends AutoCloseable permits VectorAttention, 
    */
   void replace(int page, long address);
 
-  /** Writes a row's sums over its total, [width] from {@code to} on. */
-  void divide(int row, float[] out, int to);
+  /**
+   * Writes the rows' sums over their totals, and finishes.
+   *
+   * @param out address of [count, valueWidth]
+   * @return whether all are finite
+   */
+  boolean divide(int count, long out);
+
+  /** Does what has not been done. */
+  void finish();
+
+  /** Forgets what has not been done, as after a failure. */
+  void forget();
 
   @Override
   void close();

@@ -10,10 +10,10 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.eellm.kernel.AttentionCode.Products;
 import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.AttentionLoop.Field;
+import org.eellm.kernel.machine.CallList;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
@@ -109,7 +109,8 @@ final class MachineAttention implements AttentionKernel {
   private final NativeBuffer totals = NativeBuffer.allocate((long) TILE * Lanes.BYTES);
   private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
   private final NativeBuffer sums;
-  private final NativeBuffer quotients; // of a row
+  private final float[] key8; // float32, on its way to 8 bits
+  private final CallList calls = new CallList();
   private final NativeBuffer fields = NativeBuffer.allocate(TILE * Field.bytes()); // by rows
 
   MachineAttention(PageLayout layout) {
@@ -120,7 +121,7 @@ final class MachineAttention implements AttentionKernel {
     sumBytes = 4L * layout.valueWidth();
     queries = NativeBuffer.allocate(TILE * queryBytes);
     sums = NativeBuffer.allocate(TILE * sumBytes);
-    quotients = NativeBuffer.allocate(sumBytes);
+    key8 = new float[layout.width()];
     for (int count = 1; count <= TILE; count++) {
       writeFields(count);
     }
@@ -170,20 +171,55 @@ final class MachineAttention implements AttentionKernel {
   }
 
   @Override
-  public void begin(FloatArray queries, int at, int count) {
+  public void rotate(long head, long cosines, long sines, int pairs) {
+    if (pairs > 0) {
+      RowFunctions.rotate(calls, head, head + 2L * layout.width(), cosines, sines, pairs);
+    }
+  }
+
+  @Override
+  public void write(long page, int offset, long key, long value) {
+    int width = layout.width();
+    switch (layout.format()) {
+      case FLOAT32 -> {
+        RowFunctions.spread(calls, key, width, offset, page);
+        RowArithmetic.copy(value, layout.valueOf(page, offset), width);
+      }
+      case BFLOAT16 -> {
+        RowFunctions.store(calls, key, width, key);
+        if (width % 2 == 1) {
+          finish();
+          Lanes.put(0, key + 2L * width);
+        }
+        RowFunctions.spread(calls, key, layout.keySteps(), offset, page);
+        RowFunctions.storeHalves(calls, value, width, offset % 2, layout.valueOf(page, offset));
+      }
+      case INT8 -> {
+        finish();
+        RowArithmetic.read(key, key8, 0, width);
+        layout.writeBytes(page, offset, key8, value, key);
+        RowFunctions.spread(calls, key, layout.keySteps(), offset, page);
+      }
+      case INT4 -> throw new IllegalStateException();
+    }
+  }
+
+  @Override
+  public void take(int row, long queries, int count) {
     int width = layout.width();
     boolean whole = 4L * width == queryBytes;
-    int together = whole ? count * width : width;
-    for (int row = 0; row < (whole ? 1 : count); row++) {
-      long to = this.queries.address() + row * queryBytes;
-      RowFunctions.multiply(queries, at + row * width, together, scale, to);
+    for (int i = 0; i < (whole ? 1 : count); i++) {
+      long to = this.queries.address() + (row + i) * queryBytes;
+      RowFunctions.multiply(
+          calls, queries + 4L * i * width, whole ? count * width : width, scale, to);
     }
   }
 
   @Override
   public void sum(
       NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
-    functions.loop.call(
+    calls.add(
+        functions.loop,
         pages.address(0),
         limits.address(from),
         fields(count),
@@ -201,13 +237,20 @@ final class MachineAttention implements AttentionKernel {
   }
 
   @Override
-  public void divide(int row, float[] out, int to) {
-    functions.divide.call(
-        sums.address() + row * sumBytes,
-        sumBytes / Lanes.BYTES,
-        totals.address() + (long) row * Lanes.BYTES,
-        quotients.address());
-    RowArithmetic.read(quotients.address(), out, to, layout.width());
+  public boolean divide(int count, long out) {
+    long vectors = sumBytes / Lanes.BYTES;
+    calls.add(functions.divide, sums.address(), vectors, totals.address(), out, count, 0, 0, 0);
+    return (int) calls.run() >= 0;
+  }
+
+  @Override
+  public void finish() {
+    calls.run();
+  }
+
+  @Override
+  public void forget() {
+    calls.clear();
   }
 
   @Override
@@ -218,7 +261,6 @@ final class MachineAttention implements AttentionKernel {
     totals.close();
     scales.close();
     sums.close();
-    quotients.close();
     fields.close();
   }
 }

@@ -31,8 +31,7 @@ public final class Norms {
   public static void rms(long x, FloatArray weight, double epsilon, FloatArray out) {
     int n = weight.length();
     if (RowFunctions.work() && n % WIDTH == 0) {
-      float factor = inverse(RowFunctions.sumOfSquares(x, n) / n, epsilon);
-      RowFunctions.weighted(x, weight, factor, out);
+      RowFunctions.rms(x, weight, epsilon, out);
     } else {
       rmsByVectors(x, weight.values(), epsilon, out.values());
     }
@@ -84,19 +83,6 @@ public final class Norms {
     }
     for (int i = whole; i < n; i++) {
       out[i] = Lanes.getFloat(x + 4L * i) * factor * weight[i];
-    }
-  }
-
-  /** The same of numbers in an array, in place. */
-  public static void rms(float[] x, int from, float[] weight, double epsilon) {
-    int n = weight.length;
-    float sum = 0;
-    for (int i = 0; i < n; i++) {
-      sum = Math.fma(x[from + i], x[from + i], sum);
-    }
-    float inverse = inverse(sum / n, epsilon);
-    for (int i = 0; i < n; i++) {
-      x[from + i] = x[from + i] * inverse * weight[i];
     }
   }
 

@@ -7,9 +7,8 @@ import static org.eellm.kernel.vector.Lanes.MEMORY;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -38,7 +37,7 @@ public record PageLayout(WeightFormat format, int width) {
   }
 
   /** Numbers of a value in memory: whole vectors. */
-  int valueWidth() {
+  public int valueWidth() {
     return Math.ceilDiv(width, POSITIONS) * POSITIONS;
   }
 
@@ -50,6 +49,11 @@ public record PageLayout(WeightFormat format, int width) {
   /** From the keys of a page to its values, in bytes. */
   long keyBytes() {
     return 4L * POSITIONS * keySteps();
+  }
+
+  /** Address of the group of values that a position of a page is in. */
+  long valueOf(long page, int offset) {
+    return page + keyBytes() + offset / format.inputsTogether() * valueStepBytes();
   }
 
   /** From a page to the scales of its keys, in bytes; those of its values follow. */
@@ -68,55 +72,63 @@ public record PageLayout(WeightFormat format, int width) {
   }
 
   /**
-   * Writes a position's key and value. Positions are written in order.
+   * Writes a position's key and value by the Vector API. Positions are written in order.
    *
    * @param page address
    * @param offset of the position in it
    * @param key [width]
-   * @param value address, float32
+   * @param value address of [width], float32
    * @param scratch address of room for a key in the format, in whole groups
    */
-  public void write(long page, int offset, FloatArray key, long value, long scratch) {
+  void write(long page, int offset, float[] key, long value, long scratch) {
     long keys = page + 4L * offset;
-    long values = page + keyBytes() + offset / format.inputsTogether() * valueStepBytes();
+    long values = valueOf(page, offset);
     switch (format) {
       case FLOAT32 -> {
         for (int i = 0; i < width; i++) {
-          Lanes.putFloat(key.values()[i], keys + 4L * POSITIONS * i);
+          Lanes.putFloat(key[i], keys + 4L * POSITIONS * i);
         }
         RowArithmetic.copy(value, values, width);
       }
       case BFLOAT16 -> {
-        RowArithmetic.storeAsBfloat16(key, 0, width, scratch);
+        Bfloat16Rounding.store(key, 0, width, scratch);
         if (width % 2 == 1) {
           Lanes.put(0, scratch + 2L * width);
         }
         spread(scratch, keySteps(), page, offset);
-        RowArithmetic.storeHalvesAsBfloat16(value, width, offset % 2, values);
+        Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
       }
       case INT8 -> {
-        float keyScale = scale(largest(key.values()));
-        for (int i = 0; i < width; i++) {
-          MEMORY.set(JAVA_BYTE, scratch + i, rounded(key.values()[i], keyScale));
-        }
-        for (int i = width; i < 4 * keySteps(); i++) {
-          MEMORY.set(JAVA_BYTE, scratch + i, (byte) 0);
-        }
+        writeBytes(page, offset, key, value, scratch);
         spread(scratch, keySteps(), page, offset);
-        float most = 0;
-        for (int i = 0; i < width; i++) {
-          most = Math.max(most, Math.abs(Lanes.getFloat(value + 4L * i)));
-        }
-        float valueScale = scale(most);
-        for (int i = 0; i < width; i++) {
-          byte number = rounded(Lanes.getFloat(value + 4L * i), valueScale);
-          MEMORY.set(JAVA_BYTE, values + 4L * i + offset % 4, number);
-        }
-        Lanes.putFloat(keyScale, page + scalesAt() + 4L * offset);
-        Lanes.putFloat(valueScale, page + scalesAt() + 4L * (POSITIONS + offset));
       }
       case INT4 -> throw new IllegalStateException();
     }
+  }
+
+  /**
+   * Writes a value and the scales in 8 bits, and the key's bytes to the scratch, not to the page.
+   */
+  void writeBytes(long page, int offset, float[] key, long value, long scratch) {
+    long values = valueOf(page, offset);
+    float keyScale = scale(largest(key));
+    for (int i = 0; i < width; i++) {
+      MEMORY.set(JAVA_BYTE, scratch + i, rounded(key[i], keyScale));
+    }
+    for (int i = width; i < 4 * keySteps(); i++) {
+      MEMORY.set(JAVA_BYTE, scratch + i, (byte) 0);
+    }
+    float most = 0;
+    for (int i = 0; i < width; i++) {
+      most = Math.max(most, Math.abs(Lanes.getFloat(value + 4L * i)));
+    }
+    float valueScale = scale(most);
+    for (int i = 0; i < width; i++) {
+      byte number = rounded(Lanes.getFloat(value + 4L * i), valueScale);
+      MEMORY.set(JAVA_BYTE, values + 4L * i + offset % 4, number);
+    }
+    Lanes.putFloat(keyScale, page + scalesAt() + 4L * offset);
+    Lanes.putFloat(valueScale, page + scalesAt() + 4L * (POSITIONS + offset));
   }
 
   /** Copies a page; of values, only those of its first so many positions. */
@@ -157,20 +169,12 @@ public record PageLayout(WeightFormat format, int width) {
     RowArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
   }
 
-  private static void spread(long groups, int count, long page, int offset) {
-    if (RowFunctions.work()) {
-      RowFunctions.spread(groups, count, offset, page);
-    } else {
-      spreadByVectors(groups, count, page, offset);
-    }
-  }
-
   /**
    * Spreads groups of numbers over vectors of groups, a position's each. Whole vectors are read and
    * written: what attention reads next then comes from memory all at once, and where memory is slow
    * the reads wait together. Written out (see {@link Lanes}).
    */
-  private static void spreadByVectors(long pairs, int count, long page, int offset) {
+  private static void spread(long pairs, int count, long page, int offset) {
     long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
     VectorMask<Integer> place =
         IntVector.zero(Lanes.INTS).addIndex(1).compare(VectorOperators.EQ, offset % Lanes.WIDTH);

@@ -1,9 +1,7 @@
 package org.eellm.kernel;
 
-import java.util.Arrays;
 import java.util.Objects;
 import org.eellm.kernel.machine.RowFunctions;
-import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
@@ -24,11 +22,45 @@ public final class PagedAttention implements AutoCloseable {
   private final AttentionKernel kernel;
   private final NativeBuffer lastPage; // of a row on its own, without what comes after the row
   private final NativeInts onlyLimit = new NativeInts(1);
-  private boolean alone; // whether a row is on its own
+  private final long outBytes; // from a row of what comes out to the next
+
+  /**
+   * Where queries are: some that share keys and values in each of some rows. Filled anew for each
+   * call, which takes no memory.
+   */
+  public static final class Queries {
+    private long address;
+    private long rowBytes;
+    private int rows;
+    private int group;
+
+    /** None yet. */
+    public Queries() {}
+
+    /**
+     * Queries in memory.
+     *
+     * @param address of the first row's first
+     * @param rowBytes from a row to the next
+     * @param group queries of a row, [group, width]
+     */
+    public Queries at(long address, long rowBytes, int rows, int group) {
+      this.address = address;
+      this.rowBytes = rowBytes;
+      this.rows = rows;
+      this.group = group;
+      return this;
+    }
+
+    private long address(int index, int width) {
+      return address + index / group * rowBytes + 4L * (index % group) * width;
+    }
+  }
 
   private PagedAttention(PageLayout layout, AttentionKernel kernel) {
     this.layout = layout;
     this.kernel = kernel;
+    outBytes = 4L * layout.valueWidth();
     lastPage = NativeBuffer.allocate(layout.bytes());
   }
 
@@ -45,74 +77,113 @@ public final class PagedAttention implements AutoCloseable {
   }
 
   /**
-   * Lets rows attend, each to the first so many positions.
+   * Turns a head's numbers j and j + width / 2, which are a pair, for each of so many cosines and
+   * sines.
+   *
+   * @param head address of [width]
+   * @param cosines address of [pairs], as of the sines
+   */
+  public void rotate(long head, long cosines, long sines, int pairs) {
+    kernel.rotate(head, cosines, sines, pairs);
+  }
+
+  /**
+   * Writes a position's key and value. Positions are written in order.
+   *
+   * @param page address
+   * @param offset of the position in it
+   * @param key address of [width], which is scratch then; nobody else touches it until it is done
+   * @param value address of [width], as it is now and stays until it is done
+   */
+  public void write(long page, int offset, long key, long value) {
+    kernel.write(page, offset, key, value);
+  }
+
+  /** Does what has been asked for: rotations and writing may wait until then, or for attention. */
+  public void finish() {
+    kernel.finish();
+  }
+
+  /** Forgets what has been asked for and not done, as after a failure. */
+  public void forget() {
+    kernel.forget();
+  }
+
+  /**
+   * Lets queries attend, each to the first so many positions, and finishes.
    *
    * @param pages of the sequence
    * @param first address of page 0
    * @param pageBytes from a page to the next
-   * @param queries [rows, width]; their products with keys are divided by the root of the width
-   * @param limits how many positions each row sees, ascending
-   * @param firstLimit the first row's among them
-   * @param out [rows, width]
+   * @param queries where they are
+   * @param limits how many positions each query sees, ascending
+   * @param firstLimit the first query's among them
+   * @param out address of [queries, {@link PageLayout#valueWidth}]
    */
   public void attend(
       NativeInts pages,
       long first,
       long pageBytes,
-      FloatArray queries,
-      int rows,
+      Queries queries,
       NativeInts limits,
       int firstLimit,
-      float[] out) {
-    int width = layout.width();
-    for (int from = 0; from < rows; from += kernel.rows()) {
-      int count = Math.min(kernel.rows(), rows - from);
+      long out) {
+    int all = queries.rows * queries.group;
+    for (int from = 0; from < all; from += kernel.rows()) {
+      int count = Math.min(kernel.rows(), all - from);
       Objects.checkIndex(
           limits.get(firstLimit + from + count - 1) - 1, pages.length() * PageLayout.POSITIONS);
-      kernel.begin(queries, from * width, count);
+      take(queries, from, count);
       kernel.sum(pages, first, pageBytes, limits, firstLimit + from, count);
-      for (int row = 0; row < count; row++) {
-        kernel.divide(row, out, (from + row) * width);
-      }
-      for (int row = from; row < from + count && !alone; row++) {
-        if (!isFinite(out, row)) {
-          FloatArray query =
-              FloatArray.of(Arrays.copyOfRange(queries.values(), row * width, (row + 1) * width));
-          float[] found = attendAlone(pages, first, pageBytes, query, limits.get(firstLimit + row));
-          System.arraycopy(found, 0, out, row * width, width);
+      boolean finite = kernel.divide(count, out + from * outBytes);
+      for (int i = from; i < from + count && !finite; i++) {
+        if (!isFinite(out + i * outBytes)) {
+          attendAlone(
+              pages,
+              first,
+              pageBytes,
+              queries.address(i, layout.width()),
+              limits.get(firstLimit + i),
+              out + i * outBytes);
         }
       }
     }
   }
 
-  private boolean isFinite(float[] out, int row) {
-    int width = layout.width();
-    int overflow = 0; // of the exponent: no branches, so that it takes no time
-    for (int i = row * width; i < (row + 1) * width; i++) {
-      overflow |= (Float.floatToRawIntBits(out[i]) & 0x7F800000) + 0x00800000;
+  private void take(Queries queries, int from, int count) {
+    for (int i = 0; i < count; ) {
+      int together = Math.min(count - i, queries.group - (from + i) % queries.group);
+      kernel.take(i, queries.address(from + i, layout.width()), together);
+      i += together;
     }
-    return overflow >= 0;
+  }
+
+  private boolean isFinite(long row) {
+    for (int i = 0; i < layout.width(); i++) {
+      if (!Float.isFinite(Lanes.getFloat(row + 4L * i))) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /**
-   * What a row gives where its own numbers are not finite, or those of later positions: these weigh
-   * 0, and 0 times NaN is NaN.
+   * Writes what a row gives where its own numbers are not finite, or those of later positions:
+   * these weigh 0, and 0 times NaN is NaN.
    */
-  private float[] attendAlone(
-      NativeInts pages, long first, long pageBytes, FloatArray query, int limit) {
+  private void attendAlone(
+      NativeInts pages, long first, long pageBytes, long query, int limit, long out) {
     int page = (limit - 1) / PageLayout.POSITIONS;
     layout.copyUntil(
         first + pageBytes * pages.get(page),
         limit - page * PageLayout.POSITIONS,
         lastPage.address());
-    float[] out = new float[query.length()];
-    alone = true;
     onlyLimit.copy(new int[] {limit}, 1);
     kernel.replace(page, lastPage.address());
-    attend(pages, first, pageBytes, query, 1, onlyLimit, 0, out);
+    kernel.take(0, query, 1);
+    kernel.sum(pages, first, pageBytes, onlyLimit, 0, 1);
+    kernel.divide(1, out);
     kernel.replace(AttentionKernel.NONE, 0);
-    alone = false;
-    return out;
   }
 
   /** What queries are multiplied with. */

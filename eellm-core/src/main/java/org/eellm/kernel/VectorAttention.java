@@ -1,15 +1,18 @@
 package org.eellm.kernel;
 
+import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.Lanes.ORDER;
+
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.product.TileKernel;
 import org.eellm.kernel.product.TileKernels;
 import org.eellm.kernel.product.TileKernels.Variant;
-import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
@@ -36,6 +39,7 @@ final class VectorAttention implements AttentionKernel {
   private final long[] keys = new long[4]; // addresses of a group's pages
   private int replaced = NONE;
   private long replacement;
+  private final float[] key; // that is written
   private final float[] queries;
   private final float[] weights = new float[TILE * GROUP];
   private final float[] totals = new float[TILE * Lanes.WIDTH];
@@ -51,6 +55,7 @@ final class VectorAttention implements AttentionKernel {
   VectorAttention(PageLayout layout) {
     this.layout = layout;
     inputs = layout.keySteps() * layout.format().inputsTogether();
+    key = new float[layout.width()];
     queries = new float[TILE * inputs];
     fillWithOnes(scales);
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
@@ -88,15 +93,66 @@ final class VectorAttention implements AttentionKernel {
   }
 
   @Override
-  public void begin(FloatArray queries, int at, int count) {
+  public void rotate(long head, long cosines, long sines, int pairs) {
+    rotate(head, head + 2L * layout.width(), cosines, sines, pairs);
+  }
+
+  /** Turns pairs. Written out (see {@link Lanes}). */
+  private static void rotate(long first, long second, long cosines, long sines, int count) {
+    VectorSpecies<Float> floats = Lanes.FLOATS;
+    int whole = count - count % Lanes.WIDTH;
+    int pairs = count - count % (2 * Lanes.WIDTH);
+    for (int i = 0; i < pairs; i += 2 * Lanes.WIDTH) {
+      long at = 4L * i;
+      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+      at += Lanes.BYTES;
+      cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+    }
+    for (int i = pairs; i < whole; i += Lanes.WIDTH) {
+      long at = 4L * i;
+      FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
+      FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
+      FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
+      a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
+      b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
+    }
+    for (int i = whole; i < count; i++) {
+      float cos = Lanes.getFloat(cosines + 4L * i);
+      float sin = Lanes.getFloat(sines + 4L * i);
+      float a = Lanes.getFloat(first + 4L * i);
+      float b = Lanes.getFloat(second + 4L * i);
+      Lanes.putFloat(a * cos - b * sin, first + 4L * i);
+      Lanes.putFloat(b * cos + a * sin, second + 4L * i);
+    }
+  }
+
+  @Override
+  public void write(long page, int offset, long key, long value) {
+    RowArithmetic.read(key, this.key, 0, layout.width());
+    layout.write(page, offset, this.key, value, key);
+  }
+
+  @Override
+  public void take(int row, long queries, int count) {
     int width = layout.width();
     float scale = PagedAttention.scale(layout);
-    for (int row = 0; row < count; row++) {
+    for (int r = 0; r < count; r++) {
       for (int i = 0; i < width; i++) {
-        this.queries[row * inputs + i] = queries.values()[at + row * width + i] * scale;
+        this.queries[(row + r) * inputs + i] =
+            Lanes.getFloat(queries + 4L * (r * width + i)) * scale;
       }
     }
-    Arrays.fill(totals, 0);
   }
 
   @Override
@@ -109,6 +165,7 @@ final class VectorAttention implements AttentionKernel {
   public void sum(
       NativeInts pages, long first, long pageBytes, NativeInts limits, int from, int count) {
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
+    Arrays.fill(totals, 0);
     int end = limits.get(from + count - 1);
     for (int position = 0; position < end; position += GROUP) {
       score(pages, first, pageBytes, position, end, count);
@@ -217,11 +274,10 @@ final class VectorAttention implements AttentionKernel {
       FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
       largest =
           largest.max(
-              FloatVector.fromMemorySegment(
-                      floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+              FloatVector.fromMemorySegment(floats, MEMORY, at + (long) i * Lanes.BYTES, ORDER)
                   .mul(
                       FloatVector.fromMemorySegment(
-                          floats, Lanes.MEMORY, keyScales + (long) i * Lanes.BYTES, Lanes.ORDER))
+                          floats, MEMORY, keyScales + (long) i * Lanes.BYTES, ORDER))
                   .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible)));
     }
     float max = largest.reduceLanes(VectorOperators.MAX);
@@ -230,19 +286,18 @@ final class VectorAttention implements AttentionKernel {
       float factor = factor(before, max);
       total = total.mul(factor);
       for (int i = 0; i < width; i += Lanes.WIDTH) {
-        FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
+        FloatVector.fromMemorySegment(floats, MEMORY, sums + 4L * i, ORDER)
             .mul(factor)
-            .intoMemorySegment(Lanes.MEMORY, sums + 4L * i, Lanes.ORDER);
+            .intoMemorySegment(MEMORY, sums + 4L * i, ORDER);
       }
     }
     for (int i = 0; i < vectors; i++) {
       FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
       FloatVector score =
-          FloatVector.fromMemorySegment(
-                  floats, Lanes.MEMORY, at + (long) i * Lanes.BYTES, Lanes.ORDER)
+          FloatVector.fromMemorySegment(floats, MEMORY, at + (long) i * Lanes.BYTES, ORDER)
               .mul(
                   FloatVector.fromMemorySegment(
-                      floats, Lanes.MEMORY, keyScales + (long) i * Lanes.BYTES, Lanes.ORDER))
+                      floats, MEMORY, keyScales + (long) i * Lanes.BYTES, ORDER))
               .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible));
       FloatVector x = score.sub(max);
       x = x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST));
@@ -272,7 +327,7 @@ final class VectorAttention implements AttentionKernel {
       weight
           .mul(
               FloatVector.fromMemorySegment(
-                  floats, Lanes.MEMORY, valueScales + (long) i * Lanes.BYTES, Lanes.ORDER))
+                  floats, MEMORY, valueScales + (long) i * Lanes.BYTES, ORDER))
           .blend(0, hidden) // whose scale may be NaN
           .intoArray(to, toAt + i * Lanes.WIDTH);
       total = total.add(weight);
@@ -333,13 +388,21 @@ final class VectorAttention implements AttentionKernel {
   }
 
   @Override
-  public void divide(int row, float[] out, int to) {
-    long rowSums = sums.address() + 4L * layout.valueWidth() * row;
-    divide(rowSums, totals, row * Lanes.WIDTH, out, to, layout.width());
+  public boolean divide(int count, long out) {
+    int width = layout.valueWidth();
+    boolean finite = true;
+    for (int row = 0; row < count; row++) {
+      long offset = 4L * width * row;
+      finite &= divide(sums.address() + offset, totals, row * Lanes.WIDTH, out + offset, width);
+    }
+    return finite;
   }
 
-  /** Writes sums over their total, which is a vector's. Written out (see {@link Lanes}). */
-  private static void divide(long sums, float[] totals, int row, float[] out, int to, int width) {
+  /**
+   * Writes sums over their total, which is a vector's, and says whether all are finite. Written out
+   * (see {@link Lanes}).
+   */
+  private static boolean divide(long sums, float[] totals, int row, long out, int width) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector total = FloatVector.fromArray(floats, totals, row);
     total = total.add(total.rearrange(Lanes.TURN_1));
@@ -351,31 +414,44 @@ final class VectorAttention implements AttentionKernel {
       total = total.add(total.rearrange(Lanes.TURN_8));
     }
     float sum = total.lane(0);
-    int whole = width - width % Lanes.WIDTH;
+    FloatVector zero = FloatVector.zero(floats);
+    FloatVector check = zero; // 0 times what is not finite is NaN
     int fours = width - width % (4 * Lanes.WIDTH);
     for (int i = 0; i < fours; i += 4 * Lanes.WIDTH) {
-      long at = sums + 4L * i;
-      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at, Lanes.ORDER)
-          .div(sum)
-          .intoArray(out, to + i);
-      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + Lanes.BYTES, Lanes.ORDER)
-          .div(sum)
-          .intoArray(out, to + i + Lanes.WIDTH);
-      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + 2L * Lanes.BYTES, Lanes.ORDER)
-          .div(sum)
-          .intoArray(out, to + i + 2 * Lanes.WIDTH);
-      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, at + 3L * Lanes.BYTES, Lanes.ORDER)
-          .div(sum)
-          .intoArray(out, to + i + 3 * Lanes.WIDTH);
+      long at = 4L * i;
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
+      a.intoMemorySegment(MEMORY, out + at, ORDER);
+      check = a.fma(zero, check);
+      at += Lanes.BYTES;
+      a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
+      a.intoMemorySegment(MEMORY, out + at, ORDER);
+      check = a.fma(zero, check);
+      at += Lanes.BYTES;
+      a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
+      a.intoMemorySegment(MEMORY, out + at, ORDER);
+      check = a.fma(zero, check);
+      at += Lanes.BYTES;
+      a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
+      a.intoMemorySegment(MEMORY, out + at, ORDER);
+      check = a.fma(zero, check);
     }
-    for (int i = fours; i < whole; i += Lanes.WIDTH) {
-      FloatVector.fromMemorySegment(floats, Lanes.MEMORY, sums + 4L * i, Lanes.ORDER)
-          .div(sum)
-          .intoArray(out, to + i);
+    for (int i = fours; i < width; i += Lanes.WIDTH) {
+      long at = 4L * i;
+      FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
+      a.intoMemorySegment(MEMORY, out + at, ORDER);
+      check = a.fma(zero, check);
     }
-    for (int i = whole; i < width; i++) {
-      out[to + i] = Lanes.getFloat(sums + 4L * i) / sum;
-    }
+    return check.compare(VectorOperators.EQ, 0).allTrue();
+  }
+
+  @Override
+  public void finish() {
+    // All has been done at once.
+  }
+
+  @Override
+  public void forget() {
+    // The same.
   }
 
   /** Address of the scales of a group's keys; 1 unless they are written. */

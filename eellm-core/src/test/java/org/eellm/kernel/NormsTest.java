@@ -3,7 +3,6 @@ package org.eellm.kernel;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.vector.FloatArray;
@@ -43,20 +42,6 @@ final class NormsTest {
       Norms.rmsByVectors(memory.address(), weight, EPSILON, byVectors);
     }
     assertThat(out.values()).isEqualTo(byVectors);
-  }
-
-  @ParameterizedTest
-  @MethodSource("widths")
-  void rms_partOfAnArray_changesThatPartOnly(int width) {
-    float[] x = random(width, 1);
-    float[] weight = random(width, 2);
-    float[] array = new float[width + 5];
-    Arrays.fill(array, 7);
-    System.arraycopy(x, 0, array, 3, width);
-    Norms.rms(array, 3, weight, EPSILON);
-    assertClose(Arrays.copyOfRange(array, 3, 3 + width), rms(x, weight));
-    assertThat(Arrays.copyOf(array, 3)).containsOnly(7);
-    assertThat(Arrays.copyOfRange(array, 3 + width, array.length)).containsOnly(7);
   }
 
   @ParameterizedTest

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -12,7 +13,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.PagedAttention.Queries;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("vectors")
 final class PagedAttentionTest {
@@ -29,7 +31,7 @@ final class PagedAttentionTest {
   private static final int NAN = -1; // in both formats of floats
 
   static Stream<PageLayout> layouts() {
-    return Stream.of(8, 16, 20, 64, 80, 128)
+    return Stream.of(8, 15, 16, 20, 64, 80, 128)
         .flatMap(
             width ->
                 Stream.of(WeightFormat.FLOAT32, WeightFormat.BFLOAT16, WeightFormat.INT8)
@@ -63,8 +65,8 @@ final class PagedAttentionTest {
   @ParameterizedTest
   @MethodSource("layouts")
   void attend_severalRows_givesEachAsAlone(PageLayout layout) {
-    try (Sequence sequence = new Sequence(layout, 300, true, NAN)) {
-      for (int rows = 1; rows <= 9; rows++) {
+    try (Sequence sequence = new Sequence(layout, 400, true, NAN)) {
+      for (int rows = 1; rows <= 12; rows++) {
         float[] queries = queries(rows, layout);
         int width = layout.width();
         for (int step : new int[] {0, 1, 7, 16, 33}) {
@@ -171,6 +173,36 @@ final class PagedAttentionTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {2, 8, 16, 20, 34, 64, 80, 128, 256})
+  void rotate_anyWidth_isThatOfTheDefinitionByBothKernels(int width) {
+    PageLayout layout = new PageLayout(WeightFormat.BFLOAT16, width);
+    float[] head = RandomMatrix.rows(1, width + 3, new Random(1))[0];
+    for (int pairs = 0; pairs <= width / 2; pairs++) {
+      float[] cosines = RandomMatrix.rows(1, pairs + 1, new Random(2))[0];
+      float[] sines = RandomMatrix.rows(1, pairs + 1, new Random(3))[0];
+      float[] expected = head.clone();
+      for (int i = 0; i < pairs; i++) {
+        float a = head[i];
+        float b = head[width / 2 + i];
+        expected[i] = a * cosines[i] - b * sines[i];
+        expected[width / 2 + i] = b * cosines[i] + a * sines[i];
+      }
+      try (PagedAttention vectors = PagedAttention.vectors(layout);
+          PagedAttention fastest = PagedAttention.fastest(layout)) {
+        for (PagedAttention attention : List.of(vectors, fastest)) {
+          try (NativeFloats memory = NativeFloats.of(head);
+              NativeFloats cos = NativeFloats.of(cosines);
+              NativeFloats sin = NativeFloats.of(sines)) {
+            attention.rotate(memory.address(), cos.address(), sin.address(), pairs);
+            attention.finish();
+            assertThat(memory.read()).isEqualTo(expected);
+          }
+        }
+      }
+    }
+  }
+
   @Test
   void layout_int4_isRefused() {
     assertThatThrownBy(() -> new PageLayout(WeightFormat.INT4, 64))
@@ -225,21 +257,10 @@ final class PagedAttentionTest {
       Random random = new Random(7);
       keys = RandomMatrix.rows(length, layout.width(), random);
       values = RandomMatrix.rows(length, layout.width(), random);
-      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width());
-          NativeBuffer scratch = NativeBuffer.allocate(4L * layout.width())) {
-        for (int position = 0; position < length; position++) {
-          for (int i = 0; i < layout.width(); i++) {
-            Lanes.putFloat(values[position][i], value.address() + 4L * i);
-          }
-          layout.write(
-              page(position),
-              position % PageLayout.POSITIONS,
-              FloatArray.of(keys[position]),
-              value.address(),
-              scratch.address());
-          round(keys[position]);
-          round(values[position]);
-        }
+      for (int position = 0; position < length; position++) {
+        write(position, keys[position], values[position]);
+        round(keys[position]);
+        round(values[position]);
       }
     }
 
@@ -247,18 +268,35 @@ final class PagedAttentionTest {
     void overwrite(int position, float number) {
       float[] key = new float[layout.width()];
       Arrays.fill(key, number);
-      try (NativeBuffer value = NativeBuffer.allocate(4L * layout.width());
-          NativeBuffer scratch = NativeBuffer.allocate(4L * layout.width())) {
-        for (int i = 0; i < layout.width(); i++) {
-          Lanes.putFloat(number, value.address() + 4L * i);
-        }
-        layout.write(
-            page(position),
-            position % PageLayout.POSITIONS,
-            FloatArray.of(key),
-            value.address(),
-            scratch.address());
+      write(position, key, key);
+    }
+
+    /** Writes a position by both kernels, which leave the same in its page. */
+    private void write(int position, float[] key, float[] value) {
+      int offset = position % PageLayout.POSITIONS;
+      byte[] before = bytes(position);
+      write(vectors, position, key, value);
+      byte[] written = bytes(position);
+      MemorySegment.copy(
+          before, 0, Lanes.MEMORY, ValueLayout.JAVA_BYTE, page(position), before.length);
+      write(fastest, position, key, value);
+      assertThat(bytes(position)).as("position %d", offset).isEqualTo(written);
+    }
+
+    private void write(PagedAttention attention, int position, float[] key, float[] value) {
+      try (NativeFloats keys = NativeFloats.of(key);
+          NativeFloats values = NativeFloats.of(value)) {
+        attention.write(
+            page(position), position % PageLayout.POSITIONS, keys.address(), values.address());
+        attention.finish();
       }
+    }
+
+    private byte[] bytes(int position) {
+      byte[] bytes = new byte[(int) layout.bytes()];
+      MemorySegment.copy(
+          Lanes.MEMORY, ValueLayout.JAVA_BYTE, page(position), bytes, 0, bytes.length);
+      return bytes;
     }
 
     /** What the format leaves of numbers. */
@@ -299,18 +337,24 @@ final class PagedAttentionTest {
     }
 
     private float[] attend(PagedAttention attention, float[] queries, int... limits) {
+      int width = layout.width();
       float[] out = new float[queries.length];
       try (NativeInts numbers = numbers(pages);
-          NativeInts seen = numbers(limits)) {
+          NativeInts seen = numbers(limits);
+          NativeFloats rows = NativeFloats.of(queries);
+          NativeFloats found = NativeFloats.of(new float[limits.length * layout.valueWidth()])) {
+        int group = limits.length % 4 == 0 ? 4 : limits.length % 2 == 0 ? 2 : 1; // of a row
         attention.attend(
             numbers,
             memory.address(),
             layout.bytes(),
-            FloatArray.of(queries),
-            limits.length,
+            new Queries().at(rows.address(), 4L * group * width, limits.length / group, group),
             seen,
             0,
-            out);
+            found.address());
+        for (int row = 0; row < limits.length; row++) {
+          System.arraycopy(found.read(), row * layout.valueWidth(), out, row * width, width);
+        }
       }
       return out;
     }

@@ -92,50 +92,45 @@ sealed interface KernelBranch {
       for (int i = member.next(); i >= 0; i = member.next()) {
         int range = i / heads;
         writeKeysAndValues(member, pass, pass.start(range), pass.end(range), i % heads);
+        pass.workspace().own(member.index()).attention.finish();
       }
       member.end();
     }
 
-    /** Makes the keys and values of rows, and writes them to their pages. */
+    /** Makes the keys and values of rows, and lets them be written to their pages. */
     private void writeKeysAndValues(
         Member member, KernelExecutor pass, int from, int to, int head) {
       Workspace space = pass.workspace();
       Workspace.ThreadWorkspace own = space.own(member.index());
-      PageLayout layout = pass.memory().layout();
       int width = shard.headDim();
       int keyAt = (shard.numHeads() + head) * width;
       int valueAt = keyAt + shard.numKeyValueHeads() * width;
       long first = pass.memory().head(slot, head);
       for (int row = from; row < to; row++) {
-        long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
-        copyHead(qkvRow, keyAt, own.key.values(), 0);
+        long key = space.qkv(row, keyAt);
+        long value = space.qkv(row, valueAt);
+        addBias(key, keyAt, width);
         if (keyNorm.isPresent()) {
-          keyNorm.get().apply(own.key.values(), 0);
+          normHeads(keyNorm.get(), key, 1, own.head);
         }
+        addBias(value, valueAt, width);
         int position = pass.position(row);
-        pass.rotation().rotate(own.key, 0, position);
-        if (bias.isPresent()) {
-          RowArithmetic.add(bias.get(), valueAt, qkvRow + 4L * valueAt, width);
-        }
+        pass.rotation().rotate(own.attention, key, position);
         int page = pass.pages(row).get(position / PageLayout.POSITIONS);
-        layout.write(
-            first + page * pass.memory().pageBytes(),
-            position % PageLayout.POSITIONS,
-            own.key,
-            qkvRow + 4L * valueAt,
-            qkvRow + 4L * keyAt); // which has been copied
+        own.attention.write(
+            first + page * pass.memory().pageBytes(), position % PageLayout.POSITIONS, key, value);
       }
     }
 
-    /** Copies a head, with its bias. */
-    private void copyHead(long qkvRow, int at, float[] to, int toAt) {
-      int width = shard.headDim();
-      RowArithmetic.read(qkvRow + 4L * at, to, toAt, width);
+    private void normHeads(RowNorm.Rms norm, long at, int heads, FloatArray scratch) {
+      for (int head = 0; head < heads; head++) {
+        norm.applyInPlace(at + 4L * head * shard.headDim(), scratch);
+      }
+    }
+
+    private void addBias(long at, int column, int count) {
       if (bias.isPresent()) {
-        float[] added = bias.get().values();
-        for (int i = 0; i < width; i++) {
-          to[toAt + i] += added[at + i];
-        }
+        RowArithmetic.add(bias.get(), column, at, count);
       }
     }
 
@@ -145,36 +140,33 @@ sealed interface KernelBranch {
       Workspace.ThreadWorkspace own = space.own(member.index());
       int width = shard.headDim();
       int group = space.group;
+      int column = head * group * width;
       int start = pass.tileStart(tile);
-      int rows = pass.tileEnd(tile) - start;
-      float[] queries = own.queries.values();
-      for (int r = 0; r < rows; r++) {
-        int row = start + r;
-        long qkvRow = space.qkv.address() + 4L * row * space.qkvWidth;
+      int end = pass.tileEnd(tile);
+      for (int row = start; row < end; row++) {
+        long queries = space.qkv(row, column);
+        addBias(queries, column, group * width);
+        if (queryNorm.isPresent()) {
+          normHeads(queryNorm.get(), queries, group, own.head);
+        }
         for (int g = 0; g < group; g++) {
-          int query = r * group + g;
-          int at = query * width;
-          copyHead(qkvRow, (head * group + g) * width, queries, at);
-          if (queryNorm.isPresent()) {
-            queryNorm.get().apply(queries, at);
-          }
-          pass.rotation().rotate(own.queries, at, pass.position(row));
+          pass.rotation().rotate(own.attention, queries + 4L * g * width, pass.position(row));
         }
       }
       own.attention.attend(
           pass.pages(start),
           pass.memory().head(slot, head),
           pass.memory().pageBytes(),
-          own.queries,
-          rows * group,
+          own.queries.at(space.qkv(start, column), 4L * space.qkvWidth, end - start, group),
           space.limits,
           start * group,
-          own.tileOutput.values());
-      for (int r = 0; r < rows; r++) {
-        for (int g = 0; g < group; g++) {
-          int from = (r * group + g) * width;
-          space.attentionOutput.put(
-              start + r, (head * group + g) * width, own.tileOutput, from, width);
+          own.attended.address());
+      int outWidth = pass.memory().layout().valueWidth();
+      int together = outWidth == width ? group : 1; // heads that follow each other
+      for (int row = start; row < end; row++) {
+        for (int g = 0; g < group; g += together) {
+          long from = own.attended.address() + 4L * ((row - start) * group + g) * outWidth;
+          space.attentionOutput.put(row, column + g * width, from, together * width);
         }
       }
     }

@@ -238,6 +238,7 @@ final class KernelExecutor implements AutoCloseable {
     workspace.normed.begin(rows);
     workspace.attentionOutput.begin(rows);
     workspace.ffnActivations.begin(rows);
+    workspace.forget();
     profiler.start();
     team.run(program);
     profiler.mark(Part.FORK_JOIN);
@@ -450,5 +451,6 @@ final class KernelExecutor implements AutoCloseable {
     for (NativeInts numbers : pages) {
       numbers.close();
     }
+    rotation.close();
   }
 }

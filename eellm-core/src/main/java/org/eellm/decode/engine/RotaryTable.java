@@ -2,8 +2,10 @@ package org.eellm.decode.engine;
 
 import java.util.Arrays;
 import org.eellm.config.ModelConfig.Positions;
+import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Rope;
 
 /**
@@ -11,14 +13,13 @@ import org.eellm.model.Rope;
  * position * frequency_j}. Sines and cosines are computed in float64 when a position is first
  * needed.
  */
-final class RotaryTable {
+final class RotaryTable implements AutoCloseable {
   private final double[] frequencies; // of the pairs that turn; none without rotary positions
-  private final int half;
-  private FloatArray cosines = FloatArray.allocate(0);
-  private FloatArray sines = FloatArray.allocate(0);
+  private NativeBuffer cosines = NativeBuffer.allocate(0); // [positions, pairs], as the sines
+  private NativeBuffer sines = NativeBuffer.allocate(0);
+  private int known; // positions
 
   RotaryTable(Positions positions) {
-    half = positions.headDim() / 2;
     frequencies =
         positions.rotary()
             ? Arrays.copyOf(Rope.frequencies(positions), positions.rotaryDim() / 2)
@@ -28,26 +29,38 @@ final class RotaryTable {
   /** Makes sure of positions below {@code end}; on the engine's thread. */
   void require(int end) {
     int pairs = frequencies.length;
-    int known = pairs == 0 ? end : cosines.length() / pairs;
-    if (end <= known) {
+    if (pairs == 0 || end <= known) {
       return;
     }
     int count = Math.max(end, 2 * known);
-    float[] allCosines = Arrays.copyOf(cosines.values(), count * pairs);
-    float[] allSines = Arrays.copyOf(sines.values(), count * pairs);
+    NativeBuffer allCosines = NativeBuffer.allocate(4L * count * pairs);
+    NativeBuffer allSines = NativeBuffer.allocate(4L * count * pairs);
+    RowArithmetic.copy(cosines.address(), allCosines.address(), known * pairs);
+    RowArithmetic.copy(sines.address(), allSines.address(), known * pairs);
     for (int position = known; position < count; position++) {
       for (int j = 0; j < pairs; j++) {
-        allCosines[position * pairs + j] = (float) Math.cos(position * frequencies[j]);
-        allSines[position * pairs + j] = (float) Math.sin(position * frequencies[j]);
+        double angle = position * frequencies[j];
+        long at = 4L * (position * pairs + j);
+        Lanes.putFloat((float) Math.cos(angle), allCosines.address() + at);
+        Lanes.putFloat((float) Math.sin(angle), allSines.address() + at);
       }
     }
-    cosines = FloatArray.of(allCosines);
-    sines = FloatArray.of(allSines);
+    close();
+    cosines = allCosines;
+    sines = allSines;
+    known = count;
   }
 
-  /** Turns a head. */
-  void rotate(FloatArray head, int from, int position) {
+  /** Turns a head, when the attention does what it is asked for. */
+  void rotate(PagedAttention attention, long head, int position) {
     int pairs = frequencies.length;
-    RowArithmetic.rotate(head, from, from + half, cosines, sines, position * pairs, pairs);
+    long at = 4L * position * pairs;
+    attention.rotate(head, cosines.address() + at, sines.address() + at, pairs);
+  }
+
+  @Override
+  public void close() {
+    cosines.close();
+    sines.close();
   }
 }

@@ -20,9 +20,14 @@ sealed interface RowNorm {
       Norms.rms(x, weight, epsilon, out);
     }
 
-    /** The same in place. */
-    void apply(float[] x, int from) {
-      Norms.rms(x, from, weight.values(), epsilon);
+    /**
+     * The same in place.
+     *
+     * @param scratch as long as the row
+     */
+    void applyInPlace(long x, FloatArray scratch) {
+      apply(x, scratch);
+      RowArithmetic.write(scratch.values(), 0, x, scratch.length());
     }
   }
 

@@ -83,9 +83,9 @@ final class Workspace implements AutoCloseable {
     final FloatArray activations =
         FloatArray.allocate(ITEM_BLOCKS * PackedMatrix.BLOCK); // of a row
     final OutputTile tile = new OutputTile(); // of an item, before it is added to the stream
-    final FloatArray queries; // [ATTENTION_ROWS G, D]
-    final FloatArray tileOutput; // of the same shape
-    final FloatArray key; // [D]
+    final FloatArray head; // [D]
+    final PagedAttention.Queries queries = new PagedAttention.Queries();
+    final NativeBuffer attended; // of each query: [ATTENTION_ROWS G, valueWidth]
     final PagedAttention attention;
 
     private ThreadWorkspace(Kernels kernels, ModelConfig shard, PageLayout layout) {
@@ -93,9 +93,8 @@ final class Workspace implements AutoCloseable {
       normed = kernels.layers().allocate(OWN_ROWS, shard.hiddenSize());
       headNormed = kernels.heads().allocate(OWN_ROWS, shard.hiddenSize());
       row = FloatArray.allocate(shard.hiddenSize());
-      queries = FloatArray.allocate(queryRows * shard.headDim());
-      tileOutput = FloatArray.allocate(queries.length());
-      key = FloatArray.allocate(shard.headDim());
+      head = FloatArray.allocate(shard.headDim());
+      attended = NativeBuffer.allocate(4L * queryRows * layout.valueWidth());
       attention = kernels.attention(layout);
     }
 
@@ -104,6 +103,7 @@ final class Workspace implements AutoCloseable {
       normed.close();
       headNormed.close();
       tile.close();
+      attended.close();
       attention.close();
     }
   }
@@ -132,6 +132,18 @@ final class Workspace implements AutoCloseable {
 
   private static int padded(int width) {
     return Math.ceilDiv(width, PackedMatrix.BLOCK) * PackedMatrix.BLOCK;
+  }
+
+  /** Forgets what a failed pass left undone. */
+  void forget() {
+    for (int i = 0; i < own.size(); i++) {
+      own.get(i).attention.forget();
+    }
+  }
+
+  /** Address of a row's queries, keys and values, from a column on. */
+  long qkv(int row, int column) {
+    return qkv.address() + 4L * ((long) row * qkvWidth + column);
   }
 
   ThreadWorkspace own(int member) {

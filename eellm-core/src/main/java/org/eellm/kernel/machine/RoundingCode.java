@@ -26,7 +26,7 @@ final class RoundingCode {
 
   private RoundingCode() {}
 
-  /** Stores as bfloat16: {@code f(x, x, x, count, offset, to)}, with an array. */
+  /** Stores as bfloat16: {@code f(x, x, x, count, offset, to)}, of an array or of memory. */
   static byte[] rounding() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();

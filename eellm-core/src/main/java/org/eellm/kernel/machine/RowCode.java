@@ -2,6 +2,7 @@ package org.eellm.kernel.machine;
 
 import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
 import static org.eellm.kernel.machine.MachineCode.R10;
+import static org.eellm.kernel.machine.MachineCode.R11;
 import static org.eellm.kernel.machine.MachineCode.R8;
 import static org.eellm.kernel.machine.MachineCode.R9;
 import static org.eellm.kernel.machine.MachineCode.RCX;
@@ -15,6 +16,7 @@ import static org.eellm.kernel.machine.RowWriter.C;
 import static org.eellm.kernel.machine.RowWriter.D;
 import static org.eellm.kernel.machine.RowWriter.E;
 import static org.eellm.kernel.machine.RowWriter.F;
+import static org.eellm.kernel.machine.RowWriter.LANES;
 
 import org.eellm.kernel.machine.MachineCode.Operation;
 
@@ -26,10 +28,52 @@ import org.eellm.kernel.machine.MachineCode.Operation;
 final class RowCode {
   private RowCode() {}
 
-  /** The sum of squares: {@code f(x, fours, vectors)}, four vectors each. */
-  static byte[] sumOfSquares() {
+  /**
+   * {@code x / sqrt(mean(x^2) + epsilon) weight}: {@code f(weight, out, out, count, x, epsilon,
+   * countAsFloat)}, with arrays; epsilon as float64, count a multiple of 16.
+   */
+  static byte[] rms() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
+    ControlCode control = new ControlCode(code);
+    code.move(R10, RDI);
+    code.move(R11, RSI);
+    code.move(RDI, R8);
+    code.move(RSI, RCX);
+    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
+    code.move(RDX, RCX);
+    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
+    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3
+    sumOfSquares(code);
+    code.bytes(0xC5, 0xFA, 0x5E, 0x44, 0x24, 0x08); // vdivss xmm0, xmm0, [rsp + 8]: the count
+    code.bytes(0xC5, 0xFA, 0x5A, 0xC0); // vcvtss2sd xmm0, xmm0, xmm0
+    code.bytes(0xC4, 0xC1, 0xF9, 0x6E, 0xC9); // vmovq xmm1, r9
+    code.bytes(0xC5, 0xFB, 0x58, 0xC1); // vaddsd xmm0, xmm0, xmm1
+    code.bytes(0xC5, 0xFB, 0x51, 0xC0); // vsqrtsd xmm0, xmm0, xmm0
+    code.bytes(0x48, 0xB8); // mov rax, 1 as float64
+    code.number(0);
+    code.number(0x3FF00000);
+    code.bytes(0xC4, 0xE1, 0xF9, 0x6E, 0xC8); // vmovq xmm1, rax
+    code.bytes(0xC5, 0xF3, 0x5E, 0xC0); // vdivsd xmm0, xmm1, xmm0
+    code.bytes(0xC5, 0xFB, 0x5A, 0xC0); // vcvtsd2ss xmm0, xmm0, xmm0
+    code.vector(Operation.BROADCAST_FLOAT, B, 0, A);
+    code.move(RDI, R10);
+    code.move(RSI, R11);
+    code.move(RDX, RCX);
+    row.each(
+        () -> {
+          row.load(A, R8);
+          row.load(C, RDI);
+          code.vector(Operation.MULTIPLY, A, A, B);
+          code.vector(Operation.MULTIPLY, A, A, C);
+          row.store(A, RSI);
+          row.advance(R8, RDI, RSI);
+        });
+    return row.end();
+  }
+
+  /** Sums squares from rdi on: rsi counts four vectors each, rdx the others; to all of A. */
+  private static void sumOfSquares(MachineCode code) {
     int[] sums = {A, B, C, D};
     for (int sum : sums) {
       code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
@@ -58,26 +102,6 @@ final class RowCode {
     code.vector(Operation.ADD, C, C, D);
     code.vector(Operation.ADD, A, A, C);
     code.reduce(Operation.ADD, A, E);
-    code.result();
-    return row.end();
-  }
-
-  /** {@code x factor weight}: {@code f(weight, out, out, count, x, factor)}, with arrays. */
-  static byte[] weighted() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.broadcast(B, R9);
-    code.move(RDX, RCX);
-    row.each(
-        () -> {
-          row.load(A, R8);
-          row.load(C, RDI);
-          code.vector(Operation.MULTIPLY, A, A, B);
-          code.vector(Operation.MULTIPLY, A, A, C);
-          row.store(A, RSI);
-          row.advance(R8, RDI, RSI);
-        });
-    return row.end();
   }
 
   /** The sum: {@code f(x, vectors)}. */
@@ -184,54 +208,42 @@ final class RowCode {
     return row.end();
   }
 
-  /**
-   * Numbers of an array times a factor: {@code f(x, x, x, count, from, to, factor)}; from in bytes.
-   */
-  static byte[] multiplicationOfArray() {
+  /** Numbers times a factor: {@code f(x, to, count, factor)}. */
+  static byte[] multiplication() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
-    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: factor
-    code.broadcast(B, R10);
-    code.add(RDI, R8);
-    code.move(RDX, RCX);
+    code.broadcast(B, RCX);
     row.each(
         () -> {
           row.load(A, RDI);
           code.vector(Operation.MULTIPLY, A, A, B);
-          row.store(A, R9);
-          row.advance(RDI, R9);
+          row.store(A, RSI);
+          row.advance(RDI, RSI);
         });
     return row.end();
   }
 
-  /**
-   * Turns pairs: {@code f(x, cosines, sines, count, first, second, from)}, with arrays; {@code
-   * first}, {@code second} and {@code from} in bytes.
-   */
+  /** Turns pairs: {@code f(first, cosines, sines, count, second)}. */
   static byte[] rotation() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
-    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: from
-    code.add(RSI, R10);
-    code.add(R10, RDX);
+    code.move(R10, RDX);
     code.move(RDX, RCX);
-    code.add(R8, RDI);
-    code.add(R9, RDI);
     row.each(
         () -> {
-          row.load(A, R8);
-          row.load(B, R9);
+          row.load(A, RDI);
+          row.load(B, R8);
           row.load(C, RSI);
           row.load(D, R10);
           code.vector(Operation.MULTIPLY, E, A, C);
           code.vector(Operation.MULTIPLY, F, B, D);
           code.vector(Operation.SUBTRACT, E, E, F);
-          row.store(E, R8);
+          row.store(E, RDI);
           code.vector(Operation.MULTIPLY, E, B, C);
           code.vector(Operation.MULTIPLY, F, A, D);
           code.vector(Operation.ADD, E, E, F);
-          row.store(E, R9);
-          row.advance(R8, R9, RSI, R10);
+          row.store(E, R8);
+          row.advance(RDI, R8, RSI, R10);
         });
     return row.end();
   }

@@ -22,8 +22,7 @@ public final class RowFunctions {
   public static final int OFFSET = 8;
 
   private enum Name {
-    SUM_OF_SQUARES(RowCode::sumOfSquares),
-    WEIGHTED(RowCode::weighted),
+    RMS(RowCode::rms),
     ADDITION(RowCode::addition),
     ROTATION(RowCode::rotation),
     ROUNDING(RoundingCode::rounding),
@@ -40,9 +39,10 @@ public final class RowFunctions {
     SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
     SHIFTED(RowCode::shifted),
     ADDITION_OF_ARRAY(RowCode::additionOfArray),
-    MULTIPLICATION_OF_ARRAY(RowCode::multiplicationOfArray),
+    MULTIPLICATION(RowCode::multiplication),
     GELU(ActivationCode::gelu),
-    GELU_TANH(ActivationCode::geluTanh);
+    GELU_TANH(ActivationCode::geluTanh),
+    CALLS(CallCode::running);
 
     private final Supplier<byte[]> code;
 
@@ -73,6 +73,11 @@ public final class RowFunctions {
     return FUNCTIONS.length > 0;
   }
 
+  /** What runs a {@link CallList}. */
+  static NativeFunction calls() {
+    return function(Name.CALLS);
+  }
+
   private static void requireNotNegative(int count) {
     if (count < 0) {
       throw new IndexOutOfBoundsException(count + " numbers");
@@ -88,19 +93,15 @@ public final class RowFunctions {
   }
 
   /**
-   * The sum of squares of float32 numbers.
+   * {@code x / sqrt(mean(x^2) + epsilon) weight}.
    *
-   * @param count a multiple of 16
+   * @param weight a multiple of 16 numbers, and not 0
    */
-  public static float sumOfSquares(long x, int count) {
-    long fours = count / (4 * LANES);
-    return number(function(Name.SUM_OF_SQUARES).call(x, fours, count / LANES - 4 * fours, 0));
-  }
-
-  /** {@code x factor weight}. */
-  public static void weighted(long x, FloatArray weight, float factor, FloatArray out) {
-    Objects.checkFromIndexSize(0, weight.length(), out.length());
-    function(Name.WEIGHTED).callWithArrays(weight, out, out, weight.length(), x, bits(factor), 0);
+  public static void rms(long x, FloatArray weight, double epsilon, FloatArray out) {
+    int count = weight.length();
+    Objects.checkFromIndexSize(0, count, out.length());
+    long bits = Double.doubleToRawLongBits(epsilon);
+    function(Name.RMS).callWithArrays(weight, out, out, count, x, bits, bits(count));
   }
 
   /** Adds float32 numbers to others. */
@@ -109,21 +110,15 @@ public final class RowFunctions {
     function(Name.ADDITION).call(x, to, count, 0);
   }
 
-  /** Turns pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin). */
+  /**
+   * Turns pairs (a, b) of numbers, at least one: to (a cos - b sin, b cos + a sin).
+   *
+   * @param first address of the first of pairs, which lie one after the other
+   * @param second the same of the second
+   */
   public static void rotate(
-      FloatArray x,
-      int first,
-      int second,
-      FloatArray cosines,
-      FloatArray sines,
-      int from,
-      int count) {
-    Objects.checkFromIndexSize(first, count, x.length());
-    Objects.checkFromIndexSize(second, count, x.length());
-    Objects.checkFromIndexSize(from, count, cosines.length());
-    Objects.checkFromIndexSize(from, count, sines.length());
-    function(Name.ROTATION)
-        .callWithArrays(x, cosines, sines, count, 4L * first, 4L * second, 4L * from);
+      CallList calls, long first, long second, long cosines, long sines, int count) {
+    calls.add(function(Name.ROTATION), first, cosines, sines, count, second, 0, 0, 0);
   }
 
   /** Stores numbers of an array as bfloat16. */
@@ -132,16 +127,25 @@ public final class RowFunctions {
     function(Name.ROUNDING).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
-  /** Stores numbers as bfloat16, each in one half of 32 bits. */
-  public static void storeHalves(long x, int count, int which, long to) {
-    requireNotNegative(count);
-    function(which == 0 ? Name.ROUNDING_TO_FIRST_HALF : Name.ROUNDING_TO_SECOND_HALF)
-        .call(x, to, count, 0);
+  /** Stores numbers, at least one, as bfloat16; may be where they were. */
+  public static void store(CallList calls, long x, int count, long to) {
+    calls.add(function(Name.ROUNDING), x, x, x, count, 0, to, 0, 0);
   }
 
-  /** Writes each 32 bits into one lane of a vector of their own. */
-  public static void spread(long x, int count, int lane, long to) {
-    function(Name.SPREADING).call(x, 1L << lane, count, to);
+  /** Stores numbers of memory, at least one, as bfloat16. */
+  public static void store(long x, int count, long to) {
+    function(Name.ROUNDING).call(x, x, x, count, 0, to, 0, 0);
+  }
+
+  /** Stores numbers, at least one, as bfloat16, each in one half of 32 bits. */
+  public static void storeHalves(CallList calls, long x, int count, int which, long to) {
+    Name name = which == 0 ? Name.ROUNDING_TO_FIRST_HALF : Name.ROUNDING_TO_SECOND_HALF;
+    calls.add(function(name), x, to, count, 0, 0, 0, 0, 0);
+  }
+
+  /** Writes each 32 bits, at least once, into one lane of a vector of their own. */
+  public static void spread(CallList calls, long x, int count, int lane, long to) {
+    calls.add(function(Name.SPREADING), x, 1L << lane, count, to, 0, 0, 0, 0);
   }
 
   /**
@@ -236,11 +240,9 @@ public final class RowFunctions {
     function(Name.ADDITION_OF_ARRAY).callWithArrays(x, x, x, count, 4L * from, to, 0);
   }
 
-  /** Writes numbers of an array, at least one, times a factor. */
-  public static void multiply(FloatArray x, int from, int count, float factor, long to) {
-    Objects.checkFromIndexSize(from, count, x.length());
-    function(Name.MULTIPLICATION_OF_ARRAY)
-        .callWithArrays(x, x, x, count, 4L * from, to, bits(factor));
+  /** Writes numbers, at least one, times a factor. */
+  public static void multiply(CallList calls, long x, int count, float factor, long to) {
+    calls.add(function(Name.MULTIPLICATION), x, to, count, bits(factor), 0, 0, 0, 0);
   }
 
   /** GELU, of at least one number. */

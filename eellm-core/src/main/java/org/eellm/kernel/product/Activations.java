@@ -122,7 +122,34 @@ public final class Activations implements AutoCloseable {
     } else {
       System.arraycopy(values.values(), from, floats, to, count);
     }
-    for (int i = in; i < padded && column + count == in; i++) {
+    clearBehind(row, column + count);
+  }
+
+  /**
+   * Writes numbers of a row, which are in memory.
+   *
+   * @param column of the first
+   */
+  public void put(int row, int column, long values, int count) {
+    if (groups.isPresent()) {
+      groups.get().put(row, column, values, count);
+      return;
+    }
+    if (!vectors) {
+      RowArithmetic.storeAsBfloat16(values, count, pairs(row) + 2L * column);
+      return;
+    }
+    int to = start(row) + column;
+    RowArithmetic.read(values, floats, to, count);
+    if (kernel.format() == WeightFormat.BFLOAT16) {
+      Bfloat16Rounding.round(floats, to, count, floats, to);
+    }
+    clearBehind(row, column + count);
+  }
+
+  /** Clears what fills up the last group behind a row's end. */
+  private void clearBehind(int row, int end) {
+    for (int i = in; i < padded && end == in; i++) {
       floats[start(row) + i] = 0;
     }
   }

@@ -84,10 +84,29 @@ final class GroupRows implements AutoCloseable {
     }
   }
 
+  /** Writes numbers of a row, which are in memory: piece by piece, as of heads. */
+  void put(int row, int column, long values, int count) {
+    for (int done = 0; done < count; ) {
+      int from = column + done;
+      int piece = Math.min(count - done, group - from % group);
+      RowArithmetic.read(values + 4L * done, pieces.values(), inPieces(row, from), piece);
+      countPiece(row, from / group, piece);
+      done += piece;
+    }
+  }
+
   private void putPiece(int row, int column, FloatArray values, int from, int count) {
-    int at = column / group;
-    int first = (row * groups + at) * group;
-    System.arraycopy(values.values(), from, pieces.values(), first + column % group, count);
+    System.arraycopy(values.values(), from, pieces.values(), inPieces(row, column), count);
+    countPiece(row, column / group, count);
+  }
+
+  private int inPieces(int row, int column) {
+    return row * groups * group + column;
+  }
+
+  /** Rounds a group if its last numbers have come. */
+  private void countPiece(int row, int at, int count) {
+    int first = inPieces(row, at * group);
     int all = Math.min(group, in - at * group);
     if (counts.addAndGet(row * groups + at, count) == all) {
       counts.set(row * groups + at, 0);

@@ -70,15 +70,12 @@ public final class RowArithmetic {
     }
   }
 
-  /**
-   * Stores numbers as bfloat16, each in one half of 32 bits, as {@link
-   * Bfloat16Rounding#storeHalves} does.
-   */
-  public static void storeHalvesAsBfloat16(long x, int count, int which, long to) {
+  /** The same of numbers in memory. */
+  public static void storeAsBfloat16(long x, int count, long to) {
     if (RowFunctions.work()) {
-      RowFunctions.storeHalves(x, count, which, to);
+      RowFunctions.store(x, count, to);
     } else {
-      Bfloat16Rounding.storeHalves(x, count, which, to);
+      Bfloat16Rounding.store(x, count, to);
     }
   }
 
@@ -129,60 +126,6 @@ public final class RowArithmetic {
       sum = Math.fma(Lanes.getFloat(x + 4L * i), Lanes.get(y + 2L * i), sum);
     }
     return sum;
-  }
-
-  /** Turns pairs (a, b) of numbers: to (a cos - b sin, b cos + a sin). */
-  public static void rotate(
-      FloatArray x,
-      int first,
-      int second,
-      FloatArray cosines,
-      FloatArray sines,
-      int from,
-      int count) {
-    if (RowFunctions.work()) {
-      if (count > 0) {
-        RowFunctions.rotate(x, first, second, cosines, sines, from, count);
-      }
-    } else {
-      rotateByVectors(x.values(), first, second, cosines.values(), sines.values(), from, count);
-    }
-  }
-
-  static void rotateByVectors(
-      float[] x, int first, int second, float[] cosines, float[] sines, int from, int count) {
-    int whole = count - count % WIDTH;
-    int pairs = count - count % (2 * WIDTH);
-    for (int i = 0; i < pairs; i += 2 * WIDTH) {
-      FloatVector cos = FloatVector.fromArray(FLOATS, cosines, from + i);
-      FloatVector sin = FloatVector.fromArray(FLOATS, sines, from + i);
-      FloatVector a = FloatVector.fromArray(FLOATS, x, first + i);
-      FloatVector b = FloatVector.fromArray(FLOATS, x, second + i);
-      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i);
-      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i);
-      cos = FloatVector.fromArray(FLOATS, cosines, from + i + WIDTH);
-      sin = FloatVector.fromArray(FLOATS, sines, from + i + WIDTH);
-      a = FloatVector.fromArray(FLOATS, x, first + i + WIDTH);
-      b = FloatVector.fromArray(FLOATS, x, second + i + WIDTH);
-      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i + WIDTH);
-      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i + WIDTH);
-    }
-    for (int i = pairs; i < whole; i += WIDTH) {
-      FloatVector cos = FloatVector.fromArray(FLOATS, cosines, from + i);
-      FloatVector sin = FloatVector.fromArray(FLOATS, sines, from + i);
-      FloatVector a = FloatVector.fromArray(FLOATS, x, first + i);
-      FloatVector b = FloatVector.fromArray(FLOATS, x, second + i);
-      a.mul(cos).sub(b.mul(sin)).intoArray(x, first + i);
-      b.mul(cos).add(a.mul(sin)).intoArray(x, second + i);
-    }
-    for (int i = whole; i < count; i++) {
-      float cos = cosines[from + i];
-      float sin = sines[from + i];
-      float a = x[first + i];
-      float b = x[second + i];
-      x[first + i] = a * cos - b * sin;
-      x[second + i] = b * cos + a * sin;
-    }
   }
 
   /** Adds float32 numbers to others. */

@@ -110,6 +110,13 @@ public final class Bfloat16Rounding {
     }
   }
 
+  /** The same of numbers in memory, one at a time. */
+  public static void store(long x, int count, long to) {
+    for (int i = 0; i < count; i++) {
+      Lanes.put(Lanes.getFloat(x + 4L * i), to + 2L * i);
+    }
+  }
+
   /**
    * Stores numbers as bfloat16, each in one half of 32 bits: in the first half, with the second one
    * cleared, so that nothing that was there before may meet a factor of 0 (it might be a NaN); or

@@ -18,7 +18,7 @@ import java.util.Optional;
  * each form.
  */
 public record NativeFunction(MemorySegment address) {
-  // Constants, so that calls are compiled into their callers.
+  // Constants, so that the JVM compiles what they stand for.
   private static final MethodHandle CALL =
       Linker.nativeLinker()
           .downcallHandle(
@@ -63,6 +63,15 @@ public record NativeFunction(MemorySegment address) {
     try {
       return (long)
           WithArrays.CALL.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
+    } catch (Throwable failure) {
+      throw unchecked(failure);
+    }
+  }
+
+  /** Calls a function of an array, whose address it gets as its first three parameters. */
+  public long callWithArray(MemorySegment array, long d) {
+    try {
+      return (long) WithArrays.CALL.invokeExact(address, array, array, array, d, 0L, 0L, 0L);
     } catch (Throwable failure) {
       throw unchecked(failure);
     }

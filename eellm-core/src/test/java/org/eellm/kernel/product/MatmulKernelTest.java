@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
@@ -139,6 +141,36 @@ final class MatmulKernelTest {
         pieces.put(row, 0, FloatArray.of(rows[row]), 0, 20);
       }
       assertThat(product(kernel, w.packed(), pieces, 1)).isDeepEqualTo(expected);
+    }
+  }
+
+  /** As attention's heads come: in pieces, from memory. */
+  @ParameterizedTest
+  @EnumSource
+  void put_fromMemory_givesTheSame(WeightFormat format) {
+    OneDnnMicroKernels.Availability none =
+        new OneDnnMicroKernels.Availability.Absent("no libtorch");
+    for (MatmulKernel kernel :
+        List.of(MatmulKernel.vectors(format), MatmulKernel.fastest(format, none))) {
+      int in = 320;
+      Random random = new Random(4);
+      try (RandomMatrix w = new RandomMatrix(format, 64, in, random);
+          Activations whole = kernel.allocate(9, in);
+          Activations pieces = kernel.allocate(9, in)) {
+        for (int count : new int[] {1, 9}) {
+          float[][] rows = RandomMatrix.rows(count, in, random);
+          float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
+          pieces.begin(count);
+          for (int row = 0; row < count; row++) {
+            try (NativeFloats memory = NativeFloats.of(rows[row])) {
+              for (int[] piece : new int[][] {{160, 160}, {80, 80}, {0, 17}, {17, 63}}) {
+                pieces.put(row, piece[0], memory.address() + 4L * piece[0], piece[1]);
+              }
+            }
+          }
+          assertThat(product(kernel, w.packed(), pieces, 1)).isDeepEqualTo(expected);
+        }
+      }
     }
   }
 

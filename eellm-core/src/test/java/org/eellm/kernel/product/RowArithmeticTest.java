@@ -43,19 +43,6 @@ final class RowArithmeticTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void rotate_anyCount_isTheSameByVectors(int count) {
-    float[] x = RandomMatrix.rows(1, 2 * count + 7, new Random(1))[0];
-    float[] cosines = RandomMatrix.rows(1, count + 3, new Random(2))[0];
-    float[] sines = RandomMatrix.rows(1, count + 3, new Random(3))[0];
-    float[] byVectors = x.clone();
-    RowArithmetic.rotate(
-        FloatArray.of(x), 2, 4 + count, FloatArray.of(cosines), FloatArray.of(sines), 3, count);
-    RowArithmetic.rotateByVectors(byVectors, 2, 4 + count, cosines, sines, 3, count);
-    assertThat(x).isEqualTo(byVectors);
-  }
-
-  @ParameterizedTest
-  @MethodSource("counts")
   void add_anyCount_isTheSameByVectors(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
@@ -96,22 +83,6 @@ final class RowArithmeticTest {
       RowArithmetic.storeAsBfloat16(FloatArray.of(x), 3, count, to.address());
       Bfloat16Rounding.store(x, 3, count, byVectors.address());
       assertThat(to.read()).isEqualTo(byVectors.read());
-    }
-  }
-
-  @ParameterizedTest
-  @MethodSource("counts")
-  void storeHalves_anyCount_isTheSameByVectors(int count) {
-    float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
-    float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
-    try (NativeFloats from = NativeFloats.of(x);
-        NativeFloats to = NativeFloats.of(before);
-        NativeFloats byVectors = NativeFloats.of(before)) {
-      for (int half = 0; half < 2; half++) {
-        RowArithmetic.storeHalvesAsBfloat16(from.address(), count, half, to.address());
-        Bfloat16Rounding.storeHalves(from.address(), count, half, byVectors.address());
-        assertThat(to.read()).isEqualTo(byVectors.read());
-      }
     }
   }
 
