@@ -4,10 +4,11 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** The instructions that the processor has, in the kernel's words. */
+/** What the system says of the processor: its maker, and its instructions in the kernel's words. */
 public final class CpuFlags {
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
@@ -15,15 +16,23 @@ public final class CpuFlags {
 
   /** All flags, as in {@code avx512_bf16}; none where the system does not tell. */
   public static Set<String> all() {
+    return field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of());
+  }
+
+  /** Whether Intel made the processor; not where the system does not tell. */
+  public static boolean isIntel() {
+    return field("vendor_id").filter("GenuineIntel"::equals).isPresent();
+  }
+
+  private static Optional<String> field(String name) {
     if (!Files.exists(PROCESSOR)) {
-      return Set.of();
+      return Optional.empty();
     }
     try (Stream<String> lines = Files.lines(PROCESSOR)) {
       return lines
-          .filter(line -> line.startsWith("flags"))
+          .filter(line -> line.startsWith(name))
           .findFirst()
-          .map(line -> Set.of(line.substring(line.indexOf(':') + 1).strip().split(" +")))
-          .orElse(Set.of());
+          .map(line -> line.substring(line.indexOf(':') + 1).strip());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -12,6 +12,7 @@ import static org.eellm.kernel.machine.MachineCode.RDI;
 import static org.eellm.kernel.machine.MachineCode.RDX;
 import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
 
+import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.MachineCode;
 import org.eellm.kernel.machine.MachineCode.Operation;
 
@@ -31,10 +32,13 @@ final class Bfloat16DotCode {
   static final int MOST_ROWS = 6;
 
   /** How far ahead weights are asked for, in bytes. */
-  private static final int AHEAD = 4096;
+  static final int AHEAD = 4096;
 
-  /** With fewer rows the processor's own prefetching does better. */
-  private static final int LEAST_ROWS_AHEAD = 3;
+  /**
+   * With fewer rows the processor's own prefetching does better, but for Intel's: on Sapphire
+   * Rapids asking makes one row a sixth faster.
+   */
+  private static final int LEAST_ROWS_AHEAD = CpuFlags.isIntel() ? 1 : 3;
 
   private static final int VECTORS = 4; // of a block's outputs
   private static final int STEP_BYTES = VECTORS * VECTOR_BYTES;

@@ -12,6 +12,7 @@ import static org.eellm.kernel.machine.MachineCode.RDI;
 import static org.eellm.kernel.machine.MachineCode.RDX;
 import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
 
+import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.MachineCode;
 import org.eellm.kernel.machine.MachineCode.Operation;
 
@@ -32,6 +33,9 @@ final class VnniCode {
 
   /** Inputs of a chunk. */
   static final int CHUNK = 32;
+
+  /** Whether memory is asked for weights: see {@link Bfloat16DotCode}. */
+  private static final boolean ASKS_AHEAD = CpuFlags.isIntel();
 
   private static final int VECTORS = 4; // of a block's outputs
   private static final int STEP_BYTES = VECTORS * VECTOR_BYTES;
@@ -139,6 +143,7 @@ final class VnniCode {
 
   private void bytes() {
     for (int step = 0; step < STEPS; step++) {
+      prefetch(step * STEP_BYTES);
       for (int v = 0; v < VECTORS; v++) {
         int at = step * STEP_BYTES + v * VECTOR_BYTES;
         code.vector(Operation.LOAD_FLOATS, WEIGHTS + v, 0, RDI, NO_INDEX, at);
@@ -151,6 +156,7 @@ final class VnniCode {
   private void halves() {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
+      prefetch(first);
       for (int v = 0; v < VECTORS; v++) {
         int at = first + v * VECTOR_BYTES;
         code.vector(Operation.AND, WEIGHTS + v, LOW_BITS, RDI, NO_INDEX, at);
@@ -163,6 +169,12 @@ final class VnniCode {
         code.vector(Operation.AND, WEIGHTS + v, WEIGHTS + v, LOW_BITS);
       }
       multiply(step + 1);
+    }
+  }
+
+  private void prefetch(int offset) {
+    for (int v = 0; v < VECTORS && ASKS_AHEAD; v++) {
+      code.prefetchWeights(Bfloat16DotCode.AHEAD + offset + v * VECTOR_BYTES);
     }
   }
 
