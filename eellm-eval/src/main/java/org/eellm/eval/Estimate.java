@@ -28,7 +28,9 @@ public record Estimate(double value, double standardError) {
       double residual = values[i] - ratio * weights[i];
       squares += residual * residual;
     }
-    return new Estimate(ratio, Math.sqrt(squares / (n - 1) * n) / weight);
+    // Of a single item, rounding alone decides whether 0 or a little more would be divided by 0.
+    double error = n == 1 ? Double.NaN : Math.sqrt(squares / (n - 1) * n) / weight;
+    return new Estimate(ratio, error);
   }
 
   /** The standard error as the length of a bar; 0 where there is none. */

@@ -24,6 +24,16 @@ final class EstimateTest {
   }
 
   @Test
+  void ratio_singleItem_hasNoErrorWhateverIsRounded() {
+    for (int i = 1; i < 1000; i++) {
+      Estimate estimate = Estimate.ratio(new double[] {i / 7.0}, new double[] {i / 3.0 + 1});
+
+      assertThat(estimate.standardError()).isNaN();
+      assertThat(estimate.error()).isZero();
+    }
+  }
+
+  @Test
   void ratio_isOffByAsMuchAsItsErrorSays() {
     Random random = new Random(4);
     int n = 200;
