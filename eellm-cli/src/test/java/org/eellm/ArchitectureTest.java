@@ -130,13 +130,13 @@ final class ArchitectureTest {
    */
   private static final Set<String> HOT_METHODS =
       Set.of(
-          "Bfloat16DotKernels.multiply",
+          "DotKernels.multiply",
           "CallList.add",
           "GroupTile.run",
           "GroupedMatmul.multiply",
           "GroupedMatmul.multiplyVectors",
           "MatmulKernel.multiply",
-          "MatmulKernel.multiplyPairs",
+          "MatmulKernel.multiplyByCode",
           "MatmulKernel.multiplyVectors",
           "MatmulKernel.run",
           "NativeFunction.call",

@@ -107,6 +107,29 @@ final class LauncherTest {
     assertThat(result.exitCode()).isEqualTo(7);
   }
 
+  /** Those that machine code needs, as the launcher says. */
+  @Test
+  void run_shortCommands_needNoSecondCompiler() throws Exception {
+    String one = "-XX:TieredStopAtLevel=1\n";
+    Path processor = Path.of("/proc/cpuinfo");
+    List<String> flags =
+        Files.exists(processor)
+            ? Pattern.compile("\\s+").splitAsStream(Files.readString(processor)).toList()
+            : List.of();
+    boolean machineCode =
+        flags.containsAll(List.of("avx512f", "avx512_bf16", "avx512_vnni", "bmi2"));
+
+    assertThat(run(Map.of(), "--help").out()).contains(one);
+    assertThat(run(Map.of()).out()).contains(one);
+    assertThat(run(Map.of(), "generate").out().contains(one)).isEqualTo(machineCode);
+    for (String command : List.of("train", "serve", "bench")) {
+      assertThat(run(Map.of(), command, "--help").out()).doesNotContain(one);
+    }
+    Map<String, String> vectors = Map.of("EELLM_JAVA_OPTS", "-Deellm.kernel=vectors");
+    assertThat(run(vectors, "generate").out()).doesNotContain(one);
+    assertThat(run(Map.of("EELLM_PROFILE", "cuda"), "generate").out()).doesNotContain(one);
+  }
+
   @Test
   void run_javaWithoutClassArchive_saysSoAndRuns() throws Exception {
     fakeJdk("25.0.1", "echo \"$@\"; [ -z \"$(echo \"$@\" | grep Rehearsal)\" ]");

@@ -29,17 +29,29 @@ public final class Norms {
    * @param weight as many as the row has
    */
   public static void rms(long x, FloatArray weight, double epsilon, FloatArray out) {
-    int n = weight.length();
-    if (RowFunctions.work() && n % WIDTH == 0) {
+    if (weight.length() % WIDTH != 0) {
+      rmsOneByOne(x, weight.values(), epsilon, out.values());
+    } else if (RowFunctions.work()) {
       RowFunctions.rms(x, weight, epsilon, out);
     } else {
       rmsByVectors(x, weight.values(), epsilon, out.values());
     }
   }
 
+  private static void rmsOneByOne(long x, float[] weight, double epsilon, float[] out) {
+    float sum = 0;
+    for (int i = 0; i < weight.length; i++) {
+      float v = Lanes.getFloat(x + 4L * i);
+      sum = Math.fma(v, v, sum);
+    }
+    float factor = inverse(sum / weight.length, epsilon);
+    for (int i = 0; i < weight.length; i++) {
+      out[i] = Lanes.getFloat(x + 4L * i) * factor * weight[i];
+    }
+  }
+
   static void rmsByVectors(long x, float[] weight, double epsilon, float[] out) {
     int n = weight.length;
-    int whole = n - n % WIDTH;
     int fours = n - n % (4 * WIDTH);
     FloatVector a = FloatVector.zero(FLOATS);
     FloatVector b = a;
@@ -56,7 +68,7 @@ public final class Norms {
       v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at + 3L * BYTES, ORDER);
       d = v.fma(v, d);
     }
-    for (int i = fours; i < whole; i += WIDTH) {
+    for (int i = fours; i < n; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       a = v.fma(v, a);
     }
@@ -69,20 +81,12 @@ public final class Norms {
     if (WIDTH > 8) {
       a = a.add(a.rearrange(TURN_8));
     }
-    float sum = a.lane(0);
-    for (int i = whole; i < n; i++) {
-      float v = Lanes.getFloat(x + 4L * i);
-      sum = Math.fma(v, v, sum);
-    }
-    float factor = inverse(sum / n, epsilon);
-    for (int i = 0; i < whole; i += WIDTH) {
+    float factor = inverse(a.lane(0) / n, epsilon);
+    for (int i = 0; i < n; i += WIDTH) {
       FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER)
           .mul(factor)
           .mul(FloatVector.fromArray(FLOATS, weight, i))
           .intoArray(out, i);
-    }
-    for (int i = whole; i < n; i++) {
-      out[i] = Lanes.getFloat(x + 4L * i) * factor * weight[i];
     }
   }
 
@@ -90,7 +94,9 @@ public final class Norms {
   public static void layer(
       long x, FloatArray weight, FloatArray bias, double epsilon, FloatArray out) {
     int n = weight.length();
-    if (RowFunctions.work() && n % WIDTH == 0) {
+    if (n % WIDTH != 0) {
+      layerOneByOne(x, weight.values(), bias.values(), epsilon, out.values());
+    } else if (RowFunctions.work()) {
       float mean = RowFunctions.sum(x, n) / n;
       float factor = inverse(RowFunctions.sumOfSquaredDistances(x, n, mean) / n, epsilon);
       RowFunctions.shifted(x, mean, factor, weight, bias, out);
@@ -99,11 +105,29 @@ public final class Norms {
     }
   }
 
+  private static void layerOneByOne(
+      long x, float[] weight, float[] bias, double epsilon, float[] out) {
+    int n = weight.length;
+    float sum = 0;
+    for (int i = 0; i < n; i++) {
+      sum += Lanes.getFloat(x + 4L * i);
+    }
+    float mean = sum / n;
+    float squares = 0;
+    for (int i = 0; i < n; i++) {
+      float v = Lanes.getFloat(x + 4L * i) - mean;
+      squares = Math.fma(v, v, squares);
+    }
+    float factor = inverse(squares / n, epsilon);
+    for (int i = 0; i < n; i++) {
+      out[i] = Math.fma((Lanes.getFloat(x + 4L * i) - mean) * factor, weight[i], bias[i]);
+    }
+  }
+
   static void layerByVectors(long x, float[] weight, float[] bias, double epsilon, float[] out) {
     int n = weight.length;
-    int whole = n - n % WIDTH;
     FloatVector a = FloatVector.zero(FLOATS);
-    for (int i = 0; i < whole; i += WIDTH) {
+    for (int i = 0; i < n; i += WIDTH) {
       a = a.add(FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER));
     }
     a = a.add(a.rearrange(TURN_1));
@@ -114,13 +138,9 @@ public final class Norms {
     if (WIDTH > 8) {
       a = a.add(a.rearrange(TURN_8));
     }
-    float sum = a.lane(0);
-    for (int i = whole; i < n; i++) {
-      sum += Lanes.getFloat(x + 4L * i);
-    }
-    float mean = sum / n;
+    float mean = a.lane(0) / n;
     a = FloatVector.zero(FLOATS);
-    for (int i = 0; i < whole; i += WIDTH) {
+    for (int i = 0; i < n; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER).sub(mean);
       a = v.fma(v, a);
     }
@@ -132,21 +152,13 @@ public final class Norms {
     if (WIDTH > 8) {
       a = a.add(a.rearrange(TURN_8));
     }
-    float squares = a.lane(0);
-    for (int i = whole; i < n; i++) {
-      float v = Lanes.getFloat(x + 4L * i) - mean;
-      squares = Math.fma(v, v, squares);
-    }
-    float factor = inverse(squares / n, epsilon);
-    for (int i = 0; i < whole; i += WIDTH) {
+    float factor = inverse(a.lane(0) / n, epsilon);
+    for (int i = 0; i < n; i += WIDTH) {
       FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER)
           .sub(mean)
           .mul(factor)
           .fma(FloatVector.fromArray(FLOATS, weight, i), FloatVector.fromArray(FLOATS, bias, i))
           .intoArray(out, i);
-    }
-    for (int i = whole; i < n; i++) {
-      out[i] = Math.fma((Lanes.getFloat(x + 4L * i) - mean) * factor, weight[i], bias[i]);
     }
   }
 

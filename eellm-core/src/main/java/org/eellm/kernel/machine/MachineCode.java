@@ -64,6 +64,7 @@ public final class MachineCode {
     BROADCAST_REGISTER(2, 1, 0x7C), // vpbroadcastd of a general register
     MULTIPLY_ADD(2, 1, 0xA8), // vfmadd213ps: to = first * to + last
     ADD_PRODUCT(2, 1, 0xB8), // vfmadd231ps: to = first * last + to
+    HALVES_OF_FLOATS(3, 1, 0x1D), // vcvtps2ph to the last operand, by a constant
     TURN(3, 1, 0x03); // valignd by a constant: lanes of last, then of first
 
     private final int map;
@@ -208,6 +209,16 @@ public final class MachineCode {
   public void advance(int register, int by) {
     bytes(0x48 | register >> 3, 0x81, 0xC0 | register & 7);
     number(by);
+  }
+
+  /** {@code lea register, [register + 4 units]}. */
+  public void advanceByUnits(int register, int units) {
+    bytes(
+        0x48 | register >> 3 << 2 | units >> 3 << 1 | register >> 3,
+        0x8D,
+        0x44 | (register & 7) << 3,
+        0x80 | (units & 7) << 3 | register & 7,
+        0);
   }
 
   /** {@code prefetcht0 [rdi + offset]}. */

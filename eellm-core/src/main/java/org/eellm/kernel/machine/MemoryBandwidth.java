@@ -1,11 +1,22 @@
 package org.eellm.kernel.machine;
 
+import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
+import static org.eellm.kernel.machine.MachineCode.RCX;
+import static org.eellm.kernel.machine.MachineCode.RDI;
+import static org.eellm.kernel.machine.MachineCode.RDX;
+import static org.eellm.kernel.machine.MachineCode.RSI;
+import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
+
+import java.util.List;
+import java.util.Optional;
 import jdk.incubator.vector.IntVector;
+import org.eellm.kernel.machine.MachineCode.Operation;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * Reads memory on all threads of a team and does nothing with it: the rate that products, which
- * read weights, are held against.
+ * read weights, are held against. Machine code reads from four places at a time, as products do.
  */
 public final class MemoryBandwidth {
   private static final long MOST_CHUNK = 256 << 10;
@@ -14,6 +25,14 @@ public final class MemoryBandwidth {
 
   /** A region costs some microseconds, so that little memory is read several times in one. */
   private static final long REGION_BYTES = 16 << 20;
+
+  private static final int STREAMS = 4;
+
+  /** None where the processor takes no machine code. */
+  private static final Optional<NativeFunction> READING =
+      ExecutableMemory.has("avx512f")
+          ? ExecutableMemory.store(List.of(reading())).map(functions -> functions[0])
+          : Optional.empty();
 
   /** Nobody wants to know, but the compiler must think so. */
   static volatile int sum;
@@ -55,7 +74,43 @@ public final class MemoryBandwidth {
     return read / ((now - start) / 1e9);
   }
 
+  /** {@code f(a, b, c, d, bytes)}: reads as many bytes, a multiple of 64, from each address. */
+  private static byte[] reading() {
+    MachineCode code = new MachineCode();
+    code.vector(Operation.EXCLUSIVE_OR, 0, 0, 0);
+    int start = code.position();
+    for (int from : new int[] {RDI, RSI, RDX, RCX}) {
+      code.vector(Operation.OR, 0, 0, from, NO_INDEX, 0);
+      code.advance(from, VECTOR_BYTES);
+    }
+    code.bytes(0x49, 0x83, 0xE8, VECTOR_BYTES, 0x0F, 0x85); // sub r8, 64; jnz
+    code.distanceTo(start);
+    code.result();
+    code.end();
+    return code.toByteArray();
+  }
+
   private static int read(long address, long bytes) {
+    if (READING.isEmpty()) {
+      return readByVectors(address, bytes);
+    }
+    long part = Math.ceilDiv(bytes, STREAMS * VECTOR_BYTES) * VECTOR_BYTES;
+    long last = bytes - part; // parts may have some bytes in common
+    return (int)
+        READING
+            .get()
+            .call(
+                address,
+                address + Math.min(part, last),
+                address + Math.min(2 * part, last),
+                address + last,
+                part,
+                0,
+                0,
+                0);
+  }
+
+  private static int readByVectors(long address, long bytes) {
     IntVector a = IntVector.zero(Lanes.INTS);
     IntVector b = a;
     IntVector c = a;

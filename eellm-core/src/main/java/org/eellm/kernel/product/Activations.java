@@ -16,8 +16,9 @@ public final class Activations implements AutoCloseable {
   private final int capacity;
   private final int in;
   private final int padded; // in, in whole groups
+  private final long rowBytes;
   private final float[] floats; // [rows, padded]
-  private final Optional<NativeBuffer> pairs; // bfloat16, [rows, padded]
+  private final Optional<NativeBuffer> numbers; // in the format of the weights, [rows, padded]
   private final Optional<GroupRows> groups; // of weights whose inputs share scales in groups
   private int rows;
   private boolean vectors;
@@ -36,10 +37,10 @@ public final class Activations implements AutoCloseable {
             : Optional.empty();
     int most = grouped ? 0 : Math.min(kernel.mostVectorRows(), capacity);
     floats = new float[most * padded];
-    pairs =
+    rowBytes = (long) padded * kernel.format().bytes();
+    numbers =
         !grouped && most < capacity
-            ? Optional.of(
-                NativeBuffer.allocate(2L * (capacity + MatmulKernel.ROWS_BEYOND) * padded))
+            ? Optional.of(NativeBuffer.allocate((capacity + MatmulKernel.ROWS_BEYOND) * rowBytes))
             : Optional.empty();
   }
 
@@ -93,9 +94,9 @@ public final class Activations implements AutoCloseable {
     return row * padded;
   }
 
-  /** Address of a row in bfloat16. */
-  long pairs(int row) {
-    return pairs.orElseThrow().address() + 2L * row * padded;
+  /** Address of a row in the format of the weights. */
+  long address(int row) {
+    return numbers.orElseThrow().address() + row * rowBytes;
   }
 
   int padded() {
@@ -112,12 +113,17 @@ public final class Activations implements AutoCloseable {
       groups.get().put(row, column, values, from, count);
       return;
     }
+    boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
+    if (!vectors && bfloat16) {
+      RowArithmetic.storeAsBfloat16(values, from, count, address(row) + 2L * column);
+      return;
+    }
     if (!vectors) {
-      RowArithmetic.storeAsBfloat16(values, from, count, pairs(row) + 2L * column);
+      RowArithmetic.write(values.values(), from, address(row) + 4L * column, count);
       return;
     }
     int to = start(row) + column;
-    if (kernel.format() == WeightFormat.BFLOAT16) {
+    if (bfloat16) {
       Bfloat16Rounding.round(values.values(), from, count, floats, to);
     } else {
       System.arraycopy(values.values(), from, floats, to, count);
@@ -135,13 +141,18 @@ public final class Activations implements AutoCloseable {
       groups.get().put(row, column, values, count);
       return;
     }
+    boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
+    if (!vectors && bfloat16) {
+      RowArithmetic.storeAsBfloat16(values, count, address(row) + 2L * column);
+      return;
+    }
     if (!vectors) {
-      RowArithmetic.storeAsBfloat16(values, count, pairs(row) + 2L * column);
+      RowArithmetic.copy(values, address(row) + 4L * column, count);
       return;
     }
     int to = start(row) + column;
     RowArithmetic.read(values, floats, to, count);
-    if (kernel.format() == WeightFormat.BFLOAT16) {
+    if (bfloat16) {
       Bfloat16Rounding.round(floats, to, count, floats, to);
     }
     clearBehind(row, column + count);
@@ -156,7 +167,7 @@ public final class Activations implements AutoCloseable {
 
   @Override
   public void close() {
-    pairs.ifPresent(NativeBuffer::close);
+    numbers.ifPresent(NativeBuffer::close);
     groups.ifPresent(GroupRows::close);
   }
 }

@@ -1,63 +1,152 @@
 package org.eellm.kernel.product;
 
+import java.util.Arrays;
 import java.util.Random;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
 
 /**
- * A small product of random numbers, the same each time, by which ways to multiply are compared.
+ * A small product of random numbers, the same each time, by which native code is tried. What has to
+ * come out is computed number by number, in the order that {@link MatmulKernel} promises.
+ *
+ * @param w blocks of outputs, all with the same weights: as many as machine code takes at once
+ * @param rows of x
+ * @param expected a block's outputs, by row
  */
-final class KernelProbe {
-  private static final int BLOCKS = 2;
-  private static final int OUT = BLOCKS * PackedMatrix.BLOCK;
+record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
+  private static final int BLOCK = PackedMatrix.BLOCK;
+  private static final int BLOCKS = BlockCode.MOST_STREAMS;
 
-  private KernelProbe() {}
+  // Few inputs, since all of this is interpreted; with groups, three of them.
+  private static final int INPUTS = 6;
+  private static final int GROUPED_INPUTS = 70;
+  private static final int MOST = 127; // of 8 bits
 
-  /** The product of so many rows, [rows, out]. */
-  static float[] of(MatmulKernel kernel, int rows) {
-    // Few, since all of this is interpreted; with groups, three of them.
-    int in = kernel.format().hasGroups() ? 70 : 6;
-    Random random = new Random(1);
-    long rowBytes = 4L * OUT;
-    long bytes = PackedMatrix.bytes(kernel.format(), OUT, in);
-    try (NativeBuffer weights = NativeBuffer.allocate(bytes);
-        NativeBuffer y = NativeBuffer.allocate(rowBytes * (rows + MatmulKernel.ROWS_BEYOND));
-        Activations x = kernel.allocate(rows, in)) {
-      PackedMatrix w = new PackedMatrix(kernel.format(), OUT, in, weights.address());
-      if (kernel.format().hasGroups()) {
-        fillGroups(w, random);
+  /** Whether all outputs of so many rows come out right, to the bit, for any number of blocks. */
+  static boolean passes(MatmulKernel kernel, int leastRows, int mostRows) {
+    WeightFormat format = kernel.format();
+    int in = format.hasGroups() ? GROUPED_INPUTS : INPUTS;
+    long rowBytes = 4L * BLOCKS * BLOCK;
+    try (NativeBuffer memory =
+            NativeBuffer.allocate(PackedMatrix.bytes(format, BLOCKS * BLOCK, in));
+        NativeBuffer y = NativeBuffer.allocate(rowBytes * (mostRows + MatmulKernel.ROWS_BEYOND));
+        Activations x = kernel.allocate(mostRows, in)) {
+      PackedMatrix w = new PackedMatrix(format, BLOCKS * BLOCK, in, memory.address());
+      KernelProbe probe = new KernelProbe(w, new float[mostRows][in], new float[mostRows][BLOCK]);
+      if (format.hasGroups()) {
+        probe.fillGroups(new Random(1));
       } else {
-        for (long i = 0; i < bytes; i += Short.BYTES) {
-          Lanes.put((float) random.nextGaussian(), weights.address() + i);
+        probe.fill(new Random(1));
+      }
+      for (int count = leastRows; count <= mostRows; count++) {
+        x.begin(count);
+        for (int row = 0; row < count; row++) {
+          x.put(row, 0, FloatArray.of(probe.rows[row]), 0, in);
+        }
+        for (int blocks = 1; blocks <= BLOCKS; blocks++) {
+          kernel.multiply(w, 0, blocks, x, 0, y.address(), rowBytes);
+          if (!probe.isExpected(y.address(), rowBytes, count, blocks)) {
+            return false;
+          }
         }
       }
-      x.begin(rows);
-      FloatArray row = FloatArray.allocate(in);
-      for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < in; i++) {
-          row.values()[i] = (float) random.nextGaussian();
-        }
-        x.put(r, 0, row, 0, in);
-      }
-      kernel.multiply(w, 0, BLOCKS, x, 0, y.address(), rowBytes);
-      float[] result = new float[rows * OUT];
-      RowArithmetic.read(y.address(), result, 0, result.length);
-      return result;
+      return true;
     }
   }
 
-  private static void fillGroups(PackedMatrix w, Random random) {
-    byte[] numbers = new byte[w.format().group()];
-    for (int o = 0; o < w.out(); o++) {
-      for (int group = 0; group < w.groups(); group++) {
-        for (int i = 0; i < numbers.length; i++) {
+  private boolean isExpected(long y, long rowBytes, int count, int blocks) {
+    float[] outputs = new float[BLOCK];
+    for (int row = 0; row < count; row++) {
+      for (int block = 0; block < blocks; block++) {
+        long from = y + row * rowBytes + 4L * block * BLOCK;
+        RowArithmetic.read(from, outputs, 0, BLOCK);
+        if (!Arrays.equals(outputs, expected[row])) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  private void fill(Random random) {
+    int in = w.in();
+    int together = w.format().inputsTogether();
+    for (float[] row : rows) {
+      for (int i = 0; i < in; i++) {
+        row[i] = rounded((float) random.nextGaussian());
+      }
+    }
+    for (int o = 0; o < BLOCK; o++) {
+      float[] weights = new float[in];
+      for (int i = 0; i < in; i++) {
+        weights[i] = rounded((float) random.nextGaussian());
+        for (int block = 0; block < BLOCKS; block++) {
+          long at = w.block(block) + 4L * (i / together * BLOCK + o);
+          if (together == 1) {
+            Lanes.putFloat(weights[i], at);
+          } else {
+            Lanes.put(weights[i], at + 2L * (i % together));
+          }
+        }
+      }
+      for (int row = 0; row < rows.length; row++) {
+        float sum = 0;
+        for (int first = 0; first < in; first += together) {
+          for (int i = first + together - 1; i >= first; i--) { // the last first
+            sum = Math.fma(weights[i], rows[row][i], sum);
+          }
+        }
+        expected[row][o] = sum;
+      }
+    }
+  }
+
+  /** What the format has of a number. */
+  private float rounded(float x) {
+    return w.format() == WeightFormat.BFLOAT16 ? Float.intBitsToFloat(Lanes.bfloat16(x) << 16) : x;
+  }
+
+  /** Rows whose groups have numbers of 8 bits times a power of two, which rounding leaves alone. */
+  private void fillGroups(Random random) {
+    int group = w.format().group();
+    for (float[] row : rows) {
+      for (int i = 0; i < row.length; i++) {
+        int number = i % group == 0 ? MOST : random.nextInt(-MOST, MOST + 1);
+        row[i] = number * scaleOfRows(i / group);
+      }
+    }
+    byte[] numbers = new byte[group];
+    for (int o = 0; o < BLOCK; o++) {
+      for (int g = 0; g < w.groups(); g++) {
+        for (int i = 0; i < group; i++) {
           numbers[i] = (byte) random.nextInt(1 << w.format().bits());
         }
         short scale = Float.floatToFloat16((float) random.nextGaussian());
-        w.putGroup(o, group, scale, numbers, 0);
+        for (int block = 0; block < BLOCKS; block++) {
+          w.putGroup(block * BLOCK + o, g, scale, numbers, 0);
+        }
+        for (int row = 0; row < rows.length; row++) {
+          float factor = Float.float16ToFloat(scale) * scaleOfRows(g);
+          expected[row][o] = Math.fma(sumOfGroup(row, g, numbers), factor, expected[row][o]);
+        }
       }
     }
+  }
+
+  private static float scaleOfRows(int group) {
+    return 1f / (4 << group);
+  }
+
+  private int sumOfGroup(int row, int group, byte[] numbers) {
+    int first = group * numbers.length;
+    int sum = 0;
+    for (int i = first; i < Math.min(first + numbers.length, w.in()); i++) {
+      int weight = (numbers[i - first] & 0xFF) - w.format().offset();
+      sum += weight * Math.round(rows[row][i] / scaleOfRows(group));
+    }
+    return sum;
   }
 }

@@ -39,7 +39,7 @@ public final class MatmulKernel {
 
   private final WeightFormat format;
   private final Optional<OneDnnMicroKernels> micro;
-  private final boolean pairs;
+  private final Optional<DotKernels> code;
   private final int mostVectorRows;
 
   /** By rows, up to those that the Vector API takes; the first is of two blocks, for one row. */
@@ -51,19 +51,21 @@ public final class MatmulKernel {
    * What may multiply.
    *
    * @param micro to be used for bfloat16 with more rows than the others take
-   * @param pairs whether {@link Bfloat16DotKernels} are used
+   * @param code of the weights' format
    * @param mostVectorRows rows that the Vector API takes
    */
-  record Ways(Optional<OneDnnMicroKernels> micro, boolean pairs, int mostVectorRows) {
+  record Ways(Optional<OneDnnMicroKernels> micro, Optional<DotKernels> code, int mostVectorRows) {
     /** The Vector API for any number of rows. */
-    static final Ways VECTORS = new Ways(Optional.empty(), false, Integer.MAX_VALUE);
+    static final Ways VECTORS = new Ways(Optional.empty(), Optional.empty(), Integer.MAX_VALUE);
 
     /** Machine code for any number of rows. */
-    static final Ways PAIRS = new Ways(Optional.empty(), true, 0);
+    static Ways code(DotKernels kernels) {
+      return new Ways(Optional.empty(), Optional.of(kernels), 0);
+    }
 
     /** Micro-kernels for more rows than the Vector API takes. */
     static Ways micro(OneDnnMicroKernels kernels, int mostVectorRows) {
-      return new Ways(Optional.of(kernels), false, mostVectorRows);
+      return new Ways(Optional.of(kernels), Optional.empty(), mostVectorRows);
     }
   }
 
@@ -71,7 +73,7 @@ public final class MatmulKernel {
   MatmulKernel(WeightFormat format, Ways ways) {
     this.format = format;
     micro = ways.micro();
-    pairs = ways.pairs();
+    code = ways.code();
     mostVectorRows = ways.mostVectorRows();
     groups = Optional.empty();
     tiles = new TileKernel[mostVectorRows == 0 ? 0 : Math.min(vectorGroup(), mostVectorRows) + 1];
@@ -91,7 +93,7 @@ public final class MatmulKernel {
   MatmulKernel(WeightFormat format, boolean machineCode) {
     this.format = format;
     micro = Optional.empty();
-    pairs = false;
+    code = Optional.empty();
     mostVectorRows = machineCode ? 0 : Integer.MAX_VALUE;
     tiles = new TileKernel[0];
     groups = Optional.of(new GroupedMatmul(machineCode));
@@ -133,16 +135,16 @@ public final class MatmulKernel {
     if (format.hasGroups()) {
       return new MatmulKernel(format, VnniKernels.work());
     }
-    if (format != WeightFormat.BFLOAT16) {
-      return vectors(format);
-    }
     Optional<OneDnnMicroKernels> present =
-        micro instanceof OneDnnMicroKernels.Availability.Present(OneDnnMicroKernels kernels)
+        format == WeightFormat.BFLOAT16
+                && micro
+                    instanceof OneDnnMicroKernels.Availability.Present(OneDnnMicroKernels kernels)
             ? Optional.of(kernels)
             : Optional.empty();
-    if (Bfloat16DotKernels.work()) { // the micro-kernels gain where the processor has tiles
+    Optional<DotKernels> code = DotKernels.find(format);
+    if (code.isPresent()) { // the micro-kernels gain where the processor has tiles
       boolean tiles = CpuFlags.all().contains("amx_bf16");
-      return new MatmulKernel(format, tiles ? new Ways(present, true, 0) : Ways.PAIRS);
+      return new MatmulKernel(format, new Ways(tiles ? present : Optional.empty(), code, 0));
     }
     return present
         .map(kernels -> new MatmulKernel(format, Ways.micro(kernels, 1)))
@@ -152,15 +154,15 @@ public final class MatmulKernel {
   /** What multiplies, in words. */
   public String text() {
     List<String> ways = new ArrayList<>();
-    boolean code = pairs || groups.isPresent() && groups.get().machineCode();
+    boolean machineCode = code.isPresent() || groups.isPresent() && groups.get().machineCode();
     String type = format.name().toLowerCase(Locale.ROOT);
-    if (code) {
+    if (machineCode) {
       ways.add("machine code for " + type);
     } else {
       ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
     }
     if (micro.isPresent()) {
-      int from = (pairs ? Bfloat16DotKernels.MOST_ROWS : mostVectorRows) + 1;
+      int from = (code.isPresent() ? DotKernels.MOST_ROWS : mostVectorRows) + 1;
       ways.add("oneDNN's micro-kernels from %d rows on".formatted(from));
     }
     return String.join("; ", ways);
@@ -203,15 +205,15 @@ public final class MatmulKernel {
       groups.get().multiply(w, firstBlock, blocks, x.groups(), firstRow, rows, y, rowBytes);
     } else if (x.vectors()) {
       multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
-    } else if (pairs && (rows <= Bfloat16DotKernels.MOST_ROWS || micro.isEmpty())) {
-      multiplyPairs(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
+    } else if (code.isPresent() && (rows <= DotKernels.MOST_ROWS || micro.isEmpty())) {
+      multiplyByCode(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
     } else {
       long count = rows <= EXACT_ROWS ? rows : Math.ceilDiv(rows, EXACT_ROWS) * EXACT_ROWS;
       for (int i = 0; i < blocks; i++) {
         OneDnnMicroKernels.multiply(
             count,
             x.padded(),
-            x.pairs(firstRow),
+            x.address(firstRow),
             w.block(firstBlock + i),
             y + (long) i * BLOCK_BYTES,
             rowBytes / Float.BYTES);
@@ -224,7 +226,7 @@ public final class MatmulKernel {
     return other == format || format.hasGroups() && other.group() == format.group();
   }
 
-  private static void multiplyPairs(
+  private void multiplyByCode(
       PackedMatrix w,
       int firstBlock,
       int blocks,
@@ -233,20 +235,19 @@ public final class MatmulKernel {
       int rows,
       long y,
       long rowBytes) {
-    long inputBytes = 2L * x.padded();
-    int together =
-        rows <= Bfloat16DotKernels.MOST_ROWS ? blocks : 1; // which stays in the nearest cache
+    DotKernels kernels = code.orElseThrow();
+    int most = DotKernels.MOST_ROWS;
+    int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
-      for (int row = 0; row < rows; row += Bfloat16DotKernels.MOST_ROWS) {
-        Bfloat16DotKernels.multiply(
-            Math.min(Bfloat16DotKernels.MOST_ROWS, rows - row),
-            w.block(firstBlock + block),
+      for (int row = 0; row < rows; row += most) {
+        kernels.multiply(
+            w,
+            firstBlock + block,
             together,
-            x.pairs(firstRow + row),
-            inputBytes,
+            Math.min(most, rows - row),
+            x.address(firstRow + row),
             y + (long) block * BLOCK_BYTES + row * rowBytes,
-            rowBytes,
-            w.steps());
+            rowBytes);
       }
     }
   }
@@ -301,17 +302,5 @@ public final class MatmulKernel {
         x.padded(),
         y,
         rowBytes);
-  }
-
-  /** Whether a small product of so many rows comes out as the Vector API has it, to the bit. */
-  boolean equalsVectors(int rows) {
-    float[] expected = KernelProbe.of(vectors(format), rows);
-    float[] actual = KernelProbe.of(this, rows);
-    for (int i = 0; i < expected.length; i++) {
-      if (expected[i] != actual[i]) {
-        return false;
-      }
-    }
-    return true;
   }
 }

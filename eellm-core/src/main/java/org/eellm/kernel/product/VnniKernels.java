@@ -9,7 +9,7 @@ import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
-/** {@link VnniCode} in executable memory, as {@link Bfloat16DotKernels} are. */
+/** {@link VnniCode} in executable memory, as {@link DotKernels} are. */
 final class VnniKernels {
   /** Most rows of a call. */
   static final int MOST_ROWS = VnniCode.MOST_ROWS;
@@ -23,10 +23,7 @@ final class VnniKernels {
   private static final class ProbeResult {
     private static final boolean RESULT =
         Stream.of(WeightFormat.INT8, WeightFormat.INT4)
-            .allMatch(
-                format ->
-                    IntStream.rangeClosed(1, MOST_ROWS)
-                        .allMatch(new MatmulKernel(format, true)::equalsVectors));
+            .allMatch(format -> KernelProbe.passes(new MatmulKernel(format, true), 1, MOST_ROWS));
   }
 
   /**
@@ -68,6 +65,6 @@ final class VnniKernels {
     int place = (w.format().bits() == 8 ? 0 : MOST_ROWS) + rows - 1;
     long from = w.block(firstBlock);
     long chunks = w.format().group() / VnniCode.CHUNK;
-    FUNCTIONS[place].call(from, blocks, x, 4 * units, y, yRowBytes, units, chunks);
+    FUNCTIONS[place].call(from, blocks, x, 4 * units, y, yRowBytes, w.blockBytes() / 4, chunks);
   }
 }

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
+import org.eellm.kernel.vector.FloatArray;
 
 /**
  * Rounds weights to 4 bits. The number of a group that is largest without its sign becomes -8, as
@@ -21,17 +22,20 @@ import jdk.incubator.vector.VectorOperators;
  */
 final class Int4Quantizer {
   private static final int OUTPUTS = PackedMatrix.BLOCK;
-  private static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
-  private static final int ROUND_BITS = 0x4B400000;
-  private static final float LEAST = -8; // q
-  private static final float MOST = 7;
-  private static final float FIRST_FACTOR = 0.78f; // by which scales are tried
+  static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
+  static final int ROUND_BITS = 0x4B400000;
+  static final float LEAST = -8; // q
+  static final float MOST = 7;
+  static final int FACTORS = 18; // by which scales are tried
+  private static final float FIRST_FACTOR = 0.78f;
   private static final float FACTOR_STEP = 0.02f;
-  private static final int FACTORS = 18;
 
   private final PackedMatrix to;
   private final int group;
+  private final boolean machineCode;
+  private final FloatArray memory;
   private final float[] tile; // numbers of a group: [group, OUTPUTS]
+  private final FloatArray factors = FloatArray.allocate(FACTORS);
   private final float[] largest = new float[OUTPUTS];
   private final float[] smallest = new float[OUTPUTS];
   private final float[] whole = new float[OUTPUTS]; // the scales that cut nothing off
@@ -46,9 +50,19 @@ final class Int4Quantizer {
    * @param to what is filled, a matrix with 4 bits
    */
   Int4Quantizer(PackedMatrix to) {
+    this(to, Int4Code.works());
+  }
+
+  /** The same by {@link Int4Code} or by the Vector API. */
+  Int4Quantizer(PackedMatrix to, boolean machineCode) {
     this.to = to;
+    this.machineCode = machineCode;
     group = to.format().group();
-    tile = new float[group * OUTPUTS];
+    memory = FloatArray.allocate(group * OUTPUTS);
+    tile = memory.values();
+    for (int i = 0; i < FACTORS; i++) {
+      factors.values()[i] = FIRST_FACTOR + i * FACTOR_STEP;
+    }
   }
 
   /**
@@ -68,9 +82,13 @@ final class Int4Quantizer {
           tile[i * OUTPUTS + o] = rows[o * width + g * group + i];
         }
       }
+      long scale = to.scaleAddress(block * OUTPUTS, g);
+      if (machineCode) {
+        Int4Code.round(memory, factors, group, to.group(block, g), scale);
+        continue;
+      }
       findScales();
       round(to.group(block, g));
-      long scale = to.scaleAddress(block * OUTPUTS, g);
       for (int o = 0; o < OUTPUTS; o++) {
         MEMORY.set(JAVA_SHORT_UNALIGNED, scale + 2L * o, Float.floatToFloat16(best[o]));
       }
@@ -85,8 +103,7 @@ final class Int4Quantizer {
     }
     Arrays.fill(best, Float.NaN);
     Arrays.fill(bestErrors, Float.POSITIVE_INFINITY);
-    for (int i = 0; i < FACTORS; i++) {
-      float factor = FIRST_FACTOR + i * FACTOR_STEP;
+    for (float factor : factors.values()) {
       for (int o = 0; o < OUTPUTS; o++) {
         scales[o] = Float.float16ToFloat(Float.floatToFloat16(whole[o] * factor));
       }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
@@ -26,7 +27,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("vectors")
 final class MatmulKernelTest {
   private static final int[] INPUTS = {1, 2, 3, 5, 33, 768};
-  private static final int[] OUTPUTS = {1, 7, 64, 65, 200};
+  private static final int[] OUTPUTS = {1, 7, 64, 65, 150, 400};
   private static final int MOST_ROWS = 70;
   private static final int[] ROW_COUNTS =
       IntStream.concat(IntStream.rangeClosed(1, 20), IntStream.of(MOST_ROWS)).toArray();
@@ -61,25 +62,15 @@ final class MatmulKernelTest {
     givesEachRowAsAlone(microKernels(mostVectorRows), MatmulKernel.vectors(WeightFormat.BFLOAT16));
   }
 
-  @Test
-  void multiply_machineCode_agreesWithFloat64() {
-    agreesWithFloat64(machineCode());
-  }
-
-  @Test
-  void multiply_machineCode_givesWhatTheVectorApiGives() {
-    givesEachRowAsAlone(machineCode(), MatmulKernel.vectors(WeightFormat.BFLOAT16));
-  }
-
   @ParameterizedTest
-  @EnumSource(names = {"INT8", "INT4"})
-  void multiply_machineCodeForGroups_agreesWithFloat64(WeightFormat format) {
+  @EnumSource
+  void multiply_machineCode_agreesWithFloat64(WeightFormat format) {
     agreesWithFloat64(machineCode(format));
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"INT8", "INT4"})
-  void multiply_machineCodeForGroups_givesWhatTheVectorApiGives(WeightFormat format) {
+  @EnumSource
+  void multiply_machineCode_givesWhatTheVectorApiGives(WeightFormat format) {
     givesEachRowAsAlone(machineCode(format), MatmulKernel.vectors(format));
   }
 
@@ -100,13 +91,13 @@ final class MatmulKernelTest {
   }
 
   private static MatmulKernel machineCode(WeightFormat format) {
-    assumeTrue(VnniKernels.work(), "the processor has no vpdpbusd");
-    return new MatmulKernel(format, true);
-  }
-
-  private static MatmulKernel machineCode() {
-    assumeTrue(Bfloat16DotKernels.work(), "the processor has no vdpbf16ps");
-    return new MatmulKernel(WeightFormat.BFLOAT16, MatmulKernel.Ways.PAIRS);
+    if (format.hasGroups()) {
+      assumeTrue(VnniKernels.work(), "the processor has no vpdpbusd");
+      return new MatmulKernel(format, true);
+    }
+    Optional<DotKernels> kernels = DotKernels.find(format);
+    assumeTrue(kernels.isPresent(), "the processor has no AVX-512 for " + format);
+    return new MatmulKernel(format, MatmulKernel.Ways.code(kernels.get()));
   }
 
   @ParameterizedTest
@@ -260,10 +251,10 @@ final class MatmulKernelTest {
           float[][] expected = new float[MOST_ROWS][];
           for (int row = 0; row < MOST_ROWS; row++) {
             expected[row] =
-                multiply(alone, w.packed(), one, Arrays.copyOfRange(rows, row, row + 1), 4)[0];
+                multiply(alone, w.packed(), one, Arrays.copyOfRange(rows, row, row + 1), 8)[0];
           }
           for (int count : ROW_COUNTS) {
-            assertThat(multiply(kernel, w.packed(), x, Arrays.copyOf(rows, count), 4))
+            assertThat(multiply(kernel, w.packed(), x, Arrays.copyOf(rows, count), 8))
                 .as("%d rows, %d inputs, %d outputs", count, in, out)
                 .isDeepEqualTo(Arrays.copyOf(expected, count));
           }

@@ -1,0 +1,69 @@
+package org.eellm.kernel.product;
+
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.weight.PackedMatrix;
+import org.eellm.kernel.weight.WeightFormat;
+
+/**
+ * {@link DotCode} in executable memory: {@code y = x W^T} of a few rows with float32 or bfloat16
+ * weights, sums in float32, one call for many blocks of outputs. Weights come at the memory's rate,
+ * and as long as they do, further rows are free. A row's result is that of {@link MatmulKernel}'s
+ * other ways, to the bit.
+ */
+final class DotKernels {
+  /** Most rows of a call. */
+  static final int MOST_ROWS = DotCode.MOST_ROWS;
+
+  private static final Map<WeightFormat, Optional<DotKernels>> LOADED =
+      new EnumMap<>(WeightFormat.class);
+
+  private final NativeFunction[] functions; // by rows
+
+  private DotKernels(NativeFunction[] functions) {
+    this.functions = functions;
+  }
+
+  /**
+   * Those for a format without groups, if they can be used: on Linux, where the processor knows the
+   * instructions, and small products come out right.
+   */
+  static Optional<DotKernels> find(WeightFormat format) {
+    synchronized (LOADED) {
+      return LOADED.computeIfAbsent(format, DotKernels::load);
+    }
+  }
+
+  private static Optional<DotKernels> load(WeightFormat format) {
+    String flag = format == WeightFormat.BFLOAT16 ? "avx512_bf16" : "avx512f";
+    if (!ExecutableMemory.has(flag)) {
+      return Optional.empty();
+    }
+    return ExecutableMemory.store(
+            IntStream.rangeClosed(1, MOST_ROWS).mapToObj(rows -> DotCode.of(format, rows)).toList())
+        .map(DotKernels::new)
+        .filter(
+            kernels ->
+                KernelProbe.passes(
+                    new MatmulKernel(format, MatmulKernel.Ways.code(kernels)), 1, MOST_ROWS));
+  }
+
+  /**
+   * Writes some blocks of outputs of some rows.
+   *
+   * @param rows from 1 to {@link #MOST_ROWS}
+   * @param x address of the first row: [rows, steps] of 32 bits
+   * @param y address of the first row's first output, float32
+   */
+  void multiply(
+      PackedMatrix w, int firstBlock, long blocks, int rows, long x, long y, long yRowBytes) {
+    long steps = w.steps();
+    long blockUnits = steps * PackedMatrix.BLOCK;
+    functions[rows - 1].call(
+        w.block(firstBlock), blocks, x, 4 * steps, y, yRowBytes, blockUnits, 0);
+  }
+}
