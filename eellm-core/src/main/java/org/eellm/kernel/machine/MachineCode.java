@@ -221,23 +221,14 @@ public final class MachineCode {
         0);
   }
 
-  /** {@code prefetcht0 [rdi + offset]}. */
-  public void prefetchWeights(int offset) {
-    bytes(0x0F, 0x18, 0x8F);
-    number(offset);
-  }
-
-  /**
-   * {@code prefetcht0 [base + 4 index + offset]}.
-   *
-   * @param base one of the first eight registers
-   * @param index one of the others
-   */
+  /** {@code prefetcht0 [base + 4 index + offset]}. */
   public void prefetch(int base, int index, int offset) {
-    if (base > 7 || index < 8) {
-      throw new IllegalArgumentException("registers %d and %d".formatted(base, index));
+    if (index == NO_INDEX) {
+      bytes(0x40 | base >> 3, 0x0F, 0x18, 0x88 | base & 7);
+    } else {
+      int registers = 0x80 | (index & 7) << 3 | base & 7;
+      bytes(0x40 | index >> 3 << 1 | base >> 3, 0x0F, 0x18, 0x8C, registers);
     }
-    bytes(0x42, 0x0F, 0x18, 0x8C, 0x80 | (index & 7) << 3 | base & 7);
     number(offset);
   }
 

@@ -26,7 +26,8 @@ import org.eellm.kernel.machine.MachineCode.Operation;
  *
  * <p>Of a few rows it takes several blocks at once, each a stream of weights of its own: Intel's
  * processors ask memory ahead for each stream within a page of 4 KiB, and so have more on its way.
- * On Sapphire Rapids two cores read 18 GB/s in one stream each, and 24 to 30 in four.
+ * On Sapphire Rapids two cores read 18 GB/s in one stream each, and 24 to 30 in four; where code
+ * asks ahead besides, from the page that follows, decoding is a tenth to a fifth faster.
  */
 abstract sealed class BlockCode permits DotCode, VnniCode {
   /** Most rows, whose sums leave registers for weights. */
@@ -35,7 +36,7 @@ abstract sealed class BlockCode permits DotCode, VnniCode {
   /** Most blocks at once. */
   static final int MOST_STREAMS = CpuFlags.isIntel() ? 4 : 1;
 
-  /** How far ahead weights of a single stream are asked for, in bytes. */
+  /** How far ahead weights of a stream are asked for, in bytes. */
   static final int AHEAD = 4096;
 
   static final int VECTORS = 4; // of a block's outputs
@@ -111,6 +112,13 @@ abstract sealed class BlockCode permits DotCode, VnniCode {
   /** The register of a sum. */
   final int sum(int streams, int row, int stream, int v) {
     return (row * streams + stream) * VECTORS + v;
+  }
+
+  /** Asks for what of a stream's weights comes next. */
+  final void prefetch(int stream, int offset) {
+    for (int v = 0; v < VECTORS; v++) {
+      code.prefetch(RDI, STREAMS[stream], AHEAD + offset + v * VECTOR_BYTES);
+    }
   }
 
   /** An instruction whose last operand is of the weights. */

@@ -54,10 +54,10 @@ final class DotCode extends BlockCode {
     }
     code.bytes(0x45, 0x31, 0xED); // xor r13d, r13d: the step
     int step = code.position();
-    for (int v = 0; v < VECTORS && streams == 1 && rows >= LEAST_ROWS_AHEAD; v++) {
-      code.prefetchWeights(AHEAD + v * VECTOR_BYTES);
-    }
     for (int stream = 0; stream < streams; stream++) {
+      if (rows >= LEAST_ROWS_AHEAD) {
+        prefetch(stream, 0);
+      }
       multiply(streams, stream);
     }
     code.advance(RDI, STEP_BYTES);

@@ -23,7 +23,7 @@ final class VnniCode extends BlockCode {
   /** Inputs of a chunk. */
   static final int CHUNK = 32;
 
-  /** Whether memory is asked for weights of a single stream. */
+  /** Whether memory is asked for weights ahead. */
   private static final boolean ASKS_AHEAD = CpuFlags.isIntel();
 
   private static final int HALF_BYTES = 32; // of a vector of scales
@@ -113,8 +113,10 @@ final class VnniCode extends BlockCode {
 
   private void bytes(int streams) {
     for (int step = 0; step < STEPS; step++) {
-      prefetch(streams, step * STEP_BYTES);
       for (int stream = 0; stream < streams; stream++) {
+        if (ASKS_AHEAD) {
+          prefetch(stream, step * STEP_BYTES);
+        }
         for (int v = 0; v < VECTORS; v++) {
           int at = step * STEP_BYTES + v * VECTOR_BYTES;
           ofWeights(Operation.LOAD_FLOATS, WEIGHTS + v, 0, stream, at);
@@ -128,8 +130,10 @@ final class VnniCode extends BlockCode {
   private void halves(int streams) {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
-      prefetch(streams, first);
       for (int stream = 0; stream < streams; stream++) {
+        if (ASKS_AHEAD) {
+          prefetch(stream, first);
+        }
         for (int v = 0; v < VECTORS; v++) {
           int at = first + v * VECTOR_BYTES;
           ofWeights(Operation.AND, WEIGHTS + v, LOW_BITS, stream, at);
@@ -145,12 +149,6 @@ final class VnniCode extends BlockCode {
         }
         multiply(streams, stream, step + 1);
       }
-    }
-  }
-
-  private void prefetch(int streams, int offset) {
-    for (int v = 0; v < VECTORS && streams == 1 && ASKS_AHEAD; v++) {
-      code.prefetchWeights(AHEAD + offset + v * VECTOR_BYTES);
     }
   }
 
