@@ -1,10 +1,13 @@
 package org.eellm;
 
+import com.sun.management.HotSpotDiagnosticMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.eellm.kernel.machine.GlibcMalloc;
+import org.eellm.kernel.machine.RowFunctions;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +17,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class JvmSetup {
   private static final String VECTORS = "jdk.incubator.vector";
+  private static final int FULL_COMPILER = 4; // its level
   private static final String LIBTORCH = "org.bytedeco.pytorch.global.torch";
   private static final String MKL = "org.bytedeco.mkl.global.mkl_rt";
   private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
@@ -38,6 +42,11 @@ public final class JvmSetup {
           "Java does not let eellm use native memory; start it with --enable-native-access="
               + (own.isNamed() ? own.getName() : "ALL-UNNAMED"));
     }
+    if (!RowFunctions.work() && hasQuickCompilerAlone()) {
+      throw new SetupException(
+          "Java runs without its second compiler, and eellm without machine code, which is a"
+              + " hundred times slower; start Java with -XX:TieredStopAtLevel=4");
+    }
   }
 
   /**
@@ -58,6 +67,13 @@ public final class JvmSetup {
       setUnlessSet("org.bytedeco.openblas.load", "mkl_rt");
     }
     GlibcMalloc.keepMemory();
+  }
+
+  /** Where machine code works nobody asks, since this takes a while. */
+  private static boolean hasQuickCompilerAlone() {
+    return ManagementFactory.getPlatformMXBeans(HotSpotDiagnosticMXBean.class).stream()
+        .map(machine -> machine.getVMOption("TieredStopAtLevel").getValue())
+        .anyMatch(level -> Integer.parseInt(level) < FULL_COMPILER);
   }
 
   static SetupException libtorchIsMissing(@Nullable Throwable cause) {

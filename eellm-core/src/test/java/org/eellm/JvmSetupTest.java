@@ -77,6 +77,19 @@ final class JvmSetupTest {
   }
 
   @Test
+  void load_withoutSecondCompilerAndMachineCode_namesTheOption() throws Exception {
+    assertThat(
+            run(
+                Decodes.class,
+                _ -> true,
+                VECTORS,
+                NATIVES,
+                "-Deellm.kernel=vectors",
+                "-XX:TieredStopAtLevel=1"))
+        .contains("SetupException", "-XX:TieredStopAtLevel=4");
+  }
+
+  @Test
   void load_withBoth_goesOn() throws Exception {
     assertThat(run(Decodes.class, _ -> true, VECTORS, NATIVES))
         .contains("CheckpointException")

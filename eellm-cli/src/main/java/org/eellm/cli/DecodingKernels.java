@@ -21,6 +21,7 @@ import org.eellm.kernel.weight.WeightFormat;
  *
  * @param choice the user's, by {@value KernelChoice#PROPERTY}
  * @param bfloat16 what multiplies with bfloat16 weights if the fastest is chosen
+ * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits then
  * @param attentionCode whether attention, norms and activations are machine code then
  * @param microKernels whether oneDNN's micro-kernels can be used
@@ -33,6 +34,7 @@ import org.eellm.kernel.weight.WeightFormat;
 record DecodingKernels(
     KernelChoice choice,
     String bfloat16,
+    String float32,
     String int8,
     boolean attentionCode,
     boolean microKernels,
@@ -53,6 +55,7 @@ record DecodingKernels(
     return new DecodingKernels(
         choice,
         MatmulKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
+        MatmulKernel.fastest(WeightFormat.FLOAT32, micro).text(),
         MatmulKernel.fastest(WeightFormat.INT8, micro).text(),
         RowFunctions.work(),
         micro instanceof Availability.Present,
@@ -81,7 +84,7 @@ record DecodingKernels(
               "oneDNN's micro-kernels: " + reason.orElse("present"),
               "products of 8 and 4 bits: " + int8,
               "attention, norms, activations: " + (attentionCode ? "machine code" : vectors),
-              "float32 products, all else: " + vectors,
+              "float32 products: " + float32,
               memory(),
               "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
     };

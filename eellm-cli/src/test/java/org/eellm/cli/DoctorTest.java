@@ -75,7 +75,7 @@ final class DoctorTest {
             "oneDNN's micro-kernels: present",
             "products of 8 and 4 bits: machine code for 8 bits",
             "attention, norms, activations: machine code",
-            "float32 products, all else: the Vector API, 512 bits",
+            "float32 products: machine code for float32",
             "last cache 32768 KiB, huge pages for weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -90,7 +90,7 @@ final class DoctorTest {
             "oneDNN's micro-kernels: the processor has no bfloat16 instructions",
             "products of 8 and 4 bits: machine code for 8 bits",
             "attention, norms, activations: machine code",
-            "float32 products, all else: the Vector API, 512 bits",
+            "float32 products: machine code for float32",
             "last cache 32768 KiB, no huge pages, which slows reading weights",
             "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
   }
@@ -113,6 +113,7 @@ final class DoctorTest {
     return new DecodingKernels(
         choice,
         "machine code for bfloat16",
+        "machine code for float32",
         "machine code for 8 bits",
         true,
         reason.isEmpty(),

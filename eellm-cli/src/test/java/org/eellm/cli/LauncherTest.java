@@ -121,12 +121,13 @@ final class LauncherTest {
 
     assertThat(run(Map.of(), "--help").out()).contains(one);
     assertThat(run(Map.of()).out()).contains(one);
-    for (String command : List.of("generate", "serve")) {
+    for (String command : List.of("chat", "generate")) {
       assertThat(run(Map.of(), command).out().contains(one)).isEqualTo(machineCode);
     }
-    for (String command : List.of("train", "eval", "bench")) {
+    for (String command : List.of("train", "eval", "serve", "--debug")) {
       assertThat(run(Map.of(), command, "--help").out()).doesNotContain(one);
     }
+    assertThat(run(Map.of(), "generate", "--temperature", "0.8").out()).doesNotContain(one);
     Map<String, String> vectors = Map.of("EELLM_JAVA_OPTS", "-Deellm.kernel=vectors");
     assertThat(run(vectors, "generate").out()).doesNotContain(one);
     assertThat(run(Map.of("EELLM_PROFILE", "cuda"), "generate").out()).doesNotContain(one);

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -118,12 +119,12 @@ record EmbeddingTable(Rows rows, int first, int count, int columns) {
    * @param x their address
    * @param scratch for a row
    */
-  float times(int id, long x, float[] scratch) {
+  float times(int id, long x, FloatArray scratch) {
     if (rows instanceof Rows.Stored(StoredRows stored)
         && stored.type() == StoredRows.Type.BFLOAT16) {
       return RowArithmetic.productWithBfloat16(x, stored.row(id - first), columns);
     }
-    rows.read(id - first, scratch);
+    rows.read(id - first, scratch.values());
     return RowArithmetic.dot(x, scratch, columns);
   }
 }

@@ -2,6 +2,7 @@ package org.eellm.decode.engine;
 
 import java.util.List;
 import org.eellm.decode.head.UnlistedIds;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
@@ -21,7 +22,7 @@ record KernelHead(
 
   /** Scores single ids by the hidden states that a short list was scored from. */
   UnlistedIds.Scorer scorer(int hiddenSize) {
-    float[] scratch = new float[hiddenSize];
+    FloatArray scratch = FloatArray.allocate(hiddenSize);
     return (row, ids) -> {
       float[] scores = new float[ids.length];
       for (int i = 0; i < ids.length; i++) {

@@ -224,6 +224,7 @@ public final class MachineCode {
   /** {@code prefetcht0 [base + 4 index + offset]}. */
   public void prefetch(int base, int index, int offset) {
     if (index == NO_INDEX) {
+      requireNoIndexNeeded(base);
       bytes(0x40 | base >> 3, 0x0F, 0x18, 0x88 | base & 7);
     } else {
       int registers = 0x80 | (index & 7) << 3 | base & 7;
@@ -287,12 +288,18 @@ public final class MachineCode {
     memory(operation, to, 0, new Address(base, NO_INDEX, 0), mask | ZERO);
   }
 
+  private static void requireNoIndexNeeded(int base) {
+    if ((base & 7) == 4) {
+      throw new IllegalArgumentException("register " + base + " needs an index");
+    }
+  }
+
   private record Address(int base, int index, int offset) {}
 
   private void memory(Operation operation, int to, int first, Address at, int flags) {
     boolean indexed = at.index != NO_INDEX;
-    if (!indexed && (at.base & 7) == 4) {
-      throw new IllegalArgumentException("register " + at.base + " needs an index");
+    if (!indexed) {
+      requireNoIndexNeeded(at.base);
     }
     evex(operation, to, first, indexed ? at.index >> 3 : 0, at.base >> 3, flags);
     if (indexed) {

@@ -16,7 +16,8 @@ import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * Reads memory on all threads of a team and does nothing with it: the rate that products, which
- * read weights, are held against. Machine code reads from four places at a time, as products do.
+ * read weights, are held against. Machine code reads from four places at a time: as products of a
+ * row do on Intel's processors, and at least as fast as one.
  */
 public final class MemoryBandwidth {
   private static final long MOST_CHUNK = 256 << 10;
@@ -34,7 +35,7 @@ public final class MemoryBandwidth {
           ? ExecutableMemory.store(List.of(reading())).map(functions -> functions[0])
           : Optional.empty();
 
-  /** Nobody wants to know, but the compiler must think so. */
+  /** Nobody wants to know, but Java's compiler must think so. */
   static volatile int sum;
 
   private MemoryBandwidth() {}

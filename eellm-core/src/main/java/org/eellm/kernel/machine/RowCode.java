@@ -44,7 +44,7 @@ final class RowCode {
     code.move(RDX, RCX);
     control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
     code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3
-    sumOfSquares(code);
+    sumOfProducts(code, true);
     code.bytes(0xC5, 0xFA, 0x5E, 0x44, 0x24, 0x08); // vdivss xmm0, xmm0, [rsp + 8]: the count
     code.bytes(0xC5, 0xFA, 0x5A, 0xC0); // vcvtss2sd xmm0, xmm0, xmm0
     code.bytes(0xC4, 0xC1, 0xF9, 0x6E, 0xC9); // vmovq xmm1, r9
@@ -72,8 +72,11 @@ final class RowCode {
     return row.end();
   }
 
-  /** Sums squares from rdi on: rsi counts four vectors each, rdx the others; to all of A. */
-  private static void sumOfSquares(MachineCode code) {
+  /**
+   * Sums products of numbers from rdi on with those from r8 on, or their squares: rsi counts four
+   * vectors each, rdx the others; to all of A.
+   */
+  private static void sumOfProducts(MachineCode code, boolean squares) {
     int[] sums = {A, B, C, D};
     for (int sum : sums) {
       code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
@@ -83,9 +86,12 @@ final class RowCode {
     int four = code.position();
     for (int i = 0; i < sums.length; i++) {
       code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, i * VECTOR_BYTES);
-      code.vector(Operation.ADD_PRODUCT, sums[i], E, E);
+      addProduct(code, sums[i], i * VECTOR_BYTES, squares);
     }
     code.advance(RDI, sums.length * VECTOR_BYTES);
+    if (!squares) {
+      code.advance(R8, sums.length * VECTOR_BYTES);
+    }
     code.bytes(0x48, 0xFF, 0xCE, 0x0F, 0x85); // dec rsi; jnz
     code.distanceTo(four);
     code.land(noFours);
@@ -93,8 +99,11 @@ final class RowCode {
     int noVectors = code.distanceAhead();
     int one = code.position();
     code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, 0);
-    code.vector(Operation.ADD_PRODUCT, A, E, E);
+    addProduct(code, A, 0, squares);
     code.advance(RDI, VECTOR_BYTES);
+    if (!squares) {
+      code.advance(R8, VECTOR_BYTES);
+    }
     code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
     code.distanceTo(one);
     code.land(noVectors);
@@ -102,6 +111,29 @@ final class RowCode {
     code.vector(Operation.ADD, C, C, D);
     code.vector(Operation.ADD, A, A, C);
     code.reduce(Operation.ADD, A, E);
+  }
+
+  private static void addProduct(MachineCode code, int sum, int offset, boolean squares) {
+    if (squares) {
+      code.vector(Operation.ADD_PRODUCT, sum, E, E);
+    } else {
+      code.vector(Operation.ADD_PRODUCT, sum, E, R8, NO_INDEX, offset);
+    }
+  }
+
+  /** The scalar product with an array: {@code f(y, y, y, count, x)}, count a multiple of 16. */
+  static byte[] product() {
+    RowWriter row = new RowWriter();
+    MachineCode code = row.code();
+    ControlCode control = new ControlCode(code);
+    code.move(RSI, RCX);
+    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
+    code.move(RDX, RCX);
+    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
+    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3
+    sumOfProducts(code, false);
+    code.result();
+    return row.end();
   }
 
   /** The sum: {@code f(x, vectors)}. */

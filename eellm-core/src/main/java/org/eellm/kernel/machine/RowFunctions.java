@@ -35,6 +35,7 @@ public final class RowFunctions {
     SUM_OF_EXPONENTIALS(LogitCode::sumOfExponentials),
     QUANTIZATION(() -> RoundingCode.quantization(LEAST, OFFSET)),
     SUM(RowCode::sum),
+    PRODUCT(RowCode::product),
     PRODUCT_WITH_BFLOAT16(RowCode::productWithBfloat16),
     SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
     SHIFTED(RowCode::shifted),
@@ -205,6 +206,16 @@ public final class RowFunctions {
    */
   public static float sum(long x, int count) {
     return number(function(Name.SUM).call(x, count / LANES, 0, 0));
+  }
+
+  /**
+   * The scalar product of float32 numbers and an array.
+   *
+   * @param count a multiple of 16
+   */
+  public static float product(long x, FloatArray y, int count) {
+    Objects.checkFromIndexSize(0, count, y.length());
+    return number(function(Name.PRODUCT).callWithArrays(y, y, y, count, x, 0, 0));
   }
 
   /**

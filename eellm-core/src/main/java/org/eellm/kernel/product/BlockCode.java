@@ -24,10 +24,11 @@ import org.eellm.kernel.machine.MachineCode.Operation;
  * <p>The function, by the System V convention: {@code void f(long w, long blocks, long x, long
  * xRowBytes, long y, long yRowBytes, long blockUnits, long more)}, with units of 32 bits.
  *
- * <p>Of a few rows it takes several blocks at once, each a stream of weights of its own: Intel's
- * processors ask memory ahead for each stream within a page of 4 KiB, and so have more on its way.
- * On Sapphire Rapids two cores read 18 GB/s in one stream each, and 24 to 30 in four; where code
- * asks ahead besides, from the page that follows, decoding is a tenth to a fifth faster.
+ * <p>On Intel's processors, of a few rows it takes several blocks at once, each a stream of weights
+ * of its own: these processors ask memory ahead for each stream within a page of 4 KiB, and so have
+ * more on its way. On Sapphire Rapids two cores read 17 to 24 GB/s in one stream each, and 24 to 34
+ * in four; where code asks ahead besides, from the page that follows, decoding is a tenth to a
+ * fifth faster.
  */
 abstract sealed class BlockCode permits DotCode, VnniCode {
   /** Most rows, whose sums leave registers for weights. */
@@ -37,7 +38,7 @@ abstract sealed class BlockCode permits DotCode, VnniCode {
   static final int MOST_STREAMS = CpuFlags.isIntel() ? 4 : 1;
 
   /** How far ahead weights of a stream are asked for, in bytes. */
-  static final int AHEAD = 4096;
+  private static final int AHEAD = 4096;
 
   static final int VECTORS = 4; // of a block's outputs
   static final int STEP_BYTES = VECTORS * VECTOR_BYTES;

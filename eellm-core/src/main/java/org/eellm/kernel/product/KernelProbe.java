@@ -1,6 +1,5 @@
 package org.eellm.kernel.product;
 
-import java.util.Arrays;
 import java.util.Random;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
@@ -12,13 +11,14 @@ import org.eellm.kernel.weight.WeightFormat;
  * A small product of random numbers, the same each time, by which native code is tried. What has to
  * come out is computed number by number, in the order that {@link MatmulKernel} promises.
  *
- * @param w blocks of outputs, all with the same weights: as many as machine code takes at once
+ * @param w blocks of outputs with the same weights, in each block one place further: one block more
+ *     than machine code takes at once
  * @param rows of x
- * @param expected a block's outputs, by row
+ * @param expected the first block's outputs, by row
  */
 record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
   private static final int BLOCK = PackedMatrix.BLOCK;
-  private static final int BLOCKS = BlockCode.MOST_STREAMS;
+  private static final int BLOCKS = BlockCode.MOST_STREAMS + 1;
 
   // Few inputs, since all of this is interpreted; with groups, three of them.
   private static final int INPUTS = 6;
@@ -63,12 +63,19 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
       for (int block = 0; block < blocks; block++) {
         long from = y + row * rowBytes + 4L * block * BLOCK;
         RowArithmetic.read(from, outputs, 0, BLOCK);
-        if (!Arrays.equals(outputs, expected[row])) {
-          return false;
+        for (int o = 0; o < BLOCK; o++) {
+          if (outputs[place(o, block)] != expected[row][o]) {
+            return false;
+          }
         }
       }
     }
     return true;
+  }
+
+  /** Where a block has the output that the first has at a place. */
+  private static int place(int output, int block) {
+    return (output + block) % BLOCK;
   }
 
   private void fill(Random random) {
@@ -84,7 +91,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
       for (int i = 0; i < in; i++) {
         weights[i] = rounded((float) random.nextGaussian());
         for (int block = 0; block < BLOCKS; block++) {
-          long at = w.block(block) + 4L * (i / together * BLOCK + o);
+          long at = w.block(block) + 4L * (i / together * BLOCK + place(o, block));
           if (together == 1) {
             Lanes.putFloat(weights[i], at);
           } else {
@@ -126,7 +133,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         }
         short scale = Float.floatToFloat16((float) random.nextGaussian());
         for (int block = 0; block < BLOCKS; block++) {
-          w.putGroup(block * BLOCK + o, g, scale, numbers, 0);
+          w.putGroup(block * BLOCK + place(o, block), g, scale, numbers, 0);
         }
         for (int row = 0; row < rows.length; row++) {
           float factor = Float.float16ToFloat(scale) * scaleOfRows(g);

@@ -15,11 +15,12 @@ import org.eellm.kernel.weight.WeightFormat;
  * same to the bit whatever rows are beside it, so batches, blocks and drafts are exact.
  *
  * <p>That holds across the three ways there are. The Vector API takes up to 8 rows at once on any
- * processor. Where the processor has instructions for bfloat16, machine code of our own takes 6
- * rows at once, for the price of one as long as weights come from memory. Where it has tiles (AMX),
- * or refuses our code, oneDNN's micro-kernels take larger blocks. All add up one chain of fused
- * multiplications an output, of each pair the second input first: as the instruction {@code
- * vdpbf16ps} does. (Sums below 1e-38, which that instruction makes 0, aside.)
+ * processor. Where the processor has AVX-512, and for bfloat16 its instructions for that, machine
+ * code of our own takes 6 rows at once, for the price of one as long as weights come from memory.
+ * Where it has tiles (AMX), or refuses our code, oneDNN's micro-kernels take larger blocks of
+ * bfloat16. All add up one chain of fused multiplications an output; of each pair of bfloat16 the
+ * second input first, as the instruction {@code vdpbf16ps} does. (Sums below 1e-38, which that
+ * instruction makes 0, aside.)
  */
 public final class MatmulKernel {
   /** Rows beyond those asked for that a result needs memory for. */

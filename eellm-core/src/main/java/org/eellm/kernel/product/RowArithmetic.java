@@ -80,8 +80,29 @@ public final class RowArithmetic {
   }
 
   /** The scalar product of float32 numbers and an array; its sum has a fixed order. */
+  public static float dot(long x, FloatArray y, int count) {
+    int whole = RowFunctions.work() ? count - count % WIDTH : 0;
+    if (whole == 0) {
+      return dot(x, y.values(), count);
+    }
+    return addProducts(RowFunctions.product(x, y, whole), x, y.values(), whole, count);
+  }
+
+  /** The same by the Vector API. */
   public static float dot(long x, float[] y, int count) {
     int whole = count - count % WIDTH;
+    return addProducts(productByVectors(x, y, whole), x, y, whole, count);
+  }
+
+  private static float addProducts(float before, long x, float[] y, int from, int to) {
+    float sum = before;
+    for (int i = from; i < to; i++) {
+      sum = Math.fma(Lanes.getFloat(x + 4L * i), y[i], sum);
+    }
+    return sum;
+  }
+
+  private static float productByVectors(long x, float[] y, int count) {
     int fours = count - count % (4 * WIDTH);
     FloatVector a = FloatVector.zero(FLOATS);
     FloatVector b = a;
@@ -98,7 +119,7 @@ public final class RowArithmetic {
       v = FloatVector.fromMemorySegment(FLOATS, MEMORY, at + 3L * BYTES, ORDER);
       d = v.fma(FloatVector.fromArray(FLOATS, y, i + 3 * WIDTH), d);
     }
-    for (int i = fours; i < whole; i += WIDTH) {
+    for (int i = fours; i < count; i += WIDTH) {
       FloatVector v = FloatVector.fromMemorySegment(FLOATS, MEMORY, x + 4L * i, ORDER);
       a = v.fma(FloatVector.fromArray(FLOATS, y, i), a);
     }
@@ -111,11 +132,7 @@ public final class RowArithmetic {
     if (WIDTH > 8) {
       a = a.add(a.rearrange(TURN_8));
     }
-    float sum = a.lane(0);
-    for (int i = whole; i < count; i++) {
-      sum = Math.fma(Lanes.getFloat(x + 4L * i), y[i], sum);
-    }
-    return sum;
+    return a.lane(0);
   }
 
   /** The scalar product of float32 numbers and bfloat16 ones; its sum has a fixed order. */

@@ -12,6 +12,7 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
+import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -92,11 +93,14 @@ final class MatmulKernelTest {
 
   private static MatmulKernel machineCode(WeightFormat format) {
     if (format.hasGroups()) {
-      assumeTrue(VnniKernels.work(), "the processor has no vpdpbusd");
+      assumeTrue(ExecutableMemory.has("avx512_vnni"), "the processor has no vpdpbusd");
+      assertThat(VnniKernels.work()).isTrue();
       return new MatmulKernel(format, true);
     }
     Optional<DotKernels> kernels = DotKernels.find(format);
-    assumeTrue(kernels.isPresent(), "the processor has no AVX-512 for " + format);
+    String flag = format == WeightFormat.BFLOAT16 ? "avx512_bf16" : "avx512f";
+    assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
+    assertThat(kernels).isPresent();
     return new MatmulKernel(format, MatmulKernel.Ways.code(kernels.get()));
   }
 
@@ -118,9 +122,13 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @EnumSource
   void put_inPieces_givesTheSame(WeightFormat format) {
+    inPieces(MatmulKernel.vectors(format));
+    inPieces(MatmulKernel.fastest(format, new OneDnnMicroKernels.Availability.Absent("none")));
+  }
+
+  private static void inPieces(MatmulKernel kernel) {
     Random random = new Random(4);
-    MatmulKernel kernel = MatmulKernel.vectors(format);
-    try (RandomMatrix w = new RandomMatrix(format, 64, 133, random);
+    try (RandomMatrix w = new RandomMatrix(kernel.format(), 64, 133, random);
         Activations whole = kernel.allocate(3, 133);
         Activations pieces = kernel.allocate(3, 133)) {
       float[][] rows = RandomMatrix.rows(3, 133, random);

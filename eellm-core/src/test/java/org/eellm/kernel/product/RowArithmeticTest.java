@@ -57,6 +57,19 @@ final class RowArithmeticTest {
 
   @ParameterizedTest
   @MethodSource("counts")
+  void dot_anyCount_isTheSameByVectorsAndNearFloat64(int count) {
+    float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
+    float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
+    double expected = IntStream.range(0, count).mapToDouble(i -> (double) x[i] * y[i]).sum();
+    try (NativeFloats memory = NativeFloats.of(x)) {
+      float product = RowArithmetic.dot(memory.address(), FloatArray.of(y), count);
+      assertThat(product).isEqualTo(RowArithmetic.dot(memory.address(), y, count));
+      assertThat((double) product).isCloseTo(expected, within(1e-5));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("counts")
   void productWithBfloat16_anyCount_isThatOfTheDefinition(int count) {
     float[] x = RandomMatrix.rows(1, count, new Random(1))[0];
     float[] y = RandomMatrix.rows(1, count, new Random(2))[0];
