@@ -27,7 +27,7 @@ public final class JvmSetup {
   /**
    * Checks what decoding needs.
    *
-   * @throws SetupException that names the option of Java that is missing
+   * @throws SetupException that names the option of Java that is missing or wrong
    */
   public static void requireDecoding() {
     if (ModuleLayer.boot().findModule(VECTORS).isEmpty()) {
@@ -45,7 +45,8 @@ public final class JvmSetup {
     if (!RowFunctions.work() && hasQuickCompilerAlone()) {
       throw new SetupException(
           "Java runs without its second compiler, and eellm without machine code, which is a"
-              + " hundred times slower; start Java with -XX:TieredStopAtLevel=4");
+              + " hundred times slower; start Java with -XX:TieredStopAtLevel=4, by"
+              + " EELLM_JAVA_OPTS if it is the program eellm");
     }
   }
 
@@ -69,7 +70,7 @@ public final class JvmSetup {
     GlibcMalloc.keepMemory();
   }
 
-  /** Where machine code works nobody asks, since this takes a while. */
+  /** Whether Java has its quick compiler alone; takes a while. */
   private static boolean hasQuickCompilerAlone() {
     return ManagementFactory.getPlatformMXBeans(HotSpotDiagnosticMXBean.class).stream()
         .map(machine -> machine.getVMOption("TieredStopAtLevel").getValue())

@@ -83,7 +83,7 @@ final class CommandExceptionHandler
   }
 
   private static boolean isOurs(Throwable error) {
-    return error.getClass().getPackageName().startsWith("org.eellm.");
+    return (error.getClass().getPackageName() + ".").startsWith("org.eellm.");
   }
 
   /** libtorch's messages go on for hundreds of lines of native frames; the first one says it. */

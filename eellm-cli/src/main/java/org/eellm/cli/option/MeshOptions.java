@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import org.eellm.JvmSetup;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.config.Architecture;
 import org.eellm.config.ConfigException;
@@ -154,9 +155,11 @@ public final class MeshOptions {
       World world) {
     PipelineLayout layout = layout(architecture);
     return switch (device) {
-      case CPU ->
-          files.stored(
-              new Part(architecture, here(layout, world), shared(world), quantization, false));
+      case CPU -> {
+        JvmSetup.requireDecoding();
+        yield files.stored(
+            new Part(architecture, here(layout, world), shared(world), quantization, false));
+      }
       case CUDA ->
           files.read(
               Decoder.allocate(

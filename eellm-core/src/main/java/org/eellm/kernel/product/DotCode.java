@@ -16,7 +16,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * compilers do not emit that instruction; and neither the Vector API nor oneDNN's kernels ask ahead
  * for weights.
  *
- * <p>A step is an input, or a pair of them in bfloat16. There is nothing {@code more} to know.
+ * <p>A step is an input, or a pair of them in bfloat16. {@code more} is not used.
  */
 final class DotCode extends BlockCode {
   /**

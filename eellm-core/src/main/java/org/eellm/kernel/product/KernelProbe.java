@@ -1,5 +1,6 @@
 package org.eellm.kernel.product;
 
+import java.lang.foreign.MemorySegment;
 import java.util.Random;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.Lanes;
@@ -9,7 +10,8 @@ import org.eellm.kernel.weight.WeightFormat;
 
 /**
  * A small product of random numbers, the same each time, by which native code is tried. What has to
- * come out is computed number by number, in the order that {@link MatmulKernel} promises.
+ * come out is computed number by number, in the order that {@link MatmulKernel} and {@link
+ * GroupedMatmul} promise.
  *
  * @param w blocks of outputs with the same weights, in each block one place further: one block more
  *     than machine code takes at once
@@ -24,8 +26,12 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
   private static final int INPUTS = 6;
   private static final int GROUPED_INPUTS = 70;
   private static final int MOST = 127; // of 8 bits
+  private static final byte NOT_A_NUMBER = -1; // in every byte, where nothing is written
 
-  /** Whether all outputs of so many rows come out right, to the bit, for any number of blocks. */
+  /**
+   * Whether all outputs of so many rows come out right, to the bit, for one block up to one more
+   * than machine code takes at once.
+   */
   static boolean passes(MatmulKernel kernel, int leastRows, int mostRows) {
     WeightFormat format = kernel.format();
     int in = format.hasGroups() ? GROUPED_INPUTS : INPUTS;
@@ -47,6 +53,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
           x.put(row, 0, FloatArray.of(probe.rows[row]), 0, in);
         }
         for (int blocks = 1; blocks <= BLOCKS; blocks++) {
+          MemorySegment.ofAddress(y.address()).reinterpret(y.bytes()).fill(NOT_A_NUMBER);
           kernel.multiply(w, 0, blocks, x, 0, y.address(), rowBytes);
           if (!probe.isExpected(y.address(), rowBytes, count, blocks)) {
             return false;

@@ -81,10 +81,10 @@ public final class RowArithmetic {
 
   /** The scalar product of float32 numbers and an array; its sum has a fixed order. */
   public static float dot(long x, FloatArray y, int count) {
-    int whole = RowFunctions.work() ? count - count % WIDTH : 0;
-    if (whole == 0) {
+    if (!RowFunctions.work()) {
       return dot(x, y.values(), count);
     }
+    int whole = count - count % WIDTH;
     return addProducts(RowFunctions.product(x, y, whole), x, y.values(), whole, count);
   }
 

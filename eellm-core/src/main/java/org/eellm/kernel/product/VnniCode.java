@@ -15,9 +15,8 @@ import org.eellm.kernel.machine.MachineCode.Operation;
  * group of inputs, for x86-64 processors with {@code vpdpbusd}: that multiplies four unsigned bytes
  * with four signed ones, and adds the products to 32 bits.
  *
- * <p>What it has to know {@code more} is the chunks of 32 inputs of a group. Sums of a group stay
- * in registers as integers; then they are scaled, and added to y. Rows of x are as {@link
- * GroupRows} has them.
+ * <p>{@code more} is how many chunks of 32 inputs a group has. Sums of a group stay in registers as
+ * integers; then they are scaled, and added to y. Rows of x are as {@link GroupRows} has them.
  */
 final class VnniCode extends BlockCode {
   /** Inputs of a chunk. */

@@ -21,8 +21,9 @@ import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * What {@link Int4Quantizer} does with a group, as machine code for x86-64 processors with AVX-512:
- * the same scales, and the same numbers where a scale is one. (Zero's sign aside.) A model is
- * rounded when a process has just started, and code of the Vector API takes seconds to become fast.
+ * the same scales, and the same numbers wherever the scale is not NaN; the sign of zero aside. A
+ * model is rounded when a process has just started, and code of the Vector API takes seconds to
+ * become fast.
  *
  * <p>{@code void f(float[] tile, float[] factors, float[], long group, long to, long scales)}, by
  * the System V convention, takes vectors of 16 outputs one after the other.

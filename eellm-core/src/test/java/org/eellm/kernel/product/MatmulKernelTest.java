@@ -94,6 +94,7 @@ final class MatmulKernelTest {
   private static MatmulKernel machineCode(WeightFormat format) {
     if (format.hasGroups()) {
       assumeTrue(ExecutableMemory.has("avx512_vnni"), "the processor has no vpdpbusd");
+      assumeTrue(Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH, "the vectors are too short");
       assertThat(VnniKernels.work()).isTrue();
       return new MatmulKernel(format, true);
     }
