@@ -16,8 +16,8 @@ import org.eellm.kernel.vector.NativeFunction;
 
 /**
  * Reads memory on all threads of a team and does nothing with it: the rate that products, which
- * read weights, are held against. Machine code reads from four places at a time: as products of a
- * row do on Intel's processors, and at least as fast as one.
+ * read weights, are held against. Machine code reads from four places at a time, as products of one
+ * row do on Intel's processors.
  */
 public final class MemoryBandwidth {
   private static final long MOST_CHUNK = 256 << 10;

@@ -35,15 +35,9 @@ final class RowCode {
   static byte[] rms() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
-    ControlCode control = new ControlCode(code);
     code.move(R10, RDI);
     code.move(R11, RSI);
     code.move(RDI, R8);
-    code.move(RSI, RCX);
-    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
-    code.move(RDX, RCX);
-    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
-    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3
     sumOfProducts(code, true);
     code.bytes(0xC5, 0xFA, 0x5E, 0x44, 0x24, 0x08); // vdivss xmm0, xmm0, [rsp + 8]: the count
     code.bytes(0xC5, 0xFA, 0x5A, 0xC0); // vcvtss2sd xmm0, xmm0, xmm0
@@ -73,10 +67,16 @@ final class RowCode {
   }
 
   /**
-   * Sums products of numbers from rdi on with those from r8 on, or their squares: rsi counts four
-   * vectors each, rdx the others; to all of A.
+   * Sums products of numbers from rdi on with those from r8 on, or their squares, to all of A; rcx
+   * counts them, a multiple of 16.
    */
   private static void sumOfProducts(MachineCode code, boolean squares) {
+    ControlCode control = new ControlCode(code);
+    code.move(RSI, RCX); // counts four vectors each
+    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
+    code.move(RDX, RCX);
+    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
+    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3: the others
     int[] sums = {A, B, C, D};
     for (int sum : sums) {
       code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
@@ -88,10 +88,7 @@ final class RowCode {
       code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, i * VECTOR_BYTES);
       addProduct(code, sums[i], i * VECTOR_BYTES, squares);
     }
-    code.advance(RDI, sums.length * VECTOR_BYTES);
-    if (!squares) {
-      code.advance(R8, sums.length * VECTOR_BYTES);
-    }
+    goOn(code, sums.length * VECTOR_BYTES, squares);
     code.bytes(0x48, 0xFF, 0xCE, 0x0F, 0x85); // dec rsi; jnz
     code.distanceTo(four);
     code.land(noFours);
@@ -100,10 +97,7 @@ final class RowCode {
     int one = code.position();
     code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, 0);
     addProduct(code, A, 0, squares);
-    code.advance(RDI, VECTOR_BYTES);
-    if (!squares) {
-      code.advance(R8, VECTOR_BYTES);
-    }
+    goOn(code, VECTOR_BYTES, squares);
     code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
     code.distanceTo(one);
     code.land(noVectors);
@@ -121,16 +115,17 @@ final class RowCode {
     }
   }
 
+  private static void goOn(MachineCode code, int bytes, boolean squares) {
+    code.advance(RDI, bytes);
+    if (!squares) {
+      code.advance(R8, bytes);
+    }
+  }
+
   /** The scalar product with an array: {@code f(y, y, y, count, x)}, count a multiple of 16. */
   static byte[] product() {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
-    ControlCode control = new ControlCode(code);
-    code.move(RSI, RCX);
-    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
-    code.move(RDX, RCX);
-    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
-    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3
     sumOfProducts(code, false);
     code.result();
     return row.end();

@@ -114,12 +114,12 @@ public final class Activations implements AutoCloseable {
       return;
     }
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
-    if (!vectors && bfloat16) {
-      RowArithmetic.storeAsBfloat16(values, from, count, address(row) + 2L * column);
-      return;
-    }
     if (!vectors) {
-      RowArithmetic.write(values.values(), from, address(row) + 4L * column, count);
+      if (bfloat16) {
+        RowArithmetic.storeAsBfloat16(values, from, count, address(row) + 2L * column);
+      } else {
+        RowArithmetic.write(values.values(), from, address(row) + 4L * column, count);
+      }
       return;
     }
     int to = start(row) + column;
@@ -142,12 +142,12 @@ public final class Activations implements AutoCloseable {
       return;
     }
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
-    if (!vectors && bfloat16) {
-      RowArithmetic.storeAsBfloat16(values, count, address(row) + 2L * column);
-      return;
-    }
     if (!vectors) {
-      RowArithmetic.copy(values, address(row) + 4L * column, count);
+      if (bfloat16) {
+        RowArithmetic.storeAsBfloat16(values, count, address(row) + 2L * column);
+      } else {
+        RowArithmetic.copy(values, address(row) + 4L * column, count);
+      }
       return;
     }
     int to = start(row) + column;

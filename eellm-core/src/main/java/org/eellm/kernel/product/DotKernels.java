@@ -16,9 +16,6 @@ import org.eellm.kernel.weight.WeightFormat;
  * other ways, to the bit.
  */
 final class DotKernels {
-  /** Most rows of a call. */
-  static final int MOST_ROWS = DotCode.MOST_ROWS;
-
   private static final Map<WeightFormat, Optional<DotKernels>> LOADED =
       new EnumMap<>(WeightFormat.class);
 
@@ -44,18 +41,22 @@ final class DotKernels {
       return Optional.empty();
     }
     return ExecutableMemory.store(
-            IntStream.rangeClosed(1, MOST_ROWS).mapToObj(rows -> DotCode.of(format, rows)).toList())
+            IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
+                .mapToObj(rows -> DotCode.of(format, rows))
+                .toList())
         .map(DotKernels::new)
         .filter(
             kernels ->
                 KernelProbe.passes(
-                    new MatmulKernel(format, MatmulKernel.Ways.code(kernels)), 1, MOST_ROWS));
+                    new MatmulKernel(format, MatmulKernel.Ways.code(kernels)),
+                    1,
+                    BlockCode.MOST_ROWS));
   }
 
   /**
    * Writes some blocks of outputs of some rows.
    *
-   * @param rows from 1 to {@link #MOST_ROWS}
+   * @param rows from 1 to {@link BlockCode#MOST_ROWS}
    * @param x address of the first row: [rows, steps] of 32 bits
    * @param y address of the first row's first output, float32
    */

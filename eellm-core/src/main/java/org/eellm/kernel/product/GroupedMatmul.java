@@ -29,7 +29,7 @@ record GroupedMatmul(boolean machineCode) {
       int rows,
       long y,
       long rowBytes) {
-    int most = machineCode ? VnniKernels.MOST_ROWS : VECTOR_ROWS;
+    int most = machineCode ? BlockCode.MOST_ROWS : VECTOR_ROWS;
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {

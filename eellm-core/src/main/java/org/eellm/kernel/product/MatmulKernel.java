@@ -163,7 +163,7 @@ public final class MatmulKernel {
       ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
     }
     if (micro.isPresent()) {
-      int from = (code.isPresent() ? DotKernels.MOST_ROWS : mostVectorRows) + 1;
+      int from = (code.isPresent() ? BlockCode.MOST_ROWS : mostVectorRows) + 1;
       ways.add("oneDNN's micro-kernels from %d rows on".formatted(from));
     }
     return String.join("; ", ways);
@@ -206,7 +206,7 @@ public final class MatmulKernel {
       groups.get().multiply(w, firstBlock, blocks, x.groups(), firstRow, rows, y, rowBytes);
     } else if (x.vectors()) {
       multiplyVectors(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
-    } else if (code.isPresent() && (rows <= DotKernels.MOST_ROWS || micro.isEmpty())) {
+    } else if (code.isPresent() && (rows <= BlockCode.MOST_ROWS || micro.isEmpty())) {
       multiplyByCode(w, firstBlock, blocks, x, firstRow, rows, y, rowBytes);
     } else {
       long count = rows <= EXACT_ROWS ? rows : Math.ceilDiv(rows, EXACT_ROWS) * EXACT_ROWS;
@@ -237,7 +237,7 @@ public final class MatmulKernel {
       long y,
       long rowBytes) {
     DotKernels kernels = code.orElseThrow();
-    int most = DotKernels.MOST_ROWS;
+    int most = BlockCode.MOST_ROWS;
     int together = rows <= most ? blocks : 1; // which stays in the nearest cache
     for (int block = 0; block < blocks; block += together) {
       for (int row = 0; row < rows; row += most) {

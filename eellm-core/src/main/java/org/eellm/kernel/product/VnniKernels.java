@@ -11,8 +11,7 @@ import org.eellm.kernel.weight.WeightFormat;
 
 /** {@link VnniCode} in executable memory, as {@link DotKernels} are. */
 final class VnniKernels {
-  /** Most rows of a call. */
-  static final int MOST_ROWS = VnniCode.MOST_ROWS;
+  private static final int MOST_ROWS = BlockCode.MOST_ROWS;
 
   /** By rows: those for 8 bits, then those for 4; none where they cannot be used. */
   private static final NativeFunction[] FUNCTIONS = load().orElse(new NativeFunction[0]);
@@ -49,7 +48,7 @@ final class VnniKernels {
   /**
    * Writes some blocks of outputs of some rows.
    *
-   * @param rows from 1 to {@link #MOST_ROWS}
+   * @param rows from 1 to {@link BlockCode#MOST_ROWS}
    * @param x address of the first row, as {@link GroupRows} has it
    * @param y address of the first row's first output, float32
    */
