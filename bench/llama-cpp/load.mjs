@@ -1,11 +1,13 @@
-// Clients at a server with OpenAI's API: node load.mjs URL TOKENS CLIENTS:TEXTS ...
+// Clients at a server with OpenAI's API: node load.mjs URL TOKENS [SAMPLING] CLIENTS:TEXTS ...
 //
 // Waits for the server. Then, for each CLIENTS:TEXTS, so many clients stream that many texts each,
-// greedily and one after the other, after a text each to warm up. Prints the tokens per second of
+// one after the other, after a text each to warm up. SAMPLING is JSON for the requests, as in
+// '{"temperature": 0.8, "top_p": 0.95}'; without it texts are greedy. Prints the tokens per second of
 // all clients together, a word for each. Prompts are 16 random ids, so that none goes on from another.
 import {awaitServer} from "./server.mjs";
 
 const [url, tokens] = [process.argv[2], Number(process.argv[3])];
+const sampling = process.argv[4]?.startsWith("{") ? JSON.parse(process.argv.splice(4, 1)[0]) : {temperature: 0};
 const loads = process.argv.slice(4).map((load) => load.split(":").map(Number));
 let state = 1;
 
@@ -36,7 +38,7 @@ async function text() {
   const body = {
     prompt: Array.from({length: 16}, randomId),
     max_tokens: tokens,
-    temperature: 0,
+    ...sampling,
     stream: true,
     stream_options: {include_usage: true},
   };

@@ -127,7 +127,6 @@ final class LauncherTest {
     for (String command : List.of("train", "eval", "serve", "--debug")) {
       assertThat(run(Map.of(), command, "--help").out()).doesNotContain(one);
     }
-    assertThat(run(Map.of(), "generate", "--temperature", "0.8").out()).doesNotContain(one);
     Map<String, String> vectors = Map.of("EELLM_JAVA_OPTS", "-Deellm.kernel=vectors");
     assertThat(run(vectors, "generate").out()).doesNotContain(one);
     assertThat(run(Map.of("EELLM_PROFILE", "cuda"), "generate").out()).doesNotContain(one);

@@ -230,8 +230,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   private double entropy(int row, double temperature, double normalizer) {
     double mean = 0; // of the logits
-    for (int id = 0; id < vocabSize; id++) {
-      double logProbability = logit(row, id) / temperature - normalizer;
+    for (float logit : logits(row)) {
+      double logProbability = logit / temperature - normalizer;
       mean += Math.exp(logProbability) * logProbability;
     }
     return -mean;
@@ -254,12 +254,13 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   private List<TokenScore> top(int row, int count, double temperature, double normalizer) {
     int wanted = Math.min(count, vocabSize);
+    float[] logits = logits(row);
     int[] ids = new int[wanted];
     int found = 0;
     for (int id = 0; id < vocabSize; id++) {
-      if (found < wanted || logit(row, id) > logit(row, ids[found - 1])) {
+      if (found < wanted || logits[id] > logits[ids[found - 1]]) {
         int at = found < wanted ? found++ : found - 1;
-        for (; at > 0 && logit(row, ids[at - 1]) < logit(row, id); at--) {
+        for (; at > 0 && logits[ids[at - 1]] < logits[id]; at--) {
           ids[at] = ids[at - 1];
         }
         ids[at] = id;
@@ -267,7 +268,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     }
     List<TokenScore> scores = new ArrayList<>(found);
     for (int id : Arrays.copyOf(ids, found)) {
-      scores.add(new TokenScore(id, logit(row, id) / temperature - normalizer));
+      scores.add(new TokenScore(id, logits[id] / temperature - normalizer));
     }
     return scores;
   }

@@ -1,7 +1,9 @@
 package org.eellm.decode.sample;
 
 import java.util.Arrays;
-import java.util.stream.IntStream;
+import org.eellm.kernel.IdMarks;
+import org.eellm.kernel.vector.SplitMix;
+import org.eellm.kernel.vector.WeightedIds;
 
 /**
  * The chance in a token: a random number for each id of the vocabulary, the same whenever it is
@@ -12,32 +14,24 @@ import java.util.stream.IntStream;
  * @param key of the token
  */
 record SamplingNoise(long key) {
-  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
   private static final int BLOCK = 1024; // ids
   private static final int MOST = 64; // favored ids of a token, on average
 
-  private static final int[] PLACES = IntStream.range(0, BLOCK).toArray();
+  /** Ids that are their own places, all of weight 1. */
+  private static final WeightedIds EQUAL = WeightedIds.allocate(BLOCK);
+
+  static {
+    Arrays.setAll(EQUAL.ids().values(), place -> place);
+  }
 
   /** Of a token at a position. */
   static SamplingNoise at(long seed, int position) {
-    return new SamplingNoise(mixed(mixed(seed) + GOLDEN * position));
+    return new SamplingNoise(SplitMix.mixed(SplitMix.mixed(seed) + SplitMix.GOLDEN * position));
   }
 
-  /** A number in [0, 1). */
+  /** A number in [0, 1). With n zeros at the beginning of its bits it is at least 2^-(n + 1). */
   double uniform(int id) {
-    return (mixed(key + GOLDEN * id) >>> 11) * 0x1.0p-53;
-  }
-
-  /**
-   * Counts the zeros at the beginning of {@link #uniform} in binary, for many ids at once: with n
-   * of them, up to 52, it is at least 2^-(n + 1).
-   *
-   * @param to the id's at its place
-   */
-  void leadingZeros(int[] ids, int count, int[] to) {
-    for (int i = 0; i < count; i++) {
-      to[i] = Long.numberOfLeadingZeros(mixed(key + GOLDEN * ids[i]));
-    }
+    return (IdMarks.random(key, id) >>> 11) * 0x1.0p-53;
   }
 
   /**
@@ -46,17 +40,15 @@ record SamplingNoise(long key) {
    */
   int[] favored(int vocabSize) {
     int few = Math.max(0, Integer.SIZE - 1 - Integer.numberOfLeadingZeros(vocabSize) - 5);
-    int[] zeros = new int[BLOCK];
+    IdMarks marks = new IdMarks(BLOCK);
     int[] ids = new int[2 * MOST];
     int count = 0;
     for (int first = 0; first < vocabSize; first += BLOCK) {
-      int block = Math.min(BLOCK, vocabSize - first);
-      new SamplingNoise(key + GOLDEN * first).leadingZeros(PLACES, block, zeros);
-      for (int i = 0; i < block; i++) {
-        if (zeros[i] >= few) {
-          ids = count < ids.length ? ids : Arrays.copyOf(ids, 2 * count);
-          ids[count++] = first + i;
-        }
+      long from = key + SplitMix.GOLDEN * first;
+      marks.mark(EQUAL, 0, Math.min(BLOCK, vocabSize - first), from, few - 0.5f);
+      for (int place = marks.next(0); place >= 0; place = marks.next(place + 1)) {
+        ids = count < ids.length ? ids : Arrays.copyOf(ids, 2 * count);
+        ids[count++] = first + place;
       }
     }
     return Arrays.copyOf(ids, count);
@@ -65,12 +57,5 @@ record SamplingNoise(long key) {
   /** An exponentially distributed time with mean 1, not below {@link #uniform}. */
   double exponential(int id) {
     return -Math.log1p(-uniform(id));
-  }
-
-  /** The mixing of SplittableRandom (Steele, Lea, Flood, OOPSLA 2014). */
-  private static long mixed(long value) {
-    long x = (value ^ value >>> 30) * 0xBF58476D1CE4E5B9L;
-    x = (x ^ x >>> 27) * 0x94D049BB133111EBL;
-    return x ^ x >>> 31;
   }
 }

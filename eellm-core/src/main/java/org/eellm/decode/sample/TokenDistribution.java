@@ -1,6 +1,10 @@
 package org.eellm.decode.sample;
 
 import java.util.Arrays;
+import org.eellm.kernel.IdMarks;
+import org.eellm.kernel.SamplingArithmetic;
+import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.WeightedIds;
 
 /**
  * A distribution over ids to draw from. It is filled anew for each token, in the same memory: a
@@ -8,17 +12,22 @@ import java.util.Arrays;
  */
 public final class TokenDistribution {
   private static final double LOG_2 = Math.log(2);
-  private static final double UNDERFLOW = -160; // as a float, 2 to the power of this is 0
+  private static final int BLOCK = 1024; // ids that are marked at once
+  private static final int BIN_SHIFT = 17; // leaves the exponent and 6 bits behind it
 
   /** How much longer the second id may wait for the lead to be told from a whole one. */
   private static final double FAR = 16;
 
-  private int[] ids = {}; // ascending
-  private float[] powers = {}; // logarithms of weights to base 2, 0 for the most probable ids
-  private float[] weights = {}; // 2 to the power of powers, if they are weighed
+  private WeightedIds list = WeightedIds.allocate(0);
+  private int[] ids = {}; // the list's, ascending
+  private float[] powers = {}; // the list's, 0 for the most probable ids
+  private FloatArray weights = FloatArray.allocate(0); // 2 to these powers, if they are weighed
   private long[] order = {}; // of some ids, for a choice among them
-  private int[] zeros = {}; // of a token's noise, by place
+  private final double[] binSums = new double[bin(1) + 1];
+  private final IdMarks marks = new IdMarks(BLOCK);
   private int count;
+  private int own; // ids at the beginning that are their own places
+  private int likeliest; // the first one's place
   private boolean weighed;
   private double total; // of the weights
 
@@ -43,13 +52,15 @@ public final class TokenDistribution {
       }
     } else {
       reserve(logits.length);
-      for (int id = 0; id < logits.length; id++) {
-        ids[id] = id;
+      for (; own < logits.length; own++) {
+        ids[own] = own;
       }
       System.arraycopy(logits, 0, powers, 0, logits.length);
       count = logits.length;
     }
-    scale(powers, count, (float) (1 / (LOG_2 * temperature)));
+    // Within bounds, so that neither 0 nor infinity times it is NaN.
+    double factor = Math.clamp(1 / (LOG_2 * temperature), Float.MIN_NORMAL, Float.MAX_VALUE);
+    likeliest = SamplingArithmetic.scale(list.powers(), count, (float) factor);
     weighed = false;
   }
 
@@ -59,16 +70,21 @@ public final class TokenDistribution {
    * @param names of the ids from 0 on, ascending; none to leave them
    */
   void mapIds(int[] names) {
-    for (int i = 0; i < count && names.length > 0; i++) {
-      ids[i] = names[ids[i]];
+    if (names.length > 0) {
+      own = 0;
+      for (int i = 0; i < count; i++) {
+        ids[i] = names[ids[i]];
+      }
     }
   }
 
   private void reserve(int size) {
     if (ids.length < size) {
-      ids = new int[size];
-      powers = new float[size];
-      weights = new float[size];
+      list = WeightedIds.allocate(IdMarks.room(size));
+      ids = list.ids().values();
+      powers = list.powers().values();
+      weights = FloatArray.allocate(list.length());
+      own = 0;
     }
   }
 
@@ -90,6 +106,7 @@ public final class TokenDistribution {
       }
     }
     reserve(wanted);
+    own = 0;
     for (int i = 0; i < wanted; i++) {
       ids[i] = id(order[i]);
     }
@@ -137,69 +154,34 @@ public final class TokenDistribution {
     order[at] = moved;
   }
 
-  /** Puts {@code factor (x - largest)} in the place of each x. */
-  private static void scale(float[] values, int count, float factor) {
-    float largest = Float.NEGATIVE_INFINITY;
-    for (int i = 0; i < count; i++) {
-      largest = Math.max(largest, values[i]);
-    }
-    for (int i = 0; i < count; i++) {
-      values[i] = (values[i] - largest) * factor;
-    }
-  }
-
   /** Has the weights, which only a limit or a probability needs. */
   private void weigh() {
     if (!weighed) {
-      exponentials(powers, count, weights);
+      SamplingArithmetic.powersOfTwo(list.powers(), count, weights);
       weighed = true;
       sum();
-    }
-  }
-
-  /**
-   * Writes 2 to the power of each. Java's compiler makes vectors of the loop, as it does not of
-   * {@link Math#exp}: e to the power of x is the 128th power of that of x / 128, for which a few
-   * terms are exact.
-   */
-  private static void exponentials(float[] powers, int count, float[] out) {
-    for (int i = 0; i < count; i++) {
-      double x = Math.max(powers[i], UNDERFLOW) * (LOG_2 / 128);
-      double power = 1.0 / 362880;
-      power = power * x + 1.0 / 40320;
-      power = power * x + 1.0 / 5040;
-      power = power * x + 1.0 / 720;
-      power = power * x + 1.0 / 120;
-      power = power * x + 1.0 / 24;
-      power = power * x + 1.0 / 6;
-      power = power * x + 1.0 / 2;
-      power = power * x + 1;
-      power = power * x + 1;
-      power *= power; // 2
-      power *= power;
-      power *= power; // 8
-      power *= power;
-      power *= power; // 32
-      power *= power;
-      power *= power; // 128
-      out[i] = (float) power;
     }
   }
 
   private void sum() {
     double even = 0; // two sums, for each addition waits for the one before
     double odd = 0;
+    float[] all = weights.values();
     for (int i = 0; i + 1 < count; i += 2) {
-      even += weights[i];
-      odd += weights[i + 1];
+      even += all[i];
+      odd += all[i + 1];
     }
-    total = even + odd + (count % 2 == 1 ? weights[count - 1] : 0);
+    total = even + odd + (count % 2 == 1 ? all[count - 1] : 0);
   }
 
   /** The id of the largest logit, the lowest among equals. */
   static int best(float[] logits) {
+    return best(logits, logits.length);
+  }
+
+  private static int best(float[] logits, int count) {
     int best = 0;
-    for (int id = 1; id < logits.length; id++) {
+    for (int id = 1; id < count; id++) {
       if (logits[id] > logits[best]) {
         best = id;
       }
@@ -215,33 +197,61 @@ public final class TokenDistribution {
     weigh();
     // All ids below this weight together have less than the rest: none of them is among the best.
     double negligible = (1 - share) * total / count;
+    long last = lastOf(share * total, negligible);
+    float[] all = weights.values();
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+      if (all[i] > 0 && all[i] >= negligible && packed(all[i], i) >= last) {
+        keep(kept++, i);
+      }
+    }
+    count = kept;
+    likeliest = best(powers, count);
+    sum();
+    return this;
+  }
+
+  /**
+   * The last of the fewest ids, the best first, whose weights sum to so much: packed with its place
+   * for an id. Weights that are alike to some bits are summed up first, and only those among which
+   * the last one is are put in order.
+   */
+  private long lastOf(double sum, double negligible) {
+    float[] all = weights.values();
+    int lowest = bin((float) negligible);
+    int bin = bin(1) - lowest; // of the most probable ids
+    Arrays.fill(binSums, 0, bin + 1, 0);
+    for (int i = 0; i < count; i++) {
+      if (all[i] > 0 && all[i] >= negligible) {
+        binSums[bin(all[i]) - lowest] += all[i];
+      }
+    }
+    double cumulated = 0;
+    for (; bin > 0 && cumulated + binSums[bin] < sum; bin--) {
+      cumulated += binSums[bin];
+    }
     reserveOrder(count);
     int size = 0;
     for (int i = 0; i < count; i++) {
-      if (weights[i] > 0 && weights[i] >= negligible) {
-        order[size++] = ~packed(weights[i], i); // the best first
+      if (all[i] > 0 && all[i] >= negligible && bin(all[i]) - lowest == bin) {
+        order[size++] = ~packed(all[i], i); // the best first
       }
     }
     for (int i = size / 2 - 1; i >= 0; i--) {
       siftDown(i, size);
     }
-    double cumulated = 0;
-    int left = size;
-    while (left > 0 && (left == size || cumulated < share * total)) {
-      long best = order[0];
-      cumulated += value(~best);
-      left--;
-      order[0] = order[left];
-      siftDown(0, left);
-      order[left] = id(~best); // behind the heap
+    long last = Long.MIN_VALUE; // all, where rounding leaves none among which it would be
+    while (size > 0 && cumulated < sum) {
+      last = ~order[0];
+      cumulated += value(last);
+      order[0] = order[--size];
+      siftDown(0, size);
     }
-    Arrays.sort(order, left, size);
-    for (int i = left; i < size; i++) {
-      keep(i - left, (int) order[i]);
-    }
-    count = size - left;
-    sum();
-    return this;
+    return last;
+  }
+
+  private static int bin(float weight) {
+    return Float.floatToRawIntBits(weight) >> BIN_SHIFT;
   }
 
   /** Keeps the ids that are at least {@code share} as probable as the best one; 0 for all. */
@@ -257,6 +267,7 @@ public final class TokenDistribution {
       }
     }
     count = kept;
+    likeliest = best(powers, count);
     if (weighed) {
       sum();
     }
@@ -264,15 +275,16 @@ public final class TokenDistribution {
   }
 
   private void keep(int to, int from) {
+    own = Math.min(own, to);
     ids[to] = ids[from];
     powers[to] = powers[from];
-    weights[to] = weights[from];
+    weights.values()[to] = weights.values()[from];
   }
 
   public double probability(int id) {
     weigh();
     int found = Arrays.binarySearch(ids, 0, count, id);
-    return found < 0 ? 0 : weights[found] / total;
+    return found < 0 ? 0 : weights.values()[found] / total;
   }
 
   /**
@@ -282,43 +294,47 @@ public final class TokenDistribution {
    * @param noise of the token
    */
   int sample(SamplingNoise noise) {
-    if (zeros.length < count) {
-      zeros = new int[ids.length];
-    }
-    noise.leadingZeros(ids, count, zeros);
-    int first = likeliest();
-    double least = noise.exponential(ids[first]); // its weight is 1
+    return ids[first(noise)];
+  }
+
+  private int first(SamplingNoise noise) {
+    return soonest(noise, likeliest, time(noise, likeliest), -1);
+  }
+
+  /**
+   * Which place but one has a shorter time than a given one, and than all others.
+   *
+   * @param place whose time is given; the result, if there is none
+   * @param without one, or -1
+   */
+  private int soonest(SamplingNoise noise, int place, double time, int without) {
+    int soonest = place;
+    double least = time;
     float enough = enough(least);
-    for (int i = 0; i < count; i++) {
-      if (zeros[i] + powers[i] > enough) {
-        double time = time(noise, i);
-        if (time < least) {
-          least = time;
-          first = i;
-          enough = enough(least);
+    for (int from = 0; from < count; from += BLOCK) {
+      marks.mark(list, from, Math.min(BLOCK, count - from), noise.key(), enough);
+      for (int mark = marks.next(0); mark >= 0; mark = marks.next(mark + 1)) {
+        int at = from + mark;
+        if (at != without && IdMarks.zeros(noise.key(), ids[at]) + powers[at] > enough) {
+          double other = time(noise, at);
+          if (other < least) {
+            least = other;
+            soonest = at;
+            enough = enough(least);
+          }
         }
       }
     }
-    return ids[first];
+    return soonest;
   }
 
   /** {@link #sample}, with how much longer the second id waits. */
   Sampler.Choice choose(SamplingNoise noise) {
-    int id = sample(noise);
-    int first = Arrays.binarySearch(ids, 0, count, id);
+    int first = first(noise);
     double least = time(noise, first);
-    double second = FAR * least;
-    float enough = enough(second);
-    for (int i = 0; i < count; i++) {
-      if (i != first && zeros[i] + powers[i] > enough) {
-        double time = time(noise, i);
-        if (time < second) {
-          second = time;
-          enough = enough(second);
-        }
-      }
-    }
-    return new Sampler.Choice(id, second < FAR * least ? 1 - least / second : 1);
+    int second = soonest(noise, first, FAR * least, first);
+    double lead = second == first ? 1 : 1 - least / time(noise, second);
+    return new Sampler.Choice(ids[first], lead);
   }
 
   private double time(SamplingNoise noise, int place) {
@@ -332,13 +348,5 @@ public final class TokenDistribution {
    */
   private static float enough(double time) {
     return (float) (-1 - 0x1p-10 - Math.log(time) / LOG_2);
-  }
-
-  private int likeliest() {
-    int place = 0;
-    while (powers[place] < 0) {
-      place++;
-    }
-    return place;
   }
 }

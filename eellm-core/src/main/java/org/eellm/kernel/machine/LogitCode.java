@@ -54,6 +54,12 @@ final class LogitCode {
     RowWriter row = new RowWriter();
     MachineCode code = row.code();
     code.broadcast(A, RDX);
+    return endWithPlace(row);
+  }
+
+  /** Ends with the first place of A in rsi vectors from rdi on, or -1. */
+  static byte[] endWithPlace(RowWriter row) {
+    MachineCode code = row.code();
     code.bytes(0x31, 0xD2); // xor edx, edx: the place
     int start = code.position();
     code.vector(Operation.COMPARE, MASK, A, RDI, NO_INDEX, 0);

@@ -65,7 +65,22 @@ public final class MachineCode {
     MULTIPLY_ADD(2, 1, 0xA8), // vfmadd213ps: to = first * to + last
     ADD_PRODUCT(2, 1, 0xB8), // vfmadd231ps: to = first * last + to
     HALVES_OF_FLOATS(3, 1, 0x1D), // vcvtps2ph to the last operand, by a constant
-    TURN(3, 1, 0x03); // valignd by a constant: lanes of last, then of first
+    TURN(3, 1, 0x03), // valignd by a constant: lanes of last, then of first
+
+    // Of 8 lanes of 64 bits.
+    DOUBLES_OF_FLOATS(1, 0, 0x5A), // vcvtps2pd
+    FLOATS_OF_DOUBLES(1, WIDE | 1, 0x5A), // vcvtpd2ps, to the lower half
+    ADD_DOUBLES(1, WIDE | 1, 0x58), // vaddpd
+    MULTIPLY_DOUBLES(1, WIDE | 1, 0x59), // vmulpd
+    LARGER_DOUBLE(1, WIDE | 1, 0x5F), // vmaxpd
+    LONGS_OF_INTS(2, 1, 0x25), // vpmovsxdq
+    INTS_OF_LONGS(2, 2, 0x35), // vpmovqd, to the lower half of the last operand
+    ADD_LONGS(1, WIDE | 1, 0xD4), // vpaddq
+    MULTIPLY_LONGS(2, WIDE | 1, 0x40), // vpmullq
+    SHIFT_LONGS(1, WIDE | 1, 0x73), // vpsrlq and others, by a constant
+    LEADING_ZEROS(2, WIDE | 1, 0x44), // vplzcntq
+    BROADCAST_LONG(2, WIDE | 1, 0x7C), // vpbroadcastq of a general register
+    INSERT_HALF(3, WIDE | 1, 0x3A); // vinserti64x4, by a constant
 
     private final int map;
     private final int prefix;
@@ -77,6 +92,9 @@ public final class MachineCode {
       this.opcode = opcode;
     }
   }
+
+  /** Of the encoding, beside the prefix: lanes have 64 bits. */
+  private static final int WIDE = 0x80;
 
   /** Of the encoding: the operand in memory is one number, taken for all lanes. */
   private static final int BROADCAST = 0x10;
@@ -276,6 +294,14 @@ public final class MachineCode {
     bytes(0xB8); // mov eax, ...
     number(bits);
     vector(Operation.BROADCAST_REGISTER, to, 0, RAX);
+  }
+
+  /** A vector of 8 times the same 64 bits; changes {@link #RAX}. */
+  public void wideConstant(int to, long bits) {
+    bytes(0x48, 0xB8); // mov rax, ...
+    number((int) bits);
+    number((int) (bits >>> Integer.SIZE));
+    vector(Operation.BROADCAST_LONG, to, 0, RAX);
   }
 
   /** The same for the lanes of a mask; the others stay as they are. */

@@ -1,16 +1,19 @@
 package org.eellm.kernel.machine;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
 import org.eellm.kernel.vector.FloatArray;
+import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.WeightedIds;
 
 /**
- * {@link RowCode}, {@link ActivationCode}, {@link RoundingCode} and {@link LogitCode} in executable
- * memory. What each function gives is what the Vector API's kernel gives, to the bit; of 0 and -0,
- * the larger may be either.
+ * {@link RowCode}, {@link ActivationCode}, {@link RoundingCode}, {@link LogitCode} and {@link
+ * SamplingCode} in executable memory. What each function gives is what the Vector API's kernel
+ * gives, or Java's loop, to the bit; of 0 and -0, the larger may be either.
  */
 public final class RowFunctions {
   private static final int LANES = 16;
@@ -20,6 +23,9 @@ public final class RowFunctions {
 
   /** Of weights of 4 bits. */
   public static final int OFFSET = 8;
+
+  /** As a float, 2 to the power of this is 0; lower ones count as this. */
+  public static final double LOWEST_POWER = -160;
 
   private enum Name {
     RMS(RowCode::rms),
@@ -43,6 +49,9 @@ public final class RowFunctions {
     MULTIPLICATION(RowCode::multiplication),
     GELU(ActivationCode::gelu),
     GELU_TANH(ActivationCode::geluTanh),
+    SCALING(SamplingCode::scaling),
+    POWERS_OF_TWO(SamplingCode::powersOfTwo),
+    MARKING(SamplingCode::marking),
     CALLS(CallCode::running);
 
     private final Supplier<byte[]> code;
@@ -52,14 +61,15 @@ public final class RowFunctions {
     }
   }
 
+  private static final List<String> FLAGS = List.of("avx512f", "avx512dq", "avx512cd", "bmi2");
+
   /** By name; none where they cannot be used. */
   private static final NativeFunction[] FUNCTIONS = load();
 
   private RowFunctions() {}
 
   private static NativeFunction[] load() {
-    boolean has = ExecutableMemory.has("avx512f") && ExecutableMemory.has("bmi2");
-    return has && Lanes.WIDTH == LANES
+    return FLAGS.stream().allMatch(ExecutableMemory::has) && Lanes.WIDTH == LANES
         ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code.get()).toList())
             .orElse(new NativeFunction[0])
         : new NativeFunction[0];
@@ -266,5 +276,49 @@ public final class RowFunctions {
   public static void geluTanh(long x, int count, FloatArray out) {
     Objects.checkFromIndexSize(0, count, out.length());
     function(Name.GELU_TANH).callWithArrays(out, out, out, count, x, 0, 0);
+  }
+
+  /**
+   * {@code factor (x - largest)}, in place.
+   *
+   * @param count a multiple of 16, and not 0
+   * @return the largest one's place, the first among equals
+   */
+  public static int scale(FloatArray x, int count, float factor) {
+    Objects.checkFromIndexSize(0, count, x.length());
+    return (int) function(Name.SCALING).callWithArrays(x, x, x, count / LANES, bits(factor), 0, 0);
+  }
+
+  /**
+   * 2 to the power of each.
+   *
+   * @param count a multiple of 16, and not 0
+   */
+  public static void powersOfTwo(FloatArray powers, int count, FloatArray out) {
+    Objects.checkFromIndexSize(0, count, powers.length());
+    Objects.checkFromIndexSize(0, count, out.length());
+    function(Name.POWERS_OF_TWO).callWithArrays(powers, out, out, 2L * count / LANES, 0, 0, 0);
+  }
+
+  /**
+   * Marks ids whose random numbers begin with so many zeros that these and a power are more than a
+   * bound.
+   *
+   * @param count a multiple of 32, and not 0
+   * @param marks a bit for each id
+   */
+  public static void mark(
+      WeightedIds list, int from, int count, long key, float bound, IntArray marks) {
+    Objects.checkFromIndexSize(from, count, list.length());
+    Objects.checkFromIndexSize(0, count / Integer.SIZE, marks.length());
+    function(Name.MARKING)
+        .callWithArrays(
+            list.ids().memory(),
+            list.powers().memory(),
+            marks.memory(),
+            count / LANES,
+            (long) Integer.BYTES * from,
+            key,
+            bits(bound));
   }
 }

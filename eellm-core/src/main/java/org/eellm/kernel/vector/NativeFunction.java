@@ -60,9 +60,14 @@ public record NativeFunction(MemorySegment address) {
   /** Calls a function of three arrays, whose addresses it gets, and four addresses or sizes. */
   public long callWithArrays(
       FloatArray a, FloatArray b, FloatArray c, long d, long e, long f, long g) {
+    return callWithArrays(a.memory(), b.memory(), c.memory(), d, e, f, g);
+  }
+
+  /** The same with the arrays' memory. */
+  public long callWithArrays(
+      MemorySegment a, MemorySegment b, MemorySegment c, long d, long e, long f, long g) {
     try {
-      return (long)
-          WithArrays.CALL.invokeExact(address, a.memory(), b.memory(), c.memory(), d, e, f, g);
+      return (long) WithArrays.CALL.invokeExact(address, a, b, c, d, e, f, g);
     } catch (Throwable failure) {
       throw unchecked(failure);
     }
@@ -70,11 +75,7 @@ public record NativeFunction(MemorySegment address) {
 
   /** Calls a function of an array, whose address it gets as its first three parameters. */
   public long callWithArray(MemorySegment array, long d) {
-    try {
-      return (long) WithArrays.CALL.invokeExact(address, array, array, array, d, 0L, 0L, 0L);
-    } catch (Throwable failure) {
-      throw unchecked(failure);
-    }
+    return callWithArrays(array, array, array, d, 0, 0, 0);
   }
 
   private static RuntimeException unchecked(Throwable failure) {

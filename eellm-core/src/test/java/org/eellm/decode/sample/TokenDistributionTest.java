@@ -11,9 +11,10 @@ import org.eellm.decode.HeadOutputs;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class TokenDistributionTest {
-  private static final int VOCABULARY = 700;
+  private static final int VOCABULARY = 2500; // more than are marked at once
 
   /** Logits many of which are equal, some of them very low. */
   private static float[] logits(int seed) {
@@ -34,6 +35,9 @@ final class TokenDistributionTest {
     "1.0, 699, 1.0, 0.0",
     "1.3, 0, 0.9, 0.0",
     "1.0, 0, 0.05, 0.0",
+    "1.0, 0, 1e-300, 0.0",
+    "30.0, 0, 0.5, 0.0",
+    "30.0, 0, 0.9999999999999999, 0.0",
     "1.0, 50, 0.6, 0.0",
     "2.0, 0, 1.0, 0.1",
     "1.5, 300, 0.95, 0.05"
@@ -190,5 +194,40 @@ final class TokenDistributionTest {
 
     // They differ by 0.05: at least (1 - 0.05) / (1 + 0.05) agree.
     assertThat(same).isBetween(9_048, 9_600);
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {Double.MIN_VALUE, 1e-30, 1e-9})
+  void sample_nextToNoTemperature_isTheBest(double temperature) {
+    float[] logits = logits(1);
+    logits[40] = Float.NEGATIVE_INFINITY;
+    logits[1700] = 100;
+    TokenDistribution distribution = TokenDistribution.of(logits, temperature, 0).topP(0.9);
+    for (int position = 0; position < 50; position++) {
+      assertThat(distribution.sample(SamplingNoise.at(5, position))).isEqualTo(1700);
+    }
+    assertThat(distribution.probability(1700)).isEqualTo(1);
+  }
+
+  @Test
+  void sample_hugeTemperature_drawsFromAllThatAreNotRuledOut() {
+    float[] logits = {1, Float.NEGATIVE_INFINITY, 2};
+    TokenDistribution distribution = TokenDistribution.of(logits, Double.MAX_VALUE, 0);
+
+    assertThat(
+            IntStream.range(0, 50)
+                .map(position -> distribution.sample(SamplingNoise.at(5, position))))
+        .containsOnly(0, 2);
+    assertThat(distribution.probability(2)).isEqualTo(0.5);
+  }
+
+  @Test
+  void sample_bestIdBehindOneOfNextToTheSameProbability_isOneThatStays() {
+    float[] logits = {0, Math.nextDown(10f), 10};
+    TokenDistribution distribution = TokenDistribution.of(logits, 20, 0).topP(0.01);
+
+    int id = distribution.sample(SamplingNoise.at(5, 1));
+
+    assertThat(distribution.probability(id)).isEqualTo(1);
   }
 }

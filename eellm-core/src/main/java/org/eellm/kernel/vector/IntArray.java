@@ -1,0 +1,21 @@
+package org.eellm.kernel.vector;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * What {@link FloatArray} is, of integers.
+ *
+ * @param memory all of the array
+ */
+public record IntArray(int[] values, MemorySegment memory) {
+
+  /** Of so many zeros. */
+  public static IntArray allocate(int length) {
+    int[] values = new int[length];
+    return new IntArray(values, MemorySegment.ofArray(values));
+  }
+
+  public int length() {
+    return values.length;
+  }
+}
