@@ -117,7 +117,8 @@ final class LauncherTest {
             ? Pattern.compile("\\s+").splitAsStream(Files.readString(processor)).toList()
             : List.of();
     boolean machineCode =
-        flags.containsAll(List.of("avx512f", "avx512_bf16", "avx512_vnni", "bmi2"));
+        flags.containsAll(
+            List.of("avx512f", "avx512dq", "avx512cd", "avx512_bf16", "avx512_vnni", "bmi2"));
 
     assertThat(run(Map.of(), "--help").out()).contains(one);
     assertThat(run(Map.of()).out()).contains(one);

@@ -6,8 +6,8 @@ import org.eellm.kernel.vector.SplitMix;
 import org.eellm.kernel.vector.WeightedIds;
 
 /**
- * Marks of ids, a bit each, that chance and weight have made worth a look. Machine code, where the
- * processor takes it, marks what Java's loop marks. For one thread.
+ * Marks of the ids, a bit each, whose times may be the shortest. Machine code, where the processor
+ * takes it, marks what Java's loop marks. For one thread.
  */
 public final class IdMarks {
   private static final int EACH = Integer.SIZE; // ids a mark

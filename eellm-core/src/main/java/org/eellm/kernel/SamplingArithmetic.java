@@ -6,7 +6,7 @@ import org.eellm.kernel.vector.FloatArray;
 
 /**
  * What drawing a token does with each id of a vocabulary. Machine code, where the processor takes
- * it, gives what Java's loops give, to the bit.
+ * it, gives what Java's loops give, to the bit; of 0 and -0, a number may be either.
  *
  * <p>Arrays have room for a multiple of 16 numbers; what is behind the last that counts may change.
  */
@@ -23,17 +23,26 @@ public final class SamplingArithmetic {
   /**
    * Puts {@code factor (x - largest)} in the place of each x.
    *
-   * @param x no NaN, and not all negative infinity
+   * @param x no NaN and no infinity, but negative ones
    * @param count at least one
    * @param factor above 0
    * @return the largest one's place, the first among equals
+   * @throws IllegalArgumentException if there is no largest number, all finite
    */
   public static int scale(FloatArray x, int count, float factor) {
     if (RowFunctions.work()) {
       Arrays.fill(x.values(), count, room(count), Float.NEGATIVE_INFINITY);
-      return RowFunctions.scale(x, room(count), factor);
+      return requireLargest(RowFunctions.scale(x, room(count), factor), count);
     }
     return scaleByJava(x.values(), count, factor);
+  }
+
+  private static int requireLargest(int place, int count) {
+    if (place < 0) {
+      throw new IllegalArgumentException(
+          "of %d numbers none is finite and the largest".formatted(count));
+    }
+    return place;
   }
 
   static int scaleByJava(float[] x, int count, float factor) {
@@ -45,10 +54,10 @@ public final class SamplingArithmetic {
       x[i] = (x[i] - largest) * factor;
     }
     int place = 0;
-    while (x[place] < 0) {
+    while (place < count && x[place] != 0) {
       place++;
     }
-    return place;
+    return requireLargest(place < count ? place : -1, count);
   }
 
   /** Writes 2 to the power of each. */

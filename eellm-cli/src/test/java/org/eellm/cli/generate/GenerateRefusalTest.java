@@ -71,8 +71,9 @@ final class GenerateRefusalTest extends WithGenerateCommand {
         "--json --alternatives -1 | --alternatives: -1 is negative; use 0 for none",
         "--beams 0 | --beams: 0 is below 1; use 1 or more",
         "--beams 2 --length-penalty NaN | --length-penalty: NaN is no finite number; use 1",
-        "--repetition-penalty 0 | --repetition-penalty: 0.0 is not positive; 1 is none",
-        "--presence-penalty NaN | --presence-penalty: NaN is no finite number; 0 is none",
+        "--repetition-penalty 0 | --repetition-penalty: 0.0 is no number from 1e-9 to 1e9; 1 is"
+            + " none",
+        "--presence-penalty NaN | --presence-penalty: NaN is no number from -1e9 to 1e9; 0 is none",
         "--top-k -1 | --top-k: -1 is negative; use 0 for no limit",
         "--top-p 2 | --top-p: 2.0 is outside (0, 1]; 1 is no limit",
         "--logit-bias -1=3 | --logit-bias: -1 is no token id; use 0 or more",

@@ -18,17 +18,21 @@ public record Penalties(double repetition, double presence, double frequency)
   /** Changes nothing. */
   public static final Penalties NONE = new Penalties(1, 0, 0);
 
+  /** Of a change of logits, which stay finite with it. */
+  static final double MOST = 1e9;
+
   public Penalties {
-    if (!(repetition > 0 && Double.isFinite(repetition))) {
-      throw new SettingException("repetition-penalty", repetition + " is not positive; 1 is none");
+    if (!(repetition >= 1 / MOST && repetition <= MOST)) {
+      throw new SettingException(
+          "repetition-penalty", repetition + " is no number from 1e-9 to 1e9; 1 is none");
     }
-    requireFinite("presence-penalty", presence);
-    requireFinite("frequency-penalty", frequency);
+    requireBounded("presence-penalty", presence);
+    requireBounded("frequency-penalty", frequency);
   }
 
-  private static void requireFinite(String name, double value) {
-    if (!Double.isFinite(value)) {
-      throw new SettingException(name, value + " is no finite number; 0 is none");
+  private static void requireBounded(String name, double value) {
+    if (!(Math.abs(value) <= MOST)) {
+      throw new SettingException(name, value + " is no number from -1e9 to 1e9; 0 is none");
     }
   }
 

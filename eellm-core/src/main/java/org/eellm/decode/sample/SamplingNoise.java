@@ -29,7 +29,7 @@ record SamplingNoise(long key) {
     return new SamplingNoise(SplitMix.mixed(SplitMix.mixed(seed) + SplitMix.GOLDEN * position));
   }
 
-  /** A number in [0, 1). With n zeros at the beginning of its bits it is at least 2^-(n + 1). */
+  /** A number in [0, 1). With n {@link IdMarks#zeros}, up to 52, it is at least 2^-(n + 1). */
   double uniform(int id) {
     return (IdMarks.random(key, id) >>> 11) * 0x1.0p-53;
   }

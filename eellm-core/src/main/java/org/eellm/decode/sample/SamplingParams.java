@@ -43,7 +43,11 @@ public record SamplingParams(
     logitBias.forEach(
         (id, bias) -> {
           require(id >= 0, "logit-bias", "%s is no token id; use 0 or more", id);
-          require(Double.isFinite(bias), "logit-bias", "%s is no finite number", bias);
+          require(
+              Math.abs(bias) <= Penalties.MOST,
+              "logit-bias",
+              "%s is no number from -1e9 to 1e9",
+              bias);
         });
   }
 

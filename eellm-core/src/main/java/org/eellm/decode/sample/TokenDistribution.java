@@ -212,9 +212,9 @@ public final class TokenDistribution {
   }
 
   /**
-   * The last of the fewest ids, the best first, whose weights sum to so much: packed with its place
-   * for an id. Weights that are alike to some bits are summed up first, and only those among which
-   * the last one is are put in order.
+   * The least probable id that stays where the best ids' weights are to sum to so much: {@link
+   * #packed} with its place. Weights that are alike to some bits are summed up first; only those
+   * among which it is are put in order.
    */
   private long lastOf(double sum, double negligible) {
     float[] all = weights.values();
@@ -259,7 +259,7 @@ public final class TokenDistribution {
     if (share == 0) {
       return this;
     }
-    double least = Math.log(share) / LOG_2;
+    double least = powers[likeliest] + Math.log(share) / LOG_2;
     int kept = 0;
     for (int i = 0; i < count; i++) {
       if (powers[i] >= least) {

@@ -95,6 +95,12 @@ public final class RowFunctions {
     }
   }
 
+  private static void requirePositive(int count) {
+    if (count <= 0) {
+      throw new IndexOutOfBoundsException(count + " numbers; at least one is needed");
+    }
+  }
+
   private static long bits(float number) {
     return Float.floatToRawIntBits(number);
   }
@@ -285,6 +291,7 @@ public final class RowFunctions {
    * @return the largest one's place, the first among equals
    */
   public static int scale(FloatArray x, int count, float factor) {
+    requirePositive(count);
     Objects.checkFromIndexSize(0, count, x.length());
     return (int) function(Name.SCALING).callWithArrays(x, x, x, count / LANES, bits(factor), 0, 0);
   }
@@ -295,6 +302,7 @@ public final class RowFunctions {
    * @param count a multiple of 16, and not 0
    */
   public static void powersOfTwo(FloatArray powers, int count, FloatArray out) {
+    requirePositive(count);
     Objects.checkFromIndexSize(0, count, powers.length());
     Objects.checkFromIndexSize(0, count, out.length());
     function(Name.POWERS_OF_TWO).callWithArrays(powers, out, out, 2L * count / LANES, 0, 0, 0);
@@ -309,6 +317,7 @@ public final class RowFunctions {
    */
   public static void mark(
       WeightedIds list, int from, int count, long key, float bound, IntArray marks) {
+    requirePositive(count);
     Objects.checkFromIndexSize(from, count, list.length());
     Objects.checkFromIndexSize(0, count / Integer.SIZE, marks.length());
     function(Name.MARKING)

@@ -7,7 +7,8 @@ import org.eellm.kernel.machine.MachineCode.Operation;
 
 /**
  * Writes a function that goes through numbers of a row, 16 at a time; the shared parts of {@link
- * RowCode}, {@link ActivationCode}, {@link RoundingCode} and {@link LogitCode}.
+ * RowCode}, {@link ActivationCode}, {@link RoundingCode}, {@link LogitCode} and {@link
+ * SamplingCode}.
  *
  * <p>Functions take addresses, sizes and the bits of float32 numbers. A count need not be a
  * multiple of anything, and is their third parameter; with arrays, the first of the four behind

@@ -100,9 +100,9 @@ final class SamplingCode {
   }
 
   /**
-   * Of each id the zeros at the beginning of a random number, and whether these and a power are
-   * more than a bound, a bit each: {@code f(ids, powers, marks, vectors, bytes before, key,
-   * bound)}. The number is that of {@link org.eellm.kernel.vector.SplitMix#mixed}.
+   * A bit for each id: whether the zeros at the beginning of its random number, {@link
+   * SplitMix#mixed}, and its power are together above a bound. {@code f(ids, powers, marks,
+   * vectors, bytes before, key, bound)}.
    */
   static byte[] marking() {
     RowWriter row = new RowWriter();

@@ -6,6 +6,12 @@ package org.eellm.kernel.vector;
  * @param powers as many as there are ids
  */
 public record WeightedIds(IntArray ids, FloatArray powers) {
+  public WeightedIds {
+    if (ids.length() != powers.length()) {
+      throw new IllegalArgumentException(
+          "%d ids have %d powers".formatted(ids.length(), powers.length()));
+    }
+  }
 
   /** Room for so many. */
   public static WeightedIds allocate(int length) {

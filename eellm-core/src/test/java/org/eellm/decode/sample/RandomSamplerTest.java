@@ -246,7 +246,7 @@ final class RandomSamplerTest {
         .hasMessage("logit-bias: -1 is no token id; use 0 or more");
     assertThatThrownBy(() -> new Penalties(1, Double.NaN, 0))
         .isInstanceOf(ConfigException.class)
-        .hasMessage("presence-penalty: NaN is no finite number; 0 is none");
+        .hasMessage("presence-penalty: NaN is no number from -1e9 to 1e9; 0 is none");
   }
 
   @ParameterizedTest
@@ -256,7 +256,7 @@ final class RandomSamplerTest {
     "1, -2, 1, 1, top-k: -2 is negative",
     "1, 0, 0, 1, top-p: 0.0 is outside",
     "1, 0, 1.5, 1, top-p: 1.5 is outside",
-    "1, 0, 1, 0, repetition-penalty: 0.0 is not positive",
+    "1, 0, 1, 0, repetition-penalty: 0.0 is no number from 1e-9 to 1e9",
   })
   void constructor_impossibleSetting_isRefusedByName(
       double temperature, int topK, double topP, double penalty, String message) {

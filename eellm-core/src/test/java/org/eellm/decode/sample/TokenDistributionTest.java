@@ -1,18 +1,22 @@
 package org.eellm.decode.sample;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.decode.HeadOutputs;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("vectors")
 final class TokenDistributionTest {
   private static final int VOCABULARY = 2500; // more than are marked at once
 
@@ -32,7 +36,7 @@ final class TokenDistributionTest {
     "0.7, 0, 1.0, 0.0",
     "1.0, 1, 1.0, 0.0",
     "1.0, 40, 1.0, 0.0",
-    "1.0, 699, 1.0, 0.0",
+    "1.0, 2499, 1.0, 0.0",
     "1.3, 0, 0.9, 0.0",
     "1.0, 0, 0.05, 0.0",
     "1.0, 0, 1e-300, 0.0",
@@ -221,13 +225,53 @@ final class TokenDistributionTest {
     assertThat(distribution.probability(2)).isEqualTo(0.5);
   }
 
+  @ParameterizedTest
+  @ValueSource(doubles = {0, 1})
+  void sample_bestIdBehindOneOfTheSameWeight_isTheOneThatStays(double minP) {
+    float[] logits = {0, Math.nextDown(10f), 10}; // whose weight at this temperature is 1, too
+    TokenDistribution distribution = TokenDistribution.of(logits, 40, 0).topP(0.01).minP(minP);
+
+    assertThat(distribution.sample(SamplingNoise.at(5, 1))).isEqualTo(1);
+
+    assertThat(distribution.probability(1)).isEqualTo(1);
+    assertThat(distribution.probability(2)).isZero();
+  }
+
+  /** One instance is used for all tokens of a thread. */
   @Test
-  void sample_bestIdBehindOneOfNextToTheSameProbability_isOneThatStays() {
-    float[] logits = {0, Math.nextDown(10f), 10};
-    TokenDistribution distribution = TokenDistribution.of(logits, 20, 0).topP(0.01);
+  void fill_otherSizesLimitsAndNamesBefore_isThatOfANewOne() {
+    TokenDistribution reused = new TokenDistribution();
+    int[] names = IntStream.range(0, 40).map(place -> 3 * place + 1).toArray();
+    for (int round = 0; round < 60; round++) {
+      Random random = new Random(round);
+      boolean named = random.nextInt(3) == 0;
+      int size = 1 + random.nextInt(named ? names.length : VOCABULARY);
+      float[] logits = Arrays.copyOf(logits(round), size);
+      int topK = random.nextInt(3) == 0 ? 1 + random.nextInt(50) : 0;
+      double topP = random.nextBoolean() ? 0.8 : 1;
+      TokenDistribution fresh = new TokenDistribution();
+      for (TokenDistribution each : List.of(reused, fresh)) {
+        each.fill(logits, 1.3, topK);
+        each.mapIds(named ? names : new int[0]);
+        each.topP(topP);
+      }
 
-    int id = distribution.sample(SamplingNoise.at(5, 1));
+      for (int position = 0; position < 20; position++) {
+        SamplingNoise noise = SamplingNoise.at(round, position);
+        assertThat(reused.sample(noise)).isEqualTo(fresh.sample(noise));
+      }
+      for (int id = 0; id < 200; id++) {
+        assertThat(reused.probability(id)).isEqualTo(fresh.probability(id));
+      }
+    }
+  }
 
-    assertThat(distribution.probability(id)).isEqualTo(1);
+  @Test
+  void fill_noLargestLogit_isRefused() {
+    assertThatThrownBy(() -> TokenDistribution.of(new float[] {1, Float.POSITIVE_INFINITY}, 1, 0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("of 2 numbers none is finite and the largest");
+    assertThatThrownBy(() -> TokenDistribution.of(new float[0], 1, 0))
+        .isInstanceOf(RuntimeException.class);
   }
 }
