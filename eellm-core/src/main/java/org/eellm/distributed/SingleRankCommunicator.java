@@ -57,7 +57,7 @@ final class SingleRankCommunicator implements Communicator {
   public void close() {}
 
   private static WorkHandle copy(Tensor out, Tensor in) {
-    if (out.data_ptr().address() != in.data_ptr().address()) {
+    if (in.numel() > 0 && out.data_ptr().address() != in.data_ptr().address()) {
       out.view(in.sizes()).copy_(in);
     }
     return WorkHandle.done();

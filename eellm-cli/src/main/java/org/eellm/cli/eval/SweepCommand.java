@@ -380,9 +380,10 @@ public final class SweepCommand implements Callable<Integer> {
   }
 
   private void validateOptions() {
-    if (maxTokens < 1 || rounds < 1) {
+    if (maxTokens < 2 || rounds < 1) { // what is timed comes behind the first token
       throw new ConfigException(
-          "--max-tokens, --rounds: %d, %d; use at least 1".formatted(maxTokens, rounds));
+          "--max-tokens, --rounds: %d, %d; use at least 2 and at least 1"
+              .formatted(maxTokens, rounds));
     }
     OutputPath.requireFolder("--output", output);
     minAgreement.ifPresent(least -> requireWish("--min-agreement", least, 1));

@@ -327,6 +327,14 @@ final class SweepCommandTest {
   }
 
   @Test
+  void sweep_nothingToTimeBehindTheFirstToken_isRefused() {
+    List<String> one = List.of("--prompts=" + folder.resolve("prompts.txt"), "--max-tokens=1");
+    assertThat(sweepOf(one)).isEqualTo(2);
+    assertThat(err.toString())
+        .contains("--max-tokens, --rounds: 1, 1; use at least 2 and at least 1");
+  }
+
+  @Test
   void sweep_codeThatSaysTooLittleOrTooMuch_isRefused() throws IOException {
     assertThat(sweepOf(List.of())).isEqualTo(2);
     assertThat(err.toString()).contains("--prompts, --code: give prompts");
