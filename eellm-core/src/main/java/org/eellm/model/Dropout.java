@@ -1,6 +1,7 @@
 package org.eellm.model;
 
 import java.util.List;
+import org.eellm.kernel.vector.SplitMix;
 import org.eellm.tensor.kernel.KeyedDropout;
 
 /** Whether a microbatch drops anything, and by which masks. */
@@ -52,9 +53,6 @@ public sealed interface Dropout {
 
   /** A well-spread 63-bit hash of a pair (SplitMix64's finalizer over their combination). */
   static long mix(long key, long site) {
-    long z = key * 0x9E3779B97F4A7C15L + site + 0x632BE59BD9B4E019L;
-    z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
-    z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
-    return (z ^ (z >>> 31)) >>> 1;
+    return SplitMix.mixed(key * SplitMix.GOLDEN + site + 0x632BE59BD9B4E019L) >>> 1;
   }
 }
