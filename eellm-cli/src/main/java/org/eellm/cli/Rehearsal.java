@@ -25,6 +25,7 @@ import org.eellm.config.ConfigFile;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.tokenizer.BpeTrainer;
+import org.eellm.decode.WarmUp;
 import org.eellm.model.parameter.ParameterSpec;
 import org.jspecify.annotations.Nullable;
 
@@ -46,6 +47,7 @@ final class Rehearsal {
   public static void main(String[] args) throws IOException {
     Path folder = Path.of(args[0]);
     writeModel(folder);
+    WarmUp.run(() -> true);
     run("--help");
     run("generate", "--model", folder.toString(), "--prompt", TEXT, "--max-tokens", "150");
     for (String mode : List.of("full", "early-exit")) {

@@ -39,7 +39,9 @@ public final class ModelOptions {
   public LoadedModel load(BiFunction<ModelFolder, Architecture, DecodingModel> read) {
     compute.useThreads();
     ModelFolder files = headsOption.resolve(path);
-    return LoadedModel.load(files, stored -> read.apply(files, compute.in(stored)));
+    LoadedModel model = LoadedModel.load(files, stored -> read.apply(files, compute.in(stored)));
+    FirstTokens.modelIsLoaded();
+    return model;
   }
 
   /** In place of the model's own exits. */

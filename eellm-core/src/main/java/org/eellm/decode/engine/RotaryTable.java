@@ -17,7 +17,8 @@ final class RotaryTable implements AutoCloseable {
   private final double[] frequencies; // of the pairs that turn; none without rotary positions
   private NativeBuffer cosines = NativeBuffer.allocate(0); // [positions, pairs], as the sines
   private NativeBuffer sines = NativeBuffer.allocate(0);
-  private int known; // positions
+  private int room; // positions
+  private int known; // of these, from 0
 
   RotaryTable(Positions positions) {
     frequencies =
@@ -32,23 +33,30 @@ final class RotaryTable implements AutoCloseable {
     if (pairs == 0 || end <= known) {
       return;
     }
-    int count = Math.max(end, 2 * known);
-    NativeBuffer allCosines = NativeBuffer.allocate(4L * count * pairs);
-    NativeBuffer allSines = NativeBuffer.allocate(4L * count * pairs);
-    RowArithmetic.copy(cosines.address(), allCosines.address(), known * pairs);
-    RowArithmetic.copy(sines.address(), allSines.address(), known * pairs);
-    for (int position = known; position < count; position++) {
+    if (end > room) {
+      grow(Math.max(end, 2 * room));
+    }
+    for (int position = known; position < end; position++) {
       for (int j = 0; j < pairs; j++) {
         double angle = position * frequencies[j];
         long at = 4L * (position * pairs + j);
-        Lanes.putFloat((float) Math.cos(angle), allCosines.address() + at);
-        Lanes.putFloat((float) Math.sin(angle), allSines.address() + at);
+        Lanes.putFloat((float) Math.cos(angle), cosines.address() + at);
+        Lanes.putFloat((float) Math.sin(angle), sines.address() + at);
       }
     }
+    known = end;
+  }
+
+  private void grow(int count) {
+    int pairs = frequencies.length;
+    NativeBuffer moreCosines = NativeBuffer.allocate(4L * count * pairs);
+    NativeBuffer moreSines = NativeBuffer.allocate(4L * count * pairs);
+    RowArithmetic.copy(cosines.address(), moreCosines.address(), known * pairs);
+    RowArithmetic.copy(sines.address(), moreSines.address(), known * pairs);
     close();
-    cosines = allCosines;
-    sines = allSines;
-    known = count;
+    cosines = moreCosines;
+    sines = moreSines;
+    room = count;
   }
 
   /** Turns a head, when the attention does what it is asked for. */

@@ -10,7 +10,9 @@ import java.util.Optional;
  * takes a tenth of a millisecond to clear.
  */
 public final class NativeBuffer implements AutoCloseable {
-  private static final long HUGE_PAGE = 2L << 20;
+  /** Bytes from which a buffer lies on huge pages. */
+  public static final long HUGE_PAGE = 2L << 20;
+
   private static final Optional<Mapping> MAPPING = Mapping.find();
 
   private final long address;
@@ -41,7 +43,7 @@ public final class NativeBuffer implements AutoCloseable {
     }
     if (MAPPING.isPresent()) {
       Mapping mapping = MAPPING.get();
-      long length = bytes + HUGE_PAGE;
+      long length = Math.ceilDiv(bytes, HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE;
       long start = mapping.map(length);
       mapping.adviseHugePages(start, length);
       return new NativeBuffer(
