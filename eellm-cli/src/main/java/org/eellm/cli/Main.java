@@ -1,6 +1,6 @@
 package org.eellm.cli;
 
-import org.eellm.cli.option.FirstTokens;
+import org.eellm.cli.option.BackgroundWarmUp;
 import picocli.CommandLine;
 
 /** The {@code eellm} program. */
@@ -9,7 +9,7 @@ public final class Main {
 
   /** Runs a command and ends the process with its exit code; see {@link RootCommand}. */
   public static void main(String[] args) {
-    FirstTokens.prepare(args);
+    BackgroundWarmUp.start(args);
     System.exit(run(RootCommand.commandLine(args), args));
   }
 

@@ -5,6 +5,7 @@ import static java.util.stream.Collectors.toMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
@@ -18,6 +19,7 @@ import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
+import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -31,11 +33,16 @@ import org.eellm.model.parameter.ParameterSpec;
  * does. A program calls it on a thread of its own while it starts and reads that model.
  */
 public final class WarmUp {
+  /** Java gives a method to its compiler after 256 calls. */
+  private static final int STEPS_AT_ONCE = 300;
+
   /**
-   * As long as a small model takes to be read. Java compiles a method after its 256th call, but not
-   * if it rests for 50 ms before its turn comes.
+   * The others only keep these methods in the compiler's queue, which drops what is not called for
+   * 50 ms, and leave it the core.
    */
-  private static final int STEPS = 900;
+  private static final int STEPS = 1000;
+
+  private static final long PAUSE = 1_000_000; // ns, after each of the others
 
   private static final ModelConfig SHAPE =
       ModelConfig.builder()
@@ -53,13 +60,13 @@ public final class WarmUp {
   private WarmUp() {}
 
   /**
-   * Decodes on the calling thread alone, for some tenths of a second. Does nothing without machine
-   * code: Java's vectors take its second compiler, and longer.
+   * Decodes on the calling thread alone, for a second or two at most. Does nothing where a bfloat16
+   * model is not decoded by machine code: Java's vectors take its second compiler, and longer.
    *
    * @param goesOn asked before each step
    */
   public static void run(BooleanSupplier goesOn) {
-    if (!RowFunctions.work() || !goesOn.getAsBoolean()) {
+    if (!RowFunctions.work() || !ExecutableMemory.has("avx512_bf16")) {
       return;
     }
     int threads = Threads.count();
@@ -70,8 +77,11 @@ public final class WarmUp {
           new Request(List.of(0), STEPS, Set.of(), DecodingMethod.full(), Sampler.greedy());
       try (Batch batch = new Batch(model, Limits.of(model))) {
         batch.add(batch.job(request, "warm-up", new IndexedListener(0, TokenListener.none())));
-        while (!batch.isIdle() && goesOn.getAsBoolean()) {
+        for (int step = 1; !batch.isIdle() && goesOn.getAsBoolean(); step++) {
           batch.step();
+          if (step > STEPS_AT_ONCE) {
+            LockSupport.parkNanos(PAUSE);
+          }
         }
       }
     } finally {

@@ -28,11 +28,8 @@ public final class ModelOptions {
 
   /** Loads the model; the calling thread computes with the threads asked for from here on. */
   public LoadedModel load() {
-    compute.useThreads();
-    ModelFolder files = headsOption.resolve(path);
-    MatrixQuantization quantization = quantization(files);
-    return LoadedModel.load(
-        files, stored -> files.decoder(compute.in(stored), compute.device(), quantization));
+    return load(
+        (files, architecture) -> files.decoder(architecture, device(), quantization(files)));
   }
 
   /** The same of the part that a rank has; see {@link LoadedModel#load}. */
@@ -40,7 +37,7 @@ public final class ModelOptions {
     compute.useThreads();
     ModelFolder files = headsOption.resolve(path);
     LoadedModel model = LoadedModel.load(files, stored -> read.apply(files, compute.in(stored)));
-    FirstTokens.modelIsLoaded();
+    BackgroundWarmUp.stop();
     return model;
   }
 

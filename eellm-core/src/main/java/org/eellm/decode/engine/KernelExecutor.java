@@ -231,7 +231,7 @@ final class KernelExecutor implements AutoCloseable {
     for (int i = first; i < end; i++) {
       bytes += through.get(i).bytes();
       if (through.get(i) instanceof KernelBranch.Attention attention) {
-        memory.begin(attention.slot());
+        memory.markRun(attention.slot());
       }
     }
     profiler.count(end - first, rows, bytes);

@@ -1,6 +1,8 @@
 package org.eellm.decode.engine;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.vector.NativeBuffer;
 
@@ -10,22 +12,29 @@ import org.eellm.kernel.vector.NativeBuffer;
  * took three times as long as the others.
  */
 final class KernelKeyValueCache implements AutoCloseable {
+  private static final int NOT_HERE = -1;
+
   private final PageLayout layout;
   private final int heads;
   private final int pages;
-  private final boolean[] hasRun; // by attention
+  private final int[] places; // by attention
+  private final boolean[] hasRun; // by place
   private final NativeBuffer memory;
 
   /**
    * @param heads that have keys and values, on this rank
+   * @param attentions that run here
    */
-  KernelKeyValueCache(PageLayout layout, int heads, int pages, int attentions) {
+  KernelKeyValueCache(PageLayout layout, int heads, int pages, List<Integer> attentions) {
     this.layout = layout;
     this.heads = heads;
     this.pages = pages;
-    hasRun = new boolean[attentions];
-    memory =
-        NativeBuffer.allocate(Math.max(pageBytes() * pages * attentions, NativeBuffer.HUGE_PAGE));
+    places = new int[attentions.stream().mapToInt(slot -> slot + 1).max().orElse(0)];
+    Arrays.fill(places, NOT_HERE);
+    attentions.forEach(slot -> places[slot] = attentions.indexOf(slot));
+    hasRun = new boolean[attentions.size()];
+    long bytes = pageBytes() * pages * attentions.size();
+    memory = NativeBuffer.allocate(Math.max(bytes, NativeBuffer.HUGE_PAGE));
   }
 
   PageLayout layout() {
@@ -41,29 +50,29 @@ final class KernelKeyValueCache implements AutoCloseable {
     return heads * layout.bytes();
   }
 
-  /** Notes that an attention runs, so that its pages are copied; on the engine's thread. */
-  void begin(int attention) {
-    hasRun[attention] = true;
+  /** Notes that an attention runs: its pages are copied from now on. On the engine's thread. */
+  void markRun(int attention) {
+    hasRun[places[attention]] = true;
   }
 
   /** Address of a head's page 0. */
   long head(int attention, int head) {
-    return memory.address() + pageBytes() * pages * attention + head * layout.bytes();
+    return memory.address() + pageBytes() * pages * places[attention] + head * layout.bytes();
   }
 
   /** Copies a page of all attentions that have run. */
   void copy(int from, int to) {
     long bytes = pageBytes();
     MemorySegment all = MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes());
-    for (int attention = 0; attention < hasRun.length; attention++) {
-      if (hasRun[attention]) {
-        long first = (long) attention * pages;
+    for (int place = 0; place < hasRun.length; place++) {
+      if (hasRun[place]) {
+        long first = (long) place * pages;
         MemorySegment.copy(all, (first + from) * bytes, all, (first + to) * bytes, bytes);
       }
     }
   }
 
-  /** Keys of all heads at a position, then values, [2 heads, width]. */
+  /** Keys of all heads at a position, then values, [2 heads, width]; zeros if it has not run. */
   float[] read(int attention, int page, int offset) {
     int width = layout.width();
     float[] all = new float[2 * heads * width];

@@ -79,8 +79,7 @@ public final class KernelRunner implements ModelRunner {
     workspace = new Workspace(threads, kernels, shard, layout);
     int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
     states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
-    int attentions = shape.numLayers() + model.architecture().exits().layers().size();
-    memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, attentions);
+    memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
     pass =
         new KernelExecutor(
             team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);

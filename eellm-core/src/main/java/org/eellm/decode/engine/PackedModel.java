@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Activation;
@@ -67,6 +68,14 @@ record PackedModel(
     }
     return new PackedModel(
         weights, shared.isEmpty(), assembly.trunk(), heads, draftHeads, draftMemory);
+  }
+
+  /** The slots of all attentions, those of heads among them. */
+  List<Integer> attentions() {
+    return Stream.concat(trunk.stream(), heads.stream().flatMap(head -> head.branches().stream()))
+        .filter(KernelBranch.Attention.class::isInstance)
+        .map(branch -> ((KernelBranch.Attention) branch).slot())
+        .toList();
   }
 
   /** A head's outputs for the ids that exits draft from, in memory of their own. */

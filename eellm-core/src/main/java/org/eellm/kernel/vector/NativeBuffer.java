@@ -5,9 +5,9 @@ import java.util.Optional;
 
 /**
  * Zeroed native memory that takes physical memory page by page when first touched. From 2 MiB on it
- * lies on huge pages where the system offers them: with pages of 4 KiB a tenth to a third of the
- * memory's rate is lost to address translation. Smaller buffers are not worth a huge page, which
- * takes a tenth of a millisecond to clear.
+ * lies on huge pages, the last part too, where the system offers them: with pages of 4 KiB a tenth
+ * to a third of the memory's rate is lost to address translation. Smaller buffers are not worth a
+ * huge page, which takes a tenth of a millisecond to clear.
  */
 public final class NativeBuffer implements AutoCloseable {
   /** Bytes from which a buffer lies on huge pages. */

@@ -162,6 +162,28 @@ final class KernelRunnerTest {
   }
 
   @Test
+  void copyPage_ofTwoLayers_copiesBothAndNothingElse() {
+    try (Decoder model = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
+        KernelRunner runner = runner(model, 2, KernelChoice.FASTEST)) {
+      int from = runner.pages() - 2;
+      int to = runner.pages() - 1;
+      ForwardBatch rows = new ForwardBatch();
+      rows.begin(new int[] {from});
+      rows.add(runner.allocateSlot(), 0);
+      runner.embed(rows, new int[] {7});
+      runner.run(0, 4, rows); // attention and MLP of two layers
+
+      runner.copyPage(from, to);
+
+      assertThat(runner.keysAndValues(0, to, 0)).isEqualTo(runner.keysAndValues(0, from, 0));
+      assertThat(runner.keysAndValues(1, to, 0)).isEqualTo(runner.keysAndValues(1, from, 0));
+      assertThat(runner.keysAndValues(1, to, 0)).isNotEqualTo(runner.keysAndValues(0, to, 0));
+      assertThat(runner.keysAndValues(1, 0, 0)).containsOnly(0f);
+      assertThat(runner.keysAndValues(2, 0, 0)).containsOnly(0f);
+    }
+  }
+
+  @Test
   void figures_ofOutputs_areThoseOfTheLogits() {
     try (Decoder model = RunnerFamily.LLAMA.decoder(DataType.FLOAT32);
         KernelRunner runner = runner(model, 2, KernelChoice.FASTEST)) {
