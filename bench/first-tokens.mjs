@@ -44,6 +44,14 @@ function run(launcher) {
   });
 }
 
+// When a token had come. Tokens that come together count as spread since those before.
+function when(arrivals, tokens) {
+  const i = arrivals.findIndex(([, count]) => count >= ends.get(tokens));
+  const [before, had] = arrivals[Math.max(i - 1, 0)];
+  const [then, has] = arrivals[i];
+  return has === had ? then : before + ((then - before) * (ends.get(tokens) - had)) / (has - had);
+}
+
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -68,8 +76,8 @@ for (let turn = 0; turn < Number(processes); turn++) {
 }
 for (const [launcher, all] of runs) {
   const speeds = RANGES.map(([from, to]) => all.map((arrivals) => {
-    const when = (tokens) => (tokens === 0 ? arrivals[0] : arrivals.find(([, count]) => count >= ends.get(tokens)))[0];
-    return (to - Math.max(from - 1, 1)) / (when(to) - when(Math.max(from - 1, 0)));
+    const start = from === 1 ? arrivals[0][0] : when(arrivals, from - 1);
+    return (to - Math.max(from - 1, 1)) / (when(arrivals, to) - start);
   }));
   const ratios = all.map((_, i) => speeds[EARLY][i] / speeds[LATE][i]);
   console.log(`${launcher}: first token ${spread(all.map((arrivals) => arrivals[0][0]), 2)} s`);
