@@ -6,8 +6,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.GlibcMalloc;
 import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * is here themselves; call it earlier to learn of a problem before anything else happens.
  */
 public final class JvmSetup {
-  private static final String VECTORS = "jdk.incubator.vector";
+  private static final List<String> DECODING_FLAGS = List.of("avx512_bf16", "avx512_vnni");
   private static final int FULL_COMPILER = 4; // its level
   private static final String LIBTORCH = "org.bytedeco.pytorch.global.torch";
   private static final String MKL = "org.bytedeco.mkl.global.mkl_rt";
@@ -30,11 +32,8 @@ public final class JvmSetup {
    * @throws SetupException that names the option of Java that is missing or wrong
    */
   public static void requireDecoding() {
-    if (ModuleLayer.boot().findModule(VECTORS).isEmpty()) {
-      throw new SetupException(
-          "Java runs without its vector instructions, which eellm computes with; start it with"
-              + " --add-modules "
-              + VECTORS);
+    if (!NativeNumbers.HAS_VECTORS && !decodesByMachineCode()) {
+      throw withoutVectors();
     }
     Module own = JvmSetup.class.getModule();
     if (!own.isNativeAccessEnabled()) {
@@ -59,6 +58,9 @@ public final class JvmSetup {
    */
   public static void requireTraining() {
     requireDecoding();
+    if (!NativeNumbers.HAS_VECTORS) {
+      throw withoutVectors();
+    }
     if (!isOnClassPath(LIBTORCH)) {
       throw libtorchIsMissing(null);
     }
@@ -68,6 +70,18 @@ public final class JvmSetup {
       setUnlessSet("org.bytedeco.openblas.load", "mkl_rt");
     }
     GlibcMalloc.keepMemory();
+  }
+
+  /** Whether machine code does all of decoding, in every format. */
+  private static boolean decodesByMachineCode() {
+    return RowFunctions.work() && DECODING_FLAGS.stream().allMatch(ExecutableMemory::has);
+  }
+
+  private static SetupException withoutVectors() {
+    return new SetupException(
+        "Java runs without its vector instructions, which eellm computes with; start it with"
+            + " --add-modules "
+            + NativeNumbers.VECTOR_MODULE);
   }
 
   /** Whether Java has its quick compiler alone; takes a while. */

@@ -16,8 +16,9 @@
  * and {@link org.eellm.Completion} what it came to. {@link org.eellm.TrainingRun} trains.
  *
  * <p>Java needs {@code --add-modules jdk.incubator.vector --enable-native-access=ALL-UNNAMED};
- * {@link org.eellm.JvmSetup} checks it. Decoding on a CPU needs no libtorch; training, and GPUs,
- * need the artifact {@code org.eellm:eellm-libtorch}.
+ * {@link org.eellm.JvmSetup} checks it. Where machine code does all of decoding, decoding does
+ * without the module. On a CPU it needs no libtorch; training, and GPUs, need the artifact {@code
+ * org.eellm:eellm-libtorch}.
  */
 @NullMarked
 package org.eellm;

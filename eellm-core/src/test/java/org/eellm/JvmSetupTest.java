@@ -11,7 +11,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.Pointer;
+import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -65,8 +68,23 @@ final class JvmSetupTest {
   }
 
   @Test
-  void load_withoutTheVectorModule_namesTheOption() throws Exception {
+  void load_withoutVectorModuleAndMachineCode_namesTheOption() throws Exception {
+    assertThat(run(Decodes.class, _ -> true, NATIVES, "-Deellm.kernel=vectors"))
+        .contains("SetupException", "--add-modules jdk.incubator.vector");
+  }
+
+  @Test
+  void load_withoutVectorModule_goesOnWhereMachineCodeDecodes() throws Exception {
+    boolean machineCode =
+        RowFunctions.work()
+            && Stream.of("avx512_bf16", "avx512_vnni").allMatch(ExecutableMemory::has);
     assertThat(run(Decodes.class, _ -> true, NATIVES))
+        .contains(machineCode ? "CheckpointException" : "SetupException");
+  }
+
+  @Test
+  void requireTraining_withoutVectorModule_namesTheOption() throws Exception {
+    assertThat(run(Trains.class, _ -> true, NATIVES))
         .contains("SetupException", "--add-modules jdk.incubator.vector");
   }
 

@@ -13,7 +13,7 @@ import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.product.OneDnnMicroKernels.Availability;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -62,7 +62,7 @@ record DecodingKernels(
         micro instanceof Availability.Absent(String reason)
             ? Optional.of(reason)
             : Optional.empty(),
-        Lanes.FLOATS.vectorBitSize(),
+        NativeNumbers.BYTES * Byte.SIZE,
         CpuCache.bytes(),
         Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());
   }

@@ -9,13 +9,21 @@ import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.SortedMap;
 import java.util.SplittableRandom;
+import java.util.TreeMap;
+import org.eellm.checkpoint.CheckpointIntegrity;
+import org.eellm.checkpoint.CheckpointStore;
+import org.eellm.checkpoint.DraftTable;
+import org.eellm.checkpoint.DraftVocabulary;
+import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.huggingface.HuggingFaceConfig;
 import org.eellm.checkpoint.safetensors.SafetensorsType;
 import org.eellm.checkpoint.safetensors.SafetensorsWriter;
@@ -25,7 +33,8 @@ import org.eellm.config.ConfigFile;
 import org.eellm.data.Progress;
 import org.eellm.data.corpus.Corpus;
 import org.eellm.data.tokenizer.BpeTrainer;
-import org.eellm.decode.WarmUp;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
 import org.eellm.model.parameter.ParameterSpec;
 import org.jspecify.annotations.Nullable;
 
@@ -47,7 +56,6 @@ final class Rehearsal {
   public static void main(String[] args) throws IOException {
     Path folder = Path.of(args[0]);
     writeModel(folder);
-    WarmUp.run(() -> true);
     run("--help");
     run("generate", "--model", folder.toString(), "--prompt", TEXT, "--max-tokens", "150");
     for (String mode : List.of("full", "early-exit")) {
@@ -115,7 +123,9 @@ final class Rehearsal {
     }
   }
 
-  private static void writeModel(Path folder) throws IOException {
+  /** A run with all the files that {@code eellm quickstart} leaves beside the weights. */
+  private static void writeModel(Path run) throws IOException {
+    Path folder = Files.createDirectories(CheckpointStore.folder(run, 1));
     Architecture architecture =
         ConfigFile.preset("quickstart", List.of("model.vocab_size=320")).architecture();
     new HuggingFaceConfig(architecture, OptionalInt.empty(), List.of()).write(folder);
@@ -137,5 +147,16 @@ final class Rehearsal {
               MemorySegment.ofArray(values.array())));
     }
     SafetensorsWriter.write(folder.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
+    DraftTable.count(new int[] {0, 1, 2, 0, 1, 2}, 2).write(folder);
+    CheckpointIntegrity.write(folder, Map.of());
+    new DraftVocabulary(List.of(0, 1, 2)).write(folder);
+    SortedMap<Integer, Double> thresholds = new TreeMap<>();
+    SortedMap<Integer, Gate> gates = new TreeMap<>();
+    for (int layer : architecture.exits().layers()) {
+      thresholds.put(layer, 0.5);
+      gates.put(layer, new Gate(0, 1, 1, new float[architecture.model().hiddenSize()]));
+    }
+    new Calibration(new Calibration.OfGates(gates), thresholds)
+        .write(folder.resolve(ModelFolder.CALIBRATION));
   }
 }

@@ -49,6 +49,7 @@ final class LauncherTest {
             for argument in "$@"; do
               case $argument in
                 -XX:DumpLoadedClassList=*) exit ;;
+                -XX:AOTCacheOutput=*) touch "${argument#*=}"; exit ;;
                 -XX:SharedClassListFile=*) dumps=yes ;;
                 -XX:SharedArchiveFile=*) [ -z "$dumps" ] || { touch "${argument#*=}"; exit; } ;;
               esac
@@ -93,7 +94,7 @@ final class LauncherTest {
 
   @Test
   void run_firstTime_buildsThenPassesArgumentsAndExitCode() throws Exception {
-    Result result = run(Map.of(), "generate", "--prompt", "two words");
+    Result result = run(Map.of(), "eval", "--model", "two words");
 
     assertThat(result.err())
         .startsWith("eellm: building")
@@ -102,23 +103,47 @@ final class LauncherTest {
     assertThat(result.out())
         .contains("\n" + root.toRealPath() + "/target/eellm.jar:a.jar:b.jar\n")
         .contains("-XX:SharedArchiveFile=" + root.toRealPath() + "/target/eellm.jsa\n")
-        .contains("\norg.eellm.cli.Main\ngenerate\n--prompt\ntwo words\n")
+        .contains("--add-modules\njdk.incubator.vector\n")
+        .contains("\norg.eellm.cli.Main\neval\n--model\ntwo words\n")
         .contains("MALLOC_ARENA_MAX=1");
     assertThat(result.exitCode()).isEqualTo(7);
   }
 
-  /** Those that machine code needs, as the launcher says. */
+  /** What machine code needs, as the launcher says. */
+  private static boolean decodesByMachineCode() throws IOException {
+    Path processor = Path.of("/proc/cpuinfo");
+    return Files.exists(processor)
+        && Pattern.compile("\\s+")
+            .splitAsStream(Files.readString(processor))
+            .toList()
+            .containsAll(
+                List.of("avx512f", "avx512dq", "avx512cd", "avx512_bf16", "avx512_vnni", "bmi2"));
+  }
+
+  @Test
+  void run_machineCodeDecodes_needsNoVectors() throws Exception {
+    String cache = "-XX:AOTCache=" + root.toRealPath() + "/target/eellm.aot\n";
+    String vectors = "--add-modules\njdk.incubator.vector\n";
+
+    for (String command : List.of("chat", "generate")) {
+      String out = run(Map.of(), command).out();
+      assertThat(out.contains(cache)).isEqualTo(decodesByMachineCode());
+      assertThat(out.contains(vectors)).isNotEqualTo(decodesByMachineCode());
+    }
+    for (String option : List.of("--nproc=2", "--tp=2", "--device=cuda")) {
+      assertThat(run(Map.of(), "generate", option).out()).contains(vectors).doesNotContain(cache);
+    }
+    assertThat(run(Map.of(), "serve").out()).contains(vectors).doesNotContain(cache);
+    Map<String, String> own = Map.of("JDK_JAVA_OPTIONS", "--add-modules java.sql");
+    assertThat(run(own, "generate").out()).contains(vectors).doesNotContain(cache);
+    Files.deleteIfExists(root.resolve("target/eellm.aot"));
+    assertThat(run(Map.of(), "generate").out()).contains(vectors).doesNotContain(cache);
+  }
+
   @Test
   void run_machineCodeDecodes_needsNoSecondCompiler() throws Exception {
     String one = "-XX:TieredStopAtLevel=1\n";
-    Path processor = Path.of("/proc/cpuinfo");
-    List<String> flags =
-        Files.exists(processor)
-            ? Pattern.compile("\\s+").splitAsStream(Files.readString(processor)).toList()
-            : List.of();
-    boolean machineCode =
-        flags.containsAll(
-            List.of("avx512f", "avx512dq", "avx512cd", "avx512_bf16", "avx512_vnni", "bmi2"));
+    boolean machineCode = decodesByMachineCode();
 
     assertThat(run(Map.of(), "--help").out()).contains(one);
     assertThat(run(Map.of()).out()).contains(one);

@@ -1,6 +1,6 @@
 package org.eellm.kernel;
 
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -14,10 +14,10 @@ import org.eellm.kernel.machine.CallList;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.vector.NativeInts;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -70,7 +70,7 @@ final class MachineAttention implements AttentionKernel {
       codes.add(AttentionCode.scaling());
       codes.add(AttentionCode.division());
       codes.add(AttentionCode.factor());
-      codes.add(AttentionLoop.of(layout, vectors * Lanes.BYTES));
+      codes.add(AttentionLoop.of(layout, vectors * NativeNumbers.BYTES));
       NativeFunction[] all =
           ExecutableMemory.store(codes)
               .orElseThrow(
@@ -106,7 +106,7 @@ final class MachineAttention implements AttentionKernel {
   private final NativeBuffer queries;
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer weights = NativeBuffer.allocate(4L * TILE * GROUP);
-  private final NativeBuffer totals = NativeBuffer.allocate((long) TILE * Lanes.BYTES);
+  private final NativeBuffer totals = NativeBuffer.allocate((long) TILE * NativeNumbers.BYTES);
   private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
   private final NativeBuffer sums;
   private final float[] key8; // float32, on its way to 8 bits
@@ -132,7 +132,7 @@ final class MachineAttention implements AttentionKernel {
   }
 
   private static int valueVectors(PageLayout layout) {
-    int vectors = layout.valueWidth() / Lanes.WIDTH;
+    int vectors = layout.valueWidth() / NativeNumbers.WIDTH;
     return vectors % 4 == 0 ? 4 : 1;
   }
 
@@ -189,7 +189,7 @@ final class MachineAttention implements AttentionKernel {
         RowFunctions.store(calls, key, width, key);
         if (width % 2 == 1) {
           finish();
-          Lanes.put(0, key + 2L * width);
+          NativeNumbers.put(0, key + 2L * width);
         }
         RowFunctions.spread(calls, key, layout.keySteps(), offset, page);
         RowFunctions.storeHalves(calls, value, width, offset % 2, layout.valueOf(page, offset));
@@ -238,7 +238,7 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public boolean divide(int count, long out) {
-    long vectors = sumBytes / Lanes.BYTES;
+    long vectors = sumBytes / NativeNumbers.BYTES;
     calls.add(functions.divide, sums.address(), vectors, totals.address(), out, count, 0, 0, 0);
     return (int) calls.run() >= 0;
   }

@@ -2,14 +2,10 @@ package org.eellm.kernel;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Bfloat16Rounding;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -72,41 +68,6 @@ public record PageLayout(WeightFormat format, int width) {
   }
 
   /**
-   * Writes a position's key and value by the Vector API. Positions are written in order.
-   *
-   * @param page address
-   * @param offset of the position in it
-   * @param key [width]
-   * @param value address of [width], float32
-   * @param scratch address of room for a key in the format, in whole groups
-   */
-  void write(long page, int offset, float[] key, long value, long scratch) {
-    long keys = page + 4L * offset;
-    long values = valueOf(page, offset);
-    switch (format) {
-      case FLOAT32 -> {
-        for (int i = 0; i < width; i++) {
-          Lanes.putFloat(key[i], keys + 4L * POSITIONS * i);
-        }
-        RowArithmetic.copy(value, values, width);
-      }
-      case BFLOAT16 -> {
-        Bfloat16Rounding.store(key, 0, width, scratch);
-        if (width % 2 == 1) {
-          Lanes.put(0, scratch + 2L * width);
-        }
-        spread(scratch, keySteps(), page, offset);
-        Bfloat16Rounding.storeHalves(value, width, offset % 2, values);
-      }
-      case INT8 -> {
-        writeBytes(page, offset, key, value, scratch);
-        spread(scratch, keySteps(), page, offset);
-      }
-      case INT4 -> throw new IllegalStateException();
-    }
-  }
-
-  /**
    * Writes a value and the scales in 8 bits, and the key's bytes to the scratch, not to the page.
    */
   void writeBytes(long page, int offset, float[] key, long value, long scratch) {
@@ -120,15 +81,15 @@ public record PageLayout(WeightFormat format, int width) {
     }
     float most = 0;
     for (int i = 0; i < width; i++) {
-      most = Math.max(most, Math.abs(Lanes.getFloat(value + 4L * i)));
+      most = Math.max(most, Math.abs(NativeNumbers.getFloat(value + 4L * i)));
     }
     float valueScale = scale(most);
     for (int i = 0; i < width; i++) {
-      byte number = rounded(Lanes.getFloat(value + 4L * i), valueScale);
+      byte number = rounded(NativeNumbers.getFloat(value + 4L * i), valueScale);
       MEMORY.set(JAVA_BYTE, values + 4L * i + offset % 4, number);
     }
-    Lanes.putFloat(keyScale, page + scalesAt() + 4L * offset);
-    Lanes.putFloat(valueScale, page + scalesAt() + 4L * (POSITIONS + offset));
+    NativeNumbers.putFloat(keyScale, page + scalesAt() + 4L * offset);
+    NativeNumbers.putFloat(valueScale, page + scalesAt() + 4L * (POSITIONS + offset));
   }
 
   /** Copies a page; of values, only those of its first so many positions. */
@@ -169,43 +130,6 @@ public record PageLayout(WeightFormat format, int width) {
     RowArithmetic.copy(page + scalesAt() + 4L * (POSITIONS + offset), values, count);
   }
 
-  /**
-   * Spreads groups of numbers over vectors of groups, a position's each. Whole vectors are read and
-   * written: what attention reads next then comes from memory all at once, and where memory is slow
-   * the reads wait together. Written out (see {@link Lanes}).
-   */
-  private static void spread(long pairs, int count, long page, int offset) {
-    long to = page + 4L * (offset / Lanes.WIDTH * Lanes.WIDTH);
-    VectorMask<Integer> place =
-        IntVector.zero(Lanes.INTS).addIndex(1).compare(VectorOperators.EQ, offset % Lanes.WIDTH);
-    int fours = count - count % 4;
-    for (int i = 0; i < fours; i += 4) {
-      long at = to + 4L * POSITIONS * i;
-      long from = pairs + 4L * i;
-      IntVector a = IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at, Lanes.ORDER);
-      IntVector b =
-          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 4L * POSITIONS, Lanes.ORDER);
-      IntVector c =
-          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 8L * POSITIONS, Lanes.ORDER);
-      IntVector d =
-          IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at + 12L * POSITIONS, Lanes.ORDER);
-      a.blend(MEMORY.get(JAVA_INT_UNALIGNED, from), place)
-          .intoMemorySegment(MEMORY, at, Lanes.ORDER);
-      b.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 4), place)
-          .intoMemorySegment(MEMORY, at + 4L * POSITIONS, Lanes.ORDER);
-      c.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 8), place)
-          .intoMemorySegment(MEMORY, at + 8L * POSITIONS, Lanes.ORDER);
-      d.blend(MEMORY.get(JAVA_INT_UNALIGNED, from + 12), place)
-          .intoMemorySegment(MEMORY, at + 12L * POSITIONS, Lanes.ORDER);
-    }
-    for (int i = fours; i < count; i++) {
-      long at = to + 4L * POSITIONS * i;
-      IntVector.fromMemorySegment(Lanes.INTS, MEMORY, at, Lanes.ORDER)
-          .blend(MEMORY.get(JAVA_INT_UNALIGNED, pairs + 4L * i), place)
-          .intoMemorySegment(MEMORY, at, Lanes.ORDER);
-    }
-  }
-
   /** Reads what was written of a position's key, for tests. */
   public void readKey(long page, int offset, float[] out) {
     for (int i = 0; i < width; i++) {
@@ -227,9 +151,9 @@ public record PageLayout(WeightFormat format, int width) {
   /** One of a group of numbers. */
   private float number(long group, int of, long scale) {
     return switch (format) {
-      case FLOAT32 -> Lanes.getFloat(group);
-      case BFLOAT16 -> Lanes.get(group + 2L * of);
-      case INT8 -> MEMORY.get(JAVA_BYTE, group + of) * Lanes.getFloat(scale);
+      case FLOAT32 -> NativeNumbers.getFloat(group);
+      case BFLOAT16 -> NativeNumbers.get(group + 2L * of);
+      case INT8 -> MEMORY.get(JAVA_BYTE, group + of) * NativeNumbers.getFloat(scale);
       case INT4 -> throw new IllegalStateException();
     };
   }

@@ -2,9 +2,9 @@ package org.eellm.kernel;
 
 import java.util.Objects;
 import org.eellm.kernel.machine.RowFunctions;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Attention of some rows of a sequence over its pages of keys and values: a few pages at a time,
@@ -15,7 +15,7 @@ import org.eellm.kernel.vector.NativeInts;
  */
 public final class PagedAttention implements AutoCloseable {
   static final int VECTORS = 4; // of scores, and of a value, worked on together
-  static final int GROUP = VECTORS * Lanes.WIDTH; // positions worked on together
+  static final int GROUP = VECTORS * NativeNumbers.WIDTH; // positions worked on together
   static final int PAGES = Math.max(1, GROUP / PageLayout.POSITIONS);
 
   private final PageLayout layout;
@@ -160,7 +160,7 @@ public final class PagedAttention implements AutoCloseable {
 
   private boolean isFinite(long row) {
     for (int i = 0; i < layout.width(); i++) {
-      if (!Float.isFinite(Lanes.getFloat(row + 4L * i))) {
+      if (!Float.isFinite(NativeNumbers.getFloat(row + 4L * i))) {
         return false;
       }
     }

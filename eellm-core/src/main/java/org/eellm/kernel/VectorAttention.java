@@ -1,7 +1,7 @@
 package org.eellm.kernel;
 
-import static org.eellm.kernel.vector.Lanes.MEMORY;
-import static org.eellm.kernel.vector.Lanes.ORDER;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.ORDER;
 
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
@@ -16,6 +16,7 @@ import org.eellm.kernel.product.TileKernels.Variant;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /** The arithmetic of attention by the Vector API, on any processor. */
@@ -42,7 +43,7 @@ final class VectorAttention implements AttentionKernel {
   private final float[] key; // that is written
   private final float[] queries;
   private final float[] weights = new float[TILE * GROUP];
-  private final float[] totals = new float[TILE * Lanes.WIDTH];
+  private final float[] totals = new float[TILE * NativeNumbers.WIDTH];
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
   private final NativeBuffer sums;
@@ -59,7 +60,7 @@ final class VectorAttention implements AttentionKernel {
     queries = new float[TILE * inputs];
     fillWithOnes(scales);
     sums = NativeBuffer.allocate(4L * TILE * layout.valueWidth());
-    int vectors = layout.valueWidth() / Lanes.WIDTH;
+    int vectors = layout.valueWidth() / NativeNumbers.WIDTH;
     valueVectors = vectors % VECTORS == 0 ? VECTORS : 1;
     WeightFormat format = layout.format();
     for (int rows = 1; rows <= TILE; rows++) {
@@ -75,7 +76,7 @@ final class VectorAttention implements AttentionKernel {
 
   private static void fillWithOnes(NativeBuffer buffer) {
     for (long i = 0; i < buffer.bytes(); i += Float.BYTES) {
-      Lanes.putFloat(1, buffer.address() + i);
+      NativeNumbers.putFloat(1, buffer.address() + i);
     }
   }
 
@@ -100,9 +101,9 @@ final class VectorAttention implements AttentionKernel {
   /** Turns pairs. Written out (see {@link Lanes}). */
   private static void rotate(long first, long second, long cosines, long sines, int count) {
     VectorSpecies<Float> floats = Lanes.FLOATS;
-    int whole = count - count % Lanes.WIDTH;
-    int pairs = count - count % (2 * Lanes.WIDTH);
-    for (int i = 0; i < pairs; i += 2 * Lanes.WIDTH) {
+    int whole = count - count % NativeNumbers.WIDTH;
+    int pairs = count - count % (2 * NativeNumbers.WIDTH);
+    for (int i = 0; i < pairs; i += 2 * NativeNumbers.WIDTH) {
       long at = 4L * i;
       FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
       FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
@@ -110,7 +111,7 @@ final class VectorAttention implements AttentionKernel {
       FloatVector b = FloatVector.fromMemorySegment(floats, MEMORY, second + at, ORDER);
       a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
       b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
-      at += Lanes.BYTES;
+      at += NativeNumbers.BYTES;
       cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
       sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
       a = FloatVector.fromMemorySegment(floats, MEMORY, first + at, ORDER);
@@ -118,7 +119,7 @@ final class VectorAttention implements AttentionKernel {
       a.mul(cos).sub(b.mul(sin)).intoMemorySegment(MEMORY, first + at, ORDER);
       b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
     }
-    for (int i = pairs; i < whole; i += Lanes.WIDTH) {
+    for (int i = pairs; i < whole; i += NativeNumbers.WIDTH) {
       long at = 4L * i;
       FloatVector cos = FloatVector.fromMemorySegment(floats, MEMORY, cosines + at, ORDER);
       FloatVector sin = FloatVector.fromMemorySegment(floats, MEMORY, sines + at, ORDER);
@@ -128,19 +129,19 @@ final class VectorAttention implements AttentionKernel {
       b.mul(cos).add(a.mul(sin)).intoMemorySegment(MEMORY, second + at, ORDER);
     }
     for (int i = whole; i < count; i++) {
-      float cos = Lanes.getFloat(cosines + 4L * i);
-      float sin = Lanes.getFloat(sines + 4L * i);
-      float a = Lanes.getFloat(first + 4L * i);
-      float b = Lanes.getFloat(second + 4L * i);
-      Lanes.putFloat(a * cos - b * sin, first + 4L * i);
-      Lanes.putFloat(b * cos + a * sin, second + 4L * i);
+      float cos = NativeNumbers.getFloat(cosines + 4L * i);
+      float sin = NativeNumbers.getFloat(sines + 4L * i);
+      float a = NativeNumbers.getFloat(first + 4L * i);
+      float b = NativeNumbers.getFloat(second + 4L * i);
+      NativeNumbers.putFloat(a * cos - b * sin, first + 4L * i);
+      NativeNumbers.putFloat(b * cos + a * sin, second + 4L * i);
     }
   }
 
   @Override
   public void write(long page, int offset, long key, long value) {
     RowArithmetic.read(key, this.key, 0, layout.width());
-    layout.write(page, offset, this.key, value, key);
+    VectorPages.write(layout, page, offset, this.key, value, key);
   }
 
   @Override
@@ -150,7 +151,7 @@ final class VectorAttention implements AttentionKernel {
     for (int r = 0; r < count; r++) {
       for (int i = 0; i < width; i++) {
         this.queries[(row + r) * inputs + i] =
-            Lanes.getFloat(queries + 4L * (r * width + i)) * scale;
+            NativeNumbers.getFloat(queries + 4L * (r * width + i)) * scale;
       }
     }
   }
@@ -169,7 +170,7 @@ final class VectorAttention implements AttentionKernel {
     int end = limits.get(from + count - 1);
     for (int position = 0; position < end; position += GROUP) {
       score(pages, first, pageBytes, position, end, count);
-      int vectors = Math.ceilDiv(Math.min(GROUP, end - position), Lanes.WIDTH);
+      int vectors = Math.ceilDiv(Math.min(GROUP, end - position), NativeNumbers.WIDTH);
       if (layout.hasScales()) {
         readScales(pages, first, pageBytes, position, end);
       }
@@ -230,7 +231,7 @@ final class VectorAttention implements AttentionKernel {
         weights,
         row * GROUP,
         totals,
-        row * Lanes.WIDTH,
+        row * NativeNumbers.WIDTH,
         sums.address() + 4L * layout.valueWidth() * row,
         layout.valueWidth());
   }
@@ -238,7 +239,7 @@ final class VectorAttention implements AttentionKernel {
   /** Makes numbers 0; a loop, since a segment's own method may leave a segment on the heap. */
   private static void clear(long at, int count) {
     for (int i = 0; i < count; i++) {
-      Lanes.putFloat(0, at + 4L * i);
+      NativeNumbers.putFloat(0, at + 4L * i);
     }
   }
 
@@ -271,13 +272,14 @@ final class VectorAttention implements AttentionKernel {
     VectorSpecies<Float> floats = Lanes.FLOATS;
     FloatVector largest = FloatVector.broadcast(floats, before);
     for (int i = 0; i < vectors; i++) {
-      FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
+      FloatVector index = FloatVector.fromArray(floats, INDEX, i * NativeNumbers.WIDTH);
       largest =
           largest.max(
-              FloatVector.fromMemorySegment(floats, MEMORY, at + (long) i * Lanes.BYTES, ORDER)
+              FloatVector.fromMemorySegment(
+                      floats, MEMORY, at + (long) i * NativeNumbers.BYTES, ORDER)
                   .mul(
                       FloatVector.fromMemorySegment(
-                          floats, MEMORY, keyScales + (long) i * Lanes.BYTES, ORDER))
+                          floats, MEMORY, keyScales + (long) i * NativeNumbers.BYTES, ORDER))
                   .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible)));
     }
     float max = largest.reduceLanes(VectorOperators.MAX);
@@ -285,19 +287,19 @@ final class VectorAttention implements AttentionKernel {
     if (max > before && before > Float.NEGATIVE_INFINITY) {
       float factor = factor(before, max);
       total = total.mul(factor);
-      for (int i = 0; i < width; i += Lanes.WIDTH) {
+      for (int i = 0; i < width; i += NativeNumbers.WIDTH) {
         FloatVector.fromMemorySegment(floats, MEMORY, sums + 4L * i, ORDER)
             .mul(factor)
             .intoMemorySegment(MEMORY, sums + 4L * i, ORDER);
       }
     }
     for (int i = 0; i < vectors; i++) {
-      FloatVector index = FloatVector.fromArray(floats, INDEX, i * Lanes.WIDTH);
+      FloatVector index = FloatVector.fromArray(floats, INDEX, i * NativeNumbers.WIDTH);
       FloatVector score =
-          FloatVector.fromMemorySegment(floats, MEMORY, at + (long) i * Lanes.BYTES, ORDER)
+          FloatVector.fromMemorySegment(floats, MEMORY, at + (long) i * NativeNumbers.BYTES, ORDER)
               .mul(
                   FloatVector.fromMemorySegment(
-                      floats, MEMORY, keyScales + (long) i * Lanes.BYTES, ORDER))
+                      floats, MEMORY, keyScales + (long) i * NativeNumbers.BYTES, ORDER))
               .blend(Float.NEGATIVE_INFINITY, index.compare(VectorOperators.GE, visible));
       FloatVector x = score.sub(max);
       x = x.blend(LOWEST, x.compare(VectorOperators.LT, LOWEST));
@@ -327,9 +329,9 @@ final class VectorAttention implements AttentionKernel {
       weight
           .mul(
               FloatVector.fromMemorySegment(
-                  floats, MEMORY, valueScales + (long) i * Lanes.BYTES, ORDER))
+                  floats, MEMORY, valueScales + (long) i * NativeNumbers.BYTES, ORDER))
           .blend(0, hidden) // whose scale may be NaN
-          .intoArray(to, toAt + i * Lanes.WIDTH);
+          .intoArray(to, toAt + i * NativeNumbers.WIDTH);
       total = total.add(weight);
     }
     total.intoArray(totals, row);
@@ -368,9 +370,9 @@ final class VectorAttention implements AttentionKernel {
       long page = index == replaced ? replacement : first + pageBytes * pages.get(index);
       long values = page + layout.keyBytes() + offset / together * layout.valueStepBytes();
       int steps = Math.ceilDiv(to - from, together);
-      for (int v = 0; v < width / Lanes.WIDTH; v += valueVectors) {
+      for (int v = 0; v < width / NativeNumbers.WIDTH; v += valueVectors) {
         kernels[count].run(
-            values + (long) v * Lanes.BYTES,
+            values + (long) v * NativeNumbers.BYTES,
             0,
             0,
             0,
@@ -379,7 +381,7 @@ final class VectorAttention implements AttentionKernel {
             weights,
             from - position,
             GROUP,
-            sums.address() + (long) v * Lanes.BYTES,
+            sums.address() + (long) v * NativeNumbers.BYTES,
             4L * width);
       }
       kernels = mixtures;
@@ -393,7 +395,8 @@ final class VectorAttention implements AttentionKernel {
     boolean finite = true;
     for (int row = 0; row < count; row++) {
       long offset = 4L * width * row;
-      finite &= divide(sums.address() + offset, totals, row * Lanes.WIDTH, out + offset, width);
+      finite &=
+          divide(sums.address() + offset, totals, row * NativeNumbers.WIDTH, out + offset, width);
     }
     return finite;
   }
@@ -407,35 +410,35 @@ final class VectorAttention implements AttentionKernel {
     FloatVector total = FloatVector.fromArray(floats, totals, row);
     total = total.add(total.rearrange(Lanes.TURN_1));
     total = total.add(total.rearrange(Lanes.TURN_2));
-    if (Lanes.WIDTH > 4) {
+    if (NativeNumbers.WIDTH > 4) {
       total = total.add(total.rearrange(Lanes.TURN_4));
     }
-    if (Lanes.WIDTH > 8) {
+    if (NativeNumbers.WIDTH > 8) {
       total = total.add(total.rearrange(Lanes.TURN_8));
     }
     float sum = total.lane(0);
     FloatVector zero = FloatVector.zero(floats);
     FloatVector check = zero; // 0 times what is not finite is NaN
-    int fours = width - width % (4 * Lanes.WIDTH);
-    for (int i = 0; i < fours; i += 4 * Lanes.WIDTH) {
+    int fours = width - width % (4 * NativeNumbers.WIDTH);
+    for (int i = 0; i < fours; i += 4 * NativeNumbers.WIDTH) {
       long at = 4L * i;
       FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
       a.intoMemorySegment(MEMORY, out + at, ORDER);
       check = a.fma(zero, check);
-      at += Lanes.BYTES;
+      at += NativeNumbers.BYTES;
       a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
       a.intoMemorySegment(MEMORY, out + at, ORDER);
       check = a.fma(zero, check);
-      at += Lanes.BYTES;
+      at += NativeNumbers.BYTES;
       a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
       a.intoMemorySegment(MEMORY, out + at, ORDER);
       check = a.fma(zero, check);
-      at += Lanes.BYTES;
+      at += NativeNumbers.BYTES;
       a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
       a.intoMemorySegment(MEMORY, out + at, ORDER);
       check = a.fma(zero, check);
     }
-    for (int i = fours; i < width; i += Lanes.WIDTH) {
+    for (int i = fours; i < width; i += NativeNumbers.WIDTH) {
       long at = 4L * i;
       FloatVector a = FloatVector.fromMemorySegment(floats, MEMORY, sums + at, ORDER).div(sum);
       a.intoMemorySegment(MEMORY, out + at, ORDER);

@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -228,7 +228,7 @@ final class GroupPackingTest {
     try (NativeBuffer source = NativeBuffer.allocate(4L * numbers.length);
         ThreadTeam team = new ThreadTeam(2)) {
       for (int i = 0; i < numbers.length; i++) {
-        Lanes.putFloat(numbers[i], source.address() + 4L * i);
+        NativeNumbers.putFloat(numbers[i], source.address() + 4L * i);
       }
       StoredRows rows = StoredRows.of(StoredRows.Type.FLOAT32, source.address(), OUT, IN);
       return PackedRows.stacked(format, List.of(rows)).pack(memory.address(), team);

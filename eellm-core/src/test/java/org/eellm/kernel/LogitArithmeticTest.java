@@ -27,9 +27,9 @@ final class LogitArithmeticTest {
     try (NativeFloats row = NativeFloats.of(logits)) {
       float max = LogitArithmetic.max(row.address(), count);
       assertThat(max).isEqualTo(logits[best]);
-      assertThat(LogitArithmetic.maxByVectors(row.address(), count)).isEqualTo(max);
+      assertThat(VectorLogits.max(row.address(), count)).isEqualTo(max);
       assertThat(LogitArithmetic.place(max, row.address(), count)).isEqualTo(best);
-      assertThat(LogitArithmetic.placeByVectors(max, row.address(), count)).isEqualTo(best);
+      assertThat(VectorLogits.place(max, row.address(), count)).isEqualTo(best);
     }
   }
 
@@ -61,7 +61,8 @@ final class LogitArithmeticTest {
       float sum = LogitArithmetic.sumOfExponentials(row.address(), count, max, factor);
       assertThat((double) sum).isCloseTo(expected, within(1e-5 * expected));
       if (count % 64 == 0) { // whole vectors, whatever their width
-        assertThat(LogitArithmetic.sumByVectors(row.address(), count, max, factor)).isEqualTo(sum);
+        assertThat(VectorLogits.sumOfExponentials(row.address(), count, max, factor))
+            .isEqualTo(sum);
       }
     }
   }

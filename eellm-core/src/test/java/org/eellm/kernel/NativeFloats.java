@@ -1,7 +1,7 @@
 package org.eellm.kernel;
 
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /** Float32 numbers in native memory. */
 public record NativeFloats(NativeBuffer memory, int count) implements AutoCloseable {
@@ -10,7 +10,7 @@ public record NativeFloats(NativeBuffer memory, int count) implements AutoClosea
     NativeFloats floats =
         new NativeFloats(NativeBuffer.allocate(4L * numbers.length), numbers.length);
     for (int i = 0; i < numbers.length; i++) {
-      Lanes.putFloat(numbers[i], floats.address() + 4L * i);
+      NativeNumbers.putFloat(numbers[i], floats.address() + 4L * i);
     }
     return floats;
   }
@@ -22,7 +22,7 @@ public record NativeFloats(NativeBuffer memory, int count) implements AutoClosea
   public float[] read() {
     float[] numbers = new float[count];
     for (int i = 0; i < count; i++) {
-      numbers[i] = Lanes.getFloat(address() + 4L * i);
+      numbers[i] = NativeNumbers.getFloat(address() + 4L * i);
     }
     return numbers;
   }

@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -33,7 +33,7 @@ final class NormsTest {
   }
 
   static IntStream wholeVectors() {
-    return widths().filter(width -> width % Lanes.WIDTH == 0);
+    return widths().filter(width -> width % NativeNumbers.WIDTH == 0);
   }
 
   @ParameterizedTest
@@ -44,7 +44,7 @@ final class NormsTest {
     float[] byVectors = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
-      Norms.rmsByVectors(memory.address(), weight, EPSILON, byVectors);
+      VectorNorms.rms(memory.address(), weight, EPSILON, byVectors);
     }
     assertThat(out.values()).isEqualTo(byVectors);
   }
@@ -81,7 +81,7 @@ final class NormsTest {
     float[] byVectors = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
-      Norms.layerByVectors(memory.address(), weight, bias, EPSILON, byVectors);
+      VectorNorms.layer(memory.address(), weight, bias, EPSILON, byVectors);
     }
     assertThat(out.values()).isEqualTo(byVectors);
   }

@@ -14,9 +14,9 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.PagedAttention.Queries;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -252,7 +252,7 @@ final class PagedAttentionTest {
       vectors = PagedAttention.vectors(layout);
       fastest = PagedAttention.fastest(layout);
       for (long i = 0; i < memory.bytes(); i += Integer.BYTES) {
-        Lanes.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
+        NativeNumbers.MEMORY.set(ValueLayout.JAVA_INT_UNALIGNED, memory.address() + i, bitsBefore);
       }
       Random random = new Random(7);
       keys = RandomMatrix.rows(length, layout.width(), random);
@@ -278,7 +278,7 @@ final class PagedAttentionTest {
       write(vectors, position, key, value);
       byte[] written = bytes(position);
       MemorySegment.copy(
-          before, 0, Lanes.MEMORY, ValueLayout.JAVA_BYTE, page(position), before.length);
+          before, 0, NativeNumbers.MEMORY, ValueLayout.JAVA_BYTE, page(position), before.length);
       write(fastest, position, key, value);
       assertThat(bytes(position)).as("position %d", offset).isEqualTo(written);
     }
@@ -295,7 +295,7 @@ final class PagedAttentionTest {
     private byte[] bytes(int position) {
       byte[] bytes = new byte[(int) layout.bytes()];
       MemorySegment.copy(
-          Lanes.MEMORY, ValueLayout.JAVA_BYTE, page(position), bytes, 0, bytes.length);
+          NativeNumbers.MEMORY, ValueLayout.JAVA_BYTE, page(position), bytes, 0, bytes.length);
       return bytes;
     }
 

@@ -1,8 +1,8 @@
 package org.eellm.kernel;
 
 import java.util.Random;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -60,12 +60,12 @@ public final class RandomMatrix implements AutoCloseable {
     switch (format) {
       case FLOAT32 -> {
         float number = (float) random.nextGaussian();
-        Lanes.putFloat(number, at);
+        NativeNumbers.putFloat(number, at);
         return number;
       }
       case BFLOAT16 -> {
-        Lanes.put((float) random.nextGaussian(), at);
-        return Lanes.get(at);
+        NativeNumbers.put((float) random.nextGaussian(), at);
+        return NativeNumbers.get(at);
       }
       case INT8, INT4 -> {}
     }
@@ -91,7 +91,7 @@ public final class RandomMatrix implements AutoCloseable {
   }
 
   public static float toBfloat16(float x) {
-    return Float.intBitsToFloat(Lanes.bfloat16(x) << 16);
+    return Float.intBitsToFloat(NativeNumbers.bfloat16(x) << 16);
   }
 
   /** Rounded to 8 bits in groups, as the kernels do. */

@@ -2,7 +2,6 @@ package org.eellm.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.IOException;
 import java.io.InputStream;
 import java.lang.classfile.ClassFile;
 import java.lang.classfile.ClassModel;
@@ -12,11 +11,6 @@ import java.lang.classfile.instruction.InvokeInstruction;
 import java.lang.constant.ConstantDescs;
 import java.util.List;
 import java.util.stream.Stream;
-import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.GroupQuantizer;
-import org.eellm.kernel.product.MatmulKernel;
-import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -32,28 +26,27 @@ final class WrittenOutTest {
 
   @ParameterizedTest
   @ValueSource(
-      classes = {
-        Activations.class,
-        GroupQuantizer.class,
-        LogitArithmetic.class,
-        Norms.class,
-        VectorAttention.class,
-        PageLayout.class,
-        MatmulKernel.class,
-        Bfloat16Rounding.class,
-        RowArithmetic.class
+      strings = {
+        "VectorAttention",
+        "VectorLogits",
+        "VectorNorms",
+        "VectorPages",
+        "product.MatmulKernel",
+        "product.VectorGroups",
+        "product.VectorRows",
+        "vector.Bfloat16Rounding"
       })
-  void methods_thatWorkOnVectors_areNeverInlinedAndCallNoneOfOurs(Class<?> type)
-      throws IOException {
+  void methods_thatWorkOnVectors_areNeverInlinedAndCallNoneOfOurs(String name) throws Exception {
+    Class<?> type = Class.forName("org.eellm.kernel." + name);
     try (InputStream bytes = type.getResourceAsStream(type.getSimpleName() + ".class")) {
       ClassModel model = ClassFile.of().parse(bytes.readAllBytes());
       model
           .methods()
           .forEach(
               method -> {
-                String name = method.methodName().stringValue();
-                if (method.code().isPresent() && !name.equals(ConstantDescs.CLASS_INIT_NAME)) {
-                  check(type.getSimpleName() + "." + name, method.code().get());
+                String own = method.methodName().stringValue();
+                if (method.code().isPresent() && !own.equals(ConstantDescs.CLASS_INIT_NAME)) {
+                  check(type.getSimpleName() + "." + own, method.code().get());
                 }
               });
     }

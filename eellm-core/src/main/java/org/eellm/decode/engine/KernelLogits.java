@@ -10,8 +10,9 @@ import org.eellm.decode.head.HeadOutput;
 import org.eellm.kernel.LogitArithmetic;
 import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
@@ -31,6 +32,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   private final int chunks;
   private final NativeBuffer parts;
   private final int hiddenWidth; // of the states that are kept; 0 to keep none
+  private FloatArray hiddenWeights = FloatArray.allocate(0); // of the gate that asked last
   private NativeBuffer hidden = NativeBuffer.allocate(0);
   private NativeBuffer logits = NativeBuffer.allocate(0);
   private float[] chunkMaxima = {}; // by row and chunk
@@ -239,7 +241,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
 
   @Override
   public float logit(int row, int id) {
-    return Lanes.getFloat(row(row) + 4L * id);
+    return NativeNumbers.getFloat(row(row) + 4L * id);
   }
 
   @Override
@@ -291,7 +293,10 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   @Override
   public double timesHidden(int row, float[] weights) {
     requireHidden();
-    return RowArithmetic.dot(hiddenAddress(row), weights, hiddenWidth);
+    if (hiddenWeights.values() != weights) {
+      hiddenWeights = FloatArray.of(weights);
+    }
+    return RowArithmetic.dot(hiddenAddress(row), hiddenWeights, hiddenWidth);
   }
 
   private void requireHidden() {

@@ -4,8 +4,8 @@ import java.util.Arrays;
 import org.eellm.config.ModelConfig.Positions;
 import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.RowArithmetic;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.Rope;
 
 /**
@@ -40,8 +40,8 @@ final class RotaryTable implements AutoCloseable {
       for (int j = 0; j < pairs; j++) {
         double angle = position * frequencies[j];
         long at = 4L * (position * pairs + j);
-        Lanes.putFloat((float) Math.cos(angle), cosines.address() + at);
-        Lanes.putFloat((float) Math.sin(angle), sines.address() + at);
+        NativeNumbers.putFloat((float) Math.cos(angle), cosines.address() + at);
+        NativeNumbers.putFloat((float) Math.sin(angle), sines.address() + at);
       }
     }
     known = end;

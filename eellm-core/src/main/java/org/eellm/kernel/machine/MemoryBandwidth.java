@@ -9,10 +9,9 @@ import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
 
 import java.util.List;
 import java.util.Optional;
-import jdk.incubator.vector.IntVector;
 import org.eellm.kernel.machine.MachineCode.Operation;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Reads memory on all threads of a team and does nothing with it: the rate that products, which
@@ -22,7 +21,7 @@ import org.eellm.kernel.vector.NativeFunction;
 public final class MemoryBandwidth {
   private static final long MOST_CHUNK = 256 << 10;
   private static final long LEAST_CHUNK = 4 << 10;
-  private static final long STEP = 8L * Lanes.BYTES;
+  static final long STEP = 8L * NativeNumbers.BYTES;
 
   /** A region costs some microseconds, so that little memory is read several times in one. */
   private static final long REGION_BYTES = 16 << 20;
@@ -93,7 +92,7 @@ public final class MemoryBandwidth {
 
   private static int read(long address, long bytes) {
     if (READING.isEmpty()) {
-      return readByVectors(address, bytes);
+      return VectorReading.read(address, bytes);
     }
     long part = Math.ceilDiv(bytes, STREAMS * VECTOR_BYTES) * VECTOR_BYTES;
     long last = bytes - part; // parts may have some bytes in common
@@ -109,32 +108,5 @@ public final class MemoryBandwidth {
                 0,
                 0,
                 0);
-  }
-
-  private static int readByVectors(long address, long bytes) {
-    IntVector a = IntVector.zero(Lanes.INTS);
-    IntVector b = a;
-    IntVector c = a;
-    IntVector d = a;
-    long end = address + bytes;
-    long at = address;
-    for (; at <= end - STEP; at += STEP) {
-      a = a.or(load(at));
-      b = b.or(load(at + Lanes.BYTES));
-      c = c.or(load(at + 2L * Lanes.BYTES));
-      d = d.or(load(at + 3L * Lanes.BYTES));
-      a = a.or(load(at + 4L * Lanes.BYTES));
-      b = b.or(load(at + 5L * Lanes.BYTES));
-      c = c.or(load(at + 6L * Lanes.BYTES));
-      d = d.or(load(at + 7L * Lanes.BYTES));
-    }
-    for (; at < end; at += Lanes.BYTES) {
-      a = a.or(load(at));
-    }
-    return a.or(b).or(c.or(d)).lane(0);
-  }
-
-  private static IntVector load(long address) {
-    return IntVector.fromMemorySegment(Lanes.INTS, Lanes.MEMORY, address, Lanes.ORDER);
   }
 }

@@ -6,8 +6,8 @@ import java.util.Objects;
 import java.util.function.Supplier;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.IntArray;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.vector.WeightedIds;
 
 /**
@@ -69,7 +69,7 @@ public final class RowFunctions {
   private RowFunctions() {}
 
   private static NativeFunction[] load() {
-    return FLAGS.stream().allMatch(ExecutableMemory::has) && Lanes.WIDTH == LANES
+    return FLAGS.stream().allMatch(ExecutableMemory::has) && NativeNumbers.WIDTH == LANES
         ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code.get()).toList())
             .orElse(new NativeFunction[0])
         : new NativeFunction[0];

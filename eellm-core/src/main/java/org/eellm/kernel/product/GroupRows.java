@@ -119,7 +119,7 @@ final class GroupRows implements AutoCloseable {
     if (bytes.isPresent()) {
       GroupQuantizer.store(values, from, group, count, bytes.get().address() + 4L * at);
     } else {
-      GroupQuantizer.round(values.values(), from, group, count, floats, at);
+      VectorGroups.round(values.values(), from, group, count, floats, at);
     }
   }
 

@@ -10,7 +10,7 @@ import java.lang.classfile.Label;
 import java.lang.constant.MethodTypeDesc;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -143,7 +143,7 @@ final class GroupTiles {
     private void step() {
       int bits = variant.format.bits();
       for (int v = 0; v < variant.vectors; v++) {
-        int offset = v * Lanes.BYTES;
+        int offset = v * NativeNumbers.BYTES;
         vector.load(
             VectorCode.INTS,
             () -> {
@@ -200,7 +200,7 @@ final class GroupTiles {
 
     /** Makes float32 numbers of scales in float16. */
     private void loadScales(int v) {
-      long offset = 2L * v * Lanes.WIDTH;
+      long offset = 2L * v * NativeNumbers.WIDTH;
       vector.load(VectorCode.SHORTS, () -> code.lload(SCALES).loadConstant(offset).ladd());
       vector.widen();
       code.astore(weights(v));
@@ -227,7 +227,7 @@ final class GroupTiles {
     /** Puts the address of an output on the stack. */
     private void output(int at) {
       code.lload(Y).lload(ROW_BYTES).loadConstant((long) (at / variant.vectors)).lmul().ladd();
-      code.loadConstant((long) (at % variant.vectors) * Lanes.BYTES).ladd();
+      code.loadConstant((long) (at % variant.vectors) * NativeNumbers.BYTES).ladd();
     }
 
     private int sum(int row, int v) {

@@ -1,6 +1,6 @@
 package org.eellm.kernel.product;
 
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 
 /**
@@ -55,10 +55,11 @@ record GroupedMatmul(boolean machineCode) {
       int firstRow,
       long y,
       long rowBytes) {
-    int vectors = Math.min(PackedMatrix.BLOCK / Lanes.WIDTH, Integer.highestOneBit(SUMS / rows));
+    int vectors =
+        Math.min(PackedMatrix.BLOCK / NativeNumbers.WIDTH, Integer.highestOneBit(SUMS / rows));
     GroupTile tile = GroupTiles.of(new GroupTiles.Variant(w.format(), rows, vectors));
     for (int block = 0; block < blocks; block++) {
-      for (int v = 0; v < PackedMatrix.BLOCK; v += vectors * Lanes.WIDTH) {
+      for (int v = 0; v < PackedMatrix.BLOCK; v += vectors * NativeNumbers.WIDTH) {
         tile.run(
             w.block(firstBlock + block) + 4L * v,
             w.scaleAddress((firstBlock + block) * PackedMatrix.BLOCK + v, 0),

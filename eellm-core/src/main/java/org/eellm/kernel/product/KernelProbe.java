@@ -3,8 +3,8 @@ package org.eellm.kernel.product;
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -100,9 +100,9 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
         for (int block = 0; block < BLOCKS; block++) {
           long at = w.block(block) + 4L * (i / together * BLOCK + place(o, block));
           if (together == 1) {
-            Lanes.putFloat(weights[i], at);
+            NativeNumbers.putFloat(weights[i], at);
           } else {
-            Lanes.put(weights[i], at + 2L * (i % together));
+            NativeNumbers.put(weights[i], at + 2L * (i % together));
           }
         }
       }
@@ -120,7 +120,9 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
 
   /** What the format has of a number. */
   private float rounded(float x) {
-    return w.format() == WeightFormat.BFLOAT16 ? Float.intBitsToFloat(Lanes.bfloat16(x) << 16) : x;
+    return w.format() == WeightFormat.BFLOAT16
+        ? Float.intBitsToFloat(NativeNumbers.bfloat16(x) << 16)
+        : x;
   }
 
   /** Rows whose groups have numbers of 8 bits times a power of two, which rounding leaves alone. */

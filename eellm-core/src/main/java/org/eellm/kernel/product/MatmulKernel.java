@@ -6,7 +6,7 @@ import java.util.Locale;
 import java.util.Optional;
 import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.product.TileKernels.Variant;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -33,9 +33,9 @@ public final class MatmulKernel {
 
   /** Vectors of sums that leave registers for weights. */
   public static final int SUMS =
-      Lanes.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
+      NativeNumbers.WIDTH == 16 || System.getProperty("os.arch").equals("aarch64") ? 16 : 8;
 
-  private static final int VECTORS = PackedMatrix.BLOCK / Lanes.WIDTH;
+  private static final int VECTORS = PackedMatrix.BLOCK / NativeNumbers.WIDTH;
   private static final int BLOCK_BYTES = PackedMatrix.BLOCK * Float.BYTES; // of a row of y
 
   private final WeightFormat format;
@@ -160,7 +160,7 @@ public final class MatmulKernel {
     if (machineCode) {
       ways.add("machine code for " + type);
     } else {
-      ways.add("Vector API, %d bits, %s".formatted(8 * Lanes.BYTES, type));
+      ways.add("Vector API, %d bits, %s".formatted(8 * NativeNumbers.BYTES, type));
     }
     if (micro.isPresent()) {
       int from = (code.isPresent() ? BlockCode.MOST_ROWS : mostVectorRows) + 1;
@@ -273,7 +273,7 @@ public final class MatmulKernel {
     TileKernel kernel = tiles[rows];
     for (; block < blocks; block++) {
       for (int v = 0; v < VECTORS; v += vectors) {
-        int offset = v * Lanes.BYTES;
+        int offset = v * NativeNumbers.BYTES;
         long to = y + (long) block * BLOCK_BYTES + offset;
         run(kernel, w, firstBlock + block, offset, x, at, to, rowBytes);
       }

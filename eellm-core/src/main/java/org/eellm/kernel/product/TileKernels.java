@@ -10,7 +10,7 @@ import java.lang.classfile.Label;
 import java.lang.constant.MethodTypeDesc;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**
@@ -180,13 +180,13 @@ public final class TileKernels {
     /** Puts the address of an output on the stack. */
     private void output(int row, int v) {
       code.lload(Y).lload(ROW_BYTES).loadConstant((long) row).lmul().ladd();
-      code.loadConstant((long) v * Lanes.BYTES).ladd();
+      code.loadConstant((long) v * NativeNumbers.BYTES).ladd();
     }
 
     private void loadWeights(int v) {
       boolean wide = variant.format == WeightFormat.FLOAT32;
       int stream = W + 2 * (v / variant.vectors);
-      long offset = (long) (v % variant.vectors) * Lanes.BYTES;
+      long offset = (long) (v % variant.vectors) * NativeNumbers.BYTES;
       vector.load(
           wide ? VectorCode.FLOATS : VectorCode.INTS,
           () -> code.lload(stream).lload(OFFSET).ladd().loadConstant(offset).ladd());

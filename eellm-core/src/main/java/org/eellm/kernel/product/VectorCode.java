@@ -26,6 +26,7 @@ import jdk.incubator.vector.Vector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /** Writes calls of the Vector API as bytecode; operands are on the stack. */
 record VectorCode(CodeBuilder code) {
@@ -41,6 +42,7 @@ record VectorCode(CodeBuilder code) {
   private static final ClassDesc ASSOCIATIVE = OPERATORS.nested("Associative");
   private static final ClassDesc CONVERSION = OPERATORS.nested("Conversion");
   private static final ClassDesc LANES = ClassDesc.of(Lanes.class.getName());
+  private static final ClassDesc NUMBERS = ClassDesc.of(NativeNumbers.class.getName());
 
   /**
    * A new object of a new class that has one method, {@code run}.
@@ -167,10 +169,10 @@ record VectorCode(CodeBuilder code) {
   }
 
   private void memory() {
-    code.getstatic(LANES, "MEMORY", SEGMENT);
+    code.getstatic(NUMBERS, "MEMORY", SEGMENT);
   }
 
   private void order() {
-    code.getstatic(LANES, "ORDER", ORDER);
+    code.getstatic(NUMBERS, "ORDER", ORDER);
   }
 }

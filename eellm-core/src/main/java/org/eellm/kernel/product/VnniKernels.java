@@ -4,8 +4,8 @@ import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -34,7 +34,7 @@ final class VnniKernels {
   }
 
   private static Optional<NativeFunction[]> load() {
-    return ExecutableMemory.has("avx512_vnni") && Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH
+    return ExecutableMemory.has("avx512_vnni") && NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH
         ? ExecutableMemory.store(
             Stream.of(8, 4)
                 .flatMap(

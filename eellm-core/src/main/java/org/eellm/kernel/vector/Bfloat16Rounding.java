@@ -2,10 +2,10 @@ package org.eellm.kernel.vector;
 
 import static org.eellm.kernel.vector.Lanes.FLOATS;
 import static org.eellm.kernel.vector.Lanes.INTS;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
-import static org.eellm.kernel.vector.Lanes.ORDER;
 import static org.eellm.kernel.vector.Lanes.SHORTS;
-import static org.eellm.kernel.vector.Lanes.WIDTH;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.ORDER;
+import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -23,7 +23,7 @@ public final class Bfloat16Rounding {
 
   /** A rounded number. */
   static float rounded(float x) {
-    return Float.intBitsToFloat(Lanes.bfloat16(x) << 16);
+    return Float.intBitsToFloat(NativeNumbers.bfloat16(x) << 16);
   }
 
   /** Rounds numbers of an array into another. */
@@ -106,14 +106,14 @@ public final class Bfloat16Rounding {
           .intoMemorySegment(MEMORY, to + 2L * i, ORDER);
     }
     for (int i = whole; i < count; i++) {
-      Lanes.put(x[from + i], to + 2L * i);
+      NativeNumbers.put(x[from + i], to + 2L * i);
     }
   }
 
   /** The same of numbers in memory, one at a time. */
   public static void store(long x, int count, long to) {
     for (int i = 0; i < count; i++) {
-      Lanes.put(Lanes.getFloat(x + 4L * i), to + 2L * i);
+      NativeNumbers.put(NativeNumbers.getFloat(x + 4L * i), to + 2L * i);
     }
   }
 
@@ -137,12 +137,12 @@ public final class Bfloat16Rounding {
           .add(odd)
           .lanewise(VectorOperators.LSHR, 16)
           .intoMemorySegment(MEMORY, target, ORDER);
-      bits = IntVector.fromMemorySegment(INTS, MEMORY, source + Lanes.BYTES, ORDER);
+      bits = IntVector.fromMemorySegment(INTS, MEMORY, source + NativeNumbers.BYTES, ORDER);
       odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
       bits.add(HALF)
           .add(odd)
           .lanewise(VectorOperators.LSHR, 16)
-          .intoMemorySegment(MEMORY, target + Lanes.BYTES, ORDER);
+          .intoMemorySegment(MEMORY, target + NativeNumbers.BYTES, ORDER);
     }
     for (int i = pairs; i < whole; i += WIDTH) {
       IntVector bits = IntVector.fromMemorySegment(INTS, MEMORY, x + 4L * i, ORDER);
@@ -158,9 +158,9 @@ public final class Bfloat16Rounding {
       }
     }
     for (int i = whole; i < count; i++) {
-      Lanes.put(Lanes.getFloat(x + 4L * i), to + 4L * i + 2L * which);
+      NativeNumbers.put(NativeNumbers.getFloat(x + 4L * i), to + 4L * i + 2L * which);
       if (which == 0) {
-        Lanes.put(0, to + 4L * i + 2);
+        NativeNumbers.put(0, to + 4L * i + 2);
       }
     }
   }

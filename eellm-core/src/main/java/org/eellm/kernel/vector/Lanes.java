@@ -1,8 +1,5 @@
 package org.eellm.kernel.vector;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -28,20 +25,9 @@ public final class Lanes {
   /** Bytes of bytecode up to which the JVM inlines what runs often (its FreqInlineSize). */
   public static final int INLINED_BYTES = 325;
 
-  /** Numbers of a vector. */
-  public static final int WIDTH = FLOATS.length();
-
   public static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   public static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-  public static final ByteOrder ORDER = ByteOrder.nativeOrder();
-
-  /**
-   * All native memory. With one constant segment the compiler sees that no access needs a check;
-   * kernels check their tensors' shapes once instead.
-   */
-  public static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
-
   public static final VectorShuffle<Float> TURN_1 = VectorShuffle.iota(FLOATS, 1, 1, true);
   public static final VectorShuffle<Float> TURN_2 = VectorShuffle.iota(FLOATS, 2, 1, true);
   public static final VectorShuffle<Float> TURN_4 = VectorShuffle.iota(FLOATS, 4, 1, true);
@@ -61,18 +47,18 @@ public final class Lanes {
   private static final FloatVector C6 = broadcast(1.3981999507e-3f);
   private static final FloatVector C7 = broadcast(1.9875691500e-4f);
 
-  /** Bytes of a vector. */
-  public static final int BYTES = FLOATS.vectorByteSize();
-
-  /** What native memory that vectors are read from begins at a multiple of, in bytes. */
-  static final int ALIGNMENT = 64;
-
   private Lanes() {}
 
-  /** {@link #WIDTH} bfloat16 numbers. */
+  /** Numbers of a vector. */
+  static int width() {
+    return FLOATS.length();
+  }
+
+  /** {@link NativeNumbers#WIDTH} bfloat16 numbers. */
   public static FloatVector load(long address) {
     return ((IntVector)
-            ShortVector.fromMemorySegment(SHORTS, MEMORY, address, ORDER)
+            ShortVector.fromMemorySegment(
+                    SHORTS, NativeNumbers.MEMORY, address, NativeNumbers.ORDER)
                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0))
         .lanewise(VectorOperators.LSHL, 16)
         .reinterpretAsFloats();
@@ -89,42 +75,17 @@ public final class Lanes {
                 .add(odd)
                 .lanewise(VectorOperators.LSHR, 16)
                 .convertShape(VectorOperators.I2S, SHORTS, 0))
-        .intoMemorySegment(MEMORY, address, ORDER);
+        .intoMemorySegment(NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
   }
 
-  /** A bfloat16 number. */
-  public static float get(long address) {
-    return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);
-  }
-
-  /** Stores a number as bfloat16, rounded as {@link #store} does. */
-  public static void put(float x, long address) {
-    MEMORY.set(ValueLayout.JAVA_SHORT_UNALIGNED, address, bfloat16(x));
-  }
-
-  /** The bits of a number as bfloat16, rounded as {@link #store} does. */
-  public static short bfloat16(float x) {
-    int bits = Float.floatToRawIntBits(x);
-    return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
-  }
-
-  /** Stores a float32 number. */
-  public static void putFloat(float x, long address) {
-    MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
-  }
-
-  /** A float32 number. */
-  public static float getFloat(long address) {
-    return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
-  }
-
-  /** {@link #WIDTH} float32 numbers. */
+  /** {@link NativeNumbers#WIDTH} float32 numbers. */
   public static FloatVector loadFloats(long address) {
-    return FloatVector.fromMemorySegment(FLOATS, MEMORY, address, ORDER);
+    return FloatVector.fromMemorySegment(
+        FLOATS, NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
   }
 
   public static void storeFloats(FloatVector x, long address) {
-    x.intoMemorySegment(MEMORY, address, ORDER);
+    x.intoMemorySegment(NativeNumbers.MEMORY, address, NativeNumbers.ORDER);
   }
 
   /**
@@ -171,10 +132,10 @@ public final class Lanes {
   public static float sum(FloatVector x) {
     FloatVector sums = x.add(x.rearrange(TURN_1));
     sums = sums.add(sums.rearrange(TURN_2));
-    if (WIDTH > 4) {
+    if (NativeNumbers.WIDTH > 4) {
       sums = sums.add(sums.rearrange(TURN_4));
     }
-    if (WIDTH > 8) {
+    if (NativeNumbers.WIDTH > 8) {
       sums = sums.add(sums.rearrange(TURN_8));
     }
     return sums.lane(0);

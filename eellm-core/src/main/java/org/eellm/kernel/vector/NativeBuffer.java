@@ -50,7 +50,8 @@ public final class NativeBuffer implements AutoCloseable {
           Math.ceilDiv(start, HUGE_PAGE) * HUGE_PAGE, bytes, () -> mapping.unmap(start, length));
     }
     Arena arena = Arena.ofShared();
-    return new NativeBuffer(arena.allocate(bytes, Lanes.ALIGNMENT).address(), bytes, arena::close);
+    return new NativeBuffer(
+        arena.allocate(bytes, NativeNumbers.ALIGNMENT).address(), bytes, arena::close);
   }
 
   /** Of the first byte; a multiple of 64. */

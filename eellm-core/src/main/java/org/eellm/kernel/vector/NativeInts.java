@@ -38,7 +38,8 @@ public final class NativeInts implements AutoCloseable {
   /** Becomes the first so many of these numbers. */
   public void copy(int[] others, int count) {
     System.arraycopy(others, 0, numbers, 0, count);
-    MemorySegment.copy(numbers, 0, Lanes.MEMORY, JAVA_INT_UNALIGNED, memory.address(), count);
+    MemorySegment.copy(
+        numbers, 0, NativeNumbers.MEMORY, JAVA_INT_UNALIGNED, memory.address(), count);
     length = count;
   }
 

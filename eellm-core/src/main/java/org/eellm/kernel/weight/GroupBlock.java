@@ -1,7 +1,7 @@
 package org.eellm.kernel.weight;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandles;

@@ -1,16 +1,7 @@
 package org.eellm.kernel.weight;
 
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.FLOATS;
-import static org.eellm.kernel.vector.Lanes.INTS;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
-import static org.eellm.kernel.vector.Lanes.ORDER;
-import static org.eellm.kernel.vector.Lanes.WIDTH;
-
 import java.util.Arrays;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorOperators;
+import java.util.Optional;
 import org.eellm.kernel.vector.FloatArray;
 
 /**
@@ -21,7 +12,7 @@ import org.eellm.kernel.vector.FloatArray;
  * <p>One thread at a time works with a quantizer.
  */
 final class Int4Quantizer {
-  private static final int OUTPUTS = PackedMatrix.BLOCK;
+  static final int OUTPUTS = PackedMatrix.BLOCK;
   static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
   static final int ROUND_BITS = 0x4B400000;
   static final float LEAST = -8; // q
@@ -32,17 +23,10 @@ final class Int4Quantizer {
 
   private final PackedMatrix to;
   private final int group;
-  private final boolean machineCode;
+  private final Optional<VectorInt4Quantizer> vectors; // none with machine code
   private final FloatArray memory;
   private final float[] tile; // numbers of a group: [group, OUTPUTS]
   private final FloatArray factors = FloatArray.allocate(FACTORS);
-  private final float[] largest = new float[OUTPUTS];
-  private final float[] smallest = new float[OUTPUTS];
-  private final float[] whole = new float[OUTPUTS]; // the scales that cut nothing off
-  private final float[] scales = new float[OUTPUTS];
-  private final float[] errors = new float[OUTPUTS];
-  private final float[] best = new float[OUTPUTS]; // scales
-  private final float[] bestErrors = new float[OUTPUTS];
 
   /**
    * A quantizer.
@@ -56,13 +40,16 @@ final class Int4Quantizer {
   /** The same by {@link Int4Code} or by the Vector API. */
   Int4Quantizer(PackedMatrix to, boolean machineCode) {
     this.to = to;
-    this.machineCode = machineCode;
     group = to.format().group();
     memory = FloatArray.allocate(group * OUTPUTS);
     tile = memory.values();
     for (int i = 0; i < FACTORS; i++) {
       factors.values()[i] = FIRST_FACTOR + i * FACTOR_STEP;
     }
+    vectors =
+        machineCode
+            ? Optional.empty()
+            : Optional.of(new VectorInt4Quantizer(to, tile, factors.values()));
   }
 
   /**
@@ -83,90 +70,10 @@ final class Int4Quantizer {
         }
       }
       long scale = to.scaleAddress(block * OUTPUTS, g);
-      if (machineCode) {
+      if (vectors.isPresent()) {
+        vectors.get().round(to.group(block, g), scale);
+      } else {
         Int4Code.round(memory, factors, group, to.group(block, g), scale);
-        continue;
-      }
-      findScales();
-      round(to.group(block, g));
-      for (int o = 0; o < OUTPUTS; o++) {
-        MEMORY.set(JAVA_SHORT_UNALIGNED, scale + 2L * o, Float.floatToFloat16(best[o]));
-      }
-    }
-  }
-
-  private void findScales() {
-    findRange();
-    for (int o = 0; o < OUTPUTS; o++) {
-      float peak = largest[o] > -smallest[o] ? largest[o] : smallest[o];
-      whole[o] = peak / LEAST;
-    }
-    Arrays.fill(best, Float.NaN);
-    Arrays.fill(bestErrors, Float.POSITIVE_INFINITY);
-    for (float factor : factors.values()) {
-      for (int o = 0; o < OUTPUTS; o++) {
-        scales[o] = Float.float16ToFloat(Float.floatToFloat16(whole[o] * factor));
-      }
-      findErrors();
-      for (int o = 0; o < OUTPUTS; o++) {
-        if (errors[o] < bestErrors[o]) {
-          bestErrors[o] = errors[o];
-          best[o] = scales[o];
-        }
-      }
-    }
-  }
-
-  private void findRange() {
-    for (int o = 0; o < OUTPUTS; o += WIDTH) {
-      FloatVector high = FloatVector.zero(FLOATS);
-      FloatVector low = FloatVector.zero(FLOATS);
-      for (int at = o; at < tile.length; at += OUTPUTS) {
-        FloatVector x = FloatVector.fromArray(FLOATS, tile, at);
-        high = high.max(x);
-        low = low.min(x);
-      }
-      high.intoArray(largest, o);
-      low.intoArray(smallest, o);
-    }
-  }
-
-  private void findErrors() {
-    for (int o = 0; o < OUTPUTS; o += WIDTH) {
-      FloatVector scale = FloatVector.fromArray(FLOATS, scales, o);
-      FloatVector inverse = inverse(scale);
-      FloatVector sum = FloatVector.zero(FLOATS);
-      for (int at = o; at < tile.length; at += OUTPUTS) {
-        FloatVector x = FloatVector.fromArray(FLOATS, tile, at);
-        FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(LEAST).min(MOST);
-        FloatVector error = x.sub(scale.mul(q));
-        sum = error.fma(error, sum);
-      }
-      sum.intoArray(errors, o);
-    }
-  }
-
-  private static FloatVector inverse(FloatVector scale) {
-    FloatVector one = FloatVector.broadcast(FLOATS, 1);
-    return one.div(scale).blend(0, scale.eq(0));
-  }
-
-  /** Writes the numbers where they go: a vector holds what lies together, of as many outputs. */
-  private void round(long address) {
-    int together = to.format().inputsTogether();
-    int zero = to.format().offset() - ROUND_BITS;
-    for (int o = 0; o < OUTPUTS; o += WIDTH) {
-      FloatVector inverse = inverse(FloatVector.fromArray(FLOATS, best, o));
-      for (int first = 0; first < group; first += together) {
-        IntVector all = IntVector.zero(INTS);
-        for (int i = 0; i < together; i++) {
-          FloatVector x = FloatVector.fromArray(FLOATS, tile, (first + i) * OUTPUTS + o);
-          FloatVector q = x.mul(inverse).add(ROUND).sub(ROUND).max(LEAST).min(MOST);
-          IntVector number = q.add(ROUND).reinterpretAsInts().add(zero);
-          all = all.or(number.lanewise(VectorOperators.LSHL, to.format().shift(i)));
-        }
-        long at = address + 4L * (first / together * OUTPUTS + o);
-        all.intoMemorySegment(MEMORY, at, ORDER);
       }
     }
   }

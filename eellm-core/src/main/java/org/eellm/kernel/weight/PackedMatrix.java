@@ -4,7 +4,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;

@@ -3,7 +3,7 @@ package org.eellm.kernel.weight;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
 import java.lang.foreign.MemorySegment;
 

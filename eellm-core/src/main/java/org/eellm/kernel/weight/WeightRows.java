@@ -2,10 +2,10 @@ package org.eellm.kernel.weight;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
-import static org.eellm.kernel.vector.Lanes.MEMORY;
+import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 
 import java.lang.foreign.MemorySegment;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /** Rows of a matrix before they are packed, or some columns of them; a vector is one row. */
 public sealed interface WeightRows permits StoredRows, DecodedRows {
@@ -43,7 +43,7 @@ public sealed interface WeightRows permits StoredRows, DecodedRows {
       case BFLOAT16 -> {
         short[] bits = new short[numbers.length];
         for (int i = 0; i < bits.length; i++) {
-          bits[i] = Lanes.bfloat16(numbers[i]);
+          bits[i] = NativeNumbers.bfloat16(numbers[i]);
         }
         MemorySegment.copy(bits, 0, MEMORY, JAVA_SHORT_UNALIGNED, to, bits.length);
       }

@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -31,9 +32,12 @@ public record AdamWStep(
    */
   public void apply(Tensor g, Tensor m, Tensor v, Tensor p, Tensor weights) {
     long count = g.numel();
-    long whole = Kernels.available() && g.device().is_cpu() ? count / Lanes.WIDTH * Lanes.WIDTH : 0;
+    long whole =
+        Kernels.available() && g.device().is_cpu()
+            ? count / NativeNumbers.WIDTH * NativeNumbers.WIDTH
+            : 0;
     if (whole > 0) {
-      applyKernel(g, m, v, p, weights, Math.toIntExact(whole / Lanes.WIDTH));
+      applyKernel(g, m, v, p, weights, Math.toIntExact(whole / NativeNumbers.WIDTH));
     }
     if (whole < count) {
       try (Scope scope = Scope.open()) {
@@ -69,8 +73,8 @@ public record AdamWStep(
         vectors,
         GRAIN_SIZE,
         (member, from, to) -> {
-          long begin = 4L * from * Lanes.WIDTH;
-          long end = 4L * to * Lanes.WIDTH;
+          long begin = 4L * from * NativeNumbers.WIDTH;
+          long end = 4L * to * NativeNumbers.WIDTH;
           if (mixed) {
             applyMixed(g + begin, m + begin, v + begin, p + begin, out + begin / 2, end - begin);
           } else {
@@ -84,13 +88,13 @@ public record AdamWStep(
   }
 
   private void applyMixed(long g, long m, long v, long p, long out, long bytes) {
-    for (long i = 0; i < bytes; i += 4L * Lanes.WIDTH) {
+    for (long i = 0; i < bytes; i += 4L * NativeNumbers.WIDTH) {
       Lanes.store(update(g + i, m + i, v + i, p + i), out + i / 2);
     }
   }
 
   private void applyFloat32(long g, long m, long v, long p, long begin, long end) {
-    for (long i = begin; i < end; i += 4L * Lanes.WIDTH) {
+    for (long i = begin; i < end; i += 4L * NativeNumbers.WIDTH) {
       update(g + i, m + i, v + i, p + i);
     }
   }

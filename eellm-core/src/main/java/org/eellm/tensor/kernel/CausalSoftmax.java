@@ -7,6 +7,7 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 
 /**
  * Softmax of attention scores that causality limits, and its gradient, in place.
@@ -57,7 +58,7 @@ public final class CausalSoftmax {
         long rowsOfSequence = rows / positions.size(0);
         long address = positions.data_ptr().address();
         yield i ->
-            Lanes.MEMORY.get(
+            NativeNumbers.MEMORY.get(
                 ValueLayout.JAVA_LONG_UNALIGNED,
                 address + 8 * (i / rowsOfSequence * tokens + first + i % length));
       }
@@ -65,8 +66,8 @@ public final class CausalSoftmax {
   }
 
   private static void forward(long row, int keys, int start, int seen, float[] scratch) {
-    int begin = start / Lanes.WIDTH * Lanes.WIDTH;
-    int end = Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    int begin = start / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    int end = Math.ceilDiv(seen, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
     hide(row, begin, start, end, seen, Float.NEGATIVE_INFINITY);
     float sum = exponentials(row, begin, end, max(row, begin, end), scratch);
     clear(row, 0, begin);
@@ -81,7 +82,7 @@ public final class CausalSoftmax {
       hideVector(row, begin, start, seen, value);
     }
     if (seen < end) {
-      hideVector(row, end - Lanes.WIDTH, start, seen, value);
+      hideVector(row, end - NativeNumbers.WIDTH, start, seen, value);
     }
   }
 
@@ -93,7 +94,7 @@ public final class CausalSoftmax {
 
   private static float max(long row, int begin, int end) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    for (int i = begin; i < end; i += Lanes.WIDTH) {
+    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
       largest = largest.max(Lanes.load(row + 2L * i));
     }
     return largest.reduceLanes(VectorOperators.MAX);
@@ -102,7 +103,7 @@ public final class CausalSoftmax {
   /** Fills {@code out} with exp(z - max); returns the sum. */
   private static float exponentials(long row, int begin, int end, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = begin; i < end; i += Lanes.WIDTH) {
+    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
       FloatVector z = Lanes.load(row + 2L * i);
       FloatVector p = Lanes.expOfNegative(z.sub(max));
       p.intoArray(out, i);
@@ -112,14 +113,14 @@ public final class CausalSoftmax {
   }
 
   private static void store(float[] values, int begin, int end, float scale, long row) {
-    for (int i = begin; i < end; i += Lanes.WIDTH) {
+    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }
 
   private static void clear(long row, int begin, int end) {
     FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (int i = begin; i < end; i += Lanes.WIDTH) {
+    for (int i = begin; i < end; i += NativeNumbers.WIDTH) {
       Lanes.store(zero, row + 2L * i);
     }
   }
@@ -146,17 +147,17 @@ public final class CausalSoftmax {
   }
 
   private static void backward(long p, long g, int keys, int seen) {
-    long end = 2L * Math.ceilDiv(seen, Lanes.WIDTH) * Lanes.WIDTH;
+    long end = 2L * Math.ceilDiv(seen, NativeNumbers.WIDTH) * NativeNumbers.WIDTH;
     FloatVector products = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < end; i += 2 * NativeNumbers.WIDTH) {
       products = Lanes.load(p + i).fma(Lanes.load(g + i), products);
     }
     float inner = Lanes.sum(products);
-    for (long i = 0; i < end; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < end; i += 2 * NativeNumbers.WIDTH) {
       Lanes.store(Lanes.load(p + i).mul(Lanes.load(g + i).sub(inner)), g + i);
     }
     FloatVector zero = FloatVector.zero(Lanes.FLOATS);
-    for (long i = end; i < 2L * keys; i += 2 * Lanes.WIDTH) {
+    for (long i = end; i < 2L * keys; i += 2 * NativeNumbers.WIDTH) {
       Lanes.store(zero, g + i);
     }
   }

@@ -7,6 +7,7 @@ import jdk.incubator.vector.VectorOperators;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -55,7 +56,7 @@ public final class CrossEntropy {
               long row = address + 2L * i * width;
               float max = max(row, width);
               float sum = exponentials(row, max, scratch);
-              float difference = max - Lanes.get(row + 2L * wanted);
+              float difference = max - NativeNumbers.get(row + 2L * wanted);
               losses.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) (Math.log(sum) + difference));
               largest.setAtIndex(ValueLayout.JAVA_FLOAT, i, 1 / sum);
               scratch[wanted] -= sum;
@@ -68,7 +69,7 @@ public final class CrossEntropy {
 
   private static float max(long row, int width) {
     FloatVector largest = Lanes.broadcast(Float.NEGATIVE_INFINITY);
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
       largest = largest.max(Lanes.load(row + i));
     }
     return largest.reduceLanes(VectorOperators.MAX);
@@ -77,7 +78,7 @@ public final class CrossEntropy {
   /** Fills {@code out} with exp(z - max) and returns the sum. */
   private static float exponentials(long row, float max, float[] out) {
     FloatVector sums = FloatVector.zero(Lanes.FLOATS);
-    for (int i = 0; i < out.length; i += Lanes.WIDTH) {
+    for (int i = 0; i < out.length; i += NativeNumbers.WIDTH) {
       FloatVector p = Lanes.expOfNegative(Lanes.load(row + 2L * i).sub(max));
       p.intoArray(out, i);
       sums = sums.add(p);
@@ -86,7 +87,7 @@ public final class CrossEntropy {
   }
 
   private static void store(float[] values, float scale, long row) {
-    for (int i = 0; i < values.length; i += Lanes.WIDTH) {
+    for (int i = 0; i < values.length; i += NativeNumbers.WIDTH) {
       Lanes.store(FloatVector.fromArray(Lanes.FLOATS, values, i).mul(scale), row + 2L * i);
     }
   }

@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
@@ -157,11 +158,11 @@ public record KeyedDropout(long key, double probability, Rows rows) {
             for (int i = done; i < columns; i++) {
               boolean kept = drawn(i, low, high) >= threshold;
               if (wide) {
-                float value = Lanes.getFloat(from + at + 4L * i);
-                Lanes.putFloat(kept ? value * scale : 0, to + at + 4L * i);
+                float value = NativeNumbers.getFloat(from + at + 4L * i);
+                NativeNumbers.putFloat(kept ? value * scale : 0, to + at + 4L * i);
               } else {
-                float value = Lanes.get(from + at + 2L * i);
-                Lanes.put(kept ? value * scale : 0, to + at + 2L * i);
+                float value = NativeNumbers.get(from + at + 2L * i);
+                NativeNumbers.put(kept ? value * scale : 0, to + at + 2L * i);
               }
             }
           }
@@ -187,8 +188,8 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     int high = (int) (rowKey >>> 32);
     int threshold = threshold();
     float scale = (float) scale();
-    int end = columns / Lanes.WIDTH * Lanes.WIDTH;
-    for (int i = 0; i < end; i += Lanes.WIDTH) {
+    int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
       VectorMask<Integer> dropped = dropped(i, low, high, threshold);
       Lanes.storeFloats(
           Lanes.loadFloats(from + 4L * i).mul(scale).blend(0, dropped.cast(Lanes.FLOATS)),
@@ -202,8 +203,8 @@ public record KeyedDropout(long key, double probability, Rows rows) {
     int high = (int) (rowKey >>> 32);
     int threshold = threshold();
     float scale = (float) scale();
-    int end = columns / Lanes.WIDTH * Lanes.WIDTH;
-    for (int i = 0; i < end; i += Lanes.WIDTH) {
+    int end = columns / NativeNumbers.WIDTH * NativeNumbers.WIDTH;
+    for (int i = 0; i < end; i += NativeNumbers.WIDTH) {
       VectorMask<Integer> dropped = dropped(i, low, high, threshold);
       FloatVector x = Lanes.load(from + 2L * i).mul(scale);
       Lanes.store(x.blend(0, dropped.cast(Lanes.FLOATS)), to + 2L * i);

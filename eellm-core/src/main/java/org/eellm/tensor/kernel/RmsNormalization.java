@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 
@@ -40,14 +41,14 @@ public final class RmsNormalization {
 
   private static void forward(long x, long weight, long out, int width, float epsilon) {
     float inverse = inverse(x, width, epsilon);
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
       Lanes.store(Lanes.load(x + i).mul(inverse).mul(Lanes.load(weight + i)), out + i);
     }
   }
 
   private static float inverse(long x, int width, float epsilon) {
     FloatVector squares = FloatVector.zero(Lanes.FLOATS);
-    for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+    for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
       FloatVector v = Lanes.load(x + i);
       squares = v.fma(v, squares);
     }
@@ -104,14 +105,14 @@ public final class RmsNormalization {
     /** The sum of x weight g. */
     private float product(long x, long g) {
       FloatVector products = FloatVector.zero(Lanes.FLOATS);
-      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
         products = Lanes.load(x + i).mul(Lanes.load(g + i)).fma(Lanes.load(weight + i), products);
       }
       return Lanes.sum(products);
     }
 
     private void gradients(long x, long g, long out, long weightSum, float inverse, float along) {
-      for (long i = 0; i < 2L * width; i += 2 * Lanes.WIDTH) {
+      for (long i = 0; i < 2L * width; i += 2 * NativeNumbers.WIDTH) {
         FloatVector v = Lanes.load(x + i);
         FloatVector scaled = Lanes.load(g + i).mul(inverse);
         Lanes.store(v.mul(along).add(scaled.mul(Lanes.load(weight + i))), out + i);

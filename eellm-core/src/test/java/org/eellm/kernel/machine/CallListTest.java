@@ -3,9 +3,9 @@ package org.eellm.kernel.machine;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.ValueLayout;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -48,7 +48,7 @@ final class CallListTest {
       calls.run();
 
       for (int i = 0; i < count; i++) {
-        byte found = Lanes.MEMORY.get(ValueLayout.JAVA_BYTE, memory.address() + i);
+        byte found = NativeNumbers.MEMORY.get(ValueLayout.JAVA_BYTE, memory.address() + i);
         assertThat(found).as("number %d", i).isEqualTo((byte) i);
       }
     }

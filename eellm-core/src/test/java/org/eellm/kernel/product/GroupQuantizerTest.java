@@ -6,7 +6,7 @@ import java.util.Random;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.Lanes;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -21,7 +21,8 @@ final class GroupQuantizerTest {
   @BeforeEach
   void requireVectors() {
     Assumptions.assumeTrue(
-        Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH, "vectors of 4 numbers are not stored as bytes");
+        NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH,
+        "vectors of 4 numbers are not stored as bytes");
   }
 
   @ParameterizedTest
@@ -56,7 +57,7 @@ final class GroupQuantizerTest {
 
   private static float[] storedByVectors(float[] x, int group) {
     try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + GroupRows.MORE_UNITS)])) {
-      GroupQuantizer.storeByVectors(x, 2, group, GROUPS, to.address());
+      VectorGroups.store(x, 2, group, GROUPS, to.address());
       return to.read();
     }
   }

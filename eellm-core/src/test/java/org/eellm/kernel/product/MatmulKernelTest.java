@@ -14,8 +14,8 @@ import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.vector.FloatArray;
-import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeBuffer;
+import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.tensor.Torch;
@@ -94,7 +94,7 @@ final class MatmulKernelTest {
   private static MatmulKernel machineCode(WeightFormat format) {
     if (format.hasGroups()) {
       assumeTrue(ExecutableMemory.has("avx512_vnni"), "the processor has no vpdpbusd");
-      assumeTrue(Lanes.WIDTH >= GroupQuantizer.LEAST_WIDTH, "the vectors are too short");
+      assumeTrue(NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH, "the vectors are too short");
       assertThat(VnniKernels.work()).isTrue();
       return new MatmulKernel(format, true);
     }
@@ -302,7 +302,7 @@ final class MatmulKernelTest {
       float[][] rows = new float[x.rows()][width];
       for (int row = 0; row < x.rows(); row++) {
         for (int o = 0; o < width; o++) {
-          rows[row][o] = Lanes.getFloat(y.address() + row * rowBytes + 4L * o);
+          rows[row][o] = NativeNumbers.getFloat(y.address() + row * rowBytes + 4L * o);
         }
       }
       return rows;

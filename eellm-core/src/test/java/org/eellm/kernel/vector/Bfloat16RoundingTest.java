@@ -12,7 +12,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 @Tag("vectors")
 final class Bfloat16RoundingTest {
-  private static final int ROOM = 6 * Lanes.WIDTH + 3;
+  private static final int ROOM = 6 * NativeNumbers.WIDTH + 3;
   private static final float[] NUMBERS = RandomMatrix.rows(1, ROOM, new Random(1))[0];
 
   static IntStream counts() {
@@ -37,7 +37,7 @@ final class Bfloat16RoundingTest {
       Bfloat16Rounding.store(NUMBERS, 2, count, to.address() + 2);
       for (int i = 0; i < ROOM; i++) {
         boolean written = i >= 1 && i <= count;
-        assertThat(Lanes.get(to.address() + 2L * i))
+        assertThat(NativeNumbers.get(to.address() + 2L * i))
             .isEqualTo(written ? Bfloat16Rounding.rounded(NUMBERS[i + 1]) : 0);
       }
     }
@@ -49,20 +49,20 @@ final class Bfloat16RoundingTest {
     try (NativeFloats x = NativeFloats.of(NUMBERS);
         NativeBuffer to = NativeBuffer.allocate(4 * ROOM)) {
       for (int i = 0; i < 2 * ROOM; i++) {
-        Lanes.put(Float.NaN, to.address() + 2L * i);
+        NativeNumbers.put(Float.NaN, to.address() + 2L * i);
       }
       Bfloat16Rounding.storeHalves(x.address(), count, 0, to.address());
       for (int i = 0; i < ROOM; i++) {
         Float expected = i < count ? Bfloat16Rounding.rounded(NUMBERS[i]) : Float.NaN;
-        assertThat(Lanes.get(to.address() + 4L * i)).isEqualTo(expected);
+        assertThat(NativeNumbers.get(to.address() + 4L * i)).isEqualTo(expected);
         Float second = i < count ? 0 : Float.NaN;
-        assertThat(Lanes.get(to.address() + 4L * i + 2)).isEqualTo(second);
+        assertThat(NativeNumbers.get(to.address() + 4L * i + 2)).isEqualTo(second);
       }
       Bfloat16Rounding.storeHalves(x.address() + 4, count, 1, to.address());
       for (int i = 0; i < count; i++) {
-        assertThat(Lanes.get(to.address() + 4L * i))
+        assertThat(NativeNumbers.get(to.address() + 4L * i))
             .isEqualTo(Bfloat16Rounding.rounded(NUMBERS[i]));
-        assertThat(Lanes.get(to.address() + 4L * i + 2))
+        assertThat(NativeNumbers.get(to.address() + 4L * i + 2))
             .isEqualTo(Bfloat16Rounding.rounded(NUMBERS[i + 1]));
       }
     }

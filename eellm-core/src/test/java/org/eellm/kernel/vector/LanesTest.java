@@ -72,12 +72,12 @@ final class LanesTest {
 
   @Test
   void load_bfloat16Numbers_widensThem() {
-    int count = Lanes.WIDTH;
+    int count = NativeNumbers.WIDTH;
     try (NativeBuffer memory = NativeBuffer.allocate(2L * count)) {
       for (int i = 0; i < count; i++) {
-        Lanes.put(i - 5, memory.address() + 2L * i);
+        NativeNumbers.put(i - 5, memory.address() + 2L * i);
       }
-      for (int i = 0; i < Lanes.WIDTH; i++) {
+      for (int i = 0; i < NativeNumbers.WIDTH; i++) {
         assertThat(Lanes.load(memory.address()).lane(i)).isEqualTo(i - 5);
       }
     }
@@ -85,29 +85,30 @@ final class LanesTest {
 
   @Test
   void sum_anyNumbers_addsAllLanes() {
-    float[] numbers = new float[Lanes.WIDTH];
+    float[] numbers = new float[NativeNumbers.WIDTH];
     for (int i = 0; i < numbers.length; i++) {
       numbers[i] = 1 << i;
     }
     assertThat(Lanes.sum(FloatVector.fromArray(Lanes.FLOATS, numbers, 0)))
-        .isEqualTo((1 << Lanes.WIDTH) - 1);
+        .isEqualTo((1 << NativeNumbers.WIDTH) - 1);
   }
 
   private static float scalar(float x) {
-    return Float.intBitsToFloat(Lanes.bfloat16(x) << 16);
+    return Float.intBitsToFloat(NativeNumbers.bfloat16(x) << 16);
   }
 
   private static float[] vector(float x) {
-    float[] numbers = new float[5 * Lanes.WIDTH + 1]; // vectors together, one by one, and a rest
+    float[] numbers =
+        new float[5 * NativeNumbers.WIDTH + 1]; // vectors together, one by one, and a rest
     Arrays.fill(numbers, x);
     Bfloat16Rounding.round(numbers, 0, numbers.length, numbers, 0);
     return numbers;
   }
 
   private static float stored(float x) {
-    try (NativeBuffer memory = NativeBuffer.allocate(2L * Lanes.WIDTH)) {
+    try (NativeBuffer memory = NativeBuffer.allocate(2L * NativeNumbers.WIDTH)) {
       Lanes.store(Lanes.broadcast(x), memory.address());
-      return Lanes.get(memory.address() + 2L * (Lanes.WIDTH - 1));
+      return NativeNumbers.get(memory.address() + 2L * (NativeNumbers.WIDTH - 1));
     }
   }
 

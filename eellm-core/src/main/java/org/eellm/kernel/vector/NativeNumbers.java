@@ -1,0 +1,65 @@
+package org.eellm.kernel.vector;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * Single numbers in native memory, float32 or bfloat16; how many of them a vector has. All without
+ * Java's vector module: where machine code does what there is to do, Java may run without it.
+ */
+public final class NativeNumbers {
+  public static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+  /**
+   * All native memory. With one constant segment the compiler sees that no access needs a check;
+   * kernels check their tensors' shapes once instead.
+   */
+  public static final MemorySegment MEMORY = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
+
+  /** The module of Java's vectors. */
+  public static final String VECTOR_MODULE = "jdk.incubator.vector";
+
+  /** Whether Java runs with its vectors. */
+  public static final boolean HAS_VECTORS =
+      ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
+
+  private static final int MACHINE_CODE_WIDTH = 16;
+
+  /** Numbers of a vector: as many as Java prefers, or as machine code has. */
+  public static final int WIDTH = HAS_VECTORS ? Lanes.width() : MACHINE_CODE_WIDTH;
+
+  /** Bytes of a vector. */
+  public static final int BYTES = WIDTH * Float.BYTES;
+
+  /** What native memory that vectors are read from begins at a multiple of, in bytes. */
+  static final int ALIGNMENT = 64;
+
+  private NativeNumbers() {}
+
+  /** A bfloat16 number. */
+  public static float get(long address) {
+    return Float.intBitsToFloat(MEMORY.get(ValueLayout.JAVA_SHORT_UNALIGNED, address) << 16);
+  }
+
+  /** Stores a number as bfloat16, rounded as {@link Lanes#store} does. */
+  public static void put(float x, long address) {
+    MEMORY.set(ValueLayout.JAVA_SHORT_UNALIGNED, address, bfloat16(x));
+  }
+
+  /** The bits of a number as bfloat16, rounded as {@link Lanes#store} does. */
+  public static short bfloat16(float x) {
+    int bits = Float.floatToRawIntBits(x);
+    return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
+  }
+
+  /** Stores a float32 number. */
+  public static void putFloat(float x, long address) {
+    MEMORY.set(ValueLayout.JAVA_FLOAT_UNALIGNED, address, x);
+  }
+
+  /** A float32 number. */
+  public static float getFloat(long address) {
+    return MEMORY.get(ValueLayout.JAVA_FLOAT_UNALIGNED, address);
+  }
+}
