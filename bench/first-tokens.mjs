@@ -11,7 +11,7 @@ const LATE = 5;
 const TOKENS = RANGES[LATE][1];
 
 const [processes, model, prompt, ...launchers] = process.argv.slice(2);
-if (!prompt) {
+if (!prompt || !(Number(processes) > 0)) {
   throw new Error("say how many processes, a model and a prompt: node bench/first-tokens.mjs 10 runs/quickstart 'x'");
 }
 if (launchers.length === 0) {

@@ -32,14 +32,14 @@ public final class JvmSetup {
    * @throws SetupException that names the option of Java that is missing or wrong
    */
   public static void requireDecoding() {
-    if (!NativeNumbers.HAS_VECTORS && !decodesByMachineCode()) {
-      throw withoutVectors();
-    }
     Module own = JvmSetup.class.getModule();
-    if (!own.isNativeAccessEnabled()) {
+    if (!own.isNativeAccessEnabled()) { // first: what comes next uses it
       throw new SetupException(
           "Java does not let eellm use native memory; start it with --enable-native-access="
               + (own.isNamed() ? own.getName() : "ALL-UNNAMED"));
+    }
+    if (!NativeNumbers.HAS_VECTORS && !decodesByMachineCode()) {
+      throw withoutVectors();
     }
     if (!RowFunctions.work() && hasQuickCompilerAlone()) {
       throw new SetupException(
@@ -81,7 +81,8 @@ public final class JvmSetup {
     return new SetupException(
         "Java runs without its vector instructions, which eellm computes with; start it with"
             + " --add-modules "
-            + NativeNumbers.VECTOR_MODULE);
+            + NativeNumbers.VECTOR_MODULE
+            + ", by EELLM_JAVA_OPTS if it is the program eellm");
   }
 
   /** Whether Java has its quick compiler alone; takes a while. */

@@ -130,7 +130,7 @@ final class LauncherTest {
       assertThat(out.contains(cache)).isEqualTo(decodesByMachineCode());
       assertThat(out.contains(vectors)).isNotEqualTo(decodesByMachineCode());
     }
-    for (String option : List.of("--nproc=2", "--tp=2", "--device=cuda")) {
+    for (String option : List.of("--nproc=2", "--tp=2", "--pp=2", "--device=cuda")) {
       assertThat(run(Map.of(), "generate", option).out()).contains(vectors).doesNotContain(cache);
     }
     assertThat(run(Map.of(), "serve").out()).contains(vectors).doesNotContain(cache);
@@ -168,6 +168,27 @@ final class LauncherTest {
     assertThat(result.out())
         .doesNotContain("SharedArchiveFile")
         .endsWith("org.eellm.cli.Main --help\n");
+  }
+
+  /** The cache is there although the text was not to be had. */
+  @Test
+  void run_cacheOfAFailure_isNotUsed() throws Exception {
+    fakeJdk(
+        "25.0.1",
+        """
+        echo "$@"
+        for argument in "$@"; do
+          case $argument in
+            -XX:AOTCacheOutput=*) touch "${argument#*=}"; exit 1 ;;
+          esac
+        done
+        """);
+
+    Result result = run(Map.of(), "generate");
+
+    assertThat(result.err().contains("eellm: commands will start slowly"))
+        .isEqualTo(decodesByMachineCode());
+    assertThat(result.out()).contains("jdk.incubator.vector").doesNotContain("-XX:AOTCache=");
   }
 
   @Test

@@ -61,7 +61,8 @@ public final class WarmUp {
 
   /**
    * Decodes on the calling thread alone, for a second or two at most. Does nothing where a bfloat16
-   * model is not decoded by machine code: Java's vectors take its second compiler, and longer.
+   * model is not decoded by machine code: the Vector API needs Java's second compiler, which takes
+   * longer.
    *
    * @param goesOn asked before each step
    */
@@ -95,20 +96,16 @@ public final class WarmUp {
         StoredDecoder.Part.whole(
             new Architecture(SHAPE, ExitLayout.none()), MatrixQuantization.NONE);
     List<ParameterSpec> parameters = part.parameterGroups().stream().flatMap(List::stream).toList();
-    long most = parameters.stream().mapToLong(WarmUp::count).max().orElseThrow();
+    long most = parameters.stream().mapToLong(ParameterSpec::numel).max().orElseThrow();
     NativeBuffer zeros = NativeBuffer.allocate(most * Float.BYTES);
     Map<String, WeightRows> weights =
         parameters.stream().collect(toMap(ParameterSpec::name, spec -> rows(spec, zeros)));
     return new StoredDecoder(part, weights, zeros::close);
   }
 
-  private static long count(ParameterSpec parameter) {
-    return parameter.shape().stream().reduce(1L, (a, b) -> a * b);
-  }
-
   private static WeightRows rows(ParameterSpec parameter, NativeBuffer zeros) {
     int width = parameter.shape().getLast().intValue();
-    int rows = (int) (count(parameter) / width);
+    int rows = (int) (parameter.numel() / width);
     return StoredRows.of(StoredRows.Type.FLOAT32, zeros.address(), rows, width);
   }
 }

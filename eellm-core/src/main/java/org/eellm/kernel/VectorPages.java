@@ -19,7 +19,7 @@ final class VectorPages {
   private VectorPages() {}
 
   /**
-   * Writes a position's key and value by the Vector API. Positions are written in order.
+   * Writes a position's key and value. Positions are written in order.
    *
    * @param page address
    * @param offset of the position in it

@@ -11,10 +11,10 @@ import org.slf4j.LoggerFactory;
 
 /** {@link WarmUp} on a thread of its own, from the process's start until a model is loaded. */
 public final class BackgroundWarmUp {
-  /** Not the server: what it serves teaches Java's second compiler more than a tiny model would. */
+  /** Not the server: a tiny model would teach Java's second compiler what no server does. */
   private static final Set<String> COMMANDS = Set.of("chat", "generate");
 
-  /** With these, several processes decode, or a GPU, or none. */
+  /** With these, several processes decode, or perhaps a GPU, or none. */
   private static final List<String> OPTIONS_AGAINST =
       List.of("--nproc", "--tp", "--pp", "--device", "--help", "-h");
 

@@ -8,8 +8,8 @@ import org.eellm.kernel.vector.NativeBuffer;
 
 /**
  * The keys and values of all attentions, by page and head, in one buffer on huge pages, which are
- * taken from the system as they are written. With pages of 4 KiB, each 16th token of a small model
- * took three times as long as the others.
+ * taken from the system as they are written. With the system's pages of 4 KiB, each 16th token of a
+ * small model took three times as long as the others.
  */
 final class KernelKeyValueCache implements AutoCloseable {
   private static final int NOT_HERE = -1;
@@ -72,8 +72,15 @@ final class KernelKeyValueCache implements AutoCloseable {
     }
   }
 
-  /** Keys of all heads at a position, then values, [2 heads, width]; zeros if it has not run. */
+  /**
+   * Keys of all heads at a position, then values, [2 heads, width]; zeros if it has not run.
+   *
+   * @throws IllegalArgumentException if the attention does not run here
+   */
   float[] read(int attention, int page, int offset) {
+    if (attention >= places.length || places[attention] == NOT_HERE) {
+      throw new IllegalArgumentException("attention " + attention + " does not run here");
+    }
     int width = layout.width();
     float[] all = new float[2 * heads * width];
     float[] one = new float[width];

@@ -16,7 +16,7 @@ import org.eellm.kernel.vector.WeightedIds;
  * gives, or Java's loop, to the bit; of 0 and -0, the larger may be either.
  */
 public final class RowFunctions {
-  private static final int LANES = 16;
+  private static final int LANES = NativeNumbers.MACHINE_CODE_WIDTH;
 
   /** In groups of 8 bits, numbers below become 0. */
   public static final float LEAST = 1e-30f;

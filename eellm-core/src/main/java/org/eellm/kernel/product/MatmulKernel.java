@@ -120,8 +120,17 @@ public final class MatmulKernel {
     return mostVectorRows;
   }
 
-  /** With the Vector API alone. */
+  /**
+   * With the Vector API alone.
+   *
+   * @throws IllegalStateException if Java runs without it
+   */
   public static MatmulKernel vectors(WeightFormat format) {
+    if (!NativeNumbers.HAS_VECTORS) {
+      throw new IllegalStateException(
+          "machine code gives wrong products of %s here; start Java with --add-modules %s"
+              .formatted(format, NativeNumbers.VECTOR_MODULE));
+    }
     return format.hasGroups()
         ? new MatmulKernel(format, false)
         : new MatmulKernel(format, Ways.VECTORS);
@@ -134,7 +143,7 @@ public final class MatmulKernel {
    */
   public static MatmulKernel fastest(WeightFormat format, OneDnnMicroKernels.Availability micro) {
     if (format.hasGroups()) {
-      return new MatmulKernel(format, VnniKernels.work());
+      return VnniKernels.work() ? new MatmulKernel(format, true) : vectors(format);
     }
     Optional<OneDnnMicroKernels> present =
         format == WeightFormat.BFLOAT16

@@ -1,7 +1,6 @@
 package org.eellm.kernel.product;
 
 import static org.eellm.kernel.vector.Lanes.FLOATS;
-import static org.eellm.kernel.vector.NativeNumbers.BYTES;
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import static org.eellm.kernel.vector.NativeNumbers.ORDER;
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;

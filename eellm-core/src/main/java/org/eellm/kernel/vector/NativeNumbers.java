@@ -5,8 +5,8 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * Single numbers in native memory, float32 or bfloat16; how many of them a vector has. All without
- * Java's vector module: where machine code does what there is to do, Java may run without it.
+ * Reads and writes single numbers in native memory, float32 or bfloat16. Usable without Java's
+ * vector module.
  */
 public final class NativeNumbers {
   public static final ByteOrder ORDER = ByteOrder.nativeOrder();
@@ -24,7 +24,8 @@ public final class NativeNumbers {
   public static final boolean HAS_VECTORS =
       ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
 
-  private static final int MACHINE_CODE_WIDTH = 16;
+  /** Numbers of a vector of machine code. */
+  public static final int MACHINE_CODE_WIDTH = 16;
 
   /** Numbers of a vector: as many as Java prefers, or as machine code has. */
   public static final int WIDTH = HAS_VECTORS ? Lanes.width() : MACHINE_CODE_WIDTH;

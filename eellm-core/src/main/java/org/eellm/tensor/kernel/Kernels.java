@@ -7,19 +7,16 @@ import org.eellm.tensor.Tensors;
 
 /** Which tensors the kernels take; libtorch's operations take all others. */
 public final class Kernels {
-  private static final boolean AVAILABLE =
-      ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
-
   private Kernels() {}
 
   /** Whether Java was started with {@code --add-modules jdk.incubator.vector}. */
   public static boolean available() {
-    return AVAILABLE;
+    return NativeNumbers.HAS_VECTORS;
   }
 
   /** Whether {@code x} is bfloat16 on the CPU. */
   static boolean reach(Tensor x) {
-    return AVAILABLE && x.device().is_cpu() && Tensors.scalarType(x) == ScalarType.BFloat16;
+    return available() && x.device().is_cpu() && Tensors.scalarType(x) == ScalarType.BFloat16;
   }
 
   /** Whether {@code x} is bfloat16 on the CPU, contiguous, with rows of whole vectors. */
