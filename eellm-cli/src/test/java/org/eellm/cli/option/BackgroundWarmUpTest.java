@@ -3,9 +3,16 @@ package org.eellm.cli.option;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.StringWriter;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.function.BooleanSupplier;
+import org.eellm.cli.Commands;
+import org.eellm.cli.SmallModelFolder;
+import org.eellm.decode.SmallModel;
+import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -26,6 +33,22 @@ class BackgroundWarmUpTest {
     assertThat(thread.isDaemon()).isTrue();
     assertThat(thread.join(Duration.ofMillis(50))).isFalse();
     BackgroundWarmUp.stop();
+    assertThat(thread.join(LIMIT)).isTrue();
+  }
+
+  @Test
+  void stop_modelOfACommandIsLoaded_hasBeenCalled(@TempDir Path folder) throws Exception {
+    assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one core has none to spare");
+    try (Decoder model = SmallModel.plain()) {
+      SmallModelFolder.write(folder.resolve("model"), model);
+    }
+    String[] command = {
+      "generate", "--model", folder.resolve("model").toString(), "--prompt=a", "--max-tokens=1"
+    };
+    Thread thread =
+        BackgroundWarmUp.start(BackgroundWarmUpTest::untilStopped, command).orElseThrow();
+
+    assertThat(Commands.run(new StringWriter(), new StringWriter(), command)).isZero();
     assertThat(thread.join(LIMIT)).isTrue();
   }
 
