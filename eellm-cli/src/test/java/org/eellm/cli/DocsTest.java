@@ -1,5 +1,6 @@
 package org.eellm.cli;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 
@@ -33,6 +34,8 @@ final class DocsTest {
   private static final Pattern CLASS_NAME = Pattern.compile("`([A-Z][a-z]+(?:[A-Z][a-z0-9]*)+)`");
   private static final Pattern DECLARATION =
       Pattern.compile("\\b(?:class|record|interface|enum) ([A-Z]\\w*)");
+  // Seven equal signs underline a heading as well, so these three stand for all four.
+  private static final Pattern CONFLICT = Pattern.compile("(?m)^(?:<{7}|\\|{7}|>{7})(?: |$)");
   private static final int MOST_WORDS = 2000;
 
   static Stream<Path> pages() {
@@ -68,6 +71,25 @@ final class DocsTest {
         }
       }
     }
+  }
+
+  @Test
+  void text_hasNoConflictMarkers() throws IOException {
+    for (Path file : RepositoryFiles.all()) {
+      // Binary files are read as Latin-1, too: each byte is a character of its own.
+      assertThat(CONFLICT.matcher(Files.readString(file, ISO_8859_1)).find())
+          .as("conflict markers in %s", file)
+          .isFalse();
+    }
+  }
+
+  @Test
+  void conflictMarkers_areFoundAtTheBeginningOfLines() {
+    for (String marker : List.of("<", "|", ">")) {
+      assertThat(CONFLICT.matcher("text\n" + marker.repeat(7) + " branch\n").find()).isTrue();
+      assertThat(CONFLICT.matcher("text " + marker.repeat(7) + " branch\n").find()).isFalse();
+    }
+    assertThat(CONFLICT.matcher("a heading\n=======\n").find()).isFalse();
   }
 
   @Test

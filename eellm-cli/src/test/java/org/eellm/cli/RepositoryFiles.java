@@ -2,14 +2,20 @@ package org.eellm.cli;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** Where the pages and the sources are, whatever folder a test runs in. */
 public final class RepositoryFiles {
+  private static final Set<String> LEFT_OUT = Set.of(".git", "target", "runs");
+
   private RepositoryFiles() {}
 
   /** The folder of README.md and docs/. */
@@ -41,6 +47,30 @@ public final class RepositoryFiles {
       throw new UncheckedIOException("the sources cannot be listed", e);
     }
     return sources;
+  }
+
+  /** All files of the repository, but what git and the build keep there. */
+  static List<Path> all() throws IOException {
+    List<Path> files = new ArrayList<>();
+    Files.walkFileTree(
+        root(),
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult preVisitDirectory(Path folder, BasicFileAttributes attributes) {
+            return LEFT_OUT.contains(folder.getFileName().toString())
+                ? FileVisitResult.SKIP_SUBTREE
+                : FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+            if (attributes.isRegularFile()) {
+              files.add(file);
+            }
+            return FileVisitResult.CONTINUE;
+          }
+        });
+    return files;
   }
 
   private static List<Path> files(Path folder, String end) {
