@@ -17,7 +17,7 @@ sweep() {
 }
 set -- "$root"/target/java-sources/commons-text-*-sources.jar
 sweep code --code "$1" --modes early-exit,recompute,speculative --thresholds 1,0.9,0.8,0.6,0.4,0.2 \
-  --draft-exits 4 --draft-lengths 4 --draft-confidences 0.5 --limit 32 --max-tokens 48 --rounds 2
+  --draft-exits 4 --draft-lengths 4 --draft-confidences 0.5 --limit 32 --max-tokens 48
 
 cat > "$work/easy.txt" <<'END'
 public String getName() { return
@@ -40,7 +40,7 @@ assert quotient * divisor + remainder ==
 switch (state) { case OPENING_HANDSHAKE:
 END
 for kind in easy hard; do
-  sweep "$kind" --prompts "$work/$kind.txt" --modes early-exit --thresholds 0.9,0.8,0.6,0.4 --max-tokens 64 --rounds 2
+  sweep "$kind" --prompts "$work/$kind.txt" --modes early-exit --thresholds 0.9,0.8,0.6,0.4 --max-tokens 64
 done
 "$eellm" bench pipeline --model "$work/exits-seed1" --pp 2 --nproc 2 --threads 1 --threshold 0.8,0.6,0.4,0.2,0 --rounds 5 \
   --prompt "public int size() { return" --prompt "for (int i = 0; i <" --prompt "if (value == null) {" \

@@ -37,7 +37,7 @@ final class ArchitectureTest {
       Map.ofEntries(
           entry("serve", Set.of("decode", "chat", "data", "config")),
           entry("chat", Set.of("data")),
-          entry("eval", Set.of("decode", "model", "data", "config")),
+          entry("eval", Set.of("decode", "cost", "model", "data", "config")),
           entry(
               "bench",
               Set.of(

@@ -130,15 +130,17 @@ final class QuickstartCommand implements Callable<Integer> {
   @Option(
       names = "--methods",
       paramLabel = "N",
-      defaultValue = "24",
+      defaultValue = "16",
       description = "Methods of the held-out library to measure on (default: ${DEFAULT-VALUE}).")
   private int methodCount;
 
   @Option(
       names = "--rounds",
       paramLabel = "N",
-      defaultValue = "3",
-      description = "Times that each threshold's speed is measured (default: ${DEFAULT-VALUE}).")
+      defaultValue = "5",
+      description =
+          "Times that each threshold's speed is measured, of which the median counts (default:"
+              + " ${DEFAULT-VALUE}).")
   private int rounds;
 
   /** What {@code --json} prints, and {@code quickstart.json} holds. */
@@ -192,7 +194,10 @@ final class QuickstartCommand implements Callable<Integer> {
               model.endTokens(),
               prompts(model, methods),
               MAX_TOKENS);
-      Sweep sweep = run.measure(settings(model), rounds);
+      Sweep sweep;
+      try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+        sweep = run.measure(settings(model), rounds, progress);
+      }
       if (sweep.trusted()) {
         SweepPlot.write(sweep, output.resolve("tradeoff.png"));
       }
@@ -313,7 +318,7 @@ final class QuickstartCommand implements Callable<Integer> {
     Files.createDirectories(RunFolder.data(output));
     int threads = Runtime.getRuntime().availableProcessors();
     Corpus corpus = sources.corpus();
-    try (WorkProgress progress = WorkProgress.onConsole()) {
+    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       Tokenizer tokenizer = BpeTrainer.train(corpus, VOCAB_SIZE, threads, progress);
       Preparation.run(corpus, tokenizer, dataset(), threads, progress);
     }

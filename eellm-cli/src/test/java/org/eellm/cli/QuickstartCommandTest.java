@@ -65,6 +65,9 @@ final class QuickstartCommandTest {
         .anyMatch(line -> line.startsWith("Methods of a library that the model never saw"))
         .anyMatch(line -> line.matches(" +exit 1 +exit 2 +final +tokens/s .*"))
         .anyMatch(line -> line.matches("full model +100 % +([\\d,]+ +1.00|– +–) +100.0 %"))
+        .anyMatch(line -> line.matches("threshold 0.9 .*"))
+        .anyMatch(line -> line.matches("gate 0.95 .*"))
+        .anyMatch(line -> line.contains("1 before them did not count"))
         .anyMatch(line -> line.matches("lossless +.* 100.0 %"));
     try (LoadedModel model = LoadedModel.load(output, Device.CPU)) {
       assertThat(model.vocabulary().draftIds()).hasSize(1024);
@@ -93,6 +96,7 @@ final class QuickstartCommandTest {
     JsonNode sweep = report.path("sweep");
     assertThat(sweep.path("prompts").asInt()).isEqualTo(3);
     assertThat(sweep.path("tokens").asInt()).isBetween(3, 3 * 128);
+    assertThat(sweep.path("warm_up_rounds").asInt()).isEqualTo(1);
     assertThat(sweep.path("full_tokens_per_second").asDouble()).isPositive();
     List<JsonNode> rows = StreamSupport.stream(sweep.path("rows").spliterator(), false).toList();
     assertThat(rows.subList(1, rows.size()))
@@ -109,7 +113,11 @@ final class QuickstartCommandTest {
       assertThat(row.path("tokens_per_second").asDouble())
           .isCloseTo(
               row.path("speed_up").asDouble() * sweep.path("full_tokens_per_second").asDouble(),
-              withinPercentage(1e-6)); // texts of one token have any speed
+              withinPercentage(1e-6)); // of a single round; texts of one token have any speed
+      assertThat(row.path("speed_up").asDouble())
+          .isBetween(
+              row.path("spread").path("least").asDouble(),
+              row.path("spread").path("most").asDouble());
       assertThat(row.path("agreement").asDouble()).isBetween(0.0, 1.0);
     }
     // Drafts lose nothing: all tokens are the full model's.

@@ -11,4 +11,11 @@ public interface EvalProgress {
    * @param done how much of {@code total} is done
    */
   void report(String work, long done, long total);
+
+  /**
+   * A part of the work is finished that has a result of its own.
+   *
+   * @param result in a line, for people, with what is left
+   */
+  default void finished(String result) {}
 }

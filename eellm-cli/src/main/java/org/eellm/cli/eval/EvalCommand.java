@@ -124,8 +124,8 @@ public final class EvalCommand implements Callable<Integer> {
               modelOptions.variant(),
               output);
       List<TaskResult> results = new ArrayList<>();
-      try (WorkProgress progress = WorkProgress.onConsole()) {
-        specs.forEach(task -> results.add(evaluation.run(task, progress::reportItems)));
+      try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
+        specs.forEach(task -> results.add(evaluation.run(task, progress)));
       }
       EvalReport report = new EvalReport(evaluation, results, (System.nanoTime() - start) / 1e9);
       report.write();

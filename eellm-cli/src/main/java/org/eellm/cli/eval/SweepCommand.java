@@ -163,8 +163,10 @@ public final class SweepCommand implements Callable<Integer> {
   @Option(
       names = "--rounds",
       paramLabel = "N",
-      defaultValue = "3",
-      description = "Times that each speed is measured; ${DEFAULT-VALUE} by default.")
+      defaultValue = "5",
+      description =
+          "Times that each speed is measured, of which the median counts; ${DEFAULT-VALUE} by"
+              + " default.")
   private int rounds;
 
   @Option(
@@ -255,7 +257,7 @@ public final class SweepCommand implements Callable<Integer> {
       Beginnings begun, List<TaskSpec> specs, LoadedModel model, EngineStarter engines)
       throws IOException {
     try (Engine engine = model.engine(engines, Limits.BATCH_SIZE, Limits.MAX_PENDING);
-        WorkProgress progress = WorkProgress.onConsole()) {
+        WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       List<Integer> available = model.architecture().exits().layers();
       if (available.isEmpty()) {
         throw new EvalException(
@@ -280,7 +282,7 @@ public final class SweepCommand implements Callable<Integer> {
                   new TaskData(data.orElseThrow(), limit.itemsOrAll(), EvalCommand.SEED),
                   modelOptions.variant(),
                   output.resolve("tasks"),
-                  progress::reportItems);
+                  progress);
       Function<List<Request>, List<Result>> generator =
           meshOptions.isAlone() ? model::generate : subject::runOneByOne;
       SweepRun run = new SweepRun(generator, available, model.endTokens(), texts, maxTokens);
@@ -293,13 +295,13 @@ public final class SweepCommand implements Callable<Integer> {
               output.resolve("rows.jsonl"),
               about(model.folder(), dtype, threads),
               scored,
-              progress::reportItems);
+              progress);
       report(new Report(model.folder().toString(), dtype, threads, sweep, picks(sweep)));
     }
   }
 
   private String about(Path folder, String dtype, int threads) {
-    return "%s, %s, %s, %s, %d threads%s, beyond the full model's first token, code %s, tasks %s of %s, limit %s%s"
+    return "%s, %s, %s, %s, %d threads%s, medians beyond the full model's first token, code %s, tasks %s of %s, limit %s%s"
         .formatted(
             folder,
             modelOptions.variant(),

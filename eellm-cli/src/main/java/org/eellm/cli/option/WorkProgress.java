@@ -1,7 +1,7 @@
 package org.eellm.cli.option;
 
 import java.io.Console;
-import java.io.PrintStream;
+import java.io.PrintWriter;
 import java.text.DecimalFormat;
 import java.time.Duration;
 import java.util.Locale;
@@ -11,17 +11,18 @@ import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 import org.eellm.data.Progress;
+import org.eellm.eval.EvalProgress;
 
 /**
- * Shows how long work comes on: on a terminal in a bar for each kind of work, elsewhere in a line
- * every ten seconds.
+ * Shows how far work has come: on a terminal in a bar for each kind of work, elsewhere in a line
+ * every ten seconds, and one for each part of it that is finished.
  */
-public final class WorkProgress implements Progress, AutoCloseable {
+public final class WorkProgress implements Progress, EvalProgress, AutoCloseable {
   private static final Duration LINE_INTERVAL = Duration.ofSeconds(10);
   private static final int BAR_LENGTH = 100;
   private static final long MEGABYTE = 1_000_000;
 
-  private final PrintStream out;
+  private final PrintWriter out;
   private final boolean terminal;
   private final Duration lineInterval;
   private Optional<Shown> current = Optional.empty();
@@ -30,16 +31,20 @@ public final class WorkProgress implements Progress, AutoCloseable {
   /** The work that is under way, and where it is shown. */
   private record Shown(String work, boolean inBytes, long start, Optional<ProgressBar> bar) {}
 
-  public WorkProgress(PrintStream out, boolean terminal, Duration lineInterval) {
+  public WorkProgress(PrintWriter out, boolean terminal, Duration lineInterval) {
     this.out = out;
     this.terminal = terminal;
     this.lineInterval = lineInterval;
   }
 
-  /** On standard error. */
-  public static WorkProgress onConsole() {
+  /**
+   * Of a command.
+   *
+   * @param err for what people read while it works
+   */
+  public static WorkProgress onConsole(PrintWriter err) {
     Console console = System.console();
-    return new WorkProgress(System.err, console != null && console.isTerminal(), LINE_INTERVAL);
+    return new WorkProgress(err, console != null && console.isTerminal(), LINE_INTERVAL);
   }
 
   @Override
@@ -49,8 +54,20 @@ public final class WorkProgress implements Progress, AutoCloseable {
   }
 
   /** Shows work that is counted in items. */
-  public void reportItems(String work, long done, long total) {
+  @Override
+  public void report(String work, long done, long total) {
     report(work, false, done, total);
+  }
+
+  /**
+   * On a terminal the bar says how far the work has come, and what comes of it is said in the end.
+   */
+  @Override
+  public void finished(String result) {
+    if (!terminal) {
+      out.println(result);
+      out.flush();
+    }
   }
 
   private void report(String work, boolean inBytes, long done, long total) {
@@ -64,6 +81,7 @@ public final class WorkProgress implements Progress, AutoCloseable {
     if (shown.bar().isEmpty() && System.nanoTime() >= nextLine) {
       nextLine += lineInterval.toNanos();
       out.println(line(shown, done, total));
+      out.flush();
     }
   }
 
@@ -89,7 +107,11 @@ public final class WorkProgress implements Progress, AutoCloseable {
             .setUpdateIntervalMillis(250)
             .setConsumer(
                 new DelegatingProgressBarConsumer(
-                    text -> out.print("\r\033[?7l" + text + "\033[K\033[?7h"), BAR_LENGTH));
+                    text -> {
+                      out.print("\r\033[?7l" + text + "\033[K\033[?7h");
+                      out.flush();
+                    },
+                    BAR_LENGTH));
     if (inBytes) {
       builder.setUnit(" MB", MEGABYTE).showSpeed(new DecimalFormat("0.0"));
     }
@@ -105,6 +127,7 @@ public final class WorkProgress implements Progress, AutoCloseable {
             bar -> {
               bar.close();
               out.println();
+              out.flush();
             });
     current = Optional.empty();
   }

@@ -124,7 +124,7 @@ public final class PrepareCommand implements Callable<Integer> {
     check(output.getFileName() != null, "--output names no file");
 
     TextCorpus corpus = TextCorpus.of(inputs, new TextCorpus.Format(separator, key, skipBadLines));
-    try (WorkProgress progress = WorkProgress.onConsole()) {
+    try (WorkProgress progress = WorkProgress.onConsole(spec.commandLine().getErr())) {
       Tokenizer used = tokenizer(corpus, threadCount, progress);
       print(used, Preparation.run(corpus, used, output, threadCount, progress));
     }

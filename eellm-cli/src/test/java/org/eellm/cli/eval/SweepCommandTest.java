@@ -166,6 +166,10 @@ final class SweepCommandTest {
     assertThat(Files.readAllLines(file)).startsWith(lines.subList(0, 11).toArray(String[]::new));
     assertThat(Files.readAllLines(file)).hasSize(22);
     assertThat(report().path("sweep").path("rows")).hasSize(21);
+    assertThat(err.toString().lines())
+        .as("a line for each setting that was left, since this is no terminal")
+        .hasSize(11)
+        .allMatch(line -> line.matches("threshold [\\d.]+: speed-up .* of 21 settings left.*"));
 
     assertThat(sweep("--modes", "early-exit", "--thresholds", "0.5")).isEqualTo(2);
     assertThat(err.toString()).contains("rows.jsonl: has outcomes of another");
@@ -192,7 +196,7 @@ final class SweepCommandTest {
     assertThat(report().path("sweep").path("rows")).hasSize(8);
     assertThat(folder.resolve("sweep/sweep.md"))
         .content()
-        .contains("early-exit, margin, exits 1: 0.3", "early-exit, fixed: exit 4 ");
+        .contains("margin, exits 1: 0.3", "fixed exit 4 ");
   }
 
   @Test

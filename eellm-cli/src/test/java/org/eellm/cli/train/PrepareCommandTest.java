@@ -4,11 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
+import java.io.PrintWriter;
 import java.io.StringWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -114,13 +112,13 @@ final class PrepareCommandTest {
 
   @Test
   void progress_withoutTerminal_isALineNowAndThen() {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (PrintStream stream = new PrintStream(bytes, true, StandardCharsets.UTF_8);
-        WorkProgress progress = new WorkProgress(stream, false, Duration.ZERO)) {
+    StringWriter shown = new StringWriter();
+    try (PrintWriter writer = new PrintWriter(shown);
+        WorkProgress progress = new WorkProgress(writer, false, Duration.ZERO)) {
       progress.report(Work.TOKENIZING, 500_000, 2_000_000);
       progress.report(Work.MERGING_PAIRS, 10, 1000);
     }
-    assertThat(bytes.toString(StandardCharsets.UTF_8).lines().toList())
+    assertThat(shown.toString().lines().toList())
         .satisfiesExactly(
             line -> assertThat(line).matches("tokenizing: 25 % of 2\\.0 MB, read at [\\d.]+ MB/s"),
             line -> assertThat(line).isEqualTo("merging pairs: 1 % of 1,000"));
@@ -128,14 +126,22 @@ final class PrepareCommandTest {
 
   @Test
   void progress_onATerminal_isABar() {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (PrintStream stream = new PrintStream(bytes, true, StandardCharsets.UTF_8);
-        WorkProgress progress = new WorkProgress(stream, true, Duration.ZERO)) {
+    StringWriter shown = new StringWriter();
+    try (PrintWriter writer = new PrintWriter(shown);
+        WorkProgress progress = new WorkProgress(writer, true, Duration.ZERO)) {
       progress.report(Work.TOKENIZING, 2_000_000, 2_000_000);
     }
-    assertThat(bytes.toString(StandardCharsets.UTF_8))
-        .contains("tokenizing 100%")
-        .contains("2/2 MB");
+    assertThat(shown.toString()).contains("tokenizing 100%").contains("2/2 MB");
+  }
+
+  @Test
+  void finished_partOfTheWork_isALineExceptOnATerminal() {
+    StringWriter shown = new StringWriter();
+    try (PrintWriter writer = new PrintWriter(shown)) {
+      new WorkProgress(writer, false, Duration.ofDays(1)).finished("threshold 0.9: 3 left");
+      new WorkProgress(writer, true, Duration.ofDays(1)).finished("threshold 0.8: 2 left");
+    }
+    assertThat(shown.toString().lines()).containsExactly("threshold 0.9: 3 left");
   }
 
   private void assertFails(int exitCode, String message, String... args) {

@@ -1,6 +1,7 @@
 package org.eellm.eval.sweep;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
@@ -17,6 +18,7 @@ import org.eellm.eval.Estimate;
  * @param prompts number of texts
  * @param tokens of all texts, prompts not counted
  * @param rounds times that each speed was measured
+ * @param warmUpRounds before them, which do not count
  * @param fullTokensPerSecond of the full model, whose exits are not computed
  * @param fullPerplexity of the full model's own texts, to itself; absent where no setting wrote own
  *     texts
@@ -27,6 +29,7 @@ public record Sweep(
     int prompts,
     int tokens,
     int rounds,
+    int warmUpRounds,
     double fullTokensPerSecond,
     Optional<Double> fullPerplexity,
     SequencedMap<String, Estimate> fullScores,
@@ -38,9 +41,9 @@ public record Sweep(
    * @param shares of the tokens that left at each head, shallowest first
    * @param meanLayer that tokens left after
    * @param tokensPerSecond one text at a time, without the time that the full model takes to the
-   *     first token
-   * @param speedUp over the full model, which took turns with it
-   * @param spread of the speed-up in single rounds
+   *     first token: median of the rounds
+   * @param speedUp over the full model in the same round: median of the rounds
+   * @param spread of the speed-up in single rounds, within which it lies
    * @param control of these rounds
    * @param agreement share of the tokens that are the full model's, given its text before them
    * @param acceptance share of drafted tokens that the full model confirmed, if any were drafted
@@ -53,8 +56,8 @@ public record Sweep(
       double meanLayer,
       double tokensPerSecond,
       double speedUp,
-      Optional<Spread> spread,
-      Optional<Control> control,
+      Spread spread,
+      Control control,
       double agreement,
       Optional<Double> acceptance,
       Optional<FreeRunning> own,
@@ -63,6 +66,12 @@ public record Sweep(
     public Row {
       shares = Collections.unmodifiableSequencedMap(shares);
       scores = Collections.unmodifiableSequencedMap(scores);
+    }
+
+    /** In a line: {@code threshold 0.9: speed-up 1.21 (1.18 to 1.25), agreement 99.5 %}. */
+    public String line() {
+      return "%s: speed-up %.2f (%s), agreement %s"
+          .formatted(setting.label(), speedUp, spread, percent(agreement, 1));
     }
 
     /** A score that there is. */
@@ -89,6 +98,11 @@ public record Sweep(
 
   /** Speed-ups of single rounds, from the smallest to the largest. */
   public record Spread(double least, double most) {
+    static Spread of(double... rounds) {
+      return new Spread(
+          Arrays.stream(rounds).min().orElseThrow(), Arrays.stream(rounds).max().orElseThrow());
+    }
+
     @Override
     public String toString() {
       return "%.2f to %.2f".formatted(least, most);
@@ -99,9 +113,11 @@ public record Sweep(
    * What early exits at threshold 1 came to, which do just what the full model does: how far its
    * speed-up is from 1 is how far all others may be off.
    *
+   * @param speedUp median of the rounds
    * @param spread of it in single rounds
+   * @param fullTokensPerSecond of the full model: median of the same rounds
    */
-  public record Control(double speedUp, Spread spread) {
+  public record Control(double speedUp, Spread spread, double fullTokensPerSecond) {
     /** What is always allowed: no machine is that even. */
     private static final double TOLERANCE = 0.05;
 
@@ -137,18 +153,29 @@ public record Sweep(
   /** Why speed-ups mean nothing, in a sentence. */
   public Optional<String> distrust() {
     return rows.stream()
-        .flatMap(row -> row.control().stream())
+        .map(Row::control)
         .filter(control -> !control.holds())
         .findFirst()
         .map(
             control ->
-                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s in single rounds). Measure again on a quiet machine, or with more --rounds."
+                "No speed-ups: the machine was busy. At threshold 1.0, where nothing leaves early, the speed-up was %.2f (%s). Measure again on a quiet machine, or with more --rounds."
                     .formatted(control.speedUp(), control.spread()));
   }
 
   /** A speed in a table, or a dash where it means nothing. */
   public String speed(String format, double value) {
     return trusted() ? format.formatted(value) : "–";
+  }
+
+  /** A row's speed-up and its spread, or a dash where they mean nothing. */
+  public String speedUp(Row row) {
+    return trusted() ? "%.2f (%s)".formatted(row.speedUp(), row.spread()) : "–";
+  }
+
+  /** How speeds came about, in a sentence. */
+  public String method() {
+    return "Speeds and speed-ups: medians of %d %s in which settings and full model took turns; in brackets the slowest and the fastest. %d before them did not count."
+        .formatted(rounds, rounds == 1 ? "round" : "rounds", warmUpRounds);
   }
 
   /** Whether no other row is faster and agrees no less, or agrees more and is no slower. */
@@ -217,10 +244,9 @@ public record Sweep(
           Stream.of(
               Stream.of(
                   trusted() && isBest(row) ? "*" : "",
-                  row.setting().family() + ": " + row.setting().numbers(),
+                  row.setting().label(),
                   speed("%,.0f", row.tokensPerSecond()),
-                  speed("%.2f", row.speedUp())
-                      + row.spread().filter(_ -> trusted()).map(" (%s)"::formatted).orElse(""),
+                  speedUp(row),
                   percent(row.agreement(), 1),
                   "%.2f".formatted(row.meanLayer())),
               row.shares().values().stream().map(share -> percent(share, 0)),
@@ -237,11 +263,12 @@ public record Sweep(
     return text.append(
             """
 
-            Measured on the full model's own %,d tokens after %,d prompts, one text at a time; each text's shortest time,
-            less what the full model takes to the first token, of %d rounds in which settings and full model took turns. A setting agrees where its
-            token, given the full model's text before it, is the full model's. A star: no other setting is faster and agrees no less.
+            Measured on the full model's own %,d tokens after %,d prompts, one text at a time, without the time that the
+            full model takes to the first token. %s
+            A setting agrees where its token, given the full model's text before it, is the full model's. A star: no other setting is
+            faster and agrees no less.
             """
-                .formatted(tokens, prompts, rounds))
+                .formatted(tokens, prompts, method()))
         .append(distrust().map(reason -> "\n" + reason + "\n").orElse(""))
         .toString();
   }

@@ -43,17 +43,14 @@ public final class SweepPlot {
     List<Row> rows = sweep.rows();
     double least = rows.stream().mapToDouble(row -> 100 * row.agreement()).min().orElseThrow();
     double width = Math.max(1, 100 - least);
-    double slowest = rows.stream().mapToDouble(SweepPlot::least).min().orElseThrow();
-    double fastest = rows.stream().mapToDouble(SweepPlot::most).max().orElseThrow();
+    double slowest = rows.stream().mapToDouble(row -> row.spread().least()).min().orElseThrow();
+    double fastest = rows.stream().mapToDouble(row -> row.spread().most()).max().orElseThrow();
     double height = Math.max(0.05, Math.max(1, fastest) - Math.min(1, slowest));
     XYChart chart =
         Charts.chart(
             "What early exits gain and change",
             "tokens that are the full model's, %",
-            rows.stream().anyMatch(row -> row.spread().isPresent())
-                ? "speed-up over the full model, and its spread over %d rounds"
-                    .formatted(sweep.rounds())
-                : "speed-up over the full model",
+            "speed-up over the full model: median and range of %d rounds".formatted(sweep.rounds()),
             1000,
             620);
     chart.getStyler().setLegendPosition(LegendPosition.OutsideE);
@@ -66,14 +63,11 @@ public final class SweepPlot {
     full.setXYSeriesRenderStyle(XYSeriesRenderStyle.Scatter);
     full.setMarker(SeriesMarkers.DIAMOND).setMarkerColor(Color.BLACK);
     for (Row row : rows) {
-      row.spread()
-          .ifPresent(
-              spread ->
-                  bar(
-                      chart,
-                      "spread " + row.setting().options(),
-                      new double[] {100 * row.agreement(), 100 * row.agreement()},
-                      new double[] {spread.least(), spread.most()}));
+      bar(
+          chart,
+          "spread " + row.setting().options(),
+          new double[] {100 * row.agreement(), 100 * row.agreement()},
+          new double[] {row.spread().least(), row.spread().most()});
     }
     label(chart, sweep, Row::speedUp, row -> 100 * row.agreement(), new double[] {width, height});
     Charts.png(chart, picture);
@@ -126,14 +120,6 @@ public final class SweepPlot {
     return chart;
   }
 
-  private static double least(Row row) {
-    return row.spread().map(Sweep.Spread::least).orElse(row.speedUp());
-  }
-
-  private static double most(Row row) {
-    return row.spread().map(Sweep.Spread::most).orElse(row.speedUp());
-  }
-
   private static double span(Sweep sweep, ToDoubleFunction<Row> figure) {
     DoubleSummaryStatistics all = sweep.rows().stream().mapToDouble(figure).summaryStatistics();
     return Math.max(1e-6, all.getMax() - all.getMin());
@@ -184,7 +170,8 @@ public final class SweepPlot {
         .sorted(Comparator.comparing(row -> !sweep.isBest(row)))
         .forEach(
             row -> {
-              String text = row.setting().numbers();
+              String numbers = row.setting().numbers();
+              String text = numbers.isEmpty() ? row.setting().family() : numbers;
               double width = LETTER * text.length();
               Arrays.stream(PLACES)
                   .map(

@@ -3,7 +3,6 @@ package org.eellm.eval.sweep;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,9 +11,11 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.eellm.config.HeadId;
+import org.eellm.cost.Median;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Request;
 import org.eellm.decode.request.Result;
@@ -22,11 +23,13 @@ import org.eellm.decode.request.ScoreListener;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
+import org.eellm.eval.Estimate;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.Json;
 import org.eellm.eval.sweep.Sweep.FreeRunning;
 import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.sweep.Sweep.Spread;
 import org.eellm.eval.task.OutcomeFile;
 
 /**
@@ -36,13 +39,20 @@ import org.eellm.eval.task.OutcomeFile;
  * same texts, one at a time: it says its own next token, which counts as agreement if it is the
  * full model's, and is then given the full model's. So all do the same work on the same text, and
  * one early slip does not count again and again. Speculation, whose text is the full model's
- * anyway, writes by itself. A text's time is the shortest of rounds in which all settings take
- * turns with the full model, beyond what the full model takes to the first token: the same is left
- * out in all ways, also where a prompt's rows leave early, and go on later.
+ * anyway, writes by itself.
+ *
+ * <p>All settings take turns with the full model, in rounds. A round's time is that of all texts,
+ * beyond what the full model takes in it to the first tokens: the same is left out in all ways, also
+ * where a prompt's rows leave early, and go on later. A setting's speed-up is the median of the
+ * rounds' ratios, so it lies within their range. The fastest round of each would favour what varies
+ * most.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
   private static final int CHUNK = 10;
+
+  /** Rounds before those that count, in which Java compiles. */
+  private static final int WARM_UP_ROUNDS = 1;
 
   private final Function<List<Request>, List<Result>> generator;
   private final List<Integer> exits;
@@ -77,6 +87,11 @@ public final class SweepRun {
     }
   }
 
+  /** Speeds leave a text's first token out. */
+  private int tokensAfterFirst() {
+    return tokens() - texts.size();
+  }
+
   private int tokens() {
     return texts.stream().mapToInt(text -> text.continuation().size()).sum();
   }
@@ -86,50 +101,69 @@ public final class SweepRun {
    *
    * @param rounds at least 1
    */
-  public Sweep measure(List<SweepSetting> settings, int rounds) {
-    List<Row> rows = rows(settings, rounds);
+  public Sweep measure(List<SweepSetting> settings, int rounds, EvalProgress progress) {
+    List<Row> rows =
+        rows(settings, rounds, done -> progress.report("passes", done, passes(settings, rounds)));
+    return sweep(rounds, Optional.empty(), new LinkedHashMap<>(), rows);
+  }
+
+  private Sweep sweep(
+      int rounds,
+      Optional<Double> fullPerplexity,
+      SequencedMap<String, Estimate> fullScores,
+      List<Row> rows) {
     return new Sweep(
         texts.size(),
         tokens(),
         rounds,
-        fullTokensPerSecond(rows),
-        Optional.empty(),
-        new LinkedHashMap<>(),
+        WARM_UP_ROUNDS,
+        Median.of(rows.stream().map(row -> row.control().fullTokensPerSecond()).toList()),
+        fullPerplexity,
+        fullScores,
         rows);
   }
 
-  private List<Row> rows(List<SweepSetting> settings, int rounds) {
+  /** Times that all texts are passed through: the full model and the control take part. */
+  private static int passes(List<SweepSetting> settings, int rounds) {
+    return (settings.size() + 2) * (WARM_UP_ROUNDS + rounds);
+  }
+
+  /**
+   * Measures settings that take turns.
+   *
+   * @param passed is told after each pass how many there were
+   */
+  private List<Row> rows(List<SweepSetting> settings, int rounds, IntConsumer passed) {
     List<DecodingMethod> decodings = new ArrayList<>(List.of(DecodingMethod.full()));
     decodings.add(decoding(SweepSetting.atThreshold(1)));
     settings.forEach(setting -> decodings.add(decoding(setting)));
-    List<Pass> passes = decodings.stream().map(this::pass).toList();
-    double[][] first = infinite(decodings.size()); // shortest seconds to a text's first token
-    double[][] after = infinite(decodings.size()); // and from there on
-    double[][] ofRound = new double[decodings.size()][rounds];
-    for (int round = 0; round < rounds; round++) {
+    List<Pass> passes = new ArrayList<>(); // of the last round; all do the same work
+    double[][] seconds = new double[decodings.size()][rounds];
+    int count = 0;
+    for (int round = -WARM_UP_ROUNDS; round < rounds; round++) {
+      passes.clear();
       double prompts = 0; // in this round of the full model
       for (int i = 0; i < decodings.size(); i++) {
-        List<Result> results = pass(decodings.get(i)).results();
-        for (int text = 0; text < results.size(); text++) {
-          // Every round does the same work on a text, and a shared machine only ever slows it.
-          Result result = results.get(text);
-          double rest = result.seconds() - result.firstTokenSeconds();
-          first[i][text] = Math.min(first[i][text], result.firstTokenSeconds());
-          after[i][text] = Math.min(after[i][text], rest);
-        }
+        Pass pass = pass(decodings.get(i));
+        passes.add(pass);
+        passed.accept(++count);
+        List<Result> results = pass.results();
         double firsts = results.stream().mapToDouble(Result::firstTokenSeconds).sum();
         prompts = i == 0 ? firsts : prompts;
-        double all = results.stream().mapToDouble(Result::seconds).sum();
-        ofRound[i][round] = positive(all - prompts);
+        if (round >= 0) {
+          double all = results.stream().mapToDouble(Result::seconds).sum();
+          // Never 0, which texts of a single token would take.
+          seconds[i][round] = Math.max(1e-9, all - prompts);
+        }
       }
     }
-    double[] times = new double[decodings.size()];
-    Arrays.setAll(times, i -> positive(sum(first[i]) - sum(first[0]) + sum(after[i])));
-    double full = times[0];
-    Sweep.Control control = new Sweep.Control(full / times[1], spread(ofRound[0], ofRound[1]));
+    double[] control = ratios(seconds[0], seconds[1]);
+    Sweep.Control controlled =
+        new Sweep.Control(
+            Median.of(control), Spread.of(control), tokensAfterFirst() / Median.of(seconds[0]));
     List<Row> rows = new ArrayList<>();
     for (int i = 0; i < settings.size(); i++) {
-      double time = times[i + 2];
+      double[] speedUps = ratios(seconds[0], seconds[i + 2]);
       Pass pass = passes.get(i + 2);
       List<GeneratedToken> tokens =
           pass.results().stream().flatMap(result -> result.tokens().stream()).toList();
@@ -138,16 +172,20 @@ public final class SweepRun {
               settings.get(i),
               shares(tokens),
               tokens.stream().mapToInt(GeneratedToken::layer).average().orElse(0),
-              (tokens() - texts.size()) / time,
-              full / time,
-              Optional.of(spread(ofRound[0], ofRound[i + 2])),
-              Optional.of(control),
+              tokensAfterFirst() / Median.of(seconds[i + 2]),
+              Median.of(speedUps),
+              Spread.of(speedUps),
+              controlled,
               pass.agreement(),
               acceptance(pass.results()),
               Optional.empty(),
               new LinkedHashMap<>()));
     }
     return rows;
+  }
+
+  private static double[] ratios(double[] full, double[] other) {
+    return IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
   }
 
   /**
@@ -168,29 +206,66 @@ public final class SweepRun {
       EvalProgress progress) {
     OutcomeFile<Row> known =
         new OutcomeFile<>(file, fingerprint(settings, rounds, about), Row.class);
-    int done = known.outcomes().size();
-    while (done < settings.size()) {
-      progress.report("settings", done, settings.size());
-      List<SweepSetting> some = settings.subList(done, Math.min(done + CHUNK, settings.size()));
-      known.add(
-          rows(some, rounds).stream()
-              .map(
-                  row ->
-                      row.with(
-                          ownTexts(row.setting()),
-                          tasks.scores(row.setting().name(), row.setting().decoding())))
-              .toList());
-      done = known.outcomes().size();
+    Pace timing = new Pace();
+    Pace writing = new Pace();
+    while (known.outcomes().size() < settings.size()) {
+      int done = known.outcomes().size();
+      int end = Math.min(done + CHUNK, settings.size());
+      List<SweepSetting> some = settings.subList(done, end);
+      String work = "passes, settings %d to %d of %d".formatted(done + 1, end, settings.size());
+      int passes = passes(some, rounds);
+      timing.start();
+      List<Row> timed = rows(some, rounds, count -> progress.report(work, count, passes));
+      timing.end(some.size());
+      List<Row> whole = new ArrayList<>();
+      for (Row row : timed) {
+        writing.start();
+        whole.add(
+            row.with(
+                ownTexts(row.setting()),
+                tasks.scores(row.setting().name(), row.setting().decoding())));
+        writing.end(1);
+        int left = settings.size() - done - whole.size();
+        double seconds = timing.seconds(settings.size() - end) + writing.seconds(left);
+        progress.finished(
+            "%s; %d of %d settings left%s"
+                .formatted(
+                    row.line(), left, settings.size(), left == 0 ? "" : ", " + about(seconds)));
+      }
+      known.add(whole);
     }
-    progress.report("settings", done, settings.size());
-    return new Sweep(
-        texts.size(),
-        tokens(),
+    return sweep(
         rounds,
-        fullTokensPerSecond(known.outcomes()),
         Optional.of(perplexity(texts)),
         tasks.scores("full", SweepTasks.FULL),
         known.outcomes());
+  }
+
+  private static String about(double seconds) {
+    return seconds < 90
+        ? "about %.0f s".formatted(seconds)
+        : "about %.0f minutes".formatted(seconds / 60);
+  }
+
+  /** How long a kind of work takes a setting. */
+  private static final class Pace {
+    private long start;
+    private double seconds;
+    private int settings;
+
+    void start() {
+      start = System.nanoTime();
+    }
+
+    void end(int count) {
+      seconds += (System.nanoTime() - start) / 1e9;
+      settings += count;
+    }
+
+    /** What so many more will take. */
+    double seconds(int left) {
+      return seconds / settings * left;
+    }
   }
 
   private String fingerprint(List<SweepSetting> settings, int rounds, String about) {
@@ -205,10 +280,6 @@ public final class SweepRun {
     return Json.line(all);
   }
 
-  private static double fullTokensPerSecond(List<Row> rows) {
-    return rows.stream().mapToDouble(row -> row.tokensPerSecond() / row.speedUp()).max().orElse(0);
-  }
-
   /** Lets a setting write by itself, and asks the full model what it thinks of that. */
   private FreeRunning ownTexts(SweepSetting setting) {
     List<Result> results =
@@ -219,30 +290,6 @@ public final class SweepRun {
     }
     long same = own.stream().filter(texts::contains).count();
     return new FreeRunning((double) same / own.size(), perplexity(own));
-  }
-
-  private static double sum(double[] seconds) {
-    return Arrays.stream(seconds).sum();
-  }
-
-  /** Never 0, which texts of a single token would take. */
-  private static double positive(double seconds) {
-    return Math.max(1e-9, seconds);
-  }
-
-  private double[][] infinite(int settings) {
-    double[][] all = new double[settings][texts.size()];
-    for (double[] each : all) {
-      Arrays.fill(each, Double.POSITIVE_INFINITY);
-    }
-    return all;
-  }
-
-  private static Sweep.Spread spread(double[] full, double[] other) {
-    double[] ratios =
-        IntStream.range(0, full.length).mapToDouble(i -> full[i] / other[i]).toArray();
-    return new Sweep.Spread(
-        Arrays.stream(ratios).min().orElse(1), Arrays.stream(ratios).max().orElse(1));
   }
 
   private DecodingMethod decoding(SweepSetting setting) {

@@ -185,13 +185,33 @@ public record SweepSetting(
     return options().replaceAll("[^\\w.]+", "-").substring(1);
   }
 
-  /** Its mode, policy and exits: what settings that differ in a number only have in common. */
+  /** What tables call it: {@code lossless}, {@code threshold 0.9}, {@code gate 0.95}. */
+  public String label() {
+    String family = family();
+    String numbers = numbers();
+    return numbers.isEmpty() ? family : family + (family.contains(",") ? ": " : " ") + numbers;
+  }
+
+  /**
+   * What settings that differ in a number only have in common; the mode where it is neither drafts
+   * nor early exits.
+   */
   String family() {
-    List<String> words = new ArrayList<>(List.of(mode.toString()));
-    policy
-        .filter(value -> value != PolicyName.MAX_PROBABILITY)
-        .ifPresent(value -> words.add(value.toString()));
-    calibration.ifPresent(file -> words.add(Path.of(file).getFileName().toString()));
+    List<String> words = new ArrayList<>();
+    switch (mode) {
+      case SPECULATIVE -> words.add("lossless");
+      case EARLY_EXIT -> {}
+      case FULL, RECOMPUTE, PROPAGATE -> words.add(mode.toString());
+    }
+    policy.ifPresent(
+        value -> words.add(value == PolicyName.MAX_PROBABILITY ? "threshold" : value.toString()));
+    calibration.ifPresent(
+        file ->
+            words.add(
+                switch (read(file).rule()) {
+                  case Calibration.OfGates gates -> gates.name();
+                  case Calibration.OfPolicy rule -> "calibrated " + rule.name();
+                }));
     if (!exits.isEmpty() && !isOfExits()) {
       words.add("exits " + listed(", "));
     }
@@ -199,7 +219,7 @@ public record SweepSetting(
     return String.join(", ", words);
   }
 
-  /** Its numbers, which tell it from others of its family. */
+  /** Its numbers, which tell it from others of its family; none where drafts adapt. */
   String numbers() {
     List<String> words = new ArrayList<>();
     if (isOfExits()) {
@@ -209,9 +229,7 @@ public record SweepSetting(
     patience.ifPresent(value -> words.add(value + " agree"));
     draftLength.ifPresent(value -> words.add(value + " tokens"));
     draftConfidence.ifPresent(value -> words.add(number(value)));
-    if (mode == DecodingMode.SPECULATIVE && draftExit.isEmpty()) {
-      words.add(draftSource.map(source -> "drafts of " + source).orElse("adaptive"));
-    }
+    draftSource.ifPresent(source -> words.add("drafts of " + source));
     return String.join(", ", words);
   }
 

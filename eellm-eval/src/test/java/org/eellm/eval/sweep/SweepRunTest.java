@@ -3,8 +3,13 @@ package org.eellm.eval.sweep;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
+import java.util.Random;
 import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.HeadId;
 import org.eellm.decode.request.DecodingMethod;
@@ -13,12 +18,17 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.request.Result.Usage;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.eval.EvalProgress;
+import org.eellm.eval.sweep.Sweep.Row;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Times of a generator whose times are known. */
 final class SweepRunTest {
   private static final GeneratedToken TOKEN =
       new GeneratedToken(7, HeadId.FINAL, 4, 1, 0, false, List.of());
+
+  @TempDir private Path folder;
 
   /** The full model takes 10 seconds to the first token, and 4 seconds on. */
   private static List<Result> generate(List<Request> requests) {
@@ -45,11 +55,95 @@ final class SweepRunTest {
         new SweepRun(SweepRunTest::generate, List.of(2), Set.of(), List.of(List.of(1)), 3);
 
     Sweep sweep =
-        run.measure(List.of(SweepSetting.atThreshold(0.5), SweepSetting.speculative(2, 2, 0)), 2);
+        run.measure(
+            List.of(SweepSetting.atThreshold(0.5), SweepSetting.speculative(2, 2, 0)),
+            2,
+            EvalProgress.NONE);
 
     assertThat(sweep.rows().getFirst().speedUp()).isCloseTo(1, within(1e-9));
     assertThat(sweep.rows().getLast().speedUp()).isCloseTo(2, within(1e-9));
     assertThat(sweep.rows().getLast().tokensPerSecond()).isCloseTo(1, within(1e-9));
     assertThat(sweep.fullTokensPerSecond()).isCloseTo(0.5, within(1e-9));
+  }
+
+  /** The full model and the control take 4 seconds a round, drafts those that are left. */
+  private static final class Rounds {
+    private final Iterator<Double> drafts;
+
+    Rounds(Double... drafts) {
+      this.drafts = List.of(drafts).iterator();
+    }
+
+    List<Result> generate(List<Request> requests) {
+      double seconds =
+          requests.getFirst().decoding() instanceof DecodingMethod.Speculative ? drafts.next() : 4;
+      return requests.stream().map(_ -> result(0, seconds)).toList();
+    }
+  }
+
+  /** A single fast round of a machine whose speed changes is no speed-up. */
+  @Test
+  void measure_roundsThatDiffer_givesTheMedianWithinTheirRange() {
+    Rounds rounds = new Rounds(400.0, 2.0, 4.0, 0.1, 8.0, 5.0); // the first one is the warm-up
+    SweepRun run = new SweepRun(rounds::generate, List.of(2), Set.of(), List.of(List.of(1)), 3);
+
+    Sweep sweep = run.measure(List.of(SweepSetting.speculative(2, 2, 0)), 5, EvalProgress.NONE);
+
+    assertThat(rounds.drafts.hasNext()).as("six rounds").isFalse();
+    assertThat(sweep.rounds()).isEqualTo(5);
+    assertThat(sweep.warmUpRounds()).isEqualTo(1);
+    Row row = sweep.rows().getFirst();
+    assertThat(row.speedUp()).as("of 2, 1, 40, 0.5 and 0.8").isCloseTo(1, within(1e-9));
+    assertThat(row.spread().least()).isCloseTo(0.5, within(1e-9));
+    assertThat(row.spread().most()).isCloseTo(40, within(1e-9));
+    assertThat(row.tokensPerSecond()).isCloseTo(2 / 4.0, within(1e-9));
+  }
+
+  @Test
+  void measure_anyRounds_figureLiesInsideItsRange() {
+    Random random = new Random(1);
+    for (int count = 1; count < 9; count++) {
+      Double[] seconds =
+          random.doubles(1 + count, 0.1, 10).boxed().toArray(Double[]::new); // and the warm-up
+      SweepRun run =
+          new SweepRun(new Rounds(seconds)::generate, List.of(2), Set.of(), List.of(List.of(1)), 3);
+
+      Row row =
+          run.measure(List.of(SweepSetting.speculative(2, 2, 0)), count, EvalProgress.NONE)
+              .rows()
+              .getFirst();
+
+      assertThat(row.speedUp()).isBetween(row.spread().least(), row.spread().most());
+    }
+  }
+
+  @Test
+  void measure_withAFile_tellsEachSettingAsItIsDone() {
+    List<String> finished = new ArrayList<>();
+    EvalProgress progress =
+        new EvalProgress() {
+          @Override
+          public void report(String work, long done, long total) {
+            assertThat(done).as(work).isBetween(1L, total);
+          }
+
+          @Override
+          public void finished(String result) {
+            finished.add(result);
+          }
+        };
+    SweepRun run =
+        new SweepRun(SweepRunTest::generate, List.of(2), Set.of(), List.of(List.of(1)), 3);
+    List<SweepSetting> settings =
+        IntStream.range(0, 12).mapToObj(i -> SweepSetting.atThreshold(0.5 + 0.01 * i)).toList();
+
+    run.measure(settings, 5, folder.resolve("rows"), "this", SweepTasks.none(), progress);
+
+    assertThat(finished).hasSize(12);
+    assertThat(finished.getFirst())
+        .matches(
+            "threshold 0\\.5: speed-up 1\\.00 \\(1\\.00 to 1\\.00\\), agreement 0\\.0 %; 11 of 12"
+                + " settings left, about \\d+ s");
+    assertThat(finished.getLast()).endsWith("; 0 of 12 settings left");
   }
 }

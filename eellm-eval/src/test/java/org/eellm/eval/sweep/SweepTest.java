@@ -8,10 +8,18 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.eellm.config.HeadId;
+import org.eellm.decode.exit.Calibration;
+import org.eellm.decode.exit.Gate;
+import org.eellm.decode.exit.PolicyName;
+import org.eellm.decode.request.DecodingMode;
 import org.eellm.eval.Json;
 import org.eellm.eval.sweep.Sweep.Control;
 import org.eellm.eval.sweep.Sweep.Row;
@@ -22,7 +30,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 final class SweepTest {
-  private static final Control GOOD = new Control(1.01, new Spread(0.98, 1.03));
+  private static final Control GOOD = new Control(1.01, new Spread(0.98, 1.03), 100);
 
   @TempDir private Path folder;
 
@@ -36,8 +44,8 @@ final class SweepTest {
         3.5,
         100 * speedUp,
         speedUp,
-        Optional.of(new Spread(speedUp - 0.05, speedUp + 0.02)),
-        Optional.of(control),
+        new Spread(speedUp - 0.05, speedUp + 0.02),
+        control,
         agreement,
         Optional.empty(),
         Optional.empty(),
@@ -48,7 +56,8 @@ final class SweepTest {
     return new Sweep(
         2,
         40,
-        3,
+        5,
+        1,
         100,
         Optional.empty(),
         new LinkedHashMap<>(),
@@ -67,37 +76,62 @@ final class SweepTest {
   })
   void control_holds_whereItIsOneWithinItsSpread(
       double speedUp, double least, double most, boolean holds) {
-    assertThat(new Control(speedUp, new Spread(least, most)).holds()).isEqualTo(holds);
+    assertThat(new Control(speedUp, new Spread(least, most), 100).holds()).isEqualTo(holds);
   }
 
   @Test
   void markdown_quietMachine_hasSpeedUpsWithTheirSpread() {
-    assertThat(sweep(GOOD).markdown()).contains("| 1.37 (1.32 to 1.39) |").doesNotContain("busy");
+    assertThat(sweep(GOOD).markdown())
+        .contains("| threshold 0.5 | 137 | 1.37 (1.32 to 1.39) |")
+        .contains(
+            "medians of 5 rounds in which settings and full model took turns; in brackets the"
+                + " slowest and the fastest. 1 before them did not count.")
+        .doesNotContain("busy");
     assertThat(sweep(GOOD).trusted()).isTrue();
   }
 
   @Test
   void markdown_busyMachine_refusesSpeedUpsAndSaysWhy() {
-    Sweep busy = sweep(new Control(14, new Spread(9, 37)));
+    Sweep busy = sweep(new Control(14, new Spread(9, 37), 100));
 
     assertThat(busy.markdown())
         .contains("No speed-ups: the machine was busy. At threshold 1.0")
-        .contains("14.00 (9.00 to 37.00 in single rounds)")
+        .contains("14.00 (9.00 to 37.00)")
         .doesNotContain("1.37")
         .contains("90.0 %"); // what the machine has no part in stays
     assertThat(busy.trusted()).isFalse();
   }
 
   @Test
-  void row_ofAnEarlierVersion_isReadWithoutSpread() throws JsonProcessingException {
+  void row_throughJson_isTheSame() throws JsonProcessingException {
     String line = Json.line(row(0.9, 1.1, 1, GOOD));
     assertThat(Json.MAPPER.readValue(line, Row.class)).isEqualTo(row(0.9, 1.1, 1, GOOD));
+  }
 
-    String earlier =
-        line.replaceFirst(",\"spread\":\\{[^}]*}", "").replaceFirst(",\"control\":\\{[^}]*}}", "");
-    Row read = Json.MAPPER.readValue(earlier, Row.class);
-    assertThat(read.spread()).isEmpty();
-    assertThat(read.control()).isEmpty();
+  @Test
+  void label_ofEachKind_isTheWordOfTablesAndPictures() throws IOException {
+    Path gates = folder.resolve("gates.json");
+    SortedMap<Integer, Gate> byLayer = new TreeMap<>(Map.of(2, new Gate(0, 1, 0, new float[4])));
+    new Calibration(new Calibration.OfGates(byLayer), new TreeMap<>(Map.of(2, 0.9))).write(gates);
+    Path policy = folder.resolve("thresholds.json");
+    Calibration.of(PolicyName.MARGIN, new TreeMap<>(Map.of(2, 0.9)), new TreeMap<>()).write(policy);
+
+    assertThat(
+            Stream.of(
+                SweepSetting.adaptiveDrafts(),
+                SweepSetting.textDrafts(),
+                SweepSetting.speculative(2, 4, 0.2),
+                SweepSetting.atThreshold(0.9),
+                SweepSetting.calibrated(DecodingMode.EARLY_EXIT, gates.toString(), 0.95),
+                SweepSetting.calibrated(DecodingMode.RECOMPUTE, policy.toString(), 0.3)))
+        .extracting(SweepSetting::label)
+        .containsExactly(
+            "lossless",
+            "lossless drafts of text",
+            "lossless, exit 2: 4 tokens, 0.2",
+            "threshold 0.9",
+            "gate 0.95",
+            "recompute, calibrated margin: 0.3");
   }
 
   @Test
