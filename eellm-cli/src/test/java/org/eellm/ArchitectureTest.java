@@ -91,7 +91,6 @@ final class ArchitectureTest {
   private static final List<String> DECODE =
       List.of(
           "decode.stages",
-          "decode.cost",
           "decode",
           "decode.strategy",
           "decode.request",

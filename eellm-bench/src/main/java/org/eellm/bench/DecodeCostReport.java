@@ -1,9 +1,8 @@
 package org.eellm.bench;
 
 import java.util.List;
+import org.eellm.bench.StepShape.Owner;
 import org.eellm.config.HeadId;
-import org.eellm.decode.cost.Bound;
-import org.eellm.decode.cost.StepShape.Owner;
 
 /**
  * What rows cost in a step of the full model, beside the bytes it reads and what it multiplies at

@@ -61,18 +61,6 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
   }
 
   /**
-   * Asks the exits as drafts do, for the short list of ids, where the model has one, and those of
-   * the text; their confidence is how far the best id is ahead.
-   *
-   * @param all texts of the full model's
-   */
-  public static ExitTrace ofDrafts(EvaluatedModel model, List<GreedyContinuation> all) {
-    Recorder recorder = Recorder.of(all, model.exits(), Prediction::lead);
-    GreedyContinuation.predictShortList(model, all, recorder);
-    return recorder.trace(model);
-  }
-
-  /**
    * Asks the exits that a policy asks. Their confidence is 1 where the policy lets a token leave,
    * and else 0.
    *
@@ -135,6 +123,25 @@ public record ExitTrace(List<Integer> exits, int layers, List<Text> texts) {
       }
     }
     return OptionalInt.empty();
+  }
+
+  /**
+   * The same as if the model had one exit only.
+   *
+   * @param layer of the exit
+   */
+  public ExitTrace only(int layer) {
+    int place = exits.indexOf(layer);
+    return new ExitTrace(
+        List.of(layer),
+        layers,
+        texts.stream()
+            .map(
+                text ->
+                    new Text(
+                        text.written(),
+                        text.tokens().stream().map(token -> List.of(token.get(place))).toList()))
+            .toList());
   }
 
   /** For each text the share of tokens that are not the full model's. */

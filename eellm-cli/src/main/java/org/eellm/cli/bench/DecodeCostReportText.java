@@ -7,7 +7,7 @@ import java.util.function.Function;
 import org.eellm.bench.DecodeCostReport;
 import org.eellm.bench.DecodeCostReport.Cost;
 import org.eellm.bench.DecodeCostReport.Step;
-import org.eellm.decode.cost.StepShape.Owner;
+import org.eellm.bench.StepShape.Owner;
 
 /** What rows cost, as tables: one of costs and one of parts for each context and kind of rows. */
 final class DecodeCostReportText {

@@ -28,9 +28,9 @@ final class BeginningsOption {
       paramLabel = "JAR",
       description =
           "In place of prompts: Java sources that the model has not seen, a jar or a folder of"
-              + " jars. --limit methods are continued from their middle: by default 40 to forecast,"
-              + " 240 to calibrate, and 100 in a sweep, where they also give scores: the next line,"
-              + " the method, whether it parses, and the file's perplexity.")
+              + " jars. --limit methods are continued from their middle: by default 40 for"
+              + " suitability, 240 to calibrate, and 100 in a sweep, where they also give scores:"
+              + " the next line, the method, whether it parses, and the file's perplexity.")
   private Optional<Path> code;
 
   /** What there is before a model tokenizes it. */

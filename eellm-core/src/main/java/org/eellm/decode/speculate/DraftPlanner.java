@@ -41,7 +41,7 @@ public final class DraftPlanner {
   /** Cycles after which an exit that is not in use drafts once, to see whether things changed. */
   private static final int TRIAL = 48;
 
-  private final StepCosts costs;
+  private final OnlineCostModel costs;
   private final DraftTable table;
   private final List<Head> heads; // the final head last
   private final AcceptanceRate[] acceptances; // by exit
@@ -65,7 +65,7 @@ public final class DraftPlanner {
    * @param heads all of a model, the final head last
    * @param table of the model's drafts
    */
-  public DraftPlanner(List<Head> heads, StepCosts costs, DraftTable table) {
+  public DraftPlanner(List<Head> heads, OnlineCostModel costs, DraftTable table) {
     this.heads = heads;
     this.costs = costs;
     this.table = table;

@@ -10,7 +10,7 @@ import org.eellm.model.Head;
  * much more several rows cost than one is the model's and the processor's own; for numbers of rows
  * that never came, it is estimated from their neighbours.
  */
-public final class OnlineCostModel implements StepCosts {
+public final class OnlineCostModel {
   /** Rows whose costs are told apart. */
   private static final int MOST = 256;
 
@@ -103,8 +103,8 @@ public final class OnlineCostModel implements StepCosts {
     return medians;
   }
 
-  @Override
-  public boolean learns() {
+  /** Whether clocks may be asked what steps take. */
+  boolean learns() {
     return learns;
   }
 
@@ -178,23 +178,23 @@ public final class OnlineCostModel implements StepCosts {
     spent = 0;
   }
 
-  @Override
-  public double overhead() {
+  /** Of a step beside layers and heads. */
+  double overhead() {
     return overhead.value;
   }
 
-  @Override
-  public double full(Head finalHead, int rows) {
+  /** Of all layers and the final head's prediction, with what samplers take of each row. */
+  double full(Head finalHead, int rows) {
     return branches(0, finalHead.tap(), rows) + ofHead(heads, finalHead.index(), rows);
   }
 
-  @Override
-  public double below(Head exit, int rows) {
+  /** Of the layers below an exit, which rows of drafts pass one after the other. */
+  double below(Head exit, int rows) {
     return branches(0, exit.tap(), rows);
   }
 
-  @Override
-  public double above(Head exit, Head finalHead, int rows) {
+  /** Of the layers above an exit and the final head's prediction. */
+  double above(Head exit, Head finalHead, int rows) {
     return branches(exit.tap(), finalHead.tap(), rows) + ofHead(heads, finalHead.index(), rows);
   }
 
@@ -213,8 +213,8 @@ public final class OnlineCostModel implements StepCosts {
     return sum;
   }
 
-  @Override
-  public double draft(Head exit, int rows) {
+  /** Of an exit's draft. */
+  double draft(Head exit, int rows) {
     return ofHead(drafts, exit.index(), rows);
   }
 

@@ -6,306 +6,317 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.TreeMap;
 import java.util.stream.IntStream;
+import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.DecodingMode;
-import org.eellm.decode.speculate.DraftLength;
-import org.eellm.decode.speculate.DraftPlanner;
-import org.eellm.decode.speculate.DraftSource;
+import org.eellm.eval.EvalProgress;
+import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.ExitTrace;
+import org.eellm.eval.ExitTrace.ExitPrediction;
+import org.eellm.eval.GreedyContinuation;
+import org.eellm.eval.sweep.Sweep.Row;
+import org.eellm.eval.sweep.Sweep.Spread;
 
 /**
- * Whether early exits, and drafts, are worth using for a model.
+ * Whether early exits, and drafts, are worth using for a model: a sweep of the few settings that
+ * may be fastest, each measured beside the full model.
  *
- * @param texts that it was found with
+ * <p>What exits say of the full model's text tells which settings these are: it gives every
+ * threshold's agreement at once, and of those that agree enough the lowest is the fastest.
+ *
+ * @param texts that exits were asked of
  * @param tokens of these, prompts not counted
- * @param layers what the final head says at every layer
+ * @param timedTexts the first of these, which were timed
+ * @param trained whether exits are the model's own, and not copies of the final head
+ * @param layers of the model
+ * @param exits what they say
  * @param meanDepth layer at which a token is settled, on average
- * @param oracle speed-up of leaving just there, knowing where: what no exits surpass
- * @param costs of the lens, which the oracle's speed follows from
- * @param trained whether forecasts are of exits of the model's own, and not of a copied final head
- * @param forecasts what settings would gain and change
+ * @param findings one for each setting
+ * @param busy why speed-ups mean nothing, if they do not
  */
 public record Suitability(
     int texts,
     int tokens,
-    List<Layer> layers,
-    double meanDepth,
-    double oracle,
-    DecodingCostModel costs,
+    int timedTexts,
     boolean trained,
-    List<Forecast> forecasts) {
-  /** How often planners go through the texts; the fastest time counts. */
-  private static final int PLANNED = 5;
-
+    int layers,
+    List<Exit> exits,
+    double meanDepth,
+    List<Finding> findings,
+    Optional<String> busy) {
   /** Speed-up that is worth using. */
   public static final double WORTH = 1.2;
 
   /** Share of tokens that have to stay as they are. */
   public static final double AGREEMENT = 0.95;
 
+  /** A share of tokens for those who want more of them to stay. */
+  private static final double HIGH_AGREEMENT = 0.99;
+
+  /** From the highest. */
   private static final List<Double> THRESHOLDS =
       IntStream.rangeClosed(0, 20).mapToObj(i -> (20 - i) / 20.0).toList();
+
+  private static final int ROUNDS = 5;
+
+  /** Where so few leave open whether a setting is worth using. */
+  private static final int MORE_ROUNDS = 15;
+
+  /** Of all rounds, where the model is not so slow that two texts take longer. */
+  private static final double SECONDS = 60;
+
+  /** Of drafts by a copy of the final head. */
+  private static final int DRAFT_LENGTH = 4;
+
+  private static final double DRAFT_CONFIDENCE = 0.2;
 
   /** Of the confidences of a calibration's decisions, which are 0 and 1. */
   private static final double DECIDED = 0.5;
 
   /**
-   * A layer.
+   * An exit.
    *
-   * @param agreement share of the tokens of which the final head, put there, says the same
-   * @param settled share of the tokens of which heads say the same from here on, and not before
+   * @param agreement share of the tokens of which it says the same as the full model
+   * @param settled share of the tokens of which it and all exits above say the same, and none below
    */
-  public record Layer(int layer, double agreement, double settled) {}
+  public record Exit(int layer, double agreement, double settled) {}
 
   /**
-   * What a setting would do.
+   * What a setting does.
    *
-   * @param speedUp over the full model
-   * @param agreement share of the tokens that are the full model's
+   * @param speedUp over the full model: median of rounds
+   * @param spread of single rounds
+   * @param agreement share of all tokens that are the full model's
    */
-  public record Forecast(SweepSetting setting, double speedUp, double agreement) {
+  public record Finding(SweepSetting setting, double speedUp, Spread spread, double agreement) {
+    static Finding of(Row row, double agreement) {
+      return new Finding(row.setting(), row.speedUp(), row.spread(), agreement);
+    }
+
     /** Whether enough tokens stay as they are. */
     boolean isFaithful() {
       return agreement >= AGREEMENT;
     }
+
+    /** Whether some rounds say that it is worth using, and others that it is not. */
+    boolean isOpen() {
+      return spread.least() < WORTH && spread.most() >= WORTH;
+    }
   }
 
-  /** The verdict: worth using or not. */
+  /** The verdict: worth using or not; none where the machine was busy. */
   public enum Verdict {
     YES,
     MAYBE,
-    NO
+    NO,
+    UNKNOWN
+  }
+
+  public Suitability {
+    exits = List.copyOf(exits);
+    findings = List.copyOf(findings);
   }
 
   /**
-   * Puts it together.
+   * Measures a model with exits.
    *
-   * @param lens the final head after every layer
+   * @param trained whether these are the model's own, and not copies of the final head
+   * @param calibrated settings by a calibration's thresholds, which are tried, too
+   * @param run with texts of the full model's
    */
-  public static Suitability of(MeasuredHeads lens) {
-    return of(lens, lens, false);
+  public static Suitability measure(
+      EvaluatedModel model,
+      boolean trained,
+      List<SweepSetting> calibrated,
+      SweepRun run,
+      EvalProgress progress) {
+    ExitTrace trace =
+        ExitTrace.of(
+            model,
+            run.texts(),
+            new Calibration.OfPolicy(PolicyName.MAX_PROBABILITY, new TreeMap<>()));
+    SequencedMap<SweepSetting, Double> agreements = candidates(trace, trained);
+    calibrated.forEach(setting -> agreements.put(setting, agreement(model, run.texts(), setting)));
+    return of(trace, trained, agreements, run, progress);
   }
 
   /**
-   * The same of a model with exits.
+   * Times settings.
    *
-   * @param own exits
+   * @param agreements of the settings, over all texts
    */
-  public static Suitability of(MeasuredHeads lens, MeasuredHeads own) {
-    return of(lens, own, true);
-  }
-
-  private static Suitability of(MeasuredHeads lens, MeasuredHeads own, boolean trained) {
-    DecodingSimulation all = new DecodingSimulation(lens.exits(), lens.costs());
-    List<Double> settled = all.settledShares();
-    List<Layer> layers = new ArrayList<>();
-    double depth = 0;
-    for (int i = 0; i < settled.size(); i++) {
-      depth += (i + 1) * settled.get(i);
-      double agreement = i < lens.exits().exits().size() ? lens.exits().agreement(i) : 1;
-      layers.add(new Layer(i + 1, agreement, settled.get(i)));
+  static Suitability of(
+      ExitTrace trace,
+      boolean trained,
+      SequencedMap<SweepSetting, Double> agreements,
+      SweepRun run,
+      EvalProgress progress) {
+    List<SweepSetting> settings = List.copyOf(agreements.keySet());
+    SweepRun timed = run.within(SECONDS / SweepRun.passes(settings, ROUNDS));
+    Sweep sweep = timed.measure(settings, ROUNDS, progress);
+    List<Finding> findings = new ArrayList<>();
+    for (Row row : sweep.rows()) {
+      findings.add(Finding.of(row, agreements.getOrDefault(row.setting(), row.agreement())));
+    }
+    Optional<String> busy = sweep.distrust();
+    Finding fastest = fastest(findings);
+    if (busy.isEmpty() && fastest.isOpen()) {
+      Sweep again = timed.measure(List.of(fastest.setting()), MORE_ROUNDS, progress);
+      findings.set(
+          findings.indexOf(fastest), Finding.of(again.rows().getFirst(), fastest.agreement()));
+      busy = again.distrust();
+    }
+    int count = trace.exits().size();
+    int[] settled = new int[count + 1]; // the last one: at the final head
+    trace.texts().stream()
+        .flatMap(text -> text.tokens().stream())
+        .forEach(token -> settled[settled(token)]++);
+    List<Exit> exits = new ArrayList<>();
+    double depth = (double) settled[count] / trace.tokens() * trace.layers();
+    for (int i = 0; i < count; i++) {
+      double share = (double) settled[i] / trace.tokens();
+      depth += share * trace.exits().get(i);
+      exits.add(new Exit(trace.exits().get(i), trace.agreement(i), share));
     }
     return new Suitability(
-        lens.exits().texts().size(),
-        lens.exits().tokens(),
-        List.copyOf(layers),
-        depth,
-        all.full() / all.oracle(),
-        lens.costs(),
+        trace.texts().size(),
+        trace.tokens(),
+        sweep.prompts(),
         trained,
-        forecasts(own, trained));
-  }
-
-  private static List<Forecast> forecasts(MeasuredHeads heads, boolean trained) {
-    List<Forecast> forecasts = new ArrayList<>();
-    if (trained) {
-      forecasts.addAll(exits(heads.exits(), heads.costs(), List.of()));
-    } else {
-      for (int layer : heads.exits().exits()) { // one alone: so many heads would cost too much
-        forecasts.addAll(exits(only(heads.exits(), layer), heads.costs(), List.of(layer)));
-      }
-    }
-    heads.calibrated().ifPresent(file -> forecasts.addAll(calibrated(file, heads.costs())));
-    DecodingSimulation drafts = new DecodingSimulation(heads.drafts(), heads.costs());
-    for (int exit = 0; exit < heads.drafts().exits().size(); exit++) {
-      forecasts.addAll(drafts(drafts, exit));
-    }
-    forecasts.add(adaptive(drafts, heads, DraftSource.TEXT));
-    if (trained) {
-      forecasts.add(adaptive(drafts, heads, DraftSource.BOTH));
-    }
-    return List.copyOf(forecasts);
-  }
-
-  /** A trace as if the model had one exit only. */
-  private static ExitTrace only(ExitTrace trace, int layer) {
-    int place = trace.exits().indexOf(layer);
-    return new ExitTrace(
-        List.of(layer),
         trace.layers(),
-        trace.texts().stream()
-            .map(
-                text ->
-                    new ExitTrace.Text(
-                        text.written(),
-                        text.tokens().stream().map(token -> List.of(token.get(place))).toList()))
-            .toList());
+        exits,
+        depth,
+        findings,
+        busy);
   }
 
-  private static List<Forecast> exits(
-      ExitTrace trace, DecodingCostModel costs, List<Integer> layers) {
-    DecodingSimulation simulation = new DecodingSimulation(trace, costs);
-    double full = simulation.full();
-    List<Forecast> forecasts = new ArrayList<>();
-    for (double threshold : THRESHOLDS) {
-      double agreement = 1 - perToken(trace, threshold);
-      forecasts.add(
-          new Forecast(
-              SweepSetting.atThreshold(
-                  DecodingMode.EARLY_EXIT, PolicyName.MAX_PROBABILITY, threshold, layers),
-              full / simulation.earlyExit(threshold),
-              agreement));
-      forecasts.add(
-          new Forecast(
-              SweepSetting.atThreshold(
-                  DecodingMode.RECOMPUTE, PolicyName.MAX_PROBABILITY, threshold, layers),
-              full / simulation.recompute(threshold),
-              agreement));
-    }
-    return forecasts;
+  private static double agreement(
+      EvaluatedModel model, List<GreedyContinuation> texts, SweepSetting setting) {
+    return agreement(
+        ExitTrace.ofDecisions(
+            model, texts, setting.decoding().calibration().orElseThrow().policy()),
+        DECIDED);
   }
 
-  /** Share of all tokens that differ; texts weigh as much as they have tokens. */
-  private static double perToken(ExitTrace trace, double threshold) {
+  /** The settings that may be fastest, and the share of all tokens that each keeps. */
+  static SequencedMap<SweepSetting, Double> candidates(ExitTrace trace, boolean trained) {
+    SequencedMap<SweepSetting, Double> found = new LinkedHashMap<>();
+    found.put(SweepSetting.textDrafts(), 1.0);
+    found.putAll(trained ? ofAllExits(trace) : ofOneExit(trace));
+    return found;
+  }
+
+  /** Share of all tokens that a threshold keeps; texts weigh as much as they have tokens. */
+  private static double agreement(ExitTrace trace, double threshold) {
     double[] losses = trace.losses(threshold);
     double sum = 0;
     for (int i = 0; i < losses.length; i++) {
       sum += losses[i] * trace.texts().get(i).tokens().size();
     }
-    return sum / trace.tokens();
+    return 1 - sum / trace.tokens();
   }
 
-  private static List<Forecast> calibrated(MeasuredHeads.Calibrated file, DecodingCostModel costs) {
-    DecodingSimulation simulation =
-        new DecodingSimulation(file.decisions(), file.gated() ? costs.ofGates() : costs);
-    double full = simulation.full();
-    double agreement = 1 - perToken(file.decisions(), DECIDED);
-    return List.of(
-        new Forecast(
-            SweepSetting.calibrated(DecodingMode.EARLY_EXIT, file.file()),
-            full / simulation.earlyExit(DECIDED),
-            agreement),
-        new Forecast(
-            SweepSetting.calibrated(DecodingMode.RECOMPUTE, file.file()),
-            full / simulation.recompute(DECIDED),
-            agreement));
+  /** The lowest threshold that keeps enough tokens; 1 lets none leave. */
+  private static double lowest(ExitTrace trace, double least) {
+    return THRESHOLDS.stream()
+        .takeWhile(threshold -> agreement(trace, threshold) >= least)
+        .reduce(1.0, Math::min);
   }
 
-  private static List<Forecast> drafts(DecodingSimulation simulation, int exit) {
-    int layer = simulation.trace().exits().get(exit);
-    double full = simulation.full();
-    List<Forecast> forecasts = new ArrayList<>();
-    for (int length : SweepGrid.DRAFT_LENGTHS) {
-      for (double confidence : SweepGrid.DRAFT_CONFIDENCES) {
-        double seconds = simulation.speculative(exit, new DraftLength.Adaptive(length, confidence));
-        forecasts.add(
-            new Forecast(SweepSetting.speculative(layer, length, confidence), full / seconds, 1));
+  private static SequencedMap<SweepSetting, Double> ofAllExits(ExitTrace trace) {
+    SequencedMap<SweepSetting, Double> found = new LinkedHashMap<>();
+    found.put(SweepSetting.adaptiveDrafts(), 1.0);
+    for (double least : List.of(HIGH_AGREEMENT, AGREEMENT)) {
+      double threshold = lowest(trace, least);
+      if (threshold < 1) {
+        found.put(SweepSetting.atThreshold(threshold), agreement(trace, threshold));
       }
     }
-    return forecasts;
+    return found;
   }
 
-  private static Forecast adaptive(
-      DecodingSimulation simulation, MeasuredHeads heads, DraftSource source) {
-    double seconds = Double.MAX_VALUE;
-    for (int i = 0; i < PLANNED; i++) {
-      DraftPlanner planner = heads.planners().get();
-      seconds = Math.min(seconds, simulation.adaptive(planner, source, heads.clock()));
+  /**
+   * Of copies of the final head that alone which lets tokens pass the fewest layers: so many heads
+   * cost more than they save.
+   */
+  private static SequencedMap<SweepSetting, Double> ofOneExit(ExitTrace trace) {
+    SequencedMap<SweepSetting, Double> found = new LinkedHashMap<>();
+    double fewest = trace.layers();
+    for (int layer : trace.exits()) {
+      ExitTrace one = trace.only(layer);
+      double threshold = lowest(one, AGREEMENT);
+      double passed = one.meanLayer(threshold);
+      if (passed < fewest) {
+        fewest = passed;
+        found.clear();
+        found.put(
+            SweepSetting.atThreshold(
+                DecodingMode.EARLY_EXIT, PolicyName.MAX_PROBABILITY, threshold, List.of(layer)),
+            agreement(one, threshold));
+        found.put(SweepSetting.speculative(layer, DRAFT_LENGTH, DRAFT_CONFIDENCE), 1.0);
+      }
     }
-    return new Forecast(
-        source == DraftSource.TEXT ? SweepSetting.textDrafts() : SweepSetting.adaptiveDrafts(),
-        simulation.full() / seconds,
-        1);
+    return found;
   }
 
-  /** Settings that differ in numbers alone. */
-  private record Kind(
-      DecodingMode mode,
-      boolean isCalibrated,
-      Optional<DraftSource> source,
-      boolean isOfFixedExit) {
-    static Kind of(SweepSetting setting) {
-      return new Kind(
-          setting.mode(),
-          setting.calibration().isPresent(),
-          setting.draftSource(),
-          setting.draftExit().isPresent());
+  /** The place of the lowest exit from which on all say the token that the full model says. */
+  private static int settled(List<ExitPrediction> token) {
+    int from = token.size();
+    while (from > 0 && token.get(from - 1).agrees()) {
+      from--;
     }
+    return from;
   }
 
-  /** Of each kind of settings the fastest that agrees enough; where none does, what agrees most. */
-  public List<Forecast> best() {
-    SequencedMap<Kind, Forecast> best = new LinkedHashMap<>();
-    forecasts.forEach(
-        forecast -> best.merge(Kind.of(forecast.setting()), forecast, Suitability::better));
-    return List.copyOf(best.values());
+  private static Finding fastest(List<Finding> findings) {
+    return findings.stream()
+        .filter(Finding::isFaithful)
+        .max(Comparator.comparingDouble(Finding::speedUp))
+        .orElseThrow(); // drafts change no token
   }
 
-  private static Forecast better(Forecast one, Forecast other) {
-    if (one.isFaithful() && other.isFaithful()) {
-      return one.speedUp() >= other.speedUp() ? one : other;
-    }
-    return one.agreement() >= other.agreement() ? one : other;
+  /**
+   * What no use of these exits surpasses: tokens leave where they are settled, heads cost nothing,
+   * and what waits for the layers above neither. Drafts of the text may surpass it.
+   */
+  public double limit() {
+    return layers / meanDepth;
   }
 
-  private Optional<Forecast> fastest() {
-    return best().stream()
-        .filter(Forecast::isFaithful)
-        .max(Comparator.comparingDouble(Forecast::speedUp));
-  }
-
-  private double bestSpeedUp() {
-    return fastest().map(Forecast::speedUp).orElse(1.0);
-  }
-
-  /** Yes where something gains enough as it is, no where not even an oracle does. */
+  /** Yes where something gains enough as it is, no where exits cannot either. */
   public Verdict verdict() {
-    return bestSpeedUp() >= WORTH ? Verdict.YES : oracle >= WORTH ? Verdict.MAYBE : Verdict.NO;
-  }
-
-  /** What gains most. */
-  private String winner() {
-    SweepSetting setting = fastest().map(Forecast::setting).orElse(SweepSetting.atThreshold(1));
-    String heads = trained ? "the model's own exits" : "copies of the final head";
-    if (setting.draftSource().isPresent()) {
-      return "drafts of the text itself, which need no exits,";
+    if (busy.isPresent()) {
+      return Verdict.UNKNOWN;
     }
-    return setting.equals(SweepSetting.adaptiveDrafts())
-        ? heads + " and drafts of the text itself"
-        : heads;
+    return fastest(findings).speedUp() >= WORTH
+        ? Verdict.YES
+        : limit() >= WORTH ? Verdict.MAYBE : Verdict.NO;
   }
 
   /** Why. */
   public String reason() {
+    if (busy.isPresent()) {
+      return busy.get();
+    }
+    Finding best = fastest(findings);
+    String measured =
+        "%s has a speed-up of %.2f (%s) with %.1f %% of the tokens unchanged"
+            .formatted(
+                best.setting().label(), best.speedUp(), best.spread(), 100 * best.agreement());
     return switch (verdict()) {
-      case YES ->
-          "%s are enough for a speed-up of %.2f with at least %.0f %% of the tokens unchanged"
-              .formatted(winner(), bestSpeedUp(), 100 * AGREEMENT);
+      case YES -> measured + (trained || isOfText(best) ? "" : ", by copies of the final head");
       case MAYBE ->
-          "%s gain %.2f with at least %.0f %% of the tokens unchanged, but tokens are settled early enough for %.2f; %s"
-              .formatted(
-                  winner(),
-                  bestSpeedUp(),
-                  100 * AGREEMENT,
-                  oracle,
-                  trained
-                      ? "better exits may get some of that, or a lower share of unchanged tokens"
-                          + " may do"
-                      : "tuned exits may get some of that (eellm tune)");
-      case NO ->
-          "tokens are settled so late that even an oracle, which leaves as early as can be, would gain %.2f"
-              .formatted(oracle);
+          "%s; tokens are settled early enough for up to %.2f, of which %s may get some"
+              .formatted(measured, limit(), trained ? "better exits" : "tuned exits (eellm tune)");
+      default ->
+          "%s; tokens are settled so late that no use of these exits gains more than %.2f"
+              .formatted(measured, limit());
     };
+  }
+
+  private static boolean isOfText(Finding finding) {
+    return finding.setting().draftSource().isPresent();
   }
 }

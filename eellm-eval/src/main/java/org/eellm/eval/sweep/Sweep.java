@@ -144,6 +144,23 @@ public record Sweep(
     rows = List.copyOf(rows);
   }
 
+  /**
+   * The same with the full model's scores, where settings have some.
+   *
+   * @param perplexity of the full model's own texts, to itself
+   */
+  Sweep with(double perplexity, SequencedMap<String, Estimate> scores) {
+    return new Sweep(
+        prompts,
+        tokens,
+        rounds,
+        warmUpRounds,
+        fullTokensPerSecond,
+        Optional.of(perplexity),
+        scores,
+        rows);
+  }
+
   /** Whether speed-ups mean anything: the machine was not busy with other things. */
   @JsonProperty
   public boolean trusted() {

@@ -23,7 +23,6 @@ import org.eellm.decode.request.ScoreListener;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.Prediction;
-import org.eellm.eval.Estimate;
 import org.eellm.eval.EvalProgress;
 import org.eellm.eval.GreedyContinuation;
 import org.eellm.eval.Json;
@@ -42,10 +41,10 @@ import org.eellm.eval.task.OutcomeFile;
  * anyway, writes by itself.
  *
  * <p>All settings take turns with the full model, in rounds. A round's time is that of all texts,
- * beyond what the full model takes in it to the first tokens: the same is left out in all ways, also
- * where a prompt's rows leave early, and go on later. A setting's speed-up is the median of the
- * rounds' ratios, so it lies within their range. The fastest round of each would favour what varies
- * most.
+ * beyond what the full model takes in it to the first tokens: the same is left out in all ways,
+ * also where a prompt's rows leave early, and go on later. A setting's speed-up is the median of
+ * the rounds' ratios, so it lies within their range. The fastest round of each would favour what
+ * varies most.
  */
 public final class SweepRun {
   /** Settings that take turns, so that what is lost by stopping is little. */
@@ -58,7 +57,8 @@ public final class SweepRun {
   private final List<Integer> exits;
   private final Set<Integer> endTokens;
   private final int maxTokens;
-  private final List<GreedyContinuation> texts = new ArrayList<>();
+  private final List<GreedyContinuation> texts;
+  private final double secondsPerToken; // of the full model, in the fastest of the texts
 
   /** One way through all texts. */
   private record Pass(List<Result> results, double agreement) {}
@@ -82,9 +82,42 @@ public final class SweepRun {
     this.endTokens = Set.copyOf(endTokens);
     this.maxTokens = maxTokens;
     List<Result> results = write(prompts, DecodingMethod.full());
-    for (int i = 0; i < prompts.size(); i++) {
-      texts.add(new GreedyContinuation(prompts.get(i), results.get(i).ids()));
+    texts =
+        IntStream.range(0, prompts.size())
+            .mapToObj(i -> new GreedyContinuation(prompts.get(i), results.get(i).ids()))
+            .toList();
+    secondsPerToken =
+        results.stream()
+            .mapToDouble(result -> result.seconds() / Math.max(1, result.ids().size()))
+            .min()
+            .orElse(0);
+  }
+
+  private SweepRun(SweepRun of, List<GreedyContinuation> texts) {
+    generator = of.generator;
+    exits = of.exits;
+    endTokens = of.endTokens;
+    maxTokens = of.maxTokens;
+    secondsPerToken = of.secondsPerToken;
+    this.texts = texts;
+  }
+
+  /** What the full model wrote. */
+  public List<GreedyContinuation> texts() {
+    return texts;
+  }
+
+  /**
+   * The same with as few of the first texts as the full model writes in so many seconds, or two.
+   */
+  SweepRun within(double seconds) {
+    int count = 0;
+    double spent = 0;
+    while (count < texts.size() && (count < 2 || spent < seconds)) {
+      spent += secondsPerToken * texts.get(count).continuation().size();
+      count++;
     }
+    return new SweepRun(this, texts.subList(0, count));
   }
 
   /** Speeds leave a text's first token out. */
@@ -104,27 +137,24 @@ public final class SweepRun {
   public Sweep measure(List<SweepSetting> settings, int rounds, EvalProgress progress) {
     List<Row> rows =
         rows(settings, rounds, done -> progress.report("passes", done, passes(settings, rounds)));
-    return sweep(rounds, Optional.empty(), new LinkedHashMap<>(), rows);
+    return sweep(rounds, rows);
   }
 
-  private Sweep sweep(
-      int rounds,
-      Optional<Double> fullPerplexity,
-      SequencedMap<String, Estimate> fullScores,
-      List<Row> rows) {
+  /** Without own texts and scores. */
+  private Sweep sweep(int rounds, List<Row> rows) {
     return new Sweep(
         texts.size(),
         tokens(),
         rounds,
         WARM_UP_ROUNDS,
         Median.of(rows.stream().map(row -> row.control().fullTokensPerSecond()).toList()),
-        fullPerplexity,
-        fullScores,
+        Optional.empty(),
+        new LinkedHashMap<>(),
         rows);
   }
 
   /** Times that all texts are passed through: the full model and the control take part. */
-  private static int passes(List<SweepSetting> settings, int rounds) {
+  static int passes(List<SweepSetting> settings, int rounds) {
     return (settings.size() + 2) * (WARM_UP_ROUNDS + rounds);
   }
 
@@ -234,11 +264,8 @@ public final class SweepRun {
       }
       known.add(whole);
     }
-    return sweep(
-        rounds,
-        Optional.of(perplexity(texts)),
-        tasks.scores("full", SweepTasks.FULL),
-        known.outcomes());
+    return sweep(rounds, known.outcomes())
+        .with(perplexity(texts), tasks.scores("full", SweepTasks.FULL));
   }
 
   private static String about(double seconds) {

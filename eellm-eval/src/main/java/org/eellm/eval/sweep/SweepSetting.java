@@ -77,7 +77,7 @@ public record SweepSetting(
    *
    * @param file of the calibration
    */
-  static SweepSetting calibrated(DecodingMode mode, String file) {
+  public static SweepSetting calibrated(DecodingMode mode, String file) {
     return of(DecodingSettings.builder().mode(mode)).calibrated(file);
   }
 

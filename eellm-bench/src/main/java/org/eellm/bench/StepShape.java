@@ -1,4 +1,4 @@
-package org.eellm.decode.cost;
+package org.eellm.bench;
 
 import java.util.Locale;
 

@@ -1,4 +1,4 @@
-package org.eellm.decode.cost;
+package org.eellm.bench;
 
 /** What a step can be no faster than. */
 public enum Bound {

@@ -1,4 +1,4 @@
-package org.eellm.decode.cost;
+package org.eellm.bench;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -26,12 +26,12 @@ import org.eellm.model.Head;
  * @param batch with no running request
  * @param seed of the prompts
  */
-public record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
+record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
   /** Tokens of a prompt: less than a page, so that nothing is reused. */
-  static final int PROMPT = ModelRunner.PAGE;
+  private static final int PROMPT = ModelRunner.PAGE;
 
   /** Pages that so many texts take. */
-  public static int pages(int texts, int tokens) {
+  static int pages(int texts, int tokens) {
     return texts * PagePool.pages(PROMPT + tokens);
   }
 
@@ -41,7 +41,7 @@ public record ForcedDecoding(DecodingModel model, Batch batch, long seed) {
    * @param tokens of each
    * @return what it took after each text's first token
    */
-  public DecodeStats run(Head head, int texts, int tokens) {
+  DecodeStats run(Head head, int texts, int tokens) {
     ExitPolicy policy = head.isExit() ? ExitPolicies.fixed(head.layer()) : ExitPolicies.full();
     Random random = new Random(seed);
     int vocabSize = model.architecture().model().vocabSize();
