@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -110,7 +111,15 @@ public final class CheckpointStore {
     if (store != null
         && store.getParent() instanceof Path run
         && store.endsWith(FOLDER)
-        && NAME.matcher(String.valueOf(whole.getFileName())).matches()) {
+        && step(whole).isPresent()) {
+  /** The step that a checkpoint's name says; empty for a folder with another name. */
+  public static OptionalLong step(Path checkpoint) {
+    Matcher matcher = NAME.matcher(String.valueOf(checkpoint.getFileName()));
+    return matcher.matches()
+        ? OptionalLong.of(Long.parseLong(matcher.group(1)))
+        : OptionalLong.empty();
+  }
+
       return run;
     }
     return whole;
@@ -119,13 +128,8 @@ public final class CheckpointStore {
   /** All checkpoints, oldest first. */
   public List<Checkpoint> list() {
     return children().stream()
-        .flatMap(
-            path -> {
-              Matcher matcher = NAME.matcher(path.getFileName().toString());
-              return matcher.matches() && Files.isDirectory(path)
-                  ? Stream.of(new Checkpoint(Long.parseLong(matcher.group(1)), path))
-                  : Stream.empty();
-            })
+        .filter(Files::isDirectory)
+        .flatMap(path -> step(path).stream().mapToObj(step -> new Checkpoint(step, path)))
         .sorted(Comparator.comparingLong(Checkpoint::step))
         .toList();
   }

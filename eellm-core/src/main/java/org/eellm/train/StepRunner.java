@@ -41,7 +41,7 @@ import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 /**
  * Takes optimizer steps: microbatches through the pipeline and back, sums over ranks, the guard's
  * decision, clipping, update. What a step does follows from its number, the configuration, and the
- * state of model, optimizer and guard; the mesh changes only how sums are rounded.
+ * state; the mesh changes only how sums are rounded, and how many samples fill bubbles.
  */
 public final class StepRunner implements AutoCloseable {
   private final RunConfig config;
@@ -118,15 +118,14 @@ public final class StepRunner implements AutoCloseable {
       double fillFlops) {}
 
   /**
-   * Takes a step.
+   * Takes a step, with the samples behind those of the step before.
    *
    * @param step from 1
    * @throws TrainException if the guard ends the run
    */
   public Result trainStep(long step) {
     long begun = System.nanoTime();
-    long firstSample = BatchSize.samplesBefore(config.train(), step);
-    int batchSize = BatchSize.at(config.train(), firstSample);
+    int batchSize = BatchSize.at(config.train(), BatchSize.samplesBefore(config.train(), step));
     int replicas = world.mesh().dp();
     int fillSize = config.train().microBatchSize() * replicas;
     int microbatches = batchSize / fillSize;
@@ -135,7 +134,7 @@ public final class StepRunner implements AutoCloseable {
     Objective objective = objective(step, exitWeights);
     double rate = LearningRate.at(config.optimizer(), config.train().steps(), step);
     try (Scope scope = Scope.open();
-        StepCompute work = work(schedule, input(step, firstSample, schedule), objective)) {
+        StepCompute work = work(schedule, input(step), objective)) {
       reduction.start();
       long waited =
           ScheduleExecutor.run(
@@ -164,6 +163,8 @@ public final class StepRunner implements AutoCloseable {
           reduction.gatherParameters();
         }
       }
+      int fills = (int) Pipeline.fills(schedule) * fillSize;
+      state.consume(batchSize + fills);
       return new Result(
           loss,
           losses,
@@ -174,7 +175,7 @@ public final class StepRunner implements AutoCloseable {
           decision,
           sums.waiting(),
           sums.memory(),
-          (int) Pipeline.fills(schedule) * fillSize,
+          fills,
           pipeline.fillFlops(schedule, flops) * fillSize);
     }
   }
@@ -216,13 +217,12 @@ public final class StepRunner implements AutoCloseable {
    * 0 to n replicas - 1, whichever replica takes them; so their samples and dropout do not depend
    * on the mesh. Fills take samples of their own, behind the regular ones.
    */
-  private StepCompute.Input input(long step, long firstSample, Schedule schedule) {
+  private StepCompute.Input input(long step) {
     int size = config.train().microBatchSize();
     int replicas = world.mesh().dp();
-    long fills = (step - 1) * Pipeline.fills(schedule) * replicas * size;
+    long first = state.samples();
     return new StepCompute.Input(
-        id ->
-            Microbatch.of(samples, firstSample + fills + (long) number(id, replicas) * size, size),
+        id -> Microbatch.of(samples, first + (long) number(id, replicas) * size, size),
         id -> dropout(step, number(id, replicas)),
         replicas);
   }

@@ -5,8 +5,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.FlatStateShard;
 import org.eellm.checkpoint.ModelFolder;
 import org.eellm.checkpoint.ModelWeights;
@@ -15,6 +17,8 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
+import org.eellm.config.TrainConfig;
+import org.eellm.cost.plan.Pipeline;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecoderShard;
@@ -22,10 +26,13 @@ import org.eellm.model.TensorParallel;
 import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
+import org.eellm.train.optimizer.BatchSize;
 import org.eellm.train.optimizer.FlatRange;
 import org.eellm.train.optimizer.GradientReduction;
 import org.eellm.train.optimizer.Optimizer;
 import org.eellm.train.optimizer.StepGuard;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * All that changes from step to step and that a checkpoint therefore keeps: the model, the
@@ -33,17 +40,28 @@ import org.eellm.train.optimizer.StepGuard;
  * this rank holds. Everything else follows from the configuration.
  */
 public final class TrainState implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(TrainState.class);
+
   private final RunConfig config;
   private final World world;
   private final Decoder model;
   private final Optimizer optimizer;
   private final StepGuard guard;
   private long step;
+  private long samples;
   private double seconds;
   private Optional<StateCopy> copy = Optional.empty();
 
-  /** The part of the state that is not tensors, as {@code training/state.json} has it. */
-  record Position(long step, double seconds, StepGuard.State guard) {}
+  /**
+   * The part of the state that is not tensors, as {@code training/state.json} has it.
+   *
+   * @param samples that all steps have taken; how many a step takes beside the batch, to fill
+   *     bubbles, changes with the mesh
+   */
+  record Position(long step, long samples, double seconds, StepGuard.State guard) {}
+
+  /** The same as earlier versions wrote it, which did not count samples. */
+  private record UncountedPosition(long step, double seconds, StepGuard.State guard) {}
 
   private TrainState(RunConfig config, World world, Decoder model, Position position) {
     this.config = config;
@@ -54,6 +72,7 @@ public final class TrainState implements AutoCloseable {
     this.optimizer = Optimizer.of(model.parameters(), config.optimizer(), ranges, world.dp());
     this.guard = new StepGuard(config.train(), position.guard());
     this.step = position.step();
+    this.samples = position.samples();
     this.seconds = position.seconds();
   }
 
@@ -85,7 +104,7 @@ public final class TrainState implements AutoCloseable {
         .or(() -> config.train().model().map(folder -> ModelFolder.resolve(Path.of(folder))))
         .ifPresentOrElse(
             folder -> folder.load(model), () -> model.initialize(config.train().seed()));
-    return new TrainState(config, world, model, new Position(0, 0, StepGuard.State.initial()));
+    return new TrainState(config, world, model, new Position(0, 0, 0, StepGuard.State.initial()));
   }
 
   /**
@@ -95,12 +114,7 @@ public final class TrainState implements AutoCloseable {
    *     model
    */
   static TrainState load(RunConfig config, World world, Path checkpoint) {
-    Position position = TrainingFiles.readState(checkpoint, Position.class);
-    if (position.step() < 0 || !(position.seconds() >= 0)) {
-      throw new CheckpointException(
-          "%s: training/state.json has step %d and %s seconds; copy the file again, or remove this checkpoint to go on from the one before"
-              .formatted(checkpoint, position.step(), position.seconds()));
-    }
+    Position position = position(config, checkpoint);
     Decoder model = allocate(config, world);
     tuned(config)
         .map(folder -> new ModelFolder(folder.folder(), Optional.of(checkpoint)))
@@ -112,6 +126,51 @@ public final class TrainState implements AutoCloseable {
       requireFinite(checkpoint, "optimizer's " + piece.buffer(), piece.values());
     }
     return state;
+  }
+
+  private static Position position(RunConfig config, Path checkpoint) {
+    boolean counted = TrainingFiles.stateHas(checkpoint, "samples");
+    Position position;
+    if (counted) {
+      position = TrainingFiles.readState(checkpoint, Position.class);
+    } else {
+      var read = TrainingFiles.readState(checkpoint, UncountedPosition.class);
+      position = new Position(read.step(), 0, read.seconds(), read.guard());
+    }
+    if (position.step() < 0 || position.samples() < 0 || !(position.seconds() >= 0)) {
+      throw new CheckpointException(
+          "%s: training/state.json has step %d, %d samples and %s seconds; copy the file again, or remove this checkpoint to go on from the one before"
+              .formatted(checkpoint, position.step(), position.samples(), position.seconds()));
+    }
+    OptionalLong named = CheckpointStore.step(checkpoint);
+    if (named.isPresent() && named.getAsLong() != position.step()) {
+      throw new CheckpointException(
+          "%s: training/state.json has step %d, and the folder's name step %d; give it back its name, or remove it to go on from the one before"
+              .formatted(checkpoint, position.step(), named.getAsLong()));
+    }
+    return counted ? position : counted(position, config, checkpoint);
+  }
+
+  /**
+   * With as many samples as that many steps like the next one take. Those are the right ones unless
+   * bubbles were filled on a mesh with other replicas.
+   */
+  private static Position counted(Position position, RunConfig config, Path checkpoint) {
+    TrainConfig train = config.train();
+    long regular = BatchSize.samplesBefore(train, position.step() + 1);
+    int unit = train.microBatchSize() * config.parallel().dp();
+    long fills =
+        Pipeline.fills(Pipeline.of(config).schedule(BatchSize.at(train, regular) / unit)) * unit;
+    if (fills > 0) {
+      LOG.warn(
+          "{}: training/state.json has no samples; taking {} in fills a step, as with parallel.dp:"
+              + " {}",
+          checkpoint,
+          fills,
+          config.parallel().dp());
+    }
+    return new Position(
+        position.step(), regular + position.step() * fills, position.seconds(), position.guard());
   }
 
   /** Nothing that is trained on from a number that is none is ever a number again. */
@@ -178,7 +237,7 @@ public final class TrainState implements AutoCloseable {
 
   /** What a checkpoint keeps beside tensors. */
   Position position() {
-    return new Position(step, seconds, guard.state());
+    return new Position(step, samples, seconds, guard.state());
   }
 
   private static Device device(RunConfig config, World world) {
@@ -206,6 +265,16 @@ public final class TrainState implements AutoCloseable {
   /** The last step taken; 0 before the first. */
   long step() {
     return step;
+  }
+
+  /** Samples that all steps so far have taken, those of fills among them; the next one's index. */
+  long samples() {
+    return samples;
+  }
+
+  /** Counts samples that a step has taken. */
+  void consume(long count) {
+    samples += count;
   }
 
   /** Time spent in steps so far. */

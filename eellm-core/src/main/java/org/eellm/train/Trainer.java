@@ -32,7 +32,6 @@ import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TraceFile;
 import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.metrics.TrainEvent.Evaluation;
-import org.eellm.train.optimizer.BatchSize;
 import org.eellm.train.optimizer.StepGuard.UpdateDecision;
 
 /**
@@ -349,7 +348,6 @@ public final class Trainer implements AutoCloseable {
     double operations =
         sequence
             * (result.batchSize() * flops.total(result.losses().size() - 1) + result.fillFlops());
-    long samples = BatchSize.samplesBefore(config.train(), state.step() + 1);
     return new TrainEvent.Step(
         state.step(),
         result.loss(),
@@ -358,7 +356,7 @@ public final class Trainer implements AutoCloseable {
         result.learningRate(),
         result.gradientNorm(),
         result.batchSize(),
-        (samples + state.step() * result.fills()) * sequence,
+        state.samples() * sequence,
         tokens / elapsed,
         operations / elapsed / matrixRate,
         state.seconds(),

@@ -11,6 +11,7 @@ import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -23,6 +24,7 @@ import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.checkpoint.safetensors.TensorFile;
 import org.eellm.config.Learning;
 import org.eellm.config.RunConfig;
+import org.eellm.data.SampleSource;
 import org.eellm.distributed.DistributedException;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
@@ -31,6 +33,7 @@ import org.eellm.model.parameter.Parameter;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.MetricsFile;
+import org.eellm.train.metrics.Trace;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -194,6 +197,61 @@ final class ReshardTest {
     assertThat(found).hasSameSizeAs(expected);
     for (int i = 0; i < expected.size(); i++) {
       assertThat(found.get(i)).isCloseTo(expected.get(i), within(1e-5 * expected.get(i)));
+    }
+  }
+
+  /** Whose number of a step's samples changes with the mesh. */
+  @Test
+  void resume_withFillsOnMoreAndFewerReplicas_takesNoSampleTwice() {
+    Path last = folder.resolve("step-0");
+    List<Long> taken = Collections.synchronizedList(new ArrayList<>());
+    for (int replicas : new int[] {2, 1, 2}) {
+      RunConfig config =
+          config(
+              List.of("parallel={pp: 2, fill_warmup: 1, fill_cooldown: 1, dp: " + replicas + "}"));
+      Path from = last;
+      Path to = from.resolveSibling("after-" + from.getFileName());
+      InProcessRanks.run(
+          mesh(config),
+          world -> {
+            // Both stages of a pipeline take a microbatch's samples.
+            SampleSource samples =
+                new Noted(world.coordinate().pp() == 0 ? taken : new ArrayList<>());
+            try (TrainState state =
+                    Files.exists(from)
+                        ? TrainState.load(config, world, from)
+                        : TrainState.initial(config, world);
+                StepRunner runner =
+                    new StepRunner(config, samples, state, world, new Trace.Off())) {
+              for (int step = 0; step < 2; step++) {
+                runner.trainStep(state.step() + 1);
+                state.advance(0);
+              }
+              write(state, to, world);
+            }
+            return true;
+          });
+      last = to;
+    }
+    assertThat(taken).doesNotHaveDuplicates().hasSize(2 * (4 + 2 * 4 + 4 + 2 * 2 + 4 + 2 * 4));
+    assertThat(Collections.max(taken)).isEqualTo(taken.size() - 1L);
+  }
+
+  /** Samples of zeros that notes which are taken. */
+  private record Noted(List<Long> taken) implements SampleSource {
+    @Override
+    public int sequenceLength() {
+      return 16;
+    }
+
+    @Override
+    public long samplesPerEpoch() {
+      return 1000;
+    }
+
+    @Override
+    public void sample(long index, int[] into, int offset) {
+      taken.add(index);
     }
   }
 
