@@ -99,6 +99,14 @@ public final class CheckpointStore {
     return store;
   }
 
+  /** A checkpoint of a run that is being written, or was when the run was cut off. */
+  public static Optional<Path> unfinished(Path run) {
+    return new CheckpointStore(run, 0)
+        .children().stream()
+            .filter(path -> path.getFileName().toString().startsWith(SAVING))
+            .findFirst();
+  }
+
   /** The folder of a step's checkpoint, whether or not it is there. */
   public static Path folder(Path run, long step) {
     return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));

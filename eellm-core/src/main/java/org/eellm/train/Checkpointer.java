@@ -237,6 +237,7 @@ final class Checkpointer implements AutoCloseable {
     } catch (RuntimeException e) {
       throw onEveryRank(e);
     }
+      folder.confirmLock();
     awaitFirstRank();
     return saving;
   }
@@ -283,7 +284,6 @@ final class Checkpointer implements AutoCloseable {
     ended.copies().close();
     List<String> all = gatherStrings(own.map(Checkpointer::line).orElse(""));
     Map<String, FileChecksum> checksums = gatherChecksums(written.checksums());
-    Learning learning = data.config().tune().learning();
     Optional<Exception> failure = own.isPresent() && world.rank() == 0 ? own : foreignFailure(all);
     Optional<RuntimeException> end =
         ended
@@ -292,7 +292,7 @@ final class Checkpointer implements AutoCloseable {
                 saving ->
                     failure.isPresent()
                         ? failure.map(saving::abandon)
-                        : commit(saving, ended.weightFiles(), learning, checksums));
+                        : commit(saving, ended.weightFiles(), checksums));
     if (end.isPresent()) {
       throw onEveryRank(end.get());
     }
@@ -324,11 +324,14 @@ final class Checkpointer implements AutoCloseable {
   }
 
   /** Commits a checkpoint or abandons it; gives what to throw. */
-  private static Optional<RuntimeException> commit(
-      PendingCheckpoint saving,
-      int weightFiles,
-      Learning learning,
-      Map<String, FileChecksum> checksums) {
+  private Optional<RuntimeException> commit(
+      PendingCheckpoint saving, int weightFiles, Map<String, FileChecksum> checksums) {
+    try {
+      folder.confirmLock();
+    } catch (TrainException e) {
+      return Optional.of(e); // whose the files of that name are is not known
+    }
+    Learning learning = data.config().tune().learning();
     try {
       if (weightFiles > 1) {
         ModelWeights.writeIndex(saving.folder(), learning, weightFiles);

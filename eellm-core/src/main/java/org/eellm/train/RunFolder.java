@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.config.ConfigException;
@@ -99,6 +100,7 @@ public final class RunFolder implements AutoCloseable {
               : "--output %s: has no config.yaml of a run to resume; leave out --resume to start one"
                   .formatted(path));
     }
+    requireNoSave(path);
     try {
       RunFolder locked = new RunFolder(path, RunLock.acquire(path), List.of());
       try {
@@ -110,6 +112,16 @@ public final class RunFolder implements AutoCloseable {
       }
     } catch (IOException e) {
       throw TrainException.of(folder.config(), "cannot be written", e);
+    }
+  }
+
+  /** A run whose lock was taken away does not know of another before its next step. */
+  private static void requireNoSave(Path path) {
+    Optional<Path> unfinished = CheckpointStore.unfinished(path);
+    if (unfinished.isPresent() && !Files.exists(path.resolve(RunLock.FILE))) {
+      throw new ConfigException(
+          "--output %s: has no %s, and another run may be writing %s; see that none is, and remove that folder"
+              .formatted(path, RunLock.FILE, unfinished.get().getFileName()));
     }
   }
 
@@ -149,6 +161,22 @@ public final class RunFolder implements AutoCloseable {
   /** Where a run keeps text of its own, if it has any: it may be there before the run starts. */
   public static Path data(Path path) {
     return path.resolve("data");
+  }
+
+  /**
+   * Makes sure that no other run gets in, whatever became of the lock's file.
+   *
+   * @throws TrainException if one has
+   */
+  void confirmLock() {
+    if (lock == null) {
+      return;
+    }
+    try {
+      lock.confirm();
+    } catch (IOException e) {
+      throw TrainException.of(path.resolve(RunLock.FILE), "cannot be read or written", e);
+    }
   }
 
   /** Lets other runs in. */

@@ -8,16 +8,20 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.eellm.config.ConfigException;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Keeps a second run out of a folder, on this machine or another that sees it. The system gives it
- * back however the process ends. Its file stays: to remove it would let two in.
+ * back however the process ends. Its file stays: to remove it would let two in. Where somebody
+ * does, {@link #confirm} takes the lock again.
  */
 final class RunLock implements AutoCloseable {
   static final String FILE = "run.lock";
@@ -28,11 +32,17 @@ final class RunLock implements AutoCloseable {
   private static final Set<Path> HELD_HERE = ConcurrentHashMap.newKeySet();
 
   private final Path folder;
-  private final FileChannel channel;
+  private FileChannel channel;
 
-  private RunLock(Path folder, FileChannel channel) {
+  /**
+   * What tells the locked file from others of its name; null where the system has no such thing.
+   */
+  private @Nullable Object key;
+
+  private RunLock(Path folder, FileChannel channel) throws IOException {
     this.folder = folder;
     this.channel = channel;
+    this.key = key(folder.resolve(FILE));
   }
 
   /**
@@ -46,14 +56,47 @@ final class RunLock implements AutoCloseable {
       throw inUse(path, "a run of this process");
     }
     try {
-      return new RunLock(folder, locked(path, folder.resolve(FILE)));
+      Path file = folder.resolve(FILE);
+      Optional<FileChannel> channel = lock(file);
+      if (channel.isEmpty()) {
+        throw inUse(path, holder(file));
+      }
+      return new RunLock(folder, channel.get());
     } catch (IOException | RuntimeException failure) {
       HELD_HERE.remove(folder);
       throw failure;
     }
   }
 
-  private static FileChannel locked(Path path, Path file) throws IOException {
+  /**
+   * Makes sure that the lock keeps others out, and takes it again if its file was removed or
+   * replaced.
+   *
+   * @throws TrainException if another run has come in meanwhile
+   */
+  void confirm() throws IOException {
+    Path file = folder.resolve(FILE);
+    if (Files.exists(file) && Objects.equals(key, key(file))) {
+      return;
+    }
+    LOG.warn("{}: was removed or replaced while this run has it; taking it again", file);
+    Optional<FileChannel> again = lock(file);
+    if (again.isEmpty()) {
+      throw new TrainException(
+          "%s: was removed or replaced while this run had it, and %s trains here now; this run ends without saving; stop the other one, then resume"
+              .formatted(file, holder(file)));
+    }
+    channel.close();
+    channel = again.get();
+    key = key(file);
+  }
+
+  private static @Nullable Object key(Path file) throws IOException {
+    return Files.readAttributes(file, BasicFileAttributes.class).fileKey();
+  }
+
+  /** A channel that has the file's lock; empty if another process has that. */
+  private static Optional<FileChannel> lock(Path file) throws IOException {
     FileChannel channel =
         FileChannel.open(
             file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
@@ -65,11 +108,11 @@ final class RunLock implements AutoCloseable {
           "{}: cannot be locked: {}; see to it that no other run uses the folder",
           file,
           failure.getMessage());
-      return channel;
+      return Optional.of(channel);
     }
     if (!held) {
       channel.close();
-      throw inUse(path, holder(file).orElse("another run"));
+      return Optional.empty();
     }
     channel.truncate(0);
     channel.write(
@@ -77,11 +120,11 @@ final class RunLock implements AutoCloseable {
             "process %d on %s%n"
                 .formatted(ProcessHandle.current().pid(), InetAddress.getLocalHost().getHostName())
                 .getBytes(StandardCharsets.UTF_8)));
-    return channel;
+    return Optional.of(channel);
   }
 
-  private static Optional<String> holder(Path file) throws IOException {
-    return Files.readString(file).lines().findFirst();
+  private static String holder(Path file) throws IOException {
+    return Files.readString(file).lines().findFirst().orElse("another run");
   }
 
   private static ConfigException inUse(Path path, String holder) {
