@@ -112,14 +112,6 @@ public final class CheckpointStore {
     return run.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step_%07d", step));
   }
 
-  /** The run whose checkpoint a folder is; the folder itself where it is none. */
-  public static Path run(Path folder) {
-    Path whole = folder.toAbsolutePath().normalize();
-    Path store = whole.getParent();
-    if (store != null
-        && store.getParent() instanceof Path run
-        && store.endsWith(FOLDER)
-        && step(whole).isPresent()) {
   /** The step that a checkpoint's name says; empty for a folder with another name. */
   public static OptionalLong step(Path checkpoint) {
     Matcher matcher = NAME.matcher(String.valueOf(checkpoint.getFileName()));
@@ -128,6 +120,14 @@ public final class CheckpointStore {
         : OptionalLong.empty();
   }
 
+  /** The run whose checkpoint a folder is; the folder itself where it is none. */
+  public static Path run(Path folder) {
+    Path whole = folder.toAbsolutePath().normalize();
+    Path store = whole.getParent();
+    if (store != null
+        && store.getParent() instanceof Path run
+        && store.endsWith(FOLDER)
+        && step(whole).isPresent()) {
       return run;
     }
     return whole;

@@ -8,7 +8,7 @@ import org.eellm.config.setting.MayChangeOnResume;
  * What a run reports.
  *
  * @param interval steps between console lines; {@code metrics.jsonl} has every step
- * @param tensorboard write events for TensorBoard to the output folder
+ * @param tensorboard events for TensorBoard
  */
 public record LoggingConfig(
     @MayChangeOnResume int interval, @MayChangeOnResume boolean tensorboard) {

@@ -20,7 +20,7 @@ import org.eellm.config.setting.NoEffectWith.Choice;
  * @param beta2 decay of the average of the squared gradient, for AdamW
  * @param epsilon added to the root of that average, for AdamW
  * @param muonLearningRate peak rate of the matrices that Muon updates; 0: {@code learningRate}
- * @param weightDecay decoupled; tensors with fewer than 2 dimensions are not decayed
+ * @param weightDecay of tensors with 2 or more dimensions
  * @param clipNorm largest global L2 norm of the gradient; 0: no limit
  */
 public record OptimizerConfig(

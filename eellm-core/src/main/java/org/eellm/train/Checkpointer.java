@@ -51,6 +51,9 @@ final class Checkpointer implements AutoCloseable {
   /** Checksum of the trunk that is tuned, on the first rank. */
   private final Optional<String> trunk;
 
+  /** When this run began, or last began to save; by {@link System#nanoTime}. */
+  private long saved = System.nanoTime();
+
   private Optional<Path> latest;
   private Optional<Writing> writing = Optional.empty();
 
@@ -172,6 +175,7 @@ final class Checkpointer implements AutoCloseable {
       return;
     }
     long start = System.nanoTime();
+    saved = start;
     Optional<PendingCheckpoint> saving = begin(state.step());
     String into =
         gatherStrings(saving.map(begun -> begun.folder().toString()).orElse("")).getFirst();
@@ -233,11 +237,11 @@ final class Checkpointer implements AutoCloseable {
   private Optional<PendingCheckpoint> begin(long step) {
     Optional<PendingCheckpoint> saving;
     try {
+      folder.confirmLock();
       saving = store.map(present -> present.begin(step));
     } catch (RuntimeException e) {
       throw onEveryRank(e);
     }
-      folder.confirmLock();
     awaitFirstRank();
     return saving;
   }
@@ -259,6 +263,12 @@ final class Checkpointer implements AutoCloseable {
     } catch (IOException | RuntimeException failure) {
       return new Written(checksums, Optional.of(failure), secondsSince(start));
     }
+  }
+
+  /** Whether it is time for another checkpoint, by this rank's clock. */
+  boolean isDue() {
+    double minutes = data.config().checkpoint().minutes();
+    return minutes > 0 && secondsSince(saved) >= 60 * minutes;
   }
 
   /** Whether this rank has nothing to wait for in {@link #finish}, and there is something to do. */

@@ -286,7 +286,14 @@ public final class Trainer implements AutoCloseable {
         evaluation.ifPresent(sinks::accept);
       }
       boolean learned = state.step() == train.steps();
-      while (state.step() < train.steps() && !agreeToStop(stop)) {
+      while (state.step() < train.steps()) {
+        Agreement agreement = agree(stop);
+        if (agreement.stops()) {
+          break;
+        }
+        if (agreement.saves()) {
+          checkpoints.save(state);
+        }
         TrainEvent.Step step = takeStep();
         sinks.accept(step);
         learned |= step.decision() != UpdateDecision.SKIP_NOT_FINITE;
@@ -325,17 +332,27 @@ public final class Trainer implements AutoCloseable {
   }
 
   /**
-   * Whether all ranks stop now: a signal may reach one alone, but all must stop after the same
-   * step. Completes a checkpoint that all ranks have written.
+   * What all ranks do before a step.
+   *
+   * @param stops the run ends
+   * @param saves a checkpoint is due by the clock
    */
-  private boolean agreeToStop(BooleanSupplier stop) {
+  private record Agreement(boolean stops, boolean saves) {}
+
+  /**
+   * What all ranks do now. A signal may reach one alone, and their clocks differ, but all must stop
+   * and save after the same step. Completes a checkpoint that all ranks have written.
+   */
+  private Agreement agree(BooleanSupplier stop) {
+    folder.confirmLock();
+    boolean due = world.rank() == 0 && state.step() > 0 && checkpoints.isDue();
     double[] counts =
         ReducedStepMetrics.allReduceSum(
-            world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0);
+            world, stop.getAsBoolean() ? 1 : 0, checkpoints.isWritten() ? 1 : 0, due ? 1 : 0);
     if (counts[1] == world.mesh().size()) {
       checkpoints.finish();
     }
-    return counts[0] > 0;
+    return new Agreement(counts[0] > 0, counts[2] > 0);
   }
 
   private TrainEvent.Step takeStep() {

@@ -120,6 +120,7 @@ final class ConfigFileTest {
       parallel: {tp: 1, dp: 1, pp: 1}
       checkpoint:
         interval: 100
+        minutes: 2.5
         keep: 5
         asynchronous: true
       logging:
@@ -195,7 +196,7 @@ final class ConfigFileTest {
                     0.1,
                     1),
                 ParallelConfig.singleRank(),
-                new CheckpointConfig(0, 2, false),
+                new CheckpointConfig(0, 10, 2, false),
                 new LoggingConfig(10, true),
                 new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
   }
@@ -284,7 +285,7 @@ final class ConfigFileTest {
                     0.01,
                     0.5),
                 ParallelConfig.singleRank(),
-                new CheckpointConfig(100, 5, true),
+                new CheckpointConfig(100, 2.5, 5, true),
                 new LoggingConfig(1, false),
                 new TuneConfig(Optional.empty(), Optional.empty(), TuneConfig.Target.TEXT)));
   }

@@ -42,6 +42,7 @@ class SettingTest {
             "parallel.bucket_megabytes",
             "parallel.timeout_seconds",
             "checkpoint.interval",
+            "checkpoint.minutes",
             "checkpoint.keep",
             "checkpoint.asynchronous",
             "logging.interval",

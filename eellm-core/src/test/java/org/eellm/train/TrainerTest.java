@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.checkpoint.safetensors.CheckpointException;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
@@ -297,6 +298,68 @@ class TrainerTest {
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("training/state.json has step -1");
     assertThat(TimelessMetrics.of(run("run"))).isEqualTo(before).hasSize(3);
+  }
+
+  @Test
+  void resume_stateOfAnotherStepThanItsFolder_isRefusedAndNamesBoth() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    Path checkpoint = stopAfter(3, Trainer.start(config, run("run"))).checkpoint();
+    Files.move(checkpoint, checkpoint.resolveSibling("step_0000025"));
+    assertThatThrownBy(() -> Trainer.resume(config, run("run")))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining(
+            "step_0000025: training/state.json has step 3, and the folder's name step 25;");
+  }
+
+  @Test
+  void resume_stateWithoutSamples_takesThemFromTheStep() throws IOException {
+    RunConfig config = TinyRun.config(folder);
+    finish(Trainer.start(config, run("control")));
+    Path checkpoint = stopAfter(3, Trainer.start(config, run("run"))).checkpoint();
+    Files.delete(checkpoint.resolve("checksums.txt"));
+    Path state = checkpoint.resolve("training/state.json");
+    String counted = Files.readString(state);
+    assertThat(counted).contains("\"samples\" : 12,");
+    Files.writeString(state, counted.replace("\"samples\" : 12,", ""));
+    finish(Trainer.resume(config, run("run")));
+    assertThat(TimelessMetrics.of(run("run"))).isEqualTo(TimelessMetrics.of(run("control")));
+  }
+
+  @Test
+  void run_minutesArePast_savesBetweenSteps() {
+    RunConfig config =
+        TinyRun.config(folder, "checkpoint.minutes=1e-9", "checkpoint.keep=0", "train.steps=6");
+    finish(Trainer.start(config, run("run")));
+    assertThat(CheckpointStore.open(run("run"), 0).list())
+        .extracting(CheckpointStore.Checkpoint::step)
+        .containsExactly(1L, 2L, 3L, 4L, 5L, 6L);
+  }
+
+  @Test
+  void run_withinTheMinutes_savesAtTheEndAlone() {
+    finish(Trainer.start(TinyRun.config(folder, "checkpoint.keep=0"), run("run")));
+    assertThat(CheckpointStore.open(run("run"), 0).list())
+        .extracting(CheckpointStore.Checkpoint::step)
+        .containsExactly(30L);
+  }
+
+  @Test
+  void run_onRanks_allSaveWhenTheFirstSaysSo() {
+    RunConfig config =
+        TinyRun.config(
+            folder,
+            "parallel.dp=2",
+            "checkpoint.minutes=1e-9",
+            "checkpoint.keep=0",
+            "train.steps=6");
+    InProcessRanks.run(
+        new Mesh(1, 2, 1),
+        world -> {
+          try (Trainer trainer = Trainer.start(config, run("run"), world, false)) {
+            return trainer.run(NOBODY, () -> false).step();
+          }
+        });
+    assertThat(CheckpointStore.open(run("run"), 0).list()).hasSize(6);
   }
 
   @Test
