@@ -1,27 +1,11 @@
 package org.eellm.kernel;
 
-import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
-import static org.eellm.kernel.machine.MachineCode.R10;
-import static org.eellm.kernel.machine.MachineCode.R11;
-import static org.eellm.kernel.machine.MachineCode.R12;
-import static org.eellm.kernel.machine.MachineCode.R13;
-import static org.eellm.kernel.machine.MachineCode.R14;
-import static org.eellm.kernel.machine.MachineCode.R15;
-import static org.eellm.kernel.machine.MachineCode.R8;
-import static org.eellm.kernel.machine.MachineCode.R9;
-import static org.eellm.kernel.machine.MachineCode.RAX;
-import static org.eellm.kernel.machine.MachineCode.RBP;
-import static org.eellm.kernel.machine.MachineCode.RBX;
-import static org.eellm.kernel.machine.MachineCode.RCX;
-import static org.eellm.kernel.machine.MachineCode.RDI;
-import static org.eellm.kernel.machine.MachineCode.RDX;
-import static org.eellm.kernel.machine.MachineCode.RSI;
-import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
-
-import org.eellm.kernel.machine.ControlCode;
-import org.eellm.kernel.machine.ControlCode.Condition;
-import org.eellm.kernel.machine.MachineCode;
-import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.assembler.Assembler;
+import org.eellm.kernel.assembler.Gp;
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Memory;
+import org.eellm.kernel.assembler.Vector;
 
 /**
  * Machine code that goes through the positions of a sequence, a group at a time, and calls the
@@ -33,7 +17,9 @@ import org.eellm.kernel.machine.MachineCode.Operation;
  * Field} names. {@code end} is the last row's limit; {@code first} and {@code pageBytes} tell where
  * pages are.
  */
-final class AttentionLoop {
+final class AttentionLoop extends Assembler {
+  private static final int VECTOR_BYTES = 64;
+  private static final Vector ZMM0 = zmm(0);
   private static final int GROUP = PagedAttention.GROUP;
   private static final int PAGES = PagedAttention.PAGES;
   private static final int PAGE_BITS = Integer.numberOfTrailingZeros(PageLayout.POSITIONS);
@@ -41,21 +27,22 @@ final class AttentionLoop {
   private static final int TOTAL_BITS = Integer.numberOfTrailingZeros(VECTOR_BYTES);
 
   // General registers that functions leave alone.
-  private static final int FIELDS = RBX;
-  private static final int TABLE = RBP; // the pages' numbers
-  private static final int POSITION = R12;
-  private static final int LAST = R13; // page
-  private static final int ROW = R14;
-  private static final int PAGE = R14; // while there are no rows
-  private static final int MAX = R15;
-  private static final int VALUES = R15;
+  private static final Gp FIELDS = RBX;
+  private static final Gp TABLE = RBP; // the pages' numbers
+  private static final Gp POSITION = R12;
+  private static final Gp LAST = R13; // page
+  private static final Gp ROW = R14;
+  private static final Gp PAGE = R14; // while there are no rows
+  private static final Gp MAX = R15;
+  private static final Gp VALUES = R15;
 
-  // Places of the stack.
-  private static final int SEVENTH = 0;
-  private static final int EIGHTH = 1;
-  private static final int FACTOR = 2;
-  private static final int NEXT = 3;
-  private static final int STEPS = 4;
+  // Places of the stack: parameters of what is called, and what calls leave alone.
+  private static final int PLACES = 5;
+  private static final Memory SEVENTH = at(RSP);
+  private static final Memory EIGHTH = at(RSP, 8);
+  private static final Memory FACTOR = at(RSP, 16);
+  private static final Memory NEXT = at(RSP, 24);
+  private static final Memory STEPS = at(RSP, 32);
 
   /** What lies in memory for the loop, 8 bytes each. */
   enum Field {
@@ -96,8 +83,6 @@ final class AttentionLoop {
   private final PageLayout layout;
   private final int sumBytes;
   private final int callBytes; // of values that a mixture takes
-  private final MachineCode code = new MachineCode();
-  private final ControlCode control = new ControlCode(code);
 
   private AttentionLoop(PageLayout layout, int callBytes) {
     this.layout = layout;
@@ -110,18 +95,16 @@ final class AttentionLoop {
    *
    * @param callBytes of a position's values that a mixture takes at once
    */
-  static byte[] of(PageLayout layout, int callBytes) {
-    AttentionLoop loop = new AttentionLoop(layout, callBytes);
-    loop.write();
-    return loop.code.toByteArray();
+  static MachineCode of(PageLayout layout, int callBytes) {
+    return new AttentionLoop(layout, callBytes).write();
   }
 
-  private void write() {
-    control.begin();
+  private MachineCode write() {
+    enter(PLACES);
     begin();
-    int group = code.position();
-    code.move(PAGE, POSITION);
-    control.shiftRight(PAGE, PAGE_BITS);
+    Label group = here();
+    mov(PAGE, POSITION);
+    sar(PAGE, PAGE_BITS);
     score();
     if (layout.hasScales()) {
       for (int i = 0; i < PAGES; i++) {
@@ -130,64 +113,82 @@ final class AttentionLoop {
     }
     weighRows();
     mix();
-    code.advance(POSITION, GROUP);
-    load(RAX, Field.END);
-    control.compare(POSITION, RAX);
-    control.jumpBackIf(Condition.LESS, group);
-    control.end();
+    add(POSITION, GROUP);
+    mov(RAX, field(Field.END));
+    cmp(POSITION, RAX);
+    jl(group);
+    leave();
+    return finish();
   }
 
-  private void load(int to, Field field) {
-    control.load(to, FIELDS, field.offset());
+  private static Memory field(Field field) {
+    return at(FIELDS, field.offset());
   }
 
-  private void add(int to, Field field) {
-    control.add(to, FIELDS, field.offset());
+  /** The largest of a row's scores so far. */
+  private static Memory maximum() {
+    return at(FIELDS, ROW, Float.BYTES, Field.MAXIMA.offset());
   }
 
   private void call(Field function) {
-    load(RAX, function);
-    control.call(RAX);
+    mov(RAX, field(function));
+    call(RAX);
+  }
+
+  /** Makes a register at most a constant; changes another. */
+  private void atMost(Gp register, int constant, Gp free) {
+    mov(free, constant);
+    cmp(register, free);
+    cmovg(register, free);
+  }
+
+  /** Makes a register at least 0; changes another. */
+  private void notNegative(Gp register, Gp free) {
+    mov(free, 0);
+    cmp(register, free);
+    cmovl(register, free);
+  }
+
+  /** As many ones as {@code r11} says, in {@code rdx}; it says 64 at most. */
+  private void onesInRdx() {
+    mov(RDX, -1);
+    bzhi(RDX, RDX, R11);
   }
 
   /** Keeps the parameters, and clears what sums up. */
   private void begin() {
-    code.move(FIELDS, RDX);
-    code.move(TABLE, RDI);
-    store(Field.LIMITS, RSI);
-    store(Field.END, RCX);
-    store(Field.FIRST, R8);
-    store(Field.PAGE_BYTES, R9);
-    code.move(LAST, RCX);
-    code.advance(LAST, -1);
-    control.shiftRight(LAST, PAGE_BITS);
-    control.constant(POSITION, 0);
-    code.constant(0, Float.floatToRawIntBits(Float.NEGATIVE_INFINITY));
-    code.vector(Operation.STORE_FLOATS, 0, 0, FIELDS, NO_INDEX, Field.MAXIMA.offset());
-    code.vector(Operation.EXCLUSIVE_OR, 0, 0, 0);
-    load(RAX, Field.TOTALS);
+    mov(FIELDS, RDX);
+    mov(TABLE, RDI);
+    mov(field(Field.LIMITS), RSI);
+    mov(field(Field.END), RCX);
+    mov(field(Field.FIRST), R8);
+    mov(field(Field.PAGE_BYTES), R9);
+    mov(LAST, RCX);
+    add(LAST, -1);
+    sar(LAST, PAGE_BITS);
+    mov(POSITION, 0);
+    fillFloats(ZMM0, Float.NEGATIVE_INFINITY);
+    vmovups(at(FIELDS, Field.MAXIMA.offset()), ZMM0);
+    vpxord(ZMM0, ZMM0, ZMM0);
+    mov(RAX, field(Field.TOTALS));
     for (int row = 0; row < AttentionCode.MOST_ROWS; row++) {
-      code.vector(Operation.STORE_FLOATS, 0, 0, RAX, NO_INDEX, row * VECTOR_BYTES);
+      vmovups(at(RAX, row * VECTOR_BYTES), ZMM0);
     }
   }
 
-  private void store(Field field, int from) {
-    control.store(FIELDS, field.offset(), from);
-  }
-
   /** The address of a page whose place in the table is in a register, in that register. */
-  private void address(int register) {
-    control.loadInt(register, TABLE, register, 0);
-    control.multiply(register, FIELDS, Field.PAGE_BYTES.offset());
-    add(register, Field.FIRST);
+  private void address(Gp register) {
+    mov(register.dword(), at(TABLE, register, 4, 0));
+    imul(register, field(Field.PAGE_BYTES));
+    add(register, field(Field.FIRST));
   }
 
   /** The address of the group's page {@code i}, or of the last page. */
-  private void addressOf(int i, int register) {
-    code.move(register, PAGE);
-    code.advance(register, i);
-    control.compare(register, LAST);
-    control.moveIf(Condition.GREATER, register, LAST);
+  private void addressOf(int i, Gp register) {
+    mov(register, PAGE);
+    add(register, i);
+    cmp(register, LAST);
+    cmovg(register, LAST);
     address(register);
   }
 
@@ -196,172 +197,177 @@ final class AttentionLoop {
     for (int i = 0; i < AttentionCode.STREAMS.length; i++) {
       addressOf(i, AttentionCode.STREAMS[i]);
     }
-    control.constant(R8, layout.keySteps());
-    load(R9, Field.QUERIES);
-    load(RAX, Field.SCORES);
-    control.put(SEVENTH, RAX);
-    load(R10, Field.PRODUCTS);
-    load(R11, Field.HALF_PRODUCTS);
-    code.move(RAX, LAST);
-    control.subtract(RAX, PAGE);
-    control.compareWith(RAX, PAGES / 2);
-    control.moveIf(Condition.LESS, R10, R11);
-    control.call(R10);
+    mov(R8, layout.keySteps());
+    mov(R9, field(Field.QUERIES));
+    mov(RAX, field(Field.SCORES));
+    mov(SEVENTH, RAX);
+    mov(R10, field(Field.PRODUCTS));
+    mov(R11, field(Field.HALF_PRODUCTS));
+    mov(RAX, LAST);
+    sub(RAX, PAGE);
+    cmp(RAX, PAGES / 2);
+    cmovl(R10, R11);
+    call(R10);
   }
 
   /** Copies the scales of one of the group's pages; 0 where there is no position. */
   private void readScales(int i) {
     addressOf(i, R10);
-    code.advance(R10, Math.toIntExact(layout.scalesAt()));
-    load(R11, Field.END);
-    control.subtract(R11, POSITION);
-    code.advance(R11, -i * PageLayout.POSITIONS);
-    control.notNegative(R11, RAX);
-    control.atMost(R11, PageLayout.POSITIONS, RAX);
-    control.onesInRdx();
-    control.maskFromRdx();
+    add(R10, Math.toIntExact(layout.scalesAt()));
+    mov(R11, field(Field.END));
+    sub(R11, POSITION);
+    add(R11, -i * PageLayout.POSITIONS);
+    notNegative(R11, RAX);
+    atMost(R11, PageLayout.POSITIONS, RAX);
+    onesInRdx();
+    kmovw(K1, EDX);
     for (Field scales : new Field[] {Field.KEY_SCALES, Field.VALUE_SCALES}) {
-      code.maskedOrZero(Operation.LOAD_FLOATS, 1, 0, R10);
-      load(RAX, scales);
-      code.vector(Operation.STORE_FLOATS, 0, 0, RAX, NO_INDEX, i * VECTOR_BYTES);
-      code.advance(R10, VECTOR_BYTES);
+      vmovups(ZMM0.zeroing(K1), at(R10));
+      mov(RAX, field(scales));
+      vmovups(at(RAX, i * VECTOR_BYTES), ZMM0);
+      add(R10, VECTOR_BYTES);
     }
   }
 
   /** Makes every row's scores its weights. */
   private void weighRows() {
-    control.constant(ROW, 0);
-    int next = code.position();
+    mov(ROW, 0);
+    Label next = here();
     ofScores();
-    control.loadInt(R8, FIELDS, ROW, Field.MAXIMA.offset());
+    mov(R8D, maximum());
     call(Field.LARGEST);
-    code.move(MAX, RAX);
-    control.loadInt(RCX, FIELDS, ROW, Field.MAXIMA.offset());
-    control.compareFloats(MAX, RCX);
-    int notLarger = control.jumpAheadIf(Condition.BELOW_OR_EQUAL);
-    control.storeInt(FIELDS, ROW, Field.MAXIMA.offset(), MAX);
-    control.constant(RAX, Float.floatToRawIntBits(Float.NEGATIVE_INFINITY));
-    control.compareInts(RCX, RAX);
-    int first = control.jumpAheadIf(Condition.EQUAL);
+    mov(MAX, RAX);
+    mov(ECX, maximum());
+    vmovd(ZMM0.xmm(), MAX.dword());
+    vmovd(zmm(1).xmm(), ECX);
+    vcomiss(ZMM0.xmm(), zmm(1).xmm());
+    Label notLarger = new Label();
+    jbe(notLarger);
+    mov(maximum(), MAX.dword());
+    mov(RAX, Float.floatToRawIntBits(Float.NEGATIVE_INFINITY));
+    cmp(ECX, EAX);
+    Label first = new Label();
+    je(first);
     scale();
-    code.land(first);
-    code.land(notLarger);
-    load(RAX, Field.TOTALS);
-    code.move(R10, ROW);
-    control.shiftLeft(R10, TOTAL_BITS);
-    code.add(RAX, R10);
-    control.put(SEVENTH, RAX);
-    control.put(EIGHTH, MAX);
+    bind(first);
+    bind(notLarger);
+    mov(RAX, field(Field.TOTALS));
+    mov(R10, ROW);
+    shl(R10, TOTAL_BITS);
+    add(RAX, R10);
+    mov(SEVENTH, RAX);
+    mov(EIGHTH, MAX);
     ofScores();
-    load(R8, Field.VALUE_SCALES);
-    load(R9, Field.WEIGHTS);
-    code.move(R10, ROW);
-    control.shiftLeft(R10, ROW_BITS);
-    code.add(R9, R10);
+    mov(R8, field(Field.VALUE_SCALES));
+    mov(R9, field(Field.WEIGHTS));
+    mov(R10, ROW);
+    shl(R10, ROW_BITS);
+    add(R9, R10);
     call(Field.EXPONENTIALS);
-    code.advance(ROW, 1);
-    load(RAX, Field.COUNT);
-    control.compare(ROW, RAX);
-    control.jumpBackIf(Condition.LESS, next);
+    add(ROW, 1);
+    mov(RAX, field(Field.COUNT));
+    cmp(ROW, RAX);
+    jl(next);
   }
 
   /** The first four parameters of functions of a row's scores. */
   private void ofScores() {
-    load(RSI, Field.END);
-    control.subtract(RSI, POSITION);
-    code.advance(RSI, PageLayout.POSITIONS - 1);
-    control.shiftRight(RSI, PAGE_BITS); // vectors have as many lanes as pages have positions
-    control.atMost(RSI, PAGES, RAX);
-    load(R10, Field.LIMITS);
-    control.loadInt(R11, R10, ROW, 0);
-    control.subtract(R11, POSITION);
-    control.notNegative(R11, RAX);
-    control.atMost(R11, GROUP, RAX);
-    control.onesInRdx();
-    load(RDI, Field.SCORES);
-    code.move(R10, ROW);
-    control.shiftLeft(R10, ROW_BITS);
-    code.add(RDI, R10);
-    load(RCX, Field.KEY_SCALES);
+    mov(RSI, field(Field.END));
+    sub(RSI, POSITION);
+    add(RSI, PageLayout.POSITIONS - 1);
+    sar(RSI, PAGE_BITS); // vectors have as many lanes as pages have positions
+    atMost(RSI, PAGES, RAX);
+    mov(R10, field(Field.LIMITS));
+    mov(R11D, at(R10, ROW, 4, 0));
+    sub(R11, POSITION);
+    notNegative(R11, RAX);
+    atMost(R11, GROUP, RAX);
+    onesInRdx();
+    mov(RDI, field(Field.SCORES));
+    mov(R10, ROW);
+    shl(R10, ROW_BITS);
+    add(RDI, R10);
+    mov(RCX, field(Field.KEY_SCALES));
   }
 
   /** Makes a row's total and sums smaller; its largest score was in rcx, and is in MAX. */
   private void scale() {
-    code.move(RDI, RCX);
-    code.move(RSI, MAX);
+    mov(RDI, RCX);
+    mov(RSI, MAX);
     call(Field.FACTOR);
-    control.put(FACTOR, RAX);
-    load(RDI, Field.TOTALS);
-    code.move(R10, ROW);
-    control.shiftLeft(R10, TOTAL_BITS);
-    code.add(RDI, R10);
-    control.constant(RSI, 1);
-    control.get(RDX, FACTOR);
+    mov(FACTOR, RAX);
+    mov(RDI, field(Field.TOTALS));
+    mov(R10, ROW);
+    shl(R10, TOTAL_BITS);
+    add(RDI, R10);
+    mov(RSI, 1);
+    mov(RDX, FACTOR);
     call(Field.SCALE);
-    code.move(RDI, ROW);
-    control.multiply(RDI, sumBytes);
-    add(RDI, Field.SUMS);
-    control.constant(RSI, sumBytes / VECTOR_BYTES);
-    control.get(RDX, FACTOR);
+    mov(RDI, ROW);
+    imul(RDI, RDI, sumBytes);
+    add(RDI, field(Field.SUMS));
+    mov(RSI, sumBytes / VECTOR_BYTES);
+    mov(RDX, FACTOR);
     call(Field.SCALE);
   }
 
   /** Adds the group's values times their weights. */
   private void mix() {
     int together = layout.format().inputsTogether();
-    code.move(PAGE, POSITION);
-    control.shiftRight(PAGE, PAGE_BITS);
-    int next = code.position();
-    code.move(VALUES, PAGE);
+    mov(PAGE, POSITION);
+    sar(PAGE, PAGE_BITS);
+    Label next = here();
+    mov(VALUES, PAGE);
     address(VALUES);
-    load(R10, Field.REPLACED);
-    load(R11, Field.REPLACEMENT);
-    control.compare(PAGE, R10);
-    control.moveIf(Condition.EQUAL, VALUES, R11);
-    code.advance(VALUES, Math.toIntExact(layout.keyBytes()));
+    mov(R10, field(Field.REPLACED));
+    mov(R11, field(Field.REPLACEMENT));
+    cmp(PAGE, R10);
+    cmove(VALUES, R11);
+    add(VALUES, Math.toIntExact(layout.keyBytes()));
     addressOf(PAGES, RAX);
-    control.put(NEXT, RAX);
-    code.move(R10, PAGE);
-    control.shiftLeft(R10, PAGE_BITS);
-    load(RAX, Field.END);
-    control.subtract(RAX, R10);
-    control.atMost(RAX, PageLayout.POSITIONS, R11);
-    code.advance(RAX, together - 1);
-    control.shiftRight(RAX, Integer.numberOfTrailingZeros(together));
-    control.put(STEPS, RAX);
+    mov(NEXT, RAX);
+    mov(R10, PAGE);
+    shl(R10, PAGE_BITS);
+    mov(RAX, field(Field.END));
+    sub(RAX, R10);
+    atMost(RAX, PageLayout.POSITIONS, R11);
+    add(RAX, together - 1);
+    sar(RAX, Integer.numberOfTrailingZeros(together));
+    mov(STEPS, RAX);
     for (int from = 0; from < sumBytes; from += callBytes) {
       mixture(from);
     }
-    code.advance(PAGE, 1);
-    control.compare(PAGE, LAST);
-    int done = control.jumpAheadIf(Condition.GREATER);
-    code.move(RAX, PAGE);
-    control.shiftLeft(RAX, PAGE_BITS);
-    control.subtract(RAX, POSITION);
-    control.compareWith(RAX, GROUP);
-    control.jumpBackIf(Condition.LESS, next);
-    code.land(done);
+    add(PAGE, 1);
+    cmp(PAGE, LAST);
+    Label done = new Label();
+    jg(done);
+    mov(RAX, PAGE);
+    shl(RAX, PAGE_BITS);
+    sub(RAX, POSITION);
+    cmp(RAX, GROUP);
+    jl(next);
+    bind(done);
   }
 
   /** Adds some of a page's values, from a byte of each on. */
   private void mixture(int from) {
-    code.move(RDI, VALUES);
-    code.advance(RDI, from);
-    control.get(RSI, NEXT);
-    code.advance(RSI, from);
-    control.get(R8, STEPS);
-    code.move(R9, PAGE);
-    control.shiftLeft(R9, PAGE_BITS);
-    control.subtract(R9, POSITION);
-    control.shiftLeft(R9, 2);
-    add(R9, Field.WEIGHTS);
-    load(RAX, Field.SUMS);
-    code.advance(RAX, from);
-    control.put(SEVENTH, RAX);
-    load(R10, Field.MIXTURES);
-    load(R11, Field.FIRST_MIXTURES);
-    control.compareWith(PAGE, 0);
-    control.moveIf(Condition.EQUAL, R10, R11);
-    control.call(R10);
+    mov(RDI, VALUES);
+    add(RDI, from);
+    mov(RSI, NEXT);
+    add(RSI, from);
+    mov(R8, STEPS);
+    mov(R9, PAGE);
+    shl(R9, PAGE_BITS);
+    sub(R9, POSITION);
+    shl(R9, 2);
+    add(R9, field(Field.WEIGHTS));
+    mov(RAX, field(Field.SUMS));
+    add(RAX, from);
+    mov(SEVENTH, RAX);
+    mov(R10, field(Field.MIXTURES));
+    mov(R11, field(Field.FIRST_MIXTURES));
+    cmp(PAGE, 0);
+    cmove(R10, R11);
+    call(R10);
   }
 }

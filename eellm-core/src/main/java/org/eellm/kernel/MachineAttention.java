@@ -7,9 +7,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 import org.eellm.kernel.AttentionCode.Products;
 import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.AttentionLoop.Field;
+import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.machine.CallList;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.RowFunctions;
@@ -28,11 +30,13 @@ final class MachineAttention implements AttentionKernel {
   private static final int GROUP = PagedAttention.GROUP;
   private static final int PAGES = PagedAttention.PAGES;
   private static final int TILE = AttentionCode.MOST_ROWS;
+  private static final int LANES = NativeNumbers.MACHINE_CODE_WIDTH;
+  private static final int VECTOR_BYTES = 4 * LANES;
 
   private static final Map<PageLayout, Functions> FUNCTIONS = new ConcurrentHashMap<>();
 
   /** Functions; those by rows begin with one row's. */
-  private record Functions(
+  record Functions(
       NativeFunction[] products,
       NativeFunction[] halfProducts,
       NativeFunction[] firstMixtures,
@@ -50,29 +54,8 @@ final class MachineAttention implements AttentionKernel {
      * @throws OutOfMemoryError if the system gives no executable memory
      */
     static Functions of(PageLayout layout) {
-      WeightFormat format = layout.format();
-      int vectors = valueVectors(layout);
-      Strides ofKeys =
-          new Strides(
-              4 * PageLayout.POSITIONS, queryBytes(layout), 4 * GROUP, (int) layout.keyBytes());
-      int sumBytes = 4 * layout.valueWidth();
-      Strides ofValues = new Strides((int) layout.valueStepBytes(), 4 * GROUP, sumBytes, 0);
-      List<byte[]> codes = new ArrayList<>();
-      for (int rows = 1; rows <= TILE; rows++) {
-        codes.add(new Products(format, rows, PAGES, 1, false, ofKeys).code());
-        codes.add(new Products(format, rows, PAGES / 2, 1, false, ofKeys).code());
-        codes.add(new Products(format, rows, 1, vectors, false, ofValues).code());
-        codes.add(new Products(format, rows, 1, vectors, true, ofValues).code());
-      }
-      boolean scaled = format == WeightFormat.INT8;
-      codes.add(AttentionCode.largest(scaled));
-      codes.add(AttentionCode.exponentials(scaled));
-      codes.add(AttentionCode.scaling());
-      codes.add(AttentionCode.division());
-      codes.add(AttentionCode.factor());
-      codes.add(AttentionLoop.of(layout, vectors * NativeNumbers.BYTES));
       NativeFunction[] all =
-          ExecutableMemory.store(codes)
+          ExecutableMemory.store(codes(layout))
               .orElseThrow(
                   () -> new OutOfMemoryError("the system refuses memory for machine code"));
       int single = 4 * TILE;
@@ -87,6 +70,32 @@ final class MachineAttention implements AttentionKernel {
           all[single + 3],
           all[single + 4],
           all[single + 5]);
+    }
+
+    /** Their code: by rows, products of keys, of half as many, of values first and later. */
+    static List<Supplier<MachineCode>> codes(PageLayout layout) {
+      WeightFormat format = layout.format();
+      int vectors = valueVectors(layout);
+      Strides ofKeys =
+          new Strides(
+              4 * PageLayout.POSITIONS, queryBytes(layout), 4 * GROUP, (int) layout.keyBytes());
+      int sumBytes = 4 * layout.valueWidth();
+      Strides ofValues = new Strides((int) layout.valueStepBytes(), 4 * GROUP, sumBytes, 0);
+      List<Supplier<MachineCode>> codes = new ArrayList<>();
+      for (int rows = 1; rows <= TILE; rows++) {
+        codes.add(new Products(format, rows, PAGES, 1, false, ofKeys)::code);
+        codes.add(new Products(format, rows, PAGES / 2, 1, false, ofKeys)::code);
+        codes.add(new Products(format, rows, 1, vectors, false, ofValues)::code);
+        codes.add(new Products(format, rows, 1, vectors, true, ofValues)::code);
+      }
+      boolean scaled = format == WeightFormat.INT8;
+      codes.add(() -> new AttentionCode().largest(scaled));
+      codes.add(() -> new AttentionCode().exponentials(scaled));
+      codes.add(() -> new AttentionCode().scaling());
+      codes.add(() -> new AttentionCode().division());
+      codes.add(() -> new AttentionCode().factor());
+      codes.add(() -> AttentionLoop.of(layout, vectors * VECTOR_BYTES));
+      return codes;
     }
 
     private static NativeFunction[] every4th(NativeFunction[] all, int from) {
@@ -106,7 +115,7 @@ final class MachineAttention implements AttentionKernel {
   private final NativeBuffer queries;
   private final NativeBuffer scores = NativeBuffer.allocate(4L * TILE * GROUP);
   private final NativeBuffer weights = NativeBuffer.allocate(4L * TILE * GROUP);
-  private final NativeBuffer totals = NativeBuffer.allocate((long) TILE * NativeNumbers.BYTES);
+  private final NativeBuffer totals = NativeBuffer.allocate((long) TILE * VECTOR_BYTES);
   private final NativeBuffer scales = NativeBuffer.allocate(2 * 4L * GROUP);
   private final NativeBuffer sums;
   private final float[] key8; // float32, on its way to 8 bits
@@ -132,7 +141,7 @@ final class MachineAttention implements AttentionKernel {
   }
 
   private static int valueVectors(PageLayout layout) {
-    int vectors = layout.valueWidth() / NativeNumbers.WIDTH;
+    int vectors = layout.valueWidth() / LANES;
     return vectors % 4 == 0 ? 4 : 1;
   }
 
@@ -238,7 +247,7 @@ final class MachineAttention implements AttentionKernel {
 
   @Override
   public boolean divide(int count, long out) {
-    long vectors = sumBytes / NativeNumbers.BYTES;
+    long vectors = sumBytes / VECTOR_BYTES;
     calls.add(functions.divide, sums.address(), vectors, totals.address(), out, count, 0, 0, 0);
     return (int) calls.run() >= 0;
   }

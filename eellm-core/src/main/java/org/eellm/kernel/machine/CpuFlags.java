@@ -12,11 +12,14 @@ import java.util.stream.Stream;
 public final class CpuFlags {
   private static final Path PROCESSOR = Path.of("/proc/cpuinfo");
 
+  private static final Set<String> ALL =
+      field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of());
+
   private CpuFlags() {}
 
   /** All flags, as in {@code avx512_bf16}; none where the system does not tell. */
   public static Set<String> all() {
-    return field("flags").map(flags -> Set.of(flags.split(" +"))).orElse(Set.of());
+    return ALL;
   }
 
   /** Whether Intel made the processor; not where the system does not tell. */

@@ -3,8 +3,12 @@ package org.eellm.kernel.machine;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
+import org.eellm.kernel.assembler.CpuFeature;
+import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
 
@@ -23,25 +27,49 @@ public final class ExecutableMemory {
    * does not forbid machine code.
    */
   public static boolean has(String processorFlag) {
+    return isAllowed() && CpuFlags.all().contains(processorFlag);
+  }
+
+  private static boolean isAllowed() {
     return System.getProperty("os.name").equals("Linux")
         && System.getProperty("os.arch").equals("amd64")
-        && !System.getProperty(PROPERTY, "").equals("vectors")
-        && CpuFlags.all().contains(processorFlag);
+        && !System.getProperty(PROPERTY, "").equals("vectors");
+  }
+
+  /** Stores one function, as {@link #store(List)} does. */
+  public static Optional<NativeFunction> store(Supplier<MachineCode> function) {
+    return store(List.of(function)).map(stored -> stored[0]);
   }
 
   /**
-   * Stores functions for good, on Linux.
+   * Stores functions for good. Writes none beyond the first that the processor does not take.
    *
-   * @return the functions; nothing where the system gives no executable memory
+   * @return the functions; nothing where machine code is not allowed, the processor lacks what one
+   *     of them needs, or the system gives no executable memory
    */
-  public static Optional<NativeFunction[]> store(List<byte[]> functions) {
-    int room = functions.stream().mapToInt(code -> aligned(code.length)).sum();
+  public static Optional<NativeFunction[]> store(List<Supplier<MachineCode>> functions) {
+    if (!isAllowed()) {
+      return Optional.empty();
+    }
+    List<byte[]> codes = new ArrayList<>();
+    for (Supplier<MachineCode> function : functions) {
+      MachineCode code = function.get();
+      if (!code.needs().stream().map(CpuFeature::flag).allMatch(CpuFlags.all()::contains)) {
+        return Optional.empty();
+      }
+      codes.add(code.bytes());
+    }
+    return protect(codes);
+  }
+
+  private static Optional<NativeFunction[]> protect(List<byte[]> codes) {
+    int room = codes.stream().mapToInt(code -> aligned(code.length)).sum();
     long start = NativeBuffer.allocate(room).address();
     MemorySegment memory = MemorySegment.ofAddress(start).reinterpret(room);
-    NativeFunction[] stored = new NativeFunction[functions.size()];
+    NativeFunction[] stored = new NativeFunction[codes.size()];
     long offset = 0;
     for (int i = 0; i < stored.length; i++) {
-      byte[] code = functions.get(i);
+      byte[] code = codes.get(i);
       MemorySegment.copy(code, 0, memory, JAVA_BYTE, offset, code.length);
       stored[i] = new NativeFunction(MemorySegment.ofAddress(start + offset));
       offset += aligned(code.length);

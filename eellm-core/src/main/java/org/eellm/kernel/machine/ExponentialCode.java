@@ -1,38 +1,40 @@
 package org.eellm.kernel.machine;
 
-import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.assembler.Assembler;
+import org.eellm.kernel.assembler.Vector;
 
 /**
- * Writes exponentials, by the polynomial of {@link org.eellm.kernel.vector.Lanes#exp} and in its
- * order. Uses vector registers 0 to 5 and 16 to 30.
+ * Writes a function with exponentials, by the polynomial of {@link
+ * org.eellm.kernel.vector.Lanes#exp} and in its order. They use vector registers 0 to 5 and 16 to
+ * 30.
  */
-public record ExponentialCode(MachineCode code) {
+public abstract class ExponentialCode extends Assembler {
   /** The argument. */
-  public static final int X = 0;
+  protected static final Vector X = zmm(0);
 
   /** The power of two that {@link #P} is yet to be multiplied with. */
-  public static final int SHIFTED = 1;
+  protected static final Vector SHIFTED = zmm(1);
 
-  private static final int N = 2;
-  private static final int R = 3;
+  private static final Vector N = zmm(2);
+  private static final Vector R = zmm(3);
 
   /** The polynomial's value. */
-  public static final int P = 4;
+  protected static final Vector P = zmm(4);
 
   /** For the caller. */
-  public static final int FREE = 5;
+  protected static final Vector FREE = zmm(5);
 
   // Constants.
-  public static final int LOWEST = 16;
-  public static final int HIGHEST = 17;
-  public static final int ONE = 18;
-  public static final int MINUS_INFINITY = 19;
-  private static final int LOG2_E = 20;
-  private static final int ROUND = 21;
-  private static final int LN_2_HIGH = 22;
-  private static final int LN_2_LOW = 23;
-  private static final int EXPONENT = 24;
-  private static final int COEFFICIENTS = 25; // the highest first
+  protected static final Vector LOWEST = zmm(16);
+  protected static final Vector HIGHEST = zmm(17);
+  protected static final Vector ONE = zmm(18);
+  protected static final Vector MINUS_INFINITY = zmm(19);
+  private static final Vector LOG2_E = zmm(20);
+  private static final Vector ROUND = zmm(21);
+  private static final Vector LN_2_HIGH = zmm(22);
+  private static final Vector LN_2_LOW = zmm(23);
+  private static final Vector EXPONENT = zmm(24);
+  private static final Vector COEFFICIENTS = zmm(25); // the highest first
 
   private static final float[] POLYNOMIAL = {
     1.9875691500e-4f,
@@ -44,41 +46,37 @@ public record ExponentialCode(MachineCode code) {
   };
 
   /** Fills the registers of constants; changes rax. */
-  public void constants() {
-    constant(LOWEST, -87.3f);
-    constant(HIGHEST, 88.3f);
-    constant(ONE, 1);
-    constant(MINUS_INFINITY, Float.NEGATIVE_INFINITY);
-    constant(LOG2_E, 1.44269504f);
-    constant(ROUND, 12582912f);
-    constant(LN_2_HIGH, -0.693359375f);
-    constant(LN_2_LOW, 2.12194440e-4f);
-    code.constant(EXPONENT, 127 - 0x4B400000);
+  protected final void exponentialConstants() {
+    fillFloats(LOWEST, -87.3f);
+    fillFloats(HIGHEST, 88.3f);
+    fillFloats(ONE, 1);
+    fillFloats(MINUS_INFINITY, Float.NEGATIVE_INFINITY);
+    fillFloats(LOG2_E, 1.44269504f);
+    fillFloats(ROUND, 12582912f);
+    fillFloats(LN_2_HIGH, -0.693359375f);
+    fillFloats(LN_2_LOW, 2.12194440e-4f);
+    fillInts(EXPONENT, 127 - 0x4B400000);
     for (int i = 0; i < POLYNOMIAL.length; i++) {
-      constant(COEFFICIENTS + i, POLYNOMIAL[i]);
+      fillFloats(COEFFICIENTS.plus(i), POLYNOMIAL[i]);
     }
-  }
-
-  private void constant(int to, float number) {
-    code.constant(to, Float.floatToRawIntBits(number));
   }
 
   /** {@code e^X} of an argument within bounds: P times what is in SHIFTED. */
-  public void write() {
-    code.vector(Operation.MOVE, SHIFTED, 0, X);
-    code.vector(Operation.MULTIPLY_ADD, SHIFTED, LOG2_E, ROUND);
-    code.vector(Operation.SUBTRACT, N, SHIFTED, ROUND);
-    code.vector(Operation.MOVE, R, 0, N);
-    code.vector(Operation.MULTIPLY_ADD, R, LN_2_HIGH, X);
-    code.vector(Operation.ADD_PRODUCT, R, N, LN_2_LOW);
-    code.vector(Operation.MOVE, P, 0, COEFFICIENTS);
+  protected final void exponential() {
+    vmovaps(SHIFTED, X);
+    vfmadd213ps(SHIFTED, LOG2_E, ROUND);
+    vsubps(N, SHIFTED, ROUND);
+    vmovaps(R, N);
+    vfmadd213ps(R, LN_2_HIGH, X);
+    vfmadd231ps(R, N, LN_2_LOW);
+    vmovaps(P, COEFFICIENTS);
     for (int i = 1; i < POLYNOMIAL.length; i++) {
-      code.vector(Operation.MULTIPLY_ADD, P, R, COEFFICIENTS + i);
+      vfmadd213ps(P, R, COEFFICIENTS.plus(i));
     }
-    code.vector(Operation.MULTIPLY, N, R, R);
-    code.vector(Operation.MULTIPLY_ADD, P, N, R);
-    code.vector(Operation.ADD, P, P, ONE);
-    code.vector(Operation.ADD_INTS, SHIFTED, SHIFTED, EXPONENT);
-    code.shiftLeft(SHIFTED, SHIFTED, 23);
+    vmulps(N, R, R);
+    vfmadd213ps(P, N, R);
+    vaddps(P, P, ONE);
+    vpaddd(SHIFTED, SHIFTED, EXPONENT);
+    vpslld(SHIFTED, SHIFTED, 23);
   }
 }

@@ -1,15 +1,11 @@
 package org.eellm.kernel.machine;
 
-import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
-import static org.eellm.kernel.machine.MachineCode.RCX;
-import static org.eellm.kernel.machine.MachineCode.RDI;
-import static org.eellm.kernel.machine.MachineCode.RDX;
-import static org.eellm.kernel.machine.MachineCode.RSI;
-import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
-
-import java.util.List;
 import java.util.Optional;
-import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.assembler.Assembler;
+import org.eellm.kernel.assembler.Gp;
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.vector.NativeNumbers;
 
@@ -27,12 +23,11 @@ public final class MemoryBandwidth {
   private static final long REGION_BYTES = 16 << 20;
 
   private static final int STREAMS = 4;
+  private static final int VECTOR_BYTES = 64;
 
   /** None where the processor takes no machine code. */
   private static final Optional<NativeFunction> READING =
-      ExecutableMemory.has("avx512f")
-          ? ExecutableMemory.store(List.of(reading())).map(functions -> functions[0])
-          : Optional.empty();
+      ExecutableMemory.store(() -> new Code().reading());
 
   /** Nobody wants to know, but Java's compiler must think so. */
   static volatile int sum;
@@ -74,20 +69,24 @@ public final class MemoryBandwidth {
     return read / ((now - start) / 1e9);
   }
 
-  /** {@code f(a, b, c, d, bytes)}: reads as many bytes, a multiple of 64, from each address. */
-  private static byte[] reading() {
-    MachineCode code = new MachineCode();
-    code.vector(Operation.EXCLUSIVE_OR, 0, 0, 0);
-    int start = code.position();
-    for (int from : new int[] {RDI, RSI, RDX, RCX}) {
-      code.vector(Operation.OR, 0, 0, from, NO_INDEX, 0);
-      code.advance(from, VECTOR_BYTES);
+  /** Machine code that reads. */
+  static final class Code extends Assembler {
+    private static final Vector ALL = zmm(0);
+
+    /** {@code f(a, b, c, d, bytes)}: reads as many bytes, a multiple of 64, from each address. */
+    MachineCode reading() {
+      vpxord(ALL, ALL, ALL);
+      Label start = here();
+      for (Gp from : new Gp[] {RDI, RSI, RDX, RCX}) {
+        vpord(ALL, ALL, at(from));
+        add(from, VECTOR_BYTES);
+      }
+      sub(R8, VECTOR_BYTES);
+      jne(start);
+      vmovd(EAX, ALL.xmm());
+      leaveVectors();
+      return finish();
     }
-    code.bytes(0x49, 0x83, 0xE8, VECTOR_BYTES, 0x0F, 0x85); // sub r8, 64; jnz
-    code.distanceTo(start);
-    code.result();
-    code.end();
-    return code.toByteArray();
   }
 
   private static int read(long address, long bytes) {

@@ -1,277 +1,240 @@
 package org.eellm.kernel.machine;
 
-import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
-import static org.eellm.kernel.machine.MachineCode.R10;
-import static org.eellm.kernel.machine.MachineCode.R11;
-import static org.eellm.kernel.machine.MachineCode.R8;
-import static org.eellm.kernel.machine.MachineCode.R9;
-import static org.eellm.kernel.machine.MachineCode.RCX;
-import static org.eellm.kernel.machine.MachineCode.RDI;
-import static org.eellm.kernel.machine.MachineCode.RDX;
-import static org.eellm.kernel.machine.MachineCode.RSI;
-import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
-import static org.eellm.kernel.machine.RowWriter.A;
-import static org.eellm.kernel.machine.RowWriter.B;
-import static org.eellm.kernel.machine.RowWriter.C;
-import static org.eellm.kernel.machine.RowWriter.D;
-import static org.eellm.kernel.machine.RowWriter.E;
-import static org.eellm.kernel.machine.RowWriter.F;
-import static org.eellm.kernel.machine.RowWriter.LANES;
-
-import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Vector;
 
 /**
  * Machine code for norms, sums and rotations, for x86-64 processors with AVX-512: the operations of
  * the Vector API's kernels in the same order. What the JVM compiles is as fast, but only after a
  * second or two of decoding.
  */
-final class RowCode {
-  private RowCode() {}
-
+final class RowCode extends RowAssembler {
   /**
    * {@code x / sqrt(mean(x^2) + epsilon) weight}: {@code f(weight, out, out, count, x, epsilon,
    * countAsFloat)}, with arrays; epsilon as float64, count a multiple of 16.
    */
-  static byte[] rms() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.move(R10, RDI);
-    code.move(R11, RSI);
-    code.move(RDI, R8);
-    sumOfProducts(code, true);
-    code.bytes(0xC5, 0xFA, 0x5E, 0x44, 0x24, 0x08); // vdivss xmm0, xmm0, [rsp + 8]: the count
-    code.bytes(0xC5, 0xFA, 0x5A, 0xC0); // vcvtss2sd xmm0, xmm0, xmm0
-    code.bytes(0xC4, 0xC1, 0xF9, 0x6E, 0xC9); // vmovq xmm1, r9
-    code.bytes(0xC5, 0xFB, 0x58, 0xC1); // vaddsd xmm0, xmm0, xmm1
-    code.bytes(0xC5, 0xFB, 0x51, 0xC0); // vsqrtsd xmm0, xmm0, xmm0
-    code.bytes(0x48, 0xB8); // mov rax, 1 as float64
-    code.number(0);
-    code.number(0x3FF00000);
-    code.bytes(0xC4, 0xE1, 0xF9, 0x6E, 0xC8); // vmovq xmm1, rax
-    code.bytes(0xC5, 0xF3, 0x5E, 0xC0); // vdivsd xmm0, xmm1, xmm0
-    code.bytes(0xC5, 0xFB, 0x5A, 0xC0); // vcvtsd2ss xmm0, xmm0, xmm0
-    code.vector(Operation.BROADCAST_FLOAT, B, 0, A);
-    code.move(RDI, R10);
-    code.move(RSI, R11);
-    code.move(RDX, RCX);
-    row.each(
+  MachineCode rms() {
+    mov(R10, RDI);
+    mov(R11, RSI);
+    mov(RDI, R8);
+    sumOfProducts(true);
+    vdivss(A.xmm(), A.xmm(), parameter(7)); // the count
+    vcvtss2sd(A.xmm(), A.xmm(), A.xmm());
+    vmovq(B.xmm(), R9);
+    vaddsd(A.xmm(), A.xmm(), B.xmm());
+    vsqrtsd(A.xmm(), A.xmm(), A.xmm());
+    mov(RAX, Double.doubleToRawLongBits(1));
+    vmovq(B.xmm(), RAX);
+    vdivsd(A.xmm(), B.xmm(), A.xmm());
+    vcvtsd2ss(A.xmm(), A.xmm(), A.xmm());
+    vbroadcastss(B, A.xmm());
+    mov(RDI, R10);
+    mov(RSI, R11);
+    mov(RDX, RCX);
+    each(
         () -> {
-          row.load(A, R8);
-          row.load(C, RDI);
-          code.vector(Operation.MULTIPLY, A, A, B);
-          code.vector(Operation.MULTIPLY, A, A, C);
-          row.store(A, RSI);
-          row.advance(R8, RDI, RSI);
+          load(A, R8);
+          load(C, RDI);
+          vmulps(A, A, B);
+          vmulps(A, A, C);
+          store(RSI, A);
+          advance(R8, RDI, RSI);
         });
-    return row.end();
+    return end();
   }
 
   /**
    * Sums products of numbers from rdi on with those from r8 on, or their squares, to all of A; rcx
    * counts them, a multiple of 16.
    */
-  private static void sumOfProducts(MachineCode code, boolean squares) {
-    ControlCode control = new ControlCode(code);
-    code.move(RSI, RCX); // counts four vectors each
-    control.shiftRight(RSI, Integer.numberOfTrailingZeros(4 * LANES));
-    code.move(RDX, RCX);
-    control.shiftRight(RDX, Integer.numberOfTrailingZeros(LANES));
-    code.bytes(0x48, 0x83, 0xE2, 3); // and rdx, 3: the others
-    int[] sums = {A, B, C, D};
-    for (int sum : sums) {
-      code.vector(Operation.EXCLUSIVE_OR, sum, sum, sum);
+  private void sumOfProducts(boolean squares) {
+    mov(RSI, RCX); // counts four vectors each
+    sar(RSI, Integer.numberOfTrailingZeros(4 * LANES));
+    mov(RDX, RCX);
+    sar(RDX, Integer.numberOfTrailingZeros(LANES));
+    and(RDX, 3); // the others
+    Vector[] sums = {A, B, C, D};
+    for (Vector sum : sums) {
+      vpxord(sum, sum, sum);
     }
-    code.bytes(0x48, 0x85, 0xF6, 0x0F, 0x84); // test rsi, rsi; jz
-    int noFours = code.distanceAhead();
-    int four = code.position();
+    test(RSI, RSI);
+    Label noFours = new Label();
+    je(noFours);
+    Label four = here();
     for (int i = 0; i < sums.length; i++) {
-      code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, i * VECTOR_BYTES);
-      addProduct(code, sums[i], i * VECTOR_BYTES, squares);
+      vmovups(E, at(RDI, i * VECTOR_BYTES));
+      addProduct(sums[i], i * VECTOR_BYTES, squares);
     }
-    goOn(code, sums.length * VECTOR_BYTES, squares);
-    code.bytes(0x48, 0xFF, 0xCE, 0x0F, 0x85); // dec rsi; jnz
-    code.distanceTo(four);
-    code.land(noFours);
-    code.bytes(0x48, 0x85, 0xD2, 0x0F, 0x84); // test rdx, rdx; jz
-    int noVectors = code.distanceAhead();
-    int one = code.position();
-    code.vector(Operation.LOAD_FLOATS, E, 0, RDI, NO_INDEX, 0);
-    addProduct(code, A, 0, squares);
-    goOn(code, VECTOR_BYTES, squares);
-    code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
-    code.distanceTo(one);
-    code.land(noVectors);
-    code.vector(Operation.ADD, A, A, B);
-    code.vector(Operation.ADD, C, C, D);
-    code.vector(Operation.ADD, A, A, C);
-    code.reduce(Operation.ADD, A, E);
+    goOn(sums.length * VECTOR_BYTES, squares);
+    dec(RSI);
+    jne(four);
+    bind(noFours);
+    test(RDX, RDX);
+    Label noVectors = new Label();
+    je(noVectors);
+    Label one = here();
+    vmovups(E, at(RDI));
+    addProduct(A, 0, squares);
+    goOn(VECTOR_BYTES, squares);
+    dec(RDX);
+    jne(one);
+    bind(noVectors);
+    vaddps(A, A, B);
+    vaddps(C, C, D);
+    vaddps(A, A, C);
+    reduce(this::vaddps, A, E);
   }
 
-  private static void addProduct(MachineCode code, int sum, int offset, boolean squares) {
+  private void addProduct(Vector sum, int offset, boolean squares) {
     if (squares) {
-      code.vector(Operation.ADD_PRODUCT, sum, E, E);
+      vfmadd231ps(sum, E, E);
     } else {
-      code.vector(Operation.ADD_PRODUCT, sum, E, R8, NO_INDEX, offset);
+      vfmadd231ps(sum, E, at(R8, offset));
     }
   }
 
-  private static void goOn(MachineCode code, int bytes, boolean squares) {
-    code.advance(RDI, bytes);
+  private void goOn(int bytes, boolean squares) {
+    add(RDI, bytes);
     if (!squares) {
-      code.advance(R8, bytes);
+      add(R8, bytes);
     }
   }
 
   /** The scalar product with an array: {@code f(y, y, y, count, x)}, count a multiple of 16. */
-  static byte[] product() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    sumOfProducts(code, false);
-    code.result();
-    return row.end();
+  MachineCode product() {
+    sumOfProducts(false);
+    vmovd(EAX, A.xmm());
+    return end();
   }
 
   /** The sum: {@code f(x, vectors)}. */
-  static byte[] sum() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
-    int start = code.position();
-    code.vector(Operation.ADD, A, A, RDI, NO_INDEX, 0);
-    row.nextVector(start);
-    code.reduce(Operation.ADD, A, B);
-    code.result();
-    return row.end();
+  MachineCode sum() {
+    vpxord(A, A, A);
+    Label start = here();
+    vaddps(A, A, at(RDI));
+    nextVector(start);
+    reduce(this::vaddps, A, B);
+    vmovd(EAX, A.xmm());
+    return end();
   }
 
   /** The scalar product with bfloat16 numbers: {@code f(x, y, vectors)}. */
-  static byte[] productWithBfloat16() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
-    int start = code.position();
-    code.vector(Operation.LOAD_HALVES, B, 0, RSI, NO_INDEX, 0);
-    code.shiftLeft(B, B, 16);
-    code.vector(Operation.LOAD_FLOATS, C, 0, RDI, NO_INDEX, 0);
-    code.vector(Operation.ADD_PRODUCT, A, B, C);
-    code.advance(RDI, VECTOR_BYTES);
-    code.advance(RSI, VECTOR_BYTES / 2);
-    code.bytes(0x48, 0xFF, 0xCA, 0x0F, 0x85); // dec rdx; jnz
-    code.distanceTo(start);
-    code.reduce(Operation.ADD, A, B);
-    code.result();
-    return row.end();
+  MachineCode productWithBfloat16() {
+    vpxord(A, A, A);
+    Label start = here();
+    vpmovzxwd(B, at(RSI));
+    vpslld(B, B, 16);
+    vmovups(C, at(RDI));
+    vfmadd231ps(A, B, C);
+    add(RDI, VECTOR_BYTES);
+    add(RSI, VECTOR_BYTES / 2);
+    dec(RDX);
+    jne(start);
+    reduce(this::vaddps, A, B);
+    vmovd(EAX, A.xmm());
+    return end();
   }
 
   /** The sum of squared distances from a mean: {@code f(x, vectors, mean)}. */
-  static byte[] sumOfSquaredDistances() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.vector(Operation.EXCLUSIVE_OR, A, A, A);
-    code.broadcast(C, RDX);
-    int start = code.position();
-    code.vector(Operation.LOAD_FLOATS, B, 0, RDI, NO_INDEX, 0);
-    code.vector(Operation.SUBTRACT, B, B, C);
-    code.vector(Operation.ADD_PRODUCT, A, B, B);
-    row.nextVector(start);
-    code.reduce(Operation.ADD, A, B);
-    code.result();
-    return row.end();
+  MachineCode sumOfSquaredDistances() {
+    vpxord(A, A, A);
+    vpbroadcastd(C, EDX);
+    Label start = here();
+    vmovups(B, at(RDI));
+    vsubps(B, B, C);
+    vfmadd231ps(A, B, B);
+    nextVector(start);
+    reduce(this::vaddps, A, B);
+    vmovd(EAX, A.xmm());
+    return end();
   }
 
   /**
    * {@code (x - mean) factor weight + bias}: {@code f(weight, bias, out, count, x, mean, factor)},
    * with arrays.
    */
-  static byte[] shifted() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.bytes(0x4C, 0x8B, 0x54, 0x24, 0x08); // mov r10, [rsp + 8]: factor
-    code.broadcast(C, R9);
-    code.broadcast(D, R10);
-    code.move(R10, RDX);
-    code.move(RDX, RCX);
-    row.each(
+  MachineCode shifted() {
+    mov(R10, parameter(7)); // factor
+    vpbroadcastd(C, R9D);
+    vpbroadcastd(D, R10D);
+    mov(R10, RDX);
+    mov(RDX, RCX);
+    each(
         () -> {
-          row.load(A, R8);
-          row.load(B, RDI);
-          row.load(E, RSI);
-          code.vector(Operation.SUBTRACT, A, A, C);
-          code.vector(Operation.MULTIPLY, A, A, D);
-          code.vector(Operation.MULTIPLY_ADD, A, B, E);
-          row.store(A, R10);
-          row.advance(R8, RDI, RSI, R10);
+          load(A, R8);
+          load(B, RDI);
+          load(E, RSI);
+          vsubps(A, A, C);
+          vmulps(A, A, D);
+          vfmadd213ps(A, B, E);
+          store(R10, A);
+          advance(R8, RDI, RSI, R10);
         });
-    return row.end();
+    return end();
   }
 
   /** Adds numbers to others: {@code f(x, to, count)}. */
-  static byte[] addition() {
-    RowWriter row = new RowWriter();
-    row.each(
+  MachineCode addition() {
+    each(
         () -> {
-          row.load(A, RDI);
-          row.load(B, RSI);
-          row.code().vector(Operation.ADD, A, B, A);
-          row.store(A, RSI);
-          row.advance(RDI, RSI);
+          load(A, RDI);
+          load(B, RSI);
+          vaddps(A, B, A);
+          store(RSI, A);
+          advance(RDI, RSI);
         });
-    return row.end();
+    return end();
   }
 
   /** Adds numbers of an array to others: {@code f(x, x, x, count, from, to)}; from in bytes. */
-  static byte[] additionOfArray() {
-    RowWriter row = new RowWriter();
-    row.code().add(RDI, R8);
-    row.code().move(RDX, RCX);
-    row.each(
+  MachineCode additionOfArray() {
+    add(RDI, R8);
+    mov(RDX, RCX);
+    each(
         () -> {
-          row.load(A, RDI);
-          row.load(B, R9);
-          row.code().vector(Operation.ADD, A, B, A);
-          row.store(A, R9);
-          row.advance(RDI, R9);
+          load(A, RDI);
+          load(B, R9);
+          vaddps(A, B, A);
+          store(R9, A);
+          advance(RDI, R9);
         });
-    return row.end();
+    return end();
   }
 
   /** Numbers times a factor: {@code f(x, to, count, factor)}. */
-  static byte[] multiplication() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.broadcast(B, RCX);
-    row.each(
+  MachineCode multiplication() {
+    vpbroadcastd(B, ECX);
+    each(
         () -> {
-          row.load(A, RDI);
-          code.vector(Operation.MULTIPLY, A, A, B);
-          row.store(A, RSI);
-          row.advance(RDI, RSI);
+          load(A, RDI);
+          vmulps(A, A, B);
+          store(RSI, A);
+          advance(RDI, RSI);
         });
-    return row.end();
+    return end();
   }
 
   /** Turns pairs: {@code f(first, cosines, sines, count, second)}. */
-  static byte[] rotation() {
-    RowWriter row = new RowWriter();
-    MachineCode code = row.code();
-    code.move(R10, RDX);
-    code.move(RDX, RCX);
-    row.each(
+  MachineCode rotation() {
+    mov(R10, RDX);
+    mov(RDX, RCX);
+    each(
         () -> {
-          row.load(A, RDI);
-          row.load(B, R8);
-          row.load(C, RSI);
-          row.load(D, R10);
-          code.vector(Operation.MULTIPLY, E, A, C);
-          code.vector(Operation.MULTIPLY, F, B, D);
-          code.vector(Operation.SUBTRACT, E, E, F);
-          row.store(E, RDI);
-          code.vector(Operation.MULTIPLY, E, B, C);
-          code.vector(Operation.MULTIPLY, F, A, D);
-          code.vector(Operation.ADD, E, E, F);
-          row.store(E, R8);
-          row.advance(RDI, R8, RSI, R10);
+          load(A, RDI);
+          load(B, R8);
+          load(C, RSI);
+          load(D, R10);
+          vmulps(E, A, C);
+          vmulps(F, B, D);
+          vsubps(E, E, F);
+          store(RDI, E);
+          vmulps(E, B, C);
+          vmulps(F, A, D);
+          vaddps(E, E, F);
+          store(R8, E);
+          advance(RDI, R8, RSI, R10);
         });
-    return row.end();
+    return end();
   }
 }

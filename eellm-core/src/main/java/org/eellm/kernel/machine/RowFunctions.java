@@ -1,9 +1,9 @@
 package org.eellm.kernel.machine;
 
 import java.util.Arrays;
-import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
+import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.NativeFunction;
@@ -27,41 +27,43 @@ public final class RowFunctions {
   /** As a float, 2 to the power of this is 0; lower ones count as this. */
   public static final double LOWEST_POWER = -160;
 
-  private enum Name {
-    RMS(RowCode::rms),
-    ADDITION(RowCode::addition),
-    ROTATION(RowCode::rotation),
-    ROUNDING(RoundingCode::rounding),
-    ROUNDING_TO_FIRST_HALF(() -> RoundingCode.roundingToHalf(0)),
-    ROUNDING_TO_SECOND_HALF(() -> RoundingCode.roundingToHalf(1)),
-    SPREADING(RoundingCode::spreading),
-    SWI_GLU(ActivationCode::swiGlu),
-    LARGEST(LogitCode::largest),
-    PLACE(LogitCode::place),
-    SUM_OF_EXPONENTIALS(LogitCode::sumOfExponentials),
-    QUANTIZATION(() -> RoundingCode.quantization(LEAST, OFFSET)),
-    SUM(RowCode::sum),
-    PRODUCT(RowCode::product),
-    PRODUCT_WITH_BFLOAT16(RowCode::productWithBfloat16),
-    SUM_OF_SQUARED_DISTANCES(RowCode::sumOfSquaredDistances),
-    SHIFTED(RowCode::shifted),
-    ADDITION_OF_ARRAY(RowCode::additionOfArray),
-    MULTIPLICATION(RowCode::multiplication),
-    GELU(ActivationCode::gelu),
-    GELU_TANH(ActivationCode::geluTanh),
-    SCALING(SamplingCode::scaling),
-    POWERS_OF_TWO(SamplingCode::powersOfTwo),
-    MARKING(SamplingCode::marking),
-    CALLS(CallCode::running);
+  enum Name {
+    RMS(() -> new RowCode().rms()),
+    ADDITION(() -> new RowCode().addition()),
+    ROTATION(() -> new RowCode().rotation()),
+    ROUNDING(() -> new RoundingCode().rounding()),
+    ROUNDING_TO_FIRST_HALF(() -> new RoundingCode().roundingToHalf(0)),
+    ROUNDING_TO_SECOND_HALF(() -> new RoundingCode().roundingToHalf(1)),
+    SPREADING(() -> new RoundingCode().spreading()),
+    SWI_GLU(() -> new ActivationCode().swiGlu()),
+    LARGEST(() -> new LogitCode().largest()),
+    PLACE(() -> new LogitCode().place()),
+    SUM_OF_EXPONENTIALS(() -> new LogitCode().sumOfExponentials()),
+    QUANTIZATION(() -> new RoundingCode().quantization(LEAST, OFFSET)),
+    SUM(() -> new RowCode().sum()),
+    PRODUCT(() -> new RowCode().product()),
+    PRODUCT_WITH_BFLOAT16(() -> new RowCode().productWithBfloat16()),
+    SUM_OF_SQUARED_DISTANCES(() -> new RowCode().sumOfSquaredDistances()),
+    SHIFTED(() -> new RowCode().shifted()),
+    ADDITION_OF_ARRAY(() -> new RowCode().additionOfArray()),
+    MULTIPLICATION(() -> new RowCode().multiplication()),
+    GELU(() -> new ActivationCode().gelu()),
+    GELU_TANH(() -> new ActivationCode().geluTanh()),
+    SCALING(() -> new SamplingCode().scaling()),
+    POWERS_OF_TWO(() -> new SamplingCode().powersOfTwo()),
+    MARKING(() -> new SamplingCode().marking()),
+    CALLS(() -> new CallCode().running());
 
-    private final Supplier<byte[]> code;
+    private final Supplier<MachineCode> code;
 
-    Name(Supplier<byte[]> code) {
+    Name(Supplier<MachineCode> code) {
       this.code = code;
     }
-  }
 
-  private static final List<String> FLAGS = List.of("avx512f", "avx512dq", "avx512cd", "bmi2");
+    MachineCode code() {
+      return code.get();
+    }
+  }
 
   /** By name; none where they cannot be used. */
   private static final NativeFunction[] FUNCTIONS = load();
@@ -69,8 +71,8 @@ public final class RowFunctions {
   private RowFunctions() {}
 
   private static NativeFunction[] load() {
-    return FLAGS.stream().allMatch(ExecutableMemory::has) && NativeNumbers.WIDTH == LANES
-        ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code.get()).toList())
+    return NativeNumbers.WIDTH == LANES
+        ? ExecutableMemory.store(Arrays.stream(Name.values()).map(name -> name.code).toList())
             .orElse(new NativeFunction[0])
         : new NativeFunction[0];
   }

@@ -3,7 +3,10 @@ package org.eellm.kernel.product;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -36,13 +39,10 @@ final class DotKernels {
   }
 
   private static Optional<DotKernels> load(WeightFormat format) {
-    String flag = format == WeightFormat.BFLOAT16 ? "avx512_bf16" : "avx512f";
-    if (!ExecutableMemory.has(flag)) {
-      return Optional.empty();
-    }
+    boolean intel = CpuFlags.isIntel();
     return ExecutableMemory.store(
             IntStream.rangeClosed(1, BlockCode.MOST_ROWS)
-                .mapToObj(rows -> DotCode.of(format, rows))
+                .<Supplier<MachineCode>>mapToObj(rows -> () -> DotCode.of(format, rows, intel))
                 .toList())
         .map(DotKernels::new)
         .filter(

@@ -1,14 +1,8 @@
 package org.eellm.kernel.product;
 
-import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
-import static org.eellm.kernel.machine.MachineCode.R13;
-import static org.eellm.kernel.machine.MachineCode.R14;
-import static org.eellm.kernel.machine.MachineCode.RCX;
-import static org.eellm.kernel.machine.MachineCode.RDI;
-import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
-
-import org.eellm.kernel.machine.CpuFlags;
-import org.eellm.kernel.machine.MachineCode.Operation;
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Vector;
 
 /**
  * Machine code for products of a few rows with weights of 8 or 4 bits that have a scale for each
@@ -22,17 +16,14 @@ final class VnniCode extends BlockCode {
   /** Inputs of a chunk. */
   static final int CHUNK = 32;
 
-  /** Whether memory is asked for weights ahead. */
-  private static final boolean ASKS_AHEAD = CpuFlags.isIntel();
-
   private static final int HALF_BYTES = 32; // of a vector of scales
   private static final int STEPS = CHUNK / 4; // four inputs each
-  private static final int LOW_BITS = 31; // ones in the lower half of each byte
+  private static final Vector LOW_BITS = zmm(31); // ones in the lower half of each byte
 
   private final int bits;
 
-  private VnniCode(int bits, int rows) {
-    super(rows);
+  private VnniCode(int bits, int rows, boolean intel) {
+    super(rows, intel);
     this.bits = bits;
   }
 
@@ -41,71 +32,68 @@ final class VnniCode extends BlockCode {
    *
    * @param bits of a weight: 8 or 4
    * @param rows of x
+   * @param intel whether Intel made the processor
    */
-  static byte[] of(int bits, int rows) {
-    return new VnniCode(bits, rows).write();
+  static MachineCode of(int bits, int rows, boolean intel) {
+    return new VnniCode(bits, rows, intel).write();
   }
 
   @Override
   void begin() {
     if (bits == 4) {
-      code.bytes(0x41, 0xBE); // mov r14d, ...
-      code.number(0x0F0F0F0F);
-      code.vector(Operation.BROADCAST_REGISTER, LOW_BITS, 0, R14);
+      mov(R14D, 0x0F0F0F0F);
+      vpbroadcastd(LOW_BITS, R14D);
     }
-    code.move(R14, RCX);
-    code.bytes(0x49, 0xC1, 0xEE, 2); // shr r14, 2: units of a row
+    mov(R14, RCX);
+    shr(R14, 2); // units of a row
   }
 
   @Override
   void blocks(int streams) {
     clear(streams);
-    code.bytes(0x45, 0x31, 0xED); // xor r13d, r13d: the unit
-    int group = code.position();
+    xor(R13D, R13D); // the unit
+    Label group = here();
     beginSums(streams);
-    code.bytes(0x4D, 0x89, 0xFC); // mov r12, r15
-    int chunk = code.position();
+    mov(R12, R15);
+    Label chunk = here();
     if (bits == 8) {
       bytes(streams);
     } else {
       halves(streams);
     }
-    code.advance(RDI, STEPS * STEP_BYTES * bits / 8);
-    code.bytes(0x49, 0x83, 0xC5, STEPS); // add r13, ...
-    code.bytes(0x49, 0xFF, 0xCC); // dec r12
-    code.bytes(0x0F, 0x85); // jnz
-    code.distanceTo(chunk);
+    add(RDI, STEPS * STEP_BYTES * bits / 8);
+    add(STEP, STEPS);
+    dec(R12);
+    jne(chunk);
     add(streams);
-    code.advance(RDI, VECTORS * HALF_BYTES);
-    code.bytes(0x49, 0x83, 0xC5, GroupRows.MORE_UNITS); // add r13, ...
-    code.bytes(0x4D, 0x39, 0xF5); // cmp r13, r14
-    code.bytes(0x0F, 0x8C); // jl
-    code.distanceTo(group);
+    add(RDI, VECTORS * HALF_BYTES);
+    add(STEP, GroupRows.MORE_UNITS);
+    cmp(STEP, R14);
+    jl(group);
   }
 
   /** Makes the blocks' outputs 0. */
   private void clear(int streams) {
-    code.vector(Operation.EXCLUSIVE_OR, 0, 0, 0);
-    code.bytes(0x4C, 0x89, 0xC1); // mov rcx, r8: a row of y
+    vpxord(zmm(0), zmm(0), zmm(0));
+    mov(RCX, R8); // a row of y
     for (int row = 0; row < rows; row++) {
       for (int v = 0; v < streams * VECTORS; v++) {
-        code.vector(Operation.STORE_FLOATS, 0, 0, RCX, NO_INDEX, v * VECTOR_BYTES);
+        vmovups(at(RCX, v * VECTOR_BYTES), zmm(0));
       }
-      code.bytes(0x4C, 0x01, 0xC9); // add rcx, r9
+      add(RCX, R9);
     }
   }
 
   /** Lets sums begin with what the weights' offset from 0 would add, negative. */
   private void beginSums(int streams) {
     for (int row = 0; row < rows; row++) {
-      int sum = sum(streams, row, 0, 0);
-      code.vector(Operation.BROADCAST_INT, sum, 0, ROWS[row], R13, 0);
+      Vector sum = sum(streams, row, 0, 0);
+      vpbroadcastd(sum, input(row, 0));
       if (bits == 8) { // 16 times that of 4 bits
-        code.vector(Operation.SHIFT_INTS, 6, sum, sum); // vpslld
-        code.bytes(4);
+        vpslld(sum, sum, 4);
       }
       for (int v = 1; v < streams * VECTORS; v++) {
-        code.vector(Operation.MOVE, sum + v, 0, sum);
+        vmovaps(sum.plus(v), sum);
       }
     }
   }
@@ -113,12 +101,12 @@ final class VnniCode extends BlockCode {
   private void bytes(int streams) {
     for (int step = 0; step < STEPS; step++) {
       for (int stream = 0; stream < streams; stream++) {
-        if (ASKS_AHEAD) {
+        if (intel) {
           prefetch(stream, step * STEP_BYTES);
         }
         for (int v = 0; v < VECTORS; v++) {
           int at = step * STEP_BYTES + v * VECTOR_BYTES;
-          ofWeights(Operation.LOAD_FLOATS, WEIGHTS + v, 0, stream, at);
+          vmovups(WEIGHTS.plus(v), weights(stream, at));
         }
         multiply(streams, stream, step);
       }
@@ -130,21 +118,20 @@ final class VnniCode extends BlockCode {
     for (int step = 0; step < STEPS; step += 2) {
       int first = step / 2 * STEP_BYTES;
       for (int stream = 0; stream < streams; stream++) {
-        if (ASKS_AHEAD) {
+        if (intel) {
           prefetch(stream, first);
         }
         for (int v = 0; v < VECTORS; v++) {
           int at = first + v * VECTOR_BYTES;
-          ofWeights(Operation.AND, WEIGHTS + v, LOW_BITS, stream, at);
+          vpandd(WEIGHTS.plus(v), LOW_BITS, weights(stream, at));
         }
         multiply(streams, stream, step);
       }
       for (int stream = 0; stream < streams; stream++) {
         for (int v = 0; v < VECTORS; v++) {
           int at = first + v * VECTOR_BYTES;
-          ofWeights(Operation.SHIFT_SHORTS, 2, WEIGHTS + v, stream, at); // vpsrlw
-          code.bytes(4);
-          code.vector(Operation.AND, WEIGHTS + v, WEIGHTS + v, LOW_BITS);
+          vpsrlw(WEIGHTS.plus(v), weights(stream, at), 4);
+          vpandd(WEIGHTS.plus(v), WEIGHTS.plus(v), LOW_BITS);
         }
         multiply(streams, stream, step + 1);
       }
@@ -153,12 +140,12 @@ final class VnniCode extends BlockCode {
 
   private void multiply(int streams, int stream, int step) {
     for (int row = 0; row < rows; row++) {
-      int input = INPUT + row % 3; // of several streams there are so few rows
+      Vector input = INPUT.plus(row % 3); // of several streams there are so few rows
       if (stream == 0) {
-        code.vector(Operation.BROADCAST_INT, input, 0, ROWS[row], R13, 4 * (1 + step));
+        vpbroadcastd(input, input(row, 4 * (1 + step)));
       }
       for (int v = 0; v < VECTORS; v++) {
-        code.vector(Operation.DOT_OF_BYTES, sum(streams, row, stream, v), WEIGHTS + v, input);
+        vpdpbusd(sum(streams, row, stream, v), WEIGHTS.plus(v), input);
       }
     }
   }
@@ -167,21 +154,21 @@ final class VnniCode extends BlockCode {
   private void add(int streams) {
     for (int stream = 0; stream < streams; stream++) {
       for (int v = 0; v < VECTORS; v++) {
-        ofWeights(Operation.FLOATS_OF_HALVES, WEIGHTS + v, 0, stream, v * HALF_BYTES);
+        vcvtph2ps(WEIGHTS.plus(v), weights(stream, v * HALF_BYTES));
       }
-      code.bytes(0x4C, 0x89, 0xC1); // mov rcx, r8: a row of y
+      mov(RCX, R8); // a row of y
       for (int row = 0; row < rows; row++) {
-        code.vector(Operation.BROADCAST_FLOAT, INPUT, 0, ROWS[row], R13, 4);
+        vbroadcastss(INPUT, input(row, 4));
         for (int v = 0; v < VECTORS; v++) {
-          int sum = sum(streams, row, stream, v);
-          int factor = INPUT + 1 + v % 2;
+          Vector sum = sum(streams, row, stream, v);
+          Vector factor = INPUT.plus(1 + v % 2);
           int at = stream * STEP_BYTES + v * VECTOR_BYTES;
-          code.vector(Operation.TO_FLOATS, sum, 0, sum);
-          code.vector(Operation.MULTIPLY, factor, WEIGHTS + v, INPUT);
-          code.vector(Operation.MULTIPLY_ADD, sum, factor, RCX, NO_INDEX, at);
-          code.vector(Operation.STORE_FLOATS, sum, 0, RCX, NO_INDEX, at);
+          vcvtdq2ps(sum, sum);
+          vmulps(factor, WEIGHTS.plus(v), INPUT);
+          vfmadd213ps(sum, factor, at(RCX, at));
+          vmovups(at(RCX, at), sum);
         }
-        code.bytes(0x4C, 0x01, 0xC9); // add rcx, r9
+        add(RCX, R9);
       }
     }
   }

@@ -1,8 +1,11 @@
 package org.eellm.kernel.product;
 
 import java.util.Optional;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -34,13 +37,15 @@ final class VnniKernels {
   }
 
   private static Optional<NativeFunction[]> load() {
-    return ExecutableMemory.has("avx512_vnni") && NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH
+    boolean intel = CpuFlags.isIntel();
+    return NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH
         ? ExecutableMemory.store(
             Stream.of(8, 4)
                 .flatMap(
                     bits ->
                         IntStream.rangeClosed(1, MOST_ROWS)
-                            .mapToObj(rows -> VnniCode.of(bits, rows)))
+                            .<Supplier<MachineCode>>mapToObj(
+                                rows -> () -> VnniCode.of(bits, rows, intel)))
                 .toList())
         : Optional.empty();
   }

@@ -1,21 +1,12 @@
 package org.eellm.kernel.weight;
 
-import static org.eellm.kernel.machine.MachineCode.NO_INDEX;
-import static org.eellm.kernel.machine.MachineCode.R11;
-import static org.eellm.kernel.machine.MachineCode.R8;
-import static org.eellm.kernel.machine.MachineCode.R9;
-import static org.eellm.kernel.machine.MachineCode.RAX;
-import static org.eellm.kernel.machine.MachineCode.RCX;
-import static org.eellm.kernel.machine.MachineCode.RDI;
-import static org.eellm.kernel.machine.MachineCode.RDX;
-import static org.eellm.kernel.machine.MachineCode.RSI;
-import static org.eellm.kernel.machine.MachineCode.VECTOR_BYTES;
-
-import java.util.List;
 import java.util.Optional;
+import org.eellm.kernel.assembler.Assembler;
+import org.eellm.kernel.assembler.Comparison;
+import org.eellm.kernel.assembler.Label;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.assembler.Vector;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.MachineCode;
-import org.eellm.kernel.machine.MachineCode.Operation;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeFunction;
 
@@ -28,50 +19,40 @@ import org.eellm.kernel.vector.NativeFunction;
  * <p>{@code void f(float[] tile, float[] factors, float[], long group, long to, long scales)}, by
  * the System V convention, takes vectors of 16 outputs one after the other.
  */
-final class Int4Code {
+final class Int4Code extends Assembler {
   private static final int VECTORS = 4; // of a block's outputs
+  private static final int VECTOR_BYTES = 64;
   private static final int STEP_BYTES = VECTORS * VECTOR_BYTES;
   private static final int HALF_BYTES = 32; // of a vector of scales
-
-  // Of comparisons.
-  private static final int EQUAL = 0;
-  private static final int LESS = 1;
+  private static final int NEAREST = 0; // how to round: ties to even
 
   // Vector registers.
-  private static final int HIGH = 0;
-  private static final int LOW = 1; // then the scale that cuts nothing off
-  private static final int X = 2;
-  private static final int Q = 3;
-  private static final int SCALE = 4;
-  private static final int INVERSE = 5;
-  private static final int ERROR = 6;
-  private static final int BEST = 7;
-  private static final int BEST_ERROR = 8;
-  private static final int ALL = 9; // that lie together
-  private static final int HALVES = 10;
-  private static final int ROUND = 16; // and other constants
-  private static final int LEAST = 17;
-  private static final int MOST = 18;
-  private static final int ONE = 19;
-  private static final int ZERO = 20;
-  private static final int PER_LEAST = 21;
-  private static final int TO_NUMBER = 22;
-  private static final int NOT_A_NUMBER = 23;
-  private static final int INFINITY = 24;
-
-  private static final int MASK = 1;
+  private static final Vector HIGH = zmm(0);
+  private static final Vector LOW = zmm(1); // then the scale that cuts nothing off
+  private static final Vector X = zmm(2);
+  private static final Vector Q = zmm(3);
+  private static final Vector SCALE = zmm(4);
+  private static final Vector INVERSE = zmm(5);
+  private static final Vector ERROR = zmm(6);
+  private static final Vector BEST = zmm(7);
+  private static final Vector BEST_ERROR = zmm(8);
+  private static final Vector ALL = zmm(9); // that lie together
+  private static final Vector HALVES = zmm(10);
+  private static final Vector ROUND = zmm(16); // and other constants
+  private static final Vector LEAST = zmm(17);
+  private static final Vector MOST = zmm(18);
+  private static final Vector ONE = zmm(19);
+  private static final Vector ZERO = zmm(20);
+  private static final Vector PER_LEAST = zmm(21);
+  private static final Vector TO_NUMBER = zmm(22);
+  private static final Vector NOT_A_NUMBER = zmm(23);
+  private static final Vector INFINITY = zmm(24);
 
   /** None where it cannot be used. */
-  private static final Optional<NativeFunction> FUNCTION = load();
+  private static final Optional<NativeFunction> FUNCTION = ExecutableMemory.store(Int4Code::code);
 
-  private final MachineCode code = new MachineCode();
-
-  private Int4Code() {}
-
-  private static Optional<NativeFunction> load() {
-    return ExecutableMemory.has("avx512f")
-        ? ExecutableMemory.store(List.of(new Int4Code().write())).map(functions -> functions[0])
-        : Optional.empty();
+  static MachineCode code() {
+    return new Int4Code().write();
   }
 
   /** Whether there is machine code here. */
@@ -91,139 +72,125 @@ final class Int4Code {
     FUNCTION.orElseThrow().callWithArrays(tile, factors, factors, group, to, scales, 0);
   }
 
-  private byte[] write() {
+  private MachineCode write() {
     constants();
-    code.bytes(0x53); // push rbx
-    code.bytes(0x41, 0xBA); // mov r10d, ...
-    code.number(VECTORS);
-    int vector = code.position();
+    enter(0, RBX);
+    mov(R10D, VECTORS);
+    Label vector = here();
     findWhole();
     findScale();
     findInverse(BEST);
     pack();
-    code.vector(Operation.HALVES_OF_FLOATS, BEST, 0, R9, NO_INDEX, 0);
-    code.bytes(0); // to nearest, ties to even
-    code.advance(RDI, VECTOR_BYTES);
-    code.advance(R8, VECTOR_BYTES);
-    code.advance(R9, HALF_BYTES);
-    code.bytes(0x49, 0xFF, 0xCA, 0x0F, 0x85); // dec r10; jnz
-    code.distanceTo(vector);
-    code.bytes(0x5B); // pop rbx
-    code.end();
-    return code.toByteArray();
+    vcvtps2ph(at(R9), BEST, NEAREST);
+    add(RDI, VECTOR_BYTES);
+    add(R8, VECTOR_BYTES);
+    add(R9, HALF_BYTES);
+    dec(R10);
+    jne(vector);
+    leaveVectors();
+    return finish();
   }
 
   private void constants() {
-    constant(ROUND, Int4Quantizer.ROUND);
-    constant(LEAST, Int4Quantizer.LEAST);
-    constant(MOST, Int4Quantizer.MOST);
-    constant(ONE, 1);
-    constant(ZERO, 0);
-    constant(PER_LEAST, 1 / Int4Quantizer.LEAST); // a power of two
-    constant(NOT_A_NUMBER, Float.NaN);
-    constant(INFINITY, Float.POSITIVE_INFINITY);
-    code.constant(TO_NUMBER, WeightFormat.INT4.offset() - Int4Quantizer.ROUND_BITS);
-  }
-
-  private void constant(int register, float value) {
-    code.constant(register, Float.floatToRawIntBits(value));
+    fillFloats(ROUND, Int4Quantizer.ROUND);
+    fillFloats(LEAST, Int4Quantizer.LEAST);
+    fillFloats(MOST, Int4Quantizer.MOST);
+    fillFloats(ONE, 1);
+    fillFloats(ZERO, 0);
+    fillFloats(PER_LEAST, 1 / Int4Quantizer.LEAST); // a power of two
+    fillFloats(NOT_A_NUMBER, Float.NaN);
+    fillFloats(INFINITY, Float.POSITIVE_INFINITY);
+    fillInts(TO_NUMBER, WeightFormat.INT4.offset() - Int4Quantizer.ROUND_BITS);
   }
 
   /** Runs a body for each number of an output. */
   private void each(Runnable body) {
-    code.move(RAX, RDI);
-    code.move(R11, RCX);
-    int start = code.position();
-    code.vector(Operation.LOAD_FLOATS, X, 0, RAX, NO_INDEX, 0);
+    mov(RAX, RDI);
+    mov(R11, RCX);
+    Label start = here();
+    vmovups(X, at(RAX));
     body.run();
-    code.advance(RAX, STEP_BYTES);
-    code.bytes(0x49, 0xFF, 0xCB, 0x0F, 0x85); // dec r11; jnz
-    code.distanceTo(start);
+    add(RAX, STEP_BYTES);
+    dec(R11);
+    jne(start);
   }
 
   /** The number that is largest without its sign, over the least of 4 bits. */
   private void findWhole() {
-    code.vector(Operation.MOVE, HIGH, 0, ZERO);
-    code.vector(Operation.MOVE, LOW, 0, ZERO);
+    vmovaps(HIGH, ZERO);
+    vmovaps(LOW, ZERO);
     each(
         () -> {
-          code.vector(Operation.LARGER, HIGH, HIGH, X);
-          code.vector(Operation.SMALLER, LOW, LOW, X);
+          vmaxps(HIGH, HIGH, X);
+          vminps(LOW, LOW, X);
         });
-    code.vector(Operation.SUBTRACT, Q, ZERO, LOW);
-    compare(LESS, Q, HIGH);
-    code.masked(Operation.MOVE, MASK, LOW, 0, HIGH);
-    code.vector(Operation.MULTIPLY, LOW, LOW, PER_LEAST);
-  }
-
-  private void compare(int how, int first, int second) {
-    code.vector(Operation.COMPARE, MASK, first, second);
-    code.bytes(how);
+    vsubps(Q, ZERO, LOW);
+    vcmpps(K1, Q, HIGH, Comparison.LESS);
+    vmovaps(LOW.masked(K1), HIGH);
+    vmulps(LOW, LOW, PER_LEAST);
   }
 
   private void findScale() {
-    code.vector(Operation.MOVE, BEST, 0, NOT_A_NUMBER);
-    code.vector(Operation.MOVE, BEST_ERROR, 0, INFINITY);
-    code.move(RDX, RSI);
-    code.bytes(0xBB); // mov ebx, ...
-    code.number(Int4Quantizer.FACTORS);
-    int factor = code.position();
-    code.vectorOfOne(Operation.MULTIPLY, SCALE, LOW, RDX, NO_INDEX, 0);
-    code.vector(Operation.HALVES_OF_FLOATS, SCALE, 0, HALVES);
-    code.bytes(0);
-    code.vector(Operation.FLOATS_OF_HALVES, SCALE, 0, HALVES);
+    vmovaps(BEST, NOT_A_NUMBER);
+    vmovaps(BEST_ERROR, INFINITY);
+    mov(RDX, RSI);
+    mov(EBX, Int4Quantizer.FACTORS);
+    Label factor = here();
+    vmulps(SCALE, LOW, at(RDX).broadcasted());
+    vcvtps2ph(HALVES.ymm(), SCALE, NEAREST);
+    vcvtph2ps(SCALE, HALVES.ymm());
     findInverse(SCALE);
-    code.vector(Operation.MOVE, ERROR, 0, ZERO);
+    vmovaps(ERROR, ZERO);
     each(
         () -> {
           round();
-          code.vector(Operation.MULTIPLY, Q, SCALE, Q);
-          code.vector(Operation.SUBTRACT, Q, X, Q);
-          code.vector(Operation.ADD_PRODUCT, ERROR, Q, Q);
+          vmulps(Q, SCALE, Q);
+          vsubps(Q, X, Q);
+          vfmadd231ps(ERROR, Q, Q);
         });
-    compare(LESS, ERROR, BEST_ERROR);
-    code.masked(Operation.MOVE, MASK, BEST_ERROR, 0, ERROR);
-    code.masked(Operation.MOVE, MASK, BEST, 0, SCALE);
-    code.advance(RDX, Float.BYTES);
-    code.bytes(0xFF, 0xCB, 0x0F, 0x85); // dec ebx; jnz
-    code.distanceTo(factor);
+    vcmpps(K1, ERROR, BEST_ERROR, Comparison.LESS);
+    vmovaps(BEST_ERROR.masked(K1), ERROR);
+    vmovaps(BEST.masked(K1), SCALE);
+    add(RDX, Float.BYTES);
+    dec(EBX);
+    jne(factor);
   }
 
   /** 0 of 0. */
-  private void findInverse(int scale) {
-    code.vector(Operation.DIVIDE, INVERSE, ONE, scale);
-    compare(EQUAL, scale, ZERO);
-    code.masked(Operation.MOVE, MASK, INVERSE, 0, ZERO);
+  private void findInverse(Vector scale) {
+    vdivps(INVERSE, ONE, scale);
+    vcmpps(K1, scale, ZERO, Comparison.EQUAL);
+    vmovaps(INVERSE.masked(K1), ZERO);
   }
 
   /** Makes q of x. */
   private void round() {
-    code.vector(Operation.MULTIPLY, Q, X, INVERSE);
-    code.vector(Operation.ADD, Q, Q, ROUND);
-    code.vector(Operation.SUBTRACT, Q, Q, ROUND);
-    code.vector(Operation.LARGER, Q, Q, LEAST);
-    code.vector(Operation.SMALLER, Q, Q, MOST);
+    vmulps(Q, X, INVERSE);
+    vaddps(Q, Q, ROUND);
+    vsubps(Q, Q, ROUND);
+    vmaxps(Q, Q, LEAST);
+    vminps(Q, Q, MOST);
   }
 
   private void pack() {
     int together = WeightFormat.INT4.inputsTogether();
-    code.move(RAX, RDI);
-    code.move(R11, RCX);
-    code.move(RDX, R8);
-    int step = code.position();
-    code.vector(Operation.MOVE, ALL, 0, ZERO);
+    mov(RAX, RDI);
+    mov(R11, RCX);
+    mov(RDX, R8);
+    Label step = here();
+    vmovaps(ALL, ZERO);
     for (int i = 0; i < together; i++) {
-      code.vector(Operation.LOAD_FLOATS, X, 0, RAX, NO_INDEX, i * STEP_BYTES);
+      vmovups(X, at(RAX, i * STEP_BYTES));
       round();
-      code.vector(Operation.ADD, Q, Q, ROUND);
-      code.vector(Operation.ADD_INTS, Q, Q, TO_NUMBER);
-      code.shiftLeft(Q, Q, WeightFormat.INT4.shift(i));
-      code.vector(Operation.OR, ALL, ALL, Q);
+      vaddps(Q, Q, ROUND);
+      vpaddd(Q, Q, TO_NUMBER);
+      vpslld(Q, Q, WeightFormat.INT4.shift(i));
+      vpord(ALL, ALL, Q);
     }
-    code.vector(Operation.STORE_FLOATS, ALL, 0, RDX, NO_INDEX, 0);
-    code.advance(RAX, together * STEP_BYTES);
-    code.advance(RDX, STEP_BYTES);
-    code.bytes(0x49, 0x83, 0xEB, together, 0x0F, 0x85); // sub r11, ...; jnz
-    code.distanceTo(step);
+    vmovups(at(RDX), ALL);
+    add(RAX, together * STEP_BYTES);
+    add(RDX, STEP_BYTES);
+    sub(R11, together);
+    jne(step);
   }
 }

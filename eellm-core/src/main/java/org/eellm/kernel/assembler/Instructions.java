@@ -1,0 +1,480 @@
+package org.eellm.kernel.assembler;
+
+import static org.eellm.kernel.assembler.CpuFeature.AVX;
+import static org.eellm.kernel.assembler.CpuFeature.AVX2;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512BW;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512CD;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512DQ;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512F;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512_BF16;
+import static org.eellm.kernel.assembler.CpuFeature.AVX512_VNNI;
+import static org.eellm.kernel.assembler.CpuFeature.AVX_VNNI;
+import static org.eellm.kernel.assembler.CpuFeature.BMI2;
+import static org.eellm.kernel.assembler.CpuFeature.F16C;
+import static org.eellm.kernel.assembler.CpuFeature.FMA;
+import static org.eellm.kernel.assembler.Encoding.Part.HALF;
+import static org.eellm.kernel.assembler.Encoding.Part.LANE;
+import static org.eellm.kernel.assembler.Encoding.Part.QUARTER;
+
+/**
+ * Instructions by the names and the order of operands that Intel's manual (volume 2) has. Operands
+ * tell an instruction's width; and with it whether a vector instruction is encoded by VEX or EVEX.
+ */
+abstract class Instructions extends Registers {
+  final Encoder encoder = new Encoder();
+
+  // General registers.
+
+  public final void mov(Gp to, Operand from) {
+    encoder.general(to.bits(), 0x8B, to.number(), from);
+  }
+
+  public final void mov(Memory to, Gp from) {
+    encoder.general(from.bits(), 0x89, from.number(), to);
+  }
+
+  public final void mov(Gp to, long constant) {
+    if (to.bits() == Long.SIZE && constant == (int) constant) {
+      encoder.general(to.bits(), 0xC7, 0, to);
+      encoder.number(constant, Integer.BYTES);
+    } else {
+      encoder.plus(to, 0xB8);
+      encoder.number(constant, to.bits() / Byte.SIZE);
+    }
+  }
+
+  public final void lea(Gp to, Memory from) {
+    encoder.general(to.bits(), 0x8D, to.number(), from);
+  }
+
+  public final void add(Gp to, Operand from) {
+    encoder.general(to.bits(), 0x03, to.number(), from);
+  }
+
+  public final void add(Gp to, int constant) {
+    arithmetic(0, to, constant);
+  }
+
+  public final void sub(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x29, from.number(), to);
+  }
+
+  public final void sub(Gp to, int constant) {
+    arithmetic(5, to, constant);
+  }
+
+  public final void and(Gp to, int constant) {
+    arithmetic(4, to, constant);
+  }
+
+  public final void xor(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x31, from.number(), to);
+  }
+
+  public final void cmp(Gp first, Gp second) {
+    encoder.general(first.bits(), 0x39, second.number(), first);
+  }
+
+  public final void cmp(Gp first, int constant) {
+    arithmetic(7, first, constant);
+  }
+
+  private void arithmetic(int digit, Gp to, int constant) {
+    boolean small = constant == (byte) constant;
+    encoder.general(to.bits(), small ? 0x83 : 0x81, digit, to);
+    encoder.number(constant, small ? 1 : Integer.BYTES);
+  }
+
+  public final void test(Gp first, Gp second) {
+    encoder.general(first.bits(), 0x85, second.number(), first);
+  }
+
+  public final void inc(Gp register) {
+    encoder.general(register.bits(), 0xFF, 0, register);
+  }
+
+  public final void dec(Gp register) {
+    encoder.general(register.bits(), 0xFF, 1, register);
+  }
+
+  public final void imul(Gp to, Memory from) {
+    encoder.general(to.bits(), 0x0F_AF, to.number(), from);
+  }
+
+  public final void imul(Gp to, Gp from, int constant) {
+    boolean small = constant == (byte) constant;
+    encoder.general(to.bits(), small ? 0x6B : 0x69, to.number(), from);
+    encoder.number(constant, small ? 1 : Integer.BYTES);
+  }
+
+  public final void shl(Gp register, int bits) {
+    shift(4, register, bits);
+  }
+
+  public final void shr(Gp register, int bits) {
+    shift(5, register, bits);
+  }
+
+  public final void sar(Gp register, int bits) {
+    shift(7, register, bits);
+  }
+
+  private void shift(int digit, Gp register, int bits) {
+    encoder.general(register.bits(), 0xC1, digit, register);
+    encoder.bytes(bits);
+  }
+
+  public final void bsf(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x0F_BC, to.number(), from);
+  }
+
+  public final void cmovl(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x0F_4C, to.number(), from);
+  }
+
+  public final void cmovg(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x0F_4F, to.number(), from);
+  }
+
+  public final void cmove(Gp to, Gp from) {
+    encoder.general(to.bits(), 0x0F_44, to.number(), from);
+  }
+
+  public final void jmp(Label to) {
+    encoder.jump(0xE9, to);
+  }
+
+  public final void je(Label to) {
+    encoder.jump(0x0F_84, to);
+  }
+
+  public final void jne(Label to) {
+    encoder.jump(0x0F_85, to);
+  }
+
+  public final void jl(Label to) {
+    encoder.jump(0x0F_8C, to);
+  }
+
+  public final void jg(Label to) {
+    encoder.jump(0x0F_8F, to);
+  }
+
+  /** After floats were compared: also where one is NaN. */
+  public final void jbe(Label to) {
+    encoder.jump(0x0F_86, to);
+  }
+
+  public final void call(Gp address) {
+    encoder.general(Integer.SIZE, 0xFF, 2, address);
+  }
+
+  public final void prefetcht0(Memory from) {
+    encoder.general(Integer.SIZE, 0x0F_18, 1, from);
+  }
+
+  /** As many of the lowest bits as a register says. */
+  public final void bzhi(Gp to, Gp from, Gp count) {
+    Encoding of = Encoding.vex(0x0F38_F5, BMI2);
+    rmv(to.bits() == Long.SIZE ? of.wide() : of, to, from, count);
+  }
+
+  private void rmv(Encoding of, Gp to, Gp from, Gp last) {
+    encoder.vector(of, 128, new Encoder.Operands(to.number(), last.number(), from, to));
+  }
+
+  // Single numbers, and registers of one kind to another.
+
+  public final void vaddsd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF2_0F_58, AVX), to, first, second);
+  }
+
+  public final void vdivsd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF2_0F_5E, AVX), to, first, second);
+  }
+
+  public final void vdivss(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF3_0F_5E, AVX), to, first, second);
+  }
+
+  public final void vsqrtsd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF2_0F_51, AVX), to, first, second);
+  }
+
+  public final void vcvtss2sd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF3_0F_5A, AVX), to, first, second);
+  }
+
+  public final void vcvtsd2ss(Vector to, Vector first, Operand second) {
+    rvm(Encoding.vex(0xF2_0F_5A, AVX), to, first, second);
+  }
+
+  public final void vcomiss(Vector first, Operand second) {
+    rm(Encoding.vex(0x0F_2F, AVX), first, second);
+  }
+
+  public final void vmovd(Vector to, Gp from) {
+    rm(Encoding.vex(0x66_0F_6E, AVX), to, from);
+  }
+
+  public final void vmovd(Gp to, Vector from) {
+    mr(Encoding.vex(0x66_0F_7E, AVX), to, from);
+  }
+
+  public final void vmovq(Vector to, Gp from) {
+    rm(Encoding.vex(0x66_0F_6E, AVX).wide(), to, from);
+  }
+
+  public final void kmovw(Mask to, Gp from) {
+    rm(Encoding.vex(0x0F_92, AVX512F), to, from);
+  }
+
+  public final void kmovw(Gp to, Mask from) {
+    rm(Encoding.vex(0x0F_93, AVX512F), to, from);
+  }
+
+  public final void korw(Mask to, Mask first, Mask second) {
+    masks(0x0F_45, to, first, second);
+  }
+
+  public final void kxorw(Mask to, Mask first, Mask second) {
+    masks(0x0F_47, to, first, second);
+  }
+
+  private void masks(int opcode, Mask to, Mask first, Mask second) {
+    Encoding of = Encoding.vex(opcode, AVX512F);
+    encoder.vector(of, 256, new Encoder.Operands(to.number(), first.number(), second, to));
+  }
+
+  public final void vzeroupper() {
+    encoder.need(AVX);
+    encoder.bytes(0xC5, 0xF8, 0x77);
+  }
+
+  // Vectors.
+
+  public final void vmovups(Vector to, Memory from) {
+    rm(Encoding.of(0x0F_10, AVX, AVX512F), to, from);
+  }
+
+  public final void vmovups(Memory to, Vector from) {
+    mr(Encoding.of(0x0F_11, AVX, AVX512F), to, from);
+  }
+
+  public final void vmovaps(Vector to, Operand from) {
+    rm(Encoding.of(0x0F_28, AVX, AVX512F), to, from);
+  }
+
+  public final void vaddps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_58, AVX, AVX512F), to, first, second);
+  }
+
+  public final void vmulps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_59, AVX, AVX512F), to, first, second);
+  }
+
+  public final void vsubps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_5C, AVX, AVX512F), to, first, second);
+  }
+
+  /** The second where one is NaN; so does {@link #vmaxps}. */
+  public final void vminps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_5D, AVX, AVX512F), to, first, second);
+  }
+
+  public final void vdivps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_5E, AVX, AVX512F), to, first, second);
+  }
+
+  public final void vmaxps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x0F_5F, AVX, AVX512F), to, first, second);
+  }
+
+  /** {@code to = first * to + second}. */
+  public final void vfmadd213ps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_A8, FMA, AVX512F), to, first, second);
+  }
+
+  /** {@code to = first * second + to}. */
+  public final void vfmadd231ps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_B8, FMA, AVX512F), to, first, second);
+  }
+
+  public final void vdpbf16ps(Vector to, Vector first, Operand second) {
+    rvm(Encoding.evex(0xF3_0F38_52, AVX512_BF16), to, first, second);
+  }
+
+  public final void vpdpbusd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_50, AVX_VNNI, AVX512_VNNI), to, first, second);
+  }
+
+  public final void vcmpps(Mask to, Vector first, Operand second, Comparison how) {
+    rvm(Encoding.evex(0x0F_C2, AVX512F), to, first, second);
+    encoder.bytes(how.number);
+  }
+
+  public final void vpaddd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_FE, AVX2, AVX512F), to, first, second);
+  }
+
+  public final void vpmaxsd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F38_3D, AVX2, AVX512F), to, first, second);
+  }
+
+  public final void vpandd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.evex(0x66_0F_DB, AVX512F), to, first, second);
+  }
+
+  public final void vpord(Vector to, Vector first, Operand second) {
+    rvm(Encoding.evex(0x66_0F_EB, AVX512F), to, first, second);
+  }
+
+  public final void vpxord(Vector to, Vector first, Operand second) {
+    rvm(Encoding.evex(0x66_0F_EF, AVX512F), to, first, second);
+  }
+
+  public final void vpsrld(Vector to, Operand from, int bits) {
+    vmi(Encoding.of(0x66_0F_72, AVX2, AVX512F), 2, to, from, bits);
+  }
+
+  public final void vpsrad(Vector to, Operand from, int bits) {
+    vmi(Encoding.of(0x66_0F_72, AVX2, AVX512F), 4, to, from, bits);
+  }
+
+  public final void vpslld(Vector to, Operand from, int bits) {
+    vmi(Encoding.of(0x66_0F_72, AVX2, AVX512F), 6, to, from, bits);
+  }
+
+  public final void vpsrlw(Vector to, Operand from, int bits) {
+    vmi(Encoding.of(0x66_0F_71, AVX2, AVX512BW), 2, to, from, bits);
+  }
+
+  /** Lanes of the second from a place on, then of the first. */
+  public final void valignd(Vector to, Vector first, Operand second, int constant) {
+    rvm(Encoding.evex(0x66_0F3A_03, AVX512F), to, first, second);
+    encoder.bytes(constant);
+  }
+
+  public final void vbroadcastss(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_18, AVX2, AVX512F).inMemory(LANE), to, from);
+  }
+
+  public final void vpbroadcastd(Vector to, Memory from) {
+    rm(Encoding.of(0x66_0F38_58, AVX2, AVX512F).inMemory(LANE), to, from);
+  }
+
+  public final void vpbroadcastd(Vector to, Gp from) {
+    rm(Encoding.evex(0x66_0F38_7C, AVX512F), to, from);
+  }
+
+  public final void vcvtdq2ps(Vector to, Operand from) {
+    rm(Encoding.of(0x0F_5B, AVX, AVX512F), to, from);
+  }
+
+  public final void vcvtph2ps(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_13, F16C, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vcvtps2ph(Operand to, Vector from, int constant) {
+    mr(Encoding.of(0x66_0F3A_1D, F16C, AVX512F).inMemory(HALF), to, from);
+    encoder.bytes(constant);
+  }
+
+  public final void vpmovzxwd(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_33, AVX2, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vpmovdb(Operand to, Vector from) {
+    mr(Encoding.evex(0xF3_0F38_31, AVX512F).inMemory(QUARTER), to, from);
+  }
+
+  public final void vpmovdw(Operand to, Vector from) {
+    mr(Encoding.evex(0xF3_0F38_33, AVX512F).inMemory(HALF), to, from);
+  }
+
+  // Of lanes of 64 bits.
+
+  public final void vaddpd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_58, AVX, AVX512F).wide(), to, first, second);
+  }
+
+  public final void vmulpd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_59, AVX, AVX512F).wide(), to, first, second);
+  }
+
+  public final void vmaxpd(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_5F, AVX, AVX512F).wide(), to, first, second);
+  }
+
+  public final void vcvtps2pd(Vector to, Operand from) {
+    rm(Encoding.of(0x0F_5A, AVX, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vcvtpd2ps(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F_5A, AVX, AVX512F).wide(), to, from);
+  }
+
+  public final void vpaddq(Vector to, Vector first, Operand second) {
+    rvm(Encoding.of(0x66_0F_D4, AVX2, AVX512F).wide(), to, first, second);
+  }
+
+  public final void vpmullq(Vector to, Vector first, Operand second) {
+    rvm(Encoding.evex(0x66_0F38_40, AVX512DQ).wide(), to, first, second);
+  }
+
+  public final void vpsrlq(Vector to, Operand from, int bits) {
+    vmi(Encoding.of(0x66_0F_73, AVX2, AVX512F).wide(), 2, to, from, bits);
+  }
+
+  public final void vplzcntq(Vector to, Operand from) {
+    rm(Encoding.evex(0x66_0F38_44, AVX512CD).wide(), to, from);
+  }
+
+  public final void vpbroadcastq(Vector to, Gp from) {
+    rm(Encoding.evex(0x66_0F38_7C, AVX512F).wide(), to, from);
+  }
+
+  public final void vpmovsxdq(Vector to, Operand from) {
+    rm(Encoding.of(0x66_0F38_25, AVX2, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vpmovqd(Operand to, Vector from) {
+    mr(Encoding.evex(0xF3_0F38_35, AVX512F).inMemory(HALF), to, from);
+  }
+
+  public final void vinserti64x4(Vector to, Vector first, Operand second, int constant) {
+    rvm(Encoding.evex(0x66_0F3A_3A, AVX512F).wide().inMemory(HALF), to, first, second);
+    encoder.bytes(constant);
+  }
+
+  // Where operands are in an encoding, by the manual's names.
+
+  private void rvm(Encoding of, Operand to, Vector first, Operand second) {
+    int bits = Math.max(Math.max(bits(to), first.bits()), bits(second));
+    encoder.vector(of, bits, new Encoder.Operands(number(to), first.number(), second, to));
+  }
+
+  private void rm(Encoding of, Operand to, Operand from) {
+    int bits = Math.max(bits(to), bits(from));
+    encoder.vector(of, bits, new Encoder.Operands(number(to), 0, from, to));
+  }
+
+  private void mr(Encoding of, Operand to, Vector from) {
+    int bits = Math.max(bits(to), from.bits());
+    encoder.vector(of, bits, new Encoder.Operands(from.number(), 0, to, to));
+  }
+
+  private void vmi(Encoding of, int digit, Vector to, Operand from, int constant) {
+    encoder.vector(of, to.bits(), new Encoder.Operands(digit, to.number(), from, to));
+    encoder.bytes(constant);
+  }
+
+  private static int number(Operand operand) {
+    return Encoder.number(operand);
+  }
+
+  /** The widest vector tells an instruction's width. */
+  private static int bits(Operand operand) {
+    return operand instanceof Vector register ? register.bits() : 128;
+  }
+}

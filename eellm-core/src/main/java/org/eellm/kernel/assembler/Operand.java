@@ -1,0 +1,14 @@
+package org.eellm.kernel.assembler;
+
+/** What an instruction works on. */
+public sealed interface Operand permits Gp, Vector, Mask, Memory {
+  /** The register of the mask of lanes that an instruction writes here; 0 for all lanes. */
+  default int mask() {
+    return 0;
+  }
+
+  /** Whether the other lanes become 0. */
+  default boolean zeroing() {
+    return false;
+  }
+}

@@ -1,0 +1,51 @@
+package org.eellm.kernel.assembler;
+
+/**
+ * A vector register.
+ *
+ * @param number in the encoding; those from 16 on have EVEX encodings alone
+ * @param bits 512 (zmm), 256 (ymm) or 128 (xmm)
+ * @param mask the register of the mask of lanes that an instruction writes; 0 for all
+ * @param zeroing whether the other lanes become 0; else they stay as they are
+ */
+public record Vector(int number, int bits, int mask, boolean zeroing) implements Operand {
+
+  /** A register, all of its lanes. */
+  public static Vector of(int number, int bits) {
+    return new Vector(number, bits, 0, false);
+  }
+
+  public static Vector zmm(int number) {
+    return of(number, 512);
+  }
+
+  /** Bytes of all lanes. */
+  public int bytes() {
+    return bits / Byte.SIZE;
+  }
+
+  /** The register that many numbers on. */
+  public Vector plus(int count) {
+    return of(number + count, bits);
+  }
+
+  /** The lower half of a zmm. */
+  public Vector ymm() {
+    return of(number, 256);
+  }
+
+  /** The lowest lanes. */
+  public Vector xmm() {
+    return of(number, 128);
+  }
+
+  /** The lanes of a mask; others stay as they are. */
+  public Vector masked(Mask lanes) {
+    return new Vector(number, bits, lanes.number(), false);
+  }
+
+  /** The lanes of a mask; others become 0. */
+  public Vector zeroing(Mask lanes) {
+    return new Vector(number, bits, lanes.number(), true);
+  }
+}

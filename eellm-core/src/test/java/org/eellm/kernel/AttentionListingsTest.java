@@ -1,0 +1,37 @@
+package org.eellm.kernel;
+
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Supplier;
+import org.eellm.kernel.assembler.Disassembly;
+import org.eellm.kernel.assembler.MachineCode;
+import org.eellm.kernel.weight.WeightFormat;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Attention's machine code is that of its listings, for heads of 64 and one and six rows. */
+final class AttentionListingsTest {
+  private static final List<String> BY_ROWS =
+      List.of("products", "half-products", "first-mixtures", "mixtures");
+  private static final List<String> OTHERS =
+      List.of("largest", "exponentials", "scaling", "division", "factor", "loop");
+
+  @ParameterizedTest
+  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "INT4")
+  void code_isThatOfItsListing(WeightFormat format) throws Exception {
+    List<Supplier<MachineCode>> codes =
+        MachineAttention.Functions.codes(new PageLayout(format, 64));
+    int groups = BY_ROWS.size();
+    int single = groups * AttentionCode.MOST_ROWS;
+    String prefix = "attention-%s-".formatted(format.name().toLowerCase(Locale.ROOT));
+    for (int i = 0; i < groups; i++) {
+      for (int rows : new int[] {1, AttentionCode.MOST_ROWS}) {
+        String name = "%s%s-%d".formatted(prefix, BY_ROWS.get(i), rows);
+        Disassembly.check(name, codes.get(groups * (rows - 1) + i).get());
+      }
+    }
+    for (int i = 0; i < OTHERS.size(); i++) {
+      Disassembly.check(prefix + OTHERS.get(i), codes.get(single + i).get());
+    }
+  }
+}

@@ -1,0 +1,126 @@
+package org.eellm.kernel.assembler;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.NavigableSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * What objdump (binutils) reads in machine code, and its listings in the resources of the tests.
+ */
+public final class Disassembly {
+  private static final Path LISTINGS = module().resolve("src/test/resources/listings");
+  private static final boolean WRITES = Boolean.getBoolean("listings.write");
+  private static final Pattern LINE = Pattern.compile("\\s*([0-9a-f]+):\\s+(.*)");
+  private static final Pattern JUMP = Pattern.compile("(j\\w+) +0x([0-9a-f]+)");
+
+  private Disassembly() {}
+
+  /** The folder of the sources, wherever in the repository the tests run. */
+  private static Path module() {
+    Path folder = Path.of("").toAbsolutePath();
+    while (!Files.isDirectory(folder.resolve("eellm-core"))) {
+      folder = folder.getParent();
+      if (folder == null) {
+        throw new IllegalStateException("no folder above the working directory has eellm-core/");
+      }
+    }
+    return folder.resolve("eellm-core");
+  }
+
+  /** Instructions with labels in place of addresses. */
+  static List<String> of(byte[] code) throws IOException, InterruptedException {
+    assumeTrue(hasObjdump(), "objdump is absent; install binutils");
+    Path file = Files.createTempFile("code", ".bin");
+    try {
+      Files.write(file, code);
+      Process objdump =
+          new ProcessBuilder(
+                  "objdump",
+                  "-D",
+                  "-b",
+                  "binary",
+                  "-m",
+                  "i386:x86-64",
+                  "-M",
+                  "intel",
+                  "--no-show-raw-insn",
+                  file.toString())
+              .redirectErrorStream(true)
+              .start();
+      String output = new String(objdump.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      assertThat(objdump.waitFor()).as(output).isZero();
+      return withLabels(output);
+    } finally {
+      Files.delete(file);
+    }
+  }
+
+  private static boolean hasObjdump() {
+    return Stream.of(System.getenv("PATH").split(":"))
+        .anyMatch(folder -> Files.isExecutable(Path.of(folder, "objdump")));
+  }
+
+  private static List<String> withLabels(String output) {
+    Map<Long, String> instructions = new TreeMap<>();
+    for (Matcher line : output.lines().map(LINE::matcher).filter(Matcher::matches).toList()) {
+      String text = line.group(2).strip().replaceAll(" *#.*", "").replaceAll(" +", " ");
+      instructions.put(Long.parseLong(line.group(1), 16), text);
+    }
+    NavigableSet<Long> targets = new TreeSet<>();
+    instructions.values().stream()
+        .map(JUMP::matcher)
+        .filter(Matcher::matches)
+        .forEach(jump -> targets.add(Long.parseLong(jump.group(2), 16)));
+    List<String> lines = new ArrayList<>();
+    instructions.forEach(
+        (address, text) -> {
+          if (targets.contains(address)) {
+            lines.add(label(targets, address) + ":");
+          }
+          Matcher jump = JUMP.matcher(text);
+          lines.add(
+              jump.matches()
+                  ? jump.group(1) + " " + label(targets, Long.parseLong(jump.group(2), 16))
+                  : text);
+        });
+    return lines;
+  }
+
+  private static String label(NavigableSet<Long> targets, long address) {
+    return "L" + targets.headSet(address).size();
+  }
+
+  private static String needs(MachineCode code) {
+    return code.needs().stream().map(CpuFeature::flag).sorted().collect(Collectors.joining(" "));
+  }
+
+  /** Compares code with its listing, or writes that with {@code -Dlistings.write=true}. */
+  public static void check(String name, MachineCode code) throws IOException, InterruptedException {
+    List<String> lines =
+        Stream.concat(
+                Stream.of("; needs " + needs(code)),
+                of(code.bytes()).stream().map(line -> line.endsWith(":") ? line : "  " + line))
+            .toList();
+    Path listing = LISTINGS.resolve(name + ".txt");
+    if (WRITES) {
+      Files.createDirectories(LISTINGS);
+      Files.write(listing, lines);
+    }
+    assertThat(listing).as("write it with -Dlistings.write=true").exists();
+    assertThat(lines).as(name).isEqualTo(Files.readAllLines(listing));
+  }
+}

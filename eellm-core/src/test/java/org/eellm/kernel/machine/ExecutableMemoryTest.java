@@ -1,0 +1,62 @@
+package org.eellm.kernel.machine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.fail;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.List;
+import java.util.Set;
+import org.eellm.kernel.assembler.Assembler;
+import org.eellm.kernel.assembler.CpuFeature;
+import org.eellm.kernel.assembler.MachineCode;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+final class ExecutableMemoryTest {
+
+  /** {@code a + 2 b}. */
+  private static final class Sum extends Assembler {
+    MachineCode code() {
+      enter(1);
+      lea(RAX, at(RDI, RSI, 2, 0));
+      leave();
+      return finish();
+    }
+  }
+
+  @BeforeEach
+  void requireMachineCode() {
+    assumeTrue(ExecutableMemory.has("sse2"), "no machine code here");
+  }
+
+  @Test
+  void store_aFunction_runsIt() {
+    assertThat(ExecutableMemory.store(() -> new Sum().code()).orElseThrow().call(1, 20, 0, 0))
+        .isEqualTo(41);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void store_codeThatNeedsAFeature_onlyIfTheProcessorHasIt(CpuFeature feature) {
+    MachineCode code = new MachineCode(new Sum().code().bytes(), Set.of(feature));
+
+    assertThat(ExecutableMemory.store(() -> code).isPresent())
+        .isEqualTo(CpuFlags.all().contains(feature.flag()));
+  }
+
+  @Test
+  void store_codeThatTheProcessorDoesNotTake_isTheLastThatIsWritten() {
+    Set<CpuFeature> all = Set.of(CpuFeature.values());
+    assumeTrue(
+        !all.stream().map(CpuFeature::flag).allMatch(CpuFlags.all()::contains),
+        "the processor has everything");
+
+    assertThat(
+            ExecutableMemory.store(
+                List.of(
+                    () -> new MachineCode(new byte[1], all), () -> fail("wrote another function"))))
+        .isEmpty();
+  }
+}
