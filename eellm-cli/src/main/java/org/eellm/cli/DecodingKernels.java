@@ -11,8 +11,6 @@ import org.eellm.decode.engine.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.MatmulKernel;
-import org.eellm.kernel.product.OneDnnMicroKernels;
-import org.eellm.kernel.product.OneDnnMicroKernels.Availability;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -24,8 +22,6 @@ import org.eellm.kernel.weight.WeightFormat;
  * @param float32 the same with float32 weights
  * @param int8 what multiplies with weights of 8 and 4 bits then
  * @param attentionCode whether attention, norms and activations are machine code then
- * @param microKernels whether oneDNN's micro-kernels can be used
- * @param reason why they cannot
  * @param vectorBits of the Vector API's vectors
  * @param lastCacheBytes of the processor's last cache
  * @param hugePages when the system gives huge pages: always, madvise (on request) or never; empty
@@ -37,8 +33,6 @@ record DecodingKernels(
     String float32,
     String int8,
     boolean attentionCode,
-    boolean microKernels,
-    Optional<String> reason,
     int vectorBits,
     long lastCacheBytes,
     Optional<String> hugePages) {
@@ -46,22 +40,17 @@ record DecodingKernels(
   private static final Pattern CHOSEN = Pattern.compile("\\[(\\w+)]");
 
   /**
-   * Looks for them. libtorch has to be loaded.
+   * Looks for them.
    *
    * @param choice the user's
    */
   static DecodingKernels find(KernelChoice choice) throws IOException {
-    Availability micro = OneDnnMicroKernels.find();
     return new DecodingKernels(
         choice,
-        MatmulKernel.fastest(WeightFormat.BFLOAT16, micro).text(),
-        MatmulKernel.fastest(WeightFormat.FLOAT32, micro).text(),
-        MatmulKernel.fastest(WeightFormat.INT8, micro).text(),
+        MatmulKernel.fastest(WeightFormat.BFLOAT16).text(),
+        MatmulKernel.fastest(WeightFormat.FLOAT32).text(),
+        MatmulKernel.fastest(WeightFormat.INT8).text(),
         RowFunctions.work(),
-        micro instanceof Availability.Present,
-        micro instanceof Availability.Absent(String reason)
-            ? Optional.of(reason)
-            : Optional.empty(),
         NativeNumbers.BYTES * Byte.SIZE,
         CpuCache.bytes(),
         Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());
@@ -81,7 +70,6 @@ record DecodingKernels(
       case FASTEST ->
           List.of(
               "bfloat16 products: " + bfloat16,
-              "oneDNN's micro-kernels: " + reason.orElse("present"),
               "products of 8 and 4 bits: " + int8,
               "attention, norms, activations: " + (attentionCode ? "machine code" : vectors),
               "float32 products: " + float32,

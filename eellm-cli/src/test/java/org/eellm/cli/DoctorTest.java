@@ -36,8 +36,6 @@ final class DoctorTest {
         .isEqualTo(System.getProperty(KernelChoice.PROPERTY, "fastest"));
     assertThat(decoding.path("vector_bits").intValue()).isIn(128, 256, 512);
     assertThat(decoding.path("last_cache_bytes").longValue()).isPositive();
-    assertThat(decoding.path("micro_kernels").booleanValue())
-        .isEqualTo(decoding.path("reason").isNull());
     assertThat(report.path("traps").isArray()).isTrue();
   }
 
@@ -68,11 +66,10 @@ final class DoctorTest {
   }
 
   @Test
-  void decoding_withMicroKernels_saysWhatMultipliesAndHowToDoWithout() {
-    assertThat(kernels(KernelChoice.FASTEST, Optional.empty(), "madvise").lines())
+  void decoding_fastest_saysWhatMultipliesAndHowToDoWithout() {
+    assertThat(kernels(KernelChoice.FASTEST, "madvise").lines())
         .containsExactly(
             "bfloat16 products: machine code for bfloat16",
-            "oneDNN's micro-kernels: present",
             "products of 8 and 4 bits: machine code for 8 bits",
             "attention, norms, activations: machine code",
             "float32 products: machine code for float32",
@@ -81,23 +78,8 @@ final class DoctorTest {
   }
 
   @Test
-  void decoding_withoutMicroKernels_saysWhy() {
-    Optional<String> reason = Optional.of("the processor has no bfloat16 instructions");
-
-    assertThat(kernels(KernelChoice.FASTEST, reason, "never").lines())
-        .containsExactly(
-            "bfloat16 products: machine code for bfloat16",
-            "oneDNN's micro-kernels: the processor has no bfloat16 instructions",
-            "products of 8 and 4 bits: machine code for 8 bits",
-            "attention, norms, activations: machine code",
-            "float32 products: machine code for float32",
-            "last cache 32768 KiB, no huge pages, which slows reading weights",
-            "EELLM_JAVA_OPTS=-Deellm.kernel=vectors takes the Vector API alone");
-  }
-
-  @Test
   void decoding_vectorsChosen_saysSo() {
-    assertThat(kernels(KernelChoice.VECTORS, Optional.empty(), "always").lines())
+    assertThat(kernels(KernelChoice.VECTORS, "always").lines())
         .first()
         .isEqualTo("the Vector API, 512 bits, since eellm.kernel says so");
   }
@@ -108,16 +90,13 @@ final class DoctorTest {
     assertThat(DecodingKernels.chosen("")).isEmpty();
   }
 
-  private static DecodingKernels kernels(
-      KernelChoice choice, Optional<String> reason, String hugePages) {
+  private static DecodingKernels kernels(KernelChoice choice, String hugePages) {
     return new DecodingKernels(
         choice,
         "machine code for bfloat16",
         "machine code for float32",
         "machine code for 8 bits",
         true,
-        reason.isEmpty(),
-        reason,
         512,
         32L << 20,
         Optional.of(hugePages));

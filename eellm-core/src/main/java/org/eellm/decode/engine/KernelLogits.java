@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.kernel.LogitArithmetic;
-import org.eellm.kernel.product.MatmulKernel;
 import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -65,8 +64,8 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     this.outputs = outputs;
     width = padded(outputs * ranks);
     chunks = Math.ceilDiv(vocabSize, CHUNK);
-    int rows = Workspace.MAX_ROWS + MatmulKernel.ROWS_BEYOND;
-    parts = NativeBuffer.allocate(ranks == 1 ? 0 : 4L * rows * partWidth() * (ranks + 1));
+    parts =
+        NativeBuffer.allocate(ranks == 1 ? 0 : 4L * Workspace.MAX_ROWS * partWidth() * (ranks + 1));
   }
 
   private static int padded(int outputs) {
@@ -85,7 +84,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
   /** Puts the ranks' logits of rows together. */
   void join(TensorParallel parallel, int at, int rows) {
     long count = (long) rows * partWidth();
-    long all = part() + 4L * (Workspace.MAX_ROWS + MatmulKernel.ROWS_BEYOND) * partWidth();
+    long all = part() + 4L * Workspace.MAX_ROWS * partWidth();
     parallel.gather(part(), count, all);
     for (int rank = 0; rank < parallel.size(); rank++) {
       for (int row = 0; row < rows; row++) {
@@ -107,7 +106,7 @@ final class KernelLogits implements HeadOutput, AutoCloseable {
     if (largest.length < count) {
       int room = Math.max(count, 2 * largest.length);
       logits.close();
-      logits = NativeBuffer.allocate(4L * (room + MatmulKernel.ROWS_BEYOND) * width);
+      logits = NativeBuffer.allocate(4L * room * width);
       hidden.close();
       hidden = NativeBuffer.allocate(4L * room * hiddenWidth);
       chunkMaxima = new float[room * chunks];

@@ -25,9 +25,9 @@ import org.eellm.model.Head;
 import org.eellm.model.TensorParallel;
 
 /**
- * Passes on CPUs with own kernels (machine code, Vector API, oneDNN): weights packed once, buffers
- * made once, threads in step through all layers between two exits. No operation of libtorch runs in
- * a pass; tensor-parallel ranks exchange sums by its collectives.
+ * Passes on CPUs with own kernels (machine code, Vector API): weights packed once, buffers made
+ * once, threads in step through all layers between two exits. No operation of libtorch runs in a
+ * pass; tensor-parallel ranks exchange sums by its collectives.
  *
  * <p>Sums, and the stream between branches, are float32. Weights, activations that meet weights,
  * keys and values have the model's format; activations that meet weights of 8 or 4 bits have 8

@@ -3,7 +3,6 @@ package org.eellm.decode.engine;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
 import org.eellm.kernel.product.MatmulKernel;
-import org.eellm.kernel.product.OneDnnMicroKernels;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
 
@@ -25,7 +24,7 @@ record Kernels(MatmulKernel layers, MatmulKernel heads, KernelChoice choice) {
 
   private static MatmulKernel of(WeightFormat format, KernelChoice choice) {
     return switch (choice) {
-      case FASTEST -> MatmulKernel.fastest(format, OneDnnMicroKernels.find());
+      case FASTEST -> MatmulKernel.fastest(format);
       case VECTORS -> MatmulKernel.vectors(format);
     };
   }

@@ -26,8 +26,8 @@ public interface ModelRunner extends AutoCloseable {
   int PAGE = PageLayout.POSITIONS;
 
   /**
-   * A runner for a model, where the model is: with own kernels (machine code, Vector API, oneDNN)
-   * on CPUs, but for a decoder that libtorch has quantized.
+   * A runner for a model, where the model is: with own kernels (machine code, Vector API) on CPUs,
+   * but for a decoder that libtorch has quantized.
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values

@@ -29,7 +29,7 @@ final class Workspace implements AutoCloseable {
   /** The same of as many rows as a tile has. */
   static final int LEAST_TILE_BLOCKS = 8;
 
-  private static final int TILE_ROWS = 64 + MatmulKernel.ROWS_BEYOND;
+  private static final int TILE_ROWS = 64;
 
   final Activations normed; // [rows, hidden]
   final Activations headNormed; // the same for heads, whose matrices may have another format
@@ -56,7 +56,7 @@ final class Workspace implements AutoCloseable {
     /** How many blocks of so many rows it has room for. */
     int roomForBlocks(int ofRows) {
       int all = TILE_ROWS * LEAST_TILE_BLOCKS;
-      return Math.min(ITEM_BLOCKS, all / (ofRows + MatmulKernel.ROWS_BEYOND));
+      return Math.min(ITEM_BLOCKS, all / ofRows);
     }
 
     /** Address of the first row. */
@@ -112,7 +112,6 @@ final class Workspace implements AutoCloseable {
    * @param shard the model's shape with this rank's part of heads and MLP
    */
   Workspace(int members, Kernels kernels, ModelConfig shard, PageLayout layout) {
-    int rows = MAX_ROWS + MatmulKernel.ROWS_BEYOND;
     int heads = shard.numHeads() + 2 * shard.numKeyValueHeads();
     MatmulKernel kernel = kernels.layers();
     normed = kernel.allocate(MAX_ROWS, shard.hiddenSize());
@@ -120,9 +119,9 @@ final class Workspace implements AutoCloseable {
     attentionOutput = kernel.allocate(MAX_ROWS, shard.numHeads() * shard.headDim());
     ffnActivations = kernel.allocate(MAX_ROWS, shard.ffnHiddenSize());
     qkvWidth = padded(heads * shard.headDim());
-    qkv = NativeBuffer.allocate(4L * rows * qkvWidth);
+    qkv = NativeBuffer.allocate(4L * MAX_ROWS * qkvWidth);
     partialWidth = padded(shard.hiddenSize());
-    partial = NativeBuffer.allocate(4L * rows * partialWidth);
+    partial = NativeBuffer.allocate(4L * MAX_ROWS * partialWidth);
     group = shard.numHeads() / shard.numKeyValueHeads();
     limits = new NativeInts(MAX_ROWS * group);
     for (int i = 0; i < members; i++) {

@@ -20,27 +20,26 @@ public final class Activations implements AutoCloseable {
   private final float[] floats; // [rows, padded]
   private final Optional<NativeBuffer> numbers; // in the format of the weights, [rows, padded]
   private final Optional<GroupRows> groups; // of weights whose inputs share scales in groups
+  private final boolean vectors;
   private int rows;
-  private boolean vectors;
 
   Activations(MatmulKernel kernel, int capacity, int in) {
     this.kernel = kernel;
     this.capacity = capacity;
     this.in = in;
+    vectors = !kernel.isMachineCode();
     int together = kernel.format().inputsTogether();
     padded = Math.ceilDiv(in, together) * together;
     boolean grouped = kernel.format().hasGroups();
     groups =
         grouped
-            ? Optional.of(
-                new GroupRows(capacity, in, kernel.format().group(), kernel.mostVectorRows() > 0))
+            ? Optional.of(new GroupRows(capacity, in, kernel.format().group(), vectors))
             : Optional.empty();
-    int most = grouped ? 0 : Math.min(kernel.mostVectorRows(), capacity);
-    floats = new float[most * padded];
+    floats = new float[grouped || !vectors ? 0 : capacity * padded];
     rowBytes = (long) padded * kernel.format().bytes();
     numbers =
-        !grouped && most < capacity
-            ? Optional.of(NativeBuffer.allocate((capacity + MatmulKernel.ROWS_BEYOND) * rowBytes))
+        !grouped && !vectors
+            ? Optional.of(NativeBuffer.allocate(capacity * rowBytes))
             : Optional.empty();
   }
 
@@ -68,17 +67,11 @@ public final class Activations implements AutoCloseable {
       groups.get().begin(count);
     }
     rows = count;
-    vectors = count <= kernel.mostVectorRows();
-  }
-
-  /** Whether the rows are for the Vector API. */
-  boolean vectors() {
-    return vectors;
   }
 
   /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
   public int groupRows() {
-    return vectors && groups.isEmpty() ? kernel.vectorGroup() : MatmulKernel.MICRO_KERNEL_ROWS;
+    return kernel.groupRows();
   }
 
   GroupRows groups() {

@@ -9,8 +9,7 @@ import org.eellm.kernel.weight.WeightFormat;
 /**
  * Machine code for products of a few rows with packed weights in float32, or in bfloat16 for
  * processors with {@code vdpbf16ps}: a dozen instructions, written out for a number of rows. Java's
- * compilers do not emit that instruction; and neither the Vector API nor oneDNN's kernels ask ahead
- * for weights.
+ * compilers do not emit that instruction, and the Vector API does not ask ahead for weights.
  *
  * <p>A step is an input, or a pair of them in bfloat16. {@code more} is not used.
  */

@@ -47,10 +47,7 @@ final class DotKernels {
         .map(DotKernels::new)
         .filter(
             kernels ->
-                KernelProbe.passes(
-                    new MatmulKernel(format, MatmulKernel.Ways.code(kernels)),
-                    1,
-                    BlockCode.MOST_ROWS));
+                KernelProbe.passes(new MatmulKernel(format, kernels), 1, BlockCode.MOST_ROWS));
   }
 
   /**

@@ -39,7 +39,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     long rowBytes = 4L * BLOCKS * BLOCK;
     try (NativeBuffer memory =
             NativeBuffer.allocate(PackedMatrix.bytes(format, BLOCKS * BLOCK, in));
-        NativeBuffer y = NativeBuffer.allocate(rowBytes * (mostRows + MatmulKernel.ROWS_BEYOND));
+        NativeBuffer y = NativeBuffer.allocate(rowBytes * mostRows);
         Activations x = kernel.allocate(mostRows, in)) {
       PackedMatrix w = new PackedMatrix(format, BLOCKS * BLOCK, in, memory.address());
       KernelProbe probe = new KernelProbe(w, new float[mostRows][in], new float[mostRows][BLOCK]);

@@ -34,7 +34,7 @@ public final class MatmulThroughput {
     List<NativeBuffer> results = new ArrayList<>();
     long rowBytes = 4L * OUTPUTS;
     for (int i = 0; i < team.size(); i++) {
-      results.add(NativeBuffer.allocate(rowBytes * (ROWS + MatmulKernel.ROWS_BEYOND)));
+      results.add(NativeBuffer.allocate(rowBytes * ROWS));
     }
     WeightFormat format = kernel.format();
     try (NativeBuffer memory = NativeBuffer.allocate(PackedMatrix.bytes(format, OUTPUTS, INPUTS));

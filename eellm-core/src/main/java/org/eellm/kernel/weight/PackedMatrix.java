@@ -14,8 +14,8 @@ import java.nio.ByteOrder;
  * A matrix W [out, in] laid out for products {@code x W^T}: in blocks of {@link #BLOCK} outputs,
  * and in a block the inputs one after the other in groups of 32 bits, {@code [out / 64][in /
  * g][64][g]} with g = 1 (float32), 2 (bfloat16) or 4 (int8). A vector then holds one group of
- * inputs of many outputs: sums stay in registers, and no sum is taken across a vector. oneDNN's
- * micro-kernels read the same layout. Outputs and inputs are filled up with zeros.
+ * inputs of many outputs: sums stay in registers, and no sum is taken across a vector. Outputs and
+ * inputs are filled up with zeros.
  *
  * <p>Where inputs share scales in groups, a block is {@code [in / group]} of {@code [group / g][64]
  * [g]} numbers and 64 float16 scales, so that all is read in one go. Of 4 bits, g is 8: a byte has

@@ -18,7 +18,6 @@ import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
-import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -43,24 +42,6 @@ final class MatmulKernelTest {
   @EnumSource
   void multiply_anyNumberOfRows_givesEachRowAsAlone(WeightFormat format) {
     givesEachRowAsAlone(MatmulKernel.vectors(format), MatmulKernel.vectors(format));
-  }
-
-  @ParameterizedTest
-  @ValueSource(ints = {0, 1, 2, 8})
-  void multiply_microKernels_agreesWithFloat64(int mostVectorRows) {
-    agreesWithFloat64(microKernels(mostVectorRows));
-  }
-
-  @ParameterizedTest
-  @ValueSource(ints = {0, 1, 2, 8})
-  void multiply_microKernels_givesEachRowAsAlone(int mostVectorRows) {
-    givesEachRowAsAlone(microKernels(mostVectorRows), microKernels(mostVectorRows));
-  }
-
-  @ParameterizedTest
-  @ValueSource(ints = {0, 1, 2, 8})
-  void multiply_microKernels_givesWhatTheVectorApiGives(int mostVectorRows) {
-    givesEachRowAsAlone(microKernels(mostVectorRows), MatmulKernel.vectors(WeightFormat.BFLOAT16));
   }
 
   @ParameterizedTest
@@ -102,7 +83,7 @@ final class MatmulKernelTest {
     String flag = format == WeightFormat.BFLOAT16 ? "avx512_bf16" : "avx512f";
     assumeTrue(ExecutableMemory.has(flag), "the processor has no " + flag);
     assertThat(kernels).isPresent();
-    return new MatmulKernel(format, MatmulKernel.Ways.code(kernels.get()));
+    return new MatmulKernel(format, kernels.get());
   }
 
   @ParameterizedTest
@@ -124,7 +105,7 @@ final class MatmulKernelTest {
   @EnumSource
   void put_inPieces_givesTheSame(WeightFormat format) {
     inPieces(MatmulKernel.vectors(format));
-    inPieces(MatmulKernel.fastest(format, new OneDnnMicroKernels.Availability.Absent("none")));
+    inPieces(MatmulKernel.fastest(format));
   }
 
   private static void inPieces(MatmulKernel kernel) {
@@ -148,10 +129,8 @@ final class MatmulKernelTest {
   @ParameterizedTest
   @EnumSource
   void put_fromMemory_givesTheSame(WeightFormat format) {
-    OneDnnMicroKernels.Availability none =
-        new OneDnnMicroKernels.Availability.Absent("no libtorch");
     for (MatmulKernel kernel :
-        List.of(MatmulKernel.vectors(format), MatmulKernel.fastest(format, none))) {
+        List.of(MatmulKernel.vectors(format), MatmulKernel.fastest(format))) {
       int in = 320;
       Random random = new Random(4);
       try (RandomMatrix w = new RandomMatrix(format, 64, in, random);
@@ -189,16 +168,6 @@ final class MatmulKernelTest {
       assertThatThrownBy(() -> multiply(kernel, w.packed(), x, new float[1][4], 1))
           .hasMessageContaining("5 inputs");
     }
-  }
-
-  private static MatmulKernel microKernels(int mostVectorRows) {
-    assertThat(Torch.threads()).isPositive(); // loads libtorch
-    OneDnnMicroKernels.Availability found = OneDnnMicroKernels.find();
-    assumeTrue(found instanceof OneDnnMicroKernels.Availability.Present, found.toString());
-    return new MatmulKernel(
-        WeightFormat.BFLOAT16,
-        MatmulKernel.Ways.micro(
-            ((OneDnnMicroKernels.Availability.Present) found).kernels(), mostVectorRows));
   }
 
   private static void agreesWithFloat64(MatmulKernel kernel) {
@@ -286,7 +255,7 @@ final class MatmulKernelTest {
       MatmulKernel kernel, PackedMatrix w, Activations x, int blocksAtOnce) {
     int width = w.blocks() * PackedMatrix.BLOCK;
     long rowBytes = 4L * width;
-    try (NativeBuffer y = NativeBuffer.allocate(rowBytes * (x.rows() + MatmulKernel.ROWS_BEYOND))) {
+    try (NativeBuffer y = NativeBuffer.allocate(rowBytes * x.rows())) {
       for (int row = 0; row < x.rows(); row += x.groupRows()) {
         for (int block = 0; block < w.blocks(); block += blocksAtOnce) {
           kernel.multiply(
