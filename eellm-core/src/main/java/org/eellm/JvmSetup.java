@@ -8,7 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.eellm.kernel.machine.ExecutableMemory;
 import org.eellm.kernel.machine.GlibcMalloc;
-import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.jspecify.annotations.Nullable;
 
@@ -41,7 +41,7 @@ public final class JvmSetup {
     if (!NativeNumbers.HAS_VECTORS && !decodesByMachineCode()) {
       throw withoutVectors();
     }
-    if (!RowFunctions.work() && hasQuickCompilerAlone()) {
+    if (!RowKernel.isMachineCode() && hasQuickCompilerAlone()) {
       throw new SetupException(
           "Java runs without its second compiler, and eellm without machine code, which is a"
               + " hundred times slower; start Java with -XX:TieredStopAtLevel=4, by"
@@ -74,7 +74,7 @@ public final class JvmSetup {
 
   /** Whether machine code does all of decoding, in every format. */
   private static boolean decodesByMachineCode() {
-    return RowFunctions.work() && DECODING_FLAGS.stream().allMatch(ExecutableMemory::has);
+    return RowKernel.isMachineCode() && DECODING_FLAGS.stream().allMatch(ExecutableMemory::has);
   }
 
   private static SetupException withoutVectors() {

@@ -14,7 +14,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.Pointer;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.tensor.Torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -76,7 +76,7 @@ final class JvmSetupTest {
   @Test
   void load_withoutVectorModule_goesOnWhereMachineCodeDecodes() throws Exception {
     boolean machineCode =
-        RowFunctions.work()
+        RowKernel.isMachineCode()
             && Stream.of("avx512_bf16", "avx512_vnni").allMatch(ExecutableMemory::has);
     assertThat(run(Decodes.class, _ -> true, NATIVES))
         .contains(machineCode ? "CheckpointException" : "SetupException");

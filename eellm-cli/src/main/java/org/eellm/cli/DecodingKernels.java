@@ -9,8 +9,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.decode.engine.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
@@ -50,7 +50,7 @@ record DecodingKernels(
         MatmulKernel.fastest(WeightFormat.BFLOAT16).text(),
         MatmulKernel.fastest(WeightFormat.FLOAT32).text(),
         MatmulKernel.fastest(WeightFormat.INT8).text(),
-        RowFunctions.work(),
+        RowKernel.isMachineCode(),
         NativeNumbers.BYTES * Byte.SIZE,
         CpuCache.bytes(),
         Files.isReadable(HUGE_PAGES) ? chosen(Files.readString(HUGE_PAGES)) : Optional.empty());

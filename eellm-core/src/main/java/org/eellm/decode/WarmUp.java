@@ -20,8 +20,8 @@ import org.eellm.decode.request.Request;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.machine.Threads;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
@@ -67,7 +67,7 @@ public final class WarmUp {
    * @param goesOn asked before each step
    */
   public static void run(BooleanSupplier goesOn) {
-    if (!RowFunctions.work() || !ExecutableMemory.has("avx512_bf16")) {
+    if (!RowKernel.isMachineCode() || !ExecutableMemory.has("avx512_bf16")) {
       return;
     }
     int threads = Threads.count();

@@ -7,7 +7,7 @@ import org.eellm.kernel.assembler.Label;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.assembler.Memory;
 import org.eellm.kernel.assembler.Vector;
-import org.eellm.kernel.machine.RowAssembler;
+import org.eellm.kernel.row.RowAssembler;
 import org.eellm.kernel.weight.WeightFormat;
 
 /**

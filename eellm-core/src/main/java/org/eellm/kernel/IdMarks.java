@@ -1,14 +1,11 @@
 package org.eellm.kernel;
 
-import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.IntArray;
 import org.eellm.kernel.vector.SplitMix;
 import org.eellm.kernel.vector.WeightedIds;
 
-/**
- * Marks of the ids, a bit each, whose times may be the shortest. Machine code, where the processor
- * takes it, marks what Java's loop marks. For one thread.
- */
+/** Marks of the ids, a bit each, whose times may be the shortest. For one thread. */
 public final class IdMarks {
   private static final int EACH = Integer.SIZE; // ids a mark
 
@@ -35,24 +32,7 @@ public final class IdMarks {
    */
   public void mark(WeightedIds list, int from, int count, long key, float bound) {
     this.count = count;
-    if (RowFunctions.work()) {
-      RowFunctions.mark(list, from, room(count), key, bound, marks);
-    } else {
-      markByJava(list, from, key, bound);
-    }
-  }
-
-  private void markByJava(WeightedIds list, int from, long key, float bound) {
-    int[] ids = list.ids().values();
-    float[] powers = list.powers().values();
-    for (int first = 0; first < count; first += EACH) {
-      int bits = 0;
-      for (int i = 0; i < EACH && first + i < count; i++) {
-        int at = from + first + i;
-        bits |= zeros(key, ids[at]) + powers[at] > bound ? 1 << i : 0;
-      }
-      marks.values()[first / EACH] = bits;
-    }
+    RowKernel.chosen().mark(list, from, room(count), key, bound, marks);
   }
 
   /** The first marked id from one on, counted from the first id that was looked at; or -1. */

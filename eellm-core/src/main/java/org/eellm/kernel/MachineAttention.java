@@ -12,20 +12,17 @@ import org.eellm.kernel.AttentionCode.Products;
 import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.AttentionLoop.Field;
 import org.eellm.kernel.assembler.MachineCode;
-import org.eellm.kernel.machine.CallList;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.row.CallList;
+import org.eellm.kernel.row.MachineRows;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;
 
-/**
- * The arithmetic of attention by {@link AttentionCode}, where {@link
- * org.eellm.kernel.machine.RowFunctions#work} says that the processor takes it.
- */
+/** The arithmetic of attention by {@link AttentionCode}, where the processor takes that. */
 final class MachineAttention implements AttentionKernel {
   private static final int GROUP = PagedAttention.GROUP;
   private static final int PAGES = PagedAttention.PAGES;
@@ -182,7 +179,7 @@ final class MachineAttention implements AttentionKernel {
   @Override
   public void rotate(long head, long cosines, long sines, int pairs) {
     if (pairs > 0) {
-      RowFunctions.rotate(calls, head, head + 2L * layout.width(), cosines, sines, pairs);
+      MachineRows.rotate(calls, head, head + 2L * layout.width(), cosines, sines, pairs);
     }
   }
 
@@ -191,23 +188,23 @@ final class MachineAttention implements AttentionKernel {
     int width = layout.width();
     switch (layout.format()) {
       case FLOAT32 -> {
-        RowFunctions.spread(calls, key, width, offset, page);
+        MachineRows.spread(calls, key, width, offset, page);
         RowArithmetic.copy(value, layout.valueOf(page, offset), width);
       }
       case BFLOAT16 -> {
-        RowFunctions.store(calls, key, width, key);
+        MachineRows.store(calls, key, width, key);
         if (width % 2 == 1) {
           finish();
           NativeNumbers.put(0, key + 2L * width);
         }
-        RowFunctions.spread(calls, key, layout.keySteps(), offset, page);
-        RowFunctions.storeHalves(calls, value, width, offset % 2, layout.valueOf(page, offset));
+        MachineRows.spread(calls, key, layout.keySteps(), offset, page);
+        MachineRows.storeHalves(calls, value, width, offset % 2, layout.valueOf(page, offset));
       }
       case INT8 -> {
         finish();
         RowArithmetic.read(key, key8, 0, width);
         layout.writeBytes(page, offset, key8, value, key);
-        RowFunctions.spread(calls, key, layout.keySteps(), offset, page);
+        MachineRows.spread(calls, key, layout.keySteps(), offset, page);
       }
       case INT4 -> throw new IllegalStateException();
     }
@@ -219,7 +216,7 @@ final class MachineAttention implements AttentionKernel {
     boolean whole = 4L * width == queryBytes;
     for (int i = 0; i < (whole ? 1 : count); i++) {
       long to = this.queries.address() + (row + i) * queryBytes;
-      RowFunctions.multiply(
+      MachineRows.multiply(
           calls, queries + 4L * i * width, whole ? count * width : width, scale, to);
     }
   }

@@ -2,7 +2,7 @@ package org.eellm.kernel;
 
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
-import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 
@@ -19,10 +19,8 @@ public final class Norms {
   public static void rms(long x, FloatArray weight, double epsilon, FloatArray out) {
     if (weight.length() % WIDTH != 0) {
       rmsOneByOne(x, weight.values(), epsilon, out.values());
-    } else if (RowFunctions.work()) {
-      RowFunctions.rms(x, weight, epsilon, out);
     } else {
-      VectorNorms.rms(x, weight.values(), epsilon, out.values());
+      RowKernel.chosen().rms(x, weight, epsilon, out);
     }
   }
 
@@ -41,15 +39,10 @@ public final class Norms {
   /** {@code (x - mean) / sqrt(variance + epsilon) * weight + bias}. */
   public static void layer(
       long x, FloatArray weight, FloatArray bias, double epsilon, FloatArray out) {
-    int n = weight.length();
-    if (n % WIDTH != 0) {
+    if (weight.length() % WIDTH != 0) {
       layerOneByOne(x, weight.values(), bias.values(), epsilon, out.values());
-    } else if (RowFunctions.work()) {
-      float mean = RowFunctions.sum(x, n) / n;
-      float factor = inverse(RowFunctions.sumOfSquaredDistances(x, n, mean) / n, epsilon);
-      RowFunctions.shifted(x, mean, factor, weight, bias, out);
     } else {
-      VectorNorms.layer(x, weight.values(), bias.values(), epsilon, out.values());
+      RowKernel.chosen().layer(x, weight, bias, epsilon, out);
     }
   }
 
@@ -72,7 +65,7 @@ public final class Norms {
     }
   }
 
-  static float inverse(float meanSquare, double epsilon) {
+  private static float inverse(float meanSquare, double epsilon) {
     return (float) (1 / Math.sqrt(meanSquare + epsilon));
   }
 }

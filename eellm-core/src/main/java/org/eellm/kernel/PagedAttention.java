@@ -1,7 +1,7 @@
 package org.eellm.kernel;
 
 import java.util.Objects;
-import org.eellm.kernel.machine.RowFunctions;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -71,7 +71,7 @@ public final class PagedAttention implements AutoCloseable {
 
   /** Attention over pages of this layout, by machine code where the processor takes it. */
   public static PagedAttention fastest(PageLayout layout) {
-    return RowFunctions.work()
+    return RowKernel.isMachineCode()
         ? new PagedAttention(layout, new MachineAttention(layout))
         : vectors(layout);
   }

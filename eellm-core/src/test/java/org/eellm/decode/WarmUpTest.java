@@ -5,13 +5,13 @@ import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.machine.Threads;
+import org.eellm.kernel.row.RowKernel;
 import org.junit.jupiter.api.Test;
 
 class WarmUpTest {
   private static final boolean HAS_MACHINE_CODE =
-      RowFunctions.work() && ExecutableMemory.has("avx512_bf16");
+      RowKernel.isMachineCode() && ExecutableMemory.has("avx512_bf16");
 
   private int asked;
 

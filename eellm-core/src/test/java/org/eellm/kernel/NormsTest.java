@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.junit.jupiter.api.Tag;
@@ -44,7 +45,8 @@ final class NormsTest {
     float[] byVectors = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.rms(memory.address(), FloatArray.of(weight), EPSILON, out);
-      VectorNorms.rms(memory.address(), weight, EPSILON, byVectors);
+      RowKernel.vectors()
+          .rms(memory.address(), FloatArray.of(weight), EPSILON, FloatArray.of(byVectors));
     }
     assertThat(out.values()).isEqualTo(byVectors);
   }
@@ -81,7 +83,13 @@ final class NormsTest {
     float[] byVectors = new float[width];
     try (NativeFloats memory = NativeFloats.of(random(width, 1))) {
       Norms.layer(memory.address(), FloatArray.of(weight), FloatArray.of(bias), EPSILON, out);
-      VectorNorms.layer(memory.address(), weight, bias, EPSILON, byVectors);
+      RowKernel.vectors()
+          .layer(
+              memory.address(),
+              FloatArray.of(weight),
+              FloatArray.of(bias),
+              EPSILON,
+              FloatArray.of(byVectors));
     }
     assertThat(out.values()).isEqualTo(byVectors);
   }

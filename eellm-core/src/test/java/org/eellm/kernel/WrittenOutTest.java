@@ -28,12 +28,10 @@ final class WrittenOutTest {
   @ValueSource(
       strings = {
         "VectorAttention",
-        "VectorLogits",
-        "VectorNorms",
         "VectorPages",
         "product.MatmulKernel",
-        "product.VectorGroups",
-        "product.VectorRows",
+        "row.VectorGroups",
+        "row.VectorRows",
         "vector.Bfloat16Rounding"
       })
   void methods_thatWorkOnVectors_areNeverInlinedAndCallNoneOfOurs(String name) throws Exception {

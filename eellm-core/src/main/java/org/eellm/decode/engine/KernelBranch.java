@@ -7,7 +7,7 @@ import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
 
@@ -130,7 +130,7 @@ sealed interface KernelBranch {
 
     private void addBias(long at, int column, int count) {
       if (bias.isPresent()) {
-        RowArithmetic.add(bias.get(), column, at, count);
+        RowKernel.chosen().add(bias.get(), column, at, count);
       }
     }
 
@@ -228,16 +228,16 @@ sealed interface KernelBranch {
           addToBlocks(gateBias.get(), column, at, count);
           addToBlocks(upBias.orElseThrow(), column, at + 4L * PackedMatrix.BLOCK, count);
         }
-        RowArithmetic.swiGlu(at, count, out);
+        RowKernel.chosen().swiGlu(at, count, out);
         return;
       }
       if (upBias.isPresent()) {
-        RowArithmetic.add(upBias.get(), column, at, count);
+        RowKernel.chosen().add(upBias.get(), column, at, count);
       }
       if (activation == Activation.GELU) {
-        RowArithmetic.gelu(at, count, out);
+        RowKernel.chosen().gelu(at, count, out);
       } else {
-        RowArithmetic.geluTanh(at, count, out);
+        RowKernel.chosen().geluTanh(at, count, out);
       }
     }
 
@@ -245,7 +245,7 @@ sealed interface KernelBranch {
     private static void addToBlocks(FloatArray bias, int column, long first, int count) {
       for (int i = 0; i < count; i += PackedMatrix.BLOCK) {
         int ofBlock = Math.min(PackedMatrix.BLOCK, count - i);
-        RowArithmetic.add(bias, column + i, first + 8L * i, ofBlock);
+        RowKernel.chosen().add(bias, column + i, first + 8L * i, ofBlock);
       }
     }
   }

@@ -8,6 +8,7 @@ import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.ThreadTeam.Member;
 import org.eellm.kernel.product.Activations;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -65,9 +66,9 @@ final class KernelExecutor implements AutoCloseable {
 
     private void add(KernelExecutor pass, long from, int row, int column, int width) {
       long to = pass.stream(row) + 4L * column;
-      RowArithmetic.add(from, to, width);
+      RowKernel.chosen().add(from, to, width);
       if (bias.isPresent()) {
-        RowArithmetic.add(bias.get(), column, to, width);
+        RowKernel.chosen().add(bias.get(), column, to, width);
       }
     }
   }

@@ -2,7 +2,7 @@ package org.eellm.decode.sample;
 
 import java.util.Arrays;
 import org.eellm.kernel.IdMarks;
-import org.eellm.kernel.SamplingArithmetic;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.WeightedIds;
 
@@ -60,7 +60,11 @@ public final class TokenDistribution {
     }
     // Within bounds, so that neither 0 nor infinity times it is NaN.
     double factor = Math.clamp(1 / (LOG_2 * temperature), Float.MIN_NORMAL, Float.MAX_VALUE);
-    likeliest = SamplingArithmetic.scale(list.powers(), count, (float) factor);
+    likeliest = RowKernel.chosen().scale(list.powers(), count, (float) factor);
+    if (likeliest < 0) {
+      throw new IllegalArgumentException(
+          "of %d numbers none is finite and the largest".formatted(count));
+    }
     weighed = false;
   }
 
@@ -157,7 +161,7 @@ public final class TokenDistribution {
   /** Has the weights, which only a limit or a probability needs. */
   private void weigh() {
     if (!weighed) {
-      SamplingArithmetic.powersOfTwo(list.powers(), count, weights);
+      RowKernel.chosen().powersOfTwo(list.powers(), count, weights);
       weighed = true;
       sum();
     }

@@ -1,6 +1,7 @@
 package org.eellm.kernel.product;
 
 import java.util.Optional;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
@@ -109,7 +110,7 @@ public final class Activations implements AutoCloseable {
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
     if (!vectors) {
       if (bfloat16) {
-        RowArithmetic.storeAsBfloat16(values, from, count, address(row) + 2L * column);
+        RowKernel.chosen().store(values, from, count, address(row) + 2L * column);
       } else {
         RowArithmetic.write(values.values(), from, address(row) + 4L * column, count);
       }
@@ -137,7 +138,7 @@ public final class Activations implements AutoCloseable {
     boolean bfloat16 = kernel.format() == WeightFormat.BFLOAT16;
     if (!vectors) {
       if (bfloat16) {
-        RowArithmetic.storeAsBfloat16(values, count, address(row) + 2L * column);
+        RowKernel.chosen().store(values, count, address(row) + 2L * column);
       } else {
         RowArithmetic.copy(values, address(row) + 4L * column, count);
       }

@@ -2,6 +2,8 @@ package org.eellm.kernel.product;
 
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import org.eellm.kernel.row.RowKernel;
+import org.eellm.kernel.row.VectorGroups;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 
@@ -14,7 +16,7 @@ import org.eellm.kernel.vector.NativeBuffer;
  */
 final class GroupRows implements AutoCloseable {
   /** Numbers of 32 bits in a group beside its q. */
-  static final int MORE_UNITS = 2;
+  static final int MORE_UNITS = RowKernel.MORE_UNITS;
 
   private final int in;
   private final int group;
@@ -117,7 +119,7 @@ final class GroupRows implements AutoCloseable {
   private void round(FloatArray values, int from, int row, int first, int count) {
     int at = row * units + first * (units / groups);
     if (bytes.isPresent()) {
-      GroupQuantizer.store(values, from, group, count, bytes.get().address() + 4L * at);
+      RowKernel.chosen().quantize(values, from, group, count, bytes.get().address() + 4L * at);
     } else {
       VectorGroups.round(values.values(), from, group, count, floats, at);
     }

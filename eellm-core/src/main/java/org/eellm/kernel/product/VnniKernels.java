@@ -7,6 +7,7 @@ import java.util.stream.Stream;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.machine.CpuFlags;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.row.VectorGroups;
 import org.eellm.kernel.vector.NativeFunction;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -38,7 +39,7 @@ final class VnniKernels {
 
   private static Optional<NativeFunction[]> load() {
     boolean intel = CpuFlags.isIntel();
-    return NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH
+    return NativeNumbers.WIDTH >= VectorGroups.LEAST_WIDTH
         ? ExecutableMemory.store(
             Stream.of(8, 4)
                 .flatMap(

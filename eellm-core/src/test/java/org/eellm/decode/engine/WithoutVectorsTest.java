@@ -29,8 +29,8 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.StoredRows;
 import org.eellm.kernel.weight.WeightRows;
@@ -59,7 +59,7 @@ final class WithoutVectorsTest {
   @Test
   void generate_withoutTheVectorModule_writesWhatItWritesWithIt() throws Exception {
     assumeTrue(
-        RowFunctions.work()
+        RowKernel.isMachineCode()
             && Stream.of("avx512_bf16", "avx512_vnni").allMatch(ExecutableMemory::has),
         "decodes by the Vector API here");
     Path out = folder.resolve("out.txt");

@@ -13,6 +13,7 @@ import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
 import org.eellm.kernel.machine.ExecutableMemory;
+import org.eellm.kernel.row.VectorGroups;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
@@ -75,7 +76,7 @@ final class MatmulKernelTest {
   private static MatmulKernel machineCode(WeightFormat format) {
     if (format.hasGroups()) {
       assumeTrue(ExecutableMemory.has("avx512_vnni"), "the processor has no vpdpbusd");
-      assumeTrue(NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH, "the vectors are too short");
+      assumeTrue(NativeNumbers.WIDTH >= VectorGroups.LEAST_WIDTH, "the vectors are too short");
       assertThat(VnniKernels.work()).isTrue();
       return new MatmulKernel(format, true);
     }

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.row;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -15,19 +15,19 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("vectors")
-final class GroupQuantizerTest {
+final class GroupQuantizingTest {
   private static final int GROUPS = 3;
 
   @BeforeEach
   void requireVectors() {
     Assumptions.assumeTrue(
-        NativeNumbers.WIDTH >= GroupQuantizer.LEAST_WIDTH,
+        NativeNumbers.WIDTH >= VectorGroups.LEAST_WIDTH,
         "vectors of 4 numbers are not stored as bytes");
   }
 
   @ParameterizedTest
   @ValueSource(ints = {32, 64, 128, 256})
-  void store_numbersOfAnySize_isTheSameByVectors(int group) {
+  void quantize_numbersOfAnySize_isTheSameByVectors(int group) {
     float[] x = RandomMatrix.rows(1, GROUPS * group + 5, new Random(group))[0];
     for (int i = 0; i < group; i++) {
       x[2 + i] *= 1e-32f; // below what counts
@@ -37,27 +37,27 @@ final class GroupQuantizerTest {
   }
 
   @Test
-  void store_nanOrInfinity_makesTheGroupsScaleNan() {
+  void quantize_nanOrInfinity_makesTheGroupsScaleNan() {
     int group = 64;
     for (float wrong : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
       float[] x = RandomMatrix.rows(1, GROUPS * group + 5, new Random(1))[0];
       x[2 + group + 7] = wrong;
-      int words = group / 4 + GroupRows.MORE_UNITS;
+      int words = group / 4 + RowKernel.MORE_UNITS;
       assertThat(stored(x, group)[2 * words - 1]).isNaN();
       assertThat(storedByVectors(x, group)[2 * words - 1]).isNaN();
     }
   }
 
   private static float[] stored(float[] x, int group) {
-    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + GroupRows.MORE_UNITS)])) {
-      GroupQuantizer.store(FloatArray.of(x), 2, group, GROUPS, to.address());
+    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + RowKernel.MORE_UNITS)])) {
+      RowKernel.chosen().quantize(FloatArray.of(x), 2, group, GROUPS, to.address());
       return to.read();
     }
   }
 
   private static float[] storedByVectors(float[] x, int group) {
-    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + GroupRows.MORE_UNITS)])) {
-      VectorGroups.store(x, 2, group, GROUPS, to.address());
+    try (NativeFloats to = NativeFloats.of(new float[GROUPS * (group + RowKernel.MORE_UNITS)])) {
+      RowKernel.vectors().quantize(FloatArray.of(x), 2, group, GROUPS, to.address());
       return to.read();
     }
   }

@@ -1,4 +1,4 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.row;
 
 import org.eellm.kernel.assembler.Comparison;
 import org.eellm.kernel.assembler.Label;
@@ -53,7 +53,7 @@ final class SamplingCode extends RowAssembler {
     Vector lowest = CONSTANTS;
     Vector step = CONSTANTS.plus(1);
     Vector coefficients = CONSTANTS.plus(2);
-    fillDoubles(lowest, RowFunctions.LOWEST_POWER);
+    fillDoubles(lowest, RowKernel.LOWEST_POWER);
     fillDoubles(step, Math.log(2) / 128);
     for (int i = 0; i < POLYNOMIAL.length; i++) {
       fillDoubles(coefficients.plus(i), POLYNOMIAL[i]);

@@ -1,4 +1,4 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.row;
 
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.Vector;

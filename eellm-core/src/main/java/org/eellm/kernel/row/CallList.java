@@ -1,4 +1,4 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.row;
 
 import java.lang.foreign.MemorySegment;
 import org.eellm.kernel.vector.NativeFunction;
@@ -11,7 +11,7 @@ import org.eellm.kernel.vector.NativeFunction;
  */
 public final class CallList {
   private static final int MOST = 64;
-  private static final NativeFunction RUN = RowFunctions.calls();
+  private static final NativeFunction RUN = MachineRows.calls();
 
   private final long[] words = new long[MOST * CallCode.WORDS];
   private final MemorySegment memory = MemorySegment.ofArray(words);

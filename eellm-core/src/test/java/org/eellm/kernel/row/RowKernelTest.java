@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.row;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
@@ -9,7 +9,7 @@ import java.util.function.DoubleUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
-import org.eellm.kernel.vector.Bfloat16Rounding;
+import org.eellm.kernel.product.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -20,7 +20,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("vectors")
-final class RowArithmeticTest {
+final class RowKernelTest {
+  private static final RowKernel CHOSEN = RowKernel.chosen();
+  private static final RowKernel VECTORS = RowKernel.vectors();
   private static final int BLOCK = PackedMatrix.BLOCK;
 
   @Test
@@ -29,7 +31,7 @@ final class RowArithmeticTest {
     float[] up = RandomMatrix.rows(1, BLOCK, new Random(1))[0];
     float[] out = new float[BLOCK];
     try (NativeFloats blocks = NativeFloats.of(joined(gate, up))) {
-      RowArithmetic.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
+      CHOSEN.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
     }
     for (int i = 0; i < BLOCK; i++) {
       double expected = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
@@ -49,8 +51,8 @@ final class RowArithmeticTest {
     try (NativeFloats from = NativeFloats.of(x);
         NativeFloats sum = NativeFloats.of(to);
         NativeFloats byVectors = NativeFloats.of(to)) {
-      RowArithmetic.add(from.address(), sum.address(), count);
-      VectorRows.add(from.address(), byVectors.address(), count);
+      CHOSEN.add(from.address(), sum.address(), count);
+      VECTORS.add(from.address(), byVectors.address(), count);
       assertThat(sum.read()).isEqualTo(byVectors.read());
     }
   }
@@ -65,7 +67,7 @@ final class RowArithmeticTest {
       float product = RowArithmetic.dot(memory.address(), FloatArray.of(y), count);
       int whole = count - count % NativeNumbers.WIDTH;
       assertThat(RowArithmetic.dot(memory.address(), FloatArray.of(y), whole))
-          .isEqualTo(VectorRows.product(memory.address(), y, whole));
+          .isEqualTo(VECTORS.product(memory.address(), FloatArray.of(y), whole));
       assertThat((double) product).isCloseTo(expected, within(1e-5));
     }
   }
@@ -81,7 +83,7 @@ final class RowArithmeticTest {
     }
     try (NativeFloats first = NativeFloats.of(x);
         NativeFloats second = NativeFloats.of(y)) {
-      RowArithmetic.storeAsBfloat16(FloatArray.of(y), 0, count, second.address());
+      CHOSEN.store(FloatArray.of(y), 0, count, second.address());
       float product = RowArithmetic.productWithBfloat16(first.address(), second.address(), count);
       assertThat(product).isCloseTo((float) sum, within(1e-4f));
     }
@@ -89,14 +91,14 @@ final class RowArithmeticTest {
 
   @ParameterizedTest
   @MethodSource("counts")
-  void storeAsBfloat16_anyCount_isTheSameByVectors(int count) {
+  void store_anyCount_isTheSameByVectors(int count) {
     float[] x = RandomMatrix.rows(1, count + 5, new Random(1))[0];
     x[4] = Float.NaN;
     float[] before = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats to = NativeFloats.of(before);
         NativeFloats byVectors = NativeFloats.of(before)) {
-      RowArithmetic.storeAsBfloat16(FloatArray.of(x), 3, count, to.address());
-      Bfloat16Rounding.store(x, 3, count, byVectors.address());
+      CHOSEN.store(FloatArray.of(x), 3, count, to.address());
+      VECTORS.store(FloatArray.of(x), 3, count, byVectors.address());
       assertThat(to.read()).isEqualTo(byVectors.read());
     }
   }
@@ -108,8 +110,8 @@ final class RowArithmeticTest {
     float[] to = RandomMatrix.rows(1, count + 9, new Random(2))[0];
     try (NativeFloats sum = NativeFloats.of(to);
         NativeFloats byVectors = NativeFloats.of(to)) {
-      RowArithmetic.add(FloatArray.of(x), 3, sum.address(), count);
-      VectorRows.add(x, 3, byVectors.address(), count);
+      CHOSEN.add(FloatArray.of(x), 3, sum.address(), count);
+      VECTORS.add(FloatArray.of(x), 3, byVectors.address(), count);
       assertThat(sum.read()).isEqualTo(byVectors.read());
     }
   }
@@ -125,11 +127,11 @@ final class RowArithmeticTest {
     FloatArray out = FloatArray.allocate(BLOCK);
     float[] byVectors = new float[BLOCK];
     try (NativeFloats x = NativeFloats.of(numbers)) {
-      RowArithmetic.gelu(x.address(), BLOCK, out);
-      VectorRows.gelu(x.address(), byVectors, 0);
+      CHOSEN.gelu(x.address(), BLOCK, out);
+      VECTORS.gelu(x.address(), BLOCK, FloatArray.of(byVectors));
       assertThat(out.values()).isEqualTo(byVectors);
-      RowArithmetic.geluTanh(x.address(), BLOCK, out);
-      VectorRows.geluTanh(x.address(), byVectors, 0);
+      CHOSEN.geluTanh(x.address(), BLOCK, out);
+      VECTORS.geluTanh(x.address(), BLOCK, FloatArray.of(byVectors));
       assertThat(out.values()).isEqualTo(byVectors);
     }
   }
@@ -146,8 +148,8 @@ final class RowArithmeticTest {
     float[] out = new float[BLOCK];
     float[] byVectors = new float[BLOCK];
     try (NativeFloats blocks = NativeFloats.of(joined(gate, up))) {
-      RowArithmetic.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
-      VectorRows.swiGlu(blocks.address(), blocks.address() + 4L * BLOCK, byVectors, 0);
+      CHOSEN.swiGlu(blocks.address(), BLOCK, FloatArray.of(out));
+      VECTORS.swiGlu(blocks.address(), BLOCK, FloatArray.of(byVectors));
     }
     assertThat(out).isEqualTo(byVectors);
   }
@@ -161,17 +163,17 @@ final class RowArithmeticTest {
     FloatArray geluTanh = FloatArray.allocate(3 * BLOCK);
     FloatArray ofBlock = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(numbers)) {
-      RowArithmetic.swiGlu(x.address(), count, swiGlu);
-      RowArithmetic.gelu(x.address(), count, gelu);
-      RowArithmetic.geluTanh(x.address(), count, geluTanh);
+      CHOSEN.swiGlu(x.address(), count, swiGlu);
+      CHOSEN.gelu(x.address(), count, gelu);
+      CHOSEN.geluTanh(x.address(), count, geluTanh);
       for (int block = 0; block < Math.ceilDiv(count, BLOCK); block++) {
         int from = block * BLOCK;
         int of = Math.min(BLOCK, count - from);
-        RowArithmetic.swiGlu(x.address() + 8L * from, BLOCK, ofBlock);
+        CHOSEN.swiGlu(x.address() + 8L * from, BLOCK, ofBlock);
         assertEqual(swiGlu, from, ofBlock, of);
-        RowArithmetic.gelu(x.address() + 4L * from, BLOCK, ofBlock);
+        CHOSEN.gelu(x.address() + 4L * from, BLOCK, ofBlock);
         assertEqual(gelu, from, ofBlock, of);
-        RowArithmetic.geluTanh(x.address() + 4L * from, BLOCK, ofBlock);
+        CHOSEN.geluTanh(x.address() + 4L * from, BLOCK, ofBlock);
         assertEqual(geluTanh, from, ofBlock, of);
       }
     }
@@ -192,7 +194,7 @@ final class RowArithmeticTest {
   void gelu_blockOfNumbers_agreesWithFloat64() {
     FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
-      RowArithmetic.gelu(x.address(), BLOCK, out);
+      CHOSEN.gelu(x.address(), BLOCK, out);
     }
     assertFunction(out.values(), x -> x / 2 * (1 + erf(x / Math.sqrt(2))), 4e-7);
   }
@@ -201,7 +203,7 @@ final class RowArithmeticTest {
   void geluTanh_blockOfNumbers_agreesWithFloat64() {
     FloatArray out = FloatArray.allocate(BLOCK);
     try (NativeFloats x = NativeFloats.of(spread())) {
-      RowArithmetic.geluTanh(x.address(), BLOCK, out);
+      CHOSEN.geluTanh(x.address(), BLOCK, out);
     }
     assertFunction(
         out.values(),
@@ -217,11 +219,11 @@ final class RowArithmeticTest {
     Arrays.fill(ones, 1);
     float[] out = new float[BLOCK];
     try (NativeFloats memory = NativeFloats.of(joined(x, ones))) {
-      RowArithmetic.gelu(memory.address(), BLOCK, FloatArray.of(out));
+      CHOSEN.gelu(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
-      RowArithmetic.geluTanh(memory.address(), BLOCK, FloatArray.of(out));
+      CHOSEN.geluTanh(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
-      RowArithmetic.swiGlu(memory.address(), BLOCK, FloatArray.of(out));
+      CHOSEN.swiGlu(memory.address(), BLOCK, FloatArray.of(out));
       assertOnlyNan(out);
     }
   }
@@ -237,7 +239,7 @@ final class RowArithmeticTest {
       }
       try (NativeFloats from = NativeFloats.of(x);
           NativeFloats to = NativeFloats.of(y)) {
-        RowArithmetic.add(from.address(), to.address(), count);
+        CHOSEN.add(from.address(), to.address(), count);
         assertThat(to.read()).isEqualTo(expected);
       }
     }
@@ -253,7 +255,7 @@ final class RowArithmeticTest {
         expected[i] = y[i] + x[i + 3];
       }
       try (NativeFloats to = NativeFloats.of(y)) {
-        RowArithmetic.add(FloatArray.of(x), 3, to.address(), count);
+        CHOSEN.add(FloatArray.of(x), 3, to.address(), count);
         assertThat(to.read()).isEqualTo(expected);
       }
     }

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.row;
 
 import static org.eellm.kernel.vector.Lanes.FLOATS;
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
@@ -11,21 +11,25 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
-import org.eellm.kernel.machine.RowFunctions;
 import org.eellm.kernel.vector.Lanes;
 
-/** {@link GroupQuantizer} by the Vector API. Written out (see {@link Lanes}). */
-final class VectorGroups {
+/**
+ * Rounds groups of numbers to 8 bits. Numbers below 1e-30 become 0; a group with a NaN or an
+ * infinite number becomes NaN. Written out (see {@link Lanes}).
+ */
+public final class VectorGroups {
+  /** Numbers of the shortest vector that can be stored as bytes. */
+  public static final int LEAST_WIDTH = 8;
+
   private static final VectorSpecies<Byte> BYTES =
       VectorSpecies.of(
-          byte.class,
-          VectorShape.forBitSize(Math.max(GroupQuantizer.LEAST_WIDTH, WIDTH) * Byte.SIZE));
+          byte.class, VectorShape.forBitSize(Math.max(LEAST_WIDTH, WIDTH) * Byte.SIZE));
 
   private static final float MOST = 127;
-  private static final float LEAST = RowFunctions.LEAST;
+  private static final float LEAST = RowKernel.LEAST;
   private static final float ROUND = 12582912f; // 1.5 * 2^23: what is added to it has no fraction
   private static final int ROUND_BITS = 0x4B400000;
-  private static final int OFFSET = RowFunctions.OFFSET;
+  private static final int OFFSET = RowKernel.OFFSET;
 
   private VectorGroups() {}
 
@@ -41,7 +45,7 @@ final class VectorGroups {
       }
       float most = largest.reduceLanes(VectorOperators.MAX);
       float inverse = most < LEAST ? 0 : MOST / most;
-      long target = to + (long) g * (group + 4L * GroupRows.MORE_UNITS);
+      long target = to + (long) g * (group + 4L * RowKernel.MORE_UNITS);
       IntVector sum = IntVector.zero(Lanes.INTS);
       for (int i = 0; i < group; i += 2 * WIDTH) {
         FloatVector a = FloatVector.fromArray(FLOATS, x, source + i);
@@ -62,7 +66,7 @@ final class VectorGroups {
   }
 
   /** Writes groups for the Vector API into an array. */
-  static void round(float[] x, int from, int group, int count, float[] to, int at) {
+  public static void round(float[] x, int from, int group, int count, float[] to, int at) {
     for (int g = 0; g < count; g++) {
       int source = from + g * group;
       FloatVector largest = FloatVector.zero(FLOATS);
@@ -74,7 +78,7 @@ final class VectorGroups {
       }
       float most = largest.reduceLanes(VectorOperators.MAX);
       float inverse = most < LEAST ? 0 : MOST / most;
-      int target = at + g * (group + GroupRows.MORE_UNITS);
+      int target = at + g * (group + RowKernel.MORE_UNITS);
       IntVector sum = IntVector.zero(Lanes.INTS);
       for (int i = 0; i < group; i += 2 * WIDTH) {
         FloatVector a = FloatVector.fromArray(FLOATS, x, source + i);

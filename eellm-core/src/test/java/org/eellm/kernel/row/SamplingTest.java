@@ -1,4 +1,4 @@
-package org.eellm.kernel;
+package org.eellm.kernel.row;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
@@ -6,13 +6,16 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.eellm.kernel.IdMarks;
 import org.eellm.kernel.vector.FloatArray;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 @Tag("vectors")
-final class SamplingArithmeticTest {
+final class SamplingTest {
+  private static final RowKernel CHOSEN = RowKernel.chosen();
+  private static final RowKernel VECTORS = RowKernel.vectors();
 
   static IntStream counts() {
     return IntStream.concat(IntStream.rangeClosed(1, 40), IntStream.of(128, 300, 4096));
@@ -42,9 +45,9 @@ final class SamplingArithmeticTest {
       best = before[i] > before[best] ? i : best;
     }
 
-    assertThat(SamplingArithmetic.scale(x, count, 0.7f)).isEqualTo(best);
+    assertThat(CHOSEN.scale(x, count, 0.7f)).isEqualTo(best);
 
-    assertThat(SamplingArithmetic.scaleByJava(byJava, count, 0.7f)).isEqualTo(best);
+    assertThat(VECTORS.scale(FloatArray.of(byJava), count, 0.7f)).isEqualTo(best);
     assertThat(Arrays.equals(byJava, Arrays.copyOf(x.values(), count))).isTrue();
     for (int i = 0; i < count; i++) {
       assertThat(byJava[i]).isEqualTo((before[i] - before[best]) * 0.7f);
@@ -55,13 +58,13 @@ final class SamplingArithmeticTest {
   @MethodSource("counts")
   void powersOfTwo_anyCount_areThoseOfTheLibraryAndTheSameByJava(int count) {
     FloatArray powers = logits(count);
-    SamplingArithmetic.scale(powers, count, 3);
+    CHOSEN.scale(powers, count, 3);
     FloatArray out = FloatArray.allocate(powers.length());
     float[] byJava = new float[count];
 
-    SamplingArithmetic.powersOfTwo(powers, count, out);
+    CHOSEN.powersOfTwo(powers, count, out);
 
-    SamplingArithmetic.powersByJava(powers.values(), count, byJava);
+    VECTORS.powersOfTwo(powers, count, FloatArray.of(byJava));
     assertThat(Arrays.equals(byJava, Arrays.copyOf(out.values(), count))).isTrue();
     for (int i = 0; i < count; i++) {
       float expected = (float) Math.pow(2, powers.values()[i]);

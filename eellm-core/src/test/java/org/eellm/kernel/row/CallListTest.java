@@ -1,4 +1,4 @@
-package org.eellm.kernel.machine;
+package org.eellm.kernel.row;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -16,7 +16,8 @@ final class CallListTest {
 
   @BeforeEach
   void requireMachineCode() {
-    Assumptions.assumeTrue(RowFunctions.work(), "this processor runs no machine code of eellm");
+    Assumptions.assumeTrue(
+        RowKernel.isMachineCode(), "this processor runs no machine code of eellm");
   }
 
   @Test
