@@ -9,7 +9,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.eellm.decode.engine.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
-import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.WeightFormat;

@@ -2,7 +2,7 @@ package org.eellm.kernel;
 
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeNumbers;
 

@@ -13,7 +13,7 @@ import org.eellm.kernel.AttentionCode.Strides;
 import org.eellm.kernel.AttentionLoop.Field;
 import org.eellm.kernel.assembler.MachineCode;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.row.CallList;
 import org.eellm.kernel.row.MachineRows;
 import org.eellm.kernel.vector.NativeBuffer;

@@ -9,7 +9,7 @@ import static org.eellm.kernel.vector.NativeNumbers.WIDTH;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.Bfloat16Rounding;
 import org.eellm.kernel.vector.Lanes;
 import org.eellm.kernel.vector.NativeNumbers;

@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.product.MatmulKernel;
-import org.eellm.kernel.product.MatmulThroughput;
+import org.eellm.kernel.matmul.MatmulKernel;
+import org.eellm.kernel.matmul.MatmulThroughput;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.WeightFormat;
 import org.junit.jupiter.params.ParameterizedTest;

@@ -29,7 +29,7 @@ final class WrittenOutTest {
       strings = {
         "VectorAttention",
         "VectorPages",
-        "product.MatmulKernel",
+        "matmul.MatmulKernel",
         "row.VectorGroups",
         "row.VectorRows",
         "vector.Bfloat16Rounding"

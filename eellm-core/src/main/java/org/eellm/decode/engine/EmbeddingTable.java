@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.DecodedRows;
 import org.eellm.kernel.weight.GroupLayout;

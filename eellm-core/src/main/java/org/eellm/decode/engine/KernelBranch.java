@@ -6,7 +6,7 @@ import org.eellm.config.ModelConfig.Activation;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.ThreadTeam.Member;
-import org.eellm.kernel.product.Activations;
+import org.eellm.kernel.matmul.PackedInput;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.weight.PackedMatrix;
@@ -81,7 +81,7 @@ sealed interface KernelBranch {
 
     private void multiply(Member member, KernelExecutor pass) {
       Workspace space = pass.workspace();
-      Activations normed = pass.normed(member, norm, 0);
+      PackedInput normed = pass.normed(member, norm, 0);
       pass.product(member, qkv, normed, space.qkv.address(), space.qkvWidth);
       pass.profiler().mark(member, Part.QKV_PRODUCTS);
     }
@@ -197,7 +197,7 @@ sealed interface KernelBranch {
     @Override
     public void run(Member member, KernelExecutor pass) {
       int input = path == ModelConfig.Residual.PARALLEL ? 1 : 0;
-      Activations normed = pass.normed(member, norm, input);
+      PackedInput normed = pass.normed(member, norm, input);
       pass.product(member, up, normed, blocksEach(), this);
       pass.profiler().mark(member, Part.MLP_PRODUCTS);
       pass.addProduct(member, down, pass.workspace().ffnActivations, residual);
@@ -212,7 +212,7 @@ sealed interface KernelBranch {
     @Override
     public void write(KernelExecutor pass, Workspace.ThreadWorkspace own) {
       Workspace.OutputTile tile = own.tile;
-      Activations ffnActivations = pass.workspace().ffnActivations;
+      PackedInput ffnActivations = pass.workspace().ffnActivations;
       int each = blocksEach();
       int column = tile.firstBlock / each * PackedMatrix.BLOCK;
       int count = Math.min(tile.blocks / each * PackedMatrix.BLOCK, ffnActivations.in() - column);

@@ -6,8 +6,8 @@ import java.util.Optional;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.ThreadTeam.Member;
-import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.PackedInput;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeInts;
@@ -278,8 +278,8 @@ final class KernelExecutor implements AutoCloseable {
   /** The same as a member. */
   void predict(Member member, KernelHead of) {
     KernelLogits logits = of.logits();
-    Activations own = workspace.own(member.index()).headNormed;
-    Activations normed = normed(member, of.norm(), 0, own, workspace.headNormed);
+    PackedInput own = workspace.own(member.index()).headNormed;
+    PackedInput normed = normed(member, of.norm(), 0, own, workspace.headNormed);
     if (parallel.size() == 1) {
       product(member, of.output(), normed, logits.row(firstLogits), logits.width());
       profiler.mark(member, Part.HEAD_PRODUCTS);
@@ -322,13 +322,13 @@ final class KernelExecutor implements AutoCloseable {
    *
    * @param half which half of a wide stream is read
    */
-  Activations normed(Member member, RowNorm norm, int half) {
+  PackedInput normed(Member member, RowNorm norm, int half) {
     return normed(member, norm, half, workspace.own(member.index()).normed, workspace.normed);
   }
 
   /** The same in the member's own rows if there are few, else in those of all. */
-  private Activations normed(
-      Member member, RowNorm norm, int half, Activations few, Activations many) {
+  private PackedInput normed(
+      Member member, RowNorm norm, int half, PackedInput few, PackedInput many) {
     FloatArray normed = workspace.own(member.index()).row;
     long offset = 4L * half * hidden;
     if (rows <= Workspace.OWN_ROWS) {
@@ -369,7 +369,7 @@ final class KernelExecutor implements AutoCloseable {
    *
    * @param width a multiple of a block, with room for all outputs
    */
-  void product(Member member, PackedMatrix w, Activations x, long y, int width) {
+  void product(Member member, PackedMatrix w, PackedInput x, long y, int width) {
     int each = itemBlocks(w, 1);
     int most = Workspace.ITEM_BLOCKS / each;
     long rowBytes = 4L * width;
@@ -390,7 +390,7 @@ final class KernelExecutor implements AutoCloseable {
    *
    * @param multiple of so many blocks each item is
    */
-  void product(Member member, PackedMatrix w, Activations x, int multiple, Sink sink) {
+  void product(Member member, PackedMatrix w, PackedInput x, int multiple, Sink sink) {
     Workspace.ThreadWorkspace own = workspace.own(member.index());
     int each = itemBlocks(w, multiple);
     Workspace.OutputTile tile = own.tile;
@@ -423,7 +423,7 @@ final class KernelExecutor implements AutoCloseable {
   private static final long ITEM_BYTES = 96 << 10;
 
   /** Adds a product to the stream. */
-  void addProduct(Member member, PackedMatrix w, Activations x, Residual residual) {
+  void addProduct(Member member, PackedMatrix w, PackedInput x, Residual residual) {
     if (parallel.size() == 1) {
       product(member, w, x, 1, residual);
       return;

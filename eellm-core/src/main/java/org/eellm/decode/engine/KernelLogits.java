@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.kernel.LogitArithmetic;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;

@@ -2,7 +2,7 @@ package org.eellm.decode.engine;
 
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
-import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.model.DecodingModel;
 

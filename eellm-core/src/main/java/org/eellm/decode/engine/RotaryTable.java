@@ -3,7 +3,7 @@ package org.eellm.decode.engine;
 import java.util.Arrays;
 import org.eellm.config.ModelConfig.Positions;
 import org.eellm.kernel.PagedAttention;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.model.Rope;

@@ -1,7 +1,7 @@
 package org.eellm.decode.engine;
 
 import org.eellm.kernel.Norms;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 
 /** A norm over rows of float32 numbers. */

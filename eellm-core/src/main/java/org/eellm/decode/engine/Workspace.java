@@ -5,8 +5,8 @@ import java.util.List;
 import org.eellm.config.ModelConfig;
 import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.PagedAttention;
-import org.eellm.kernel.product.Activations;
-import org.eellm.kernel.product.MatmulKernel;
+import org.eellm.kernel.matmul.MatmulKernel;
+import org.eellm.kernel.matmul.PackedInput;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.vector.NativeInts;
@@ -31,10 +31,10 @@ final class Workspace implements AutoCloseable {
 
   private static final int TILE_ROWS = 64;
 
-  final Activations normed; // [rows, hidden]
-  final Activations headNormed; // the same for heads, whose matrices may have another format
-  final Activations attentionOutput; // [rows, H D]
-  final Activations ffnActivations; // [rows, ffn]
+  final PackedInput normed; // [rows, hidden]
+  final PackedInput headNormed; // the same for heads, whose matrices may have another format
+  final PackedInput attentionOutput; // [rows, H D]
+  final PackedInput ffnActivations; // [rows, ffn]
   final NativeBuffer qkv; // queries, keys, values: [rows, qkvWidth]
   final int qkvWidth;
   final NativeBuffer partial; // sums over this rank's inputs: [rows, partialWidth]
@@ -77,8 +77,8 @@ final class Workspace implements AutoCloseable {
 
   /** What a member has for itself. */
   static final class ThreadWorkspace implements AutoCloseable {
-    final Activations normed; // [OWN_ROWS, hidden]
-    final Activations headNormed; // the same for heads
+    final PackedInput normed; // [OWN_ROWS, hidden]
+    final PackedInput headNormed; // the same for heads
     final FloatArray row;
     final FloatArray activations =
         FloatArray.allocate(ITEM_BLOCKS * PackedMatrix.BLOCK); // of a row

@@ -33,7 +33,7 @@ public record AdamWStep(
   public void apply(Tensor g, Tensor m, Tensor v, Tensor p, Tensor weights) {
     long count = g.numel();
     long whole =
-        Kernels.available() && g.device().is_cpu()
+        TensorKernels.available() && g.device().is_cpu()
             ? count / NativeNumbers.WIDTH * NativeNumbers.WIDTH
             : 0;
     if (whole > 0) {

@@ -24,7 +24,7 @@ public final class CausalSoftmax {
 
   /** Whether the kernels take {@code scores}. */
   public static boolean fits(Tensor scores) {
-    return Kernels.take(scores);
+    return TensorKernels.take(scores);
   }
 
   /**

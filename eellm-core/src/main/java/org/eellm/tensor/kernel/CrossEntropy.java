@@ -27,7 +27,7 @@ public final class CrossEntropy {
 
   /** Whether the kernel takes {@code logits}, [n, V]. */
   public static boolean fits(Tensor logits) {
-    return Kernels.take(logits);
+    return TensorKernels.take(logits);
   }
 
   /**

@@ -12,7 +12,7 @@ public final class HeadRotation {
 
   /** Whether the kernel takes {@code x} and {@code out}, [..., s, D], strided but for D. */
   public static boolean fits(Tensor x, Tensor out) {
-    return Kernels.reach(x)
+    return TensorKernels.reach(x)
         && x.size(-1) / 2 % NativeNumbers.WIDTH == 0
         && x.stride(-1) == 1
         && out.stride(-1) == 1;

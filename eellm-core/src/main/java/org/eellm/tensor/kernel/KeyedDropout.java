@@ -128,7 +128,7 @@ public record KeyedDropout(long key, double probability, Rows rows) {
 
   private static boolean fits(Tensor x) {
     ScalarType type = Tensors.scalarType(x);
-    return Kernels.available()
+    return TensorKernels.available()
         && x.device().is_cpu()
         && x.is_contiguous()
         && (type == ScalarType.Float || type == ScalarType.BFloat16);

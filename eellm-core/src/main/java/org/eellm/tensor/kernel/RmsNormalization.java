@@ -17,7 +17,7 @@ public final class RmsNormalization {
 
   /** Whether the kernels take rows {@code x}, [n, h]. */
   public static boolean fits(Tensor x) {
-    return Kernels.take(x);
+    return TensorKernels.take(x);
   }
 
   /** x [n, h] and weight [h] to [n, h]. */

@@ -16,7 +16,7 @@ public final class SwiGlu {
 
   /** Whether the kernels take rows {@code inner}, [n, 2 ffn]. */
   public static boolean fits(Tensor inner) {
-    return Kernels.take(inner) && inner.size(1) / 2 % NativeNumbers.WIDTH == 0;
+    return TensorKernels.take(inner) && inner.size(1) / 2 % NativeNumbers.WIDTH == 0;
   }
 
   /**

@@ -29,7 +29,7 @@ import org.eellm.decode.request.Result;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.kernel.machine.ExecutableMemory;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.row.RowKernel;
 import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.kernel.weight.StoredRows;

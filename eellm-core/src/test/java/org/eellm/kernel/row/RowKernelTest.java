@@ -9,7 +9,7 @@ import java.util.function.DoubleUnaryOperator;
 import java.util.stream.IntStream;
 import org.eellm.kernel.NativeFloats;
 import org.eellm.kernel.RandomMatrix;
-import org.eellm.kernel.product.RowArithmetic;
+import org.eellm.kernel.matmul.RowArithmetic;
 import org.eellm.kernel.vector.FloatArray;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;

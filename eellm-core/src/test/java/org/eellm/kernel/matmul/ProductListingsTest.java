@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import java.util.Locale;
 import org.eellm.kernel.assembler.Disassembly;

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Random;
@@ -40,7 +40,7 @@ record KernelProbe(PackedMatrix w, float[][] rows, float[][] expected) {
     try (NativeBuffer memory =
             NativeBuffer.allocate(PackedMatrix.bytes(format, BLOCKS * BLOCK, in));
         NativeBuffer y = NativeBuffer.allocate(rowBytes * mostRows);
-        Activations x = kernel.allocate(mostRows, in)) {
+        PackedInput x = kernel.allocate(mostRows, in)) {
       PackedMatrix w = new PackedMatrix(format, BLOCKS * BLOCK, in, memory.address());
       KernelProbe probe = new KernelProbe(w, new float[mostRows][in], new float[mostRows][BLOCK]);
       if (format.hasGroups()) {

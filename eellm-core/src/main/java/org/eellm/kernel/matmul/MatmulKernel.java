@@ -1,8 +1,8 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import java.util.Locale;
 import java.util.Optional;
-import org.eellm.kernel.product.TileKernels.Variant;
+import org.eellm.kernel.matmul.TileKernels.Variant;
 import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.kernel.weight.PackedMatrix;
 import org.eellm.kernel.weight.WeightFormat;
@@ -119,8 +119,8 @@ public final class MatmulKernel {
   }
 
   /** Room for rows in this kernel's form. */
-  public Activations allocate(int rows, int in) {
-    return new Activations(this, rows, in);
+  public PackedInput allocate(int rows, int in) {
+    return new PackedInput(this, rows, in);
   }
 
   /** Rows that are multiplied at once, in groups that begin at multiples of this number. */
@@ -132,7 +132,7 @@ public final class MatmulKernel {
    * Writes some blocks of outputs of a group of rows.
    *
    * @param x of this kernel
-   * @param firstRow the group's, a multiple of {@link Activations#groupRows}
+   * @param firstRow the group's, a multiple of {@link PackedInput#groupRows}
    * @param y address of the first row's first output
    * @param rowBytes from a row of y to the next
    */
@@ -140,7 +140,7 @@ public final class MatmulKernel {
       PackedMatrix w,
       int firstBlock,
       int blocks,
-      Activations x,
+      PackedInput x,
       int firstRow,
       long y,
       long rowBytes) {
@@ -168,7 +168,7 @@ public final class MatmulKernel {
       PackedMatrix w,
       int firstBlock,
       int blocks,
-      Activations x,
+      PackedInput x,
       int firstRow,
       int rows,
       long y,
@@ -194,7 +194,7 @@ public final class MatmulKernel {
       PackedMatrix w,
       int firstBlock,
       int blocks,
-      Activations x,
+      PackedInput x,
       int firstRow,
       int rows,
       long y,
@@ -222,7 +222,7 @@ public final class MatmulKernel {
       PackedMatrix w,
       int block,
       int offset,
-      Activations x,
+      PackedInput x,
       int at,
       long y,
       long rowBytes) {

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 /**
  * The loops of a product of a few rows with a few vectors of outputs whose weights have scales for

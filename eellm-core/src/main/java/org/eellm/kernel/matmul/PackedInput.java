@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import java.util.Optional;
 import org.eellm.kernel.row.RowKernel;
@@ -12,7 +12,7 @@ import org.eellm.kernel.weight.WeightFormat;
  * numbers are put, in any order and by any thread. With weights in bfloat16 they are rounded to
  * that format, too; with weights whose inputs share scales in groups, to 8 bits in those groups.
  */
-public final class Activations implements AutoCloseable {
+public final class PackedInput implements AutoCloseable {
   private final MatmulKernel kernel;
   private final int capacity;
   private final int in;
@@ -24,7 +24,7 @@ public final class Activations implements AutoCloseable {
   private final boolean vectors;
   private int rows;
 
-  Activations(MatmulKernel kernel, int capacity, int in) {
+  PackedInput(MatmulKernel kernel, int capacity, int in) {
     this.kernel = kernel;
     this.capacity = capacity;
     this.in = in;

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 /**
  * The inner loop of a product of a few rows with a few vectors of outputs, whose sums stay in

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -65,7 +65,7 @@ final class MatmulKernelTest {
         machineCode ? machineCode(WeightFormat.INT4) : MatmulKernel.vectors(WeightFormat.INT4);
     float[][] rows = RandomMatrix.rows(3, 70, random);
     try (RandomMatrix w = new RandomMatrix(WeightFormat.INT8, 65, 70, random);
-        Activations x = kernel.allocate(3, 70)) {
+        PackedInput x = kernel.allocate(3, 70)) {
       float[][] y = multiply(kernel, w.packed(), x, rows, 1);
       for (int row = 0; row < rows.length; row++) {
         assertRow(w, rows[row], y[row], 65, 70);
@@ -93,7 +93,7 @@ final class MatmulKernelTest {
     Random random = new Random(3);
     MatmulKernel kernel = MatmulKernel.vectors(format);
     try (RandomMatrix w = new RandomMatrix(format, 200, 33, random);
-        Activations x = kernel.allocate(5, 33)) {
+        PackedInput x = kernel.allocate(5, 33)) {
       for (int count = 1; count <= 5; count++) {
         float[][] rows = RandomMatrix.rows(count, 33, random);
         assertThat(multiply(kernel, w.packed(), x, rows, 1))
@@ -112,8 +112,8 @@ final class MatmulKernelTest {
   private static void inPieces(MatmulKernel kernel) {
     Random random = new Random(4);
     try (RandomMatrix w = new RandomMatrix(kernel.format(), 64, 133, random);
-        Activations whole = kernel.allocate(3, 133);
-        Activations pieces = kernel.allocate(3, 133)) {
+        PackedInput whole = kernel.allocate(3, 133);
+        PackedInput pieces = kernel.allocate(3, 133)) {
       float[][] rows = RandomMatrix.rows(3, 133, random);
       float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
       pieces.begin(3);
@@ -135,8 +135,8 @@ final class MatmulKernelTest {
       int in = 320;
       Random random = new Random(4);
       try (RandomMatrix w = new RandomMatrix(format, 64, in, random);
-          Activations whole = kernel.allocate(9, in);
-          Activations pieces = kernel.allocate(9, in)) {
+          PackedInput whole = kernel.allocate(9, in);
+          PackedInput pieces = kernel.allocate(9, in)) {
         for (int count : new int[] {1, 9}) {
           float[][] rows = RandomMatrix.rows(count, in, random);
           float[][] expected = multiply(kernel, w.packed(), whole, rows, 1);
@@ -156,7 +156,7 @@ final class MatmulKernelTest {
 
   @Test
   void begin_moreRowsThanCapacity_isRefused() {
-    try (Activations x = MatmulKernel.vectors(WeightFormat.FLOAT32).allocate(2, 4)) {
+    try (PackedInput x = MatmulKernel.vectors(WeightFormat.FLOAT32).allocate(2, 4)) {
       assertThatThrownBy(() -> x.begin(3)).hasMessage("3 rows do not fit a block of 2");
     }
   }
@@ -165,7 +165,7 @@ final class MatmulKernelTest {
   void multiply_otherInputs_isRefused() {
     MatmulKernel kernel = MatmulKernel.vectors(WeightFormat.FLOAT32);
     try (RandomMatrix w = new RandomMatrix(WeightFormat.FLOAT32, 1, 5, new Random(5));
-        Activations x = kernel.allocate(1, 4)) {
+        PackedInput x = kernel.allocate(1, 4)) {
       assertThatThrownBy(() -> multiply(kernel, w.packed(), x, new float[1][4], 1))
           .hasMessageContaining("5 inputs");
     }
@@ -177,7 +177,7 @@ final class MatmulKernelTest {
       float[][] rows = RandomMatrix.rows(MOST_ROWS, in, random);
       for (int out : OUTPUTS) {
         try (RandomMatrix w = new RandomMatrix(kernel.format(), out, in, random);
-            Activations x = kernel.allocate(MOST_ROWS, in)) {
+            PackedInput x = kernel.allocate(MOST_ROWS, in)) {
           float[][] y = multiply(kernel, w.packed(), x, rows, 1);
           for (int row = 0; row < MOST_ROWS; row++) {
             assertRow(w, rows[row], y[row], out, in);
@@ -225,8 +225,8 @@ final class MatmulKernelTest {
       float[][] rows = RandomMatrix.rows(MOST_ROWS, in, random);
       for (int out : OUTPUTS) {
         try (RandomMatrix w = new RandomMatrix(kernel.format(), out, in, random);
-            Activations x = kernel.allocate(MOST_ROWS, in);
-            Activations one = alone.allocate(1, in)) {
+            PackedInput x = kernel.allocate(MOST_ROWS, in);
+            PackedInput one = alone.allocate(1, in)) {
           float[][] expected = new float[MOST_ROWS][];
           for (int row = 0; row < MOST_ROWS; row++) {
             expected[row] =
@@ -243,7 +243,7 @@ final class MatmulKernelTest {
   }
 
   private static float[][] multiply(
-      MatmulKernel kernel, PackedMatrix w, Activations x, float[][] rows, int blocksAtOnce) {
+      MatmulKernel kernel, PackedMatrix w, PackedInput x, float[][] rows, int blocksAtOnce) {
     x.begin(rows.length);
     for (int row = 0; row < rows.length; row++) {
       x.put(row, 0, FloatArray.of(rows[row]), 0, rows[row].length);
@@ -253,7 +253,7 @@ final class MatmulKernelTest {
 
   /** All outputs of all blocks. */
   private static float[][] product(
-      MatmulKernel kernel, PackedMatrix w, Activations x, int blocksAtOnce) {
+      MatmulKernel kernel, PackedMatrix w, PackedInput x, int blocksAtOnce) {
     int width = w.blocks() * PackedMatrix.BLOCK;
     long rowBytes = 4L * width;
     try (NativeBuffer y = NativeBuffer.allocate(rowBytes * x.rows())) {

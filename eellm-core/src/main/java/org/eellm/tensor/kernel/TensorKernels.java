@@ -6,8 +6,8 @@ import org.eellm.kernel.vector.NativeNumbers;
 import org.eellm.tensor.Tensors;
 
 /** Which tensors the kernels take; libtorch's operations take all others. */
-public final class Kernels {
-  private Kernels() {}
+public final class TensorKernels {
+  private TensorKernels() {}
 
   /** Whether Java was started with {@code --add-modules jdk.incubator.vector}. */
   public static boolean available() {

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import static org.eellm.kernel.vector.NativeNumbers.MEMORY;
 import static org.eellm.kernel.vector.NativeNumbers.WIDTH;

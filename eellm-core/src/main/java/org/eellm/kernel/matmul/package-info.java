@@ -3,6 +3,6 @@
  * them.
  */
 @NullMarked
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import org.jspecify.annotations.NullMarked;

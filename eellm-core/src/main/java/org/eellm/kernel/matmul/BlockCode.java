@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import org.eellm.kernel.assembler.Assembler;
 import org.eellm.kernel.assembler.Gp;

@@ -1,4 +1,4 @@
-package org.eellm.kernel.product;
+package org.eellm.kernel.matmul;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -38,7 +38,7 @@ public final class MatmulThroughput {
     }
     WeightFormat format = kernel.format();
     try (NativeBuffer memory = NativeBuffer.allocate(PackedMatrix.bytes(format, OUTPUTS, INPUTS));
-        Activations x = kernel.allocate(ROWS, INPUTS)) {
+        PackedInput x = kernel.allocate(ROWS, INPUTS)) {
       MemorySegment.ofAddress(memory.address()).reinterpret(memory.bytes()).fill(SMALL);
       PackedMatrix w = new PackedMatrix(format, OUTPUTS, INPUTS, memory.address());
       x.begin(ROWS);
