@@ -27,6 +27,7 @@ public final class NativeLibraries {
             FileChannel.open(
                 cache.resolve(".eellm.lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         var _ = channel.lock()) {
+      SpinCount.limit(System.getenv());
       Loader.load(binding);
     } catch (IOException e) {
       throw new UncheckedIOException(
