@@ -51,6 +51,7 @@ public final class Batch implements AutoCloseable {
   private final HiddenStateReader hiddenStates;
   private final Deque<Job> queue = new ArrayDeque<>();
   private final List<RunningSequence> active = new ArrayList<>();
+  private final List<RunningSequence> prompts = new ArrayList<>(); // of the next step
   private final List<Sequence> ended = new ArrayList<>();
   private int turn; // whose turn it is
   private int nextSequence; // the running one that is next to move
@@ -59,6 +60,7 @@ public final class Batch implements AutoCloseable {
   private static final class RunningSequence {
     private final Sequence sequence;
     private final PrefixCache.Cursor cursor; // how far its pages are known
+    private int rows; // that the step which is being put together takes
     private boolean moves; // in a step that is under way
 
     RunningSequence(Sequence sequence, PrefixCache.Cursor cursor) {
@@ -354,9 +356,9 @@ public final class Batch implements AutoCloseable {
   private void nextRows(Turn next) {
     int most = Math.ceilDiv(active.size(), turns.size());
     planner.begin(most);
-    int left = PROMPT_ROWS;
+    int chosen = 0;
     int first = most < active.size() ? nextSequence : 0;
-    for (int i = 0; i < active.size() && next.moving.size() < most; i++) {
+    for (int i = 0; i < active.size() && chosen < most; i++) {
       int index = (first + i) % active.size();
       RunningSequence one = active.get(index);
       if (one.moves) {
@@ -364,18 +366,39 @@ public final class Batch implements AutoCloseable {
       }
       Sequence sequence = one.sequence();
       sequence.strategy().addDrafts(sequence);
-      int count = sequence.uncomputed();
-      if (sequence.inPrompt()) {
-        count = Math.min(left, count);
-        left -= count;
-      }
-      if (count > 0) {
-        sequence.next(count);
-        one.moves = true;
-        next.moving.add(one);
-        next.inFlight.add(sequence);
+      one.rows = sequence.uncomputed();
+      if (one.rows > 0) {
+        chosen++;
         nextSequence = index + 1;
       }
+    }
+    shareRowsOfPrompts();
+    for (int i = 0; i < active.size(); i++) {
+      RunningSequence one = active.get(i);
+      if (one.rows > 0) {
+        one.sequence().next(one.rows);
+        one.rows = 0;
+        one.moves = true;
+        next.moving.add(one);
+        next.inFlight.add(one.sequence());
+      }
+    }
+  }
+
+  private void shareRowsOfPrompts() {
+    prompts.clear();
+    for (int i = 0; i < active.size(); i++) {
+      if (active.get(i).rows > 0 && active.get(i).sequence().inPrompt()) {
+        prompts.add(active.get(i));
+      }
+    }
+    if (prompts.isEmpty()) {
+      return;
+    }
+    int[] shares =
+        PromptRows.share(prompts.stream().mapToInt(one -> one.rows).toArray(), PROMPT_ROWS);
+    for (int i = 0; i < shares.length; i++) {
+      prompts.get(i).rows = shares[i];
     }
   }
 

@@ -119,6 +119,60 @@ final class BatchTest extends WithSmallModel {
     }
   }
 
+  private static List<Integer> enteredRows(Batch batch) {
+    return batch.active().stream().map(sequence -> sequence.frontier().entered()).toList();
+  }
+
+  @Test
+  void step_shortPromptAfterLongOnes_isFirst() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, true, false);
+    try (Decoder longModel = SmallModel.withContext(exits, 1000);
+        Batch batch = new Batch(longModel, Limits.of(longModel))) {
+      List<Request> requests =
+          List.of(request(1, 900, 5), request(2, 700, 5), request(3, 900, 5), request(4, 20, 5));
+      List<List<Integer>> texts = new ArrayList<>();
+      for (int i = 0; i < 3; i++) {
+        texts.add(new ArrayList<>());
+        add(batch, requests.get(i), texts.get(i));
+      }
+      batch.step();
+      assertThat(enteredRows(batch)).containsExactly(64, 192, 0);
+
+      texts.add(new ArrayList<>());
+      add(batch, requests.get(3), texts.get(3));
+      batch.step();
+      assertThat(enteredRows(batch)).containsExactly(128, 364, 0, 20);
+      assertThat(texts.get(3)).hasSize(1);
+
+      batch.step();
+      assertThat(enteredRows(batch)).containsExactly(192, 556, 0, 21);
+      while (!batch.isIdle()) {
+        batch.step();
+      }
+      for (int i = 0; i < texts.size(); i++) {
+        assertThat(texts.get(i)).isEqualTo(alone(longModel, requests.get(i)));
+      }
+    }
+  }
+
+  @Test
+  void step_shortPromptsWithoutEnd_leaveTheLongOneAQuarter() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, true, false);
+    try (Decoder longModel = SmallModel.withContext(exits, 1000);
+        Batch batch = new Batch(longModel, Limits.of(longModel))) {
+      List<Integer> text = new ArrayList<>();
+      add(batch, request(1, 300, 5), text);
+      int steps = 0;
+      for (; text.isEmpty(); steps++) {
+        for (int i = 0; i < 3; i++) {
+          add(batch, request(2 + 3 * steps + i, 100, 1), new ArrayList<>());
+        }
+        batch.step();
+      }
+      assertThat(steps).isEqualTo(Math.ceilDiv(300, Batch.PROMPT_ROWS / 4));
+    }
+  }
+
   @Test
   void step_knownBeginnings_areForgottenWhenTheirMemoryIsWanted() {
     try (Batch batch = new Batch(model, Limits.of(model).withCacheTokens(6 * ModelRunner.PAGE))) {

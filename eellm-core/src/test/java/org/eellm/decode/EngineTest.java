@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
@@ -12,6 +13,7 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
+import org.eellm.config.ExitLayout;
 import org.eellm.config.SettingException;
 import org.eellm.decode.Engine.Status;
 import org.eellm.decode.exit.ExitPolicies;
@@ -31,6 +33,7 @@ import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
+import org.eellm.model.Decoder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -123,6 +126,30 @@ final class EngineTest extends WithSmallModel {
       assertThat(engine.isOpen()).isFalse();
       assertThatThrownBy(engine::requireAlive).hasMessage("a test");
     }
+  }
+
+  @Test
+  void submit_shortPromptBehindLongOnes_hasItsTokenFirst() {
+    ExitLayout exits = new ExitLayout(List.of(1, 2, 4), true, false, true, false);
+    List<Integer> lengths = List.of(2240, 2240, 20);
+    List<Integer> order = Collections.synchronizedList(new ArrayList<>());
+    try (Decoder longModel = SmallModel.withContext(exits, 2304);
+        Engine engine = Engine.start(longModel, Limits.of(longModel))) {
+      List<ResultFuture> results = new ArrayList<>();
+      for (int i = 0; i < lengths.size(); i++) {
+        int index = i;
+        ResultFuture result =
+            new ResultFuture(
+                _ -> {
+                  order.add(index);
+                  return Reaction.CONTINUE;
+                });
+        engine.submit(request(i, lengths.get(i), 1), result);
+        results.add(result);
+      }
+      results.forEach(ResultFuture::await);
+    }
+    assertThat(order).containsExactly(2, 0, 1);
   }
 
   @Test
