@@ -27,7 +27,6 @@ import org.eellm.decode.strategy.DecodingStrategy;
 import org.eellm.decode.strategy.Sequence;
 import org.eellm.decode.token.Tokens;
 import org.eellm.distributed.DistributedException;
-import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
@@ -108,17 +107,12 @@ public final class Batch implements AutoCloseable {
    * @throws SettingException if the machine's memory cannot hold the keys and values
    */
   static Batch over(DecodingModel model, Limits limits, StageLinks links) {
-    limits.requireMemory(model, model.parallel().size() * links.stages(), MachineMemory.bytes());
-    ModelRunner first = local(model, limits);
+    ModelRunner first = runner(model, limits);
     return new Batch(new PipelineRunner(first, limits.vocabulary(), links), limits);
   }
 
   private static ModelRunner runner(DecodingModel model, Limits limits) {
-    limits.requireMemory(model, model.parallel().size(), MachineMemory.bytes());
-    return local(model, limits);
-  }
-
-  private static ModelRunner local(DecodingModel model, Limits limits) {
+    limits.requireMemory(model);
     return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
   }
 

@@ -109,7 +109,7 @@ final class EngineTest extends WithSmallModel {
     assertThatThrownBy(() -> Engine.start(model, limits))
         .isInstanceOf(SettingException.class)
         .hasMessageContaining("2147483647 positions take")
-        .hasMessageContaining("GB of keys and values, and the machine has");
+        .hasMessageContaining("GB of keys and values, and weights and Java's heap leave");
   }
 
   @Test

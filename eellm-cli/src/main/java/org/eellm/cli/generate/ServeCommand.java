@@ -132,7 +132,7 @@ public final class ServeCommand implements Callable<Integer> {
       paramLabel = "N",
       description =
           "Positions whose keys and values have room, all texts together; as many as 16 texts of"
-              + " the model's context or 4 GiB hold by default.")
+              + " the model's context or 4 GiB hold by default, or fewer where memory is short.")
   private Optional<Integer> cacheTokens;
 
   @Option(

@@ -3,11 +3,15 @@ package org.eellm.decode.request;
 import java.io.Serializable;
 import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
+import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.Vocabulary;
+import org.eellm.distributed.launch.RankInfo;
+import org.eellm.kernel.machine.MachineMemory;
 import org.eellm.model.DecodingModel;
+import org.eellm.model.Head;
 
 /**
  * Bounds of generation that change speed and memory, but no text; apart from the vocabulary's size.
@@ -56,8 +60,9 @@ public record Limits(
 
   /**
    * The defaults for a model, all of whose vocabulary may be generated. There is room for 16 texts
-   * as long as the model's context, or for as many positions as fit 4 GiB, but at least for one
-   * such text. Room that was never needed takes no memory.
+   * as long as the model's context, or for as many positions as fit 4 GiB, but for one such text
+   * where the memory suffices. Where it does not, there is less room: as much as the machine, or
+   * the container, has beside the model's weights and Java's heap.
    */
   public static Limits of(DecodingModel model) {
     ModelConfig shape = model.architecture().model();
@@ -69,38 +74,60 @@ public record Limits(
     ModelConfig shape = model.architecture().model();
     int context = Math.ceilDiv(shape.maxPositions(), ModelRunner.PAGE) * ModelRunner.PAGE;
     long texts = (long) CACHE_TEXTS * context;
-    return (int) Math.max(context, Math.min(texts, CACHE_BYTES / positionBytes(model)));
+    long wanted = Math.max(context, Math.min(texts, CACHE_BYTES / positionBytes(model)));
+    // Where not even a page fits, requireMemory says so.
+    return (int) Math.max(ModelRunner.PAGE, Math.min(wanted, fitting(model)));
   }
 
-  /** Bytes of a position's keys and values in all layers and exits. */
+  /**
+   * Positions that there is memory for, less a tenth: other buffers come and go, and ranks of a
+   * machine are not quite alike.
+   */
+  private static long fitting(DecodingModel model) {
+    return (long) (0.9 * memoryLeft() / positionBytes(model));
+  }
+
+  private static long memoryLeft() {
+    return MachineMemory.left(
+        RankInfo.detect(System.getenv()).orElse(RankInfo.ALONE).localWorldSize());
+  }
+
+  /** Bytes of a position's keys and values in all layers and exits that are here. */
   private static long positionBytes(DecodingModel model) {
-    ModelConfig shape = model.architecture().model();
-    long layers = shape.numLayers() + model.architecture().exits().layers().size();
+    ModelConfig shape = model.architecture().model().shard(model.parallel().size());
+    long attentions =
+        model.slices().stream().mapToInt(Slice::layers).sum()
+            + model.headsHere().stream().filter(Head::hasAttention).count();
     int head =
         switch (model.quantization().cache()) {
           case NONE -> shape.headDim() * (shape.dtype() == DataType.FLOAT32 ? 4 : 2);
           case INT8, INT4 -> shape.headDim() + Float.BYTES; // and a scale
         };
-    return 2 * layers * shape.numKeyValueHeads() * head;
+    return 2 * attentions * shape.numKeyValueHeads() * head;
   }
 
   /**
-   * Refuses room for keys and values that a machine's memory can never give.
+   * Refuses room for keys and values that there is no memory for.
    *
-   * @param ranks that share it out between them
    * @throws SettingException that says how much room there may be
    */
-  public void requireMemory(DecodingModel model, int ranks, long memoryBytes) {
-    double position = (double) positionBytes(model) / ranks;
-    if (cacheTokens * position > memoryBytes) {
+  public void requireMemory(DecodingModel model) {
+    double bytes = (double) cacheTokens * positionBytes(model);
+    long left = memoryLeft();
+    if (bytes > left) {
+      long fitting = fitting(model);
       throw new SettingException(
           "cache-tokens",
-          "%d positions take %.1f GB of keys and values, and the machine has %.1f GB; use %d or fewer"
+          "%d positions take %.1f GB of keys and values, and weights and Java's heap leave %.1f of the machine's %.1f GB; %s"
               .formatted(
                   cacheTokens,
-                  cacheTokens * position / 1e9,
-                  memoryBytes / 1e9,
-                  (long) (memoryBytes / position)));
+                  bytes / 1e9,
+                  Math.max(0, left) / 1e9,
+                  MachineMemory.bytes() / 1e9,
+                  fitting >= ModelRunner.PAGE
+                      ? "use %d or fewer".formatted(fitting)
+                      : "use weights of fewer bits, or give Java a smaller heap with"
+                          + " EELLM_JAVA_OPTS=-Xmx256m"));
     }
   }
 

@@ -2,6 +2,7 @@ package org.eellm.kernel.vector;
 
 import java.lang.foreign.Arena;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Zeroed native memory that takes physical memory page by page when first touched. From 2 MiB on it
@@ -14,6 +15,7 @@ public final class NativeBuffer implements AutoCloseable {
   public static final long HUGE_PAGE = 2L << 20;
 
   private static final Optional<Mapping> MAPPING = Mapping.find();
+  private static final AtomicLong TOTAL = new AtomicLong();
 
   private final long address;
   private final long bytes;
@@ -24,6 +26,12 @@ public final class NativeBuffer implements AutoCloseable {
     this.address = address;
     this.bytes = bytes;
     this.free = free;
+    TOTAL.addAndGet(bytes);
+  }
+
+  /** Bytes of all buffers of this process together, touched or not. */
+  public static long totalBytes() {
+    return TOTAL.get();
   }
 
   /**
@@ -67,6 +75,7 @@ public final class NativeBuffer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      TOTAL.addAndGet(-bytes);
       free.run();
     }
   }
