@@ -339,6 +339,23 @@ final class EarlyExitModelTest {
         .hasCauseInstanceOf(IllegalStateException.class);
   }
 
+  @Test
+  void close_onTheModelsThread_endsTheModel() {
+    EarlyExitModel own = small().load();
+    AtomicInteger questions = new AtomicInteger();
+    ExitPolicy closes =
+        _ -> {
+          if (questions.incrementAndGet() == 10) {
+            own.close(); // amid a step, which goes on
+          }
+          return false;
+        };
+    Generation generation = own.generate(PROMPT, Decoding.policy(closes).withMaxTokens(80));
+    assertThatThrownBy(generation::completion).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> own.complete(PROMPT, Decoding.full()))
+        .isInstanceOf(IllegalStateException.class);
+  }
+
   private static boolean waits(Thread thread) {
     return thread != null && thread.getState() == Thread.State.WAITING;
   }

@@ -329,7 +329,6 @@ public final class Batch implements AutoCloseable {
         known.forEach(pool::release);
         return;
       }
-      queue.remove();
       int[] pages = new int[known.size() + further];
       for (int i = 0; i < known.size(); i++) {
         pages[i] = known.get(i);
@@ -340,6 +339,7 @@ public final class Batch implements AutoCloseable {
       int reused = known.size() * ModelRunner.PAGE;
       Sequence sequence = new Sequence(job, runner, pageTable, reused, strategy);
       active.add(new RunningSequence(sequence, prefixes.cursor(heads)));
+      queue.remove(); // not before: whatever fails here, its listener is told
     }
   }
 

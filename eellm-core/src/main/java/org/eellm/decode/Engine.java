@@ -301,7 +301,8 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Throws what ended it, where it did not go on: another rank failed, or memory was at its end.
+   * Throws what ended it, where it did not go on: another rank failed, memory was at its end, or
+   * what belongs to no request failed.
    *
    * @throws DistributedException in the first case; the message names the rank
    */
@@ -326,7 +327,7 @@ public final class Engine implements AutoCloseable {
         status = now();
       }
       tellOthers(new StepMessage.Stop());
-    } catch (DistributedException | Error e) {
+    } catch (RuntimeException | Error e) {
       LOG.error("the engine ends: {}", e.getMessage());
       failure = Optional.of(e);
     } finally {

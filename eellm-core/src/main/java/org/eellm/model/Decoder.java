@@ -46,6 +46,7 @@ public final class Decoder implements DecodingModel {
   private final boolean logitLens;
   private final Quantization quantization;
   private final TensorParallel parallel;
+  private final ModelUsers users = new ModelUsers(this::free);
   private final Parameters parameters;
   private final List<List<ParameterSpec>> groups;
   private final List<Stage> stages;
@@ -448,7 +449,11 @@ public final class Decoder implements DecodingModel {
   }
 
   @Override
-  public void close() {
+  public ModelUsers users() {
+    return users;
+  }
+
+  private void free() {
     rowFactors.close();
     rope.ifPresent(Rope::close);
     parameters.close();

@@ -65,6 +65,12 @@ public sealed interface DecodingModel extends AutoCloseable permits Decoder, Sto
     return firstPosition() + 2 * slices().stream().mapToInt(Slice::layers).sum();
   }
 
+  /** Those who read its memory. */
+  ModelUsers users();
+
+  /** Frees the memory, when the last of its users has gone; from then on it takes no new ones. */
   @Override
-  void close();
+  default void close() {
+    users().close();
+  }
 }

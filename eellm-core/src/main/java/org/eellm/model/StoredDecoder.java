@@ -23,7 +23,8 @@ public final class StoredDecoder implements DecodingModel {
   private final Part part;
   private final Map<String, WeightRows> weights; // by parameter
   private final Runnable closeFiles;
-  private Optional<PackedForm> packed = Optional.empty();
+  private final ModelUsers users = new ModelUsers(this::free);
+  private volatile Optional<PackedForm> packed = Optional.empty();
 
   /**
    * Which model, and what of it.
@@ -87,6 +88,12 @@ public final class StoredDecoder implements DecodingModel {
     private static Slice withFinalHeadOnly(Slice slice) {
       return new Slice(slice.firstLayer(), slice.endLayer(), List.of(), slice.hasEmbedding(), true);
     }
+  }
+
+  /** What the weights have become. */
+  public interface PackedForm extends AutoCloseable {
+    @Override
+    void close();
   }
 
   /**
@@ -174,7 +181,11 @@ public final class StoredDecoder implements DecodingModel {
   }
 
   @Override
-  public void close() {
+  public ModelUsers users() {
+    return users;
+  }
+
+  private void free() {
     packed.ifPresentOrElse(PackedForm::close, closeFiles);
   }
 }

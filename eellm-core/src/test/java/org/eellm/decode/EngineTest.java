@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
@@ -18,6 +19,7 @@ import org.eellm.config.SettingException;
 import org.eellm.decode.Engine.Status;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.ExitPolicy;
+import org.eellm.decode.exit.Gate;
 import org.eellm.decode.exit.Threshold;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
@@ -31,6 +33,7 @@ import org.eellm.decode.request.ResultFuture;
 import org.eellm.decode.sample.RandomSampler;
 import org.eellm.decode.sample.Sampler;
 import org.eellm.decode.token.GeneratedToken;
+import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.TokenListener;
 import org.eellm.decode.token.TokenListener.Reaction;
 import org.eellm.model.Decoder;
@@ -150,6 +153,32 @@ final class EngineTest extends WithSmallModel {
       results.forEach(ResultFuture::await);
     }
     assertThat(order).containsExactly(2, 0, 1);
+  }
+
+  @Test
+  void admit_exceptionBesideRequests_endsTheEngineAndTellsIt() {
+    ExitPolicy policy =
+        new ExitPolicy() {
+          @Override
+          public boolean leaves(Prediction prediction) {
+            return false;
+          }
+
+          @Override
+          public Map<Integer, Gate> gates() {
+            if (Thread.currentThread().getName().equals("eellm-engine")) {
+              throw new IllegalStateException("a test");
+            }
+            return Map.of();
+          }
+        };
+    try (Engine engine = Engine.start(model, Limits.of(model))) {
+      ResultFuture result = new ResultFuture(_ -> Reaction.CONTINUE);
+      engine.submit(new Request(List.of(1), 5, Set.of(), policy, Sampler.greedy()), result);
+
+      assertThat(result.await().reason()).isEqualTo(FinishReason.CANCELLED);
+      assertThatThrownBy(engine::requireAlive).hasMessage("a test");
+    }
   }
 
   @Test

@@ -22,6 +22,7 @@ import org.eellm.kernel.vector.NativeBuffer;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
+import org.eellm.model.ModelUsers;
 import org.eellm.model.TensorParallel;
 
 /**
@@ -35,6 +36,7 @@ import org.eellm.model.TensorParallel;
  */
 public final class KernelRunner implements ModelRunner {
   private final DecodingModel model;
+  private final ModelUsers.Use use;
   private final TensorParallel parallel;
   private final int hidden;
   private final int firstBranch; // of those here, in the whole model
@@ -60,6 +62,7 @@ public final class KernelRunner implements ModelRunner {
   /**
    * Packs a model's weights.
    *
+   * @param model which may be closed before this: its memory is freed after both
    * @param pages of keys and values
    * @param threads to compute with
    * @param choice of kernels
@@ -67,35 +70,42 @@ public final class KernelRunner implements ModelRunner {
   public KernelRunner(
       DecodingModel model, Vocabulary vocabulary, int pages, int threads, KernelChoice choice) {
     this.model = model;
-    parallel = model.parallel();
-    ModelConfig shape = model.architecture().model();
-    ModelConfig shard = shape.shard(parallel.size());
-    hidden = shape.hiddenSize();
-    firstBranch = model.firstPosition();
-    team = new ThreadTeam(threads);
-    packed = PackedModel.of(model, vocabulary, team);
-    kernels = Kernels.of(model, choice);
-    PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
-    workspace = new Workspace(threads, kernels, shard, layout);
-    int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
-    states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
-    memory = new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
-    pass =
-        new KernelExecutor(
-            team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);
-    predictions = programs(packed.heads());
-    draftPredictions = programs(packed.draftHeads());
-    draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
-    boolean[] listed = UnlistedIds.listed(vocabulary);
-    extensions =
-        packed.draftHeads().stream()
-            .<DraftOutput.Extension>map(head -> new UnlistedIds(listed, head.scorer(hidden)))
-            .toList();
-    vocabSize = vocabulary.size();
-    profiler = Optional.of(pass.profiler());
-    row = new float[hidden];
-    position = new float[hidden];
-    embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+    use = model.users().add();
+    try {
+      parallel = model.parallel();
+      ModelConfig shape = model.architecture().model();
+      ModelConfig shard = shape.shard(parallel.size());
+      hidden = shape.hiddenSize();
+      firstBranch = model.firstPosition();
+      team = new ThreadTeam(threads);
+      packed = PackedModel.of(model, vocabulary, team);
+      kernels = Kernels.of(model, choice);
+      PageLayout layout = new PageLayout(PackedWeights.cache(model), shape.headDim());
+      workspace = new Workspace(threads, kernels, shard, layout);
+      int width = shape.residual() == Residual.PARALLEL ? 2 * hidden : hidden;
+      states = new HiddenStates(2 * Workspace.MAX_ROWS, width);
+      memory =
+          new KernelKeyValueCache(layout, shard.numKeyValueHeads(), pages, packed.attentions());
+      pass =
+          new KernelExecutor(
+              team, workspace, states, memory, new RotaryTable(shape.positions()), parallel);
+      predictions = programs(packed.heads());
+      draftPredictions = programs(packed.draftHeads());
+      draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
+      boolean[] listed = UnlistedIds.listed(vocabulary);
+      extensions =
+          packed.draftHeads().stream()
+              .<DraftOutput.Extension>map(head -> new UnlistedIds(listed, head.scorer(hidden)))
+              .toList();
+      vocabSize = vocabulary.size();
+      profiler = Optional.of(pass.profiler());
+      row = new float[hidden];
+      position = new float[hidden];
+      embedded = NativeBuffer.allocate(4L * Workspace.MAX_ROWS * hidden);
+    } catch (RuntimeException | Error e) {
+      use.close();
+      throw e;
+    }
   }
 
   /** Whether a decoder's weights are where, and as, they can be packed. */
@@ -373,5 +383,6 @@ public final class KernelRunner implements ModelRunner {
     memory.close();
     embedded.close();
     packed.close();
+    use.close();
   }
 }

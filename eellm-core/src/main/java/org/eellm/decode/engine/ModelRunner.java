@@ -11,6 +11,7 @@ import org.eellm.kernel.machine.Threads;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
+import org.eellm.model.ModelUsers;
 import org.eellm.model.StoredDecoder;
 
 /**
@@ -31,16 +32,20 @@ public interface ModelRunner extends AutoCloseable {
    *
    * @param model whole, or one stage of a pipeline
    * @param pages of keys and values
+   * @throws IllegalStateException if the model is closed
    */
   static ModelRunner of(DecodingModel model, Vocabulary vocabulary, int pages) {
-    return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
-        ? new TorchRunner(decoder, vocabulary, pages)
-        : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
+    try (ModelUsers.Use _ = model.users().add()) {
+      return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
+          ? new TorchRunner(decoder, vocabulary, pages)
+          : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
+    }
   }
 
   /** Packs a stored model's weights, once for all its runners, and closes its files. */
   static void pack(StoredDecoder model) {
-    try (ThreadTeam team = new ThreadTeam(Threads.count())) {
+    try (ModelUsers.Use _ = model.users().add();
+        ThreadTeam team = new ThreadTeam(Threads.count())) {
       model.pack(PackedWeights.of(model, team));
     }
   }

@@ -17,7 +17,7 @@ import org.eellm.kernel.weight.WeightFormat;
 import org.eellm.kernel.weight.WeightRows;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.model.PackedForm;
+import org.eellm.model.StoredDecoder.PackedForm;
 import org.eellm.model.parameter.ParameterName;
 import org.eellm.model.parameter.ParameterSpec;
 

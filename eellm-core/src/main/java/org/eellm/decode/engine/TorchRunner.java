@@ -19,6 +19,7 @@ import org.eellm.model.DecodeContext;
 import org.eellm.model.Decoder;
 import org.eellm.model.Head;
 import org.eellm.model.HeadLayers;
+import org.eellm.model.ModelUsers;
 import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
@@ -35,6 +36,7 @@ public final class TorchRunner implements ModelRunner {
   private static final int FIRST_SLOTS = 64;
 
   private final Decoder model;
+  private final ModelUsers.Use use;
   private final int vocabSize;
   private final int[] draftIds;
   private final boolean[] isListed; // by id
@@ -55,21 +57,27 @@ public final class TorchRunner implements ModelRunner {
    */
   public TorchRunner(Decoder model, Vocabulary vocabulary, int pages) {
     this.model = model;
-    vocabSize = vocabulary.size();
-    draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
-    isListed = UnlistedIds.listed(vocabulary);
-    first = model.stages().getFirst().firstPosition();
-    ModelConfig shape = model.architecture().model();
-    hiddenSize = shape.hiddenSize();
-    width = shape.residual() == Residual.PARALLEL ? 2 * hiddenSize : hiddenSize;
-    outputs = new RetainedTensors[model.allHeads().size()];
-    Arrays.setAll(outputs, _ -> new RetainedTensors());
-    try (Scope _ = Scope.open();
-        InferenceMode _ = new InferenceMode()) {
-      // libtorch's attention in bfloat16 is slow on a CPU.
-      ScalarType format = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
-      cache = new TorchKeyValueCache(pages, format);
-      hidden = retained.retain(emptySlots(FIRST_SLOTS));
+    use = model.users().add();
+    try {
+      vocabSize = vocabulary.size();
+      draftIds = vocabulary.draftIds().stream().mapToInt(Integer::intValue).toArray();
+      isListed = UnlistedIds.listed(vocabulary);
+      first = model.stages().getFirst().firstPosition();
+      ModelConfig shape = model.architecture().model();
+      hiddenSize = shape.hiddenSize();
+      width = shape.residual() == Residual.PARALLEL ? 2 * hiddenSize : hiddenSize;
+      outputs = new RetainedTensors[model.allHeads().size()];
+      Arrays.setAll(outputs, _ -> new RetainedTensors());
+      try (Scope _ = Scope.open();
+          InferenceMode _ = new InferenceMode()) {
+        // libtorch's attention in bfloat16 is slow on a CPU.
+        ScalarType format = model.device().is_cpu() ? ScalarType.Float : model.scalarType();
+        cache = new TorchKeyValueCache(pages, format);
+        hidden = retained.retain(emptySlots(FIRST_SLOTS));
+      }
+    } catch (RuntimeException | Error e) {
+      use.close();
+      throw e;
     }
   }
 
@@ -341,5 +349,6 @@ public final class TorchRunner implements ModelRunner {
     for (RetainedTensors output : outputs) {
       output.close();
     }
+    use.close();
   }
 }
