@@ -22,16 +22,14 @@ timed() {
   timed --nproc 2 --set parallel.pp=2 --mesh-only --set 'exits.layers=[]' --set 'exits.weights=[]'
   echo '## exits [4,8], two stages alone'
   timed --nproc 2 --set parallel.pp=2 --mesh-only
-  for option in --eager-heads --set=parallel.pre_exit=true; do
-    echo "## exits [4,8], two stages, $option"
-    timed --nproc 2 --set parallel.pp=2 --mesh-only "$option"
-  done
+  echo '## exits [4,8], two stages, behind the boundary'
+  timed --nproc 2 --set parallel.pp=2 --mesh-only --set parallel.pre_exit=true
   # A head of this model, forward and backward, takes 5.3 times a layer's forward pass by its operations.
   echo '| stages | exits | option | simulated |'
   echo '|---|---|---|---|'
   for stages in 4 8; do
     for exits in none 4 4,8 2,4,8; do
-      for option in '' --eager-heads --pre-exit '--fill-warmup=auto --fill-cooldown=auto'; do
+      for option in '' --pre-exit '--fill-warmup=auto --fill-cooldown=auto'; do
         case $exits in none) [ -z "$option" ] || continue && set -- ;; *) set -- --exits "$exits" ;; esac
         # shellcheck disable=SC2086 # several words
         "$eellm" schedule --pp $stages --microbatches 16 --layers 16 --head-cost 5.3 "$@" $option > "$work/schedule.txt"

@@ -26,7 +26,6 @@ import org.eellm.tensor.Tensors;
 import org.eellm.tensor.Torch;
 import org.eellm.train.ReducedStepMetrics;
 import org.eellm.train.TrainException;
-import org.eellm.train.objective.HeadForward;
 
 /**
  * Measures a machine for the planner, with as many ranks as a plan will have: all work at the same
@@ -154,7 +153,7 @@ public final class HardwareBenchmark {
 
   private Steps steps() {
     try (MeshBenchmark.BenchmarkRun run =
-        new MeshBenchmark.BenchmarkRun(config, World.singleRank(), HeadForward.DEFERRED)) {
+        new MeshBenchmark.BenchmarkRun(config, World.singleRank())) {
       double[] times = new double[STEPS];
       for (int step = -WARMUP_STEPS; step < STEPS; step++) {
         world.all().barrier();

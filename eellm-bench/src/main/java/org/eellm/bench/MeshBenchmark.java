@@ -15,7 +15,6 @@ import org.eellm.tensor.Torch;
 import org.eellm.train.StepRunner;
 import org.eellm.train.TrainState;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.objective.HeadForward;
 
 /**
  * Times training steps of a mesh on random tokens. Two others take turns with it, so that the
@@ -47,7 +46,6 @@ public final class MeshBenchmark {
   /**
    * What was measured, the same on every rank.
    *
-   * @param headForward of the mesh
    * @param threads of each rank
    * @param microbatches of a replica in a step
    * @param bubble share of a step in which stages of equal cost have nothing to do, fills apart
@@ -57,7 +55,6 @@ public final class MeshBenchmark {
   public record Report(
       String mesh,
       int ranks,
-      HeadForward headForward,
       int threads,
       int rounds,
       int microbatches,
@@ -74,10 +71,8 @@ public final class MeshBenchmark {
    *
    * @param rounds steps of each model that count, after a warm-up
    * @param compared whether the two others are measured too; their memory counts as well
-   * @param headForward of the mesh; the others defer their heads
    */
-  public static Report run(
-      RunConfig config, World world, int rounds, boolean compared, HeadForward headForward) {
+  public static Report run(RunConfig config, World world, int rounds, boolean compared) {
     if (config.train().threads() > 0) {
       Torch.setThreads(config.train().threads());
     }
@@ -85,7 +80,7 @@ public final class MeshBenchmark {
     int microbatches =
         config.train().globalBatchSize() / (config.train().microBatchSize() * parallel.dp());
     double bubble = Pipeline.of(config).bubbleShare(microbatches);
-    try (BenchmarkRun mesh = new BenchmarkRun(config, world, headForward);
+    try (BenchmarkRun mesh = new BenchmarkRun(config, world);
         Others others = compared ? Others.of(config, world) : Others.none()) {
       Times times = new Times(rounds);
       List<Long> memory = List.of();
@@ -104,7 +99,6 @@ public final class MeshBenchmark {
       return new Report(
           world.mesh().toString(),
           world.mesh().size(),
-          headForward,
           Torch.threads(),
           rounds,
           microbatches,
@@ -175,10 +169,9 @@ public final class MeshBenchmark {
 
     static Others of(RunConfig config, World world) {
       return new Others(
-          Optional.of(new BenchmarkRun(withoutExits(config), world, HeadForward.DEFERRED)),
+          Optional.of(new BenchmarkRun(withoutExits(config), world)),
           world.rank() == 0
-              ? Optional.of(
-                  new BenchmarkRun(replica(config), World.singleRank(), HeadForward.DEFERRED))
+              ? Optional.of(new BenchmarkRun(replica(config), World.singleRank()))
               : Optional.empty());
     }
 
@@ -221,7 +214,7 @@ public final class MeshBenchmark {
     private final StepRunner runner;
     private long step;
 
-    BenchmarkRun(RunConfig config, World world, HeadForward headForward) {
+    BenchmarkRun(RunConfig config, World world) {
       state = TrainState.initial(config, world);
       runner =
           new StepRunner(
@@ -229,8 +222,7 @@ public final class MeshBenchmark {
               new RandomTokens(config.data().sequenceLength(), config.model().vocabSize()),
               state,
               world,
-              new Trace.Off(),
-              headForward);
+              new Trace.Off());
     }
 
     StepRunner.Result step() {

@@ -13,7 +13,6 @@ import org.eellm.config.RunConfig;
 import org.eellm.distributed.InProcessRanks;
 import org.eellm.distributed.Mesh;
 import org.eellm.train.TinyRun;
-import org.eellm.train.objective.HeadForward;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,8 +25,7 @@ final class MeshBenchmarkTest {
             folder,
             Stream.concat(Stream.of("parallel.pp=2"), Stream.of(settings)).toArray(String[]::new));
     return InProcessRanks.run(
-        new Mesh(1, 1, 2),
-        world -> MeshBenchmark.run(config, world, 2, compared, HeadForward.DEFERRED));
+        new Mesh(1, 1, 2), world -> MeshBenchmark.run(config, world, 2, compared));
   }
 
   @Test

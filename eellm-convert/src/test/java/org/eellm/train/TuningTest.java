@@ -153,7 +153,7 @@ final class TuningTest {
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
-              HeadLoss.HeadOutput.of(h),
+              h,
               new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
               new HeadLoss.Target.Teacher(teacher, output),
               new HeadLoss.TokenWeights(mask, 1, dynamic),

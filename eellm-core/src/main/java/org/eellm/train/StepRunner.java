@@ -26,7 +26,6 @@ import org.eellm.tensor.Torch;
 import org.eellm.train.metrics.Trace;
 import org.eellm.train.metrics.TrainEvent;
 import org.eellm.train.objective.ExitWeights;
-import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.HeadTuningExecutor;
 import org.eellm.train.objective.LayerDropout;
 import org.eellm.train.objective.Microbatch;
@@ -57,29 +56,14 @@ public final class StepRunner implements AutoCloseable {
   private final ModelFlops flops;
   private final Map<Integer, Schedule> schedules = new HashMap<>();
   private final Trace trace;
-  private final HeadForward headForward;
 
   public StepRunner(
       RunConfig config, SampleSource samples, TrainState state, World world, Trace trace) {
-    this(config, samples, state, world, trace, HeadForward.DEFERRED);
-  }
-
-  /**
-   * @param headForward where everything learns; where exits alone do, they never wait
-   */
-  public StepRunner(
-      RunConfig config,
-      SampleSource samples,
-      TrainState state,
-      World world,
-      Trace trace,
-      HeadForward headForward) {
     this.config = config;
     this.samples = samples;
     this.state = state;
     this.world = world;
     this.trace = trace;
-    this.headForward = headForward;
     TrainConfig train = config.train();
     List<Stage> stages = state.model().stages();
     executors =
@@ -199,7 +183,6 @@ public final class StepRunner implements AutoCloseable {
               TrainingCompute.Chunk.of(executors, virtualStages),
               input,
               objective,
-              headForward,
               reduction);
       case EXITS, EXITS_FROM_FINAL_HEAD ->
           new TuningCompute(

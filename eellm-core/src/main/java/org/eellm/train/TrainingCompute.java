@@ -19,7 +19,6 @@ import org.eellm.schedule.Schedule;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
-import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.Received;
@@ -33,7 +32,6 @@ final class TrainingCompute implements StepCompute {
   private final List<Chunk> chunks;
   private final Input input;
   private final Objective objective;
-  private final HeadForward headForward;
   private final GradientReduction reduction;
   private final FillGradientScale scale;
   private final RetainedTensors retained = new RetainedTensors();
@@ -55,13 +53,11 @@ final class TrainingCompute implements StepCompute {
       List<Chunk> chunks,
       Input input,
       Objective objective,
-      HeadForward headForward,
       GradientReduction reduction) {
     this.schedule = schedule;
     this.chunks = chunks;
     this.input = input;
     this.objective = objective;
-    this.headForward = headForward;
     this.reduction = reduction;
     this.scale = FillGradientScale.of(schedule);
     this.losses = StepCompute.losses(objective, reduction.gradients(), retained);
@@ -72,11 +68,7 @@ final class TrainingCompute implements StepCompute {
     StageExecutor executor = chunks.get(chunk).executor();
     Microbatch batch = input.microbatches().apply(microbatch);
     Dropout dropout = input.dropouts().apply(microbatch);
-    ForwardTape forwardTape =
-        switch (headForward) {
-          case DEFERRED -> executor.forward(batch, below, dropout);
-          case EAGER -> executor.forwardEagerly(batch, below, dropout, objective);
-        };
+    ForwardTape forwardTape = executor.forward(batch, below, dropout);
     if (microbatch.hasBackwardOn(chunks.get(chunk).virtualStage())) {
       forwardTapes.put(MicrobatchChunk.of(microbatch, chunk), forwardTape);
       return forwardTape.output();

@@ -61,7 +61,7 @@ final class DistillationTest {
 
       HeadLoss.Result result =
           HeadLoss.forwardBackward(
-              HeadLoss.HeadOutput.of(h),
+              h,
               new HeadLoss.OutputMatrix(output, TensorParallel.singleRank()),
               new HeadLoss.Target.LabelsAndTeacher(
                   ids, new HeadLoss.Target.Teacher(teacher, output), share),

@@ -37,7 +37,6 @@ import org.eellm.schedule.Schedules;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.StageExecutor;
@@ -241,7 +240,6 @@ final class FillGradientTest {
               TrainingCompute.Chunk.of(chains, model.stages().stream().map(Stage::index).toList()),
               new StepCompute.Input(id -> batches.get(id.index()), _ -> Dropout.NONE, 1),
               golden.objective(),
-              HeadForward.DEFERRED,
               reduction)) {
         Microbatch batch = batches.getFirst();
         ScheduleExecutor.StageTensorSpec message =

@@ -99,34 +99,6 @@ final class GoldenTrainingTest {
     check(name, recompute);
   }
 
-  @ParameterizedTest
-  @FieldSource("NAMES")
-  void backward_ofHeadsRunInTheForwardPass_isThatOfDeferredOnes(String name) {
-    GoldenCase golden = GoldenCase.named(name);
-    Objective objective = golden.objective();
-    Microbatch batch = golden.inputs().getFirst();
-    try (Scope scope = Scope.open();
-        Decoder model = golden.model();
-        Gradients deferred = new Gradients(model.parameters());
-        Gradients eager = new Gradients(model.parameters())) {
-      StageExecutor chain = chain(model, Recompute.NONE);
-      deferred.start();
-      List<StageExecutor.HeadResult> wanted =
-          chain.forwardBackward(batch, objective, 1, Dropout.NONE, deferred);
-      deferred.finish();
-      eager.start();
-      try (StageExecutor.ForwardTape walk =
-          chain.forwardEagerly(batch, Received.NOTHING, Dropout.NONE, objective)) {
-        assertThat(chain.backward(walk, objective, 1, Received.NOTHING, eager, _ -> {}).heads())
-            .extracting(StageExecutor.HeadResult::loss)
-            .isEqualTo(wanted.stream().map(StageExecutor.HeadResult::loss).toList());
-      }
-      eager.finish();
-
-      assertThat(Tensors.toFloats(eager.flat())).isEqualTo(Tensors.toFloats(deferred.flat()));
-    }
-  }
-
   private static void check(String name, Recompute recompute) {
     GoldenCase golden = GoldenCase.named(name);
     try (Scope scope = Scope.open();

@@ -35,7 +35,6 @@ import org.eellm.schedule.Schedules;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;
 import org.eellm.train.metrics.Trace;
-import org.eellm.train.objective.HeadForward;
 import org.eellm.train.objective.Microbatch;
 import org.eellm.train.objective.Objective;
 import org.eellm.train.objective.StageExecutor;
@@ -67,17 +66,13 @@ final class MeshSteps {
    * @param name of the case
    * @param dropout its probability
    */
-  record Job(String name, Optional<Double> dropout, HeadForward headForward, Learner learner) {
+  record Job(String name, Optional<Double> dropout, Learner learner) {
     static Job of(String name, Learner learner) {
-      return new Job(name, Optional.empty(), HeadForward.DEFERRED, learner);
+      return new Job(name, Optional.empty(), learner);
     }
 
     static Job dropping(String name, double probability) {
-      return new Job(name, Optional.of(probability), HeadForward.DEFERRED, Learner.USUAL);
-    }
-
-    static Job eager(String name) {
-      return new Job(name, Optional.empty(), HeadForward.EAGER, Learner.USUAL);
+      return new Job(name, Optional.of(probability), Learner.USUAL);
     }
 
     GoldenCase golden() {
@@ -301,7 +296,6 @@ final class MeshSteps {
                     id -> job.dropout(id.index() * dp + world.coordinate().dp()),
                     dp),
                 objective,
-                job.headForward(),
                 reduction)) {
           Microbatch batch = batches.getFirst();
           long rows = tensorParallel.localRows((long) batch.batch() * batch.sequence());

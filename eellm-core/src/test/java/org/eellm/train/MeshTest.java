@@ -25,7 +25,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.FieldSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -241,8 +240,6 @@ final class MeshTest {
   static final List<String> MUON_MESHES =
       List.of("tp2", "dp2", "dp4", "pp2 dp2", "tp2 sp pp2", "tp2 pp2 dp2");
 
-  private static final String EAGER_MESH = "tp2 sp pp2";
-
   static final List<String> DROPOUT_CASES =
       List.of("llama_mlp_block_gqa", "gpt_norm_tied", "llama_norm_tied", "neox_parallel_mlp");
 
@@ -260,9 +257,6 @@ final class MeshTest {
   private static List<Job> jobs(Layout layout, Share share) {
     List<Job> jobs = new ArrayList<>();
     suitable(layout, share).forEach(name -> jobs.add(Job.of(name, Learner.USUAL)));
-    if (layout.name().equals(EAGER_MESH)) {
-      suitable(layout, share).forEach(name -> jobs.add(Job.eager(name)));
-    }
     if (TAUGHT_MESHES.contains(layout.name())) {
       taught(layout, share).forEach(name -> jobs.add(Job.of(name, TAUGHT)));
     }
@@ -325,24 +319,6 @@ final class MeshTest {
 
   private static Layout named(String name) {
     return LAYOUTS.stream().filter(layout -> layout.name().equals(name)).findFirst().orElseThrow();
-  }
-
-  @ParameterizedTest
-  @EnumSource(names = "QUARTER")
-  void steps_headsInTheForwardPass_equalAWorldOfOne(Share share) {
-    assertEagerLikeAlone(share);
-  }
-
-  @Tag("slow")
-  @ParameterizedTest
-  @EnumSource(names = "REST")
-  void steps_ofOtherCasesHeadsInTheForwardPass_equalAWorldOfOne(Share share) {
-    assertEagerLikeAlone(share);
-  }
-
-  private static void assertEagerLikeAlone(Share share) {
-    Layout layout = named(EAGER_MESH);
-    suitable(layout, share).forEach(name -> assertLikeAlone(layout, share, Job.eager(name)));
   }
 
   /** With the final head as the exits' teacher. */

@@ -16,7 +16,6 @@ import org.eellm.cli.option.RankOptions;
 import org.eellm.config.ParallelConfig;
 import org.eellm.config.RunConfig;
 import org.eellm.distributed.Mesh;
-import org.eellm.train.objective.HeadForward;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -48,13 +47,6 @@ final class BenchTrainCommand implements Callable<Integer> {
           "On a mesh: measure nothing beside it, so that the memory shown is that of its ranks.")
   private boolean meshOnly;
 
-  @Option(
-      names = "--eager-heads",
-      description =
-          "On a mesh: its heads run forward in the forward pass, for comparison; training defers"
-              + " them.")
-  private boolean eagerHeads;
-
   @Override
   public Integer call() {
     RunConfig config = options.read(spec);
@@ -72,10 +64,6 @@ final class BenchTrainCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--mesh-only: there is no mesh; set parallel.pp, dp or tp as well");
     }
-    if (eagerHeads) {
-      throw new ParameterException(
-          spec.commandLine(), "--eager-heads: there is no mesh; set parallel.pp, dp or tp as well");
-    }
     return onOneRank(config);
   }
 
@@ -87,12 +75,7 @@ final class BenchTrainCommand implements Callable<Integer> {
         LocalRanks.transport(config.train().device()),
         world -> {
           MeshBenchmark.Report report =
-              MeshBenchmark.run(
-                  config,
-                  world,
-                  options.rounds(),
-                  !meshOnly,
-                  eagerHeads ? HeadForward.EAGER : HeadForward.DEFERRED);
+              MeshBenchmark.run(config, world, options.rounds(), !meshOnly);
           if (world.rank() == 0) {
             print(report, spec.commandLine().getOut());
           }
@@ -106,12 +89,8 @@ final class BenchTrainCommand implements Callable<Integer> {
       return;
     }
     out.printf(
-        "%s, %d microbatches, threads a rank: %d, median of %d rounds%s%n",
-        report.mesh(),
-        report.microbatches(),
-        report.threads(),
-        report.rounds(),
-        report.headForward() == HeadForward.EAGER ? ", heads in the forward pass" : "");
+        "%s, %d microbatches, threads a rank: %d, median of %d rounds%n",
+        report.mesh(), report.microbatches(), report.threads(), report.rounds());
     print("mesh", report.measured(), out);
     report
         .comparison()

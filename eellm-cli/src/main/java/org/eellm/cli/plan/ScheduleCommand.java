@@ -28,7 +28,6 @@ import org.eellm.schedule.ScheduleException;
 import org.eellm.schedule.ScheduleKind;
 import org.eellm.schedule.Schedules;
 import org.eellm.schedule.Timeline;
-import org.eellm.train.objective.HeadForward;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Help.Ansi;
@@ -134,11 +133,6 @@ public final class ScheduleCommand implements Callable<Integer> {
   private double headCost;
 
   @Option(
-      names = "--eager-heads",
-      description = "Heads run forward in the forward pass, for comparison; training does not.")
-  private boolean eagerHeads;
-
-  @Option(
       names = "--transfer-cost",
       defaultValue = "0",
       paramLabel = "X",
@@ -170,8 +164,7 @@ public final class ScheduleCommand implements Callable<Integer> {
             exits,
             preExit ? Boundary.BEHIND : Boundary.BEFORE,
             kind == ScheduleKind.TUNING ? FinalHead.IDLE : FinalHead.LEARNS);
-    Costs costs =
-        model.costs(headCost, transferCost, eagerHeads ? HeadForward.EAGER : HeadForward.DEFERRED);
+    Costs costs = model.costs(headCost, transferCost);
     Fills fills = fills(model, costs);
     Schedule schedule = Schedules.emit(kind, stages, chunkCount, microbatches, fills);
     Timeline timeline = Timeline.of(schedule, costs);
@@ -208,9 +201,6 @@ public final class ScheduleCommand implements Callable<Integer> {
     require(
         transferCost >= 0 && Double.isFinite(transferCost),
         "--transfer-cost: %s is not a time; use 0 or more".formatted(transferCost));
-    require(
-        !eagerHeads || kind != ScheduleKind.TUNING,
-        "--eager-heads: a tuning pass has no backward pass to defer heads to; remove it");
   }
 
   private void require(boolean condition, String message) {

@@ -1,11 +1,9 @@
 package org.eellm.cli.plan;
 
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.eellm.schedule.Costs;
-import org.eellm.train.objective.HeadForward;
 
 /**
  * A model cut into virtual stages, as {@code eellm schedule} simulates it: how many layers each
@@ -18,9 +16,6 @@ import org.eellm.train.objective.HeadForward;
  */
 record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalHead finalHead) {
   private static final double BACKWARD = 2;
-
-  /** A head's forward pass, as a share of its forward and backward pass together. */
-  private static final double HEAD_FORWARD = 1 / (1 + BACKWARD);
 
   /** On which side of a boundary between virtual stages the exit on it runs. */
   enum Boundary {
@@ -84,26 +79,10 @@ record SimulatedPipeline(List<Integer> layers, List<List<Integer>> exits, FinalH
    * @param head a head forward and backward
    * @param transfer a message between stages
    */
-  Costs costs(double head, double transfer, HeadForward headForward) {
+  Costs costs(double head, double transfer) {
     List<Double> heads = IntStream.range(0, exits.size()).mapToObj(v -> heads(v) * head).toList();
     List<Double> backward = layers.stream().map(count -> BACKWARD * count).toList();
     List<Double> forward = layers.stream().map(Integer::doubleValue).toList();
-    return switch (headForward) {
-      case DEFERRED -> new Costs(forward, backward, forward, heads, false, transfer);
-      case EAGER ->
-          new Costs(
-              sum(forward, HEAD_FORWARD, heads),
-              backward,
-              forward,
-              sum(Collections.nCopies(heads.size(), 0.0), 1 - HEAD_FORWARD, heads),
-              false,
-              transfer);
-    };
-  }
-
-  private static List<Double> sum(List<Double> left, double factor, List<Double> right) {
-    return IntStream.range(0, left.size())
-        .mapToObj(i -> left.get(i) + factor * right.get(i))
-        .toList();
+    return new Costs(forward, backward, forward, heads, false, transfer);
   }
 }

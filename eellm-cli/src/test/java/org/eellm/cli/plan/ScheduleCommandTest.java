@@ -143,17 +143,6 @@ final class ScheduleCommandTest {
   }
 
   @Test
-  void schedule_eagerHeads_moveAThirdOfAHeadIntoTheForwardPass() throws Exception {
-    JsonNode report = json("--pp 1 --microbatches 1 --layers 2 --head-cost 3 --eager-heads");
-    JsonNode forward = report.path("passes").get(0);
-    JsonNode backward = report.path("passes").get(1);
-
-    assertThat(forward.path("end").doubleValue()).isCloseTo(3, within(ROUNDING));
-    assertThat(backward.path("heads").doubleValue()).isCloseTo(2, within(ROUNDING));
-    assertThat(backward.path("end").doubleValue()).isCloseTo(9, within(ROUNDING));
-  }
-
-  @Test
   void schedule_svg_isAPictureWithEveryMicrobatch() throws Exception {
     Path file = folder.resolve("schedule.svg");
     String shape = "--pp 2 --microbatches 4 --exits 8,16 --fill-warmup 1 --svg ";
@@ -201,7 +190,6 @@ final class ScheduleCommandTest {
           --pp 4 --microbatches 8 --fill-warmup 1       | need an early exit below the last stage
           --pp 4 --microbatches 8 --fill-cooldown 1 --kind afab | use --kind 1f1b
           --pp 4 --microbatches 8 --head-cost=-1        | --head-cost: -1.0 is not a time
-          --pp 4 --microbatches 8 --kind tuning --eager-heads   | --eager-heads: a tuning pass
           """)
   void schedule_impossible_isWrongUseWithARemedy(String arguments, String remedy) {
     assertThat(schedule(arguments)).isEqualTo(2);

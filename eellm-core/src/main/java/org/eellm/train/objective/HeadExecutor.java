@@ -13,7 +13,6 @@ import org.eellm.model.parameter.Gradients;
 import org.eellm.tensor.OwnedTensor;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
-import org.eellm.train.objective.HeadLoss.HeadOutput;
 import org.eellm.train.objective.HeadLoss.OutputMatrix;
 import org.eellm.train.objective.HeadLoss.Reference;
 import org.eellm.train.objective.HeadLoss.TokenWeights;
@@ -35,20 +34,10 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
    */
   HeadLoss.Result forwardBackward(
       HeadLoss.Target target, double weight, Objective objective, Gradients gradients) {
-    try (RetainedTensors retained = new RetainedTensors()) {
-      return forwardBackward(forward(retained), target, weight, objective, gradients);
-    }
-  }
-
-  /** The same from where {@link #forwardWithLogits} has come to. */
-  HeadLoss.Result forwardBackward(
-      HeadTape headTape,
-      HeadLoss.Target target,
-      double weight,
-      Objective objective,
-      Gradients gradients) {
-    try (Scope scope = Scope.open()) {
-      LossGradient lossGradient = lossGradient(headTape, target, weight, objective, gradients);
+    try (RetainedTensors retained = new RetainedTensors();
+        Scope scope = Scope.open()) {
+      LossGradient lossGradient =
+          lossGradient(forward(retained), target, weight, objective, gradients);
       Tensor g = lossGradient.gradient();
       for (int i = lossGradient.tapes().size() - 1; i >= 0; i--) {
         g = backward(i, lossGradient, g, gradients);
@@ -80,9 +69,9 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
    * The forward pass through the head.
    *
    * @param top the stream behind the head's branches
-   * @param output what the output matrix multiplies, or has multiplied
+   * @param normed what the output matrix multiplies
    */
-  record HeadTape(List<Branch.Tape> tapes, Tensor top, HeadOutput output) {}
+  private record HeadTape(List<Branch.Tape> tapes, Tensor top, Tensor normed) {}
 
   private OutputMatrix matrix() {
     return new OutputMatrix(head.output(), head.parallel());
@@ -96,22 +85,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       tapes.add(output.tape());
       x = branch.path().add(x, output.delta());
     }
-    return new HeadTape(tapes, x, HeadOutput.of(head.normed(x)));
-  }
-
-  /** The forward pass and the logits, for a backward pass later. */
-  HeadTape forwardWithLogits(RetainedTensors retained, double temperature) {
-    try (Scope scope = Scope.open()) {
-      HeadTape headTape = forward(retained);
-      return new HeadTape(
-          headTape.tapes(),
-          retained.retain(headTape.top()),
-          new HeadOutput(
-              retained.retain(headTape.output().normed()),
-              Optional.of(
-                  retained.retain(
-                      HeadLoss.logits(headTape.output().normed(), matrix(), temperature)))));
-    }
+    return new HeadTape(tapes, x, head.normed(x));
   }
 
   /**
@@ -129,7 +103,7 @@ record HeadExecutor(HeadLayers head, Tensor stream, ForwardContext context, Devi
       Gradients gradients) {
     HeadLoss.Result result =
         HeadLoss.forwardBackward(
-            headTape.output(),
+            headTape.normed(),
             matrix(),
             target,
             new TokenWeights(

@@ -72,21 +72,6 @@ public final class HeadLoss {
   record Score(Tensor loss, Tensor correct, Optional<Tensor> agreed) {}
 
   /**
-   * What the output matrix multiplies.
-   *
-   * @param normed normed hidden state, the rows that are here, [local rows, h]
-   * @param logits of all tokens, from {@link HeadLoss#logits}, where they have been computed
-   *     before; a backward pass overwrites them
-   */
-  public record HeadOutput(Tensor normed, Optional<Tensor> logits) {
-
-    /** One whose logits are yet to be computed. */
-    public static HeadOutput of(Tensor normed) {
-      return new HeadOutput(normed, Optional.empty());
-    }
-  }
-
-  /**
    * A head's output matrix.
    *
    * @param weight [V, h], or this rank's rows of it
@@ -114,10 +99,11 @@ public final class HeadLoss {
   /**
    * Loss, gradient of the hidden state, and the output matrix's gradient, which is added.
    *
+   * @param normed normed hidden state, the rows that are here, [local rows, h]
    * @param temperature what the logits are divided by
    */
   public static Result forwardBackward(
-      HeadOutput head,
+      Tensor normed,
       OutputMatrix matrix,
       Target wanted,
       TokenWeights weights,
@@ -126,7 +112,7 @@ public final class HeadLoss {
     Weight output = matrix.weight();
     TensorParallel parallel = matrix.parallel();
     try (Scope scope = Scope.open()) {
-      Tensor all = parallel.gather(head.normed()); // [n, h]
+      Tensor all = parallel.gather(normed); // [n, h]
       Tensor gradient = torch.empty_like(all);
       Tensor loss = Tensors.zeros(ScalarType.Float, all.device());
       VocabularyShard vocabulary = VocabularyShard.of(output, parallel);
@@ -140,10 +126,7 @@ public final class HeadLoss {
             h = h.div(new Scalar(temperature));
           }
           Tensor weight = weights.mask().narrow(0, start, count).unsqueeze(1); // [c, 1]
-          Tensor logits = // [c, V]
-              head.logits().isPresent()
-                  ? head.logits().get().narrow(0, start, count)
-                  : torch.linear(h, output.value());
+          Tensor logits = torch.linear(h, output.value()); // [c, V]
           TokenLosses terms =
               switch (target) {
                 case Target.Labels(Tensor ids) ->
@@ -172,18 +155,6 @@ public final class HeadLoss {
         }
       }
       return new Result(scope.moveToOuter(loss), scope.moveToOuter(parallel.reduce(gradient)));
-    }
-  }
-
-  /**
-   * The logits of all tokens at once, [n, V] or this rank's columns of it; for {@link
-   * #forwardBackward} to go on from.
-   */
-  static Tensor logits(Tensor hidden, OutputMatrix matrix, double temperature) {
-    try (Scope scope = Scope.open()) {
-      Tensor all = matrix.parallel().gather(hidden);
-      Tensor h = temperature == 1 ? all : all.div(new Scalar(temperature));
-      return scope.moveToOuter(torch.linear(h, matrix.weight().value()));
     }
   }
 

@@ -112,22 +112,6 @@ public final class StageExecutor {
     return new ForwardTape(batch, input, dropout);
   }
 
-  /** The same with {@link HeadForward#EAGER} heads: those that count in the objective run now. */
-  public ForwardTape forwardEagerly(
-      Microbatch batch, Received input, Dropout dropout, Objective objective) {
-    ForwardTape forwardTape = forward(batch, input, dropout);
-    for (HeadLayers head : stage.heads()) {
-      if (objective.weights().get(head.index()) != 0) {
-        forwardTape.eagerHeads.put(
-            head.index(),
-            forwardTape
-                .executor(head)
-                .forwardWithLogits(forwardTape.own, objective.temperatures().get(head.index())));
-      }
-    }
-    return forwardTape;
-  }
-
   /** Whether {@link #backwardHeads} has something to do: heads that need no other head. */
   public boolean hasEarlyHeads(Objective objective) {
     return objective.distillation() == 0
@@ -166,11 +150,7 @@ public final class StageExecutor {
       Gradients gradients) {
     HeadExecutor executor = forwardTape.executor(head);
     HeadLoss.Target target = target(forwardTape, head, teaching);
-    Optional<HeadExecutor.HeadTape> headTape =
-        Optional.ofNullable(forwardTape.eagerHeads.get(head.index()));
-    return headTape.isPresent()
-        ? executor.forwardBackward(headTape.get(), target, weight, objective, gradients)
-        : executor.forwardBackward(target, weight, objective, gradients);
+    return executor.forwardBackward(target, weight, objective, gradients);
   }
 
   /**
@@ -356,8 +336,7 @@ public final class StageExecutor {
     private final ForwardContext context;
     private final List<SequenceSubset> parts; // by layer
     private final List<BranchTape> branchTapes = new ArrayList<>();
-    private final Map<Integer, HeadExecutor.HeadTape> eagerHeads = new HashMap<>(); // by head
-    private final Map<Integer, HeadLoss.Result> headResults = new HashMap<>(); // the same
+    private final Map<Integer, HeadLoss.Result> headResults = new HashMap<>(); // by head
 
     /**
      * What is retained before a branch, or at the end.
