@@ -100,6 +100,9 @@ final class ArchitectureTest {
           "decode.cache",
           "decode.token",
           "decode.pipeline",
+          "decode.backend",
+          "decode.engine.cpu",
+          "decode.engine.torch",
           "decode.engine",
           "decode.head");
 

@@ -11,7 +11,7 @@ import org.eellm.bench.DecodeCostReport.Part;
 import org.eellm.bench.DecodeCostReport.Step;
 import org.eellm.cost.Median;
 import org.eellm.decode.engine.ForwardProfiler;
-import org.eellm.decode.engine.KernelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Head;
 
 /** Rounds in which all shapes of steps take turns, with the rates of the same moments. */

@@ -17,8 +17,9 @@ import org.eellm.config.RunConfig;
 import org.eellm.cost.Median;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStats;
-import org.eellm.decode.engine.KernelRunner;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.request.Limits;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
@@ -139,7 +140,7 @@ public final class DecodeBenchmark {
     int most = plan.batches().stream().max(Comparator.naturalOrder()).orElseThrow();
     int pages = Math.max(ForcedDecoding.pages(most, plan.tokens()), StepTimer.pages(plan.shapes()));
     Limits limits = Limits.of(model).withBatchSize(most);
-    ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    ModelRunner runner = Backends.runner(model, limits.vocabulary(), pages);
     try (Batch batch = new Batch(runner, limits)) {
       ForcedDecoding texts = new ForcedDecoding(model, batch, seed);
       if (runner instanceof KernelRunner kernels) {

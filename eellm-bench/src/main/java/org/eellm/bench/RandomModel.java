@@ -6,7 +6,7 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
 import org.eellm.config.RunConfig;
 import org.eellm.config.TrainConfig;
-import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.StoredDecoder;
@@ -30,7 +30,7 @@ final class RandomModel {
         Decoder decoder = Decoder.allocate(config.architecture(), Torch.cpu());
         decoder.initialize(train.seed());
         try (StoredDecoder model = StoredDecoder.of(decoder, quantization)) {
-          ModelRunner.pack(model);
+          KernelRunner.pack(model);
           yield measurement.apply(model);
         }
       }

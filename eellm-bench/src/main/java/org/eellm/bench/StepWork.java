@@ -1,6 +1,6 @@
 package org.eellm.bench;
 
-import org.eellm.decode.engine.KernelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 
 /**
  * What a step of the full model has to do, however fast that is.

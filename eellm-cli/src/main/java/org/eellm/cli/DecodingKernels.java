@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.eellm.decode.engine.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.row.RowKernel;

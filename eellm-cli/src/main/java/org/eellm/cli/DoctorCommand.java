@@ -18,7 +18,7 @@ import org.eellm.cli.option.Machine;
 import org.eellm.cli.option.RankOptions;
 import org.eellm.config.yaml.StrictYaml;
 import org.eellm.cost.Hardware;
-import org.eellm.decode.engine.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.distributed.DistributedBackend;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.launch.RankInfo;

@@ -11,7 +11,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import org.eellm.cli.Commands.Outcome;
 import org.eellm.cli.option.Machine;
-import org.eellm.decode.engine.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelChoice;
 import org.eellm.tensor.DeviceThroughput;
 import org.junit.jupiter.api.Test;
 

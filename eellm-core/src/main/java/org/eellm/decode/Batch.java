@@ -9,6 +9,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.stream.Collectors;
 import org.eellm.config.HeadId;
 import org.eellm.config.SettingException;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.cache.PrefixCache;
@@ -113,7 +114,7 @@ public final class Batch implements AutoCloseable {
 
   private static ModelRunner runner(DecodingModel model, Limits limits) {
     limits.requireMemory(model);
-    return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
+    return Backends.runner(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
   }
 
   /**

@@ -5,6 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
 import org.eellm.config.SettingException;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
@@ -92,7 +93,7 @@ public record BeamSearch(int beams, double lengthPenalty) {
     Job job = Job.of(model, limits.vocabulary(), request, "the prompt", token -> Reaction.CONTINUE);
     int pages = PagePool.pages(job.positions());
     PagePool pool = new PagePool(2 * beams * pages); // of two generations
-    try (ModelRunner runner = ModelRunner.of(model, limits.vocabulary(), pool.size())) {
+    try (ModelRunner runner = Backends.runner(model, limits.vocabulary(), pool.size())) {
       BeamStrategy strategy = new BeamStrategy(2 * beams);
       PageTable pageTable = new PageTable(pool, pool.allocate(pages));
       Sequence sequence = new Sequence(job, runner, pageTable, 0, strategy);

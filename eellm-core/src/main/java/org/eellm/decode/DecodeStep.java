@@ -259,8 +259,8 @@ public final class DecodeStep {
   private HeadOutput ask(Head head, boolean drafts) {
     asked = System.nanoTime();
     askedForDrafts = drafts;
-    ModelRunner.Question question =
-        ModelRunner.Question.of(drafts, runner.isRemote(head) && takesBestOnly(head));
+    ModelRunner.HeadQuery question =
+        ModelRunner.HeadQuery.of(drafts, runner.isRemote(head) && takesBestOnly(head));
     HeadOutput output = runner.ask(head, question, block, rowsToPredict, rowsToPredictCount);
     for (int i = 0; i < evaluated.size() && head.hasAttention(); i++) {
       evaluated.get(i).frontier().seenBy(head);

@@ -11,7 +11,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
-import org.eellm.decode.SharedSteps.BetweenSteps;
+import org.eellm.decode.TensorParallelEngine.BetweenSteps;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
 import org.eellm.decode.exit.Threshold;
@@ -58,7 +58,7 @@ public final class Engine implements AutoCloseable {
   private final DecodingModel model;
   private final Batch batch;
   private final Limits limits;
-  private final Optional<SharedSteps> shared;
+  private final Optional<TensorParallelEngine> shared;
   private final Thread thread;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition work = lock.newCondition();
@@ -121,7 +121,8 @@ public final class Engine implements AutoCloseable {
     }
   }
 
-  private Engine(Batch batch, DecodingModel model, Limits limits, @Nullable SharedSteps shared) {
+  private Engine(
+      Batch batch, DecodingModel model, Limits limits, @Nullable TensorParallelEngine shared) {
     this.batch = batch;
     this.model = model;
     this.limits = limits;
@@ -149,7 +150,7 @@ public final class Engine implements AutoCloseable {
   }
 
   /** The same with other ranks that take the same steps. */
-  static Engine over(Batch batch, DecodingModel model, Limits limits, SharedSteps steps) {
+  static Engine over(Batch batch, DecodingModel model, Limits limits, TensorParallelEngine steps) {
     return started(new Engine(batch, model, limits, steps));
   }
 
@@ -411,7 +412,7 @@ public final class Engine implements AutoCloseable {
     }
     try {
       if (work.awaitNanos(KEEP_ALIVE_NANOS) <= 0) {
-        shared.ifPresent(SharedSteps::keepAlive);
+        shared.ifPresent(TensorParallelEngine::keepAlive);
         batch.keepAlive();
       }
     } catch (InterruptedException e) {

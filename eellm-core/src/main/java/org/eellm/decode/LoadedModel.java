@@ -21,8 +21,8 @@ import org.eellm.config.MatrixQuantization;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.data.DataException;
 import org.eellm.data.tokenizer.Tokenizer;
-import org.eellm.decode.SharedSteps.EngineStarter;
-import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.TensorParallelEngine.EngineStarter;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingSettings;
@@ -101,7 +101,7 @@ public record LoadedModel(
     Optional<Calibration> calibration = Calibration.stored(files.headsFolder(), stored);
     DecodingModel decoder = read.apply(stored);
     if (decoder instanceof StoredDecoder inFiles) {
-      ModelRunner.pack(inFiles);
+      KernelRunner.pack(inFiles);
     }
     return new LoadedModel(files, decoder, tokenizer, vocabulary, calibration, endTokens);
   }

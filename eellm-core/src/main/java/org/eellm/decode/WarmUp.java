@@ -12,7 +12,7 @@ import org.eellm.config.DataType;
 import org.eellm.config.ExitLayout;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
-import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.IndexedListener;
 import org.eellm.decode.request.Limits;
@@ -73,7 +73,7 @@ public final class WarmUp {
     int threads = Threads.count();
     Threads.set(1);
     try (StoredDecoder model = model()) {
-      ModelRunner.pack(model);
+      KernelRunner.pack(model);
       Request request =
           new Request(List.of(0), STEPS, Set.of(), DecodingMethod.full(), Sampler.greedy());
       try (Batch batch = new Batch(model, Limits.of(model))) {

@@ -16,7 +16,7 @@ import java.util.concurrent.Future;
 import org.eellm.config.Architecture;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;
@@ -45,7 +45,7 @@ final class ClosingTest {
       @Override
       DecodingModel make() {
         StoredDecoder model = StoredDecoder.of(SmallModel.plain(), MatrixQuantization.NONE);
-        ModelRunner.pack(model);
+        KernelRunner.pack(model);
         return model;
       }
     },

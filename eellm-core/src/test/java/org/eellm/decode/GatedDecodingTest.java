@@ -16,6 +16,7 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.eellm.config.ConfigException;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
@@ -132,7 +133,7 @@ final class GatedDecodingTest {
   private static List<Integer> byHand(Decoder model, int seed, Taking taking, boolean propagates) {
     int top = model.endPosition();
     Tokens tokens = new Tokens(prompt(seed), 12 + MAX_TOKENS);
-    try (ModelRunner runner = ModelRunner.of(model, LISTED, 8)) {
+    try (ModelRunner runner = Backends.runner(model, LISTED, 8)) {
       int[] pages = IntStream.range(0, 8).toArray();
       int done = 0;
       for (int i = 0; i < MAX_TOKENS; i++) {

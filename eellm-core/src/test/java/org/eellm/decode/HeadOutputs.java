@@ -2,7 +2,7 @@ package org.eellm.decode;
 
 import java.util.List;
 import org.eellm.config.HeadId;
-import org.eellm.decode.engine.TorchOutputs;
+import org.eellm.decode.engine.torch.TorchOutputs;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.token.Prediction;
 import org.eellm.decode.token.Tokens;

@@ -16,7 +16,7 @@ import java.util.stream.IntStream;
 import org.eellm.config.SettingException;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
-import org.eellm.decode.engine.TorchRunner;
+import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.Frontier;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
@@ -148,7 +149,7 @@ final class KeyValueFrontierTest {
   }
 
   private static ModelRunner runner(DecodingModel model, Limits limits) {
-    return ModelRunner.of(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
+    return Backends.runner(model, limits.vocabulary(), PagePool.pages(limits.cacheTokens()));
   }
 
   /** Positions that have gone in and do not wait below {@code tap}: what has reached it. */

@@ -17,7 +17,7 @@ import org.eellm.checkpoint.huggingface.GgufMatrix;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
-import org.eellm.decode.engine.ModelRunner;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.DecodingMethod;
 import org.eellm.decode.request.Limits;
@@ -139,7 +139,7 @@ final class LosslessFormatsTest {
   }
 
   private static void requireFullModelsText(StoredDecoder stored) {
-    ModelRunner.pack(stored);
+    KernelRunner.pack(stored);
     List<Integer> listed = IntStream.range(0, IDS / 2).map(i -> 2 * i).boxed().toList();
     Limits limits = Limits.of(stored).withVocabulary(new Vocabulary(IDS, listed));
     List<List<Integer>> full = ids(texts(stored, limits, DecodingMethod.full()));

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.exit.ExitPolicies;
@@ -60,7 +61,7 @@ final class PropagationTest {
     Vocabulary vocabulary = Vocabulary.of(SmallModel.VOCABULARY);
     int top = model.endPosition();
     List<Integer> tokens = new ArrayList<>(prompt);
-    try (ModelRunner runner = ModelRunner.of(model, vocabulary, 8)) {
+    try (ModelRunner runner = Backends.runner(model, vocabulary, 8)) {
       int[] pages = IntStream.range(0, 8).toArray();
       int done = 0;
       for (int i = 0; i < MAX_TOKENS; i++) {

@@ -22,7 +22,7 @@ import org.eellm.cli.option.PolicyTexts;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps.EngineStarter;
+import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.PolicyName;
 import org.eellm.decode.request.Limits;

@@ -13,7 +13,7 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps.EngineStarter;
+import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.request.Limits;
 import org.eellm.eval.EvaluatedModel;
 import org.eellm.eval.task.EvalReport;

@@ -20,7 +20,7 @@ import org.eellm.cli.option.WorkProgress;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps;
+import org.eellm.decode.TensorParallelEngine;
 import org.eellm.decode.exit.Calibration;
 import org.eellm.decode.exit.Gate;
 import org.eellm.decode.request.DecodingMethod;
@@ -142,7 +142,7 @@ public final class SuitabilityCommand implements Callable<Integer> {
           try (LoadedModel model = load(files, world)) {
             read.ifPresent(
                 of -> Gate.requireModel(of.policy().gates(), model.decoder(), model.vocabulary()));
-            SharedSteps.run(
+            TensorParallelEngine.run(
                 world,
                 model.decoder(),
                 engines -> {

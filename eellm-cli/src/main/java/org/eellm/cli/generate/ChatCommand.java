@@ -18,7 +18,7 @@ import org.eellm.config.ConfigException;
 import org.eellm.config.HeadId;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps.EngineStarter;
+import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.decode.request.GenerateException;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;

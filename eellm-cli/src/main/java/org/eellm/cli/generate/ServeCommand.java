@@ -18,7 +18,7 @@ import org.eellm.cli.option.StopSignals;
 import org.eellm.config.ConfigException;
 import org.eellm.decode.Engine;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps;
+import org.eellm.decode.TensorParallelEngine;
 import org.eellm.decode.request.Limits;
 import org.eellm.distributed.World;
 import org.eellm.serve.ServedModel;
@@ -211,7 +211,7 @@ public final class ServeCommand implements Callable<Integer> {
           scheme, host, server.port());
       err.flush();
       try (LoadedModel model = meshOptions.load(modelOptions, world)) {
-        SharedSteps.run(
+        TensorParallelEngine.run(
             world,
             model.decoder(),
             engines -> {
@@ -237,7 +237,7 @@ public final class ServeCommand implements Callable<Integer> {
   private int follow(World world, PrintWriter err) {
     try (StopSignals _ = StopSignals.listen(err, "ending with the first rank");
         LoadedModel model = meshOptions.load(modelOptions, world)) {
-      SharedSteps.run(world, model.decoder(), _ -> {});
+      TensorParallelEngine.run(world, model.decoder(), _ -> {});
     }
     return ExitCode.OK;
   }

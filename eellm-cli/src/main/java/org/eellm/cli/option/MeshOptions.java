@@ -17,8 +17,8 @@ import org.eellm.config.PipelineLayout;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.TrainConfig.Device;
 import org.eellm.decode.LoadedModel;
-import org.eellm.decode.SharedSteps;
-import org.eellm.decode.SharedSteps.EngineStarter;
+import org.eellm.decode.TensorParallelEngine;
+import org.eellm.decode.TensorParallelEngine.EngineStarter;
 import org.eellm.distributed.Mesh;
 import org.eellm.distributed.World;
 import org.eellm.model.Decoder;
@@ -220,7 +220,7 @@ public final class MeshOptions {
         world -> {
           LocalRanks.leaveInterruptsToFirstRank(world);
           try (LoadedModel model = load(options, world)) {
-            SharedSteps.run(world, model.decoder(), engines -> run(work, model, engines));
+            TensorParallelEngine.run(world, model.decoder(), engines -> run(work, model, engines));
           }
           return ExitCode.OK;
         });

@@ -42,19 +42,19 @@ public final class ForwardProfiler {
   private long weightBytes;
 
   /** Begins to count: what was before is nobody's. */
-  void start() {
+  public void start() {
     last = System.nanoTime();
   }
 
   /** Counts the time since the last mark to a part; members but the first do nothing. */
-  void mark(Member member, Part part) {
+  public void mark(Member member, Part part) {
     if (member.index() == 0) {
       mark(part);
     }
   }
 
   /** The same on the engine's thread between regions. */
-  void mark(Part part) {
+  public void mark(Part part) {
     long now = System.nanoTime();
     nanos[part.ordinal()] += now - last;
     last = now;
@@ -67,7 +67,7 @@ public final class ForwardProfiler {
    * @param count rows of the block
    * @param bytes of the weights there, and of heads
    */
-  void count(int through, int count, long bytes) {
+  public void count(int through, int count, long bytes) {
     branches += through;
     rows += (long) through * count;
     weightBytes += bytes;

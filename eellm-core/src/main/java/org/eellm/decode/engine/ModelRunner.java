@@ -6,13 +6,8 @@ import java.util.OptionalDouble;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.kernel.PageLayout;
-import org.eellm.kernel.machine.ThreadTeam;
-import org.eellm.kernel.machine.Threads;
-import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
-import org.eellm.model.ModelUsers;
-import org.eellm.model.StoredDecoder;
 
 /**
  * Takes blocks of rows through a model, or the part of it that is on this rank. Hidden states lie
@@ -25,30 +20,6 @@ import org.eellm.model.StoredDecoder;
 public interface ModelRunner extends AutoCloseable {
   /** Positions of a page of keys and values. */
   int PAGE = PageLayout.POSITIONS;
-
-  /**
-   * A runner for a model, where the model is: with own kernels (machine code, Vector API) on CPUs,
-   * but for a decoder that libtorch has quantized.
-   *
-   * @param model whole, or one stage of a pipeline
-   * @param pages of keys and values
-   * @throws IllegalStateException if the model is closed
-   */
-  static ModelRunner of(DecodingModel model, Vocabulary vocabulary, int pages) {
-    try (ModelUsers.Use _ = model.users().add()) {
-      return model instanceof Decoder decoder && !KernelRunner.takes(decoder)
-          ? new TorchRunner(decoder, vocabulary, pages)
-          : new KernelRunner(model, vocabulary, pages, Threads.count(), KernelChoice.configured());
-    }
-  }
-
-  /** Packs a stored model's weights, once for all its runners, and closes its files. */
-  static void pack(StoredDecoder model) {
-    try (ModelUsers.Use _ = model.users().add();
-        ThreadTeam team = new ThreadTeam(Threads.count())) {
-      model.pack(PackedWeights.of(model, team));
-    }
-  }
 
   /** The model, whose parameters must not change meanwhile. */
   DecodingModel model();
@@ -156,14 +127,14 @@ public interface ModelRunner extends AutoCloseable {
    *     probabilities and how far the next ones are behind, so that another rank need not send all
    *     logits
    */
-  record Question(boolean drafts, boolean bestOnly) {
-    private static final Question TOKENS = new Question(false, false);
-    private static final Question BEST_TOKENS = new Question(false, true);
-    private static final Question DRAFTS = new Question(true, false);
-    private static final Question BEST_DRAFTS = new Question(true, true);
+  record HeadQuery(boolean drafts, boolean bestOnly) {
+    private static final HeadQuery TOKENS = new HeadQuery(false, false);
+    private static final HeadQuery BEST_TOKENS = new HeadQuery(false, true);
+    private static final HeadQuery DRAFTS = new HeadQuery(true, false);
+    private static final HeadQuery BEST_DRAFTS = new HeadQuery(true, true);
 
     /** The one that is so; steps ask many. */
-    public static Question of(boolean drafts, boolean bestOnly) {
+    public static HeadQuery of(boolean drafts, boolean bestOnly) {
       if (drafts) {
         return bestOnly ? BEST_DRAFTS : DRAFTS;
       }
@@ -172,8 +143,8 @@ public interface ModelRunner extends AutoCloseable {
   }
 
   /** {@link #predict} or {@link #draft}, of which perhaps not all is going to be looked at. */
-  default HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {
-    return question.drafts() ? draft(head, rows, asked, count) : predict(head, rows, asked, count);
+  default HeadOutput ask(Head head, HeadQuery query, ForwardBatch rows, int[] asked, int count) {
+    return query.drafts() ? draft(head, rows, asked, count) : predict(head, rows, asked, count);
   }
 
   /** Where the time of its passes goes; absent where libtorch computes. */

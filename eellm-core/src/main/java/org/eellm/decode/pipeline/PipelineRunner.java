@@ -215,7 +215,7 @@ public final class PipelineRunner implements ModelRunner {
   public HeadOutput predict(Head head, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage > 0) {
-      return ask(head, Question.of(false, false), rows, asked, count);
+      return ask(head, HeadQuery.of(false, false), rows, asked, count);
     }
     RemoteOutput.Logits copy =
         RemoteOutput.Logits.of(first.predict(head, rows, asked, count), count);
@@ -228,11 +228,11 @@ public final class PipelineRunner implements ModelRunner {
     if (stage == 0) {
       return first.draft(exit, rows, asked, count); // read at once, and never again
     }
-    return ask(exit, Question.of(true, false), rows, asked, count);
+    return ask(exit, HeadQuery.of(true, false), rows, asked, count);
   }
 
   @Override
-  public HeadOutput ask(Head head, Question question, ForwardBatch rows, int[] asked, int count) {
+  public HeadOutput ask(Head head, HeadQuery question, ForwardBatch rows, int[] asked, int count) {
     int stage = stage(head);
     if (stage == 0) {
       return ModelRunner.super.ask(head, question, rows, asked, count);

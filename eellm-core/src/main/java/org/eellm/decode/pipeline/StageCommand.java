@@ -51,7 +51,7 @@ sealed interface StageCommand {
    * @param head its index among the model's
    * @param kind what of them
    */
-  record Predict(int question, int head, ModelRunner.Question kind, ForwardBatch rows, int[] asked)
+  record Predict(int question, int head, ModelRunner.HeadQuery kind, ForwardBatch rows, int[] asked)
       implements StageCommand {}
 
   /**
@@ -110,7 +110,7 @@ sealed interface StageCommand {
         case Predict(
                 int question,
                 int head,
-                ModelRunner.Question kind,
+                ModelRunner.HeadQuery kind,
                 ForwardBatch rows,
                 int[] asked) -> {
           out.writeByte(5);
@@ -168,7 +168,7 @@ sealed interface StageCommand {
             new Predict(
                 in.readInt(),
                 in.readInt(),
-                ModelRunner.Question.of(in.readBoolean(), in.readBoolean()),
+                ModelRunner.HeadQuery.of(in.readBoolean(), in.readBoolean()),
                 readRows(in, slots),
                 readInts(in));
         case 6 -> new Read(in.readInt(), slots.applyAsInt(in.readInt()));

@@ -9,6 +9,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.IntUnaryOperator;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.DraftOutput;
@@ -56,7 +57,7 @@ public final class StageService {
    * @param model this rank's part
    */
   public StageService(PeerChannel channel, DecodingModel model) {
-    this(channel, (vocabulary, pages) -> ModelRunner.of(model, vocabulary, pages));
+    this(channel, (vocabulary, pages) -> Backends.runner(model, vocabulary, pages));
   }
 
   StageService(PeerChannel channel, RunnerStarter runners) {

@@ -6,6 +6,7 @@ import java.util.Deque;
 import java.util.List;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStep;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
 import org.eellm.decode.engine.ModelRunner;
@@ -66,7 +67,7 @@ final class FirstStageWorker implements AutoCloseable {
     this.stages = world.pp().size();
     this.jobs = jobs;
     int pages = PagePool.pages(limits.cacheTokens());
-    runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    runner = Backends.runner(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, limits.maxPending());
     pool = new PagePool(pages);
     next = new NextStageSender(runner, channel, world.pp());

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.eellm.decode.Batch;
 import org.eellm.decode.DecodeStep;
+import org.eellm.decode.backend.Backends;
 import org.eellm.decode.cache.HiddenRows;
 import org.eellm.decode.cache.PagePool;
 import org.eellm.decode.cache.PageTable;
@@ -72,7 +73,7 @@ final class LaterStageWorker implements AutoCloseable {
     this.channel = channel;
     this.jobs = jobs;
     int pages = PagePool.pages(limits.cacheTokens());
-    runner = ModelRunner.of(model, limits.vocabulary(), pages);
+    runner = Backends.runner(model, limits.vocabulary(), pages);
     step = new DecodeStep(runner, MAX_PENDING);
     pool = new PagePool(pages);
     next = new NextStageSender(runner, channel, world.pp());

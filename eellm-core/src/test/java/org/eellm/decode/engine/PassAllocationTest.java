@@ -10,6 +10,8 @@ import java.util.stream.Stream;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
+import org.eellm.decode.engine.cpu.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.Decoder;

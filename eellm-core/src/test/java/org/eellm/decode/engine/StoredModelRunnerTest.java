@@ -19,6 +19,8 @@ import org.eellm.config.Architecture;
 import org.eellm.config.DataType;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.Quantization;
+import org.eellm.decode.engine.cpu.KernelChoice;
+import org.eellm.decode.engine.cpu.KernelRunner;
 import org.eellm.model.Decoder;
 import org.eellm.model.StoredDecoder;
 import org.eellm.tensor.Torch;
@@ -44,7 +46,7 @@ final class StoredModelRunnerTest {
         expected = new RunnerText(own, 1, 20, 0, 1).next(20);
       }
       try (StoredDecoder stored = stored(model, MatrixQuantization.NONE)) {
-        ModelRunner.pack(stored);
+        KernelRunner.pack(stored);
 
         for (int i = 0; i < 2; i++) { // runners share what is packed, and leave it to the next
           try (KernelRunner shared = runner(stored, 2, KernelChoice.FASTEST)) {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Random;
 import org.eellm.decode.SmallModel;
+import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.model.Decoder;

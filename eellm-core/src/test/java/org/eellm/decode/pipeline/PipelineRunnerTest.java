@@ -6,7 +6,7 @@ import org.eellm.decode.Batch;
 import org.eellm.decode.Generator;
 import org.eellm.decode.SmallModel;
 import org.eellm.decode.cache.PagePool;
-import org.eellm.decode.engine.TorchRunner;
+import org.eellm.decode.engine.torch.TorchRunner;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.Limits;
 import org.eellm.decode.request.Request;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.cpu;
 
 import java.util.Arrays;
 import org.eellm.config.ModelConfig.Positions;

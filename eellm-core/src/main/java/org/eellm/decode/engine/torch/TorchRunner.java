@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -9,6 +9,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.DraftOutput;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.UnlistedIds;

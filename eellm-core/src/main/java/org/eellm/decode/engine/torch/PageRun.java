@@ -1,7 +1,8 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.eellm.decode.engine.ModelRunner;
 
 /**
  * Positions of a sequence whose keys and values follow each other in memory too.

@@ -47,7 +47,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Ranks that share a model's matrices write what one rank writes that has all of it. */
 @Timeout(60)
 @ExtendWith(OneThread.class)
-final class SharedStepsTest {
+final class TensorParallelEngineTest {
   private static final Mesh TWO = new Mesh(2, 1, 1);
 
   /** Requests of every decoding method. */
@@ -90,7 +90,7 @@ final class SharedStepsTest {
         mesh,
         timeout,
         (model, world) -> {
-          SharedSteps.run(
+          TensorParallelEngine.run(
               world,
               model,
               engines -> {
@@ -230,7 +230,7 @@ final class SharedStepsTest {
           new Mesh(2, 1, 2),
           timeout,
           (model, world) -> {
-            SharedSteps.run(
+            TensorParallelEngine.run(
                 world,
                 model,
                 engines -> {
@@ -285,7 +285,7 @@ final class SharedStepsTest {
         throw new IllegalStateException("out of order");
       }
     }
-    SharedSteps.run(
+    TensorParallelEngine.run(
         world,
         model,
         engines -> {

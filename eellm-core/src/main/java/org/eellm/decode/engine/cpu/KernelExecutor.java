@@ -1,8 +1,10 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.cpu;
 
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ForwardProfiler;
 import org.eellm.decode.engine.ForwardProfiler.Part;
 import org.eellm.kernel.machine.ThreadTeam;
 import org.eellm.kernel.machine.ThreadTeam.Member;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.eellm.config.ModelConfig;
+import org.eellm.decode.engine.ForwardBatch;
 import org.eellm.model.Decoder;
 import org.eellm.model.KeyValueCache;
 import org.eellm.tensor.Tensors;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -7,6 +7,9 @@ import java.util.OptionalDouble;
 import org.eellm.config.MatrixQuantization;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.ModelConfig.Residual;
+import org.eellm.decode.engine.ForwardBatch;
+import org.eellm.decode.engine.ForwardProfiler;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.DraftOutput;
 import org.eellm.decode.head.HeadOutput;
 import org.eellm.decode.head.UnlistedIds;
@@ -15,6 +18,7 @@ import org.eellm.kernel.PageLayout;
 import org.eellm.kernel.machine.CpuCache;
 import org.eellm.kernel.machine.MemoryBandwidth;
 import org.eellm.kernel.machine.ThreadTeam;
+import org.eellm.kernel.machine.Threads;
 import org.eellm.kernel.matmul.MatmulKernel;
 import org.eellm.kernel.matmul.MatmulThroughput;
 import org.eellm.kernel.matmul.RowArithmetic;
@@ -23,6 +27,7 @@ import org.eellm.model.Decoder;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 import org.eellm.model.ModelUsers;
+import org.eellm.model.StoredDecoder;
 import org.eellm.model.TensorParallel;
 
 /**
@@ -108,8 +113,16 @@ public final class KernelRunner implements ModelRunner {
     }
   }
 
+  /** Packs a stored model's weights, once for all its runners, and closes its files. */
+  public static void pack(StoredDecoder model) {
+    try (ModelUsers.Use _ = model.users().add();
+        ThreadTeam team = new ThreadTeam(Threads.count())) {
+      model.pack(PackedWeights.of(model, team));
+    }
+  }
+
   /** Whether a decoder's weights are where, and as, they can be packed. */
-  static boolean takes(Decoder model) {
+  public static boolean takes(Decoder model) {
     return model.isOnCpu() && model.quantization().equals(MatrixQuantization.NONE);
   }
 

@@ -1,9 +1,10 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import java.util.HashMap;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.eellm.decode.engine.ModelRunner;
 import org.eellm.tensor.RetainedTensors;
 import org.eellm.tensor.Scope;
 import org.eellm.tensor.Tensors;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import java.util.HashMap;
 import java.util.List;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.torch;
 
 import org.bytedeco.pytorch.Tensor;
 import org.eellm.decode.head.HeadOutput;

@@ -34,19 +34,19 @@ import org.eellm.model.DecodingModel;
  * sends them, and choose nothing.
  *
  * <pre>{@code
- * SharedSteps.run(
+ * TensorParallelEngine.run(
  *     world, model, engines -> {
  *       try (Engine engine = engines.start(model, limits)) { ... }
  *     });
  * }</pre>
  */
-public final class SharedSteps {
+public final class TensorParallelEngine {
   private final PeerChannel channel;
   private final List<Integer> followers;
   private final Duration receiveTimeout;
   private final Stages stages;
 
-  private SharedSteps(PeerChannel channel, World world, Stages stages) {
+  private TensorParallelEngine(PeerChannel channel, World world, Stages stages) {
     this.channel = channel;
     this.stages = stages;
     followers = IntStream.range(1, world.tp().size()).boxed().toList();
@@ -94,7 +94,7 @@ public final class SharedSteps {
       return;
     }
     try (PeerChannel channel = world.tensorChannel()) {
-      SharedSteps steps = new SharedSteps(channel, world, stages);
+      TensorParallelEngine steps = new TensorParallelEngine(channel, world, stages);
       if (world.tp().rank() == 0) {
         work.accept((part, limits) -> Engine.over(stages.batch(part, limits), part, limits, steps));
         steps.send(new StepMessage.Leave());

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.cpu;
 
 import org.eellm.kernel.Norms;
 import org.eellm.kernel.matmul.RowArithmetic;

@@ -1,4 +1,4 @@
-package org.eellm.decode.engine;
+package org.eellm.decode.engine.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
