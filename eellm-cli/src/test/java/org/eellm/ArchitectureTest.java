@@ -16,12 +16,20 @@ import com.tngtech.archunit.core.domain.JavaCodeUnit;
 import com.tngtech.archunit.core.domain.JavaModifier;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -123,6 +131,27 @@ final class ArchitectureTest {
           "org.eellm.train",
           "org.eellm.train.metrics");
 
+  private static final Pattern IMPORT =
+      Pattern.compile(
+          "^import (?:static )?org\\.eellm\\.([a-z0-9.]+)\\.([A-Z]\\w*)", Pattern.MULTILINE);
+
+  /** Packages that import each other; none may come to them. */
+  private static final Set<Set<String>> CIRCLES =
+      Set.of(
+          Set.of("checkpoint", "checkpoint.huggingface"),
+          Set.of(
+              "cli",
+              "cli.bench",
+              "cli.convert",
+              "cli.eval",
+              "cli.generate",
+              "cli.option",
+              "cli.plan",
+              "cli.train"),
+          Set.of("config", "config.yaml"),
+          Set.of("data", "data.tokenizer"),
+          Set.of("model", "model.parameter"));
+
   private static final int MOST_FILES = 26;
   private static final int MOST_PARAMETERS = 6;
 
@@ -222,6 +251,68 @@ final class ArchitectureTest {
   @Test
   void packages_haveNoCycles() {
     slices().matching("org.eellm.(*)..").should().beFreeOfCycles().check(CLASSES);
+  }
+
+  /**
+   * Imports for Javadoc alone count, which compiled classes do not show. What users cause is thrown
+   * below the package that it is named after.
+   */
+  @Test
+  void packages_importNothingThatImportsThem() throws IOException {
+    Map<String, Set<String>> imports = importsOfSources();
+    Map<String, Set<String>> reached = new TreeMap<>();
+    imports.keySet().forEach(name -> reached.put(name, reach(imports, name)));
+    Set<Set<String>> circles = new HashSet<>();
+    reached.forEach(
+        (name, all) -> {
+          if (all.contains(name)) {
+            circles.add(
+                all.stream()
+                    .filter(other -> reached.getOrDefault(other, NOTHING).contains(name))
+                    .collect(Collectors.toCollection(TreeSet::new)));
+          }
+        });
+
+    assertThat(imports).containsKeys("decode", "decode.engine.cpu", "config.setting");
+    assertThat(circles).isEqualTo(CIRCLES);
+  }
+
+  private static Set<String> reach(Map<String, Set<String>> imports, String from) {
+    Set<String> seen = new TreeSet<>();
+    Deque<String> next = new ArrayDeque<>(imports.get(from));
+    while (!next.isEmpty()) {
+      String name = next.pop();
+      if (seen.add(name)) {
+        next.addAll(imports.getOrDefault(name, NOTHING));
+      }
+    }
+    return seen;
+  }
+
+  private static Map<String, Set<String>> importsOfSources() throws IOException {
+    Map<String, Set<String>> imports = new TreeMap<>();
+    try (DirectoryStream<Path> modules = Files.newDirectoryStream(Path.of(""), "eellm-*")) {
+      for (Path module : modules) {
+        Path root = module.resolve("src/main/java/org/eellm");
+        if (Files.isDirectory(root)) {
+          try (Stream<Path> files = Files.walk(root)) {
+            for (Path file : files.filter(each -> each.toString().endsWith(".java")).toList()) {
+              Path folder = root.relativize(file).getParent();
+              String name = folder == null ? "" : folder.toString().replace('/', '.');
+              Set<String> own = imports.computeIfAbsent(name, _ -> new TreeSet<>());
+              IMPORT
+                  .matcher(Files.readString(file))
+                  .results()
+                  .filter(found -> !found.group(2).endsWith("Exception"))
+                  .map(found -> found.group(1))
+                  .filter(other -> !other.equals(name))
+                  .forEach(own::add);
+            }
+          }
+        }
+      }
+    }
+    return imports;
   }
 
   @Test

@@ -12,12 +12,18 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.eellm.config.ExitsConfig.Curriculum;
 import org.eellm.config.ExitsConfig.HeadPart;
+import org.eellm.config.ModelConfig.PositionEmbedding;
+import org.eellm.config.OptimizerConfig.Algorithm;
+import org.eellm.config.OptimizerConfig.Schedule;
 import org.eellm.config.setting.IneffectiveSettings;
+import org.eellm.config.setting.NoEffectWith.Choice;
 import org.eellm.config.yaml.StrictYaml;
 import org.eellm.config.yaml.YamlReader;
 
@@ -245,9 +251,9 @@ public final class ConfigFile {
   private RunConfig bind() {
     JsonNode usual = StrictYaml.tree(bound(DEFAULTS));
     RunConfig config = bound(tree);
-    for (var found = IneffectiveSettings.first(config, StrictYaml.tree(config), usual);
+    for (var found = ineffective(config, usual);
         found.isPresent();
-        found = IneffectiveSettings.first(config, StrictYaml.tree(config), usual)) {
+        found = ineffective(config, usual)) {
       if (!givesWay(found.get())) {
         throw found.get().refusal(placeOf(found.get().key()));
       }
@@ -255,6 +261,36 @@ public final class ConfigFile {
       config = bound(tree);
     }
     return config;
+  }
+
+  private static Optional<IneffectiveSettings.Ineffective> ineffective(
+      RunConfig config, JsonNode usual) {
+    return IneffectiveSettings.first(
+        RunConfig.class, choice -> isMade(choice, config), StrictYaml.tree(config), usual);
+  }
+
+  private static boolean isMade(Choice choice, RunConfig config) {
+    return switch (choice) {
+      case LEARNED_POSITIONS -> config.model().positionEmbedding() == PositionEmbedding.LEARNED;
+      case NO_EXITS -> config.exits().layers().isEmpty();
+      case NO_DISTILLATION -> config.exits().distillation() == 0;
+      case CONSTANT_WEIGHTS -> config.exits().curriculum() == Curriculum.CONSTANT;
+      case ROTATIONAL_WEIGHTS -> config.exits().curriculum() == Curriculum.ROTATIONAL;
+      case GRADUAL_WEIGHTS -> config.exits().curriculum() == Curriculum.GRADUAL;
+      case VALIDATION_DATA -> !config.data().validation().isEmpty();
+      case NO_LAYER_DROPOUT -> config.train().layerDropout() == 0;
+      case NO_RAMPUP -> config.train().rampup().samples() == 0;
+      case NO_EVALUATION -> config.train().evalInterval() == 0;
+      case NO_SPIKE_GUARD -> config.train().spikeThreshold() == 0;
+      case CONSTANT_RATE -> config.optimizer().schedule() == Schedule.CONSTANT;
+      case NOT_WSD -> config.optimizer().schedule() != Schedule.WSD;
+      case NOT_MUON -> config.optimizer().algorithm() != Algorithm.MUON;
+      case ONE_REPLICA -> config.parallel().dp() == 1;
+      case ONE_STAGE -> config.parallel().pp() == 1;
+      case TUNING -> config.tune().model().isPresent();
+      case TUNING_ON_TEXT -> config.tune().learning() == Learning.EXITS;
+      case TRAINING_ALL -> config.tune().model().isEmpty();
+    };
   }
 
   private RunConfig bound(ObjectNode settings) {
@@ -267,7 +303,7 @@ public final class ConfigFile {
       return false;
     }
     try {
-      return !setting.isIneffectiveIn(bound(file));
+      return !isMade(setting.choice(), bound(file));
     } catch (ConfigException incomplete) { // the file needs the overrides
       return false;
     }

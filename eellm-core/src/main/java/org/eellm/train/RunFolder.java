@@ -11,7 +11,7 @@ import org.eellm.checkpoint.CheckpointStore;
 import org.eellm.config.ConfigException;
 import org.eellm.config.ConfigFile;
 import org.eellm.config.RunConfig;
-import org.eellm.config.setting.ConfigDifferences;
+import org.eellm.config.yaml.ConfigDifferences;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;

@@ -15,7 +15,7 @@ class SettingTest {
   @Test
   void all_thatMayChangeOnResume_changeNoStepOrHelpAfterDivergence() {
     assertThat(
-            Setting.all()
+            Setting.all(RunConfig.class)
                 .filter(setting -> setting.component().isAnnotationPresent(MayChangeOnResume.class))
                 .map(Setting::name))
         .containsExactly(
@@ -53,7 +53,7 @@ class SettingTest {
   @Test
   void all_thatOthersLeaveWithoutEffect_nameThese() {
     assertThat(
-            Setting.all()
+            Setting.all(RunConfig.class)
                 .filter(setting -> setting.component().isAnnotationPresent(NoEffectWith.class))
                 .map(
                     setting ->

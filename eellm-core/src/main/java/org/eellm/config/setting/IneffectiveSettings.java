@@ -3,8 +3,8 @@ package org.eellm.config.setting;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.function.Predicate;
 import org.eellm.config.ConfigException;
-import org.eellm.config.RunConfig;
 import org.eellm.config.setting.NoEffectWith.Choice;
 
 /**
@@ -21,11 +21,6 @@ public final class IneffectiveSettings {
    */
   public record Ineffective(String key, String value, Choice choice, String usual) {
 
-    /** Whether the choice is made in a configuration. */
-    public boolean isIneffectiveIn(RunConfig config) {
-      return choice.isMadeIn(config);
-    }
-
     /**
      * What is thrown for it.
      *
@@ -41,18 +36,24 @@ public final class IneffectiveSettings {
   /**
    * The first setting without effect, if there is one.
    *
+   * @param configuration which has the settings
+   * @param made whether a choice is made in it
    * @param tree of the configuration, bound and resolved
    * @param defaults the defaults, likewise
    */
-  public static Optional<Ineffective> first(RunConfig config, JsonNode tree, JsonNode defaults) {
-    return Setting.all()
+  public static Optional<Ineffective> first(
+      Class<? extends Record> configuration,
+      Predicate<Choice> made,
+      JsonNode tree,
+      JsonNode defaults) {
+    return Setting.all(configuration)
         .filter(setting -> setting.component().isAnnotationPresent(NoEffectWith.class))
-        .flatMap(setting -> find(setting, config, tree, defaults).stream())
+        .flatMap(setting -> find(setting, made, tree, defaults).stream())
         .findFirst();
   }
 
   private static Optional<Ineffective> find(
-      Setting setting, RunConfig config, JsonNode tree, JsonNode defaults) {
+      Setting setting, Predicate<Choice> made, JsonNode tree, JsonNode defaults) {
     String pointer = "/" + setting.name().replace('.', '/');
     JsonNode value = tree.at(pointer);
     JsonNode usual = defaults.at(pointer);
@@ -60,7 +61,7 @@ public final class IneffectiveSettings {
       return Optional.empty();
     }
     return Arrays.stream(setting.component().getAnnotation(NoEffectWith.class).value())
-        .filter(choice -> choice.isMadeIn(config))
+        .filter(made)
         .findFirst()
         .map(choice -> new Ineffective(setting.name(), text(value), choice, text(usual)));
   }

@@ -4,7 +4,6 @@ import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Stream;
-import org.eellm.config.RunConfig;
 
 /**
  * A component of a configuration's records.
@@ -14,7 +13,7 @@ import org.eellm.config.RunConfig;
 public record Setting(String name, RecordComponent component) {
 
   /** The components of a record under a name, without those of records in them. */
-  static Stream<Setting> of(Class<?> type, String name) {
+  public static Stream<Setting> of(Class<?> type, String name) {
     return Arrays.stream(type.getRecordComponents())
         .map(
             component ->
@@ -23,9 +22,9 @@ public record Setting(String name, RecordComponent component) {
                     component));
   }
 
-  /** All settings of a run, in the order of its sections, with those of mappings. */
-  public static Stream<Setting> all() {
-    return within(RunConfig.class, "");
+  /** All settings of a configuration, in the order of its sections, with those of mappings. */
+  public static Stream<Setting> all(Class<? extends Record> configuration) {
+    return within(configuration, "");
   }
 
   private static Stream<Setting> within(Class<?> type, String name) {
@@ -40,7 +39,7 @@ public record Setting(String name, RecordComponent component) {
   }
 
   /** Its value in the record that it is a component of. */
-  Object valueIn(Object owner) {
+  public Object valueIn(Object owner) {
     try {
       return component.getAccessor().invoke(owner);
     } catch (ReflectiveOperationException e) {

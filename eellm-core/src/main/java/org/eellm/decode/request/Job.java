@@ -8,11 +8,10 @@ import org.eellm.decode.exit.Gate;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.decode.request.Result.FinishReason;
 import org.eellm.decode.request.Result.Usage;
-import org.eellm.decode.strategy.Sequence;
 import org.eellm.model.DecodingModel;
 import org.eellm.model.Head;
 
-/** A request on its way: waiting, or in work as a {@link Sequence}. */
+/** A request on its way: waiting, or in work as a sequence. */
 public final class Job implements RequestHandle {
   private final Request request;
   private final List<Head> heads;

@@ -5,7 +5,6 @@ import org.eellm.config.DataType;
 import org.eellm.config.ModelConfig;
 import org.eellm.config.PipelineLayout.Slice;
 import org.eellm.config.SettingException;
-import org.eellm.decode.Engine;
 import org.eellm.decode.engine.ModelRunner;
 import org.eellm.decode.head.Vocabulary;
 import org.eellm.distributed.launch.RankInfo;
@@ -22,7 +21,7 @@ import org.eellm.model.Head;
  *     before they go on though nobody needs them yet
  * @param cacheTokens positions of all sequences together whose keys and values have room; further
  *     requests wait
- * @param maxQueued requests that may wait; an {@link Engine} refuses more
+ * @param maxQueued requests that may wait; an engine refuses more
  */
 public record Limits(
     Vocabulary vocabulary, int batchSize, int maxPending, int cacheTokens, int maxQueued)

@@ -1,8 +1,6 @@
 package org.eellm.decode.request;
 
-import org.eellm.decode.Engine;
-
-/** A request that an {@link Engine} has taken. */
+/** A request that an engine has taken. */
 public interface RequestHandle {
 
   /**

@@ -1,9 +1,10 @@
-package org.eellm.config.setting;
+package org.eellm.config.yaml;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.eellm.config.RunConfig;
-import org.eellm.config.yaml.StrictYaml;
+import org.eellm.config.setting.IneffectiveSettings;
+import org.eellm.config.setting.MayChangeOnResume;
+import org.eellm.config.setting.Setting;
 
 /** Where two configurations differ, by the settings' names. */
 public final class ConfigDifferences {
@@ -18,7 +19,7 @@ public final class ConfigDifferences {
   public record Difference(String name, String first, String second, boolean mayChange) {}
 
   /** All differences, in the order of the configuration's sections. */
-  public static List<Difference> between(RunConfig first, RunConfig second) {
+  public static List<Difference> between(Record first, Record second) {
     List<Difference> differences = new ArrayList<>();
     compare("", first, second, differences);
     return differences;
